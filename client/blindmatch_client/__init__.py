@@ -1,0 +1,1 @@
+"""The device: messenger, detector, egress, report."""

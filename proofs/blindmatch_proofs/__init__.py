@@ -1,0 +1,1 @@
+"""Verification of what parties claim; sans-IO."""

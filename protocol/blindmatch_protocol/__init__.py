@@ -1,0 +1,1 @@
+"""The design contract, its building blocks and the built-in designs; sans-IO."""

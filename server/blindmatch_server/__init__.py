@@ -1,0 +1,1 @@
+"""Relay, matcher, centre and curator."""

@@ -1,0 +1,1 @@
+"""Scenarios, measurement and the command line."""
