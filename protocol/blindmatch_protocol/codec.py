@@ -1,0 +1,325 @@
+"""Messages and their canonical encoding (docs/wire.md, "Encoding").
+
+A message is a frozen dataclass whose fields are annotated with their encoding::
+
+    @message
+    class Request(Message):
+        TAG: ClassVar[int] = 0x21
+        NAME: ClassVar[str] = "oprf-psi/request"
+        epoch: Annotated[int, UInt(64)]
+        blinded: Annotated[Rows, Matrix(32, most=4096)]
+
+The encoding is one tag byte, then the fields in order; integers are big-endian and of fixed width. A
+value has exactly one encoding, and `decode` accepts nothing else: left-over bytes, a wrong tag, a count
+over its bound and a non-canonical form each end in `ProtocolError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_protocol.errors import ProtocolError
+
+Rows: TypeAlias = npt.NDArray[np.uint8]
+"""A read-only matrix of bytes, shape (n, width)."""
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+_M = TypeVar("_M")
+
+
+@dataclass_transform(frozen_default=True, eq_default=False)
+def message(kind: type[_M]) -> type[_M]:
+    """Make `kind` a frozen, slotted dataclass whose `repr` shows no field."""
+    return dataclass(frozen=True, slots=True, eq=False, repr=False)(kind)
+
+
+class Reader:
+    """Walks over a buffer and never past its end."""
+
+    __slots__ = ("_at", "_data", "step")
+
+    def __init__(self, data: Buffer, step: str) -> None:
+        self._data = memoryview(data)
+        self._at = 0
+        self.step = step
+
+    def take(self, count: int, field: str) -> memoryview:
+        """The next `count` bytes; `ProtocolError` if fewer are left."""
+        if count > len(self._data) - self._at:
+            raise ProtocolError(self.step, f"truncated: {count} bytes expected", field)
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+    def uint(self, width: int, field: str) -> int:
+        """An unsigned big-endian integer of `width` bytes."""
+        return int.from_bytes(self.take(width, field), "big")
+
+    def finish(self) -> None:
+        """`ProtocolError` unless everything was read."""
+        if self._at != len(self._data):
+            raise ProtocolError(self.step, f"{len(self._data) - self._at} bytes left over")
+
+
+class Encoding(Protocol):
+    """How one field is written and read."""
+
+    def write(self, value: Any, step: str, field: str) -> bytes:
+        """Bytes of `value`; `ProtocolError` if it breaks the field's rule."""
+        ...
+
+    def read(self, reader: Reader, field: str) -> Any:
+        """The value; `ProtocolError` if the bytes break the field's rule."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UInt:
+    """An unsigned integer of 8, 16, 32 or 64 bits."""
+
+    bits: int
+
+    def write(self, value: int, step: str, field: str) -> bytes:
+        if not 0 <= value < 1 << self.bits:
+            raise ProtocolError(step, f"must be an unsigned integer of {self.bits} bits", field)
+        return value.to_bytes(self.bits // 8, "big")
+
+    def read(self, reader: Reader, field: str) -> int:
+        return reader.uint(self.bits // 8, field)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A boolean: one byte, 0 or 1."""
+
+    def write(self, value: bool, step: str, field: str) -> bytes:
+        return b"\x01" if value else b"\x00"
+
+    def read(self, reader: Reader, field: str) -> bool:
+        byte = reader.uint(1, field)
+        if byte > 1:
+            raise ProtocolError(reader.step, "a flag is 0 or 1", field)
+        return byte == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Exactly `length` bytes."""
+
+    length: int
+
+    def write(self, value: bytes, step: str, field: str) -> bytes:
+        if len(value) != self.length:
+            raise ProtocolError(step, f"must be {self.length} bytes, not {len(value)}", field)
+        return bytes(value)
+
+    def read(self, reader: Reader, field: str) -> bytes:
+        return bytes(reader.take(self.length, field))
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """Up to `most` bytes behind a 32-bit length."""
+
+    most: int
+    least: int = 0
+
+    def write(self, value: bytes, step: str, field: str) -> bytes:
+        self._check(len(value), step, field)
+        return len(value).to_bytes(4, "big") + bytes(value)
+
+    def read(self, reader: Reader, field: str) -> bytes:
+        length = reader.uint(4, field)
+        self._check(length, reader.step, field)
+        return bytes(reader.take(length, field))
+
+    def _check(self, length: int, step: str, field: str) -> None:
+        if not self.least <= length <= self.most:
+            raise ProtocolError(step, f"must be {self.least} to {self.most} bytes, not {length}", field)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """UTF-8, up to `most` bytes behind a 32-bit length."""
+
+    most: int
+
+    def write(self, value: str, step: str, field: str) -> bytes:
+        try:
+            raw = value.encode()
+        except UnicodeEncodeError as error:
+            raise ProtocolError(step, "must be encodable as UTF-8", field) from error
+        return Variable(self.most).write(raw, step, field)
+
+    def read(self, reader: Reader, field: str) -> str:
+        raw = Variable(self.most).read(reader, field)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise ProtocolError(reader.step, "must be valid UTF-8", field) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """`least` to `most` rows of `width` bytes behind a 32-bit count; decodes to a read-only (n, width)."""
+
+    width: int
+    most: int
+    least: int = 0
+
+    def write(self, value: Rows, step: str, field: str) -> bytes:
+        if value.ndim != 2 or value.shape[1] != self.width or value.dtype != np.uint8:
+            raise ProtocolError(step, f"must be a uint8 matrix of {self.width} columns", field)
+        self._check(len(value), step, field)
+        return len(value).to_bytes(4, "big") + np.ascontiguousarray(value).tobytes()
+
+    def read(self, reader: Reader, field: str) -> Rows:
+        count = reader.uint(4, field)
+        self._check(count, reader.step, field)
+        raw = bytes(reader.take(count * self.width, field))
+        return np.frombuffer(raw, np.uint8).reshape(count, self.width)
+
+    def _check(self, count: int, step: str, field: str) -> None:
+        if not self.least <= count <= self.most:
+            raise ProtocolError(step, f"must be {self.least} to {self.most} rows, not {count}", field)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A tuple of up to `most` elements of one encoding behind a 32-bit count."""
+
+    element: Encoding
+    most: int
+    least: int = 0
+
+    def write(self, value: tuple[Any, ...], step: str, field: str) -> bytes:
+        self._check(len(value), step, field)
+        return len(value).to_bytes(4, "big") + b"".join(self.element.write(v, step, field) for v in value)
+
+    def read(self, reader: Reader, field: str) -> tuple[Any, ...]:
+        count = reader.uint(4, field)
+        self._check(count, reader.step, field)
+        return tuple(self.element.read(reader, field) for _ in range(count))
+
+    def _check(self, count: int, step: str, field: str) -> None:
+        if not self.least <= count <= self.most:
+            raise ProtocolError(step, f"must be {self.least} to {self.most} elements, not {count}", field)
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """A message inside a message, with its tag."""
+
+    kind: type[Message]
+
+    def write(self, value: Message, step: str, field: str) -> bytes:
+        if type(value) is not self.kind:
+            raise ProtocolError(step, f"must be a {self.kind.NAME}", field)
+        return value.encode()
+
+    def read(self, reader: Reader, field: str) -> Message:
+        return self.kind.read(reader)
+
+
+class Message:
+    """Base of all messages; subclasses are decorated with `message`.
+
+    Two messages are equal if they are of one class and have one encoding. `repr` names the message
+    alone, since fields may be secret.
+    """
+
+    __slots__ = ()
+    TAG: ClassVar[int]
+    NAME: ClassVar[str]
+
+    def encode(self) -> bytes:
+        """The canonical encoding.
+
+        Raises:
+            ProtocolError: if a field breaks its own rule.
+        """
+        parts = [self.TAG.to_bytes(1, "big")]
+        parts += [e.write(getattr(self, name), self.NAME, name) for name, e in layout(type(self))]
+        return b"".join(parts)
+
+    @classmethod
+    def decode(cls, data: Buffer) -> Self:
+        """The message whose canonical encoding is `data`.
+
+        Raises:
+            ProtocolError: for anything else.
+        """
+        reader = Reader(data, cls.NAME)
+        message = cls.read(reader)
+        reader.finish()
+        return message
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Read one message from where `reader` stands."""
+        tag = reader.uint(1, "tag")
+        if tag != cls.TAG:
+            raise ProtocolError(reader.step, f"must be {cls.TAG:#04x}, not {tag:#04x}", "tag")
+        message = cls(**{name: encoding.read(reader, name) for name, encoding in layout(cls)})
+        message.check()
+        return message
+
+    def check(self) -> None:
+        """Rules between fields; subclasses raise `ProtocolError`. Called after decoding."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, Message) and other.encode() == self.encode()
+
+    def __hash__(self) -> int:
+        return hash(self.encode())
+
+    def __repr__(self) -> str:
+        return f"<{self.NAME}>"
+
+
+@cache
+def layout(kind: Any) -> tuple[tuple[str, Encoding], ...]:
+    """Names and encodings of a message's fields, in order.
+
+    Raises:
+        TypeError: if a field has no encoding (a mistake in the message's definition).
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    return tuple((f.name, _encoding(kind, f.name, hints[f.name])) for f in fields(kind))
+
+
+def _encoding(kind: Any, name: str, hint: Any) -> Encoding:
+    if get_origin(hint) is not Annotated:
+        raise TypeError(f"{kind.__name__}.{name} needs Annotated[type, encoding]")
+    encoding: Encoding = get_args(hint)[1]
+    return encoding
+
+
+def decode_any(kinds: tuple[type[Message], ...], data: Buffer, step: str) -> Message:
+    """Decode `data` as the one of `kinds` whose tag it bears.
+
+    Raises:
+        ProtocolError: if no kind has the tag, or the rest breaks a rule.
+    """
+    tag = Reader(data, step).uint(1, "tag")
+    for kind in kinds:
+        if tag == kind.TAG:
+            return kind.decode(data)
+    raise ProtocolError(step, f"no message of this step has tag {tag:#04x}", "tag")

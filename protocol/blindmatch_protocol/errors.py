@@ -1,0 +1,43 @@
+"""The error tree of every room starts here.
+
+An error text names the field and the rule that was broken; it never holds a secret, a hash of a
+picture or message content.
+"""
+
+from __future__ import annotations
+
+
+class BlindmatchError(Exception):
+    """Root of all errors blindmatch raises on purpose."""
+
+
+class ProtocolError(BlindmatchError):
+    """Bytes or values from another party broke a rule of the protocol.
+
+    Args:
+        step: the message or step, e.g. ``"oprf-psi/request"``.
+        rule: the rule that was broken, in words.
+        field: the field it was broken by, if one can be named.
+    """
+
+    def __init__(self, step: str, rule: str, field: str | None = None) -> None:
+        self.step = step
+        self.rule = rule
+        self.field = field
+        super().__init__(f"{step}: {f'field {field}: ' if field else ''}{rule}")
+
+
+class EpochMismatchError(ProtocolError):
+    """The other party speaks of another epoch than the one in force."""
+
+
+class DesignError(BlindmatchError):
+    """A design was asked for something that its declaration or its parameters rule out."""
+
+
+class PictureError(BlindmatchError):
+    """Bytes could not be taken as a picture: unreadable, empty, too large or not what they claim."""
+
+
+class SetFileError(BlindmatchError):
+    """A set file is truncated, altered, of another version, design or epoch."""
