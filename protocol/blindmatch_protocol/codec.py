@@ -17,7 +17,6 @@ over its bound and a non-canonical form each end in `ProtocolError`.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import (
     Annotated,
     Any,
@@ -294,18 +293,23 @@ class Message:
         return f"<{self.NAME}>"
 
 
-@cache
-def layout(kind: Any) -> tuple[tuple[str, Encoding], ...]:
+def layout(kind: type[Message]) -> tuple[tuple[str, Encoding], ...]:
     """Names and encodings of a message's fields, in order.
 
     Raises:
         TypeError: if a field has no encoding (a mistake in the message's definition).
     """
-    hints = get_type_hints(kind, include_extras=True)
-    return tuple((f.name, _encoding(kind, f.name, hints[f.name])) for f in fields(kind))
+    if kind not in _LAYOUTS:
+        hints = get_type_hints(kind, include_extras=True)
+        names = (field.name for field in fields(kind))  # type: ignore[arg-type]
+        _LAYOUTS[kind] = tuple((name, _encoding(kind, name, hints[name])) for name in names)
+    return _LAYOUTS[kind]
 
 
-def _encoding(kind: Any, name: str, hint: Any) -> Encoding:
+_LAYOUTS: dict[type, tuple[tuple[str, Encoding], ...]] = {}
+
+
+def _encoding(kind: type, name: str, hint: Any) -> Encoding:
     if get_origin(hint) is not Annotated:
         raise TypeError(f"{kind.__name__}.{name} needs Annotated[type, encoding]")
     encoding: Encoding = get_args(hint)[1]

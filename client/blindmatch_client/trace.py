@@ -1,0 +1,77 @@
+"""What a device records of itself, so that an audit can derive every byte that left it a second time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from blindmatch_protocol.contract import Outcome, Party, Role
+
+
+class Purpose(StrEnum):
+    """Why a request left the device."""
+
+    ACCOUNT = "account"
+    MESSAGE = "message"
+    SETUP = "setup"
+    MATCHING = "matching"
+    REPORT = "report"
+    VOUCHER = "voucher"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class EgressRecord:
+    """One request that left the device.
+
+    Attributes:
+        sequence: number of the record, from 0 on, over all parties.
+        party: who got it.
+        method: full gRPC method name.
+        purpose: why.
+        item: number of the picture it was sent for, or None.
+        requests: the serialised protobuf messages that were sent, in order.
+        reply_bytes: length of all serialised replies.
+        at_ms: Unix time in milliseconds.
+    """
+
+    sequence: int
+    party: Party
+    method: str
+    purpose: Purpose
+    item: int | None
+    requests: tuple[bytes, ...]
+    reply_bytes: int
+    at_ms: int
+
+    @property
+    def request_bytes(self) -> int:
+        """Length of all serialised requests."""
+        return sum(map(len, self.requests))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Round:
+    """One round of a session: canonical encodings of the bodies sent and of the replies, by role."""
+
+    bodies: Mapping[Role, bytes]
+    replies: Mapping[Role, bytes]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SessionTrace:
+    """One picture's matching session, enough to run it again. Holds secrets: it never leaves the device.
+
+    Attributes:
+        item: number of the picture.
+        state_before: the account's device state, encoded.
+        tape: all randomness the session took.
+        rounds: what was sent and received; the last may lack replies if it failed.
+        outcome: None if the session failed.
+    """
+
+    item: int
+    state_before: bytes
+    tape: bytes
+    rounds: tuple[Round, ...]
+    outcome: Outcome | None

@@ -1,0 +1,88 @@
+"""The design contract, version 1: what a design declares and the state machines it consists of.
+
+A design is one file or small folder with one `Design` object. It never opens a file or a socket, reads
+no clock and draws no randomness of its own: all that comes in as parameters. Read in this order:
+`item`, `entries`, `outcome`, `declaration`, `design`; `driver` runs a session through its legal steps.
+"""
+
+from blindmatch_protocol.contract.declaration import (
+    CONTRACT_VERSION,
+    Adversary,
+    Fact,
+    Info,
+    Leak,
+    Learner,
+    Parameter,
+    Party,
+    Relation,
+    Role,
+)
+from blindmatch_protocol.contract.design import (
+    Answer,
+    AnyDesign,
+    Design,
+    NoState,
+    Opener,
+    Published,
+    SetParameters,
+    Started,
+    Verdict,
+)
+from blindmatch_protocol.contract.driver import Exchange, Session, SessionError
+from blindmatch_protocol.contract.entries import EntryBatch, EntrySource, batches_of
+from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, Writer, no_progress
+from blindmatch_protocol.contract.item import Item
+from blindmatch_protocol.contract.outcome import (
+    Done,
+    Label,
+    Match,
+    NoMatch,
+    Outcome,
+    Send,
+    Step,
+    Undisclosed,
+    Voucher,
+)
+
+__all__ = [
+    "CONTRACT_VERSION",
+    "Adversary",
+    "Answer",
+    "AnyDesign",
+    "Buffers",
+    "Design",
+    "Done",
+    "EntryBatch",
+    "EntrySource",
+    "Exchange",
+    "Fact",
+    "Info",
+    "Item",
+    "Label",
+    "Leak",
+    "Learner",
+    "Match",
+    "NoMatch",
+    "NoState",
+    "Opener",
+    "Outcome",
+    "Parameter",
+    "Party",
+    "Progress",
+    "Published",
+    "Relation",
+    "Role",
+    "Send",
+    "Session",
+    "SessionError",
+    "SetParameters",
+    "Started",
+    "Step",
+    "Undisclosed",
+    "Verdict",
+    "Voucher",
+    "Workspace",
+    "Writer",
+    "batches_of",
+    "no_progress",
+]

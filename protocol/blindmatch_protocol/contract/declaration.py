@@ -1,0 +1,143 @@
+"""What a design says of itself; the harness tests it against what the design does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NewType
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract.item import Item
+
+CONTRACT_VERSION = 1
+
+Role = NewType("Role", str)
+"""A part in a design's protocol that a server plays, such as ``matcher`` or ``party_a``."""
+
+MINIMUM_QUALITY = 50
+"""PDQ hashes of lower quality are discarded, never matched."""
+
+
+class Party(StrEnum):
+    """Who may see something."""
+
+    DEVICE = "device"
+    PROVIDER = "provider"
+    MATCHER = "matcher"
+    MATCHER_B = "matcher_b"
+    CURATOR = "curator"
+    CENTRE = "centre"
+
+
+class Learner(StrEnum):
+    """Who learns an item's outcome in an honest run."""
+
+    DEVICE = "device"
+    SERVER = "server"
+    CENTRE = "centre"
+    NOBODY = "nobody"
+
+
+class Adversary(StrEnum):
+    """How far a party departs from the protocol."""
+
+    SEMI_HONEST = "semi-honest"
+    MALICIOUS = "malicious"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A fact of an item that is disclosed, as a name and as a function.
+
+    Attributes:
+        name: e.g. ``query_time``, ``every_hash``; a plug-in's own have a dot: ``my.fact``.
+        says: one sentence for people.
+        project: the fact's value for (item, set-up). Two items for which all declared facts are equal
+            must be indistinguishable to the party.
+    """
+
+    name: str
+    says: str
+    project: Callable[[Item, Any], Hashable] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """What a coalition learns beyond its output.
+
+    Attributes:
+        parties: the coalition; one party alone is a coalition of one.
+        adversary: what the coalition is assumed to do.
+        facts: what it learns; empty means nothing.
+    """
+
+    parties: frozenset[Party]
+    adversary: Adversary
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Which pairs of item and entry are a match, for the design and for the plaintext oracle alike.
+
+    Attributes:
+        distance: the largest Hamming distance that matches; None means that nothing ever does.
+        minimum_quality: items of lower PDQ quality never match.
+    """
+
+    distance: int | None
+    minimum_quality: int = MINIMUM_QUALITY
+
+    def holds(self, item: Item, entries: Rows) -> npt.NDArray[np.bool_]:
+        """For each of `entries`, uint8 (n, 32): does `item` match it? Shape (n,)."""
+        if self.distance is None or item.quality < self.minimum_quality:
+            return np.zeros(len(entries), np.bool_)
+        mine = np.frombuffer(item.hash, np.uint64)
+        theirs = np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 4)
+        distances = np.bitwise_count(theirs ^ mine).sum(axis=1, dtype=np.int32)
+        return np.asarray(distances <= self.distance)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A number a design can be run with."""
+
+    name: str
+    says: str
+    unit: str
+    default: int
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """The declaration.
+
+    Attributes:
+        name: short and unique, e.g. ``oprf-psi``.
+        version: of the design's messages and files; another version is refused.
+        option: id in the option catalogue, e.g. ``1b``.
+        differs: empty if the design is that option; else how it differs ("nearest to").
+        summary: one sentence.
+        relation: what counts as a match.
+        learns: who learns the outcome.
+        roles: which party plays which role.
+        sends_content: True if a picture reaches a server in the clear (no E2EE for what is matched).
+        parameters: with units and ranges.
+    """
+
+    name: str
+    version: int
+    option: str
+    summary: str
+    relation: Relation
+    learns: frozenset[Learner]
+    roles: Mapping[Role, Party]
+    differs: str = ""
+    sends_content: bool = False
+    parameters: tuple[Parameter, ...] = ()

@@ -1,0 +1,250 @@
+"""The base class of all designs.
+
+curator    publish(entries) ----> set-up (same bytes for every device), one state per role
+device     enrol --> prepare --> start(item) --+--> Send({role: body}) ... receive({role: reply}) --+
+                                  ^            |                                                     |
+                                  |            +--> Done(NoMatch | Match | Voucher | Undisclosed)    |
+                                  |                                                                  |
+                                  +------------------ next item <---------- any number of rounds ----+
+each role  answer(state, bodies) -> replies, and verdicts where the server learns
+centre     Opener.open(vouchers)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
+
+from blindmatch_protocol.codec import Message, message
+from blindmatch_protocol.contract.declaration import Info, Leak, Role
+from blindmatch_protocol.contract.entries import EntrySource
+from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_progress
+from blindmatch_protocol.contract.item import Item
+from blindmatch_protocol.contract.outcome import Done, Label, Outcome, Send, Step
+from blindmatch_protocol.errors import DesignError, ProtocolError
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.randomness import Randomness
+
+S = TypeVar("S")  # set-up, opened
+D = TypeVar("D", bound=Message)  # an account's device state
+X = TypeVar("X")  # a session between two steps
+R = TypeVar("R")  # a role's state, opened
+
+
+@message
+class NoState(Message):
+    """The device state of a design that keeps none."""
+
+    TAG: ClassVar[int] = 0x02
+    NAME: ClassVar[str] = "no-state"
+
+
+@dataclass(frozen=True, slots=True)
+class SetParameters:
+    """What a set is built for.
+
+    Attributes:
+        epoch: number of the epoch, from 1 on.
+        values: the design's parameters by name; a missing one takes its default.
+    """
+
+    epoch: int
+    values: Mapping[str, int]
+
+    def value(self, info: Info, name: str) -> int:
+        """The value of parameter `name` of `info`.
+
+        Raises:
+            DesignError: if the design has no such parameter, or the value is out of its range.
+        """
+        declared = next((p for p in info.parameters if p.name == name), None)
+        if declared is None:
+            raise DesignError(f"design {info.name} has no parameter {name}")
+        value = self.values.get(name, declared.default)
+        if not declared.least <= value <= declared.most:
+            raise DesignError(f"parameter {name}: must be {declared.least} to {declared.most}, not {value}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Names of the files a `publish` wrote: the set-up's, each role's, and the opener's."""
+
+    setup: tuple[str, ...]
+    roles: Mapping[Role, tuple[str, ...]]
+    opener: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Generic[D, X]):
+    """The device state after an item was started, and the session's first step."""
+
+    state: D
+    step: Step[X]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a server learnt of one item.
+
+    Attributes:
+        label: the entry it matched, or None.
+        content: the picture as (height, width, RGB bytes), where the server has it and reports it itself.
+    """
+
+    label: Label | None
+    content: tuple[int, int, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Replies to a batch, in its order.
+
+    Attributes:
+        replies: a reply, or the error that the sender of that body gets.
+        verdicts: for a role that learns the outcome, one for each body, else empty.
+    """
+
+    replies: Sequence[Message | ProtocolError]
+    verdicts: Sequence[Verdict | None] = ()
+
+
+class Opener(Protocol):
+    """The centre's part of a design with vouchers."""
+
+    def open(self, account: str, vouchers: Sequence[Message]) -> Mapping[int, Label]:
+        """Labels of those of an account's vouchers (by index) that can be opened now.
+
+        Raises:
+            ProtocolError: if a voucher breaks the protocol.
+        """
+        ...
+
+
+class Design(ABC, Generic[S, D, X, R]):
+    """A design; its methods are pure, its object holds no state.
+
+    Attributes:
+        info: the declaration.
+        requests: for each role, the messages it accepts.
+        replies: for each role, the messages it answers with.
+        vouchers: the messages the design hands in as vouchers.
+        device_state: the class of an account's device state.
+    """
+
+    info: ClassVar[Info]
+    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]]
+    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]]
+    vouchers: ClassVar[tuple[type[Message], ...]] = ()
+    device_state: ClassVar[type[Message]] = NoState
+
+    @abstractmethod
+    def leakage(self) -> tuple[Leak, ...]:
+        """Facts beyond the output, by coalition and adversary. A coalition that is not named learns the
+        union of what its members learn."""
+
+    @abstractmethod
+    def publish(
+        self,
+        entries: EntrySource,
+        parameters: SetParameters,
+        rng: Randomness,
+        executor: Executor | None,
+        out: Workspace,
+        progress: Progress = no_progress,
+    ) -> Published:
+        """Build one epoch's files into `out`.
+
+        Raises:
+            DesignError: if the list or the parameters cannot be served.
+        """
+
+    @abstractmethod
+    def open_setup(self, files: Buffers, epoch: int | None = None) -> S:
+        """Open the set-up on a device; `epoch` is the one expected, if one is.
+
+        Raises:
+            SetFileError: if a file is truncated, altered, of another version, design or epoch.
+        """
+
+    @abstractmethod
+    def epoch_of(self, setup: S) -> int:
+        """The epoch of an opened set-up."""
+
+    @abstractmethod
+    def open_role(self, role: Role, files: Buffers) -> R:
+        """Open a role's state (set-up files are among `files` too).
+
+        Raises:
+            SetFileError: if a file is truncated, altered, of another version, design or epoch.
+        """
+
+    def open_opener(self, files: Buffers) -> Opener:
+        """Open the centre's state of a design with vouchers.
+
+        Raises:
+            DesignError: if the design has none.
+        """
+        raise DesignError(f"design {self.info.name} has no vouchers")
+
+    @abstractmethod
+    def enrol(self, rng: Randomness) -> D:
+        """A new account's device state."""
+
+    def prepare(self, state: D, setup: S, rng: Randomness) -> D:
+        """The offline phase: work done before an item is there. The default has none."""
+        return state
+
+    def update(
+        self, previous: Buffers, adds: EntrySource, removes: Sequence[int], out: Workspace, rng: Randomness
+    ) -> Published:
+        """The next epoch from the previous one's files.
+
+        Raises:
+            DesignError: if the design can only be published whole.
+        """
+        raise DesignError(f"design {self.info.name} cannot be updated: publish a whole set")
+
+    @abstractmethod
+    def start(self, state: D, setup: S, item: Item, rng: Randomness) -> Started[D, X]:
+        """Begin to match `item`."""
+
+    @abstractmethod
+    def receive(self, session: X, setup: S, replies: Mapping[Role, Message], rng: Randomness) -> Step[X]:
+        """Go on with the replies of the roles that the last step sent to.
+
+        Raises:
+            ProtocolError: if a reply breaks the protocol; nothing was learnt then.
+        """
+
+    @abstractmethod
+    def answer(
+        self, role: Role, state: R, bodies: Sequence[Message], rng: Randomness, executor: Executor | None
+    ) -> Answer:
+        """A role's replies to a batch of bodies, each from any account."""
+
+    def simulate(
+        self, role: Role, facts: Mapping[str, Hashable], output: Outcome | None, rng: Randomness
+    ) -> tuple[Message, ...] | None:
+        """A role's view from declared facts and output alone: the security proof's simulator as code.
+        None: the design has no simulator."""
+        return None
+
+
+AnyDesign: TypeAlias = Design[Any, Any, Any, Any]
+
+__all__ = [
+    "Answer",
+    "AnyDesign",
+    "Design",
+    "Done",
+    "NoState",
+    "Opener",
+    "Published",
+    "Send",
+    "SetParameters",
+    "Started",
+    "Verdict",
+]

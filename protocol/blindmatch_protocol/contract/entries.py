@@ -1,0 +1,78 @@
+"""The plaintext list as a design's `publish` gets it: batches of hashes with their ids and salts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.errors import DesignError
+
+HASH_BYTES = 32
+SALT_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class EntryBatch:
+    """`n` entries of the list.
+
+    Attributes:
+        hashes: PDQ hashes, uint8, shape (n, 32).
+        ids: entry ids, uint64, shape (n,).
+        salts: 16 random bytes an entry, uint8, shape (n, 16); who knows an entry's salt has opened its
+            label or holds the list.
+    """
+
+    hashes: Rows
+    ids: npt.NDArray[np.uint64]
+    salts: Rows
+
+    def __post_init__(self) -> None:
+        n = len(self.hashes)
+        if self.hashes.shape != (n, HASH_BYTES) or self.hashes.dtype != np.uint8:
+            raise DesignError("entries: hashes must be a uint8 matrix of 32 columns")
+        if self.ids.shape != (n,) or self.ids.dtype != np.uint64:
+            raise DesignError("entries: ids must be a uint64 vector, one for each hash")
+        if self.salts.shape != (n, SALT_BYTES) or self.salts.dtype != np.uint8:
+            raise DesignError("entries: salts must be a uint8 matrix of 16 columns, one row for each hash")
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+
+class EntrySource(Protocol):
+    """A list that can be read again from any place, so that a build can be resumed."""
+
+    def __len__(self) -> int:
+        """Number of entries."""
+        ...
+
+    def batches(self, size: int, start: int = 0) -> Iterator[EntryBatch]:
+        """Batches of `size` entries (the last may be smaller) from entry `start` on, in a fixed order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class HeldEntries:
+    """An `EntrySource` over one batch held in memory."""
+
+    held: EntryBatch
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def batches(self, size: int, start: int = 0) -> Iterator[EntryBatch]:
+        """See `EntrySource.batches`."""
+        held = self.held
+        for at in range(start, len(held), size):
+            part = slice(at, at + size)
+            yield EntryBatch(held.hashes[part], held.ids[part], held.salts[part])
+
+
+def batches_of(hashes: Rows, ids: npt.NDArray[np.uint64], salts: Rows) -> HeldEntries:
+    """An `EntrySource` of three arrays in memory."""
+    return HeldEntries(EntryBatch(hashes, ids, salts))
