@@ -1,0 +1,171 @@
+"""Decoding picture files, from bytes to pixels, under limits.
+
+Hostile bytes are the normal case here: the header's claims are checked before a decoder runs
+(`container`), the decoder is Pillow's plug-in for that one format, and whatever goes wrong inside it
+leaves as `PictureError`. No path taken here emits a Python warning, so none has to be filtered: filters
+are global to the process and would not be safe between threads.
+
+What "the pixels" are: the first frame; Exif orientation applied; transparency composited on white; 16-bit
+samples cut to their high byte; CMYK converted without a profile; embedded colour profiles ignored, as PDQ's
+reference does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL.ImageFile import ImageFile
+
+from blindmatch_protocol.errors import PictureError
+from blindmatch_protocol.picture import container
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+
+# named plug-ins, since Image.open consults global limits and warns on its own
+_PLUGINS: Final[dict[str, type[ImageFile]]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+}
+_CLAIMS: Final = {
+    "jpg": "JPEG",
+    "jpeg": "JPEG",
+    "image/jpeg": "JPEG",
+    "png": "PNG",
+    "image/png": "PNG",
+    "webp": "WEBP",
+    "image/webp": "WEBP",
+    "gif": "GIF",
+    "image/gif": "GIF",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is decoded at all.
+
+    Args:
+        most_bytes: length of the file.
+        most_pixels: width times height, as the header claims.
+        formats: accepted formats, of `container.FORMATS`.
+    """
+
+    most_bytes: int = 32 << 20
+    most_pixels: int = 50_000_000
+    formats: tuple[str, ...] = container.FORMATS
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A decoded picture.
+
+    Args:
+        pixels: (h, w, 3) uint8, sRGB, contiguous and read-only, oriented as it is shown.
+        format: one of `container.FORMATS`.
+        orientation: the Exif orientation that was applied, 1 to 8.
+        transparent: whether the file has transparency, which was composited on white.
+    """
+
+    pixels: Pixels = field(repr=False)
+    format: str
+    orientation: int
+    transparent: bool
+
+
+def decode(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = None) -> Decoded:
+    """Decode the first frame of a JPEG, PNG, WebP or GIF file.
+
+    Args:
+        data: the file.
+        limits: what is decoded at all.
+        claimed: a media type (``"image/png"``) or file extension (``"png"``) that came with the bytes.
+
+    Raises:
+        PictureError: if the file is empty, over a limit, of another format or of another one than claimed,
+            truncated, or not decodable; the text names the rule.
+    """
+    found = _admit(data, limits, claimed)
+    try:
+        with _PLUGINS[found.format](BytesIO(found.data)) as image:
+            _check_size(found.format, *image.size, limits)
+            image.load()
+            flat, transparent = _flatten(image)
+    except PictureError:
+        raise
+    except Exception:
+        # plug-ins answer hostile bytes with OSError, SyntaxError, struct.error, ValueError and more; their
+        # texts quote the bytes, so neither type nor text is passed on
+        raise PictureError(f"picture/{found.format}: truncated or not decodable") from None
+    turned = np.ascontiguousarray(_turn(flat, found.orientation))
+    turned.flags.writeable = False
+    return Decoded(turned, found.format, found.orientation, transparent)
+
+
+def _admit(data: bytes, limits: Limits, claimed: str | None) -> container.Container:
+    """The container, if the file may be decoded."""
+    if not data:
+        raise PictureError("picture: must not be empty")
+    if len(data) > limits.most_bytes:
+        raise PictureError(f"picture: must have at most {limits.most_bytes} bytes")
+    kind = container.sniff(data)
+    if kind not in limits.formats:
+        raise PictureError(f"picture: format must be one of {', '.join(limits.formats)}")
+    if claimed is not None and _CLAIMS.get(claimed.lower().lstrip(".")) != kind:
+        raise PictureError(f"picture: claimed as another format than the {kind} it is")
+    found = container.read(data)
+    _check_size(found.format, found.width, found.height, limits)
+    return found
+
+
+def _check_size(kind: str, width: int, height: int, limits: Limits) -> None:
+    if width < 1 or height < 1:
+        raise PictureError(f"picture/{kind}: width and height must be at least 1")
+    if width * height > limits.most_pixels:
+        raise PictureError(f"picture/{kind}: must have at most {limits.most_pixels} pixels")
+
+
+def _flatten(image: ImageFile) -> tuple[Pixels, bool]:
+    """Pixels (h, w, 3) uint8 on white, and whether any transparency is declared."""
+    if image.mode.startswith("I"):
+        return _from_16_bit(image)
+    transparent = "A" in image.mode or "a" in image.mode or "transparency" in image.info
+    if not transparent:
+        return np.asarray(image.convert("RGB")), False
+    layers = np.asarray(image.convert("RGBA"))
+    return _on_white(layers[:, :, :3], layers[:, :, 3:]), True
+
+
+def _from_16_bit(image: ImageFile) -> tuple[Pixels, bool]:
+    """A grey plane of 16 bits; one grey level may be declared transparent."""
+    plane = np.asarray(image).astype(np.uint16)
+    grey = np.repeat((plane >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    hidden = image.info.get("transparency")
+    if not isinstance(hidden, int):
+        return grey, False
+    return np.where((plane == hidden)[:, :, None], np.uint8(255), grey), True
+
+
+def _on_white(colour: Pixels, alpha: Pixels) -> Pixels:
+    """Composite on white, rounded to nearest; at most 255 * 255 + 127, so 16 bits suffice."""
+    weight = alpha.astype(np.uint16)
+    return ((colour * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+
+
+def _turn(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply an Exif orientation: 1 to 4 keep rows rows, 5 to 8 swap them with columns."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
