@@ -1,0 +1,34 @@
+"""What a check says: passed, or failed and why. Never a bare boolean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Never, TypeAlias
+
+
+class _NoTruth:
+    """A verdict is matched or compared; an `if` on it is a mistake, since both kinds are objects."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> Never:
+        raise TypeError("a verdict has no truth value: match it, or compare its type")
+
+
+@dataclass(frozen=True, slots=True)
+class Passed(_NoTruth):
+    """The check was made and what was claimed holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(_NoTruth):
+    """The check was made and what was claimed does not hold.
+
+    Args:
+        reason: the rule that was broken; holds no secret and no content.
+    """
+
+    reason: str
+
+
+Verdict: TypeAlias = Passed | Failed

@@ -1,0 +1,121 @@
+"""A message as the relay sees it, and what its ciphertext is bound to.
+
+::
+
+    SealedMessage = version, session, [initial], header, commitment, ciphertext
+      initial     X3DH's initial header; there until the first answer has come (X3DH, section 3.3)
+      header      the Double Ratchet's header (Double Ratchet, section 3.1: DH key, PN, N)
+      commitment  franking.py
+
+Everything but the ciphertext goes into the associated data, so that no field can be altered or swapped.
+Public keys are u-coordinates of Curve25519 in their one canonical form (RFC 7748, section 5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final
+
+from blindmatch_protocol.codec import Fixed, Message, Nested, Reader, Sequence, UInt, Variable, message
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.franking import COMMITMENT_LENGTH
+
+WIRE_VERSION: Final = 1
+SESSION_TAG: Final = b"blindmatch/messenger/session/v1"
+SESSION_ID_LENGTH: Final = 16
+CIPHERTEXT_MOST: Final = 1 << 17
+
+_FIELD_PRIME: Final = 2**255 - 19
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One byte that must have one value; read first, so that another version is named as such."""
+
+    value: int
+
+    def write(self, value: int, step: str, field: str) -> bytes:
+        if value != self.value:
+            raise ProtocolError(step, f"must be {self.value}, not {value}", field)
+        return value.to_bytes(1, "big")
+
+    def read(self, reader: Reader, field: str) -> int:
+        value = reader.uint(1, field)
+        self.write(value, reader.step, field)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Curve25519Key:
+    """A public key: 32 bytes, little-endian, below 2^255 - 19."""
+
+    def write(self, value: bytes, step: str, field: str) -> bytes:
+        if int.from_bytes(Fixed(32).write(value, step, field), "little") >= _FIELD_PRIME:
+            raise ProtocolError(step, "not the canonical form of a public key", field)
+        return bytes(value)
+
+    def read(self, reader: Reader, field: str) -> bytes:
+        return self.write(bytes(reader.take(32, field)), reader.step, field)
+
+
+@message
+class InitialHeader(Message):
+    """What the recipient of a first message needs for X3DH (X3DH, section 3.3)."""
+
+    TAG: ClassVar[int] = 0x66
+    NAME: ClassVar[str] = "messenger/initial-header"
+    identity: Annotated[bytes, Curve25519Key()]
+    ephemeral: Annotated[bytes, Curve25519Key()]
+    signed_pre_key: Annotated[bytes, Curve25519Key()]
+    one_time: Annotated[tuple[bytes, ...], Sequence(Curve25519Key(), 1)]
+    """The one-time pre-key, or none."""
+
+
+@message
+class RatchetHeader(Message):
+    """The Double Ratchet's header (Double Ratchet, section 3.1)."""
+
+    TAG: ClassVar[int] = 0x67
+    NAME: ClassVar[str] = "messenger/ratchet-header"
+    ratchet_key: Annotated[bytes, Curve25519Key()]
+    previous_chain_length: Annotated[int, UInt(32)]
+    number: Annotated[int, UInt(32)]
+
+
+@message
+class SealedMessage(Message):
+    """A message on the wire."""
+
+    TAG: ClassVar[int] = 0x65
+    NAME: ClassVar[str] = "messenger/sealed-message"
+    version: Annotated[int, Version(WIRE_VERSION)]
+    session: Annotated[bytes, Fixed(SESSION_ID_LENGTH)]
+    initial: Annotated[tuple[InitialHeader, ...], Sequence(Nested(InitialHeader), 1)]
+    header: Annotated[RatchetHeader, Nested(RatchetHeader)]
+    commitment: Annotated[bytes, Fixed(COMMITMENT_LENGTH)]
+    ciphertext: Annotated[bytes, Variable(CIPHERTEXT_MOST)]
+
+    def check(self) -> None:
+        """The session's name follows from its initial header."""
+        if self.initial and self.session != session_id(self.initial[0]):
+            raise ProtocolError(self.NAME, "does not follow from the initial header", "session")
+
+
+@message
+class MessageBinding(Message):
+    """The associated data of a message, to which the ratchet header is appended (41 bytes, always)."""
+
+    TAG: ClassVar[int] = 0x68
+    NAME: ClassVar[str] = "messenger/binding"
+    agreement: Annotated[bytes, Variable(1024)]
+    """The associated data of X3DH: both identity keys and both names."""
+    version: Annotated[int, Version(WIRE_VERSION)]
+    session: Annotated[bytes, Fixed(SESSION_ID_LENGTH)]
+    initial: Annotated[tuple[InitialHeader, ...], Sequence(Nested(InitialHeader), 1)]
+    commitment: Annotated[bytes, Fixed(COMMITMENT_LENGTH)]
+
+
+def session_id(initial: InitialHeader) -> bytes:
+    """The name of the session that `initial` sets up, 16 bytes; the relay can compute it as well."""
+    return hashlib.sha256(SESSION_TAG + initial.encode()).digest()[:SESSION_ID_LENGTH]
