@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
+Lines: TypeAlias = npt.NDArray[np.intp]
 
 HASH_BYTES: Final = 32
 MATCH_DISTANCE: Final = 31
@@ -96,12 +97,13 @@ def thumbnail(luminance: Floats) -> Floats:
     height, width = luminance.shape
     if (height, width) == (_SIDE, _SIDE):
         return luminance
-    along_rows, along_columns = _window(width), _window(height)
-    plane = _box(luminance.T, along_rows)
-    plane = _box(plane.T, along_columns)
+    # two planes, used in turns: fresh memory costs more than the sums do
+    work = np.empty((2, height * width), np.float32)
+    plane = _box(luminance.T, _window(width), work)
+    plane = _box(plane.T, _window(height), work)
     # the last two passes need only the lines that decimation keeps
-    plane = _box(plane.T, along_rows)[_centres(width)]
-    return _box(plane.T, along_columns)[_centres(height)]
+    plane = _box(plane.T, _window(width), work, _centres(width))
+    return _box(plane.T, _window(height), np.empty((2, _SIDE * height), np.float32), _centres(height))
 
 
 def transform(small: Floats) -> Floats:
@@ -125,30 +127,45 @@ def _window(dimension: int) -> int:
     return (dimension + 2 * _SIDE - 1) // (2 * _SIDE)
 
 
-def _centres(dimension: int) -> npt.NDArray[np.intp]:
+def _centres(dimension: int) -> Lines:
     """The 64 lines that decimation keeps: the middles of equal blocks."""
     return ((np.arange(_SIDE) + 0.5) * dimension / _SIDE).astype(np.intp)
 
 
-def _box(plane: Floats, window: int) -> Floats:
-    """Mean over a sliding window along axis 0, cut off at the edges; running sums in float32.
+def _box(plane: Floats, window: int, work: Floats, keep: Lines | None = None) -> Floats:
+    """Mean over a sliding window along axis 0, cut off at the edges; of the lines `keep` only, if given.
 
-    Output line i covers lines i + window // 2 - window + 1 to i + window // 2. The loop is over lines, each
-    step a vector operation: summing another way rounds differently, and a symmetric picture has coefficients
-    whose sign is rounding alone.
+    Output line i covers lines i + window // 2 - window + 1 to i + window // 2. `work` has two rows of at
+    least the plane's size; the plane may lie in the second, and without `keep` the result does.
     """
-    plane = np.ascontiguousarray(plane)
-    count, lead = len(plane), window // 2
-    means, total = np.empty_like(plane), np.zeros(plane.shape[1], np.float32)
-    for line in range(count + lead):
-        if line < count:
-            np.add(total, plane[line], out=total)
-        if line >= window:
-            np.subtract(total, plane[line - window], out=total)
-        if line >= lead:
-            means[line - lead] = total
-    means /= _covered(count, window)[:, None]
-    return means
+    lines, sums = (row[: plane.size].reshape(plane.shape) for row in work)
+    lines[:] = plane
+    _slide(lines, window, sums)
+    covered = _covered(len(lines), window)[:, None]
+    if keep is not None:
+        sums, covered = sums[keep], covered[keep]
+    sums /= covered
+    return sums
+
+
+def _slide(lines: Floats, window: int, sums: Floats) -> None:
+    """Running sums in float32: the one before, plus the line that enters, minus the one that leaves.
+
+    The loop is over lines, each step a vector operation. Summing another way would round differently, and a
+    symmetric picture has coefficients whose sign is rounding alone.
+    """
+    count, lead = len(lines), window // 2
+    before = np.zeros(lines.shape[1], np.float32)
+    for line in lines[:lead]:
+        before += line
+    rows = list(lines)
+    for now, enters in zip(sums, rows[lead:window], strict=False):
+        before = np.add(before, enters, out=now)
+    for now, enters, leaves in zip(sums[window - lead :], rows[window:], rows, strict=False):
+        np.add(before, enters, out=now)
+        before = np.subtract(now, leaves, out=now)
+    for now, leaves in zip(sums[count - lead :], rows[count - window :], strict=False):
+        before = np.subtract(before, leaves, out=now)
 
 
 def _covered(count: int, window: int) -> Floats:
@@ -162,7 +179,7 @@ def _dct_matrix() -> Floats:
     """Rows 1 to 16 of the 64-point DCT-II, (16, 64); the scale is rounded to float32 first."""
     scale = float(np.float32(np.sqrt(2.0 / _SIDE)))
     rows, columns = np.arange(1, 17)[:, None], np.arange(_SIDE)[None, :]
-    return (scale * np.cos(np.pi / 2.0 / _SIDE * rows * (2 * columns + 1))).astype(np.float32)
+    return np.asarray(scale * np.cos(np.pi / 2.0 / _SIDE * rows * (2 * columns + 1)), np.float32)
 
 
 _DCT: Final[Floats] = _dct_matrix()
