@@ -128,6 +128,7 @@ class Info:
         learns: who learns the outcome.
         roles: which party plays which role.
         sends_content: True if a picture reaches a server in the clear (no E2EE for what is matched).
+        large_bodies: True if a body or a reply may be over 960 KiB; all of them then travel in parts.
         parameters: with units and ranges.
     """
 
@@ -140,4 +141,5 @@ class Info:
     roles: Mapping[Role, Party]
     differs: str = ""
     sends_content: bool = False
+    large_bodies: bool = False
     parameters: tuple[Parameter, ...] = ()
