@@ -1,0 +1,100 @@
+"""The messenger's errors.
+
+Texts are fixed: no key, name, content or library error is ever part of one, and none is chained to a
+library's exception, whose arguments and frames may hold secrets.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from blindmatch_protocol.errors import BlindmatchError, ProtocolError
+
+
+class MessengerError(BlindmatchError):
+    """Root of what the messenger raises. Whichever it is, the account is as it was before the call."""
+
+    TEXT: ClassVar[str] = "the messenger could not do this"
+
+    def __init__(self) -> None:
+        super().__init__(self.TEXT)
+
+
+class MalformedError(MessengerError):
+    """Bytes from another party, or a content to be sent, break a rule of the encoding.
+
+    Args:
+        broken: says which field and which rule.
+    """
+
+    TEXT = "malformed"
+
+    def __init__(self, broken: ProtocolError) -> None:
+        super().__init__()
+        self.args = (str(broken),)
+
+
+class BundleNeededError(MessengerError):
+    """A first message needs the recipient's pre-keys."""
+
+    TEXT = "there is no session with this recipient: fetch a pre-key bundle and pass it"
+
+
+class BundleRefusedError(MessengerError):
+    """A fetched bundle is not one that its owner published, or not as the relay must hand it out."""
+
+    TEXT = "the pre-key bundle is refused: wrong signature, bad key or more than one one-time pre-key"
+
+
+class IdentityChangedError(MessengerError):
+    """A peer shows another identity key than the one seen first."""
+
+    TEXT = "the peer's identity key is not the one known so far: compare it out of band, then trust it"
+
+
+class PreKeyUnavailableError(MessengerError):
+    """A first message uses a pre-key that this account never had, has replaced, or has used before."""
+
+    TEXT = "the first message uses a pre-key that is not available, or was used before"
+
+
+class NoSessionError(MessengerError):
+    """A message belongs to a session that this account does not know."""
+
+    TEXT = "the message belongs to no known session and does not start one"
+
+
+class NotAuthenticError(MessengerError):
+    """A message or an attachment was altered, is not for this account, or is not from this sender."""
+
+    TEXT = "not authentic: altered, misdirected or of another session"
+
+
+class ReplayedMessageError(MessengerError):
+    """A message was decrypted before, or came so late that its key is gone; it can be acknowledged."""
+
+    TEXT = "the message was decrypted before, or its key is no longer kept"
+
+
+class TooManySkippedError(MessengerError):
+    """A message claims to come after more lost ones than keys are derived for."""
+
+    TEXT = "the message claims too many lost ones before it"
+
+
+class CommitmentError(MessengerError):
+    """A message is authentic, but its commitment does not bind its content: nobody could report it."""
+
+    TEXT = "the message's commitment does not bind its content"
+
+
+class AttachmentError(MessengerError):
+    """An attachment is not the one that the message names."""
+
+    TEXT = "the attachment is not the one that the message names"
+
+
+class StateError(MessengerError):
+    """A dump cannot be loaded: truncated, altered or of another version."""
+
+    TEXT = "the account's dump cannot be loaded"

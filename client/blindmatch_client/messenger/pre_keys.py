@@ -1,0 +1,54 @@
+"""Pre-keys as they go to the relay and come back from it (X3DH, sections 3.1 and 3.2).
+
+The relay gets many one-time pre-keys and hands out *one* with each bundle, or none when they are used up.
+X3DH allows none, at a price: until the signed pre-key is replaced, the first message can be decrypted by
+whoever takes the device, and only `Account`'s memory refuses its replay (X3DH, section 4.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import x3dh
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.sealed_message import Curve25519Key
+
+from blindmatch_client.messenger.errors import BundleRefusedError
+
+SIGNATURE_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PreKeyPublication:
+    """What an account hands to the relay: public keys of 32 bytes and an XEdDSA signature of 64."""
+
+    identity: bytes
+    signed_pre_key: bytes
+    signature: bytes
+    one_time: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedBundle:
+    """What the relay hands out for a recipient; not to be trusted before `checked`."""
+
+    identity: bytes
+    signed_pre_key: bytes
+    signature: bytes
+    one_time: tuple[bytes, ...]
+
+    def checked(self) -> x3dh.Bundle:
+        """The bundle for the library, which checks the signature and, given several one-time pre-keys,
+        would pick one.
+
+        Raises:
+            BundleRefusedError: for lengths, keys that are not canonical, or several one-time pre-keys.
+        """
+        try:
+            for key in (self.identity, self.signed_pre_key, *self.one_time):
+                Curve25519Key().write(key, "messenger/bundle", "key")
+        except ProtocolError as error:
+            raise BundleRefusedError from error
+        if len(self.one_time) > 1 or len(self.signature) != SIGNATURE_LENGTH:
+            raise BundleRefusedError
+        return x3dh.Bundle(self.identity, self.signed_pre_key, self.signature, frozenset(self.one_time))

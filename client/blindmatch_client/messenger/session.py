@@ -1,0 +1,200 @@
+"""One session with one peer: X3DH sets it up, the Double Ratchet carries it.
+
+::
+
+    Alice                                              Bob
+      start(bundle) -> session S, m0 with initial ---> accept(m0) -> session S
+      S.encrypt -> m1 with initial ------------------> S.decrypt(m1)
+      S.decrypt(r0) <--------------------------------- S.encrypt -> r0
+      S.encrypt -> m2 without ------------------------> S.decrypt(m2)
+
+A session is never changed: each step returns the next one, and whoever called keeps the old one if what
+came out of the step is refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+import doubleratchet
+import x3dh
+from blindmatch_protocol.sealed_message import (
+    WIRE_VERSION,
+    InitialHeader,
+    MessageBinding,
+    RatchetHeader,
+    SealedMessage,
+    session_id,
+)
+
+from blindmatch_client.messenger.errors import (
+    BundleRefusedError,
+    NotAuthenticError,
+    ReplayedMessageError,
+)
+from blindmatch_client.messenger.guard import guarded, run
+from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_client.messenger.state import SEEN_MOST, SessionState
+from blindmatch_client.messenger.suite import (
+    RATCHET_PARTS,
+    SKIP_MOST,
+    KeyAgreement,
+    Ratchet,
+    library_header,
+    ratchet_header,
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Plain:
+    """A padded content and the commitment that travels outside its ciphertext."""
+
+    padded: bytes
+    commitment: bytes
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Session:
+    """A session's state.
+
+    Args:
+        id: its name on the wire.
+        agreement: associated data of X3DH.
+        initial: the header that goes with every message until the first answer.
+        seen: the peer's ratchet keys, the latest last.
+        ratchet: the Double Ratchet.
+    """
+
+    id: bytes
+    agreement: bytes
+    initial: tuple[InitialHeader, ...]
+    seen: tuple[bytes, ...]
+    ratchet: Ratchet
+
+    def encrypt(self, plain: Plain) -> tuple[Session, SealedMessage]:
+        """The next state and the sealed message."""
+        ratchet = copy.deepcopy(self.ratchet)
+        binding = _binding(self.agreement, self.id, self.initial, plain.commitment)
+        encrypted = run(ratchet.encrypt_message(plain.padded, binding))
+        sealed = _sealed(self.id, self.initial, encrypted, plain.commitment)
+        return replace(self, ratchet=ratchet), sealed
+
+    def decrypt(self, message: SealedMessage) -> tuple[Session, bytes]:
+        """The next state and the padded content.
+
+        Raises:
+            NotAuthenticError: if anything of the message was altered.
+            ReplayedMessageError: if it was decrypted before, or its key is no longer kept.
+            TooManySkippedError: if it claims to follow more than `SKIP_MOST` lost ones.
+        """
+        ratchet = copy.deepcopy(self.ratchet)
+        binding = _binding(self.agreement, self.id, message.initial, message.commitment)
+        try:
+            with _quiet(message.header):
+                padded = guarded(ratchet.decrypt_message(_encrypted(message), binding))
+        except NotAuthenticError:
+            if self._is_past(message.header):
+                raise ReplayedMessageError from None
+            raise
+        seen = _remember(self.seen, message.header.ratchet_key)
+        return replace(self, ratchet=ratchet, initial=(), seen=seen), padded
+
+    def _is_past(self, header: RatchetHeader) -> bool:
+        """Whether the message is of a chain that is over and its key is not among the kept ones."""
+        kept = self.ratchet.model.skipped_message_keys
+        if any((k.ratchet_pub, k.index) == (header.ratchet_key, header.number) for k in kept):
+            return False
+        return header.ratchet_key in self.seen[:-1]
+
+    def dump(self) -> SessionState:
+        """The state for storing."""
+        ratchet = self.ratchet.model.model_dump_json().encode()
+        return SessionState(self.id, self.agreement, self.initial, self.seen, ratchet)
+
+    @classmethod
+    def load(cls, state: SessionState) -> Session:
+        """The session that was dumped; raises whatever the library raises."""
+        ratchet = Ratchet.from_json(json.loads(state.ratchet), *RATCHET_PARTS)
+        return cls(state.id, state.agreement, state.initial, state.seen, ratchet)
+
+
+def start(
+    keys: KeyAgreement, bundle: FetchedBundle, names: bytes, plain: Plain
+) -> tuple[Session, SealedMessage]:
+    """Set up a session as its initiator (X3DH, section 3.3) and seal its first message.
+
+    Raises:
+        BundleRefusedError: if the bundle's signature or a key is not in order.
+    """
+    agreed = keys.get_shared_secret_active(bundle.checked(), names, require_pre_key=False)
+    secret, agreement, header = guarded(agreed, BundleRefusedError, BundleRefusedError)
+    one_time = () if header.pre_key is None else (header.pre_key,)
+    initial = InitialHeader(header.identity_key, header.ephemeral_key, header.signed_pre_key, one_time)
+    binding = _binding(agreement, session_id(initial), (initial,), plain.commitment)
+    first = Ratchet.encrypt_initial_message(
+        *RATCHET_PARTS, secret, bundle.signed_pre_key, plain.padded, binding
+    )
+    ratchet, encrypted = guarded(first, BundleRefusedError, BundleRefusedError)
+    session = Session(session_id(initial), agreement, (initial,), (), ratchet)
+    return session, _sealed(session.id, session.initial, encrypted, plain.commitment)
+
+
+def accept(keys: KeyAgreement, message: SealedMessage, names: bytes) -> tuple[Session, bytes]:
+    """Set up a session as its responder (X3DH, section 3.4) and decrypt the padded content.
+
+    `keys` is left as it is: deleting the one-time pre-key is the caller's, once all is accepted.
+
+    Raises:
+        PreKeyUnavailableError: if the message uses pre-keys that are not there (any more).
+        NotAuthenticError, TooManySkippedError: as for `Session.decrypt`.
+    """
+    (initial,) = message.initial
+    header = x3dh.Header(
+        initial.identity, initial.ephemeral, initial.signed_pre_key, next(iter(initial.one_time), None)
+    )
+    agreed = keys.get_shared_secret_passive(header, names, require_pre_key=False)
+    secret, agreement, signed = guarded(agreed)
+    binding = _binding(agreement, message.session, message.initial, message.commitment)
+    first = Ratchet.decrypt_initial_message(*RATCHET_PARTS, secret, signed.priv, _encrypted(message), binding)
+    ratchet, padded = guarded(first)
+    session = Session(message.session, agreement, (), (message.header.ratchet_key,), ratchet)
+    return session, padded
+
+
+def _binding(
+    agreement: bytes, session: bytes, initial: tuple[InitialHeader, ...], commitment: bytes
+) -> bytes:
+    return MessageBinding(agreement, WIRE_VERSION, session, initial, commitment).encode()
+
+
+def _sealed(
+    session: bytes,
+    initial: tuple[InitialHeader, ...],
+    encrypted: doubleratchet.EncryptedMessage,
+    commitment: bytes,
+) -> SealedMessage:
+    header = ratchet_header(encrypted.header)
+    return SealedMessage(WIRE_VERSION, session, initial, header, commitment, encrypted.ciphertext)
+
+
+def _encrypted(message: SealedMessage) -> doubleratchet.EncryptedMessage:
+    return doubleratchet.EncryptedMessage(library_header(message.header), message.ciphertext)
+
+
+def _remember(seen: tuple[bytes, ...], key: bytes) -> tuple[bytes, ...]:
+    return seen if key in seen else (*seen, key)[-SEEN_MOST:]
+
+
+def _quiet(header: RatchetHeader) -> AbstractContextManager[object]:
+    """Keep the library from warning, where it can.
+
+    It warns when it gives up the lost messages of a chain that is over and goes on, which is what is
+    wanted; anybody can provoke the warning. Filters are global to the process: hence only here.
+    """
+    if header.previous_chain_length <= SKIP_MOST:
+        return nullcontext()
+    return warnings.catch_warnings(action="ignore")

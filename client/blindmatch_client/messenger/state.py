@@ -1,0 +1,68 @@
+"""What an account's dump consists of. All of it is secret; sealing and storing it is another's job.
+
+The keys of X3DH and the ratchets are in the libraries' own JSON, which they migrate between their versions.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final
+
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable, message
+from blindmatch_protocol.content import NAME_MOST
+from blindmatch_protocol.sealed_message import SESSION_ID_LENGTH, InitialHeader, Version
+
+DUMP_VERSION: Final = 1
+
+SESSIONS_MOST: Final = 8
+"""Sessions kept with one peer; the one that was unused longest goes first."""
+
+SEEN_MOST: Final = 64
+"""Ratchet keys of a peer that are remembered, so that a late repeat is named as such."""
+
+
+@message
+class SessionState(Message):
+    """One session."""
+
+    TAG: ClassVar[int] = 0x6D
+    NAME: ClassVar[str] = "account/session"
+    id: Annotated[bytes, Fixed(SESSION_ID_LENGTH)]
+    agreement: Annotated[bytes, Variable(1024)]
+    initial: Annotated[tuple[InitialHeader, ...], Sequence(Nested(InitialHeader), 1)]
+    seen: Annotated[tuple[bytes, ...], Sequence(Fixed(32), SEEN_MOST)]
+    ratchet: Annotated[bytes, Variable(1 << 22)]
+
+
+@message
+class PeerState(Message):
+    """The pinned identity key of a peer and the sessions with it."""
+
+    TAG: ClassVar[int] = 0x6E
+    NAME: ClassVar[str] = "account/peer"
+    name: Annotated[str, Text(NAME_MOST)]
+    identity: Annotated[bytes, Fixed(32)]
+    sessions: Annotated[tuple[SessionState, ...], Sequence(Nested(SessionState), SESSIONS_MOST)]
+
+
+@message
+class AcceptedState(Message):
+    """A session that was started without a one-time pre-key, so that it is not started twice."""
+
+    TAG: ClassVar[int] = 0x6C
+    NAME: ClassVar[str] = "account/accepted"
+    signed_pre_key: Annotated[bytes, Fixed(32)]
+    session: Annotated[bytes, Fixed(SESSION_ID_LENGTH)]
+
+
+@message
+class AccountState(Message):
+    """A whole account."""
+
+    TAG: ClassVar[int] = 0x6F
+    NAME: ClassVar[str] = "account/dump"
+    version: Annotated[int, Version(DUMP_VERSION)]
+    name: Annotated[str, Text(NAME_MOST)]
+    rotated_at: Annotated[int, UInt(64)]
+    keys: Annotated[bytes, Variable(1 << 22)]
+    accepted: Annotated[tuple[AcceptedState, ...], Sequence(Nested(AcceptedState), 1 << 20)]
+    peers: Annotated[tuple[PeerState, ...], Sequence(Nested(PeerState), 1 << 20)]

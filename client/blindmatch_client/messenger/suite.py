@@ -1,0 +1,123 @@
+"""The algorithms of the messenger, in the form in which the libraries take them.
+
+Choices follow X3DH, section 2.1, and Double Ratchet, section 5.2 ("Recommended cryptographic algorithms"),
+but for the AEAD: the recommended one does not frame its associated data and compares tags with `!=`.
+
+The libraries take randomness from `secrets` and the time from `time.time()` themselves: their keys, and
+the AEAD's salt, are the part of the client's randomness that is not handed in. The time is only stored
+beside the signed pre-key and used for nothing (`Account` is told the time).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import doubleratchet
+import x3dh
+from blindmatch_protocol.committing_aead import seal, unseal
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.sealed_message import RatchetHeader
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from doubleratchet.recommended import HashFunction, kdf_hkdf, kdf_separate_hmacs
+from doubleratchet.recommended.diffie_hellman_ratchet_curve25519 import DiffieHellmanRatchet
+
+AGREEMENT_TAG: Final = b"blindmatch/messenger/x3dh/v1"
+ROOT_TAG: Final = b"blindmatch/messenger/root-chain/v1"
+MESSAGE_KEY_TAG: Final = b"blindmatch/messenger/message-key/v1"
+
+SALT_LENGTH: Final = 16
+
+SKIP_MOST: Final = 1000
+"""Lost messages in one chain that are bridged (Double Ratchet, section 4.3: MAX_SKIP)."""
+
+KEPT_MOST: Final = 2000
+"""Keys of lost messages that are kept; the oldest go first."""
+
+
+class KeyAgreement(x3dh.BaseState):
+    """X3DH; the manual variant, since the automatic one draws and deletes pre-keys by itself."""
+
+    @staticmethod
+    def _encode_public_key(key_format: x3dh.IdentityKeyFormat, pub: bytes) -> bytes:
+        """`Encode(PK)` of X3DH, section 2.1: one byte that names the curve, then the key."""
+        return (b"\x05" if key_format is x3dh.IdentityKeyFormat.CURVE_25519 else b"\x06") + pub
+
+
+class RootKdf(kdf_hkdf.KDF):
+    """KDF_RK: HKDF-SHA-256."""
+
+    @staticmethod
+    def _get_hash_function() -> HashFunction:
+        return HashFunction.SHA_256
+
+    @staticmethod
+    def _get_info() -> bytes:
+        return ROOT_TAG
+
+
+class ChainKdf(kdf_separate_hmacs.KDF):
+    """KDF_CK: HMAC-SHA-256 of one byte for the next chain key, of another for the message key."""
+
+    @staticmethod
+    def _get_hash_function() -> HashFunction:
+        return HashFunction.SHA_256
+
+
+class CommittingAead(doubleratchet.AEAD):
+    """ENCRYPT and DECRYPT: a salt of 16 random bytes, then `committing_aead` under message key and salt.
+
+    A message key is used once, so the specification needs no salt. It is a second line: if a device sends
+    from a state that was restored from before an earlier sending, two plaintexts meet one message key, and
+    then the salt still keeps cipher key and counter apart.
+    """
+
+    @staticmethod
+    async def encrypt(plaintext: bytes, key: bytes, associated_data: bytes) -> bytes:
+        salt = SystemRandomness().take(SALT_LENGTH)
+        return salt + seal(_salted(key, salt), plaintext, associated_data)
+
+    @staticmethod
+    async def decrypt(ciphertext: bytes, key: bytes, associated_data: bytes) -> bytes:
+        salt, sealed = ciphertext[:SALT_LENGTH], ciphertext[SALT_LENGTH:]
+        try:
+            return unseal(_salted(key, salt), sealed, associated_data)
+        except ProtocolError as error:
+            raise doubleratchet.AuthenticationFailedException from error
+
+
+class Ratchet(doubleratchet.DoubleRatchet):
+    """The Double Ratchet with the header encoding of `sealed_message`."""
+
+    @staticmethod
+    def _build_associated_data(associated_data: bytes, header: doubleratchet.Header) -> bytes:
+        """CONCAT of Double Ratchet, section 3.1; the header's encoding has one fixed length."""
+        return associated_data + ratchet_header(header).encode()
+
+
+RATCHET_PARTS: Final = (
+    DiffieHellmanRatchet,
+    RootKdf,
+    ChainKdf,
+    b"\x02\x01",
+    SKIP_MOST,
+    KEPT_MOST,
+    CommittingAead,
+)
+"""What the library wants to be told whenever a ratchet is made or loaded."""
+
+
+def ratchet_header(header: doubleratchet.Header) -> RatchetHeader:
+    """The library's header as it goes on the wire."""
+    key, previous, number = header
+    return RatchetHeader(ratchet_key=key, previous_chain_length=previous, number=number)
+
+
+def library_header(header: RatchetHeader) -> doubleratchet.Header:
+    """A header from the wire as the library takes it."""
+    return doubleratchet.Header(header.ratchet_key, header.previous_chain_length, header.number)
+
+
+def _salted(key: bytes, salt: bytes) -> bytes:
+    return HKDF(SHA256(), 32, salt=salt, info=MESSAGE_KEY_TAG).derive(key)  # RFC 5869
