@@ -10,6 +10,7 @@ GIF89a sections 17 and 18; Exif 2.32 section 4.6 (orientation, tag 0x0112).
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,6 +20,17 @@ from blindmatch_protocol.errors import PictureError
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_INFLATE_BYTES: Final = 1 << 18
+# first column, first row, distance of columns, distance of rows of each pass
+_ADAM7: Final = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
 _PNG_NEEDED: Final = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 # APP14 says how the channels of a CMYK picture are stored
 _JPEG_DROPPED: Final = {*range(0xE1, 0xEE), 0xEF, 0xFE}
@@ -117,6 +129,34 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
             raise PictureError("picture/PNG: truncated")
         yield kind, data[at + 8 : end - 4], data[at:end]
         at = end
+
+
+def png_is_complete(data: bytes) -> bool:
+    """Whether a PNG's image data fill the size its header claims; the decoder would pad them silently.
+
+    Inflates at most what the header claims, so check that against a limit first.
+    """
+    missing, inflate = _png_claimed(data[16:29]), zlib.decompressobj()
+    try:
+        for kind, body, _ in _png_chunks(data):
+            pending = body if kind == b"IDAT" else b""
+            while pending and missing > 0 and not inflate.eof:
+                missing -= len(inflate.decompress(pending, _INFLATE_BYTES))
+                pending = inflate.unconsumed_tail
+    except zlib.error:
+        return False
+    return missing - len(inflate.flush()) <= 0
+
+
+def _png_claimed(header: bytes) -> int:
+    """Bytes of filtered rows that a PNG header promises (PNG sections 7.2 and 8.2)."""
+    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", header)
+    bits = depth * {2: 3, 4: 2, 6: 4}.get(colour, 1)
+    total = 0
+    for left, top, across, down in _ADAM7 if interlace else ((0, 0, 1, 1),):
+        columns, rows = -((left - width) // across), -((top - height) // down)
+        total += rows * (1 + (columns * bits + 7) // 8) if columns > 0 else 0
+    return total
 
 
 def _jpeg(data: bytes) -> Container:

@@ -7,7 +7,8 @@ are global to the process and would not be safe between threads.
 
 What "the pixels" are: the first frame; Exif orientation applied; transparency composited on white; 16-bit
 samples cut to their high byte; CMYK converted without a profile; embedded colour profiles ignored, as PDQ's
-reference does.
+reference does. One lie is not found out: a JPEG whose scan ends early but properly is filled up with grey,
+as viewers do it too.
 """
 
 from __future__ import annotations
@@ -123,6 +124,8 @@ def _admit(data: bytes, limits: Limits, claimed: str | None) -> container.Contai
         raise PictureError(f"picture: claimed as another format than the {kind} it is")
     found = container.read(data)
     _check_size(found.format, found.width, found.height, limits)
+    if kind == "PNG" and not container.png_is_complete(found.data):
+        raise PictureError("picture/PNG: the image data must fill the size in the header")
     return found
 
 

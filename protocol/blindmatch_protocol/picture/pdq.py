@@ -138,10 +138,11 @@ def _box(plane: Floats, window: int, work: Floats, keep: Lines | None = None) ->
     Output line i covers lines i + window // 2 - window + 1 to i + window // 2. `work` has two rows of at
     least the plane's size; the plane may lie in the second, and without `keep` the result does.
     """
-    lines, sums = (row[: plane.size].reshape(plane.shape) for row in work)
+    lines = work[0, : plane.size].reshape(plane.shape)
+    sums: Floats = work[1, : plane.size].reshape(plane.shape)
     lines[:] = plane
     _slide(lines, window, sums)
-    covered = _covered(len(lines), window)[:, None]
+    covered: Floats = _covered(len(lines), window)[:, None]
     if keep is not None:
         sums, covered = sums[keep], covered[keep]
     sums /= covered

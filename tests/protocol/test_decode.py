@@ -1,0 +1,324 @@
+"""Decoding: every format and mode to pixels, and every bad picture to `PictureError`."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from blindmatch_protocol.errors import PictureError
+from blindmatch_protocol.picture import container
+from blindmatch_protocol.picture.decode import Limits, decode
+from blindmatch_protocol.picture.item import Picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+ROWS, COLUMNS = np.mgrid[0:48, 0:64]
+SCENE = np.stack([ROWS * 5, COLUMNS * 3, (ROWS + COLUMNS) * 2], axis=2).astype(np.uint8)
+WHITE, RED = [255, 255, 255], [255, 0, 0]
+
+
+def written(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def scene(kind: str, **options: Any) -> bytes:
+    return written(Image.fromarray(SCENE), kind, **options)
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(
+    width: int, height: int, depth: int = 8, colour: int = 2, rows: bytes = b"", extra: bytes = b""
+) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    end = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + end
+
+
+def exif(value: int, order: str = "<") -> bytes:
+    head = {"<": b"II*\x00", ">": b"MM\x00*"}[order]
+    return head + struct.pack(order + "IHHHIHHI", 8, 1, 0x0112, 3, 1, value, 0, 0)
+
+
+FILES = {kind: scene(kind) for kind in container.FORMATS}
+
+
+@pytest.mark.parametrize("kind", container.FORMATS)
+def test_every_format_is_decoded_to_its_pixels(kind: str) -> None:
+    found = decode(FILES[kind])
+    assert (found.format, found.orientation, found.transparent) == (kind, 1, False)
+    assert found.pixels.shape == SCENE.shape and found.pixels.dtype == np.uint8
+    assert not found.pixels.flags.writeable and found.pixels.flags.c_contiguous
+    difference = np.abs(found.pixels.astype(int) - SCENE)
+    assert difference.mean() < (0.001 if kind == "PNG" else 25)
+    assert "array" not in repr(found)
+
+
+@pytest.mark.parametrize("value", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_the_exif_orientation_is_applied_as_viewers_do(kind: str, value: int) -> None:
+    tag = Image.Exif()
+    tag[0x0112] = value
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    found = decode(scene(kind, exif=tag, **options))
+    stored = decode(scene(kind, **options)).pixels
+    corners = {  # where the stored picture's first row and first column go (Exif 2.32, section 4.6.4)
+        1: stored,
+        2: np.fliplr(stored),
+        3: np.rot90(stored, 2),
+        4: np.flipud(stored),
+        5: np.swapaxes(stored, 0, 1),
+        6: np.rot90(stored, -1),
+        7: np.rot90(np.swapaxes(stored, 0, 1), 2),
+        8: np.rot90(stored),
+    }
+    assert found.orientation == value
+    assert (found.pixels == corners[value]).all()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_orientation_is_read_in_either_byte_order(order: str) -> None:
+    assert container.orientation(exif(6, order)) == 6
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"",
+        b"II*\x00",
+        exif(0),
+        exif(9),
+        exif(6)[:-7],
+        b"II*\x00\xff\xff\xff\xff" + exif(6)[8:],
+        b"XX" + exif(6)[2:],
+    ],
+)
+def test_a_broken_orientation_is_none(block: bytes) -> None:
+    assert container.orientation(block) == 1
+
+
+def test_cmyk_jpegs_are_converted() -> None:
+    red = Image.new("CMYK", (32, 32), (0, 255, 255, 0))
+    assert np.abs(decode(written(red, "JPEG", quality=95)).pixels.astype(int) - RED).max() < 8
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "RGBA"])
+def test_every_mode_of_png_becomes_rgb(mode: str) -> None:
+    image = Image.fromarray(SCENE).convert(mode)
+    found = decode(written(image, "PNG"))
+    assert (found.pixels == np.asarray(image.convert("RGB"))).all()
+    assert found.transparent == ("A" in mode)
+
+
+def test_16_bit_samples_keep_their_high_byte() -> None:
+    grey = (np.arange(48 * 64).reshape(48, 64) * 21).astype(np.uint16)
+    found = decode(written(Image.fromarray(grey), "PNG")).pixels
+    assert (found == (grey >> 8)[:, :, None]).all()
+    rows = b"".join(b"\x00" + row.astype(">u2").tobytes() for row in np.stack([grey] * 3, axis=2))
+    assert (decode(png(64, 48, 16, 2, rows)).pixels == (grey >> 8)[:, :, None]).all()
+
+
+def test_alpha_is_composited_on_white() -> None:
+    layers = np.zeros((1, 3, 4), np.uint8)
+    layers[0, :, 3] = 0, 128, 255
+    assert decode(written(Image.fromarray(layers), "PNG")).pixels[0, :, 0].tolist() == [255, 127, 0]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_transparent_palette_entry_becomes_white(kind: str) -> None:
+    image = Image.new("P", (8, 8), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putpixel((3, 3), 1)
+    found = decode(written(image, kind, transparency=0))
+    assert found.transparent
+    assert found.pixels[0, 0].tolist() == WHITE and found.pixels[3, 3].tolist() == [0, 0, 255]
+
+
+def test_graded_palette_transparency_is_composited() -> None:
+    image = Image.new("P", (8, 8), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    found = decode(written(image, "PNG", transparency=bytes([51, 255])))
+    assert found.pixels[0, 0].tolist() == [255, 204, 204]
+
+
+@pytest.mark.parametrize(("depth", "colour", "pixel"), [(8, 0, 1), (16, 0, 2), (8, 2, 3), (1, 0, 1)])
+def test_a_transparent_colour_becomes_white(depth: int, colour: int, pixel: int) -> None:
+    channels = 3 if colour == 2 else 1
+    key = chunk(b"tRNS", b"\x00\x00" * channels)
+    found = decode(png(4, 1, depth, colour, b"\x00" * (1 + 4 * pixel), key))
+    assert found.transparent and found.pixels[0, 0].tolist() == WHITE
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_the_first_frame_counts(kind: str) -> None:
+    frames = [Image.new("RGB", (16, 16), tuple(colour)) for colour in (RED, [0, 0, 255], [0, 255, 0])]
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    data = written(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    assert (decode(data).pixels == RED).all()
+
+
+def test_metadata_never_reaches_the_decoder() -> None:
+    tag = Image.Exif()
+    tag[0x010E] = "MARKER"
+    for data in (
+        scene("JPEG", exif=tag, comment=b"MARKER", icc_profile=b"MARKER" * 9),
+        scene("PNG", exif=tag),
+    ):
+        assert b"MARKER" in data
+        assert b"MARKER" not in container.read(data).data
+        assert decode(data).pixels.shape == SCENE.shape
+
+
+@pytest.mark.parametrize("kind", container.FORMATS)
+def test_bytes_behind_the_end_are_ignored(kind: str) -> None:
+    assert (decode(FILES[kind] + b"PK\x03\x04more").pixels == decode(FILES[kind]).pixels).all()
+
+
+BAD = {
+    "empty": (b"", "empty"),
+    "text": (b"hello, this is no picture", "format must be"),
+    "tiff": (scene("TIFF"), "format must be"),
+    "bmp": (scene("BMP"), "format must be"),
+    "signature alone, JPEG": (b"\xff\xd8\xff", "truncated"),
+    "signature alone, PNG": (b"\x89PNG\r\n\x1a\n", "truncated"),
+    "signature alone, GIF": (b"GIF89a", "truncated"),
+    "signature alone, WebP": (b"RIFF\x04\x00\x00\x00WEBP", "must begin with"),
+    "bomb, PNG": (png(60_000, 60_000), "at most 50000000 pixels"),
+    "bomb, GIF": (b"GIF89a\xff\xff\xff\xff" + FILES["GIF"][10:], "at most 50000000 pixels"),
+    "zero width": (png(0, 10), "at least 1"),
+    "zero height": (png(10, 0), "at least 1"),
+    "zero by zero GIF": (
+        b"GIF89a\x00\x00\x00\x00\x00\x00\x00,\x00\x00\x00\x00\x00\x00\x00\x00\x00;",
+        "at least 1",
+    ),
+    "no frame": (b"GIF89a\x05\x00\x05\x00\x00\x00\x00;", "hold a frame"),
+    "header larger than data": (png(500, 500, rows=b"\x00" * 1501), "must fill the size"),
+    "header of no size at all": (png(500, 500), "must fill the size"),
+    "image data that do not inflate": (FILES["PNG"].replace(b"IDATx", b"IDATy"), "must fill the size"),
+    "no header": (b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""), "header chunk"),
+    "short header": (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", b"12345") + chunk(b"IEND", b""), "13 bytes"),
+    "no image data": (FILES["PNG"].replace(b"IDAT", b"iDAT"), "must fill the size"),
+    "no marker": (b"\xff\xd8\xff\xe0\x00\x04\x00\x00junk", "marker"),
+    "short segment": (b"\xff\xd8\xff\xe0\x00\x00\x00\x00", "truncated"),
+    "scan without a frame": (b"\xff\xd8\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\xff\xd9", "at least 1"),
+    "WebP of a foreign chunk": (b"RIFF\x10\x00\x00\x00WEBPJUNK\x04\x00\x00\x00abcd", "must begin with"),
+}
+
+
+@pytest.mark.parametrize("name", list(BAD))
+def test_a_bad_picture_is_refused_by_the_rule_it_breaks(name: str) -> None:
+    data, rule = BAD[name]
+    with pytest.raises(PictureError, match=rule) as caught:
+        decode(data)
+    assert str(caught.value).startswith("picture")
+    assert caught.value.__cause__ is None
+    with pytest.raises(PictureError, match=rule):
+        _ = Picture.from_bytes(data).hash
+
+
+def test_a_jpeg_and_a_webp_that_claim_to_be_huge_are_refused_before_decoding() -> None:
+    jpeg = bytearray(FILES["JPEG"])
+    at = jpeg.index(b"\xff\xc0")
+    jpeg[at + 5 : at + 9] = b"\xff\xff\xff\xff"
+    webp = bytearray(FILES["WEBP"])
+    at = webp.index(b"\x9d\x01\x2a")
+    webp[at + 3 : at + 7] = b"\xff\x3f\xff\x3f"
+    for data in (jpeg, webp):
+        with pytest.raises(PictureError, match="at most 50000000 pixels"):
+            decode(bytes(data))
+
+
+def test_a_gif_frame_beyond_its_screen_counts_at_its_own_size() -> None:
+    data = bytearray(FILES["GIF"])
+    at = container._gif_frame(bytes(data))
+    data[at + 5 : at + 9] = b"\xff\xff\xff\xff"
+    with pytest.raises(PictureError, match="at most 50000000 pixels"):
+        decode(bytes(data))
+
+
+@pytest.mark.parametrize("kind", container.FORMATS)
+def test_no_truncated_picture_is_decoded(kind: str) -> None:
+    whole = FILES[kind]
+    # what may be missing without any pixel missing: the JPEG end marker, the GIF trailer
+    for length in [*range(0, len(whole) - 16, 7), len(whole) // 2]:
+        with pytest.raises(PictureError):
+            decode(whole[:length])
+
+
+def test_limits_are_the_callers() -> None:
+    data = FILES["PNG"]
+    assert decode(data, Limits(len(data), 48 * 64, ("PNG",))).format == "PNG"
+    for limits, rule in (
+        (Limits(most_bytes=len(data) - 1), "bytes"),
+        (Limits(most_pixels=48 * 64 - 1), "pixels"),
+        (Limits(formats=("JPEG", "GIF")), "JPEG, GIF"),
+    ):
+        with pytest.raises(PictureError, match=rule):
+            decode(data, limits)
+
+
+@pytest.mark.parametrize("claim", ["png", ".PNG", "image/png"])
+def test_a_true_claim_is_accepted_and_a_false_one_refused(claim: str) -> None:
+    assert decode(FILES["PNG"], claimed=claim).format == "PNG"
+    for false in (claim.lower().replace("png", "webp"), "application/pdf"):
+        with pytest.raises(PictureError, match="claimed as another format"):
+            decode(FILES["PNG"], claimed=false)
+
+
+def test_interlaced_pngs_of_any_size_are_complete() -> None:
+    for width in range(1, 11):
+        for height in range(1, 11):
+            passes = [
+                (-((left - width) // across), -((top - height) // down))
+                for left, top, across, down in container._ADAM7
+            ]
+            rows = b"".join((b"\x00" * (1 + 3 * columns)) * lines for columns, lines in passes if columns)
+            plain = png(width, height, rows=rows)
+            data = plain[:28] + b"\x01" + struct.pack(">I", zlib.crc32(plain[12:28] + b"\x01")) + plain[33:]
+            assert not decode(data).pixels.any()
+
+
+def test_a_wrong_checksum_is_refused() -> None:
+    data = bytearray(FILES["PNG"])
+    data[29] ^= 1
+    with pytest.raises(PictureError, match="not decodable"):
+        decode(bytes(data))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(container.FORMATS),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_altered_bytes_give_pixels_or_a_picture_error_and_no_warning(
+    kind: str, changes: list[tuple[int, int]]
+) -> None:
+    data = bytearray(FILES[kind])
+    for at, value in changes:
+        data[at % len(data)] = value
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        try:
+            assert decode(bytes(data), Limits(most_pixels=1_000_000)).pixels.ndim == 3
+        except PictureError as error:
+            assert str(error).startswith("picture")
+    assert not seen
+
+
+@given(
+    st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF\x40\x00\x00\x00WEBP", b""]),
+    st.binary(),
+)
+def test_random_bytes_are_no_picture(signature: bytes, rest: bytes) -> None:
+    with pytest.raises(PictureError):
+        decode(signature + rest)
