@@ -1,0 +1,475 @@
+"""The messenger: conversations under loss, repeats, tampering, hostile peers and restarts."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from dataclasses import replace
+
+import pytest
+import x3dh
+from blindmatch_client.messenger import Account, FetchedBundle, MessengerError
+from blindmatch_client.messenger.errors import (
+    BundleNeededError,
+    BundleRefusedError,
+    CommitmentError,
+    IdentityChangedError,
+    MalformedError,
+    NoSessionError,
+    NotAuthenticError,
+    PreKeyUnavailableError,
+    ReplayedMessageError,
+    StateError,
+    TooManySkippedError,
+)
+from blindmatch_client.messenger.session import Plain, start
+from blindmatch_client.messenger.suite import AGREEMENT_TAG, SKIP_MOST, KeyAgreement
+from blindmatch_protocol.codec import Text
+from blindmatch_protocol.content import NAME_MOST, Content, compose
+from blindmatch_protocol.franking import commit, opening_of
+from blindmatch_protocol.padding import pad_text
+from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.sealed_message import SealedMessage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+NOW = 1_700_000_000_000
+
+
+def account(name: str, one_time: int = 4) -> Account:
+    return Account.create(name, NOW, one_time)
+
+
+def bundle(owner: Account, one_time: int = 1) -> FetchedBundle:
+    published = owner.published()
+    return FetchedBundle(
+        published.identity, published.signed_pre_key, published.signature, published.one_time[:one_time]
+    )
+
+
+def say(text: str) -> Content:
+    return compose(text, (), NOW, SystemRandomness())
+
+
+def send(sender: Account, recipient: Account, text: str) -> bytes:
+    first = None if sender.has_session(recipient.name) else bundle(recipient)
+    return sender.encrypt(recipient.name, say(text), first)
+
+
+def deliver(sender: Account, recipient: Account, text: str) -> None:
+    assert recipient.decrypt(sender.name, send(sender, recipient, text)).text == text
+
+
+def conversation() -> tuple[Account, Account]:
+    alice, bob = account("alice"), account("bob")
+    deliver(alice, bob, "hello")
+    deliver(bob, alice, "hello yourself")
+    return alice, bob
+
+
+# conversations
+
+
+def test_a_conversation_goes_both_ways() -> None:
+    alice, bob = conversation()
+    for turn in range(4):
+        deliver(alice, bob, f"a{turn}")
+        deliver(alice, bob, f"b{turn}")
+        deliver(bob, alice, f"c{turn}")
+
+
+def test_the_content_arrives_as_it_was_sent() -> None:
+    alice, bob = account("alice"), account("bob")
+    content = say("Grüße")
+    assert bob.decrypt("alice", alice.encrypt("bob", content, bundle(bob))) == content
+
+
+def test_the_initial_header_goes_along_until_the_first_answer() -> None:
+    alice, bob = account("alice"), account("bob")
+    assert [len(SealedMessage.decode(send(alice, bob, "x")).initial) for _ in range(2)] == [1, 1]
+    deliver(alice, bob, "y")
+    deliver(bob, alice, "answer")
+    assert not SealedMessage.decode(send(alice, bob, "z")).initial
+
+
+def test_texts_of_similar_length_have_ciphertexts_of_one_length() -> None:
+    alice, bob = conversation()
+    assert len({len(send(alice, bob, "x" * length)) for length in (0, 1, 60, 180)}) == 1
+
+
+@given(st.permutations(range(6)))
+@settings(max_examples=15, deadline=None)
+def test_messages_arrive_in_any_order(order: list[int]) -> None:
+    alice, bob = account("alice"), account("bob")
+    sealed = [send(alice, bob, str(number)) for number in range(6)]
+    assert [bob.decrypt("alice", sealed[number]).text for number in order] == [str(n) for n in order]
+
+
+def test_lost_messages_of_an_earlier_chain_arrive_late() -> None:
+    alice, bob = conversation()
+    late = [send(alice, bob, f"late {number}") for number in range(3)]
+    for _ in range(3):
+        deliver(alice, bob, "on time")
+        deliver(bob, alice, "answer")
+    assert [bob.decrypt("alice", sealed).text for sealed in reversed(late)] == ["late 2", "late 1", "late 0"]
+
+
+def test_both_may_start_at_once() -> None:
+    alice, bob = account("alice"), account("bob")
+    from_alice, from_bob = send(alice, bob, "a"), send(bob, alice, "b")
+    assert (bob.decrypt("alice", from_alice).text, alice.decrypt("bob", from_bob).text) == ("a", "b")
+    for _ in range(3):
+        deliver(alice, bob, "to bob")
+        deliver(bob, alice, "to alice")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_schedules_with_loss_repeats_and_restarts_deliver_each_message_once(seed: int) -> None:
+    dice = random.Random(seed)
+    people = {"alice": account("alice", 20), "bob": account("bob", 20)}
+    wire: list[tuple[str, str, bytes]] = []
+    delivered: list[str] = []
+    for number in range(60):
+        sender, recipient = dice.sample(["alice", "bob"], 2)
+        wire.append((sender, recipient, send(people[sender], people[recipient], str(number))))
+        if dice.random() < 0.2:
+            people[recipient] = Account.load(people[recipient].dump())
+        while wire and dice.random() < 0.6:
+            origin, target, sealed = wire.pop(dice.randrange(len(wire)))
+            if dice.random() < 0.1:
+                continue
+            delivered.append(people[target].decrypt(origin, sealed).text)
+            with pytest.raises(ReplayedMessageError):
+                people[target].decrypt(origin, sealed)
+    assert len(delivered) > 40
+    assert len(set(delivered)) == len(delivered)
+
+
+# repeats, bounds and tampering
+
+
+def test_a_repeated_message_is_refused_at_once_and_much_later() -> None:
+    alice, bob = account("alice"), account("bob")
+    first = send(alice, bob, "first")
+    bob.decrypt("alice", first)
+    for _ in range(3):
+        with pytest.raises(ReplayedMessageError):
+            bob.decrypt("alice", first)
+        deliver(bob, alice, "answer")
+        deliver(alice, bob, "next")
+
+
+def test_a_message_after_too_many_lost_ones_is_refused_and_nothing_breaks() -> None:
+    alice, bob = conversation()
+    sealed = [send(alice, bob, "x") for _ in range(SKIP_MOST + 2)]
+    with pytest.raises(TooManySkippedError):
+        bob.decrypt("alice", sealed[-1])
+    assert bob.decrypt("alice", sealed[SKIP_MOST]).text == "x"
+    assert bob.decrypt("alice", sealed[0]).text == "x"
+
+
+def test_a_session_recovers_when_a_whole_chain_longer_than_the_bound_is_lost() -> None:
+    alice, bob = conversation()
+    deliver(alice, bob, "one of the chain")
+    question = send(bob, alice, "still there?")
+    for _ in range(SKIP_MOST + 5):
+        send(alice, bob, "lost")
+    assert alice.decrypt("bob", question).text == "still there?"
+    deliver(alice, bob, "yes")
+    deliver(bob, alice, "good")
+
+
+def flips(sealed: bytes, mask: int) -> list[bytes]:
+    return [sealed[:at] + bytes([sealed[at] ^ mask]) + sealed[at + 1 :] for at in range(len(sealed))]
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
+def test_any_flipped_byte_is_refused_and_the_session_goes_on(mask: int) -> None:
+    alice, bob = conversation()
+    before, sealed = bob.dump(), send(alice, bob, "good")
+    for damaged in flips(sealed, mask):
+        with pytest.raises(MessengerError):
+            bob.decrypt("alice", damaged)
+    assert bob.dump() == before
+    assert bob.decrypt("alice", sealed).text == "good"
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x80])
+def test_any_flipped_byte_of_a_first_message_is_refused_and_uses_no_pre_key(mask: int) -> None:
+    alice, bob = account("alice", 1), account("bob", 1)
+    before, sealed = bob.dump(), send(alice, bob, "good")
+    for damaged in flips(sealed, mask):
+        with pytest.raises(MessengerError):
+            bob.decrypt("alice", damaged)
+    assert bob.dump() == before
+    assert bob.decrypt("alice", sealed).text == "good"
+
+
+@given(st.binary(max_size=700))
+@settings(max_examples=50, deadline=None)
+def test_garbage_is_malformed(garbage: bytes) -> None:
+    with pytest.raises(MalformedError):
+        account("bob", 0).decrypt("alice", garbage)
+
+
+def test_a_swapped_commitment_is_refused() -> None:
+    alice, bob = conversation()
+    one, two = (SealedMessage.decode(send(alice, bob, text)) for text in "12")
+    with pytest.raises(NotAuthenticError):
+        bob.decrypt("alice", replace(one, commitment=two.commitment).encode())
+
+
+def test_a_message_for_somebody_else_or_under_another_name_is_refused() -> None:
+    alice, bob = account("alice"), account("bob")
+    first = send(alice, bob, "for bob")
+    with pytest.raises(NotAuthenticError):
+        bob.decrypt("mallory", first)
+    with pytest.raises(PreKeyUnavailableError):
+        account("carol").decrypt("alice", first)
+
+
+def test_a_message_sent_back_to_its_sender_is_refused() -> None:
+    alice, bob = conversation()
+    with pytest.raises(NotAuthenticError):
+        alice.decrypt("bob", send(alice, bob, "mine"))
+
+
+def test_a_message_of_no_known_session_says_so() -> None:
+    alice, bob = conversation()
+    bob.reset_sessions("alice")
+    with pytest.raises(NoSessionError):
+        bob.decrypt("alice", send(alice, bob, "x"))
+    deliver(bob, alice, "let us start again")
+    deliver(alice, bob, "yes")
+
+
+# hostile senders
+
+
+def forged(recipient: Account, padded: bytes, commitment: bytes) -> bytes:
+    keys = KeyAgreement.create(x3dh.IdentityKeyFormat.CURVE_25519, x3dh.HashFunction.SHA_256, AGREEMENT_TAG)
+    names = b"".join(Text(NAME_MOST).write(name, "", "") for name in ("mallory", recipient.name))
+    _, sealed = start(keys, bundle(recipient), names, Plain(padded, commitment))
+    return sealed.encode()
+
+
+def test_an_authentic_message_whose_commitment_binds_something_else_is_refused() -> None:
+    bob, content = account("bob"), say("abuse")
+    harmless = commit(opening_of(replace(content, text="harmless"), "mallory", "bob"))
+    before = bob.dump()
+    with pytest.raises(CommitmentError):
+        bob.decrypt("mallory", forged(bob, pad_text(content.encode()), harmless))
+    assert bob.dump() == before
+    honest = commit(opening_of(content, "mallory", "bob"))
+    assert bob.decrypt("mallory", forged(bob, pad_text(content.encode()), honest)) == content
+
+
+@pytest.mark.parametrize("padded", [b"", bytes(256), pad_text(b"no content"), pad_text(b"")])
+def test_an_authentic_message_with_a_malformed_content_is_refused(padded: bytes) -> None:
+    bob = account("bob")
+    with pytest.raises(MalformedError):
+        bob.decrypt("mallory", forged(bob, padded, bytes(32)))
+
+
+# identity keys and pre-keys
+
+
+def test_a_first_message_needs_a_bundle() -> None:
+    alice = account("alice")
+    with pytest.raises(BundleNeededError, match="fetch a pre-key bundle"):
+        alice.encrypt("bob", say("x"))
+    assert alice.peer_identity("bob") is None
+
+
+def test_a_changed_identity_key_is_refused_in_a_bundle_and_in_a_first_message() -> None:
+    alice, bob = conversation()
+    impostor = account("bob")
+    with pytest.raises(IdentityChangedError):
+        alice.encrypt("bob", say("x"), bundle(impostor))
+    with pytest.raises(IdentityChangedError):
+        alice.decrypt("bob", send(impostor, alice, "it is me"))
+    assert alice.peer_identity("bob") == bob.identity
+
+
+def test_a_changed_identity_key_is_taken_once_it_is_trusted() -> None:
+    alice, _ = conversation()
+    renewed = account("bob")
+    alice.trust("bob", renewed.identity)
+    deliver(alice, renewed, "hello again")
+    deliver(renewed, alice, "hello")
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_one_time_pre_key_is_accepted_once_also_after_a_restart(restart: bool) -> None:
+    alice, carol, bob = account("alice"), account("carol"), account("bob")
+    shared = bundle(bob)
+    bob.decrypt("alice", alice.encrypt("bob", say("x"), shared))
+    if restart:
+        bob = Account.load(bob.dump())
+    with pytest.raises(PreKeyUnavailableError):
+        bob.decrypt("carol", carol.encrypt("bob", say("y"), shared))
+    assert shared.one_time[0] not in bob.published().one_time
+    assert len(bob.published().one_time) == 3
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_first_message_without_one_time_pre_key_is_taken_but_its_replay_is_not(restart: bool) -> None:
+    alice, bob = account("alice"), account("bob")
+    first = alice.encrypt("bob", say("x"), bundle(bob, one_time=0))
+    assert bob.decrypt("alice", first).text == "x"
+    bob.reset_sessions("alice")
+    if restart:
+        bob = Account.load(bob.dump())
+    with pytest.raises(ReplayedMessageError):
+        bob.decrypt("alice", first)
+
+
+def test_new_one_time_pre_keys_are_those_to_publish() -> None:
+    bob = account("bob", 2)
+    before = set(bob.published().one_time)
+    fresh = bob.add_one_time_pre_keys(3)
+    assert len(fresh) == 3
+    assert set(bob.published().one_time) == before | set(fresh)
+    with pytest.raises(ValueError, match="1000"):
+        bob.add_one_time_pre_keys(1000)
+
+
+def test_a_replaced_signed_pre_key_serves_once_more_and_then_no_longer() -> None:
+    alice, bob = account("alice"), account("bob")
+    first, second = (account(name).encrypt("bob", say("x"), bundle(bob, 0)) for name in ("carol", "dave"))
+    replayed = alice.encrypt("bob", say("x"), bundle(bob, 0))
+    bob.decrypt("alice", replayed)
+    bob.rotate_signed_pre_key(NOW + 10)
+    assert bob.signed_pre_key_age(NOW + 15) == 5
+    assert bob.decrypt("carol", first).text == "x"
+    bob.rotate_signed_pre_key(NOW + 20)
+    with pytest.raises(PreKeyUnavailableError):
+        bob.decrypt("dave", second)
+    bob.reset_sessions("alice")
+    with pytest.raises(PreKeyUnavailableError):
+        bob.decrypt("alice", replayed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"signature": bytes(64)},
+        {"signature": bytes(63)},
+        {"identity": bytes(32)},
+        {"identity": b"\x01" + bytes(31)},
+        {"identity": bytes(31)},
+        {"identity": b"\xff" * 32},
+        {"signed_pre_key": bytes(32)},
+        {"signed_pre_key": b"\x09" + bytes(31)},
+        {"signed_pre_key": b""},
+        {"one_time": (bytes(32),)},
+        {"one_time": (b"\x01" + bytes(31),)},
+        {"one_time": (bytes(33),)},
+        {"one_time": (b"\x09" + bytes(31), b"\x02" + bytes(31))},
+    ],
+)
+def test_a_hostile_bundle_is_refused_and_pins_nothing(change: dict[str, object]) -> None:
+    alice, bob = account("alice", 0), account("bob", 1)
+    with pytest.raises(BundleRefusedError):
+        alice.encrypt("bob", say("x"), replace(bundle(bob), **change))  # type: ignore[arg-type]
+    assert alice.peer_identity("bob") is None
+    deliver(alice, bob, "with the real one")
+
+
+def test_a_bundle_with_a_pre_key_signed_by_somebody_else_is_refused() -> None:
+    alice, bob, mallory = account("alice"), account("bob"), account("mallory")
+    mixed = replace(bundle(mallory), identity=bob.identity)
+    with pytest.raises(BundleRefusedError):
+        alice.encrypt("bob", say("x"), mixed)
+
+
+def test_ones_own_bundle_under_another_name_is_refused() -> None:
+    alice = account("alice")
+    with pytest.raises(BundleRefusedError):
+        alice.encrypt("bob", say("x"), bundle(alice))
+
+
+@pytest.mark.parametrize("content", [say("x" * 65_537), replace(say("x"), id=b"")])
+def test_a_content_out_of_bounds_is_refused_before_the_ratchet_moves(content: Content) -> None:
+    alice, _ = conversation()
+    before = alice.dump()
+    with pytest.raises(MalformedError):
+        alice.encrypt("bob", content)
+    assert alice.dump() == before
+
+
+def test_names_are_up_to_64_bytes() -> None:
+    with pytest.raises(MalformedError, match="name"):
+        account("x" * 65)
+    with pytest.raises(MalformedError, match="name"):
+        account("alice").encrypt("x" * 65, say("x"), bundle(account("bob")))
+
+
+# storing
+
+
+def test_a_dump_loads_to_the_same_dump_at_every_stage() -> None:
+    alice, bob = account("alice"), account("bob")
+    late = [send(alice, bob, "late") for _ in range(2)]
+    deliver(alice, bob, "x")
+    for stage in (alice, bob, account("carol", 0)):
+        assert Account.load(stage.dump()).dump() == stage.dump()
+    bob = Account.load(bob.dump())
+    assert [bob.decrypt("alice", sealed).text for sealed in late] == ["late", "late"]
+
+
+def test_a_conversation_goes_on_when_both_restart_after_every_step() -> None:
+    alice, bob = account("alice"), account("bob")
+    for turn in range(4):
+        sealed = send(alice, bob, f"a{turn}")
+        alice, bob = Account.load(alice.dump()), Account.load(bob.dump())
+        assert bob.decrypt("alice", sealed).text == f"a{turn}"
+        bob = Account.load(bob.dump())
+        deliver(bob, alice, f"b{turn}")
+
+
+def test_an_account_saved_before_sending_uses_no_number_twice() -> None:
+    alice, bob = conversation()
+    sent = SealedMessage.decode(send(alice, bob, "x"))
+    again = SealedMessage.decode(send(Account.load(alice.dump()), bob, "y"))
+    assert (sent.header.number, again.header.number) == (0, 1)
+
+
+def test_an_account_restored_from_before_a_sending_is_refused_by_the_peer_but_repeats_no_keystream() -> None:
+    alice, bob = conversation()
+    stale, content = alice.dump(), say("the same")
+    sent = SealedMessage.decode(alice.encrypt("bob", content))
+    again = SealedMessage.decode(Account.load(stale).encrypt("bob", content))
+    assert again.header == sent.header
+    assert again.ciphertext[16:-32] != sent.ciphertext[16:-32]
+    bob.decrypt("alice", sent.encode())
+    with pytest.raises(ReplayedMessageError):
+        bob.decrypt("alice", again.encode())
+
+
+def test_a_damaged_dump_is_refused_or_is_another_account() -> None:
+    alice, _ = conversation()
+    dump, dice = alice.dump(), random.Random(1)
+    for at in dice.sample(range(len(dump)), 150):
+        damaged = dump[:at] + bytes([dump[at] ^ (1 << dice.randrange(8))]) + dump[at + 1 :]
+        try:
+            Account.load(damaged)
+        except StateError:
+            continue
+    for damaged in (b"", dump[:-1], dump + b"\x00", b"\x00" + dump):
+        with pytest.raises(StateError):
+            Account.load(damaged)
+
+
+def test_errors_and_repr_show_no_secret_and_chain_no_library_error() -> None:
+    alice, bob = conversation()
+    sealed = SealedMessage.decode(send(alice, bob, "x"))
+    with pytest.raises(NotAuthenticError) as caught:
+        bob.decrypt("alice", replace(sealed, ciphertext=bytes(90)).encode())
+    assert caught.value.__context__ is None
+    assert "AuthenticationFailed" not in "".join(traceback.format_exception(caught.value))
+    assert repr(alice) == "<Account>"
+    dump = alice.dump()
+    with pytest.raises(StateError) as unreadable:
+        Account.load(dump.replace(b'"identity_key"', b'"identity_kex"'))
+    assert unreadable.value.__context__ is None
