@@ -15,7 +15,7 @@ import sys
 import tempfile
 import traceback
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from pathlib import Path  # noqa: TID251 - removes the one file that importing rbcl leaves behind
 from typing import Any
@@ -37,7 +37,8 @@ ORDER = 2**252 + 27742317777372353535851937790883648493
 class GroupError(BlindmatchError):
     """An operation met the identity, a zero scalar or bytes that are no element.
 
-    libsodium does not say which; `check_elements` and `check_scalars` do.
+    libsodium does not say which; `check_elements` and `check_scalars` do. In an operation whose scalars
+    are known to be good, the elements are to blame.
 
     Args:
         operation: what was computed.
@@ -126,14 +127,22 @@ def _addresses(rows: Rows, start: int, stop: int) -> Iterable[int]:
     return range(at + start * step, at + stop * step, step)
 
 
-def _run(function: Any, operation: str, executor: Executor | None, *operands: Rows) -> Rows:
-    """Call the checked `function` on every row; `GroupError` for the first row it refuses."""
+def _run(
+    function: Any, operation: str, executor: Executor | None, *operands: Rows, elements: Sequence[Rows] = ()
+) -> Rows:
+    """Call the checked `function` on every row; `GroupError` for the first row it refuses.
+
+    libsodium ignores the top bit of an element's encoding, which RFC 9496 wants clear: `elements` are the
+    operands in which it is looked at here.
+    """
     rows = len(operands[0])
     result = np.empty((rows, 32), np.uint8)
 
     def work(start: int, stop: int) -> None:
         where = [_addresses(matrix, start, stop) for matrix in (result, *operands)]
         status = np.fromiter(map(function, *where), np.int32, stop - start)
+        for points in elements:
+            status |= _top_bits(points[start:stop])
         if status.any():
             raise GroupError(operation, start + int(status.nonzero()[0][0]))
 
@@ -168,7 +177,8 @@ def multiply(
     Raises:
         GroupError: for a non-canonical encoding, the identity or a zero scalar.
     """
-    return _run(_MULTIPLY, "multiply", executor, *_matched(scalars, elements))
+    factors, points = _matched(scalars, elements)
+    return _run(_MULTIPLY, "multiply", executor, factors, points, elements=[points])
 
 
 def multiply_base(scalars: npt.NDArray[np.uint8], executor: Executor | None = None) -> Rows:
@@ -186,7 +196,8 @@ def add(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8], executor: Exe
     Raises:
         GroupError: for a non-canonical encoding.
     """
-    return _run(_ADD, "add", executor, *_matched(left, right))
+    points = _matched(left, right)
+    return _run(_ADD, "add", executor, *points, elements=points)
 
 
 def subtract(
@@ -197,7 +208,8 @@ def subtract(
     Raises:
         GroupError: for a non-canonical encoding.
     """
-    return _run(_SUBTRACT, "subtract", executor, *_matched(left, right))
+    points = _matched(left, right)
+    return _run(_SUBTRACT, "subtract", executor, *points, elements=points)
 
 
 def combine(
@@ -306,7 +318,7 @@ def check_elements(
     Raises:
         ProtocolError: naming `step`, `field`, the rule and the first row that breaks it.
     """
-    _check_shape(elements, ELEMENT_BYTES, step, field)
+    check_shape(elements, ELEMENT_BYTES, step, field)
     rows = _matrix(elements)
     _refuse(_zero(rows), "the identity element", step, field)
 
@@ -315,6 +327,7 @@ def check_elements(
         return np.fromiter(valid, np.int32, stop - start).astype(np.bool_)
 
     valid = np.concatenate([np.zeros(0, np.bool_), *spread(work, len(rows), executor)])
+    valid &= _top_bits(rows) == 0
     _refuse(~valid, "no canonical encoding of an element", step, field)
 
 
@@ -324,16 +337,26 @@ def check_scalars(scalars: npt.NDArray[np.uint8], step: str, field: str) -> None
     Raises:
         ProtocolError: naming `step`, `field`, the rule and the first row that breaks it.
     """
-    _check_shape(scalars, SCALAR_BYTES, step, field)
+    check_shape(scalars, SCALAR_BYTES, step, field)
     rows = _matrix(scalars)
     _refuse(_zero(rows), "zero", step, field)
     reduced = reduce_scalars(np.pad(rows, ((0, 0), (0, UNIFORM_BYTES - SCALAR_BYTES))))
     _refuse(~_zero(reduced ^ rows), "not reduced modulo the group's order", step, field)
 
 
-def _check_shape(rows: npt.NDArray[np.uint8], width: int, step: str, field: str) -> None:
+def check_shape(rows: npt.NDArray[np.uint8], width: int, step: str, field: str) -> None:
+    """Make sure that `rows` is uint8 (n, width).
+
+    Raises:
+        ProtocolError: naming `step` and `field`.
+    """
     if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != width:
         raise ProtocolError(step, f"must be a uint8 matrix of {width} columns", field)
+
+
+def _top_bits(rows: Rows) -> Rows:
+    """The top bit of every row, uint8 (n,)."""
+    return rows[:, 31] >> np.uint8(7)
 
 
 def _zero(rows: Rows) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,157 @@
+"""Proofs that one key was used for a whole batch (discrete-logarithm equality); RFC 9497, section 2.2.
+
+    prover(k, pk = k*G)                            verifier(pk)
+        d[i]      = hash(pk, i, C[i], D[i])            d[i]      = the same
+        M, Z      = sum d[i]*C[i], k*M                 M, Z      = sum d[i]*C[i], sum d[i]*D[i]
+        t2, t3    = r*G, r*M                           t2, t3    = s*G + c*pk, s*M + c*Z
+        c         = hash(pk, M, Z, t2, t3)             c         ?= hash(pk, M, Z, t2, t3)
+        s         = r - c*k
+                            ---- c, s ---->
+
+The first generator is the group's own throughout, as in every use RFC 9497 makes of the proof.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha512
+from hmac import compare_digest
+
+import numpy as np
+
+from blindmatch_protocol import group
+from blindmatch_protocol.ciphersuite import MOST_BATCH, Mode, context_string, hash_to_scalars, prefixed
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.group import GroupError
+from blindmatch_protocol.randomness import Randomness
+
+PROOF_BYTES = 2 * group.SCALAR_BYTES
+"""A proof is the scalars c and s, in this order; RFC 9497, section 2.2.1."""
+
+
+def generate_proof(
+    key: Rows,
+    public_key: Rows,
+    inputs: Rows,
+    outputs: Rows,
+    rng: Randomness,
+    executor: Executor | None = None,
+    mode: Mode = Mode.VOPRF,
+) -> bytes:
+    """Prove that `outputs` are `inputs` times the key behind `public_key`; `GenerateProof`.
+
+    RFC 9497, section 2.2.1. Takes 64 bytes of `rng`.
+
+    Args:
+        key: the secret scalar, uint8 (1, 32).
+        public_key: the key times the generator, uint8 (1, 32).
+        inputs: elements, uint8 (n, 32), n from 1 to 65,535.
+        outputs: elements, uint8 (n, 32), each row the key times the row of `inputs`.
+        rng: where the proof's one random scalar comes from.
+        executor: where the multiplications run.
+        mode: the variant, which enters all hashes.
+
+    Raises:
+        ProtocolError: if there are too few or too many rows, or not as many of both.
+        GroupError: if an input is no element or the identity.
+    """
+    _check_counts(inputs, outputs, "dleq/prove")
+    weights = _weights(public_key, inputs, outputs, mode)
+    composite = group.combine(weights, inputs, executor)
+    image = group.multiply(key, composite)
+    nonce = group.random_scalars(1, rng)
+    commitments = [group.multiply_base(nonce), group.multiply(nonce, composite)]
+    challenge = _challenge(public_key, composite, image, *commitments, mode=mode)
+    response = group.subtract_scalars(nonce, group.multiply_scalars(challenge, key))
+    return challenge.tobytes() + response.tobytes()
+
+
+def verify_proof(
+    public_key: Rows,
+    inputs: Rows,
+    outputs: Rows,
+    proof: bytes,
+    executor: Executor | None = None,
+    mode: Mode = Mode.VOPRF,
+    step: str = "dleq/verify",
+) -> None:
+    """Make sure that `outputs` are `inputs` times the key behind `public_key`; `VerifyProof`.
+
+    RFC 9497, section 2.2.2. Stricter in one point: a scalar zero in a proof, which an honest prover
+    makes with probability 2^-252, is refused. `inputs` and `public_key` must have been checked; `outputs`
+    are checked here.
+
+    Args:
+        public_key: uint8 (1, 32).
+        inputs: elements, uint8 (n, 32), n from 1 to 65,535.
+        outputs: what is claimed to be the key times `inputs`, uint8 (n, 32).
+        proof: 64 bytes.
+        executor: where the multiplications run.
+        mode: the variant, which enters all hashes.
+        step: what to call the step in errors.
+
+    Raises:
+        ProtocolError: if a row of `outputs` or the proof is malformed, or the proof does not hold.
+    """
+    _check_counts(inputs, outputs, step)
+    challenge, response = _parse(proof, step)
+    weights = _weights(public_key, inputs, outputs, mode)
+    try:
+        image = group.combine(weights, outputs, executor)
+    except GroupError:
+        group.check_elements(outputs, step, "elements", executor)
+        raise
+    composite = group.combine(weights, inputs, executor)
+    try:
+        expected = _recompute(public_key, composite, image, challenge, response, mode)
+    except GroupError as error:
+        raise ProtocolError(step, "does not hold", "proof") from error
+    if not compare_digest(expected.tobytes(), challenge.tobytes()):
+        raise ProtocolError(step, "does not hold", "proof")
+
+
+def _recompute(
+    public_key: Rows, composite: Rows, image: Rows, challenge: Rows, response: Rows, mode: Mode
+) -> Rows:
+    """The challenge that belongs to the commitments which the response implies."""
+    products = group.multiply(challenge, np.concatenate([public_key, image]))
+    answers = np.concatenate([group.multiply_base(response), group.multiply(response, composite)])
+    first, second = group.add(answers, products)[:, None]
+    return _challenge(public_key, composite, image, first, second, mode=mode)
+
+
+def _parse(proof: bytes, step: str) -> tuple[Rows, Rows]:
+    """The challenge and the response, (1, 32) each."""
+    if len(proof) != PROOF_BYTES:
+        raise ProtocolError(step, f"must be {PROOF_BYTES} bytes, not {len(proof)}", "proof")
+    scalars = np.frombuffer(proof, np.uint8).reshape(2, group.SCALAR_BYTES)
+    group.check_scalars(scalars, step, "proof")
+    return scalars[:1], scalars[1:]
+
+
+def _check_counts(inputs: Rows, outputs: Rows, step: str) -> None:
+    group.check_shape(outputs, group.ELEMENT_BYTES, step, "elements")
+    if len(inputs) != len(outputs):
+        raise ProtocolError(step, f"must have {len(inputs)} rows, not {len(outputs)}", "elements")
+    if not 1 <= len(inputs) <= MOST_BATCH:
+        raise ProtocolError(step, f"a proof covers 1 to {MOST_BATCH} rows, not {len(inputs)}", "elements")
+
+
+def _weights(public_key: Rows, inputs: Rows, outputs: Rows, mode: Mode) -> Rows:
+    """The scalars d of `ComputeComposites`, uint8 (n, 32); RFC 9497, section 2.2.1."""
+    seed = sha512(prefixed(public_key.tobytes()) + prefixed(b"Seed-" + context_string(mode))).digest()
+    front, length = prefixed(seed), group.ELEMENT_BYTES.to_bytes(2, "big")
+    first, second = inputs.tobytes(), outputs.tobytes()
+    transcripts = [
+        front + index.to_bytes(2, "big") + length + first[at : at + 32] + length + second[at : at + 32]
+        + b"Composite"
+        for index, at in enumerate(range(0, len(first), group.ELEMENT_BYTES))
+    ]  # fmt: skip
+    return hash_to_scalars(transcripts, mode)
+
+
+def _challenge(*elements: Rows, mode: Mode) -> Rows:
+    """The challenge c over Bm, M, Z, t2 and t3, uint8 (1, 32); RFC 9497, section 2.2.1."""
+    transcript = b"".join(prefixed(element.tobytes()) for element in elements) + b"Challenge"
+    return hash_to_scalars([transcript], mode)

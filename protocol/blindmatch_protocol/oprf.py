@@ -1,0 +1,287 @@
+"""Oblivious pseudorandom functions: OPRF and VOPRF with ristretto255-SHA512; RFC 9497.
+
+    client(inputs)                                      server(key)
+        blind           r = random, C = r*H(input)
+                                    ---- C ---->
+                                                        blind_evaluate   D = k*C
+                                                                         proof over (pk, C, D), VOPRF only
+                                    <-- D, proof ---
+        finalize        verify the proof, VOPRF only
+                        output = hash(input, D/r)
+                                                        evaluate         output = hash(input, k*H(input))
+
+Everything is a batch: inputs are byte strings, elements uint8 (n, 32), outputs uint8 (n, 64). The client
+learns the outputs and, in mode VOPRF, that one key made them; the server learns how many there were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha512
+from typing import NoReturn
+
+import numpy as np
+
+from blindmatch_protocol import dleq, group
+from blindmatch_protocol.ciphersuite import (
+    HASH_BYTES,
+    MOST_BATCH,
+    Mode,
+    check_inputs,
+    hash_inputs_to_uniform,
+    hash_to_scalars,
+    prefixed,
+)
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.executor import Executor, spread
+from blindmatch_protocol.group import GroupError
+from blindmatch_protocol.randomness import Randomness
+
+__all__ = [
+    "MOST_BATCH", "OUTPUT_BYTES", "Blinding", "Evaluation", "KeyDerivationError", "Mode", "PublicKey",
+    "SecretKey", "blind", "blind_evaluate", "derive_key_pair", "evaluate", "finalize", "generate_key_pair",
+    "hash_inputs_to_uniform",
+]  # fmt: skip
+
+OUTPUT_BYTES = HASH_BYTES
+SEED_BYTES = 32
+
+
+class KeyDerivationError(BlindmatchError):
+    """`DeriveKeyPairError`: no counter gave a key, which happens with probability 2^-64,000."""
+
+
+def _frozen(rows: Rows) -> Rows:
+    """A read-only view."""
+    view = rows.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """The server's public key: its secret scalar times the generator.
+
+    Raises:
+        ProtocolError: if `element` is not the canonical encoding of an element, or is the identity.
+    """
+
+    mode: Mode
+    element: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.element) != group.ELEMENT_BYTES:
+            raise ProtocolError("oprf/public-key", f"must be {group.ELEMENT_BYTES} bytes", "element")
+        group.check_elements(self.rows(), "oprf/public-key", "element")
+
+    def rows(self) -> Rows:
+        """The element as uint8 (1, 32)."""
+        return np.frombuffer(self.element, np.uint8).reshape(1, group.ELEMENT_BYTES)
+
+
+class SecretKey:
+    """The server's secret scalar, bound to one mode; never printed, pickled or copied.
+
+    Args:
+        mode: the variant the key is for.
+        scalar: 32 bytes, little-endian, between 1 and the order less 1.
+
+    Raises:
+        ProtocolError: for any other scalar.
+    """
+
+    __slots__ = ("_scalar", "mode", "public")
+
+    def __init__(self, mode: Mode, scalar: bytes) -> None:
+        if len(scalar) != group.SCALAR_BYTES:
+            raise ProtocolError("oprf/secret-key", f"must be {group.SCALAR_BYTES} bytes", "scalar")
+        self._scalar = np.frombuffer(bytes(scalar), np.uint8).reshape(1, group.SCALAR_BYTES)
+        group.check_scalars(self._scalar, "oprf/secret-key", "scalar")
+        self.mode = mode
+        self.public = PublicKey(mode, group.multiply_base(self._scalar).tobytes())
+
+    def rows(self) -> Rows:
+        """The secret scalar as uint8 (1, 32)."""
+        return self._scalar
+
+    def reveal(self) -> bytes:
+        """The secret scalar, for the server's own key file."""
+        return self._scalar.tobytes()
+
+    def __repr__(self) -> str:
+        return f"<SecretKey {self.mode.name}>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a secret key is neither pickled nor copied")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blinding:
+    """What the client keeps between `blind` and `finalize`; secret, and for one use."""
+
+    mode: Mode
+    inputs: tuple[bytes, ...] = field(repr=False)
+    blinds: Rows = field(repr=False)
+    blinded: Rows = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """The server's reply: elements, uint8 (n, 32), and in mode VOPRF one proof of 64 bytes."""
+
+    elements: Rows
+    proof: bytes = b""
+
+
+def derive_key_pair(seed: bytes, info: bytes, mode: Mode) -> SecretKey:
+    """The key that `seed` and `info` determine, with its public key; `DeriveKeyPair`.
+
+    RFC 9497, section 3.2.1.
+
+    Args:
+        seed: 32 secret random bytes.
+        info: public bytes that tell keys of one seed apart, at most 65,535.
+        mode: the variant the key is for.
+
+    Raises:
+        ProtocolError: for a seed or an info of the wrong length.
+        KeyDerivationError: with negligible probability.
+    """
+    if len(seed) != SEED_BYTES:
+        raise ProtocolError("oprf/derive-key-pair", f"must be {SEED_BYTES} bytes, not {len(seed)}", "seed")
+    check_inputs([info], "oprf/derive-key-pair", "info")
+    for counter in range(256):
+        transcript = seed + prefixed(info) + counter.to_bytes(1, "big")
+        scalar = hash_to_scalars([transcript], mode, b"DeriveKeyPair")
+        if scalar.any():
+            return SecretKey(mode, scalar.tobytes())
+    raise KeyDerivationError("no counter gave a non-zero key")
+
+
+def generate_key_pair(mode: Mode, rng: Randomness) -> SecretKey:
+    """A fresh key with its public key; RFC 9497, section 3.2. Takes 64 bytes of `rng`."""
+    return SecretKey(mode, group.random_scalars(1, rng).tobytes())
+
+
+def blind(
+    inputs: Sequence[bytes], mode: Mode, rng: Randomness, executor: Executor | None = None
+) -> tuple[Blinding, Rows]:
+    """Blind every input; returns the state to keep and the elements to send, uint8 (n, 32).
+
+    `Blind`; RFC 9497, sections 3.3.1 and 3.3.2. Takes 64 bytes of `rng` an input, at once and in order.
+
+    Raises:
+        ProtocolError: if an input is longer than 65,535 bytes, or in mode VOPRF there are more of them
+            than one proof covers.
+        GroupError: `InvalidInputError`, if an input hashes to the identity (nobody knows one that does).
+    """
+    check_inputs(inputs, "oprf/blind")
+    if mode is Mode.VOPRF and len(inputs) > MOST_BATCH:
+        raise ProtocolError("oprf/blind", f"at most {MOST_BATCH} fit one proof, not {len(inputs)}", "inputs")
+    blinds = group.random_scalars(len(inputs), rng)
+    hashed = group.hash_to_group(hash_inputs_to_uniform(inputs, mode), executor)
+    blinded = _frozen(group.multiply(blinds, hashed, executor))
+    return Blinding(mode, tuple(inputs), _frozen(blinds), blinded), blinded
+
+
+def blind_evaluate(
+    key: SecretKey,
+    blinded: Rows,
+    rng: Randomness,
+    executor: Executor | None = None,
+    step: str = "oprf/blind-evaluate",
+) -> Evaluation:
+    """Apply the key to blinded elements, uint8 (n, 32), and in mode VOPRF prove it.
+
+    `BlindEvaluate`; RFC 9497, sections 3.3.1 and 3.3.2. Mode VOPRF takes 64 bytes of `rng`.
+
+    Raises:
+        ProtocolError: if a row is not the canonical encoding of an element or is the identity, or if in
+            mode VOPRF there are none or more than 65,535.
+    """
+    if key.mode is Mode.VOPRF and not 1 <= len(blinded) <= MOST_BATCH:
+        raise ProtocolError(step, f"a proof covers 1 to {MOST_BATCH} rows, not {len(blinded)}", "blinded")
+    elements = _multiply(key.rows(), blinded, executor, step, "blinded")
+    if key.mode is Mode.OPRF:
+        return Evaluation(elements)
+    proof = dleq.generate_proof(key.rows(), key.public.rows(), blinded, elements, rng, executor, key.mode)
+    return Evaluation(elements, proof)
+
+
+def finalize(
+    state: Blinding,
+    evaluation: Evaluation,
+    public_key: PublicKey | None = None,
+    executor: Executor | None = None,
+    step: str = "oprf/finalize",
+) -> Rows:
+    """The outputs, uint8 (n, 64), in the order of the inputs; in mode VOPRF after the proof was verified.
+
+    `Finalize`; RFC 9497, sections 3.3.1 and 3.3.2.
+
+    Raises:
+        ProtocolError: if there are not as many elements as inputs, one is malformed, a proof is there in
+            mode OPRF, or the proof does not hold in mode VOPRF.
+        ValueError: if mode VOPRF is used without its public key, or mode OPRF with one.
+    """
+    needed = Mode.VOPRF if state.mode is Mode.VOPRF else None
+    if (None if public_key is None else public_key.mode) is not needed:
+        raise ValueError("a public key of mode VOPRF goes with mode VOPRF, and none with mode OPRF")
+    elements = evaluation.elements
+    group.check_shape(elements, group.ELEMENT_BYTES, step, "elements")
+    if len(elements) != len(state):
+        raise ProtocolError(step, f"must have {len(state)} rows, not {len(elements)}", "elements")
+    if public_key is not None:
+        rows = public_key.rows()
+        dleq.verify_proof(rows, state.blinded, elements, evaluation.proof, executor, state.mode, step)
+    elif evaluation.proof:
+        raise ProtocolError(step, "must be empty in mode OPRF", "proof")
+    unblinded = _multiply(group.invert_scalars(state.blinds), elements, executor, step, "elements")
+    return _outputs(state.inputs, unblinded)
+
+
+def evaluate(key: SecretKey, inputs: Sequence[bytes], executor: Executor | None = None) -> Rows:
+    """The outputs for inputs that the server knows itself, uint8 (n, 64); `Evaluate`.
+
+    RFC 9497, sections 3.3.1 and 3.3.2. One hash to the group and one multiplication an input; a task of
+    the executor takes its inputs through all steps.
+
+    Raises:
+        ProtocolError: if an input is longer than 65,535 bytes.
+        GroupError: `InvalidInputError`, if an input hashes to the identity (nobody knows one that does).
+    """
+    check_inputs(inputs, "oprf/evaluate")
+
+    def work(start: int, stop: int) -> Rows:
+        part = inputs[start:stop]
+        hashed = group.hash_to_group(hash_inputs_to_uniform(part, key.mode))
+        return _outputs(part, group.multiply(key.rows(), hashed))
+
+    parts = spread(work, len(inputs), executor)
+    return np.concatenate([np.empty((0, OUTPUT_BYTES), np.uint8), *parts])
+
+
+def _multiply(scalars: Rows, elements: Rows, executor: Executor | None, step: str, name: str) -> Rows:
+    """Products with another party's elements; which rule a bad one broke is looked up only then."""
+    group.check_shape(elements, group.ELEMENT_BYTES, step, name)
+    try:
+        return _frozen(group.multiply(scalars, elements, executor))
+    except GroupError:
+        group.check_elements(elements, step, name, executor)
+        raise
+
+
+def _outputs(inputs: Sequence[bytes], unblinded: Rows) -> Rows:
+    """The final hash; RFC 9497, section 3.3.1."""
+    raw = unblinded.tobytes()
+    middle = group.ELEMENT_BYTES.to_bytes(2, "big")
+    digests = [
+        sha512(len(value).to_bytes(2, "big") + value + middle + raw[at : at + 32] + b"Finalize").digest()
+        for value, at in zip(inputs, range(0, len(raw), group.ELEMENT_BYTES), strict=True)
+    ]
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, OUTPUT_BYTES)
