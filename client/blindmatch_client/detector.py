@@ -1,0 +1,212 @@
+"""Drives a design for one picture after the other, whatever the design and whatever the picture.
+
+    picture --> Session.start --> device state saved --> exchange --> ... --> Decided(outcome)
+                     |                                      |
+                     +---- the design breaks ---------------+---- no answer, or a wrong one --> Undecided
+
+Every picture is asked about in the same way, of whatever quality, before anything depends on the outcome.
+What is done with an undecided picture is the device's `FailureMode`; the detector itself sends nothing
+after a failure, and nothing at all any more to roles that cheated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract import AnyDesign, Exchange, Item, Match, Outcome, Relation, Role, Session
+from blindmatch_protocol.errors import BlindmatchError, DesignError, PictureError, ProtocolError
+from blindmatch_protocol.randomness import Randomness, RecordingRandomness
+
+from blindmatch_client.errors import MisbehavedError, ServiceError
+from blindmatch_client.trace import Round, SessionTrace
+
+T = TypeVar("T")
+
+
+class Cause(StrEnum):
+    """Why a picture is undecided."""
+
+    UNAVAILABLE = "unavailable"
+    """A role could not be reached, was slow, or refused: asking again may help."""
+    CHEATED = "cheated"
+    """A role's answer broke the protocol: it gets nothing else."""
+    BROKEN = "broken"
+    """The design broke its contract on the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The session came to an outcome; a `Match` in it is confirmed."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """The session failed; nothing was learnt."""
+
+    cause: Cause
+    error: BlindmatchError
+
+
+Detection: TypeAlias = Decided | Undecided
+
+
+class StateKeeper(Protocol):
+    """Where the account's device state of the design is kept; `save` returns once it is durable."""
+
+    def load(self) -> bytes | None:
+        """The encoded state, or None if the account is not enrolled."""
+        ...
+
+    def save(self, state: bytes, /) -> None:
+        """Replace the state."""
+        ...
+
+
+TraceSink: TypeAlias = Callable[[SessionTrace], None]
+"""Takes a session's trace for an audit. It holds secrets and must stay on the device."""
+
+
+def is_confirmed(relation: Relation, item: Item, match: Match) -> bool:
+    """Is the device's own hash within the relation of the hash in the opened label?"""
+    entry = np.frombuffer(match.label.entry_hash, np.uint8).reshape(1, 32)
+    return bool(relation.holds(item, entry)[0])
+
+
+class Detector:
+    """Matches pictures with `design` against one epoch's set-up.
+
+    Args:
+        design: the design.
+        setup: its opened set-up.
+        exchange_for: gives the exchange for a picture's number.
+        keeper: of the device state; a new account is enrolled if it is empty.
+        rng: the device's randomness.
+        trace: gets each session's trace, failed ones included.
+        distrust: how a role cheated before, if one did.
+
+    Raises:
+        ProtocolError: if the kept state is not one of the design.
+    """
+
+    def __init__(
+        self,
+        design: AnyDesign,
+        setup: Any,
+        exchange_for: Callable[[int], Exchange],
+        keeper: StateKeeper,
+        rng: Randomness,
+        trace: TraceSink = lambda trace: None,
+        distrust: BlindmatchError | None = None,
+    ) -> None:
+        self._design = design
+        self._setup = setup
+        self._exchange_for = exchange_for
+        self._keeper = keeper
+        self._rng = rng
+        self._trace = trace
+        self._distrust = distrust
+        self._state = self._enrolled()
+
+    @property
+    def distrust(self) -> BlindmatchError | None:
+        """How a role cheated, if one did; nothing is asked any more then."""
+        return self._distrust
+
+    def prepare(self) -> None:
+        """The offline phase: call it whenever there is time, before a picture is there.
+
+        Raises:
+            DesignError: if the design fails in it.
+        """
+        before = self._state
+        after = self._guarded("prepare", lambda: self._design.prepare(before, self._setup, self._rng))
+        if after != before:
+            self._keeper.save(after.encode())
+            self._state = after
+
+    def match(self, item: Item, number: int) -> Detection:
+        """Run one session for `item`.
+
+        Raises:
+            PictureError: if the picture cannot be decoded; nothing was sent then.
+        """
+        if self._distrust is not None:
+            return Undecided(Cause.CHEATED, self._distrust)
+        tape = RecordingRandomness(self._rng)
+        state_before, rounds = self._state.encode(), list[Round]()
+        outcome: Outcome | None = None
+        try:
+            outcome = self._drive(item, number, tape, rounds)
+        except PictureError:
+            raise
+        except BlindmatchError as error:
+            return self._failed(error)
+        finally:
+            self._trace(SessionTrace(number, state_before, tape.tape(), tuple(rounds), outcome))
+        return Decided(outcome)
+
+    def _drive(self, item: Item, number: int, rng: Randomness, rounds: list[Round]) -> Outcome:
+        session = Session(self._design, self._setup, self._state, rng)
+        exchange = self._exchange_for(number)
+        step = self._guarded("start", partial(session.start, item))
+        self._keeper.save(session.state.encode())
+        self._state = session.state
+        while isinstance(step, Mapping):
+            replies = self._round(step, exchange, rounds)
+            step = self._guarded("receive", partial(session.receive, replies))
+        if isinstance(step, Match) and not is_confirmed(self._design.info.relation, item, step):
+            raise ProtocolError(
+                f"{self._design.info.name}/outcome", "an opened label must be of an entry the item matches"
+            )
+        return step
+
+    def _round(
+        self, bodies: Mapping[Role, Message], exchange: Exchange, rounds: list[Round]
+    ) -> Mapping[Role, Message]:
+        """Exchange one round; it is noted before it is sent, and once more with its replies."""
+        sent = _encoded(bodies)
+        rounds.append(Round(sent, {}))
+        replies = exchange(bodies)
+        rounds[-1] = Round(sent, _encoded(replies))
+        return replies
+
+    def _failed(self, error: BlindmatchError) -> Undecided:
+        match error:
+            case ProtocolError() | MisbehavedError():
+                self._distrust = error
+                return Undecided(Cause.CHEATED, error)
+            case ServiceError():
+                return Undecided(Cause.UNAVAILABLE, error)
+            case _:
+                return Undecided(Cause.BROKEN, error)
+
+    def _enrolled(self) -> Message:
+        kept = self._keeper.load()
+        if kept is not None:
+            return self._design.device_state.decode(kept)
+        state: Message = self._guarded("enrol", lambda: self._design.enrol(self._rng))
+        self._keeper.save(state.encode())
+        return state
+
+    def _guarded(self, step: str, run: Callable[[], T]) -> T:
+        """Run a step of the design. Whatever it raises that is not an error of ours is a fault of the
+        design; its text may quote secrets and is not passed on."""
+        try:
+            return run()
+        except BlindmatchError:
+            raise
+        except Exception as error:
+            name = self._design.info.name
+            raise DesignError(f"design {name} failed in {step} ({type(error).__name__})") from None
+
+
+def _encoded(bodies: Mapping[Role, Message]) -> Mapping[Role, bytes]:
+    return {role: bodies[role].encode() for role in sorted(bodies)}

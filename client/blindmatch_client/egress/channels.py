@@ -1,0 +1,114 @@
+"""Mutually authenticated channels, one to each party, opened when first used."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from blindmatch_protocol.contract import Party
+
+from blindmatch_client.errors import PARTY_WORDS, DeviceError
+
+USER_AGENT: Final = "blindmatch"
+MOST_MESSAGE_BYTES: Final = 1 << 20
+"""Every message of the wire interface is at most so long; larger things travel in parts."""
+
+SERVER_NAMES: Final = {
+    Party.PROVIDER: "relay.blindmatch.test",
+    Party.MATCHER: "matcher.blindmatch.test",
+    Party.MATCHER_B: "matcher_b.blindmatch.test",
+    Party.CENTRE: "centre.blindmatch.test",
+}
+"""The name each party's certificate must bear."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """PEM bytes: the certificate authority, the device's certificate and its key."""
+
+    authority: bytes
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, authority: Path, certificate: Path, key: Path) -> Credentials:
+        """Read the three from files.
+
+        Raises:
+            DeviceError: if one cannot be read.
+        """
+        try:
+            return cls(authority.read_bytes(), certificate.read_bytes(), key.read_bytes())
+        except OSError as error:
+            raise DeviceError(f"certificates: {error.filename}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a party's server listens, and the name its certificate bears (None: the usual one)."""
+
+    address: str
+    name: str | None = None
+
+
+class Channels:
+    """Opens and keeps one channel for each party."""
+
+    def __init__(self, endpoints: Mapping[Party, Endpoint], credentials: Credentials) -> None:
+        self._endpoints = dict(endpoints)
+        self._credentials = grpc.ssl_channel_credentials(
+            credentials.authority, credentials.key, credentials.certificate
+        )
+        self._lock = threading.Lock()
+        self._open: dict[Party, grpc.Channel] = {}
+
+    def knows(self, party: Party) -> bool:
+        """Is there an address for `party`?"""
+        return party in self._endpoints
+
+    def to(self, party: Party) -> grpc.Channel:
+        """The channel to `party`.
+
+        Raises:
+            DeviceError: if the device was given no address for it.
+        """
+        if party not in self._endpoints:
+            raise DeviceError(f"no address for {PARTY_WORDS[party]} was given")
+        with self._lock:
+            if party not in self._open:
+                self._open[party] = self._connect(party)
+            return self._open[party]
+
+    def close(self) -> None:
+        """Close all channels; calls under way are cancelled."""
+        with self._lock:
+            for channel in self._open.values():
+                channel.close()
+            self._open.clear()
+
+    def _connect(self, party: Party) -> grpc.Channel:
+        endpoint = self._endpoints[party]
+        options = _options(endpoint.name or SERVER_NAMES[party])
+        return grpc.secure_channel(endpoint.address, self._credentials, options)
+
+
+def _options(name: str) -> list[tuple[str, Any]]:
+    return [
+        ("grpc.ssl_target_name_override", name),
+        ("grpc.primary_user_agent", USER_AGENT),
+        # no proxy, no DNS look-up of a service configuration: nothing leaves but the call itself
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.service_config_disable_resolution", 1),
+        # the library would send a call again on its own, unrecorded
+        ("grpc.enable_retries", 0),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.max_receive_message_length", MOST_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MOST_MESSAGE_BYTES),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+    ]

@@ -1,0 +1,214 @@
+"""Calls to other parties: recorded, bounded in time, and made again only where that does no harm.
+
+unary      request  ---------->  reply
+upload     requests =========>   reply
+stream     request  ---------->  replies
+converse   requests =========>   replies
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar
+
+import grpc
+from blindmatch_protocol.contract import Party
+from google.protobuf.message import DecodeError
+
+from blindmatch_client.egress.channels import MOST_MESSAGE_BYTES, Channels, Credentials, Endpoint
+from blindmatch_client.egress.methods import Method, P, Q
+from blindmatch_client.egress.recorder import Entry, Recorder
+from blindmatch_client.egress.status import translate
+from blindmatch_client.errors import DeviceError, MisbehavedError, ServiceUnavailableError
+from blindmatch_client.trace import Purpose
+
+T = TypeVar("T")
+
+DEADLINE_S: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Q, P]):
+    """Whom to call, and why.
+
+    Attributes:
+        party: who is called.
+        method: what is called.
+        purpose: for the record.
+        item: number of the picture the call is for, or None.
+        idempotent: True if a second call with the same bytes does no harm; only then is it made again.
+        deadline_s: how long one attempt may take. It travels in a header, so it must not depend on content.
+    """
+
+    party: Party
+    method: Method[Q, P]
+    purpose: Purpose
+    item: int | None = None
+    idempotent: bool = False
+    deadline_s: float = DEADLINE_S
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often an idempotent call is made, and how long is waited in between.
+
+    The waits double from `first_wait_s` on; they do not depend on what is sent.
+    """
+
+    attempts: int = 3
+    first_wait_s: float = 0.2
+
+    def waits(self) -> Iterator[float]:
+        """Seconds to wait after each attempt but the last."""
+        return (self.first_wait_s * 2**n for n in range(self.attempts - 1))
+
+
+class _Replies(Protocol):
+    """A call with many replies."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def cancel(self) -> object: ...
+
+
+class Egress:
+    """The device's only way out.
+
+    Args:
+        endpoints: where each party listens.
+        credentials: the authority and the device's own certificate.
+        recorder: keeps every call, before it goes out.
+        clock_ms: Unix time in milliseconds.
+        sleep: waits so many seconds.
+        retry: for idempotent calls.
+
+    Every call raises `ServiceUnavailableError`, `RefusedError` or `MisbehavedError` of the party, or
+    `DeviceError` if no address of the party is known.
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[Party, Endpoint],
+        credentials: Credentials,
+        recorder: Recorder,
+        clock_ms: Callable[[], int],
+        sleep: Callable[[float], None] = time.sleep,
+        retry: Retry = Retry(),
+    ) -> None:
+        self._channels = Channels(endpoints, credentials)
+        self._clock_ms = clock_ms
+        self._sleep = sleep
+        self._retry = retry
+        self.recorder = recorder
+
+    def knows(self, party: Party) -> bool:
+        """Is there an address for `party`?"""
+        return self._channels.knows(party)
+
+    def close(self) -> None:
+        """Close all channels."""
+        self._channels.close()
+
+    def unary(self, call: Call[Q, P], request: Q) -> P:
+        """One request, one reply."""
+
+        def attempt() -> P:
+            channel, entry = self._begin(call)
+            rpc: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(call.method.path)
+            body = _sent(call, entry, request)
+            return _reply(call, entry, _run(call, lambda: rpc(body, timeout=call.deadline_s)))
+
+        return self._attempts(call, attempt)
+
+    def upload(self, call: Call[Q, P], requests: Callable[[], Iterable[Q]]) -> P:
+        """Many requests, one reply; `requests` is called once for each attempt."""
+
+        def attempt() -> P:
+            channel, entry = self._begin(call)
+            rpc: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(call.method.path)
+            parts = (_sent(call, entry, request) for request in requests())
+            return _reply(call, entry, _run(call, lambda: rpc(parts, timeout=call.deadline_s)))
+
+        return self._attempts(call, attempt)
+
+    def stream(self, call: Call[Q, P], request: Callable[[], Q], consume: Callable[[Iterator[P]], T]) -> T:
+        """One request, many replies: what `consume` makes of them. Both are called for each attempt."""
+
+        def attempt() -> T:
+            channel, entry = self._begin(call)
+            rpc: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(call.method.path)
+            body = _sent(call, entry, request())
+            return _consumed(call, entry, rpc(body, timeout=call.deadline_s), consume)
+
+        return self._attempts(call, attempt)
+
+    def converse(
+        self,
+        call: Call[Q, P],
+        requests: Callable[[], Iterable[Q]],
+        consume: Callable[[Iterator[P]], T],
+    ) -> T:
+        """Many requests, many replies: what `consume` makes of them. Both are called for each attempt."""
+
+        def attempt() -> T:
+            channel, entry = self._begin(call)
+            rpc: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(call.method.path)
+            parts = (_sent(call, entry, request) for request in requests())
+            return _consumed(call, entry, rpc(parts, timeout=call.deadline_s), consume)
+
+        return self._attempts(call, attempt)
+
+    def _begin(self, call: Call[Q, P]) -> tuple[grpc.Channel, Entry]:
+        channel = self._channels.to(call.party)
+        method, now = call.method.path, self._clock_ms()
+        return channel, self.recorder.open(call.party, method, call.purpose, call.item, now)
+
+    def _attempts(self, call: Call[Q, P], attempt: Callable[[], T]) -> T:
+        if call.idempotent:
+            for wait in self._retry.waits():
+                try:
+                    return attempt()
+                except ServiceUnavailableError:
+                    self._sleep(wait)
+        return attempt()
+
+
+def _sent(call: Call[Q, P], entry: Entry, request: Q) -> bytes:
+    """The bytes to send, recorded."""
+    body = request.SerializeToString(deterministic=True)
+    if len(body) > MOST_MESSAGE_BYTES:
+        raise DeviceError(f"{call.method.path}: a request must be at most {MOST_MESSAGE_BYTES} bytes")
+    return entry.sent(body)
+
+
+def _reply(call: Call[Q, P], entry: Entry, raw: bytes) -> P:
+    entry.received(raw)
+    try:
+        return call.method.reply.FromString(raw)
+    except DecodeError:
+        raise MisbehavedError(call.party, f"not a {call.method.reply.DESCRIPTOR.name}") from None
+
+
+def _run(call: Call[Q, P], run: Callable[[], bytes]) -> bytes:
+    try:
+        return run()
+    except grpc.RpcError as error:
+        raise translate(call.party, error) from None
+
+
+def _consumed(call: Call[Q, P], entry: Entry, rpc: _Replies, consume: Callable[[Iterator[P]], T]) -> T:
+    """Let `consume` have the replies; whatever it leaves unread is cancelled."""
+    try:
+        return consume(_replies(call, entry, rpc))
+    finally:
+        rpc.cancel()
+
+
+def _replies(call: Call[Q, P], entry: Entry, rpc: _Replies) -> Iterator[P]:
+    try:
+        for raw in rpc:
+            yield _reply(call, entry, raw)
+    except grpc.RpcError as error:
+        raise translate(call.party, error) from None

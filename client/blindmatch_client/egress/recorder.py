@@ -1,0 +1,104 @@
+"""Keeps what left the device, per call, before it leaves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from blindmatch_protocol.contract import Party
+
+from blindmatch_client.trace import EgressRecord, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over the calls of one method at one party; they stay when records are dropped."""
+
+    calls: int = 0
+    request_bytes: int = 0
+    reply_bytes: int = 0
+
+
+@dataclass(slots=True, repr=False)
+class Entry:
+    """One call's record while it is being written; a retry is a call of its own."""
+
+    sequence: int
+    party: Party
+    method: str
+    purpose: Purpose
+    item: int | None
+    at_ms: int
+    requests: list[bytes] = field(default_factory=list)
+    reply_bytes: int = 0
+
+    def sent(self, request: bytes) -> bytes:
+        """Note a request that is about to be sent, and return it."""
+        self.requests.append(request)
+        return request
+
+    def received(self, reply: bytes) -> None:
+        """Note a reply."""
+        self.reply_bytes += len(reply)
+
+    def record(self) -> EgressRecord:
+        """The record as it stands."""
+        return EgressRecord(
+            self.sequence,
+            self.party,
+            self.method,
+            self.purpose,
+            self.item,
+            tuple(self.requests),
+            self.reply_bytes,
+            self.at_ms,
+        )
+
+
+class Recorder:
+    """Records in memory, in the order in which calls began; safe to use from several threads.
+
+    Args:
+        most_records: older ones are dropped from then on and live on in `totals` alone; None keeps all,
+            as an audit needs.
+    """
+
+    def __init__(self, most_records: int | None = None) -> None:
+        self._most = most_records
+        self._lock = threading.Lock()
+        self._entries: list[Entry] = []
+        self._dropped: dict[tuple[Party, str], Totals] = {}
+        self._next = 0
+
+    def open(self, party: Party, method: str, purpose: Purpose, item: int | None, at_ms: int) -> Entry:
+        """Begin the record of a call that has not gone out yet."""
+        with self._lock:
+            entry = Entry(self._next, party, method, purpose, item, at_ms)
+            self._next += 1
+            self._entries.append(entry)
+            if self._most is not None and len(self._entries) > self._most:
+                _add(self._dropped, self._entries.pop(0))
+        return entry
+
+    def records(self) -> tuple[EgressRecord, ...]:
+        """All records that are kept, in order; those of calls under way are as they stand."""
+        with self._lock:
+            return tuple(entry.record() for entry in self._entries)
+
+    def totals(self) -> Mapping[tuple[Party, str], Totals]:
+        """Sums by party and method over all calls there ever were."""
+        with self._lock:
+            sums = dict(self._dropped)
+            for entry in self._entries:
+                _add(sums, entry)
+        return sums
+
+
+def _add(sums: dict[tuple[Party, str], Totals], entry: Entry) -> None:
+    before = sums.get((entry.party, entry.method), Totals())
+    sums[entry.party, entry.method] = Totals(
+        before.calls + 1,
+        before.request_bytes + sum(map(len, entry.requests)),
+        before.reply_bytes + entry.reply_bytes,
+    )

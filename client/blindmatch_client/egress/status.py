@@ -1,0 +1,55 @@
+"""gRPC statuses in plain words, as one small error tree."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import grpc
+from blindmatch_protocol.contract import Party
+
+from blindmatch_client.errors import RefusedError, ServiceError, ServiceUnavailableError
+
+DETAIL_MOST: Final = 200
+
+_UNAVAILABLE: Final = {
+    grpc.StatusCode.UNAVAILABLE: (
+        "cannot be reached: check that it runs, its address, and that both certificates are of one authority"
+    ),
+    grpc.StatusCode.DEADLINE_EXCEEDED: "did not answer in time: it may be overloaded, try again later",
+    grpc.StatusCode.CANCELLED: "broke the call off: try again later",
+    grpc.StatusCode.ABORTED: "broke the call off: try again later",
+    grpc.StatusCode.INTERNAL: "failed inside: its operator must look at it",
+    grpc.StatusCode.UNKNOWN: "failed inside: its operator must look at it",
+    grpc.StatusCode.DATA_LOSS: "lost data: its operator must look at it",
+}
+
+_ADVICE: Final = {
+    grpc.StatusCode.UNAUTHENTICATED: "check the device's certificate",
+    grpc.StatusCode.PERMISSION_DENIED: "this account may not do that",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "a limit was reached, try again later",
+    grpc.StatusCode.FAILED_PRECONDITION: "the set or the state it speaks of is another, fetch it anew",
+    grpc.StatusCode.NOT_FOUND: "check the name",
+    grpc.StatusCode.UNIMPLEMENTED: "it runs another version or another design",
+}
+
+
+def translate(party: Party, error: grpc.RpcError) -> ServiceError:
+    """The error of this room that stands for `error` of a call to `party`."""
+    code, detail = _status(error)
+    if code in _UNAVAILABLE:
+        return ServiceUnavailableError(party, _UNAVAILABLE[code])
+    advice = _ADVICE.get(code, "asking again will not help")
+    return RefusedError(party, code.name, printable(detail), advice)
+
+
+def _status(error: object) -> tuple[grpc.StatusCode, str]:
+    """What a failed call raises is both an error and the call itself; the types do not say so."""
+    if not isinstance(error, grpc.Call):
+        return grpc.StatusCode.UNKNOWN, ""
+    return error.code(), error.details() or ""
+
+
+def printable(text: str) -> str:
+    """Another party's words, made safe for a terminal and a log."""
+    cut = text[:DETAIL_MOST]
+    return "".join(letter if letter.isprintable() else "?" for letter in cut)

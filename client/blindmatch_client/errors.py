@@ -1,0 +1,75 @@
+"""Errors of the device.
+
+A text says which party it is about, what happened and what can be done; it never holds content, a hash of
+a picture or a secret.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import BlindmatchError
+
+PARTY_WORDS: Final = {
+    Party.DEVICE: "the device",
+    Party.PROVIDER: "the relay",
+    Party.MATCHER: "the matcher",
+    Party.MATCHER_B: "the second matcher",
+    Party.CURATOR: "the curator",
+    Party.CENTRE: "the centre",
+}
+"""How texts for people name a party."""
+
+
+class DeviceError(BlindmatchError):
+    """Root of what the device raises on purpose."""
+
+
+class StoreError(DeviceError):
+    """The device's folder holds no device, one already, or one of another version."""
+
+
+class ReportRefusedError(DeviceError):
+    """A report was asked for without a confirmed match; nothing was written or sent."""
+
+
+class ServiceError(DeviceError):
+    """A call to another party failed.
+
+    Args:
+        party: whom was called.
+        words: what happened and what to do, without the party's name.
+    """
+
+    def __init__(self, party: Party, words: str) -> None:
+        self.party = party
+        super().__init__(f"{PARTY_WORDS[party]} {words}")
+
+
+class ServiceUnavailableError(ServiceError):
+    """The party could not be reached, was too slow or failed inside: the call may be made again."""
+
+
+class RefusedError(ServiceError):
+    """The party answered with a refusal.
+
+    Args:
+        party: who refused.
+        status: the gRPC status, e.g. ``"RESOURCE_EXHAUSTED"``.
+        detail: the party's own words, cut and made printable.
+        advice: what can be done.
+    """
+
+    def __init__(self, party: Party, status: str, detail: str, advice: str) -> None:
+        self.status = status
+        self.detail = detail
+        super().__init__(party, f"refused ({status}): {detail or 'no reason given'}; {advice}")
+
+
+class MisbehavedError(ServiceError):
+    """The party's answer breaks the wire interface; what it said is not used."""
+
+    def __init__(self, party: Party, rule: str) -> None:
+        self.rule = rule
+        super().__init__(party, f"broke the wire interface: {rule}; its answer is not used")

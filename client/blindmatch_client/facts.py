@@ -1,0 +1,60 @@
+"""What the messenger and its reports disclose by themselves, whatever the design: data for the table of
+what each party saw, and for docs/threat-model.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from blindmatch_protocol.contract import Party
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredFact:
+    """A fact that is disclosed, by name, and in one clause for people."""
+
+    name: str
+    says: str
+
+
+MATCH_TIME: Final = DeclaredFact(
+    "match_time", "when a report leaves; reports are not on a cover schedule, so each is visible as one"
+)
+
+MESSENGER_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
+    Party.PROVIDER: (
+        DeclaredFact("account", "which account sends, receives and acknowledges, from its certificate"),
+        DeclaredFact("address", "the network address of the device"),
+        DeclaredFact("recipient", "to whom a message goes, and whose pre-keys are fetched"),
+        DeclaredFact("message_time", "when a message is sent, fetched and acknowledged"),
+        DeclaredFact("padded_size", "the padded size of a message and of each attachment (padding.py)"),
+        DeclaredFact("attachment_count", "how many attachments are uploaded before a message"),
+        DeclaredFact("session_start", "that a message starts a session, and which pre-keys it uses"),
+        DeclaredFact("message_order", "session name, ratchet key and number of a message, from its header"),
+    ),
+    Party.MATCHER: (
+        DeclaredFact("account", "which account fetches the set-up and asks, from its certificate"),
+        DeclaredFact("address", "the network address of the device"),
+    ),
+    Party.MATCHER_B: (
+        DeclaredFact("account", "which account asks, from its certificate"),
+        DeclaredFact("address", "the network address of the device"),
+    ),
+    Party.CENTRE: (
+        DeclaredFact("account", "which account fetches the centre's key or reports, from its certificate"),
+        DeclaredFact("address", "the network address of the device"),
+        DeclaredFact("report", "for a confirmed match: picture, message, both accounts, entry, times"),
+    ),
+}
+"""What each party learns from an honest device."""
+
+
+def device_facts(cover_schedule: bool = False) -> Mapping[Party, tuple[DeclaredFact, ...]]:
+    """`MESSENGER_FACTS`, and `match_time` for the centre and for whoever sees the device's traffic (here:
+    the provider) unless reports are on a cover schedule."""
+    if cover_schedule:
+        return MESSENGER_FACTS
+    seen = {Party.CENTRE, Party.PROVIDER}
+    items = MESSENGER_FACTS.items()
+    return {party: (*facts, MATCH_TIME) if party in seen else facts for party, facts in items}

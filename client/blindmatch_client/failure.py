@@ -1,0 +1,43 @@
+"""What the device does while the matcher is unreachable, refuses or cheats, and what each choice leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from blindmatch_protocol.contract import Party
+
+from blindmatch_client.facts import DeclaredFact
+
+
+class FailureMode(StrEnum):
+    """A parameter of the device.
+
+    HOLD: the picture waits on the device until it was matched. The user cannot send while the matcher is
+        down, and the relay sees from late messages how long it was.
+    SEND_AND_MATCH_LATER: the picture is delivered and waits on the device to be matched. The matcher gets
+        queries apart from the messages; a match is reported after the recipient has the picture.
+    SEND_UNMATCHED: the picture is delivered and never matched. Whoever can block the matcher switches
+        detection off; nobody but the sender's device knows which pictures that concerns.
+    """
+
+    HOLD = "hold"
+    SEND_AND_MATCH_LATER = "send_and_match_later"
+    SEND_UNMATCHED = "send_unmatched"
+
+
+_RETRIED: Final = DeclaredFact(
+    "retry_time", "that a query the matcher got before, or missed, is asked again, and when"
+)
+_HELD: Final = DeclaredFact(
+    "outage_delay", "that messages with pictures come late, and so how long this device had no matcher"
+)
+_LATE: Final = DeclaredFact("late_query_time", "when a picture that was delivered before is matched")
+
+FAILURE_FACTS: Final[Mapping[FailureMode, Mapping[Party, tuple[DeclaredFact, ...]]]] = {
+    FailureMode.HOLD: {Party.MATCHER: (_RETRIED,), Party.PROVIDER: (_HELD,)},
+    FailureMode.SEND_AND_MATCH_LATER: {Party.MATCHER: (_RETRIED, _LATE)},
+    FailureMode.SEND_UNMATCHED: {},
+}
+"""What each mode discloses beyond the design and the messenger, by party, once a failure happens."""
