@@ -22,7 +22,8 @@ from blindmatch_client.messenger.errors import (
     StateError,
     TooManySkippedError,
 )
-from blindmatch_client.messenger.session import Plain, start
+from blindmatch_client.messenger.session import Plain, Session, start
+from blindmatch_client.messenger.state import SESSIONS_MOST
 from blindmatch_client.messenger.suite import AGREEMENT_TAG, SKIP_MOST, KeyAgreement
 from blindmatch_protocol.codec import Text
 from blindmatch_protocol.content import NAME_MOST, Content, compose
@@ -243,14 +244,26 @@ def test_a_message_of_no_known_session_says_so() -> None:
     deliver(alice, bob, "yes")
 
 
+def test_sessions_that_a_peer_starts_again_and_again_are_bounded() -> None:
+    alice, bob = account("alice", 0), account("bob", 2 * SESSIONS_MOST)
+    for _ in range(SESSIONS_MOST + 2):
+        alice.reset_sessions("bob")
+        deliver(alice, bob, "once more")
+    bob = Account.load(bob.dump())
+    deliver(bob, alice, "enough")
+
+
 # hostile senders
 
 
-def forged(recipient: Account, padded: bytes, commitment: bytes) -> bytes:
+def hostile(recipient: Account, plain: Plain) -> tuple[Session, SealedMessage]:
     keys = KeyAgreement.create(x3dh.IdentityKeyFormat.CURVE_25519, x3dh.HashFunction.SHA_256, AGREEMENT_TAG)
     names = b"".join(Text(NAME_MOST).write(name, "", "") for name in ("mallory", recipient.name))
-    _, sealed = start(keys, bundle(recipient), names, Plain(padded, commitment))
-    return sealed.encode()
+    return start(keys, bundle(recipient), names, plain)
+
+
+def forged(recipient: Account, padded: bytes, commitment: bytes) -> bytes:
+    return hostile(recipient, Plain(padded, commitment))[1].encode()
 
 
 def test_an_authentic_message_whose_commitment_binds_something_else_is_refused() -> None:
@@ -262,6 +275,20 @@ def test_an_authentic_message_whose_commitment_binds_something_else_is_refused()
     assert bob.dump() == before
     honest = commit(opening_of(content, "mallory", "bob"))
     assert bob.decrypt("mallory", forged(bob, pad_text(content.encode()), honest)) == content
+
+
+def test_a_false_commitment_inside_a_session_leaves_the_session_as_it_was() -> None:
+    bob, content = account("bob"), say("x")
+    good = Plain(pad_text(content.encode()), commit(opening_of(content, "mallory", "bob")))
+    session, first = hostile(bob, good)
+    bob.decrypt("mallory", first.encode())
+    _, false = session.encrypt(replace(good, commitment=bytes(32)))
+    _, honest = session.encrypt(good)
+    before = bob.dump()
+    with pytest.raises(CommitmentError):
+        bob.decrypt("mallory", false.encode())
+    assert bob.dump() == before
+    assert bob.decrypt("mallory", honest.encode()) == content
 
 
 @pytest.mark.parametrize("padded", [b"", bytes(256), pad_text(b"no content"), pad_text(b"")])
