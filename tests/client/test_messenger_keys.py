@@ -1,0 +1,260 @@
+"""The messenger: identity keys, pre-keys, hostile bundles, and what is stored."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from dataclasses import replace
+
+import pytest
+from blindmatch_client.messenger import Account, FetchedBundle
+from blindmatch_client.messenger.errors import (
+    BundleNeededError,
+    BundleRefusedError,
+    IdentityChangedError,
+    MalformedError,
+    NotAuthenticError,
+    PreKeyUnavailableError,
+    ReplayedMessageError,
+    StateError,
+)
+from blindmatch_protocol.content import Content, compose
+from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.sealed_message import SealedMessage
+
+NOW = 1_700_000_000_000
+
+
+def account(name: str, one_time: int = 4) -> Account:
+    return Account.create(name, NOW, one_time)
+
+
+def bundle(owner: Account, one_time: int = 1) -> FetchedBundle:
+    published = owner.published()
+    return FetchedBundle(
+        published.identity, published.signed_pre_key, published.signature, published.one_time[:one_time]
+    )
+
+
+def say(text: str) -> Content:
+    return compose(text, (), NOW, SystemRandomness())
+
+
+def send(sender: Account, recipient: Account, text: str) -> bytes:
+    first = None if sender.has_session(recipient.name) else bundle(recipient)
+    return sender.encrypt(recipient.name, say(text), first)
+
+
+def deliver(sender: Account, recipient: Account, text: str) -> None:
+    assert recipient.decrypt(sender.name, send(sender, recipient, text)).text == text
+
+
+def conversation() -> tuple[Account, Account]:
+    alice, bob = account("alice"), account("bob")
+    deliver(alice, bob, "hello")
+    deliver(bob, alice, "hello yourself")
+    return alice, bob
+
+
+# identity keys and pre-keys
+
+
+def test_a_first_message_needs_a_bundle() -> None:
+    alice = account("alice")
+    with pytest.raises(BundleNeededError, match="fetch a pre-key bundle"):
+        alice.encrypt("bob", say("x"))
+    assert alice.peer_identity("bob") is None
+
+
+def test_a_changed_identity_key_is_refused_in_a_bundle_and_in_a_first_message() -> None:
+    alice, bob = conversation()
+    impostor = account("bob")
+    with pytest.raises(IdentityChangedError):
+        alice.encrypt("bob", say("x"), bundle(impostor))
+    with pytest.raises(IdentityChangedError):
+        alice.decrypt("bob", send(impostor, alice, "it is me"))
+    assert alice.peer_identity("bob") == bob.identity
+
+
+def test_a_changed_identity_key_is_taken_once_it_is_trusted() -> None:
+    alice, _ = conversation()
+    renewed = account("bob")
+    alice.trust("bob", renewed.identity)
+    deliver(alice, renewed, "hello again")
+    deliver(renewed, alice, "hello")
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_one_time_pre_key_is_accepted_once_also_after_a_restart(restart: bool) -> None:
+    alice, carol, bob = account("alice"), account("carol"), account("bob")
+    shared = bundle(bob)
+    bob.decrypt("alice", alice.encrypt("bob", say("x"), shared))
+    if restart:
+        bob = Account.load(bob.dump())
+    with pytest.raises(PreKeyUnavailableError):
+        bob.decrypt("carol", carol.encrypt("bob", say("y"), shared))
+    assert shared.one_time[0] not in bob.published().one_time
+    assert len(bob.published().one_time) == 3
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_first_message_without_one_time_pre_key_is_taken_but_its_replay_is_not(restart: bool) -> None:
+    alice, bob = account("alice"), account("bob")
+    first = alice.encrypt("bob", say("x"), bundle(bob, one_time=0))
+    assert bob.decrypt("alice", first).text == "x"
+    bob.reset_sessions("alice")
+    if restart:
+        bob = Account.load(bob.dump())
+    with pytest.raises(ReplayedMessageError):
+        bob.decrypt("alice", first)
+
+
+def test_new_one_time_pre_keys_are_those_to_publish() -> None:
+    bob = account("bob", 2)
+    before = set(bob.published().one_time)
+    fresh = bob.add_one_time_pre_keys(3)
+    assert len(fresh) == 3
+    assert set(bob.published().one_time) == before | set(fresh)
+    with pytest.raises(ValueError, match="1000"):
+        bob.add_one_time_pre_keys(1000)
+
+
+def test_a_replaced_signed_pre_key_serves_once_more_and_then_no_longer() -> None:
+    alice, bob = account("alice"), account("bob")
+    first, second = (account(name).encrypt("bob", say("x"), bundle(bob, 0)) for name in ("carol", "dave"))
+    replayed = alice.encrypt("bob", say("x"), bundle(bob, 0))
+    bob.decrypt("alice", replayed)
+    bob.rotate_signed_pre_key(NOW + 10)
+    assert bob.signed_pre_key_age(NOW + 15) == 5
+    assert bob.decrypt("carol", first).text == "x"
+    bob.rotate_signed_pre_key(NOW + 20)
+    with pytest.raises(PreKeyUnavailableError):
+        bob.decrypt("dave", second)
+    bob.reset_sessions("alice")
+    with pytest.raises(PreKeyUnavailableError):
+        bob.decrypt("alice", replayed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"signature": bytes(64)},
+        {"signature": bytes(63)},
+        {"identity": bytes(32)},
+        {"identity": b"\x01" + bytes(31)},
+        {"identity": bytes(31)},
+        {"identity": b"\xff" * 32},
+        {"signed_pre_key": bytes(32)},
+        {"signed_pre_key": b"\x09" + bytes(31)},
+        {"signed_pre_key": b""},
+        {"one_time": (bytes(32),)},
+        {"one_time": (b"\x01" + bytes(31),)},
+        {"one_time": (bytes(33),)},
+        {"one_time": (b"\x09" + bytes(31), b"\x02" + bytes(31))},
+    ],
+)
+def test_a_hostile_bundle_is_refused_and_pins_nothing(change: dict[str, object]) -> None:
+    alice, bob = account("alice", 0), account("bob", 1)
+    with pytest.raises(BundleRefusedError):
+        alice.encrypt("bob", say("x"), replace(bundle(bob), **change))  # type: ignore[arg-type]
+    assert alice.peer_identity("bob") is None
+    deliver(alice, bob, "with the real one")
+
+
+def test_a_bundle_with_a_pre_key_signed_by_somebody_else_is_refused() -> None:
+    alice, bob, mallory = account("alice"), account("bob"), account("mallory")
+    mixed = replace(bundle(mallory), identity=bob.identity)
+    with pytest.raises(BundleRefusedError):
+        alice.encrypt("bob", say("x"), mixed)
+
+
+def test_ones_own_bundle_under_another_name_is_refused() -> None:
+    alice = account("alice")
+    with pytest.raises(BundleRefusedError):
+        alice.encrypt("bob", say("x"), bundle(alice))
+
+
+@pytest.mark.parametrize("content", [say("x" * 65_537), replace(say("x"), id=b"")])
+def test_a_content_out_of_bounds_is_refused_before_the_ratchet_moves(content: Content) -> None:
+    alice, _ = conversation()
+    before = alice.dump()
+    with pytest.raises(MalformedError):
+        alice.encrypt("bob", content)
+    assert alice.dump() == before
+
+
+def test_names_are_up_to_64_bytes() -> None:
+    with pytest.raises(MalformedError, match="name"):
+        account("x" * 65)
+    with pytest.raises(MalformedError, match="name"):
+        account("alice").encrypt("x" * 65, say("x"), bundle(account("bob")))
+
+
+# storing
+
+
+def test_a_dump_loads_to_the_same_dump_at_every_stage() -> None:
+    alice, bob = account("alice"), account("bob")
+    late = [send(alice, bob, "late") for _ in range(2)]
+    deliver(alice, bob, "x")
+    for stage in (alice, bob, account("carol", 0)):
+        assert Account.load(stage.dump()).dump() == stage.dump()
+    bob = Account.load(bob.dump())
+    assert [bob.decrypt("alice", sealed).text for sealed in late] == ["late", "late"]
+
+
+def test_a_conversation_goes_on_when_both_restart_after_every_step() -> None:
+    alice, bob = account("alice"), account("bob")
+    for turn in range(4):
+        sealed = send(alice, bob, f"a{turn}")
+        alice, bob = Account.load(alice.dump()), Account.load(bob.dump())
+        assert bob.decrypt("alice", sealed).text == f"a{turn}"
+        bob = Account.load(bob.dump())
+        deliver(bob, alice, f"b{turn}")
+
+
+def test_an_account_saved_before_sending_uses_no_number_twice() -> None:
+    alice, bob = conversation()
+    sent = SealedMessage.decode(send(alice, bob, "x"))
+    again = SealedMessage.decode(send(Account.load(alice.dump()), bob, "y"))
+    assert (sent.header.number, again.header.number) == (0, 1)
+
+
+def test_an_account_restored_from_before_a_sending_is_refused_by_the_peer_but_repeats_no_keystream() -> None:
+    alice, bob = conversation()
+    stale, content = alice.dump(), say("the same")
+    sent = SealedMessage.decode(alice.encrypt("bob", content))
+    again = SealedMessage.decode(Account.load(stale).encrypt("bob", content))
+    assert again.header == sent.header
+    assert again.ciphertext[16:-32] != sent.ciphertext[16:-32]
+    bob.decrypt("alice", sent.encode())
+    with pytest.raises(ReplayedMessageError):
+        bob.decrypt("alice", again.encode())
+
+
+def test_a_damaged_dump_is_refused_or_is_another_account() -> None:
+    alice, _ = conversation()
+    dump, dice = alice.dump(), random.Random(1)
+    for at in dice.sample(range(len(dump)), 150):
+        damaged = dump[:at] + bytes([dump[at] ^ (1 << dice.randrange(8))]) + dump[at + 1 :]
+        try:
+            Account.load(damaged)
+        except StateError:
+            continue
+    for damaged in (b"", dump[:-1], dump + b"\x00", b"\x00" + dump):
+        with pytest.raises(StateError):
+            Account.load(damaged)
+
+
+def test_errors_and_repr_show_no_secret_and_chain_no_library_error() -> None:
+    alice, bob = conversation()
+    sealed = SealedMessage.decode(send(alice, bob, "x"))
+    with pytest.raises(NotAuthenticError) as caught:
+        bob.decrypt("alice", replace(sealed, ciphertext=bytes(90)).encode())
+    assert caught.value.__context__ is None
+    assert "AuthenticationFailed" not in "".join(traceback.format_exception(caught.value))
+    assert repr(alice) == "<Account>"
+    dump = alice.dump()
+    with pytest.raises(StateError) as unreadable:
+        Account.load(dump.replace(b'"identity_key"', b'"identity_kex"'))
+    assert unreadable.value.__context__ is None
