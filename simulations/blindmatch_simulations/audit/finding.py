@@ -1,0 +1,24 @@
+"""A byte count that nothing declared explains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from blindmatch_protocol.contract import Party
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Undeclared egress.
+
+    Attributes:
+        party: who got the bytes, or should have and did not.
+        item: number of the picture, or None.
+        rule: what was broken, in words.
+        size: bytes that are not explained; a request that was skipped counts with its length.
+    """
+
+    party: Party
+    item: int | None
+    rule: str
+    size: int

@@ -1,0 +1,235 @@
+"""Runs a design's sessions again, in process, to see which of the bytes sent are explained.
+
+A body that left the device was recorded with the device state, the item and the tape of randomness of its
+session. From these the session is run
+
+    again              same item, same tape, same replies   every byte must come out the same
+    with fresh tapes   same item                            shows which bytes randomness explains
+    with decoys        other items that agree on every      shows which bytes (and lengths, and rounds) the
+                       fact declared to that party          declared facts explain
+
+A byte is *explained* if it is the same for all decoys, or changes with the tape. One that stays when the
+tape changes, and changes when the item does, tells of the item something that was not declared. This sees
+a hash in the padding, a blind derived from the hash, an extra round on a match, a length that depends on
+the outcome, a skipped cover request. It does not see a leak that is itself encrypted under fresh
+randomness that the receiver knows; the leakage games are for those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from blindmatch_client.trace import SessionTrace
+from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.contract import Adversary, AnyDesign, Item, Learner, Party, Role, Session
+from blindmatch_protocol.contract.outcome import Match
+from blindmatch_protocol.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.randomness import Randomness, Tape, TapeExhaustedError
+
+from blindmatch_simulations.audit.finding import Finding
+
+FRESH_TAPES = 8
+"""A random byte stays the same over this many tapes with probability 2^-64."""
+
+DECOYS = 4
+
+Bodies = list[dict[Role, bytes]]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Counterpart:
+    """The roles of a design, played in process.
+
+    Attributes:
+        design: the design under audit.
+        setup: its opened set-up.
+        states: the opened state of each role.
+        entries: the plaintext list, uint8 (n, 32), to tell which items match.
+        rng: fresh randomness.
+        executor: for the roles' work.
+    """
+
+    design: AnyDesign
+    setup: Any
+    states: Mapping[Role, Any]
+    entries: np.ndarray[Any, np.dtype[np.uint8]]
+    rng: Randomness
+    executor: Executor | None = None
+
+    def answer(self, role: Role, body: Message) -> Message:
+        """The role's reply to one body; raises the `ProtocolError` it answers with."""
+        answer = self.design.answer(role, self.states[role], [body], self.rng, self.executor)
+        (reply,) = answer.replies
+        if isinstance(reply, ProtocolError):
+            raise reply
+        return reply
+
+    def bodies(self, state: Message, item: Item, rounds: int | None = None) -> Bodies:
+        """Bodies of a whole session on fresh randomness, or of its first `rounds` rounds."""
+        sent: Bodies = []
+        session = Session(self.design, self.setup, state, self.rng)
+        step = session.start(item)
+        while isinstance(step, Mapping):
+            sent.append({role: body.encode() for role, body in step.items()})
+            if len(sent) == rounds:
+                break
+            step = session.receive({role: self.answer(role, body) for role, body in step.items()})
+        return sent
+
+
+def replay(counterpart: Counterpart, trace: SessionTrace, item: Item) -> list[Finding]:
+    """Findings unless the recorded tape and replies give the recorded bodies again."""
+    recorded = [dict(r.bodies) for r in trace.rounds]
+    try:
+        derived = _derive_again(counterpart, trace, item)
+    except TapeExhaustedError:
+        derived = []
+    return [
+        Finding(
+            counterpart.design.info.roles[role],
+            trace.item,
+            "cannot be derived again from its tape",
+            len(body),
+        )
+        for at, bodies in enumerate(recorded)
+        for role, body in bodies.items()
+        if at >= len(derived) or derived[at].get(role) != body
+    ]
+
+
+def _derive_again(counterpart: Counterpart, trace: SessionTrace, item: Item) -> Bodies:
+    design = counterpart.design
+    state = design.device_state.decode(trace.state_before)
+    session = Session(design, counterpart.setup, state, Tape(trace.tape))
+    derived: Bodies = []
+    step = session.start(item)
+    for recorded in trace.rounds:
+        if not isinstance(step, Mapping):
+            break
+        derived.append({role: body.encode() for role, body in step.items()})
+        replies = {
+            r: decode_any(design.replies[r], raw, design.info.name) for r, raw in recorded.replies.items()
+        }
+        if replies.keys() != step.keys():
+            break
+        try:
+            step = session.receive(replies)
+        except ProtocolError:
+            break
+    return derived
+
+
+def explain(counterpart: Counterpart, trace: SessionTrace, item: Item, pool: Sequence[Item]) -> list[Finding]:
+    """Findings for bytes, lengths and rounds that neither randomness nor the declared facts explain."""
+    state = counterpart.design.device_state.decode(trace.state_before)
+    actual: Bodies = [dict(r.bodies) for r in trace.rounds]
+    failed = trace.outcome is None
+    findings: list[Finding] = []
+    for party in dict.fromkeys(counterpart.design.info.roles.values()):
+        decoys = decoys_for(counterpart, item, pool, party)
+        rounds = len(actual) if failed else None
+        try:
+            others = [counterpart.bodies(state, decoy, rounds) for decoy in decoys]
+            deep = max(map(len, [actual, *others]), default=0)
+            fresh = [counterpart.bodies(state, item, 1 if deep <= 1 else rounds) for _ in range(FRESH_TAPES)]
+        except BlindmatchError as error:
+            findings.append(Finding(party, trace.item, f"cannot be run again: {error}", _size(actual)))
+            continue
+        findings += _compare(counterpart, party, trace.item, actual, fresh, others)
+    return findings
+
+
+def decoys_for(counterpart: Counterpart, item: Item, pool: Sequence[Item], party: Party) -> list[Item]:
+    """Items of `pool` that agree with `item` on all that is declared to `party`.
+
+    Half of them match as `item` does and half do not, unless the servers may learn which do.
+    """
+    design = counterpart.design
+    facts = declared_facts(design, party)
+    mine = [fact.project(item, counterpart.setup) for fact in facts]
+    outcome = outcome_of(counterpart, item)
+    tells = Learner.SERVER in design.info.learns
+    same: list[Item] = []
+    other: list[Item] = []
+    for candidate in pool:
+        if candidate is item or [fact.project(candidate, counterpart.setup) for fact in facts] != mine:
+            continue
+        agrees = outcome_of(counterpart, candidate) == outcome
+        (same if agrees else other).append(candidate)
+    if tells:
+        return same[:DECOYS]
+    return same[: DECOYS // 2] + other[: DECOYS // 2]
+
+
+def declared_facts(design: AnyDesign, party: Party) -> list[Any]:
+    """Facts declared to `party` alone as a semi-honest adversary."""
+    return [
+        fact
+        for leak in design.leakage()
+        if leak.parties == {party} and leak.adversary is Adversary.SEMI_HONEST
+        for fact in leak.facts
+    ]
+
+
+def outcome_of(counterpart: Counterpart, item: Item) -> bool:
+    """Does `item` match the list, by the plaintext oracle?"""
+    return bool(counterpart.design.info.relation.holds(item, counterpart.entries).any())
+
+
+def _compare(
+    counterpart: Counterpart,
+    party: Party,
+    item: int,
+    actual: Bodies,
+    fresh: Sequence[Bodies],
+    others: Sequence[Bodies],
+) -> list[Finding]:
+    findings = []
+    roles = [role for role, host in counterpart.design.info.roles.items() if host is party]
+    for at in range(max(map(len, [actual, *others]), default=0)):
+        for role in roles:
+            mine = _body(actual, at, role)
+            theirs = [_body(bodies, at, role) for bodies in others]
+            gap = max((abs(len(mine) - len(body)) for body in theirs), default=0)
+            if gap:
+                findings.append(Finding(party, item, f"round {at + 1}: length depends on the picture", gap))
+            mine_again = [_body(bodies, at, role) for bodies in fresh]
+            told = _unexplained(mine, mine_again, theirs)
+            if told:
+                findings.append(Finding(party, item, f"round {at + 1}: bytes tell of the picture", told))
+    return findings
+
+
+def _unexplained(mine: bytes, again: Sequence[bytes], theirs: Sequence[bytes]) -> int:
+    """How many bytes stay when the tape changes but change with the item."""
+    same_length = [body for body in theirs if len(body) == len(mine)]
+    if not mine or not same_length:
+        return 0
+    base = np.frombuffer(mine, np.uint8)
+    stays = np.ones(len(base), np.bool_)
+    for body in again:
+        stays &= np.frombuffer(body, np.uint8) == base if len(body) == len(mine) else False
+    differs = np.zeros(len(base), np.bool_)
+    for body in same_length:
+        differs |= np.frombuffer(body, np.uint8) != base
+    return int(np.count_nonzero(stays & differs))
+
+
+def _body(bodies: Bodies, at: int, role: Role) -> bytes:
+    return bodies[at].get(role, b"") if at < len(bodies) else b""
+
+
+def _size(bodies: Bodies) -> int:
+    return sum(len(body) for one in bodies for body in one.values())
+
+
+def confirmed(counterpart: Counterpart, trace: SessionTrace, item: Item) -> bool:
+    """Did this session end in a match that the device may report?"""
+    if not isinstance(trace.outcome, Match):
+        return False
+    entry = np.frombuffer(trace.outcome.label.entry_hash, np.uint8).reshape(1, 32)
+    return bool(counterpart.design.info.relation.holds(item, entry)[0])

@@ -1,0 +1,127 @@
+"""Finds designs: built in, as an entry point of an installed package, or in a file.
+
+A design comes to other processes by the same name: ``oprf-psi``, or ``path/to/file.py:NAME``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+import blindmatch_protocol.designs as built_in
+from blindmatch_protocol.contract import AnyDesign, Design
+from blindmatch_protocol.errors import BlindmatchError
+
+ENTRY_POINT_GROUP = "blindmatch.designs"
+
+
+class RegistryError(BlindmatchError):
+    """No design of that name, or it cannot be loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A design and where it comes from: ``built in``, a package's name, or a path."""
+
+    design: AnyDesign
+    source: str
+
+
+def built_in_designs() -> Iterator[Registered]:
+    """Every `DESIGN` in the designs folder, by module name."""
+    for module in sorted(pkgutil.iter_modules(built_in.__path__), key=lambda found: found.name):
+        loaded = importlib.import_module(f"{built_in.__name__}.{module.name}")
+        if hasattr(loaded, "DESIGN"):
+            yield Registered(_checked(loaded.DESIGN, module.name), "built in")
+
+
+def all_designs() -> dict[str, Registered]:
+    """All designs found without a path, by name.
+
+    Raises:
+        RegistryError: if two have one name, or an entry point cannot be loaded.
+    """
+    found: dict[str, Registered] = {}
+    for registered in (*built_in_designs(), *_entry_points()):
+        name = registered.design.info.name
+        if name in found:
+            raise RegistryError(f"two designs are called {name}: {found[name].source}, {registered.source}")
+        found[name] = registered
+    return found
+
+
+def load_design(reference: str) -> AnyDesign:
+    """The design called `reference`, or the one in a file: ``path.py:NAME``.
+
+    Raises:
+        RegistryError: if there is none, or the file cannot be loaded; the text says why.
+    """
+    path, colon, attribute = reference.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _from_file(Path(path), attribute)
+    designs = all_designs()
+    if reference not in designs:
+        known = ", ".join(sorted(designs))
+        raise RegistryError(f"no design is called {reference!r}; there are {known}, or give path.py:NAME")
+    return designs[reference].design
+
+
+def portable_reference(reference: str) -> str:
+    """`reference` with an absolute path, so that a process in another folder finds the same file."""
+    path, colon, attribute = reference.rpartition(":")
+    if colon and path.endswith(".py"):
+        return f"{Path(path).resolve()}:{attribute}"
+    return reference
+
+
+def _entry_points() -> Iterator[Registered]:
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        source = point.dist.name if point.dist else point.value
+        try:
+            loaded = point.load()
+        except Exception as error:
+            raise RegistryError(f"design {point.name} of {source} cannot be loaded: {error}") from error
+        yield Registered(_checked(loaded, point.name), source)
+
+
+def _from_file(path: Path, attribute: str) -> AnyDesign:
+    if not path.is_file():
+        raise RegistryError(f"{path}: no such file")
+    module = _module_of(path.resolve())
+    if not hasattr(module, attribute):
+        raise RegistryError(f"{path} has no {attribute}; name the Design object after the colon")
+    return _checked(getattr(module, attribute), f"{path}:{attribute}")
+
+
+def _module_of(path: Path) -> ModuleType:
+    """Load a file once for each process, under a name that its path decides."""
+    name = f"blindmatch_design_{sha256(str(path).encode()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RegistryError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise RegistryError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _checked(found: object, where: str) -> AnyDesign:
+    if isinstance(found, type) and issubclass(found, Design):
+        raise RegistryError(f"{where} is a class; name an object of it, such as DESIGN = {found.__name__}()")
+    if not isinstance(found, Design):
+        raise RegistryError(f"{where} is not a Design")
+    return found
