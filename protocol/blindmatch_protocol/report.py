@@ -23,7 +23,7 @@ from blindmatch_protocol.padding import pad_attachment, unpad_attachment
 REPORT_INFO = b"blindmatch/report/1"
 NAME_BYTES = 64
 MOST_PICTURE_BYTES = 32 << 20
-MOST_CONTENT_BYTES = 256 << 10
+MOST_OPENING_BYTES = 256 << 10
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -31,9 +31,10 @@ _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 class Report(Message):
     """A confirmed match as the centre gets it.
 
-    `content` is the canonical encoding of the message that bore the picture (its franking key included),
-    `commitment` the one that travelled with it; both are empty if the reporter is a provider that reads
-    messages itself. `picture` is the attachment with number `attachment`.
+    `commitment` is the one that travelled with the message that bore the picture, `opening` the canonical
+    encoding of its `franking.CommitmentOpening`, which shows the text and every attachment's digest but no
+    attachment's key; both are empty if the reporter is a provider that reads messages itself. `picture` is
+    the attachment with number `attachment`.
     """
 
     TAG: ClassVar[int] = 0x10
@@ -49,7 +50,7 @@ class Report(Message):
     recipient: Annotated[str, Text(NAME_BYTES)]
     matched_at_ms: Annotated[int, UInt(64)]
     commitment: Annotated[bytes, Variable(32)]
-    content: Annotated[bytes, Variable(MOST_CONTENT_BYTES)]
+    opening: Annotated[bytes, Variable(MOST_OPENING_BYTES)]
     attachment: Annotated[int, UInt(16)]
     media_type: Annotated[str, Text(NAME_BYTES)]
     picture: Annotated[bytes, Variable(MOST_PICTURE_BYTES)]
