@@ -1,0 +1,309 @@
+"""The egress audit explains every byte of honest devices and catches each planted leak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import pytest
+from blindmatch_client.trace import EgressRecord, Purpose, Round, SessionTrace
+from blindmatch_protocol import group
+from blindmatch_protocol.codec import Message, Variable, message
+from blindmatch_protocol.contract import (
+    Answer,
+    AnyDesign,
+    Done,
+    Match,
+    NoMatch,
+    NoState,
+    Party,
+    Role,
+    Send,
+    Session,
+    Started,
+)
+from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan
+from blindmatch_protocol.designs.oprf_psi import OprfPsi
+from blindmatch_protocol.designs.oprf_psi.design import MATCHER
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import RecordingRandomness
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_simulations.audit import Audit, Evidence, audit_device
+from blindmatch_simulations.audit.replay import Counterpart
+from blindmatch_simulations.pictures import crops
+from support.memory import Held, Seeded, held, random_hashes
+
+LISTED = (0, 3)
+EXCHANGE = "/blindmatch.v1.Matching/Exchange"
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Picture]:
+    return [Picture.from_bytes(crop.data) for crop in crops(6, 1)]
+
+
+@pytest.fixture(scope="module")
+def poor() -> Picture:
+    """A picture whose hash means nothing."""
+    picture = Picture.from_pixels(np.full((80, 80, 3), 128, np.uint8))
+    assert picture.quality < 50
+    return picture
+
+
+@dataclass
+class Device:
+    """Runs sessions against roles in process and records them as the client does."""
+
+    held: Held
+    rng: Seeded = field(default_factory=lambda: Seeded("device"))
+    records: list[EgressRecord] = field(default_factory=list)
+    traces: list[SessionTrace] = field(default_factory=list)
+
+    @property
+    def design(self) -> AnyDesign:
+        return self.held.design
+
+    def match(self, item: Picture, number: int) -> None:
+        state = self.design.enrol(self.rng)
+        tape = RecordingRandomness(self.rng)
+        rounds: list[Round] = []
+
+        def exchange(bodies: Mapping[Role, Message]) -> Mapping[Role, Message]:
+            replies = {role: self._ask(role, body, number) for role, body in bodies.items()}
+            rounds.append(Round(_encoded(bodies), _encoded(replies)))
+            return replies
+
+        finished = Session(self.design, self.held.setup, state, tape).run(item, exchange)
+        self.traces.append(SessionTrace(number, state.encode(), tape.tape(), tuple(rounds), finished.outcome))
+
+    def _ask(self, role: Role, body: Message, number: int) -> Message:
+        info = self.design.info
+        envelope = pb.Envelope(design=info.name, version=info.version, epoch=1, role=role, body=body.encode())
+        self.record(info.roles[role], EXCHANGE, Purpose.MATCHING, number, envelope)
+        answer = self.design.answer(role, self.held.states[role], [body], self.rng, None)
+        (reply,) = answer.replies
+        assert isinstance(reply, Message)
+        return reply
+
+    def record(self, party: Party, method: str, purpose: Purpose, item: int | None, request: Any) -> None:
+        raw = (request.SerializeToString(deterministic=True),)
+        self.records.append(EgressRecord(len(self.records), party, method, purpose, item, raw, 0, 0))
+
+
+def _encoded(bodies: Mapping[Role, Message]) -> dict[Role, bytes]:
+    return {role: body.encode() for role, body in bodies.items()}
+
+
+def _device(design: AnyDesign, pictures: list[Picture]) -> Device:
+    listed = np.frombuffer(b"".join(pictures[i].hash for i in LISTED), np.uint8).reshape(-1, 32)
+    return Device(held(design, np.concatenate([random_hashes(50), listed])))
+
+
+def _audit(device: Device, items: Iterable[Picture], **more: Any) -> Audit:
+    numbered = dict(enumerate(items))
+    own = device.held
+    counterpart = Counterpart(own.design, own.setup, own.states, own.entries, Seeded("audit"))
+    evidence = Evidence(device.records, device.traces, numbered, {}, list(numbered.values()), **more)
+    return audit_device(counterpart, evidence)
+
+
+def _run(design: AnyDesign, pictures: list[Picture]) -> Audit:
+    device = _device(design, pictures)
+    for number, picture in enumerate(pictures):
+        device.match(picture, number)
+    return _audit(device, pictures)
+
+
+@pytest.mark.parametrize(
+    "design",
+    [none.DESIGN, hash_upload.DESIGN, provider_scan.DESIGN, oprf_psi.DESIGN],
+    ids=lambda d: d.info.name,
+)
+def test_every_byte_of_an_honest_device_is_explained(
+    design: AnyDesign, pictures: list[Picture], poor: Picture
+) -> None:
+    audit = _run(design, [*pictures, poor])
+    assert audit.findings == ()
+    assert audit.sessions == len(pictures) + 1
+
+
+def test_the_oprf_device_learns_of_exactly_the_listed_pictures(pictures: list[Picture]) -> None:
+    device = _device(oprf_psi.DESIGN, pictures)
+    for number, picture in enumerate(pictures):
+        device.match(picture, number)
+    matched = {trace.item for trace in device.traces if isinstance(trace.outcome, Match)}
+    assert matched == set(LISTED)
+
+
+@message
+class Padded(Message):
+    """A request with room for something that does not belong there."""
+
+    TAG: ClassVar[int] = 0x70
+    NAME: ClassVar[str] = "leaky/request"
+    request: Annotated[bytes, Variable(4096)]
+    padding: Annotated[bytes, Variable(64)]
+
+
+class Leaky(OprfPsi):
+    """oprf-psi on a modified device; subclasses put something into `padding`."""
+
+    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Padded,)}
+
+    def start(self, state: NoState, setup: Any, item: Any, rng: Any) -> Started[NoState, Any]:
+        started = super().start(state, setup, item, rng)
+        assert isinstance(started.step, Send)
+        inner = started.step.bodies[MATCHER].encode()
+        body = Padded(inner, self.padding(item))
+        return Started(state, Send(started.step.session, {MATCHER: body}))
+
+    def padding(self, item: Any) -> bytes:
+        raise NotImplementedError
+
+    def answer(self, role: Role, state: Any, bodies: Any, rng: Any, executor: Any) -> Answer:
+        inner = [oprf_psi.Request.decode(body.request) for body in bodies]
+        return super().answer(role, state, inner, rng, executor)
+
+
+class HashInPadding(Leaky):
+    def padding(self, item: Any) -> bytes:
+        return item.hash[:4].ljust(16, b"\0")
+
+
+class LengthTellsOfThePicture(Leaky):
+    def padding(self, item: Any) -> bytes:
+        return bytes(16 + item.hash[0] % 8)
+
+
+class HashDerivedBlind(OprfPsi):
+    """The blind is a function of the hash, so the matcher can test guesses, and links equal pictures."""
+
+    def start(self, state: NoState, setup: Any, item: Any, rng: Any) -> Started[NoState, Any]:
+        rng.take(96)
+        return super().start(state, setup, item, Seeded(item.hash.hex()))
+
+
+@dataclass(frozen=True)
+class Again:
+    step: Done
+
+
+class ExtraRound(OprfPsi):
+    """Asks once more after a match."""
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> Any:
+        if isinstance(session, Again):
+            return session.step
+        step = super().receive(session, setup, replies, rng)
+        if isinstance(step, Done) and isinstance(step.outcome, Match):
+            uniform = np.frombuffer(rng.take(64), np.uint8).reshape(1, 64)
+            return Send(Again(step), {MATCHER: oprf_psi.Request(setup.epoch, group.hash_to_group(uniform))})
+        return step
+
+
+class SkippedCover(OprfPsi):
+    """Asks nothing for a picture that is too poor to match."""
+
+    def start(self, state: NoState, setup: Any, item: Any, rng: Any) -> Started[NoState, Any]:
+        if item.quality < 50:
+            return Started(state, Done(NoMatch()))
+        return super().start(state, setup, item, rng)
+
+
+class FixedBlind(OprfPsi):
+    """The same randomness for every picture: equal pictures make equal requests."""
+
+    def start(self, state: NoState, setup: Any, item: Any, rng: Any) -> Started[NoState, Any]:
+        return super().start(state, setup, item, Seeded("always"))
+
+
+@pytest.mark.parametrize(
+    "design",
+    [HashInPadding(), HashDerivedBlind(), FixedBlind()],
+    ids=lambda design: type(design).__name__,
+)
+def test_bytes_that_tell_of_the_picture_are_found(design: AnyDesign, pictures: list[Picture]) -> None:
+    audit = _run(design, pictures)
+    assert {finding.rule for finding in audit.findings} == {"round 1: bytes tell of the picture"}
+    assert {finding.item for finding in audit.findings} == set(range(len(pictures)))
+    assert audit.undeclared_bytes >= len(pictures)
+
+
+def test_a_length_that_depends_on_the_picture_is_found(pictures: list[Picture]) -> None:
+    audit = _run(LengthTellsOfThePicture(), pictures)
+    assert any("length depends" in finding.rule for finding in audit.findings)
+
+
+def test_an_extra_round_on_a_match_is_found_on_matches_and_on_others(pictures: list[Picture]) -> None:
+    audit = _run(ExtraRound(), pictures)
+    assert {f.rule for f in audit.findings} == {"round 2: length depends on the picture"}
+    assert set(LISTED) < {finding.item for finding in audit.findings}
+
+
+def test_a_skipped_cover_request_is_found(pictures: list[Picture], poor: Picture) -> None:
+    audit = _run(SkippedCover(), [*pictures, poor])
+    assert len(pictures) in {finding.item for finding in audit.findings}
+
+
+def _matched(pictures: list[Picture]) -> Device:
+    device = _device(oprf_psi.DESIGN, pictures)
+    for number, picture in enumerate(pictures):
+        device.match(picture, number)
+    return device
+
+
+def test_a_report_before_confirmation_is_found(pictures: list[Picture]) -> None:
+    device = _matched(pictures)
+    part = pb.SubmitPart(report_id=bytes(range(16)), part=pb.Part(size=3, data=b"abc"))
+    submit = "/blindmatch.v1.Centre/Submit"
+    device.record(Party.CENTRE, submit, Purpose.REPORT, LISTED[0], part)
+    assert _audit(device, pictures).findings == ()
+    device.record(Party.CENTRE, submit, Purpose.REPORT, 1, part)
+    (finding,) = _audit(device, pictures).findings
+    assert (finding.item, finding.rule) == (1, "a report without a confirmed match")
+
+
+def test_a_request_that_no_session_sent_is_found(pictures: list[Picture]) -> None:
+    device = _matched(pictures)
+    first = pb.Envelope.FromString(device.records[0].requests[0])
+    first.body = first.body[:-1] + b"\x01"
+    device.record(Party.MATCHER, EXCHANGE, Purpose.MATCHING, 0, first)
+    (finding,) = _audit(device, pictures).findings
+    assert finding.rule == "a request of no recorded session"
+
+
+def test_a_retry_with_the_same_bytes_is_declared(pictures: list[Picture]) -> None:
+    device = _matched(pictures)
+    again = pb.Envelope.FromString(device.records[0].requests[0])
+    device.record(Party.MATCHER, EXCHANGE, Purpose.MATCHING, 0, again)
+    assert _audit(device, pictures).findings == ()
+
+
+def test_an_unknown_field_in_a_request_is_found(pictures: list[Picture]) -> None:
+    device = _matched(pictures)
+    raw = pb.ReceiveRequest(wait_ms=5).SerializeToString() + b"\x7a\x04hash"
+    device.records.append(
+        EgressRecord(99, Party.PROVIDER, "/blindmatch.v1.Relay/Receive", Purpose.MESSAGE, None, (raw,), 0, 0)
+    )
+    (finding,) = _audit(device, pictures).findings
+    assert "canonical" in finding.rule
+
+
+def test_bytes_that_arrived_without_passing_the_seam_are_found(pictures: list[Picture]) -> None:
+    device = _matched(pictures)
+    sent = sum(record.request_bytes for record in device.records)
+    assert _audit(device, pictures, arrived={(Party.MATCHER, EXCHANGE): sent}).findings == ()
+    (finding,) = _audit(device, pictures, arrived={(Party.MATCHER, EXCHANGE): sent + 7}).findings
+    assert (finding.size, finding.party) == (7, Party.MATCHER)
+
+
+def test_a_body_that_its_tape_does_not_give_again_is_found(pictures: list[Picture]) -> None:
+    device = _matched(pictures)
+    trace = device.traces[2]
+    device.traces[2] = SessionTrace(
+        2, trace.state_before, bytes(len(trace.tape)), trace.rounds, trace.outcome
+    )
+    rules = {finding.rule for finding in _audit(device, pictures).findings}
+    assert any("derived again" in rule for rule in rules)
