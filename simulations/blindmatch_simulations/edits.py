@@ -1,0 +1,122 @@
+"""Edits of picture files: what happens to a picture on its way, as data.
+
+Each is a pure, deterministic function from file to file. Lossless results are PNG, so that an edit is
+measured and not the encoder that follows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_protocol.picture.decode import decode
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
+
+_NOISE_SEED: Final = 1
+_CAPTION: Final = "seen this one?"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A named edit; `apply` raises `PictureError` where its input is no picture."""
+
+    name: str
+    note: str
+    apply: Callable[[bytes], bytes]
+
+
+def opened(data: bytes) -> Image.Image:
+    """The file as an RGB image, under the limits and rules of `decode`."""
+    return Image.fromarray(decode(data).pixels)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """The image as a file."""
+    file = BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _identical(data: bytes) -> bytes:
+    return data
+
+
+def _saved(data: bytes, kind: str, **options: Any) -> bytes:
+    return encoded(opened(data), kind, **options)
+
+
+def _resized(data: bytes, factor: float) -> bytes:
+    image = opened(data)
+    size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
+    return encoded(image.resize(size, Image.Resampling.BICUBIC))
+
+
+def _enhanced(data: bytes, kind: Callable[[Image.Image], Any], factor: float) -> bytes:
+    return encoded(kind(opened(data)).enhance(factor))
+
+
+def _filtered(data: bytes, kind: ImageFilter.Filter) -> bytes:
+    return encoded(opened(data).filter(kind))
+
+
+def _captioned(data: bytes) -> bytes:
+    """A white bar with text over the lowest twelfth."""
+    image = opened(data)
+    bar = max(8, image.height // 12)
+    text = Image.new("RGB", (90, 12), "white")
+    ImageDraw.Draw(text).text((2, 0), _CAPTION, "black", ImageFont.load_default_imagefont())
+    image.paste("white", (0, image.height - bar, image.width, image.height))
+    image.paste(text.resize((min(image.width, bar * 90 // 12), bar)), (0, image.height - bar))
+    return encoded(image)
+
+
+def _cropped(data: bytes, share: float) -> bytes:
+    """`share` of width and height cut off, half of it at each side."""
+    image = opened(data)
+    across, down = round(image.width * share / 2), round(image.height * share / 2)
+    return encoded(image.crop((across, down, image.width - across, image.height - down)))
+
+
+def _grey(data: bytes) -> bytes:
+    return encoded(opened(data).convert("L"))
+
+
+def _noisy(data: bytes, most: int) -> bytes:
+    """Uniform noise of -most to +most on each channel of each pixel."""
+    pixels = decode(data).pixels.astype(np.int16)
+    raw = np.random.PCG64(_NOISE_SEED).random_raw(pixels.size)
+    noise = (np.asarray(raw) % np.uint64(2 * most + 1)).astype(np.int16) - most
+    return encoded(Image.fromarray(np.clip(pixels + noise.reshape(pixels.shape), 0, 255).astype(np.uint8)))
+
+
+EDITS: Final = tuple(
+    Edit(name, note, apply)
+    for name, note, apply in (
+        ("identical", "the same bytes", _identical),
+        ("jpeg-90", "JPEG, quality 90", partial(_saved, kind="JPEG", quality=90)),
+        ("jpeg-75", "JPEG, quality 75", partial(_saved, kind="JPEG", quality=75)),
+        ("jpeg-50", "JPEG, quality 50", partial(_saved, kind="JPEG", quality=50)),
+        ("jpeg-30", "JPEG, quality 30", partial(_saved, kind="JPEG", quality=30)),
+        ("webp-75", "WebP, quality 75", partial(_saved, kind="WEBP", quality=75)),
+        ("gif", "GIF, palette of 256 colours", partial(_saved, kind="GIF")),
+        ("resize-0.5", "half the width and height", partial(_resized, factor=0.5)),
+        ("resize-0.75", "three quarters of the width and height", partial(_resized, factor=0.75)),
+        ("resize-1.5", "one and a half times the width and height", partial(_resized, factor=1.5)),
+        ("brighter", "brightness 120 %", partial(_enhanced, kind=ImageEnhance.Brightness, factor=1.2)),
+        ("darker", "brightness 80 %", partial(_enhanced, kind=ImageEnhance.Brightness, factor=0.8)),
+        ("contrast", "contrast 130 %", partial(_enhanced, kind=ImageEnhance.Contrast, factor=1.3)),
+        ("blur", "Gaussian blur, radius 1.5 pixels", partial(_filtered, kind=ImageFilter.GaussianBlur(1.5))),
+        ("sharpen", "unsharp mask, 150 %", partial(_filtered, kind=ImageFilter.UnsharpMask(2, 150, 3))),
+        ("greyscale", "no colour", _grey),
+        ("noise", "uniform noise of at most 8 levels", partial(_noisy, most=8)),
+        ("caption", "a text bar over the lowest twelfth", _captioned),
+        ("crop-2%", "2 % of width and height cut off", partial(_cropped, share=0.02)),
+    )
+)
+"""All edits, the harmless ones first."""
+
+BY_NAME: Final = {edit.name: edit for edit in EDITS}

@@ -1,0 +1,99 @@
+"""The demo's pictures and edits: what they promise, and that they are the same everywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from blindmatch_protocol.errors import PictureError
+from blindmatch_protocol.picture import distance, pdq
+from blindmatch_protocol.picture.decode import decode
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_simulations import pictures
+from blindmatch_simulations.edits import BY_NAME, EDITS, Edit
+
+
+@pytest.fixture(scope="module")
+def standard() -> list[pictures.SamplePicture]:
+    return pictures.crops(*pictures.STANDARD)
+
+
+def test_the_standard_crops_are_those_of_the_manifest(standard: list[pictures.SamplePicture]) -> None:
+    made, committed = pictures.manifest(standard), pictures.standard_manifest()
+    for row, expected in zip(made, committed, strict=True):
+        # another JPEG decoder may differ in a level and so in a bit
+        slack = 4 if row["source"].endswith(".jpg") else 0
+        apart = (int(row.pop("hash"), 16) ^ int(expected.pop("hash"), 16)).bit_count()
+        assert row == expected and apart <= slack
+
+
+def test_crops_are_good_and_far_apart(standard: list[pictures.SamplePicture]) -> None:
+    hashes = distance.rows([picture.hash for picture in standard])
+    apart = distance.distances(hashes, hashes)[np.triu_indices(len(standard), 1)]
+    assert apart.min() > 60
+    assert min(picture.quality for picture in standard) >= 50
+    assert len({picture.name for picture in standard}) == len(standard)
+
+
+def test_a_crop_is_a_picture_file_of_its_box(standard: list[pictures.SamplePicture]) -> None:
+    for sample in standard[:11]:
+        picture = Picture.from_bytes(sample.data)
+        assert picture.pixels.shape == (*sample.box[2:], 3)
+        assert (picture.hash, picture.quality) == (sample.hash, sample.quality)
+        assert sample.licence and "PNG" not in repr(sample) and sample.hash.hex()[:8] not in repr(sample)
+
+
+def test_a_shorter_list_is_the_start_of_a_longer_one(standard: list[pictures.SamplePicture]) -> None:
+    few = pictures.crops(5, pictures.STANDARD[1])
+    assert few == standard[:5]
+    assert pictures.crops(0, 1) == []
+    assert pictures.crops(3, 2)[0].box != few[0].box
+
+
+def test_too_many_crops_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "_TRIES_PER_PICTURE", 1)
+    monkeypatch.setattr(pictures, "LEAST_APART", 256)
+    with pytest.raises(ValueError, match="only 1 of 4 crops"):
+        pictures.crops(4, 1)
+
+
+def test_there_are_enough_edits_with_names_of_their_own() -> None:
+    assert len(EDITS) == len(BY_NAME) == 19
+    assert all(edit.note for edit in EDITS)
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name)
+def test_an_edit_is_deterministic_and_changes_what_it_says(
+    edit: Edit, standard: list[pictures.SamplePicture]
+) -> None:
+    for sample in (standard[0], standard[3]):  # in colour, so that losing it shows
+        data = edit.apply(sample.data)
+        assert data == edit.apply(sample.data)
+        assert (data == sample.data) == (edit.name == "identical")
+        after = decode(data).pixels
+        assert after.shape[:2] == _expected_size(edit.name, sample.box[2:])
+        if edit.name not in ("identical", "resize-0.5", "resize-0.75", "resize-1.5", "crop-2%"):
+            assert (after != decode(sample.data).pixels).any()
+
+
+def test_mild_edits_leave_most_pictures_within_pdqs_distance(standard: list[pictures.SamplePicture]) -> None:
+    plain = distance.rows([sample.hash for sample in standard[:8]])
+    for name in ("jpeg-90", "jpeg-50", "webp-75", "resize-0.75", "greyscale", "noise"):
+        edited = [Picture.from_bytes(BY_NAME[name].apply(sample.data)).hash for sample in standard[:8]]
+        apart = distance.distances(distance.rows(edited), plain).diagonal()
+        assert np.count_nonzero(apart <= pdq.MATCH_DISTANCE) >= 7
+
+
+@pytest.mark.parametrize(
+    "edit", [edit for edit in EDITS if edit.name != "identical"], ids=lambda edit: edit.name
+)
+def test_an_edit_of_no_picture_is_a_picture_error(edit: Edit) -> None:
+    with pytest.raises(PictureError):
+        edit.apply(b"no picture")
+
+
+def _expected_size(name: str, size: tuple[int, ...]) -> tuple[int, ...]:
+    if name.startswith("resize-"):
+        return tuple(round(side * float(name.removeprefix("resize-"))) for side in size)
+    if name == "crop-2%":
+        return tuple(side - 2 * round(side * 0.01) for side in size)
+    return size
