@@ -59,11 +59,15 @@ class RefusedError(ServiceError):
         status: the gRPC status, e.g. ``"RESOURCE_EXHAUSTED"``.
         detail: the party's own words, cut and made printable.
         advice: what can be done.
+        retry_after_ms: after which the party, asked too often, would answer; None if it did not say.
     """
 
-    def __init__(self, party: Party, status: str, detail: str, advice: str) -> None:
+    def __init__(
+        self, party: Party, status: str, detail: str, advice: str, retry_after_ms: int | None = None
+    ) -> None:
         self.status = status
         self.detail = detail
+        self.retry_after_ms = retry_after_ms
         super().__init__(party, f"refused ({status}): {detail or 'no reason given'}; {advice}")
 
 

@@ -20,7 +20,7 @@ MOST_MESSAGE_BYTES: Final = 1 << 20
 SERVER_NAMES: Final = {
     Party.PROVIDER: "relay.blindmatch.test",
     Party.MATCHER: "matcher.blindmatch.test",
-    Party.MATCHER_B: "matcher_b.blindmatch.test",
+    Party.MATCHER_B: "matcher-b.blindmatch.test",
     Party.CENTRE: "centre.blindmatch.test",
 }
 """The name each party's certificate must bear."""

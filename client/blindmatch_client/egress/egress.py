@@ -21,7 +21,7 @@ from blindmatch_client.egress.channels import MOST_MESSAGE_BYTES, Channels, Cred
 from blindmatch_client.egress.methods import Method, P, Q
 from blindmatch_client.egress.recorder import Entry, Recorder
 from blindmatch_client.egress.status import translate
-from blindmatch_client.errors import DeviceError, MisbehavedError, ServiceUnavailableError
+from blindmatch_client.errors import DeviceError, MisbehavedError, RefusedError, ServiceUnavailableError
 from blindmatch_client.trace import Purpose
 
 T = TypeVar("T")
@@ -59,6 +59,8 @@ class Retry:
 
     attempts: int = 3
     first_wait_s: float = 0.2
+    most_wait_s: float = 5.0
+    """A party that wants to be asked again later than this is given up on."""
 
     def waits(self) -> Iterator[float]:
         """Seconds to wait after each attempt but the last."""
@@ -172,7 +174,15 @@ class Egress:
                     return attempt()
                 except ServiceUnavailableError:
                     self._sleep(wait)
+                except RefusedError as refusal:
+                    self._sleep(self._patience(refusal, wait))
         return attempt()
+
+    def _patience(self, refusal: RefusedError, wait: float) -> float:
+        """How long to wait after a refusal that names a time; the refusal itself if it names none."""
+        if refusal.retry_after_ms is None or refusal.retry_after_ms > self._retry.most_wait_s * 1000:
+            raise refusal
+        return max(wait, refusal.retry_after_ms / 1000)
 
 
 def _sent(call: Call[Q, P], entry: Entry, request: Q) -> bytes:

@@ -11,6 +11,9 @@ from blindmatch_client.errors import RefusedError, ServiceError, ServiceUnavaila
 
 DETAIL_MOST: Final = 200
 
+RETRY_AFTER: Final = "retry-after-ms"
+"""Trailing metadata by which a server says when it would answer."""
+
 _UNAVAILABLE: Final = {
     grpc.StatusCode.UNAVAILABLE: (
         "cannot be reached: check that it runs, its address, and that both certificates are of one authority"
@@ -35,18 +38,25 @@ _ADVICE: Final = {
 
 def translate(party: Party, error: grpc.RpcError) -> ServiceError:
     """The error of this room that stands for `error` of a call to `party`."""
-    code, detail = _status(error)
+    code, detail, wait = _status(error)
     if code in _UNAVAILABLE:
         return ServiceUnavailableError(party, _UNAVAILABLE[code])
     advice = _ADVICE.get(code, "asking again will not help")
-    return RefusedError(party, code.name, printable(detail), advice)
+    return RefusedError(party, code.name, printable(detail), advice, wait)
 
 
-def _status(error: object) -> tuple[grpc.StatusCode, str]:
+def _status(error: object) -> tuple[grpc.StatusCode, str, int | None]:
     """What a failed call raises is both an error and the call itself; the types do not say so."""
     if not isinstance(error, grpc.Call):
-        return grpc.StatusCode.UNKNOWN, ""
-    return error.code(), error.details() or ""
+        return grpc.StatusCode.UNKNOWN, "", None
+    trailing = dict(error.trailing_metadata() or ())
+    return error.code(), error.details() or "", _milliseconds(trailing.get(RETRY_AFTER))
+
+
+def _milliseconds(text: str | bytes | None) -> int | None:
+    """A number of at most nine digits, or None."""
+    known = isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 10
+    return int(str(text)) if known else None
 
 
 def printable(text: str) -> str:

@@ -1,0 +1,177 @@
+"""One account's matching over the epochs: set-up, device state, distrust, and the detector for it all.
+
+no set-up here -> fetch; refused because the epoch moved on -> fetch, ask once more with the new one
+a role cheated -> remembered for the epoch; nobody is asked any more until the user says so
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from blindmatch_protocol.contract import AnyDesign, Item, Party
+from blindmatch_protocol.errors import BlindmatchError, DesignError, ProtocolError, SetFileError
+from blindmatch_protocol.randomness import Randomness
+
+from blindmatch_client.detector import Cause, Decided, Detection, Detector, TraceSink, Undecided
+from blindmatch_client.egress import Egress
+from blindmatch_client.errors import DeviceError, MisbehavedError, RefusedError
+from blindmatch_client.setup import SetupFiles, SetupStore
+from blindmatch_client.store import DesignState, Store
+from blindmatch_client.transport import ROUND_DEADLINE_S, MatchingExchange
+
+EPOCH_MOVED: Final = "FAILED_PRECONDITION"
+
+
+class DistrustError(DeviceError):
+    """A role cheated before, so nothing is asked."""
+
+
+class Matching:
+    """Matches an account's pictures.
+
+    Args:
+        design: the design.
+        egress: the way out.
+        store: keeps device state and distrust.
+        folder: keeps the set-up files.
+        rng: the device's randomness.
+        trace: gets each session's trace.
+        deadline_s: for one role's answer.
+    """
+
+    def __init__(
+        self,
+        design: AnyDesign,
+        egress: Egress,
+        store: Store,
+        folder: Path,
+        rng: Randomness,
+        trace: TraceSink,
+        deadline_s: float = ROUND_DEADLINE_S,
+    ) -> None:
+        self._design = design
+        self._egress = egress
+        self._store = store
+        self._setups = SetupStore(folder, design)
+        self._rng = rng
+        self._trace = trace
+        self._deadline_s = deadline_s
+        self._detector: Detector | None = None
+        self._epoch = 0
+
+    @property
+    def epoch(self) -> int:
+        """Of the set-up in use; 0 before there is one."""
+        return self._epoch
+
+    @property
+    def distrust(self) -> str | None:
+        """How a role cheated in this epoch, if one did."""
+        return self._state().distrust() if self._epoch else None
+
+    def refresh(self) -> int:
+        """Fetch the current epoch's set-up if it is not here, and do the offline phase; the epoch.
+
+        Raises:
+            ServiceError: if its host cannot be reached, refuses or describes nonsense.
+            SetFileError: if the files are not what they must be.
+            DesignError: if the design fails on them.
+        """
+        self._open(self._setups.fetch(self._egress, self._host()))
+        self.prepare()
+        return self._epoch
+
+    def prepare(self) -> None:
+        """The design's offline phase, if there is a set-up. Sends nothing.
+
+        Raises:
+            DesignError: if the design fails in it.
+        """
+        if self._detector is not None:
+            self._detector.prepare()
+
+    def forgive(self) -> None:
+        """Ask the roles again, as the user decided."""
+        if self._epoch:
+            self._state().set_distrust(None)
+            self._detector = None
+
+    def match(self, item: Item, number: int) -> Detection:
+        """Match a picture.
+
+        Raises:
+            PictureError: if it cannot be decoded; nothing was sent for it then.
+        """
+        try:
+            detection = self._ready().match(item, number)
+            if self._moved_on(detection):
+                detection = self._ready().match(item, number)
+            self.prepare()
+        except (ProtocolError, MisbehavedError, SetFileError) as error:
+            return Undecided(Cause.CHEATED, error)
+        except DesignError as error:
+            return Undecided(Cause.BROKEN, error)
+        except DeviceError as error:
+            return Undecided(Cause.UNAVAILABLE, error)
+        self._remember(detection)
+        return detection
+
+    def _moved_on(self, detection: Detection) -> bool:
+        """Was the picture refused for its epoch, and is there another one now?"""
+        if isinstance(detection, Decided) or not isinstance(detection.error, RefusedError):
+            return False
+        before = self._epoch
+        return detection.error.status == EPOCH_MOVED and self.refresh() != before
+
+    def _remember(self, detection: Detection) -> None:
+        if isinstance(detection, Undecided) and detection.cause is Cause.CHEATED:
+            self._state().set_distrust(str(detection.error))
+
+    def _ready(self) -> Detector:
+        if self._detector is None:
+            here = self._setups.newest()
+            self._open(here or self._setups.fetch(self._egress, self._host()))
+            self.prepare()
+        assert self._detector is not None
+        return self._detector
+
+    def _open(self, files: SetupFiles) -> None:
+        """Take `files` into use."""
+        if self._detector is not None and files.epoch == self._epoch:
+            return
+        setup = self._opened(lambda: self._design.open_setup(files.files, files.epoch))
+        self._epoch = files.epoch
+        state = self._state()
+        reason = state.distrust()
+        self._detector = Detector(
+            self._design,
+            setup,
+            lambda number: MatchingExchange(
+                self._egress, self._design, files.epoch, number, self._deadline_s
+            ),
+            state,
+            self._rng,
+            self._trace,
+            DistrustError(reason) if reason else None,
+        )
+
+    def _opened(self, run: Callable[[], object]) -> object:
+        """The opened set-up; whatever a design raises on hostile files becomes `SetFileError`."""
+        try:
+            return run()
+        except BlindmatchError:
+            raise
+        except Exception as error:
+            name = self._design.info.name
+            raise SetFileError(f"set-up: design {name} cannot open it ({type(error).__name__})") from None
+
+    def _state(self) -> DesignState:
+        info = self._design.info
+        return DesignState(self._store, info.name, info.version, self._epoch)
+
+    def _host(self) -> Party:
+        """Who serves the set-up: the first role's party, and the matcher for a design without roles."""
+        parties = list(self._design.info.roles.values())
+        return parties[0] if parties else Party.MATCHER

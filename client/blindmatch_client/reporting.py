@@ -1,0 +1,231 @@
+"""Reports and vouchers: what a picture's outcome owes the centre, sealed, kept, and handed in once.
+
+    Decided(Match) --ConfirmedMatch--> Report --HPKE--> kept --> Submit (same id, same bytes) --> Receipt
+
+A `Report` is made of a `ConfirmedMatch` and of nothing else, and a `ConfirmedMatch` that is not one
+cannot be made: it compares the device's own hash with the opened label's, again, itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from blindmatch_protocol.contract import AnyDesign, Item, Match, Outcome, Party
+from blindmatch_protocol.franking import CommitmentOpening, commit
+from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.report import MOST_PICTURE_BYTES, Report, seal_report
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+
+from blindmatch_client.detector import is_confirmed
+from blindmatch_client.egress import Call, Egress
+from blindmatch_client.egress.methods import CENTRE_KEY, SUBMIT, SUBMIT_VOUCHER
+from blindmatch_client.errors import MisbehavedError, ReportRefusedError, ServiceError
+from blindmatch_client.relay import sized_parts
+from blindmatch_client.store import Store
+from blindmatch_client.trace import Purpose
+from blindmatch_client.transport import envelopes
+
+CENTRE_KEY_BYTES: Final = 32
+SUBMIT_DEADLINE_S: Final = 120.0
+_KEY_NAME: Final = "centre_key"
+_REPORT, _VOUCHER = "report", "voucher"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ConfirmedMatch:
+    """A match that the device has checked by itself.
+
+    Attributes:
+        design: the design that found it.
+        epoch: of the set it was found in.
+        item: the picture.
+        number: the picture's number.
+        outcome: a `Match`.
+
+    Raises:
+        ReportRefusedError: for any other outcome, and for a label whose hash is not within the design's
+            relation to the picture's own.
+    """
+
+    design: AnyDesign
+    epoch: int
+    item: Item
+    number: int
+    outcome: Outcome
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.outcome, Match):
+            raise ReportRefusedError("report refused: the outcome is not a match")
+        if not is_confirmed(self.design.info.relation, self.item, self.outcome):
+            raise ReportRefusedError(
+                "report refused: the opened label is of an entry the picture does not match"
+            )
+
+    @property
+    def match(self) -> Match:
+        """The outcome."""
+        assert isinstance(self.outcome, Match)
+        return self.outcome
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Reported:
+    """What a report tells beside the match: the message that bore the picture, and the picture."""
+
+    opening: CommitmentOpening
+    media_type: str
+    picture: bytes
+    matched_at_ms: int
+
+
+class Reporting:
+    """An account's reports and vouchers.
+
+    Args:
+        egress: the way out.
+        store: keeps the centre's key and what is not handed in yet.
+        account: the reporter.
+        rng: for report ids.
+        clock_ms: Unix time in milliseconds.
+    """
+
+    def __init__(
+        self, egress: Egress, store: Store, account: str, rng: Randomness, clock_ms: Callable[[], int]
+    ) -> None:
+        self._egress = egress
+        self._store = store
+        self._account = account
+        self._rng = rng
+        self._clock_ms = clock_ms
+
+    def learn_key(self) -> None:
+        """Fetch and keep the centre's key. Every device does so when it registers: a device that asked
+        for it when it has a match would tell by asking.
+
+        Raises:
+            ServiceError: if the centre cannot be reached or answers with something else than a key.
+        """
+        call = Call(Party.CENTRE, CENTRE_KEY, Purpose.ACCOUNT, idempotent=True)
+        key = self._egress.unary(call, pb.CentreKeyRequest()).public_key
+        if len(key) != CENTRE_KEY_BYTES:
+            raise MisbehavedError(Party.CENTRE, f"its key is {CENTRE_KEY_BYTES} bytes")
+        self._store.put(_KEY_NAME, key)
+
+    def queue(self, confirmed: ConfirmedMatch, reported: Reported) -> bytes:
+        """Seal and keep a report; its id. Nothing is sent.
+
+        Raises:
+            ReportRefusedError: if the centre's key is not known or the picture is too large for a report.
+        """
+        key = self._store.get(_KEY_NAME)
+        if key is None:
+            raise ReportRefusedError(
+                "report refused: the centre's key is not known, register the device first"
+            )
+        if len(reported.picture) > MOST_PICTURE_BYTES:
+            raise ReportRefusedError(f"report refused: a picture is at most {MOST_PICTURE_BYTES} bytes")
+        report = self._report(confirmed, reported)
+        self._keep(
+            _REPORT,
+            report.report_id,
+            confirmed.design,
+            confirmed.epoch,
+            confirmed.number,
+            seal_report(report, key),
+        )
+        return report.report_id
+
+    def queue_voucher(self, design: AnyDesign, epoch: int, number: int, body: bytes) -> bytes:
+        """Keep a voucher; the id it is kept under here. Nothing is sent."""
+        voucher_id = self._rng.take(16)
+        self._keep(_VOUCHER, voucher_id, design, epoch, number, body)
+        return voucher_id
+
+    def submit_all(self) -> list[ServiceError]:
+        """Hand in what is kept, oldest first; the errors of what has to wait."""
+        problems: list[ServiceError] = []
+        rows = self._store.all(
+            "SELECT report_id, kind, design, version, epoch, item, body FROM submission"
+            " WHERE received_at_ms IS NULL ORDER BY made_at_ms, rowid"
+        )
+        for report_id, kind, *declared, item, body in rows:
+            try:
+                self._submit(report_id, kind, declared, item, body)
+            except ServiceError as error:
+                problems.append(error)
+        return problems
+
+    def is_received(self, report_id: bytes) -> bool:
+        """Has the centre acknowledged it?"""
+        query = "SELECT received_at_ms FROM submission WHERE report_id = ?"
+        row = self._store.one(query, report_id)
+        return row is not None and row[0] is not None
+
+    def waiting(self) -> int:
+        """How many reports and vouchers are not handed in yet."""
+        row = self._store.one("SELECT count(*) FROM submission WHERE received_at_ms IS NULL")
+        return 0 if row is None else int(row[0])
+
+    def _report(self, confirmed: ConfirmedMatch, reported: Reported) -> Report:
+        info, statement = confirmed.design.info, reported.opening.statement
+        return Report(
+            report_id=self._rng.take(16),
+            design=info.name,
+            version=info.version,
+            epoch=confirmed.epoch,
+            label=confirmed.match.label,
+            reporter=self._account,
+            sender=statement.sender,
+            recipient=statement.recipient,
+            matched_at_ms=reported.matched_at_ms,
+            commitment=commit(reported.opening),
+            opening=reported.opening.encode(),
+            attachment=0,
+            media_type=reported.media_type,
+            picture=reported.picture,
+        )
+
+    def _keep(
+        self, kind: str, report_id: bytes, design: AnyDesign, epoch: int, number: int, body: bytes
+    ) -> None:
+        info = design.info
+        self._store.run(
+            "INSERT INTO submission VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+            report_id,
+            kind,
+            info.name,
+            info.version,
+            epoch,
+            number,
+            body,
+            self._clock_ms(),
+        )
+
+    def _submit(self, report_id: bytes, kind: str, declared: list[object], item: int, body: bytes) -> None:
+        if kind == _REPORT:
+            receipt = self._submit_report(report_id, item, body)
+        else:
+            design, version, epoch = declared
+            head = pb.Envelope(design=str(design))
+            head.version, head.epoch = int(str(version)), int(str(epoch))
+            call = Call(Party.CENTRE, SUBMIT_VOUCHER, Purpose.VOUCHER, item, True, SUBMIT_DEADLINE_S)
+            receipt = self._egress.upload(call, lambda: envelopes(head, body))
+        self._store.run(
+            "UPDATE submission SET received_at_ms = ?, body = x'' WHERE report_id = ?",
+            receipt.received_at_ms,
+            report_id,
+        )
+
+    def _submit_report(self, report_id: bytes, item: int, body: bytes) -> pb.Receipt:
+        call = Call(Party.CENTRE, SUBMIT, Purpose.REPORT, item, True, SUBMIT_DEADLINE_S)
+        receipt = self._egress.upload(call, lambda: _submit_parts(report_id, body))
+        if receipt.report_id != report_id:
+            raise MisbehavedError(Party.CENTRE, "a receipt names the report that was handed in")
+        return receipt
+
+
+def _submit_parts(report_id: bytes, body: bytes) -> Iterator[pb.SubmitPart]:
+    for number, part in enumerate(sized_parts(body)):
+        yield pb.SubmitPart(report_id=report_id if number == 0 else b"", part=part)
