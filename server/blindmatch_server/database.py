@@ -1,0 +1,100 @@
+"""The embedded store: SQLite with a write-ahead log, synced before anything is acknowledged.
+
+One thread owns the connection. Transactions that wait for it are committed together (`batching`): each has
+a savepoint of its own, so that one that fails takes nothing of the others with it, and no one is answered
+before the commit is on disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from blindmatch_server.batching import Batcher
+from blindmatch_server.errors import StateError
+
+T = TypeVar("T")
+Transaction: TypeAlias = Callable[[sqlite3.Connection], Any]
+_MOST_TOGETHER = 128
+
+
+def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection:
+    """Open or create a database with `schema`.
+
+    Raises:
+        StateError: if it cannot be opened, is no database, or is of another version.
+    """
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+            connection.execute(f"PRAGMA {pragma}")
+        _migrate(connection, schema, version)
+    except (sqlite3.Error, StateError) as error:
+        if connection is not None:
+            connection.close()
+        rule = str(error) if isinstance(error, StateError) else "cannot be opened as a database"
+        raise StateError(f"{path.name}: {rule}") from error
+    path.chmod(0o600)
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, schema: str, version: int) -> None:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {schema}; PRAGMA user_version={version}; COMMIT;")
+    elif found != version:
+        raise StateError(f"version {found} of the database, {version} expected")
+
+
+class Database:
+    """Runs transactions on its own thread; belongs to one event loop."""
+
+    def __init__(self, path: Path, schema: str, version: int = 1) -> None:
+        """Open or create it.
+
+        Raises:
+            StateError: see `open_connection`.
+        """
+        self._connection = open_connection(path, schema, version)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{path.stem}")
+        self._batcher: Batcher[Transaction, Any] = Batcher(self._commit, self._thread, _MOST_TOGETHER)
+
+    async def run(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `transaction`; when this returns, what it wrote is on disk.
+
+        Raises:
+            Exception: what it raised (nothing of it is kept then), or `sqlite3.Error` of the commit.
+        """
+        result: T = await self._batcher.submit(transaction)
+        return result
+
+    async def close(self) -> None:
+        """Finish what waits and close."""
+        await self._batcher.close()
+        self._thread.shutdown()
+        self._connection.close()
+
+    def _commit(self, transactions: Sequence[Transaction]) -> list[Any]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [self._savepoint(transaction) for transaction in transactions]
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        return results
+
+    def _savepoint(self, transaction: Transaction) -> Any:
+        self._connection.execute("SAVEPOINT one")
+        try:
+            result = transaction(self._connection)
+        except Exception as error:
+            self._connection.execute("ROLLBACK TO one")
+            result = error
+        self._connection.execute("RELEASE one")
+        return result

@@ -1,0 +1,41 @@
+"""What the relay allows an account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from blindmatch_server.rate import Rate
+
+DAY_SECONDS = 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """Bounds of the relay.
+
+    Attributes:
+        most_sealed_bytes: a message.
+        most_queued_messages, most_queued_bytes: what waits for one recipient.
+        most_blob_bytes: an attachment.
+        most_stored_bytes: attachments of one owner together.
+        most_one_time_pre_keys: not handed out yet, of one account.
+        retention_seconds: after which messages, attachments and the ids of sent messages are deleted.
+        sweep_seconds: how often that is looked after.
+        most_wait_ms: how long `Receive` may wait for the next message.
+        most_streams: `Receive` and `Upload` calls of one account at the same time, each.
+        calls: an account's calls of one method.
+        bundles: an account's calls of `FetchBundle`, which use up others' one-time pre-keys.
+    """
+
+    most_sealed_bytes: int = 768 << 10
+    most_queued_messages: int = 20_000
+    most_queued_bytes: int = 256 << 20
+    most_blob_bytes: int = 120 << 20
+    most_stored_bytes: int = 4 << 30
+    most_one_time_pre_keys: int = 200
+    retention_seconds: float = 30.0 * DAY_SECONDS
+    sweep_seconds: float = 600.0
+    most_wait_ms: int = 300_000
+    most_streams: int = 4
+    calls: Rate = field(default=Rate(1000.0, 4000))
+    bundles: Rate = field(default=Rate(1.0, 100))

@@ -1,0 +1,76 @@
+"""The relay as a process; with a design whose role the provider plays, it hosts that too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from blindmatch_server.clock import milliseconds
+from blindmatch_server.database import Database
+from blindmatch_server.endpoint import Desk, Service
+from blindmatch_server.relay import store
+from blindmatch_server.relay.blobs import Blobs
+from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.relay.service import Relay
+from blindmatch_server.serving import Listen, serve
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfig:
+    """What a relay needs.
+
+    Attributes:
+        listen: where it listens, with certificate and clock.
+        directory: holds its database and attachments; made if it is not there.
+        limits: what it allows an account.
+    """
+
+    listen: Listen
+    directory: Path
+    limits: RelayLimits = field(default_factory=RelayLimits)
+
+
+def serve_relay(config: RelayConfig) -> int:
+    """Run a relay until SIGTERM or SIGINT; returns one of `exit_codes`."""
+
+    @asynccontextmanager
+    async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
+        async with open_relay(config, desk) as relay:
+            yield [relay]
+
+    return serve("relay", config.listen, services)
+
+
+@asynccontextmanager
+async def open_relay(config: RelayConfig, desk: Desk) -> AsyncIterator[Relay]:
+    """The relay's service over its directory, with its retention looked after.
+
+    Raises:
+        StateError: if the database cannot be opened.
+    """
+    config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database = Database(config.directory / "relay.sqlite", store.SCHEMA, store.VERSION)
+    blobs = Blobs(config.directory / "blobs")
+    blobs.keep_only(await database.run(store.blob_ids))
+    sweeper = asyncio.create_task(_sweep(config, database, blobs, desk))
+    try:
+        yield Relay(database, blobs, config.limits, desk.clock)
+    finally:
+        sweeper.cancel()
+        await asyncio.gather(sweeper, return_exceptions=True)
+        await database.close()
+
+
+async def _sweep(config: RelayConfig, database: Database, blobs: Blobs, desk: Desk) -> None:
+    """Delete what was kept long enough, now and then."""
+    while True:
+        before = milliseconds(desk.clock) - int(config.limits.retention_seconds * 1000)
+        try:
+            gone = await database.run(lambda c, before=before: store.expire(c, before))  # type: ignore[misc]
+            await asyncio.to_thread(blobs.remove, gone)
+        except Exception as error:
+            desk.log.failure("sweep", error)
+        await asyncio.sleep(config.limits.sweep_seconds)

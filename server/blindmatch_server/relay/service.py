@@ -1,0 +1,193 @@
+"""The `Relay` service.
+
+device A -- Register(keys) ----------> relay
+device B -- FetchBundle(A) ----------> relay     one one-time pre-key of A, never again
+device B -- Upload(parts), Send -----> relay     acknowledged once on disk
+device A -- Receive -----------------> relay     everything queued, again until acknowledged
+device A -- Acknowledge(sequences) --> relay     deleted
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Final
+
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+
+from blindmatch_server import parts
+from blindmatch_server.clock import Clock, milliseconds
+from blindmatch_server.database import Database
+from blindmatch_server.endpoint import DEVICES, Call, Method
+from blindmatch_server.rate import TokenBuckets
+from blindmatch_server.relay import store
+from blindmatch_server.relay.blobs import ID_BYTES, Blobs, Incoming
+from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.relay.waiting import Waiting, any_of
+
+KEY_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+MESSAGE_ID_BYTES: Final = 16
+_MOST_ACKNOWLEDGED: Final = 10_000
+_AT_ONCE: Final = 32
+_LONG_SECONDS: Final = 3600.0
+
+
+class Relay:
+    """Stores and forwards what it cannot read."""
+
+    descriptor = wire.DESCRIPTOR.services_by_name["Relay"]
+
+    def __init__(self, database: Database, blobs: Blobs, limits: RelayLimits, clock: Clock) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._limits = limits
+        self._clock = clock
+        self._receiving = Waiting(limits.most_streams)
+        self._uploading = Waiting(limits.most_streams)
+
+    def methods(self) -> Mapping[str, Method]:
+        """See `endpoint.Service`."""
+        return {
+            "Register": self._method(self.register),
+            "FetchBundle": Method(
+                self.fetch_bundle, DEVICES, TokenBuckets(self._limits.bundles, self._clock)
+            ),
+            "Upload": self._method(self.upload, _LONG_SECONDS),
+            "Download": self._method(self.download, _LONG_SECONDS),
+            "Send": self._method(self.send),
+            "Receive": self._method(self.receive, _LONG_SECONDS),
+            "Acknowledge": self._method(self.acknowledge),
+        }
+
+    async def register(self, request: wire.RegisterRequest, call: Call) -> wire.RegisterReply:
+        """Publish the caller's keys. Raises what `store.register` raises, and for wrong lengths."""
+        step = "relay/register"
+        _length(step, "identity_key", request.identity_key, KEY_BYTES)
+        _length(step, "signed_pre_key", request.signed_pre_key, KEY_BYTES)
+        _length(step, "signed_pre_key_signature", request.signed_pre_key_signature, SIGNATURE_BYTES)
+        if len(request.one_time_pre_keys) > self._limits.most_one_time_pre_keys:
+            most = self._limits.most_one_time_pre_keys
+            raise ProtocolError(step, f"must be at most {most} keys", "one_time_pre_keys")
+        for key in request.one_time_pre_keys:
+            _length(step, "one_time_pre_keys", key, KEY_BYTES)
+        keys = store.PreKeys(
+            request.identity_key,
+            request.signed_pre_key,
+            request.signed_pre_key_signature,
+            tuple(request.one_time_pre_keys),
+        )
+        held = await self._database.run(lambda c: store.register(c, call.account, keys))
+        return wire.RegisterReply(one_time_pre_keys_held=held)
+
+    async def fetch_bundle(self, request: wire.BundleRequest, call: Call) -> wire.Bundle:
+        """Another account's keys. Raises what `store.take_bundle` raises."""
+        keys = await self._database.run(lambda c: store.take_bundle(c, request.account))
+        return wire.Bundle(
+            identity_key=keys.identity_key,
+            signed_pre_key=keys.signed_pre_key,
+            signed_pre_key_signature=keys.signature,
+            one_time_pre_keys=keys.one_time,
+        )
+
+    async def send(self, request: wire.SendRequest, call: Call) -> wire.SendReply:
+        """Queue a message. Raises what `store.enqueue` raises, and for wrong lengths."""
+        _length("relay/send", "message_id", request.message_id, MESSAGE_ID_BYTES)
+        most = self._limits.most_sealed_bytes
+        if not 1 <= len(request.sealed) <= most:
+            raise ProtocolError("relay/send", f"must be 1 to {most} bytes", "sealed")
+        now = milliseconds(self._clock)
+        at, new = await self._database.run(
+            lambda c: store.enqueue(
+                c, call.account, request.recipient, request.message_id, request.sealed, now, self._limits
+            )
+        )
+        if new:
+            self._receiving.wake(request.recipient)
+        return wire.SendReply(accepted_at_ms=at)
+
+    async def receive(self, request: wire.ReceiveRequest, call: Call) -> AsyncIterator[wire.Delivery]:
+        """All that waits for the caller, then what comes, until nothing came for the time asked."""
+        if request.wait_ms > self._limits.most_wait_ms:
+            rule = f"must be at most {self._limits.most_wait_ms}"
+            raise ProtocolError("relay/receive", rule, "wait_ms")
+        loop, after = asyncio.get_running_loop(), 0
+        with self._receiving.listen(call.account, "relay/receive") as event:
+            until = loop.time() + request.wait_ms / 1000
+            while True:
+                event.clear()
+                batch = await self._queued(call.account, after)
+                for message in batch:
+                    yield _delivery(message)
+                    after = message.sequence
+                if batch:
+                    until = loop.time() + request.wait_ms / 1000
+                elif call.draining.is_set() or loop.time() >= until:
+                    return
+                else:
+                    await any_of((event, call.draining), until - loop.time())
+
+    async def acknowledge(self, request: wire.AcknowledgeRequest, call: Call) -> wire.AcknowledgeReply:
+        """Delete the caller's messages."""
+        sequences = list(request.sequences)
+        if len(sequences) > _MOST_ACKNOWLEDGED or any(s >= 1 << 63 for s in sequences):
+            rule = f"must be at most {_MOST_ACKNOWLEDGED} numbers below 2^63"
+            raise ProtocolError("relay/acknowledge", rule, "sequences")
+        removed = await self._database.run(lambda c: store.acknowledge(c, call.account, sequences))
+        return wire.AcknowledgeReply(removed=removed)
+
+    async def upload(self, requests: AsyncIterator[wire.Part], call: Call) -> wire.UploadReply:
+        """Store an attachment. Raises what `parts.opened` and `store.add_blob` raise."""
+        with self._uploading.listen(call.account, "relay/upload"):
+            size, data = await parts.opened(requests, self._limits.most_blob_bytes, "relay/upload")
+            await self._database.run(lambda c: store.check_blob_quota(c, call.account, size, self._limits))
+            incoming = await asyncio.to_thread(self._blobs.begin)
+            try:
+                await self._keep(incoming, data, call.account, size)
+            except BaseException:
+                incoming.discard()
+                raise
+            return wire.UploadReply(blob_id=incoming.blob_id)
+
+    async def download(self, request: wire.DownloadRequest, call: Call) -> AsyncIterator[wire.Part]:
+        """An attachment, for whoever knows its id. Raises what `store.blob_size` raises."""
+        _length("relay/download", "blob_id", request.blob_id, ID_BYTES)
+        size = await self._database.run(lambda c: store.blob_size(c, request.blob_id))
+        file = await asyncio.to_thread(self._blobs.open, request.blob_id)
+        with file:
+            announced = size
+            while data := await asyncio.to_thread(file.read, parts.PART_BYTES):
+                yield wire.Part(size=announced, data=data)
+                announced = 0
+
+    async def _keep(self, incoming: Incoming, data: AsyncIterator[bytes], owner: str, size: int) -> None:
+        async with aclosing(data):  # type: ignore[type-var]
+            async for piece in data:
+                await asyncio.to_thread(incoming.write, piece)
+        await asyncio.to_thread(incoming.commit)
+        now = milliseconds(self._clock)
+        await self._database.run(
+            lambda c: store.add_blob(c, incoming.blob_id, owner, size, now, self._limits)
+        )
+
+    async def _queued(self, account: str, after: int) -> list[store.Queued]:
+        return await self._database.run(lambda c: store.queued(c, account, after, _AT_ONCE))
+
+    def _method(self, handler: object, seconds: float = 60.0) -> Method:
+        return Method(handler, DEVICES, TokenBuckets(self._limits.calls, self._clock), seconds)  # type: ignore[arg-type]
+
+
+def _delivery(message: store.Queued) -> wire.Delivery:
+    return wire.Delivery(
+        sequence=message.sequence,
+        sender=message.sender,
+        sealed=message.sealed,
+        accepted_at_ms=message.accepted_at_ms,
+    )
+
+
+def _length(step: str, field: str, value: bytes, length: int) -> None:
+    if len(value) != length:
+        raise ProtocolError(step, f"must be {length} bytes, not {len(value)}", field)

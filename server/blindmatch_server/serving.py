@@ -1,0 +1,190 @@
+"""A server process: mutual TLS, health, reflection, drain; the same for every service.
+
+bind --> write the port file --> SERVING ... SIGTERM --> NOT_SERVING --> finish calls --> close --> exit
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import grpc
+import grpc.aio
+from blindmatch_protocol.errors import BlindmatchError
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from blindmatch_server import exit_codes
+from blindmatch_server.authority import AuthorityError, Credentials
+from blindmatch_server.clock import Clock, system_clock
+from blindmatch_server.counters import Audit
+from blindmatch_server.endpoint import Desk, Service, handlers_of
+from blindmatch_server.errors import PortTakenError, StateError
+from blindmatch_server.log import Log, Sink, standard_error
+
+MOST_MESSAGE_BYTES: Final = (1 << 20) + (64 << 10)
+"""1 MiB of message and what frames it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where and how a server listens.
+
+    Attributes:
+        credentials: certificate and key of the service, and the root its callers must be signed by.
+        host: address to bind.
+        port: 0 takes a free one.
+        port_file: gets the bound port, written in one step once the server can be called.
+        grace_seconds: how long calls may go on after SIGTERM.
+        most_calls: calls at the same time; more are refused with RESOURCE_EXHAUSTED.
+        clock: for certificates, rates and time stamps.
+        sink: takes the log's lines.
+    """
+
+    credentials: Credentials
+    host: str = "127.0.0.1"
+    port: int = 0
+    port_file: Path | None = None
+    grace_seconds: float = 10.0
+    most_calls: int = 2048
+    clock: Clock = field(default=system_clock, repr=False)
+    sink: Sink = field(default=standard_error, repr=False)
+
+
+OpenServices: TypeAlias = Callable[[Desk], AbstractAsyncContextManager[Sequence[Service]]]
+"""Opens a server's services, and closes what they hold when the server has drained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that takes calls."""
+
+    port: int
+    desk: Desk
+
+
+def serve(name: str, listen: Listen, open_services: OpenServices) -> int:
+    """Run a server until SIGTERM or SIGINT.
+
+    Returns:
+        One of `exit_codes`.
+    """
+    log = Log(name, listen.sink, listen.clock)
+    try:
+        return asyncio.run(_until_signal(name, listen, open_services))
+    except PortTakenError as error:
+        log.write("stopped", reason=str(error))
+        return exit_codes.PORT_TAKEN
+    except (StateError, AuthorityError, BlindmatchError) as error:
+        log.write("stopped", reason=str(error))
+        return exit_codes.BAD_STATE
+    except Exception as error:
+        log.failure("stopped", error)
+        return exit_codes.FAILED
+
+
+async def _until_signal(name: str, listen: Listen, open_services: OpenServices) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(name, listen, open_services) as server:
+        await stop.wait()
+        began = time.monotonic()
+        server.desk.log.write("draining")
+    timed_out = time.monotonic() - began > listen.grace_seconds
+    return exit_codes.DRAIN_TIMED_OUT if timed_out else exit_codes.OK
+
+
+@asynccontextmanager
+async def running(name: str, listen: Listen, open_services: OpenServices) -> AsyncIterator[Running]:
+    """A running server; drains on leaving.
+
+    Raises:
+        PortTakenError: if the address cannot be bound.
+        StateError: if a service cannot be opened.
+    """
+    audit = Audit()
+    desk = Desk(listen.clock, Log(name, listen.sink, listen.clock), audit.count)
+    async with open_services(desk) as services:
+        server, monitor = _build([*services, audit], desk, listen)
+        port = _bind(server, listen)
+        await server.start()
+        try:
+            await _announce(monitor, [*services, audit])
+            _write_port(port, listen.port_file)
+            desk.log.write("serving", host=listen.host, port=port)
+            yield Running(port, desk)
+        finally:
+            await _drain(server, monitor, desk, listen.grace_seconds)
+
+
+async def _drain(
+    server: grpc.aio.Server, monitor: health.aio.HealthServicer, desk: Desk, grace_seconds: float
+) -> None:
+    await monitor.enter_graceful_shutdown()
+    desk.draining.set()
+    await server.stop(grace_seconds)
+    desk.log.write("drained")
+
+
+def _build(
+    services: Sequence[Service], desk: Desk, listen: Listen
+) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+    server = grpc.aio.server(options=_options(), maximum_concurrent_rpcs=listen.most_calls)
+    server.add_generic_rpc_handlers([handlers_of(service, desk) for service in services])
+    monitor = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(monitor, server)
+    names = [service.descriptor.full_name for service in services]
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    return server, monitor
+
+
+async def _announce(monitor: health.aio.HealthServicer, services: Sequence[Service]) -> None:
+    for name in ("", *(service.descriptor.full_name for service in services)):
+        await monitor.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+
+def _options() -> list[tuple[str, int]]:
+    return [
+        # without it a second server on a taken port starts, and calls go to either
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", MOST_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MOST_MESSAGE_BYTES),
+        ("grpc.max_metadata_size", 16 << 10),
+        ("grpc.max_concurrent_streams", 128),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ]
+
+
+def _bind(server: grpc.aio.Server, listen: Listen) -> int:
+    credentials = listen.credentials
+    secured = grpc.ssl_server_credentials(
+        [(credentials.key, credentials.certificate)], credentials.root, require_client_auth=True
+    )
+    address = f"{listen.host}:{listen.port}"
+    try:
+        port = server.add_secure_port(address, secured)
+    except RuntimeError as error:
+        raise PortTakenError(f"address {address} cannot be bound: is it in use?") from error
+    if port == 0:
+        raise PortTakenError(f"address {address} cannot be bound: is it in use?")
+    return port
+
+
+def _write_port(port: int, path: Path | None) -> None:
+    if path is None:
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(f"{port}\n")
+    temporary.replace(path)

@@ -1,0 +1,128 @@
+"""A deployment for tests: certificates, servers on loopback in the test's own event loop, and channels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+import pytest
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.authority import Authority, Credentials, Identity, Kind, server_name
+from blindmatch_server.clock import Clock, system_clock
+from blindmatch_server.endpoint import Desk, Service
+from blindmatch_server.serving import Listen, OpenServices, running
+
+T = TypeVar("T")
+NOW = datetime.now(UTC)
+ALICE = Identity(Kind.DEVICE, "alice")
+BOB = Identity(Kind.DEVICE, "bob")
+OPERATOR = Identity(Kind.OPERATOR, "op")
+
+
+@dataclass
+class Deployment:
+    """An authority with certificates made on demand, and the lines its servers log."""
+
+    authority: Authority = field(default_factory=lambda: Authority.create(NOW))
+    lines: list[str] = field(default_factory=list)
+    clock: Clock = system_clock
+    _issued: dict[Identity, Credentials] = field(default_factory=dict)
+
+    def credentials(self, identity: Identity) -> Credentials:
+        if identity not in self._issued:
+            self._issued[identity] = self.authority.issue(identity, NOW, timedelta(days=1))
+        return self._issued[identity]
+
+    def listen(self, kind: Kind, **options: Any) -> Listen:
+        return Listen(self.credentials(Identity(kind)), clock=self.clock, sink=self.lines.append, **options)
+
+    @asynccontextmanager
+    async def server(self, kind: Kind, services: OpenServices, **options: Any) -> AsyncIterator[int]:
+        async with running(str(kind), self.listen(kind, **options), services) as server:
+            yield server.port
+
+    @asynccontextmanager
+    async def client(self, identity: Identity, kind: Kind, port: int) -> AsyncIterator[Client]:
+        async with channel(self.credentials(identity), kind, port) as opened:
+            yield Client(opened)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in self.lines]
+        return [event for event in found if event["event"] == name]
+
+
+def channel(credentials: Credentials, kind: Kind, port: int) -> grpc.aio.Channel:
+    return grpc.aio.secure_channel(
+        f"127.0.0.1:{port}",
+        grpc.ssl_channel_credentials(credentials.root, credentials.key, credentials.certificate),
+        [
+            ("grpc.ssl_target_name_override", server_name(kind)),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+        ],
+    )
+
+
+class Client:
+    """Calls methods by name, with messages of the .proto."""
+
+    def __init__(self, opened: grpc.aio.Channel) -> None:
+        self.channel = opened
+
+    async def one(self, method: str, request: Any, seconds: float = 20.0) -> Any:
+        """unary_unary or stream_unary, depending on whether `request` is a list."""
+        path, reply = _method(method)
+        if isinstance(request, list):
+            call: Any = self.channel.stream_unary(path, _write, reply.FromString)
+            return await call(iter(request), timeout=seconds)
+        call = self.channel.unary_unary(path, _write, reply.FromString)
+        return await call(request, timeout=seconds)
+
+    def many(self, method: str, request: Any, seconds: float = 20.0) -> Any:
+        """unary_stream or stream_stream: an async iterator of replies."""
+        path, reply = _method(method)
+        if isinstance(request, list):
+            call: Any = self.channel.stream_stream(path, _write, reply.FromString)
+            return call(iter(request), timeout=seconds)
+        call = self.channel.unary_stream(path, _write, reply.FromString)
+        return call(request, timeout=seconds)
+
+    async def all(self, method: str, request: Any, seconds: float = 20.0) -> list[Any]:
+        return [reply async for reply in self.many(method, request, seconds)]
+
+
+def _write(message: Any) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
+
+
+def _method(name: str) -> tuple[str, Any]:
+    service, method = name.split("/")
+    descriptor = wire.DESCRIPTOR.services_by_name[service].methods_by_name[method]
+    return f"/blindmatch.v1.{name}", getattr(wire, descriptor.output_type.name)
+
+
+async def refused(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+    """Status, text and trailing metadata of a call that must fail."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    trailing = {key: str(value) for key, value in caught.value.trailing_metadata() or ()}
+    return caught.value.code(), caught.value.details() or "", trailing
+
+
+def fixed(
+    make: Callable[[Desk], AbstractAsyncContextManager[T]], pick: Callable[[T], Sequence[Service]]
+) -> OpenServices:
+    """An `OpenServices` from an opener of one thing."""
+
+    @asynccontextmanager
+    async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
+        async with make(desk) as opened:
+            yield pick(opened)
+
+    return services

@@ -1,0 +1,427 @@
+"""What holds for every server: identity, statuses, counters, logs, ports and drain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import stat
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server import exit_codes
+from blindmatch_server.authority import Authority, AuthorityError, Credentials, Identity, Kind
+from blindmatch_server.database import Database
+from blindmatch_server.endpoint import DEVICES, OPERATORS, Call, Desk, Method, Service, handlers_of
+from blindmatch_server.errors import PortTakenError, StateError
+from blindmatch_server.serving import running, serve
+from grpc_health.v1 import health_pb2
+
+from .deployment import ALICE, BOB, NOW, OPERATOR, Client, Deployment, channel, refused
+
+STATUS = grpc.StatusCode
+SECRET = "a hash that must not be told"
+
+
+class Scripted:
+    """The `Centre` service, whose `Key` does what a test wants."""
+
+    descriptor = wire.DESCRIPTOR.services_by_name["Centre"]
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.seconds = 0.0
+        self.callers: list[Identity | None] = []
+        self.called = asyncio.Event()
+
+    def methods(self) -> Mapping[str, Method]:
+        return {
+            "Key": Method(self.key, DEVICES, most_seconds=5.0),
+            "Submit": Method(self.key, DEVICES),
+            "SubmitVoucher": Method(self.key, DEVICES),
+            "List": Method(self.key, OPERATORS),
+            "Show": Method(self.key, OPERATORS),
+        }
+
+    async def key(self, request: wire.CentreKeyRequest, call: Call) -> wire.CentreKey:
+        self.callers.append(call.caller)
+        self.called.set()
+        await asyncio.sleep(self.seconds)
+        if self.error is not None:
+            raise self.error
+        return wire.CentreKey(public_key=b"k" * 32)
+
+
+@asynccontextmanager
+async def scripted(deployment: Deployment, **options: object) -> AsyncIterator[tuple[Scripted, int]]:
+    service = Scripted()
+
+    @asynccontextmanager
+    async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
+        yield [service]
+
+    async with deployment.server(Kind.CENTRE, services, **options) as port:
+        yield service, port
+
+
+async def ask(credentials: Credentials, port: int, kind: Kind = Kind.CENTRE) -> wire.CentreKey:
+    async with channel(credentials, kind, port) as opened:
+        reply: wire.CentreKey = await Client(opened).one("Centre/Key", wire.CentreKeyRequest(), 3.0)
+        return reply
+
+
+def run(test: object) -> None:
+    asyncio.run(asyncio.wait_for(test, 60))  # type: ignore[arg-type]
+
+
+def test_the_identity_is_the_certificate_s() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with scripted(deployment) as (service, port):
+            await ask(deployment.credentials(ALICE), port)
+            await ask(deployment.credentials(BOB), port)
+            assert service.callers == [ALICE, BOB]
+
+    run(test())
+
+
+def test_no_certificate_a_foreign_one_and_one_that_has_run_out_are_refused() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        mine = deployment.credentials(ALICE)
+        stranger = Authority.create(NOW).issue(ALICE, NOW)
+        old = deployment.authority.issue(ALICE, NOW - timedelta(days=2), timedelta(days=1))
+        async with scripted(deployment) as (service, port):
+            for bad in (stranger, old):
+                mixed = Credentials(mine.root, bad.certificate, bad.key)
+                code, _, _ = await refused(ask(mixed, port))
+                assert code is STATUS.UNAVAILABLE
+            bare = grpc.ssl_channel_credentials(mine.root)
+            options = [("grpc.ssl_target_name_override", "centre.blindmatch.test")]
+            async with grpc.aio.secure_channel(f"127.0.0.1:{port}", bare, options) as opened:
+                call = Client(opened).one("Centre/Key", wire.CentreKeyRequest(), 3.0)
+                assert (await refused(call))[0] is STATUS.UNAVAILABLE
+            assert service.callers == []
+
+    run(test())
+
+
+def test_a_connection_does_not_outlive_its_certificate() -> None:
+    async def test() -> None:
+        now = time.time()
+        deployment = Deployment(clock=lambda: now)
+        async with (
+            scripted(deployment) as (_, port),
+            deployment.client(ALICE, Kind.CENTRE, port) as alice,
+        ):
+            await alice.one("Centre/Key", wire.CentreKeyRequest())
+            now += 2 * 24 * 3600
+            code, _, _ = await refused(alice.one("Centre/Key", wire.CentreKeyRequest()))
+            assert code is STATUS.UNAUTHENTICATED
+
+    run(test())
+
+
+def test_a_server_does_not_pass_for_another_and_a_device_for_none() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with scripted(deployment) as (service, port):
+            code, _, _ = await refused(ask(deployment.credentials(ALICE), port, Kind.MATCHER))
+            assert code is STATUS.UNAVAILABLE
+            assert service.callers == []
+
+    run(test())
+
+
+def test_a_certificate_that_names_no_party_is_unauthenticated(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        with monkeypatch.context() as patch:
+            patch.setattr(Identity, "uri", "blindmatch://device/relay")
+            odd = deployment.authority.issue(Identity(Kind.DEVICE, "x"), NOW)
+        async with scripted(deployment) as (service, port):
+            code, _, _ = await refused(ask(odd, port))
+            assert code is STATUS.UNAUTHENTICATED
+            assert service.callers == []
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "blindmatch://device/",
+        "blindmatch://device",
+        "blindmatch://device/A",
+        "blindmatch://device/a/b",
+        "blindmatch://device/" + "a" * 33,
+        "blindmatch://device/centre",
+        "blindmatch://relay/x",
+        "blindmatch://root/x",
+        "blindmatch://blindmatch://relay",
+        "https://device/a",
+        "device/a",
+        "",
+    ],
+)
+def test_uris_that_name_no_party_are_refused(uri: str) -> None:
+    with pytest.raises(AuthorityError):
+        Identity.parse(uri)
+
+
+@pytest.mark.parametrize("identity", [ALICE, OPERATOR, *map(Identity, set(Kind) - {"device", "operator"})])
+def test_a_party_s_uri_parses_back(identity: Identity) -> None:
+    assert Identity.parse(identity.uri) == identity
+
+
+def test_keys_on_disk_are_the_owner_s_alone(tmp_path: Path) -> None:
+    authority = Authority.create(NOW)
+    authority.write(tmp_path)
+    Authority.read(tmp_path).issue(ALICE, NOW).write(tmp_path, ALICE.slug)
+    assert Credentials.read(tmp_path, ALICE.slug).root == (tmp_path / "ca.crt").read_bytes()
+    for name in ("ca.key", "device-alice.key"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    with pytest.raises(AuthorityError, match="already"):
+        authority.write(tmp_path)
+
+
+def test_a_root_whose_key_and_certificate_differ_is_refused(tmp_path: Path) -> None:
+    Authority.create(NOW).write(tmp_path / "a")
+    Authority.create(NOW).write(tmp_path / "b")
+    (tmp_path / "a/ca.crt").write_bytes((tmp_path / "b/ca.crt").read_bytes())
+    with pytest.raises(AuthorityError, match="belong together"):
+        Authority.read(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (ProtocolError("x/request", "must be 3 bytes", "y"), STATUS.INVALID_ARGUMENT, "field y: must be 3"),
+        (EpochMismatchError("x/request", "must be 2", "epoch"), STATUS.FAILED_PRECONDITION, "must be 2"),
+        (DesignError("cannot"), STATUS.FAILED_PRECONDITION, "cannot"),
+        (ValueError(SECRET), STATUS.INTERNAL, "internal error"),
+        (KeyError(SECRET), STATUS.INTERNAL, "internal error"),
+        (sqlite3.OperationalError(SECRET), STATUS.UNAVAILABLE, "storage failed"),
+        (OSError(28, SECRET), STATUS.UNAVAILABLE, "storage failed"),
+        (TimeoutError(SECRET), STATUS.DEADLINE_EXCEEDED, "too long"),
+    ],
+)
+def test_an_exception_becomes_a_status_and_leaks_no_text(
+    error: Exception, code: STATUS, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with scripted(deployment) as (service, port):
+            service.error = error
+            got, details, trailing = await refused(ask(deployment.credentials(ALICE), port))
+            assert got is code
+            assert text in details
+            (call,) = deployment.events("call")
+            assert call["request_id"] == trailing["request-id"]
+            assert call["status"] == code.name
+            if code is STATUS.INTERNAL:
+                (failure,) = deployment.events("failure")
+                assert failure["error"] == type(error).__name__
+                assert trailing["request-id"] in details
+            assert SECRET not in "".join(deployment.lines) + details + str(trailing)
+
+    run(test())
+    assert caplog.records == []
+
+
+def test_bytes_that_are_no_message_are_an_invalid_argument() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with (
+            scripted(deployment) as (_, port),
+            channel(deployment.credentials(ALICE), Kind.CENTRE, port) as opened,
+        ):
+            code, text, _ = await refused(Client(opened).one("Centre/Key", b"\xff\xff"))
+            assert (code, "CentreKeyRequest" in text) == (STATUS.INVALID_ARGUMENT, True)
+            code, _, _ = await refused(Client(opened).one("Centre/Key", bytes(2 << 20)))
+            assert code is STATUS.RESOURCE_EXHAUSTED
+
+    run(test())
+
+
+def test_operators_read_what_was_counted_and_devices_do_not() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with (
+            scripted(deployment) as (_, port),
+            deployment.client(ALICE, Kind.CENTRE, port) as alice,
+            deployment.client(OPERATOR, Kind.CENTRE, port) as operator,
+        ):
+            for _ in range(3):
+                await alice.one("Centre/Key", wire.CentreKeyRequest())
+            code, _, _ = await refused(alice.one("Audit/ReadCounters", wire.CountersRequest()))
+            assert code is STATUS.PERMISSION_DENIED
+            counters = (await operator.one("Audit/ReadCounters", wire.CountersRequest())).counters
+            key = wire.CentreKey(public_key=b"k" * 32).ByteSize()
+            expected = wire.Counter(
+                method="/blindmatch.v1.Centre/Key", account="alice", calls=3, bytes_in=0, bytes_out=3 * key
+            )
+            assert expected in counters
+
+    run(test())
+
+
+def test_health_says_serving_and_reflection_names_the_services() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with (
+            scripted(deployment) as (_, port),
+            channel(deployment.credentials(OPERATOR), Kind.CENTRE, port) as opened,
+        ):
+            check = opened.unary_unary(
+                "/grpc.health.v1.Health/Check",
+                health_pb2.HealthCheckRequest.SerializeToString,
+                health_pb2.HealthCheckResponse.FromString,
+            )
+            for name in ("", "blindmatch.v1.Centre", "blindmatch.v1.Audit"):
+                reply = await check(health_pb2.HealthCheckRequest(service=name))
+                assert reply.status == health_pb2.HealthCheckResponse.SERVING
+            reflect: Any = opened.stream_stream(
+                "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+            )
+            # list_services, field 7 of the request
+            replies = [bytes(reply) async for reply in reflect(iter([b"\x3a\x00"]))]
+            assert b"blindmatch.v1.Centre" in replies[0]
+
+    run(test())
+
+
+def test_a_deadline_ends_a_call() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with scripted(deployment) as (service, port):
+            service.seconds = 30.0
+            async with channel(deployment.credentials(ALICE), Kind.CENTRE, port) as opened:
+                call = Client(opened).one("Centre/Key", wire.CentreKeyRequest(), 0.3)
+                assert (await refused(call))[0] is STATUS.DEADLINE_EXCEEDED
+            await asyncio.sleep(0.3)
+            (call_line,) = deployment.events("call")
+            assert call_line["status"] in {"DEADLINE_EXCEEDED", "CANCELLED"}
+
+    run(test())
+
+
+def test_drain_finishes_the_calls_that_run() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with scripted(deployment) as (service, port):
+            service.seconds = 0.5
+            call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
+            await service.called.wait()
+        assert (await call).public_key == b"k" * 32
+        assert [line["event"] for line in map(json.loads, deployment.lines)][-2:] == ["call", "drained"]
+
+    run(test())
+
+
+def test_drain_cuts_off_what_outlasts_the_grace_period() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with scripted(deployment, grace_seconds=0.2) as (service, port):
+            service.seconds = 4.0
+            call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
+            await service.called.wait()
+            began = time.monotonic()
+        assert time.monotonic() - began < 2.0
+        assert (await refused(call))[0] in {STATUS.UNAVAILABLE, STATUS.CANCELLED}
+
+    run(test())
+
+
+def test_a_taken_port_is_an_error_with_an_exit_code_of_its_own() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+
+        @asynccontextmanager
+        async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
+            yield [Scripted()]
+
+        async with scripted(deployment) as (_, port):
+            listen = deployment.listen(Kind.CENTRE, port=port)
+            with pytest.raises(PortTakenError, match=f"127.0.0.1:{port}"):
+                async with running("centre", listen, services):
+                    pass
+            code = await asyncio.to_thread(_serve_in_thread, deployment, port)
+            assert code == exit_codes.PORT_TAKEN
+
+    run(test())
+
+
+def _serve_in_thread(deployment: Deployment, port: int) -> int:
+    async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
+        yield [Scripted()]
+
+    with pytest.MonkeyPatch.context() as patch:
+        # signal handlers can be set in the main thread only
+        patch.setattr("asyncio.unix_events._UnixSelectorEventLoop.add_signal_handler", lambda *_: None)
+        return serve("centre", deployment.listen(Kind.CENTRE, port=port), asynccontextmanager(services))
+
+
+def test_the_port_file_holds_the_bound_port(tmp_path: Path) -> None:
+    path = tmp_path / "centre.port"
+
+    async def test() -> None:
+        async with scripted(Deployment(), port_file=path) as (_, port):
+            assert path.read_text() == f"{port}\n"
+
+    run(test())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_method_that_the_proto_does_not_have_is_noticed_at_the_start() -> None:
+    class Short(Scripted):
+        def methods(self) -> Mapping[str, Method]:
+            return {name: method for name, method in super().methods().items() if name != "Show"}
+
+    with pytest.raises(TypeError, match="Show"):
+        handlers_of(Short(), None)  # type: ignore[arg-type]
+
+
+def test_transactions_committed_together_fail_alone(tmp_path: Path) -> None:
+    async def test() -> None:
+        database = Database(tmp_path / "x.sqlite", "CREATE TABLE t (x INTEGER PRIMARY KEY)")
+
+        def insert(x: int, fail: bool = False) -> object:
+            def transaction(connection: sqlite3.Connection) -> int:
+                connection.execute("INSERT INTO t VALUES (?)", (x,))
+                if fail:
+                    raise ValueError
+                return x
+
+            return database.run(transaction)
+
+        calls = [insert(1), insert(2, fail=True), insert(3), insert(3), insert(4)]
+        results = await asyncio.gather(*calls, return_exceptions=True)  # type: ignore[call-overload]
+        assert [type(r) for r in results] == [int, ValueError, int, sqlite3.IntegrityError, int]
+        rows = await database.run(lambda c: c.execute("SELECT x FROM t").fetchall())
+        assert rows == [(1,), (3,), (4,)]
+        await database.close()
+
+    run(test())
+
+
+def test_a_database_of_another_version_or_none_at_all_is_refused(tmp_path: Path) -> None:
+    async def test() -> None:
+        schema = "CREATE TABLE t (x INTEGER)"
+        await Database(tmp_path / "x.sqlite", schema, 1).close()
+        with pytest.raises(StateError, match="version 1"):
+            Database(tmp_path / "x.sqlite", schema, 2)
+        (tmp_path / "y.sqlite").write_bytes(b"not a database" * 100)
+        with pytest.raises(StateError, match=r"y\.sqlite"):
+            Database(tmp_path / "y.sqlite", schema, 1)
+
+    run(test())
