@@ -108,7 +108,6 @@ class Matching:
             detection = self._ready().match(item, number)
             if self._moved_on(detection):
                 detection = self._ready().match(item, number)
-            self.prepare()
         except (ProtocolError, MisbehavedError, SetFileError) as error:
             return Undecided(Cause.CHEATED, error)
         except DesignError as error:
