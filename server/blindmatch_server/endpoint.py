@@ -97,12 +97,21 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What the handlers of one server share."""
+    """What the handlers of one server share.
+
+    Attributes:
+        clock: Unix time in seconds.
+        log: where events go.
+        count: told of every finished call.
+        draining: set when the server shuts down.
+        hangup: set by SIGHUP; whoever reloads something then clears it.
+    """
 
     clock: Clock
     log: Log
     count: Callable[[Call], None]
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    hangup: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def handlers_of(service: Service, desk: Desk) -> grpc.GenericRpcHandler:

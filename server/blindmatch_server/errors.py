@@ -64,6 +64,12 @@ class OutOfRangeError(RefusedError):
     status = grpc.StatusCode.OUT_OF_RANGE
 
 
+class UnsupportedError(RefusedError):
+    """The server runs another design or another version of it."""
+
+    status = grpc.StatusCode.UNIMPLEMENTED
+
+
 class QuotaError(RefusedError):
     """A quota is used up."""
 

@@ -96,6 +96,7 @@ async def _until_signal(name: str, listen: Listen, open_services: OpenServices) 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(name, listen, open_services) as server:
+        loop.add_signal_handler(signal.SIGHUP, server.desk.hangup.set)
         await stop.wait()
         began = time.monotonic()
         server.desk.log.write("draining")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from blindmatch_server.clock import milliseconds
 from blindmatch_server.database import Database
 from blindmatch_server.endpoint import Desk, Service
+from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.relay import store
 from blindmatch_server.relay.blobs import Blobs
 from blindmatch_server.relay.limits import RelayLimits
@@ -26,11 +27,13 @@ class RelayConfig:
         listen: where it listens, with certificate and clock.
         directory: holds its database and attachments; made if it is not there.
         limits: what it allows an account.
+        matching: roles of a design that the provider plays, if it has any.
     """
 
     listen: Listen
     directory: Path
     limits: RelayLimits = field(default_factory=RelayLimits)
+    matching: MatchingConfig | None = None
 
 
 def serve_relay(config: RelayConfig) -> int:
@@ -38,8 +41,11 @@ def serve_relay(config: RelayConfig) -> int:
 
     @asynccontextmanager
     async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
-        async with open_relay(config, desk) as relay:
-            yield [relay]
+        async with AsyncExitStack() as stack:
+            opened: list[Service] = [await stack.enter_async_context(open_relay(config, desk))]
+            if config.matching is not None:
+                opened.append(await stack.enter_async_context(open_matching(config.matching, desk)))
+            yield opened
 
     return serve("relay", config.listen, services)
 

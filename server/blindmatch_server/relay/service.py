@@ -25,7 +25,7 @@ from blindmatch_server.rate import TokenBuckets
 from blindmatch_server.relay import store
 from blindmatch_server.relay.blobs import ID_BYTES, Blobs, Incoming
 from blindmatch_server.relay.limits import RelayLimits
-from blindmatch_server.relay.waiting import Waiting, any_of
+from blindmatch_server.waiting import Places, Waiting, any_of
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -46,7 +46,7 @@ class Relay:
         self._limits = limits
         self._clock = clock
         self._receiving = Waiting(limits.most_streams)
-        self._uploading = Waiting(limits.most_streams)
+        self._uploading = Places(limits.most_streams)
 
     def methods(self) -> Mapping[str, Method]:
         """See `endpoint.Service`."""
@@ -140,7 +140,7 @@ class Relay:
 
     async def upload(self, requests: AsyncIterator[wire.Part], call: Call) -> wire.UploadReply:
         """Store an attachment. Raises what `parts.opened` and `store.add_blob` raise."""
-        with self._uploading.listen(call.account, "relay/upload"):
+        with self._uploading.hold(call.account, "relay/upload"):
             size, data = await parts.opened(requests, self._limits.most_blob_bytes, "relay/upload")
             await self._database.run(lambda c: store.check_blob_quota(c, call.account, size, self._limits))
             incoming = await asyncio.to_thread(self._blobs.begin)

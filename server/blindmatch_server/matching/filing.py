@@ -1,0 +1,165 @@
+"""Reports by a server that has the picture itself (no E2EE, or a trusted scanner).
+
+verdict with content --> Report, no commitment --HPKE--> ledger --Submit, again until receipt--> centre
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Final
+
+import grpc
+import grpc.aio
+from blindmatch_protocol.contract import Info, Label, Verdict
+from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.report import Report, seal_report
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from PIL import Image
+
+from blindmatch_server import parts
+from blindmatch_server.authority import Credentials, Identity, Kind, server_name
+from blindmatch_server.log import Log
+from blindmatch_server.matching.ledger import Filing, Ledger
+
+_SUBMIT: Final = "/blindmatch.v1.Centre/Submit"
+_FINAL: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CentreAddress:
+    """Where a server's own reports go.
+
+    Attributes:
+        address: ``host:port``.
+        public_key: the centre's X25519 key, 32 bytes.
+        reporter: who the server is.
+        credentials: its certificate.
+        first_wait_seconds, most_wait_seconds: pause after a failed attempt, doubled each time.
+    """
+
+    address: str
+    public_key: bytes
+    reporter: Identity
+    credentials: Credentials = field(repr=False)
+    first_wait_seconds: float = 0.5
+    most_wait_seconds: float = 30.0
+
+
+def filing_of(
+    info: Info, epoch: int, account: str, verdict: Verdict, centre: CentreAddress, at_ms: int, rng: Randomness
+) -> Filing | None:
+    """The sealed report that a verdict makes due; None if it is no match or there is no picture."""
+    if verdict.label is None or verdict.content is None:
+        return None
+    report = _report(info, epoch, account, verdict.label, verdict.content, centre.reporter, at_ms, rng)
+    return Filing(report.report_id, seal_report(report, centre.public_key))
+
+
+def _report(
+    info: Info,
+    epoch: int,
+    account: str,
+    label: Label,
+    content: tuple[int, int, bytes],
+    reporter: Identity,
+    at_ms: int,
+    rng: Randomness,
+) -> Report:
+    return Report(
+        report_id=rng.take(16),
+        design=info.name,
+        version=info.version,
+        epoch=epoch,
+        label=label,
+        reporter=reporter.account,
+        sender=account,
+        recipient="",
+        matched_at_ms=at_ms,
+        commitment=b"",
+        opening=b"",
+        attachment=0,
+        media_type="image/png",
+        picture=_png(content),
+    )
+
+
+def _png(content: tuple[int, int, bytes]) -> bytes:
+    """The picture's pixels as a file, without loss."""
+    height, width, pixels = content
+    out = BytesIO()
+    Image.frombytes("RGB", (width, height), pixels).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+class Filer:
+    """Sends what the ledger holds, oldest first, until it is told to stop."""
+
+    def __init__(self, ledger: Ledger, centre: CentreAddress, log: Log) -> None:
+        self._ledger = ledger
+        self._centre = centre
+        self._log = log
+        self._due = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is a new filing."""
+        self._due.set()
+
+    async def run(self) -> None:
+        """Send filings as they come; never returns."""
+        wait = self._centre.first_wait_seconds
+        async with self._channel() as channel:
+            while True:
+                self._due.clear()
+                filing = await self._ledger.next_filing()
+                if filing is None:
+                    await self._due.wait()
+                elif await self._submit(channel, filing):
+                    wait = self._centre.first_wait_seconds
+                else:
+                    await asyncio.sleep(wait)
+                    wait = min(2 * wait, self._centre.most_wait_seconds)
+
+    def _channel(self) -> grpc.aio.Channel:
+        credentials = self._centre.credentials
+        secured = grpc.ssl_channel_credentials(credentials.root, credentials.key, credentials.certificate)
+        options = [
+            ("grpc.ssl_target_name_override", server_name(Kind.CENTRE)),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.max_reconnect_backoff_ms", int(self._centre.most_wait_seconds * 1000)),
+        ]
+        return grpc.aio.secure_channel(self._centre.address, secured, options)
+
+    async def _submit(self, channel: grpc.aio.Channel, filing: Filing) -> bool:
+        """Submit one; False if it has to be tried again."""
+        submit: grpc.aio.StreamUnaryMultiCallable[wire.SubmitPart, wire.Receipt] = channel.stream_unary(
+            _SUBMIT, wire.SubmitPart.SerializeToString, wire.Receipt.FromString
+        )
+        try:
+            receipt = await submit(_parts(filing), timeout=120)
+        except grpc.aio.AioRpcError as error:
+            self._log.write("filing-failed", status=error.code().name)
+            if error.code() not in _FINAL:
+                return False
+            await self._ledger.refused(filing.report_id, error.code().name)
+            return True
+        if receipt.report_id != filing.report_id:
+            return False
+        await self._ledger.filed(filing.report_id)
+        return True
+
+
+def _parts(filing: Filing) -> Iterator[wire.SubmitPart]:
+    report_id = filing.report_id
+    for part in parts.cut(filing.sealed):
+        yield wire.SubmitPart(report_id=report_id, part=part)
+        report_id = b""

@@ -1,0 +1,106 @@
+"""The matcher as a process, and what other servers need to host a design's roles."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.randomness import Randomness, SystemRandomness
+
+from blindmatch_server.authority import Kind
+from blindmatch_server.endpoint import Desk, Service
+from blindmatch_server.matching.answering import Answering
+from blindmatch_server.matching.epochs import Epochs, EpochSource
+from blindmatch_server.matching.filing import CentreAddress, Filer
+from blindmatch_server.matching.ledger import Ledger
+from blindmatch_server.matching.limits import MatchingLimits
+from blindmatch_server.matching.service import Matching
+from blindmatch_server.serving import Listen, serve
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingConfig:
+    """What hosting a design's roles needs.
+
+    Attributes:
+        design: the design.
+        source: where its current epoch comes from, e.g. `PublishedSource`.
+        directory: holds the ledger; made if it is not there.
+        centre: where the server's own reports go; None if it makes none.
+        limits: what it allows a device.
+        rng: the roles' randomness.
+    """
+
+    design: AnyDesign
+    source: EpochSource
+    directory: Path
+    centre: CentreAddress | None = None
+    limits: MatchingLimits = field(default_factory=MatchingLimits)
+    rng: Randomness = field(default_factory=SystemRandomness)
+
+
+@dataclass(frozen=True, slots=True)
+class MatcherConfig:
+    """What a matcher needs.
+
+    Attributes:
+        listen: where it listens, with certificate and clock.
+        matching: what it hosts.
+        kind: `Kind.MATCHER` or `Kind.MATCHER_B`.
+    """
+
+    listen: Listen
+    matching: MatchingConfig
+    kind: Kind = Kind.MATCHER
+
+
+def serve_matcher(config: MatcherConfig) -> int:
+    """Run a matcher until SIGTERM or SIGINT; returns one of `exit_codes`."""
+
+    @asynccontextmanager
+    async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
+        async with open_matching(config.matching, desk) as matching:
+            yield [matching]
+
+    return serve(str(config.kind), config.listen, services)
+
+
+@asynccontextmanager
+async def open_matching(config: MatchingConfig, desk: Desk) -> AsyncIterator[Matching]:
+    """The matching service with its epoch open, watched, and its filings under way.
+
+    Raises:
+        StateError: if the ledger cannot be opened.
+        BlindmatchError: if the epoch cannot be opened.
+    """
+    epochs = Epochs(config.source)
+    await epochs.load()
+    config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ledger = Ledger(config.directory / "ledger.sqlite")
+    answering = Answering(config.design, config.rng, config.limits)
+    filer = None if config.centre is None else Filer(ledger, config.centre, desk.log)
+    tasks = [asyncio.create_task(epochs.watch(desk, config.limits.poll_seconds))]
+    if filer is not None:
+        tasks.append(asyncio.create_task(filer.run()))
+    try:
+        yield Matching(
+            config.design,
+            epochs,
+            answering,
+            ledger,
+            config.limits,
+            desk.clock,
+            config.rng,
+            config.centre,
+            filer,
+        )
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await answering.close()
+        await ledger.close()

@@ -1,0 +1,155 @@
+"""The `Matching` service.
+
+device -- Describe, FetchSetup --------------> server      the same bytes for every device
+device -- Exchange(Envelope) ----------------> server      answered in batches (answering.py)
+             verdict, if the server learns --> ledger --> filing to the centre, if it has the picture
+device <- Envelope --------------------------- server
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+from blindmatch_protocol.contract import AnyDesign, Role, Verdict
+from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
+from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+
+from blindmatch_server import parts
+from blindmatch_server.clock import Clock, milliseconds
+from blindmatch_server.endpoint import DEVICES, EVERYONE, Call, Method
+from blindmatch_server.errors import NotFoundError, OutOfRangeError
+from blindmatch_server.matching import envelopes
+from blindmatch_server.matching.answering import Answered, Answering, Task
+from blindmatch_server.matching.epochs import Epochs, OpenEpoch
+from blindmatch_server.matching.filing import CentreAddress, Filer, filing_of
+from blindmatch_server.matching.ledger import Ledger
+from blindmatch_server.matching.limits import MatchingLimits
+from blindmatch_server.rate import TokenBuckets
+from blindmatch_server.waiting import Places
+
+_FETCH: Final = "matching/fetch-setup"
+_LONG_SECONDS: Final = 3600.0
+
+
+class Matching:
+    """Plays the roles of one design that are this party's."""
+
+    descriptor = wire.DESCRIPTOR.services_by_name["Matching"]
+
+    def __init__(
+        self,
+        design: AnyDesign,
+        epochs: Epochs,
+        answering: Answering,
+        ledger: Ledger,
+        limits: MatchingLimits,
+        clock: Clock,
+        rng: Randomness,
+        centre: CentreAddress | None = None,
+        filer: Filer | None = None,
+    ) -> None:
+        self._design = design
+        self._epochs = epochs
+        self._answering = answering
+        self._ledger = ledger
+        self._limits = limits
+        self._clock = clock
+        self._rng = rng
+        self._centre = centre
+        self._filer = filer
+        self._exchanges = TokenBuckets(limits.exchanges, clock)
+        self._large = Places(limits.most_large)
+
+    def methods(self) -> Mapping[str, Method]:
+        """See `endpoint.Service`."""
+        fetches = TokenBuckets(self._limits.fetches, self._clock)
+        return {
+            "Describe": Method(self.describe, EVERYONE, fetches),
+            "FetchSetup": Method(self.fetch_setup, EVERYONE, fetches, _LONG_SECONDS),
+            "Exchange": Method(self.exchange, DEVICES, self._exchanges),
+            "ExchangeLarge": Method(self.exchange_large, DEVICES, self._exchanges, _LONG_SECONDS),
+        }
+
+    async def describe(self, request: wire.DescribeRequest, call: Call) -> wire.Description:
+        """The design, the epoch in force and its set-up files."""
+        epoch = self._epochs.current
+        return wire.Description(
+            design=self._design.info.name,
+            version=self._design.info.version,
+            epoch=epoch.epoch,
+            roles=sorted(epoch.roles),
+            setup=[
+                wire.SetupFile(name=name, size=len(memoryview(file.content)), sha256=file.sha256)
+                for name, file in sorted(epoch.setup.items())
+            ],
+        )
+
+    async def fetch_setup(self, request: wire.SetupRequest, call: Call) -> AsyncIterator[wire.Part]:
+        """A set-up file from an offset on; the first part bears the size of the whole file.
+
+        Raises:
+            EpochMismatchError: if another epoch is in force.
+            NotFoundError: if there is no such file.
+            OutOfRangeError: if the offset is past its end.
+        """
+        epoch = self._epochs.current
+        if request.epoch != epoch.epoch:
+            raise EpochMismatchError(_FETCH, f"must be {epoch.epoch}, not {request.epoch}", "epoch")
+        file = epoch.setup.get(request.name)
+        if file is None:
+            raise NotFoundError(_FETCH, "no such set-up file", "name")
+        size = len(memoryview(file.content))
+        if request.offset > size:
+            raise OutOfRangeError(_FETCH, f"must be at most {size}", "offset")
+        epoch.check()
+        for part in parts.cut(file.content, request.offset):
+            yield part
+
+    async def exchange(self, request: wire.Envelope, call: Call) -> wire.Envelope:
+        """One body to one role. Raises what `envelopes` and `Answering.answer` raise."""
+        epoch = self._epochs.current
+        role = envelopes.check_head(request, self._design, epoch)
+        body = envelopes.small_body(request)
+        return envelopes.small(request, await self._answer(epoch, role, body, call))
+
+    async def exchange_large(
+        self, requests: AsyncIterator[wire.Envelope], call: Call
+    ) -> AsyncIterator[wire.Envelope]:
+        """One large body to one role. Raises what `envelopes` and `Answering.answer` raise."""
+        with self._large.hold(call.account, envelopes.STEP):
+            first = await anext(requests, None)
+            if first is None:
+                raise ProtocolError(envelopes.STEP, "no envelope was sent")
+            epoch = self._epochs.current
+            role = envelopes.check_head(first, self._design, epoch)
+            body = await envelopes.large_body(first, requests, self._limits.most_body_bytes)
+            reply = await self._answer(epoch, role, body, call)
+            for envelope in envelopes.large(first, reply):
+                yield envelope
+
+    async def _answer(self, epoch: OpenEpoch, role: Role, body: bytes, call: Call) -> bytes:
+        answered: Answered = await self._answering.answer(Task(epoch, role, body))
+        if answered.verdict is not None:
+            await self._learn(epoch, call.account, answered.verdict)
+        return answered.reply
+
+    async def _learn(self, epoch: OpenEpoch, account: str, verdict: Verdict) -> None:
+        """Record a verdict, and the report that it makes due, before the device is answered."""
+        now, filing = milliseconds(self._clock), None
+        if self._centre is not None:
+            filing = await asyncio.to_thread(
+                filing_of,
+                self._design.info,
+                epoch.epoch,
+                account,
+                verdict,
+                self._centre,
+                now,
+                self._rng,
+            )
+        await self._ledger.record(account, now, verdict.label is not None, filing)
+        if filing is not None and self._filer is not None:
+            self._filer.wake()

@@ -1,0 +1,76 @@
+"""Calls that last: how many an account may have at a time, and what wakes those that wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from blindmatch_server.errors import QuotaError
+
+
+class Places:
+    """Bounds the calls an account has at the same time; belongs to one event loop."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken: dict[str, int] = {}
+
+    @contextmanager
+    def hold(self, account: str, step: str) -> Iterator[None]:
+        """Hold a place while the context lasts.
+
+        Raises:
+            QuotaError: if the account holds all of its places.
+        """
+        taken = self._taken.get(account, 0)
+        if taken >= self._most:
+            raise QuotaError(step, f"an account may have {self._most} of these calls at a time")
+        self._taken[account] = taken + 1
+        try:
+            yield
+        finally:
+            self._taken[account] -= 1
+            if not self._taken[account]:
+                del self._taken[account]
+
+
+class Waiting:
+    """Wakes the calls that wait for something of an account; belongs to one event loop."""
+
+    def __init__(self, most: int) -> None:
+        self._places = Places(most)
+        self._events: dict[str, set[asyncio.Event]] = {}
+
+    @contextmanager
+    def listen(self, account: str, step: str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever something comes for `account`.
+
+        Raises:
+            QuotaError: if too many listen for it already.
+        """
+        with self._places.hold(account, step):
+            events = self._events.setdefault(account, set())
+            event = asyncio.Event()
+            events.add(event)
+            try:
+                yield event
+            finally:
+                events.discard(event)
+                if not events:
+                    self._events.pop(account, None)
+
+    def wake(self, account: str) -> None:
+        """Something came for `account`."""
+        for event in self._events.get(account, ()):
+            event.set()
+
+
+async def any_of(events: tuple[asyncio.Event, ...], seconds: float) -> None:
+    """Wait until one of `events` is set, or for `seconds`."""
+    tasks = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

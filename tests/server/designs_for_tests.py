@@ -1,0 +1,161 @@
+"""Small designs for the servers' tests: one whose server learns and replies, one with vouchers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+from blindmatch_protocol.codec import Fixed, Message, UInt, Variable, message
+from blindmatch_protocol.contract import (
+    Answer,
+    Buffers,
+    Design,
+    EntrySource,
+    Info,
+    Label,
+    Leak,
+    Learner,
+    NoState,
+    Opener,
+    Party,
+    Progress,
+    Published,
+    Relation,
+    Role,
+    SetParameters,
+    Started,
+    Step,
+    Verdict,
+    Workspace,
+    no_progress,
+)
+from blindmatch_protocol.errors import ProtocolError, SetFileError
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.randomness import Randomness
+
+ROLE = Role("matcher")
+SECOND = Role("second")
+MOST = 8 << 20
+
+
+@message
+class Ask(Message):
+    TAG: ClassVar[int] = 0x71
+    NAME: ClassVar[str] = "dummy/request"
+    word: Annotated[bytes, Variable(MOST)]
+
+
+@message
+class Told(Message):
+    TAG: ClassVar[int] = 0x72
+    NAME: ClassVar[str] = "dummy/reply"
+    word: Annotated[bytes, Variable(MOST)]
+
+
+@message
+class Slip(Message):
+    TAG: ClassVar[int] = 0x73
+    NAME: ClassVar[str] = "dummy/voucher"
+    opens: Annotated[int, UInt(8)]
+    label: Annotated[bytes, Fixed(57)]
+
+
+class Pile:
+    """An opener: three vouchers of an account open all of them; 255 is no voucher."""
+
+    def open(self, account: str, vouchers: Sequence[Message]) -> Mapping[int, Label]:
+        slips = [voucher for voucher in vouchers if isinstance(voucher, Slip)]
+        if any(slip.opens == 255 for slip in slips):
+            raise ProtocolError("dummy/voucher", "must be below 255", "opens")
+        if len(slips) < 3:
+            return {}
+        return {index: Label.decode(slip.label) for index, slip in enumerate(slips) if slip.opens}
+
+
+class Dummy(Design[Any, NoState, Any, bytes]):
+    """Replies with the state and the word; b"error" is refused, b"crash" crashes, b"hit" is learnt."""
+
+    info = Info(
+        name="dummy",
+        version=3,
+        option="0b",
+        summary="replies with what it was asked",
+        relation=Relation(31),
+        learns=frozenset({Learner.SERVER}),
+        roles={ROLE: Party.MATCHER, SECOND: Party.MATCHER_B},
+    )
+    requests = {ROLE: (Ask,), SECOND: (Ask,)}  # noqa: RUF012
+    replies = {ROLE: (Told,), SECOND: (Told,)}  # noqa: RUF012
+    vouchers = (Slip,)
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.seconds = 0.0
+
+    def leakage(self) -> tuple[Leak, ...]:
+        return ()
+
+    def publish(
+        self,
+        entries: EntrySource,
+        parameters: SetParameters,
+        rng: Randomness,
+        executor: Executor | None,
+        out: Workspace,
+        progress: Progress = no_progress,
+    ) -> Published:
+        for name in ("setup", "key"):
+            out.create(name).write(b"%s of %d" % (name.encode(), parameters.epoch))
+        return Published(("setup",), {ROLE: ("key",), SECOND: ("key",)})
+
+    def open_setup(self, files: Buffers, epoch: int | None = None) -> bytes:
+        return bytes(files["setup"])
+
+    def epoch_of(self, setup: bytes) -> int:
+        return int(setup.split()[-1])
+
+    def open_role(self, role: Role, files: Buffers) -> bytes:
+        key = bytes(files["key"])
+        if not key.startswith(b"key of "):
+            raise SetFileError("key: not a key")
+        return key
+
+    def open_opener(self, files: Buffers) -> Opener:
+        return Pile()
+
+    def enrol(self, rng: Randomness) -> NoState:
+        return NoState()
+
+    def start(self, state: NoState, setup: Any, item: Any, rng: Randomness) -> Started[NoState, Any]:
+        raise NotImplementedError
+
+    def receive(
+        self, session: Any, setup: Any, replies: Mapping[Role, Message], rng: Randomness
+    ) -> Step[Any]:
+        raise NotImplementedError
+
+    def answer(
+        self, role: Role, state: bytes, bodies: Sequence[Message], rng: Randomness, executor: Executor | None
+    ) -> Answer:
+        words = [body.word for body in bodies if isinstance(body, Ask)]
+        self.batches.append(len(words))
+        time.sleep(self.seconds)
+        if b"crash" in words:
+            raise ValueError("crash: a secret")
+        return Answer([_reply(state, word) for word in words], [_verdict(word) for word in words])
+
+
+def _reply(state: bytes, word: bytes) -> Told | ProtocolError:
+    if word == b"error":
+        return ProtocolError("dummy/request", "must not be error", "word")
+    return Told(word if len(word) > 100 else state + b" " + word)
+
+
+def _verdict(word: bytes) -> Verdict:
+    if word != b"hit":
+        return Verdict(None)
+    return Verdict(LABEL, (40, 60, bytes(range(240)) * 30))
+
+
+LABEL = Label(bytes(range(32)), 7, b"s" * 16)
