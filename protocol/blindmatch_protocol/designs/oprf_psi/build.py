@@ -1,0 +1,93 @@
+"""Builds the files of oprf-psi from a list.
+
+    list --batches--> OPRF output --> keys and sealed label --> scratch, in the list's order (resumable)
+    scratch --sorted by store key--> labels, stretch by stretch --> store, shard by shard --> set.bin
+
+Sorting by a pseudorandom key hides the list's order from devices. Given the OPRF key, every byte follows
+from the list: the same key and list give the same files, however often the build was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from blindmatch_protocol import labels, resumable, store
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
+from blindmatch_protocol.contract.files import Progress, Workspace
+from blindmatch_protocol.designs.oprf_psi import files
+from blindmatch_protocol.executor import Executor, spread
+from blindmatch_protocol.oprf import SecretKey, evaluate
+from blindmatch_protocol.setfile import Identity, SetFileWriter
+
+INPUT_TAG: Final = b"blindmatch/oprf-psi/pdq/v1"
+"""Goes before a hash in every OPRF input."""
+
+SCRATCH: Final = "evaluated"
+_FRONT = store.KEY_BYTES + labels.MASK_BYTES
+
+
+def oprf_inputs(hashes: Rows) -> list[bytes]:
+    """OPRF inputs of PDQ hashes, uint8 (n, 32)."""
+    raw = hashes.tobytes()
+    return [INPUT_TAG + raw[at : at + 32] for at in range(0, len(raw), 32)]
+
+
+def evaluated_rows(key: SecretKey, batch: EntryBatch, executor: Executor | None = None) -> Rows:
+    """For each entry: store key 16, mask 8, sealed label 72; uint8 (n, 96)."""
+
+    def work(start: int, stop: int) -> Rows:
+        part = EntryBatch(batch.hashes[start:stop], batch.ids[start:stop], batch.salts[start:stop])
+        keys = labels.derive(evaluate(key, oprf_inputs(part.hashes)))
+        masks = keys.masks[:, None].view(np.uint8)
+        return np.concatenate([keys.store_keys, masks, labels.seal(keys.label_keys, part)], axis=1)
+
+    return np.concatenate(spread(work, len(batch), executor))
+
+
+def build(
+    entries: EntrySource,
+    key: SecretKey,
+    identity: Identity,
+    executor: Executor | None,
+    out: Workspace,
+    progress: Progress,
+) -> None:
+    """Write ``set.bin`` and ``matcher.bin``.
+
+    Raises:
+        DesignError: if the list holds a hash twice, or changes while it is read.
+    """
+    width = _FRONT + labels.record_bytes(0)
+    scratch = out.scratch(SCRATCH, resumable.scratch_bytes(len(entries), width))
+    rows = resumable.fill(
+        scratch, entries, width, _plan(key), lambda batch: evaluated_rows(key, batch, executor), progress
+    )
+    digest = _write_set(rows, key, identity, out, progress)
+    files.write_matcher(out.create(files.MATCHER_FILE), key, digest, identity, len(rows))
+
+
+def _plan(key: SecretKey) -> bytes:
+    """What the rows depend on besides the entries: the key, and how they are derived."""
+    tags: Sequence[bytes] = (INPUT_TAG, labels.STORE_TAG, labels.MASK_TAG, labels.LABEL_TAG)
+    return b"\0".join([key.public.element, *tags])
+
+
+def _write_set(rows: Rows, key: SecretKey, identity: Identity, out: Workspace, progress: Progress) -> bytes:
+    keys = np.ascontiguousarray(rows[:, : store.KEY_BYTES])
+    masks = rows[:, store.KEY_BYTES : _FRONT].copy().view(np.uint64).ravel()
+    order = store.order_of(keys)
+    file = SetFileWriter(out.create(files.SET_FILE), identity)
+    file.section(files.PUBLIC_KEY_KIND, [key.public.element], 1)
+    for parts, items in labels.stretches(lambda a, b: rows[order[a:b], _FRONT:], len(rows)):
+        file.section(labels.KIND, parts, items)
+        progress(len(rows), len(rows))
+    for parts, items in store.shards(
+        keys, order, lambda a, b: np.arange(a, b, dtype=np.uint64) ^ masks[order[a:b]]
+    ):
+        file.section(store.KIND, parts, items)
+        progress(len(rows), len(rows))
+    return file.finish(len(rows))

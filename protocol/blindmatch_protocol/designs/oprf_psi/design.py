@@ -1,0 +1,263 @@
+"""oprf-psi: the device learns whether its hash is on the list, the matcher learns nothing of the hash.
+
+    device(hash, set-up)                                 matcher(key)
+        quality < 50: a random hash takes its place
+        r = random, C = r*H(tag, hash)
+                          ---- Request: epoch, C ---->
+                                                         D = k*C, proof that k is the set-up's key
+                          <-- Reply: epoch, D, proof --
+        verify the proof; output = hash(tag, hash, D/r)
+        store key, mask, label key = derived from output
+        number = store[store key] xor mask; number >= entries: NoMatch
+        open label[number] with the label key; it does not open, or holds another hash: NoMatch
+        Match(label)
+
+The proof (RFC 9497, section 2.2) ties the reply to the public key in the set-up, so a reply made with the
+key of another epoch or for one device alone is refused; the epoch travels beside it, so that the error
+says so. Without a proof a matcher could answer garbage and thereby switch matching off unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from blindmatch_protocol import group, labels
+from blindmatch_protocol.codec import Message, Rows
+from blindmatch_protocol.contract import (
+    Adversary,
+    Answer,
+    Buffers,
+    Design,
+    Done,
+    EntrySource,
+    Fact,
+    Info,
+    Item,
+    Label,
+    Leak,
+    Learner,
+    Match,
+    NoMatch,
+    NoState,
+    Outcome,
+    Parameter,
+    Party,
+    Progress,
+    Published,
+    Relation,
+    Role,
+    Send,
+    SetParameters,
+    Started,
+    Step,
+    Workspace,
+    no_progress,
+)
+from blindmatch_protocol.designs.oprf_psi import files
+from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, build
+from blindmatch_protocol.designs.oprf_psi.files import MatcherState, Setup
+from blindmatch_protocol.designs.oprf_psi.messages import MOST_EVALUATIONS, Reply, Request
+from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.oprf import (
+    Blinding,
+    Evaluation,
+    Mode,
+    blind,
+    blind_evaluate,
+    finalize,
+    generate_key_pair,
+)
+from blindmatch_protocol.randomness import Randomness, Tape
+
+MATCHER = Role("matcher")
+HASH_BYTES = 32
+
+FACTS_OF_MATCHER = (
+    Fact("epoch", "The epoch of the set the device holds.", lambda item, setup: setup.epoch),
+    Fact(
+        "query_count",
+        "The number of blinded elements in a request, the same for every picture.",
+        lambda item, setup: setup.evaluations,
+    ),
+    Fact("query_time", "That, and when, an account sent a picture.", lambda item, setup: True),
+)
+SET_SIZE = Fact("set_size", "The number of entries of the set.", lambda item, setup: setup.entries)
+ORACLE = Fact(
+    "any_hash",
+    "Whether any hash of its choice, or any edit of a picture, is listed, one request for each.",
+    lambda item, setup: item.hash,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    """A session whose request is out.
+
+    Attributes:
+        blinding: what `finalize` needs.
+        own_hash: the picture's hash, or None for a cover request.
+    """
+
+    blinding: Blinding = field(repr=False)
+    own_hash: bytes | None = field(repr=False)
+
+
+class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
+    """The design."""
+
+    info: ClassVar[Info] = Info(
+        name=files.DESIGN_NAME,
+        version=files.DESIGN_VERSION,
+        option="1b",
+        summary="A verifiable OPRF tells the device, and only it, whether its very hash is listed.",
+        relation=Relation(distance=0),
+        learns=frozenset({Learner.DEVICE}),
+        roles={MATCHER: Party.MATCHER},
+        parameters=(
+            Parameter(
+                "evaluations", "Blinded elements in every request.", "elements", 1, 1, MOST_EVALUATIONS
+            ),
+            Parameter("signatures", "Signatures that a label holds.", "signatures", 0, 0, 0),
+        ),
+    )
+    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Request,)}
+    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Reply,)}
+
+    def leakage(self) -> tuple[Leak, ...]:
+        """See `Design.leakage`. A malicious matcher gains nothing: a wrong reply fails its proof, and
+        leaving one out is seen by the device."""
+        matcher, device = frozenset({Party.MATCHER}), frozenset({Party.DEVICE})
+        return (
+            Leak(matcher, Adversary.SEMI_HONEST, FACTS_OF_MATCHER),
+            Leak(matcher, Adversary.MALICIOUS, FACTS_OF_MATCHER),
+            Leak(device, Adversary.SEMI_HONEST, (SET_SIZE,)),
+            Leak(device, Adversary.MALICIOUS, (SET_SIZE, ORACLE)),
+        )
+
+    def publish(
+        self,
+        entries: EntrySource,
+        parameters: SetParameters,
+        rng: Randomness,
+        executor: Executor | None,
+        out: Workspace,
+        progress: Progress = no_progress,
+    ) -> Published:
+        """See `Design.publish`. Takes 64 bytes of `rng`, for the key."""
+        values = {p.name: parameters.value(self.info, p.name) for p in self.info.parameters}
+        identity = files.identity(parameters.epoch, values)
+        build(entries, generate_key_pair(Mode.VOPRF, rng), identity, executor, out, progress)
+        return Published((files.SET_FILE,), {MATCHER: (files.MATCHER_FILE,)})
+
+    def open_setup(self, files_: Buffers, epoch: int | None = None) -> Setup:
+        """See `Design.open_setup`."""
+        return files.open_setup(files_, epoch)
+
+    def epoch_of(self, setup: Setup) -> int:
+        """See `Design.epoch_of`."""
+        return setup.epoch
+
+    def open_role(self, role: Role, files_: Buffers) -> MatcherState:
+        """See `Design.open_role`."""
+        self._check_role(role)
+        return files.open_matcher(files_)
+
+    def enrol(self, rng: Randomness) -> NoState:
+        """An account keeps no state."""
+        return NoState()
+
+    def start(self, state: NoState, setup: Setup, item: Item, rng: Randomness) -> Started[NoState, Waiting]:
+        """See `Design.start`. Takes 96 bytes of `rng` an element, whatever the item is."""
+        filler = rng.take(HASH_BYTES * setup.evaluations)
+        inputs = [INPUT_TAG + filler[at : at + HASH_BYTES] for at in range(0, len(filler), HASH_BYTES)]
+        own_hash = item.hash if item.quality >= self.info.relation.minimum_quality else None
+        if own_hash is not None:
+            inputs[0] = INPUT_TAG + own_hash
+        blinding, blinded = blind(inputs, Mode.VOPRF, rng)
+        body = Request(setup.epoch, blinded)
+        return Started(state, Send(Waiting(blinding, own_hash), {MATCHER: body}))
+
+    def receive(
+        self, session: Waiting, setup: Setup, replies: Mapping[Role, Message], rng: Randomness
+    ) -> Step[Waiting]:
+        """See `Design.receive`."""
+        reply = replies[MATCHER]
+        if not isinstance(reply, Reply):
+            raise ProtocolError(Reply.NAME, f"the device does not take {reply!r}")
+        _check_epoch(reply.epoch, setup.epoch, Reply.NAME)
+        evaluation = Evaluation(reply.evaluated, reply.proof)
+        outputs = finalize(session.blinding, evaluation, setup.public_key, step=Reply.NAME)
+        label = find_label(setup, outputs[:1], session.own_hash)
+        return Done(NoMatch() if label is None else Match(label))
+
+    def answer(
+        self,
+        role: Role,
+        state: MatcherState,
+        bodies: Sequence[Message],
+        rng: Randomness,
+        executor: Executor | None,
+    ) -> Answer:
+        """See `Design.answer`. Takes 64 bytes of `rng` a body; bodies are the executor's tasks."""
+        self._check_role(role)
+        tapes = [Tape(rng.take(group.UNIFORM_BYTES)) for _ in bodies]
+        if executor is None or len(bodies) < 2:
+            return Answer([_answer(state, b, t, executor) for b, t in zip(bodies, tapes, strict=True)])
+        return Answer(list(executor.map(lambda b, t: _answer(state, b, t, None), bodies, tapes)))
+
+    def simulate(
+        self, role: Role, facts: Mapping[str, Hashable], output: Outcome | None, rng: Randomness
+    ) -> tuple[Message, ...] | None:
+        """The matcher's view: uniform elements. A blinded element is one too, since its blind is a uniform
+        non-zero scalar and the group's order is prime; so the simulation is perfect."""
+        epoch, count = facts["epoch"], facts["query_count"]
+        assert isinstance(epoch, int) and isinstance(count, int)
+        uniform = np.frombuffer(rng.take(group.UNIFORM_BYTES * count), np.uint8)
+        return (Request(epoch, group.hash_to_group(uniform.reshape(count, group.UNIFORM_BYTES))),)
+
+    def _check_role(self, role: Role) -> None:
+        if role != MATCHER:
+            raise DesignError(f"design {self.info.name} has no role {role}")
+
+
+def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | None:
+    """The label that an OPRF output, uint8 (1, 64), opens, if it is one of `own_hash`."""
+    keys = labels.derive(outputs)
+    number = int(setup.store.lookup(keys.store_keys)[0] ^ keys.masks[0])
+    if own_hash is None or number >= setup.entries:
+        return None
+    opened = labels.unseal(keys.label_keys[0].tobytes(), setup.labels.record(number))
+    return opened[0] if opened is not None and opened[0].entry_hash == own_hash else None
+
+
+def _answer(
+    state: MatcherState, body: Message, tape: Tape, executor: Executor | None
+) -> Message | ProtocolError:
+    try:
+        return _evaluate(state, body, tape, executor)
+    except ProtocolError as error:
+        return error
+
+
+def _evaluate(state: MatcherState, body: Message, tape: Tape, executor: Executor | None) -> Reply:
+    if not isinstance(body, Request):
+        raise ProtocolError(Request.NAME, f"the matcher does not answer {body!r}")
+    _check_epoch(body.epoch, state.epoch, Request.NAME)
+    if len(body.blinded) != state.evaluations:
+        rule = f"must have {state.evaluations} rows, not {len(body.blinded)}"
+        raise ProtocolError(Request.NAME, rule, "blinded")
+    evaluation = blind_evaluate(state.key, body.blinded, tape, executor, Request.NAME)
+    return Reply(state.epoch, evaluation.elements, evaluation.proof)
+
+
+def _check_epoch(theirs: int, mine: int, step: str) -> None:
+    if theirs != mine:
+        raise EpochMismatchError(step, f"epoch {mine} is in force here, not {theirs}", "epoch")
+
+
+DESIGN = OprfPsi()
