@@ -1,0 +1,248 @@
+"""Publishes epochs of a design into a folder, each whole or not at all, and opens them again.
+
+    folder/lock            held while an epoch is built
+    folder/current         the epoch that is served, a number and a line end
+    folder/3/              a published epoch: manifest.json and the design's files, all read-only
+    folder/.build-4/       a build: plan.json, seed, scratch, result/ (what becomes folder/4)
+
+    build result/ --fsync files--> manifest --fsync folder--> rename to folder/4 --fsync--> current.new
+        --fsync--> rename to current --fsync--> remove .build-4
+
+The old epoch is served until `current` is replaced. A build that was killed at any point is taken up
+again by the same call: the seed in the build's folder makes the second run's randomness that of the
+first, so the finished files are those of a run that was never killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from blindmatch_protocol.contract import (
+    AnyDesign,
+    EntrySource,
+    Progress,
+    Published,
+    SetParameters,
+    no_progress,
+)
+from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.randomness import Randomness
+from pydantic import ValidationError
+
+from blindmatch_server.manifest import MANIFEST, Manifest, Plan
+from blindmatch_server.published import (
+    CURRENT,
+    BuildRunningError,
+    DamagedPublicationError,
+    EpochPublishedError,
+    NoPublicationError,
+    Publication,
+    PublicationError,
+    current_epoch,
+    open_publication,
+)
+from blindmatch_server.seed_stream import SEED_BYTES, SeedStream
+from blindmatch_server.workspace import (
+    PRIVATE,
+    FileRecord,
+    FolderWorkspace,
+    StorageError,
+    storage,
+    sync_folder,
+)
+
+__all__ = [
+    "BuildRunningError",
+    "DamagedPublicationError",
+    "EpochPublishedError",
+    "NoPublicationError",
+    "Publication",
+    "PublicationError",
+    "StorageError",
+    "current_epoch",
+    "open_publication",
+    "publish_epoch",
+]
+
+LOCK = "lock"
+PLAN = "plan.json"
+SEED = "seed"
+RELAX_EVERY = 16
+"""Batches after which the scratch's pages are dropped from the process, so that memory stays bounded."""
+
+
+def publish_epoch(
+    design: AnyDesign,
+    entries: EntrySource,
+    parameters: SetParameters,
+    rng: Randomness,
+    executor: Executor | None,
+    folder: Path,
+    progress: Progress = no_progress,
+) -> Publication:
+    """Build an epoch, or finish an interrupted build of it, and make it the current one.
+
+    Args:
+        design: the design.
+        entries: the list.
+        parameters: the design's parameters, and the epoch.
+        rng: gives the 32-byte seed of everything random in the build.
+        executor: where the design computes.
+        folder: holds all epochs of one design; made if it is not there.
+        progress: called with (done, total) entries.
+
+    Raises:
+        BuildRunningError: if another build works in `folder`.
+        EpochPublishedError: if the epoch is there already, or a later one.
+        StorageError: if the file system refuses; what was computed stays for the next call.
+        DesignError: if the list or the parameters cannot be served.
+    """
+    with storage(f"making {folder.name}"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    plan = Plan.of(design.info, parameters, len(entries))
+    with _locked(folder):
+        build = folder / f".build-{parameters.epoch}"
+        _clean_other_builds(folder, build)
+        if not _renamed_before(folder, build, plan):
+            seed = _begin(build, plan, rng.take(SEED_BYTES))
+            result = _build(design, entries, parameters, SeedStream(seed), executor, build, progress)
+            _move(result, folder / str(parameters.epoch))
+        _point(folder, parameters.epoch)
+        shutil.rmtree(build, ignore_errors=True)
+    return open_publication(folder, parameters.epoch)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. SQLite's lock works on every system and ends with the process."""
+    lock = sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)
+    try:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise BuildRunningError(f"another build works in {folder.name}: {error}") from error
+        yield
+    finally:
+        lock.close()
+
+
+def _clean_other_builds(folder: Path, build: Path) -> None:
+    """Remove what builds of other epochs left; with the lock held, none of them is running."""
+    for stale in folder.glob(".build-*"):
+        if stale != build:
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+def _renamed_before(folder: Path, build: Path, plan: Plan) -> bool:
+    """Was this epoch's build interrupted after its files were in place?"""
+    served = current_epoch(folder) if (folder / CURRENT).exists() else 0
+    if (folder / str(plan.epoch)).exists():
+        if build.is_dir() and (served == plan.epoch or _read_plan(build) == plan):
+            return True
+        raise EpochPublishedError(f"epoch {plan.epoch} is published already in {folder.name}")
+    if plan.epoch <= served:
+        raise EpochPublishedError(f"epoch {plan.epoch} is not later than the one served, {served}")
+    return False
+
+
+def _begin(build: Path, plan: Plan, fresh: bytes) -> bytes:
+    """Make or take up the build's folder; the seed in force."""
+    with storage(f"preparing {build.name}"):
+        if _read_plan(build) == plan:
+            return (build / SEED).read_bytes()
+        if build.exists():
+            shutil.rmtree(build)
+        build.mkdir(mode=0o700)
+        _write_synced(build / SEED, fresh)
+        _write_synced(build / PLAN, plan.encode())
+    sync_folder(build)
+    return fresh
+
+
+def _read_plan(build: Path) -> Plan | None:
+    """The plan of an earlier build, if it got as far as having one; the seed is written before."""
+    try:
+        return Plan.model_validate_json((build / PLAN).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _build(
+    design: AnyDesign,
+    entries: EntrySource,
+    parameters: SetParameters,
+    rng: Randomness,
+    executor: Executor | None,
+    build: Path,
+    progress: Progress,
+) -> Path:
+    """Run the design in `build`; the folder with its files and manifest, all on the disk."""
+    workspace = FolderWorkspace(build)
+    try:
+        watch = _relaxing(workspace, progress)
+        published = design.publish(entries, parameters, rng, executor, workspace, watch)
+        records = workspace.finish()
+    finally:
+        workspace.abandon()
+    _check_published(design, published, records)
+    manifest = Manifest.of(design.info, parameters, len(entries), published, records.values())
+    with storage(f"writing {MANIFEST}"):
+        _write_synced(workspace.result / MANIFEST, manifest.encode())
+        for path in workspace.result.iterdir():
+            path.chmod(0o444 if path.name in (MANIFEST, *published.setup) else 0o400)
+    sync_folder(workspace.result)
+    return workspace.result
+
+
+def _relaxing(workspace: FolderWorkspace, progress: Progress) -> Progress:
+    """Report progress, and keep the scratch's pages from piling up in the process."""
+    calls = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls % RELAX_EVERY == 0:
+            workspace.relax()
+        progress(done, total)
+
+    return report
+
+
+def _check_published(design: AnyDesign, published: Published, records: Mapping[str, FileRecord]) -> None:
+    named = {*published.setup, *published.opener, *(n for names in published.roles.values() for n in names)}
+    if named != records.keys():
+        raise DesignError(f"design {design.info.name} does not name the files it wrote")
+    if not published.roles.keys() <= design.info.roles.keys():
+        raise DesignError(f"design {design.info.name} wrote files for a role it does not declare")
+    if MANIFEST in records:
+        raise DesignError(f"design {design.info.name} wrote {MANIFEST}, which is not its own")
+
+
+def _move(result: Path, home: Path) -> None:
+    with storage(f"renaming epoch {home.name} into place"):
+        result.rename(home)
+    sync_folder(home.parent)
+
+
+def _point(folder: Path, epoch: int) -> None:
+    """Replace the pointer in one step."""
+    with storage(f"replacing {CURRENT}"):
+        new = folder / f"{CURRENT}.new"
+        new.unlink(missing_ok=True)
+        _write_synced(new, f"{epoch}\n".encode())
+        new.replace(folder / CURRENT)
+    sync_folder(folder)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    """Write a small file and bring it to the disk."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,146 @@
+"""Opens published epochs; `publication` makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from blindmatch_protocol.errors import BlindmatchError
+from pydantic import ValidationError
+
+from blindmatch_server.manifest import MANIFEST, FileEntry, Manifest
+from blindmatch_server.mapping import MappedFile, MappingError
+
+CURRENT = "current"
+
+
+class PublicationError(BlindmatchError):
+    """An epoch cannot be published or opened."""
+
+
+class BuildRunningError(PublicationError):
+    """Another build works in the same folder."""
+
+
+class EpochPublishedError(PublicationError):
+    """The epoch is published already; an epoch is never replaced."""
+
+
+class NoPublicationError(PublicationError):
+    """There is no such epoch, or none at all."""
+
+
+class DamagedPublicationError(PublicationError):
+    """A published file is missing, truncated or altered."""
+
+
+class Publication:
+    """A published epoch, its files memory-mapped read-only.
+
+    Attributes:
+        folder: the epoch's folder.
+        manifest: what is in it.
+    """
+
+    __slots__ = ("_files", "folder", "manifest")
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder, self.manifest = folder, manifest
+        self._files = {file.name: _mapped(folder, file) for file in manifest.files}
+
+    def setup(self) -> dict[str, memoryview]:
+        """The files every device gets."""
+        return self._named(self.manifest.setup)
+
+    def role(self, role: str) -> dict[str, memoryview]:
+        """The files of a role, and the set-up's.
+
+        Raises:
+            NoPublicationError: if the epoch has no such role.
+        """
+        if role not in self.manifest.roles:
+            raise NoPublicationError(f"epoch {self.manifest.epoch} has no files for role {role}")
+        return self._named((*self.manifest.setup, *self.manifest.roles[role]))
+
+    def opener(self) -> dict[str, memoryview]:
+        """The centre's files, and the set-up's."""
+        return self._named((*self.manifest.setup, *self.manifest.opener))
+
+    def check_intact(self) -> None:
+        """Make sure that no file was truncated or overwritten in place since it was mapped.
+
+        A page that is gone ends the process with a signal, so call this before a file is used.
+
+        Raises:
+            DamagedPublicationError: if one was.
+        """
+        with _damaged():
+            for mapped in self._files.values():
+                mapped.check_intact()
+
+    def verify(self) -> None:
+        """Read every file and compare it with the manifest's digest.
+
+        Raises:
+            DamagedPublicationError: if one differs.
+        """
+        self.check_intact()
+        with _damaged():
+            for file in self.manifest.files:
+                self._files[file.name].check_digest(file.sha256)
+
+    def _named(self, names: tuple[str, ...]) -> dict[str, memoryview]:
+        return {name: self._files[name].content for name in names}
+
+
+@contextmanager
+def _damaged() -> Iterator[None]:
+    try:
+        yield
+    except MappingError as error:
+        raise DamagedPublicationError(str(error)) from error
+
+
+def _mapped(folder: Path, file: FileEntry) -> MappedFile:
+    with _damaged():
+        return MappedFile(folder / file.name, file.size)
+
+
+def current_epoch(folder: Path) -> int:
+    """The epoch that is served.
+
+    Raises:
+        NoPublicationError: if none was published yet.
+        DamagedPublicationError: if `current` holds no number.
+    """
+    try:
+        text = (folder / CURRENT).read_text("ascii")
+    except FileNotFoundError:
+        raise NoPublicationError(f"nothing is published in {folder.name}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedPublicationError(f"{CURRENT} cannot be read") from error
+    number = text.removesuffix("\n")
+    if not (number.isdecimal() and text == f"{int(number)}\n"):
+        raise DamagedPublicationError(f"{CURRENT} does not hold the number of an epoch")
+    return int(number)
+
+
+def open_publication(folder: Path, epoch: int | None = None) -> Publication:
+    """Open an epoch, by default the current one.
+
+    Raises:
+        NoPublicationError: if there is no such epoch.
+        DamagedPublicationError: if its manifest is damaged, or a file is missing or has another length.
+    """
+    number = current_epoch(folder) if epoch is None else epoch
+    home = folder / str(number)
+    try:
+        manifest = Manifest.model_validate_json((home / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise NoPublicationError(f"epoch {number} is not published in {folder.name}") from None
+    except (OSError, ValidationError) as error:
+        raise DamagedPublicationError(f"{MANIFEST} of epoch {number} cannot be read: {error}") from error
+    if manifest.epoch != number:
+        raise DamagedPublicationError(f"{MANIFEST} of epoch {number} is for epoch {manifest.epoch}")
+    return Publication(home, manifest)
