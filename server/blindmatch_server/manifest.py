@@ -14,8 +14,8 @@ from blindmatch_server.workspace import FileRecord
 MANIFEST = "manifest.json"
 FORMAT: Final = 1
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}\Z")]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\Z")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 
 
