@@ -35,11 +35,13 @@ class Separation:
         edits: per edit, those between pictures and their edited selves, one a picture and key.
         other: those of pairs from different photographs, or from one without overlap.
         overlapping: those of pairs of overlapping crops of one photograph.
+        correlation: of the distances in `other` with PDQ's for the same pairs.
     """
 
     edits: dict[str, Distances]
     other: Distances
     overlapping: Distances
+    correlation: float
 
 
 def measure(pictures: list[SamplePicture], hashers: list[KeyedHasher]) -> Separation:
@@ -56,8 +58,11 @@ def measure(pictures: list[SamplePicture], hashers: list[KeyedHasher]) -> Separa
     pairs = np.triu_indices(len(pictures), 1)
     between = np.concatenate([distance.distances(rows, rows)[pairs] for rows in plain])
     overlap = np.array([_overlap(pictures[i], pictures[j]) for i, j in zip(*pairs, strict=True)])
+    coarse = distance.rows([picture.hash for picture in pictures])
+    apart = np.tile(distance.distances(coarse, coarse)[pairs], len(hashers))
     overlap = np.tile(overlap, len(hashers))
-    return Separation(edits, between[~overlap], between[overlap])
+    correlation = float(np.corrcoef(between[~overlap], apart[~overlap])[0, 1])
+    return Separation(edits, between[~overlap], between[overlap], correlation)
 
 
 def _overlap(left: SamplePicture, right: SamplePicture) -> bool:
@@ -81,6 +86,7 @@ def main() -> None:
         same = np.count_nonzero(values <= SAME_PICTURE)
         cells = (name, len(values), values.min(), low, middle, high, values.max(), same)
         print("| " + " | ".join(map(str, cells)) + " |")
+    print(f"correlation with PDQ's distances over other pictures: {found.correlation:.2f}")
 
 
 if __name__ == "__main__":
