@@ -27,6 +27,8 @@ INPUT_TAG: Final = b"blindmatch/oprf-psi/pdq/v1"
 """Goes before a hash in every OPRF input."""
 
 SCRATCH: Final = "evaluated"
+BATCH = resumable.BATCH
+"""Entries evaluated at once, and what a killed build may lose."""
 _FRONT = store.KEY_BYTES + labels.MASK_BYTES
 
 
@@ -62,9 +64,15 @@ def build(
         DesignError: if the list holds a hash twice, or changes while it is read.
     """
     width = _FRONT + labels.record_bytes(0)
-    scratch = out.scratch(SCRATCH, resumable.scratch_bytes(len(entries), width))
+    scratch = out.scratch(SCRATCH, resumable.scratch_bytes(len(entries), width, BATCH))
     rows = resumable.fill(
-        scratch, entries, width, _plan(key), lambda batch: evaluated_rows(key, batch, executor), progress
+        scratch,
+        entries,
+        width,
+        _plan(key),
+        lambda batch: evaluated_rows(key, batch, executor),
+        progress,
+        BATCH,
     )
     digest = _write_set(rows, key, identity, out, progress)
     files.write_matcher(out.create(files.MATCHER_FILE), key, digest, identity, len(rows))

@@ -1,0 +1,358 @@
+"""Publication: an epoch is there whole or not at all, and what is opened is what was published."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blindmatch_protocol.contract import EntrySource, Role, SetParameters, batches_of
+from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.errors import DesignError
+from blindmatch_server import workspace
+from blindmatch_server.publication import (
+    BuildRunningError,
+    DamagedPublicationError,
+    EpochPublishedError,
+    NoPublicationError,
+    Publication,
+    StorageError,
+    current_epoch,
+    open_publication,
+    publish_epoch,
+)
+from blindmatch_server.workspace import FolderWorkspace, WorkspaceError
+from support.memory import Seeded, random_hashes
+
+SCRIPT = Path(__file__).parent / "build_and_die.py"
+COUNT = 70
+
+
+def source(count: int = COUNT) -> EntrySource:
+    salts = np.frombuffer(Seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
+    return batches_of(random_hashes(count), np.arange(count, dtype=np.uint64), salts)
+
+
+def publish(folder: Path, epoch: int = 1, entries: EntrySource | None = None, **values: int) -> Publication:
+    entries = source() if entries is None else entries
+    return publish_epoch(DESIGN, entries, SetParameters(epoch, values), Seeded("publish"), None, folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def writable(path: Path) -> Path:
+    path.chmod(0o600)
+    return path
+
+
+# --- what is published is opened -----------------------------------------------------------------
+
+
+def test_what_is_published_is_opened_and_mapped(tmp_path: Path) -> None:
+    made = publish(tmp_path / "sets", 3, evaluations=2)
+    for publication in (made, open_publication(tmp_path / "sets"), open_publication(tmp_path / "sets", 3)):
+        assert publication.manifest.epoch == 3
+        assert publication.manifest.parameters == {"evaluations": 2, "signatures": 0}
+        assert publication.setup().keys() == {"set.bin"}
+        assert publication.role("matcher").keys() == {"set.bin", "matcher.bin"}
+        assert DESIGN.open_setup(publication.setup(), 3).entries == COUNT
+        assert DESIGN.open_role(Role("matcher"), publication.role("matcher")).epoch == 3
+        publication.verify()
+
+
+def test_an_empty_list_can_be_published(tmp_path: Path) -> None:
+    assert DESIGN.open_setup(publish(tmp_path, entries=source(0)).setup(), 1).entries == 0
+
+
+def test_the_manifest_is_canonical_and_describes_the_files(tmp_path: Path) -> None:
+    publish(tmp_path)
+    raw = (tmp_path / "1" / "manifest.json").read_text()
+    document = json.loads(raw)
+    assert raw == json.dumps(document, indent=2, sort_keys=True) + "\n"
+    assert [file["name"] for file in document["files"]] == ["matcher.bin", "set.bin"]
+    assert document["files"][1]["size"] == (tmp_path / "1" / "set.bin").stat().st_size
+
+
+def test_published_files_are_read_only_and_secret_ones_private(tmp_path: Path) -> None:
+    publish(tmp_path)
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "1").iterdir()}
+    assert modes == {"manifest.json": 0o444, "set.bin": 0o444, "matcher.bin": 0o400}
+
+
+def test_nothing_of_the_build_is_left(tmp_path: Path) -> None:
+    publish(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "current", "lock"]
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    publish(tmp_path / "a")
+    publish(tmp_path / "b")
+    assert contents(tmp_path / "a" / "1") == contents(tmp_path / "b" / "1")
+
+
+def test_a_new_epoch_becomes_the_current_one_and_the_old_one_stays_open(tmp_path: Path) -> None:
+    first = publish(tmp_path)
+    before = bytes(first.setup()["set.bin"])
+    publish(tmp_path, 2)
+    assert current_epoch(tmp_path) == 2
+    assert (
+        bytes(first.setup()["set.bin"]) == before == bytes(open_publication(tmp_path, 1).setup()["set.bin"])
+    )
+    first.check_intact()
+
+
+def test_an_epoch_is_neither_replaced_nor_added_behind_the_current_one(tmp_path: Path) -> None:
+    publish(tmp_path, 2)
+    with pytest.raises(EpochPublishedError, match="epoch 2 is published already"):
+        publish(tmp_path, 2)
+    with pytest.raises(EpochPublishedError, match="epoch 1 is not later than the one served, 2"):
+        publish(tmp_path, 1)
+
+
+# --- damage --------------------------------------------------------------------------------------
+
+
+def test_nothing_published_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(NoPublicationError, match="nothing is published"):
+        open_publication(tmp_path)
+    publish(tmp_path)
+    with pytest.raises(NoPublicationError, match="epoch 9 is not published"):
+        open_publication(tmp_path, 9)
+    with pytest.raises(NoPublicationError, match="no files for role other"):
+        open_publication(tmp_path).role("other")
+
+
+@pytest.mark.parametrize("text", ["", "x\n", "1", "01\n", "-1\n", "1\n1\n", "1 \n"])
+def test_a_damaged_pointer_is_refused(tmp_path: Path, text: str) -> None:
+    publish(tmp_path)
+    (tmp_path / "current").write_text(text)
+    with pytest.raises(DamagedPublicationError, match="current does not hold"):
+        open_publication(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"epoch": 2},
+        {"more": 1},
+        {"setup": []},
+        {"setup": ["../set.bin"]},
+        {"files": []},
+        {"parameters": {"evaluations": "1"}},
+    ],
+)
+def test_a_damaged_manifest_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    publish(tmp_path)
+    path = writable(tmp_path / "1" / "manifest.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DamagedPublicationError, match=r"manifest\.json of epoch 1"):
+        open_publication(tmp_path)
+
+
+def test_a_file_that_is_missing_or_has_another_length_is_refused_by_name(tmp_path: Path) -> None:
+    publish(tmp_path)
+    path = writable(tmp_path / "1" / "set.bin")
+    data = path.read_bytes()
+    for changed in (data[:-1], data + b"\0", b""):
+        path.write_bytes(changed)
+        with pytest.raises(
+            DamagedPublicationError, match=rf"set\.bin: {len(changed)} bytes, {len(data)} expected"
+        ):
+            open_publication(tmp_path)
+    path.unlink()
+    with pytest.raises(DamagedPublicationError, match=r"set\.bin: No such file"):
+        open_publication(tmp_path)
+
+
+def test_a_flipped_byte_is_found_by_verify(tmp_path: Path) -> None:
+    publish(tmp_path)
+    path = writable(tmp_path / "1" / "set.bin")
+    data = bytearray(path.read_bytes())
+    data[1000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DamagedPublicationError, match=r"set\.bin: altered"):
+        open_publication(tmp_path).verify()
+
+
+def test_a_file_replaced_under_a_map_leaves_the_map_as_it_is(tmp_path: Path) -> None:
+    publication = publish(tmp_path)
+    before = bytes(publication.setup()["set.bin"])
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    other.replace(tmp_path / "1" / "set.bin")
+    publication.check_intact()
+    publication.verify()
+    assert bytes(publication.setup()["set.bin"]) == before
+
+
+def test_a_file_truncated_or_overwritten_under_a_map_is_found_before_a_page_is_touched(
+    tmp_path: Path,
+) -> None:
+    for epoch, damage in enumerate((lambda f: f.truncate(100), lambda f: f.write(b"x")), start=1):
+        publication = publish(tmp_path, epoch)
+        path = writable(tmp_path / str(epoch) / "set.bin")
+        with path.open("r+b") as file:
+            damage(file)
+        with pytest.raises(DamagedPublicationError, match=r"set\.bin: truncated or overwritten while in use"):
+            publication.verify()
+
+
+# --- builds --------------------------------------------------------------------------------------
+
+
+def test_two_builds_at_once_are_refused(tmp_path: Path) -> None:
+    publish(tmp_path)
+    other = sqlite3.connect(tmp_path / "lock", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(BuildRunningError, match="another build works in"):
+        publish(tmp_path, 2)
+    other.close()
+    publish(tmp_path, 2)
+
+
+def test_a_build_inside_a_build_is_refused(tmp_path: Path) -> None:
+    class Nested:
+        def __len__(self) -> int:
+            return COUNT
+
+        def batches(self, size: int, start: int = 0) -> Any:
+            with pytest.raises(BuildRunningError):
+                publish(tmp_path, 2)
+            return source().batches(size, start)
+
+    publish(tmp_path, entries=Nested())
+
+
+def test_what_other_builds_left_is_removed(tmp_path: Path) -> None:
+    stale = tmp_path / ".build-7"
+    (stale / "result").mkdir(parents=True)
+    (stale / "evaluated.scratch").write_bytes(b"x")
+    publish(tmp_path)
+    assert not stale.exists()
+
+
+def test_a_build_that_fails_leaves_the_old_epoch_in_force(tmp_path: Path) -> None:
+    publish(tmp_path)
+    hashes = random_hashes(3)
+    hashes[2] = hashes[0]
+    twice = batches_of(hashes, np.arange(3, dtype=np.uint64), np.zeros((3, 16), np.uint8))
+    with pytest.raises(DesignError, match="have the same hash"):
+        publish(tmp_path, 2, twice)
+    assert current_epoch(tmp_path) == 1
+    open_publication(tmp_path).verify()
+    publish(tmp_path, 2)
+
+
+def test_a_build_left_behind_for_another_plan_starts_afresh(tmp_path: Path) -> None:
+    class Failing:
+        def __len__(self) -> int:
+            return COUNT
+
+        def batches(self, size: int, start: int = 0) -> Any:
+            raise DesignError("no entries today")
+
+    with pytest.raises(DesignError, match="no entries today"):
+        publish(tmp_path / "a", 1, Failing(), evaluations=2)
+    publish(tmp_path / "a", 1)
+    publish(tmp_path / "b", 1)
+    assert contents(tmp_path / "a" / "1") == contents(tmp_path / "b" / "1")
+
+
+def test_a_full_disk_is_an_error_and_the_old_epoch_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace, "_allocate", full)
+        with pytest.raises(StorageError, match=r"making room for scratch evaluated.*No space left"):
+            publish(tmp_path, 2)
+    assert current_epoch(tmp_path) == 1
+    publish(tmp_path, 2)
+
+
+def test_a_file_that_cannot_grow_is_an_error_and_the_build_can_go_on_later(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "sets"), "1", str(COUNT)]
+    limited = subprocess.run([*command, "limit:5000"], capture_output=True, text=True, check=False)
+    last = limited.stderr.splitlines()[-1]
+    assert limited.returncode == 1 and "StorageError: making room" in last and "File too large" in last
+    subprocess.run([*command, "never"], check=True, capture_output=True)
+    publish(tmp_path / "whole")
+    assert contents(tmp_path / "sets" / "1") == contents(tmp_path / "whole" / "1")
+
+
+@pytest.mark.parametrize("number", range(1, 13))
+def test_a_disk_that_fills_up_at_any_fsync_or_rename_is_an_error_and_the_build_can_go_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    calls = itertools.count(1)
+
+    def failing(call: Callable[..., None]) -> Callable[..., None]:
+        def wrapped(*args: Any, **named: Any) -> None:
+            if next(calls) == number:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            call(*args, **named)
+
+        return wrapped
+
+    publish(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        for name in ("fsync", "rename", "replace"):
+            patch.setattr(os, name, failing(getattr(os, name)))
+        with pytest.raises(StorageError, match="No space left"):
+            publish(tmp_path / "sets")
+    publish(tmp_path / "sets")
+    assert contents(tmp_path / "sets" / "1") == contents(tmp_path / "whole" / "1")
+
+
+# --- the workspace -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", ".hidden"])
+def test_a_workspace_takes_plain_names_only(tmp_path: Path, name: str) -> None:
+    space = FolderWorkspace(tmp_path)
+    for make in (space.create, lambda name: space.scratch(name, 1)):
+        with pytest.raises(WorkspaceError, match="not a plain file name"):
+            make(name)
+
+
+def test_a_workspace_gives_a_name_once(tmp_path: Path) -> None:
+    space = FolderWorkspace(tmp_path)
+    space.create("a")
+    held = space.scratch("a", 10)
+    with pytest.raises(WorkspaceError, match="twice"):
+        space.create("a")
+    with pytest.raises(WorkspaceError, match="twice"):
+        space.scratch("a", 10)
+    assert len(held) == 10
+
+
+def test_a_scratch_of_another_size_is_zeroed_and_one_of_the_same_is_kept(tmp_path: Path) -> None:
+    FolderWorkspace(tmp_path).scratch("a", 10)[3] = 7
+    assert FolderWorkspace(tmp_path).scratch("a", 10)[3] == 7
+    assert bytes(FolderWorkspace(tmp_path).scratch("a", 11)) == bytes(11)
+
+
+def test_relaxing_loses_nothing_that_was_written(tmp_path: Path) -> None:
+    space = FolderWorkspace(tmp_path)
+    held = space.scratch("a", 1 << 16)
+    held[:] = os.urandom(1 << 16)
+    before = bytes(held)
+    space.relax()
+    assert bytes(held) == before
