@@ -1,0 +1,88 @@
+"""Two lists: merged into one, and the difference between them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol.contract import EntrySource
+from blindmatch_protocol.contract.entries import batches_of
+from blindmatch_protocol.randomness import Randomness
+
+from blindmatch_server.curator import equal_rows
+from blindmatch_server.curator.assembling import Near, assemble
+from blindmatch_server.curator.equal_rows import Indices
+from blindmatch_server.curator.hashlist import HashList
+from blindmatch_server.curator.ledger import Ledger
+from blindmatch_server.curator.listwriter import Title
+from blindmatch_server.curator.summary import Summary
+
+
+def merge(
+    first: HashList,
+    second: HashList,
+    into: Path,
+    rng: Randomness,
+    *,
+    title: Title | None = None,
+    families: Near | None = None,
+) -> Summary:
+    """Write a list of all entries of both.
+
+    Those of `first` keep ids and salts, those that `second` alone has get new ones. The records by which
+    entries can be deleted later are merged too.
+
+    Raises:
+        ListError: if the file cannot be written.
+    """
+    made = title or Title(into.stem)
+    digests = (first.footer.digest(), second.footer.digest())
+    made = Title(made.name, made.created, ("merged",), digests)
+    with closing(Ledger(into.parent)) as ledger:
+        ledger.start_from(first)
+        ledger.add_list(second)
+        return assemble(ledger, into, rng, made, first, families)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Difference:
+    """What leads from one list to another.
+
+    Attributes:
+        adds: entries of the second list whose hash the first one lacks.
+        removes: ids, in the first list, of entries whose hash the second one lacks; uint64, ascending.
+        shared: hashes that both have.
+        consistent: whether shared hashes have one id and salt in both lists, and added ones ids that are
+            new to the first, as when the second was made from it; only then can an update be built.
+    """
+
+    adds: EntrySource
+    removes: npt.NDArray[np.uint64]
+    shared: int
+    consistent: bool
+
+
+def diff(first: HashList, second: HashList) -> Difference:
+    """The difference between two lists, by hash."""
+    group, _ = equal_rows.groups(np.concatenate((first.hashes, second.hashes)))
+    mine, theirs = group[: len(first)], group[len(first) :]
+    adds = np.flatnonzero(~np.isin(theirs, mine))
+    removes = np.flatnonzero(~np.isin(mine, theirs))
+    return Difference(
+        adds=batches_of(second.hashes[adds], second.ids[adds], second.salts[adds]),
+        removes=first.ids[removes],
+        shared=len(first) - len(removes),
+        consistent=_consistent(first, second, mine, theirs, adds),
+    )
+
+
+def _consistent(first: HashList, second: HashList, mine: Indices, theirs: Indices, adds: Indices) -> bool:
+    _, at, there = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
+    if not np.array_equal(first.ids[at], second.ids[there]):
+        return False
+    if not np.array_equal(first.salts[at], second.salts[there]):
+        return False
+    return bool((second.ids[adds] >= first.footer.next_id).all())

@@ -1,0 +1,151 @@
+"""Families of near duplicates: entries joined by chains of pairs at a Hamming distance of at most 31.
+
+Hashes are cut into 16 bands of 16 bits. Two hashes at distance 15 or less agree in one band at least, and
+two at distance 31 or less have one band in which at most one bit differs (pigeonhole; multi-index hashing,
+Norouzi, Punjani and Fleet 2012). Pass 0 compares hashes that agree in a band, passes 1 to 16 those that
+differ in that band's bit 0 to 15 alone, so pass 0 finds every pair up to distance 15 and most others, and
+all 17 passes find every pair. Among n random hashes a pass compares n^2 / 8192 pairs, so the work is bounded
+by a budget of pairs, and what it was enough for is part of the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import Progress, no_progress
+
+from blindmatch_server.curator.equal_rows import Indices
+
+DISTANCE: Final = 31
+SURE_AFTER_ONE_PASS: Final = 15
+BANDS: Final = 16
+PASSES: Final = 17
+DEFAULT_PAIRS: Final = 1 << 28
+
+_STEP = 1 << 18
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Families:
+    """What was found.
+
+    Attributes:
+        root: for each entry the index of its family's first member, int64 (n,); its own if it has none.
+        complete_to: every pair up to this distance was found; -1 if the budget ended the first pass.
+        pairs: pairs that were compared.
+    """
+
+    root: Indices
+    complete_to: int
+    pairs: int
+
+    @property
+    def count(self) -> int:
+        """Families of two members or more."""
+        return int((np.bincount(self.root, minlength=1) > 1).sum())
+
+    @property
+    def members(self) -> int:
+        """Entries that are in one of those."""
+        sizes = np.bincount(self.root, minlength=1)
+        return int(sizes[sizes > 1].sum())
+
+
+def find_families(
+    hashes: Rows, most_pairs: int = DEFAULT_PAIRS, progress: Progress = no_progress
+) -> Families:
+    """Families of `hashes`, uint8 (n, 32), comparing about `most_pairs` pairs at most.
+
+    `progress` gets the bands done and their number in all, over all passes. Beside 4 copies of the hashes
+    it holds about 64 MiB.
+    """
+    search = _Search(hashes, most_pairs)
+    done = 0
+    for number in range(PASSES):
+        for band in range(BANDS):
+            search.compare(band, None if number == 0 else number - 1)
+            if search.left <= 0:
+                complete = SURE_AFTER_ONE_PASS if number else -1
+                return Families(search.root, complete, most_pairs - search.left)
+            done += 1
+            progress(done, PASSES * BANDS)
+    return Families(search.root, DISTANCE, most_pairs - search.left)
+
+
+class _Search:
+    """Compares pairs band by band and joins those that are near."""
+
+    def __init__(self, hashes: Rows, most_pairs: int) -> None:
+        self._words = np.ascontiguousarray(hashes).view(np.uint64).reshape(-1, 4)
+        self._bands = np.ascontiguousarray(hashes).view(np.uint16).reshape(-1, BANDS)
+        self.root: Indices = np.arange(len(hashes), dtype=np.int64)
+        self.left = most_pairs
+
+    def compare(self, band: int, bit: int | None) -> None:
+        """Compare entries that agree in `band`, or differ there in `bit` alone."""
+        order = np.argsort(self._bands[:, band], kind="stable")
+        keys = self._bands[order, band]
+        words = self._words[order]
+        starts = np.searchsorted(keys, np.arange((1 << 16) + 1))
+        near: list[Indices] = []
+        for at in range(0, len(order), _STEP):
+            rows = np.arange(at, min(at + _STEP, len(order)))
+            near += self._near(words, rows, *_partners(keys[rows], rows, starts, bit))
+            if self.left <= 0:
+                break
+        if near:
+            self.root = joined(self.root, order[np.concatenate(near)])
+
+    def _near(
+        self, words: npt.NDArray[np.uint64], rows: Indices, first: Indices, end: Indices
+    ) -> list[Indices]:
+        """Pairs of `rows` with the rows from `first` to `end` that are near, each of shape (k, 2)."""
+        found = []
+        while len(rows) and self.left > 0:
+            some = first < end
+            rows, first, end = rows[some], first[some], end[some]
+            self.left -= len(rows)
+            near = _is_near(words, rows, first)
+            if near.any():
+                found.append(np.stack((rows[near], first[near]), axis=1))
+            first = first + 1
+        return found
+
+
+def _partners(
+    keys: npt.NDArray[np.uint16], rows: Indices, starts: Indices, bit: int | None
+) -> tuple[Indices, Indices]:
+    """For each row the range of rows, in key order, that it is compared with; each pair comes up once."""
+    if bit is None:
+        return rows + 1, starts[keys.astype(np.int64) + 1]
+    other = keys.astype(np.int64) | (1 << bit)
+    takes = other != keys
+    return starts[other], np.where(takes, starts[other + 1], starts[other])
+
+
+def _is_near(words: npt.NDArray[np.uint64], left: Indices, right: Indices) -> npt.NDArray[np.bool_]:
+    """Whether the distance is at most 31; half of the bits rule out nearly every pair."""
+    half = np.bitwise_count(words[left, :2] ^ words[right, :2]).sum(axis=1, dtype=np.uint16)
+    near = half <= DISTANCE
+    at = np.flatnonzero(near)
+    rest = np.bitwise_count(words[left[at], 2:] ^ words[right[at], 2:]).sum(axis=1, dtype=np.uint16)
+    near[at] = half[at] + rest <= DISTANCE
+    return np.asarray(near)
+
+
+def joined(root: Indices, pairs: Indices) -> Indices:
+    """`root` after joining `pairs`, int64 (k, 2): each index points at the smallest of its family."""
+    root = root.copy()
+    while True:
+        ends = root[pairs]
+        apart = ends[:, 0] != ends[:, 1]
+        if not apart.any():
+            return root
+        pairs, ends = pairs[apart], ends[apart]
+        np.minimum.at(root, ends.max(axis=1), ends.min(axis=1))
+        while not np.array_equal(higher := root[root], root):
+            root = higher

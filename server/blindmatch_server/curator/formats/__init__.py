@@ -1,0 +1,67 @@
+"""The formats of plaintext lists: their names, their readers, and telling one from another.
+
+Each reader is a generator of `Block` over a `Source`; it holds one block at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+
+from blindmatch_server.curator.errors import FormatError
+from blindmatch_server.curator.formats import ncmec_xml, pdq_lines, stopncii_json, threatexchange_csv
+from blindmatch_server.curator.formats.block import Block
+from blindmatch_server.curator.source import Source
+
+
+class ListFormat(StrEnum):
+    """Formats that can be imported."""
+
+    PDQ = "pdq"
+    THREATEXCHANGE = "threatexchange"
+    NCMEC = "ncmec"
+    STOPNCII = "stopncii"
+
+
+READERS: Mapping[ListFormat, Callable[[Source], Iterator[Block]]] = {
+    ListFormat.PDQ: pdq_lines.read,
+    ListFormat.THREATEXCHANGE: threatexchange_csv.read,
+    ListFormat.NCMEC: ncmec_xml.read,
+    ListFormat.STOPNCII: stopncii_json.read,
+}
+
+
+def sniff(source: Source) -> ListFormat:
+    """The format of `source`, from its first 64 KiB.
+
+    Raises:
+        FormatError: if it is empty, or looks like none of the formats.
+    """
+    head = source.head.lstrip()
+    if not head:
+        raise FormatError(f"{source.name} is empty")
+    if head.startswith(b"<"):
+        return ListFormat.NCMEC
+    if head[:1] in (b"{", b"["):
+        return ListFormat.STOPNCII
+    lines = (line for line in head.splitlines() if line.strip() and not line.startswith(b"#"))
+    first = next(lines, b"")
+    if b"signal_type" in first:
+        return ListFormat.THREATEXCHANGE
+    if first.startswith(b"pdq ") or not first:
+        return ListFormat.PDQ
+    raise FormatError(
+        f"{source.name}: cannot tell its format from its beginning; name one of {', '.join(ListFormat)}"
+    )
+
+
+def format_named(name: str) -> ListFormat:
+    """The format called `name`.
+
+    Raises:
+        FormatError: if there is none.
+    """
+    try:
+        return ListFormat(name)
+    except ValueError:
+        raise FormatError(f"no format {name!r}; there are {', '.join(ListFormat)}") from None

@@ -1,0 +1,108 @@
+"""What a format's reader yields: the records of one stretch of a source, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol.codec import Rows
+
+from blindmatch_server.curator import hexhash
+from blindmatch_server.curator.rejects import Place, Reason, Reject
+
+_NO_HASH = b"0" * hexhash.DIGITS
+
+NO_TIME = int(np.iinfo(np.int64).min)
+"""The time of a record that bears none: older than any other."""
+
+BLOCK_RECORDS = 4096
+"""Records a careful reader gathers before it yields a block."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Block:
+    """Records of a stretch of a source, in its order.
+
+    Attributes:
+        read: records read, the rejected ones included.
+        hashes: accepted records' hashes, uint8 (n, 32); zero for a deletion that names no hash.
+        rejects: the rejected records.
+        removals: which of the accepted records are deletions, bool (n,); None if there are none.
+        times: their times in seconds since 1970, int64 (n,); None if there are none.
+        identities: digests of the ids by which later records can replace or delete them, uint8 (n, 32);
+            None if records have no id but their hash.
+    """
+
+    read: int
+    hashes: Rows
+    rejects: tuple[Reject, ...] = ()
+    removals: npt.NDArray[np.bool_] | None = None
+    times: npt.NDArray[np.int64] | None = None
+    identities: Rows | None = None
+
+
+@dataclass(slots=True, repr=False)
+class Gathering:
+    """Collects records one by one and decodes them together."""
+
+    read: int = 0
+    _rejects: list[Reject] = field(default_factory=list)
+    _digits: list[bytes] = field(default_factory=list)
+    _places: list[Place] = field(default_factory=list)
+    _nameless: list[bool] = field(default_factory=list)
+    _removals: list[bool] = field(default_factory=list)
+    _times: list[int] = field(default_factory=list)
+    _identities: list[bytes] = field(default_factory=list)
+
+    def reject(self, place: Place, reason: Reason) -> None:
+        """Count a record that is refused."""
+        self.read += 1
+        self._rejects.append(Reject(place, reason))
+
+    def add(
+        self,
+        place: Place,
+        digits: bytes,
+        *,
+        removal: bool = False,
+        time: int = NO_TIME,
+        identity: bytes | None = None,
+    ) -> None:
+        """Take a record with its hash in hex; it is rejected if that is not acceptable."""
+        if len(digits) != hexhash.DIGITS:
+            self.reject(place, hexhash.fault(digits) or Reason.HASH_NOT_HEX)
+            return
+        self._take(place, digits, removal, time, identity)
+
+    def remove(self, place: Place, time: int, identity: bytes) -> None:
+        """Take a deletion that names a record by its id alone."""
+        self._take(place, b"", True, time, identity)
+
+    def _take(self, place: Place, digits: bytes, removal: bool, time: int, identity: bytes | None) -> None:
+        self.read += 1
+        self._digits.append(digits or _NO_HASH)
+        self._nameless.append(not digits)
+        self._places.append(place)
+        self._removals.append(removal)
+        self._times.append(time)
+        if identity is not None:
+            self._identities.append(identity)
+
+    def block(self) -> Block:
+        """All that was gathered, as arrays. `identity` was given with every record or with none."""
+        digits = np.frombuffer(b"".join(self._digits), np.uint8).reshape(-1, hexhash.DIGITS)
+        hashes, valid = hexhash.decode(digits)
+        valid |= np.array(self._nameless, np.bool_)
+        for at in np.flatnonzero(~valid):
+            reason = hexhash.fault(self._digits[at]) or Reason.HASH_NOT_HEX
+            self._rejects.append(Reject(self._places[at], reason))
+        named = np.frombuffer(b"".join(self._identities), np.uint8).reshape(-1, 32)
+        return Block(
+            read=self.read,
+            hashes=hashes[valid],
+            rejects=tuple(sorted(self._rejects)),
+            removals=np.array(self._removals, np.bool_)[valid] if any(self._removals) else None,
+            times=np.array(self._times, np.int64)[valid],
+            identities=named[valid] if self._identities else None,
+        )

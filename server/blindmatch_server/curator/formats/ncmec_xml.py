@@ -1,0 +1,250 @@
+"""NCMEC hash sharing, version 2: the XML of its `entries` answers, read as a stream.
+
+::
+
+    <queryResult xmlns="https://hashsharing.ncmec.org/hashsharing/v2">
+      <images count=".." maxTimestamp="..">
+        <image> <member id="42">..</member> <timestamp>..</timestamp> <id>..</id> <classification/>
+          <fingerprints> <md5/> <sha1/> <pdna/> <pdq>64 hex digits</pdq> </fingerprints> </image>
+        <deletedImage> <member id="42">..</member> <id>..</id> <timestamp>..</timestamp> </deletedImage>
+
+A deletion names member and id, no hash, so each record keeps a digest of the two as its identity; of
+several records of one identity the latest counts. docs/lists.md says how far this schema was verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Final
+from xml.etree.ElementTree import ParseError
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import DefusedXMLParser
+
+from blindmatch_server.curator.errors import FormatError
+from blindmatch_server.curator.formats.block import BLOCK_RECORDS, NO_TIME, Block, Gathering
+from blindmatch_server.curator.formats.lines import Numbering
+from blindmatch_server.curator.rejects import Place, Reason
+from blindmatch_server.curator.source import Source
+
+NAMESPACE: Final = "https://hashsharing.ncmec.org/hashsharing/v2"
+MOST_TEXT: Final = 1024
+"""Characters of one element's text that are looked at; none that is used is as long."""
+
+MOST_MARKUP_BYTES: Final = 1 << 20
+"""Bytes that a tag, comment or run of text may take before the source is refused."""
+
+_CHUNK_BYTES: Final = 256 << 10
+
+
+def _named(name: str) -> str:
+    return f"{NAMESPACE}}}{name}"
+
+
+ROOT: Final = _named("queryResult")
+
+
+def read(source: Source) -> Iterator[Block]:
+    """Blocks of `source`; one record each image, deleted image, video and deleted video.
+
+    Raises:
+        FormatError: if it is no well-formed XML, has a document type (where entity bombs and external
+            entities are declared), or is of another schema.
+    """
+    records = _Records(source)
+    parser = records.parser
+    fed = 0
+    try:
+        while chunk := source.read(_CHUNK_BYTES):
+            parser.feed(chunk)
+            fed += len(chunk)
+            records.bound(fed)
+            if records.gathering.read >= BLOCK_RECORDS:
+                yield records.flush()
+        parser.close()
+    except DefusedXmlException as error:
+        raise FormatError(f"{source.name}: XML with a document type is refused") from error
+    except (ParseError, LookupError, ValueError) as error:  # the last two: encodings expat cannot read
+        raise FormatError(f"{source.name}: truncated or malformed XML: {error}") from error
+    yield records.flush()
+
+
+class _NoTree:
+    """Where the parser would build a tree; it builds none."""
+
+    def close(self) -> None:
+        """Called at the end of the document."""
+
+
+class _Records:
+    """Turns the parser's events into records; the parser stands in a record or between two."""
+
+    def __init__(self, source: Source) -> None:
+        self.parser = DefusedXMLParser(target=_NoTree(), forbid_dtd=True)
+        self.gathering = Gathering()
+        self._source = source
+        self._shift = source.offset
+        self._expat = _expat(self.parser, self._start_root)
+        self._numbering = Numbering()
+        self._text: list[str] | None = None
+        self._place: Place | None = None
+        self._reset()
+        self._starts: dict[str, Callable[[list[str]], None]] = {
+            _named("member"): self._start_member,
+            **dict.fromkeys(map(_named, ("id", "timestamp", "pdq")), self._start_text),
+            **dict.fromkeys(
+                map(_named, ("image", "deletedImage", "video", "deletedVideo")), self._start_record
+            ),
+        }
+        self._ends: dict[str, Callable[[], None]] = {
+            _named("id"): self._end_id,
+            _named("timestamp"): self._end_timestamp,
+            _named("pdq"): self._end_pdq,
+            _named("image"): self._end_image,
+            _named("deletedImage"): self._end_deleted,
+            **dict.fromkeys(map(_named, ("video", "deletedVideo")), self._end_video),
+        }
+
+    def flush(self) -> Block:
+        """What was gathered since the last call."""
+        block, self.gathering = self.gathering.block(), Gathering()
+        return block
+
+    def bound(self, fed: int) -> None:
+        """Refuse markup that makes the parser hold more and more; shorten text that nobody reads."""
+        if fed - self._expat.CurrentByteIndex > MOST_MARKUP_BYTES + _CHUNK_BYTES:
+            raise FormatError(f"{self._source.name}: a tag longer than 1 MiB at byte {self._offset()}")
+        if self._text is not None and len(self._text) > 1:
+            self._text[:] = ["".join(self._text)[:MOST_TEXT]]
+
+    def _offset(self) -> int:
+        return int(self._expat.CurrentByteIndex) + self._shift
+
+    def _reset(self) -> None:
+        self._member = self._id = ""
+        self._time: int | None = NO_TIME
+        self._hashes: list[str] = []
+
+    def _start_root(self, name: str, attributes: list[str]) -> None:
+        if name != ROOT:
+            namespace, _, local = name.rpartition("}")
+            raise FormatError(
+                f"{self._source.name}: the root must be queryResult of {NAMESPACE}, "
+                f"not {local[:64]!r} of {namespace[:128]!r}"
+            )
+        self._expat.StartElementHandler = self._start_handler()
+        self._expat.EndElementHandler = self._end_handler()
+
+    def _start_handler(self) -> Callable[[str, list[str]], None]:
+        """Called for each tag of a long document, so a closure: calling it takes less than a method."""
+        handler_of = self._starts.get
+
+        def start(name: str, attributes: list[str]) -> None:
+            handler = handler_of(name)
+            if handler is not None:
+                handler(attributes)
+
+        return start
+
+    def _end_handler(self) -> Callable[[str], None]:
+        """Likewise. A field that ends outside of a record changes nothing: the next record starts anew."""
+        handler_of = self._ends.get
+
+        def end(name: str) -> None:
+            handler = handler_of(name)
+            if handler is not None:
+                handler()
+
+        return end
+
+    def _start_record(self, _: list[str]) -> None:
+        if self._place is not None:
+            raise FormatError(f"{self._source.name}: a record within a record at byte {self._offset()}")
+        self._place = self._numbering.place(self._expat.CurrentLineNumber, self._offset())
+        self._reset()
+
+    def _start_member(self, attributes: list[str]) -> None:
+        self._member = dict(zip(attributes[::2], attributes[1::2], strict=True)).get("id", "")
+
+    def _start_text(self, _: list[str]) -> None:
+        if self._place is not None:
+            self._text = []
+            self._expat.CharacterDataHandler = self._text.append
+
+    def _end_text(self) -> str:
+        self._expat.CharacterDataHandler = None
+        text, self._text = "".join(self._text or ()), None
+        return text[:MOST_TEXT].strip()
+
+    def _end_id(self) -> None:
+        self._id = self._end_text()
+
+    def _end_timestamp(self) -> None:
+        self._time = _seconds(self._end_text())
+
+    def _end_pdq(self) -> None:
+        self._hashes.append(self._end_text())
+
+    def _end_image(self) -> None:
+        place, hashes = self._leave()
+        if fault := self._fault():
+            self.gathering.reject(place, fault)
+        elif len(hashes) == 1:
+            self.gathering.add(place, hashes[0].encode(), time=self._time or 0, identity=self._identity())
+        else:
+            self.gathering.reject(place, Reason.SEVERAL_HASHES if hashes else Reason.HASH_MISSING)
+
+    def _end_deleted(self) -> None:
+        place, _ = self._leave()
+        if fault := self._fault():
+            self.gathering.reject(place, fault)
+        else:
+            self.gathering.remove(place, self._time or 0, self._identity())
+
+    def _end_video(self) -> None:
+        self.gathering.reject(self._leave()[0], Reason.VIDEO)
+
+    def _leave(self) -> tuple[Place, list[str]]:
+        assert self._place is not None
+        place, self._place = self._place, None
+        return place, self._hashes
+
+    def _fault(self) -> Reason | None:
+        if not self._member or not self._id:
+            return Reason.RECORD_ID_MISSING
+        return Reason.BAD_TIMESTAMP if self._time is None else None
+
+    def _identity(self) -> bytes:
+        return identity(self._member, self._id)
+
+
+def identity(member: str, record: str) -> bytes:
+    """Digest of a record's member and id, 32 bytes; the domain keeps it apart from other formats'."""
+    name = f"{len(member)}:{member}{record}".encode()
+    return blake2b(name, digest_size=32, person=b"blindmatch ncmec").digest()
+
+
+def _seconds(text: str) -> int | None:
+    """Seconds since 1970 of an ISO 8601 time with a zone, `NO_TIME` of an empty text, else None."""
+    if not text:
+        return NO_TIME
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return int(moment.timestamp()) if moment.tzinfo is not None else None
+
+
+def _expat(parser: DefusedXMLParser, start: Callable[[str, list[str]], None]) -> Any:
+    """The expat parser that `parser` guards, with our handler instead of those that build a tree."""
+    expat = parser.parser
+    expat.buffer_text = True
+    expat.DefaultHandlerExpand = None
+    expat.CharacterDataHandler = None
+    expat.CommentHandler = None
+    expat.ProcessingInstructionHandler = None
+    expat.StartElementHandler = start
+    expat.EndElementHandler = None
+    return expat

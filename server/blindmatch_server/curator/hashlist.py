@@ -1,0 +1,235 @@
+"""The list file: a curator's plaintext list, memory-mapped, that a set can be built from again and again.
+
+::
+
+    prologue, 64 bytes   magic "BMHLIST\\0", version u32, offset and length of the footer u64 each,
+                         SHA-256 of the footer; big-endian, zero-padded
+    sections             arrays, little-endian, each at a multiple of 64 bytes
+    footer               JSON: name, source formats, creation time, counts, next id, sections with SHA-256
+
+Sections: `hashes` (n, 32), `ids` (n,), `salts` (n, 16), `plain` (n,): 1 if a source without record ids
+vouches for the entry; `families` (n,), where families were looked for: the id of the entry's family, which is
+that of its first member; `record_identities` (r, 32), `record_times` (r,), `record_entries` (r,): the live
+records of sources that delete by record id, and the ids of the entries they vouch for.
+
+An id is given once: an entry keeps its id as long as it is listed, and no later one gets it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import EntryBatch
+
+from blindmatch_server.curator.errors import ListError, ListFileError
+
+MAGIC: Final = b"BMHLIST\0"
+VERSION: Final = 1
+PROLOGUE: Final = struct.Struct(">8sIQQ32s4x")
+ALIGNMENT: Final = 64
+FIRST_ID: Final = 1
+
+LAYOUT: Final[dict[str, tuple[str, int]]] = {
+    "hashes": ("|u1", 32),
+    "ids": ("<u8", 1),
+    "salts": ("|u1", 16),
+    "plain": ("|u1", 1),
+    "families": ("<u8", 1),
+    "record_identities": ("|u1", 32),
+    "record_times": ("<i8", 1),
+    "record_entries": ("<u8", 1),
+}
+"""Type and width of each section's rows."""
+
+_PER_ENTRY: Final = ("hashes", "ids", "salts", "plain")
+_RECORDS: Final = ("record_identities", "record_times", "record_entries")
+_WORK_BYTES: Final = 8 << 20
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a section is: byte offset, number of rows, SHA-256 in hex."""
+
+    offset: int
+    rows: int
+    digest: str
+
+
+class Footer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a list file says of itself.
+
+    Attributes:
+        name: of the list.
+        source_formats: what it was imported from: names of formats, or `merged`, `hashes`, `pictures`.
+        source_digests: SHA-256 of each source, in hex.
+        created: ISO 8601, UTC.
+        next_id: the id that the next new entry gets.
+        families_to: distance up to which families are complete; None if they were not looked for.
+        sections: by name.
+    """
+
+    name: str
+    source_formats: tuple[str, ...]
+    source_digests: tuple[str, ...]
+    created: str
+    next_id: int
+    families_to: int | None
+    sections: dict[str, Section]
+
+    def digest(self) -> str:
+        """SHA-256, in hex, of what makes up the list: hashes, ids and salts, through their digests."""
+        parts = "".join(f"{name}:{self.sections[name].digest}\n" for name in ("hashes", "ids", "salts"))
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+
+class HashList:
+    """An open list file; an `EntrySource`. Close it, or use it as a context manager.
+
+    Its arrays are read-only views of the map: hashes uint8 (n, 32), ids uint64 (n,) ascending, salts
+    uint8 (n, 16), plain uint8 (n,), families uint64 (n,) or None, and the three of the records.
+    """
+
+    def __init__(self, path: Path, footer: Footer, file: int, view: mmap.mmap) -> None:
+        """Use `open_list`."""
+        self.path = path
+        self.footer = footer
+        self._file = file
+        self._view = view
+        self.size = len(view)
+        self.hashes: Rows = self._section("hashes")
+        self.ids: npt.NDArray[np.uint64] = self._section("ids")
+        self.salts: Rows = self._section("salts")
+        self.plain: npt.NDArray[np.uint8] = self._section("plain")
+        self.families: npt.NDArray[np.uint64] | None = (
+            self._section("families") if "families" in footer.sections else None
+        )
+        self.record_identities: Rows = self._section("record_identities")
+        self.record_times: npt.NDArray[np.int64] = self._section("record_times")
+        self.record_entries: npt.NDArray[np.uint64] = self._section("record_entries")
+
+    def _section(self, name: str) -> npt.NDArray[Any]:
+        section = self.footer.sections[name]
+        kind, width = LAYOUT[name]
+        flat = np.frombuffer(self._view, kind, section.rows * width, section.offset)
+        return flat.reshape(-1, width) if width > 1 else flat
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def batches(self, size: int, start: int = 0) -> Iterator[EntryBatch]:
+        """See `EntrySource.batches`; entries are in the order of their ids.
+
+        Raises:
+            ListError: if `size` or `start` cannot be served.
+            ListFileError: if the file was cut short underneath.
+        """
+        if size < 1 or start < 0:
+            raise ListError("batches have at least one entry and start at entry 0 or later")
+        for at in range(start, len(self), size):
+            self._check_whole()
+            part = slice(at, at + size)
+            yield EntryBatch(self.hashes[part], self.ids[part], self.salts[part])
+
+    def _check_whole(self) -> None:
+        """Touching a map beyond the end of its file would kill the process."""
+        if os.fstat(self._file).st_size < self.size:
+            raise ListFileError(f"{self.path.name} was cut short while it was open")
+
+    def verify(self) -> None:
+        """Compare every section with its digest, and the ids with each other.
+
+        Raises:
+            ListFileError: if one differs, or ids are out of order or unknown.
+        """
+        for name, section in self.footer.sections.items():
+            self._check_whole()
+            if hashlib.sha256(self._section(name).data).hexdigest() != section.digest:
+                raise ListFileError(f"{self.path.name}: section {name} was altered")
+        ids = self.ids
+        if len(ids) and not FIRST_ID <= ids[0] <= ids[-1] < self.footer.next_id:
+            raise ListFileError(f"{self.path.name}: an id is outside of those given so far")
+        if not (ids[1:] > ids[:-1]).all() or not np.isin(self.record_entries, ids).all():
+            raise ListFileError(f"{self.path.name}: ids are out of order or unknown")
+
+    def close(self) -> None:
+        """Close the file; the map goes when the last view of it does."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<HashList {self.footer.name}, {len(self)} entries>"
+
+
+def open_list(path: Path, *, verify: bool = True) -> HashList:
+    """Open a list file by memory map; `verify` reads it once and compares every digest.
+
+    Raises:
+        ListFileError: if it cannot be read, is truncated, altered, of another version or no list file.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ListFileError(f"cannot read {path.name}: {error.strerror}") from error
+    try:
+        if os.fstat(file).st_size < PROLOGUE.size:
+            raise ListFileError(f"{path.name} is no list file: too short")
+        view = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
+        opened = HashList(path, _footer(path.name, view), file, view)
+        if verify:
+            opened.verify()
+    except BaseException:
+        os.close(file)
+        raise
+    return opened
+
+
+def _footer(name: str, view: mmap.mmap) -> Footer:
+    magic, version, offset, length, digest = PROLOGUE.unpack_from(view)
+    if magic != MAGIC:
+        raise ListFileError(f"{name} is no list file: wrong magic")
+    if version != VERSION:
+        raise ListFileError(f"{name}: version {version}; this program reads version {VERSION}")
+    if any(view[PROLOGUE.size - 4 : PROLOGUE.size]) or offset + length != len(view):
+        raise ListFileError(f"{name} is truncated or has left-over bytes")
+    raw = view[offset:]
+    if hashlib.sha256(raw).digest() != digest:
+        raise ListFileError(f"{name}: the footer was altered")
+    try:
+        footer = msgspec.json.decode(raw, type=Footer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ListFileError(f"{name}: footer: {error}") from error
+    _check_sections(name, footer.sections, offset)
+    return footer
+
+
+def _check_sections(name: str, sections: dict[str, Section], end: int) -> None:
+    required = LAYOUT.keys() - {"families"}
+    if not required <= sections.keys() <= LAYOUT.keys():
+        raise ListFileError(f"{name}: a section is missing or unknown")
+    for key, section in sections.items():
+        kind, width = LAYOUT[key]
+        size = section.rows * width * np.dtype(kind).itemsize
+        if section.rows < 0 or section.offset < PROLOGUE.size or section.offset + size > end:
+            raise ListFileError(f"{name}: section {key} lies outside the file")
+    for group in ((*_PER_ENTRY, *(sections.keys() & {"families"})), _RECORDS):
+        if len({sections[key].rows for key in group}) != 1:
+            raise ListFileError(f"{name}: sections {', '.join(group)} differ in length")
