@@ -127,6 +127,22 @@ class Credentials:
         (directory / f"{stem}.crt").write_bytes(self.certificate)
         (directory / ROOT_CERTIFICATE).write_bytes(self.root)
 
+    def check(self) -> None:
+        """Check that the three belong together.
+
+        Raises:
+            AuthorityError: if one is unreadable, the root has not signed the certificate, or the key is
+                another one's.
+        """
+        try:
+            certificate = x509.load_pem_x509_certificate(self.certificate)
+            key = serialization.load_pem_private_key(self.key, None)
+            certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(self.root))
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise AuthorityError("certificates: unreadable, or not signed by this root") from error
+        if key.public_key() != certificate.public_key():
+            raise AuthorityError("certificates: certificate and key do not belong together")
+
     @classmethod
     def read(cls, directory: Path, stem: str) -> Credentials:
         """Read what `write` wrote.

@@ -29,16 +29,17 @@ def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection
     """
     connection: sqlite3.Connection | None = None
     try:
+        # made before SQLite does, so that it and its log are the owner's alone from the first byte on
+        path.touch(mode=0o600)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
             connection.execute(f"PRAGMA {pragma}")
         _migrate(connection, schema, version)
-    except (sqlite3.Error, StateError) as error:
+    except (sqlite3.Error, OSError, StateError) as error:
         if connection is not None:
             connection.close()
         rule = str(error) if isinstance(error, StateError) else "cannot be opened as a database"
         raise StateError(f"{path.name}: {rule}") from error
-    path.chmod(0o600)
     return connection
 
 
@@ -98,3 +99,13 @@ class Database:
             result = error
         self._connection.execute("RELEASE one")
         return result
+
+
+def signed(value: int) -> int:
+    """An unsigned integer of 64 bits as the signed one SQLite can hold; `unsigned` undoes it."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def unsigned(value: int) -> int:
+    """What `signed` was given."""
+    return value + (1 << 64) if value < 0 else value

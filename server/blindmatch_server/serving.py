@@ -22,11 +22,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from blindmatch_server import exit_codes
-from blindmatch_server.authority import AuthorityError, Credentials
+from blindmatch_server.authority import Credentials
 from blindmatch_server.clock import Clock, system_clock
 from blindmatch_server.counters import Audit
 from blindmatch_server.endpoint import Desk, Service, handlers_of
-from blindmatch_server.errors import PortTakenError, StateError
+from blindmatch_server.errors import PortTakenError
 from blindmatch_server.log import Log, Sink, standard_error
 
 MOST_MESSAGE_BYTES: Final = (1 << 20) + (64 << 10)
@@ -82,8 +82,11 @@ def serve(name: str, listen: Listen, open_services: OpenServices) -> int:
     except PortTakenError as error:
         log.write("stopped", reason=str(error))
         return exit_codes.PORT_TAKEN
-    except (StateError, AuthorityError, BlindmatchError) as error:
+    except BlindmatchError as error:
         log.write("stopped", reason=str(error))
+        return exit_codes.BAD_STATE
+    except OSError as error:
+        log.write("stopped", reason=f"{Path(str(error.filename or '')).name}: {error.strerror}")
         return exit_codes.BAD_STATE
     except Exception as error:
         log.failure("stopped", error)
@@ -110,6 +113,7 @@ async def running(name: str, listen: Listen, open_services: OpenServices) -> Asy
 
     Raises:
         PortTakenError: if the address cannot be bound.
+        AuthorityError: if the certificate and the key do not belong together.
         StateError: if a service cannot be opened.
     """
     audit = Audit()
@@ -170,6 +174,8 @@ def _options() -> list[tuple[str, int]]:
 
 def _bind(server: grpc.aio.Server, listen: Listen) -> int:
     credentials = listen.credentials
+    # gRPC reports unusable ones as an address that cannot be bound
+    credentials.check()
     secured = grpc.ssl_server_credentials(
         [(credentials.key, credentials.certificate)], credentials.root, require_client_auth=True
     )

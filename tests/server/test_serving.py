@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import stat
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,9 @@ import pytest
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
-from blindmatch_server.authority import Authority, AuthorityError, Credentials, Identity, Kind
-from blindmatch_server.database import Database
+from blindmatch_server.authority import Authority, Credentials, Identity, Kind
 from blindmatch_server.endpoint import DEVICES, OPERATORS, Call, Desk, Method, Service, handlers_of
-from blindmatch_server.errors import PortTakenError, StateError
+from blindmatch_server.errors import PortTakenError
 from blindmatch_server.serving import running, serve
 from grpc_health.v1 import health_pb2
 
@@ -154,52 +153,6 @@ def test_a_certificate_that_names_no_party_is_unauthenticated(monkeypatch: pytes
             assert service.callers == []
 
     run(test())
-
-
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "blindmatch://device/",
-        "blindmatch://device",
-        "blindmatch://device/A",
-        "blindmatch://device/a/b",
-        "blindmatch://device/" + "a" * 33,
-        "blindmatch://device/centre",
-        "blindmatch://relay/x",
-        "blindmatch://root/x",
-        "blindmatch://blindmatch://relay",
-        "https://device/a",
-        "device/a",
-        "",
-    ],
-)
-def test_uris_that_name_no_party_are_refused(uri: str) -> None:
-    with pytest.raises(AuthorityError):
-        Identity.parse(uri)
-
-
-@pytest.mark.parametrize("identity", [ALICE, OPERATOR, *map(Identity, set(Kind) - {"device", "operator"})])
-def test_a_party_s_uri_parses_back(identity: Identity) -> None:
-    assert Identity.parse(identity.uri) == identity
-
-
-def test_keys_on_disk_are_the_owner_s_alone(tmp_path: Path) -> None:
-    authority = Authority.create(NOW)
-    authority.write(tmp_path)
-    Authority.read(tmp_path).issue(ALICE, NOW).write(tmp_path, ALICE.slug)
-    assert Credentials.read(tmp_path, ALICE.slug).root == (tmp_path / "ca.crt").read_bytes()
-    for name in ("ca.key", "device-alice.key"):
-        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
-    with pytest.raises(AuthorityError, match="already"):
-        authority.write(tmp_path)
-
-
-def test_a_root_whose_key_and_certificate_differ_is_refused(tmp_path: Path) -> None:
-    Authority.create(NOW).write(tmp_path / "a")
-    Authority.create(NOW).write(tmp_path / "b")
-    (tmp_path / "a/ca.crt").write_bytes((tmp_path / "b/ca.crt").read_bytes())
-    with pytest.raises(AuthorityError, match="belong together"):
-        Authority.read(tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -371,6 +324,25 @@ def _serve_in_thread(deployment: Deployment, port: int) -> int:
         return serve("centre", deployment.listen(Kind.CENTRE, port=port), asynccontextmanager(services))
 
 
+@pytest.mark.parametrize("swap", ["key", "root", "junk"])
+def test_credentials_that_do_not_belong_together_stop_the_server(swap: str) -> None:
+    deployment = Deployment()
+    mine, other = deployment.credentials(Identity(Kind.CENTRE)), deployment.credentials(ALICE)
+    bad = {
+        "key": Credentials(mine.root, mine.certificate, other.key),
+        "root": Credentials(Deployment().credentials(ALICE).root, mine.certificate, mine.key),
+        "junk": Credentials(mine.root, b"junk", mine.key),
+    }[swap]
+
+    @asynccontextmanager
+    async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
+        yield [Scripted()]
+
+    listen = replace(deployment.listen(Kind.CENTRE), credentials=bad)
+    assert serve("centre", listen, services) == exit_codes.BAD_STATE
+    assert "certificates" in deployment.events("stopped")[0]["reason"]
+
+
 def test_the_port_file_holds_the_bound_port(tmp_path: Path) -> None:
     path = tmp_path / "centre.port"
 
@@ -389,39 +361,3 @@ def test_a_method_that_the_proto_does_not_have_is_noticed_at_the_start() -> None
 
     with pytest.raises(TypeError, match="Show"):
         handlers_of(Short(), None)  # type: ignore[arg-type]
-
-
-def test_transactions_committed_together_fail_alone(tmp_path: Path) -> None:
-    async def test() -> None:
-        database = Database(tmp_path / "x.sqlite", "CREATE TABLE t (x INTEGER PRIMARY KEY)")
-
-        def insert(x: int, fail: bool = False) -> object:
-            def transaction(connection: sqlite3.Connection) -> int:
-                connection.execute("INSERT INTO t VALUES (?)", (x,))
-                if fail:
-                    raise ValueError
-                return x
-
-            return database.run(transaction)
-
-        calls = [insert(1), insert(2, fail=True), insert(3), insert(3), insert(4)]
-        results = await asyncio.gather(*calls, return_exceptions=True)  # type: ignore[call-overload]
-        assert [type(r) for r in results] == [int, ValueError, int, sqlite3.IntegrityError, int]
-        rows = await database.run(lambda c: c.execute("SELECT x FROM t").fetchall())
-        assert rows == [(1,), (3,), (4,)]
-        await database.close()
-
-    run(test())
-
-
-def test_a_database_of_another_version_or_none_at_all_is_refused(tmp_path: Path) -> None:
-    async def test() -> None:
-        schema = "CREATE TABLE t (x INTEGER)"
-        await Database(tmp_path / "x.sqlite", schema, 1).close()
-        with pytest.raises(StateError, match="version 1"):
-            Database(tmp_path / "x.sqlite", schema, 2)
-        (tmp_path / "y.sqlite").write_bytes(b"not a database" * 100)
-        with pytest.raises(StateError, match=r"y\.sqlite"):
-            Database(tmp_path / "y.sqlite", schema, 1)
-
-    run(test())

@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from blindmatch_server.blobs import Blobs
 from blindmatch_server.clock import milliseconds
 from blindmatch_server.database import Database
 from blindmatch_server.endpoint import Desk, Service
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.relay import store
-from blindmatch_server.relay.blobs import Blobs
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.service import Relay
 from blindmatch_server.serving import Listen, serve

@@ -18,12 +18,12 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
 from blindmatch_server import parts
+from blindmatch_server.blobs import ID_BYTES, Blobs, Incoming
 from blindmatch_server.clock import Clock, milliseconds
 from blindmatch_server.database import Database
 from blindmatch_server.endpoint import DEVICES, Call, Method
 from blindmatch_server.rate import TokenBuckets
 from blindmatch_server.relay import store
-from blindmatch_server.relay.blobs import ID_BYTES, Blobs, Incoming
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.waiting import Places, Waiting, any_of
 
@@ -143,20 +143,15 @@ class Relay:
         with self._uploading.hold(call.account, "relay/upload"):
             size, data = await parts.opened(requests, self._limits.most_blob_bytes, "relay/upload")
             await self._database.run(lambda c: store.check_blob_quota(c, call.account, size, self._limits))
-            incoming = await asyncio.to_thread(self._blobs.begin)
-            try:
+            async with self._blobs.incoming() as incoming:
                 await self._keep(incoming, data, call.account, size)
-            except BaseException:
-                incoming.discard()
-                raise
             return wire.UploadReply(blob_id=incoming.blob_id)
 
     async def download(self, request: wire.DownloadRequest, call: Call) -> AsyncIterator[wire.Part]:
         """An attachment, for whoever knows its id. Raises what `store.blob_size` raises."""
         _length("relay/download", "blob_id", request.blob_id, ID_BYTES)
         size = await self._database.run(lambda c: store.blob_size(c, request.blob_id))
-        file = await asyncio.to_thread(self._blobs.open, request.blob_id)
-        with file:
+        with await asyncio.to_thread(self._blobs.open, request.blob_id) as file:
             announced = size
             while data := await asyncio.to_thread(file.read, parts.PART_BYTES):
                 yield wire.Part(size=announced, data=data)

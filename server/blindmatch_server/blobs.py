@@ -1,10 +1,12 @@
-"""Sealed attachments as files: written aside, synced, then renamed; a crash leaves no half one."""
+"""Sealed attachments and reports as files: written aside, synced, renamed; a crash leaves no half one."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -23,13 +25,29 @@ class Blobs:
         for left in self._incoming.iterdir():
             left.unlink()
 
-    def begin(self) -> Incoming:
-        """A new attachment under a random id."""
+    @asynccontextmanager
+    async def incoming(self) -> AsyncIterator[Incoming]:
+        """A new file under a random id; it is deleted if the context is left by an error.
+
+        If it is left by cancellation once the file has its name, the file stays: the row that names it may
+        be committed all the same. `keep_only` removes it if it was not.
+        """
         blob_id = secrets.token_bytes(ID_BYTES)
-        return Incoming(blob_id, self._incoming / blob_id.hex(), self._path(blob_id))
+        incoming = await asyncio.to_thread(
+            Incoming, blob_id, self._incoming / blob_id.hex(), self._path(blob_id)
+        )
+        try:
+            yield incoming
+        except asyncio.CancelledError:
+            if not incoming.committed:
+                incoming.discard()
+            raise
+        except BaseException:
+            incoming.discard()
+            raise
 
     def open(self, blob_id: bytes) -> BinaryIO:
-        """The file of an attachment; `OSError` if it is gone."""
+        """A file; `OSError` if it is gone."""
         return self._path(blob_id).open("rb")
 
     def remove(self, blob_ids: Iterable[bytes]) -> None:
@@ -50,12 +68,13 @@ class Blobs:
 
 
 class Incoming:
-    """An attachment that is being written."""
+    """A file that is being written."""
 
     def __init__(self, blob_id: bytes, temporary: Path, final: Path) -> None:
         self.blob_id = blob_id
         self._temporary = temporary
         self._final = final
+        self.committed = False
         self._file = temporary.open("xb")
 
     def write(self, data: bytes) -> None:
@@ -67,6 +86,7 @@ class Incoming:
         with self._file as file:
             file.flush()
             os.fsync(file.fileno())
+        self.committed = True
         self._final.parent.mkdir(exist_ok=True, mode=0o700)
         self._temporary.rename(self._final)
         _sync_directory(self._final.parent)

@@ -1,0 +1,88 @@
+"""Checks received reports in the background, one after the other, also those a crash left unchecked."""
+
+from __future__ import annotations
+
+import asyncio
+
+from blindmatch_proofs.verdict import Failed
+
+from blindmatch_server.authority import NAMED, Identity, Kind
+from blindmatch_server.blobs import Blobs
+from blindmatch_server.centre import store
+from blindmatch_server.centre.verify import Assessment, Check, Facts, NotAvailable, Verifier
+from blindmatch_server.clock import Clock, milliseconds
+from blindmatch_server.database import Database
+from blindmatch_server.log import Log
+from blindmatch_server.waiting import any_of
+
+_PAUSE_SECONDS = 1.0
+
+
+class Checking:
+    """Belongs to one event loop."""
+
+    def __init__(self, database: Database, blobs: Blobs, verifier: Verifier, log: Log, clock: Clock) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._verifier = verifier
+        self._log = log
+        self._clock = clock
+        self._due = asyncio.Event()
+        self._decided = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is a new report."""
+        self._due.set()
+
+    async def finished(self, seconds: float) -> None:
+        """Wait until nothing is left to check, or for `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                while await self._database.run(store.next_received) is not None:
+                    self._decided.clear()
+                    await any_of((self._decided,), _PAUSE_SECONDS)
+        except TimeoutError:
+            return
+
+    async def run(self) -> None:
+        """Check reports as they come; never returns."""
+        while True:
+            self._due.clear()
+            try:
+                await self._check_all()
+            except Exception as error:
+                # the store failed: what is not decided stays received, and is tried again
+                self._log.failure("checking", error)
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            await self._due.wait()
+
+    async def _check_all(self) -> None:
+        while (submission := await self._database.run(store.next_received)) is not None:
+            assessment = await asyncio.to_thread(self._assess, submission)
+            now, report_id = milliseconds(self._clock), submission.report_id
+            await self._database.run(lambda c: store.decide(c, report_id, assessment, now))  # noqa: B023
+            self._decided.set()
+            self._log.write("checked", state=assessment.outcome[0])
+
+    def _assess(self, submission: store.Submission) -> Assessment:
+        try:
+            with self._blobs.open(submission.blob_id) as file:
+                sealed = file.read()
+        except OSError as error:
+            self._log.failure("checking", error)
+            return Assessment({Check.SEALED: NotAvailable("the centre cannot read its copy")}, Facts())
+        try:
+            submitter = _identity(submission.submitter)
+            return self._verifier.assess(sealed, submission.report_id, submitter)
+        except MemoryError:
+            return Assessment({Check.PICTURE: Failed("too large to be checked")}, Facts())
+        except Exception as error:
+            self._log.failure("checking", error)
+            return Assessment({Check.SEALED: NotAvailable("the check failed inside")}, Facts())
+
+
+def _identity(account: str) -> Identity:
+    """The identity with this account name; a device's name is never that of a service."""
+    services = set(Kind) - NAMED
+    return Identity(Kind(account)) if account in services else Identity(Kind.DEVICE, account)

@@ -1,0 +1,82 @@
+"""The centre's secrets: the key reports are sealed to, and the key of its second perceptual hash."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from blindmatch_server.authority import write_secret
+from blindmatch_server.errors import StateError
+from blindmatch_server.keyed_hash import KEY_BYTES, KeyedHasher
+
+SEALING_KEY: Final = "centre.key"
+PUBLIC_KEY: Final = "centre.pub"
+HASHING_KEY: Final = "second-hash.key"
+_X25519_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class CentreKeys:
+    """Both secrets, opened."""
+
+    sealing: X25519PrivateKey = field(repr=False)
+    hasher: KeyedHasher = field(repr=False)
+
+    @property
+    def public_key(self) -> bytes:
+        """What reports are sealed to: X25519, 32 bytes."""
+        return self.sealing.public_key().public_bytes_raw()
+
+    @classmethod
+    def create(cls, directory: Path) -> CentreKeys:
+        """Make new keys: two secret files (mode 0600) and ``centre.pub``, each 64 hex digits.
+
+        Raises:
+            StateError: if `directory` holds keys already.
+        """
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (directory / SEALING_KEY).exists() or (directory / HASHING_KEY).exists():
+            raise StateError(f"{directory.name}: holds the centre's keys already")
+        for name, length in ((SEALING_KEY, _X25519_BYTES), (HASHING_KEY, KEY_BYTES)):
+            write_secret(directory / name, _line(secrets.token_bytes(length)))
+        keys = cls.read(directory)
+        (directory / PUBLIC_KEY).write_bytes(_line(keys.public_key))
+        return keys
+
+    @classmethod
+    def read(cls, directory: Path) -> CentreKeys:
+        """Read the secrets.
+
+        Raises:
+            StateError: if a file is missing or is not 64 hex digits.
+        """
+        sealing = X25519PrivateKey.from_private_bytes(_read(directory / SEALING_KEY))
+        return cls(sealing, KeyedHasher(_read(directory / HASHING_KEY)))
+
+
+def read_public_key(directory: Path) -> bytes:
+    """The public key that `CentreKeys.create` wrote.
+
+    Raises:
+        StateError: if the file is missing or is not 64 hex digits.
+    """
+    return _read(directory / PUBLIC_KEY)
+
+
+def _line(key: bytes) -> bytes:
+    return key.hex().encode() + b"\n"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        key = bytes.fromhex(content.decode("ascii"))
+    except (OSError, ValueError) as error:
+        raise StateError(f"{path.name}: cannot be read as a key") from error
+    if _line(key) != content or len(key) != _X25519_BYTES:
+        raise StateError(f"{path.name}: must be 64 hex digits and a line end")
+    return key

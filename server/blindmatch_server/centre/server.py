@@ -1,0 +1,86 @@
+"""The centre as a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from blindmatch_protocol.contract import AnyDesign
+
+from blindmatch_server.blobs import Blobs
+from blindmatch_server.centre import store
+from blindmatch_server.centre.checking import Checking
+from blindmatch_server.centre.keys import CentreKeys
+from blindmatch_server.centre.limits import CentreLimits
+from blindmatch_server.centre.references import References
+from blindmatch_server.centre.service import Centre
+from blindmatch_server.centre.verify import Verifier
+from blindmatch_server.centre.vouchers import OpenerFiles, Vouchers
+from blindmatch_server.database import Database
+from blindmatch_server.endpoint import Desk, Service
+from blindmatch_server.serving import Listen, serve
+
+
+@dataclass(frozen=True, slots=True)
+class CentreConfig:
+    """What a centre needs.
+
+    Attributes:
+        listen: where it listens, with certificate and clock.
+        directory: holds its database and the sealed reports; made if it is not there.
+        keys_directory: what `CentreKeys.create` made.
+        designs: known designs by name.
+        references: what `write_references` made; None if the centre has no copy of the list.
+        openers: files of designs with vouchers, by the design's name.
+        limits: what it allows.
+    """
+
+    listen: Listen
+    directory: Path
+    keys_directory: Path
+    designs: Mapping[str, AnyDesign]
+    references: Path | None = None
+    openers: Mapping[str, OpenerFiles] = field(default_factory=dict)
+    limits: CentreLimits = field(default_factory=CentreLimits)
+
+
+def serve_centre(config: CentreConfig) -> int:
+    """Run a centre until SIGTERM or SIGINT; returns one of `exit_codes`."""
+
+    @asynccontextmanager
+    async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
+        async with open_centre(config, desk) as centre:
+            yield [centre]
+
+    return serve("centre", config.listen, services)
+
+
+@asynccontextmanager
+async def open_centre(config: CentreConfig, desk: Desk) -> AsyncIterator[Centre]:
+    """The centre's service over its directory, with checks under way.
+
+    Raises:
+        StateError: if keys, references or the database cannot be opened.
+        BlindmatchError: if an opener cannot be opened.
+    """
+    keys = CentreKeys.read(config.keys_directory)
+    references = None if config.references is None else References(config.references)
+    config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database = Database(config.directory / "centre.sqlite", store.SCHEMA, store.VERSION)
+    try:
+        vouchers = Vouchers(database, config.designs, config.openers, config.limits)
+        blobs = Blobs(config.directory / "reports")
+        blobs.keep_only(await database.run(store.blob_ids))
+        verifier = Verifier(keys, config.designs, references)
+        checking = Checking(database, blobs, verifier, desk.log, desk.clock)
+        checker = asyncio.create_task(checking.run())
+        try:
+            yield Centre(database, blobs, checking, vouchers, keys.public_key, config.limits, desk.clock)
+        finally:
+            checker.cancel()
+            await asyncio.gather(checker, return_exceptions=True)
+    finally:
+        await database.close()

@@ -1,0 +1,167 @@
+"""The `Centre` service.
+
+device -- Key --------------------> centre
+device -- Submit(sealed report) --> centre     file and row on disk
+device <- Receipt ----------------- centre     then checked in the background (verify.py)
+operator -- List, Show -----------> centre
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+
+from blindmatch_server import parts
+from blindmatch_server.authority import Kind
+from blindmatch_server.blobs import Blobs, Incoming
+from blindmatch_server.centre import store
+from blindmatch_server.centre.checking import Checking
+from blindmatch_server.centre.limits import CentreLimits
+from blindmatch_server.centre.vouchers import STEP, Vouchers
+from blindmatch_server.clock import Clock, milliseconds
+from blindmatch_server.database import Database
+from blindmatch_server.endpoint import DEVICES, EVERYONE, OPERATORS, Call, Method
+from blindmatch_server.matching.envelopes import large_body
+from blindmatch_server.rate import TokenBuckets
+from blindmatch_server.waiting import Places
+
+REPORT_ID_BYTES: Final = 16
+_SUBMIT: Final = "centre/submit"
+_SUBMITTERS: Final = frozenset({Kind.DEVICE, Kind.RELAY, Kind.MATCHER, Kind.MATCHER_B})
+_LONG_SECONDS: Final = 600.0
+
+
+class Centre:
+    """Takes reports and vouchers; shows them to operators."""
+
+    descriptor = wire.DESCRIPTOR.services_by_name["Centre"]
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        checking: Checking,
+        vouchers: Vouchers,
+        public_key: bytes,
+        limits: CentreLimits,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._checking = checking
+        self._vouchers = vouchers
+        self._public_key = public_key
+        self._limits = limits
+        self._clock = clock
+        self._places = Places(limits.most_uploads)
+
+    def methods(self) -> Mapping[str, Method]:
+        """See `endpoint.Service`."""
+        rate = TokenBuckets(self._limits.submissions, self._clock)
+        return {
+            "Key": Method(self.key, EVERYONE, rate),
+            "Submit": Method(self.submit, _SUBMITTERS, rate, _LONG_SECONDS),
+            "SubmitVoucher": Method(self.submit_voucher, DEVICES, rate, _LONG_SECONDS),
+            "List": Method(self.list_all, OPERATORS),
+            "Show": Method(self.show, OPERATORS),
+        }
+
+    async def key(self, request: wire.CentreKeyRequest, call: Call) -> wire.CentreKey:
+        """What reports are sealed to."""
+        return wire.CentreKey(public_key=self._public_key)
+
+    async def submit(self, requests: AsyncIterator[wire.SubmitPart], call: Call) -> wire.Receipt:
+        """Take a sealed report; the receipt is sent once it is on disk.
+
+        Raises:
+            ProtocolError: if the parts break a rule.
+            ConflictError, QuotaError: see `store.receive`.
+        """
+        with self._places.hold(call.account, _SUBMIT):
+            first = await anext(requests, None)
+            if first is None or len(first.report_id) != REPORT_ID_BYTES:
+                raise ProtocolError(_SUBMIT, f"must be {REPORT_ID_BYTES} bytes", "report_id")
+            _, data = await parts.opened(_inner(first, requests), self._limits.most_sealed_bytes, _SUBMIT)
+            async with self._blobs.incoming() as incoming:
+                received, new = await self._keep(first.report_id, data, incoming, call.account)
+            if new:
+                self._checking.wake()
+            else:
+                incoming.discard()
+            return wire.Receipt(report_id=first.report_id, received_at_ms=received)
+
+    async def submit_voucher(self, requests: AsyncIterator[wire.Envelope], call: Call) -> wire.Receipt:
+        """Take a voucher. Raises what `Vouchers` raises, and `ProtocolError` if the parts break a rule."""
+        with self._places.hold(call.account, STEP):
+            first = await anext(requests, None)
+            if first is None:
+                raise ProtocolError(STEP, "no envelope was sent")
+            self._vouchers.check_head(first)
+            body = await large_body(first, requests, self._limits.most_voucher_bytes, STEP)
+            return await self._vouchers.take(call.account, first, body, milliseconds(self._clock))
+
+    async def list_all(self, request: wire.ListRequest, call: Call) -> wire.CentreList:
+        """All reports, oldest first, and vouchers by account; what was received before is checked first."""
+        await self._checking.finished(self._limits.list_wait_seconds)
+        rows = await self._database.run(store.reports)
+        counts = await self._database.run(store.voucher_counts)
+        vouchers = [wire.VoucherRow(account=a, held=held, opened=opened) for a, held, opened in counts]
+        return wire.CentreList(reports=map(_report_row, rows), vouchers=vouchers)
+
+    async def show(self, request: wire.ShowRequest, call: Call) -> wire.ReportDetail:
+        """One report with its checks; `NotFoundError` if there is none with this id."""
+        row = await self._database.run(lambda c: store.find(c, request.report_id))
+        checks = await self._database.run(lambda c: store.verdicts(c, request.report_id))
+        facts = row.facts
+        return wire.ReportDetail(
+            row=_report_row(row),
+            sender=facts.sender,
+            recipient=facts.recipient,
+            sent_at_ms=facts.sent_at_ms,
+            media_type=facts.media_type,
+            width=facts.width,
+            height=facts.height,
+            checks=checks,
+        )
+
+    async def _keep(
+        self, report_id: bytes, data: AsyncIterator[bytes], incoming: Incoming, account: str
+    ) -> tuple[int, bool]:
+        digest = hashlib.sha256()
+        async for piece in data:
+            digest.update(piece)
+            await asyncio.to_thread(incoming.write, piece)
+        await asyncio.to_thread(incoming.commit)
+        now = milliseconds(self._clock)
+        submission = store.Submission(report_id, digest.digest(), incoming.blob_id, account, now)
+        most = self._limits.most_reports_a_day
+        return await self._database.run(lambda c: store.receive(c, submission, most))
+
+
+async def _inner(first: wire.SubmitPart, rest: AsyncIterator[wire.SubmitPart]) -> AsyncIterator[wire.Part]:
+    yield first.part
+    async for item in rest:
+        if item.report_id:
+            raise ProtocolError(_SUBMIT, "must stand in the first part only", "report_id")
+        yield item.part
+
+
+def _report_row(row: store.Row) -> wire.ReportRow:
+    submission, facts = row.submission, row.facts
+    return wire.ReportRow(
+        report_id=submission.report_id,
+        state=row.state,
+        reason=row.reason,
+        received_at_ms=submission.received_at_ms,
+        reporter=submission.submitter,
+        design=facts.design,
+        entry_id=facts.entry_id,
+        pdq_distance=facts.pdq_distance or 0,
+        second_distance=facts.second_distance or 0,
+        picture_bytes=facts.picture_bytes,
+    )

@@ -1,0 +1,120 @@
+"""A centre for tests: its keys and references, and reports made for them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from blindmatch_protocol.contract import Label, batches_of
+from blindmatch_protocol.franking import AttachmentDigest, CommitmentOpening, Statement, commit
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.report import Report, seal_report
+from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.centre.keys import CentreKeys
+from blindmatch_server.centre.limits import CentreLimits
+from blindmatch_server.centre.references import References, write_references
+from blindmatch_server.centre.server import CentreConfig, open_centre
+from blindmatch_server.centre.verify import Assessment, Verifier
+from blindmatch_server.centre.vouchers import OpenerFiles
+from PIL import Image
+
+from .deployment import ALICE, BOB, OPERATOR, Client, Deployment, fixed
+from .designs_for_tests import Dummy
+
+
+def picture(seed: int) -> bytes:
+    """A PNG of smooth random content, so that its PDQ quality is high."""
+    small = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    out = BytesIO()
+    Image.fromarray(small).resize((256, 256), Image.Resampling.BICUBIC).save(out, "PNG")
+    return out.getvalue()
+
+
+LISTED, OTHER = picture(1), picture(2)
+HASH = Picture.from_bytes(LISTED).hash
+ENTRY = Label(HASH, (1 << 64) - 5, b"s" * 16)
+
+
+@dataclass
+class Scene:
+    """The centre's keys and references, and reports made for them."""
+
+    directory: Path
+
+    def __post_init__(self) -> None:
+        self.keys = CentreKeys.create(self.directory / "keys")
+        self.references = self.directory / "references.sqlite"
+        self.write(LISTED)
+
+    def write(self, second: bytes | None) -> None:
+        """References with the entry and, if there is a picture, its second hash."""
+        entries = batches_of(
+            np.frombuffer(HASH, np.uint8).reshape(1, 32),
+            np.array([ENTRY.entry_id], np.uint64),
+            np.frombuffer(ENTRY.salt, np.uint8).reshape(1, 16),
+        )
+        hashes = {}
+        if second is not None:
+            hashes[ENTRY.entry_id] = self.keys.hasher.hash(Picture.from_bytes(second).luminance)
+        write_references(self.references, entries, hashes)
+
+    def report(self, number: int = 1, content: bytes = LISTED, **changes: Any) -> Report:
+        digest = AttachmentDigest(hashlib.sha256(content).digest(), "image/png")
+        statement = Statement("alice", "bob", b"m" * 16, 17, "hello", (digest,))
+        opening = CommitmentOpening(statement, b"k" * 32)
+        values = {
+            "report_id": number.to_bytes(16, "big"),
+            "design": "dummy",
+            "version": 3,
+            "epoch": (1 << 64) - 1,
+            "label": ENTRY,
+            "reporter": "alice",
+            "sender": "alice",
+            "recipient": "bob",
+            "matched_at_ms": (1 << 64) - 1,
+            "commitment": commit(opening),
+            "opening": opening.encode(),
+            "attachment": 0,
+            "media_type": "image/png",
+            "picture": content,
+        }
+        return Report(**{**values, **changes})
+
+    def seal(self, report: Report) -> bytes:
+        return seal_report(report, self.keys.public_key)
+
+    def verifier(self, **changes: Any) -> Verifier:
+        return replace(Verifier(self.keys, {"dummy": Dummy()}, References(self.references)), **changes)
+
+    def assess(self, report: Report, submitter: Identity = ALICE, **changes: Any) -> Assessment:
+        return self.verifier(**changes).assess(self.seal(report), report.report_id, submitter)
+
+    @asynccontextmanager
+    async def centre(
+        self, deployment: Deployment | None = None, **limits: Any
+    ) -> AsyncIterator[tuple[Client, Client, Client, int]]:
+        """A running centre; the clients of Alice, Bob and an operator, and the port."""
+        deployment = deployment or Deployment()
+        config = CentreConfig(
+            deployment.listen(Kind.CENTRE),
+            self.directory / "state",
+            self.directory / "keys",
+            {"dummy": Dummy()},
+            self.references,
+            {"dummy": OpenerFiles(5, {})},
+            CentreLimits(**limits),
+        )
+        services = fixed(lambda desk: open_centre(config, desk), lambda opened: [opened])
+        async with (
+            deployment.server(Kind.CENTRE, services) as port,
+            deployment.client(ALICE, Kind.CENTRE, port) as alice,
+            deployment.client(BOB, Kind.CENTRE, port) as bob,
+            deployment.client(OPERATOR, Kind.CENTRE, port) as operator,
+        ):
+            yield alice, bob, operator, port
