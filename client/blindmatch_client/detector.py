@@ -197,14 +197,18 @@ class Detector:
         return state
 
     def _guarded(self, step: str, run: Callable[[], T]) -> T:
-        """Run a step of the design. Whatever it raises that is not an error of ours is a fault of the
-        design; its text may quote secrets and is not passed on."""
+        """Run a step of the design. Only `receive` hears another party, so only there can it be at fault;
+        whatever else a step raises is a fault of the design, whose text may quote secrets."""
+        name = self._design.info.name
         try:
             return run()
+        except ProtocolError as error:
+            if step == "receive":
+                raise
+            raise DesignError(f"design {name} failed in {step}: {error.rule}") from None
         except BlindmatchError:
             raise
         except Exception as error:
-            name = self._design.info.name
             raise DesignError(f"design {name} failed in {step} ({type(error).__name__})") from None
 
 

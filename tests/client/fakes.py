@@ -1,0 +1,422 @@
+"""Small stand-ins for relay, matcher and centre over real gRPC with mutual TLS, and devices to call them.
+
+Each fake keeps what it got, and can be told to fail: `fault` is called before every call with the method's
+name and raises `Fail` to end it with a status.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from blindmatch_client.device import Device, DeviceConfig
+from blindmatch_client.egress import Credentials, Egress, Endpoint, Recorder, Retry
+from blindmatch_client.trace import SessionTrace
+from blindmatch_protocol.codec import decode_any
+from blindmatch_protocol.contract import AnyDesign, Party, Role, SetParameters, batches_of
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.report import Report, open_report
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from blindmatch_server.authority import Authority, Identity, Kind
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from PIL import Image
+from support.memory import MemoryWorkspace, Seeded, random_hashes
+
+NOW = datetime.now(UTC)
+AUTHORITY = Authority.create(NOW)
+
+
+class Fail(Exception):  # noqa: N818
+    """Ends a call with a status."""
+
+    def __init__(
+        self, code: grpc.StatusCode, detail: str = "at will", retry_after_ms: int | None = None
+    ) -> None:
+        self.code = code
+        self.detail = detail
+        self.trailing = () if retry_after_ms is None else (("retry-after-ms", str(retry_after_ms)),)
+
+
+def down() -> Fail:
+    return Fail(grpc.StatusCode.UNAVAILABLE)
+
+
+def account_of(context: grpc.ServicerContext) -> str:
+    (uri,) = (n for n in context.auth_context()["x509_subject_alternative_name"] if b"://" in n)
+    return str(uri.decode().rpartition("/")[2])
+
+
+class Fake:
+    """What all fakes do: count calls, and fail when told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.fault: Callable[[str], None] = lambda method: None
+        self.fault_after: Callable[[str], None] = lambda method: None
+
+    def enter(self, method: str, context: grpc.ServicerContext) -> None:
+        self.calls.append(method)
+        self.end_if(self.fault, method, context)
+
+    def end_if(self, fault: Callable[[str], None], method: str, context: grpc.ServicerContext) -> None:
+        try:
+            fault(method)
+        except Fail as fail:
+            context.set_trailing_metadata(fail.trailing)
+            context.abort(fail.code, fail.detail)
+
+    def fail_next(self, *fails: Fail | None, method: str = "") -> None:
+        """The next calls (of `method`) fail so; None lets one pass; after them all pass."""
+        left = list(fails)
+
+        def fault(called: str) -> None:
+            if left and method in ("", called):
+                fail = left.pop(0)
+                if fail is not None:
+                    raise fail
+
+        self.fault = fault
+
+    def fail_always(self, fail: Fail, method: str = "") -> None:
+        def fault(called: str) -> None:
+            if method in ("", called):
+                raise fail
+
+        self.fault = fault
+
+    def heal(self) -> None:
+        self.fault = lambda method: None
+
+
+class FakeRelay(Fake, rpc.RelayServicer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: dict[str, pb.RegisterRequest] = {}
+        self.queues: dict[str, list[pb.Delivery]] = {}
+        self.ids: set[bytes] = set()
+        self.blobs: dict[bytes, bytes] = {}
+
+    def Register(self, request: Any, context: Any) -> Any:
+        self.enter("Register", context)
+        self.keys[account_of(context)] = request
+        self.queues.setdefault(account_of(context), [])
+        return pb.RegisterReply(one_time_pre_keys_held=len(request.one_time_pre_keys))
+
+    def FetchBundle(self, request: Any, context: Any) -> Any:
+        self.enter("FetchBundle", context)
+        keys = self.keys.get(request.account)
+        if keys is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such account")
+            raise AssertionError
+        one_time = [keys.one_time_pre_keys.pop()] if keys.one_time_pre_keys else []
+        return pb.Bundle(
+            identity_key=keys.identity_key,
+            signed_pre_key=keys.signed_pre_key,
+            signed_pre_key_signature=keys.signed_pre_key_signature,
+            one_time_pre_keys=one_time,
+        )
+
+    def Upload(self, requests: Any, context: Any) -> Any:
+        data = b"".join(part.data for part in requests)
+        self.enter("Upload", context)
+        blob_id = hashlib.sha256(data).digest()[:16]
+        self.blobs[blob_id] = data
+        return pb.UploadReply(blob_id=blob_id)
+
+    def Download(self, request: Any, context: Any) -> Any:
+        self.enter("Download", context)
+        data = self.blobs[request.blob_id]
+        for at in range(0, len(data), 1 << 18):
+            yield pb.Part(size=0 if at else len(data), data=data[at : at + (1 << 18)])
+
+    def Send(self, request: Any, context: Any) -> Any:
+        self.enter("Send", context)
+        if request.message_id not in self.ids:
+            self.ids.add(request.message_id)
+            queue = self.queues[request.recipient]
+            queue.append(
+                pb.Delivery(
+                    sequence=len(self.ids),
+                    sender=account_of(context),
+                    sealed=request.sealed,
+                    accepted_at_ms=1,
+                )
+            )
+        self.end_if(self.fault_after, "Send", context)
+        return pb.SendReply(accepted_at_ms=1)
+
+    def Receive(self, request: Any, context: Any) -> Any:
+        self.enter("Receive", context)
+        yield from list(self.queues[account_of(context)])
+
+    def Acknowledge(self, request: Any, context: Any) -> Any:
+        self.enter("Acknowledge", context)
+        queue = self.queues[account_of(context)]
+        left = [delivery for delivery in queue if delivery.sequence not in request.sequences]
+        removed = len(queue) - len(left)
+        self.queues[account_of(context)] = left
+        return pb.AcknowledgeReply(removed=removed)
+
+
+@dataclass
+class Epoch:
+    """A published epoch."""
+
+    number: int
+    setup: dict[str, bytes]
+    states: dict[Role, Any]
+    opener: dict[str, bytes]
+
+
+def publish(design: AnyDesign, hashes: np.ndarray[Any, Any], number: int) -> Epoch:
+    n = len(hashes)
+    salts = np.frombuffer(Seeded("salts").take(16 * n), np.uint8).reshape(n, 16)
+    out = MemoryWorkspace()
+    source = batches_of(hashes, np.arange(1, n + 1, dtype=np.uint64), salts)
+    published = design.publish(source, SetParameters(number, {}), Seeded(f"publish{number}"), None, out)
+    setup = out.files(published.setup)
+    states = {
+        role: design.open_role(role, {**setup, **out.files(names)}) for role, names in published.roles.items()
+    }
+    return Epoch(number, setup, states, out.files(published.opener))
+
+
+Alter = Callable[[pb.Envelope], pb.Envelope]
+
+
+class FakeMatcher(Fake, rpc.MatchingServicer):
+    """Serves one design's set-up and plays all of its roles, at whatever party."""
+
+    def __init__(self, design: AnyDesign, epoch: Epoch) -> None:
+        super().__init__()
+        self.design = design
+        self.epoch = epoch
+        self.asked: list[pb.Envelope] = []
+        self.fetched: list[pb.SetupRequest] = []
+        self.alter: Alter = lambda envelope: envelope
+        self.alter_part: Callable[[pb.Part], pb.Part] = lambda part: part
+        self.part_bytes = 1 << 18
+        self.description: pb.Description | None = None
+
+    def Describe(self, request: Any, context: Any) -> Any:
+        self.enter("Describe", context)
+        if self.description is not None:
+            return self.description
+        info = self.design.info
+        files = [
+            pb.SetupFile(name=name, size=len(data), sha256=hashlib.sha256(data).digest())
+            for name, data in self.epoch.setup.items()
+        ]
+        return pb.Description(design=info.name, version=info.version, epoch=self.epoch.number, setup=files)
+
+    def FetchSetup(self, request: Any, context: Any) -> Any:
+        self.enter("FetchSetup", context)
+        self.fetched.append(request)
+        data = self.epoch.setup[request.name]
+        for at in range(request.offset, len(data), self.part_bytes):
+            self.enter("part", context)
+            size = len(data) if at == request.offset else 0
+            yield self.alter_part(pb.Part(size=size, data=data[at : at + self.part_bytes]))
+
+    def Exchange(self, request: Any, context: Any) -> Any:
+        self.asked.append(request)
+        self.enter("Exchange", context)
+        return self.alter(self._answer(request, context))
+
+    def ExchangeLarge(self, requests: Any, context: Any) -> Any:
+        first = next(requests)
+        first.body += b"".join(envelope.body for envelope in requests)
+        self.asked.append(first)
+        self.enter("ExchangeLarge", context)
+        whole = self.alter(self._answer(first, context))
+        body = whole.body
+        whole.body_size, whole.body = len(body), body[: 1 << 19]
+        yield whole
+        for at in range(1 << 19, len(body), 1 << 19):
+            yield pb.Envelope(body=body[at : at + (1 << 19)])
+
+    def _answer(self, request: pb.Envelope, context: Any) -> pb.Envelope:
+        if request.epoch != self.epoch.number:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another epoch")
+        role = Role(request.role)
+        try:
+            body = decode_any(self.design.requests[role], request.body, "fake")
+            (reply,) = self.design.answer(
+                role, self.epoch.states[role], [body], SystemRandomness(), None
+            ).replies
+            if isinstance(reply, ProtocolError):
+                raise reply
+        except ProtocolError as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            raise AssertionError from error
+        return pb.Envelope(
+            design=request.design,
+            version=request.version,
+            epoch=request.epoch,
+            role=request.role,
+            body=reply.encode(),
+        )
+
+
+class FakeCentre(Fake, rpc.CentreServicer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.key = X25519PrivateKey.generate()
+        self.sealed: list[tuple[bytes, bytes]] = []
+        self.vouchers: list[pb.Envelope] = []
+        self.receipt_id: bytes | None = None
+
+    @property
+    def reports(self) -> list[Report]:
+        """Those handed in, opened, each id once."""
+        return [open_report(sealed, name, self.key) for name, sealed in dict(self.sealed).items()]
+
+    def Key(self, request: Any, context: Any) -> Any:
+        self.enter("Key", context)
+        return pb.CentreKey(public_key=self.key.public_key().public_bytes_raw())
+
+    def Submit(self, requests: Any, context: Any) -> Any:
+        parts = list(requests)
+        self.sealed.append((parts[0].report_id, b"".join(part.part.data for part in parts)))
+        self.enter("Submit", context)
+        return pb.Receipt(report_id=self.receipt_id or parts[0].report_id, received_at_ms=7)
+
+    def SubmitVoucher(self, requests: Any, context: Any) -> Any:
+        (envelope,) = requests
+        self.enter("SubmitVoucher", context)
+        self.vouchers.append(envelope)
+        return pb.Receipt(report_id=bytes(16), received_at_ms=7)
+
+
+def serve(kind: Kind, register: Callable[[grpc.Server], None]) -> tuple[grpc.Server, int]:
+    """A server on a free port with mutual TLS."""
+    server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+    register(server)
+    held = AUTHORITY.issue(Identity(kind), NOW, timedelta(days=1))
+    credentials = grpc.ssl_server_credentials(
+        [(held.key, held.certificate)], held.root, require_client_auth=True
+    )
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    return server, port
+
+
+def credentials_of(name: str) -> Credentials:
+    held = AUTHORITY.issue(Identity(Kind.DEVICE, name), NOW, timedelta(days=1))
+    return Credentials(held.root, held.certificate, held.key)
+
+
+@dataclass
+class Owned:
+    """A device and what it recorded of itself."""
+
+    device: Device
+    recorder: Recorder
+    traces: list[SessionTrace]
+    slept: list[float]
+
+    def methods(self, party: Party | None = None) -> list[str]:
+        """Names of the methods it called, in order."""
+        return [r.method.rpartition("/")[2] for r in self.recorder.records() if party in (None, r.party)]
+
+
+@dataclass
+class World:
+    """All parties of one design."""
+
+    folder: Path
+    design: AnyDesign
+    hashes: np.ndarray[Any, Any]
+    relay: FakeRelay = field(default_factory=FakeRelay)
+    centre: FakeCentre = field(default_factory=FakeCentre)
+    servers: list[grpc.Server] = field(default_factory=list)
+    devices: list[Device] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.matcher = FakeMatcher(self.design, publish(self.design, self.hashes, 1))
+        self.ports = {
+            Party.PROVIDER: self._serve(Kind.RELAY, lambda s: rpc.add_RelayServicer_to_server(self.relay, s)),
+            Party.CENTRE: self._serve(
+                Kind.CENTRE, lambda s: rpc.add_CentreServicer_to_server(self.centre, s)
+            ),
+        }
+        for party, kind in ((Party.MATCHER, Kind.MATCHER), (Party.MATCHER_B, Kind.MATCHER_B)):
+            self.ports[party] = self._serve(kind, self._add_matcher)
+
+    def egress(self, name: str, recorder: Recorder, slept: list[float]) -> Egress:
+        endpoints = {party: Endpoint(f"127.0.0.1:{port}") for party, port in self.ports.items()}
+        clock = iter(range(1_700_000_000_000, 1_800_000_000_000))
+        return Egress(
+            endpoints,
+            credentials_of(name),
+            recorder,
+            lambda: next(clock),
+            slept.append,
+            Retry(attempts=3, first_wait_s=0.01),
+        )
+
+    def device(self, name: str, fresh: bool = True, **config: Any) -> Owned:
+        """A registered device called `name`, or the one there was, opened again."""
+        recorder, traces, slept = Recorder(), list[SessionTrace](), list[float]()
+        egress = self.egress(name, recorder, slept)
+        clock = iter(range(1_700_000_000_000, 1_800_000_000_000))
+        open_it = Device.create if fresh else Device.open
+        device = open_it(
+            self.folder / name,
+            DeviceConfig(account=name, design=self.design, **config),
+            egress,
+            SystemRandomness(),
+            lambda: next(clock),
+            traces.append,
+        )
+        self.devices.append(device)
+        if fresh:
+            device.register()
+        return Owned(device, recorder, traces, slept)
+
+    def close(self) -> None:
+        for device in self.devices:
+            device.close()
+        for server in self.servers:
+            server.stop(None).wait()
+
+    def _add_matcher(self, server: grpc.Server) -> None:
+        rpc.add_MatchingServicer_to_server(self.matcher, server)
+
+    def _serve(self, kind: Kind, register: Callable[[grpc.Server], None]) -> int:
+        server, port = serve(kind, register)
+        self.servers.append(server)
+        return port
+
+
+def picture(seed: int, size: int = 128, file_format: str = "PNG") -> bytes:
+    """A picture of smooth blobs, with PDQ quality over 50."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
+    out = BytesIO()
+    coarse.resize((size, size), Image.Resampling.BICUBIC).save(out, file_format)
+    return out.getvalue()
+
+
+def poor_picture() -> bytes:
+    """One grey: quality 0."""
+    out = BytesIO()
+    Image.new("RGB", (64, 64), (90, 90, 90)).save(out, "PNG")
+    return out.getvalue()
+
+
+def hashes_with(*listed: bytes, others: int = 20) -> np.ndarray[Any, Any]:
+    """A list of random hashes and those of some pictures."""
+    mine = [np.frombuffer(Picture.from_bytes(data).hash, np.uint8) for data in listed]
+    return np.vstack([random_hashes(others), *mine])

@@ -1,0 +1,406 @@
+"""Detection of any design over real gRPC, and what happens when a role fails or cheats."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+from blindmatch_client.detector import Cause, Detector
+from blindmatch_client.device import OutcomeKind, Unreadable
+from blindmatch_client.errors import MisbehavedError, ServiceUnavailableError
+from blindmatch_client.failure import FAILURE_FACTS, FailureMode
+from blindmatch_client.store import Store
+from blindmatch_client.transport import MatchingExchange
+from blindmatch_protocol.contract import AnyDesign, Match, Party, Session
+from blindmatch_protocol.errors import DesignError, PictureError, ProtocolError
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import SystemRandomness, Tape
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from dummy_designs import ECHO, LARGE, SHARES, VOUCHERS, Counter, Failing, Found, Knock
+
+from .fakes import Fail, World, down, hashes_with, picture, poor_picture, publish
+
+STATUS = grpc.StatusCode
+LISTED, OTHER = picture(1), picture(2)
+HASHES = hashes_with(LISTED)
+MakeWorld = Callable[..., World]
+
+GARBAGE: dict[str, Callable[[pb.Envelope], None]] = {
+    "bytes": lambda reply: reply.MergeFrom(pb.Envelope(body=b"\x99nonsense")),
+    "an empty body": lambda reply: reply.ClearField("body"),
+    "left-over bytes": lambda reply: reply.MergeFrom(pb.Envelope(body=reply.body + b"\0")),
+    "another design": lambda reply: reply.MergeFrom(pb.Envelope(design="other")),
+    "another version": lambda reply: reply.MergeFrom(pb.Envelope(version=9)),
+    "another epoch": lambda reply: reply.MergeFrom(pb.Envelope(epoch=9)),
+    "another role": lambda reply: reply.MergeFrom(pb.Envelope(role="party_a")),
+    "another size": lambda reply: reply.MergeFrom(pb.Envelope(body_size=7)),
+    "a message of another step": lambda reply: reply.MergeFrom(pb.Envelope(body=Knock(1, bytes(8)).encode())),
+}
+
+
+def altered(change: Callable[[pb.Envelope], None]) -> Callable[[pb.Envelope], pb.Envelope]:
+    def alter(reply: pb.Envelope) -> pb.Envelope:
+        change(reply)
+        return reply
+
+    return alter
+
+
+@pytest.mark.parametrize("design", [ECHO, SHARES, LARGE], ids=lambda d: d.info.name)
+def test_a_listed_picture_matches_and_another_does_not(make_world: MakeWorld, design: AnyDesign) -> None:
+    world = make_world(design, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    sent = [alice.device.send_picture("bob", data) for data in (LISTED, OTHER, poor_picture())]
+    assert [one.outcome for one in sent] == [OutcomeKind.MATCH, OutcomeKind.NO_MATCH, OutcomeKind.NO_MATCH]
+    assert [one.reported for one in sent] == [True, False, False]
+
+
+def test_every_picture_asks_the_same_calls_whatever_its_quality_or_outcome(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    for data in (LISTED, OTHER, poor_picture()):
+        alice.device.send_picture("bob", data)
+    records = [r for r in alice.recorder.records() if r.item is not None and r.party is not Party.CENTRE]
+    by_item = [[(r.method, r.party, len(r.requests)) for r in records if r.item == n] for n in range(3)]
+    assert by_item[0] == by_item[1] == by_item[2]
+    assert [m for m, *_ in by_item[0]] == ["/blindmatch.v1.Matching/Exchange"] * 3 + [
+        "/blindmatch.v1.Relay/Upload",
+        "/blindmatch.v1.Relay/Send",
+    ]
+
+
+def test_two_roles_are_asked_at_the_same_time(make_world: MakeWorld) -> None:
+    world = make_world(SHARES, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    world.matcher.fault = lambda method: time.sleep(0.4)
+    started = time.monotonic()
+    alice.device.send_picture("bob", OTHER)
+    assert time.monotonic() - started < 0.75
+    assert {r.party for r in alice.recorder.records() if r.item == 0} == {
+        Party.MATCHER,
+        Party.MATCHER_B,
+        Party.PROVIDER,
+    }
+
+
+def test_a_large_body_travels_in_parts_of_less_than_a_megabyte(make_world: MakeWorld) -> None:
+    world = make_world(LARGE, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    alice.device.send_picture("bob", OTHER)
+    (record,) = [r for r in alice.recorder.records() if r.method.endswith("ExchangeLarge")]
+    assert record.request_bytes > 5 << 20 and max(map(len, record.requests)) < 1 << 20
+    assert record.reply_bytes > 5 << 20
+    first = pb.Envelope.FromString(record.requests[0])
+    assert first.body_size == len(world.matcher.asked[0].body) > 5 << 20
+
+
+def test_a_large_body_of_a_design_that_has_not_declared_it_does_not_leave(make_world: MakeWorld) -> None:
+    world = make_world(LARGE, HASHES)
+    small = type("Small", (type(LARGE),), {"info": dataclasses.replace(LARGE.info, large_bodies=False)})()
+    egress = world.egress("alice", alice := world.device("alice").recorder, [])
+    session = Session(small, 1, small.enrol(SystemRandomness()), SystemRandomness())
+    bodies = session.start(Picture.from_bytes(OTHER))
+    before = len(alice.records())
+    with pytest.raises(DesignError, match="needs large_bodies"):
+        MatchingExchange(egress, small, 1, 0)(bodies)  # type: ignore[arg-type]
+    assert len(alice.records()) == before
+    egress.close()
+
+
+def test_a_voucher_is_handed_in_for_every_picture_and_opens_at_the_threshold(make_world: MakeWorld) -> None:
+    world = make_world(VOUCHERS, hashes_with(LISTED, OTHER))
+    world.device("bob")
+    alice = world.device("alice")
+    opener = VOUCHERS.open_opener(world.matcher.epoch.opener)
+    opened = []
+    for data in (LISTED, picture(3), OTHER):
+        assert alice.device.send_picture("bob", data).outcome is OutcomeKind.VOUCHER
+        bodies = [VOUCHERS.vouchers[0].decode(envelope.body) for envelope in world.centre.vouchers]
+        opened.append(sorted(opener.open("alice", bodies)))
+    assert opened == [[], [], [0, 2]]
+    assert {(v.design, v.version, v.epoch) for v in world.centre.vouchers} == {("dummy-vouchers", 1, 1)}
+
+
+def test_a_trace_lets_the_session_be_run_again_byte_for_byte(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    alice.device.send_picture("bob", LISTED)
+    (trace,) = alice.traces
+    session = Session(ECHO, 1, Counter.decode(trace.state_before), Tape(trace.tape))
+    step: Any = session.start(Picture.from_bytes(LISTED))
+    for one in trace.rounds:
+        assert {role: body.encode() for role, body in step.items()} == one.bodies
+        step = session.receive(
+            {r: (Found if len(raw) > 9 else ECHO.replies[r][0]).decode(raw) for r, raw in one.replies.items()}
+        )
+    assert step == trace.outcome and isinstance(step, Match)
+    sent = [
+        pb.Envelope.FromString(r.requests[0]).body for r in alice.recorder.records() if "Exchange" in r.method
+    ]
+    assert sent == [body for one in trace.rounds for body in one.bodies.values()]
+
+
+def test_the_device_state_is_saved_before_anything_is_sent_for_the_picture(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    seen: list[int] = []
+
+    def look(method: str) -> None:
+        store = Store(world.folder / "alice", create=False)
+        (state,) = store.one("SELECT state FROM device_state") or (b"",)
+        seen.append(Counter.decode(state).started)
+        store.close()
+
+    world.matcher.fault = look
+    alice.device.send_picture("bob", LISTED)
+    alice.device.send_picture("bob", OTHER)
+    assert seen == [1, 1, 1, 2, 2, 2]
+
+
+def test_the_offline_phase_is_done_before_the_picture_and_its_work_is_used(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    alice.device.send_picture("bob", OTHER)
+    before = Counter.decode(alice.traces[0].state_before)
+    assert len(before.tickets) == 4 and alice.traces[0].tape == b""
+
+
+@pytest.mark.parametrize("what", GARBAGE)
+@pytest.mark.parametrize("mode", FailureMode)
+def test_a_matcher_that_answers_with_garbage_gets_nothing_else(
+    make_world: MakeWorld, what: str, mode: FailureMode
+) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice", mode=mode)
+    world.matcher.alter = altered(GARBAGE[what])
+    sent = alice.device.send_picture("bob", LISTED)
+    again = alice.device.send_picture("bob", OTHER)
+    alice.device.flush()
+    assert len(world.matcher.asked) == 1
+    assert sent.delivered == again.delivered == (mode is not FailureMode.HOLD)
+    assert "not asked again" in sent.notice and alice.device.distrust
+    assert world.centre.sealed == []
+
+
+def test_distrust_survives_a_restart_until_the_user_ends_it(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    world.matcher.alter = altered(GARBAGE["bytes"])
+    alice.device.send_picture("bob", LISTED)
+    alice.device.close()
+    again = world.device("alice", fresh=False)
+    again.device.flush()
+    assert len(world.matcher.asked) == 1 and again.methods(Party.MATCHER) == []
+    world.matcher.alter = lambda reply: reply
+    again.device.trust_again()
+    (sent,) = again.device.flush().messages
+    assert sent.reported and again.device.distrust is None
+
+
+def test_a_label_of_an_entry_the_picture_does_not_match_is_cheating(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice", mode=FailureMode.SEND_UNMATCHED)
+    label = world.matcher.epoch.states["matcher"].label(0)  # type: ignore[index]
+    forged = Found(label).encode()
+
+    def lie(reply: pb.Envelope) -> pb.Envelope:
+        if len(reply.body) == len(forged):
+            reply.body = forged
+        return reply
+
+    world.matcher.alter = lie
+    sent = alice.device.send_picture("bob", LISTED)
+    assert sent.outcome is OutcomeKind.SKIPPED and world.centre.sealed == [] and alice.device.distrust
+
+
+FAULTS = [
+    down(),
+    Fail(STATUS.DEADLINE_EXCEEDED),
+    Fail(STATUS.INTERNAL),
+    Fail(STATUS.RESOURCE_EXHAUSTED),
+    Fail(STATUS.INVALID_ARGUMENT),
+]
+
+
+@pytest.mark.parametrize("fail", FAULTS, ids=lambda fail: fail.code.name)
+def test_hold_keeps_the_picture_on_the_device_until_it_was_matched(make_world: MakeWorld, fail: Fail) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice", mode=FailureMode.HOLD)
+    world.matcher.fail_always(fail, "Exchange")
+    sent = alice.device.send_picture("bob", LISTED)
+    assert not sent.delivered and sent.outcome is OutcomeKind.DUE
+    assert "waits on this device" in sent.notice
+    assert set(alice.methods(Party.PROVIDER)) == {"Register"} and world.centre.sealed == []
+    world.matcher.heal()
+    (later,) = alice.device.flush().messages
+    assert later.delivered and later.reported and alice.device.flush().waiting == 0
+
+
+def test_send_and_match_later_delivers_at_once_and_reports_after(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice", mode=FailureMode.SEND_AND_MATCH_LATER)
+    world.matcher.fail_always(down(), "Exchange")
+    sent = alice.device.send_picture("bob", LISTED)
+    assert sent.delivered and sent.outcome is OutcomeKind.DUE and "checked as soon as" in sent.notice
+    assert world.centre.sealed == [] and alice.device.flush().waiting == 1
+    world.matcher.heal()
+    alice.device.close()
+    (later,) = (
+        world.device("alice", fresh=False, mode=FailureMode.SEND_AND_MATCH_LATER).device.flush().messages
+    )
+    assert later.reported and len(world.centre.reports) == 1
+    assert world.relay.calls.count("Send") == 1
+
+
+def test_send_unmatched_delivers_and_never_asks_about_that_picture_again(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice", mode=FailureMode.SEND_UNMATCHED)
+    world.matcher.fail_always(down(), "Exchange")
+    sent = alice.device.send_picture("bob", LISTED)
+    world.matcher.heal()
+    asked = len(world.matcher.asked)
+    assert sent.delivered and sent.outcome is OutcomeKind.SKIPPED and "will not be checked" in sent.notice
+    assert alice.device.flush().waiting == 0 and len(world.matcher.asked) == asked
+    assert alice.device.send_picture("bob", LISTED).reported
+
+
+def test_a_retry_of_matching_sends_identical_bodies(make_world: MakeWorld) -> None:
+    world = make_world(SHARES, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    world.matcher.fail_next(down(), None, method="Exchange")
+    alice.device.send_picture("bob", LISTED)
+    records = [r for r in alice.recorder.records() if r.method.endswith("Exchange")]
+    by_party = {party: [r.requests for r in records if r.party is party] for party in Party}
+    assert sorted(len(by_party[party]) for party in (Party.MATCHER, Party.MATCHER_B)) == [1, 2]
+    assert all(len(set(requests)) <= 1 for requests in by_party.values())
+
+
+def test_a_slow_matcher_is_given_up_on_after_the_deadline(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice", round_deadline_s=0.2)
+    world.matcher.fault = lambda method: time.sleep(0.5)
+    sent = alice.device.send_picture("bob", LISTED)
+    assert not sent.delivered and "did not answer in time" in sent.notice
+
+
+@pytest.mark.parametrize("step", ["start", "receive"])
+@pytest.mark.parametrize("error", [ProtocolError("dummy", "will"), ValueError("secret"), DesignError("bug")])
+def test_a_design_that_fails_in_a_step_stops_and_delivers_as_the_mode_says(
+    make_world: MakeWorld, step: str, error: Exception
+) -> None:
+    design = Failing("none", error)
+    world = make_world(design, HASHES)
+    world.device("bob")
+    alice = world.device("alice", mode=FailureMode.SEND_UNMATCHED)
+    alice.device.send_picture("bob", OTHER)
+    design.step = step
+    sent = alice.device.send_picture("bob", LISTED)
+    assert sent.delivered and world.centre.sealed == [] and "secret" not in sent.notice
+    assert len(world.matcher.asked) == {"start": 3, "receive": 4}[step]
+    cheated = step == "receive" and isinstance(error, ProtocolError)
+    assert (alice.device.distrust is not None) == cheated
+
+
+@pytest.mark.parametrize("error", [ProtocolError("dummy", "will"), ValueError("secret"), DesignError("bug")])
+def test_a_design_that_fails_offline_once_set_up_matches_all_the_same(
+    make_world: MakeWorld, error: Exception
+) -> None:
+    design = Failing("none", error)
+    world = make_world(design, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    design.step = "prepare"
+    assert alice.device.send_picture("bob", LISTED).reported
+
+
+def test_a_design_that_fails_in_enrolment_asks_nothing(make_world: MakeWorld) -> None:
+    world = make_world(Failing("enrol", ValueError("secret")), HASHES)
+    with pytest.raises(DesignError, match="failed in enrol") as caught:
+        world.device("alice")
+    assert "secret" not in str(caught.value) and world.matcher.asked == []
+
+
+def test_the_detector_tells_causes_apart() -> None:
+    class Kept:
+        def load(self) -> bytes | None:
+            return None
+
+        def save(self, state: bytes, /) -> None:
+            pass
+
+    def detect(error: Exception) -> Any:
+        def exchange(bodies: Any) -> Any:
+            raise error
+
+        return Detector(ECHO, 1, lambda n: exchange, Kept(), SystemRandomness()).match(
+            Picture.from_bytes(OTHER), 0
+        )
+
+    causes = {
+        ProtocolError("a", "b"): Cause.CHEATED,
+        MisbehavedError(Party.MATCHER, "r"): Cause.CHEATED,
+        ServiceUnavailableError(Party.MATCHER, "r"): Cause.UNAVAILABLE,
+        DesignError("bug"): Cause.BROKEN,
+    }
+    assert [detect(error).cause for error in causes] == list(causes.values())
+
+
+def test_a_picture_that_cannot_be_decoded_sends_nothing(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    before = len(alice.recorder.records())
+    for data in (b"", b"no picture", OTHER[:200]):
+        with pytest.raises(PictureError):
+            alice.device.send_picture("bob", data)
+    assert len(alice.recorder.records()) == before and alice.device.flush().waiting == 0
+
+
+def test_the_policy_may_be_to_send_what_cannot_be_decoded_unmatched(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    bob = world.device("bob")
+    alice = world.device("alice", unreadable=Unreadable.SEND)
+    data = os.urandom(5000)
+    sent = alice.device.send_picture("bob", data)
+    assert sent.delivered and sent.outcome is OutcomeKind.SKIPPED and "no picture" in sent.notice
+    assert bob.device.receive()[0].pictures == (data,) and world.matcher.asked == []
+
+
+def test_a_new_epoch_is_fetched_when_the_old_one_is_refused(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, hashes_with())
+    world.device("bob")
+    alice = world.device("alice")
+    assert alice.device.send_picture("bob", LISTED).outcome is OutcomeKind.NO_MATCH
+    world.matcher.epoch = publish(ECHO, HASHES, 2)
+    assert alice.device.send_picture("bob", LISTED).outcome is OutcomeKind.MATCH
+    assert alice.device.epoch == 2 and world.centre.reports[0].epoch == 2
+
+
+def test_every_failure_mode_declares_what_it_leaks() -> None:
+    assert set(FAILURE_FACTS) == set(FailureMode)
+    assert all(
+        fact.name and fact.says
+        for facts in FAILURE_FACTS.values()
+        for some in facts.values()
+        for fact in some
+    )

@@ -1,0 +1,268 @@
+"""Messages of a device: delivered once, kept until they are, whatever happens in between."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Callable
+
+import grpc
+import pytest
+from blindmatch_client.device import OutcomeKind
+from blindmatch_client.errors import RefusedError, ServiceUnavailableError, StoreError
+from blindmatch_client.facts import MATCH_TIME, MESSENGER_FACTS, device_facts
+from blindmatch_client.messenger import MessengerError
+from blindmatch_client.outbox import decode_outcome, encode_outcome
+from blindmatch_client.store import FILE_NAME, Store
+from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from dummy_designs import ECHO, VOUCHERS, Sealed
+
+from .fakes import Fail, World, down, hashes_with, picture
+
+HASHES = hashes_with(picture(1))
+STATUS = grpc.StatusCode
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world(ECHO, HASHES)
+
+
+def test_texts_and_pictures_arrive_as_they_were_sent_in_both_directions(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    sent = alice.device.send_text("bob", "hello")
+    assert sent.delivered and sent.outcome is OutcomeKind.NO_PICTURE and sent.item is None
+    alice.device.send_picture("bob", picture(5, file_format="JPEG"), "a picture")
+    first, second = bob.device.receive()
+    assert (first.sender, first.text, first.pictures) == ("alice", "hello", ())
+    assert second.pictures == (picture(5, file_format="JPEG"),) and second.media_types == ("image/jpeg",)
+    bob.device.send_text("alice", "thanks")
+    assert [m.text for m in alice.device.receive()] == ["thanks"]
+    assert world.relay.queues == {"alice": [], "bob": []}
+
+
+def test_the_relay_gets_neither_text_nor_picture(world: World) -> None:
+    alice, _ = world.device("alice"), world.device("bob")
+    data = picture(5)
+    alice.device.send_picture("bob", data, "a secret text")
+    sent = b"".join(b"".join(r.requests) for r in alice.recorder.records() if r.party is Party.PROVIDER)
+    assert b"a secret text" not in sent and data[100:140] not in sent
+
+
+def test_a_message_is_shown_once_and_stays_in_the_inbox(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    alice.device.send_text("bob", "once")
+    assert len(bob.device.receive()) == 1 and bob.device.receive() == []
+    assert [m.text for m in bob.device.inbox()] == ["once"]
+
+
+def test_a_lost_acknowledgement_does_not_show_a_message_twice(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    alice.device.send_text("bob", "once")
+    world.relay.fail_always(down(), "Acknowledge")
+    assert len(bob.device.receive()) == 1
+    world.relay.heal()
+    assert bob.device.receive() == [] and world.relay.queues["bob"] == []
+
+
+def test_a_message_is_acknowledged_only_once_it_is_saved(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    alice.device.send_text("bob", "kept")
+    saved: list[int] = []
+
+    def look(method: str) -> None:
+        if method == "Acknowledge":
+            store = Store(world.folder / "bob", create=False)
+            saved.append(len(store.all("SELECT 1 FROM incoming WHERE content IS NOT NULL")))
+            store.close()
+
+    world.relay.fault = look
+    bob.device.receive()
+    assert saved == [1]
+
+
+def test_a_message_waits_while_the_relay_is_down_and_survives_a_restart(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    world.relay.fail_always(down(), "Send")
+    sent = alice.device.send_text("bob", "later")
+    assert not sent.delivered and "waits on this device" in sent.notice
+    sealed = [r.requests for r in alice.recorder.records() if r.method.endswith("/Send")]
+    alice.device.close()
+    world.relay.heal()
+    again = world.device("alice", fresh=False)
+    (later,) = again.device.flush().messages
+    assert later.delivered and later.message_id == sent.message_id
+    assert [r.requests for r in again.recorder.records()] == sealed[:1]
+    assert [m.text for m in bob.device.receive()] == ["later"]
+
+
+def test_a_picture_that_was_matched_is_not_matched_again_after_a_restart(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    world.relay.fail_always(down(), "Upload")
+    assert not alice.device.send_picture("bob", picture(1)).delivered
+    asked = len(world.matcher.asked)
+    assert world.centre.sealed == []
+    alice.device.close()
+    world.relay.heal()
+    (later,) = world.device("alice", fresh=False).device.flush().messages
+    assert later.reported and len(world.matcher.asked) == asked
+    assert bob.device.receive()[0].pictures == (picture(1),)
+
+
+def test_a_send_whose_reply_was_lost_is_delivered_once(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    lost = [down()]
+
+    def lose(method: str) -> None:
+        if lost:
+            raise lost.pop()
+
+    world.relay.fault_after = lose
+    assert alice.device.send_text("bob", "once").delivered
+    assert world.relay.calls.count("Send") == 2
+    assert [m.text for m in bob.device.receive()] == ["once"]
+
+
+def test_the_account_is_saved_before_a_sealed_message_leaves(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    dumps: list[bytes | None] = []
+
+    def look(method: str) -> None:
+        store = Store(world.folder / "alice", create=False)
+        dumps.append(store.get("account") if method == "Send" else None)
+        store.close()
+
+    before = Store(world.folder / "alice", create=False)
+    first = before.get("account")
+    before.close()
+    world.relay.fault = look
+    alice.device.send_text("bob", "one")
+    alice.device.send_text("bob", "two")
+    states = [first, *[dump for dump in dumps if dump is not None]]
+    assert len(set(states)) == 3
+    world.relay.heal()
+    assert [m.text for m in bob.device.receive()] == ["one", "two"]
+
+
+def test_a_message_to_an_unknown_account_fails_for_good_and_says_so(world: World) -> None:
+    alice = world.device("alice")
+    with pytest.raises(RefusedError, match="the relay refused"):
+        alice.device.send_picture("nobody", picture(1))
+    assert alice.device.flush().waiting == 0 and world.centre.sealed == []
+
+
+def test_a_bundle_that_its_owner_did_not_publish_is_refused(world: World) -> None:
+    alice, _ = world.device("alice"), world.device("bob")
+    world.relay.keys["bob"].signed_pre_key_signature = bytes(64)
+    with pytest.raises(MessengerError, match="bundle is refused"):
+        alice.device.send_text("bob", "hi")
+    assert alice.device.flush().waiting == 0 and "Send" not in alice.methods()
+
+
+def test_a_message_that_cannot_be_opened_is_shown_as_a_problem_and_acknowledged(world: World) -> None:
+    bob = world.device("bob")
+    world.relay.queues["bob"].append(pb.Delivery(sequence=1, sender="alice", sealed=b"garbage"))
+    (shown,) = bob.device.receive()
+    assert "sealed-message" in shown.problem and shown.text == "" and world.relay.queues["bob"] == []
+
+
+def test_an_attachment_that_cannot_be_had_now_is_fetched_next_time(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    alice.device.send_picture("bob", picture(5))
+    world.relay.fail_always(down(), "Download")
+    assert bob.device.receive() == []
+    bob.device.close()
+    world.relay.heal()
+    assert world.device("bob", fresh=False).device.receive()[0].pictures == (picture(5),)
+
+
+@pytest.mark.parametrize("damage", [lambda blob: blob[:-1], lambda blob: b"?" + blob[1:]])
+def test_a_damaged_attachment_is_left_out_and_named(world: World, damage: Callable[[bytes], bytes]) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    alice.device.send_picture("bob", picture(5), "see")
+    world.relay.blobs = {name: damage(blob) for name, blob in world.relay.blobs.items()}
+    (shown,) = bob.device.receive()
+    assert shown.text == "see" and shown.pictures == () and shown.problem
+
+
+def test_receiving_from_a_relay_that_is_down_is_an_error_in_plain_words(world: World) -> None:
+    bob = world.device("bob")
+    world.relay.fail_always(down())
+    with pytest.raises(ServiceUnavailableError, match="the relay cannot be reached"):
+        bob.device.receive()
+
+
+def test_delivery_does_not_wait_for_the_centre(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    world.centre.fail_always(Fail(STATUS.PERMISSION_DENIED))
+    assert alice.device.send_picture("bob", picture(1)).delivered
+    assert len(bob.device.receive()) == 1
+
+
+def test_a_folder_holds_one_device_of_one_account(world: World) -> None:
+    world.device("alice")
+    with pytest.raises(StoreError, match="holds a device already"):
+        world.device("alice")
+    (world.folder / "alice").rename(world.folder / "carol")
+    with pytest.raises(StoreError, match="holds the account alice, not carol"):
+        world.device("carol", fresh=False)
+    with pytest.raises(StoreError, match="holds no device"):
+        world.device("dave", fresh=False)
+
+
+def test_the_store_is_for_its_owner_alone_and_of_a_known_version(world: World) -> None:
+    alice = world.device("alice")
+    path = world.folder / "alice" / FILE_NAME
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    alice.device.close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreError, match="must be of version 1"):
+        world.device("alice", fresh=False)
+
+
+def test_what_is_not_needed_any_more_is_not_kept(world: World) -> None:
+    alice, _ = world.device("alice"), world.device("bob")
+    alice.device.send_picture("bob", picture(1), "text that goes")
+    alice.device.close()
+    held = b"".join(p.read_bytes() for p in (world.folder / "alice").glob("device.sqlite*"))
+    assert b"text that goes" not in held and picture(1)[100:140] not in held
+
+
+def test_pictures_are_numbered_from_zero_on_also_after_a_restart(world: World) -> None:
+    alice, _ = world.device("alice"), world.device("bob")
+    alice.device.send_text("bob", "x")
+    assert alice.device.send_picture("bob", picture(3)).item == 0
+    alice.device.close()
+    again = world.device("alice", fresh=False)
+    again.device.send_text("bob", "y")
+    assert again.device.send_picture("bob", picture(4)).item == 1 and again.traces[0].item == 1
+
+
+OUTCOMES: list[Outcome] = [
+    NoMatch(),
+    Undisclosed(),
+    Match(Label(bytes(32), 1, bytes(16))),
+    Voucher(Sealed(bytes(32), 3)),
+]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_an_outcome_is_stored_and_read_back_the_same(outcome: Outcome) -> None:
+    assert decode_outcome(VOUCHERS, encode_outcome(outcome)) == outcome
+
+
+@pytest.mark.parametrize("stored", [b"", b"\x00\x00", b"\x07", b"\x02", b"\x03\x99"])
+def test_a_stored_outcome_that_is_none_is_refused(stored: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decode_outcome(VOUCHERS, stored)
+
+
+def test_the_facts_of_the_messenger_name_match_time_unless_reports_are_covered() -> None:
+    assert MATCH_TIME in device_facts()[Party.PROVIDER] and MATCH_TIME in device_facts()[Party.CENTRE]
+    assert device_facts(cover_schedule=True) == MESSENGER_FACTS
+    names = {fact.name for fact in MESSENGER_FACTS[Party.PROVIDER]}
+    assert {"account", "recipient", "message_time", "padded_size"} <= names

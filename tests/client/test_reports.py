@@ -1,0 +1,168 @@
+"""Reports: of confirmed matches alone, once each, and never lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from blindmatch_client.errors import ReportRefusedError
+from blindmatch_client.reporting import ConfirmedMatch, Reported, Reporting
+from blindmatch_client.store import Store
+from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
+from blindmatch_protocol.franking import CommitmentOpening, commit
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import SystemRandomness
+from dummy_designs import ECHO, SHARES, VOUCHERS, Sealed
+
+from .fakes import World, down, hashes_with, picture, poor_picture
+
+LISTED, OTHER = picture(1), picture(2)
+HASHES = hashes_with(LISTED)
+MINE = Picture.from_bytes(LISTED).hash
+MakeWorld = Callable[..., World]
+
+
+def label(entry_hash: bytes) -> Label:
+    return Label(entry_hash, 1, bytes(16))
+
+
+def flipped(bits: int) -> bytes:
+    return (int.from_bytes(MINE, "big") ^ ((1 << bits) - 1)).to_bytes(32, "big")
+
+
+OUTCOMES: list[Outcome] = [NoMatch(), Undisclosed(), Voucher(Sealed(MINE, 100)), Match(label(flipped(32)))]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_what_is_no_confirmed_match_cannot_become_a_report(outcome: Outcome) -> None:
+    with pytest.raises(ReportRefusedError, match="report refused"):
+        ConfirmedMatch(ECHO, 1, Picture.from_bytes(LISTED), 0, outcome)
+
+
+def test_the_distance_that_confirms_is_the_designs_own() -> None:
+    near = Match(label(flipped(31)))
+    assert ConfirmedMatch(ECHO, 1, Picture.from_bytes(LISTED), 0, near).match == near
+    with pytest.raises(ReportRefusedError):
+        ConfirmedMatch(SHARES, 1, Picture.from_bytes(LISTED), 0, near)
+
+
+def test_a_picture_of_poor_quality_is_never_reported() -> None:
+    poor = Picture.from_bytes(poor_picture())
+    with pytest.raises(ReportRefusedError):
+        ConfirmedMatch(ECHO, 1, poor, 0, Match(label(poor.hash)))
+
+
+@dataclass
+class Bench:
+    """Reporting without messages."""
+
+    reporting: Reporting
+    store: Store
+
+
+@pytest.fixture
+def bench(make_world: MakeWorld, tmp_path: Path) -> Iterator[Bench]:
+    world = make_world(ECHO, HASHES)
+    folder = tmp_path / "bench"
+    folder.mkdir()
+    store = Store(folder, create=True)
+    alice = world.device("alice")
+    egress = world.egress("alice", alice.recorder, [])
+    yield Bench(Reporting(egress, store, "alice", SystemRandomness(), lambda: 1), store)
+    egress.close()
+    store.close()
+
+
+def test_without_the_centres_key_a_report_is_refused_and_not_asked_for_then(bench: Bench) -> None:
+    confirmed = ConfirmedMatch(ECHO, 1, Picture.from_bytes(LISTED), 0, Match(label(MINE)))
+    with pytest.raises(ReportRefusedError, match="register the device first"):
+        bench.reporting.queue(confirmed, Reported(object(), "image/png", LISTED, 1))  # type: ignore[arg-type]
+    assert bench.reporting.waiting() == 0
+
+
+def test_every_device_learns_the_centres_key_when_it_registers(make_world: MakeWorld) -> None:
+    alice = make_world(ECHO, HASHES).device("alice")
+    assert alice.methods() == ["Register", "Key", "Describe", "FetchSetup"]
+
+
+def test_a_report_holds_what_the_centre_needs_to_check_it(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    bob = world.device("bob")
+    alice = world.device("alice")
+    sent = alice.device.send_picture("bob", LISTED, "look")
+    (report,) = world.centre.reports
+    opening = CommitmentOpening.decode(report.opening)
+    assert commit(opening) == report.commitment and opening.statement.text == "look"
+    assert (report.reporter, report.sender, report.recipient) == ("alice", "alice", "bob")
+    assert (report.report_id, report.picture, report.media_type) == (sent.report_id, LISTED, "image/png")
+    assert report.label.entry_hash == MINE and report.design == "dummy-echo"
+    assert bob.device.receive()[0].pictures == (LISTED,)
+
+
+def test_the_user_is_told_of_a_report_in_plain_words(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    sent = world.device("alice").device.send_picture("bob", LISTED)
+    assert sent.report_id is not None
+    assert "reported it to the centre" in sent.notice and sent.report_id.hex() in sent.notice
+    assert "complain" in sent.notice and MINE.hex() not in sent.notice
+
+
+def test_a_report_leaves_only_after_the_message_and_only_for_a_match(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    alice.device.send_picture("bob", OTHER)
+    alice.device.send_picture("bob", LISTED)
+    methods = alice.methods()
+    assert methods.count("Submit") == 1 and methods[-1] == "Submit" and methods[-2] == "Send"
+    assert [r.item for r in alice.recorder.records() if r.party is Party.CENTRE] == [None, 1]
+
+
+def test_a_report_that_could_not_leave_survives_a_restart_with_its_id(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    world.centre.fail_always(down())
+    sent = alice.device.send_picture("bob", LISTED)
+    assert sent.delivered and not sent.reported and "as soon as the centre can be reached" in sent.notice
+    alice.device.close()
+    again = world.device("alice", fresh=False)
+    assert again.device.flush().waiting == 1
+    world.centre.heal()
+    assert again.device.flush().waiting == 0
+    assert {name for name, _ in world.centre.sealed} == {sent.report_id} and len(world.centre.reports) == 1
+    assert again.device.flush().problems == () and again.methods().count("Submit") == 3 + 1
+
+
+def test_a_report_whose_receipt_was_lost_is_handed_in_again_with_the_same_bytes(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    world.centre.fail_next(down(), method="Submit")  # the fake keeps the report and fails then
+    assert alice.device.send_picture("bob", LISTED).reported
+    first, second = world.centre.sealed
+    assert first == second and len(world.centre.reports) == 1
+
+
+def test_a_receipt_for_another_report_is_not_taken(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    world.centre.receipt_id = bytes(range(16))
+    assert not alice.device.send_picture("bob", LISTED).reported
+    assert "a receipt names the report" in alice.device.flush().problems[0]
+
+
+def test_vouchers_that_could_not_leave_wait_too(make_world: MakeWorld) -> None:
+    world = make_world(VOUCHERS, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    world.centre.fail_always(down())
+    assert alice.device.send_picture("bob", LISTED).delivered
+    world.centre.heal()
+    assert alice.device.flush().waiting == 0 and len(world.centre.vouchers) == 1
