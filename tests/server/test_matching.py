@@ -21,6 +21,7 @@ from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, open_matching, serve_matcher
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.rate import Rate
+from blindmatch_server.relay.server import RelayConfig, open_services
 
 from .deployment import ALICE, BOB, Client, Deployment, fixed, refused
 from .designs_for_tests import ROLE, Ask, Dummy, Told
@@ -271,6 +272,23 @@ def test_a_new_epoch_is_served_once_it_is_open_and_a_damaged_one_is_not(tmp_path
             assert (code, "epoch" in text) == (STATUS.FAILED_PRECONDITION, True)
             assert await epoch_after(alice, damaged) == 2
             assert deployment.events("epoch-refused")
+
+    run(test())
+
+
+def test_a_relay_hosts_the_roles_that_the_provider_plays(tmp_path: Path) -> None:
+    async def test() -> None:
+        deployment, design = Deployment(), Dummy()
+        source = HeldSource(design, 5, {"setup": SETUP}, {ROLE: {"key": b"key of 5"}})
+        matching = MatchingConfig(design, source, tmp_path / "matching")
+        config = RelayConfig(deployment.listen(Kind.RELAY), tmp_path / "relay", matching=matching)
+        async with (
+            deployment.server(Kind.RELAY, lambda desk: open_services(config, desk)) as port,
+            deployment.client(ALICE, Kind.RELAY, port) as alice,
+        ):
+            reply = await alice.one("Matching/Exchange", envelope())
+            assert Told.decode(reply.body).word == b"key of 5 word"
+            assert await alice.all("Relay/Receive", wire.ReceiveRequest()) == []
 
     run(test())
 

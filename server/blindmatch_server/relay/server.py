@@ -39,15 +39,17 @@ class RelayConfig:
 def serve_relay(config: RelayConfig) -> int:
     """Run a relay until SIGTERM or SIGINT; returns one of `exit_codes`."""
 
-    @asynccontextmanager
-    async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
-        async with AsyncExitStack() as stack:
-            opened: list[Service] = [await stack.enter_async_context(open_relay(config, desk))]
-            if config.matching is not None:
-                opened.append(await stack.enter_async_context(open_matching(config.matching, desk)))
-            yield opened
+    return serve("relay", config.listen, lambda desk: open_services(config, desk))
 
-    return serve("relay", config.listen, services)
+
+@asynccontextmanager
+async def open_services(config: RelayConfig, desk: Desk) -> AsyncIterator[Sequence[Service]]:
+    """The relay and, if it has one, the matching service. Raises what the two openers raise."""
+    async with AsyncExitStack() as stack:
+        opened: list[Service] = [await stack.enter_async_context(open_relay(config, desk))]
+        if config.matching is not None:
+            opened.append(await stack.enter_async_context(open_matching(config.matching, desk)))
+        yield opened
 
 
 @asynccontextmanager
