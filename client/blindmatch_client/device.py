@@ -26,13 +26,14 @@ from blindmatch_client.detector import TraceSink
 from blindmatch_client.egress import Egress
 from blindmatch_client.errors import StoreError
 from blindmatch_client.failure import FailureMode
+from blindmatch_client.keys import AccountKeeper
 from blindmatch_client.matching import Matching as Matcher
 from blindmatch_client.messenger import Account
 from blindmatch_client.outbox import Matching, Outbox, Outgoing, Stage, decode_outcome
 from blindmatch_client.receiving import Received, Receiver
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.reporting import Reporting
-from blindmatch_client.sending import ACCOUNT_KEY, Progress, Sender
+from blindmatch_client.sending import Progress, Sender
 from blindmatch_client.store import Store
 from blindmatch_client.transport import ROUND_DEADLINE_S
 
@@ -129,7 +130,7 @@ class Device:
         self,
         folder: Path,
         config: DeviceConfig,
-        account: Account,
+        keeper: AccountKeeper,
         store: Store,
         egress: Egress,
         rng: Randomness,
@@ -138,20 +139,20 @@ class Device:
     ) -> None:
         """Use `create` or `open`."""
         self._config = config
-        self._account = account
+        self._keeper = keeper
         self._store = store
         self._egress = egress
         self._rng = rng
         self._clock_ms = clock_ms
         self._outbox = Outbox(store)
         self._relay = RelayClient(egress)
-        self._reporting = Reporting(egress, store, account.name, rng, clock_ms)
+        self._reporting = Reporting(egress, store, config.account, rng, clock_ms)
         self._matcher = Matcher(
             config.design, egress, store, folder / "setup", rng, trace, config.round_deadline_s
         )
-        self._receiver = Receiver(account, store, self._relay)
+        self._receiver = Receiver(keeper, store, self._relay)
         self._sender = Sender(
-            account,
+            keeper,
             config.design,
             config.mode,
             store,
@@ -185,8 +186,8 @@ class Device:
         except OSError as error:
             raise StoreError(f"{folder}: cannot be made: {error.strerror}") from error
         store = Store(folder, create=True)
-        store.put(ACCOUNT_KEY, account.dump())
-        return cls(folder, config, account, store, egress, rng, clock_ms, trace)
+        keeper = AccountKeeper.create(store, account)
+        return cls(folder, config, keeper, store, egress, rng, clock_ms, trace)
 
     @classmethod
     def open(
@@ -205,18 +206,16 @@ class Device:
             MessengerError: if the account's keys cannot be read.
         """
         store = Store(folder, create=False)
-        dump = store.get(ACCOUNT_KEY)
-        if dump is None:
-            raise StoreError(f"{folder}: holds no account")
-        account = Account.load(dump)
-        if account.name != config.account:
-            raise StoreError(f"{folder}: holds the account {account.name}, not {config.account}")
-        return cls(folder, config, account, store, egress, rng, clock_ms, trace)
+        keeper = AccountKeeper.load(store)
+        if keeper.account.name != config.account:
+            store.close()
+            raise StoreError(f"{folder}: holds the account {keeper.account.name}, not {config.account}")
+        return cls(folder, config, keeper, store, egress, rng, clock_ms, trace)
 
     @property
     def account(self) -> str:
         """The account's name."""
-        return self._account.name
+        return self._config.account
 
     @property
     def epoch(self) -> int:
@@ -225,7 +224,7 @@ class Device:
 
     @property
     def distrust(self) -> str | None:
-        """How a matching role cheated in this epoch, if one did: nothing is asked any more."""
+        """How a matching role cheated, if one did: nothing is asked any more until `trust_again`."""
         return self._matcher.distrust
 
     def close(self) -> None:
@@ -243,7 +242,7 @@ class Device:
             SetFileError: if the set-up is not what it must be.
             DesignError: if the design fails on it.
         """
-        self._relay.register(self._account.published())
+        self._relay.register(self._keeper.account.published())
         if self._egress.knows(Party.CENTRE):
             self._reporting.learn_key()
         return self._matcher.refresh()

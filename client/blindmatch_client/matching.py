@@ -1,7 +1,7 @@
 """One account's matching over the epochs: set-up, device state, distrust, and the detector for it all.
 
 no set-up here -> fetch; refused because the epoch moved on -> fetch, ask once more with the new one
-a role cheated -> remembered for the epoch; nobody is asked any more until the user says so
+a role cheated -> remembered; nobody is asked about a picture any more until the user says so
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Matching:
         self._rng = rng
         self._trace = trace
         self._deadline_s = deadline_s
+        self._distrust_name = f"distrust/{design.info.name}"
         self._detector: Detector | None = None
         self._epoch = 0
 
@@ -68,8 +69,9 @@ class Matching:
 
     @property
     def distrust(self) -> str | None:
-        """How a role cheated in this epoch, if one did."""
-        return self._state().distrust() if self._epoch else None
+        """How a role cheated, if one did and the user has not said to go on."""
+        reason = self._store.get(self._distrust_name)
+        return None if reason is None else reason.decode()
 
     def refresh(self) -> int:
         """Fetch the current epoch's set-up if it is not here, and do the offline phase; the epoch.
@@ -94,9 +96,8 @@ class Matching:
 
     def forgive(self) -> None:
         """Ask the roles again, as the user decided."""
-        if self._epoch:
-            self._state().set_distrust(None)
-            self._detector = None
+        self._store.forget(self._distrust_name)
+        self._detector = None
 
     def match(self, item: Item, number: int) -> Detection:
         """Match a picture.
@@ -126,7 +127,7 @@ class Matching:
 
     def _remember(self, detection: Detection) -> None:
         if isinstance(detection, Undecided) and detection.cause is Cause.CHEATED:
-            self._state().set_distrust(str(detection.error))
+            self._store.put(self._distrust_name, str(detection.error).encode())
 
     def _ready(self) -> Detector:
         if self._detector is None:
@@ -142,15 +143,14 @@ class Matching:
             return
         setup = self._opened(lambda: self._design.open_setup(files.files, files.epoch))
         self._epoch = files.epoch
-        state = self._state()
-        reason = state.distrust()
+        reason = self.distrust
         self._detector = Detector(
             self._design,
             setup,
             lambda number: MatchingExchange(
                 self._egress, self._design, files.epoch, number, self._deadline_s
             ),
-            state,
+            self._state(),
             self._rng,
             self._trace,
             DistrustError(reason) if reason else None,

@@ -15,9 +15,10 @@ from blindmatch_protocol.content import Content
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceError
-from blindmatch_client.messenger import Account, MessengerError, open_attachment
+from blindmatch_client.keys import AccountKeeper
+from blindmatch_client.messenger import MessengerError, open_attachment
+from blindmatch_client.messenger.errors import ReplayedMessageError
 from blindmatch_client.relay import RelayClient
-from blindmatch_client.sending import ACCOUNT_KEY
 from blindmatch_client.store import Store
 
 MOST_ATTACHMENT_BYTES: Final = 128 << 20
@@ -50,7 +51,7 @@ class Received:
 class Receiver:
     """Receives an account's messages."""
 
-    account: Account
+    keeper: AccountKeeper
     store: Store
     relay: RelayClient
 
@@ -78,24 +79,25 @@ class Receiver:
         if self.store.one(known, delivery.sequence) is not None:
             return
         try:
-            content = self.account.decrypt(delivery.sender, delivery.sealed)
+            with self.keeper.saving() as account:
+                self._save(delivery, account.decrypt(delivery.sender, delivery.sealed), "")
         except MessengerError as error:
-            self._save(delivery, None, str(error))
-            return
-        with self.store.transaction():
-            self.store.put(ACCOUNT_KEY, self.account.dump())
-            self._save(delivery, content, "")
+            # a repeat was shown when it came first
+            self._save(delivery, None, str(error), isinstance(error, ReplayedMessageError))
 
-    def _save(self, delivery: pb.Delivery, content: Content | None, problem: str) -> None:
+    def _save(
+        self, delivery: pb.Delivery, content: Content | None, problem: str, shown: bool = False
+    ) -> None:
         with self.store.transaction():
             self.store.run(
-                "INSERT INTO incoming (sequence, sender, content, accepted_at_ms, problem)"
-                " VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO incoming (sequence, sender, content, accepted_at_ms, problem, shown)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
                 delivery.sequence,
                 delivery.sender,
                 None if content is None else content.encode(),
                 delivery.accepted_at_ms,
                 problem,
+                shown,
             )
             for position in range(0 if content is None else len(content.attachments)):
                 self.store.run(

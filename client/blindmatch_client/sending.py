@@ -23,14 +23,13 @@ from blindmatch_protocol.randomness import Randomness
 from blindmatch_client.detector import Decided, Undecided
 from blindmatch_client.errors import RefusedError, ServiceError
 from blindmatch_client.failure import FailureMode
+from blindmatch_client.keys import AccountKeeper
 from blindmatch_client.matching import Matching as Matcher
-from blindmatch_client.messenger import Account, MessengerError, seal_attachment
+from blindmatch_client.messenger import MessengerError, seal_attachment
 from blindmatch_client.outbox import Matching, Outbox, Outgoing, Stage, decode_outcome
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.reporting import ConfirmedMatch, Reported, Reporting
 from blindmatch_client.store import Store
-
-ACCOUNT_KEY: Final = "account"
 
 _PERMANENT: Final = frozenset({"NOT_FOUND", "INVALID_ARGUMENT", "PERMISSION_DENIED", "OUT_OF_RANGE"})
 """Refusals of the relay after which sending the message again is pointless."""
@@ -58,12 +57,12 @@ class Sender:
     """Sends an account's messages.
 
     Attributes:
-        account: the messenger's keys; saved in `store` with every message it seals.
+        keeper: of the messenger's keys; they are saved with every message they seal.
         design: the design pictures are matched with.
         mode: what is done with a picture that cannot be matched.
     """
 
-    account: Account
+    keeper: AccountKeeper
     design: AnyDesign
     mode: FailureMode
     store: Store
@@ -136,16 +135,15 @@ class Sender:
     def _seal(self, row: Outgoing) -> None:
         attachments: tuple[AttachmentRef, ...] = () if row.attachment is None else (row.attachment,)
         content = compose(row.text, attachments, self.clock_ms(), self.rng)
-        has_session = self.account.has_session(row.recipient)
+        has_session = self.keeper.account.has_session(row.recipient)
         bundle = None if has_session else self.relay.fetch_bundle(row.recipient)
         try:
-            sealed = self.account.encrypt(row.recipient, content, bundle)
+            with self.keeper.saving() as account:
+                sealed = account.encrypt(row.recipient, content, bundle)
+                self.outbox.sealed(row.number, content, sealed)
         except MessengerError as error:
             self.outbox.close(row.number, Stage.FAILED, str(error))
             raise
-        with self.store.transaction():
-            self.store.put(ACCOUNT_KEY, self.account.dump())
-            self.outbox.sealed(row.number, content, sealed)
 
     def _waits(self, number: int, failure: Undecided | None, problem: ServiceError) -> Progress:
         if isinstance(problem, RefusedError) and problem.status in _PERMANENT:
@@ -176,6 +174,6 @@ class Sender:
             return None
         picture = item or Picture.from_bytes(row.picture)
         confirmed = ConfirmedMatch(self.design, row.epoch, picture, row.item, outcome)
-        opening = opening_of(row.content, self.account.name, row.recipient)
+        opening = opening_of(row.content, self.keeper.account.name, row.recipient)
         reported = Reported(opening, row.media_type, row.picture, row.matched_at_ms)
         return self.reporting.queue(confirmed, reported)

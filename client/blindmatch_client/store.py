@@ -33,7 +33,6 @@ CREATE TABLE device_state (
   version INTEGER NOT NULL,
   epoch INTEGER NOT NULL,
   state BLOB NOT NULL,
-  distrust TEXT,
   PRIMARY KEY (design, version, epoch)
 ) STRICT;
 CREATE TABLE outgoing (
@@ -115,18 +114,27 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All changes inside become durable together when it ends, or none if it raises."""
-        with self._lock:
+        """All changes inside become durable together when it ends, or none if it raises.
+
+        Raises:
+            StoreError: if they cannot be written, such as on a full disk.
+        """
+        with self._lock, _named():
             if self._db.in_transaction:
                 yield
                 return
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                self._roll_back()
                 raise
-            self._db.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        """SQLite has done so itself after some errors, such as a full disk."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
 
     def run(self, statement: str, *values: Value) -> int:
         """Run one statement; the number of rows it changed."""
@@ -140,13 +148,13 @@ class Store:
 
     def one(self, query: str, *values: Value) -> tuple[Any, ...] | None:
         """The first row, or None."""
-        with self._lock:
+        with self._lock, _named():
             row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
         return row
 
     def all(self, query: str, *values: Value) -> Sequence[tuple[Any, ...]]:
         """All rows."""
-        with self._lock:
+        with self._lock, _named():
             return self._db.execute(query, values).fetchall()
 
     def get(self, name: str) -> bytes | None:
@@ -158,6 +166,10 @@ class Store:
         """Keep `value` under `name`."""
         self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, value)
 
+    def forget(self, name: str) -> None:
+        """Keep nothing under `name` any more."""
+        self.run("DELETE FROM meta WHERE name = ?", name)
+
 
 class DesignState:
     """The account's device state of one design and epoch: the detector's `StateKeeper`."""
@@ -168,35 +180,26 @@ class DesignState:
 
     def load(self) -> bytes | None:
         """The encoded state, or None."""
-        row = self._row("state")
-        return None if row is None else bytes(row)
+        query = "SELECT state FROM device_state WHERE (design, version, epoch) = (?, ?, ?)"
+        row = self._store.one(query, *self._key)
+        return None if row is None else bytes(row[0])
 
     def save(self, state: bytes, /) -> None:
         """Replace the state; durable on return."""
         self._store.run(
-            "INSERT INTO device_state VALUES (?, ?, ?, ?, NULL)"
-            " ON CONFLICT DO UPDATE SET state = excluded.state",
+            "INSERT INTO device_state VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state",
             *self._key,
             state,
         )
 
-    def distrust(self) -> str | None:
-        """How a role cheated in this epoch, if one did."""
-        row = self._row("distrust")
-        return None if row is None else str(row)
 
-    def set_distrust(self, reason: str | None) -> None:
-        """Remember, or forget, that a role cheated."""
-        self._store.run(
-            "UPDATE device_state SET distrust = ? WHERE (design, version, epoch) = (?, ?, ?)",
-            reason,
-            *self._key,
-        )
-
-    def _row(self, column: str) -> Any:
-        query = f"SELECT {column} FROM device_state WHERE (design, version, epoch) = (?, ?, ?)"  # noqa: S608
-        row = self._store.one(query, *self._key)
-        return None if row is None else row[0]
+@contextmanager
+def _named() -> Iterator[None]:
+    """What SQLite raises, as an error of the device; its texts quote no values."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"the device's store failed: {error}") from error
 
 
 def _connect(path: Path, create: bool) -> sqlite3.Connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Callable
+from typing import Any
 
 import grpc
 import pytest
@@ -266,3 +267,62 @@ def test_the_facts_of_the_messenger_name_match_time_unless_reports_are_covered()
     assert device_facts(cover_schedule=True) == MESSENGER_FACTS
     names = {fact.name for fact in MESSENGER_FACTS[Party.PROVIDER]}
     assert {"account", "recipient", "message_time", "padded_size"} <= names
+
+
+def test_a_full_disk_while_a_message_comes_loses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    alice.device.send_text("bob", "kept by the relay")
+    run = Store.run
+
+    def full(store: Store, statement: str, *values: Any) -> int:
+        if statement.startswith("INSERT INTO incoming"):
+            raise StoreError("the device's store failed: database or disk is full")
+        return run(store, statement, *values)
+
+    monkeypatch.setattr(Store, "run", full)
+    with pytest.raises(StoreError, match="full"):
+        bob.device.receive()
+    assert len(world.relay.queues["bob"]) == 1
+    monkeypatch.undo()
+    assert [m.text for m in bob.device.receive()] == ["kept by the relay"]
+
+
+def test_a_full_disk_while_a_message_is_sealed_sends_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    put = Store.put
+
+    def full(store: Store, name: str, value: bytes) -> None:
+        raise StoreError("the device's store failed: database or disk is full")
+
+    monkeypatch.setattr(Store, "put", full)
+    with pytest.raises(StoreError, match="full"):
+        alice.device.send_text("bob", "hello")
+    assert "Send" not in alice.methods()
+    monkeypatch.setattr(Store, "put", put)
+    assert alice.device.flush().messages[0].delivered
+    assert [m.text for m in bob.device.receive()] == ["hello"]
+
+
+def test_a_repeated_message_is_acknowledged_and_not_shown(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    alice.device.send_text("bob", "once")
+    (delivery,) = world.relay.queues["bob"]
+    repeat = pb.Delivery(sequence=99, sender="alice", sealed=delivery.sealed)
+    world.relay.queues["bob"].append(repeat)
+    assert [m.text for m in bob.device.receive()] == ["once"] and world.relay.queues["bob"] == []
+
+
+def test_what_sqlite_raises_is_an_error_of_the_store(world: World) -> None:
+    world.device("alice")
+    store = Store(world.folder / "alice", create=False)
+    with pytest.raises(StoreError, match="the device's store failed"):
+        store.one("SELECT nothing FROM nowhere")
+    with pytest.raises(StoreError), store.transaction():
+        store.put("kept", b"not")
+        store.run("INSERT INTO nowhere VALUES (1)")
+    assert store.get("kept") is None
+    store.close()
