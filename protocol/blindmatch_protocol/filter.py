@@ -43,7 +43,7 @@ _STRETCH = 4096
 _Numbers: TypeAlias = npt.NDArray[np.int64]
 
 
-def build(keys: Rows, order: npt.NDArray[np.intp]) -> list[Buffer]:
+def build(keys: Rows, order: npt.NDArray[np.uint32]) -> list[Buffer]:
     """The section for `keys`, as parts to write.
 
     Args:

@@ -40,7 +40,7 @@ VERSION = 1
 HEADER = struct.Struct(">8sIIQ40x")
 
 Values: TypeAlias = npt.NDArray[np.uint64]
-Order: TypeAlias = npt.NDArray[np.intp]
+Order: TypeAlias = npt.NDArray[np.uint32]
 
 
 class DuplicateKeyError(DesignError):
@@ -56,26 +56,29 @@ class DuplicateKeyError(DesignError):
 
 
 def order_of(keys: Rows) -> Order:
-    """The order that sorts `keys`, uint8 (n, 16), as byte strings; int (n,).
+    """The order that sorts `keys`, uint8 (n, 16), as byte strings; uint32 (n,).
 
     Raises:
+        DesignError: if there are too many keys.
         DuplicateKeyError: if two are equal.
     """
-    words = np.ascontiguousarray(keys).view(">u8").reshape(len(keys), 2)
-    front = words[:, 0].astype(np.uint64)
-    order = np.argsort(front, kind="stable")
-    if (front[order[1:]] == front[order[:-1]]).any():
-        order = np.lexsort((words[:, 1], front))
-    _refuse_duplicates(keys, front, order)
-    return order
-
-
-def _refuse_duplicates(keys: Rows, front: Values, order: Order) -> None:
-    near = (front[order[1:]] == front[order[:-1]]).nonzero()[0]
+    bits_for(len(keys))
+    front = _words(keys, 0)
+    order = np.argsort(front, kind="stable").astype(np.uint32)
+    front = front[order]
+    if (front[1:] == front[:-1]).any():
+        order = np.lexsort((_words(keys, 8), _words(keys, 0))).astype(np.uint32)
+    near = (front[1:] == front[:-1]).nonzero()[0]
     equal = (keys[order[near]] == keys[order[near + 1]]).all(axis=1)
     if equal.any():
         at = near[int(equal.nonzero()[0][0])]
         raise DuplicateKeyError(int(order[at]), int(order[at + 1]))
+    return order
+
+
+def _words(keys: Rows, start: int) -> Values:
+    """Eight bytes of every key from `start` on, as a number."""
+    return np.ascontiguousarray(keys[:, start : start + 8]).view(">u8").ravel().astype(np.uint64)
 
 
 def bits_for(count: int) -> int:
@@ -108,11 +111,14 @@ def shards(
             OPRF key gives new keys).
     """
     bits = bits_for(len(keys)) if bits is None else bits
-    fronts = _fronts(keys)[order]
-    edges = np.searchsorted(fronts, np.arange(1 << bits, dtype=np.uint64) << np.uint64(32 - bits))
-    bounds = [*edges.tolist(), len(keys)]
-    for start, stop in pairwise(bounds):
+    for start, stop in pairwise(_bounds(keys, order, bits)):
         yield _shard(keys[order[start:stop]], values(start, stop), bits), stop - start
+
+
+def _bounds(keys: Rows, order: Order, bits: int) -> list[int]:
+    """Where each shard starts in the order, and where the last one ends."""
+    firsts = np.arange(1 << bits, dtype=np.uint64) << np.uint64(32 - bits)
+    return [*np.searchsorted(_fronts(keys)[order], firsts).tolist(), len(keys)]
 
 
 def _shard(keys: Rows, values: Values, bits: int) -> list[Buffer]:

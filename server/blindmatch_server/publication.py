@@ -73,8 +73,6 @@ __all__ = [
 LOCK = "lock"
 PLAN = "plan.json"
 SEED = "seed"
-RELAX_EVERY = 16
-"""Batches after which the scratch's pages are dropped from the process, so that memory stays bounded."""
 
 
 def publish_epoch(
@@ -202,13 +200,9 @@ def _build(
 
 def _relaxing(workspace: FolderWorkspace, progress: Progress) -> Progress:
     """Report progress, and keep the scratch's pages from piling up in the process."""
-    calls = 0
 
     def report(done: int, total: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls % RELAX_EVERY == 0:
-            workspace.relax()
+        workspace.relax()
         progress(done, total)
 
     return report

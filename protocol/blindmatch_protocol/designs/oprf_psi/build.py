@@ -29,6 +29,8 @@ INPUT_TAG: Final = b"blindmatch/oprf-psi/pdq/v1"
 SCRATCH: Final = "evaluated"
 BATCH = resumable.BATCH
 """Entries evaluated at once, and what a killed build may lose."""
+_STRETCH = 1 << 16
+_SCATTERED = 1 << 10
 _FRONT = store.KEY_BYTES + labels.MASK_BYTES
 
 
@@ -84,15 +86,36 @@ def _plan(key: SecretKey) -> bytes:
     return b"\0".join([key.public.element, *tags])
 
 
+def _fronts(rows: Rows, progress: Progress) -> tuple[Rows, store.Values]:
+    """Store keys and masks of all rows, copied stretch by stretch, so that the scratch need not be in
+    memory while they are sorted."""
+    fronts = np.empty((len(rows), store.KEY_BYTES), np.uint8)
+    masks = np.empty((len(rows), labels.MASK_BYTES), np.uint8)
+    for start in range(0, len(rows), _STRETCH):
+        part = slice(start, start + _STRETCH)
+        fronts[part] = rows[part, : store.KEY_BYTES]
+        masks[part] = rows[part, store.KEY_BYTES : _FRONT]
+        progress(len(rows), len(rows))
+    return fronts, masks.view(np.uint64).ravel()
+
+
+def _records(rows: Rows, order: store.Order, progress: Progress) -> Rows:
+    """Sealed labels in this order. They lie all over the scratch: progress is reported often, since that is
+    when the pages that were read are dropped again."""
+    gathered = []
+    for start in range(0, len(order), _SCATTERED):
+        gathered.append(rows[order[start : start + _SCATTERED], _FRONT:])
+        progress(len(rows), len(rows))
+    return np.concatenate(gathered)
+
+
 def _write_set(rows: Rows, key: SecretKey, identity: Identity, out: Workspace, progress: Progress) -> bytes:
-    keys = np.ascontiguousarray(rows[:, : store.KEY_BYTES])
-    masks = rows[:, store.KEY_BYTES : _FRONT].copy().view(np.uint64).ravel()
+    keys, masks = _fronts(rows, progress)
     order = store.order_of(keys)
     file = SetFileWriter(out.create(files.SET_FILE), identity)
     file.section(files.PUBLIC_KEY_KIND, [key.public.element], 1)
-    for parts, items in labels.stretches(lambda a, b: rows[order[a:b], _FRONT:], len(rows)):
+    for parts, items in labels.stretches(lambda a, b: _records(rows, order[a:b], progress), len(rows)):
         file.section(labels.KIND, parts, items)
-        progress(len(rows), len(rows))
     for parts, items in store.shards(
         keys, order, lambda a, b: np.arange(a, b, dtype=np.uint64) ^ masks[order[a:b]]
     ):
