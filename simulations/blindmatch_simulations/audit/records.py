@@ -7,16 +7,21 @@ from itertools import groupby
 from typing import Final
 
 from blindmatch_client.egress import methods
+from blindmatch_client.messenger.suite import SALT_LENGTH
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
+from blindmatch_protocol.committing_aead import TAG_LENGTH
 from blindmatch_protocol.contract import AnyDesign, Party, Role
 from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.padding import padded_attachment_length
+from blindmatch_protocol.padding import TEXT_BLOCK, padded_attachment_length
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Wire
 
 from blindmatch_simulations.audit.finding import Finding
+
+MESSAGE_OVERHEAD: Final = SALT_LENGTH + TAG_LENGTH
+"""Of a sealed message's ciphertext over its padded plaintext."""
 
 _EXCHANGES: Final = ("/blindmatch.v1.Matching/Exchange", "/blindmatch.v1.Matching/ExchangeLarge")
 _SEND: Final = "/blindmatch.v1.Relay/Send"
@@ -172,11 +177,7 @@ def _check_sealed(record: EgressRecord) -> Iterator[Finding]:
 
 
 def _is_text_ciphertext(length: int) -> bool:
-    return length > CIPHERTEXT_OVERHEAD and (length - CIPHERTEXT_OVERHEAD) % 256 == 0
-
-
-CIPHERTEXT_OVERHEAD: Final = 32
-"""The committing AEAD's tag."""
+    return length > MESSAGE_OVERHEAD and (length - MESSAGE_OVERHEAD) % TEXT_BLOCK == 0
 
 
 def check_uploads(records: Iterable[EgressRecord], plain_sizes: Mapping[int, int]) -> Iterator[Finding]:
@@ -186,7 +187,7 @@ def check_uploads(records: Iterable[EgressRecord], plain_sizes: Mapping[int, int
         for record in group:
             size = sum(len(pb.Part.FromString(raw).data) for raw in record.requests)
             known = plain_sizes.get(item) if item is not None else None
-            if known is None or size != padded_attachment_length(known) + CIPHERTEXT_OVERHEAD:
+            if known is None or size != padded_attachment_length(known) + TAG_LENGTH:
                 yield _finding(record, "an attachment of another length than its padded picture", size)
 
 

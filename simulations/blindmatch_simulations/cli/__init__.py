@@ -1,0 +1,5 @@
+"""The `blindmatch` command."""
+
+from blindmatch_simulations.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,77 @@
+"""Puts the commands together and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as installed_version
+from typing import Annotated
+
+import click
+import typer
+from blindmatch_protocol.errors import BlindmatchError
+
+from blindmatch_simulations.cli import centre, certs, demo, designs, device, exit_codes, lists, samples, serve
+from blindmatch_simulations.cli.console import ERR
+
+EPILOG = """
+A first result: blindmatch demo. By hand, in three terminals: see the README.
+Exit codes: 0 right, 1 wrong result, 2 usage, 3 port taken, 4 bad file or state, 5 drain timed out,
+6 input refused, 7 another party unreachable or refusing.
+"""
+
+app = typer.Typer(
+    name="blindmatch",
+    help=(
+        "Can a device in an end-to-end encrypted messenger find out, privately, that a picture is on a list "
+        "of known material, so that only confirmed matches leave it? Runs, measures and audits designs that "
+        "claim so. For evaluation only: benign pictures, no real list."
+    ),
+    epilog=EPILOG,
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(certs.app, name="certs")
+app.add_typer(lists.app, name="list")
+app.add_typer(serve.app, name="serve")
+app.add_typer(device.app, name="device")
+app.add_typer(centre.app, name="centre")
+app.command("demo")(demo.run_demo)
+app.command("designs")(designs.show_designs)
+app.command("samples")(samples.write_samples)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"blindmatch {installed_version('blindmatch')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command; never returns."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command with `arguments`; its exit code."""
+    try:
+        result = app(arguments, standalone_mode=False)
+        return result if isinstance(result, int) else exit_codes.OK
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        ERR.print("interrupted", style="yellow")
+        return exit_codes.INTERRUPTED
+    except BlindmatchError as error:
+        ERR.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return exit_codes.code_of(error)

@@ -1,0 +1,111 @@
+"""`blindmatch centre`: what reached the centre."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from blindmatch_protocol.errors import PictureError
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.curator import open_list
+
+from blindmatch_simulations.cli.console import (
+    OUT,
+    HomeOption,
+    JsonOption,
+    console_for,
+    details,
+    progress_bar,
+    table,
+    write_json,
+)
+from blindmatch_simulations.curating import list_path, teach_centre
+from blindmatch_simulations.deployment import Deployment, home_from
+from blindmatch_simulations.operators import OperatorError, centre_list, centre_show
+
+app = typer.Typer(help="Give the centre the list, and see the reports it received.", no_args_is_help=True)
+
+COLUMNS = ("report", "state", "reporter", "design", "entry", "PDQ distance", "second distance", "reason")
+
+
+@app.command("learn")
+def learn(
+    name: Annotated[str, typer.Argument(help="The list's name in this deployment.")],
+    pictures: Annotated[
+        Path | None, typer.Option(help="A folder of listed pictures, for the second perceptual hash.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Give the centre its copy of list NAME, and its second hash of the listed pictures it has."""
+    deployment = Deployment.open(home_from(home))
+    files = sorted(path for path in pictures.iterdir() if path.is_file()) if pictures else []
+    try:
+        held = [path.read_bytes() for path in files]
+    except OSError as error:
+        raise PictureError(f"{error.filename}: {error.strerror}") from error
+    with (
+        open_list(list_path(deployment, name)) as entries,
+        progress_bar(OUT, "teaching the centre") as progress,
+    ):
+        known = teach_centre(deployment, entries, held, progress)
+        OUT.print(f"the centre knows {len(entries):,} labels and a second hash of {known} of them")
+
+
+@app.command("list")
+def list_(home: HomeOption = None, json_path: JsonOption = None) -> None:
+    """List the reports, and how many vouchers of each account are held and opened."""
+    found = centre_list(Deployment.open(home_from(home)))
+    rows = [_row(report) for report in found.reports]
+    console = console_for(json_path)
+    console.print(table("reports at the centre", COLUMNS, rows))
+    if found.vouchers:
+        held = [(voucher.account, voucher.held, voucher.opened) for voucher in found.vouchers]
+        console.print(table("vouchers at the centre", ("account", "held", "opened"), held))
+    write_json([described(report) for report in found.reports], json_path)
+
+
+@app.command("show")
+def show(
+    report: Annotated[str, typer.Argument(help="A report's id, 32 hex digits.")],
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Show one report: its checks, each with its verdict. The picture itself is not shown."""
+    try:
+        report_id = bytes.fromhex(report)
+    except ValueError as error:
+        raise OperatorError("a report's id is 32 hex digits") from error
+    found = centre_show(Deployment.open(home_from(home)), report_id)
+    result: dict[str, Any] = described(found.row) | {
+        "sender": found.sender,
+        "recipient": found.recipient,
+        "sent_at_ms": found.sent_at_ms,
+        "media_type": found.media_type,
+        "width": found.width,
+        "height": found.height,
+        "checks": list(found.checks),
+    }
+    shown = result | {"checks": "\n".join(found.checks)}
+    console_for(json_path).print(details(f"report {report}", shown))
+    write_json(result, json_path)
+
+
+def _row(report: pb.ReportRow) -> tuple[object, ...]:
+    return (
+        report.report_id.hex(),
+        report.state,
+        report.reporter,
+        report.design,
+        report.entry_id,
+        report.pdq_distance,
+        report.second_distance,
+        report.reason or "-",
+    )
+
+
+def described(report: pb.ReportRow) -> dict[str, Any]:
+    """A report's row as JSON."""
+    keys = ("report", "state", "reporter", "design", "entry_id", "pdq_distance", "second_distance", "reason")
+    values = dict(zip(keys, _row(report), strict=True))
+    return values | {"reason": report.reason, "received_at_ms": report.received_at_ms}

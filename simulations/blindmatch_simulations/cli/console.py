@@ -1,0 +1,91 @@
+"""What the command prints: tables and progress for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from blindmatch_protocol.contract import Progress
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+OUT = Console()
+ERR = Console(stderr=True)
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="The deployment's folder [default: $BLINDMATCH_HOME or ./blindmatch-home]."),
+]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option("--json", help="Also write the result as JSON to this file; - for standard output."),
+]
+DesignOption = Annotated[
+    str, typer.Option("--design", help="A design's name (see: blindmatch designs) or path.py:NAME.")
+]
+
+
+def write_json(result: Any, path: Path | None) -> None:
+    """Write `result` to `path` in one step, to standard output for ``-``, nowhere for None."""
+    if path is None:
+        return
+    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def console_for(json_path: Path | None) -> Console:
+    """Where tables go: standard output, or standard error if JSON goes there."""
+    return ERR if json_path is not None and str(json_path) == "-" else OUT
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table; numbers are set to the right."""
+    made = Table(title=title, title_justify="left", title_style="bold")
+    for at, name in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
+        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    return made
+
+
+def details(title: str, pairs: Mapping[str, object]) -> Table:
+    """A table of two columns without a head."""
+    made = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+    for key, value in pairs.items():
+        made.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
+    return made
+
+
+@contextmanager
+def progress_bar(console: Console, what: str, total: int | None = None) -> Iterator[Progress]:
+    """A bar with rate and time left; yields a `Progress`."""
+    with bars(console) as shown:
+        task = shown.add_task(what, total=total)
+        yield lambda done, whole: shown.update(task, completed=done, total=whole)
+
+
+def bars(console: Console) -> Bars:
+    """Progress bars in the house style; plain lines where the output is no terminal."""
+    return Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=False,
+    )

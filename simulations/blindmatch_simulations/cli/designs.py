@@ -1,0 +1,64 @@
+"""`blindmatch designs`: what there is to run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blindmatch_protocol.contract import AnyDesign
+
+from blindmatch_simulations.cli.console import JsonOption, console_for, table, write_json
+from blindmatch_simulations.registry import Registered, all_designs
+
+COLUMNS = ("design", "option", "match", "who learns", "talks to", "source", "what it is")
+
+
+def show_designs(json_path: JsonOption = None) -> None:
+    """List the designs: the option each is, what it matches, who learns the outcome."""
+    found = all_designs()
+    rows = [_row(registered) for registered in found.values()]
+    console_for(json_path).print(table("Designs", COLUMNS, rows))
+    write_json([_described(registered) for registered in found.values()], json_path)
+
+
+def _row(registered: Registered) -> tuple[object, ...]:
+    info = registered.design.info
+    option = f"{info.option} (nearest)" if info.differs else info.option
+    learners = ", ".join(sorted(info.learns))
+    parties = ", ".join(sorted(set(info.roles.values()))) or "nobody"
+    match = match_words(registered.design)
+    return info.name, option, match, learners, parties, registered.source, info.summary
+
+
+def match_words(design: AnyDesign) -> str:
+    """The design's relation in words."""
+    distance = design.info.relation.distance
+    if distance is None:
+        return "nothing"
+    return "equal hash" if distance == 0 else f"distance <= {distance}"
+
+
+def _described(registered: Registered) -> dict[str, Any]:
+    info = registered.design.info
+    return {
+        "name": info.name,
+        "version": info.version,
+        "option": info.option,
+        "differs": info.differs,
+        "summary": info.summary,
+        "distance": info.relation.distance,
+        "learns": sorted(info.learns),
+        "roles": {str(role): str(party) for role, party in info.roles.items()},
+        "parameters": {
+            p.name: {"says": p.says, "unit": p.unit, "default": p.default, "least": p.least, "most": p.most}
+            for p in info.parameters
+        },
+        "facts": [
+            {
+                "parties": sorted(leak.parties),
+                "adversary": str(leak.adversary),
+                "facts": {fact.name: fact.says for fact in leak.facts},
+            }
+            for leak in registered.design.leakage()
+        ],
+        "source": registered.source,
+    }

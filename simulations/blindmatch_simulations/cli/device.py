@@ -1,0 +1,156 @@
+"""`blindmatch device`: a messenger on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from blindmatch_client.device import Device, Sent
+from blindmatch_client.failure import FailureMode
+from blindmatch_client.receiving import Received
+from blindmatch_protocol.errors import PictureError
+
+from blindmatch_simulations.cli.console import (
+    DesignOption,
+    HomeOption,
+    JsonOption,
+    console_for,
+    details,
+    table,
+    write_json,
+)
+from blindmatch_simulations.deployment import Deployment, home_from
+from blindmatch_simulations.devices import create_device, open_device
+
+app = typer.Typer(help="Register a device, send and read messages.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(help="The device, e.g. alice.")]
+SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif"}
+
+
+@app.command("register")
+def register(
+    name: NameArgument,
+    design: DesignOption = "oprf-psi",
+    mode: Annotated[
+        FailureMode, typer.Option(help="What is done with a picture that cannot be matched now.")
+    ] = FailureMode.HOLD,
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Make the device NAME, publish its pre-keys and fetch the encrypted set."""
+    deployment = Deployment.open(home_from(home))
+    device = create_device(deployment, name, design, mode).device
+    try:
+        epoch = device.register()
+    finally:
+        device.close()
+    result = {"account": name, "design": design, "epoch": epoch, "mode": str(mode)}
+    console_for(json_path).print(details("registered", result))
+    write_json(result, json_path)
+
+
+@app.command("send")
+def send(
+    name: NameArgument,
+    to: Annotated[str, typer.Argument(help="The recipient, e.g. bob.")],
+    text: Annotated[str, typer.Option(help="The message's text.")] = "",
+    picture: Annotated[list[Path] | None, typer.Option(help="A picture; may be given again.")] = None,
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Send a text, or pictures with the text; each picture is matched before it leaves."""
+    if not text and not picture:
+        raise typer.BadParameter("give --text, --picture or both")
+    with _device(home, name) as device:
+        sent = [_send_picture(device, to, path, text) for path in picture or ()]
+        if not picture:
+            sent = [device.send_text(to, text)]
+    rows = [_row(one) for one in sent]
+    console = console_for(json_path)
+    console.print(table("sent", ("message", "delivered", "outcome", "report"), rows))
+    for notice in dict.fromkeys(one.notice for one in sent if one.notice):
+        console.print(f"note: {notice}", soft_wrap=True)
+    write_json([_described(one) for one in sent], json_path)
+
+
+@app.command("inbox")
+def inbox(
+    name: NameArgument,
+    wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for more.")] = 0,
+    save: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Fetch, decrypt and show messages."""
+    with _device(home, name) as device:
+        device.receive(wait * 1000)
+        messages = device.inbox()
+    rows = [(m.sender, m.text or "-", len(m.pictures)) for m in messages]
+    console_for(json_path).print(table(f"inbox of {name}", ("from", "text", "pictures"), rows))
+    saved = _save(messages, save) if save else []
+    write_json([{"sender": s, "text": t, "pictures": p} for s, t, p in rows], json_path)
+    if saved:
+        console_for(json_path).print(f"{len(saved)} pictures in {save}", soft_wrap=True)
+
+
+@app.command("flush")
+def flush(name: NameArgument, home: HomeOption = None, json_path: JsonOption = None) -> None:
+    """Try again whatever waits on the device: messages, pictures to be matched, reports."""
+    with _device(home, name) as device:
+        done = device.flush()
+    result: dict[str, Any] = {"messages": len(done.messages), "waiting": done.waiting}
+    result["problems"] = list(done.problems)
+    console_for(json_path).print(details(f"flushed {name}", result))
+    write_json(result, json_path)
+
+
+@contextmanager
+def _device(home: Path | None, name: str) -> Iterator[Device]:
+    device = open_device(Deployment.open(home_from(home)), name).device
+    try:
+        yield device
+    finally:
+        device.close()
+
+
+def _send_picture(device: Device, to: str, path: Path, text: str) -> Sent:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PictureError(f"{path}: {error.strerror}") from error
+    try:
+        return device.send_picture(to, data, text)
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}; nothing was sent") from error
+
+
+def _row(sent: Sent) -> tuple[object, ...]:
+    report = "-" if sent.report_id is None else "received" if sent.reported else "waiting"
+    return sent.message_id.hex(), "yes" if sent.delivered else "no", str(sent.outcome), report
+
+
+def _described(sent: Sent) -> dict[str, Any]:
+    return {
+        "message_id": sent.message_id.hex(),
+        "delivered": sent.delivered,
+        "outcome": str(sent.outcome),
+        "report_id": sent.report_id.hex() if sent.report_id else None,
+        "reported": sent.reported,
+        "notice": sent.notice,
+    }
+
+
+def _save(messages: list[Received], folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = []
+    for number, received in enumerate(messages, 1):
+        pairs = zip(received.pictures, received.media_types, strict=True)
+        for at, (data, media_type) in enumerate(pairs, 1):
+            path = folder / f"{number:04d}-{at}{SUFFIXES.get(media_type, '.bin')}"
+            path.write_bytes(data)
+            saved.append(path)
+    return saved

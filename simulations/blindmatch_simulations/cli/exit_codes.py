@@ -1,0 +1,58 @@
+"""Exit codes of the command; part of its interface, so they do not change their meaning.
+
+  0   done, and right
+  1   done, and wrong: a result that does not hold (demo), or a fault nobody foresaw
+  2   the command line was wrong
+  3   the address of a server is taken
+  4   a file is missing, damaged or of another version (set, key, database, certificate, deployment)
+  5   a server had to cut calls off when it stopped
+  6   input was refused: a list, a picture, a design, a name
+  7   another party could not be reached or refused
+130   interrupted
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blindmatch_client.errors import ServiceError, StoreError
+from blindmatch_protocol.errors import BlindmatchError, SetFileError
+from blindmatch_server import exit_codes as server_codes
+from blindmatch_server.authority import AuthorityError
+from blindmatch_server.curator.errors import ListFileError
+from blindmatch_server.errors import StateError
+from blindmatch_server.publication import PublicationError
+
+from blindmatch_simulations.deployment import DeploymentError
+from blindmatch_simulations.processes import ProcessError
+
+OK: Final = server_codes.OK
+WRONG: Final = server_codes.FAILED
+USAGE: Final = 2
+PORT_TAKEN: Final = server_codes.PORT_TAKEN
+BAD_STATE: Final = server_codes.BAD_STATE
+DRAIN_TIMED_OUT: Final = server_codes.DRAIN_TIMED_OUT
+REFUSED_INPUT: Final = 6
+UNREACHABLE: Final = 7
+INTERRUPTED: Final = 130
+
+_BAD_STATE = (
+    AuthorityError,
+    DeploymentError,
+    ListFileError,
+    PublicationError,
+    SetFileError,
+    StateError,
+    StoreError,
+)
+
+
+def code_of(error: BlindmatchError) -> int:
+    """The exit code for an error."""
+    match error:
+        case ServiceError() | ProcessError():
+            return UNREACHABLE
+        case _ if isinstance(error, _BAD_STATE):
+            return BAD_STATE
+        case _:
+            return REFUSED_INPUT

@@ -1,0 +1,215 @@
+"""`blindmatch list`: the curator's hash lists and the encrypted sets made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_server.curator import (
+    ExportFormat,
+    HashList,
+    ListFormat,
+    Near,
+    Summary,
+    diff,
+    export,
+    import_list,
+    inspect,
+    list_pictures,
+    open_list,
+    random_list,
+)
+
+from blindmatch_simulations.cli.console import (
+    DesignOption,
+    HomeOption,
+    JsonOption,
+    console_for,
+    details,
+    progress_bar,
+    write_json,
+)
+from blindmatch_simulations.curating import list_path, publish
+from blindmatch_simulations.deployment import Deployment, home_from
+from blindmatch_simulations.registry import RegistryError, load_design
+
+app = typer.Typer(help="Import hash lists and build encrypted sets of them.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(help="The list's name in this deployment.")]
+FamiliesOption = Annotated[
+    bool, typer.Option("--families", help="Look for near duplicates (distance <= 31).")
+]
+ParameterOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A design's parameter, NAME=NUMBER; may be given again.")
+]
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A file of hashes, one page after another if several.")],
+    name: NameArgument,
+    list_format: Annotated[
+        ListFormat | None, typer.Option("--format", help="Of the file; looked at if not given.")
+    ] = None,
+    add: Annotated[bool, typer.Option("--add", help="Add to the list instead of replacing it.")] = False,
+    families: FamiliesOption = False,
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Import `pdq <hex>` lines, threatexchange CSV, NCMEC XML or StopNCII JSON as the list NAME.
+
+    Bad records are left out; each is named with its place and reason in NAME.list.rejects.jsonl.
+    """
+    into = _into(home, name)
+    console = console_for(json_path)
+    onto = open_list(into) if add else None
+    with progress_bar(console, f"importing {source.name}") as progress:
+        summary = import_list(
+            source,
+            into,
+            SystemRandomness(),
+            list_format=list_format,
+            onto=onto,
+            families=Near() if families else None,
+            progress=progress,
+        )
+    console.print(details(f"list {name}", _summary(summary)))
+    write_json({"list": name} | _summary(summary), json_path)
+
+
+@app.command("pictures")
+def pictures(
+    folder: Annotated[Path, typer.Argument(help="A folder of pictures, each of which becomes an entry.")],
+    name: NameArgument,
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Add the hashes of a folder's pictures to the list NAME, or begin it with them."""
+    into = _into(home, name)
+    console = console_for(json_path)
+    files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else [folder]
+    onto = open_list(into) if into.exists() else None
+    with progress_bar(console, "hashing pictures") as progress:
+        summary = list_pictures(files, into, SystemRandomness(), onto=onto, progress=progress)
+    console.print(details(f"list {name}", _summary(summary)))
+    write_json({"list": name} | _summary(summary), json_path)
+
+
+@app.command("random")
+def random(
+    count: Annotated[int, typer.Argument(min=1, help="How many hashes.")],
+    name: NameArgument,
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Make the list NAME of random hashes with 128 ones each: they match nothing, and fill a set."""
+    summary = random_list(count, _into(home, name), SystemRandomness())
+    console_for(json_path).print(details(f"list {name}", _summary(summary)))
+    write_json({"list": name} | _summary(summary), json_path)
+
+
+@app.command("build")
+def build(
+    name: NameArgument,
+    design: DesignOption = "oprf-psi",
+    epoch: Annotated[int | None, typer.Option(min=1, help="Default: the one after the current.")] = None,
+    values: ParameterOption = None,
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Build the encrypted set of list NAME for a design and publish it as the next epoch.
+
+    An interrupted build goes on where it stopped. The old epoch is served until the new one is whole.
+    """
+    deployment = Deployment.open(home_from(home))
+    console = console_for(json_path)
+    loaded = load_design(design)
+    with _opened(deployment, name) as entries, progress_bar(console, "building the set") as progress:
+        publication = publish(
+            deployment, loaded, entries, SystemRandomness(), epoch, _values(values), progress
+        )
+    manifest = publication.manifest
+    setup = sum(file.size for file in manifest.files if file.name in manifest.setup)
+    result: dict[str, Any] = {
+        "design": manifest.design,
+        "epoch": manifest.epoch,
+        "entries": manifest.entries,
+        "setup_bytes": setup,
+        "setup_bytes_per_entry": round(setup / max(1, manifest.entries), 2),
+        "folder": str(publication.folder),
+    }
+    console.print(details("published", result))
+    write_json(result, json_path)
+
+
+@app.command("inspect")
+def inspect_(name: NameArgument, home: HomeOption = None, json_path: JsonOption = None) -> None:
+    """Show figures of the list NAME; no hash is shown."""
+    with _opened(Deployment.open(home_from(home)), name) as entries:
+        found = asdict(inspect(entries))
+    console_for(json_path).print(details(f"list {name}", found))
+    write_json(found, json_path)
+
+
+@app.command("diff")
+def diff_(
+    first: Annotated[str, typer.Argument(help="A list's name.")],
+    second: Annotated[str, typer.Argument(help="Another list's name.")],
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Count what leads from one list to another."""
+    deployment = Deployment.open(home_from(home))
+    with _opened(deployment, first) as old, _opened(deployment, second) as new:
+        found = diff(old, new)
+        result = {"adds": len(found.adds), "removes": len(found.removes), "shared": found.shared}
+        result["consistent"] = found.consistent
+    console_for(json_path).print(details(f"{first} to {second}", result))
+    write_json(result, json_path)
+
+
+@app.command("export")
+def export_(
+    name: NameArgument,
+    out: Annotated[Path, typer.Argument(help="The file to write.")],
+    export_format: Annotated[ExportFormat, typer.Option("--format", help="Of the file.")] = ExportFormat.PDQ,
+    home: HomeOption = None,
+) -> None:
+    """Write the hashes of the list NAME to a file, readable by its owner alone."""
+    console = console_for(None)
+    with (
+        _opened(Deployment.open(home_from(home)), name) as entries,
+        progress_bar(console, "exporting") as progress,
+    ):
+        written = export(entries, export_format, out, progress)
+    console.print(f"{written:,} hashes in {out}", soft_wrap=True)
+
+
+def _into(home: Path | None, name: str) -> Path:
+    path = list_path(Deployment.open(home_from(home)), name)
+    if not name or Path(name).name != name or name.startswith("."):
+        raise typer.BadParameter("a list's name is a plain file name")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def _opened(deployment: Deployment, name: str) -> HashList:
+    return open_list(list_path(deployment, name))
+
+
+def _summary(summary: Summary) -> dict[str, Any]:
+    shown = asdict(summary)
+    shown["rejected"] = {str(reason): count for reason, count in summary.rejected.items()}
+    shown["rejects"] = str(summary.rejects) if summary.rejects else None
+    return shown
+
+
+def _values(options: list[str] | None) -> Mapping[str, int]:
+    try:
+        return {name: int(value) for name, value in (option.split("=", 1) for option in options or ())}
+    except ValueError as error:
+        raise RegistryError("a parameter is given as NAME=NUMBER") from error

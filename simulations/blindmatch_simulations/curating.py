@@ -1,0 +1,88 @@
+"""What the curator and the centre do with a list: publish an epoch, and learn its labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from blindmatch_protocol.contract import AnyDesign, EntrySource, Progress, SetParameters, no_progress
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import Randomness
+from blindmatch_server.centre.keys import CentreKeys
+from blindmatch_server.centre.references import write_references
+from blindmatch_server.curator.hashlist import HashList
+from blindmatch_server.publication import publish_epoch
+from blindmatch_server.published import NoPublicationError, Publication, current_epoch
+
+from blindmatch_simulations.deployment import Deployment
+
+LIST_SUFFIX = ".list"
+
+
+def list_path(deployment: Deployment, name: str) -> Path:
+    """Where the list called `name` is kept."""
+    return deployment.lists / f"{name}{LIST_SUFFIX}"
+
+
+def next_epoch(folder: Path) -> int:
+    """One more than the current epoch of a design's folder."""
+    try:
+        return current_epoch(folder) + 1
+    except NoPublicationError:
+        return 1
+
+
+def publish(
+    deployment: Deployment,
+    design: AnyDesign,
+    entries: EntrySource,
+    rng: Randomness,
+    epoch: int | None = None,
+    values: Mapping[str, int] | None = None,
+    progress: Progress = no_progress,
+) -> Publication:
+    """Build and publish an epoch of `design`, by default the next one, on all cores.
+
+    Raises:
+        PublicationError: if it is published already, or another build runs.
+        DesignError: if the list or a parameter cannot be served.
+    """
+    folder = deployment.published(design.info.name)
+    parameters = SetParameters(epoch or next_epoch(folder), values or {})
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        return publish_epoch(design, entries, parameters, rng, executor, folder, progress)
+
+
+def teach_centre(
+    deployment: Deployment,
+    entries: HashList,
+    pictures: Iterable[bytes],
+    progress: Progress = no_progress,
+) -> int:
+    """Give the centre the list's labels, and its second hash of the listed `pictures`; how many those are.
+
+    In the world outside the centre has the original of every entry; here it has those that are handed in.
+
+    Raises:
+        PictureError: if a picture cannot be decoded.
+        StateError: if the centre has no keys yet.
+    """
+    hasher = CentreKeys.read(deployment.centre_keys).hasher
+    known = {picture.hash: picture for picture in map(Picture.from_bytes, pictures)}
+    second = {
+        int(entries.ids[row]): hasher.hash(known[entries.hashes[row].tobytes()].luminance)
+        for row in _rows_among(entries, known)
+    }
+    write_references(deployment.references, entries, second, progress)
+    return len(second)
+
+
+def _rows_among(entries: HashList, hashes: Mapping[bytes, object]) -> list[int]:
+    """Rows of `entries` whose hash is one of `hashes`."""
+    firsts = np.ascontiguousarray(entries.hashes[:, :8]).view(np.uint64).ravel()
+    asked = np.frombuffer(b"".join(value[:8] for value in hashes), np.uint64)
+    rows = np.flatnonzero(np.isin(firsts, asked))
+    return [int(row) for row in rows if entries.hashes[row].tobytes() in hashes]

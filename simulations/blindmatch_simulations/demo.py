@@ -1,0 +1,327 @@
+"""The main job, end to end: a list is published, two devices talk through real servers, matches are reported.
+
+curator publishes --> relay, matcher, centre start --> Alice and Bob register --> Alice sends
+--> each picture is matched --> Bob receives --> the centre checks --> every byte is audited
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from blindmatch_client.device import OutcomeKind, Sent
+from blindmatch_client.receiving import Received
+from blindmatch_protocol.contract import AnyDesign, Learner, Match, Party, Progress
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.curator import HashList, import_list, list_hashes, open_list, random_hashes
+from blindmatch_server.published import open_publication
+
+from blindmatch_simulations.audit import Audit, Evidence, audit_device
+from blindmatch_simulations.audit.replay import Counterpart
+from blindmatch_simulations.curating import list_path, publish, teach_centre
+from blindmatch_simulations.deployment import SERVERS, Deployment
+from blindmatch_simulations.devices import Watched, create_device
+from blindmatch_simulations.hosting import parties_of
+from blindmatch_simulations.operators import centre_list, counters
+from blindmatch_simulations.oracle import Oracle
+from blindmatch_simulations.processes import running_servers
+from blindmatch_simulations.registry import load_design, portable_reference
+from blindmatch_simulations.workload import ANSWER, TEXTS, Workload, demo_workload
+
+LIST: Final = "demo"
+CHECK_SECONDS: Final = 60.0
+PENDING: Final = "received"
+CONFIRMED: Final = "confirmed"
+
+Stage = Callable[[str], Progress]
+"""Begins a stage with a title; what it gives back takes (done, total)."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DemoRun:
+    """Everything that a run brought to light.
+
+    Attributes:
+        design: what was run.
+        entries: entries of the list.
+        workload: what was to be sent.
+        sent: what became of each picture, in the order of the workload.
+        received: what Bob got.
+        answered: whether Bob's answer reached Alice.
+        oracle: whether each picture matches, by the plaintext oracle.
+        outcomes: number of matches by whoever learns it.
+        reports: rows at the centre.
+        audits: by account.
+        counted: what each server counted, by account and method.
+        seconds: by stage.
+        setup_bytes: what a device fetched once.
+    """
+
+    design: AnyDesign
+    entries: int
+    workload: Workload
+    sent: Sequence[Sent]
+    received: Sequence[Received]
+    answered: bool
+    oracle: Sequence[bool]
+    matches: int
+    reports: Sequence[pb.ReportRow]
+    audits: Mapping[str, Audit]
+    counted: Mapping[Party, Sequence[pb.Counter]]
+    setup_bytes: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class _Clock:
+    """Times stages."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._began = time.perf_counter()
+        self._title = ""
+        self.seconds: dict[str, float] = {}
+
+    def begin(self, title: str) -> Progress:
+        """End the stage before and begin another."""
+        self.end()
+        self._title, self._began = title, time.perf_counter()
+        return self._stage(title)
+
+    def end(self) -> None:
+        if self._title:
+            self.seconds[self._title] = round(time.perf_counter() - self._began, 3)
+
+
+def run(home: Path, reference: str, set_size: int, stage: Stage) -> DemoRun:
+    """Run the demo in the new folder `home`.
+
+    Args:
+        home: where the deployment is made.
+        reference: the design.
+        set_size: random hashes on the list, beside those of the listed pictures.
+        stage: shows progress.
+
+    Raises:
+        BlindmatchError: if a part fails.
+    """
+    design, clock = load_design(reference), _Clock(stage)
+    progress = clock.begin("pictures")
+    workload = demo_workload()
+    progress(1, 1)
+    deployment = Deployment.create(home, datetime.now(UTC))
+    with _made_list(deployment, workload, set_size, clock) as entries:
+        progress = clock.begin("set built")
+        published = publish(deployment, design, entries, SystemRandomness(), progress=progress)
+        progress = clock.begin("centre taught")
+        teach_centre(deployment, entries, [picture.data for picture in workload.listed], progress)
+        options = ("--design", portable_reference(reference))
+        progress = clock.begin("servers started")
+        with running_servers(deployment, parties_of(design), options):
+            progress(1, 1)
+            made = _Conversation(deployment, design, reference, workload, entries, clock).run()
+        clock.end()
+        manifest = published.manifest
+        setup_bytes = sum(file.size for file in manifest.files if file.name in manifest.setup)
+        return DemoRun(
+            design=design,
+            entries=len(entries),
+            workload=workload,
+            setup_bytes=setup_bytes,
+            seconds=clock.seconds,
+            **made,
+        )
+
+
+def _made_list(deployment: Deployment, workload: Workload, set_size: int, clock: _Clock) -> HashList:
+    """Write random hashes as `pdq` lines, import them, and add those of the listed pictures."""
+    rng = SystemRandomness()
+    deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
+    source, into = deployment.lists / "random.pdq", list_path(deployment, LIST)
+    progress = clock.begin("list imported")
+    digits = random_hashes(set_size, rng).tobytes().hex()
+    source.write_text("".join(f"pdq {digits[at : at + 64]}\n" for at in range(0, len(digits), 64)))
+    import_list(source, into, rng, progress=progress)
+    listed = Picture.from_bytes
+    hashes = [listed(picture.data).hash for picture in workload.listed]
+    with open_list(into) as random_ones:
+        list_hashes(_rows(hashes), into, rng, onto=random_ones)
+    return open_list(into)
+
+
+def _rows(hashes: Sequence[bytes]) -> Any:
+    from blindmatch_protocol.picture.distance import rows
+
+    return rows(list(hashes))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Conversation:
+    """Alice and Bob, from registration to the audit."""
+
+    deployment: Deployment
+    design: AnyDesign
+    reference: str
+    workload: Workload
+    entries: HashList
+    clock: _Clock
+
+    def run(self) -> dict[str, Any]:
+        progress = self.clock.begin("devices registered")
+        alice, bob = (self._registered(name, progress, at) for at, name in enumerate(("alice", "bob"), 1))
+        try:
+            sent = self._send(alice)
+            received = self._receive(bob, len(sent) + len(TEXTS))
+            bob.device.send_text("alice", ANSWER)
+            answered = [message.text for message in alice.device.receive(2000)] == [ANSWER]
+            alice.device.flush()
+            pictures = [Picture.from_bytes(sending.data) for sending in self.workload.sendings]
+            oracle = [Oracle(self.design.info.relation, self.entries.hashes).matches(p) for p in pictures]
+            reports = self._checked(sum(oracle))
+            counted = {party: counters(self.deployment, party) for party in parties_of(self.design)}
+        finally:
+            alice.device.close()
+            bob.device.close()
+        return {
+            "sent": sent,
+            "received": received,
+            "answered": answered,
+            "oracle": oracle,
+            "matches": self._matches(alice, reports),
+            "reports": reports,
+            "counted": counted,
+            "audits": self._audit(alice, bob, sent, pictures, counted),
+        }
+
+    def _registered(self, name: str, progress: Progress, at: int) -> Watched:
+        watched = create_device(self.deployment, name, self.reference)
+        watched.device.register()
+        progress(at, 2)
+        return watched
+
+    def _send(self, alice: Watched) -> list[Sent]:
+        progress = self.clock.begin("pictures matched and sent")
+        alice.device.send_text("bob", TEXTS[0])
+        sent = []
+        for sending in self.workload.sendings:
+            sent.append(alice.device.send_picture("bob", sending.data))
+            progress(len(sent), len(self.workload.sendings))
+        alice.device.send_text("bob", TEXTS[1])
+        return sent
+
+    def _receive(self, bob: Watched, expected: int) -> list[Received]:
+        progress = self.clock.begin("messages received")
+        received: list[Received] = []
+        deadline = time.monotonic() + CHECK_SECONDS
+        while len(received) < expected and time.monotonic() < deadline:
+            received += bob.device.receive(500)
+            progress(len(received), expected)
+        return received
+
+    def _checked(self, expected: int) -> list[pb.ReportRow]:
+        """Reports at the centre once as many as expected were checked, or the time is up."""
+        progress = self.clock.begin("reports checked")
+        deadline = time.monotonic() + (CHECK_SECONDS if expected else 1.0)
+        while True:
+            rows = list(centre_list(self.deployment).reports)
+            done = sum(row.state != PENDING for row in rows)
+            progress(done, max(done, expected))
+            if (done >= expected and done == len(rows)) or time.monotonic() > deadline:
+                return rows
+            time.sleep(0.1)
+
+    def _matches(self, alice: Watched, reports: Sequence[pb.ReportRow]) -> int:
+        """Matches as known to whoever learns them: the device, else the centre from reports it got."""
+        if Learner.DEVICE in self.design.info.learns:
+            return sum(isinstance(trace.outcome, Match) for trace in alice.traces)
+        return len(reports)
+
+    def _audit(
+        self,
+        alice: Watched,
+        bob: Watched,
+        sent: Sequence[Sent],
+        pictures: Sequence[Picture],
+        counted: Mapping[Party, Sequence[pb.Counter]],
+    ) -> dict[str, Audit]:
+        progress = self.clock.begin("egress audited")
+        counterpart = self._counterpart()
+        numbers = [one.item for one in sent]
+        items = {n: p for n, p in zip(numbers, pictures, strict=True) if n is not None}
+        pairs = zip(numbers, self.workload.sendings, strict=True)
+        sizes = {n: len(sending.data) for n, sending in pairs if n is not None}
+        audits = {}
+        for at, (name, watched) in enumerate((("alice", alice), ("bob", bob)), 1):
+            arrived = _arrived(counted, name)
+            evidence = Evidence(
+                watched.recorder.records(), watched.traces, items, sizes, list(pictures), arrived
+            )
+            audits[name] = audit_device(counterpart, evidence)
+            progress(at, 2)
+        return audits
+
+    def _counterpart(self) -> Counterpart:
+        publication = open_publication(self.deployment.published(self.design.info.name))
+        states = {
+            role: self.design.open_role(role, publication.role(role)) for role in self.design.info.roles
+        }
+        setup = self.design.open_setup(publication.setup(), publication.manifest.epoch)
+        return Counterpart(self.design, setup, states, self.entries.hashes, SystemRandomness())
+
+
+def _arrived(counted: Mapping[Party, Sequence[pb.Counter]], account: str) -> dict[tuple[Party, str], int]:
+    return {
+        (party, counter.method): counter.bytes_in
+        for party, rows in counted.items()
+        for counter in rows
+        if counter.account == account
+    }
+
+
+def expected_reports(run_: DemoRun) -> int:
+    """How many reports the centre should confirm: one for each match, if anybody learns of matches."""
+    return sum(run_.oracle) if run_.design.info.learns != {Learner.NOBODY} else 0
+
+
+def intact(run_: DemoRun) -> int:
+    """How many pictures reached Bob, bit for bit and in order."""
+    got = [picture for message in run_.received for picture in message.pictures]
+    return sum(a.data == b for a, b in zip(run_.workload.sendings, got, strict=False))
+
+
+def failures(run_: DemoRun) -> list[str]:
+    """What is not as it should be, in words; empty if the run is right."""
+    expected, verified = sum(run_.oracle), confirmed_reports(run_)
+    texts = [message.text for message in run_.received if message.text]
+    undeclared = sum(audit.undeclared_bytes for audit in run_.audits.values())
+    checks = {
+        f"{intact(run_)} of {len(run_.sent)} pictures arrived as sent": intact(run_) == len(run_.sent),
+        "texts did not arrive as sent": texts == list(TEXTS),
+        "Bob's answer did not arrive": run_.answered,
+        f"{run_.matches} matches, {expected} expected": run_.matches == expected,
+        f"{verified} reports confirmed, {expected_reports(run_)} expected": verified
+        == expected_reports(run_),
+        f"{len(run_.reports) - verified} reports not confirmed": len(run_.reports) == verified,
+        f"{undeclared} undeclared bytes left a device": undeclared == 0,
+        "a message was held back": all(one.delivered for one in run_.sent),
+        "a picture was not asked about": all(o.outcome not in _UNASKED for o in run_.sent),
+    }
+    return [words for words, holds in checks.items() if not holds]
+
+
+_UNASKED: Final = frozenset({OutcomeKind.DUE, OutcomeKind.SKIPPED})
+
+
+def confirmed_reports(run_: DemoRun) -> int:
+    """Reports that the centre has confirmed."""
+    return sum(row.state == CONFIRMED for row in run_.reports)
+
+
+def server_name(party: Party) -> str:
+    """What the server of `party` is called."""
+    return str(SERVERS[party])

@@ -1,0 +1,142 @@
+"""The demo's result: two tables for people, one JSON object for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from blindmatch_client.facts import device_facts
+from blindmatch_client.trace import Purpose
+from blindmatch_protocol.contract import Party
+from rich.table import Table
+
+from blindmatch_simulations.audit.replay import declared_facts
+from blindmatch_simulations.cli.console import table
+from blindmatch_simulations.demo import DemoRun, confirmed_reports, failures, intact, server_name
+from blindmatch_simulations.hosting import parties_of
+
+RESULT_VERSION = 1
+
+
+def facts_seen(run: DemoRun, party: Party) -> dict[str, str]:
+    """Facts declared to `party`, by the messenger and by the design, each with a sentence."""
+    messenger = {fact.name: fact.says for fact in device_facts().get(party, ())}
+    return messenger | {fact.name: fact.says for fact in declared_facts(run.design, party)}
+
+
+def result(run: DemoRun) -> dict[str, Any]:
+    """The run as JSON (docs/measures.md)."""
+    alice = run.audits["alice"]
+    pictures = max(1, len(run.sent))
+    beyond = {
+        str(purpose): sum(size for (_, p), size in alice.bytes_by.items() if p is purpose)
+        for purpose in (Purpose.MATCHING, Purpose.REPORT, Purpose.VOUCHER)
+    }
+    return {
+        "result_version": RESULT_VERSION,
+        "design": run.design.info.name,
+        "design_version": run.design.info.version,
+        "set_size": run.entries,
+        "setup_bytes": run.setup_bytes,
+        "sent": len(run.sent),
+        "delivered": intact(run),
+        "expected_matches": sum(run.oracle),
+        "matches": run.matches,
+        "reports_verified": confirmed_reports(run),
+        "reports": [{"state": row.state, "reason": row.reason} for row in run.reports],
+        "undeclared_egress_bytes": sum(audit.undeclared_bytes for audit in run.audits.values()),
+        "findings": [
+            {"account": name, "party": str(f.party), "item": f.item, "rule": f.rule, "bytes": f.size}
+            for name, audit in run.audits.items()
+            for f in audit.findings
+        ],
+        "bytes_per_picture_beyond_ciphertext": {k: round(v / pictures, 1) for k, v in beyond.items()},
+        "parties": {server_name(party): seen(run, party) for party in parties_of(run.design)},
+        "pictures": list(picture_rows(run)),
+        "seconds": dict(run.seconds),
+        "failures": failures(run),
+    }
+
+
+def seen(run: DemoRun, party: Party) -> dict[str, Any]:
+    """What one party saw: facts, and bytes by account as it counted them itself."""
+    arrived = {
+        name: sum(row.bytes_in for row in run.counted[party] if row.account == name) for name in run.audits
+    }
+    ciphertext = sum(audit.ciphertext for audit in run.audits.values()) if party is Party.PROVIDER else 0
+    purposes = {
+        str(purpose): sum(audit.bytes_by.get((party, purpose), 0) for audit in run.audits.values())
+        for purpose in Purpose
+    }
+    return {
+        "facts": facts_seen(run, party),
+        "bytes_in": sum(arrived.values()),
+        "bytes_in_by_account": arrived,
+        "end_to_end_ciphertext_bytes": ciphertext,
+        "bytes_by_purpose": {purpose: size for purpose, size in purposes.items() if size},
+    }
+
+
+def picture_rows(run: DemoRun) -> Iterator[dict[str, Any]]:
+    """What became of each picture."""
+    for sending, sent, expected in zip(run.workload.sendings, run.sent, run.oracle, strict=True):
+        yield {
+            "picture": sending.name,
+            "edit": sending.edit,
+            "listed": sending.listed,
+            "expected": expected,
+            "outcome": str(sent.outcome),
+            "delivered": sent.delivered,
+            "reported": sent.reported,
+        }
+
+
+def tables(run: DemoRun) -> list[Table]:
+    """What was sent, matched and reported; and what each party saw."""
+    return [_sent_table(run), _seen_table(run)]
+
+
+def _sent_table(run: DemoRun) -> Table:
+    kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in picture_rows(run):
+        listed = "on the list" if row["listed"] else "not on it"
+        edit = "as it is" if row["edit"] == "identical" else row["edit"]
+        kinds.setdefault((listed, edit), []).append(row)
+    order = sorted(kinds, key=lambda kind: (kind[0] != "on the list", kind[1] != "as it is", kind[1]))
+    rows = [(listed, edit, *_counts(kinds[listed, edit])) for listed, edit in order]
+    every = [row for kind in kinds.values() for row in kind]
+    verified = confirmed_reports(run)
+    rows.append(("all", "", *_counts(every)))
+    title = (
+        f"{run.design.info.name}: sent, matched, reported "
+        f"({run.matches} matches, {sum(run.oracle)} expected; {verified} reports confirmed by the centre)"
+    )
+    return table(title, ("picture", "edit", "sent", "delivered", "should match", "device learnt"), rows)
+
+
+def _counts(rows: list[dict[str, Any]]) -> tuple[object, ...]:
+    learnt: dict[str, int] = {}
+    for row in rows:
+        learnt[row["outcome"]] = learnt.get(row["outcome"], 0) + 1
+    words = ", ".join(f"{count} {outcome}" for outcome, count in learnt.items())
+    delivered = sum(row["delivered"] for row in rows)
+    return len(rows), delivered, sum(row["expected"] for row in rows), words
+
+
+def _seen_table(run: DemoRun) -> Table:
+    rows = []
+    for party in parties_of(run.design):
+        saw = seen(run, party)
+        purposes = ", ".join(f"{purpose} {size:,}" for purpose, size in saw["bytes_by_purpose"].items())
+        facts = ", ".join(saw["facts"])
+        cipher = saw["end_to_end_ciphertext_bytes"]
+        rows.append((server_name(party), facts, saw["bytes_in"], cipher, purposes or "-"))
+    columns = (
+        "party",
+        "facts it learnt",
+        "bytes from devices",
+        "of which E2EE ciphertext",
+        "bytes by purpose",
+    )
+    undeclared = sum(audit.undeclared_bytes for audit in run.audits.values())
+    return table(f"what each party saw (undeclared bytes: {undeclared})", columns, rows)

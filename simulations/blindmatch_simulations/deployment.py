@@ -1,0 +1,163 @@
+"""One folder holds a whole local deployment, each party's things in a folder of their own.
+
+HOME/
+  deployment.json          version of this layout
+  authority/               the certificate authority; needed to enrol, not to run
+  relay/ matcher/ ...      certificate, key, database and `port` of each server
+  curator/lists/NAME/      plaintext hash lists
+  curator/published/NAME/  epochs of a design: set-up and role files
+  devices/NAME/            certificate, key and state of a device
+  operators/NAME/          certificate and key of a person who works at the centre
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from blindmatch_client.egress.channels import Credentials as DeviceCredentials
+from blindmatch_client.egress.channels import Endpoint
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_server.authority import Authority, Credentials, Identity, Kind
+from blindmatch_server.centre.keys import CentreKeys
+
+LAYOUT_VERSION: Final = 1
+HOME_VARIABLE: Final = "BLINDMATCH_HOME"
+DEFAULT_HOME: Final = "blindmatch-home"
+_MARKER: Final = "deployment.json"
+
+SERVERS: Final[Mapping[Party, Kind]] = {
+    Party.PROVIDER: Kind.RELAY,
+    Party.MATCHER: Kind.MATCHER,
+    Party.MATCHER_B: Kind.MATCHER_B,
+    Party.CENTRE: Kind.CENTRE,
+}
+
+
+class DeploymentError(BlindmatchError):
+    """A deployment's folder is missing, incomplete or of another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A deployment in `home`; use `create` or `open`."""
+
+    home: Path
+
+    @classmethod
+    def create(cls, home: Path, now: datetime) -> Deployment:
+        """Make a new one: the authority, and certificates for every server.
+
+        Raises:
+            DeploymentError: if there is one already, or something else is in the way.
+        """
+        deployment = cls(home)
+        if (home / _MARKER).exists():
+            raise DeploymentError(f"{home} is a deployment already; remove it or choose another --home")
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        authority = Authority.create(now)
+        authority.write(deployment.authority)
+        for kind in SERVERS.values():
+            authority.issue(Identity(kind), now).write(home / kind, str(kind))
+        CentreKeys.create(deployment.centre_keys)
+        (home / _MARKER).write_text(json.dumps({"layout": LAYOUT_VERSION}) + "\n")
+        return deployment
+
+    @classmethod
+    def open(cls, home: Path) -> Deployment:
+        """Open an existing one.
+
+        Raises:
+            DeploymentError: if there is none, or its layout is of another version.
+        """
+        try:
+            layout = json.loads((home / _MARKER).read_text())["layout"]
+        except FileNotFoundError:
+            raise DeploymentError(f"{home} is no deployment; make one with: blindmatch certs init") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DeploymentError(f"{home / _MARKER} is damaged") from error
+        if layout != LAYOUT_VERSION:
+            raise DeploymentError(f"{home} has layout {layout}; this program knows {LAYOUT_VERSION}")
+        return cls(home)
+
+    @property
+    def authority(self) -> Path:
+        """Folder of the certificate authority."""
+        return self.home / "authority"
+
+    @property
+    def lists(self) -> Path:
+        """Folder of the curator's lists."""
+        return self.home / "curator" / "lists"
+
+    def published(self, design: str) -> Path:
+        """Folder of a design's epochs."""
+        return self.home / "curator" / "published" / design
+
+    @property
+    def centre_keys(self) -> Path:
+        """Folder of the centre's secrets."""
+        return self.server(Party.CENTRE) / "keys"
+
+    @property
+    def references(self) -> Path:
+        """The centre's copy of the list's labels, with its second hashes."""
+        return self.server(Party.CENTRE) / "references.sqlite"
+
+    def server(self, party: Party) -> Path:
+        """Folder of the server that `party` runs."""
+        return self.home / SERVERS[party]
+
+    def port_file(self, party: Party) -> Path:
+        """Where a running server notes its port."""
+        return self.server(party) / "port"
+
+    def device(self, name: str) -> Path:
+        """Folder of the device called `name`."""
+        return self.home / "devices" / name
+
+    def operator(self, name: str) -> Path:
+        """Folder of the operator called `name`."""
+        return self.home / "operators" / name
+
+    def enrol(self, identity: Identity, folder: Path, now: datetime) -> None:
+        """Issue a certificate into `folder` unless one is there.
+
+        Raises:
+            AuthorityError: if the authority's files cannot be used.
+        """
+        if not (folder / f"{identity.slug}.key").exists():
+            Authority.read(self.authority).issue(identity, now).write(folder, identity.slug)
+
+    def server_credentials(self, party: Party) -> Credentials:
+        """Certificate and key of a server.
+
+        Raises:
+            AuthorityError: if they are missing.
+        """
+        return Credentials.read(self.server(party), str(SERVERS[party]))
+
+    def caller_credentials(self, identity: Identity, folder: Path) -> DeviceCredentials:
+        """Certificate and key of a device or an operator, for calling servers."""
+        held = Credentials.read(folder, identity.slug)
+        return DeviceCredentials(held.root, held.certificate, held.key)
+
+    def endpoints(self) -> dict[Party, Endpoint]:
+        """Servers that noted a port: those that run, or were killed without a chance to remove it."""
+        found = {}
+        for party in SERVERS:
+            port_file = self.port_file(party)
+            if port_file.is_file():
+                found[party] = Endpoint(f"127.0.0.1:{int(port_file.read_text())}")
+        return found
+
+
+def home_from(option: Path | None) -> Path:
+    """The deployment's folder: the option, else $BLINDMATCH_HOME, else ./blindmatch-home."""
+    return option or Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)

@@ -1,0 +1,97 @@
+"""The configuration of each server in a local deployment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_server.authority import Identity
+from blindmatch_server.centre.keys import read_public_key
+from blindmatch_server.centre.server import CentreConfig, serve_centre
+from blindmatch_server.centre.vouchers import OpenerFiles
+from blindmatch_server.matching.epochs import PublishedSource
+from blindmatch_server.matching.filing import CentreAddress
+from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, serve_matcher
+from blindmatch_server.published import open_publication
+from blindmatch_server.relay.server import RelayConfig, serve_relay
+from blindmatch_server.serving import Listen
+
+from blindmatch_simulations.deployment import SERVERS, Deployment, DeploymentError
+from blindmatch_simulations.registry import all_designs
+
+STATE: Final = "state"
+
+
+def parties_of(design: AnyDesign) -> tuple[Party, ...]:
+    """The servers that a deployment of `design` runs.
+
+    The matcher hands out the set-up also where it plays no role. The centre comes before whoever reports.
+    """
+    played = set(design.info.roles.values())
+    second = (Party.MATCHER_B,) if Party.MATCHER_B in played else ()
+    return (Party.CENTRE, Party.MATCHER, *second, Party.PROVIDER)
+
+
+def serve(deployment: Deployment, party: Party, design: AnyDesign, host: str, port: int) -> int:
+    """Run the server of `party` until it is told to stop; one of the server's exit codes.
+
+    Raises:
+        DeploymentError: if the design is not published yet, or the party has no server.
+        StateError: if the server's files cannot be used.
+    """
+    listen = Listen(
+        credentials=deployment.server_credentials(party),
+        host=host,
+        port=port,
+        port_file=deployment.port_file(party),
+    )
+    folder = deployment.server(party) / STATE
+    match party:
+        case Party.PROVIDER:
+            matching = _matching(deployment, party, design, folder) if _plays(design, party) else None
+            return serve_relay(RelayConfig(listen, folder, matching=matching))
+        case Party.MATCHER | Party.MATCHER_B:
+            matching = _matching(deployment, party, design, folder)
+            return serve_matcher(MatcherConfig(listen, matching, SERVERS[party]))
+        case Party.CENTRE:
+            return serve_centre(_centre(deployment, design, listen, folder))
+        case _:
+            raise DeploymentError(f"the {party} has no server")
+
+
+def _plays(design: AnyDesign, party: Party) -> bool:
+    return party in design.info.roles.values()
+
+
+def _matching(deployment: Deployment, party: Party, design: AnyDesign, folder: Path) -> MatchingConfig:
+    published = deployment.published(design.info.name)
+    if not published.is_dir():
+        name = design.info.name
+        raise DeploymentError(f"{name} is not published; blindmatch list build --design {name} does that")
+    source = PublishedSource(design, published, party)
+    centre = _centre_address(deployment, party) if design.info.sends_content else None
+    return MatchingConfig(design, source, folder / "matching", centre)
+
+
+def _centre_address(deployment: Deployment, party: Party) -> CentreAddress:
+    endpoints = deployment.endpoints()
+    if Party.CENTRE not in endpoints:
+        raise DeploymentError("this design's provider reports by itself: start the centre before the relay")
+    return CentreAddress(
+        address=endpoints[Party.CENTRE].address,
+        public_key=read_public_key(deployment.centre_keys),
+        reporter=Identity(SERVERS[party]),
+        credentials=deployment.server_credentials(party),
+    )
+
+
+def _centre(deployment: Deployment, design: AnyDesign, listen: Listen, folder: Path) -> CentreConfig:
+    name = design.info.name
+    designs = {known: registered.design for known, registered in all_designs().items()} | {name: design}
+    openers = {}
+    if design.vouchers and deployment.published(name).is_dir():
+        publication = open_publication(deployment.published(name))
+        openers[name] = OpenerFiles(publication.manifest.epoch, publication.opener())
+    references = deployment.references if deployment.references.exists() else None
+    return CentreConfig(listen, folder, deployment.centre_keys, designs, references, openers)

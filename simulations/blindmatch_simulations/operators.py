@@ -1,0 +1,80 @@
+"""What people who work at the centre or audit servers ask them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import grpc
+from blindmatch_client.egress.channels import SERVER_NAMES
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from blindmatch_server.authority import Identity, Kind
+from google.protobuf.message import Message as Wire
+
+from blindmatch_simulations.deployment import SERVERS, Deployment
+
+T = TypeVar("T", bound=Wire)
+
+OPERATOR: Final = "local"
+DEADLINE_SECONDS: Final = 20.0
+
+
+class OperatorError(BlindmatchError):
+    """A server could not be asked, or refused."""
+
+
+@contextmanager
+def _channel(deployment: Deployment, party: Party) -> Iterator[grpc.Channel]:
+    endpoints = deployment.endpoints()
+    if party not in endpoints:
+        raise OperatorError(f"the {SERVERS[party]} is not running; start it with: blindmatch serve all")
+    identity = Identity(Kind.OPERATOR, OPERATOR)
+    folder = deployment.operator(OPERATOR)
+    deployment.enrol(identity, folder, datetime.now(UTC))
+    held = deployment.caller_credentials(identity, folder)
+    credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
+    options: list[tuple[str, Any]] = [
+        ("grpc.ssl_target_name_override", SERVER_NAMES[party]),
+        ("grpc.enable_http_proxy", 0),
+    ]
+    try:
+        with grpc.secure_channel(endpoints[party].address, credentials, options) as channel:
+            yield channel
+    except grpc.RpcError as error:
+        status, words = error.code().name, error.details()
+        raise OperatorError(f"the {SERVERS[party]} refused ({status}): {words}") from None
+
+
+def centre_list(deployment: Deployment) -> pb.CentreList:
+    """Reports and vouchers at the centre.
+
+    Raises:
+        OperatorError: if the centre cannot be asked.
+    """
+    with _channel(deployment, Party.CENTRE) as channel:
+        return _call(channel, rpc.CentreStub, "List", pb.ListRequest(), pb.CentreList)
+
+
+def centre_show(deployment: Deployment, report_id: bytes) -> pb.ReportDetail:
+    """One report. Raises `OperatorError` if there is none, or the centre cannot be asked."""
+    with _channel(deployment, Party.CENTRE) as channel:
+        request = pb.ShowRequest(report_id=report_id)
+        return _call(channel, rpc.CentreStub, "Show", request, pb.ReportDetail)
+
+
+def counters(deployment: Deployment, party: Party) -> list[pb.Counter]:
+    """What a server counted: calls and bytes by method and account."""
+    with _channel(deployment, party) as channel:
+        reply = _call(channel, rpc.AuditStub, "ReadCounters", pb.CountersRequest(), pb.Counters)
+        return list(reply.counters)
+
+
+def _call(channel: grpc.Channel, stub: Any, method: str, request: Wire, reply: type[T]) -> T:
+    answer = getattr(stub(channel), method)(request, timeout=DEADLINE_SECONDS)
+    assert isinstance(answer, reply)
+    return answer

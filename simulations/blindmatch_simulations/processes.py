@@ -1,0 +1,98 @@
+"""Runs servers as processes of their own and waits until they can be called."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import BlindmatchError
+
+from blindmatch_simulations.deployment import SERVERS, Deployment
+
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 15.0
+_POLL_SECONDS: Final = 0.02
+
+
+class ProcessError(BlindmatchError):
+    """A server did not start, or ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """A running server, and where its log goes."""
+
+    party: Party
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@contextmanager
+def running_servers(
+    deployment: Deployment, parties: Sequence[Party], options: Sequence[str]
+) -> Iterator[list[ServerProcess]]:
+    """`blindmatch serve ...` for each of `parties`, each in a process of its own, until the block ends.
+
+    Raises:
+        ProcessError: if one does not come up; the text has the end of its log.
+    """
+    with ExitStack() as stack:
+        servers = [_start(deployment, party, options) for party in parties]
+        for server in servers:
+            stack.callback(_stop, server)
+        deadline = time.monotonic() + START_SECONDS
+        for server in servers:
+            _wait(deployment, server, deadline)
+        yield servers
+
+
+def check_alive(servers: Sequence[ServerProcess]) -> None:
+    """Make sure that none of `servers` has ended.
+
+    Raises:
+        ProcessError: if one has.
+    """
+    for server in servers:
+        code = server.process.poll()
+        if code is not None:
+            raise ProcessError(f"{SERVERS[server.party]} ended with exit code {code}: {_tail(server.log)}")
+
+
+def _start(deployment: Deployment, party: Party, options: Sequence[str]) -> ServerProcess:
+    folder = deployment.server(party)
+    deployment.port_file(party).unlink(missing_ok=True)
+    log = folder / "log.jsonl"
+    command = [sys.executable, "-m", "blindmatch_simulations", "serve", str(SERVERS[party])]
+    command += ["--home", str(deployment.home), "--port", "0", *options]
+    with log.open("ab") as sink:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT)
+    return ServerProcess(party, process, log)
+
+
+def _wait(deployment: Deployment, server: ServerProcess, deadline: float) -> None:
+    while not deployment.port_file(server.party).exists():
+        check_alive([server])
+        if time.monotonic() > deadline:
+            raise ProcessError(f"{SERVERS[server.party]} did not start in {START_SECONDS:.0f} s")
+        time.sleep(_POLL_SECONDS)
+
+
+def _stop(server: ServerProcess) -> None:
+    if server.process.poll() is None:
+        server.process.terminate()
+    try:
+        server.process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        server.process.wait()
+
+
+def _tail(log: Path, lines: int = 3) -> str:
+    return " | ".join(log.read_text(errors="replace").splitlines()[-lines:]) or "it wrote no log"
