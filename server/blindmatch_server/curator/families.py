@@ -10,6 +10,7 @@ by a budget of pairs, and what it was enough for is part of the result.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +28,7 @@ PASSES: Final = 17
 DEFAULT_PAIRS: Final = 1 << 28
 
 _STEP = 1 << 18
+_MOST_HELD = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -91,29 +93,31 @@ class _Search:
         keys = self._bands[order, band]
         words = self._words[order]
         starts = np.searchsorted(keys, np.arange((1 << 16) + 1))
-        near: list[Indices] = []
         for at in range(0, len(order), _STEP):
             rows = np.arange(at, min(at + _STEP, len(order)))
-            near += self._near(words, rows, *_partners(keys[rows], rows, starts, bit))
+            for pairs in self._near(words, rows, *_partners(keys[rows], rows, starts, bit)):
+                self.root = joined(self.root, order[pairs])
             if self.left <= 0:
                 break
-        if near:
-            self.root = joined(self.root, order[np.concatenate(near)])
 
     def _near(
         self, words: npt.NDArray[np.uint64], rows: Indices, first: Indices, end: Indices
-    ) -> list[Indices]:
-        """Pairs of `rows` with the rows from `first` to `end` that are near, each of shape (k, 2)."""
-        found = []
+    ) -> Iterator[Indices]:
+        """Pairs of `rows` with the rows from `first` to `end` that are near, some at a time, (k, 2)."""
+        found, held = [np.empty((0, 2), np.int64)], 0
         while len(rows) and self.left > 0:
             some = first < end
             rows, first, end = rows[some], first[some], end[some]
             self.left -= len(rows)
             near = _is_near(words, rows, first)
-            if near.any():
-                found.append(np.stack((rows[near], first[near]), axis=1))
+            found.append(np.stack((rows[near], first[near]), axis=1))
+            held += len(found[-1])
+            if held > _MOST_HELD:
+                yield np.concatenate(found)
+                found, held = [], 0
             first = first + 1
-        return found
+        if held:
+            yield np.concatenate(found)
 
 
 def _partners(

@@ -86,3 +86,14 @@ def test_an_import_stores_families_by_the_id_of_their_first_member(
         summary.family_members,
         31,
     )
+
+
+def test_a_crowd_of_near_copies_makes_one_family_within_its_budget(
+    rng: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blindmatch_server.curator.families._MOST_HELD", 1000)
+    first = random_hashes(1, rng)[0]
+    copies = np.array([near_copy(first, [a, b]) for a in range(32) for b in range(64, 96)])
+    found = find_families(copies, 2_000_000)
+    assert (found.count, found.members) == (1, 1024)
+    assert 2_000_000 <= found.pairs <= 2_000_000 + len(copies)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_server.curator import HashList, ListError, ListFileError, open_list, random_list
+from blindmatch_server.curator import HashList, ListError, ListFileError, Title, open_list, random_list
+from blindmatch_server.curator.listwriter import ListWriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -103,3 +104,22 @@ def test_a_list_file_of_version_one_stays_readable() -> None:
         assert listed.families is not None
         assert listed.families.tolist() == [1, 3, 3]
         assert len(listed.record_entries) == 1
+
+
+@pytest.mark.parametrize(
+    ("ids", "vouched"), [([2, 1], [1]), ([1, 1], [1]), ([0, 1], [1]), ([1, 3], [1]), ([1, 2], [3])]
+)
+def test_ids_that_are_out_of_order_or_unknown_are_refused(
+    into: Path, ids: list[int], vouched: list[int]
+) -> None:
+    with ListWriter(into) as writer:
+        for name, rows in (("hashes", np.ones((2, 32))), ("salts", np.ones((2, 16))), ("plain", np.ones(2))):
+            writer.section(name, [rows])
+        writer.section("ids", [np.array(ids)])
+        writer.section("record_identities", [np.ones((1, 32))])
+        writer.section("record_times", [np.ones(1)])
+        writer.section("record_entries", [np.array(vouched)])
+        writer.publish(Title("crafted"), 3, None)
+    with pytest.raises(ListFileError, match="id"):
+        open_list(into)
+    assert len(open_list(into, verify=False)) == 2

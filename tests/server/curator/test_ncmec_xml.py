@@ -108,6 +108,12 @@ def test_of_the_records_of_one_id_the_latest_counts(
     assert len(open_list(into)) == 1 + left
 
 
+def test_the_member_is_known_by_its_id_attribute_among_others(rng: Any, into: Any, hexes: list[str]) -> None:
+    other = deleted("a", ONE).replace('id="42"', 'kind="id" id="42"')
+    import_list(io.BytesIO(document(image("a", hexes[0]), other, image("b", hexes[1]))), into, rng)
+    assert [row.tobytes().hex() for row in open_list(into).hashes] == hexes[1:2]
+
+
 def test_a_deletion_in_a_later_import_removes_the_entry_and_its_id_is_not_used_again(
     rng: Any, into: Any, hexes: list[str]
 ) -> None:

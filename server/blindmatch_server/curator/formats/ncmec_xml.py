@@ -166,7 +166,8 @@ class _Records:
         self._reset()
 
     def _start_member(self, attributes: list[str]) -> None:
-        self._member = dict(zip(attributes[::2], attributes[1::2], strict=True)).get("id", "")
+        names = attributes[::2]
+        self._member = attributes[2 * names.index("id") + 1] if "id" in names else ""
 
     def _start_text(self, _: list[str]) -> None:
         if self._place is not None:
@@ -175,7 +176,8 @@ class _Records:
 
     def _end_text(self) -> str:
         self._expat.CharacterDataHandler = None
-        text, self._text = "".join(self._text or ()), None
+        parts, self._text = self._text or (), None
+        text = parts[0] if len(parts) == 1 else "".join(parts)
         return text[:MOST_TEXT].strip()
 
     def _end_id(self) -> None:
@@ -220,10 +222,14 @@ class _Records:
         return identity(self._member, self._id)
 
 
+_IDENTITY: Final = blake2b(digest_size=32, person=b"blindmatch ncmec")
+
+
 def identity(member: str, record: str) -> bytes:
     """Digest of a record's member and id, 32 bytes; the domain keeps it apart from other formats'."""
-    name = f"{len(member)}:{member}{record}".encode()
-    return blake2b(name, digest_size=32, person=b"blindmatch ncmec").digest()
+    digest = _IDENTITY.copy()
+    digest.update(f"{len(member)}:{member}{record}".encode())
+    return digest.digest()
 
 
 def _seconds(text: str) -> int | None:
