@@ -303,10 +303,16 @@ class Device:
         return self._receiver.inbox()
 
     def flush(self) -> Flushed:
-        """Try again whatever waits: messages, pictures to be matched, reports."""
+        """Try again whatever waits: messages, pictures to be matched, reports.
+
+        Once a picture could not be matched the others are not tried, since each would wait as long.
+        """
         messages: list[Sent] = []
         problems: list[str] = []
         for number in self._outbox.open():
+            stalled = any(sent.outcome is OutcomeKind.DUE for sent in messages)
+            if stalled and self._outbox.get(number).matching is Matching.DUE:
+                continue
             try:
                 messages.append(self._send(number, None))
             except BlindmatchError as error:

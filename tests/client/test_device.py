@@ -326,3 +326,15 @@ def test_what_sqlite_raises_is_an_error_of_the_store(world: World) -> None:
         store.run("INSERT INTO nowhere VALUES (1)")
     assert store.get("kept") is None
     store.close()
+
+
+def test_a_flush_asks_a_matcher_that_is_down_about_one_picture_only(world: World) -> None:
+    alice, _ = world.device("alice"), world.device("bob")
+    world.matcher.fail_always(down(), "Exchange")
+    for seed in range(3):
+        alice.device.send_picture("bob", picture(seed))
+    before = len(world.matcher.asked)
+    assert alice.device.flush().waiting == 3
+    assert len(world.matcher.asked) - before == 3  # one picture, three attempts
+    world.matcher.heal()
+    assert alice.device.flush().waiting == 0
