@@ -70,7 +70,8 @@ def _matching(deployment: Deployment, party: Party, design: AnyDesign, folder: P
         name = design.info.name
         raise DeploymentError(f"{name} is not published; blindmatch list build --design {name} does that")
     source = PublishedSource(design, published, party)
-    centre = _centre_address(deployment, party) if design.info.sends_content else None
+    reports = design.info.sends_content and _plays(design, party)
+    centre = _centre_address(deployment, party) if reports else None
     return MatchingConfig(design, source, folder / "matching", centre)
 
 

@@ -40,16 +40,21 @@ def running_servers(
 ) -> Iterator[list[ServerProcess]]:
     """`blindmatch serve ...` for each of `parties`, each in a process of its own, until the block ends.
 
+    The first one is up before the others are started, since those may need its address.
+
     Raises:
         ProcessError: if one does not come up; the text has the end of its log.
     """
     with ExitStack() as stack:
-        servers = [_start(deployment, party, options) for party in parties]
-        for server in servers:
-            stack.callback(_stop, server)
+        servers: list[ServerProcess] = []
         deadline = time.monotonic() + START_SECONDS
-        for server in servers:
-            _wait(deployment, server, deadline)
+        for group in (parties[:1], parties[1:]):
+            started = [_start(deployment, party, options) for party in group]
+            for server in started:
+                stack.callback(_stop, server)
+            for server in started:
+                _wait(deployment, server, deadline)
+            servers += started
         yield servers
 
 
