@@ -38,7 +38,17 @@ class FileEntry(_Document):
 
 
 class Plan(_Document):
-    """What a build is for; a build is taken up again only for the same plan."""
+    """What a build is for; a build is taken up again only for the same plan.
+
+    Attributes:
+        format: version of this document.
+        design: name of the design.
+        version: of the design's messages and files.
+        epoch: number of the epoch.
+        entries: entries of the list.
+        parameters: the design's parameters, defaults included.
+        work: SHA-256 over the list, or over what an update adds and removes.
+    """
 
     format: Literal[1]
     design: str
@@ -46,9 +56,10 @@ class Plan(_Document):
     epoch: Annotated[int, Field(ge=1)]
     entries: Count
     parameters: dict[str, int]
+    work: Digest
 
     @classmethod
-    def of(cls, info: Info, parameters: SetParameters, entries: int) -> Self:
+    def of(cls, info: Info, parameters: SetParameters, entries: int, work: str) -> Self:
         """The plan of a build of `entries` entries.
 
         Raises:
@@ -56,7 +67,7 @@ class Plan(_Document):
         """
         return cls(
             format=FORMAT, design=info.name, version=info.version, epoch=parameters.epoch, entries=entries,
-            parameters=_values(info, parameters),
+            parameters=_values(info, parameters), work=work,
         )  # fmt: skip
 
 
@@ -88,19 +99,12 @@ class Manifest(_Document):
     files: tuple[FileEntry, ...]
 
     @classmethod
-    def of(
-        cls,
-        info: Info,
-        parameters: SetParameters,
-        entries: int,
-        published: Published,
-        records: Iterable[FileRecord],
-    ) -> Self:
+    def of(cls, plan: Plan, published: Published, records: Iterable[FileRecord]) -> Self:
         """The manifest of what a design has published."""
         files = [FileEntry(name=r.name, size=r.size, sha256=r.sha256) for r in records]
         return cls(
-            format=FORMAT, design=info.name, version=info.version, epoch=parameters.epoch, entries=entries,
-            parameters=_values(info, parameters), setup=tuple(published.setup),
+            format=FORMAT, design=plan.design, version=plan.version, epoch=plan.epoch, entries=plan.entries,
+            parameters=plan.parameters, setup=tuple(published.setup),
             roles={str(role): tuple(names) for role, names in published.roles.items()},
             opener=tuple(published.opener), files=tuple(sorted(files, key=lambda file: file.name)),
         )  # fmt: skip

@@ -18,10 +18,14 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import TypeAlias
 
+import numpy as np
 from blindmatch_protocol.contract import (
     AnyDesign,
     EntrySource,
@@ -68,11 +72,35 @@ __all__ = [
     "current_epoch",
     "open_publication",
     "publish_epoch",
+    "publish_update",
 ]
 
 LOCK = "lock"
 PLAN = "plan.json"
 SEED = "seed"
+LIST_TAG = b"blindmatch/build-list/v1"
+LIST_BATCH = 1 << 16
+
+
+Run: TypeAlias = Callable[[FolderWorkspace, Randomness, Progress], Published]
+"""What a design does in a build."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A build: what it is for, and how it is done.
+
+    Attributes:
+        design: the design.
+        plan: what it is for.
+        run: the design's part.
+        work: digest of what the build reads, computed again at its end.
+    """
+
+    design: AnyDesign
+    plan: Plan
+    run: Run
+    work: Callable[[], str]
 
 
 def publish_epoch(
@@ -99,21 +127,84 @@ def publish_epoch(
         BuildRunningError: if another build works in `folder`.
         EpochPublishedError: if the epoch is there already, or a later one.
         StorageError: if the file system refuses; what was computed stays for the next call.
-        DesignError: if the list or the parameters cannot be served.
+        DesignError: if the list or the parameters cannot be served, or the list changes meanwhile.
     """
+
+    def work() -> str:
+        return list_digest(entries)
+
+    def run(out: FolderWorkspace, stream: Randomness, watch: Progress) -> Published:
+        return design.publish(entries, parameters, stream, executor, out, watch)
+
+    plan = Plan.of(design.info, parameters, len(entries), work())
+    return _publish(_Job(design, plan, run, work), rng, folder, progress)
+
+
+def publish_update(
+    design: AnyDesign,
+    previous: int,
+    adds: EntrySource,
+    removes: Sequence[int],
+    rng: Randomness,
+    folder: Path,
+) -> Publication:
+    """Publish the epoch after `previous` as what it adds and removes, or finish an interrupted such build.
+
+    Args:
+        design: the design.
+        previous: the epoch that is changed; it must be the current one.
+        adds: entries to add.
+        removes: ids of entries to remove.
+        rng: gives the 32-byte seed of everything random in the build.
+        folder: holds the epochs.
+
+    Raises:
+        BuildRunningError: if another build works in `folder`.
+        EpochPublishedError: if `previous` is not the current epoch.
+        NoPublicationError: if there is no such epoch.
+        DamagedPublicationError: if a file of it is damaged.
+        StorageError: if the file system refuses.
+        DesignError: if the design cannot be updated, or not by this; or a full set is due.
+    """
+    base = open_publication(folder, previous)
+    base.verify()
+
+    def work() -> str:
+        return list_digest(adds, removes)
+
+    def run(out: FolderWorkspace, stream: Randomness, watch: Progress) -> Published:
+        if current_epoch(folder) != previous:
+            raise EpochPublishedError(f"epoch {previous} is not the one served, {current_epoch(folder)}")
+        return design.update(base.every_file(), adds, removes, out, stream)
+
+    parameters = SetParameters(previous + 1, base.manifest.parameters)
+    plan = Plan.of(design.info, parameters, base.manifest.entries + len(adds) - len(removes), work())
+    return _publish(_Job(design, plan, run, work), rng, folder, no_progress)
+
+
+def list_digest(entries: EntrySource, removes: Sequence[int] = ()) -> str:
+    """SHA-256 over a list and ids, in hex."""
+    state = sha256(LIST_TAG + len(entries).to_bytes(8, "big"))
+    for batch in entries.batches(LIST_BATCH):
+        for column in (batch.hashes, batch.ids.astype(">u8"), batch.salts):
+            state.update(np.ascontiguousarray(column).data)
+    state.update(b"".join(number.to_bytes(8, "big") for number in removes))
+    return state.hexdigest()
+
+
+def _publish(job: _Job, rng: Randomness, folder: Path, progress: Progress) -> Publication:
     with storage(f"making {folder.name}"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    plan = Plan.of(design.info, parameters, len(entries))
+    epoch = job.plan.epoch
     with _locked(folder):
-        build = folder / f".build-{parameters.epoch}"
+        build = folder / f".build-{epoch}"
         _clean_other_builds(folder, build)
-        if not _renamed_before(folder, build, plan):
-            seed = _begin(build, plan, rng.take(SEED_BYTES))
-            result = _build(design, entries, parameters, SeedStream(seed), executor, build, progress)
-            _move(result, folder / str(parameters.epoch))
-        _point(folder, parameters.epoch)
+        if not _renamed_before(folder, build, job.plan):
+            seed = _begin(build, job.plan, rng.take(SEED_BYTES))
+            _move(_build(job, SeedStream(seed), build, progress), folder / str(epoch))
+        _point(folder, epoch)
         shutil.rmtree(build, ignore_errors=True)
-    return open_publication(folder, parameters.epoch)
+    return open_publication(folder, epoch)
 
 
 @contextmanager
@@ -171,25 +262,18 @@ def _read_plan(build: Path) -> Plan | None:
         return None
 
 
-def _build(
-    design: AnyDesign,
-    entries: EntrySource,
-    parameters: SetParameters,
-    rng: Randomness,
-    executor: Executor | None,
-    build: Path,
-    progress: Progress,
-) -> Path:
+def _build(job: _Job, rng: Randomness, build: Path, progress: Progress) -> Path:
     """Run the design in `build`; the folder with its files and manifest, all on the disk."""
     workspace = FolderWorkspace(build)
     try:
-        watch = _relaxing(workspace, progress)
-        published = design.publish(entries, parameters, rng, executor, workspace, watch)
+        published = job.run(workspace, rng, _relaxing(workspace, progress))
         records = workspace.finish()
     finally:
         workspace.abandon()
-    _check_published(design, published, records)
-    manifest = Manifest.of(design.info, parameters, len(entries), published, records.values())
+    _check_published(job.design, published, records)
+    if job.work() != job.plan.work:
+        raise DesignError("the list changed while the set was built")
+    manifest = Manifest.of(job.plan, published, records.values())
     with storage(f"writing {MANIFEST}"):
         _write_synced(workspace.result / MANIFEST, manifest.encode())
         for path in workspace.result.iterdir():

@@ -67,6 +67,10 @@ class Publication:
         """The centre's files, and the set-up's."""
         return self._named((*self.manifest.setup, *self.manifest.opener))
 
+    def every_file(self) -> dict[str, memoryview]:
+        """All files: what the next epoch is made from."""
+        return self._named(tuple(self._files))
+
     def check_intact(self) -> None:
         """Make sure that no file was truncated or overwritten in place since it was mapped.
 

@@ -126,7 +126,8 @@ def test_a_label_of_another_hash_is_no_match() -> None:
         def record(self, number: int) -> bytes:
             return record.tobytes()
 
-    forged = Held(DESIGN, replace(place.setup, labels=Forged()), place.states, LISTED, place.salts)
+    layer = replace(place.setup.layers[0], labels=Forged())
+    forged = Held(DESIGN, replace(place.setup, layers=(layer,)), place.states, LISTED, place.salts)
     assert run(forged, Picture(LISTED[0].tobytes())) == NoMatch()
 
 
@@ -325,7 +326,7 @@ def test_every_flipped_byte_of_the_files_is_refused_when_verified() -> None:
         altered = bytearray(files["set.bin"])
         altered[at] ^= 0x10
         with pytest.raises(SetFileError):
-            DESIGN.open_setup({"set.bin": bytes(altered)}, 1).file.verify()
+            DESIGN.open_setup({"set.bin": bytes(altered)}, 1).verify()
     for at in range(len(files["matcher.bin"])):
         altered = bytearray(files["matcher.bin"])
         altered[at] ^= 0x10

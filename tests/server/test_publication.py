@@ -30,6 +30,7 @@ from blindmatch_server.publication import (
     current_epoch,
     open_publication,
     publish_epoch,
+    publish_update,
 )
 from blindmatch_server.workspace import FolderWorkspace, WorkspaceError
 from support.memory import Seeded, random_hashes
@@ -223,17 +224,44 @@ def test_two_builds_at_once_are_refused(tmp_path: Path) -> None:
     publish(tmp_path, 2)
 
 
+class Watched:
+    """A list that does something each time it is read: for the plan, for the build, and once more."""
+
+    def __init__(self, *actions: Callable[[], EntrySource]) -> None:
+        self.actions = list(actions)
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def batches(self, size: int, start: int = 0) -> Any:
+        return self.actions.pop(0)().batches(size, start)
+
+
+def reversed_source() -> EntrySource:
+    part = next(source().batches(COUNT))
+    return batches_of(part.hashes[::-1].copy(), part.ids, part.salts)
+
+
 def test_a_build_inside_a_build_is_refused(tmp_path: Path) -> None:
-    class Nested:
-        def __len__(self) -> int:
-            return COUNT
+    def nested() -> EntrySource:
+        with pytest.raises(BuildRunningError):
+            publish(tmp_path, 2)
+        return source()
 
-        def batches(self, size: int, start: int = 0) -> Any:
-            with pytest.raises(BuildRunningError):
-                publish(tmp_path, 2)
-            return source().batches(size, start)
+    watched = Watched(source, nested, source)
+    publish(tmp_path, entries=watched)
+    assert not watched.actions
 
-    publish(tmp_path, entries=Nested())
+
+@pytest.mark.parametrize("changed", [0, 1, 2])
+def test_a_list_that_changes_while_it_is_built_is_refused(tmp_path: Path, changed: int) -> None:
+    reads = [source, source, source]
+    reads[changed] = reversed_source
+    if changed == 1:  # changes after the plan and stays changed
+        reads[2] = reversed_source
+    with pytest.raises(DesignError, match="changed while the set was built"):
+        publish(tmp_path, entries=Watched(*reads))
+    assert not (tmp_path / "current").exists()
 
 
 def test_what_other_builds_left_is_removed(tmp_path: Path) -> None:
@@ -256,16 +284,16 @@ def test_a_build_that_fails_leaves_the_old_epoch_in_force(tmp_path: Path) -> Non
     publish(tmp_path, 2)
 
 
-def test_a_build_left_behind_for_another_plan_starts_afresh(tmp_path: Path) -> None:
-    class Failing:
-        def __len__(self) -> int:
-            return COUNT
+def failing() -> EntrySource:
+    raise DesignError("no entries today")
 
-        def batches(self, size: int, start: int = 0) -> Any:
-            raise DesignError("no entries today")
 
+@pytest.mark.parametrize(("first", "evaluations"), [(source, 2), (reversed_source, 1)])
+def test_a_build_left_behind_for_other_parameters_or_another_list_starts_afresh(
+    tmp_path: Path, first: Callable[[], EntrySource], evaluations: int
+) -> None:
     with pytest.raises(DesignError, match="no entries today"):
-        publish(tmp_path / "a", 1, Failing(), evaluations=2)
+        publish(tmp_path / "a", 1, Watched(first, failing), evaluations=evaluations)
     publish(tmp_path / "a", 1)
     publish(tmp_path / "b", 1)
     assert contents(tmp_path / "a" / "1") == contents(tmp_path / "b" / "1")
@@ -319,6 +347,52 @@ def test_a_disk_that_fills_up_at_any_fsync_or_rename_is_an_error_and_the_build_c
             publish(tmp_path / "sets")
     publish(tmp_path / "sets")
     assert contents(tmp_path / "sets" / "1") == contents(tmp_path / "whole" / "1")
+
+
+# --- updates -------------------------------------------------------------------------------------
+
+
+def update(folder: Path, previous: int, adds: EntrySource, removes: list[int]) -> Publication:
+    return publish_update(DESIGN, previous, adds, removes, Seeded("update"), folder)
+
+
+def more(seed: int, count: int = 5) -> EntrySource:
+    salts = np.zeros((count, 16), np.uint8)
+    return batches_of(random_hashes(count, seed), np.arange(count, dtype=np.uint64) + 1000 * seed, salts)
+
+
+def test_an_update_becomes_the_next_epoch_and_keeps_the_files_devices_have(tmp_path: Path) -> None:
+    first = publish(tmp_path)
+    second = update(tmp_path, 1, more(2), [3, 4])
+    assert current_epoch(tmp_path) == 2 and second.manifest.entries == COUNT + 3
+    assert second.manifest.setup == ("set.bin", "delta-0000000002.bin")
+    assert bytes(second.setup()["set.bin"]) == bytes(first.setup()["set.bin"])
+    assert DESIGN.open_setup(second.setup(), 2).deltas == ((5, 2),)
+    assert DESIGN.open_role(Role("matcher"), second.role("matcher")).epoch == 2
+    second.verify()
+    assert update(tmp_path, 2, more(3), []).manifest.entries == COUNT + 8
+
+
+def test_an_update_of_another_epoch_than_the_current_one_is_refused(tmp_path: Path) -> None:
+    publish(tmp_path)
+    update(tmp_path, 1, more(2), [])
+    with pytest.raises(EpochPublishedError, match="epoch 2 is published already"):
+        update(tmp_path, 1, more(2), [])
+    with pytest.raises(NoPublicationError, match="epoch 3 is not published"):
+        update(tmp_path, 3, more(2), [])
+    publish(tmp_path, 5)
+    with pytest.raises(EpochPublishedError, match="epoch 3 is not later than the one served, 5"):
+        update(tmp_path, 2, more(3), [])
+
+
+def test_a_damaged_epoch_is_not_updated(tmp_path: Path) -> None:
+    publish(tmp_path)
+    path = writable(tmp_path / "1" / "set.bin")
+    data = bytearray(path.read_bytes())
+    data[-80] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DamagedPublicationError, match=r"set\.bin: altered"):
+        update(tmp_path, 1, more(2), [])
 
 
 # --- the workspace -------------------------------------------------------------------------------

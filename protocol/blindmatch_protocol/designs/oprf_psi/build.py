@@ -19,6 +19,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
 from blindmatch_protocol.contract.files import Progress, Workspace
 from blindmatch_protocol.designs.oprf_psi import files
+from blindmatch_protocol.designs.oprf_psi.layers import PUBLIC_KEY_KIND, SET_FILE
 from blindmatch_protocol.executor import Executor, spread
 from blindmatch_protocol.oprf import SecretKey, evaluate
 from blindmatch_protocol.setfile import Identity, SetFileWriter
@@ -65,9 +66,23 @@ def build(
     Raises:
         DesignError: if the list holds a hash twice, or changes while it is read.
     """
+    rows = evaluate_list(entries, key, executor, out, progress)
+    file = SetFileWriter(out.create(SET_FILE), identity)
+    digest = write_layer(file, rows, key, progress)
+    files.write_matcher(out.create(files.MATCHER_FILE), key, digest, identity, len(rows))
+
+
+def evaluate_list(
+    entries: EntrySource, key: SecretKey, executor: Executor | None, out: Workspace, progress: Progress
+) -> Rows:
+    """`evaluated_rows` of a whole list, in a scratch from which an interrupted build goes on.
+
+    Raises:
+        DesignError: if the list changes while it is read.
+    """
     width = _FRONT + labels.record_bytes(0)
     scratch = out.scratch(SCRATCH, resumable.scratch_bytes(len(entries), width, BATCH))
-    rows = resumable.fill(
+    return resumable.fill(
         scratch,
         entries,
         width,
@@ -76,8 +91,6 @@ def build(
         progress,
         BATCH,
     )
-    digest = _write_set(rows, key, identity, out, progress)
-    files.write_matcher(out.create(files.MATCHER_FILE), key, digest, identity, len(rows))
 
 
 def _plan(key: SecretKey) -> bytes:
@@ -109,11 +122,15 @@ def _records(rows: Rows, order: store.Order, progress: Progress) -> Rows:
     return np.concatenate(gathered)
 
 
-def _write_set(rows: Rows, key: SecretKey, identity: Identity, out: Workspace, progress: Progress) -> bytes:
+def write_layer(file: SetFileWriter, rows: Rows, key: SecretKey, progress: Progress) -> bytes:
+    """Write public key, labels and store of these rows, and finish the file; its overall digest.
+
+    Raises:
+        DuplicateKeyError: if a hash is there twice.
+    """
     keys, masks = _fronts(rows, progress)
     order = store.order_of(keys)
-    file = SetFileWriter(out.create(files.SET_FILE), identity)
-    file.section(files.PUBLIC_KEY_KIND, [key.public.element], 1)
+    file.section(PUBLIC_KEY_KIND, [key.public.element], 1)
     for parts, items in labels.stretches(lambda a, b: _records(rows, order[a:b], progress), len(rows)):
         file.section(labels.KIND, parts, items)
     for parts, items in store.shards(

@@ -59,7 +59,9 @@ from blindmatch_protocol.contract import (
 )
 from blindmatch_protocol.designs.oprf_psi import files
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, build
+from blindmatch_protocol.designs.oprf_psi.delta import write_update
 from blindmatch_protocol.designs.oprf_psi.files import MatcherState, Setup
+from blindmatch_protocol.designs.oprf_psi.layers import SET_FILE, find
 from blindmatch_protocol.designs.oprf_psi.messages import MOST_EVALUATIONS, Reply, Request
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
 from blindmatch_protocol.executor import Executor
@@ -87,6 +89,11 @@ FACTS_OF_MATCHER = (
     Fact("query_time", "That, and when, an account sent a picture.", lambda item, setup: True),
 )
 SET_SIZE = Fact("set_size", "The number of entries of the set.", lambda item, setup: setup.entries)
+DELTAS = Fact(
+    "delta_sizes",
+    "For every epoch since the full set: how many entries it added and which ids it removed, and when.",
+    lambda item, setup: setup.deltas,
+)
 ORACLE = Fact(
     "any_hash",
     "Whether any hash of its choice, or any edit of a picture, is listed, one request for each.",
@@ -135,8 +142,8 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
         return (
             Leak(matcher, Adversary.SEMI_HONEST, FACTS_OF_MATCHER),
             Leak(matcher, Adversary.MALICIOUS, FACTS_OF_MATCHER),
-            Leak(device, Adversary.SEMI_HONEST, (SET_SIZE,)),
-            Leak(device, Adversary.MALICIOUS, (SET_SIZE, ORACLE)),
+            Leak(device, Adversary.SEMI_HONEST, (SET_SIZE, DELTAS)),
+            Leak(device, Adversary.MALICIOUS, (SET_SIZE, DELTAS, ORACLE)),
         )
 
     def publish(
@@ -152,7 +159,7 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
         values = {p.name: parameters.value(self.info, p.name) for p in self.info.parameters}
         identity = files.identity(parameters.epoch, values)
         build(entries, generate_key_pair(Mode.VOPRF, rng), identity, executor, out, progress)
-        return Published((files.SET_FILE,), {MATCHER: (files.MATCHER_FILE,)})
+        return Published((SET_FILE,), {MATCHER: (files.MATCHER_FILE,)})
 
     def open_setup(self, files_: Buffers, epoch: int | None = None) -> Setup:
         """See `Design.open_setup`."""
@@ -170,6 +177,18 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
     def enrol(self, rng: Randomness) -> NoState:
         """An account keeps no state."""
         return NoState()
+
+    def update(
+        self, previous: Buffers, adds: EntrySource, removes: Sequence[int], out: Workspace, rng: Randomness
+    ) -> Published:
+        """See `Design.update`. The key stays, so a new key needs `publish`. Takes no randomness.
+
+        Raises:
+            SetFileError: if a previous file is damaged.
+            DesignError: if nothing changes, an addition is in the set already, or a full set is due.
+        """
+        names = write_update(previous, adds, removes, out)
+        return Published(names, {MATCHER: (files.MATCHER_FILE,)})
 
     def start(self, state: NoState, setup: Setup, item: Item, rng: Randomness) -> Started[NoState, Waiting]:
         """See `Design.start`. Takes 96 bytes of `rng` an element, whatever the item is."""
@@ -227,12 +246,8 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
 
 def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | None:
     """The label that an OPRF output, uint8 (1, 64), opens, if it is one of `own_hash`."""
-    keys = labels.derive(outputs)
-    number = int(setup.store.lookup(keys.store_keys)[0] ^ keys.masks[0])
-    if own_hash is None or number >= setup.entries:
-        return None
-    opened = labels.unseal(keys.label_keys[0].tobytes(), setup.labels.record(number))
-    return opened[0] if opened is not None and opened[0].entry_hash == own_hash else None
+    label = find(setup.layers, labels.derive(outputs))
+    return label if label is not None and label.entry_hash == own_hash else None
 
 
 def _answer(

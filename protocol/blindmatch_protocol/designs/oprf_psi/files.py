@@ -1,5 +1,5 @@
-"""The files of oprf-psi, both in the set-file format: ``set.bin`` for devices, ``matcher.bin`` for the
-matcher."""
+"""The files of oprf-psi, all in the set-file format: ``set.bin`` and deltas for devices, ``matcher.bin`` for
+the matcher."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from blindmatch_protocol.contract.files import Buffers, Writer
+from blindmatch_protocol.designs.oprf_psi.layers import (
+    MOST_DELTAS,
+    PUBLIC_KEY_KIND,
+    SET_FILE,
+    Layer,
+    open_layers,
+)
 from blindmatch_protocol.designs.oprf_psi.messages import MOST_EVALUATIONS
 from blindmatch_protocol.errors import ProtocolError, SetFileError
-from blindmatch_protocol.labels import SealedLabels
 from blindmatch_protocol.oprf import Mode, PublicKey, SecretKey
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
-from blindmatch_protocol.store import Store
 
 DESIGN_NAME: Final = "oprf-psi"
 DESIGN_VERSION: Final = 1
 
-SET_FILE: Final = "set.bin"
 MATCHER_FILE: Final = "matcher.bin"
 
-PUBLIC_KEY_KIND: Final = 0x100
-"""Section of the set file: the VOPRF public key, 32 bytes."""
 SECRET_KEY_KIND: Final = 0x101
 """Section of the matcher's file: the VOPRF secret scalar, 32 bytes."""
 SET_DIGEST_KIND: Final = 0x102
-"""Section of the matcher's file: the overall digest of the set file it belongs to, 32 bytes."""
+"""Section of the matcher's file: the overall digest of the newest set-up file, 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,21 +37,39 @@ class Setup:
 
     Attributes:
         epoch: number of the epoch.
-        entries: entries of the set.
         evaluations: blinded elements in every request.
         public_key: the matcher's key of this epoch.
-        store: finds an entry's label number.
-        labels: the sealed labels.
-        file: the set file they lie in.
+        layers: the full set, then the deltas since, oldest first.
     """
 
     epoch: int
-    entries: int
     evaluations: int
     public_key: PublicKey
-    store: Store = field(repr=False)
-    labels: SealedLabels = field(repr=False)
-    file: SetFile = field(repr=False)
+    layers: tuple[Layer, ...] = field(repr=False)
+
+    @property
+    def entries(self) -> int:
+        """Entries of the set: those of all layers, less those that deltas removed."""
+        return sum(layer.entries - len(layer.removed) for layer in self.layers)
+
+    @property
+    def deltas(self) -> tuple[tuple[int, int], ...]:
+        """Additions and removals of each delta, oldest first."""
+        return tuple((layer.entries, len(layer.removed)) for layer in self.layers[1:])
+
+    @property
+    def full_set_due(self) -> bool:
+        """Must the next epoch be a full set?"""
+        return len(self.layers) > MOST_DELTAS
+
+    def verify(self) -> None:
+        """Check every byte of every file.
+
+        Raises:
+            SetFileError: if one was altered.
+        """
+        for layer in self.layers:
+            layer.file.verify()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,12 +94,10 @@ def identity(epoch: int, parameters: Mapping[str, int]) -> Identity:
 
 def open_setup(files: Buffers, epoch: int | None) -> Setup:
     """See `Design.open_setup`."""
-    file = _open(files, SET_FILE, epoch)
-    parameters = file.identity.parameters
-    public_key = _public_key(file)
-    labels = SealedLabels(file, file.entries, _parameter(parameters, "signatures", 16))
-    evaluations = _parameter(parameters, "evaluations", MOST_EVALUATIONS)
-    return Setup(file.identity.epoch, file.entries, evaluations, public_key, Store(file), labels, file)
+    layers = open_layers(files, DESIGN_NAME, DESIGN_VERSION, epoch)
+    newest = layers[-1].file
+    evaluations = _parameter(newest.identity.parameters, "evaluations", MOST_EVALUATIONS)
+    return Setup(newest.identity.epoch, evaluations, public_key_of(newest, layers[-1].name), layers)
 
 
 def write_matcher(out: Writer, key: SecretKey, set_digest: bytes, identity: Identity, entries: int) -> None:
@@ -100,15 +118,16 @@ def open_matcher(files: Buffers) -> MatcherState:
         raise SetFileError(f"{MATCHER_FILE}: the key is no scalar of the group") from error
     evaluations = _parameter(file.identity.parameters, "evaluations", MOST_EVALUATIONS)
     if SET_FILE in files:
-        _check_belongs(file, key, _open(files, SET_FILE, file.identity.epoch))
+        _check_belongs(file, key, open_setup(files, file.identity.epoch))
     return MatcherState(file.identity.epoch, evaluations, key)
 
 
-def _check_belongs(matcher: SetFile, key: SecretKey, published: SetFile) -> None:
-    if bytes(matcher.section(SET_DIGEST_KIND)) != published.digest:
-        raise SetFileError(f"{MATCHER_FILE}: made for another {SET_FILE} than the one beside it")
-    if key.public != _public_key(published):
-        raise SetFileError(f"{MATCHER_FILE}: the key is not the one of {SET_FILE}")
+def _check_belongs(matcher: SetFile, key: SecretKey, setup: Setup) -> None:
+    newest = setup.layers[-1]
+    if bytes(matcher.section(SET_DIGEST_KIND)) != newest.file.digest:
+        raise SetFileError(f"{MATCHER_FILE}: made for another {newest.name} than the one beside it")
+    if key.public != setup.public_key:
+        raise SetFileError(f"{MATCHER_FILE}: the key is not the one of {newest.name}")
 
 
 def _open(files: Buffers, name: str, epoch: int | None) -> SetFile:
@@ -117,11 +136,16 @@ def _open(files: Buffers, name: str, epoch: int | None) -> SetFile:
     return SetFile(files[name], name, DESIGN_NAME, DESIGN_VERSION, epoch)
 
 
-def _public_key(file: SetFile) -> PublicKey:
+def public_key_of(file: SetFile, name: str) -> PublicKey:
+    """The public key in a set-up file.
+
+    Raises:
+        SetFileError: if it is no element of the group, or the identity.
+    """
     try:
         return PublicKey(Mode.VOPRF, bytes(file.section(PUBLIC_KEY_KIND)))
     except ProtocolError as error:
-        raise SetFileError(f"{SET_FILE}: the public key is no element of the group") from error
+        raise SetFileError(f"{name}: the public key is no element of the group") from error
 
 
 def _parameter(parameters: Mapping[str, int], name: str, most: int) -> int:

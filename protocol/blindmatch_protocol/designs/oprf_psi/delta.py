@@ -1,0 +1,96 @@
+"""Makes the next epoch of oprf-psi from the one before: a delta whose bytes are proportional to the change.
+
+    previous files, additions, ids to remove --> the previous set-up files unchanged, delta-<epoch>.bin,
+                                                 matcher.bin with the same key and the new epoch
+
+The key stays, since entries evaluated under another one could not be found: a new key needs a full set. A
+delta tells every device how many entries an epoch added and which ids it removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from blindmatch_protocol import labels
+from blindmatch_protocol.contract import Buffers, EntrySource, Workspace, no_progress
+from blindmatch_protocol.designs.oprf_psi import files
+from blindmatch_protocol.designs.oprf_psi.build import evaluate_list, oprf_inputs, write_layer
+from blindmatch_protocol.designs.oprf_psi.layers import (
+    MOST_DELTAS,
+    PREVIOUS_KIND,
+    REMOVED_KIND,
+    Layer,
+    delta_file,
+    find,
+)
+from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.oprf import SecretKey, evaluate
+from blindmatch_protocol.setfile import SetFileWriter
+
+_COPY_BYTES = 1 << 20
+
+
+def write_update(
+    previous: Buffers, adds: EntrySource, removes: Sequence[int], out: Workspace
+) -> tuple[str, ...]:
+    """Write the next epoch's files; the names of the set-up's.
+
+    Raises:
+        SetFileError: if a previous file is damaged.
+        DesignError: if nothing changes, an entry is there already or an id is named twice, or so many deltas
+            have piled up that a full set is due.
+    """
+    setup, state = files.open_setup(previous, None), files.open_matcher(previous)
+    if setup.full_set_due:
+        raise DesignError(f"{MOST_DELTAS} deltas have piled up: publish a full set")
+    ids = _checked_ids(removes)
+    if not len(adds) and not len(ids):
+        raise DesignError("an update must add or remove an entry")
+    _refuse_present(setup.layers, state.key, adds, frozenset(ids.tolist()))
+    for layer in setup.layers:
+        _copy(memoryview(previous[layer.name]), out, layer.name)
+    epoch, newest = setup.epoch + 1, setup.layers[-1].file
+    identity = files.identity(epoch, newest.identity.parameters)
+    rows = evaluate_list(adds, state.key, None, out, no_progress)
+    file = SetFileWriter(out.create(delta_file(epoch)), identity)
+    file.section(PREVIOUS_KIND, [newest.digest], 1)
+    file.section(REMOVED_KIND, [ids.astype(">u8").tobytes()], len(ids))
+    digest = write_layer(file, rows, state.key, no_progress)
+    files.write_matcher(out.create(files.MATCHER_FILE), state.key, digest, identity, len(rows))
+    return (*(layer.name for layer in setup.layers), delta_file(epoch))
+
+
+def _checked_ids(removes: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    if any(not 0 <= number < 1 << 64 for number in removes):
+        raise DesignError("an entry id is an unsigned integer of 64 bits")
+    ids = np.unique(np.array(removes, np.uint64))
+    if len(ids) != len(removes):
+        raise DesignError("an id to remove is named twice")
+    return ids
+
+
+def _refuse_present(
+    layers: tuple[Layer, ...], key: SecretKey, adds: EntrySource, removes: frozenset[int]
+) -> None:
+    """Make sure that no addition is in force already; one that is removed at the same time is not."""
+    at = 0
+    for batch in adds.batches(1024):
+        keys = labels.derive(evaluate(key, oprf_inputs(batch.hashes)))
+        for row in range(len(batch)):
+            label = find(layers, _one(keys, row))
+            if label is not None and label.entry_id not in removes:
+                raise DesignError(f"addition {at + row} (counted from 0) is in the set already")
+        at += len(batch)
+
+
+def _one(keys: labels.EntryKeys, row: int) -> labels.EntryKeys:
+    part = slice(row, row + 1)
+    return labels.EntryKeys(keys.store_keys[part], keys.masks[part], keys.label_keys[part])
+
+
+def _copy(content: memoryview, out: Workspace, name: str) -> None:
+    writer = out.create(name)
+    for at in range(0, len(content), _COPY_BYTES):
+        writer.write(content[at : at + _COPY_BYTES])
