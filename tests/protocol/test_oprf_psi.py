@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from blindmatch_protocol.contract import (
 )
 from blindmatch_protocol.designs.oprf_psi import DESIGN, Reply, Request
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, SCRATCH
+from blindmatch_protocol.designs.oprf_psi.layers import UNCONFIRMED_ID
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
 from blindmatch_protocol.oprf import Mode, SecretKey, evaluate
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
@@ -33,6 +36,7 @@ from hypothesis import strategies as st
 from support.memory import Held, MemoryWorkspace, Seeded, held, random_hashes
 
 MATCHER = Role("matcher")
+VECTORS = Path(__file__).parent.parent / "vectors"
 COUNT = 60
 LISTED = random_hashes(COUNT)
 BAD_ELEMENTS = {
@@ -129,6 +133,24 @@ def test_a_label_of_another_hash_is_no_match() -> None:
     layer = replace(place.setup.layers[0], labels=Forged())
     forged = Held(DESIGN, replace(place.setup, layers=(layer,)), place.states, LISTED, place.salts)
     assert run(forged, Picture(LISTED[0].tobytes())) == NoMatch()
+
+
+@pytest.mark.parametrize("count", [0, 1, COUNT])
+def test_a_set_of_kind_filter_has_the_same_outcomes_and_declares_its_matches_unconfirmed(count: int) -> None:
+    place = held(DESIGN, LISTED[:count], 1, {"filter": 1})
+    assert place.setup.unconfirmed and place.setup.entries == count
+    for hash_ in (*(row.tobytes() for row in LISTED[:count]), bytes(32), near(LISTED[0].tobytes(), 9)):
+        for quality in (49, 100):
+            item = Picture(hash_, quality)
+            matched = DESIGN.info.relation.holds(item, LISTED[:count]).any()
+            expected = Match(Label(hash_, UNCONFIRMED_ID, bytes(16))) if matched else NoMatch()
+            assert run(place, item) == expected
+
+
+def test_requests_do_not_show_the_kind_of_set() -> None:
+    place = held(DESIGN, LISTED, 1, {"filter": 1})
+    item = Picture(LISTED[0].tobytes())
+    assert ask(place, item)[1] == ask(world(), item)[1]
 
 
 # --- what the matcher sees -----------------------------------------------------------------------
@@ -293,6 +315,27 @@ def test_fewer_elements_than_asked_for_are_refused() -> None:
     reply = answers(world(3), request)[0]
     with pytest.raises(ProtocolError, match="must have 3 rows, not 2"):
         driver.receive({MATCHER: Reply(1, reply.evaluated[:2], reply.proof)})
+
+
+# --- frozen files ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["labelled", "filter"])
+def test_the_frozen_example_of_version_1_stays_readable(kind: str) -> None:
+    expected = json.loads((VECTORS / "oprf-psi-v1.json").read_text())
+    names = {"set.bin": f"oprf-psi-v1-{kind}-set.bin", "matcher.bin": f"oprf-psi-v1-{kind}-matcher.bin"}
+    files = {name: (VECTORS / stored).read_bytes() for name, stored in names.items()}
+    hashes = np.frombuffer(bytes.fromhex("".join(expected["hashes"])), np.uint8).reshape(-1, 32)
+    setup, state = DESIGN.open_setup(files, expected["epoch"]), DESIGN.open_role(MATCHER, files)
+    setup.verify()
+    place = Held(DESIGN, setup, {MATCHER: state}, hashes, hashes)
+    for number, row in enumerate(hashes):
+        found = run(place, Picture(row.tobytes()))
+        labelled = Label(row.tobytes(), number + 1, bytes.fromhex(expected["salts"][number]))
+        unconfirmed = Label(row.tobytes(), UNCONFIRMED_ID, bytes(16))
+        assert found == Match(labelled if kind == "labelled" else unconfirmed)
+    for row in random_hashes(10, seed=77):
+        assert run(place, Picture(row.tobytes())) == NoMatch()
 
 
 # --- files ---------------------------------------------------------------------------------------

@@ -146,6 +146,13 @@ def test_after_the_last_delta_a_full_set_is_due() -> None:
         updated(files, part(slice(100, 101)))
 
 
+def test_a_set_of_kind_filter_cannot_be_updated() -> None:
+    out = MemoryWorkspace()
+    DESIGN.publish(part(slice(0, 5)), SetParameters(1, {"filter": 1}), Seeded("key"), None, out)
+    with pytest.raises(DesignError, match="filter cannot be updated"):
+        updated({name: file.getvalue() for name, file in out.created.items()}, part(slice(5, 6)))
+
+
 # --- deltas in the wrong place -------------------------------------------------------------------
 
 

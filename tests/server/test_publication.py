@@ -65,7 +65,7 @@ def test_what_is_published_is_opened_and_mapped(tmp_path: Path) -> None:
     made = publish(tmp_path / "sets", 3, evaluations=2)
     for publication in (made, open_publication(tmp_path / "sets"), open_publication(tmp_path / "sets", 3)):
         assert publication.manifest.epoch == 3
-        assert publication.manifest.parameters == {"evaluations": 2, "signatures": 0}
+        assert publication.manifest.parameters == {"evaluations": 2, "filter": 0, "signatures": 0}
         assert publication.setup().keys() == {"set.bin"}
         assert publication.role("matcher").keys() == {"set.bin", "matcher.bin"}
         assert DESIGN.open_setup(publication.setup(), 3).entries == COUNT

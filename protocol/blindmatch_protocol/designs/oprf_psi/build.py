@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from blindmatch_protocol import filter as membership
 from blindmatch_protocol import labels, resumable, store
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
@@ -68,7 +69,7 @@ def build(
     """
     rows = evaluate_list(entries, key, executor, out, progress)
     file = SetFileWriter(out.create(SET_FILE), identity)
-    digest = write_layer(file, rows, key, progress)
+    digest = write_layer(file, rows, key, identity, progress)
     files.write_matcher(out.create(files.MATCHER_FILE), key, digest, identity, len(rows))
 
 
@@ -122,8 +123,10 @@ def _records(rows: Rows, order: store.Order, progress: Progress) -> Rows:
     return np.concatenate(gathered)
 
 
-def write_layer(file: SetFileWriter, rows: Rows, key: SecretKey, progress: Progress) -> bytes:
-    """Write public key, labels and store of these rows, and finish the file; its overall digest.
+def write_layer(
+    file: SetFileWriter, rows: Rows, key: SecretKey, identity: Identity, progress: Progress
+) -> bytes:
+    """Write public key and labels and store (or filter) of these rows; the finished file's overall digest.
 
     Raises:
         DuplicateKeyError: if a hash is there twice.
@@ -131,6 +134,9 @@ def write_layer(file: SetFileWriter, rows: Rows, key: SecretKey, progress: Progr
     keys, masks = _fronts(rows, progress)
     order = store.order_of(keys)
     file.section(PUBLIC_KEY_KIND, [key.public.element], 1)
+    if identity.parameters["filter"]:
+        file.section(membership.KIND, membership.build(keys, order), len(rows))
+        return file.finish(len(rows))
     for parts, items in labels.stretches(lambda a, b: _records(rows, order[a:b], progress), len(rows)):
         file.section(labels.KIND, parts, items)
     for parts, items in store.shards(

@@ -21,7 +21,7 @@ from blindmatch_protocol.designs.oprf_psi.layers import (
     MOST_DELTAS,
     PREVIOUS_KIND,
     REMOVED_KIND,
-    Layer,
+    AnyLayer,
     delta_file,
     find,
 )
@@ -45,6 +45,8 @@ def write_update(
     setup, state = files.open_setup(previous, None), files.open_matcher(previous)
     if setup.full_set_due:
         raise DesignError(f"{MOST_DELTAS} deltas have piled up: publish a full set")
+    if setup.unconfirmed:
+        raise DesignError("a set of kind filter cannot be updated: publish a whole set")
     ids = _checked_ids(removes)
     if not len(adds) and not len(ids):
         raise DesignError("an update must add or remove an entry")
@@ -57,7 +59,7 @@ def write_update(
     file = SetFileWriter(out.create(delta_file(epoch)), identity)
     file.section(PREVIOUS_KIND, [newest.digest], 1)
     file.section(REMOVED_KIND, [ids.astype(">u8").tobytes()], len(ids))
-    digest = write_layer(file, rows, state.key, no_progress)
+    digest = write_layer(file, rows, state.key, identity, no_progress)
     files.write_matcher(out.create(files.MATCHER_FILE), state.key, digest, identity, len(rows))
     return (*(layer.name for layer in setup.layers), delta_file(epoch))
 
@@ -72,14 +74,14 @@ def _checked_ids(removes: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.u
 
 
 def _refuse_present(
-    layers: tuple[Layer, ...], key: SecretKey, adds: EntrySource, removes: frozenset[int]
+    layers: tuple[AnyLayer, ...], key: SecretKey, adds: EntrySource, removes: frozenset[int]
 ) -> None:
     """Make sure that no addition is in force already; one that is removed at the same time is not."""
     at = 0
     for batch in adds.batches(1024):
         keys = labels.derive(evaluate(key, oprf_inputs(batch.hashes)))
         for row in range(len(batch)):
-            label = find(layers, _one(keys, row))
+            label = find(layers, _one(keys, row), None)
             if label is not None and label.entry_id not in removes:
                 raise DesignError(f"addition {at + row} (counted from 0) is in the set already")
         at += len(batch)

@@ -129,6 +129,7 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
             Parameter(
                 "evaluations", "Blinded elements in every request.", "elements", 1, 1, MOST_EVALUATIONS
             ),
+            Parameter("filter", "Kind of set: 0 labelled, 1 filter (unconfirmed matches).", "kind", 0, 0, 1),
             Parameter("signatures", "Signatures that a label holds.", "signatures", 0, 0, 0),
         ),
     )
@@ -246,7 +247,7 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
 
 def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | None:
     """The label that an OPRF output, uint8 (1, 64), opens, if it is one of `own_hash`."""
-    label = find(setup.layers, labels.derive(outputs))
+    label = find(setup.layers, labels.derive(outputs), own_hash)
     return label if label is not None and label.entry_hash == own_hash else None
 
 

@@ -12,7 +12,8 @@ from blindmatch_protocol.designs.oprf_psi.layers import (
     MOST_DELTAS,
     PUBLIC_KEY_KIND,
     SET_FILE,
-    Layer,
+    AnyLayer,
+    FilterLayer,
     open_layers,
 )
 from blindmatch_protocol.designs.oprf_psi.messages import MOST_EVALUATIONS
@@ -45,7 +46,7 @@ class Setup:
     epoch: int
     evaluations: int
     public_key: PublicKey
-    layers: tuple[Layer, ...] = field(repr=False)
+    layers: tuple[AnyLayer, ...] = field(repr=False)
 
     @property
     def entries(self) -> int:
@@ -56,6 +57,11 @@ class Setup:
     def deltas(self) -> tuple[tuple[int, int], ...]:
         """Additions and removals of each delta, oldest first."""
         return tuple((layer.entries, len(layer.removed)) for layer in self.layers[1:])
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Is the set of kind `filter`, so that no label stands behind a match?"""
+        return isinstance(self.layers[0], FilterLayer)
 
     @property
     def full_set_due(self) -> bool:

@@ -10,13 +10,15 @@ order or to another set it is refused.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from blindmatch_protocol.contract import Buffers, Label
 from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.filter import KIND as FILTER_KIND
+from blindmatch_protocol.filter import Filter
 from blindmatch_protocol.labels import EntryKeys, SealedLabels, unseal
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.store import Store
@@ -26,6 +28,8 @@ DELTA_PREFIX: Final = "delta-"
 MOST_DELTAS: Final = 8
 """Deltas on one full set at most: each costs every look-up a little."""
 MOST_SIGNATURES: Final = 16
+UNCONFIRMED_ID: Final = 2**64 - 1
+"""Entry id of a match that a filter says: there is no label behind it, and its salt is zero."""
 
 PUBLIC_KEY_KIND: Final = 0x100
 """Section of every set-up file: the VOPRF public key, 32 bytes."""
@@ -60,8 +64,8 @@ class Layer:
     removed: npt.NDArray[np.uint64] = field(repr=False)
     file: SetFile = field(repr=False)
 
-    def find(self, keys: EntryKeys) -> Label | None:
-        """The label that opens under the first of `keys`, if there is one.
+    def find(self, keys: EntryKeys, own_hash: bytes | None) -> Label | None:
+        """The label that opens under the first of `keys`, if there is one; it may hold any hash.
 
         Raises:
             SetFileError: if the file was altered.
@@ -79,17 +83,48 @@ class Layer:
         return at < len(self.removed) and bool(self.removed[at] == wanted)
 
 
-def find(layers: tuple[Layer, ...], keys: EntryKeys) -> Label | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class FilterLayer:
+    """A full set of kind `filter`, opened: membership alone, at 2^-40.
+
+    Attributes:
+        name: of the file.
+        entries: entries in it.
+        filter: says whether a key is there.
+        removed: nothing; a filter has no ids and so no deltas.
+        file: the file it lies in.
+    """
+
+    name: str
+    entries: int
+    filter: Filter = field(repr=False)
+    removed: npt.NDArray[np.uint64] = field(repr=False)
+    file: SetFile = field(repr=False)
+
+    def find(self, keys: EntryKeys, own_hash: bytes | None) -> Label | None:
+        """An unconfirmed label of `own_hash` if the first of `keys` is there."""
+        there = bool(self.filter.contains(keys.store_keys[:1])[0])
+        return Label(own_hash, UNCONFIRMED_ID, bytes(16)) if there and own_hash is not None else None
+
+    def removes(self, entry_id: int) -> bool:
+        """A full set removes nothing."""
+        return False
+
+
+AnyLayer: TypeAlias = Layer | FilterLayer
+
+
+def find(layers: tuple[AnyLayer, ...], keys: EntryKeys, own_hash: bytes | None) -> Label | None:
     """The label that opens under the first of `keys`, unless a later layer removed it."""
     for place in range(len(layers) - 1, -1, -1):
-        label = layers[place].find(keys)
+        label = layers[place].find(keys, own_hash)
         if label is not None:
             gone = any(layer.removes(label.entry_id) for layer in layers[place + 1 :])
             return None if gone else label
     return None
 
 
-def open_layers(files: Buffers, design: str, version: int, epoch: int | None) -> tuple[Layer, ...]:
+def open_layers(files: Buffers, design: str, version: int, epoch: int | None) -> tuple[AnyLayer, ...]:
     """Open the full set and its deltas; the last one must be of `epoch`, if that is given.
 
     Raises:
@@ -123,12 +158,21 @@ def _check_continues(name: str, file: SetFile, previous: SetFile) -> None:
         raise SetFileError(f"{name}: other parameters than the set before it: that needs a full set")
 
 
-def _layer(name: str, file: SetFile) -> Layer:
-    signatures = file.identity.parameters.get("signatures")
-    if signatures is None or signatures > MOST_SIGNATURES:
-        raise SetFileError(f"{name}: parameter signatures: must be there and at most {MOST_SIGNATURES}")
-    held = SealedLabels(file, file.entries, signatures)
-    return Layer(name, file.entries, Store(file), held, _removed(name, file), file)
+def _layer(name: str, file: SetFile) -> AnyLayer:
+    if _parameter(name, file, "filter", 1):
+        held = Filter.open(file.section(FILTER_KIND))
+        if held.count != file.entries or name != SET_FILE:
+            raise SetFileError(f"{name}: a filter must hold every entry, and has no deltas")
+        return FilterLayer(name, file.entries, held, np.zeros(0, np.uint64), file)
+    labels = SealedLabels(file, file.entries, _parameter(name, file, "signatures", MOST_SIGNATURES))
+    return Layer(name, file.entries, Store(file), labels, _removed(name, file), file)
+
+
+def _parameter(name: str, file: SetFile, parameter: str, most: int) -> int:
+    value = file.identity.parameters.get(parameter)
+    if value is None or value > most:
+        raise SetFileError(f"{name}: parameter {parameter}: must be there and at most {most}")
+    return value
 
 
 def _removed(name: str, file: SetFile) -> npt.NDArray[np.uint64]:
