@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib.metadata import version as installed_version
 from typing import Annotated
 
-import click
 import typer
 from blindmatch_protocol.errors import BlindmatchError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
     epilog=EPILOG,
     invoke_without_command=True,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 app.add_typer(certs.app, name="certs")
@@ -56,22 +57,20 @@ def options(
 
 def main() -> None:
     """Run the command; never returns."""
+    # as Ctrl-C does, so that servers a command has started end with it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command with `arguments`; its exit code."""
     try:
-        result = app(arguments, standalone_mode=False)
-        return result if isinstance(result, int) else exit_codes.OK
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        ERR.print("interrupted", style="yellow")
-        return exit_codes.INTERRUPTED
+        app(arguments)
+    except SystemExit as leave:
+        if leave.code == exit_codes.INTERRUPTED:
+            ERR.print("interrupted", style="yellow")
+        return leave.code if isinstance(leave.code, int) else exit_codes.OK
     except BlindmatchError as error:
         ERR.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return exit_codes.code_of(error)
+    return exit_codes.OK

@@ -9,14 +9,16 @@ from blindmatch_protocol.contract import AnyDesign
 from blindmatch_simulations.cli.console import JsonOption, console_for, table, write_json
 from blindmatch_simulations.registry import Registered, all_designs
 
-COLUMNS = ("design", "option", "match", "who learns", "talks to", "source", "what it is")
+COLUMNS = ("design", "option", "match", "who learns", "talks to", "source")
 
 
 def show_designs(json_path: JsonOption = None) -> None:
     """List the designs: the option each is, what it matches, who learns the outcome."""
     found = all_designs()
-    rows = [_row(registered) for registered in found.values()]
-    console_for(json_path).print(table("Designs", COLUMNS, rows))
+    console = console_for(json_path)
+    console.print(table("designs", COLUMNS, [_row(registered) for registered in found.values()]))
+    for name, registered in found.items():
+        console.print(f"{name}: {registered.design.info.summary}", highlight=False)
     write_json([_described(registered) for registered in found.values()], json_path)
 
 
@@ -26,7 +28,7 @@ def _row(registered: Registered) -> tuple[object, ...]:
     learners = ", ".join(sorted(info.learns))
     parties = ", ".join(sorted(set(info.roles.values()))) or "nobody"
     match = match_words(registered.design)
-    return info.name, option, match, learners, parties, registered.source, info.summary
+    return info.name, option, match, learners, parties, registered.source
 
 
 def match_words(design: AnyDesign) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -79,6 +80,7 @@ def all_(home: HomeOption = None, design: DesignOption = "oprf-psi") -> None:
             port = deployment.port_file(server.party).read_text().strip()
             OUT.print(f"{SERVERS[server.party]:<10} 127.0.0.1:{port}   log: {server.log}", soft_wrap=True)
         OUT.print("ready; Ctrl-C stops them")
-        while True:
-            time.sleep(0.5)
-            check_alive(servers)
+        with suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(0.5)
+                check_alive(servers)
