@@ -26,7 +26,8 @@ from blindmatch_simulations.operators import OperatorError, centre_list, centre_
 
 app = typer.Typer(help="Give the centre the list, and see the reports it received.", no_args_is_help=True)
 
-COLUMNS = ("report", "state", "reporter", "design", "entry", "PDQ distance", "second distance", "reason")
+COLUMNS = ("report", "state", "by", "entry", "PDQ", "second")
+"""The last two are distances in bits."""
 
 
 @app.command("learn")
@@ -58,7 +59,9 @@ def list_(home: HomeOption = None, json_path: JsonOption = None) -> None:
     found = centre_list(Deployment.open(home_from(home)))
     rows = [_row(report) for report in found.reports]
     console = console_for(json_path)
-    console.print(table("reports at the centre", COLUMNS, rows))
+    made = table("reports at the centre", COLUMNS, rows)
+    made.columns[0].no_wrap = True
+    console.print(made)
     if found.vouchers:
         held = [(voucher.account, voucher.held, voucher.opened) for voucher in found.vouchers]
         console.print(table("vouchers at the centre", ("account", "held", "opened"), held))
@@ -92,20 +95,21 @@ def show(
 
 
 def _row(report: pb.ReportRow) -> tuple[object, ...]:
-    return (
-        report.report_id.hex(),
-        report.state,
-        report.reporter,
-        report.design,
-        report.entry_id,
-        report.pdq_distance,
-        report.second_distance,
-        report.reason or "-",
-    )
+    state = f"{report.state}: {report.reason}" if report.reason else report.state
+    distances = report.pdq_distance, report.second_distance
+    return report.report_id.hex(), state, report.reporter, report.entry_id, *distances
 
 
 def described(report: pb.ReportRow) -> dict[str, Any]:
     """A report's row as JSON."""
-    keys = ("report", "state", "reporter", "design", "entry_id", "pdq_distance", "second_distance", "reason")
-    values = dict(zip(keys, _row(report), strict=True))
-    return values | {"reason": report.reason, "received_at_ms": report.received_at_ms}
+    return {
+        "report": report.report_id.hex(),
+        "state": report.state,
+        "reporter": report.reporter,
+        "design": report.design,
+        "entry_id": report.entry_id,
+        "pdq_distance": report.pdq_distance,
+        "second_distance": report.second_distance,
+        "reason": report.reason,
+        "received_at_ms": report.received_at_ms,
+    }
