@@ -1,0 +1,99 @@
+"""The design in docs/plugin.md is the one in examples/, and works from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract import AnyDesign, Match, NoMatch, Role, Session
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_simulations.pictures import crops
+from blindmatch_simulations.registry import load_design
+from support.memory import Held, Seeded, held, random_hashes
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "plugin.md").read_text()
+EXAMPLE = ROOT / "examples" / "exact_upload.py"
+
+
+def code_block() -> str:
+    """The page's one block of Python."""
+    (block,) = (part.split("\n```")[0] for part in PAGE.split("```python\n")[1:])
+    return block + "\n"
+
+
+@pytest.fixture
+def design(tmp_path: Path) -> AnyDesign:
+    path = tmp_path / "from_the_page.py"
+    path.write_text(code_block())
+    return load_design(f"{path}:DESIGN")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Picture]:
+    return [Picture.from_bytes(crop.data) for crop in crops(4, 1)]
+
+
+def _published(design: AnyDesign, listed: Picture) -> Held:
+    entry = np.frombuffer(listed.hash, np.uint8).reshape(1, 32)
+    return held(design, np.concatenate([random_hashes(20), entry]))
+
+
+def _asked(published: Held, picture: Picture) -> object:
+    def exchange(bodies: Mapping[Role, Message]) -> Mapping[Role, Message]:
+        return {role: _reply(published, role, body) for role, body in bodies.items()}
+
+    design, rng = published.design, Seeded("device")
+    return Session(design, published.setup, design.enrol(rng), rng).run(picture, exchange).outcome
+
+
+def _reply(published: Held, role: Role, body: Message) -> Message:
+    design = published.design
+    (kind,) = design.requests[role]
+    sent = kind.decode(body.encode())
+    (reply,) = design.answer(role, published.states[role], [sent], Seeded("matcher"), None).replies
+    assert isinstance(reply, Message)
+    return reply
+
+
+def test_the_page_shows_the_example() -> None:
+    assert code_block() == EXAMPLE.read_text()
+
+
+def test_the_design_of_the_page_finds_listed_pictures_alone(
+    design: AnyDesign, pictures: list[Picture]
+) -> None:
+    published = _published(design, pictures[0])
+    outcomes = [_asked(published, picture) for picture in pictures]
+    assert isinstance(outcomes[0], Match)
+    assert outcomes[0].label.entry_hash == pictures[0].hash
+    assert outcomes[1:] == [NoMatch()] * 3
+
+
+def test_the_design_of_the_page_asks_about_a_poor_picture_too(design: AnyDesign) -> None:
+    poor = Picture.from_pixels(np.full((80, 80, 3), 128, np.uint8))
+    assert poor.quality < 50
+    published = held(design, random_hashes(20))
+    session = Session(design, published.setup, design.enrol(Seeded("device")), Seeded("device"))
+    bodies = session.start(poor)
+    assert isinstance(bodies, Mapping)
+    assert [body.hash for body in bodies.values()] == [bytes(32)]
+
+
+def test_the_design_of_the_page_refuses_a_label_of_another_hash(
+    design: AnyDesign, pictures: list[Picture]
+) -> None:
+    published = _published(design, pictures[0])
+    rng = Seeded("device")
+    asked = Session(design, published.setup, design.enrol(rng), rng)
+    other = Session(design, published.setup, design.enrol(rng), rng)
+    bodies, others = asked.start(pictures[1]), other.start(pictures[0])
+    assert isinstance(bodies, Mapping)
+    assert isinstance(others, Mapping)
+    replies = {role: _reply(published, role, body) for role, body in others.items()}
+    with pytest.raises(ProtocolError, match="field label: must be of the hash that was asked for"):
+        asked.receive(replies)
