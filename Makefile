@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format stubs lock clean
+.PHONY: help setup demo test lint format lock stubs pdq-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -49,6 +49,23 @@ format: $(STAMP) ## let ruff rewrite the sources
 lock: ## resolve the dependencies again (needs uv)
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --custom-compile-command "make lock" --quiet -o $(LOCK)
+
+stubs: ## generate the gRPC stubs again from the .proto (in a virtual environment of its own)
+	rm -rf build/stubs
+	$(PYTHON) -m venv build/stubs
+	build/stubs/bin/python -m pip install --quiet --disable-pip-version-check "grpcio-tools==1.80.*" "mypy-protobuf==5.*"
+	PATH="$(CURDIR)/build/stubs/bin:$$PATH" build/stubs/bin/python -m grpc_tools.protoc --proto_path=protocol \
+	  --python_out=protocol --grpc_python_out=protocol --mypy_out=quiet:protocol \
+	  protocol/blindmatch_protocol/rpc/blindmatch_v1.proto
+	rm -rf build/stubs
+
+pdq-check: ## compare PDQ with the reference on 1,000 pictures (needs a C++ compiler; ARGS=seed)
+	rm -rf build/pdq-check
+	$(PYTHON) -m venv build/pdq-check
+	build/pdq-check/bin/python -m pip install --quiet --disable-pip-version-check \
+	  "pdqhash==0.2.8" "numpy>=2.0" "scikit-image>=0.25" "pillow>=11"
+	PYTHONPATH=protocol build/pdq-check/bin/python tests/vectors/compare_pdqhash.py $(ARGS)
+	rm -rf build/pdq-check
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
