@@ -1,0 +1,233 @@
+"""token-psi: the device learns whether its picture is near one on the list, the matcher nothing of it.
+
+    device(hash, coefficients, set-up)                       matcher(key)
+        T = tokens: each band's bits, and the likeliest flips of its weak ones; bands * probes of them
+        quality < 50: random tokens take their place
+        r = random, C = r*H(tag, band, T)
+                              ---- Request: epoch, C ---->
+                                                             D = k*C, one proof that k is the set-up's key
+                              <-- Reply: epoch, D, proof --
+        verify the proof; outputs = hash(tag, band, T, D/r)
+        store key, mask = derived from each output; value = store[store key] xor mask
+        every `needed` values of distinct bands: candidate secret; its address is in the index?
+        open the label there with the secret's label key, and the family's next ones
+        none opens, or none whose hash is within 31 bits of the device's own: NoMatch
+        Match(nearest label)
+
+The proof (RFC 9497, section 2.2) covers all tokens at once: a reply in which some were made with another
+key is refused whole. What each party learns stands in docs/designs/token-psi.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from blindmatch_protocol import group
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract import (
+    Answer,
+    Buffers,
+    Design,
+    Done,
+    EntrySource,
+    Info,
+    Item,
+    Leak,
+    Learner,
+    Match,
+    NoMatch,
+    NoState,
+    Outcome,
+    Party,
+    Progress,
+    Published,
+    Relation,
+    Role,
+    Send,
+    SetParameters,
+    Started,
+    Step,
+    Workspace,
+    no_progress,
+)
+from blindmatch_protocol.designs.token_psi import files, leakage
+from blindmatch_protocol.designs.token_psi.build import TOKEN_BYTES, build, oprf_inputs
+from blindmatch_protocol.designs.token_psi.files import MatcherState, Setup
+from blindmatch_protocol.designs.token_psi.matching import find_label
+from blindmatch_protocol.designs.token_psi.messages import Reply, Request
+from blindmatch_protocol.designs.token_psi.parameters import DECLARED, Tokening, of_values
+from blindmatch_protocol.designs.token_psi.tokens import Tokens, probe_tokens
+from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.oprf import (
+    Blinding,
+    Evaluation,
+    Mode,
+    blind,
+    blind_evaluate,
+    finalize,
+    generate_key_pair,
+)
+from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+from blindmatch_protocol.randomness import Randomness, Tape
+
+MATCHER = Role("matcher")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    """A session whose request is out.
+
+    Attributes:
+        blinding: what `finalize` needs.
+        own_hash: the picture's hash, or None for a cover request.
+    """
+
+    blinding: Blinding = field(repr=False)
+    own_hash: bytes | None = field(repr=False)
+
+
+class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
+    """The design."""
+
+    info: ClassVar[Info] = Info(
+        name=files.DESIGN_NAME,
+        version=files.DESIGN_VERSION,
+        option="1b",
+        summary="A verifiable OPRF of pieces of the hash tells the device, and only it, whether a near "
+        "duplicate is listed.",
+        relation=Relation(distance=MATCH_DISTANCE),
+        learns=frozenset({Learner.DEVICE}),
+        roles={MATCHER: Party.MATCHER},
+        parameters=DECLARED,
+    )
+    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Request,)}
+    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Reply,)}
+
+    def leakage(self) -> tuple[Leak, ...]:
+        """See `Design.leakage`."""
+        return leakage.LEAKAGE
+
+    def publish(
+        self,
+        entries: EntrySource,
+        parameters: SetParameters,
+        rng: Randomness,
+        executor: Executor | None,
+        out: Workspace,
+        progress: Progress = no_progress,
+    ) -> Published:
+        """See `Design.publish`. Takes 64 bytes of `rng`, for the key."""
+        tokening = of_values({p.name: parameters.value(self.info, p.name) for p in self.info.parameters})
+        key = generate_key_pair(Mode.VOPRF, rng)
+        build(entries, key, parameters.epoch, tokening, executor, out, progress)
+        return Published((files.SET_FILE,), {MATCHER: (files.MATCHER_FILE,)})
+
+    def open_setup(self, files_: Buffers, epoch: int | None = None) -> Setup:
+        """See `Design.open_setup`."""
+        return files.open_setup(files_, epoch)
+
+    def epoch_of(self, setup: Setup) -> int:
+        """See `Design.epoch_of`."""
+        return setup.epoch
+
+    def open_role(self, role: Role, files_: Buffers) -> MatcherState:
+        """See `Design.open_role`."""
+        self._check_role(role)
+        return files.open_matcher(files_)
+
+    def enrol(self, rng: Randomness) -> NoState:
+        """An account keeps no state."""
+        return NoState()
+
+    def start(self, state: NoState, setup: Setup, item: Item, rng: Randomness) -> Started[NoState, Waiting]:
+        """See `Design.start`. Takes 68 bytes of `rng` a token, whatever the item is."""
+        tokens = cover_tokens(setup.tokening, rng)
+        own_hash = item.hash if item.quality >= self.info.relation.minimum_quality else None
+        if own_hash is not None:
+            t = setup.tokening
+            tokens = probe_tokens(own_hash, item.coefficients, t.k, t.bands, t.probes)
+        blinding, blinded = blind(oprf_inputs(tokens.T), Mode.VOPRF, rng)
+        body = Request(setup.epoch, blinded)
+        return Started(state, Send(Waiting(blinding, own_hash), {MATCHER: body}))
+
+    def receive(
+        self, session: Waiting, setup: Setup, replies: Mapping[Role, Message], rng: Randomness
+    ) -> Step[Waiting]:
+        """See `Design.receive`."""
+        reply = replies[MATCHER]
+        if not isinstance(reply, Reply):
+            raise ProtocolError(Reply.NAME, f"the device does not take {reply!r}")
+        _check_epoch(reply.epoch, setup.epoch, Reply.NAME)
+        evaluation = Evaluation(reply.evaluated, reply.proof)
+        outputs = finalize(session.blinding, evaluation, setup.public_key, step=Reply.NAME)
+        label = find_label(setup, outputs, session.own_hash)
+        return Done(NoMatch() if label is None else Match(label))
+
+    def answer(
+        self,
+        role: Role,
+        state: MatcherState,
+        bodies: Sequence[Message],
+        rng: Randomness,
+        executor: Executor | None,
+    ) -> Answer:
+        """See `Design.answer`. Takes 64 bytes of `rng` a body; several bodies are the executor's tasks, the
+        tokens of a single one are."""
+        self._check_role(role)
+        tapes = [Tape(rng.take(group.UNIFORM_BYTES)) for _ in bodies]
+        if executor is None or len(bodies) < 2:
+            return Answer([_answer(state, b, t, executor) for b, t in zip(bodies, tapes, strict=True)])
+        return Answer(list(executor.map(lambda b, t: _answer(state, b, t, None), bodies, tapes)))
+
+    def simulate(
+        self, role: Role, facts: Mapping[str, Hashable], output: Outcome | None, rng: Randomness
+    ) -> tuple[Message, ...] | None:
+        """The matcher's view: uniform elements. A blinded token is one too, since its blind is a uniform
+        non-zero scalar and the group's order is prime; so the simulation is perfect."""
+        epoch, count = facts["epoch"], facts["query_count"]
+        assert isinstance(epoch, int) and isinstance(count, int)
+        uniform = np.frombuffer(rng.take(group.UNIFORM_BYTES * count), np.uint8)
+        return (Request(epoch, group.hash_to_group(uniform.reshape(count, group.UNIFORM_BYTES))),)
+
+    def _check_role(self, role: Role) -> None:
+        if role != MATCHER:
+            raise DesignError(f"design {self.info.name} has no role {role}")
+
+
+def cover_tokens(tokening: Tokening, rng: Randomness) -> Tokens:
+    """Random tokens, uint32 (bands, probes), from 4 bytes of `rng` each."""
+    drawn = np.frombuffer(rng.take(TOKEN_BYTES * tokening.tokens), ">u4").astype(np.uint32)
+    return drawn.reshape(tokening.bands, tokening.probes) >> np.uint32(32 - tokening.k)
+
+
+def _answer(
+    state: MatcherState, body: Message, tape: Tape, executor: Executor | None
+) -> Message | ProtocolError:
+    try:
+        return _evaluate(state, body, tape, executor)
+    except ProtocolError as error:
+        return error
+
+
+def _evaluate(state: MatcherState, body: Message, tape: Tape, executor: Executor | None) -> Reply:
+    if not isinstance(body, Request):
+        raise ProtocolError(Request.NAME, f"the matcher does not answer {body!r}")
+    _check_epoch(body.epoch, state.epoch, Request.NAME)
+    if len(body.blinded) != state.tokens:
+        rule = f"must have {state.tokens} rows, not {len(body.blinded)}"
+        raise ProtocolError(Request.NAME, rule, "blinded")
+    evaluation = blind_evaluate(state.key, body.blinded, tape, executor, Request.NAME)
+    return Reply(state.epoch, evaluation.elements, evaluation.proof)
+
+
+def _check_epoch(theirs: int, mine: int, step: str) -> None:
+    if theirs != mine:
+        raise EpochMismatchError(step, f"epoch {mine} is in force here, not {theirs}", "epoch")
+
+
+DESIGN = TokenPsi()

@@ -1,0 +1,48 @@
+"""What token-psi discloses beyond its output; docs/designs/token-psi.md says more of each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blindmatch_protocol.contract.declaration import Adversary, Fact, Leak, Party
+
+FACTS_OF_MATCHER: Final = (
+    Fact("epoch", "The epoch of the set the device holds.", lambda item, setup: setup.epoch),
+    Fact(
+        "query_count",
+        "The number of blinded tokens in a request, the same for every picture.",
+        lambda item, setup: setup.tokening.tokens,
+    ),
+    Fact("query_time", "That, and when, an account sent a picture.", lambda item, setup: True),
+)
+SET_SIZE: Final = Fact("set_size", "The number of entries of the set.", lambda item, setup: setup.entries)
+NEAR_ENTRIES: Final = Fact(
+    "near_entries",
+    "Hash, id and salt of entries, and of their families, that agree with a picture it sends in enough "
+    "bands, be they within the distance or not.",
+    lambda item, setup: item.hash,
+)
+TOKEN_ORACLE: Final = Fact(
+    "any_token",
+    "Hash, id and salt of entries that agree in enough bands with tokens of its choice: of N entries "
+    "about N (E / 2^(k+1))^2 after E tokens under one key, with two bands needed, pooled over any number "
+    "of devices; and whether an edit of a picture still matches.",
+    lambda item, setup: item.hash,
+)
+EVERY_ENTRY: Final = Fact(
+    "every_entry",
+    "The whole list, but nothing of a picture: whoever has the key can evaluate every token of every band.",
+    lambda item, setup: setup.entries,
+)
+
+_MATCHER = frozenset({Party.MATCHER})
+_DEVICE = frozenset({Party.DEVICE})
+
+LEAKAGE: Final = (
+    Leak(_MATCHER, Adversary.SEMI_HONEST, (*FACTS_OF_MATCHER, EVERY_ENTRY)),
+    Leak(_MATCHER, Adversary.MALICIOUS, (*FACTS_OF_MATCHER, EVERY_ENTRY)),
+    Leak(_DEVICE, Adversary.SEMI_HONEST, (SET_SIZE, NEAR_ENTRIES)),
+    Leak(_DEVICE, Adversary.MALICIOUS, (SET_SIZE, NEAR_ENTRIES, TOKEN_ORACLE)),
+)
+"""Of pictures a malicious matcher learns no more than an honest one: a wrong reply fails its proof, and
+leaving one out is seen."""

@@ -1,0 +1,248 @@
+"""The parts of token-psi: field, shares, tokens and probes, one-way functions, index, families."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from blindmatch_protocol.designs.token_psi import addresses, bands, derivation, families, gf64, shares, tokens
+from blindmatch_protocol.designs.token_psi.parameters import Tokening, of_values
+from blindmatch_protocol.errors import DesignError, SetFileError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.memory import random_hashes
+
+MODULUS = 1 << 64 | 0b11011
+ELEMENTS = st.integers(0, 2**64 - 1)
+
+
+def slow_product(left: int, right: int) -> int:
+    """Product of polynomials over GF(2), then the remainder: the definition, step by step."""
+    product = 0
+    for bit in range(64):
+        product ^= (left << bit) * (right >> bit & 1)
+    for bit in range(126, 63, -1):
+        product ^= (MODULUS << bit - 64) * (product >> bit & 1)
+    return product
+
+
+# --- GF(2^64) ------------------------------------------------------------------------------------
+
+
+@given(ELEMENTS, ELEMENTS)
+def test_products_are_those_of_the_slow_reference(left: int, right: int) -> None:
+    expected = slow_product(left, right)
+    assert gf64.multiply(left, right) == expected
+    assert gf64.scaled(left, np.array([[right]], np.uint64)).tolist() == [[expected]]
+
+
+@settings(max_examples=25)
+@given(ELEMENTS)
+def test_inverses_give_one_and_zero_has_none(value: int) -> None:
+    if value:
+        assert slow_product(value, gf64.inverse(value)) == 1
+    with pytest.raises(ZeroDivisionError):
+        gf64.inverse(0)
+
+
+def test_the_modulus_has_no_factor() -> None:
+    """Rabin's test: x^(2^64) = x, and x^(2^32) - x has no common factor with the modulus (64 = 2^6)."""
+    power = 2
+    for _ in range(32):
+        power = slow_product(power, power)
+    half = power ^ 2
+    for _ in range(32):
+        power = slow_product(power, power)
+    assert power == 2
+    left, right = MODULUS, half
+    while right:
+        while left.bit_length() >= right.bit_length():
+            left ^= right << left.bit_length() - right.bit_length()
+        left, right = right, left
+    assert left == 1
+
+
+# --- shares --------------------------------------------------------------------------------------
+
+
+def slow_value(coefficients: list[int], band: int) -> int:
+    power, total = 1, 0
+    for coefficient in coefficients:
+        total ^= slow_product(coefficient, power)
+        power = slow_product(power, band + 1)
+    return total
+
+
+@pytest.mark.parametrize("needed", [2, 3])
+def test_values_are_those_of_the_polynomial(needed: int) -> None:
+    drawn = np.random.default_rng(1).integers(0, 2**64, (3, needed), np.uint64)
+    found = shares.values(drawn, 6)
+    assert found.tolist() == [[slow_value(row, band) for band in range(6)] for row in drawn.tolist()]
+
+
+@pytest.mark.parametrize("needed", [2, 3])
+def test_every_combination_of_enough_bands_gives_the_secret_and_no_smaller_one_does(needed: int) -> None:
+    rng = np.random.default_rng(2)
+    polynomial = rng.integers(0, 2**64, (1, needed), np.uint64)
+    secret, own = shares.secrets_of(polynomial), shares.values(polynomial, 5)[0]
+    for count in range(6):
+        for hit in itertools.combinations(range(5), count):
+            found = rng.integers(0, 2**64, (5, 4), np.uint64)
+            for band in hit:
+                found[band, band % 4] = own[band]
+            tried = shares.candidates(found, needed)
+            assert len(tried) == shares.candidate_count(5, 4, needed)
+            matches = int((tried == secret).all(axis=1).sum())
+            assert matches == len(list(itertools.combinations(hit, needed)))
+
+
+def test_candidates_come_in_the_documented_order() -> None:
+    polynomials = np.random.default_rng(3).integers(0, 2**64, (4, 2), np.uint64)
+    found = shares.values(polynomials, 3).T.copy()  # probe p of every band lies on polynomial p
+    tried = shares.candidates(found, 2).reshape(3, 4, 4, 16)
+    for probe in range(4):
+        assert (tried[:, probe, probe] == shares.secrets_of(polynomials)[probe]).all()
+
+
+# --- tokens --------------------------------------------------------------------------------------
+
+
+def test_the_permutation_names_every_bit_once() -> None:
+    assert sorted(bands.PERMUTATION) == list(range(256))
+
+
+@pytest.mark.parametrize(("k", "count"), [(24, 10), (20, 12), (32, 8), (4, 16)])
+def test_tokens_are_the_bits_of_disjoint_bands(k: int, count: int) -> None:
+    hashes = random_hashes(5)
+    members = tokens.band_bits(k, count)
+    assert len(set(members.ravel().tolist())) == k * count
+    bits = np.unpackbits(hashes, axis=1)
+    expected = [[int("".join(map(str, row[band])), 2) for band in members] for row in bits]
+    assert tokens.entry_tokens(hashes, k, count).tolist() == expected
+
+
+@given(
+    st.lists(st.floats(0, 100, width=32), min_size=6, max_size=6),
+    st.sampled_from([1, 2, 3, 8, 16, 33, 64]),
+)
+def test_probes_are_the_cheapest_sets_in_order(costs: list[float], probes: int) -> None:
+    found = tokens.flips(np.array([costs], np.float32), probes)[0].tolist()
+    price = [sum(costs[5 - bit] for bit in range(6) if number >> bit & 1) for number in range(64)]
+    assert len(set(found)) == probes and found[0] == 0
+    assert np.allclose([price[number] for number in found], sorted(price)[:probes])
+    assert all(price[a] <= price[b] + 1e-9 for a, b in itertools.pairwise(found))
+
+
+def test_a_picture_asks_for_its_own_tokens_first_and_flips_its_weakest_bit_next() -> None:
+    hash_ = random_hashes(1)
+    strengths = np.random.default_rng(4).permutation(256).astype(np.float32) + 1
+    coefficients = np.where(np.unpackbits(hash_[0]) == 1, strengths, -strengths)
+    found = tokens.probe_tokens(hash_.tobytes(), coefficients, 24, 10, 16)
+    assert found[:, 0].tolist() == tokens.entry_tokens(hash_, 24, 10)[0].tolist()
+    weakest = 23 - strengths[tokens.band_bits(24, 10)].argmin(axis=1)
+    assert (found[:, 0] ^ found[:, 1]).tolist() == [1 << int(bit) for bit in weakest]
+
+
+# --- one-way functions ---------------------------------------------------------------------------
+
+
+def test_each_derivation_depends_on_every_byte_of_its_input_and_has_its_own_tag() -> None:
+    assert len(set(derivation.TAGS)) == len(derivation.TAGS)
+    secret = np.arange(16, dtype=np.uint8)
+    flipped = np.stack([secret, *(secret ^ (np.arange(16) == at) for at in range(16))]).astype(np.uint8)
+    assert len(set(derivation.addresses(flipped).tolist())) == 17
+    assert len({row.tobytes() for row in derivation.label_keys(flipped)}) == 17
+    outputs = np.zeros((65, 64), np.uint8)
+    outputs[range(1, 65), range(64)] = 1
+    keys = derivation.token_keys(outputs)
+    assert len({row.tobytes() for row in keys.store_keys}) == len(set(keys.masks.tolist())) == 65
+
+
+def test_members_of_a_family_have_secrets_of_their_own() -> None:
+    first = bytes(range(16))
+    assert derivation.member_secret(first, 0) == first
+    assert len({derivation.member_secret(first, member) for member in range(64)}) == 64
+
+
+# --- index of addresses --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 9, 1000, 1025])
+def test_the_index_finds_every_label_and_hardly_anything_else(count: int) -> None:
+    rng = np.random.default_rng(5)
+    listed = np.sort(rng.integers(0, 2**64, count, np.uint64))
+    index = addresses.AddressIndex(memoryview(b"".join(addresses.index_parts(listed))), count)
+    others = rng.integers(0, 2**64, 5000, np.uint64)
+    rows, numbers = index.lookup(np.concatenate([listed, others]))
+    found = dict(zip(rows.tolist(), numbers.tolist(), strict=True))
+    assert found == {row: row for row in range(count)}
+
+
+def test_two_labels_that_the_index_cannot_tell_apart_are_both_found() -> None:
+    listed = np.array([5, 1 << 60, (1 << 60) + 1], np.uint64)
+    index = addresses.AddressIndex(memoryview(b"".join(addresses.index_parts(listed))), 3)
+    assert index.lookup(listed[1:2])[1].tolist() in ([1], [1, 2])
+
+
+def test_an_index_of_another_length_or_order_is_refused() -> None:
+    listed = np.sort(np.random.default_rng(6).integers(0, 2**64, 100, np.uint64))
+    content = bytearray(b"".join(addresses.index_parts(listed)))
+    with pytest.raises(SetFileError, match="not an index of 100 labels"):
+        addresses.AddressIndex(memoryview(content[:-1]), 100)
+    content[0] = 1
+    with pytest.raises(SetFileError, match="in order"):
+        addresses.AddressIndex(memoryview(content), 100)
+
+
+# --- families ------------------------------------------------------------------------------------
+
+
+def test_near_entries_are_one_family_and_share_their_tokens() -> None:
+    hashes = random_hashes(50)
+    hashes[30], hashes[40] = hashes[10], hashes[10]
+    hashes[30, 0] ^= 1
+    found = families.plan(hashes, 24, 10)
+    assert found.first[[10, 30, 40]].tolist() == [10, 10, 10]
+    assert found.member[[10, 30, 40]].tolist() == [0, 1, 2]
+    assert not found.lost.any()
+    assert found.stored[[10, 30, 40]].any(axis=0).all()
+    assert found.stored.sum() < 500
+    alone = np.setdiff1d(np.arange(50), [30, 40])
+    assert (found.first[alone] == alone).all() and found.stored[np.setdiff1d(alone, [10])].all()
+
+
+def test_a_family_has_a_bounded_number_of_members() -> None:
+    found = families.plan(np.repeat(random_hashes(1), 150, axis=0), 24, 10)
+    assert found.member.max() == families.MOST_MEMBERS - 1
+    assert np.unique(found.first).tolist() == [0, 64, 128]
+
+
+def test_tokens_that_meet_go_to_one_entry_and_losses_are_spread_and_counted() -> None:
+    hashes = random_hashes(3000, seed=3)
+    found = families.plan(hashes, 8, 10)  # 256 tokens a band for 3000 entries
+    drawn = tokens.entry_tokens(hashes, 8, 10)
+    for band in range(10):
+        owners = drawn[found.stored[:, band], band]
+        assert sorted(owners.tolist()) == np.unique(drawn[:, band]).tolist()
+    assert (found.lost | found.stored | (found.first != np.arange(3000))[:, None]).all()
+    assert found.stored.sum(axis=1).max() <= 3
+
+
+# --- parameters ----------------------------------------------------------------------------------
+
+
+def test_the_defaults_fit_and_bad_combinations_are_refused_with_the_rule() -> None:
+    assert Tokening().tokens == 160 and Tokening() == of_values(Tokening().values())
+    for values, rule in (
+        ({"k": 32, "bands": 9}, "k times bands"),
+        ({"k": 4, "probes": 17}, "only 16 tokens"),
+        ({"probes": 128}, "bands times probes"),
+        ({"needed": 4}, "needed: must be 2 to 3"),
+        ({"bands": 2, "needed": 3}, "at most the number of bands"),
+        ({"bands": 10, "probes": 40, "needed": 3}, "combinations"),
+    ):
+        with pytest.raises(DesignError, match=rule):
+            Tokening(**values)
+    with pytest.raises(DesignError, match="must be k, bands, probes and needed"):
+        of_values({"k": 24})
