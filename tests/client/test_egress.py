@@ -215,7 +215,7 @@ def test_a_request_over_a_megabyte_never_leaves(raw: tuple[Raw, Egress, list[flo
 
 def test_an_unknown_party_and_unreadable_certificates_are_named(tmp_path: Path) -> None:
     egress = Egress({}, credentials_of("alice"), Recorder(), lambda: 0)
-    with pytest.raises(DeviceError, match="no address for the relay"):
+    with pytest.raises(ServiceUnavailableError, match="the relay cannot be reached: no address"):
         egress.unary(registering(), REGISTRATION)
     with pytest.raises(DeviceError, match=r"missing\.crt"):
         Credentials.read(tmp_path / "missing.crt", tmp_path, tmp_path)

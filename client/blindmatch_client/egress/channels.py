@@ -11,7 +11,7 @@ from typing import Any, Final
 import grpc
 from blindmatch_protocol.contract import Party
 
-from blindmatch_client.errors import PARTY_WORDS, DeviceError
+from blindmatch_client.errors import DeviceError, ServiceUnavailableError
 
 USER_AGENT: Final = "blindmatch"
 MOST_MESSAGE_BYTES: Final = 1 << 20
@@ -74,10 +74,10 @@ class Channels:
         """The channel to `party`.
 
         Raises:
-            DeviceError: if the device was given no address for it.
+            ServiceUnavailableError: if the device was given no address for it.
         """
         if party not in self._endpoints:
-            raise DeviceError(f"no address for {PARTY_WORDS[party]} was given")
+            raise ServiceUnavailableError(party, "cannot be reached: no address for it is known here")
         with self._lock:
             if party not in self._open:
                 self._open[party] = self._connect(party)

@@ -86,8 +86,8 @@ class Egress:
         sleep: waits so many seconds.
         retry: for idempotent calls.
 
-    Every call raises `ServiceUnavailableError`, `RefusedError` or `MisbehavedError` of the party, or
-    `DeviceError` if no address of the party is known.
+    Every call raises `ServiceUnavailableError` (also if no address of the party is known), `RefusedError` or
+    `MisbehavedError` of the party.
     """
 
     def __init__(
