@@ -59,7 +59,7 @@ def publish(
 def teach_centre(
     deployment: Deployment,
     entries: HashList,
-    pictures: Iterable[bytes],
+    pictures: Iterable[Picture],
     progress: Progress = no_progress,
 ) -> int:
     """Give the centre the list's labels, and its second hash of the listed `pictures`; how many those are.
@@ -71,7 +71,7 @@ def teach_centre(
         StateError: if the centre has no keys yet.
     """
     hasher = CentreKeys.read(deployment.centre_keys).hasher
-    known = {picture.hash: picture for picture in map(Picture.from_bytes, pictures)}
+    known = {picture.hash: picture for picture in pictures}
     second = {
         int(entries.ids[row]): hasher.hash(known[entries.hashes[row].tobytes()].luminance)
         for row in _rows_among(entries, known)

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from blindmatch_client.device import OutcomeKind, Sent
+from blindmatch_client.device import Sent
 from blindmatch_client.receiving import Received
-from blindmatch_protocol.contract import AnyDesign, Learner, Match, Party, Progress
+from blindmatch_protocol.contract import AnyDesign, Learner, Match, Party, Progress, no_progress
+from blindmatch_protocol.picture.distance import rows as hash_rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -25,7 +26,7 @@ from blindmatch_server.published import open_publication
 from blindmatch_simulations.audit import Audit, Evidence, audit_device
 from blindmatch_simulations.audit.replay import Counterpart
 from blindmatch_simulations.curating import list_path, publish, teach_centre
-from blindmatch_simulations.deployment import SERVERS, Deployment
+from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import Watched, create_device
 from blindmatch_simulations.hosting import parties_of
 from blindmatch_simulations.operators import centre_list, counters
@@ -35,9 +36,12 @@ from blindmatch_simulations.registry import load_design, portable_reference
 from blindmatch_simulations.workload import ANSWER, TEXTS, Workload, demo_workload
 
 LIST: Final = "demo"
-CHECK_SECONDS: Final = 60.0
+WAIT_SECONDS: Final = 30.0
+"""How long the demo waits for messages, and for the centre's checks."""
+POLL_MS: Final = 200
+SENDER: Final = "alice"
+RECIPIENT: Final = "bob"
 PENDING: Final = "received"
-CONFIRMED: Final = "confirmed"
 
 Stage = Callable[[str], Progress]
 """Begins a stage with a title; what it gives back takes (done, total)."""
@@ -55,8 +59,9 @@ class DemoRun:
         received: what Bob got.
         answered: whether Bob's answer reached Alice.
         oracle: whether each picture matches, by the plaintext oracle.
-        outcomes: number of matches by whoever learns it.
+        matches: how many there were, as known to whoever learns of them.
         reports: rows at the centre.
+        vouchers: what the centre holds and has opened, by account.
         audits: by account.
         counted: what each server counted, by account and method.
         seconds: by stage.
@@ -72,6 +77,7 @@ class DemoRun:
     oracle: Sequence[bool]
     matches: int
     reports: Sequence[pb.ReportRow]
+    vouchers: Sequence[pb.VoucherRow]
     audits: Mapping[str, Audit]
     counted: Mapping[Party, Sequence[pb.Counter]]
     setup_bytes: int
@@ -119,7 +125,8 @@ def run(home: Path, reference: str, set_size: int, stage: Stage) -> DemoRun:
         progress = clock.begin("set built")
         published = publish(deployment, design, entries, SystemRandomness(), progress=progress)
         progress = clock.begin("centre taught")
-        teach_centre(deployment, entries, [picture.data for picture in workload.listed], progress)
+        listed = [Picture.from_bytes(picture.data) for picture in workload.listed]
+        teach_centre(deployment, entries, listed, progress)
         options = ("--design", portable_reference(reference))
         progress = clock.begin("servers started")
         with running_servers(deployment, parties_of(design), options):
@@ -147,17 +154,10 @@ def _made_list(deployment: Deployment, workload: Workload, set_size: int, clock:
     digits = random_hashes(set_size, rng).tobytes().hex()
     source.write_text("".join(f"pdq {digits[at : at + 64]}\n" for at in range(0, len(digits), 64)))
     import_list(source, into, rng, progress=progress)
-    listed = Picture.from_bytes
-    hashes = [listed(picture.data).hash for picture in workload.listed]
+    hashes = [Picture.from_bytes(picture.data).hash for picture in workload.listed]
     with open_list(into) as random_ones:
-        list_hashes(_rows(hashes), into, rng, onto=random_ones)
+        list_hashes(hash_rows(hashes), into, rng, onto=random_ones)
     return open_list(into)
-
-
-def _rows(hashes: Sequence[bytes]) -> Any:
-    from blindmatch_protocol.picture.distance import rows
-
-    return rows(list(hashes))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -173,16 +173,18 @@ class _Conversation:
 
     def run(self) -> dict[str, Any]:
         progress = self.clock.begin("devices registered")
-        alice, bob = (self._registered(name, progress, at) for at, name in enumerate(("alice", "bob"), 1))
+        names = (SENDER, RECIPIENT)
+        alice, bob = (self._registered(name, progress, at) for at, name in enumerate(names, 1))
         try:
             sent = self._send(alice)
-            received = self._receive(bob, len(sent) + len(TEXTS))
-            bob.device.send_text("alice", ANSWER)
-            answered = [message.text for message in alice.device.receive(2000)] == [ANSWER]
+            progress = self.clock.begin("messages received")
+            received = self._receive(bob, sum(one.delivered for one in sent) + len(TEXTS), progress)
+            bob.device.send_text(SENDER, ANSWER)
+            answered = [message.text for message in self._receive(alice, 1)] == [ANSWER]
             alice.device.flush()
             pictures = [Picture.from_bytes(sending.data) for sending in self.workload.sendings]
             oracle = [Oracle(self.design.info.relation, self.entries.hashes).matches(p) for p in pictures]
-            reports = self._checked(sum(oracle))
+            centre = self._checked(sum(oracle) if self.design.info.sends_content else 0)
             counted = {party: counters(self.deployment, party) for party in parties_of(self.design)}
         finally:
             alice.device.close()
@@ -192,8 +194,9 @@ class _Conversation:
             "received": received,
             "answered": answered,
             "oracle": oracle,
-            "matches": self._matches(alice, reports),
-            "reports": reports,
+            "matches": self._matches(alice, centre),
+            "reports": list(centre.reports),
+            "vouchers": list(centre.vouchers),
             "counted": counted,
             "audits": self._audit(alice, bob, sent, pictures, counted),
         }
@@ -206,40 +209,44 @@ class _Conversation:
 
     def _send(self, alice: Watched) -> list[Sent]:
         progress = self.clock.begin("pictures matched and sent")
-        alice.device.send_text("bob", TEXTS[0])
+        alice.device.send_text(RECIPIENT, TEXTS[0])
         sent = []
         for sending in self.workload.sendings:
-            sent.append(alice.device.send_picture("bob", sending.data))
+            sent.append(alice.device.send_picture(RECIPIENT, sending.data))
             progress(len(sent), len(self.workload.sendings))
-        alice.device.send_text("bob", TEXTS[1])
+        alice.device.send_text(RECIPIENT, TEXTS[1])
         return sent
 
-    def _receive(self, bob: Watched, expected: int) -> list[Received]:
-        progress = self.clock.begin("messages received")
+    def _receive(self, device: Watched, expected: int, progress: Progress = no_progress) -> list[Received]:
+        """Messages until as many as expected came, or the time is up."""
         received: list[Received] = []
-        deadline = time.monotonic() + CHECK_SECONDS
+        deadline = time.monotonic() + WAIT_SECONDS
         while len(received) < expected and time.monotonic() < deadline:
-            received += bob.device.receive(500)
+            received += device.device.receive(POLL_MS)
             progress(len(received), expected)
         return received
 
-    def _checked(self, expected: int) -> list[pb.ReportRow]:
-        """Reports at the centre once as many as expected were checked, or the time is up."""
+    def _checked(self, expected: int) -> pb.CentreList:
+        """What the centre has once it has checked every report, or the time is up.
+
+        A device's reports are there as soon as they were sent; `expected` others are filed by a server.
+        """
         progress = self.clock.begin("reports checked")
-        deadline = time.monotonic() + (CHECK_SECONDS if expected else 1.0)
+        deadline = time.monotonic() + WAIT_SECONDS
         while True:
-            rows = list(centre_list(self.deployment).reports)
-            done = sum(row.state != PENDING for row in rows)
-            progress(done, max(done, expected))
-            if (done >= expected and done == len(rows)) or time.monotonic() > deadline:
-                return rows
+            found = centre_list(self.deployment)
+            awaited = max(len(found.reports), expected)
+            done = sum(row.state != PENDING for row in found.reports)
+            progress(done, awaited)
+            if done == awaited or time.monotonic() > deadline:
+                return found
             time.sleep(0.1)
 
-    def _matches(self, alice: Watched, reports: Sequence[pb.ReportRow]) -> int:
-        """Matches as known to whoever learns them: the device, else the centre from reports it got."""
+    def _matches(self, alice: Watched, centre: pb.CentreList) -> int:
+        """Matches as known to whoever learns of them: the device, else the centre from what it got."""
         if Learner.DEVICE in self.design.info.learns:
             return sum(isinstance(trace.outcome, Match) for trace in alice.traces)
-        return len(reports)
+        return len(centre.reports) + sum(row.opened for row in centre.vouchers if row.account == SENDER)
 
     def _audit(
         self,
@@ -256,7 +263,7 @@ class _Conversation:
         pairs = zip(numbers, self.workload.sendings, strict=True)
         sizes = {n: len(sending.data) for n, sending in pairs if n is not None}
         audits = {}
-        for at, (name, watched) in enumerate((("alice", alice), ("bob", bob)), 1):
+        for at, (name, watched) in enumerate(((SENDER, alice), (RECIPIENT, bob)), 1):
             arrived = _arrived(counted, name)
             evidence = Evidence(
                 watched.recorder.records(), watched.traces, items, sizes, list(pictures), arrived
@@ -281,47 +288,3 @@ def _arrived(counted: Mapping[Party, Sequence[pb.Counter]], account: str) -> dic
         for counter in rows
         if counter.account == account
     }
-
-
-def expected_reports(run_: DemoRun) -> int:
-    """How many reports the centre should confirm: one for each match, if anybody learns of matches."""
-    return sum(run_.oracle) if run_.design.info.learns != {Learner.NOBODY} else 0
-
-
-def intact(run_: DemoRun) -> int:
-    """How many pictures reached Bob, bit for bit and in order."""
-    got = [picture for message in run_.received for picture in message.pictures]
-    return sum(a.data == b for a, b in zip(run_.workload.sendings, got, strict=False))
-
-
-def failures(run_: DemoRun) -> list[str]:
-    """What is not as it should be, in words; empty if the run is right."""
-    expected, verified = sum(run_.oracle), confirmed_reports(run_)
-    texts = [message.text for message in run_.received if message.text]
-    undeclared = sum(audit.undeclared_bytes for audit in run_.audits.values())
-    checks = {
-        f"{intact(run_)} of {len(run_.sent)} pictures arrived as sent": intact(run_) == len(run_.sent),
-        "texts did not arrive as sent": texts == list(TEXTS),
-        "Bob's answer did not arrive": run_.answered,
-        f"{run_.matches} matches, {expected} expected": run_.matches == expected,
-        f"{verified} reports confirmed, {expected_reports(run_)} expected": verified
-        == expected_reports(run_),
-        f"{len(run_.reports) - verified} reports not confirmed": len(run_.reports) == verified,
-        f"{undeclared} undeclared bytes left a device": undeclared == 0,
-        "a message was held back": all(one.delivered for one in run_.sent),
-        "a picture was not asked about": all(o.outcome not in _UNASKED for o in run_.sent),
-    }
-    return [words for words, holds in checks.items() if not holds]
-
-
-_UNASKED: Final = frozenset({OutcomeKind.DUE, OutcomeKind.SKIPPED})
-
-
-def confirmed_reports(run_: DemoRun) -> int:
-    """Reports that the centre has confirmed."""
-    return sum(row.state == CONFIRMED for row in run_.reports)
-
-
-def server_name(party: Party) -> str:
-    """What the server of `party` is called."""
-    return str(SERVERS[party])

@@ -12,7 +12,9 @@ from rich.table import Table
 
 from blindmatch_simulations.audit.replay import declared_facts
 from blindmatch_simulations.cli.console import table
-from blindmatch_simulations.demo import DemoRun, confirmed_reports, failures, intact, server_name
+from blindmatch_simulations.demo import DemoRun
+from blindmatch_simulations.demo_checks import failures, intact, undeclared_bytes, verified_reports
+from blindmatch_simulations.deployment import SERVERS
 from blindmatch_simulations.hosting import parties_of
 
 RESULT_VERSION = 1
@@ -42,16 +44,19 @@ def result(run: DemoRun) -> dict[str, Any]:
         "delivered": intact(run),
         "expected_matches": sum(run.oracle),
         "matches": run.matches,
-        "reports_verified": confirmed_reports(run),
+        "reports_verified": verified_reports(run),
         "reports": [{"state": row.state, "reason": row.reason} for row in run.reports],
-        "undeclared_egress_bytes": sum(audit.undeclared_bytes for audit in run.audits.values()),
+        "vouchers": [
+            {"account": row.account, "held": row.held, "opened": row.opened} for row in run.vouchers
+        ],
+        "undeclared_egress_bytes": undeclared_bytes(run),
         "findings": [
             {"account": name, "party": str(f.party), "item": f.item, "rule": f.rule, "bytes": f.size}
             for name, audit in run.audits.items()
             for f in audit.findings
         ],
         "bytes_per_picture_beyond_ciphertext": {k: round(v / pictures, 1) for k, v in beyond.items()},
-        "parties": {server_name(party): seen(run, party) for party in parties_of(run.design)},
+        "parties": {str(SERVERS[party]): seen(run, party) for party in parties_of(run.design)},
         "pictures": list(picture_rows(run)),
         "seconds": dict(run.seconds),
         "failures": failures(run),
@@ -105,11 +110,11 @@ def _sent_table(run: DemoRun) -> Table:
     order = sorted(kinds, key=lambda kind: (kind[0] != "on the list", kind[1] != "as it is", kind[1]))
     rows = [(listed, edit, *_counts(kinds[listed, edit])) for listed, edit in order]
     every = [row for kind in kinds.values() for row in kind]
-    verified = confirmed_reports(run)
+    verified = verified_reports(run)
     rows.append(("all", "", *_counts(every)))
     title = (
         f"{run.design.info.name}: sent, matched, reported "
-        f"({run.matches} matches, {sum(run.oracle)} expected; {verified} reports confirmed by the centre)"
+        f"({run.matches} matches, {sum(run.oracle)} expected; {verified} reports verified by the centre)"
     )
     return table(title, ("picture", "edit", "sent", "delivered", "should match", "device learnt"), rows)
 
@@ -130,7 +135,7 @@ def _seen_table(run: DemoRun) -> Table:
         purposes = ", ".join(f"{purpose} {size:,}" for purpose, size in saw["bytes_by_purpose"].items())
         facts = ", ".join(saw["facts"])
         cipher = saw["end_to_end_ciphertext_bytes"]
-        rows.append((server_name(party), facts, saw["bytes_in"], cipher, purposes or "-"))
+        rows.append((str(SERVERS[party]), facts, saw["bytes_in"], cipher, purposes or "-"))
     columns = (
         "party",
         "facts it learnt",
@@ -138,5 +143,5 @@ def _seen_table(run: DemoRun) -> Table:
         "of which E2EE ciphertext",
         "bytes by purpose",
     )
-    undeclared = sum(audit.undeclared_bytes for audit in run.audits.values())
+    undeclared = undeclared_bytes(run)
     return table(f"what each party saw (undeclared bytes: {undeclared})", columns, rows)

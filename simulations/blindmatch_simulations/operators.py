@@ -28,6 +28,10 @@ class OperatorError(BlindmatchError):
     """A server could not be asked, or refused."""
 
 
+class ReportIdError(BlindmatchError):
+    """A report's id is not one."""
+
+
 @contextmanager
 def _channel(deployment: Deployment, party: Party) -> Iterator[grpc.Channel]:
     endpoints = deployment.endpoints()

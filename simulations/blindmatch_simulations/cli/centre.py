@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from blindmatch_protocol.errors import PictureError
+from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator import open_list
 
@@ -22,10 +24,11 @@ from blindmatch_simulations.cli.console import (
 )
 from blindmatch_simulations.curating import list_path, teach_centre
 from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.operators import OperatorError, centre_list, centre_show
+from blindmatch_simulations.operators import ReportIdError, centre_list, centre_show
 
 app = typer.Typer(help="Give the centre the list, and see the reports it received.", no_args_is_help=True)
 
+_REPORT_ID = re.compile(r"[0-9a-fA-F]{32}")
 COLUMNS = ("report", "state", "by", "entry", "PDQ", "second")
 """The last two are distances in bits."""
 
@@ -40,17 +43,32 @@ def learn(
 ) -> None:
     """Give the centre its copy of list NAME, and its second hash of the listed pictures it has."""
     deployment = Deployment.open(home_from(home))
-    files = sorted(path for path in pictures.iterdir() if path.is_file()) if pictures else []
-    try:
-        held = [path.read_bytes() for path in files]
-    except OSError as error:
-        raise PictureError(f"{error.filename}: {error.strerror}") from error
+    held = [_picture(path) for path in _files(pictures)] if pictures else []
     with (
         open_list(list_path(deployment, name)) as entries,
         progress_bar(OUT, "teaching the centre") as progress,
     ):
         known = teach_centre(deployment, entries, held, progress)
         OUT.print(f"the centre knows {len(entries):,} labels and a second hash of {known} of them")
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file())
+    except OSError as error:
+        raise PictureError(f"{folder}: {error.strerror}") from error
+
+
+def _picture(path: Path) -> Picture:
+    """A picture that can be decoded; its hash is computed here, so that an error can name the file."""
+    try:
+        picture = Picture.from_bytes(path.read_bytes())
+        _ = picture.hash
+    except OSError as error:
+        raise PictureError(f"{path}: {error.strerror}") from error
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error
+    return picture
 
 
 @app.command("list")
@@ -75,11 +93,9 @@ def show(
     json_path: JsonOption = None,
 ) -> None:
     """Show one report: its checks, each with its verdict. The picture itself is not shown."""
-    try:
-        report_id = bytes.fromhex(report)
-    except ValueError as error:
-        raise OperatorError("a report's id is 32 hex digits") from error
-    found = centre_show(Deployment.open(home_from(home)), report_id)
+    if not _REPORT_ID.fullmatch(report):
+        raise ReportIdError("report: must be 32 hex digits")
+    found = centre_show(Deployment.open(home_from(home)), bytes.fromhex(report))
     result: dict[str, Any] = described(found.row) | {
         "sender": found.sender,
         "recipient": found.recipient,

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from blindmatch_protocol.contract import Progress
 
-from blindmatch_simulations import demo, demo_report
+from blindmatch_simulations import demo, demo_checks, demo_report
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import (
     DesignOption,
@@ -47,12 +47,13 @@ def run_demo(
     for made in demo_report.tables(run):
         console.print(made)
     write_json(demo_report.result(run), json_path)
-    wrong = demo.failures(run)
-    for words in wrong:
-        console.print(f"wrong: {words}", style="red")
+    wrong = demo_checks.failures(run)
+    told = [f"alice was told: {notice}" for notice in demo_checks.unasked(run)]
+    for line in (*(f"wrong: {words}" for words in wrong), *told):
+        console.print(line, style="red", markup=False, soft_wrap=True)
     for name, audit in run.audits.items():
         for finding in audit.findings[:10]:
-            console.print(f"audit of {name}: {finding}", style="red", markup=False)
+            console.print(f"audit of {name}: {finding}", style="red", markup=False, soft_wrap=True)
     if wrong:
         raise typer.Exit(exit_codes.WRONG)
     console.print("right: all messages arrived, every match and nothing else was reported", style="green")

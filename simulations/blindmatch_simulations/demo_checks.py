@@ -1,0 +1,67 @@
+"""What a demo run must have come to, and what is wrong with one that did not."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blindmatch_client.device import OutcomeKind
+from blindmatch_protocol.contract import Learner
+
+from blindmatch_simulations.demo import DemoRun
+from blindmatch_simulations.workload import TEXTS
+
+CONFIRMED: Final = "confirmed"
+_UNASKED: Final = frozenset({OutcomeKind.DUE, OutcomeKind.SKIPPED})
+
+
+def expected_reports(run: DemoRun) -> int:
+    """How many reports the centre should have verified: one a match, if anybody learns of matches."""
+    return sum(run.oracle) if run.design.info.learns != {Learner.NOBODY} else 0
+
+
+def verified_reports(run: DemoRun) -> int:
+    """Reports that the centre has confirmed, and vouchers that it has opened."""
+    opened = sum(row.opened for row in run.vouchers)
+    return sum(row.state == CONFIRMED for row in run.reports) + opened
+
+
+def unconfirmed_reports(run: DemoRun) -> int:
+    """Reports that the centre has not confirmed."""
+    return sum(row.state != CONFIRMED for row in run.reports)
+
+
+def intact(run: DemoRun) -> int:
+    """How many pictures reached Bob, bit for bit and in order."""
+    got = [picture for message in run.received for picture in message.pictures]
+    pairs = zip(run.workload.sendings, run.sent, strict=True)
+    sent = (sending.data for sending, one in pairs if one.delivered)
+    return sum(a == b for a, b in zip(sent, got, strict=False))
+
+
+def undeclared_bytes(run: DemoRun) -> int:
+    """Bytes that left a device and that nothing declared explains."""
+    return sum(audit.undeclared_bytes for audit in run.audits.values())
+
+
+def failures(run: DemoRun) -> list[str]:
+    """What is not as it should be, in words; empty if the run is right."""
+    expected, verified = sum(run.oracle), verified_reports(run)
+    texts = [message.text for message in run.received if message.text]
+    checks = {
+        f"{intact(run)} of {len(run.sent)} pictures arrived as sent": intact(run) == len(run.sent),
+        "texts did not arrive as sent": texts == list(TEXTS),
+        "Bob's answer did not arrive": run.answered,
+        f"{run.matches} matches, {expected} expected": run.matches == expected,
+        f"{verified} reports verified, {expected_reports(run)} expected": verified == expected_reports(run),
+        f"{unconfirmed_reports(run)} reports not confirmed": unconfirmed_reports(run) == 0,
+        f"{undeclared_bytes(run)} undeclared bytes left a device": undeclared_bytes(run) == 0,
+        "the audit of a device is not clean": not any(audit.findings for audit in run.audits.values()),
+        "a message was held back": all(one.delivered for one in run.sent),
+        "a picture was not asked about": all(one.outcome not in _UNASKED for one in run.sent),
+    }
+    return [words for words, holds in checks.items() if not holds]
+
+
+def unasked(run: DemoRun) -> list[str]:
+    """What the device told its user of pictures that it could not match, each notice once."""
+    return list(dict.fromkeys(one.notice for one in run.sent if one.outcome in _UNASKED))
