@@ -36,6 +36,10 @@ class AuthorityError(BlindmatchError):
     """A certificate cannot be issued, or the authority's files cannot be used."""
 
 
+class IdentityError(AuthorityError):
+    """A name or URI is not that of a party."""
+
+
 class Kind(StrEnum):
     """What a certificate's holder is."""
 
@@ -56,7 +60,7 @@ class Identity:
     """A party of a deployment.
 
     Raises:
-        AuthorityError: if a name is missing, not wanted or breaks the rule for names.
+        IdentityError: if a name is missing, not wanted or breaks the rule for names.
     """
 
     kind: Kind
@@ -65,9 +69,9 @@ class Identity:
     def __post_init__(self) -> None:
         if self.kind not in NAMED:
             if self.name:
-                raise AuthorityError(f"identity: a {self.kind} has no name of its own")
+                raise IdentityError(f"identity: a {self.kind} has no name of its own")
         elif not _NAME.fullmatch(self.name) or self.name in set(Kind):
-            raise AuthorityError(
+            raise IdentityError(
                 "identity: field name: must be 1 to 32 of a-z 0-9 _ -, begin with a letter or digit and "
                 "not be the name of a service"
             )
@@ -104,7 +108,7 @@ class Identity:
             identity = cls(Kind(kind), name)
             if identity.uri == uri:
                 return identity
-        raise AuthorityError("identity: must be the URI of a party of this deployment")
+        raise IdentityError("identity: must be the URI of a party of this deployment")
 
 
 def server_name(kind: Kind) -> str:

@@ -58,9 +58,7 @@ class Deployment:
             DeploymentError: if there is one already, or something else is in the way.
         """
         deployment = cls(home)
-        if (home / _MARKER).exists():
-            raise DeploymentError(f"{home} is a deployment already; remove it or choose another --home")
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_folder(home)
         authority = Authority.create(now)
         authority.write(deployment.authority)
         for kind in SERVERS.values():
@@ -156,6 +154,19 @@ class Deployment:
             if port_file.is_file():
                 found[party] = Endpoint(f"127.0.0.1:{int(port_file.read_text())}")
         return found
+
+
+def _make_folder(home: Path) -> None:
+    """Make `home`, or take an empty folder that is there."""
+    if (home / _MARKER).exists():
+        raise DeploymentError(f"{home} is a deployment already; remove it or choose another --home")
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        empty = not any(home.iterdir())
+    except OSError as error:
+        raise DeploymentError(f"{home}: cannot be made: {error.strerror}") from error
+    if not empty:
+        raise DeploymentError(f"{home} must be a new or an empty folder; choose another --home")
 
 
 def home_from(option: Path | None) -> Path:

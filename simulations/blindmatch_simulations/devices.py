@@ -64,15 +64,37 @@ def open_device(deployment: Deployment, name: str) -> Watched:
         StoreError: if there is none.
         RegistryError: if its design cannot be loaded any more.
     """
+    reference, mode = _settings(deployment, name)
+    return _watched(deployment, name, load_design(reference), mode, create=False)
+
+
+def create_or_open_device(
+    deployment: Deployment, name: str, reference: str, mode: FailureMode = FailureMode.HOLD
+) -> Watched:
+    """The device called `name`, made if there is none, so that a registration that failed can be repeated.
+
+    Raises:
+        StoreError: if there is one that uses another design or another mode.
+        AuthorityError, RegistryError: as `create_device`.
+    """
+    Identity(Kind.DEVICE, name)
+    if not (deployment.device(name) / _SETTINGS).exists():
+        return create_device(deployment, name, reference, mode)
+    if _settings(deployment, name) != (portable_reference(reference), mode):
+        raise StoreError(f"device {name} exists, with another design or mode; choose another name")
+    return open_device(deployment, name)
+
+
+def _settings(deployment: Deployment, name: str) -> tuple[str, FailureMode]:
+    """Reference of the device's design, and its failure mode."""
     path = deployment.device(name) / _SETTINGS
     try:
         settings = json.loads(path.read_text())
-        reference, mode = settings["design"], FailureMode(settings["mode"])
+        return str(settings["design"]), FailureMode(settings["mode"])
     except FileNotFoundError:
         raise StoreError(f"no device {name}; make it with: blindmatch device register {name}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged") from error
-    return _watched(deployment, name, load_design(reference), mode, create=False)
 
 
 def _watched(

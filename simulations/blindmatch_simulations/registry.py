@@ -87,7 +87,7 @@ def _entry_points() -> Iterator[Registered]:
         source = point.dist.name if point.dist else point.value
         try:
             loaded = point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RegistryError(f"design {point.name} of {source} cannot be loaded: {error}") from error
         yield Registered(_checked(loaded, point.name), source)
 
@@ -113,7 +113,7 @@ def _module_of(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise RegistryError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     return module

@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 from blindmatch_protocol.errors import BlindmatchError
 
-from blindmatch_simulations.cli import centre, certs, demo, designs, device, exit_codes, lists, samples, serve
+from blindmatch_simulations.cli import (
+    centre,
+    certs,
+    conformance,
+    demo,
+    designs,
+    device,
+    exit_codes,
+    lists,
+    samples,
+    serve,
+)
 from blindmatch_simulations.cli.console import ERR
 
 EPILOG = """
@@ -38,6 +49,7 @@ app.add_typer(serve.app, name="serve")
 app.add_typer(device.app, name="device")
 app.add_typer(centre.app, name="centre")
 app.command("demo")(demo.run_demo)
+app.command("conformance")(conformance.run_conformance)
 app.command("designs")(designs.show_designs)
 app.command("samples")(samples.write_samples)
 
@@ -71,6 +83,15 @@ def run(arguments: list[str]) -> int:
             ERR.print("interrupted", style="yellow")
         return leave.code if isinstance(leave.code, int) else exit_codes.OK
     except BlindmatchError as error:
-        ERR.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _complain(str(error))
         return exit_codes.code_of(error)
+    except OSError as error:
+        _complain(f"{error.filename or 'system'}: {error.strerror or error}")
+        return exit_codes.BAD_STATE
     return exit_codes.OK
+
+
+def _complain(words: str) -> None:
+    """One line on standard error, whatever an error's text is made of."""
+    line = "error: " + " ".join(words.split())
+    ERR.print(line, style="red", markup=False, highlight=False, soft_wrap=True)

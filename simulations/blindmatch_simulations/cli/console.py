@@ -24,9 +24,24 @@ HomeOption = Annotated[
     Path | None,
     typer.Option("--home", help="The deployment's folder [default: $BLINDMATCH_HOME or ./blindmatch-home]."),
 ]
+
+
+def _writable(path: Path | None) -> Path | None:
+    """Refuse a file that could not be written, before any work is done."""
+    if path is None or str(path) == "-":
+        return path
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise typer.BadParameter(f"{path}: must be a file in a folder that exists")
+    return path
+
+
 JsonOption = Annotated[
     Path | None,
-    typer.Option("--json", help="Also write the result as JSON to this file; - for standard output."),
+    typer.Option(
+        "--json",
+        callback=_writable,
+        help="Also write the result as JSON to this file; - for standard output.",
+    ),
 ]
 DesignOption = Annotated[
     str, typer.Option("--design", help="A design's name (see: blindmatch designs) or path.py:NAME.")

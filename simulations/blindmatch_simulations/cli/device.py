@@ -13,6 +13,7 @@ from blindmatch_client.failure import FailureMode
 from blindmatch_client.receiving import Received
 from blindmatch_protocol.errors import PictureError
 
+from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import (
     DesignOption,
     HomeOption,
@@ -23,7 +24,7 @@ from blindmatch_simulations.cli.console import (
     write_json,
 )
 from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.devices import create_device, open_device
+from blindmatch_simulations.devices import create_or_open_device, open_device
 
 app = typer.Typer(help="Register a device, send and read messages.", no_args_is_help=True)
 
@@ -41,9 +42,9 @@ def register(
     home: HomeOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Make the device NAME, publish its pre-keys and fetch the encrypted set."""
+    """Make the device NAME, publish its pre-keys and fetch the encrypted set; once more if that failed."""
     deployment = Deployment.open(home_from(home))
-    device = create_device(deployment, name, design, mode).device
+    device = create_or_open_device(deployment, name, design, mode).device
     try:
         epoch = device.register()
     finally:
@@ -62,7 +63,10 @@ def send(
     home: HomeOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Send a text, or pictures with the text; each picture is matched before it leaves."""
+    """Send a text, or pictures with the text; each picture is matched before it leaves.
+
+    What could not leave is kept, for `flush`; the exit code is 7 then.
+    """
     if not text and not picture:
         raise typer.BadParameter("give --text, --picture or both")
     with _device(home, name) as device:
@@ -75,6 +79,8 @@ def send(
     for notice in dict.fromkeys(one.notice for one in sent if one.notice):
         console.print(f"note: {notice}", soft_wrap=True)
     write_json([_described(one) for one in sent], json_path)
+    if not all(one.delivered for one in sent):
+        raise typer.Exit(exit_codes.UNREACHABLE)
 
 
 @app.command("inbox")
@@ -99,13 +105,18 @@ def inbox(
 
 @app.command("flush")
 def flush(name: NameArgument, home: HomeOption = None, json_path: JsonOption = None) -> None:
-    """Try again whatever waits on the device: messages, pictures to be matched, reports."""
+    """Try again whatever waits on the device: messages, pictures to be matched, reports.
+
+    The exit code is 7 while something still waits.
+    """
     with _device(home, name) as device:
         done = device.flush()
     result: dict[str, Any] = {"messages": len(done.messages), "waiting": done.waiting}
     result["problems"] = list(done.problems)
     console_for(json_path).print(details(f"flushed {name}", result))
     write_json(result, json_path)
+    if done.waiting:
+        raise typer.Exit(exit_codes.UNREACHABLE)
 
 
 @contextmanager

@@ -18,12 +18,13 @@ from typing import Final
 from blindmatch_client.errors import ServiceError, StoreError
 from blindmatch_protocol.errors import BlindmatchError, SetFileError
 from blindmatch_server import exit_codes as server_codes
-from blindmatch_server.authority import AuthorityError
+from blindmatch_server.authority import AuthorityError, IdentityError
 from blindmatch_server.curator.errors import ListFileError
 from blindmatch_server.errors import StateError
 from blindmatch_server.publication import PublicationError
 
 from blindmatch_simulations.deployment import DeploymentError
+from blindmatch_simulations.operators import OperatorError
 from blindmatch_simulations.processes import ProcessError
 
 OK: Final = server_codes.OK
@@ -50,7 +51,9 @@ _BAD_STATE = (
 def code_of(error: BlindmatchError) -> int:
     """The exit code for an error."""
     match error:
-        case ServiceError() | ProcessError():
+        case IdentityError():
+            return REFUSED_INPUT
+        case ServiceError() | ProcessError() | OperatorError():
             return UNREACHABLE
         case _ if isinstance(error, _BAD_STATE):
             return BAD_STATE
