@@ -1,0 +1,98 @@
+"""`blindmatch conformance`: what a design claims is tested, and what it leaks is measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.console import ERR, JsonOption, console_for, table, write_json
+from blindmatch_simulations.conformance.checks import BY_NAME
+from blindmatch_simulations.conformance.result import as_json, replay_of
+from blindmatch_simulations.conformance.run import Options, Report, check_design
+from blindmatch_simulations.registry import load_design, portable_reference
+
+COLUMNS = ("check", "verdict", "why", "seconds")
+NOTHING = "nothing failed"
+
+
+def run_conformance(
+    design: Annotated[str, typer.Argument(help="A design's name, or path.py:NAME.")] = "",
+    json_path: JsonOption = None,
+    games: Annotated[bool, typer.Option("--games", help="At least 10,000 held-out runs a game.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=1 << 20, help="Decides everything that is random.")] = 1,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Run this check alone (repeatable).")
+    ] = None,
+    values: Annotated[list[str] | None, typer.Option("--set", help="A parameter, as NAME=VALUE.")] = None,
+    replay: Annotated[Path | None, typer.Option(help="Run the check of this replay file again.")] = None,
+    replays: Annotated[Path, typer.Option(help="Where replay files of failures go.")] = Path("replays"),
+) -> None:
+    """Check a design: correctness, codec, hostile bytes, epochs, files, bounds, and what it leaks.
+
+    Each check says passed, failed or not applicable, and why. Exit code 0 only if none failed. A failure is
+    one line with design, step, rule and seed, and a file that --replay runs again.
+    """
+    options = Options(seed, games, None, _values(values or []), _known(only or []))
+    if replay is not None:
+        design, options = _replayed(replay)
+    if not design:
+        raise typer.BadParameter("name a design, such as oprf-psi, or path.py:NAME; see: blindmatch designs")
+    report = check_design(load_design(design), options, lambda name: ERR.print(f"  {name}", style="dim"))
+    _show(report, json_path)
+    _fail(report, portable_reference(design), options, replays)
+
+
+def _show(report: Report, json_path: Path | None) -> None:
+    console = console_for(json_path)
+    rows = [(r.check, str(r.verdict), r.reason, f"{report.seconds[r.check]:.1f}") for r in report.results]
+    console.print(table(f"Conformance of {report.design}, seed {report.seed}", COLUMNS, rows))
+    write_json(as_json(report), json_path)
+    if not report.failed:
+        console.print(NOTHING, style="green")
+
+
+def _fail(report: Report, reference: str, options: Options, folder: Path) -> None:
+    """One line and one replay file for each failure, then exit code 1."""
+    for result in report.failed:
+        ERR.print(
+            f"failed: {report.line(result)}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{report.design}-{result.check.replace(' ', '-')}-{report.seed}.json"
+        write_json(replay_of(report, result, reference, options), path)
+        ERR.print(f"replay: blindmatch conformance --replay {path}", markup=False, soft_wrap=True)
+    if report.failed:
+        raise typer.Exit(exit_codes.WRONG)
+
+
+def _values(pairs: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not value.isdecimal():
+            raise typer.BadParameter(f"--set: {pair!r} is not NAME=VALUE with a whole number")
+        found[name] = int(value)
+    return found
+
+
+def _known(names: Sequence[str]) -> Sequence[str]:
+    for name in names:
+        if name not in BY_NAME:
+            raise typer.BadParameter(f"--only: no check is called {name!r}; there are {', '.join(BY_NAME)}")
+    return names
+
+
+def _replayed(path: Path) -> tuple[str, Options]:
+    """Design and options of a replay file."""
+    try:
+        held: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        runs = (int(held["runs"][0]), int(held["runs"][1]))
+        options = Options(held["seed"], held["games"], runs, held["values"], _known([held["check"]]))
+        return str(held["design"]), options
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise typer.BadParameter(f"{path}: not a replay file ({error})") from error

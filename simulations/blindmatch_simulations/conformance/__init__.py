@@ -1,0 +1,13 @@
+"""Conformance: what a design claims is tested, and what it leaks is measured (docs/conformance.md).
+
+verdict      what a check says: passed, failed or not applicable, each with a reason
+deployed     a design published and opened in memory, and its sessions
+pool         pictures and a list with every relation to one another that a check needs
+bench        what all checks of one run share
+checks       the table of checks; `run` runs them
+"""
+
+from blindmatch_simulations.conformance.run import Options, Report, check_design
+from blindmatch_simulations.conformance.verdict import Result, Verdict
+
+__all__ = ["Options", "Report", "Result", "Verdict", "check_design"]

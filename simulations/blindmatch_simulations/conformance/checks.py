@@ -1,0 +1,53 @@
+"""The table of checks, in the order they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from blindmatch_simulations.conformance import (
+    batches,
+    codec_check,
+    correctness,
+    determinism,
+    egress,
+    epochs,
+    hostility,
+    resources,
+    setfiles,
+)
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.verdict import Passed
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check: its name, what it claims of a design that passes, and how it is run."""
+
+    name: str
+    says: str
+    run: Callable[[Bench], Passed]
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    Check("outcomes", "outcomes are the plaintext oracle's", correctness.check_outcomes),
+    Check("codec", "a message has one encoding, and nothing else decodes", codec_check.check_codec),
+    Check("hostile requests", "hostile requests are refused cleanly", hostility.check_hostile_requests),
+    Check("hostile replies", "hostile replies are refused cleanly", hostility.check_hostile_replies),
+    Check("order", "steps out of order do no harm", hostility.check_order),
+    Check("epoch binding", "epochs are not mixed up", epochs.check_epoch_binding),
+    Check("other key", "a reply made with another key is not believed", epochs.check_other_key),
+    Check("state over epochs", "an account's state outlives an epoch", epochs.check_state_over_epochs),
+    Check("fresh keys", "two epochs share no key", epochs.check_fresh_keys),
+    Check("tape", "sessions follow from their tapes", determinism.check_tape),
+    Check("one set-up", "the set-up is the same for every device", determinism.check_setup),
+    Check("executor", "threads change nothing", determinism.check_executor),
+    Check("batches", "a reply does not depend on its batch", batches.check_batches),
+    Check("set-up files", "damaged set-up files are refused", setfiles.check_setup_files),
+    Check("role files", "damaged role files are refused", setfiles.check_role_files),
+    Check("resources", "sizes and rounds are within bounds", resources.check_resources),
+    Check("egress", "facts and tape explain every byte", egress.check_egress),
+)
+
+BY_NAME: Final = {check.name: check for check in CHECKS}

@@ -1,0 +1,88 @@
+"""Set-up and role files: truncated or altered ones are refused, or the damage has no effect at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from blindmatch_protocol.errors import SetFileError
+
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.deployed import Deployed, run_session
+from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.verdict import BrokenError, Passed
+
+FLIPS = 40
+"""Altered bytes for each file, beside those at both ends."""
+TRUNCATIONS = 60
+
+
+def check_setup_files(bench: Bench) -> Passed:
+    """The set-up on a device."""
+    return _check(bench, bench.build.setup_files, "open_setup")
+
+
+def check_role_files(bench: Bench) -> Passed:
+    """The files of every role."""
+    names = {name for own in bench.build.published.roles.values() for name in own}
+    if not names:
+        return Passed("no role has a file of its own")
+    return _check(bench, {name: bench.build.files[name] for name in names}, "open_role")
+
+
+def _check(bench: Bench, files: Mapping[str, bytes], step: str) -> Passed:
+    tried = harmless = 0
+    for name, raw in files.items():
+        for altered, what in _altered(raw, bench.rng(f"file/{name}")):
+            if not _refused(bench, {**bench.build.files, name: altered}, step, f"{name}: {what}"):
+                harmless += 1
+            tried += 1
+    words = f"{tried} truncated or altered files, {tried - harmless} refused"
+    if harmless:
+        words += f"; {harmless} alterations had no effect on any session"
+    return Passed(words, {"tried": tried, "without_effect": harmless})
+
+
+def _altered(raw: bytes, rng: Seeded) -> Iterator[tuple[bytes, str]]:
+    for _ in range(TRUNCATIONS):
+        at = rng.below(len(raw))
+        yield raw[:at], f"truncated to {at} bytes"
+    yield raw + b"\0", "a byte more"
+    ends = [*range(0, 64, 8), *range(len(raw) - 64, len(raw), 8)]
+    for at in [*ends, *(rng.below(len(raw)) for _ in range(FLIPS))]:
+        altered = bytearray(raw)
+        altered[at] ^= 1 << rng.below(8)
+        yield bytes(altered), f"byte {at} altered"
+
+
+def _refused(bench: Bench, files: Mapping[str, bytes], step: str, what: str) -> bool:
+    """Is the damage refused with a `SetFileError`, at opening or at first use?
+
+    Raises:
+        BrokenError: if it ends in another error or changes what a session does.
+    """
+    try:
+        found = _sessions(bench, files)
+    except SetFileError:
+        return True
+    except Exception as error:
+        raise BrokenError(step, f"{what}: ends in {type(error).__name__}, not in SetFileError") from error
+    if found != _sessions(bench, bench.build.files):
+        raise BrokenError(step, f"{what}: taken, and sessions end differently")
+    return False
+
+
+def _sessions(bench: Bench, files: Mapping[str, bytes]) -> list[Any]:
+    design, published = bench.design, bench.build.published
+    setup_files = {name: files[name] for name in published.setup}
+    setup = design.open_setup(setup_files, 1)
+    states = {
+        role: design.open_role(role, {**setup_files, **{name: files[name] for name in names}})
+        for role, names in published.roles.items()
+    }
+    deployed = Deployed(bench.build, setup, states)
+    found: list[Any] = []
+    for one in (*bench.pool.of("listed")[:1], *bench.pool.of("other")[:1]):
+        ran = run_session(deployed, one.item, bench.rng(f"damaged/{one.name}"))
+        found += [ran.outcome, *(asked.verdict for asks in ran.rounds for asked in asks)]
+    return found

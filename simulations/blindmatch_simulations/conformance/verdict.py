@@ -1,0 +1,72 @@
+"""What a check says: passed, failed or not applicable, each with a reason; never a bare boolean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from blindmatch_protocol.errors import BlindmatchError
+
+
+class Verdict(StrEnum):
+    """The three values."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_APPLICABLE = "not applicable"
+
+
+class BrokenError(BlindmatchError):
+    """A design broke a rule.
+
+    Args:
+        step: where: ``publish``, ``start``, ``answer`` of a role, a message's name, a game.
+        rule: the rule, in words.
+        evidence: what is needed to look at it, by name; bytes in hexadecimal.
+    """
+
+    def __init__(self, step: str, rule: str, **evidence: object) -> None:
+        self.step = step
+        self.rule = rule
+        self.evidence = {name: _plain(value) for name, value in evidence.items()}
+        super().__init__(f"{step}: {rule}")
+
+
+class NotApplicableError(BlindmatchError):
+    """A check has nothing to test in this design; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A check found nothing wrong: in what, and the figures it measured on the way."""
+
+    reason: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One check's verdict.
+
+    Attributes:
+        check: the check's name.
+        verdict: one of three.
+        reason: why, for people.
+        figures: what was measured, by name.
+        step, rule: where a failure happened and which rule it broke; empty otherwise.
+        evidence: what a failure can be looked at with.
+    """
+
+    check: str
+    verdict: Verdict
+    reason: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    step: str = ""
+    rule: str = ""
+    evidence: Mapping[str, str] = field(default_factory=dict)
+
+
+def _plain(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
