@@ -8,7 +8,7 @@ before the commit is on disk.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -18,14 +18,24 @@ from blindmatch_server.errors import StateError
 
 T = TypeVar("T")
 Transaction: TypeAlias = Callable[[sqlite3.Connection], Any]
+Migration: TypeAlias = Callable[[sqlite3.Connection], None]
+"""Brings a database from one version to the next inside a transaction, with `execute` alone."""
 _MOST_TOGETHER = 128
 
 
-def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection:
-    """Open or create a database with `schema`.
+def open_connection(
+    path: Path, schema: str, version: int, migrations: Mapping[int, Migration] | None = None
+) -> sqlite3.Connection:
+    """Open or create a database with `schema`, or bring an older one up to `version`.
+
+    Args:
+        path: its file.
+        schema: tables of a new one.
+        version: of `schema`.
+        migrations: by the version each starts from; all of them are done in one transaction, or none.
 
     Raises:
-        StateError: if it cannot be opened, is no database, or is of another version.
+        StateError: if it cannot be opened, is no database, or is of a version that no migration starts from.
     """
     connection: sqlite3.Connection | None = None
     try:
@@ -34,7 +44,7 @@ def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
             connection.execute(f"PRAGMA {pragma}")
-        _migrate(connection, schema, version)
+        _migrate(connection, schema, version, migrations or {})
     except (sqlite3.Error, OSError, StateError) as error:
         if connection is not None:
             connection.close()
@@ -43,24 +53,36 @@ def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection
     return connection
 
 
-def _migrate(connection: sqlite3.Connection, schema: str, version: int) -> None:
+def _migrate(
+    connection: sqlite3.Connection, schema: str, version: int, migrations: Mapping[int, Migration]
+) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {schema}; PRAGMA user_version={version}; COMMIT;")
-    elif found != version:
+        return
+    steps = range(found, version)
+    if found > version or not all(step in migrations for step in steps):
         raise StateError(f"version {found} of the database, {version} expected")
+    if steps:
+        connection.execute("BEGIN IMMEDIATE")
+        for step in steps:
+            migrations[step](connection)
+        connection.execute(f"PRAGMA user_version={version}")
+        connection.execute("COMMIT")
 
 
 class Database:
     """Runs transactions on its own thread; belongs to one event loop."""
 
-    def __init__(self, path: Path, schema: str, version: int = 1) -> None:
-        """Open or create it.
+    def __init__(
+        self, path: Path, schema: str, version: int = 1, migrations: Mapping[int, Migration] | None = None
+    ) -> None:
+        """Open or create it, or bring it up to date.
 
         Raises:
             StateError: see `open_connection`.
         """
-        self._connection = open_connection(path, schema, version)
+        self._connection = open_connection(path, schema, version, migrations)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{path.stem}")
         self._batcher: Batcher[Transaction, Any] = Batcher(self._commit, self._thread, _MOST_TOGETHER)
 

@@ -6,11 +6,12 @@ from typing import Final
 
 from blindmatch_client.device import OutcomeKind
 from blindmatch_protocol.contract import Learner
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_simulations.demo import DemoRun
 from blindmatch_simulations.workload import TEXTS
 
-CONFIRMED: Final = "confirmed"
+CONFIRMED, PASSED = "confirmed", "passed"
 _UNASKED: Final = frozenset({OutcomeKind.DUE, OutcomeKind.SKIPPED})
 
 
@@ -20,14 +21,19 @@ def expected_reports(run: DemoRun) -> int:
 
 
 def verified_reports(run: DemoRun) -> int:
-    """Reports that the centre has confirmed, and vouchers that it has opened."""
+    """Reports that passed the centre's checks, and vouchers that it has opened."""
     opened = sum(row.opened for row in run.vouchers)
-    return sum(row.state == CONFIRMED for row in run.reports) + opened
+    return sum(map(_passed, run.reports)) + opened
 
 
-def unconfirmed_reports(run: DemoRun) -> int:
-    """Reports that the centre has not confirmed."""
-    return sum(row.state != CONFIRMED for row in run.reports)
+def unverified_reports(run: DemoRun) -> int:
+    """Reports that have not passed the centre's checks."""
+    return sum(not _passed(row) for row in run.reports)
+
+
+def _passed(row: pb.ReportRow) -> bool:
+    """Did a report pass the machine's checks? A centre where people decide afterwards says so apart."""
+    return row.checks == PASSED or getattr(row, "checks", "") == PASSED
 
 
 def intact(run: DemoRun) -> int:
@@ -53,7 +59,7 @@ def failures(run: DemoRun) -> list[str]:
         "Bob's answer did not arrive": run.answered,
         f"{run.matches} matches, {expected} expected": run.matches == expected,
         f"{verified} reports verified, {expected_reports(run)} expected": verified == expected_reports(run),
-        f"{unconfirmed_reports(run)} reports not confirmed": unconfirmed_reports(run) == 0,
+        f"{unverified_reports(run)} reports did not pass the checks": unverified_reports(run) == 0,
         f"{undeclared_bytes(run)} undeclared bytes left a device": undeclared_bytes(run) == 0,
         "the audit of a device is not clean": not any(audit.findings for audit in run.audits.values()),
         "a message was held back": all(one.delivered for one in run.sent),

@@ -43,13 +43,9 @@ class Scripted:
         self.called = asyncio.Event()
 
     def methods(self) -> Mapping[str, Method]:
-        return {
-            "Key": Method(self.key, DEVICES, most_seconds=5.0),
-            "Submit": Method(self.key, DEVICES),
-            "SubmitVoucher": Method(self.key, DEVICES),
-            "List": Method(self.key, OPERATORS),
-            "Show": Method(self.key, OPERATORS),
-        }
+        devices = {"Submit": Method(self.key, DEVICES), "SubmitVoucher": Method(self.key, DEVICES)}
+        others = {method.name: Method(self.key, OPERATORS) for method in self.descriptor.methods}
+        return {**others, **devices, "Key": Method(self.key, DEVICES, most_seconds=5.0)}
 
     async def key(self, request: wire.CentreKeyRequest, call: Call) -> wire.CentreKey:
         self.callers.append(call.caller)

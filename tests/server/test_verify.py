@@ -9,8 +9,7 @@ from blindmatch_protocol.contract import Label
 from blindmatch_protocol.report import seal_report
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre.keys import CentreKeys
-from blindmatch_server.centre.states import State
-from blindmatch_server.centre.verify import Check, describe
+from blindmatch_server.centre.verify import Check, Outcome, describe
 
 from .deployment import ALICE
 from .designs_for_tests import Dummy
@@ -22,9 +21,9 @@ def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path)
 
 
-def test_a_true_report_is_confirmed_by_every_check(scene: Scene) -> None:
+def test_a_true_report_passes_every_check(scene: Scene) -> None:
     assessment = scene.assess(scene.report())
-    assert assessment.outcome == (State.CONFIRMED, "")
+    assert assessment.outcome == (Outcome.PASSED, "")
     assert [describe(*item) for item in assessment.verdicts.items()] == [f"{c}: passed" for c in Check]
     assert (assessment.facts.pdq_distance, assessment.facts.second_distance) == (0, 0)
     assert assessment.facts.sent_at_ms == 17
@@ -50,34 +49,34 @@ def test_a_true_report_is_confirmed_by_every_check(scene: Scene) -> None:
         ({"picture": LISTED + b"\x00"}, Check.FRANKING),
     ],
 )
-def test_a_report_that_is_not_true_is_unfounded_by_the_first_check_that_fails(
+def test_a_report_that_is_not_true_fails_for_the_reason_of_the_first_check_that_fails(
     scene: Scene, changes: dict[str, Any], check: Check
 ) -> None:
-    state, reason = scene.assess(scene.report(**changes)).outcome
-    assert state is State.UNFOUNDED
+    outcome, reason = scene.assess(scene.report(**changes)).outcome
+    assert outcome is Outcome.FAILED
     assert reason.startswith(f"{check}: ")
 
 
 def test_a_picture_that_collides_in_the_first_hash_is_caught_by_the_second(scene: Scene) -> None:
     scene.write(second=OTHER)
-    state, reason = scene.assess(scene.report()).outcome
-    assert (state, reason) == (State.UNFOUNDED, "second: the second hash says another picture")
+    outcome, reason = scene.assess(scene.report()).outcome
+    assert (outcome, reason) == (Outcome.FAILED, "second: the second hash says another picture")
 
 
 @pytest.mark.parametrize("missing", ["second", "references", "design", "version"])
-def test_what_cannot_be_checked_is_unverifiable_and_not_confirmed(scene: Scene, missing: str) -> None:
+def test_what_cannot_be_checked_neither_passes_nor_fails(scene: Scene, missing: str) -> None:
     left_out: dict[str, dict[str, Any]] = {"references": {"references": None}, "design": {"designs": {}}}
     changes = left_out.get(missing, {})
     if missing == "second":
         scene.write(second=None)
     report = scene.report(version=4) if missing == "version" else scene.report()
-    state, reason = scene.assess(report, **changes).outcome
-    assert state is State.UNVERIFIABLE
+    outcome, reason = scene.assess(report, **changes).outcome
+    assert outcome is Outcome.UNAVAILABLE
     assert reason
 
 
 @pytest.mark.parametrize("how", ["other key", "other id", "flipped", "empty", "not a report"])
-def test_what_does_not_open_is_unfounded(scene: Scene, how: str, tmp_path: Path) -> None:
+def test_what_does_not_open_fails(scene: Scene, how: str, tmp_path: Path) -> None:
     sealed, report_id = scene.seal(scene.report()), scene.report().report_id
     if how == "other key":
         other = CentreKeys.create(tmp_path / "other")
@@ -85,7 +84,7 @@ def test_what_does_not_open_is_unfounded(scene: Scene, how: str, tmp_path: Path)
     changed = {"flipped": sealed[:-1] + bytes([sealed[-1] ^ 1]), "empty": b"", "not a report": b"x" * 99}
     report_id = b"i" * 16 if how == "other id" else report_id
     assessment = scene.verifier().assess(changed.get(how, sealed), report_id, ALICE)
-    assert assessment.outcome[0] is State.UNFOUNDED
+    assert assessment.outcome[0] is Outcome.FAILED
     assert list(assessment.verdicts) == [Check.SEALED]
 
 
@@ -93,8 +92,8 @@ def test_a_device_cannot_leave_out_the_commitment_by_naming_a_design_without_enc
     design = Dummy()
     design.info = replace(design.info, sends_content=True)  # type: ignore[misc]
     bare = scene.report(commitment=b"", opening=b"")
-    assert scene.assess(bare, designs={"dummy": design}).outcome[0] is State.UNFOUNDED
+    assert scene.assess(bare, designs={"dummy": design}).outcome[0] is Outcome.FAILED
     filed = scene.report(commitment=b"", opening=b"", reporter="relay")
     relay = Identity(Kind.RELAY)
-    assert scene.assess(filed, relay, designs={"dummy": design}).outcome[0] is State.CONFIRMED
-    assert scene.assess(filed, relay).outcome[0] is State.UNFOUNDED
+    assert scene.assess(filed, relay, designs={"dummy": design}).outcome[0] is Outcome.PASSED
+    assert scene.assess(filed, relay).outcome[0] is Outcome.FAILED

@@ -570,6 +570,10 @@ class ReportRow(_message.Message):
     PDQ_DISTANCE_FIELD_NUMBER: _builtins.int
     SECOND_DISTANCE_FIELD_NUMBER: _builtins.int
     PICTURE_BYTES_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    CHECKS_REASON_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    DECIDED_AT_MS_FIELD_NUMBER: _builtins.int
     report_id: _builtins.bytes
     state: _builtins.str
     reason: _builtins.str
@@ -580,6 +584,12 @@ class ReportRow(_message.Message):
     pdq_distance: _builtins.int
     second_distance: _builtins.int
     picture_bytes: _builtins.int
+    checks: _builtins.str
+    """What the machine checks came to, whatever people decide: passed, failed, unavailable; empty before them."""
+    checks_reason: _builtins.str
+    decision: _builtins.str
+    """What a person decided: confirmed or unfounded; empty before."""
+    decided_at_ms: _builtins.int
     def __init__(
         self,
         *,
@@ -593,14 +603,132 @@ class ReportRow(_message.Message):
         pdq_distance: _builtins.int = ...,
         second_distance: _builtins.int = ...,
         picture_bytes: _builtins.int = ...,
+        checks: _builtins.str = ...,
+        checks_reason: _builtins.str = ...,
+        decision: _builtins.str = ...,
+        decided_at_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["design", b"design", "entry_id", b"entry_id", "pdq_distance", b"pdq_distance", "picture_bytes", b"picture_bytes", "reason", b"reason", "received_at_ms", b"received_at_ms", "report_id", b"report_id", "reporter", b"reporter", "second_distance", b"second_distance", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "checks_reason", b"checks_reason", "decided_at_ms", b"decided_at_ms", "decision", b"decision", "design", b"design", "entry_id", b"entry_id", "pdq_distance", b"pdq_distance", "picture_bytes", b"picture_bytes", "reason", b"reason", "received_at_ms", b"received_at_ms", "report_id", b"report_id", "reporter", b"reporter", "second_distance", b"second_distance", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportRow: _TypeAlias = ReportRow  # noqa: Y015
+
+@_typing.final
+class JournalEntry(_message.Message):
+    """One line of a report's append-only journal: what happened, and the state it left the report in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.int
+    actor: _builtins.str
+    event: _builtins.str
+    state: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        event: _builtins.str = ...,
+        state: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "at_ms", b"at_ms", "event", b"event", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JournalEntry: _TypeAlias = JournalEntry  # noqa: Y015
+
+@_typing.final
+class Complaint(_message.Message):
+    """A complaint of a user about a report. `decision` is empty, upheld or rejected."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPLAINT_ID_FIELD_NUMBER: _builtins.int
+    REPORT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    RECEIVED_AT_MS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DECIDED_AT_MS_FIELD_NUMBER: _builtins.int
+    complaint_id: _builtins.bytes
+    report_id: _builtins.bytes
+    account: _builtins.str
+    received_at_ms: _builtins.int
+    text: _builtins.str
+    decision: _builtins.str
+    reason: _builtins.str
+    decided_at_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        complaint_id: _builtins.bytes = ...,
+        report_id: _builtins.bytes = ...,
+        account: _builtins.str = ...,
+        received_at_ms: _builtins.int = ...,
+        text: _builtins.str = ...,
+        decision: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        decided_at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "complaint_id", b"complaint_id", "decided_at_ms", b"decided_at_ms", "decision", b"decision", "reason", b"reason", "received_at_ms", b"received_at_ms", "report_id", b"report_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Complaint: _TypeAlias = Complaint  # noqa: Y015
+
+@_typing.final
+class Notice(_message.Message):
+    """A notice to a user; `sent_at_ms` is 0 until it was handed to the messenger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTICE_ID_FIELD_NUMBER: _builtins.int
+    REPORT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    DUE_AT_MS_FIELD_NUMBER: _builtins.int
+    SENT_AT_MS_FIELD_NUMBER: _builtins.int
+    notice_id: _builtins.bytes
+    report_id: _builtins.bytes
+    account: _builtins.str
+    kind: _builtins.str
+    text: _builtins.str
+    due_at_ms: _builtins.int
+    sent_at_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        notice_id: _builtins.bytes = ...,
+        report_id: _builtins.bytes = ...,
+        account: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        text: _builtins.str = ...,
+        due_at_ms: _builtins.int = ...,
+        sent_at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "due_at_ms", b"due_at_ms", "kind", b"kind", "notice_id", b"notice_id", "report_id", b"report_id", "sent_at_ms", b"sent_at_ms", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Notice: _TypeAlias = Notice  # noqa: Y015
 
 @_typing.final
 class ShowRequest(_message.Message):
@@ -633,6 +761,9 @@ class ReportDetail(_message.Message):
     WIDTH_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
+    JOURNAL_FIELD_NUMBER: _builtins.int
+    COMPLAINTS_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
     sender: _builtins.str
     recipient: _builtins.str
     sent_at_ms: _builtins.int
@@ -643,6 +774,12 @@ class ReportDetail(_message.Message):
     def row(self) -> Global___ReportRow: ...
     @_builtins.property
     def checks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def journal(self) -> _containers.RepeatedCompositeFieldContainer[Global___JournalEntry]: ...
+    @_builtins.property
+    def complaints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Complaint]: ...
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notice]: ...
     def __init__(
         self,
         *,
@@ -654,14 +791,364 @@ class ReportDetail(_message.Message):
         width: _builtins.int = ...,
         height: _builtins.int = ...,
         checks: _abc.Iterable[_builtins.str] | None = ...,
+        journal: _abc.Iterable[Global___JournalEntry] | None = ...,
+        complaints: _abc.Iterable[Global___Complaint] | None = ...,
+        notices: _abc.Iterable[Global___Notice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["row", b"row"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "height", b"height", "media_type", b"media_type", "recipient", b"recipient", "row", b"row", "sender", b"sender", "sent_at_ms", b"sent_at_ms", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "complaints", b"complaints", "height", b"height", "journal", b"journal", "media_type", b"media_type", "notices", b"notices", "recipient", b"recipient", "row", b"row", "sender", b"sender", "sent_at_ms", b"sent_at_ms", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportDetail: _TypeAlias = ReportDetail  # noqa: Y015
+
+@_typing.final
+class MoveRequest(_message.Message):
+    """What a person decides about a report: its new state, and why. `authority` names who a report is forwarded
+    to. With `delay_notice` the user is told of an unfounded report after the statutory delay, not at once.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    DELAY_NOTICE_FIELD_NUMBER: _builtins.int
+    report_id: _builtins.bytes
+    state: _builtins.str
+    reason: _builtins.str
+    authority: _builtins.str
+    delay_notice: _builtins.bool
+    def __init__(
+        self,
+        *,
+        report_id: _builtins.bytes = ...,
+        state: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        authority: _builtins.str = ...,
+        delay_notice: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "delay_notice", b"delay_notice", "reason", b"reason", "report_id", b"report_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveRequest: _TypeAlias = MoveRequest  # noqa: Y015
+
+@_typing.final
+class HoldNoticeRequest(_message.Message):
+    """An authority asked that the user is not told yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    report_id: _builtins.bytes
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        report_id: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "report_id", b"report_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldNoticeRequest: _TypeAlias = HoldNoticeRequest  # noqa: Y015
+
+@_typing.final
+class ComplainRequest(_message.Message):
+    """`complaint_id` is the idempotency key. A device complains for its own account and leaves `account` empty;
+    an operator who takes a complaint down names the account.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPLAINT_ID_FIELD_NUMBER: _builtins.int
+    REPORT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    complaint_id: _builtins.bytes
+    report_id: _builtins.bytes
+    account: _builtins.str
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        complaint_id: _builtins.bytes = ...,
+        report_id: _builtins.bytes = ...,
+        account: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "complaint_id", b"complaint_id", "report_id", b"report_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComplainRequest: _TypeAlias = ComplainRequest  # noqa: Y015
+
+@_typing.final
+class SettleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPLAINT_ID_FIELD_NUMBER: _builtins.int
+    UPHELD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    complaint_id: _builtins.bytes
+    upheld: _builtins.bool
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        complaint_id: _builtins.bytes = ...,
+        upheld: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complaint_id", b"complaint_id", "reason", b"reason", "upheld", b"upheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettleRequest: _TypeAlias = SettleRequest  # noqa: Y015
+
+@_typing.final
+class ComplaintsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComplaintsRequest: _TypeAlias = ComplaintsRequest  # noqa: Y015
+
+@_typing.final
+class ComplaintList(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPLAINTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def complaints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Complaint]: ...
+    def __init__(
+        self,
+        *,
+        complaints: _abc.Iterable[Global___Complaint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complaints", b"complaints"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComplaintList: _TypeAlias = ComplaintList  # noqa: Y015
+
+@_typing.final
+class DueNoticesRequest(_message.Message):
+    """Notices that are due and not sent yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DueNoticesRequest: _TypeAlias = DueNoticesRequest  # noqa: Y015
+
+@_typing.final
+class NoticeList(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notice]: ...
+    def __init__(
+        self,
+        *,
+        notices: _abc.Iterable[Global___Notice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notices", b"notices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoticeList: _TypeAlias = NoticeList  # noqa: Y015
+
+@_typing.final
+class NoticeSentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTICE_ID_FIELD_NUMBER: _builtins.int
+    notice_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        notice_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notice_id", b"notice_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoticeSentRequest: _TypeAlias = NoticeSentRequest  # noqa: Y015
+
+@_typing.final
+class StatisticsRequest(_message.Message):
+    """Of reports received from `from_ms` on and before `until_ms` (0: no bound)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_MS_FIELD_NUMBER: _builtins.int
+    UNTIL_MS_FIELD_NUMBER: _builtins.int
+    from_ms: _builtins.int
+    until_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        from_ms: _builtins.int = ...,
+        until_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_ms", b"from_ms", "until_ms", b"until_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatisticsRequest: _TypeAlias = StatisticsRequest  # noqa: Y015
+
+@_typing.final
+class Durations(_message.Message):
+    """Times in milliseconds; percentiles are those of the nearest rank."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    MEAN_MS_FIELD_NUMBER: _builtins.int
+    MEDIAN_MS_FIELD_NUMBER: _builtins.int
+    P90_MS_FIELD_NUMBER: _builtins.int
+    P99_MS_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    mean_ms: _builtins.int
+    median_ms: _builtins.int
+    p90_ms: _builtins.int
+    p99_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        mean_ms: _builtins.int = ...,
+        median_ms: _builtins.int = ...,
+        p90_ms: _builtins.int = ...,
+        p99_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "mean_ms", b"mean_ms", "median_ms", b"median_ms", "p90_ms", b"p90_ms", "p99_ms", b"p99_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Durations: _TypeAlias = Durations  # noqa: Y015
+
+@_typing.final
+class Statistics(_message.Message):
+    """Counts alone: nothing in it names or numbers a person, a report or a picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAGGED_FIELD_NUMBER: _builtins.int
+    REVIEWED_FIELD_NUMBER: _builtins.int
+    UNCONFIRMED_FIELD_NUMBER: _builtins.int
+    REPORTS_FIELD_NUMBER: _builtins.int
+    VOUCHERS_OPENED_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    VIDEOS_FIELD_NUMBER: _builtins.int
+    OTHER_FILES_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_SENT_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_RECEIVED_FIELD_NUMBER: _builtins.int
+    CHECKS_PASSED_FIELD_NUMBER: _builtins.int
+    CHECKS_FAILED_FIELD_NUMBER: _builtins.int
+    CHECKS_UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    FORWARDED_FIELD_NUMBER: _builtins.int
+    REMOVAL_ASKED_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    COMPLAINTS_FIELD_NUMBER: _builtins.int
+    COMPLAINTS_SETTLED_FIELD_NUMBER: _builtins.int
+    COMPLAINTS_UPHELD_FIELD_NUMBER: _builtins.int
+    TO_DECISION_FIELD_NUMBER: _builtins.int
+    TO_SETTLEMENT_FIELD_NUMBER: _builtins.int
+    flagged: _builtins.int
+    reviewed: _builtins.int
+    unconfirmed: _builtins.int
+    reports: _builtins.int
+    vouchers_opened: _builtins.int
+    images: _builtins.int
+    videos: _builtins.int
+    other_files: _builtins.int
+    accounts_sent: _builtins.int
+    accounts_received: _builtins.int
+    checks_passed: _builtins.int
+    checks_failed: _builtins.int
+    checks_unavailable: _builtins.int
+    forwarded: _builtins.int
+    removal_asked: _builtins.int
+    closed: _builtins.int
+    complaints: _builtins.int
+    complaints_settled: _builtins.int
+    complaints_upheld: _builtins.int
+    @_builtins.property
+    def to_decision(self) -> Global___Durations: ...
+    @_builtins.property
+    def to_settlement(self) -> Global___Durations: ...
+    def __init__(
+        self,
+        *,
+        flagged: _builtins.int = ...,
+        reviewed: _builtins.int = ...,
+        unconfirmed: _builtins.int = ...,
+        reports: _builtins.int = ...,
+        vouchers_opened: _builtins.int = ...,
+        images: _builtins.int = ...,
+        videos: _builtins.int = ...,
+        other_files: _builtins.int = ...,
+        accounts_sent: _builtins.int = ...,
+        accounts_received: _builtins.int = ...,
+        checks_passed: _builtins.int = ...,
+        checks_failed: _builtins.int = ...,
+        checks_unavailable: _builtins.int = ...,
+        forwarded: _builtins.int = ...,
+        removal_asked: _builtins.int = ...,
+        closed: _builtins.int = ...,
+        complaints: _builtins.int = ...,
+        complaints_settled: _builtins.int = ...,
+        complaints_upheld: _builtins.int = ...,
+        to_decision: Global___Durations | None = ...,
+        to_settlement: Global___Durations | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["to_decision", b"to_decision", "to_settlement", b"to_settlement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts_received", b"accounts_received", "accounts_sent", b"accounts_sent", "checks_failed", b"checks_failed", "checks_passed", b"checks_passed", "checks_unavailable", b"checks_unavailable", "closed", b"closed", "complaints", b"complaints", "complaints_settled", b"complaints_settled", "complaints_upheld", b"complaints_upheld", "flagged", b"flagged", "forwarded", b"forwarded", "images", b"images", "other_files", b"other_files", "removal_asked", b"removal_asked", "reports", b"reports", "reviewed", b"reviewed", "to_decision", b"to_decision", "to_settlement", b"to_settlement", "unconfirmed", b"unconfirmed", "videos", b"videos", "vouchers_opened", b"vouchers_opened"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Statistics: _TypeAlias = Statistics  # noqa: Y015
 
 @_typing.final
 class VoucherRow(_message.Message):

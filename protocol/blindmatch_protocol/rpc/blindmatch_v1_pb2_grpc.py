@@ -596,6 +596,46 @@ class CentreStub(object):
                 request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ShowRequest.SerializeToString,
                 response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ReportDetail.FromString,
                 _registered_method=True)
+        self.Move = channel.unary_unary(
+                '/blindmatch.v1.Centre/Move',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.MoveRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ReportRow.FromString,
+                _registered_method=True)
+        self.HoldNotice = channel.unary_unary(
+                '/blindmatch.v1.Centre/HoldNotice',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.HoldNoticeRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Notice.FromString,
+                _registered_method=True)
+        self.Complain = channel.unary_unary(
+                '/blindmatch.v1.Centre/Complain',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ComplainRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Complaint.FromString,
+                _registered_method=True)
+        self.Complaints = channel.unary_unary(
+                '/blindmatch.v1.Centre/Complaints',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ComplaintsRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ComplaintList.FromString,
+                _registered_method=True)
+        self.Settle = channel.unary_unary(
+                '/blindmatch.v1.Centre/Settle',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.SettleRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Complaint.FromString,
+                _registered_method=True)
+        self.DueNotices = channel.unary_unary(
+                '/blindmatch.v1.Centre/DueNotices',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.DueNoticesRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.NoticeList.FromString,
+                _registered_method=True)
+        self.NoticeSent = channel.unary_unary(
+                '/blindmatch.v1.Centre/NoticeSent',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.NoticeSentRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Notice.FromString,
+                _registered_method=True)
+        self.ReadStatistics = channel.unary_unary(
+                '/blindmatch.v1.Centre/ReadStatistics',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.StatisticsRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Statistics.FromString,
+                _registered_method=True)
 
 
 class CentreServicer(object):
@@ -633,6 +673,55 @@ class CentreServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Move(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HoldNotice(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Complain(self, request, context):
+        """Devices too, each for reports about its own account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Complaints(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Settle(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DueNotices(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NoticeSent(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadStatistics(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CentreServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -660,6 +749,46 @@ def add_CentreServicer_to_server(servicer, server):
                     servicer.Show,
                     request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ShowRequest.FromString,
                     response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ReportDetail.SerializeToString,
+            ),
+            'Move': grpc.unary_unary_rpc_method_handler(
+                    servicer.Move,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.MoveRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ReportRow.SerializeToString,
+            ),
+            'HoldNotice': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldNotice,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.HoldNoticeRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Notice.SerializeToString,
+            ),
+            'Complain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Complain,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ComplainRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Complaint.SerializeToString,
+            ),
+            'Complaints': grpc.unary_unary_rpc_method_handler(
+                    servicer.Complaints,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ComplaintsRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ComplaintList.SerializeToString,
+            ),
+            'Settle': grpc.unary_unary_rpc_method_handler(
+                    servicer.Settle,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.SettleRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Complaint.SerializeToString,
+            ),
+            'DueNotices': grpc.unary_unary_rpc_method_handler(
+                    servicer.DueNotices,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.DueNoticesRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.NoticeList.SerializeToString,
+            ),
+            'NoticeSent': grpc.unary_unary_rpc_method_handler(
+                    servicer.NoticeSent,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.NoticeSentRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Notice.SerializeToString,
+            ),
+            'ReadStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadStatistics,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.StatisticsRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Statistics.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -797,6 +926,222 @@ class Centre(object):
             '/blindmatch.v1.Centre/Show',
             blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ShowRequest.SerializeToString,
             blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ReportDetail.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Move(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Centre/Move',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.MoveRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ReportRow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldNotice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Centre/HoldNotice',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.HoldNoticeRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Notice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Complain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Centre/Complain',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ComplainRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Complaint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Complaints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Centre/Complaints',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ComplaintsRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ComplaintList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Settle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Centre/Settle',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.SettleRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Complaint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DueNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Centre/DueNotices',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.DueNoticesRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.NoticeList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NoticeSent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Centre/NoticeSent',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.NoticeSentRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Notice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Centre/ReadStatistics',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.StatisticsRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Statistics.FromString,
             options,
             channel_credentials,
             insecure,

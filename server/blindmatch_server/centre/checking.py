@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from sqlite3 import Connection
 
 from blindmatch_proofs.verdict import Failed
 
 from blindmatch_server.authority import NAMED, Identity, Kind
 from blindmatch_server.blobs import Blobs
-from blindmatch_server.centre import store
+from blindmatch_server.centre import notices, store
 from blindmatch_server.centre.verify import Assessment, Check, Facts, NotAvailable, Verifier
 from blindmatch_server.clock import Clock, milliseconds
 from blindmatch_server.database import Database
@@ -28,7 +29,7 @@ class Checking:
         self._log = log
         self._clock = clock
         self._due = asyncio.Event()
-        self._decided = asyncio.Event()
+        self._checked = asyncio.Event()
 
     def wake(self) -> None:
         """There is a new report."""
@@ -39,8 +40,8 @@ class Checking:
         try:
             async with asyncio.timeout(seconds):
                 while await self._database.run(store.next_received) is not None:
-                    self._decided.clear()
-                    await any_of((self._decided,), _PAUSE_SECONDS)
+                    self._checked.clear()
+                    await any_of((self._checked,), _PAUSE_SECONDS)
         except TimeoutError:
             return
 
@@ -51,7 +52,7 @@ class Checking:
             try:
                 await self._check_all()
             except Exception as error:
-                # the store failed: what is not decided stays received, and is tried again
+                # the store failed: what is not checked stays received, and is tried again
                 self._log.failure("checking", error)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
@@ -61,9 +62,9 @@ class Checking:
         while (submission := await self._database.run(store.next_received)) is not None:
             assessment = await asyncio.to_thread(self._assess, submission)
             now, report_id = milliseconds(self._clock), submission.report_id
-            await self._database.run(lambda c: store.decide(c, report_id, assessment, now))  # noqa: B023
-            self._decided.set()
-            self._log.write("checked", state=assessment.outcome[0])
+            await self._database.run(lambda c: _record(c, report_id, assessment, now))  # noqa: B023
+            self._checked.set()
+            self._log.write("checked", outcome=assessment.outcome[0])
 
     def _assess(self, submission: store.Submission) -> Assessment:
         try:
@@ -80,6 +81,12 @@ class Checking:
         except Exception as error:
             self._log.failure("checking", error)
             return Assessment({Check.SEALED: NotAvailable("the check failed inside")}, Facts())
+
+
+def _record(connection: Connection, report_id: bytes, assessment: Assessment, at_ms: int) -> None:
+    """Store the verdicts, and the notice that the user gets some day, in one transaction."""
+    row = store.record_checks(connection, report_id, assessment, at_ms)
+    notices.plan(connection, row)
 
 
 def _identity(account: str) -> Identity:

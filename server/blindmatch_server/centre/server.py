@@ -11,7 +11,7 @@ from pathlib import Path
 from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_server.blobs import Blobs
-from blindmatch_server.centre import store
+from blindmatch_server.centre import notices, schema, store
 from blindmatch_server.centre.checking import Checking
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.limits import CentreLimits
@@ -69,8 +69,10 @@ async def open_centre(config: CentreConfig, desk: Desk) -> AsyncIterator[Centre]
     keys = CentreKeys.read(config.keys_directory)
     references = None if config.references is None else References(config.references)
     config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = Database(config.directory / "centre.sqlite", store.SCHEMA, store.VERSION)
+    path = config.directory / "centre.sqlite"
+    database = Database(path, schema.SCHEMA, schema.VERSION, schema.MIGRATIONS)
     try:
+        await database.run(notices.plan_missing)
         vouchers = Vouchers(database, config.designs, config.openers, config.limits)
         blobs = Blobs(config.directory / "reports")
         blobs.keep_only(await database.run(store.blob_ids))

@@ -3,7 +3,7 @@
 device -- Key --------------------> centre
 device -- Submit(sealed report) --> centre     file and row on disk
 device <- Receipt ----------------- centre     then checked in the background (verify.py)
-operator -- List, Show -----------> centre
+operator -- List, Show -----------> centre         what they decide: desk.py
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
+from sqlite3 import Connection
 from typing import Final
 
 from blindmatch_protocol.errors import ProtocolError
@@ -19,8 +20,9 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import parts
 from blindmatch_server.authority import Kind
 from blindmatch_server.blobs import Blobs, Incoming
-from blindmatch_server.centre import store
+from blindmatch_server.centre import complaints, notices, replies, store
 from blindmatch_server.centre.checking import Checking
+from blindmatch_server.centre.desk import OperatorsDesk
 from blindmatch_server.centre.limits import CentreLimits
 from blindmatch_server.centre.vouchers import STEP, Vouchers
 from blindmatch_server.clock import Clock, milliseconds
@@ -69,6 +71,7 @@ class Centre:
             "SubmitVoucher": Method(self.submit_voucher, DEVICES, rate, _LONG_SECONDS),
             "List": Method(self.list_all, OPERATORS),
             "Show": Method(self.show, OPERATORS),
+            **OperatorsDesk(self._database, self._clock, rate).methods(),
         }
 
     async def key(self, request: wire.CentreKeyRequest, call: Call) -> wire.CentreKey:
@@ -111,23 +114,11 @@ class Centre:
         rows = await self._database.run(store.reports)
         counts = await self._database.run(store.voucher_counts)
         vouchers = [wire.VoucherRow(account=a, held=held, opened=opened) for a, held, opened in counts]
-        return wire.CentreList(reports=map(_report_row, rows), vouchers=vouchers)
+        return wire.CentreList(reports=map(replies.report_row, rows), vouchers=vouchers)
 
     async def show(self, request: wire.ShowRequest, call: Call) -> wire.ReportDetail:
-        """One report with its checks; `NotFoundError` if there is none with this id."""
-        row = await self._database.run(lambda c: store.find(c, request.report_id))
-        checks = await self._database.run(lambda c: store.verdicts(c, request.report_id))
-        facts = row.facts
-        return wire.ReportDetail(
-            row=_report_row(row),
-            sender=facts.sender,
-            recipient=facts.recipient,
-            sent_at_ms=facts.sent_at_ms,
-            media_type=facts.media_type,
-            width=facts.width,
-            height=facts.height,
-            checks=checks,
-        )
+        """One report with all that belongs to it; `NotFoundError` if there is none with this id."""
+        return await self._database.run(lambda c: _detail(c, request.report_id))
 
     async def _keep(
         self, report_id: bytes, data: AsyncIterator[bytes], incoming: Incoming, account: str
@@ -151,17 +142,11 @@ async def _inner(first: wire.SubmitPart, rest: AsyncIterator[wire.SubmitPart]) -
         yield item.part
 
 
-def _report_row(row: store.Row) -> wire.ReportRow:
-    submission, facts = row.submission, row.facts
-    return wire.ReportRow(
-        report_id=submission.report_id,
-        state=row.state,
-        reason=row.reason,
-        received_at_ms=submission.received_at_ms,
-        reporter=submission.submitter,
-        design=facts.design,
-        entry_id=facts.entry_id,
-        pdq_distance=facts.pdq_distance or 0,
-        second_distance=facts.second_distance or 0,
-        picture_bytes=facts.picture_bytes,
+def _detail(connection: Connection, report_id: bytes) -> wire.ReportDetail:
+    return replies.report_detail(
+        store.find(connection, report_id),
+        store.verdicts(connection, report_id),
+        store.journal(connection, report_id),
+        complaints.all_of(connection, report_id),
+        notices.of_report(connection, report_id),
     )

@@ -9,65 +9,10 @@ from typing import Any, Final
 
 from blindmatch_protocol.contract import Label
 
-from blindmatch_server.centre.states import State, check_transition
-from blindmatch_server.centre.verify import Assessment, Facts, describe
+from blindmatch_server.centre.states import Cause, State, check_transition
+from blindmatch_server.centre.verify import Assessment, Facts, Outcome, describe
 from blindmatch_server.database import signed, unsigned
 from blindmatch_server.errors import ConflictError, NotFoundError, QuotaError
-
-VERSION: Final = 1
-SCHEMA: Final = """
-CREATE TABLE reports (
-    report_id BLOB PRIMARY KEY,
-    digest BLOB NOT NULL,
-    blob_id BLOB NOT NULL UNIQUE,
-    submitter TEXT NOT NULL,
-    received_at_ms INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    reason TEXT NOT NULL DEFAULT '',
-    design TEXT NOT NULL DEFAULT '',
-    version INTEGER NOT NULL DEFAULT 0,
-    epoch INTEGER NOT NULL DEFAULT 0,
-    entry_id INTEGER NOT NULL DEFAULT 0,
-    pdq_distance INTEGER,
-    second_distance INTEGER,
-    sender TEXT NOT NULL DEFAULT '',
-    recipient TEXT NOT NULL DEFAULT '',
-    matched_at_ms INTEGER NOT NULL DEFAULT 0,
-    sent_at_ms INTEGER NOT NULL DEFAULT 0,
-    media_type TEXT NOT NULL DEFAULT '',
-    width INTEGER NOT NULL DEFAULT 0,
-    height INTEGER NOT NULL DEFAULT 0,
-    picture_bytes INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX reports_by_state ON reports (state, received_at_ms);
-CREATE INDEX reports_by_submitter ON reports (submitter, received_at_ms);
-CREATE TABLE checks (
-    report_id BLOB NOT NULL REFERENCES reports (report_id),
-    position INTEGER NOT NULL,
-    verdict TEXT NOT NULL,
-    PRIMARY KEY (report_id, position)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE journal (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    report_id BLOB NOT NULL REFERENCES reports (report_id),
-    at_ms INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    reason TEXT NOT NULL
-) STRICT;
-CREATE TRIGGER journal_keeps BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-CREATE TRIGGER journal_stays BEFORE DELETE ON journal BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-CREATE TABLE vouchers (
-    number INTEGER PRIMARY KEY,
-    account TEXT NOT NULL,
-    design TEXT NOT NULL,
-    epoch INTEGER NOT NULL,
-    digest BLOB NOT NULL,
-    body BLOB NOT NULL,
-    received_at_ms INTEGER NOT NULL,
-    label BLOB,
-    UNIQUE (account, design, epoch, digest)
-) STRICT
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +28,38 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A report as it is stored."""
+    """A report as it is stored.
+
+    Attributes:
+        submission: what was handed in.
+        state: where it is.
+        reason: why it is there.
+        outcome: what the machine checks came to; None before them.
+        outcome_reason: why, unless all passed.
+        decision: what a person decided, `State.CONFIRMED` or `State.UNFOUNDED`; None before.
+        decided_at_ms: when a person first decided; 0 before.
+        facts: what it says.
+    """
 
     submission: Submission
     state: State
     reason: str
+    outcome: Outcome | None
+    outcome_reason: str
+    decision: State | None
+    decided_at_ms: int
     facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of a report's journal."""
+
+    at_ms: int
+    actor: str
+    event: str
+    state: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +74,12 @@ class StoredVoucher:
 
 _FACTS: Final = tuple(f.name for f in fields(Facts))
 _WIDE: Final = frozenset({"version", "epoch", "entry_id", "matched_at_ms", "sent_at_ms"})
-_COLUMNS: Final = "report_id, digest, blob_id, submitter, received_at_ms, state, reason, " + ", ".join(_FACTS)
+_COLUMNS: Final = (
+    "report_id, digest, blob_id, submitter, received_at_ms, state, reason, outcome, outcome_reason, "
+    "decision, decided_at_ms, " + ", ".join(_FACTS)
+)
+CHECKS: Final = "checks"
+"""Who the journal says did what the machine did."""
 
 
 def receive(connection: Connection, submission: Submission, most_a_day: int) -> tuple[int, bool]:
@@ -129,7 +105,8 @@ def receive(connection: Connection, submission: Submission, most_a_day: int) -> 
         "VALUES (?, ?, ?, ?, ?, ?)",
         (*astuple(submission), State.RECEIVED),
     )
-    _journal(connection, submission.report_id, submission.received_at_ms, State.RECEIVED, "")
+    entry = Entry(submission.received_at_ms, submission.submitter, "received", State.RECEIVED, "")
+    write_journal(connection, submission.report_id, entry)
     return submission.received_at_ms, True
 
 
@@ -143,26 +120,52 @@ def next_received(connection: Connection) -> Submission | None:
     return None if row is None else Submission(*row)
 
 
-def decide(connection: Connection, report_id: bytes, assessment: Assessment, at_ms: int) -> None:
-    """Store what the checks found, and move the report to its new state.
+def record_checks(connection: Connection, report_id: bytes, assessment: Assessment, at_ms: int) -> Row:
+    """Store what the checks found; the report is checked then.
 
     Raises:
         NotFoundError: if there is no such report.
-        TransitionError: if it was decided already.
+        TransitionError: if it was checked already.
     """
-    state, reason = assessment.outcome
-    check_transition(find(connection, report_id).state, state)
+    check_transition(find(connection, report_id).state, State.CHECKED, Cause.CHECKS)
+    outcome, reason = assessment.outcome
     values = [_stored(name, getattr(assessment.facts, name)) for name in _FACTS]
     assignments = ", ".join(f"{name} = ?" for name in _FACTS)
     connection.execute(
-        f"UPDATE reports SET state = ?, reason = ?, {assignments} WHERE report_id = ?",  # noqa: S608
-        (state, reason, *values, report_id),
+        f"UPDATE reports SET outcome = ?, outcome_reason = ?, {assignments} WHERE report_id = ?",  # noqa: S608
+        (outcome, reason, *values, report_id),
     )
     connection.executemany(
         "INSERT INTO checks VALUES (?, ?, ?)",
         [(report_id, n, describe(c, v)) for n, (c, v) in enumerate(assessment.verdicts.items())],
     )
-    _journal(connection, report_id, at_ms, state, reason)
+    move(connection, report_id, Entry(at_ms, CHECKS, str(outcome), State.CHECKED, reason))
+    return find(connection, report_id)
+
+
+def move(connection: Connection, report_id: bytes, entry: Entry) -> None:
+    """Put a report into the entry's state and write the entry; whether it may is for the caller to check."""
+    connection.execute(
+        "UPDATE reports SET state = ?, reason = ? WHERE report_id = ?", (entry.state, entry.reason, report_id)
+    )
+    write_journal(connection, report_id, entry)
+
+
+def write_journal(connection: Connection, report_id: bytes, entry: Entry) -> None:
+    """Append to the journal; nothing in it can be changed."""
+    connection.execute(
+        "INSERT INTO journal (report_id, at_ms, actor, event, state, reason) VALUES (?, ?, ?, ?, ?, ?)",
+        (report_id, *astuple(entry)),
+    )
+
+
+def journal(connection: Connection, report_id: bytes) -> list[Entry]:
+    """A report's journal, oldest first. Version 1 noted no actor, and states that are none any more."""
+    rows = connection.execute(
+        "SELECT at_ms, actor, event, state, reason FROM journal WHERE report_id = ? ORDER BY number",
+        (report_id,),
+    )
+    return [Entry(at, actor, event, state, reason) for at, actor, event, state, reason in rows]
 
 
 def find(connection: Connection, report_id: bytes) -> Row:
@@ -247,18 +250,22 @@ def _check_quota(connection: Connection, submission: Submission, most_a_day: int
         raise QuotaError("centre/submit", f"at most {most_a_day} reports a day")
 
 
-def _journal(connection: Connection, report_id: bytes, at_ms: int, state: State, reason: str) -> None:
-    connection.execute(
-        "INSERT INTO journal (report_id, at_ms, state, reason) VALUES (?, ?, ?, ?)",
-        (report_id, at_ms, state, reason),
-    )
-
-
 def _row(row: Sequence[Any]) -> Row:
+    state, reason, outcome, outcome_reason, decision, decided_at_ms = row[5:11]
     facts: dict[str, Any] = {
-        name: unsigned(value) if name in _WIDE else value for name, value in zip(_FACTS, row[7:], strict=True)
+        name: unsigned(value) if name in _WIDE else value
+        for name, value in zip(_FACTS, row[11:], strict=True)
     }
-    return Row(Submission(*row[:5]), State(row[5]), row[6], Facts(**facts))
+    return Row(
+        Submission(*row[:5]),
+        State(state),
+        reason,
+        Outcome(outcome) if outcome else None,
+        outcome_reason,
+        State(decision) if decision else None,
+        decided_at_ms,
+        Facts(**facts),
+    )
 
 
 def _stored(name: str, value: object) -> object:

@@ -9,9 +9,11 @@ relation  the picture's PDQ hash matches the label's, as the design defines a ma
 franking  the commitment opens to a message that carried exactly this picture
 second    the second hash, which nobody outside can compute, agrees with the entry's
 
-any failed                 -> unfounded(the first one's reason)
-a needed one not available -> unverifiable(its reason)
-else                       -> confirmed
+any failed                 -> failed(the first one's reason)
+a needed one not available -> unavailable(its reason)
+else                       -> passed
+
+That is the machine's part; what becomes of the report is for a person to decide (triage.py).
 """
 
 from __future__ import annotations
@@ -34,7 +36,6 @@ from blindmatch_protocol.report import Report, open_report
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.references import Reference, References
-from blindmatch_server.centre.states import State
 from blindmatch_server.keyed_hash import SAME_PICTURE, distance
 
 
@@ -67,6 +68,14 @@ class Check(StrEnum):
     SECOND = "second"
 
 
+class Outcome(StrEnum):
+    """What all checks of a report came to."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNAVAILABLE = "unavailable"
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a report says, as far as it could be opened."""
@@ -89,21 +98,21 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """All verdicts, and the state they lead to."""
+    """All verdicts, and what they come to."""
 
     verdicts: Mapping[Check, Verdict]
     facts: Facts
 
     @property
-    def outcome(self) -> tuple[State, str]:
-        """The state and, unless it is confirmed, the reason."""
+    def outcome(self) -> tuple[Outcome, str]:
+        """What they come to and, unless all passed, the reason."""
         for check, verdict in self.verdicts.items():
             if isinstance(verdict, Failed):
-                return State.UNFOUNDED, f"{check}: {verdict.reason}"
+                return Outcome.FAILED, f"{check}: {verdict.reason}"
         for check, verdict in self.verdicts.items():
             if isinstance(verdict, NotAvailable) and verdict.needed:
-                return State.UNVERIFIABLE, f"{check}: {verdict.reason}"
-        return State.CONFIRMED, ""
+                return Outcome.UNAVAILABLE, f"{check}: {verdict.reason}"
+        return Outcome.PASSED, ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,221 @@
+"""What users are told, and when; texts wait here until the messenger takes them (decision record 4).
+
+report checked -------> notice of the report, due after the statutory delay
+found unfounded ------> the same notice becomes one of that, due at once (or stays with the delay)
+authority says hold --> due at the latest day the law allows
+complaint settled ----> a notice of its own, due at once
+
+Who is told is the sender, once the checks have shown that the sender wrote the message. A report that they
+do not bear out may name anybody: then only a device that handed it in under its own name is told, and for a
+report by a provider, whose word on who sent what is taken, the account it names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from sqlite3 import Connection
+from typing import Any, Final
+
+from blindmatch_server.authority import NAMED, Kind
+from blindmatch_server.centre import store
+from blindmatch_server.centre.statute import notice_periods
+from blindmatch_server.centre.verify import Outcome
+from blindmatch_server.errors import NotFoundError, PreconditionError
+
+_STEP: Final = "centre/notice"
+_SERVICES: Final = frozenset(map(str, set(Kind) - NAMED))
+_COLUMNS: Final = "notice_id, report_id, account, kind, words, due_at_ms, sent_at_ms"
+
+
+class NoticeKind(StrEnum):
+    """What a notice is about."""
+
+    REPORTED = "reported"
+    UNFOUNDED = "unfounded"
+    REVERSED = "reversed"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notice to a user.
+
+    Attributes:
+        notice_id: 16 bytes.
+        report_id: what it is about.
+        account: who is told.
+        kind: what they are told.
+        words: a reason that was written for them; may be empty.
+        due_at_ms: not before.
+        sent_at_ms: when the messenger took it; 0 before.
+    """
+
+    notice_id: bytes
+    report_id: bytes
+    account: str
+    kind: NoticeKind
+    words: str
+    due_at_ms: int
+    sent_at_ms: int = 0
+
+
+def concerned(row: store.Row) -> str:
+    """The account that is told of a report; empty if none can be."""
+    submitter = row.submission.submitter
+    if row.outcome is Outcome.PASSED or submitter in _SERVICES:
+        return row.facts.sender
+    return submitter
+
+
+def plan(connection: Connection, row: store.Row) -> None:
+    """Note that the user is to be told of a report that was checked, after the statutory delay."""
+    account = concerned(row)
+    if account:
+        due = notice_periods().usual_ms(row.submission.received_at_ms)
+        add(connection, row.submission.report_id, account, NoticeKind.REPORTED, "", due)
+
+
+def plan_missing(connection: Connection) -> None:
+    """Plan the notices of reports that were checked under version 1 of the database, which had none."""
+    rows = connection.execute(
+        "SELECT DISTINCT report_id FROM journal WHERE event = 'migrated' "
+        "AND report_id NOT IN (SELECT report_id FROM notices)"
+    ).fetchall()
+    for (report_id,) in rows:
+        plan(connection, store.find(connection, report_id))
+
+
+def tell_unfounded(connection: Connection, row: store.Row, at_ms: int, delayed: bool) -> None:
+    """The report is unfounded: its notice says so, at once unless `delayed`. One that is sent stays."""
+    open_one = _open_notice(connection, row.submission.report_id)
+    if open_one is not None:
+        due = open_one.due_at_ms if delayed else at_ms
+        connection.execute(
+            "UPDATE notices SET kind = ?, due_at_ms = ? WHERE notice_id = ?",
+            (NoticeKind.UNFOUNDED, due, open_one.notice_id),
+        )
+    elif account := concerned(row):
+        add(connection, row.submission.report_id, account, NoticeKind.UNFOUNDED, "", at_ms)
+
+
+def tell_upheld(connection: Connection, row: store.Row, account: str, words: str, at_ms: int) -> None:
+    """A complaint of `account` was upheld; whoever else was to be told of the report is told so too."""
+    report_id = row.submission.report_id
+    open_one = _open_notice(connection, report_id)
+    if open_one is not None and open_one.account == account:
+        connection.execute(
+            "UPDATE notices SET kind = ?, words = ?, due_at_ms = ? WHERE notice_id = ?",
+            (NoticeKind.REVERSED, words, at_ms, open_one.notice_id),
+        )
+        return
+    add(connection, report_id, account, NoticeKind.REVERSED, words, at_ms)
+    if account != concerned(row):
+        tell_unfounded(connection, row, at_ms, delayed=False)
+
+
+def hold(connection: Connection, report_id: bytes, entry: store.Entry) -> Notice:
+    """An authority asked that the user is not told yet: put the notice off as long as the law allows.
+
+    Raises:
+        NotFoundError: if there is no such report.
+        PreconditionError: if there is no notice to hold: sent, never due, or the report is unfounded.
+    """
+    row = store.find(connection, report_id)
+    held = _open_notice(connection, report_id)
+    if held is None or held.kind is not NoticeKind.REPORTED:
+        raise PreconditionError(_STEP, "the report has no open notice that may be held", "report_id")
+    due = notice_periods().latest_ms(row.submission.received_at_ms)
+    connection.execute("UPDATE notices SET due_at_ms = ? WHERE notice_id = ?", (due, held.notice_id))
+    store.write_journal(connection, report_id, entry)
+    return find(connection, held.notice_id)
+
+
+def add(
+    connection: Connection, report_id: bytes, account: str, kind: NoticeKind, words: str, due_at_ms: int
+) -> None:
+    """Add a notice; its id follows from the report and from how many there are before it."""
+    (before,) = connection.execute(
+        "SELECT COUNT(*) FROM notices WHERE report_id = ?", (report_id,)
+    ).fetchone()
+    notice_id = hashlib.sha256(b"blindmatch/notice/1" + report_id + before.to_bytes(4, "big")).digest()[:16]
+    connection.execute(
+        f"INSERT INTO notices ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, 0)",  # noqa: S608 - constants
+        (notice_id, report_id, account, kind, words, due_at_ms),
+    )
+
+
+def due(connection: Connection, at_ms: int) -> list[Notice]:
+    """Notices that are due and not sent, oldest first."""
+    return _select(connection, "sent_at_ms = 0 AND due_at_ms <= ? ORDER BY due_at_ms, number", at_ms)
+
+
+def of_report(connection: Connection, report_id: bytes) -> list[Notice]:
+    """All notices about a report, in the order they were made."""
+    return _select(connection, "report_id = ? ORDER BY number", report_id)
+
+
+def find(connection: Connection, notice_id: bytes) -> Notice:
+    """A notice; `NotFoundError` if there is none with this id."""
+    found = _select(connection, "notice_id = ?", notice_id)
+    if not found:
+        raise NotFoundError(_STEP, "no such notice", "notice_id")
+    return found[0]
+
+
+def mark_sent(connection: Connection, notice_id: bytes, at_ms: int, actor: str) -> Notice:
+    """The messenger has taken a notice; saying so again changes nothing.
+
+    Raises:
+        NotFoundError: if there is none with this id.
+        PreconditionError: if it is not due yet.
+    """
+    held = find(connection, notice_id)
+    if held.sent_at_ms:
+        return held
+    if held.due_at_ms > at_ms:
+        raise PreconditionError(_STEP, "the notice is not due yet", "notice_id")
+    connection.execute("UPDATE notices SET sent_at_ms = ? WHERE notice_id = ?", (at_ms, notice_id))
+    row = store.find(connection, held.report_id)
+    entry = store.Entry(at_ms, actor, "notice sent", row.state, str(held.kind))
+    store.write_journal(connection, held.report_id, entry)
+    return find(connection, notice_id)
+
+
+def text_of(notice: Notice, received_at_ms: int) -> str:
+    """What the user reads; the notice's number lets a repeated one be known."""
+    day = datetime.fromtimestamp(received_at_ms / 1000, UTC).date().isoformat()
+    number = f"report {notice.report_id.hex()}"
+    said = {
+        NoticeKind.REPORTED: f"A picture in a message of yours was reported to the centre on {day} as "
+        f"{number}.",
+        NoticeKind.UNFOUNDED: f"People at the centre looked at {number} of {day}, about a picture in a "
+        "message of yours, and found it unfounded. Nothing follows from it.",
+        NoticeKind.REVERSED: f"Your complaint about {number} was upheld: the decision is reversed, and the "
+        "report counts as unfounded.",
+        NoticeKind.REJECTED: f"Your complaint about {number} was looked at; the decision stands.",
+    }[notice.kind]
+    reason = f" Reason: {notice.words}" if notice.words else ""
+    right = " You can complain at the centre under the report's number."
+    end = right if notice.kind in (NoticeKind.REPORTED, NoticeKind.REJECTED) else ""
+    return f"{said}{reason}{end} (Notice {notice.notice_id.hex()[:8]})"
+
+
+def _open_notice(connection: Connection, report_id: bytes) -> Notice | None:
+    """The notice of the report itself, while it is not sent."""
+    kinds = (NoticeKind.REPORTED, NoticeKind.UNFOUNDED)
+    found = _select(connection, "report_id = ? AND sent_at_ms = 0 AND kind IN (?, ?)", report_id, *kinds)
+    return found[0] if found else None
+
+
+def _select(connection: Connection, where: str, *values: object) -> list[Notice]:
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM notices WHERE {where}", values)  # noqa: S608
+    return [_notice(row) for row in rows]
+
+
+def _notice(row: Sequence[Any]) -> Notice:
+    notice_id, report_id, account, kind, words, due_at_ms, sent_at_ms = row
+    return Notice(notice_id, report_id, account, NoticeKind(kind), words, due_at_ms, sent_at_ms)

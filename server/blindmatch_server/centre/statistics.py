@@ -1,0 +1,136 @@
+"""What the centre publishes about itself: counts and times, nothing about anybody (statute.json).
+
+A = flagged automatically    reports that came in, and vouchers that were opened
+C = reviewed                 a person decided
+B = not confirmed            a person found it unfounded, at once or after a complaint
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from sqlite3 import Connection
+from typing import Final, TypeAlias
+
+Period: TypeAlias = tuple[int, int]
+"""Unix time in milliseconds: from, and before."""
+_OPEN_END: Final = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Times in milliseconds; percentiles are those of the nearest rank. All 0 if there is none."""
+
+    count: int = 0
+    mean_ms: int = 0
+    median_ms: int = 0
+    p90_ms: int = 0
+    p99_ms: int = 0
+
+    @classmethod
+    def of(cls, values: Sequence[int]) -> Durations:
+        """Of times in any order."""
+        if not values:
+            return cls()
+        ordered = sorted(values)
+
+        def percentile(percent: int) -> int:
+            return ordered[-(-percent * len(ordered) // 100) - 1]
+
+        mean = round(sum(ordered) / len(ordered))
+        return cls(len(ordered), mean, percentile(50), percentile(90), percentile(99))
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counts of the reports received in a period, as they stand now; see the module's text for A, B and C."""
+
+    flagged: int
+    reviewed: int
+    unconfirmed: int
+    reports: int
+    vouchers_opened: int
+    images: int
+    videos: int
+    other_files: int
+    accounts_sent: int
+    accounts_received: int
+    checks_passed: int
+    checks_failed: int
+    checks_unavailable: int
+    forwarded: int
+    removal_asked: int
+    closed: int
+    complaints: int
+    complaints_settled: int
+    complaints_upheld: int
+    to_decision: Durations
+    to_settlement: Durations
+
+
+def measure(connection: Connection, from_ms: int = 0, until_ms: int = 0) -> Statistics:
+    """The statistics of a period; 0 is no bound."""
+    period = from_ms, until_ms or _OPEN_END
+    counts = _counts(connection, period)
+    return Statistics(
+        flagged=counts["reports"] + counts["vouchers_opened"],
+        **counts,
+        to_decision=_times(connection, _TO_DECISION, period),
+        to_settlement=_times(connection, _TO_SETTLEMENT, period),
+    )
+
+
+_REPORTS: Final = """
+SELECT
+    COUNT(*) AS reports,
+    COUNT(*) FILTER (WHERE decision <> '') AS reviewed,
+    COUNT(*) FILTER (WHERE decision = 'unfounded') AS unconfirmed,
+    COUNT(*) FILTER (WHERE media_type LIKE 'image/%') AS images,
+    COUNT(*) FILTER (WHERE media_type LIKE 'video/%') AS videos,
+    COUNT(*) FILTER (WHERE media_type NOT LIKE 'image/%' AND media_type NOT LIKE 'video/%') AS other_files,
+    COUNT(*) FILTER (WHERE outcome = 'passed') AS checks_passed,
+    COUNT(*) FILTER (WHERE outcome = 'failed') AS checks_failed,
+    COUNT(*) FILTER (WHERE outcome = 'unavailable') AS checks_unavailable,
+    COUNT(*) FILTER (WHERE state = 'closed') AS closed,
+    COUNT(*) FILTER (WHERE EXISTS (
+        SELECT 1 FROM journal AS j WHERE j.report_id = r.report_id AND j.state = 'forwarded'
+    )) AS forwarded,
+    COUNT(*) FILTER (WHERE EXISTS (
+        SELECT 1 FROM journal AS j WHERE j.report_id = r.report_id AND j.state = 'removal asked'
+    )) AS removal_asked,
+    -- accounts count only where the checks have shown who wrote the message
+    COUNT(DISTINCT CASE WHEN outcome = 'passed' THEN NULLIF(sender, '') END) AS accounts_sent,
+    COUNT(DISTINCT CASE WHEN outcome = 'passed' THEN NULLIF(recipient, '') END) AS accounts_received
+FROM reports AS r WHERE received_at_ms >= ? AND received_at_ms < ?
+"""
+_COMPLAINTS: Final = """
+SELECT
+    COUNT(*) AS complaints,
+    COUNT(*) FILTER (WHERE decision <> '') AS complaints_settled,
+    COUNT(*) FILTER (WHERE decision = 'upheld') AS complaints_upheld
+FROM complaints WHERE received_at_ms >= ? AND received_at_ms < ?
+"""
+_OPENED: Final = """
+SELECT COUNT(label) AS vouchers_opened FROM vouchers WHERE received_at_ms >= ? AND received_at_ms < ?
+"""
+_TO_DECISION: Final = """
+SELECT MAX(0, decided_at_ms - received_at_ms) FROM reports
+WHERE decided_at_ms > 0 AND received_at_ms >= ? AND received_at_ms < ?
+"""
+_TO_SETTLEMENT: Final = """
+SELECT MAX(0, decided_at_ms - received_at_ms) FROM complaints
+WHERE decided_at_ms > 0 AND received_at_ms >= ? AND received_at_ms < ?
+"""
+
+
+def _counts(connection: Connection, period: Period) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for query in (_REPORTS, _COMPLAINTS, _OPENED):
+        cursor = connection.execute(query, period)
+        names = [column[0] for column in cursor.description]
+        counts.update(zip(names, cursor.fetchone(), strict=True))
+    return counts
+
+
+def _times(connection: Connection, query: str, period: Period) -> Durations:
+    return Durations.of([value for (value,) in connection.execute(query, period)])
