@@ -115,9 +115,8 @@ def _recompute(
     public_key: Rows, composite: Rows, image: Rows, challenge: Rows, response: Rows, mode: Mode
 ) -> Rows:
     """The challenge that belongs to the commitments which the response implies."""
-    products = group.multiply(challenge, np.concatenate([public_key, image]))
-    answers = np.concatenate([group.multiply_base(response), group.multiply(response, composite)])
-    first, second = group.add(answers, products)[:, None]
+    first = group.add(group.multiply_base(response), group.multiply(challenge, public_key))
+    second = group.add(group.multiply(response, composite), group.multiply(challenge, image))
     return _challenge(public_key, composite, image, first, second, mode=mode)
 
 

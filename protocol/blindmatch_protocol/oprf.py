@@ -35,7 +35,7 @@ from blindmatch_protocol.ciphersuite import (
 )
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
-from blindmatch_protocol.executor import Executor, spread
+from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.group import GroupError
 from blindmatch_protocol.randomness import Randomness
 
@@ -248,22 +248,16 @@ def finalize(
 def evaluate(key: SecretKey, inputs: Sequence[bytes], executor: Executor | None = None) -> Rows:
     """The outputs for inputs that the server knows itself, uint8 (n, 64); `Evaluate`.
 
-    RFC 9497, sections 3.3.1 and 3.3.2. One hash to the group and one multiplication an input; a task of
-    the executor takes its inputs through all steps.
+    RFC 9497, sections 3.3.1 and 3.3.2. One hash to the group and one multiplication an input, and these two
+    alone go over the executor: the hashing around them holds the interpreter's lock.
 
     Raises:
         ProtocolError: if an input is longer than 65,535 bytes.
         GroupError: `InvalidInputError`, if an input hashes to the identity (nobody knows one that does).
     """
     check_inputs(inputs, "oprf/evaluate")
-
-    def work(start: int, stop: int) -> Rows:
-        part = inputs[start:stop]
-        hashed = group.hash_to_group(hash_inputs_to_uniform(part, key.mode))
-        return _outputs(part, group.multiply(key.rows(), hashed))
-
-    parts = spread(work, len(inputs), executor)
-    return np.concatenate([np.empty((0, OUTPUT_BYTES), np.uint8), *parts])
+    hashed = group.hash_to_group(hash_inputs_to_uniform(inputs, key.mode), executor)
+    return _outputs(inputs, group.multiply(key.rows(), hashed, executor))
 
 
 def _multiply(scalars: Rows, elements: Rows, executor: Executor | None, step: str, name: str) -> Rows:
