@@ -43,7 +43,11 @@ def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | N
 
 def opened_labels(setup: Setup, outputs: Rows) -> list[Label]:
     """Every label that the outputs open, of near entries and of others that agree in enough bands."""
-    secrets = shares.candidates(read_values(setup, outputs), setup.tokening.needed)
+    return labels_of(setup, shares.candidates(read_values(setup, outputs), setup.tokening.needed))
+
+
+def labels_of(setup: Setup, secrets: Rows) -> list[Label]:
+    """Every label that candidate secrets, uint8 (m, 16), open, each once."""
     rows, _ = setup.addresses.lookup(derivation.addresses(secrets))
     distinct = dict.fromkeys(secrets[row].tobytes() for row in rows.tolist())
     return [label for secret in distinct for label in _family(setup, secret)]

@@ -1,0 +1,108 @@
+"""What a modified client, or many that pool, gets out of a set: the formula, and the attack itself.
+
+The attack asks for tokens of its own choice, half of them in each of two bands, reads what the store holds
+for them and tries all pairs. An entry opens if both its tokens were asked for: of N entries about
+N (E / 2^(k+1))^2 after E evaluations, up to E = 2^(k+1), which opens all of them. Which of the two bands
+hit is never seen on its own, so the trials cannot be cut down: (E / 2)^2 of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import Label
+from blindmatch_protocol.designs.token_psi import Reply, Request, Setup, derivation, shares
+from blindmatch_protocol.designs.token_psi.build import oprf_inputs
+from blindmatch_protocol.designs.token_psi.gf64 import Elements
+from blindmatch_protocol.designs.token_psi.matching import labels_of
+from blindmatch_protocol.oprf import Evaluation, Mode, blind, finalize
+from blindmatch_protocol.randomness import Randomness
+
+SECONDS_A_TRIAL: Final = 60e-9
+"""One candidate secret on one core: product, AES, one bit of the index; measured by `bench near`."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLife:
+    """How much a key is asked for.
+
+    Attributes:
+        days: until the next key, and with it a whole new set.
+        accounts: that attackers pool.
+        daily: evaluations the matcher allows an account a day.
+        cap: evaluations it allows all accounts together in the key's life; None for no limit.
+    """
+
+    days: int = 30
+    accounts: int = 1
+    daily: int = 32_000
+    cap: int | None = None
+
+    @property
+    def evaluations(self) -> int:
+        """What the attackers can have evaluated before the key is gone."""
+        wanted = self.days * self.accounts * self.daily
+        return wanted if self.cap is None else min(wanted, self.cap)
+
+
+def expected_share(evaluations: float, k: int, needed: int = 2) -> float:
+    """The share of a list's entries that so many evaluations open, of single-member families.
+
+    With more bands needed the evaluations are spread over as many bands.
+    """
+    return float(min(1.0, evaluations / needed / 2**k) ** needed)
+
+
+def evaluations_for_all(k: int, needed: int = 2) -> int:
+    """Evaluations that open every entry."""
+    return int(needed * 2**k)
+
+
+def extract(
+    setup: Setup, ask: Callable[[Request], Reply], evaluations: int, rng: Randomness
+) -> dict[int, Label]:
+    """Run the attack with two bands needed; the opened labels by entry id.
+
+    Args:
+        setup: the opened set-up, as every device has it.
+        ask: sends a request to the matcher, as any device may.
+        evaluations: how many tokens to ask for at most; half of them in each of the first two bands.
+        rng: for the blinds.
+
+    Raises:
+        ValueError: if the set needs three bands.
+    """
+    if setup.tokening.needed != 2:
+        raise ValueError("this attack is for sets that need two bands")
+    each = min(evaluations // 2, 1 << setup.tokening.k)
+    values = np.stack([_values(setup, ask, band, each, rng) for band in (0, 1)])
+    secrets = shares.candidates(values, 2)
+    return {label.entry_id: label for label in labels_of(setup, secrets)}
+
+
+def _values(
+    setup: Setup, ask: Callable[[Request], Reply], band: int, count: int, rng: Randomness
+) -> Elements:
+    """What the store holds for the first `count` tokens of a band, (count,)."""
+    tokens = np.zeros((count, band + 1), np.uint32)
+    tokens[:, band] = np.arange(count)
+    inputs = oprf_inputs(tokens)[band :: band + 1]
+    outputs = np.concatenate(
+        [_outputs(setup, ask, inputs[at : at + setup.tokening.tokens], rng)
+         for at in range(0, count, setup.tokening.tokens)]
+    )  # fmt: skip
+    keys = derivation.token_keys(outputs)
+    return setup.store.lookup(keys.store_keys) ^ keys.masks
+
+
+def _outputs(setup: Setup, ask: Callable[[Request], Reply], inputs: list[bytes], rng: Randomness) -> Rows:
+    """The outputs of some tokens by one request of the one size there is."""
+    full = inputs + [b"filler"] * (setup.tokening.tokens - len(inputs))
+    blinding, blinded = blind(full, Mode.VOPRF, rng)
+    reply = ask(Request(setup.epoch, blinded))
+    outputs = finalize(blinding, Evaluation(reply.evaluated, reply.proof), setup.public_key)
+    return outputs[: len(inputs)]

@@ -1,0 +1,163 @@
+"""The measurements of near matching: against the protocol, against slow references, with honest bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import Match, NoMatch
+from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
+from blindmatch_protocol.designs.token_psi.families import plan
+from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_simulations.edits import BY_NAME, EDITS
+from blindmatch_simulations.near import (
+    EditedPairs,
+    Options,
+    Row,
+    Wishes,
+    edited_crops,
+    extraction,
+    run_near,
+    tune,
+)
+from blindmatch_simulations.near.agreement import agreement
+from blindmatch_simulations.near.built import Seeded, build, item
+from blindmatch_simulations.near.recall import recall
+from blindmatch_simulations.near.rows import lower_bound, upper_bound
+from blindmatch_simulations.near.sample import hamming
+from blindmatch_simulations.near.token_domain import lost_tokens, random_list, ranks, revealed
+from blindmatch_simulations.pictures import crops
+
+
+@pytest.fixture(scope="module")
+def pairs() -> EditedPairs:
+    return edited_crops(8, 5)
+
+
+def test_the_suite_has_at_least_thirteen_edits(pairs: EditedPairs) -> None:
+    assert len(EDITS) >= 13
+    assert len(pairs.edited) == 8 * len(EDITS)
+
+
+@pytest.mark.parametrize("edit", ["identical", "jpeg-50", "resize-0.75", "brighter"])
+def test_edited_pictures_match_through_the_protocol_as_the_oracle_says(edit: str) -> None:
+    pictures = crops(5, 8)
+    listed: Rows = np.frombuffer(b"".join(p.hash for p in pictures[:3]), np.uint8).reshape(3, 32)
+    place = build(np.concatenate([random_list(20, 1), listed]), Tokening())
+    for number, picture in enumerate(pictures):
+        edited = Picture.from_bytes(BY_NAME[edit].apply(picture.data))
+        near = bool(DESIGN.info.relation.holds(edited, place.hashes).any())
+        found = place.run(edited)  # type: ignore[arg-type]
+        assert isinstance(found, Match) == near == (number < 3)
+        assert found == NoMatch() or found.label.entry_hash == picture.hash  # type: ignore[union-attr]
+
+
+def test_captioned_pictures_match_only_where_the_oracle_says(pairs: EditedPairs) -> None:
+    place, seen = build(pairs.originals.hashes, Tokening()), 0
+    for row in (pairs.edit == pairs.names.index("caption")).nonzero()[0]:
+        picture = item(pairs.edited, int(row))
+        near = bool(DESIGN.info.relation.holds(picture, place.hashes).any())
+        assert place.matches(picture) <= near
+        seen += near
+    assert seen < 8
+
+
+def test_the_token_domain_foretells_the_protocol(pairs: EditedPairs) -> None:
+    found = agreement(pairs, Tokening(bands=4, probes=4), 30, 1)
+    assert found.predicted == found.sessions == 30
+    assert found.wrong == 0 and found.found < found.expected
+
+
+def test_ranks_and_recall_are_those_of_a_slow_reference(pairs: EditedPairs) -> None:
+    k, bands, probes = 20, 5, 6
+    own = entry_tokens(pairs.originals.hashes, k, bands)
+    found = ranks(pairs, k, bands, probes)
+    hits = []
+    for row in range(len(pairs.edited)):
+        one = item(pairs.edited, row)
+        asked = probe_tokens(one.hash, one.coefficients, k, bands, probes).tolist()
+        wanted = own[pairs.original[row]].tolist()
+        hits.append(sum(token in tokens for token, tokens in zip(wanted, asked, strict=True)))
+        for band in range(bands):
+            if wanted[band] in asked[band]:
+                assert found[row, band] == asked[band].index(wanted[band])
+    matching = pairs.matching()
+    share = 100 * np.mean(np.array(hits)[matching] >= 2)
+    assert recall(pairs, found, Tokening(k, bands, probes)).share == pytest.approx(share)
+
+
+def test_lost_tokens_lower_recall(pairs: EditedPairs) -> None:
+    t = Tokening(k=8, bands=6, probes=2)
+    found, lost = ranks(pairs, 8, 6, 2), lost_tokens(pairs, random_list(300, 2), 8, 6)
+    assert lost.any()
+    assert recall(pairs, found, t, np.ones_like(lost)).share == 0
+    assert recall(pairs, found, t, lost).share < recall(pairs, found, t).share
+
+
+def test_revealed_pairs_are_those_of_a_slow_reference(pairs: EditedPairs) -> None:
+    t, listed = Tokening(k=6, bands=5, probes=3), random_list(200, 3)
+    sent = pairs.edited.take(np.arange(40))
+    own, counts = entry_tokens(listed, 6, 5), dict[int, int]()
+    for row in range(40):
+        asked = probe_tokens(sent.hashes[row].tobytes(), sent.coefficients[row], 6, 5, 3)
+        bands = (own[:, :, None] == asked[None]).any(axis=2).sum(axis=1)
+        far = hamming(np.broadcast_to(sent.hashes[row], listed.shape), listed) > 31
+        for count in bands[far & (bands > 0)].tolist():
+            counts[count] = counts.get(count, 0) + 1
+    found = revealed(sent, listed, t)
+    assert {bands: len(some) for bands, some in found.distances.items()} == counts
+    assert sum(found.by_distance(2).values()) == found.count(2) > 0
+
+
+@pytest.mark.parametrize("evaluations", [128, 256, 512])
+def test_the_extraction_attack_opens_what_the_formula_says(evaluations: int) -> None:
+    k, hashes = 8, random_list(100, 4)
+    place = build(hashes, Tokening(k=k, bands=3, probes=32))
+    opened = extraction.extract(place.setup, place.ask, evaluations, Seeded("attack"))
+    own, stored = entry_tokens(hashes, k, 3)[:, :2], ~plan(hashes, k, 3).lost[:, :2]
+    exact = {row + 1 for row in ((own < evaluations // 2) & stored).all(axis=1).nonzero()[0].tolist()}
+    assert opened.keys() == exact
+    kept = float(stored.all(axis=1).mean())
+    expected = 100 * kept * extraction.expected_share(evaluations, k)
+    assert abs(len(opened) - expected) <= 3 * max(1.0, expected) ** 0.5
+    assert all(label.entry_hash == hashes[number - 1].tobytes() for number, label in opened.items())
+
+
+def test_a_global_cap_bounds_what_pooled_accounts_open() -> None:
+    life = extraction.KeyLife(days=30, accounts=1000, daily=32_000)
+    assert life.evaluations == 960_000_000 > extraction.evaluations_for_all(24)
+    capped = extraction.KeyLife(days=30, accounts=1000, daily=32_000, cap=1 << 20)
+    assert extraction.expected_share(capped.evaluations, 24) == pytest.approx((1 / 32) ** 2)
+
+
+def test_bounds_are_the_rule_of_three_and_wider_than_the_figure() -> None:
+    assert upper_bound(0, 300) == pytest.approx(0.01)
+    assert upper_bound(10, 1000) == pytest.approx(0.01696, rel=0.01)  # Poisson: 16.96 for 10 seen
+    assert lower_bound(99, 100) < 0.99 < 1 and lower_bound(100, 100) < 1
+    assert Row("recall", "x", None, "%", "").verdict == "not measured"
+    assert Row("recall", "x", 98.9, "%", "", ">= 99").verdict == "failed"
+    assert Row("cost", "x", 430, "u", "", "<= 430").verdict == "passed"
+
+
+def test_the_frontier_has_no_point_that_another_beats_and_the_proposal_meets_the_wishes(
+    pairs: EditedPairs,
+) -> None:
+    wishes = Wishes(recall=95, device_u=1500, secrecy=2.0**24)
+    frontier = tune(pairs, wishes)
+    assert frontier.proposal is not None and frontier.proposal.meets(wishes)
+    assert not any(a.beats(b) for a in frontier.points for b in frontier.points)
+    assert tune(pairs, Wishes(recall=100.1)).proposal is None
+
+
+@pytest.mark.slow
+def test_the_benchmark_has_every_figure_and_prints_the_bad_ones_too(pairs: EditedPairs) -> None:
+    options = Options(set_size=2000, sessions=6, built=40, folders=())
+    seen: list[str] = []
+    rows = run_near(options, lambda what, done, total: seen.append(what), pairs)
+    assert {row.section for row in rows} == {
+        "recall", "wrong reports", "revealed", "cost", "bytes", "set", "extraction",
+    }  # fmt: skip
+    assert {"sessions", "recall", "revealed, crops"} <= set(seen)
+    assert all(row.verdict == "passed" for row in rows if row.section in ("bytes", "wrong reports"))
+    assert [row.as_json()["verdict"] for row in rows if row.what == "recall at 160 evaluations, all edits"]
