@@ -52,10 +52,15 @@ def framed(name: str) -> bytes:
 
 
 def private_keys(account: Account) -> dict[str, Any]:
-    """Private keys from an account's dump, in which the library writes bytes as Latin-1."""
+    """Private keys from an account's dump, in which the library writes bytes as Latin-1.
+
+    The identity key is kept as the seed of an Ed25519 key, whose scalar is the X25519 key.
+    """
     kept = json.loads(AccountState.decode(account.dump()).keys)
+    assert kept["identity_key"]["secret_type"] == "SEED"
+    seed = kept["identity_key"]["secret"].encode("latin-1")
     return {
-        "identity": kept["identity_key"]["secret"].encode("latin-1"),
+        "identity": hashlib.sha512(seed).digest()[:32],
         "signed": kept["signed_pre_key"]["priv"].encode("latin-1"),
         "one_time": [key.encode("latin-1") for key in kept["pre_keys"]],
     }
