@@ -132,7 +132,7 @@ def _concerning(connection: Connection, report_id: bytes, account: str) -> store
         row.facts.recipient,
         row.submission.submitter,
     ):
-        raise NotFoundError(_STEP, "no such report", "report_id")
+        raise store.no_such_report()
     return row
 
 

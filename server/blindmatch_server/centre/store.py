@@ -179,8 +179,13 @@ def find(connection: Connection, report_id: bytes) -> Row:
         (report_id,),
     ).fetchone()
     if row is None:
-        raise NotFoundError("centre/show", "no such report", "report_id")
+        raise no_such_report()
     return _row(row)
+
+
+def no_such_report() -> NotFoundError:
+    """The one answer to whoever asks for a report that is not there, or not for them."""
+    return NotFoundError("centre/report", "no such report", "report_id")
 
 
 def reports(connection: Connection) -> list[Row]:
