@@ -1,0 +1,35 @@
+"""Named points at which a test can end the process, placed at every commit, rename, send and reply.
+
+Unless a test has armed it, `reach` does nothing. What a name stands for:
+
+    relay.commit.before, .after         around a COMMIT of that database (device, relay, matcher, centre)
+    blob.rename.before, .after          around the rename that gives a stored file its name
+    setup.rename.before, .after         the same for a set-up's folder on a device
+    device.call.Send.before, .after     around a call that leaves a device
+    Relay.Send.reply                    a reply, or one of a stream, is about to be sent
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+Handler: TypeAlias = Callable[[str], None]
+
+_armed: list[Handler] = []
+
+
+def reach(name: str) -> None:
+    """The point called `name` is reached."""
+    for handler in _armed:
+        handler(name)
+
+
+def arm(handler: Handler) -> None:
+    """Call `handler` with the name of every point that is reached from now on. For tests alone."""
+    _armed.append(handler)
+
+
+def disarm() -> None:
+    """Do nothing at any point again."""
+    _armed.clear()
