@@ -1,0 +1,163 @@
+"""The walk of the README, command by command, each a process of its own."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.command import COMMAND, Ran, blindmatch, environment, in_process, processes_of
+
+SERVERS = ("centre", "matcher", "relay")
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[list[str]]:
+    """`serve all`, stopped with Ctrl-C at the end; the lines it printed until it was ready."""
+    command = [*COMMAND, "serve", "all"]
+    with subprocess.Popen(command, env=environment(home), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("ready"):
+                break
+        try:
+            yield lines
+        finally:
+            process.send_signal(signal.SIGINT)
+            left = process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    assert "Traceback" not in left
+    assert processes_of(home) == []
+
+
+def done(ran: Ran) -> Ran:
+    """A command that must have gone well."""
+    assert ran.code == 0, ran.err
+    assert "\x1b" not in ran.out
+    return ran
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures: listed, other, edited."""
+    folder = tmp_path_factory.mktemp("samples")
+    done(blindmatch(folder, "samples", folder / "pictures", "--count", 4))
+    return folder / "pictures"
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Path:
+    """A deployment with everything up to the servers' start."""
+    home = tmp_path_factory.mktemp("prepared") / "home"
+    done(blindmatch(home, "certs", "init"))
+    done(blindmatch(home, "list", "random", 50, "known"))
+    listed = done(blindmatch(home, "list", "pictures", samples / "listed", "known", "--json", "-")).json
+    assert (listed["list"], listed["added"], listed["entries"]) == ("known", 2, 52)
+    built = done(blindmatch(home, "list", "build", "known", "--json", "-")).json
+    assert (built["design"], built["epoch"], built["entries"]) == ("oprf-psi", 1, 52)
+    taught = done(blindmatch(home, "centre", "learn", "known", "--pictures", samples / "listed"))
+    assert "a second hash of 2 of them" in taught.out
+    return home
+
+
+@pytest.fixture
+def home(tmp_path: Path, prepared: Path) -> Path:
+    """A copy of it; nothing in a deployment depends on where it lies."""
+    shutil.copytree(prepared, tmp_path / "home")
+    return tmp_path / "home"
+
+
+def test_the_walk_by_hand_works(home: Path, samples: Path) -> None:
+    with serving(home) as lines:
+        assert [line.split()[0] for line in lines] == [*SERVERS, "ready;"]
+        for name in ("alice", "bob"):
+            registered = done(blindmatch(home, "device", "register", name, "--json", "-")).json
+            assert registered == {"account": name, "design": "oprf-psi", "epoch": 1, "mode": "hold"}
+        report = sent_by_alice(home, samples)
+        read_by_bob(home, samples, home.with_name("saved"))
+        seen_at_the_centre(home, report)
+    late = blindmatch(home, "centre", "list")
+    assert late.code == 7
+    assert late.err.startswith("error: the centre ")
+
+
+def sent_by_alice(home: Path, samples: Path) -> str:
+    """Alice sends a text, a listed and two other pictures; the id of her report."""
+    text = done(blindmatch(home, "device", "send", "alice", "bob", "--text", "hello", "--json", "-")).json
+    assert [(one["delivered"], one["outcome"]) for one in text] == [(True, "no picture")]
+    listed = sorted((samples / "listed").iterdir())[0]
+    others = sorted((samples / "other").iterdir())
+    pictures = [word for path in (listed, *others) for word in ("--picture", path)]
+    ran = done(blindmatch(home, "device", "send", "alice", "bob", *pictures, "--json", "-"))
+    assert [one["outcome"] for one in ran.json] == ["match", "no match", "no match"]
+    assert [one["reported"] for one in ran.json] == [True, False, False]
+    assert "note: " in ran.err
+    flushed = done(blindmatch(home, "device", "flush", "alice", "--json", "-")).json
+    assert flushed == {"messages": 0, "waiting": 0, "problems": []}
+    return str(ran.json[0]["report_id"])
+
+
+def read_by_bob(home: Path, samples: Path, save: Path) -> None:
+    inbox = done(blindmatch(home, "device", "inbox", "bob", "--wait", 1, "--save", save, "--json", "-")).json
+    assert [(one["sender"], one["text"], one["pictures"]) for one in inbox] == [
+        ("alice", "hello", 0),
+        *[("alice", "-", 1)] * 3,
+    ]
+    listed = sorted((samples / "listed").iterdir())[0]
+    sent = [listed, *sorted((samples / "other").iterdir())]
+    saved = sorted(save.iterdir())
+    assert [path.read_bytes() for path in saved] == [path.read_bytes() for path in sent]
+
+
+def seen_at_the_centre(home: Path, report: str) -> None:
+    rows = done(blindmatch(home, "centre", "list", "--json", "-")).json
+    assert [(row["report"], row["reporter"]) for row in rows] == [(report, "alice")]
+    shown = done(blindmatch(home, "centre", "show", report, "--json", "-")).json
+    assert (shown["sender"], shown["recipient"], shown["media_type"]) == ("alice", "bob", "image/png")
+    assert any("second" in check for check in shown["checks"])
+    unknown = blindmatch(home, "centre", "show", "00" * 16)
+    assert unknown.code == 7
+    assert "NOT_FOUND" in unknown.err
+
+
+def test_servers_that_were_stopped_go_on_with_what_they_had(home: Path, samples: Path) -> None:
+    listed = sorted((samples / "listed").iterdir())[0]
+    with serving(home):
+        done(in_process(home, "device", "register", "alice"))
+        done(in_process(home, "device", "register", "bob"))
+        done(in_process(home, "device", "send", "alice", "bob", "--picture", listed))
+    with serving(home):
+        inbox = done(in_process(home, "device", "inbox", "bob", "--json", "-")).json
+        assert [one["pictures"] for one in inbox] == [1]
+        assert len(done(in_process(home, "centre", "list", "--json", "-")).json) == 1
+
+
+def test_a_registration_without_servers_can_be_repeated(home: Path, samples: Path) -> None:
+    early = in_process(home, "device", "register", "alice")
+    assert (early.code, early.err.splitlines()) == (
+        7,
+        ["error: the relay cannot be reached: no address for it is known here"],
+    )
+    with serving(home):
+        done(in_process(home, "device", "register", "alice"))
+        again = done(in_process(home, "device", "register", "alice", "--json", "-")).json
+        assert again["epoch"] == 1
+        other = in_process(home, "device", "register", "alice", "--mode", "send_unmatched")
+        assert other.code == 4
+        assert "with another design or mode" in other.err
+
+
+def test_a_server_that_dies_ends_all_of_them_and_is_named(home: Path, samples: Path) -> None:
+    shutil.rmtree(home / "matcher")
+    (home / "matcher").mkdir()
+    ran = blindmatch(home, "serve", "all")
+    assert ran.code == 7
+    assert ran.err.startswith("error: matcher ended with exit code 4:")
+    assert "Traceback" not in ran.err
+    assert processes_of(home) == []

@@ -1,0 +1,225 @@
+"""The main job over real processes, for every design there is and for designs from a file."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.registry import built_in_designs, load_design
+from blindmatch_simulations.workload import ANSWER, LISTED, TEXTS, Workload, demo_workload
+from support.command import COMMAND, environment, processes_of
+
+TESTS = Path(__file__).parents[1]
+DUMMIES = TESTS / "dummy_designs.py"
+LEAKY = Path(__file__).with_name("leaky_designs.py")
+EXAMPLE = TESTS.parent / "examples" / "exact_upload.py"
+SET_SIZE = 300
+BUILT_IN = [registered.design.info.name for registered in built_in_designs()]
+KEYS = {
+    "design",
+    "set_size",
+    "sent",
+    "delivered",
+    "expected_matches",
+    "matches",
+    "reports_verified",
+    "undeclared_egress_bytes",
+    "parties",
+}
+
+
+@pytest.fixture(scope="module")
+def workload() -> Workload:
+    return demo_workload()
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A finished run."""
+
+    code: int
+    result: dict[str, Any]
+    home: Path
+
+
+def demo(folder: Path, design: object) -> Demo:
+    """Run the demo with its deployment kept in `folder`."""
+    out, home = folder / "result.json", folder / "home"
+    asked = ["demo", "--set-size", str(SET_SIZE), "--design", str(design), "--home", str(home)]
+    code = run([*asked, "--json", str(out)])
+    return Demo(code, json.loads(out.read_text()), home)
+
+
+def matches_in_the_clear(workload: Workload, design: AnyDesign) -> int:
+    """How many pictures are within the design's distance of a listed one; counted by hand, bit by bit.
+
+    The random entries are out of question: two random hashes are 128 bits apart, give or take 8.
+    """
+    most = design.info.relation.distance
+    entries = [int.from_bytes(picture.hash, "big") for picture in workload.listed]
+    items = [Picture.from_bytes(sending.data) for sending in workload.sendings]
+    hashes = [int.from_bytes(item.hash, "big") for item in items if item.quality >= 50]
+    if most is None:
+        return 0
+    return sum(any((mine ^ entry).bit_count() <= most for entry in entries) for mine in hashes)
+
+
+def check_right(done: Demo, workload: Workload, design: AnyDesign) -> None:
+    """The run is right, and its result says so."""
+    result, expected = done.result, matches_in_the_clear(workload, design)
+    assert result["failures"] == []
+    assert done.code == 0
+    assert result.keys() >= KEYS
+    assert result["design"] == design.info.name
+    assert result["set_size"] == SET_SIZE + LISTED
+    assert result["sent"] == result["delivered"] == len(workload.sendings) >= 24
+    assert result["expected_matches"] == result["matches"] == result["reports_verified"] == expected
+    assert result["undeclared_egress_bytes"] == 0
+    assert {"relay", "matcher", "centre"} <= result["parties"].keys()
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "oprf-psi"])
+def test_the_demo_is_right_for_a_built_in_design(name: str, tmp_path: Path, workload: Workload) -> None:
+    check_right(demo(tmp_path, name), workload, load_design(name))
+
+
+@pytest.mark.parametrize("name", ["ECHO", "SHARES", "LARGE"])
+def test_the_demo_is_right_for_a_design_from_a_file(name: str, tmp_path: Path, workload: Workload) -> None:
+    reference = f"{DUMMIES}:{name}"
+    check_right(demo(tmp_path, reference), workload, load_design(reference))
+
+
+def test_a_design_in_one_new_file_runs_with_no_other_change(tmp_path: Path, workload: Workload) -> None:
+    path = tmp_path / "mine.py"
+    shutil.copy(EXAMPLE, path)
+    check_right(demo(tmp_path, f"{path}:DESIGN"), workload, load_design(f"{path}:DESIGN"))
+
+
+def test_vouchers_count_once_the_centre_has_opened_them(tmp_path: Path, workload: Workload) -> None:
+    reference = f"{DUMMIES}:VOUCHERS"
+    done = demo(tmp_path, reference)
+    check_right(done, workload, load_design(reference))
+    result = done.result
+    (row,) = result["vouchers"]
+    assert row == {"account": "alice", "held": len(workload.sendings), "opened": result["expected_matches"]}
+    assert result["reports"] == []
+    assert {picture["outcome"] for picture in result["pictures"]} == {"voucher"}
+
+
+def test_a_design_whose_step_fails_makes_the_demo_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = demo(tmp_path, f"{DUMMIES}:FAILING")
+    assert done.code == 1
+    assert done.result["expected_matches"] > done.result["matches"] == done.result["reports_verified"] == 0
+    assert done.result["delivered"] == 0
+    assert done.result["undeclared_egress_bytes"] == 0
+    assert "wrong: a message was held back" in capsys.readouterr().out
+
+
+def test_a_leaking_design_makes_the_demo_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = demo(tmp_path, f"{LEAKY}:HASH_IN_PADDING")
+    result = done.result
+    assert done.code == 1
+    assert result["undeclared_egress_bytes"] >= result["sent"]
+    assert result["matches"] == result["expected_matches"] > 0
+    assert {finding["party"] for finding in result["findings"]} == {"matcher"}
+    assert "bytes tell of the picture" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """A run of oprf-psi."""
+    return demo(tmp_path_factory.mktemp("private"), "oprf-psi")
+
+
+def test_the_demo_is_right_for_oprf_psi(private: Demo, workload: Workload) -> None:
+    check_right(private, workload, load_design("oprf-psi"))
+
+
+def test_each_party_is_shown_with_its_facts_and_bytes(private: Demo) -> None:
+    parties = private.result["parties"]
+    assert "query_count" in parties["matcher"]["facts"]
+    assert parties["matcher"]["end_to_end_ciphertext_bytes"] == 0
+    assert 0 < parties["relay"]["end_to_end_ciphertext_bytes"] < parties["relay"]["bytes_in"]
+    for seen in parties.values():
+        assert seen["bytes_in"] == sum(seen["bytes_by_purpose"].values())
+
+
+def canaries(workload: Workload) -> Iterator[tuple[str, bytes]]:
+    """What neither relay nor matcher may hold: hashes, texts, and stretches of each picture's file."""
+    for text in (*TEXTS, ANSWER):
+        yield text, text.encode()
+    for sending in workload.sendings:
+        digest = Picture.from_bytes(sending.data).hash
+        forms = (digest, digest.hex().encode(), digest.hex().upper().encode(), base64.b64encode(digest))
+        yield from ((f"hash of {sending.name}", form) for form in forms)
+        for at in range(100, len(sending.data) - 24, max(1, len(sending.data) // 32)):
+            yield f"bytes of {sending.name}", sending.data[at : at + 24]
+
+
+def held_in(folders: Iterable[Path], wanted: list[tuple[str, bytes]]) -> set[str]:
+    """Which of `wanted` some file under `folders` holds."""
+    paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert paths
+    files = [path.read_bytes() for path in paths]
+    return {name for name, value in wanted if any(value in data for data in files)}
+
+
+def test_no_file_or_log_of_relay_and_matcher_holds_a_hash_a_text_or_a_picture(
+    private: Demo, workload: Workload
+) -> None:
+    servers = [private.home / name for name in ("relay", "matcher", "curator/published")]
+    assert {"log.jsonl", "port"} <= {path.name for path in servers[0].iterdir()}
+    assert held_in(servers, list(canaries(workload))) == set()
+
+
+def test_the_scan_finds_what_is_there(private: Demo, workload: Workload) -> None:
+    wanted = list(canaries(workload))
+    names = {sending.name for sending in workload.sendings}
+    at_bob = held_in([private.home / "devices" / "bob"], wanted)
+    assert at_bob == {*TEXTS, *(f"bytes of {name}" for name in names)}
+    on_the_list = held_in([private.home / "curator" / "lists"], wanted)
+    assert len(on_the_list) == private.result["matches"]
+    assert all(name.startswith("hash of ") for name in on_the_list)
+
+
+def test_ctrl_c_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+    command = [*COMMAND, "demo", "--set-size", str(SET_SIZE)]
+    place = environment(tmp_path, TMPDIR=str(tmp_path))
+    with subprocess.Popen(command, env=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_for(tmp_path, "blindmatch-*/relay/port")
+        assert len(processes_of(tmp_path)) == 3
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"interrupted" in err and b"Traceback" not in err
+    assert b"\x1b" not in out and b"\r" not in out
+    assert processes_of(tmp_path) == []
+    assert list(tmp_path.glob("blindmatch-*")) == []
+
+
+def wait_for(folder: Path, pattern: str) -> None:
+    deadline = time.monotonic() + 60
+    while not list(folder.glob(pattern)):
+        assert time.monotonic() < deadline, f"no {pattern}"
+        time.sleep(0.02)
+
+
+def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    assert run(["demo", "--home", str(tmp_path)]) == 4
+    assert "must be a new or an empty folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

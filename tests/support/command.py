@@ -1,0 +1,77 @@
+"""Runs the `blindmatch` command, as a process of its own or, which is faster, in this one."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blindmatch_simulations.cli.app import run
+
+COMMAND = (sys.executable, "-m", "blindmatch_simulations")
+SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output, which must be JSON and nothing else."""
+        return json.loads(self.out)
+
+
+def environment(home: Path, **more: str) -> Mapping[str, str]:
+    """This process's, with the deployment in `home`."""
+    return {**os.environ, "BLINDMATCH_HOME": str(home), **more}
+
+
+def blindmatch(home: Path, *arguments: object) -> Ran:
+    """Run the command to its end."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def in_process(home: Path, *arguments: object) -> Ran:
+    """Run the command to its end in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv("BLINDMATCH_HOME", str(home))
+        code = run([*map(str, arguments)])
+    return Ran(code, out.getvalue(), err.getvalue())
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Ids of running processes whose command line names `folder`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and str(folder).encode() in _command_line(entry):
+            found.append(int(entry.name))
+    return found
+
+
+def _command_line(entry: Path) -> bytes:
+    try:
+        return (entry / "cmdline").read_bytes()
+    except OSError:
+        return b""
