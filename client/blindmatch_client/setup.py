@@ -20,6 +20,7 @@ from typing import Final
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.contract import AnyDesign, Buffers, Party
 from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from google.protobuf.message import DecodeError
 
@@ -93,7 +94,9 @@ class SetupStore:
         for file in description.setup:
             source.complete(part / file.name, file)
         _write_durably(part / _MANIFEST, description.SerializeToString(deterministic=True))
+        reach("setup.rename.before")
         part.rename(whole)
+        reach("setup.rename.after")
         _sync_folder(whole.parent)
 
     def _check(self, description: pb.Description, party: Party) -> None:

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from blindmatch_protocol.failpoint import reach
+
 from blindmatch_client.errors import StoreError
 
 SCHEMA_VERSION: Final = 1
@@ -126,7 +128,9 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                reach("device.commit.before")
                 self._db.execute("COMMIT")
+                reach("device.commit.after")
             except BaseException:
                 self._roll_back()
                 raise

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from blindmatch_protocol.failpoint import reach
+
 ID_BYTES: Final = 16
 _INCOMING: Final = "incoming"
 
@@ -88,7 +90,9 @@ class Incoming:
             os.fsync(file.fileno())
         self.committed = True
         self._final.parent.mkdir(exist_ok=True, mode=0o700)
+        reach("blob.rename.before")
         self._temporary.rename(self._final)
+        reach("blob.rename.after")
         _sync_directory(self._final.parent)
 
     def discard(self) -> None:

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+from blindmatch_protocol.failpoint import reach
+
 from blindmatch_server.batching import Batcher
 from blindmatch_server.errors import StateError
 
@@ -83,6 +85,7 @@ class Database:
             StateError: see `open_connection`.
         """
         self._connection = open_connection(path, schema, version, migrations)
+        self._name = path.stem
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{path.stem}")
         self._batcher: Batcher[Transaction, Any] = Batcher(self._commit, self._thread, _MOST_TOGETHER)
 
@@ -105,7 +108,9 @@ class Database:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             results = [self._savepoint(transaction) for transaction in transactions]
+            reach(f"{self._name}.commit.before")
             self._connection.execute("COMMIT")
+            reach(f"{self._name}.commit.after")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import grpc
 import grpc.aio
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.failpoint import reach
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -150,6 +151,7 @@ class Endpoint:
         self._method = method
         self._request: type[Message] = GetMessageClass(descriptor.input_type)
         self._path = f"/{descriptor.containing_service.full_name}/{descriptor.name}"
+        self._failpoint = f"{descriptor.containing_service.name}.{descriptor.name}.reply"
 
     async def to_one(self, source: Any, context: Context) -> bytes:
         """Methods that end in one reply."""
@@ -239,5 +241,6 @@ class Endpoint:
 
     def _serialise(self, reply: Message, call: Call) -> bytes:
         raw = reply.SerializeToString()
+        reach(self._failpoint)
         call.bytes_out += len(raw)
         return raw

@@ -15,6 +15,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 import grpc
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.failpoint import reach
 from google.protobuf.message import DecodeError
 
 from blindmatch_client.egress.channels import MOST_MESSAGE_BYTES, Channels, Credentials, Endpoint
@@ -168,6 +169,13 @@ class Egress:
         return channel, self.recorder.open(call.party, method, call.purpose, call.item, now)
 
     def _attempts(self, call: Call[Q, P], attempt: Callable[[], T]) -> T:
+        name = call.method.path.rpartition("/")[2]
+        reach(f"device.call.{name}.before")
+        result = self._attempted(call, attempt)
+        reach(f"device.call.{name}.after")
+        return result
+
+    def _attempted(self, call: Call[Q, P], attempt: Callable[[], T]) -> T:
         if call.idempotent:
             for wait in self._retry.waits():
                 try:
