@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan
+from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan, token_psi
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.checks import BY_NAME
 from dummy_designs import ECHO, SHARES, VOUCHERS, Failing
 
-HONEST = (none.DESIGN, hash_upload.DESIGN, provider_scan.DESIGN, oprf_psi.DESIGN)
+HONEST = (none.DESIGN, hash_upload.DESIGN, provider_scan.DESIGN, oprf_psi.DESIGN, token_psi.DESIGN)
+QUICKER = (24, 24)
 MEASURED = {"games", "malicious games", "simulator", "tightness", "egress"}
 ROBUSTNESS = tuple(name for name in BY_NAME if name not in MEASURED)
 
 
 @pytest.mark.parametrize("design", HONEST, ids=lambda design: design.info.name)
 def test_an_honest_design_fails_nothing(design: AnyDesign) -> None:
-    report = check_design(design)
+    report = check_design(design, Options(runs=QUICKER))
     assert [report.line(result) for result in report.failed] == []
     assert {result.check for result in report.results} == set(BY_NAME)
     assert all(result.reason for result in report.results)

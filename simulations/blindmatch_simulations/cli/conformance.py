@@ -12,6 +12,7 @@ import typer
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import ERR, JsonOption, console_for, table, write_json
 from blindmatch_simulations.conformance.checks import BY_NAME
+from blindmatch_simulations.conformance.mutations.table import mutation_score
 from blindmatch_simulations.conformance.result import as_json, replay_of
 from blindmatch_simulations.conformance.run import Options, Report, check_design
 from blindmatch_simulations.registry import load_design, portable_reference
@@ -31,6 +32,9 @@ def run_conformance(
     values: Annotated[list[str] | None, typer.Option("--set", help="A parameter, as NAME=VALUE.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Run the check of this replay file again.")] = None,
     replays: Annotated[Path, typer.Option(help="Where replay files of failures go.")] = Path("replays"),
+    mutations: Annotated[
+        bool, typer.Option("--mutation-score", hidden=True, help="Check the checks: planted cheats.")
+    ] = False,
 ) -> None:
     """Check a design: correctness, codec, hostile bytes, epochs, files, bounds, and what it leaks.
 
@@ -38,6 +42,9 @@ def run_conformance(
     one line with design, step, rule and seed, and a file that --replay runs again.
     """
     options = Options(seed, games, None, _values(values or []), _known(only or []))
+    if mutations:
+        _score(seed, json_path)
+        return
     if replay is not None:
         design, options = _replayed(replay)
     if not design:
@@ -67,6 +74,22 @@ def _fail(report: Report, reference: str, options: Options, folder: Path) -> Non
         write_json(replay_of(report, result, reference, options), path)
         ERR.print(f"replay: blindmatch conformance --replay {path}", markup=False, soft_wrap=True)
     if report.failed:
+        raise typer.Exit(exit_codes.WRONG)
+
+
+def _score(seed: int, json_path: Path | None) -> None:
+    """Run all checks on every planted cheat; exit code 1 unless each is caught."""
+    results = []
+    for caught in mutation_score(seed):
+        ERR.print(f"  {caught.cheat.name}: {', '.join(caught.failed) or 'NOT CAUGHT'}", style="dim")
+        results.append(caught)
+    rows = [(one.cheat.name, "caught" if one.caught else "missed", one.cheat.caught_by) for one in results]
+    console_for(json_path).print(table("Planted cheats", ("cheat", "verdict", "by"), rows))
+    score = sum(one.caught for one in results)
+    console_for(json_path).print(f"mutation score: {score} of {len(results)}", soft_wrap=True)
+    cheats = [{"cheat": one.cheat.name, "caught": one.caught, "failed": list(one.failed)} for one in results]
+    write_json({"mutation_score": score, "of": len(results), "cheats": cheats}, json_path)
+    if score < len(results):
         raise typer.Exit(exit_codes.WRONG)
 
 

@@ -27,7 +27,7 @@ def check_batches(bench: Bench) -> Passed:
             peers = [
                 found[number] for found in sessions if number < len(found) and role in found[number].bodies
             ]
-            _one_each(bench, role, [peer.bodies[role] for peer in peers])
+            _one_each(bench, role, peers)
             _same_beside_others(bench, role, peers)
             bad = _bad(bench, role, stop.bodies[role])
             bad_ones += bad is not None
@@ -51,10 +51,12 @@ def _answer(bench: Bench, role: Role, bodies: Sequence[Message]) -> Answer:
     return answer
 
 
-def _one_each(bench: Bench, role: Role, bodies: Sequence[Message]) -> None:
-    _answer(bench, role, bodies)
-    for body in bodies:
-        _answer(bench, role, [body])
+def _one_each(bench: Bench, role: Role, peers: Sequence[Stop]) -> None:
+    """Every session goes on with its reply from the batch as with the one it gets alone."""
+    answer = _answer(bench, role, [peer.bodies[role] for peer in peers])
+    for at, peer in enumerate(peers):
+        if not _equivalent(bench, role, peer, answer, at):
+            raise BrokenError(f"answer of {role}", "a body gets another reply in a batch than alone")
 
 
 def _same_beside_others(bench: Bench, role: Role, peers: Sequence[Stop]) -> None:

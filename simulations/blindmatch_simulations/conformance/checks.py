@@ -18,6 +18,7 @@ from blindmatch_simulations.conformance import (
     setfiles,
 )
 from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.leakage import games, simulator, tightness
 from blindmatch_simulations.conformance.verdict import Passed
 
 
@@ -48,6 +49,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("role files", "damaged role files are refused", setfiles.check_role_files),
     Check("resources", "sizes and rounds are within bounds", resources.check_resources),
     Check("egress", "facts and tape explain every byte", egress.check_egress),
+    Check("simulator", "the simulator's views are like real ones", simulator.check_simulator),
+    Check("games", "honest roles cannot tell apart what agrees on the facts", games.check_semi_honest),
+    Check("malicious games", "nor can cheating ones", games.check_malicious),
+    Check("tightness", "declared facts are really disclosed", tightness.check_tightness),
 )
 
 BY_NAME: Final = {check.name: check for check in CHECKS}

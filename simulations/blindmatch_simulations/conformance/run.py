@@ -13,7 +13,7 @@ from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.checks import CHECKS, Check
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Result, Verdict
 
-QUICK: Final = (32, 48)
+QUICK: Final = (48, 48)
 GAMES: Final = (2_000, 10_000)
 """Training and held-out runs: quick, per class of pairs; with the large games, per game."""
 

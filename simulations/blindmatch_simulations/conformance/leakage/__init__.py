@@ -1,0 +1,12 @@
+"""What a design leaks, measured: pairs that agree on every declared fact, told apart or not.
+
+facts            what is declared to a coalition
+scenarios        pairs of sequences of pictures, worst cases first
+play             runs a sequence with honest or cheating roles; what each party sees of it
+knowledge        what an adversary works out beforehand for each picture it guesses
+distinguishers   what is looked at in a view
+game             learns on one half of the training runs, chooses on the other, measures on held-out ones
+games            the games of a design: every coalition and adversary
+simulator        the design's own simulator against real views
+tightness        is every declared fact really disclosed?
+"""

@@ -1,0 +1,147 @@
+"""The games of a design: every coalition, semi-honest and malicious, over all classes of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from blindmatch_protocol.contract import Adversary
+
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.leakage.facts import Opponent, opponents
+from blindmatch_simulations.conformance.leakage.game import Finding, Run, judge
+from blindmatch_simulations.conformance.leakage.interval import advantage
+from blindmatch_simulations.conformance.leakage.play import Behaviour, Event, Play
+from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, Pair, playable
+from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
+from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+
+MANY = 16
+"""Of more classes than this each has a third fewer runs in quick mode."""
+
+CHEATS = (Behaviour.OTHER_KEY, Behaviour.ALTERED, Behaviour.SILENT)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Class:
+    """A class of pairs that can be played: its name, its pairs, and what the roles do."""
+
+    name: str
+    pairs: Sequence[Pair]
+    behaviour: Behaviour
+
+
+def check_semi_honest(bench: Bench) -> Passed:
+    """Honest roles that look at everything they get."""
+    return _check(bench, Adversary.SEMI_HONEST, (Behaviour.HONEST,))
+
+
+def check_malicious(bench: Bench) -> Passed:
+    """Roles that cheat in their replies, and see whether a report, a hold or a retry follows."""
+    return _check(bench, Adversary.MALICIOUS, CHEATS)
+
+
+def _check(bench: Bench, adversary: Adversary, behaviours: Sequence[Behaviour]) -> Passed:
+    stage = stage_of(bench)
+    found = opponents(bench.design, adversary)
+    if not found:
+        raise NotApplicableError("nobody gets anything: nothing is sent for a picture")
+    figures: dict[str, Any] = {"parameters": stage.values}
+    words: list[str] = []
+    shared: dict[Any, Any] = {}
+    for opponent in found:
+        classes = classes_of(bench, stage, opponent, behaviours)
+        if not classes:
+            words.append(f"{opponent.name}: no pair agrees on the declared facts, everything is declared")
+            continue
+        findings = _play(bench, stage, opponent, classes, shared)
+        words.append(_summary(opponent, findings, figures))
+    return Passed("; ".join(words), figures)
+
+
+def classes_of(
+    bench: Bench, stage: Stage, opponent: Opponent, behaviours: Sequence[Behaviour]
+) -> list[Class]:
+    """Every class with at least one pair that agrees on the facts declared to `opponent`."""
+    found: list[Class] = []
+    for scenario in SCENARIOS:
+        if scenario.links and Behaviour.HONEST not in behaviours:
+            continue  # a device stops asking a role that cheated, and the role knows the account it cheated
+        pairs = playable(scenario, bench.pool, stage.table.deployed, opponent)
+        for behaviour in behaviours if pairs else ():
+            name = scenario.name if behaviour is Behaviour.HONEST else f"{scenario.name}, role {behaviour}"
+            found.append(Class(name, pairs, behaviour))
+    return found
+
+
+def _play(
+    bench: Bench, stage: Stage, opponent: Opponent, classes: Sequence[Class], shared: dict[Any, Any]
+) -> list[Finding]:
+    """Runs are shared by opponents to whom the same is declared; each looks at its own part of them."""
+    key = (tuple(fact.name for fact in opponent.facts), opponent.learns_outcome, opponent.links_accounts)
+    if key not in shared:
+        shared[key] = [play_class(bench, stage, one, len(classes)) for one in classes]
+    findings = []
+    for one, (training, held) in zip(classes, shared[key], strict=True):
+        mine, theirs = (
+            [Run(_seen(run.view, opponent), run.pair, run.coin) for run in runs] for runs in (training, held)
+        )
+        finding = judge(one.name, mine, theirs, stage.known, len(classes))
+        if finding.measured.told_apart:
+            rule = f"told apart by {finding.best!r}, advantage {finding.measured.words()}"
+            raise BrokenError(f"{opponent.name}: {one.name}", rule)
+        findings.append(finding)
+    return findings
+
+
+def play_class(bench: Bench, stage: Stage, one: Class, classes: int) -> tuple[list[Run], list[Run]]:
+    """Training and held-out runs of one class."""
+    training, held = run_counts(bench, classes)
+
+    def run(number: int) -> Run:
+        rng = bench.rng(f"game/{one.name}/{number}")
+        pair = one.pairs[rng.below(len(one.pairs))]
+        coin = rng.flag()
+        events = Play(stage.table, one.behaviour, rng).run(pair.right if coin else pair.left)
+        return Run(events, pair, coin)
+
+    return split(bench, run, training, held)
+
+
+def split(bench: Bench, run: Callable[[int], Run], training: int, held: int) -> tuple[list[Run], list[Run]]:
+    """Runs 0 to `training` + `held`, on threads."""
+    runs = list(bench.executor.map(run, range(training + held)))
+    return runs[:training], runs[training:]
+
+
+def run_counts(bench: Bench, classes: int) -> tuple[int, int]:
+    """(training, held-out) runs of each class; with the large games, all classes together have 10,000."""
+    training, held = bench.runs
+    if bench.held_out:
+        return max(training, bench.held_out // 5 // classes), -(-bench.held_out // classes)
+    fewer = 3 if classes <= MANY else 2
+    return training * fewer // 3, held * fewer // 3
+
+
+def _seen(events: Sequence[Event], opponent: Opponent) -> list[Event]:
+    return [event for event in events if event.party in opponent.parties]
+
+
+def _summary(opponent: Opponent, findings: Sequence[Finding], figures: dict[str, Any]) -> str:
+    runs = sum(finding.measured.runs for finding in findings)
+    overall = advantage(sum(finding.right for finding in findings), runs)
+    worst = max(findings, key=lambda finding: finding.measured.value)
+    figures[opponent.name] = {
+        "advantage": round(overall.value, 4),
+        "interval": [round(overall.low, 4), round(overall.high, 4)],
+        "held_out_runs": runs,
+        "classes": len(findings),
+        "worst_class": worst.scenario,
+        "worst_advantage": round(worst.measured.value, 4),
+        "worst_interval": [round(worst.measured.low, 4), round(worst.measured.high, 4)],
+    }
+    return (
+        f"{opponent.name}: no distinguisher in this suite exceeded {overall.high:.3f} (advantage "
+        f"{overall.words()}, {len(findings)} classes of pairs)"
+    )

@@ -1,0 +1,93 @@
+"""What an adversary works out beforehand for each picture that it thinks may be sent.
+
+It runs the device's own code on the picture, with randomness of its own, and lets the roles (whose keys it
+has) answer; and it takes the usual digests of the hash. A field of a view that is among these gives the
+picture away, since honest randomness makes such a meeting impossible.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b, sha256, sha512
+from typing import Final
+
+from blindmatch_protocol.errors import BlindmatchError
+
+from blindmatch_simulations.conformance.deployed import Deployed, run_session
+from blindmatch_simulations.conformance.fields import byte_fields
+from blindmatch_simulations.conformance.leakage.play import Event
+from blindmatch_simulations.conformance.pool import Pool, Pooled
+from blindmatch_simulations.conformance.seeded import Seeded
+
+RERUNS: Final = 2
+LEAST: Final = 4
+"""Shorter fields meet by chance."""
+MOST_SALTS: Final = 8
+SALT_LENGTHS: Final = range(8, 65)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Guesses:
+    """For each picture's name: byte fields to look for, and its hash."""
+
+    fields: dict[str, frozenset[bytes]]
+    hashes: dict[str, bytes]
+
+    def hits(self, name: str, events: Sequence[Event]) -> int:
+        """How many fields of `events` belong to the picture."""
+        leaves = [leaf for event in events for leaf in event.leaves if len(leaf) >= LEAST]
+        mine, own = self.fields[name], self.hashes[name]
+        found = sum(leaf in mine for leaf in leaves)
+        found += sum(event.data.count(own[:LEAST]) for event in events)
+        return found + _salted(own, leaves) + _masked(own, leaves)
+
+
+def guesses(deployed: Deployed, pool: Pool, rng: Seeded) -> Guesses:
+    """Work out everything for every picture of the pool."""
+    fields = {
+        one.name: frozenset([*_digests(one.item.hash), *_reruns(deployed, one, rng)]) for one in pool.pictures
+    }
+    return Guesses(fields, {one.name: one.item.hash for one in pool.pictures})
+
+
+def _reruns(deployed: Deployed, one: Pooled, rng: Seeded) -> Iterable[bytes]:
+    for _ in range(RERUNS):
+        try:
+            ran = run_session(deployed, one.item, rng)
+        except BlindmatchError:
+            continue
+        for asked in (part for step in ran.rounds for part in step):
+            for message in (asked.body, asked.reply):
+                yield from (leaf for leaf in byte_fields(message) if len(leaf) >= LEAST)
+
+
+def _digests(own: bytes) -> Iterable[bytes]:
+    for whole in (own, sha256(own).digest(), sha512(own).digest(), blake2b(own).digest()):
+        yield from (whole[:length] for length in (4, 8, 16, 20, 32, 64) if length <= len(whole))
+
+
+def _salted(own: bytes, leaves: Sequence[bytes]) -> int:
+    """Digests of the hash with another field as salt or key."""
+    salts = [leaf for leaf in leaves if len(leaf) in SALT_LENGTHS][:MOST_SALTS]
+    present = {leaf[:16] for leaf in leaves if len(leaf) >= 16}
+    if len(present) < 2:
+        return 0
+    return sum(made[:16] in present for salt in salts for made in _with_salt(own, salt))
+
+
+def _with_salt(own: bytes, salt: bytes) -> tuple[bytes, ...]:
+    return (
+        sha256(salt + own).digest(),
+        sha256(own + salt).digest(),
+        hmac.digest(salt, own, "sha256"),
+        blake2b(own, key=salt[:64]).digest(),
+    )
+
+
+def _masked(own: bytes, leaves: Sequence[bytes]) -> int:
+    """The hash under a one-time pad that is another field."""
+    words = {leaf[:16] for leaf in leaves[:MOST_SALTS] if len(leaf) >= 16}
+    target = int.from_bytes(own[:16], "big")
+    return sum((int.from_bytes(word, "big") ^ target).to_bytes(16, "big") in words for word in words)

@@ -1,0 +1,162 @@
+"""Pairs of sequences of pictures that agree on every declared fact: the worst cases first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Final, TypeAlias
+
+from blindmatch_protocol.contract import Relation
+
+from blindmatch_simulations.conformance.deployed import Deployed
+from blindmatch_simulations.conformance.leakage.facts import Opponent
+from blindmatch_simulations.conformance.pool import Pool, Pooled
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A picture, the account that sends it, and whether its first attempt gets no answer."""
+
+    one: Pooled
+    account: int = 0
+    lost: bool = False
+
+
+Moves: TypeAlias = tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two sequences an opponent is to tell apart."""
+
+    left: Moves
+    right: Moves
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A class of pairs.
+
+    Attributes:
+        name: for people.
+        pairs: all candidates, before those are dropped that differ in a declared fact.
+        links: whether telling them apart means linking an account's sessions.
+    """
+
+    name: str
+    pairs: Callable[[Pool, Relation], Iterator[Pair]]
+    links: bool = False
+
+
+def playable(scenario: Scenario, pool: Pool, deployed: Deployed, opponent: Opponent) -> list[Pair]:
+    """The pairs of a scenario that agree on what is declared to `opponent`, and on its output."""
+    relation = deployed.design.info.relation
+    if scenario.links and opponent.links_accounts:
+        return []
+    known: dict[str, object] = {}
+
+    def sees(moves: Moves) -> list[object]:
+        for move in moves:
+            if move.one.name not in known:
+                facts = opponent.project(move.one.item, deployed.setup)
+                output = opponent.learns_outcome and pool.matches(relation, move.one)
+                known[move.one.name] = (facts, output)
+        return [known[move.one.name] for move in moves]
+
+    return [pair for pair in scenario.pairs(pool, relation) if sees(pair.left) == sees(pair.right)]
+
+
+def _split(pool: Pool, relation: Relation) -> tuple[list[Pooled], list[Pooled]]:
+    """Pictures of good quality that match, and ones that do not."""
+    good = [one for one in pool.pictures if one.kind != "poor"]
+    matching = [one for one in good if pool.matches(relation, one)]
+    return matching, [one for one in good if one not in matching]
+
+
+def _singles(left: Iterable[Pooled], right: Iterable[Pooled]) -> Iterator[Pair]:
+    for a, b in product(left, right):
+        if a is not b:
+            yield Pair((Move(a),), (Move(b),))
+
+
+def _match_or_none(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    yield from _singles(*_split(pool, relation))
+
+
+def _neither(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    _, others = _split(pool, relation)
+    yield from _singles(others, others)
+
+
+def _both(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    matching, _ = _split(pool, relation)
+    yield from _singles(matching, matching)
+
+
+def _poor(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    _, others = _split(pool, relation)
+    yield from _singles(pool.of("poor"), others)
+
+
+def _listed_poor(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    poor = pool.of("poor")
+    yield from _singles(poor[:1], poor[1:])
+
+
+def _boundary(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    yield from _singles(pool.of("near-30", "near-31"), pool.of("far-32", "far-33"))
+
+
+def _twins(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    twins = {f"twin/{one.name}": one for one in pool.pictures}
+    for twin in pool.of("twin-listed", "twin-other"):
+        yield Pair((Move(twins[twin.name]),), (Move(twin),))
+
+
+def _twice(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    for one, other in product(pool.of("listed", "other"), pool.pictures):
+        if other is not one:
+            yield Pair((Move(one), Move(one)), (Move(one), Move(other)))
+
+
+def _after(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    matching, others = _split(pool, relation)
+    last = pool.of("other")[-1]
+    for a, b in product(matching, others):
+        yield Pair((Move(a), Move(last)), (Move(b), Move(last)))
+
+
+def _order(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    matching, others = _split(pool, relation)
+    for a, b in product(matching, others):
+        yield Pair((Move(a), Move(b)), (Move(b), Move(a)))
+
+
+def _retry(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    everything = [one for one in pool.pictures if not one.kind.startswith("twin")]
+    for a, b in product(everything, everything):
+        if a is not b:
+            yield Pair((Move(a, lost=True),), (Move(b, lost=True),))
+
+
+def _accounts(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    for a, b in product(pool.of("listed", "other"), pool.of("other", "far-32")):
+        yield Pair((Move(a), Move(b)), (Move(a), Move(b, 1)))
+
+
+SCENARIOS: Final = (
+    Scenario("a match or none", _match_or_none),
+    Scenario("distance 30 or 32", _boundary),
+    Scenario("quality 0 or not", _poor),
+    Scenario("the same picture twice or another", _twice),
+    Scenario("a retry", _retry),
+    Scenario("after a match or after none", _after),
+    Scenario("match first or last", _order),
+    Scenario("two that match", _both),
+    Scenario("two that do not match", _neither),
+    Scenario("quality 0, listed or not", _listed_poor),
+    Scenario("twins", _twins),
+    Scenario("one account or two", _accounts, links=True),
+)
+"""All classes of pairs."""

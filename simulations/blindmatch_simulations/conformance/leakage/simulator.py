@@ -1,0 +1,107 @@
+"""The design's simulator against real views: it is given facts, output and randomness, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract import Adversary, Learner, Outcome, Role
+from blindmatch_protocol.errors import ProtocolError
+
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.deployed import Deployed, run_session
+from blindmatch_simulations.conformance.leakage.facts import declared
+from blindmatch_simulations.conformance.leakage.game import Finding, Run, judge
+from blindmatch_simulations.conformance.leakage.games import run_counts, split
+from blindmatch_simulations.conformance.leakage.interval import advantage
+from blindmatch_simulations.conformance.leakage.play import Event, event_of
+from blindmatch_simulations.conformance.leakage.scenarios import Move, Pair
+from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
+from blindmatch_simulations.conformance.pool import Pooled
+from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+
+KINDS = ("listed", "near-30", "far-32", "other", "poor")
+
+
+def check_simulator(bench: Bench) -> Passed:
+    """Real and simulated views have the same messages and lengths, and are not told apart."""
+    if not bench.design.info.roles:
+        raise NotApplicableError("nothing is sent")
+    stage = stage_of(bench)
+    simulated = [role for role in bench.design.info.roles if _has_simulator(bench, stage, role)]
+    if not simulated:
+        raise NotApplicableError("the design has no simulator")
+    figures: dict[str, Any] = {}
+    words = [_role(bench, stage, role, len(simulated) * len(KINDS), figures) for role in simulated]
+    return Passed("; ".join(words), figures)
+
+
+def _has_simulator(bench: Bench, stage: Stage, role: Role) -> bool:
+    one = bench.pool.of("other")[0]
+    return simulated_view(stage.table.deployed, role, one, None, bench.rng("simulator")) is not None
+
+
+def simulated_view(
+    deployed: Deployed, role: Role, one: Pooled, output: Outcome | None, rng: Seeded
+) -> tuple[Message, ...] | None:
+    """What the simulator makes of the facts declared to the role's party."""
+    design = deployed.design
+    facts = declared(design, frozenset({design.info.roles[role]}), Adversary.SEMI_HONEST)
+    projected = {fact.name: fact.project(one.item, deployed.setup) for fact in facts}
+    return design.simulate(role, projected, output, rng)
+
+
+def _role(bench: Bench, stage: Stage, role: Role, classes: int, figures: dict[str, Any]) -> str:
+    findings: list[Finding] = []
+    for kind in KINDS:
+        training, held = run_counts(bench, classes)
+        made = split(bench, lambda at, kind=kind: _run(bench, stage, role, kind, at), training, held)  # type: ignore[misc]
+        finding = judge(kind, *made, stage.known, classes)
+        if finding.measured.told_apart:
+            rule = f"real and simulated views told apart by {finding.best!r}, {finding.measured.words()}"
+            raise BrokenError(f"simulate, role {role}, {kind}", rule)
+        findings.append(finding)
+    runs = sum(finding.measured.runs for finding in findings)
+    overall = advantage(sum(finding.right for finding in findings), runs)
+    figures[str(role)] = {"advantage": round(overall.value, 4), "high": round(overall.high, 4), "runs": runs}
+    return f"role {role}: no distinguisher in this suite exceeded {overall.high:.3f} ({overall.words()})"
+
+
+def _run(bench: Bench, stage: Stage, role: Role, kind: str, number: int) -> Run:
+    """A view of one picture, real if the coin is True; the adversary guesses that picture and another."""
+    rng = bench.rng(f"simulator/{role}/{kind}/{number}")
+    chosen, others = bench.pool.of(kind), bench.pool.of("other", "far-33")
+    one = chosen[rng.below(len(chosen))]
+    different = [other for other in others if other is not one]
+    pair = Pair((Move(different[rng.below(len(different))]),), (Move(one),))
+    coin = rng.flag()
+    deployed = stage.table.deployed
+    bodies = _real(deployed, role, one, rng) if coin else _simulated(deployed, role, one, rng)
+    return Run(_answered(deployed, role, bodies, rng), pair, coin)
+
+
+def _real(deployed: Deployed, role: Role, one: Pooled, rng: Seeded) -> list[Message]:
+    ran = run_session(deployed, one.item, rng)
+    return [asked.body for step in ran.rounds for asked in step if asked.role == role]
+
+
+def _simulated(deployed: Deployed, role: Role, one: Pooled, rng: Seeded) -> list[Message]:
+    learns = Learner.SERVER in deployed.design.info.learns
+    output = run_session(deployed, one.item, rng).outcome if learns else None
+    made = simulated_view(deployed, role, one, output, rng)
+    if made is None:
+        raise BrokenError(f"simulate, role {role}", "has a simulator for some pictures only", item=one.name)
+    return list(made)
+
+
+def _answered(deployed: Deployed, role: Role, bodies: list[Message], rng: Seeded) -> list[Event]:
+    """The view with the role's own replies, which its keys and state make of the bodies."""
+    party, events = deployed.design.info.roles[role], list[Event]()
+    for body in bodies:
+        events.append(event_of(party, "request", 0, body))
+        try:
+            events.append(event_of(party, "reply", 0, deployed.answer(role, body, rng)[0]))
+        except ProtocolError:
+            events.append(Event(party, "refused", 0))
+    return events

@@ -1,0 +1,70 @@
+"""Where games are played: a deployment with requests as small as its parameters allow, and the guesses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from blindmatch_protocol.errors import BlindmatchError
+
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.deployed import Deployed, opened, publish, run_session
+from blindmatch_simulations.conformance.leakage.knowledge import Guesses, guesses
+from blindmatch_simulations.conformance.leakage.play import Table
+
+SMALL_REQUEST: Final = 512
+"""Parameters are lowered while a picture's requests are longer than this, in bytes."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Stage:
+    """What a game needs: the roles, what was guessed, and the parameters that differ from their defaults."""
+
+    table: Table
+    known: Guesses
+    values: dict[str, int]
+
+
+_STAGES: WeakKeyDictionary[Bench, Stage] = WeakKeyDictionary()
+
+
+def stage_of(bench: Bench) -> Stage:
+    """The stage of a run, made once."""
+    if bench not in _STAGES:
+        values = _lowered(bench)
+        table = Table(_deployed(bench, values, "publish"), _deployed(bench, values, "other-key"))
+        _STAGES[bench] = Stage(table, guesses(table.deployed, bench.pool, bench.rng("guesses")), values)
+    return _STAGES[bench]
+
+
+def _lowered(bench: Bench) -> dict[str, int]:
+    """Values that make requests shorter, halving one parameter after the other, if the very hash is still
+    found with them."""
+    values = dict(bench.values)
+    size = _request_bytes(bench, values)
+    for parameter in bench.design.info.parameters:
+        while size is not None and size > SMALL_REQUEST:
+            now = values.get(parameter.name, parameter.default)
+            smaller = {**values, parameter.name: max(parameter.least, now // 2)}
+            fewer = _request_bytes(bench, smaller) if smaller != values else None
+            if fewer is None or fewer >= size:
+                break
+            values, size = smaller, fewer
+    return values
+
+
+def _request_bytes(bench: Bench, values: dict[str, int]) -> int | None:
+    """Bytes of a listed picture's requests; None if the values do not work."""
+    one = bench.pool.of("listed")[0]
+    try:
+        ran = run_session(_deployed(bench, values, "publish"), one.item, bench.rng("size"))
+    except BlindmatchError:
+        return None
+    if type(ran.outcome) is not type(bench.honest[one.name].outcome):
+        return None
+    return sum(len(body) for _, body in ran.bodies())
+
+
+def _deployed(bench: Bench, values: dict[str, int], purpose: str) -> Deployed:
+    return opened(publish(bench.design, bench.pool.entries, bench.rng(purpose), 1, values))

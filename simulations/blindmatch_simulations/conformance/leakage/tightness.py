@@ -1,0 +1,145 @@
+"""Is every declared fact really disclosed? An extractor recovers it from the party's view, or it is called
+over-declared. That is no failure: who declares too much makes no false promise, but says less than could be.
+
+    presence     the fact is that something was sent: a request arrives for every picture
+    set-up       the value is one the party reads in the set-up, or in its own opened state
+    field        the value is a field, a count or a length in the view of the very picture
+    candidates   of the pool's pictures those are kept whose hash or pixels are in the view: all have it
+    asking       a device asks about pictures of its choice, and outcomes differ between them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from blindmatch_protocol.contract import Adversary, Fact, Match, NoMatch, Party
+
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.deployed import Ran
+from blindmatch_simulations.conformance.fields import fields_of
+from blindmatch_simulations.conformance.pool import Pooled
+from blindmatch_simulations.conformance.verdict import NotApplicableError, Passed
+
+PICTURES: Final = ("listed/0", "other/0", "other/1", "far-32/0", "poor/0", "poor/1")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Case:
+    """A fact declared to some parties, its value for each picture, and what those parties see of it."""
+
+    bench: Bench
+    parties: frozenset[Party]
+    fact: Fact
+    values: Mapping[str, Hashable]
+
+    @property
+    def constant(self) -> bool:
+        """Is the value the same for every picture?"""
+        return len(set(self.values.values())) == 1
+
+    def seen(self, name: str) -> list[Any]:
+        """All field values, counts and lengths that the parties see of a picture's session."""
+        return _seen(self.bench, self.parties, self.bench.honest[name])
+
+    def picture(self, name: str) -> Pooled:
+        """A picture of the pool."""
+        return next(one for one in self.bench.pool.pictures if one.name == name)
+
+
+def check_tightness(bench: Bench) -> Passed:
+    """Try every extractor on every declared fact."""
+    cases = _cases(bench)
+    if not cases:
+        raise NotApplicableError("nothing is declared")
+    found = {f"{'+'.join(sorted(c.parties))}: {c.fact.name}": recovered_by(c) for c in cases}
+    over = [name for name, extractor in found.items() if extractor is None]
+    words = f"{len(found) - len(over)} of {len(found)} declared facts recovered"
+    if over:
+        words += f"; over-declared, no extractor in this suite recovers {', '.join(over)}"
+    return Passed(words, {"recovered_by": found, "over_declared": over})
+
+
+def recovered_by(case: Case) -> str | None:
+    """The first extractor that recovers the fact, or None."""
+    return next((name for name, extract in EXTRACTORS.items() if extract(case)), None)
+
+
+def _cases(bench: Bench) -> list[Case]:
+    cases: dict[tuple[frozenset[Party], str], Case] = {}
+    items = {one.name: one.item for one in bench.pool.pictures if one.name in PICTURES}
+    for adversary in (Adversary.SEMI_HONEST, Adversary.MALICIOUS):
+        for leak in (leak for leak in bench.design.leakage() if leak.adversary is adversary):
+            for fact in leak.facts:
+                values = {name: fact.project(item, bench.deployed.setup) for name, item in items.items()}
+                cases.setdefault((leak.parties, fact.name), Case(bench, leak.parties, fact, values))
+    return list(cases.values())
+
+
+def _presence(case: Case) -> bool:
+    """The value says no more than that something was sent."""
+    return set(case.values.values()) == {True} and all(case.seen(name) for name in case.values)
+
+
+def _setup(case: Case) -> bool:
+    """A party with a role has the set-up too, and its own state."""
+    if not case.constant:
+        return False
+    deployed = case.bench.deployed
+    roles = [role for role, party in case.bench.design.info.roles.items() if party in case.parties]
+    held = [deployed.setup] if roles or Party.DEVICE in case.parties else []
+    known = [value for one in (*held, *(deployed.states[role] for role in roles)) for value in _public(one)]
+    (value,) = set(case.values.values())
+    return any(type(one) is type(value) and one == value for one in known)
+
+
+def _field(case: Case) -> bool:
+    return all(
+        any(type(one) is type(value) and one == value for one in case.seen(name))
+        for name, value in case.values.items()
+    )
+
+
+def _candidates(case: Case) -> bool:
+    for name, value in case.values.items():
+        seen = {one for one in case.seen(name) if isinstance(one, bytes)}
+        fitting = [other for other in case.values if _in_view(case.picture(other), seen)]
+        if not fitting or {case.values[other] for other in fitting} != {value}:
+            return False
+    return True
+
+
+def _asking(case: Case) -> bool:
+    if Party.DEVICE not in case.parties or case.constant:
+        return False
+    outcomes = {type(case.bench.honest[name].outcome) for name in case.values}
+    return {Match, NoMatch} <= outcomes
+
+
+EXTRACTORS: Final[Mapping[str, Callable[[Case], bool]]] = {
+    "presence": _presence,
+    "set-up": _setup,
+    "field": _field,
+    "candidates": _candidates,
+    "asking": _asking,
+}
+
+
+def _in_view(one: Pooled, seen: set[bytes]) -> bool:
+    return one.item.hash in seen or one.item.pixels.tobytes() in seen
+
+
+def _seen(bench: Bench, parties: frozenset[Party], ran: Ran) -> list[Any]:
+    roles = bench.design.info.roles
+    found: list[Any] = []
+    for asked in (part for step in ran.rounds for part in step if roles[part.role] in parties):
+        found += [value for _, value in fields_of(asked.body)]
+        found.append(len(asked.body.encode()))
+    return found
+
+
+def _public(held: Any) -> list[Any]:
+    """Values of public attributes and properties, and the object itself."""
+    names = [name for name in dir(held) if not name.startswith("_")]
+    return [held, *(getattr(held, name, None) for name in names)]

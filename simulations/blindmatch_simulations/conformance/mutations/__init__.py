@@ -1,0 +1,7 @@
+"""Planted cheats: designs that claim what they do not keep, each of which a run must catch.
+
+padded     oprf-psi with room in its request, and what can be hidden there
+devices    cheats of the device: blinds, rounds, cover, memory, checks that are left out
+roles      cheats of publishing and of roles, and claims that are too small
+table      all of them as data, and the mutation score
+"""

@@ -1,0 +1,127 @@
+"""Cheats of publishing and of roles, and claims that are too small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Self
+
+from blindmatch_protocol.codec import Buffer, Message
+from blindmatch_protocol.contract import Answer, Item, Leak, Learner, Published, Role, Send, Started, Step
+from blindmatch_protocol.designs.hash_upload import QUALITY, HashUpload
+from blindmatch_protocol.designs.oprf_psi import Reply, Request
+from blindmatch_protocol.designs.oprf_psi.design import MATCHER
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.oprf import blind_evaluate
+from blindmatch_protocol.randomness import Randomness
+
+from blindmatch_simulations.conformance.mutations.devices import Psi
+from blindmatch_simulations.conformance.seeded import Seeded
+
+
+class KeyReuse(Psi):
+    """Every epoch has the same key."""
+
+    def publish(
+        self, entries: Any, parameters: Any, rng: Randomness, executor: Any, out: Any, progress: Any = None
+    ) -> Published:
+        return super().publish(entries, parameters, Seeded("the one key"), executor, out)
+
+
+class EpochNotChecked(KeyReuse):
+    """One key for all epochs, and nobody looks at the epoch."""
+
+    def answer(
+        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+    ) -> Answer:
+        assert all(isinstance(body, Request) for body in bodies)
+        mine = [Request(state.epoch, body.blinded) for body in bodies if isinstance(body, Request)]
+        return super().answer(role, state, mine, rng, executor)
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
+        reply = replies[MATCHER]
+        return super().receive(
+            session, setup, {MATCHER: Reply(setup.epoch, reply.evaluated, reply.proof)}, rng
+        )
+
+
+class LenientRequest(Request):
+    """Ignores what is left over."""
+
+    @classmethod
+    def decode(cls, data: Buffer) -> Self:
+        for end in range(len(data), 0, -1):
+            try:
+                return super().decode(memoryview(data)[:end])
+            except ProtocolError:
+                continue
+        return super().decode(data)
+
+
+class LenientDecode(Psi):
+    """Takes requests with bytes left over."""
+
+    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (LenientRequest,)}
+
+    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
+        started = super().start(state, setup, item, rng)
+        assert isinstance(started.step, Send)
+        body = started.step.bodies[MATCHER]
+        assert isinstance(body, Request)
+        return Started(
+            started.state, Send(started.step.session, {MATCHER: LenientRequest(body.epoch, body.blinded)})
+        )
+
+
+class BatchedProof(Psi):
+    """The last body of a batch gets the elements of the first."""
+
+    def answer(
+        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+    ) -> Answer:
+        return super().answer(role, state, [*bodies[:-1], bodies[0]], rng, executor)
+
+
+class BatchFails(Psi):
+    """One bad body, and the whole batch is refused."""
+
+    def answer(
+        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+    ) -> Answer:
+        answer = super().answer(role, state, bodies, rng, executor)
+        for reply in answer.replies:
+            if isinstance(reply, ProtocolError):
+                return Answer([reply] * len(bodies))
+        return answer
+
+
+class RoleCrash(Psi):
+    """Bytes that are no group element end in an error of another kind."""
+
+    def answer(
+        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+    ) -> Answer:
+        replies: list[Message | ProtocolError] = []
+        for body in bodies:
+            assert isinstance(body, Request)
+            try:
+                made = blind_evaluate(state.key, body.blinded, rng)
+            except ProtocolError as error:
+                raise RuntimeError("libsodium says no") from error
+            replies.append(Reply(state.epoch, made.elements, made.proof))
+        return Answer(replies)
+
+
+class UndeclaredHash(HashUpload):
+    """hash-upload that declares the quality and not the hash."""
+
+    info = replace(HashUpload.info, name="cheat")
+
+    def leakage(self) -> tuple[Leak, ...]:
+        return tuple(replace(leak, facts=(QUALITY,)) for leak in super().leakage())
+
+
+class UndeclaredLearner(HashUpload):
+    """hash-upload that says the matcher does not learn the outcome."""
+
+    info = replace(HashUpload.info, name="cheat", learns=frozenset({Learner.DEVICE}))

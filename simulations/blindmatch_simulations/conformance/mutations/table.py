@@ -1,0 +1,83 @@
+"""All planted cheats as data, and the mutation score: how many of them a run catches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from blindmatch_protocol.contract import AnyDesign
+
+from blindmatch_simulations.conformance.mutations import devices, padded, roles
+from blindmatch_simulations.conformance.run import Options, check_design
+
+
+@dataclass(frozen=True, slots=True)
+class Cheat:
+    """A planted cheat.
+
+    Attributes:
+        name: for people.
+        make: the design.
+        caught_by: a check that must fail, by name.
+    """
+
+    name: str
+    make: Callable[[], AnyDesign]
+    caught_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """A cheat, and the checks that failed on it."""
+
+    cheat: Cheat
+    failed: tuple[str, ...]
+
+    @property
+    def caught(self) -> bool:
+        """Did the check fail that must?"""
+        return self.cheat.caught_by in self.failed
+
+
+CHEATS: Final = (
+    Cheat("a fixed blind", devices.FixedBlind, "games"),
+    Cheat("a blind derived from the hash", devices.HashDerivedBlind, "games"),
+    Cheat("randomness that no tape has", devices.HiddenRandomness, "tape"),
+    Cheat("an extra round on a match", devices.ExtraRound, "games"),
+    Cheat("a retry on a match alone", devices.RetryOnMatch, "games"),
+    Cheat("no cover for poor pictures", devices.SkippedCover, "games"),
+    Cheat("the same cover for every poor picture", devices.CoverFromMemory, "games"),
+    Cheat("the order of rows tells", devices.RowOrder, "games"),
+    Cheat("the number of requests tells", devices.CountTells, "games"),
+    Cheat("one bit of the request tells", devices.CovertBit, "games"),
+    Cheat("the length tells", padded.LengthTells, "games"),
+    Cheat("the hash in the padding", padded.HashInPadding, "games"),
+    Cheat("a digest with a constant salt", padded.ConstantSalt, "egress"),
+    Cheat("a digest with a fresh salt beside it", padded.SaltedPsi, "games"),
+    Cheat("the hash under a pad beside it", padded.MaskedPsi, "games"),
+    Cheat("the last outcome in the next request", padded.OutcomeInNext, "games"),
+    Cheat("the last picture in the next request, by the state", padded.StateTells, "games"),
+    Cheat("a state that links an account's requests", padded.LinkedAccounts, "games"),
+    Cheat("a proof that is not checked", devices.ProofNotChecked, "other key"),
+    Cheat("a proof that is checked for some pictures", devices.ProofCheckedForSome, "malicious games"),
+    Cheat("a wrong reply crashes the device", devices.CrashOnBadReply, "hostile replies"),
+    Cheat("listed pictures are missed", devices.Misses, "outcomes"),
+    Cheat("one key for all epochs", roles.KeyReuse, "fresh keys"),
+    Cheat("the epoch is not checked", roles.EpochNotChecked, "epoch binding"),
+    Cheat("left-over bytes are taken", roles.LenientDecode, "codec"),
+    Cheat("an answer depends on the batch", roles.BatchedProof, "batches"),
+    Cheat("one bad body spoils the batch", roles.BatchFails, "batches"),
+    Cheat("hostile bytes crash the role", roles.RoleCrash, "hostile requests"),
+    Cheat("the hash is not declared", roles.UndeclaredHash, "games"),
+    Cheat("a learner is not declared", roles.UndeclaredLearner, "outcomes"),
+)
+"""At least one for every way in which a claim can be wrong that this suite says it finds."""
+
+
+def mutation_score(seed: int = 1, whole: bool = True) -> Iterator[Caught]:
+    """Run the checks on every cheat: all of them, or the one alone that must fail."""
+    for cheat in CHEATS:
+        only = () if whole else (cheat.caught_by,)
+        report = check_design(cheat.make(), Options(seed=seed, only=only))
+        yield Caught(cheat, tuple(result.check for result in report.failed))

@@ -1,0 +1,22 @@
+"""Every planted cheat is caught by the check that must catch it; the score is complete."""
+
+from __future__ import annotations
+
+import pytest
+from blindmatch_simulations.conformance import Options, check_design
+from blindmatch_simulations.conformance.mutations.table import CHEATS, Cheat
+
+LEAST_CHEATS = 16
+
+
+def test_there_are_enough_different_cheats() -> None:
+    assert len({cheat.name for cheat in CHEATS}) == len(CHEATS) >= LEAST_CHEATS
+
+
+@pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name.replace(" ", "-"))
+def test_a_planted_cheat_is_caught(cheat: Cheat) -> None:
+    report = check_design(cheat.make(), Options(runs=(30, 30), only=[cheat.caught_by]))
+    (failure,) = report.failed
+    assert failure.step
+    assert failure.rule
+    assert "raises" not in failure.rule
