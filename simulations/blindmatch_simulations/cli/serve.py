@@ -79,8 +79,8 @@ def all_(home: HomeOption = None, design: DesignOption = "oprf-psi") -> None:
         for server in servers:
             port = deployment.port_file(server.party).read_text().strip()
             OUT.print(f"{SERVERS[server.party]:<10} 127.0.0.1:{port}   log: {server.log}", soft_wrap=True)
-        OUT.print("ready; Ctrl-C stops them")
         with suppress(KeyboardInterrupt):
+            OUT.print("ready; Ctrl-C stops them")
             while True:
                 time.sleep(0.5)
                 check_alive(servers)
