@@ -13,9 +13,9 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.references import write_references
-from blindmatch_server.curator.hashlist import HashList
-from blindmatch_server.publication import publish_epoch
-from blindmatch_server.published import NoPublicationError, Publication, current_epoch
+from blindmatch_server.curator import HashList, ListError, diff
+from blindmatch_server.publication import publish_epoch, publish_update
+from blindmatch_server.published import NoPublicationError, Publication, current_epoch, open_publication
 
 from blindmatch_simulations.deployment import Deployment
 
@@ -54,6 +54,33 @@ def publish(
     parameters = SetParameters(epoch or next_epoch(folder), values or {})
     with ThreadPoolExecutor(os.cpu_count()) as executor:
         return publish_epoch(design, entries, parameters, rng, executor, folder, progress)
+
+
+def update(
+    deployment: Deployment, design: AnyDesign, previous: HashList, entries: HashList, rng: Randomness
+) -> Publication:
+    """Publish the epoch after the current one as what leads from list `previous` to `entries`.
+
+    Raises:
+        ListError: if the current epoch was not built from `previous`, or `entries` not made from it.
+        DesignError: if the design cannot be updated, or a full set is due.
+        PublicationError: if there is no epoch yet, or another build runs.
+    """
+    folder = deployment.published(design.info.name)
+    current = open_publication(folder)
+    change = diff(previous, entries)
+    if current.manifest.entries != len(previous):
+        raise ListError(
+            f"epoch {current.manifest.epoch} has {current.manifest.entries} entries, the list "
+            f"{previous.footer.name} has {len(previous)}: name the list that the epoch was built from"
+        )
+    if not change.consistent:
+        raise ListError(
+            f"list {entries.footer.name} was not made from {previous.footer.name}: "
+            "make it with list import --onto, so that entries keep their ids"
+        )
+    removes = [int(number) for number in change.removes]
+    return publish_update(design, current.manifest.epoch, change.adds, removes, rng, folder)
 
 
 def teach_centre(

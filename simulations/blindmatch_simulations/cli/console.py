@@ -80,9 +80,17 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 def details(title: str, pairs: Mapping[str, object]) -> Table:
     """A table of two columns without a head."""
     made = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+    made.add_column(overflow="fold")
+    made.add_column(overflow="fold")
     for key, value in pairs.items():
-        made.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
+        made.add_row(key.replace("_", " "), _shown(value))
     return made
+
+
+def _shown(value: object) -> str:
+    if value is None or value in ({}, []):
+        return "-"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from blindmatch_simulations.cli.console import (
     progress_bar,
     write_json,
 )
-from blindmatch_simulations.curating import list_path, publish
+from blindmatch_simulations.curating import list_path, publish, update
 from blindmatch_simulations.deployment import Deployment, home_from
 from blindmatch_simulations.registry import RegistryError, load_design
 
@@ -55,7 +55,10 @@ def import_(
     list_format: Annotated[
         ListFormat | None, typer.Option("--format", help="Of the file; looked at if not given.")
     ] = None,
-    add: Annotated[bool, typer.Option("--add", help="Add to the list instead of replacing it.")] = False,
+    base: Annotated[
+        str | None,
+        typer.Option("--onto", help="Start from this list, or NAME itself; entries keep their ids."),
+    ] = None,
     families: FamiliesOption = False,
     home: HomeOption = None,
     json_path: JsonOption = None,
@@ -66,7 +69,7 @@ def import_(
     """
     into = _into(home, name)
     console = console_for(json_path)
-    onto = open_list(into) if add else None
+    onto = _opened(Deployment.open(home_from(home)), base) if base else None
     with progress_bar(console, f"importing {source.name}") as progress:
         summary = import_list(
             source,
@@ -116,6 +119,10 @@ def random(
 def build(
     name: NameArgument,
     design: DesignOption = "oprf-psi",
+    previous: Annotated[
+        str | None,
+        typer.Option("--from", help="The list the current epoch was built from: publish only the change."),
+    ] = None,
     epoch: Annotated[int | None, typer.Option(min=1, help="Default: the one after the current.")] = None,
     values: ParameterOption = None,
     home: HomeOption = None,
@@ -123,15 +130,22 @@ def build(
 ) -> None:
     """Build the encrypted set of list NAME for a design and publish it as the next epoch.
 
-    An interrupted build goes on where it stopped. The old epoch is served until the new one is whole.
+    An interrupted build goes on where it stopped. The old epoch is served until the new one is whole. With
+    --from, devices fetch a delta as long as the change; the key stays, so rotating it needs a full build.
     """
     deployment = Deployment.open(home_from(home))
     console = console_for(json_path)
     loaded = load_design(design)
-    with _opened(deployment, name) as entries, progress_bar(console, "building the set") as progress:
-        publication = publish(
-            deployment, loaded, entries, SystemRandomness(), epoch, _values(values), progress
-        )
+    if previous is not None and (epoch is not None or values):
+        raise typer.BadParameter("an update is the epoch after the current one and keeps its parameters")
+    rng = SystemRandomness()
+    with _opened(deployment, name) as entries:
+        if previous is None:
+            with progress_bar(console, "building the set") as progress:
+                publication = publish(deployment, loaded, entries, rng, epoch, _values(values), progress)
+        else:
+            with _opened(deployment, previous) as old:
+                publication = update(deployment, loaded, old, entries, rng)
     manifest = publication.manifest
     setup = sum(file.size for file in manifest.files if file.name in manifest.setup)
     result: dict[str, Any] = {
