@@ -14,6 +14,7 @@ from blindmatch_protocol.contract import SetParameters, batches_of
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
 from blindmatch_protocol.designs.token_psi import files as token_files
 from blindmatch_protocol.designs.token_psi.build import SCRATCH
+from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 from support.memory import Held, MemoryWorkspace, Seeded, held
@@ -47,7 +48,7 @@ def test_every_altered_byte_of_a_section_is_refused_when_it_is_used() -> None:
     files = published()
     state = DESIGN.open_role(MATCHER, files)
     place = SetFile(files["set.bin"], "set.bin", "token-psi", 1)
-    for kind in (store.KIND, labels.KIND, token_files.ADDRESSES_KIND):
+    for kind in (store.KIND, labels.KIND, ADDRESSES_KIND):
         row = place.row(kind)
         for at in range(row.offset, row.end, 37):
             altered = bytearray(files["set.bin"])
@@ -109,7 +110,7 @@ def test_the_number_of_keys_tells_nothing_of_how_entries_meet() -> None:
     alike: Rows = np.repeat(LISTED[:1], 5, axis=0)
     for hashes in (LISTED[:5], alike):
         place = held(DESIGN, hashes, 1, SMALL)
-        file = place.setup.file
+        file = place.setup.layers[0].file
         assert sum(s.items for s in file.sections.values() if s.kind == store.KIND) == 5 * 4
 
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from blindmatch_protocol import labels, store
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.designs.token_psi import Setup, Tokening
-from blindmatch_protocol.designs.token_psi.files import ADDRESSES_KIND
+from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 
 from blindmatch_simulations.near import extraction
 from blindmatch_simulations.near.agreement import agreement
@@ -172,7 +172,7 @@ def _set(place: Built) -> Iterator[Row]:
 
 
 def _section_bytes(setup: Setup, kind: int) -> int:
-    return sum(row.length for row in setup.file.sections.values() if row.kind == kind)
+    return sum(row.length for row in setup.layers[0].file.sections.values() if row.kind == kind)
 
 
 def _extraction(options: Options) -> Iterator[Row]:

@@ -98,7 +98,8 @@ def with_large_index(setup: Setup) -> Setup:
     """`setup` with the index of a list of 2^20 uniform addresses, in which no candidate is found."""
     listed = np.sort(random_list(ENTRIES // 4, 7).view(np.uint64).ravel())
     content = memoryview(b"".join(index_parts(listed)))
-    return replace(setup, _opened=[AddressIndex(content, len(listed))])
+    large = replace(setup.layers[0], _opened=[AddressIndex(content, len(listed))])
+    return replace(setup, layers=(large,))
 
 
 def measured(work: dict[str, Callable[[], object]], runs: int) -> tuple[dict[str, float], float]:

@@ -18,7 +18,6 @@ from blindmatch_protocol.contract import Label
 from blindmatch_protocol.designs.token_psi import Reply, Request, Setup, derivation, shares
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
 from blindmatch_protocol.designs.token_psi.gf64 import Elements
-from blindmatch_protocol.designs.token_psi.matching import labels_of
 from blindmatch_protocol.oprf import Evaluation, Mode, blind, finalize
 from blindmatch_protocol.randomness import Randomness
 
@@ -65,7 +64,7 @@ def evaluations_for_all(k: int, needed: int = 2) -> int:
 def extract(
     setup: Setup, ask: Callable[[Request], Reply], evaluations: int, rng: Randomness
 ) -> dict[int, Label]:
-    """Run the attack with two bands needed; the opened labels by entry id.
+    """Run the attack on the full set, with two bands needed; the opened labels by entry id.
 
     Args:
         setup: the opened set-up, as every device has it.
@@ -81,7 +80,7 @@ def extract(
     each = min(evaluations // 2, 1 << setup.tokening.k)
     values = np.stack([_values(setup, ask, band, each, rng) for band in (0, 1)])
     secrets = shares.candidates(values, 2)
-    return {label.entry_id: label for label in labels_of(setup, secrets)}
+    return {label.entry_id: label for label in setup.layers[0].labels_of(secrets)}
 
 
 def _values(
@@ -96,7 +95,7 @@ def _values(
          for at in range(0, count, setup.tokening.tokens)]
     )  # fmt: skip
     keys = derivation.token_keys(outputs)
-    return setup.store.lookup(keys.store_keys) ^ keys.masks
+    return setup.layers[0].store.lookup(keys.store_keys) ^ keys.masks
 
 
 def _outputs(setup: Setup, ask: Callable[[Request], Reply], inputs: list[bytes], rng: Randomness) -> Rows:

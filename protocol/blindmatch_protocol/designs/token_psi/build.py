@@ -25,6 +25,7 @@ from blindmatch_protocol.contract.files import Progress, Workspace
 from blindmatch_protocol.designs.token_psi import addresses, derivation, files, shares
 from blindmatch_protocol.designs.token_psi.families import Plan, plan
 from blindmatch_protocol.designs.token_psi.gf64 import Elements
+from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND, PUBLIC_KEY_KIND, SET_FILE
 from blindmatch_protocol.designs.token_psi.parameters import Tokening
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens
 from blindmatch_protocol.errors import DesignError
@@ -94,6 +95,26 @@ def build(
     Raises:
         DesignError: if the list changes while it is read.
     """
+    identity = files.identity(epoch, tokening)
+    file = SetFileWriter(out.create(SET_FILE), identity)
+    digest = write_layer(file, entries, key, tokening, executor, out, progress)
+    files.write_matcher(out.create(files.MATCHER_FILE), key, digest, identity, len(entries))
+
+
+def write_layer(
+    file: SetFileWriter,
+    entries: EntrySource,
+    key: SecretKey,
+    tokening: Tokening,
+    executor: Executor | None,
+    out: Workspace,
+    progress: Progress,
+) -> bytes:
+    """Evaluate a list and write public key, labels, index and store; the file's overall digest.
+
+    Raises:
+        DesignError: if the list changes while it is read.
+    """
     width = tokening.bands * _WIDTH
     scratch = out.scratch(SCRATCH, resumable.scratch_bytes(len(entries), width, BATCH))
     rows = resumable.fill(
@@ -101,13 +122,10 @@ def build(
         lambda batch: evaluated_rows(key, batch, tokening, executor), progress, BATCH,
     )  # fmt: skip
     held = hold(entries, key, tokening)
-    file = SetFileWriter(out.create(files.SET_FILE), files.identity(epoch, tokening))
-    file.section(files.PUBLIC_KEY_KIND, [key.public.element], 1)
+    file.section(PUBLIC_KEY_KIND, [key.public.element], 1)
     _write_labels(file, held, progress)
     _write_store(file, rows, held, key, progress)
-    digest = file.finish(len(entries))
-    identity = files.identity(epoch, tokening)
-    files.write_matcher(out.create(files.MATCHER_FILE), key, digest, identity, len(entries))
+    return file.finish(len(entries))
 
 
 def hold(entries: EntrySource, key: SecretKey, tokening: Tokening) -> Held:
@@ -153,7 +171,7 @@ def _write_labels(file: SetFileWriter, held: Held, progress: Progress) -> None:
     for parts, items in labels.stretches(records, count):
         file.section(labels.KIND, parts, items)
         progress(count, count)
-    file.section(files.ADDRESSES_KIND, addresses.index_parts(where[order]), count)
+    file.section(ADDRESSES_KIND, addresses.index_parts(where[order]), count)
 
 
 def _member_secrets(held: Held) -> Rows:

@@ -56,7 +56,9 @@ from blindmatch_protocol.contract import (
 )
 from blindmatch_protocol.designs.token_psi import files, leakage
 from blindmatch_protocol.designs.token_psi.build import TOKEN_BYTES, build, oprf_inputs
+from blindmatch_protocol.designs.token_psi.delta import write_update
 from blindmatch_protocol.designs.token_psi.files import MatcherState, Setup
+from blindmatch_protocol.designs.token_psi.layers import SET_FILE
 from blindmatch_protocol.designs.token_psi.matching import find_label
 from blindmatch_protocol.designs.token_psi.messages import Reply, Request
 from blindmatch_protocol.designs.token_psi.parameters import DECLARED, Tokening, of_values
@@ -125,7 +127,19 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
         tokening = of_values({p.name: parameters.value(self.info, p.name) for p in self.info.parameters})
         key = generate_key_pair(Mode.VOPRF, rng)
         build(entries, key, parameters.epoch, tokening, executor, out, progress)
-        return Published((files.SET_FILE,), {MATCHER: (files.MATCHER_FILE,)})
+        return Published((SET_FILE,), {MATCHER: (files.MATCHER_FILE,)})
+
+    def update(
+        self, previous: Buffers, adds: EntrySource, removes: Sequence[int], out: Workspace, rng: Randomness
+    ) -> Published:
+        """See `Design.update`. The key stays, so a new key needs `publish`. Takes no randomness.
+
+        Raises:
+            SetFileError: if a previous file is damaged.
+            DesignError: if nothing changes, an addition is in the set already, or a full set is due.
+        """
+        names = write_update(previous, adds, removes, out)
+        return Published(names, {MATCHER: (files.MATCHER_FILE,)})
 
     def open_setup(self, files_: Buffers, epoch: int | None = None) -> Setup:
         """See `Design.open_setup`."""

@@ -1,5 +1,5 @@
-"""The files of token-psi, both in the set-file format: ``set.bin`` for devices, ``matcher.bin`` for the
-matcher."""
+"""The files of token-psi, all in the set-file format: ``set.bin`` and its deltas for devices, ``matcher.bin``
+for the matcher."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from blindmatch_protocol.contract.files import Buffers, Writer
-from blindmatch_protocol.designs.token_psi.addresses import AddressIndex
+from blindmatch_protocol.designs.token_psi.layers import (
+    MOST_DELTAS,
+    PUBLIC_KEY_KIND,
+    SET_FILE,
+    Layer,
+    open_layers,
+)
 from blindmatch_protocol.designs.token_psi.parameters import Tokening, of_values
 from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
-from blindmatch_protocol.labels import SealedLabels
 from blindmatch_protocol.oprf import Mode, PublicKey, SecretKey
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
-from blindmatch_protocol.store import Store
 
 DESIGN_NAME: Final = "token-psi"
 DESIGN_VERSION: Final = 1
 
-SET_FILE: Final = "set.bin"
 MATCHER_FILE: Final = "matcher.bin"
 
-PUBLIC_KEY_KIND: Final = 0x100
-"""Section of the set file: the VOPRF public key, 32 bytes."""
 SECRET_KEY_KIND: Final = 0x101
 """Section of the matcher's file: the VOPRF secret scalar, 32 bytes."""
 SET_DIGEST_KIND: Final = 0x102
-"""Section of the matcher's file: the overall digest of the set file it belongs to, 32 bytes."""
-ADDRESSES_KIND: Final = 0x103
-"""Section of the set file: the index of labels by address (`addresses`)."""
+"""Section of the matcher's file: the overall digest of the newest set-up file, 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,33 +36,39 @@ class Setup:
 
     Attributes:
         epoch: number of the epoch.
-        entries: entries of the set.
         tokening: how hashes become tokens.
         public_key: the matcher's key of this epoch.
-        store: finds a band's masked value.
-        labels: the sealed labels.
-        file: the set file they lie in.
+        layers: the full set, then the deltas since, oldest first.
     """
 
     epoch: int
-    entries: int
     tokening: Tokening
     public_key: PublicKey
-    store: Store = field(repr=False)
-    labels: SealedLabels = field(repr=False)
-    file: SetFile = field(repr=False)
-    _opened: list[AddressIndex] = field(default_factory=list, repr=False)
+    layers: tuple[Layer, ...] = field(repr=False)
 
     @property
-    def addresses(self) -> AddressIndex:
-        """Finds labels by address; checked and opened when first asked for.
+    def entries(self) -> int:
+        """Entries of the set: those of all layers, less those that deltas removed."""
+        return sum(layer.entries - len(layer.removed) for layer in self.layers)
+
+    @property
+    def deltas(self) -> tuple[tuple[int, int], ...]:
+        """Additions and removals of each delta, oldest first."""
+        return tuple((layer.entries, len(layer.removed)) for layer in self.layers[1:])
+
+    @property
+    def full_set_due(self) -> bool:
+        """Must the next epoch be a full set?"""
+        return len(self.layers) > MOST_DELTAS
+
+    def verify(self) -> None:
+        """Check every byte of every file.
 
         Raises:
-            SetFileError: if the section was altered.
+            SetFileError: if one was altered.
         """
-        if not self._opened:
-            self._opened.append(AddressIndex(self.file.section(ADDRESSES_KIND), self.entries))
-        return self._opened[0]
+        for layer in self.layers:
+            layer.file.verify()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,13 +93,12 @@ def identity(epoch: int, tokening: Tokening) -> Identity:
 
 def open_setup(files: Buffers, epoch: int | None, expected: Tokening | None = None) -> Setup:
     """See `Design.open_setup`; `expected` are the parameters it must be built for, if any."""
-    file = _open(files, SET_FILE, epoch)
-    tokening = _tokening(file, SET_FILE)
+    layers = open_layers(files, DESIGN_NAME, DESIGN_VERSION, epoch)
+    newest, name = layers[-1].file, layers[-1].name
+    tokening = _tokening(newest, name)
     if expected is not None and tokening != expected:
-        raise SetFileError(f"{SET_FILE}: built for other parameters: {tokening}, not {expected}")
-    labels = SealedLabels(file, file.entries, 0)
-    file.row(ADDRESSES_KIND)
-    return Setup(file.identity.epoch, file.entries, tokening, _public_key(file), Store(file), labels, file)
+        raise SetFileError(f"{name}: built for other parameters: {tokening}, not {expected}")
+    return Setup(newest.identity.epoch, tokening, _public_key(newest, name), layers)
 
 
 def write_matcher(out: Writer, key: SecretKey, set_digest: bytes, identity: Identity, entries: int) -> None:
@@ -115,17 +119,18 @@ def open_matcher(files: Buffers) -> MatcherState:
         raise SetFileError(f"{MATCHER_FILE}: the key is no scalar of the group") from error
     tokening = _tokening(file, MATCHER_FILE)
     if SET_FILE in files:
-        _check_belongs(file, key, _open(files, SET_FILE, file.identity.epoch))
+        _check_belongs(file, key, open_setup(files, file.identity.epoch))
     return MatcherState(file.identity.epoch, tokening.tokens, key)
 
 
-def _check_belongs(matcher: SetFile, key: SecretKey, published: SetFile) -> None:
-    if matcher.identity.parameters != published.identity.parameters:
-        raise SetFileError(f"{MATCHER_FILE}: built for other parameters than {SET_FILE}")
-    if bytes(matcher.section(SET_DIGEST_KIND)) != published.digest:
-        raise SetFileError(f"{MATCHER_FILE}: made for another {SET_FILE} than the one beside it")
-    if key.public != _public_key(published):
-        raise SetFileError(f"{MATCHER_FILE}: the key is not the one of {SET_FILE}")
+def _check_belongs(matcher: SetFile, key: SecretKey, setup: Setup) -> None:
+    newest = setup.layers[-1]
+    if matcher.identity.parameters != newest.file.identity.parameters:
+        raise SetFileError(f"{MATCHER_FILE}: built for other parameters than {newest.name}")
+    if bytes(matcher.section(SET_DIGEST_KIND)) != newest.file.digest:
+        raise SetFileError(f"{MATCHER_FILE}: made for another {newest.name} than the one beside it")
+    if key.public != setup.public_key:
+        raise SetFileError(f"{MATCHER_FILE}: the key is not the one of {newest.name}")
 
 
 def _open(files: Buffers, name: str, epoch: int | None) -> SetFile:
@@ -141,8 +146,8 @@ def _tokening(file: SetFile, name: str) -> Tokening:
         raise SetFileError(f"{name}: {error}") from error
 
 
-def _public_key(file: SetFile) -> PublicKey:
+def _public_key(file: SetFile, name: str) -> PublicKey:
     try:
         return PublicKey(Mode.VOPRF, bytes(file.section(PUBLIC_KEY_KIND)))
     except ProtocolError as error:
-        raise SetFileError(f"{SET_FILE}: the public key is no element of the group") from error
+        raise SetFileError(f"{name}: the public key is no element of the group") from error

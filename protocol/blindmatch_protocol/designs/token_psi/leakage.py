@@ -16,6 +16,11 @@ FACTS_OF_MATCHER: Final = (
     Fact("query_time", "That, and when, an account sent a picture.", lambda item, setup: True),
 )
 SET_SIZE: Final = Fact("set_size", "The number of entries of the set.", lambda item, setup: setup.entries)
+DELTA_SIZES: Final = Fact(
+    "delta_sizes",
+    "How many entries each update added and which ids it removed, and when.",
+    lambda item, setup: setup.deltas,
+)
 NEAR_ENTRIES: Final = Fact(
     "near_entries",
     "Hash, id and salt of entries, and of their families, that agree with a picture it sends in enough "
@@ -41,8 +46,8 @@ _DEVICE = frozenset({Party.DEVICE})
 LEAKAGE: Final = (
     Leak(_MATCHER, Adversary.SEMI_HONEST, (*FACTS_OF_MATCHER, EVERY_ENTRY)),
     Leak(_MATCHER, Adversary.MALICIOUS, (*FACTS_OF_MATCHER, EVERY_ENTRY)),
-    Leak(_DEVICE, Adversary.SEMI_HONEST, (SET_SIZE, NEAR_ENTRIES)),
-    Leak(_DEVICE, Adversary.MALICIOUS, (SET_SIZE, NEAR_ENTRIES, TOKEN_ORACLE)),
+    Leak(_DEVICE, Adversary.SEMI_HONEST, (SET_SIZE, DELTA_SIZES, NEAR_ENTRIES)),
+    Leak(_DEVICE, Adversary.MALICIOUS, (SET_SIZE, DELTA_SIZES, NEAR_ENTRIES, TOKEN_ORACLE)),
 )
 """Of pictures a malicious matcher learns no more than an honest one: a wrong reply fails its proof, and
 leaving one out is seen."""

@@ -1,0 +1,87 @@
+"""Makes the next epoch of token-psi from the one before: a delta whose bytes are proportional to the change.
+
+    previous files, additions, ids to remove --> the previous set-up files unchanged, delta-<epoch>.bin,
+                                                 matcher.bin with the same key and the new epoch
+
+The key stays, since entries evaluated under another one could not be found: a new key needs a full set. A
+delta tells every device how many entries an epoch added and which ids it removed. Members of a family are
+removed one by one; the labels of those that stay open as before. An addition starts a family of its own
+within its delta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_protocol.contract import Buffers, EntrySource, Workspace, no_progress
+from blindmatch_protocol.designs.token_psi import files
+from blindmatch_protocol.designs.token_psi.build import BATCH, oprf_inputs, write_layer
+from blindmatch_protocol.designs.token_psi.files import Setup
+from blindmatch_protocol.designs.token_psi.layers import MOST_DELTAS, PREVIOUS_KIND, REMOVED_KIND, delta_file
+from blindmatch_protocol.designs.token_psi.matching import opened_labels
+from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
+from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.oprf import SecretKey, evaluate
+from blindmatch_protocol.setfile import SetFileWriter
+
+_COPY_BYTES = 1 << 20
+
+
+def write_update(
+    previous: Buffers, adds: EntrySource, removes: Sequence[int], out: Workspace
+) -> tuple[str, ...]:
+    """Write the next epoch's files; the names of the set-up's.
+
+    Raises:
+        SetFileError: if a previous file is damaged.
+        DesignError: if nothing changes, an entry is there already or an id is named twice, or so many deltas
+            have piled up that a full set is due.
+    """
+    setup, state = files.open_setup(previous, None), files.open_matcher(previous)
+    if setup.full_set_due:
+        raise DesignError(f"{MOST_DELTAS} deltas have piled up: publish a full set")
+    ids = _checked_ids(removes)
+    if not len(adds) and not len(ids):
+        raise DesignError("an update must add or remove an entry")
+    _refuse_present(setup, state.key, adds, frozenset(ids.tolist()))
+    for layer in setup.layers:
+        _copy(memoryview(previous[layer.name]), out, layer.name)
+    epoch, newest = setup.epoch + 1, setup.layers[-1].file
+    identity = files.identity(epoch, setup.tokening)
+    file = SetFileWriter(out.create(delta_file(epoch)), identity)
+    file.section(PREVIOUS_KIND, [newest.digest], 1)
+    file.section(REMOVED_KIND, [ids.astype(">u8").tobytes()], len(ids))
+    digest = write_layer(file, adds, state.key, setup.tokening, None, out, no_progress)
+    files.write_matcher(out.create(files.MATCHER_FILE), state.key, digest, identity, len(adds))
+    return (*(layer.name for layer in setup.layers), delta_file(epoch))
+
+
+def _checked_ids(removes: Sequence[int]) -> npt.NDArray[np.uint64]:
+    if any(not 0 <= number < 1 << 64 for number in removes):
+        raise DesignError("an entry id is an unsigned integer of 64 bits")
+    ids = np.unique(np.array(removes, np.uint64))
+    if len(ids) != len(removes):
+        raise DesignError("an id to remove is named twice")
+    return ids
+
+
+def _refuse_present(setup: Setup, key: SecretKey, adds: EntrySource, removes: frozenset[int]) -> None:
+    """Make sure that no addition's hash is in force already; one removed at the same time is not."""
+    at, t = 0, setup.tokening
+    for batch in adds.batches(BATCH):
+        outputs = evaluate(key, oprf_inputs(entry_tokens(batch.hashes, t.k, t.bands)))
+        for row, own in enumerate(batch.hashes):
+            opened = opened_labels(setup, outputs[row * t.bands : (row + 1) * t.bands])
+            same = [label for label in opened if label.entry_hash == own.tobytes()]
+            if any(label.entry_id not in removes for label in same):
+                raise DesignError(f"addition {at + row} (counted from 0) is in the set already")
+        at += len(batch)
+
+
+def _copy(content: memoryview, out: Workspace, name: str) -> None:
+    writer = out.create(name)
+    for at in range(0, len(content), _COPY_BYTES):
+        writer.write(content[at : at + _COPY_BYTES])
