@@ -54,21 +54,28 @@ def _channel(deployment: Deployment, party: Party) -> Iterator[grpc.Channel]:
         raise OperatorError(f"the {SERVERS[party]} refused ({status}): {words}") from None
 
 
+def ask_centre(deployment: Deployment, method: str, request: Wire, reply: type[T]) -> T:
+    """The centre's reply to one request of an operator.
+
+    Raises:
+        OperatorError: if the centre cannot be asked, or refuses.
+    """
+    with _channel(deployment, Party.CENTRE) as channel:
+        return _call(channel, rpc.CentreStub, method, request, reply)
+
+
 def centre_list(deployment: Deployment) -> pb.CentreList:
     """Reports and vouchers at the centre.
 
     Raises:
         OperatorError: if the centre cannot be asked.
     """
-    with _channel(deployment, Party.CENTRE) as channel:
-        return _call(channel, rpc.CentreStub, "List", pb.ListRequest(), pb.CentreList)
+    return ask_centre(deployment, "List", pb.ListRequest(), pb.CentreList)
 
 
 def centre_show(deployment: Deployment, report_id: bytes) -> pb.ReportDetail:
     """One report. Raises `OperatorError` if there is none, or the centre cannot be asked."""
-    with _channel(deployment, Party.CENTRE) as channel:
-        request = pb.ShowRequest(report_id=report_id)
-        return _call(channel, rpc.CentreStub, "Show", request, pb.ReportDetail)
+    return ask_centre(deployment, "Show", pb.ShowRequest(report_id=report_id), pb.ReportDetail)
 
 
 def counters(deployment: Deployment, party: Party) -> list[pb.Counter]:

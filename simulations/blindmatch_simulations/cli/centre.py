@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator import open_list
 
+from blindmatch_simulations.cli import complaints, statistics, triage
 from blindmatch_simulations.cli.console import (
     OUT,
     HomeOption,
@@ -22,13 +22,25 @@ from blindmatch_simulations.cli.console import (
     table,
     write_json,
 )
+from blindmatch_simulations.cli.triage import described, id_of
 from blindmatch_simulations.curating import list_path, teach_centre
 from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.operators import ReportIdError, centre_list, centre_show
+from blindmatch_simulations.operators import centre_list, centre_show
 
-app = typer.Typer(help="Give the centre the list, and see the reports it received.", no_args_is_help=True)
+app = typer.Typer(
+    help="Give the centre the list, see the reports it received, decide about them, answer complaints.",
+    no_args_is_help=True,
+)
+app.command("confirm")(triage.confirm)
+app.command("unfound")(triage.unfound)
+app.command("forward")(triage.forward)
+app.command("ask-removal")(triage.ask_removal)
+app.command("close")(triage.close)
+app.command("hold")(triage.hold)
+app.command("notify")(triage.notify)
+app.command("statistics")(statistics.show_statistics)
+app.add_typer(complaints.app, name="complaint")
 
-_REPORT_ID = re.compile(r"[0-9a-fA-F]{32}")
 COLUMNS = ("report", "state", "by", "entry", "PDQ", "second")
 """The last two are distances in bits."""
 
@@ -92,10 +104,8 @@ def show(
     home: HomeOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Show one report: its checks, each with its verdict. The picture itself is not shown."""
-    if not _REPORT_ID.fullmatch(report):
-        raise ReportIdError("report: must be 32 hex digits")
-    found = centre_show(Deployment.open(home_from(home)), bytes.fromhex(report))
+    """Show one report: its checks, its journal, complaints and notices. The picture is not shown."""
+    found = centre_show(Deployment.open(home_from(home)), id_of(report))
     result: dict[str, Any] = described(found.row) | {
         "sender": found.sender,
         "recipient": found.recipient,
@@ -104,28 +114,23 @@ def show(
         "width": found.width,
         "height": found.height,
         "checks": list(found.checks),
+        "journal": [triage.journal_entry(entry) for entry in found.journal],
+        "complaints": [complaints.described(one) for one in found.complaints],
+        "notices": [triage.described_notice(one) for one in found.notices],
     }
-    shown = result | {"checks": "\n".join(found.checks)}
+    shown = result | {
+        "checks": "\n".join(found.checks),
+        "journal": "\n".join(map(triage.journal_line, found.journal)),
+        "complaints": "\n".join(f"{c.account}: {c.decision or 'open'}" for c in found.complaints),
+        "notices": "\n".join(map(triage.notice_line, found.notices)),
+    }
     console_for(json_path).print(details(f"report {report}", shown))
     write_json(result, json_path)
 
 
 def _row(report: pb.ReportRow) -> tuple[object, ...]:
-    state = f"{report.state}: {report.reason}" if report.reason else report.state
+    state = report.state
+    if report.checks not in ("", "passed"):
+        state = f"{state}; checks {report.checks}: {report.checks_reason}"
     distances = report.pdq_distance, report.second_distance
     return report.report_id.hex(), state, report.reporter, report.entry_id, *distances
-
-
-def described(report: pb.ReportRow) -> dict[str, Any]:
-    """A report's row as JSON."""
-    return {
-        "report": report.report_id.hex(),
-        "state": report.state,
-        "reporter": report.reporter,
-        "design": report.design,
-        "entry_id": report.entry_id,
-        "pdq_distance": report.pdq_distance,
-        "second_distance": report.second_distance,
-        "reason": report.reason,
-        "received_at_ms": report.received_at_ms,
-    }

@@ -1,0 +1,73 @@
+"""`blindmatch centre statistics`: what the centre publishes about itself, in the law's form."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+
+from blindmatch_simulations.centre_statistics import COLUMNS, NOT_MEASURED, Figure, figures, published
+from blindmatch_simulations.cli.console import ERR, OUT, HomeOption, JsonOption, table, write_json
+from blindmatch_simulations.deployment import Deployment, home_from
+from blindmatch_simulations.operators import ask_centre
+
+
+def show_statistics(
+    scanned: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Items scanned in the period, as providers counted them [default: unknown]."
+        ),
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Reports received from this day on (UTC).")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Reports received before this day (UTC).")
+    ] = None,
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+    csv_path: Annotated[
+        Path | None, typer.Option("--csv", help="Also write CSV to this file; - for standard output.")
+    ] = None,
+) -> None:
+    """Counts, error rates and times, with nothing about anybody; read the caution with them."""
+    request = pb.StatisticsRequest(from_ms=_milliseconds(since), until_ms=_milliseconds(until))
+    found = ask_centre(Deployment.open(home_from(home)), "ReadStatistics", request, pb.Statistics)
+    shown, result = figures(found, scanned), published(found, scanned)
+    console = ERR if "-" in (str(json_path), str(csv_path)) else OUT
+    rows = [(one.name, NOT_MEASURED if one.value is None else one.value, one.unit) for one in shown]
+    console.print(table("statistics of the centre", COLUMNS, rows))
+    console.print(f"caution: {result['caution']}", soft_wrap=True)
+    console.print(f"source: {result['source']}", soft_wrap=True)
+    write_json(result, json_path)
+    if csv_path is not None:
+        _write_csv([*shown, Figure("caution", str(result["caution"]), "words")], csv_path)
+
+
+def _milliseconds(day: datetime | None) -> int:
+    return 0 if day is None else int(day.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def _write_csv(rows: list[Figure], path: Path) -> None:
+    with _opened(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for one in rows:
+            writer.writerow((one.name, NOT_MEASURED if one.value is None else one.value, one.unit))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    with path.open("w", newline="") as file:
+        yield file

@@ -1,0 +1,114 @@
+"""What people at the centre do, over the command: decide, notify, answer complaints, publish statistics."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.command import Ran, in_process
+
+from .test_by_hand import done, prepared, samples, serving
+
+__all__ = ["prepared", "samples"]
+
+
+@pytest.fixture(scope="module")
+def home(prepared: Path, samples: Path) -> Iterator[Path]:
+    """A deployment whose servers run, with two reports of Alice at the centre."""
+    listed = sorted((samples / "listed").iterdir())[0]
+    with serving(prepared):
+        for name in ("alice", "bob"):
+            done(in_process(prepared, "device", "register", name))
+        done(in_process(prepared, "device", "send", "alice", "bob", "--picture", listed, "--picture", listed))
+        yield prepared
+
+
+def centre(home: Path, *arguments: object) -> Ran:
+    return in_process(home, "centre", *arguments)
+
+
+def rows(home: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = done(centre(home, "list", "--json", "-")).json
+    return found
+
+
+def test_a_day_at_the_centre(home: Path) -> None:
+    first, second = (row["report"] for row in rows(home))
+    assert {(row["state"], row["outcome"]) for row in rows(home)} == {("checked", "passed")}
+    _illegal(home, first)
+    done(centre(home, "confirm", first, "--reason", "it is what it says"))
+    done(centre(home, "forward", first, "--reason", "urgent", "--authority", "police of X"))
+    moved = done(centre(home, "unfound", second, "--reason", "a holiday picture", "--json", "-")).json
+    assert (moved["state"], moved["outcome"], moved["decision"]) == ("unfounded", "passed", "unfounded")
+    _told(home, second, "unfounded")
+    _complained(home, first)
+    _told(home, first, "reversed")
+    journal = done(centre(home, "show", first, "--json", "-")).json["journal"]
+    assert [entry["event"] for entry in journal] == [
+        "received",
+        "passed",
+        "decided",
+        "to police of X",
+        "complaint",
+        "complaint upheld",
+        "reversed",
+        "notice sent",
+    ]
+    _published(home, first)
+
+
+def _illegal(home: Path, report: str) -> None:
+    ran = centre(home, "close", report, "--reason", "tired")
+    assert ran.code == 7
+    assert "a report that is checked cannot become closed" in ran.err
+    assert centre(home, "close", report[:-1], "--reason", "x").code == 6
+
+
+def _told(home: Path, report: str, kind: str) -> None:
+    (sent,) = done(centre(home, "notify", "--json", "-")).json
+    assert (sent["account"], sent["kind"], sent["problem"]) == ("alice", kind, "")
+    assert done(centre(home, "notify", "--json", "-")).json == []
+    inbox = done(in_process(home, "device", "inbox", "alice", "--json", "-")).json
+    assert inbox[-1]["sender"] == "centre-notices"
+    assert report in inbox[-1]["text"]
+
+
+def _complained(home: Path, report: str) -> None:
+    filed = done(
+        centre(home, "complaint", "file", report, "--account", "alice", "--text", "not so", "--json", "-")
+    ).json
+    assert [one["decision"] for one in done(centre(home, "complaint", "list", "--json", "-")).json] == [""]
+    upheld = centre(home, "complaint", "uphold", filed["complaint"], "--reason", "looked again")
+    assert "upheld" in done(upheld).out
+    again = centre(home, "complaint", "reject", filed["complaint"], "--reason", "no")
+    assert (again.code, "upheld already" in again.err) == (7, True)
+
+
+def _published(home: Path, report: str) -> None:
+    ran = done(centre(home, "statistics", "--scanned", 1000, "--json", "-"))
+    figures = {one["figure"]: one["value"] for one in ran.json["figures"]}
+    by_letter = {name[0]: value for name, value in figures.items() if name[1] == ":"}
+    assert by_letter == {"A": 2, "B": 2, "C": 2}
+    assert figures["false matches per item scanned"] == 0.002
+    assert figures["accounts removed or suspended"] == "not measured"
+    assert "understates error" in ran.json["caution"]
+    assert "caution: B/A" in ran.err
+    table = list(csv.reader(io.StringIO(done(centre(home, "statistics", "--csv", "-")).out)))
+    assert table[0] == ["figure", "value", "unit"]
+    values = {name: value for name, value, _ in table}
+    assert values["false matches per item scanned"] == "not measured"
+    assert "B/C" in values["caution"]
+    for secret in ("alice", "bob", "operator", "local", report):
+        assert secret not in ran.out + str(table)
+
+
+def test_statistics_of_a_time_before_the_first_report_measure_nothing(home: Path) -> None:
+    ran = done(centre(home, "statistics", "--until", "2001-01-01", "--json", "-"))
+    figures = {one["figure"]: one["value"] for one in ran.json["figures"]}
+    assert figures["B/A: false-discovery proportion of all flagged"] == "not measured"
+    assert figures["receipt to decision, average"] == "not measured"
+    assert figures["reports"] == 0
