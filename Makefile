@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock stubs pdq-check clean
+.PHONY: help setup demo test lint format lock stubs pdq-check bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -58,6 +58,9 @@ stubs: ## generate the gRPC stubs again from the .proto (in a virtual environmen
 	  --python_out=protocol --grpc_python_out=protocol --mypy_out=quiet:protocol \
 	  protocol/blindmatch_protocol/rpc/blindmatch_v1.proto
 	rm -rf build/stubs
+
+bench: $(STAMP) ## measure speed and size into bench.json (ARGS="--log2n 20 --peer-python PATH")
+	$(BIN)/blindmatch bench all --json bench.json $(ARGS)
 
 pdq-check: ## compare PDQ with the reference on 1,000 pictures (needs a C++ compiler; ARGS=seed)
 	rm -rf build/pdq-check

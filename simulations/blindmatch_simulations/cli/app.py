@@ -11,6 +11,7 @@ import typer
 from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.cli import (
+    bench,
     centre,
     certs,
     conformance,
@@ -48,6 +49,7 @@ app.add_typer(lists.app, name="list")
 app.add_typer(serve.app, name="serve")
 app.add_typer(device.app, name="device")
 app.add_typer(centre.app, name="centre")
+app.add_typer(bench.app, name="bench")
 app.command("demo")(demo.run_demo)
 app.command("conformance")(conformance.run_conformance)
 app.command("designs")(designs.show_designs)

@@ -1,0 +1,96 @@
+"""What must be measured in a process of its own, because earlier work would count as well: memory, a start.
+
+    python -m blindmatch_simulations.bench.alone build LIST FOLDER     {"peak_mib": ...}
+    python -m blindmatch_simulations.bench.alone start FOLDER          {"device_us": ..., "open_us": ..., ...}
+
+Each prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import blindmatch_client.device  # noqa: F401 - a device's process holds all of it
+import numpy as np
+from blindmatch_client.setup import SetupStore
+from blindmatch_protocol.contract import SetParameters
+from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.designs.oprf_psi.layers import SET_FILE
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.labels import derive
+from blindmatch_protocol.oprf import OUTPUT_BYTES
+from blindmatch_protocol.randomness import SystemRandomness
+
+from blindmatch_simulations.bench.procfs import mapped_mib, status_mib
+
+
+class AloneError(BlindmatchError):
+    """The other process failed."""
+
+
+def in_own_process(task: str, *arguments: Path | str) -> dict[str, Any]:
+    """Run a task of this module in a fresh process; what it printed.
+
+    Raises:
+        AloneError: if it fails.
+    """
+    command = [sys.executable, "-m", "blindmatch_simulations.bench.alone", task, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise AloneError(f"bench {task}: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
+
+
+def build(entries: Path, folder: Path) -> Mapping[str, float | None]:
+    """Publish the list file `entries` into the new `folder`; the most memory that was resident, in MiB."""
+    from blindmatch_server.curator import open_list
+    from blindmatch_server.publication import publish_epoch
+
+    with open_list(entries) as opened, ThreadPoolExecutor(os.cpu_count()) as executor:
+        publish_epoch(DESIGN, opened, SetParameters(1, {}), SystemRandomness(), executor, folder)
+    return {"peak_mib": status_mib("VmHWM")}
+
+
+def start(folder: Path) -> Mapping[str, float | None]:
+    """Start as a device does whose set-up lies in `folder`.
+
+    Microseconds: `device_us` to find the set-up, compare every digest and open it; `open_us` to open it once
+    more from the map alone and look one key up. MiB: resident before, and after; of the map itself.
+    """
+    before = status_mib("VmRSS")
+    wall = time.perf_counter()
+    found = SetupStore(folder, DESIGN).newest()
+    if found is None:
+        raise AloneError("there is no whole set-up")
+    DESIGN.open_setup(found.files, found.epoch)
+    device_us = (time.perf_counter() - wall) * 1e6
+    wall = time.perf_counter()
+    setup = DESIGN.open_setup(found.files, found.epoch)
+    setup.layers[0].find(derive(np.zeros((1, OUTPUT_BYTES), np.uint8)), bytes(32))
+    open_us = (time.perf_counter() - wall) * 1e6
+    after, mapped = status_mib("VmRSS"), mapped_mib(SET_FILE)
+    return {"device_us": device_us, "open_us": open_us, "before": before, "after": after, "map": mapped}
+
+
+def main(arguments: list[str]) -> None:
+    """Run one task and print what it found."""
+    match arguments:
+        case ["build", entries, folder]:
+            print(json.dumps(build(Path(entries), Path(folder))))
+        case ["start", folder]:
+            print(json.dumps(start(Path(folder))))
+        case _:
+            raise SystemExit("usage: build LIST FOLDER | start FOLDER")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,193 @@
+"""`blindmatch bench query`, over loopback gRPC: what the network's software adds, and a matcher's throughput.
+
+The matcher is a process of its own, with mutual TLS, as in a deployment; devices are threads here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import grpc
+from blindmatch_client.egress import Call, Egress, Recorder
+from blindmatch_client.egress.channels import Channels, Credentials
+from blindmatch_client.egress.methods import DESCRIBE, EXCHANGE
+from blindmatch_client.trace import Purpose
+from blindmatch_client.transport import MatchingExchange
+from blindmatch_protocol.codec import decode_any
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.designs.oprf_psi.design import MATCHER
+from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.authority import Identity, Kind
+
+from blindmatch_simulations.bench.machine import cores
+from blindmatch_simulations.bench.meter import Meter
+from blindmatch_simulations.bench.procfs import cpu_seconds
+from blindmatch_simulations.bench.queries import SEVERAL, Check, publish_random, unlisted_picture
+from blindmatch_simulations.bench.runs import percentile
+from blindmatch_simulations.bench.yardstick import Cost, timed
+from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.devices import now_ms
+from blindmatch_simulations.processes import ServerProcess, running_servers
+
+MOST_CALLS: Final = 450
+"""Calls of one device: a matcher allows 500 at once."""
+WARM_UP: Final = 20
+AT_ONCE: Final = 64
+"""Requests that are answered together where the crypto alone is measured; a matcher's largest batch."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Served:
+    """A running matcher with its set.
+
+    Attributes:
+        deployment: its files.
+        check: checks against its set.
+        process: the matcher.
+    """
+
+    deployment: Deployment
+    check: Check
+    process: ServerProcess
+
+    def enrolled(self, name: str) -> Credentials:
+        """The certificate and key of a device of its own."""
+        identity, folder = Identity(Kind.DEVICE, name), self.deployment.device(name)
+        self.deployment.enrol(identity, folder, datetime.now(UTC))
+        return self.deployment.caller_credentials(identity, folder)
+
+    def channels(self, name: str) -> Channels:
+        """Channels of such a device."""
+        return Channels(self.deployment.endpoints(), self.enrolled(name))
+
+    def egress(self, name: str) -> Egress:
+        """The way out of such a device."""
+        recorder = Recorder(most_records=100)
+        return Egress(self.deployment.endpoints(), self.enrolled(name), recorder, now_ms)
+
+
+@contextmanager
+def serving(folder: Path, entries: int, evaluations: int) -> Iterator[Served]:
+    """A matcher with a set of random hashes, in the new `folder`, until the block ends."""
+    deployment = Deployment.create(folder, datetime.now(UTC))
+    published = deployment.published(DESIGN.info.name)
+    published.parent.mkdir(parents=True)
+    check = Check(publish_random(entries, published, evaluations), unlisted_picture())
+    options = ("--design", DESIGN.info.name)
+    with running_servers(deployment, (Party.MATCHER,), options) as processes:
+        yield Served(deployment, check, processes[0])
+
+
+def bench_latency(meter: Meter, served: Served, calls: int) -> None:
+    """Measure `calls` checks by one device, each after an empty call and a check without a network."""
+    egress = served.egress("latency")
+    progress = meter.stage("private checks over loopback")
+    try:
+        tasks = _calls(served.check, egress)
+        for _ in range(WARM_UP):
+            _ = [task() for task in tasks]
+        with meter.around() as around:
+            costs = []
+            for done in range(min(calls, MOST_CALLS)):
+                costs.append([timed(task) for task in tasks])
+                progress(done + 1, calls)
+    finally:
+        egress.close()
+    entries = served.check.publication.manifest.entries
+    empty, crypto, check = ([row[at].wall_s * 1e6 for row in costs] for at in range(3))
+    for name, values in (("empty", empty), ("check", check)):
+        figures = {"p50_us": median(values), "p95_us": percentile(values, 0.95)}
+        meter.record(f"query/loopback/{name}", figures, around.runs, entries=entries, calls=len(values))
+    times = median(check) / (median(empty) + median(crypto))
+    meter.record("query/loopback/overhead", {"times": times}, around.runs, entries=entries, calls=len(check))
+
+
+def _calls(check: Check, egress: Egress) -> tuple[Callable[[], object], ...]:
+    """An empty call, a check without a network, a check over it."""
+    describe = Call(Party.MATCHER, DESCRIBE, Purpose.SETUP)
+    exchange = MatchingExchange(egress, DESIGN, check.epoch, 1)
+    return (
+        lambda: egress.unary(describe, pb.DescribeRequest()),
+        check.both_sides,
+        lambda: check.session(SystemRandomness()).run(check.item, exchange),
+    )
+
+
+def bench_throughput(meter: Meter, served: Served, requests: int, devices: int) -> None:
+    """Measure the crypto of requests alone, then a matcher that `devices` devices ask without a pause."""
+    crypto = _crypto(meter, served.check)
+    each = max(1, min(requests // devices, MOST_CALLS))
+    with ExitStack() as stack:
+        channels = [served.channels(f"load-{number}") for number in range(devices)]
+        for opened in channels:
+            stack.callback(opened.close)
+        _ask_all(channels, served.check, WARM_UP)
+        with meter.around(cores()) as around:
+            before, cost = cpu_seconds(served.process.process.pid), _ask_all(channels, served.check, each)
+            after = cpu_seconds(served.process.process.pid)
+    total = each * devices
+    figures = {"per_second": total / cost.wall_s} | _shares(total, cost, crypto)
+    figures["device_cpu_us"] = cost.cpu_s / total * 1e6
+    if before is not None and after is not None:
+        figures["server_cpu_us"] = (after - before) / total * 1e6
+    meter.record(
+        "query/throughput/matcher",
+        figures,
+        around.runs,
+        evaluations=SEVERAL,
+        devices=devices,
+        requests=total,
+        threads=cores(),
+    )
+
+
+def _crypto(meter: Meter, check: Check) -> float:
+    """Seconds of wall time of a request's crypto, with all cores."""
+    rng = SystemRandomness()
+    bodies = [decode_any(DESIGN.requests[MATCHER], check.request(), "bench/request") for _ in range(AT_ONCE)]
+    with ThreadPoolExecutor(cores()) as pool:
+        row = meter.time(
+            "query/throughput/crypto",
+            lambda: DESIGN.answer(MATCHER, check.role, bodies, rng, pool),
+            count=AT_ONCE,
+            threads=cores(),
+            evaluations=SEVERAL,
+        )
+    return row.figures["wall_us"] / 1e6
+
+
+def _shares(total: int, cost: Cost, crypto: float) -> dict[str, float]:
+    """The matcher's rate over the crypto's: as it is, and of the CPU time that the devices left to it."""
+    raw = total / cost.wall_s * crypto
+    left = max(0.0, 1 - cost.cpu_s / (cost.wall_s * cores()))
+    return {"raw_share": raw, "share": raw / left if left else raw}
+
+
+def _ask_all(channels: Sequence[Channels], check: Check, each: int) -> Cost:
+    """Let every device send `each` requests, one after the other; what it costs, here and on the clock."""
+    info = DESIGN.info
+    head = pb.Envelope(design=info.name, version=info.version, epoch=check.epoch, role=MATCHER)
+    head.body = check.request()
+    request = head.SerializeToString()
+
+    def device(opened: Channels) -> None:
+        channel = opened.to(Party.MATCHER)
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXCHANGE.path)
+        for _ in range(each):
+            call(request, timeout=30)
+
+    def everyone() -> None:
+        for waiting in [pool.submit(device, opened) for opened in channels]:
+            waiting.result()
+
+    with ThreadPoolExecutor(len(channels)) as pool:
+        return timed(everyone)

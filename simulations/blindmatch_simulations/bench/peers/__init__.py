@@ -1,0 +1,1 @@
+"""Other programs on the same machine: `outside` is run by their own Python, `runner` starts it."""

@@ -1,0 +1,123 @@
+"""Times other programs in an environment of their own; needs nothing of this project.
+
+    python outside.py pdqhash PHOTOGRAPHS.npy RUNS          needs pdqhash, numpy, rbcl
+    python outside.py openmined ENTRIES QUERY_SIZE RUNS     needs openmined-psi, rbcl
+
+Prints one JSON object. The yardstick, one ristretto255 multiplication by rbcl (libsodium), is timed in this
+process before and after each run. Packages are imported by name, since the project's own environment does not
+have them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+BATCHES, PER_BATCH = 9, 64
+FALSE_POSITIVES = 1e-9
+
+
+def reading() -> tuple[float, float]:
+    """CPU microseconds of one multiplication, and wall time over CPU time."""
+    sodium = import_module("rbcl")
+    scalar = sodium.crypto_core_ristretto255_scalar_random()
+    point = sodium.crypto_core_ristretto255_from_hash(os.urandom(64))
+
+    def batch() -> None:
+        for _ in range(PER_BATCH):
+            sodium.crypto_scalarmult_ristretto255(scalar, point)
+
+    costs = [timed(batch) for _ in range(BATCHES)]
+    load = sum(wall for wall, _ in costs) / sum(cpu for _, cpu in costs)
+    return statistics.median(cpu for _, cpu in costs) / PER_BATCH * 1e6, load
+
+
+def timed(task: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of wall time and of CPU time of one call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    task()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def measured(task: Callable[[], object], count: int, runs: int) -> dict[str, Any]:
+    """Runs of a task that does `count` things: costs, and the readings before and after."""
+    taken = []
+    before = reading()
+    for _ in range(runs):
+        cost = timed(task)
+        after = reading()
+        taken.append({"cost": cost, "before": before, "after": after})
+        before = after
+    return {"count": count, "runs": taken}
+
+
+def pdqhash(path: str, runs: int) -> dict[str, Any]:
+    """PDQ of every photograph in a file of shape (n, h, w, 3)."""
+    numpy, hasher = import_module("numpy"), import_module("pdqhash")
+    photographs = list(numpy.load(path, allow_pickle=False))
+
+    def batch() -> list[Any]:
+        return [hasher.compute(photograph)[0] for photograph in photographs]
+
+    hashes = [numpy.packbits(vector).tobytes().hex() for vector in batch()]
+    return {
+        "version": version("pdqhash"),
+        "hashes": hashes,
+        "measured": measured(batch, len(photographs), runs),
+    }
+
+
+def openmined(entries: int, size: int, runs: int) -> dict[str, Any]:
+    """A set of `entries` as a Golomb-coded set, and queries of `size` hashes, every second of them listed."""
+    psi = import_module("private_set_intersection.python")
+    listed = [_item("server", number) for number in range(entries)]
+    asked = [_item("server" if number % 2 == 0 else "client", number) for number in range(size)]
+    server, wires = psi.server.CreateWithNewKey(True), list[bytes]()
+
+    def set_up() -> None:
+        made = server.CreateSetupMessage(FALSE_POSITIVES, size, listed, psi.DataStructure.GCS)
+        wires[:] = [made.SerializeToString()]
+
+    building = measured(set_up, entries, max(1, runs // 2))
+    client, setup = psi.client.CreateWithNewKey(True), psi.ServerSetup()
+    setup.ParseFromString(wires[0])
+    request = client.CreateRequest(asked)
+    response = server.ProcessRequest(request)
+    if len(client.GetIntersection(setup, response)) != (size + 1) // 2:
+        raise SystemExit("openmined: a wrong intersection")
+    return {
+        "version": version("openmined-psi"),
+        "set_up": building,
+        "bytes": len(wires[0]) / entries,
+        "crypto": measured(lambda: server.ProcessRequest(client.CreateRequest(asked)), size, runs),
+        "look_up": measured(lambda: client.GetIntersection(setup, response), 1, runs),
+    }
+
+
+def _item(kind: str, number: int) -> str:
+    return hashlib.sha256(f"{kind}-{number}".encode()).hexdigest()
+
+
+def main(arguments: list[str]) -> None:
+    """Run one peer and print what was found."""
+    name, *rest = arguments
+    match name:
+        case "pdqhash":
+            found = pdqhash(rest[0], int(rest[1]))
+        case "openmined":
+            found = openmined(int(rest[0]), int(rest[1]), int(rest[2]))
+        case _:
+            raise SystemExit(f"no peer is called {name}")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

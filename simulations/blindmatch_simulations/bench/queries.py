@@ -1,0 +1,163 @@
+"""`blindmatch bench query` without a network: the private check of one hash, as primitives and as design.
+
+What is timed is a hash that is not listed, the usual case; a match opens one label more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_protocol import oprf
+from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.contract import Item, NoMatch, Outcome, Session, SetParameters
+from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.designs.oprf_psi.design import MATCHER
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.oprf import Mode
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import Randomness, RecordingRandomness, SystemRandomness, Tape
+from blindmatch_server.curator import open_list, random_list
+from blindmatch_server.publication import publish_epoch
+from blindmatch_server.published import Publication
+
+from blindmatch_simulations.bench.machine import cores
+from blindmatch_simulations.bench.meter import Meter
+
+BATCHES: Final = (1, 16, 100)
+"""Hashes that are checked together."""
+SEVERAL: Final = 16
+"""Evaluations of a request in the second form of the design, and in the throughput rows."""
+
+
+class BenchError(BlindmatchError):
+    """What was measured did not give the right result, so its speed means nothing."""
+
+
+def bench_primitives(meter: Meter) -> None:
+    """Measure the OPRF of RFC 9497 without and with its proof, both sides."""
+    for name, mode in (("oprf", Mode.OPRF), ("voprf", Mode.VOPRF)):
+        for batch in BATCHES:
+            task = _primitive(mode, batch)
+            meter.time(f"query/primitives/{name}", task, count=batch, batch=batch)
+
+
+def _primitive(mode: Mode, batch: int) -> Callable[[], object]:
+    rng = SystemRandomness()
+    key = oprf.generate_key_pair(mode, rng)
+    inputs = [rng.take(32) for _ in range(batch)]
+    public = key.public if mode is Mode.VOPRF else None
+
+    def both_sides() -> object:
+        state, blinded = oprf.blind(inputs, mode, rng)
+        return oprf.finalize(state, oprf.blind_evaluate(key, blinded, rng), public)
+
+    if not np.array_equal(both_sides(), oprf.evaluate(key, inputs)):  # type: ignore[arg-type]
+        raise BenchError("the OPRF's two ways of evaluation differ")
+    return both_sides
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Check:
+    """Private checks of one picture against a publication, both sides in this process.
+
+    Attributes:
+        publication: the set and the matcher's key.
+        item: the picture; its hash is computed already.
+        setup, role: as device and matcher have opened them.
+    """
+
+    publication: Publication
+    item: Item
+    setup: Any = field(init=False)
+    role: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        epoch = self.publication.manifest.epoch
+        object.__setattr__(self, "setup", DESIGN.open_setup(self.publication.setup(), epoch))
+        object.__setattr__(self, "role", DESIGN.open_role(MATCHER, self.publication.role(MATCHER)))
+
+    @property
+    def epoch(self) -> int:
+        """Of the publication."""
+        return self.publication.manifest.epoch
+
+    def session(self, rng: Randomness) -> Session:
+        """A new session of a device."""
+        return Session(DESIGN, self.setup, DESIGN.enrol(rng), rng)
+
+    def request(self) -> bytes:
+        """The encoding of a device's request."""
+        return _only(self.session(SystemRandomness()).start(self.item)).encode()
+
+    def answer(self, request: bytes) -> bytes:
+        """The matcher's part: from bytes to bytes."""
+        body = decode_any(DESIGN.requests[MATCHER], request, "bench/request")
+        reply = DESIGN.answer(MATCHER, self.role, [body], SystemRandomness(), None).replies[0]
+        if not isinstance(reply, Message):
+            raise reply
+        return reply.encode()
+
+    def device(self, rng: Randomness, answer: Callable[[bytes], bytes]) -> Outcome:
+        """The device's part: from the picture to the outcome."""
+        session = self.session(rng)
+        reply = answer(_only(session.start(self.item)).encode())
+        outcome = session.receive({MATCHER: decode_any(DESIGN.replies[MATCHER], reply, "bench/reply")})
+        if not isinstance(outcome, NoMatch):
+            raise BenchError("a picture that is not listed matched")
+        return outcome
+
+    def both_sides(self) -> Outcome:
+        """A whole check without a network."""
+        return self.device(SystemRandomness(), self.answer)
+
+    def replayed_device(self) -> Callable[[], Outcome]:
+        """The device's part alone, with randomness and the reply that belongs to it recorded."""
+        recording, replies = RecordingRandomness(SystemRandomness()), list[bytes]()
+
+        def answer(request: bytes) -> bytes:
+            replies.append(self.answer(request))
+            return replies[0]
+
+        self.device(recording, answer)
+        tape = recording.tape()
+        return lambda: self.device(Tape(tape), lambda request: replies[0])
+
+
+def _only(step: Any) -> Message:
+    body: Message = step[MATCHER]
+    return body
+
+
+def unlisted_picture() -> Picture:
+    """A picture of noise, which no list holds; its hash is computed already."""
+    pixels = np.frombuffer(SystemRandomness().take(128 * 128 * 3), np.uint8).reshape(128, 128, 3)
+    picture = Picture.from_pixels(pixels)
+    _ = picture.fingerprint
+    return picture
+
+
+def publish_random(entries: int, folder: Path, evaluations: int) -> Publication:
+    """Publish a set of random hashes into the new `folder`."""
+    listed = folder.with_suffix(".list")
+    random_list(entries, listed, SystemRandomness())
+    parameters = SetParameters(1, {"evaluations": evaluations})
+    with open_list(listed) as opened, ThreadPoolExecutor(cores()) as executor:
+        return publish_epoch(DESIGN, opened, parameters, SystemRandomness(), executor, folder)
+
+
+def bench_design(meter: Meter, check: Check, evaluations: int) -> None:
+    """Measure the design's own check: both sides together, then each alone."""
+    entries = check.publication.manifest.entries
+    request = check.request()
+    tasks = (
+        ("check", check.both_sides),
+        ("device", check.replayed_device()),
+        ("matcher", lambda: check.answer(request)),
+    )
+    for name, task in tasks:
+        meter.time(f"query/design/{name}", task, entries=entries, evaluations=evaluations)

@@ -1,0 +1,179 @@
+"""`blindmatch bench set`: building, size, look-up and start of the encrypted set of oprf-psi."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_protocol import labels, store
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import EntrySource, SetParameters
+from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.designs.oprf_psi.layers import SET_FILE, FilterLayer, Layer
+from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.setfile import SetFile
+from blindmatch_server.curator import open_list, random_list
+from blindmatch_server.manifest import Manifest
+from blindmatch_server.publication import publish_epoch
+from blindmatch_server.published import Publication
+
+from blindmatch_simulations.bench.alone import in_own_process
+from blindmatch_simulations.bench.machine import cores
+from blindmatch_simulations.bench.meter import Meter
+from blindmatch_simulations.bench.runs import Run
+
+LOOK_UPS: Final = 1000
+"""Keys of a batched look-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Publishes the same list again and again, each time into a new folder.
+
+    Attributes:
+        entries: the list.
+        folder: where the folders are made.
+        numbers: of the folders.
+    """
+
+    entries: EntrySource
+    folder: Path
+    numbers: Any
+
+    def publish(self, threads: int, values: Mapping[str, int]) -> Publication:
+        """Publish with so many threads; the set is left on the disk."""
+        into, parameters = self.folder / f"build-{next(self.numbers)}", SetParameters(1, values)
+        rng = SystemRandomness()
+        if threads == 1:
+            return publish_epoch(DESIGN, self.entries, parameters, rng, None, into)
+        with ThreadPoolExecutor(threads) as executor:
+            return publish_epoch(DESIGN, self.entries, parameters, rng, executor, into)
+
+
+def bench_set(meter: Meter, folder: Path, log2n: int) -> None:
+    """Measure sets of 2^`log2n` random hashes, in the empty `folder`."""
+    entries = 1 << log2n
+    listed = folder / "bench.list"
+    random_list(entries, listed, SystemRandomness())
+    with open_list(listed) as opened:
+        builder = Builder(opened, folder, count())
+        published = _builds(meter, builder, entries)
+        made = builder.publish(cores(), {"filter": 1})
+        _sizes(meter, published, made)
+        _look_ups(meter, published, made)
+        _start(meter, published, folder / "setup", entries)
+    _memory(meter, listed, folder / "memory", entries)
+
+
+def _builds(meter: Meter, builder: Builder, entries: int) -> Publication:
+    """Time builds; a labelled publication."""
+    last: list[Publication] = []
+
+    def building(threads: int, values: Mapping[str, int]) -> Callable[[], None]:
+        def run() -> None:
+            last[:] = [builder.publish(threads, values)]
+
+        return run
+
+    many = cores()
+    kinds: tuple[tuple[str, int, Mapping[str, int]], ...]
+    kinds = (("filter", many, {"filter": 1}), ("one-thread", 1, {}), ("all-cores", many, {}))
+    for name, threads, values in kinds:
+        task = building(threads, values)
+        meter.time(f"set/build/{name}", task, count=entries, threads=threads, repeat=False, entries=entries)
+    return last[0]
+
+
+def _memory(meter: Meter, listed: Path, folder: Path, entries: int) -> None:
+    peak = in_own_process("build", listed, folder)["peak_mib"]
+    if peak is None:
+        meter.missing("set/build/memory", "this system has no /proc")
+    else:
+        meter.record("set/build/memory", {"mib": peak}, entries=entries)
+
+
+def _sizes(meter: Meter, labelled: Publication, filtered: Publication) -> None:
+    entries = labelled.manifest.entries
+    whole = _set_file(labelled)
+    for name, kind in (("store", store.KIND), ("label", labels.KIND)):
+        meter.record(f"set/size/{name}", {"bytes": _bytes_of(whole, kind) / entries}, entries=entries)
+    meter.record("set/size/set-up", {"bytes": _setup_bytes(labelled.manifest) / entries}, entries=entries)
+    bits = _setup_bytes(filtered.manifest) * 8 / entries
+    meter.record("set/size/filter", {"bits": bits}, entries=entries)
+
+
+def _set_file(publication: Publication) -> SetFile:
+    info = DESIGN.info
+    return SetFile(publication.setup()[SET_FILE], SET_FILE, info.name, info.version)
+
+
+def _bytes_of(file: SetFile, kind: int) -> int:
+    return sum(section.length for section in file.sections.values() if section.kind == kind)
+
+
+def _setup_bytes(manifest: Manifest) -> int:
+    return sum(file.size for file in manifest.files if file.name in manifest.setup)
+
+
+def _look_ups(meter: Meter, labelled: Publication, filtered: Publication) -> None:
+    entries = labelled.manifest.entries
+    full = DESIGN.open_setup(labelled.setup(), 1).layers[0]
+    small = DESIGN.open_setup(filtered.setup(), 1).layers[0]
+    assert isinstance(full, Layer) and isinstance(small, FilterLayer)
+    keys: Rows = np.frombuffer(SystemRandomness().take(LOOK_UPS * store.KEY_BYTES), np.uint8)
+    keys = keys.reshape(LOOK_UPS, store.KEY_BYTES)
+    full.store.lookup(keys)
+    meter.time("set/look-up/store", lambda: full.store.lookup(keys[:1]), entries=entries)
+    meter.time(
+        "set/look-up/store-batch",
+        lambda: full.store.lookup(keys),
+        count=LOOK_UPS,
+        entries=entries,
+        batch=LOOK_UPS,
+    )
+    meter.time("set/look-up/filter", lambda: small.filter.contains(keys[:1]), entries=entries)
+
+
+def _start(meter: Meter, published: Publication, root: Path, entries: int) -> None:
+    """Lay the set-up out as a device keeps it, and start device processes."""
+    _lay_out(published, root)
+    in_own_process("start", root)
+    found, runs = [], list[Run]()
+    for _ in range(max(1, meter.runs)):
+        with meter.around() as around:
+            found.append(in_own_process("start", root))
+        runs += around.runs
+    for name, key in (("as-a-device", "device_us"), ("open", "open_us")):
+        figures = {"wall_us": median(one[key] for one in found)}
+        meter.record(f"set/start/{name}", figures, runs, entries=entries)
+    _start_memory(meter, found[-1], entries)
+
+
+def _start_memory(meter: Meter, found: Mapping[str, float | None], entries: int) -> None:
+    before, after, mapped = found["before"], found["after"], found["map"]
+    if before is None or after is None or mapped is None:
+        for row in ("set/start/memory", "set/start/memory-more"):
+            meter.missing(row, "this system has no /proc")
+        return
+    meter.record("set/start/memory", {"mib": after - mapped}, entries=entries)
+    meter.record("set/start/memory-more", {"mib": after - mapped - before}, entries=entries)
+
+
+def _lay_out(published: Publication, root: Path) -> None:
+    """Write what a device that fetched the set-up holds (blindmatch_client.setup)."""
+    info, manifest = DESIGN.info, published.manifest
+    folder = root / f"{info.name}-{info.version}" / f"epoch-{manifest.epoch}"
+    folder.mkdir(parents=True)
+    description = pb.Description(design=info.name, version=info.version, epoch=manifest.epoch)
+    for file in manifest.files:
+        if file.name in manifest.setup:
+            (folder / file.name).hardlink_to(published.folder / file.name)
+            description.setup.add(name=file.name, size=file.size, sha256=bytes.fromhex(file.sha256))
+    (folder / "description.pb").write_bytes(description.SerializeToString(deterministic=True))

@@ -1,0 +1,187 @@
+"""`blindmatch bench`: speed and size, each row beside the unit u (docs/performance.md)."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from blindmatch_protocol.contract import Progress
+
+from blindmatch_simulations.bench.hashing import bench_pdq
+from blindmatch_simulations.bench.imports import bench_import
+from blindmatch_simulations.bench.loopback import bench_latency, bench_throughput, serving
+from blindmatch_simulations.bench.messages import Load, bench_messenger
+from blindmatch_simulations.bench.meter import Meter
+from blindmatch_simulations.bench.peers.openmined import bench_openmined
+from blindmatch_simulations.bench.peers.runner import Peers
+from blindmatch_simulations.bench.queries import SEVERAL, bench_design, bench_primitives
+from blindmatch_simulations.bench.results import results
+from blindmatch_simulations.bench.sets import bench_set
+from blindmatch_simulations.bench.table import COLUMNS, cells
+from blindmatch_simulations.cli.console import JsonOption, bars, console_for, table, write_json
+
+app = typer.Typer(
+    help="Measure speed and size. A row that the machine's other work disturbed says so: run it again.",
+    no_args_is_help=True,
+)
+
+SMALL_SET: Final = 12
+"""Log2 of the set behind the throughput rows, where its size does not count."""
+
+Log2nOption = Annotated[int, typer.Option("--log2n", min=1, max=22, help="The set has 2^this entries.")]
+RunsOption = Annotated[int, typer.Option(min=1, max=1000, help="Runs of each row; figures are medians.")]
+SecondsOption = Annotated[
+    float, typer.Option(min=0, help="No further run of a row is begun after this long; each has one.")
+]
+RecordsOption = Annotated[int, typer.Option(min=1, max=20_000_000, help="Records of each imported file.")]
+CallsOption = Annotated[int, typer.Option(min=1, max=450, help="Checks over loopback by one device.")]
+RequestsOption = Annotated[int, typer.Option(min=1, help="Requests of all devices, for the throughput.")]
+DevicesOption = Annotated[int, typer.Option(min=1, max=256, help="Devices that ask at the same time.")]
+TextsOption = Annotated[int, typer.Option(min=10, max=10_000_000, help="Texts that are sent.")]
+PicturesOption = Annotated[int, typer.Option(min=1, max=1_000_000, help="Pictures of 200 kB that are sent.")]
+PairsOption = Annotated[int, typer.Option(min=1, max=64, help="Pairs of devices in each process.")]
+WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Processes with devices.")]
+PeerOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--peer-python",
+        help="Python of an environment with the peers: openmined-psi, pdqhash, numpy, rbcl.",
+    ),
+]
+
+Options = Mapping[str, int | float | str]
+Bench = Callable[[Meter, Path], None]
+
+
+@app.command("set")
+def set_(
+    log2n: Log2nOption = 16,
+    runs: RunsOption = 3,
+    seconds: SecondsOption = 60.0,
+    peer_python: PeerOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """The encrypted set: build, size, look-up, start of a device; OpenMined's beside it."""
+
+    def bench(meter: Meter, folder: Path) -> None:
+        bench_set(meter, folder, log2n)
+        bench_openmined(meter, Peers(peer_python), log2n)
+
+    _run([bench], runs, seconds, {"log2n": log2n}, json_path)
+
+
+@app.command("import")
+def import_(
+    records: RecordsOption = 100_000,
+    runs: RunsOption = 3,
+    seconds: SecondsOption = 60.0,
+    json_path: JsonOption = None,
+) -> None:
+    """Import of `pdq` lines, threatexchange CSV and NCMEC XML, generated for it."""
+    _run(
+        [lambda meter, folder: bench_import(meter, folder, records)],
+        runs,
+        seconds,
+        {"records": records},
+        json_path,
+    )
+
+
+@app.command("query")
+def query(
+    log2n: Log2nOption = 16,
+    calls: CallsOption = 300,
+    requests: RequestsOption = 2000,
+    devices: DevicesOption = 16,
+    runs: RunsOption = 9,
+    seconds: SecondsOption = 20.0,
+    json_path: JsonOption = None,
+) -> None:
+    """The private check of a hash: crypto alone, the design, over loopback gRPC, many devices at once."""
+    options = {"log2n": log2n, "calls": calls, "requests": requests, "devices": devices}
+    _run([_query(log2n, calls, requests, devices)], runs, seconds, options, json_path)
+
+
+@app.command("pdq")
+def pdq(
+    runs: RunsOption = 9,
+    seconds: SecondsOption = 20.0,
+    peer_python: PeerOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """PDQ of photographs of 640 by 480 pixels; `pdqhash` beside it."""
+    _run([lambda meter, folder: bench_pdq(meter, folder, Peers(peer_python))], runs, seconds, {}, json_path)
+
+
+@app.command("messenger")
+def messenger(
+    texts: TextsOption = 2000,
+    pictures: PicturesOption = 200,
+    pairs: PairsOption = 4,
+    workers: WorkersOption = 2,
+    json_path: JsonOption = None,
+) -> None:
+    """Texts and pictures through one relay: rate, latency at half of it, CPU time, the relay's memory."""
+    load = Load(texts, pictures, workers, pairs)
+    options = {"texts": texts, "pictures": pictures, "workers": workers, "pairs": pairs}
+    _run([lambda meter, folder: bench_messenger(meter, folder, load)], 1, 0, options, json_path)
+
+
+@app.command("all")
+def all_(
+    log2n: Log2nOption = 16,
+    records: RecordsOption = 100_000,
+    texts: TextsOption = 2000,
+    pictures: PicturesOption = 200,
+    runs: RunsOption = 5,
+    seconds: SecondsOption = 20.0,
+    peer_python: PeerOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """All of the above, one after the other, as one table and one file."""
+    peers = Peers(peer_python)
+    benches: list[Bench] = [
+        lambda meter, folder: bench_set(meter, folder, log2n),
+        lambda meter, folder: bench_openmined(meter, peers, log2n),
+        lambda meter, folder: bench_import(meter, folder, records),
+        _query(log2n, 300, 2000, 16),
+        lambda meter, folder: bench_pdq(meter, folder, peers),
+        lambda meter, folder: bench_messenger(meter, folder, Load(texts, pictures)),
+    ]
+    options = {"log2n": log2n, "records": records, "texts": texts, "pictures": pictures}
+    _run(benches, runs, seconds, options, json_path)
+
+
+def _query(log2n: int, calls: int, requests: int, devices: int) -> Bench:
+    def bench(meter: Meter, folder: Path) -> None:
+        bench_primitives(meter)
+        with serving(folder / "one", 1 << log2n, 1) as served:
+            bench_design(meter, served.check, 1)
+            bench_latency(meter, served, calls)
+        with serving(folder / "several", 1 << min(log2n, SMALL_SET), SEVERAL) as served:
+            bench_design(meter, served.check, SEVERAL)
+            bench_throughput(meter, served, requests, devices)
+
+    return bench
+
+
+def _run(benches: list[Bench], runs: int, seconds: float, options: Options, json_path: Path | None) -> None:
+    """Run benches, each in an empty folder, and show all rows."""
+    console, began = console_for(json_path), time.monotonic()
+    with bars(console) as shown:
+
+        def stage(title: str) -> Progress:
+            task = shown.add_task(title, total=None)
+            return lambda done, total: shown.update(task, completed=done, total=total)
+
+        meter = Meter(runs, seconds, stage)
+        for bench in benches:
+            with tempfile.TemporaryDirectory(prefix="blindmatch-bench-") as folder:
+                bench(meter, Path(folder))
+    console.print(table("bench", COLUMNS, [cells(row) for row in meter.rows]))
+    took = round(time.monotonic() - began, 1)
+    write_json(results(meter.rows, {"runs": runs, "seconds": seconds, "took_s": took, **options}), json_path)

@@ -1,0 +1,277 @@
+"""The benches at tiny sizes: structure and sanity, never times; and how figures come from runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from blindmatch_simulations.bench.catalogue import CATALOGUE
+from blindmatch_simulations.bench.meter import Meter
+from blindmatch_simulations.bench.peers.runner import PeerMissingError, Peers, runs_of
+from blindmatch_simulations.bench.procfs import cpu_seconds, mapped_mib, status_mib
+from blindmatch_simulations.bench.results import results, schema
+from blindmatch_simulations.bench.row import FIGURES, Row, Status, Target, Verdict
+from blindmatch_simulations.bench.runs import Run, conditions, cost_figures, counting, percentile
+from blindmatch_simulations.bench.table import COLUMNS, json_cells, markdown
+from blindmatch_simulations.bench.yardstick import Cost, Reading, reading
+from blindmatch_simulations.cli.app import run
+
+ROOT = Path(__file__).parents[2]
+QUIET = Reading(50.0, 1.0)
+
+
+def a_run(cpu_s: float = 1.0, before: Reading = QUIET, after: Reading = QUIET) -> Run:
+    return Run(Cost(2 * cpu_s, cpu_s), before, after)
+
+
+# --- figures from runs
+
+
+@pytest.mark.parametrize(
+    ("after", "disturbed"),
+    [
+        (Reading(50.0, 1.0), False),
+        (Reading(57.0, 1.0), False),
+        (Reading(58.0, 1.0), True),
+        (Reading(42.0, 1.0), True),
+        (Reading(50.0, 1.14), False),
+        (Reading(50.0, 1.16), True),
+    ],
+)
+def test_a_run_is_disturbed_if_u_moved_or_the_machine_was_shared(after: Reading, disturbed: bool) -> None:
+    assert a_run(after=after).disturbed is disturbed
+    assert Run(Cost(1, 1), after, QUIET).disturbed is disturbed
+
+
+def test_the_wall_time_of_a_run_that_only_computes_tells_the_load() -> None:
+    shared = Cost(1.2, 1.0)
+    assert Run(shared, QUIET, QUIET, computes=True).disturbed
+    assert not Run(shared, QUIET, QUIET, computes=False).disturbed
+
+
+def test_a_ratio_is_taken_in_each_run_so_that_a_slow_clock_cancels_out() -> None:
+    fast = a_run(1.0)
+    slow = Run(Cost(4.0, 2.0), Reading(100.0, 1.0), Reading(100.0, 1.0))
+    figures = cost_figures([fast, slow], count=1000)
+    assert figures["cpu_u"] == pytest.approx(1e6 / 50 / 1000)
+    assert figures["wall_u"] == pytest.approx(2e6 / 50 / 1000)
+    assert figures["cpu_us"] == pytest.approx(1500)
+
+
+def test_the_unit_of_a_run_lies_between_its_two_readings() -> None:
+    assert a_run(before=Reading(48.0, 1.0), after=Reading(52.0, 1.0)).u_us == 50.0
+
+
+def test_disturbed_runs_are_left_out_while_they_are_the_fewer() -> None:
+    bad = a_run(9.0, after=Reading(90.0, 1.0))
+    clean = [a_run(1.0), a_run(2.0)]
+    assert counting([*clean, bad]) == clean
+    assert counting([a_run(), bad]) == [a_run()]
+    found = conditions([*clean, bad])
+    assert (found.runs, found.clean_runs, found.disturbed) == (3, 2, False)
+    assert found.u_moved == 0
+
+
+def test_a_row_with_mostly_disturbed_runs_says_so_and_counts_all() -> None:
+    bad = a_run(9.0, after=Reading(90.0, 3.0))
+    runs = [a_run(), bad, bad]
+    assert counting(runs) == runs
+    found = conditions(runs)
+    assert found.disturbed and found.load == 3.0 and found.u_moved == pytest.approx(0.8)
+
+
+def test_no_runs_give_no_figures() -> None:
+    with pytest.raises(ValueError, match="at least one run"):
+        conditions([])
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    values = [float(n) for n in range(100, 0, -1)]
+    assert [percentile(values, share) for share in (0.5, 0.95, 0.99, 1.0)] == [50, 95, 99, 100]
+    assert percentile([7.0], 0.01) == 7.0
+    with pytest.raises(ValueError, match="share"):
+        percentile(values, 0)
+
+
+# --- verdicts
+
+
+def a_row(
+    figures: dict[str, float], target: Target | None, runs: list[Run] | None = None, **with_: int
+) -> Row:
+    return Row("a/b", "a", "", with_, figures, conditions(runs) if runs else None, target)
+
+
+def test_a_target_is_met_or_missed_at_the_size_it_is_for() -> None:
+    target = Target("mib", 600, where={"entries": 4})
+    assert a_row({"mib": 600}, target, entries=4).verdict is Verdict.MET
+    assert a_row({"mib": 601}, target, entries=4).verdict is Verdict.MISSED
+    assert a_row({"mib": 1}, target, entries=2).verdict is Verdict.NOT_MEASURED
+    assert a_row({}, target, entries=4).verdict is Verdict.NOT_MEASURED
+    assert a_row({"mib": 1}, None).verdict is Verdict.NO_TARGET
+
+
+def test_a_target_can_be_a_lower_bound() -> None:
+    assert a_row({"share": 0.7}, Target("share", 0.7, at_least=True)).verdict is Verdict.MET
+    assert a_row({"share": 0.6}, Target("share", 0.7, at_least=True)).verdict is Verdict.MISSED
+
+
+def test_a_disturbed_row_is_neither_met_nor_missed() -> None:
+    bad = [a_run(after=Reading(90.0, 1.0))]
+    row = a_row({"cpu_u": 1.0}, Target("cpu_u", 1.4), bad)
+    assert (row.status, row.verdict) == (Status.DISTURBED, Verdict.UNSURE)
+    assert "(disturbed)" in json_cells(row.as_json())[2]
+
+
+def test_a_row_without_figures_says_why() -> None:
+    meter = Meter()
+    row = meter.missing("pdq/pdqhash", "no --peer-python was given")
+    assert row.status is Status.NOT_MEASURED
+    check([row])
+    assert "not measured" in json_cells(row.as_json())[2]
+
+
+def test_every_target_is_of_a_known_figure() -> None:
+    targets = [kind.target for kind in CATALOGUE.values() if kind.target is not None]
+    assert targets and {target.figure for target in targets} <= FIGURES.keys()
+
+
+# --- the meter and the file
+
+
+def check(rows: list[Row]) -> None:
+    jsonschema.validate(results(rows, {"runs": 1}), schema())
+
+
+def test_the_schema_is_one_and_names_the_figures_that_rows_can_have() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    assert schema()["$defs"]["figures"]["properties"].keys() == FIGURES.keys()
+
+
+def test_an_unknown_field_breaks_the_schema() -> None:
+    made = results([], {}) | {"more": 1}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(made, schema())
+
+
+def test_the_yardstick_reads_a_unit_and_a_load() -> None:
+    for threads in (1, 2):
+        found = reading(threads, batches=2)
+        assert found.u_us > 0 and found.load > 0.5
+
+
+def test_the_meter_runs_at_least_once_and_stops_when_its_time_is_up() -> None:
+    calls = []
+    meter = Meter(runs=5, seconds=0)
+    row = meter.time("import/pdq-lines", lambda: calls.append(1), repeat=False, records=1)
+    assert len(calls) == 1 and row.conditions is not None and row.conditions.runs == 1
+
+
+def test_a_short_task_is_repeated_in_a_run() -> None:
+    calls = []
+    row = Meter(runs=2).time("import/pdq-lines", lambda: calls.append(sum(range(1000))), count=2)
+    assert len(calls) > 100
+    assert row.figures["cpu_us"] < 1e4
+    check([row])
+
+
+def test_memory_and_cpu_time_of_a_process_are_read(tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        assert status_mib("VmRSS") is None or cpu_seconds(1) is None
+        return
+    assert (status_mib("VmHWM") or 0) >= (status_mib("VmRSS") or 0) > 1
+    assert mapped_mib("no-such-file") == 0
+
+
+# --- the commands
+
+
+def bench(tmp_path: Path, *arguments: str) -> dict[str, dict[str, Any]]:
+    """Run a bench; its rows by id, the last one of each, of a file that keeps the schema."""
+    out = tmp_path / "bench.json"
+    assert run(["bench", *arguments, "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    jsonschema.validate(found, schema())
+    return {row["id"]: row for row in found["rows"]}
+
+
+def ids(*prefixes: str) -> set[str]:
+    return {name for name in CATALOGUE if name.startswith(prefixes)}
+
+
+def test_bench_set_measures_every_row(tmp_path: Path) -> None:
+    rows = bench(tmp_path, "set", "--log2n", "8", "--runs", "1")
+    assert rows.keys() == ids("set/", "peers/openmined/")
+    assert rows["set/size/label"]["figures"]["bytes"] == 72
+    assert rows["set/size/store"]["figures"]["bytes"] > 8
+    assert rows["set/size/filter"]["figures"]["bits"] > 40
+    assert rows["set/build/one-thread"]["figures"]["cpu_u"] > 1
+    assert rows["peers/openmined/set-up"]["status"] == "not measured"
+
+
+def test_bench_import_measures_every_format(tmp_path: Path) -> None:
+    rows = bench(tmp_path, "import", "--records", "300", "--runs", "1")
+    assert rows.keys() == ids("import/")
+    assert all(row["figures"]["cpu_us"] > 0 for row in rows.values())
+
+
+def test_bench_query_measures_every_row(tmp_path: Path) -> None:
+    sizes = ["--log2n", "6", "--calls", "3", "--requests", "6", "--devices", "2", "--runs", "1"]
+    rows = bench(tmp_path, "query", *sizes, "--seconds", "0")
+    assert rows.keys() == ids("query/")
+    proven, bare = (rows[f"query/primitives/{name}"]["figures"]["cpu_u"] for name in ("voprf", "oprf"))
+    assert proven > bare > 2
+    assert rows["query/throughput/matcher"]["parameters"]["requests"] == 6
+
+
+def test_bench_pdq_measures_and_says_that_the_peer_is_missing(tmp_path: Path) -> None:
+    rows = bench(tmp_path, "pdq", "--runs", "1")
+    assert rows.keys() == ids("pdq/")
+    assert rows["pdq/against-pdqhash"]["verdict"] == "not measured"
+    assert rows["pdq/file"]["figures"]["cpu_us"] > rows["pdq/pixels"]["figures"]["cpu_us"] > 0
+
+
+def test_bench_messenger_measures_every_row(tmp_path: Path) -> None:
+    sizes = ["--texts", "10", "--pictures", "1", "--pairs", "1", "--workers", "1"]
+    rows = bench(tmp_path, "messenger", *sizes)
+    assert rows.keys() == ids("messenger/")
+    latency = rows["messenger/texts-latency"]["figures"]
+    assert 0 < latency["p50_us"] <= latency["p95_us"] <= latency["p99_us"]
+
+
+# --- peers
+
+
+def test_a_python_without_the_peers_is_no_failure(tmp_path: Path) -> None:
+    with pytest.raises(PeerMissingError, match="could not be run"):
+        Peers(tmp_path / "no-python").run("pdqhash", 1)
+    with pytest.raises(PeerMissingError, match=r"no peer is called|SystemExit|failed"):
+        Peers(Path(sys.executable)).run("nothing", 1)
+
+
+def test_runs_of_a_peer_are_judged_as_ours_are() -> None:
+    printed = {"count": 1, "runs": [{"cost": [1.0, 1.0], "before": [50.0, 1.0], "after": [80.0, 1.0]}]}
+    assert runs_of(printed)[0].disturbed
+
+
+# --- the document
+
+
+def document() -> str:
+    return (ROOT / "docs" / "performance.md").read_text()
+
+
+@pytest.mark.parametrize("row", sorted(CATALOGUE))
+def test_the_document_explains_every_row(row: str) -> None:
+    assert f"`{row}`" in document()
+
+
+def test_a_table_for_documents_has_a_line_for_each_row() -> None:
+    row = a_row({"cpu_u": 1.25, "cpu_us": 61_000.0}, Target("cpu_u", 1.4)).as_json()
+    lines = markdown([row, row]).splitlines()
+    assert len(lines) == 4 and lines[0].count("|") == len(COLUMNS) + 1
+    assert "CPU 61 ms" in lines[2] and "<= CPU 1.4 u" in lines[2]
