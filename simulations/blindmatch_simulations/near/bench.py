@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+import numpy as np
 from blindmatch_protocol import labels, store
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.designs.token_psi import Setup, Tokening
@@ -31,6 +32,9 @@ from blindmatch_simulations.near.token_domain import Revealed, lost_tokens, rand
 
 Stage: TypeAlias = Callable[[str, int, int], None]
 """Called with what is being measured, and done and total of it."""
+
+
+SHARD_KEYS: Final = 655_360
 
 
 def no_stage(what: str, done: int, total: int) -> None:
@@ -161,14 +165,23 @@ def _costs(place: Built, pairs: EditedPairs, options: Options) -> Iterator[Row]:
 def _set(place: Built) -> Iterator[Row]:
     count = len(place.hashes)
     how = f"protocol; a set of {count} entries"
-    tokens = _section_bytes(place.setup, store.KIND) / count
+    bands = place.setup.tokening.bands
+    shard = f"protocol; a shard of {SHARD_KEYS} keys, as a set of 2^20 entries has 16 at 10 bands"
     label = (_section_bytes(place.setup, labels.KIND) + _section_bytes(place.setup, ADDRESSES_KIND)) / count
-    yield Row("set", "tokens", tokens, "bytes an entry", how, "<= 100")
+    yield Row("set", "tokens", bands * key_bytes(SHARD_KEYS), "bytes an entry", shard, "<= 100")
     yield Row("set", "label and its index", label, "bytes an entry", how, "<= 80")
     each = place.seconds / count
     minutes = each * (1 << 20) / 2 / 60
     yield Row("set", "building", 1e6 * each, "us of CPU an entry", how)
     yield Row("set", "building 2^20 entries on two cores", minutes, "minutes", f"extrapolated; {how}", "<= 8")
+
+
+def key_bytes(count: int) -> float:
+    """Bytes a key of a shard with so many keys."""
+    keys = random_list(count // 2 + 1, 9).reshape(-1, store.KEY_BYTES)[:count]
+    order = store.order_of(keys)
+    parts, _ = next(store.shards(keys, order, lambda a, b: order[a:b].astype(np.uint64), 0))
+    return sum(memoryview(part).nbytes for part in parts) / count
 
 
 def _section_bytes(setup: Setup, kind: int) -> int:
