@@ -15,7 +15,8 @@ from blindmatch_simulations.conformance.checks import BY_NAME
 from blindmatch_simulations.conformance.mutations.table import mutation_score
 from blindmatch_simulations.conformance.result import as_json, replay_of
 from blindmatch_simulations.conformance.run import Options, Report, check_design
-from blindmatch_simulations.registry import load_design, portable_reference
+from blindmatch_simulations.conformance.vectors.files import write_vectors
+from blindmatch_simulations.registry import built_in_designs, load_design, portable_reference
 
 COLUMNS = ("check", "verdict", "why", "seconds")
 NOTHING = "nothing failed"
@@ -32,6 +33,9 @@ def run_conformance(
     values: Annotated[list[str] | None, typer.Option("--set", help="A parameter, as NAME=VALUE.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Run the check of this replay file again.")] = None,
     replays: Annotated[Path, typer.Option(help="Where replay files of failures go.")] = Path("replays"),
+    vectors: Annotated[
+        Path | None, typer.Option("--write-vectors", help="Write the test vectors of all designs here.")
+    ] = None,
     mutations: Annotated[
         bool, typer.Option("--mutation-score", hidden=True, help="Check the checks: planted cheats.")
     ] = False,
@@ -44,6 +48,12 @@ def run_conformance(
     options = Options(seed, games, None, _values(values or []), _known(only or []))
     if mutations:
         _score(seed, json_path)
+        return
+    if vectors is not None:
+        designs = [load_design(design)] if design else [one.design for one in built_in_designs()]
+        console_for(json_path).print(
+            f"{len(write_vectors(designs, vectors))} files in {vectors}", soft_wrap=True
+        )
         return
     if replay is not None:
         design, options = _replayed(replay)

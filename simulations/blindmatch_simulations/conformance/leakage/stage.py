@@ -13,7 +13,7 @@ from blindmatch_simulations.conformance.deployed import Deployed, opened, publis
 from blindmatch_simulations.conformance.leakage.knowledge import Guesses, guesses
 from blindmatch_simulations.conformance.leakage.play import Table
 
-SMALL_REQUEST: Final = 512
+SMALL_REQUEST: Final = 256
 """Parameters are lowered while a picture's requests are longer than this, in bytes."""
 
 

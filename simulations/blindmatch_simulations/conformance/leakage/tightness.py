@@ -22,7 +22,7 @@ from blindmatch_simulations.conformance.fields import fields_of
 from blindmatch_simulations.conformance.pool import Pooled
 from blindmatch_simulations.conformance.verdict import NotApplicableError, Passed
 
-PICTURES: Final = ("listed/0", "other/0", "other/1", "far-32/0", "poor/0", "poor/1")
+PICTURES: Final = ("listed/0", "twin/listed/0", "other/0", "twin/other/0", "far-32/0", "poor/0", "poor/1")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -1,0 +1,7 @@
+"""Test vectors of every design, for implementations in any language.
+
+item      pictures as numbers, so that no picture code is needed to use a vector
+make      vectors of one design, from a seed
+replay    the same from what a vector recorded: every file, tape and message
+files     the command that writes them, and the JSON Schema
+"""

@@ -1,0 +1,87 @@
+"""Pictures as numbers: hash, quality, coefficients and a few pixels, all written down in the vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_simulations.conformance.seeded import Seeded
+
+SIDE: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class VectorItem:
+    """An `Item`.
+
+    Attributes:
+        name: what it is to the list.
+        hash: 32 bytes.
+        quality: 0 to 100.
+        weights: coefficients as integers, 256 of them: bit j of the hash is set where number j is positive.
+        raw_pixels: SIDE x SIDE x 3 bytes.
+    """
+
+    name: str
+    hash: bytes = field(repr=False)
+    quality: int
+    weights: tuple[int, ...] = field(repr=False)
+    raw_pixels: bytes = field(repr=False)
+
+    @property
+    def coefficients(self) -> npt.NDArray[np.float32]:
+        """See `Item.coefficients`."""
+        return np.array(self.weights, np.float32)
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """See `Item.pixels`."""
+        return np.frombuffer(self.raw_pixels, np.uint8).reshape(SIDE, SIDE, 3)
+
+    @property
+    def luminance(self) -> npt.NDArray[np.float32]:
+        """See `Item.luminance`: the mean of the three channels."""
+        return np.asarray(self.pixels.mean(axis=2), np.float32)
+
+    def as_json(self) -> dict[str, Any]:
+        """The item's numbers."""
+        return {
+            "name": self.name,
+            "hash": self.hash.hex(),
+            "quality": self.quality,
+            "coefficients": list(self.weights),
+            "pixels": self.raw_pixels.hex(),
+        }
+
+
+def from_json(held: dict[str, Any]) -> VectorItem:
+    """The item of a vector."""
+    return VectorItem(
+        held["name"],
+        bytes.fromhex(held["hash"]),
+        held["quality"],
+        tuple(held["coefficients"]),
+        bytes.fromhex(held["pixels"]),
+    )
+
+
+def make_item(name: str, quality: int) -> VectorItem:
+    """The item that `name` determines: 128 ones, every magnitude from 1 to 128 once on either side."""
+    rng = Seeded(f"vector/{name}")
+    order = sorted(range(256), key=lambda at: (rng.take(8), at))
+    weights = [0] * 256
+    for rank, at in enumerate(order):
+        weights[at] = (rank // 2 + 1) * (1 if rank % 2 else -1)
+    bits = np.array([weight > 0 for weight in weights], np.uint8)
+    return VectorItem(name, np.packbits(bits).tobytes(), quality, tuple(weights), rng.take(SIDE * SIDE * 3))
+
+
+def flipped(item: VectorItem, count: int) -> bytes:
+    """The hash with its `count` least reliable bits flipped."""
+    bits = np.unpackbits(np.frombuffer(item.hash, np.uint8))
+    weakest = sorted(range(256), key=lambda at: (abs(item.weights[at]), at))[:count]
+    bits[weakest] ^= 1
+    return np.packbits(bits).tobytes()

@@ -1,0 +1,110 @@
+"""Intervals, pairs that agree on facts, extractors: the parts of the leakage measurement."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from blindmatch_protocol.contract import Adversary, Fact, Leak, Party
+from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan
+from blindmatch_protocol.designs.hash_upload import HashUpload
+from blindmatch_simulations.conformance import Options, check_design
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.leakage.facts import declared, opponents
+from blindmatch_simulations.conformance.leakage.games import check_semi_honest
+from blindmatch_simulations.conformance.leakage.interval import advantage, clopper_pearson
+from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, playable
+from blindmatch_simulations.conformance.pool import make_pool
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(0, 10, 0.0, 0.3085), (10, 10, 0.6915, 1.0), (5, 10, 0.1871, 0.8129), (8, 10, 0.4439, 0.9748)],
+)
+def test_intervals_are_the_published_ones(successes: int, trials: int, low: float, high: float) -> None:
+    """Clopper and Pearson's 95 percent limits for ten trials."""
+    assert clopper_pearson(successes, trials, 0.95) == pytest.approx((low, high), abs=1e-4)
+
+
+@given(st.integers(1, 400), st.data())
+def test_an_interval_holds_its_estimate_and_narrows_with_less_confidence(
+    trials: int, data: st.DataObject
+) -> None:
+    right = data.draw(st.integers(0, trials))
+    wide, narrow = advantage(right, trials, 0.999), advantage(right, trials, 0.9)
+    assert wide.low <= narrow.low <= wide.value <= narrow.high <= wide.high
+
+
+@pytest.mark.parametrize("design", [hash_upload.DESIGN, oprf_psi.DESIGN], ids=lambda d: d.info.name)
+@pytest.mark.parametrize("adversary", list(Adversary))
+def test_pairs_agree_on_every_declared_fact(design: HashUpload, adversary: Adversary) -> None:
+    bench = Bench(design)
+    setup = bench.deployed.setup
+    for opponent in opponents(design, adversary):
+        for scenario in SCENARIOS:
+            for pair in playable(scenario, bench.pool, bench.deployed, opponent):
+                left = [opponent.project(move.one.item, setup) for move in pair.left]
+                assert left == [opponent.project(move.one.item, setup) for move in pair.right]
+
+
+def test_every_scenario_is_played_against_a_matcher_that_is_told_nothing_of_the_picture() -> None:
+    bench = Bench(oprf_psi.DESIGN)
+    (alone, *_) = opponents(oprf_psi.DESIGN, Adversary.SEMI_HONEST)
+    assert all(playable(scenario, bench.pool, bench.deployed, alone) for scenario in SCENARIOS)
+
+
+def test_a_coalition_that_is_not_named_learns_what_its_parts_do() -> None:
+    both = frozenset({Party.MATCHER, Party.CENTRE})
+    assert declared(hash_upload.DESIGN, both, Adversary.MALICIOUS) == (
+        hash_upload.EVERY_HASH,
+        hash_upload.QUALITY,
+    )
+
+
+class TooMuch(HashUpload):
+    """Declares a fact that nobody gets."""
+
+    info = replace(HashUpload.info, name="too-much")
+
+    def leakage(self) -> tuple[Leak, ...]:
+        name = Fact("my.first_pixel", "the first pixel", lambda item, _: int(item.pixels[0, 0, 0]) << 40)
+        return tuple(replace(leak, facts=(*leak.facts, name)) for leak in super().leakage())
+
+
+def test_a_fact_that_no_extractor_recovers_is_called_over_declared() -> None:
+    (result,) = check_design(TooMuch(), Options(only=["tightness"])).results
+    assert result.figures["over_declared"] == ["matcher: my.first_pixel"]
+    assert "over-declared" in result.reason
+
+
+def test_every_fact_of_the_scanning_provider_is_recovered() -> None:
+    (result,) = check_design(provider_scan.DESIGN, Options(only=["tightness"])).results
+    assert result.figures["recovered_by"] == {"provider: content": "candidates"}
+
+
+def test_the_large_games_hold_out_ten_thousand_runs_for_each_coalition() -> None:
+    bench = Bench(hash_upload.DESIGN)
+    bench.held_out = 10_000
+    figures = check_semi_honest(bench).figures
+    bench.close()
+    assert all(figures[name]["held_out_runs"] >= 10_000 for name in figures if name != "parameters")
+    assert figures["semi-honest matcher"]["advantage"] < 0.05
+
+
+@settings(max_examples=4)
+@given(st.integers(2, 1 << 16))
+def test_outcomes_are_the_oracle_s_for_any_seed(seed: int) -> None:
+    (result,) = check_design(oprf_psi.DESIGN, Options(seed=seed, only=["outcomes"])).results
+    assert str(result.verdict) == "passed", result.reason
+
+
+def test_the_pool_has_the_kinds_it_says() -> None:
+    pool = make_pool(7)
+    assert all(one.item.quality < 50 for one in pool.of("poor"))
+    assert all(one.item.quality >= 50 for one in pool.pictures if one.kind != "poor")
+    for twin in pool.of("twin-listed", "twin-other"):
+        original = next(one for one in pool.pictures if f"twin/{one.name}" == twin.name)
+        assert twin.item.hash == original.item.hash
+        assert twin.item.pixels.tobytes() != original.item.pixels.tobytes()

@@ -1,0 +1,100 @@
+"""The committed vectors follow their schema, say what the designs do, and come out again from their tapes."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.conformance.vectors.files import SCHEMA_NAME, as_text, schema
+from blindmatch_simulations.conformance.vectors.make import vectors_of
+from blindmatch_simulations.conformance.vectors.replay import differences
+from blindmatch_simulations.registry import built_in_designs, load_design
+
+FOLDER = Path(__file__).parents[1] / "vectors" / "designs"
+NAMES = sorted(one.design.info.name for one in built_in_designs())
+
+
+def _vector(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    return loaded
+
+
+def test_every_built_in_design_has_vectors_and_nothing_else_lies_there() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == {SCHEMA_NAME, *(f"{name}.json" for name in NAMES)}
+    assert json.loads((FOLDER / SCHEMA_NAME).read_text("utf-8")) == schema()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vectors_follow_the_schema(name: str) -> None:
+    jsonschema.validate(_vector(name), schema())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_design_does_what_its_vectors_say_from_the_recorded_tapes(name: str) -> None:
+    assert list(differences(load_design(name), _vector(name))) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vectors_are_made_again_byte_for_byte(name: str) -> None:
+    assert as_text(vectors_of(load_design(name))) == (FOLDER / f"{name}.json").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "none"])
+def test_vectors_have_failing_cases_of_messages_and_of_steps(name: str) -> None:
+    vector = _vector(name)
+    assert all(message["refused"] for message in vector["messages"])
+    assert vector["refused_requests"]
+    assert vector["refused_replies"]
+
+
+@pytest.mark.parametrize("place", [(), ("set",), ("items", 0), ("messages", 0), ("sessions", 0)])
+def test_an_unknown_field_fails(place: tuple[str | int, ...]) -> None:
+    vector: Any = copy.deepcopy(_vector("oprf-psi"))
+    inner = vector
+    for key in place:
+        inner = inner[key]
+    inner["comment"] = "unknown"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(vector, schema())
+
+
+def _altered(vector: dict[str, Any], *place: str | int) -> dict[str, Any]:
+    """`vector` with the last hexadecimal digit at `place` changed."""
+    inner: Any = vector
+    for key in place[:-1]:
+        inner = inner[key]
+    text = inner[place[-1]]
+    inner[place[-1]] = text[:-1] + ("0" if text[-1] != "0" else "1")
+    return vector
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("sessions", 0, "tape"),
+        ("sessions", 0, "rounds", 0, 0, "body"),
+        ("sessions", 0, "rounds", 0, 0, "tape"),
+        ("sessions", 0, "outcome", "label", "salt"),
+        ("messages", 1, "refused", 0, "rule"),
+        ("refused_requests", 0, "rule"),
+        ("refused_replies", 0, "rule"),
+    ],
+)
+def test_a_vector_that_says_something_else_is_noticed(place: tuple[str | int, ...]) -> None:
+    vector = _altered(_vector("oprf-psi"), *place)
+    try:
+        found = list(differences(load_design("oprf-psi"), vector))
+    except Exception as error:
+        found = [str(error)]
+    assert found
+
+
+def test_the_command_writes_vectors(tmp_path: Path) -> None:
+    assert run(["conformance", "hash-upload", "--write-vectors", str(tmp_path)]) == 0
+    for path in tmp_path.iterdir():
+        assert path.read_text("utf-8") == (FOLDER / path.name).read_text("utf-8")
