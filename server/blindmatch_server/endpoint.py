@@ -50,6 +50,8 @@ class Call:
         caller: from the certificate; None until it is known.
         draining: set when the server shuts down; a method that waits ends then.
         bytes_in, bytes_out: serialised messages so far.
+        status: the gRPC status's name, once the call is finished.
+        seconds: how long it took, once it is finished.
     """
 
     method: str
@@ -58,6 +60,8 @@ class Call:
     caller: Identity | None = None
     bytes_in: int = 0
     bytes_out: int = 0
+    status: str = ""
+    seconds: float = 0.0
 
     @property
     def account(self) -> str:
@@ -211,14 +215,15 @@ class Endpoint:
 
     def _close(self, call: Call, code: grpc.StatusCode, started: float) -> None:
         """Count and log a call before its end is sent, so that whoever saw the end finds it counted."""
+        call.status, call.seconds = code.name, time.monotonic() - started
         self._desk.count(call)
         self._desk.log.write(
             "call",
             request_id=call.request_id,
             method=call.method,
             account=call.account,
-            status=code.name,
-            duration_ms=round((time.monotonic() - started) * 1000, 3),
+            status=call.status,
+            duration_ms=round(call.seconds * 1000, 3),
             bytes_in=call.bytes_in,
             bytes_out=call.bytes_out,
         )

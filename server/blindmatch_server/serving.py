@@ -9,8 +9,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -25,9 +25,10 @@ from blindmatch_server import exit_codes
 from blindmatch_server.authority import Credentials
 from blindmatch_server.clock import Clock, system_clock
 from blindmatch_server.counters import Audit
-from blindmatch_server.endpoint import Desk, Service, handlers_of
+from blindmatch_server.endpoint import Call, Desk, Service, handlers_of
 from blindmatch_server.errors import PortTakenError
 from blindmatch_server.log import Log, Sink, standard_error
+from blindmatch_server.metrics import Metrics
 
 MOST_MESSAGE_BYTES: Final = (1 << 20) + (64 << 10)
 """1 MiB of message and what frames it."""
@@ -44,6 +45,8 @@ class Listen:
         port_file: gets the bound port, written in one step once the server can be called.
         grace_seconds: how long calls may go on after SIGTERM.
         most_calls: calls at the same time; more are refused with RESOURCE_EXHAUSTED.
+        metrics_port: where monitoring scrapes on loopback (metrics.py); 0 takes a free one, None is off.
+        metrics_port_file: gets that port.
         clock: for certificates, rates and time stamps.
         sink: takes the log's lines.
     """
@@ -54,6 +57,8 @@ class Listen:
     port_file: Path | None = None
     grace_seconds: float = 10.0
     most_calls: int = 2048
+    metrics_port: int | None = None
+    metrics_port_file: Path | None = None
     clock: Clock = field(default=system_clock, repr=False)
     sink: Sink = field(default=standard_error, repr=False)
 
@@ -98,8 +103,10 @@ async def _until_signal(name: str, listen: Listen, open_services: OpenServices) 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(name, listen, open_services) as server:
-        loop.add_signal_handler(signal.SIGHUP, server.desk.hangup.set)
+    hangup = asyncio.Event()
+    # before the port is told to anybody: without a handler the signal ends the process
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    async with running(name, listen, open_services, hangup) as server:
         await stop.wait()
         began = time.monotonic()
         server.desk.log.write("draining")
@@ -108,27 +115,55 @@ async def _until_signal(name: str, listen: Listen, open_services: OpenServices) 
 
 
 @asynccontextmanager
-async def running(name: str, listen: Listen, open_services: OpenServices) -> AsyncIterator[Running]:
+async def running(
+    name: str, listen: Listen, open_services: OpenServices, hangup: asyncio.Event | None = None
+) -> AsyncIterator[Running]:
     """A running server; drains on leaving.
 
+    Args:
+        name: of the service, for the log.
+        listen: where and how it listens.
+        open_services: opens what it serves.
+        hangup: see `Desk.hangup`; whoever sets it asks the services to look for something new.
+
     Raises:
-        PortTakenError: if the address cannot be bound.
+        PortTakenError: if the address, or that of the metrics, cannot be bound.
         AuthorityError: if the certificate and the key do not belong together.
         StateError: if a service cannot be opened.
     """
-    audit = Audit()
-    desk = Desk(listen.clock, Log(name, listen.sink, listen.clock), audit.count)
+    audit, metrics = Audit(), Metrics()
+
+    def count(call: Call) -> None:
+        audit.count(call)
+        metrics.count(call)
+
+    log = Log(name, listen.sink, listen.clock)
+    desk = Desk(listen.clock, log, count, hangup=hangup or asyncio.Event())
     async with open_services(desk) as services:
         server, monitor = _build([*services, audit], desk, listen)
         port = _bind(server, listen)
-        await server.start()
-        try:
-            await _announce(monitor, [*services, audit])
-            _write_port(port, listen.port_file)
-            desk.log.write("serving", host=listen.host, port=port)
-            yield Running(port, desk)
-        finally:
-            await _drain(server, monitor, desk, listen.grace_seconds)
+        with _scraped(metrics, listen, desk):
+            await server.start()
+            try:
+                await _announce(monitor, [*services, audit])
+                _write_port(port, listen.port_file)
+                desk.log.write("serving", host=listen.host, port=port)
+                yield Running(port, desk)
+            finally:
+                metrics.drain()
+                await _drain(server, monitor, desk, listen.grace_seconds)
+
+
+@contextmanager
+def _scraped(metrics: Metrics, listen: Listen, desk: Desk) -> Iterator[None]:
+    """Serve the metrics, if that is wanted, also while the server drains."""
+    if listen.metrics_port is None:
+        yield
+        return
+    with metrics.served(listen.metrics_port) as port:
+        _write_port(port, listen.metrics_port_file)
+        desk.log.write("metrics", port=port)
+        yield
 
 
 async def _drain(

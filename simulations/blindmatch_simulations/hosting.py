@@ -33,7 +33,14 @@ def parties_of(design: AnyDesign) -> tuple[Party, ...]:
     return (Party.CENTRE, Party.MATCHER, *second, Party.PROVIDER)
 
 
-def serve(deployment: Deployment, party: Party, design: AnyDesign, host: str, port: int) -> int:
+def serve(
+    deployment: Deployment,
+    party: Party,
+    design: AnyDesign,
+    host: str,
+    port: int,
+    metrics_port: int | None = None,
+) -> int:
     """Run the server of `party` until it is told to stop; one of the server's exit codes.
 
     Raises:
@@ -45,6 +52,8 @@ def serve(deployment: Deployment, party: Party, design: AnyDesign, host: str, po
         host=host,
         port=port,
         port_file=deployment.port_file(party),
+        metrics_port=metrics_port,
+        metrics_port_file=deployment.metrics_port_file(party),
     )
     folder = deployment.server(party) / STATE
     match party:

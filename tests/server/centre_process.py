@@ -1,4 +1,4 @@
-"""A centre as a process of its own, for tests that kill it: ``centre_process.py DIRECTORY``."""
+"""A centre as a process of its own, for tests that end it: ``centre_process.py DIRECTORY [GRACE]``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from blindmatch_server.centre.server import CentreConfig, serve_centre
 from blindmatch_server.serving import Listen
 
 
-def main(directory: Path) -> int:
-    listen = Listen(Credentials.read(directory, "centre"), port_file=directory / "port")
+def main(directory: Path, grace: float = 10.0) -> int:
+    credentials = Credentials.read(directory, "centre")
+    listen = Listen(credentials, port_file=directory / "port", grace_seconds=grace)
     return serve_centre(CentreConfig(listen, directory / "state", directory / "keys", {}))
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), *map(float, sys.argv[2:])))

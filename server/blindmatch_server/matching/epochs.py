@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.contract import AnyDesign, Buffers, Party, Role
-from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_server.endpoint import Desk
 from blindmatch_server.errors import StateError
@@ -116,6 +115,8 @@ class PublishedSource:
                 f"{info.name} version {info.version} expected"
             )
         publication.verify()
+        # a set of another epoch under this one's name would be refused by every device
+        self.design.open_setup(publication.setup(), manifest.epoch)
         roles = [role for role, party in info.roles.items() if party is self.party]
         states = {role: self.design.open_role(role, publication.role(role)) for role in roles}
         digests = {file.name: bytes.fromhex(file.sha256) for file in manifest.files}
@@ -162,5 +163,6 @@ class Epochs:
             try:
                 if await self.load():
                     desk.log.write("epoch", epoch=self.current.epoch)
-            except (BlindmatchError, OSError) as error:
+            except Exception as error:
+                # whatever is wrong with the new one, the old one serves and the next is looked for
                 desk.log.failure("epoch-refused", error)

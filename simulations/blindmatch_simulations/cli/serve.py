@@ -12,18 +12,29 @@ from blindmatch_protocol.contract import Party
 from blindmatch_simulations.cli.console import OUT, DesignOption, HomeOption
 from blindmatch_simulations.deployment import SERVERS, Deployment, home_from
 from blindmatch_simulations.hosting import parties_of, serve
-from blindmatch_simulations.processes import check_alive, running_servers
+from blindmatch_simulations.processes import ServerProcess, check_alive, running_servers
 from blindmatch_simulations.registry import load_design, portable_reference
 
 app = typer.Typer(help="Run servers; stop them with Ctrl-C or SIGTERM.", no_args_is_help=True)
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on; loopback unless you know better.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+MetricsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        min=0,
+        max=65535,
+        help="Prometheus metrics on this loopback port; 0 takes a free one.",
+    ),
+]
 
 
-def _serve(party: Party, home: HomeOption, design: str, host: str, port: int) -> None:
-    code = serve(Deployment.open(home_from(home)), party, load_design(design), host, port)
-    raise typer.Exit(code)
+def _serve(
+    party: Party, home: HomeOption, design: str, host: str, port: int, metrics_port: int | None
+) -> None:
+    deployment = Deployment.open(home_from(home))
+    raise typer.Exit(serve(deployment, party, load_design(design), host, port, metrics_port))
 
 
 @app.command("relay")
@@ -32,9 +43,10 @@ def relay(
     design: DesignOption = "oprf-psi",
     host: HostOption = "127.0.0.1",
     port: PortOption = 7401,
+    metrics_port: MetricsOption = None,
 ) -> None:
     """The provider: pre-keys, encrypted messages and attachments; it cannot read any of them."""
-    _serve(Party.PROVIDER, home, design, host, port)
+    _serve(Party.PROVIDER, home, design, host, port, metrics_port)
 
 
 @app.command("matcher")
@@ -43,9 +55,10 @@ def matcher(
     design: DesignOption = "oprf-psi",
     host: HostOption = "127.0.0.1",
     port: PortOption = 7402,
+    metrics_port: MetricsOption = None,
 ) -> None:
     """The matching service: holds the key and the encrypted set of a design."""
-    _serve(Party.MATCHER, home, design, host, port)
+    _serve(Party.MATCHER, home, design, host, port, metrics_port)
 
 
 @app.command("matcher_b")
@@ -54,9 +67,10 @@ def matcher_b(
     design: DesignOption = "oprf-psi",
     host: HostOption = "127.0.0.1",
     port: PortOption = 7403,
+    metrics_port: MetricsOption = None,
 ) -> None:
     """A second matching service, for designs that share the work between two parties."""
-    _serve(Party.MATCHER_B, home, design, host, port)
+    _serve(Party.MATCHER_B, home, design, host, port, metrics_port)
 
 
 @app.command("centre")
@@ -65,22 +79,38 @@ def centre(
     design: DesignOption = "oprf-psi",
     host: HostOption = "127.0.0.1",
     port: PortOption = 7404,
+    metrics_port: MetricsOption = None,
 ) -> None:
     """The centre: receives sealed reports, checks them, lists them."""
-    _serve(Party.CENTRE, home, design, host, port)
+    _serve(Party.CENTRE, home, design, host, port, metrics_port)
 
 
 @app.command("all")
-def all_(home: HomeOption = None, design: DesignOption = "oprf-psi") -> None:
+def all_(
+    home: HomeOption = None,
+    design: DesignOption = "oprf-psi",
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Each with Prometheus metrics on a loopback port of its own.")
+    ] = False,
+) -> None:
     """Every server a design needs, each in a process of its own, on free loopback ports."""
     deployment = Deployment.open(home_from(home))
     parties = parties_of(load_design(design))
-    with running_servers(deployment, parties, ("--design", portable_reference(design))) as servers:
+    options = ["--design", portable_reference(design), *(("--metrics-port", "0") if metrics else ())]
+    with running_servers(deployment, parties, options) as servers:
         for server in servers:
-            port = deployment.port_file(server.party).read_text().strip()
-            OUT.print(f"{SERVERS[server.party]:<10} 127.0.0.1:{port}   log: {server.log}", soft_wrap=True)
+            OUT.print(_line(deployment, server, metrics), soft_wrap=True)
+        OUT.print("ready; Ctrl-C stops them")
         with suppress(KeyboardInterrupt):
-            OUT.print("ready; Ctrl-C stops them")
             while True:
                 time.sleep(0.5)
                 check_alive(servers)
+
+
+def _line(deployment: Deployment, server: ServerProcess, metrics: bool) -> str:
+    port = deployment.port_file(server.party).read_text().strip()
+    line = f"{SERVERS[server.party]:<10} 127.0.0.1:{port}   log: {server.log}"
+    if not metrics:
+        return line
+    scraped = deployment.metrics_port_file(server.party).read_text().strip()
+    return f"{line}   metrics: http://127.0.0.1:{scraped}/metrics"

@@ -1,0 +1,285 @@
+"""Running a server: metrics, back-pressure, drain, signals and exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server import exit_codes
+from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.batching import Batcher
+from blindmatch_server.endpoint import Desk, Service
+from blindmatch_server.errors import DrainingError, PortTakenError, QuotaError
+from blindmatch_server.serving import running
+from grpc_health.v1 import health_pb2
+
+from .deployment import ALICE, OPERATOR, Client, Deployment, channel, refused
+from .scene import Scene
+from .test_serving import Scripted, ask, scripted
+
+STATUS = grpc.StatusCode
+HERE = Path(__file__).parent
+KEY = "/blindmatch.v1.Centre/Key"
+
+
+def run(test: Any) -> None:
+    asyncio.run(asyncio.wait_for(test, 60))
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds; the test's own time limit ends a wait in vain."""
+    while True:
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+
+
+async def scrape(deployment: Deployment) -> str:
+    (event,) = deployment.events("metrics")
+
+    def get() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{event['port']}/metrics", timeout=10) as reply:
+            return str(reply.read().decode())
+
+    return await asyncio.to_thread(get)
+
+
+def test_metrics_are_off_unless_a_port_is_given() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with scripted(deployment):
+            assert deployment.events("metrics") == []
+
+    run(test())
+
+
+def test_metrics_count_by_method_and_status_and_name_no_account() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with scripted(deployment, metrics_port=0) as (service, port):
+            await ask(deployment.credentials(ALICE), port)
+            await ask(deployment.credentials(ALICE), port)
+            service.error = ValueError("secret")
+            await refused(ask(deployment.credentials(ALICE), port))
+            text = await scrape(deployment)
+            assert f'blindmatch_calls_total{{method="{KEY}",status="OK"}} 2.0' in text
+            assert f'blindmatch_calls_total{{method="{KEY}",status="INTERNAL"}} 1.0' in text
+            assert f'blindmatch_message_bytes_total{{direction="out",method="{KEY}"}} 68.0' in text
+            assert f'blindmatch_call_seconds_count{{method="{KEY}"}} 3.0' in text
+            assert "blindmatch_draining 0.0" in text
+            for word in ("alice", "secret", "account"):
+                assert word not in text
+
+    run(test())
+
+
+def test_a_taken_metrics_port_is_an_error_like_any_other_taken_port() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with scripted(deployment, metrics_port=0):
+            (event,) = deployment.events("metrics")
+
+            @asynccontextmanager
+            async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
+                yield [Scripted()]
+
+            listen = deployment.listen(Kind.CENTRE, metrics_port=event["port"])
+            with pytest.raises(PortTakenError, match="metrics"):
+                async with running("centre", listen, services):
+                    pass
+
+    run(test())
+
+
+def test_the_metrics_say_that_the_server_drains() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        seen: list[str] = []
+
+        async def look(service: Scripted) -> None:
+            await service.called.wait()
+            while not deployment.events("drained"):
+                seen.append(await scrape(deployment))
+                if "blindmatch_draining 1.0" in seen[-1]:
+                    return
+
+        async with scripted(deployment, metrics_port=0) as (service, port):
+            service.seconds = 1.5
+            call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
+            watcher = asyncio.ensure_future(look(service))
+            await service.called.wait()
+        await asyncio.gather(call, watcher)
+        assert "blindmatch_draining 1.0" in seen[-1]
+
+    run(test())
+
+
+def test_more_calls_than_a_server_takes_at_a_time_are_refused_and_the_others_end_well() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with scripted(deployment, most_calls=2) as (service, port):
+            service.seconds = 1.0
+            mine = deployment.credentials(ALICE)
+            calls = [asyncio.ensure_future(ask(mine, port)) for _ in range(2)]
+            await until(lambda: len(service.callers) == 2)
+            assert (await refused(ask(mine, port)))[0] is STATUS.RESOURCE_EXHAUSTED
+            assert [(await call).public_key for call in calls] == [b"k" * 32] * 2
+            assert (await ask(mine, port)).public_key == b"k" * 32
+
+    run(test())
+
+
+def test_a_worker_refuses_what_would_wait_too_long_and_everything_once_it_is_closed() -> None:
+    async def test() -> None:
+        begun, hold = threading.Event(), threading.Event()
+
+        def work(tasks: Sequence[int]) -> list[int | Exception]:
+            begun.set()
+            hold.wait(30)
+            return list(tasks)
+
+        with ThreadPoolExecutor(1) as executor:
+            batcher: Batcher[int, int] = Batcher(work, executor, most=1, most_waiting=2)
+            tasks = [asyncio.ensure_future(batcher.submit(0))]
+            assert await asyncio.to_thread(begun.wait, 30)
+            tasks += [asyncio.ensure_future(batcher.submit(n)) for n in (1, 2)]
+            await asyncio.sleep(0)
+            with pytest.raises(QuotaError) as caught:
+                await batcher.submit(3)
+            assert caught.value.status is STATUS.RESOURCE_EXHAUSTED
+            hold.set()
+            assert await asyncio.gather(*tasks) == [0, 1, 2]
+            await batcher.close()
+            with pytest.raises(DrainingError) as late:
+                await batcher.submit(1)
+            assert late.value.status is STATUS.UNAVAILABLE
+
+    run(test())
+
+
+def test_health_says_not_serving_while_a_server_drains_and_new_calls_are_unavailable() -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        states: list[int] = []
+
+        async def watch(opened: grpc.aio.Channel) -> None:
+            watching = opened.unary_stream(
+                "/grpc.health.v1.Health/Watch",
+                health_pb2.HealthCheckRequest.SerializeToString,
+                health_pb2.HealthCheckResponse.FromString,
+            )
+            try:
+                async for reply in watching(health_pb2.HealthCheckRequest(service="")):
+                    states.append(reply.status)
+            except grpc.aio.AioRpcError:
+                return
+
+        async with scripted(deployment, grace_seconds=5.0) as (service, port):
+            opened = channel(deployment.credentials(OPERATOR), Kind.CENTRE, port)
+            watcher = asyncio.ensure_future(watch(opened))
+            service.seconds = 1.0
+            call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
+            await service.called.wait()
+            late = asyncio.ensure_future(_after_drain(deployment, states, port))
+        assert (await call).public_key == b"k" * 32
+        assert (await late)[0] is STATUS.UNAVAILABLE
+        await watcher
+        await opened.close()
+        assert states == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+
+    run(test())
+
+
+async def _after_drain(deployment: Deployment, states: list[int], port: int) -> Any:
+    await until(lambda: health_pb2.HealthCheckResponse.NOT_SERVING in states)
+    await asyncio.sleep(0.1)
+    return await refused(ask(deployment.credentials(ALICE), port))
+
+
+@contextmanager
+def process(name: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, str(HERE / name), *map(str, arguments)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as opened:
+        try:
+            yield opened
+        finally:
+            opened.kill()
+
+
+def port_of(directory: Path) -> int:
+    for _ in range(300):
+        if (directory / "port").exists():
+            return int((directory / "port").read_text())
+        time.sleep(0.1)
+    raise AssertionError("the server did not start")
+
+
+def test_a_call_that_outlasts_the_grace_period_costs_the_exit_code_5(tmp_path: Path) -> None:
+    deployment, scene = Deployment(), Scene(tmp_path)
+    deployment.credentials(Identity(Kind.CENTRE)).write(scene.directory, "centre")
+
+    async def never_ends(port: int, server: subprocess.Popen[bytes]) -> None:
+        async with channel(deployment.credentials(ALICE), Kind.CENTRE, port) as opened:
+            submit = opened.stream_unary(
+                "/blindmatch.v1.Centre/Submit", wire.SubmitPart.SerializeToString, wire.Receipt.FromString
+            )
+            call = submit(timeout=30)
+            part = wire.Part(size=10, data=b"x")
+            await call.write(wire.SubmitPart(report_id=b"i" * 16, part=part))
+            await asyncio.sleep(0.3)
+            server.send_signal(signal.SIGTERM)
+            code = await asyncio.to_thread(server.wait, 30)
+            assert code == exit_codes.DRAIN_TIMED_OUT
+            assert await call.code() in {STATUS.UNAVAILABLE, STATUS.CANCELLED}
+
+    with process("centre_process.py", scene.directory, 0.5) as server:
+        run(never_ends(port_of(scene.directory), server))
+    assert not list((scene.directory / "state/reports/incoming").iterdir())
+
+
+async def epoch_is(client: Client, epoch: int) -> None:
+    """Wait until a matcher serves `epoch`."""
+    while True:
+        if (await client.one("Matching/Describe", wire.DescribeRequest())).epoch == epoch:
+            return
+        await asyncio.sleep(0.15)
+
+
+def test_sighup_makes_a_matcher_take_the_next_epoch_at_once(tmp_path: Path) -> None:
+    deployment = Deployment()
+    deployment.credentials(Identity(Kind.MATCHER)).write(tmp_path, "matcher")
+    (tmp_path / "epoch").write_text("5")
+
+    async def test(server: subprocess.Popen[bytes], port: int) -> None:
+        async with deployment.client(ALICE, Kind.MATCHER, port) as alice:
+            assert (await alice.one("Matching/Describe", wire.DescribeRequest())).epoch == 5
+            (tmp_path / "epoch").write_text("6")
+            assert (await alice.one("Matching/Describe", wire.DescribeRequest())).epoch == 5
+            server.send_signal(signal.SIGHUP)
+            await epoch_is(alice, 6)
+            (tmp_path / "epoch").write_text("junk")
+            server.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0.5)
+            await epoch_is(alice, 6)
+            (tmp_path / "epoch").write_text("7")
+            server.send_signal(signal.SIGHUP)
+            await epoch_is(alice, 7)
+
+    with process("matcher_process.py", tmp_path) as server:
+        run(test(server, port_of(tmp_path)))
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == exit_codes.OK
