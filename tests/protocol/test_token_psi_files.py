@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from blindmatch_protocol import labels, store
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract import SetParameters, batches_of
-from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
+from blindmatch_protocol.contract import Label, Match, NoMatch, SetParameters, batches_of
+from blindmatch_protocol.designs.token_psi import DESIGN, Tokening, derivation, shares, tokens
 from blindmatch_protocol.designs.token_psi import files as token_files
 from blindmatch_protocol.designs.token_psi.build import SCRATCH
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
@@ -19,6 +21,46 @@ from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 from support.memory import Held, MemoryWorkspace, Seeded, held
 from support.token_world import LISTED, MATCHER, SMALL, Picture, ask, run, world
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+
+
+# --- frozen examples -------------------------------------------------------------------------------
+
+
+def test_the_frozen_set_of_version_1_stays_readable() -> None:
+    expected = json.loads((VECTORS / "token-psi-v1.json").read_text())
+    files = {name: (VECTORS / f"token-psi-v1-{name}").read_bytes() for name in ("set.bin", "matcher.bin")}
+    hashes = np.frombuffer(bytes.fromhex("".join(expected["hashes"])), np.uint8).reshape(-1, 32)
+    setup = DESIGN.open_setup(files, expected["epoch"])
+    setup.verify()
+    place = Held(DESIGN, setup, {MATCHER: DESIGN.open_role(MATCHER, files)}, hashes, hashes)
+    for number, row in enumerate(hashes):
+        salt = bytes.fromhex(expected["salts"][number])
+        found = run(place, Picture(row.tobytes()))
+        assert found == Match(Label(row.tobytes(), number + 1, salt))
+    assert run(place, Picture(LISTED[0].tobytes())) == NoMatch()
+
+
+def test_tokens_derivations_and_shares_are_the_frozen_ones() -> None:
+    expected = json.loads((VECTORS / "token-psi-v1.json").read_text())
+    asked, shared = expected["probes"], expected["shares"]
+    coefficients = np.array(asked["coefficients"], np.float32)
+    own = np.packbits(coefficients > 0).tobytes()
+    shape = (asked["k"], asked["bands"], asked["probes"])
+    assert tokens.probe_tokens(own, coefficients, *shape).tolist() == asked["tokens"]
+    for row in expected["derivation"]:
+        output = np.frombuffer(bytes.fromhex(row["output"]), np.uint8).reshape(1, 64)
+        keys = derivation.token_keys(output)
+        assert keys.store_keys.tobytes().hex() == row["store_key"] and int(keys.masks[0]) == row["mask"]
+    polynomial = np.array([shared["coefficients"]], np.uint64)
+    secret = shares.secrets_of(polynomial)
+    assert shares.values(polynomial, 10)[0].tolist() == shared["values"]
+    assert secret.tobytes().hex() == shared["secret"]
+    assert int(derivation.addresses(secret)[0]) == shared["address"]
+    assert derivation.label_keys(secret).tobytes().hex() == shared["label_key"]
+    assert derivation.member_secret(secret.tobytes(), 1).hex() == shared["second_member"]
+
 
 # --- files ---------------------------------------------------------------------------------------
 
