@@ -18,6 +18,8 @@ from blindmatch_simulations.cli.app import run
 
 COMMAND = (sys.executable, "-m", "blindmatch_simulations")
 SECONDS = 120
+USAGE, PORT_TAKEN, BAD_STATE, REFUSED, UNREACHABLE = 2, 3, 4, 6, 7
+"""Exit codes as the command documents them."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,13 @@ def _command_line(entry: Path) -> bytes:
         return (entry / "cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def refused(ran: Ran, code: int, *words: str) -> None:
+    """It ended with `code` and one line that has all `words` in it, and said nothing else."""
+    assert ran.code == code, ran.err
+    (line,) = ran.err.splitlines()
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line, (word, line)
+    assert "Traceback" not in ran.out

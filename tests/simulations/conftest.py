@@ -1,0 +1,41 @@
+"""Deployments to try things on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.hosting import parties_of
+from blindmatch_simulations.processes import running_servers
+from blindmatch_simulations.registry import load_design
+from support.command import in_process
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A deployment with a list and a published set, and no server."""
+    home = tmp_path_factory.mktemp("built") / "home"
+    for arguments in (["certs", "init"], ["list", "random", 20, "known"], ["list", "build", "known"]):
+        assert in_process(home, *arguments).code == 0
+    return home
+
+
+@pytest.fixture
+def home(built: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    shutil.copytree(built, tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def served(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A deployment with running servers and two registered devices."""
+    home = tmp_path_factory.mktemp("served") / "home"
+    shutil.copytree(built, home)
+    with running_servers(Deployment.open(home), parties_of(load_design("oprf-psi")), ()):
+        for name in ("alice", "bob"):
+            assert in_process(home, "device", "register", name).code == 0
+        yield home

@@ -1,0 +1,184 @@
+"""Bad input of every command ends in one line that names the field and the rule, and in its exit code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from support.command import BAD_STATE, REFUSED, USAGE, in_process, refused
+
+# deployments and names
+
+
+def test_a_second_authority_is_refused(home: Path) -> None:
+    refused(in_process(home, "certs", "init"), BAD_STATE, "is a deployment already")
+
+
+def test_a_folder_in_use_and_a_file_are_no_homes(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("")
+    refused(in_process(tmp_path / "full", "certs", "init"), BAD_STATE, "a new or an empty folder")
+    refused(in_process(tmp_path / "full" / "thesis.tex", "certs", "init"), BAD_STATE, "thesis.tex", "exists")
+
+
+def test_an_empty_folder_becomes_a_home(tmp_path: Path) -> None:
+    assert in_process(tmp_path, "certs", "init").code == 0
+
+
+@pytest.mark.parametrize("name", ["Alice", "a b", "", "../alice", "relay", "a" * 33])
+@pytest.mark.parametrize("command", [["device", "register"], ["certs", "issue", "device"]], ids=" ".join)
+def test_a_name_that_is_not_allowed_is_refused_with_the_rule(
+    command: list[str], name: str, home: Path
+) -> None:
+    refused(in_process(home, *command, name), REFUSED, "field name", "1 to 32 of a-z 0-9 _ -")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"layout": 9}', ""])
+def test_a_damaged_or_newer_deployment_is_refused(text: str, home: Path) -> None:
+    (home / "deployment.json").write_text(text)
+    refused(in_process(home, "list", "inspect", "known"), BAD_STATE, "home")
+
+
+def test_missing_certificates_are_named(home: Path) -> None:
+    shutil.rmtree(home / "relay")
+    refused(in_process(home, "serve", "relay", "--port", 0), BAD_STATE, "certificates", "ca.crt")
+
+
+# lists
+
+
+def test_bad_lines_are_left_out_and_their_numbers_kept(home: Path, tmp_path: Path) -> None:
+    good, twice = "3c" * 32, "a5" * 32
+    lines = [f"pdq {good}", "pdq zz", f"pdq {twice}", "", "nonsense", f"pdq {twice}", f"pdq {'0' * 64}"]
+    source = tmp_path / "mixed.pdq"
+    source.write_text("\n".join(lines) + "\n")
+    ran = in_process(home, "list", "import", source, "mixed", "--json", "-")
+    assert ran.code == 0
+    assert (ran.json["entries"], ran.json["duplicates"]) == (2, 1)
+    assert ran.json["rejected"] == {"hash-not-hex": 1, "not-a-pdq-line": 1, "hash-all-zero": 1}
+    rejects = [json.loads(line) for line in Path(ran.json["rejects"]).read_text().splitlines()]
+    assert [reject["line"] for reject in rejects] == [2, 5, 7]
+    assert all("zz" not in json.dumps(reject) for reject in rejects)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"pdq zz\nnonsense\n", "all 2 records were rejected: 1 hash-not-hex, 1 not-a-pdq-line"),
+        (b"\xff\xfe\x00binary\n" * 3, "is UTF-16, not UTF-8"),
+        (b"\x80binary\n" * 3, "bad.pdq: cannot tell its format"),
+    ],
+)
+def test_a_list_with_nothing_valid_is_refused(content: bytes, words: str, home: Path, tmp_path: Path) -> None:
+    source = tmp_path / "bad.pdq"
+    source.write_bytes(content)
+    refused(in_process(home, "list", "import", source, "bad"), REFUSED, words)
+    assert in_process(home, "list", "inspect", "bad").code == BAD_STATE
+
+
+def test_a_missing_source_a_folder_and_a_missing_list_are_named(home: Path, tmp_path: Path) -> None:
+    refused(in_process(home, "list", "import", tmp_path / "none.pdq", "l"), REFUSED, "none.pdq")
+    refused(in_process(home, "list", "import", home, "l"), REFUSED, "home", "directory")
+    for command in (["list", "inspect"], ["list", "build"], ["centre", "learn"], ["list", "diff", "known"]):
+        refused(in_process(home, *command, "lost"), BAD_STATE, "lost.list")
+    refused(in_process(home, "list", "export", "known", tmp_path / "no" / "x"), REFUSED, "cannot write x")
+
+
+def test_a_damaged_list_is_refused(home: Path) -> None:
+    path = home / "curator" / "lists" / "known.list"
+    path.write_bytes(path.read_bytes()[:-7])
+    refused(in_process(home, "list", "build", "known"), BAD_STATE, "known.list")
+
+
+def test_parameters_are_checked_before_anything_is_built(home: Path) -> None:
+    build = ["list", "build", "known", "--set"]
+    refused(in_process(home, *build, "evaluations"), REFUSED, "NAME=NUMBER")
+    refused(in_process(home, *build, "none=1"), REFUSED, "no parameter none")
+    refused(in_process(home, *build, "evaluations=0"), REFUSED, "evaluations")
+    refused(in_process(home, "list", "build", "known", "--epoch", 1), BAD_STATE, "epoch 1 is published")
+    assert [path.name for path in (home / "curator/published/oprf-psi").glob("[0-9]*")] == ["1"]
+
+
+def test_pictures_that_are_none_are_refused_by_the_centre_with_the_file(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "notes.txt").write_text("not a picture")
+    learn = ["centre", "learn", "known", "--pictures"]
+    refused(in_process(home, *learn, tmp_path / "p"), REFUSED, "notes.txt", "format")
+    refused(in_process(home, *learn, tmp_path / "q"), REFUSED, "q: No such file")
+
+
+# designs
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("X = 3", "is not a Design"),
+        ("Y = 3", "has no X; name the Design object"),
+        ("from blindmatch_protocol.designs.oprf_psi import OprfPsi as X", "is a class; name an object"),
+        ("raise ValueError('first\\nsecond')", "cannot be loaded: ValueError: first second"),
+        ("import sys\nsys.exit(0)", "cannot be loaded: SystemExit"),
+        ("X = = 3", "cannot be loaded: SyntaxError"),
+        ("import nowhere_to_be_found", "cannot be loaded: ModuleNotFoundError"),
+    ],
+)
+def test_a_file_without_a_design_is_refused_with_the_reason(
+    text: str, words: str, home: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "design.py"
+    path.write_text(text)
+    for command in (["list", "build", "known"], ["serve", "all"], ["device", "register", "carol"]):
+        refused(in_process(home, *command, "--design", f"{path}:X"), REFUSED, "design.py", words)
+    refused(in_process(tmp_path / "new", "demo", "--design", f"{path}:X"), REFUSED, words)
+
+
+def test_an_unknown_design_is_refused_with_those_there_are(home: Path, tmp_path: Path) -> None:
+    refused(in_process(home, "list", "build", "known", "--design", "psi"), REFUSED, "'psi'", "oprf-psi")
+    lost = f"{tmp_path / 'lost.py'}:X"
+    refused(in_process(home, "list", "build", "known", "--design", lost), REFUSED, "lost.py: no such file")
+
+
+# JSON
+
+
+def test_json_on_standard_output_is_json_and_nothing_else(served: Path, tmp_path: Path) -> None:
+    source = tmp_path / "one.pdq"
+    source.write_text(f"pdq {'3c' * 32}\n")
+    for command in (
+        ["designs"],
+        ["list", "random", 5, "five"],
+        ["list", "import", source, "one"],
+        ["list", "inspect", "known"],
+        ["list", "diff", "known", "five"],
+        ["list", "build", "one", "--design", "none"],
+        ["device", "register", "erin"],
+        ["device", "send", "alice", "bob", "--text", "hi"],
+        ["device", "inbox", "bob"],
+        ["device", "flush", "alice"],
+        ["centre", "list"],
+    ):
+        ran = in_process(served, *command, "--json", "-")
+        assert ran.code == 0, ran.err
+        assert isinstance(ran.json, dict | list)
+
+
+@pytest.mark.parametrize("path", ["missing/x.json", "."])
+def test_a_json_file_that_cannot_be_written_is_refused_before_any_work(path: str, tmp_path: Path) -> None:
+    ran = in_process(tmp_path / "home", "demo", "--json", tmp_path / path)
+    assert ran.code == USAGE
+    assert "must be a file in a folder that exists" in " ".join(ran.err.replace("│", " ").split())
+
+
+def test_a_result_file_is_whole_or_not_there(served: Path, tmp_path: Path) -> None:
+    assert in_process(served, "designs", "--json", tmp_path / "designs.json").code == 0
+    names = {design["name"] for design in json.loads((tmp_path / "designs.json").read_text())}
+    assert {"none", "provider-scan", "hash-upload", "oprf-psi"} <= names
+    assert [path.name for path in tmp_path.iterdir()] == ["designs.json"]
+
+
+def test_samples_do_not_overwrite_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    refused(in_process(tmp_path, "samples", tmp_path / "file", "--count", 2), BAD_STATE, "file", "directory")
