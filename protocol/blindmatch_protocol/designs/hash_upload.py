@@ -69,6 +69,13 @@ _NOTHING: Final = Label(bytes(32), 0, bytes(16))
 
 EVERY_HASH: Final = Fact("every_hash", "the perceptual hash of every picture", lambda item, _: item.hash)
 QUALITY: Final = Fact("quality", "the hash quality of every picture", lambda item, _: item.quality)
+QUERY_TIME: Final = Fact("query_time", "that, and when, an account sent a picture", lambda item, _: True)
+FORCED_REPORT: Final = Fact(
+    "forced_report",
+    "any picture the matcher chooses: it knows the hash, so it can answer with a match that is none, and the "
+    "device reports the picture to the centre, which sees it before it refuses the label",
+    lambda item, _: (item.pixels.shape, item.pixels.tobytes()),
+)
 
 
 @message
@@ -126,8 +133,12 @@ class HashUpload(Design[int, NoState, Asked, PlainList]):
     replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Compared,)}
 
     def leakage(self) -> tuple[Leak, ...]:
-        facts = (EVERY_HASH, QUALITY)
-        return tuple(Leak(frozenset({Party.MATCHER}), adversary, facts) for adversary in Adversary)
+        matcher, with_centre = frozenset({Party.MATCHER}), frozenset({Party.MATCHER, Party.CENTRE})
+        facts = (EVERY_HASH, QUALITY, QUERY_TIME)
+        return (
+            *(Leak(matcher, adversary, facts) for adversary in Adversary),
+            Leak(with_centre, Adversary.MALICIOUS, (*facts, FORCED_REPORT)),
+        )
 
     def publish(
         self,

@@ -70,6 +70,7 @@ def _content(item: Item, setup: object) -> bytes:
 
 
 CONTENT: Final = Fact("content", "every picture itself", _content)
+QUERY_TIME: Final = Fact("query_time", "that, and when, an account sent a picture", lambda item, _: True)
 
 
 @message
@@ -119,7 +120,8 @@ class ProviderScan(Design[int, NoState, None, PlainList]):
     replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {PROVIDER: (Received,)}
 
     def leakage(self) -> tuple[Leak, ...]:
-        return tuple(Leak(frozenset({Party.PROVIDER}), adversary, (CONTENT,)) for adversary in Adversary)
+        facts = (CONTENT, QUERY_TIME)
+        return tuple(Leak(frozenset({Party.PROVIDER}), adversary, facts) for adversary in Adversary)
 
     def publish(
         self,

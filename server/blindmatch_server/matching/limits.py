@@ -23,7 +23,7 @@ class MatchingLimits:
 
     exchanges: Rate = field(default=Rate(50.0, 500))
     fetches: Rate = field(default=Rate(10.0, 500))
-    most_body_bytes: int = 64 << 20
+    most_body_bytes: int = 152 << 20
     most_large: int = 2
     most_batch: int = 64
     most_waiting: int = 4096
