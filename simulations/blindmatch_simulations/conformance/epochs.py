@@ -14,6 +14,8 @@ from blindmatch_simulations.conformance.pool import Pooled
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
 WINDOW = 16
+UNVERIFIED = "unverified_reply"
+"""A design that declares it (or ``my.unverified_reply``) says that a role can switch matching off unseen."""
 LEAST_DISTINCT = 12
 """A window of a key has this many distinct byte values with probability 1 - 2^-10; text and zeros do not."""
 
@@ -81,6 +83,10 @@ def check_other_key(bench: Bench) -> Passed:
     design = bench.design
     if not design.info.roles:
         raise NotApplicableError("the design asks nobody")
+    if Learner.SERVER in design.info.learns:
+        raise NotApplicableError("roles learn the outcome, so they can say what they like")
+    if UNVERIFIED in {f.name.rpartition(".")[2] for leak in design.leakage() for f in leak.facts}:
+        raise NotApplicableError(f"the design declares {UNVERIFIED}: replies are not verified")
     other = publish(design, bench.pool.entries, bench.rng("other-key"), 1, bench.values)
     states = {role: design.open_role(role, other.role_files(role)) for role in other.published.roles}
     crossed = Deployed(bench.build, bench.deployed.setup, states)
