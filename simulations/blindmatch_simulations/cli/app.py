@@ -11,6 +11,7 @@ import typer
 from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.cli import (
+    assess,
     bench,
     centre,
     certs,
@@ -20,6 +21,7 @@ from blindmatch_simulations.cli import (
     device,
     exit_codes,
     lists,
+    report,
     samples,
     serve,
 )
@@ -51,6 +53,9 @@ app.add_typer(device.app, name="device")
 app.add_typer(centre.app, name="centre")
 app.add_typer(bench.app, name="bench")
 app.command("demo")(demo.run_demo)
+app.command("assess")(assess.run_assess)
+app.command("corpus")(assess.run_corpus)
+app.command("report")(report.run_report)
 app.command("conformance")(conformance.run_conformance)
 app.command("designs")(designs.show_designs)
 app.command("samples")(samples.write_samples)

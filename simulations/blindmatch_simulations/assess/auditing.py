@@ -1,0 +1,76 @@
+"""The egress audit of one more device, on some of the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from blindmatch_protocol.contract import AnyDesign, Progress
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_server.curator import HashList
+from blindmatch_server.published import open_publication
+
+from blindmatch_simulations.assess.observed import Audited, AuditFinding
+from blindmatch_simulations.audit import Audit, Evidence, audit_device
+from blindmatch_simulations.audit.replay import Counterpart
+from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.devices import create_device
+from blindmatch_simulations.hosting import parties_of
+from blindmatch_simulations.operators import counters
+
+AUDITED = "audited"
+
+
+def audited(
+    deployment: Deployment,
+    design: AnyDesign,
+    reference: str,
+    recipient: str,
+    files: Sequence[bytes],
+    pool: Sequence[bytes],
+    entries: HashList,
+    progress: Progress,
+) -> Audited:
+    """Send `files` from a new device and derive every byte that left it a second time.
+
+    Decoys are taken from `files` and `pool` together.
+    """
+    watched = create_device(deployment, AUDITED, reference)
+    pictures = [Picture.from_bytes(data) for data in files]
+    try:
+        watched.device.register()
+        sent = []
+        for data in files:
+            sent.append(watched.device.send_picture(recipient, data))
+            progress(len(sent), len(files))
+        watched.device.flush()
+        arrived = {
+            (party, row.method): row.bytes_in
+            for party in parties_of(design)
+            for row in counters(deployment, party)
+            if row.account == AUDITED
+        }
+    finally:
+        watched.device.close()
+    numbers = [one.item for one in sent]
+    items = {n: picture for n, picture in zip(numbers, pictures, strict=True) if n is not None}
+    sizes = {n: len(data) for n, data in zip(numbers, files, strict=True) if n is not None}
+    decoys = [*pictures, *map(Picture.from_bytes, pool)]
+    evidence = Evidence(watched.recorder.records(), watched.traces, items, sizes, decoys, arrived)
+    return _summary(audit_device(_counterpart(deployment, design, entries), evidence))
+
+
+def _counterpart(deployment: Deployment, design: AnyDesign, entries: HashList) -> Counterpart:
+    publication = open_publication(deployment.published(design.info.name))
+    states = {role: design.open_role(role, publication.role(role)) for role in design.info.roles}
+    setup = design.open_setup(publication.setup(), publication.manifest.epoch)
+    return Counterpart(design, setup, states, entries.hashes, SystemRandomness())
+
+
+def _summary(audit: Audit) -> Audited:
+    sums: dict[tuple[str, str], int] = {}
+    for finding in audit.findings:
+        key = (str(finding.party), finding.rule)
+        sums[key] = sums.get(key, 0) + finding.size
+    findings = tuple(AuditFinding(party, rule, size) for (party, rule), size in sorted(sums.items()))
+    return Audited(audit.pictures, audit.sessions, audit.undeclared_bytes, findings)

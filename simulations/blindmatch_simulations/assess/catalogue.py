@@ -1,0 +1,225 @@
+"""Every figure of a design: what it says, its unit, its criterion, and where its rows are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+CRITERIA: Final = ("effectiveness", "feasibility", "privacy", "security", "transparency")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of figure.
+
+    Attributes:
+        criterion: one of the five.
+        title: short, for a table's head.
+        unit: of the value; ``share`` is of 1.
+        says: how it was measured, in a sentence.
+        rows: the kind of raw rows it is made from.
+    """
+
+    criterion: str
+    title: str
+    unit: str
+    says: str
+    rows: str
+
+
+FIGURES: Final[dict[str, Kind]] = {
+    "recall": Kind(
+        "effectiveness",
+        "Listed pictures found",
+        "share",
+        "Of all listed pictures that were sent, each once with every edit, those that led to a match.",
+        "pictures",
+    ),
+    "recall_identical": Kind(
+        "effectiveness",
+        "Found when unedited",
+        "share",
+        "Of listed pictures sent as they are, those that led to a match.",
+        "pictures",
+    ),
+    "false_matches": Kind(
+        "effectiveness",
+        "False matches per item",
+        "share",
+        "Of pictures that are not on the list, those that led to a match.",
+        "pictures",
+    ),
+    "wrong_outcomes": Kind(
+        "effectiveness",
+        "Outcomes other than the design's own rule",
+        "share",
+        "Of all pictures sent, those whose outcome was not what the design's relation gives in the clear.",
+        "pictures",
+    ),
+    "device_ms": Kind(
+        "feasibility",
+        "Device time",
+        "ms/picture",
+        "Median wall time of the design's own steps on the device, in one process, after hashing.",
+        "alone",
+    ),
+    "device_cpu_ms": Kind(
+        "feasibility",
+        "Device CPU",
+        "ms/picture",
+        "Mean CPU time of the design's own steps on the device, in one process, after hashing.",
+        "alone",
+    ),
+    "hash_ms": Kind(
+        "feasibility",
+        "Decode and hash",
+        "ms/picture",
+        "Median wall time of decoding a picture and computing its PDQ hash; the same work for all designs.",
+        "alone",
+    ),
+    "send_ms": Kind(
+        "feasibility",
+        "Send, end to end",
+        "ms/picture",
+        "Median wall time from handing a picture over until it is sent: matching, messenger, gRPC over TLS.",
+        "pictures",
+    ),
+    "device_peak_mib": Kind(
+        "feasibility",
+        "Device memory",
+        "MiB",
+        "How far the device's process grew at the most while pictures were sent, less the records kept.",
+        "pictures",
+    ),
+    "query_up_bytes": Kind(
+        "feasibility",
+        "Query, up",
+        "bytes/picture",
+        "Mean matching requests for a picture, all roles together.",
+        "pictures",
+    ),
+    "query_down_bytes": Kind(
+        "feasibility",
+        "Query, down",
+        "bytes/picture",
+        "Mean matching replies for a picture, all roles together.",
+        "pictures",
+    ),
+    "report_bytes": Kind(
+        "feasibility",
+        "Report",
+        "bytes/match",
+        "Mean requests to the centre for a picture that the device reported.",
+        "pictures",
+    ),
+    "setup_bytes": Kind(
+        "feasibility", "Set-up", "bytes/device", "What every device fetches once for this list.", "summary"
+    ),
+    "matcher_ms": Kind(
+        "feasibility",
+        "Server time",
+        "ms/query",
+        "Median wall time of the roles' answers to one picture, in one process, one thread.",
+        "alone",
+    ),
+    "server_cpu_ms": Kind(
+        "feasibility",
+        "Server CPU, deployed",
+        "ms/picture",
+        "CPU of the processes that play the design's roles while the pictures were sent, a picture; "
+        "to the clock tick.",
+        "summary",
+    ),
+    "build_s": Kind(
+        "feasibility", "Set build", "s", "Wall time of building and publishing the whole set.", "summary"
+    ),
+    "build_cpu_s": Kind(
+        "feasibility",
+        "Set build, CPU",
+        "s",
+        "CPU time of building and publishing the whole set.",
+        "summary",
+    ),
+    "update_s": Kind(
+        "feasibility", "Update", "s", "Wall time of publishing the plan's additions and removals.", "summary"
+    ),
+    "update_bytes": Kind(
+        "feasibility", "Update, fetched", "bytes/device", "What a device fetches for that update.", "summary"
+    ),
+    "facts_matcher": Kind(
+        "privacy",
+        "Facts declared to the roles",
+        "facts",
+        "Facts of a picture, an account or the list beyond the output, declared by the design to parties "
+        "other than the device, semi-honest.",
+        "summary",
+    ),
+    "undeclared_bytes": Kind(
+        "privacy",
+        "Undeclared bytes",
+        "bytes",
+        "Bytes that left an audited device and that nothing declared explains.",
+        "summary",
+    ),
+    "advantage": Kind(
+        "privacy",
+        "Best distinguisher",
+        "advantage",
+        "The largest upper bound over the leakage games of this suite; none exceeded it, which proves "
+        "nothing about others.",
+        "checks",
+    ),
+    "skipped_unnoticed": Kind(
+        "security",
+        "Skipped matching, delivered",
+        "share",
+        "Of listed pictures sent by a modified client that never asks, those that arrived; what a party can "
+        "notice is below the matrix.",
+        "summary",
+    ),
+    "evading": Kind(
+        "security",
+        "Pictures an edit hides",
+        "share",
+        "Of listed pictures, those that at least one edit of this suite keeps from matching.",
+        "pictures",
+    ),
+    "oracle_tries": Kind(
+        "security",
+        "Tries an account has a day",
+        "tries/day",
+        "How many pictures an account may ask about in a day at the server's rate limit, and learn the "
+        "outcome of; 0 if the device learns nothing.",
+        "summary",
+    ),
+    "checks_failed": Kind(
+        "security",
+        "Checks failed",
+        "checks",
+        "Conformance checks that failed: hostile bytes, order, epochs, keys, files, bounds, leakage.",
+        "checks",
+    ),
+    "audit_sessions": Kind(
+        "transparency",
+        "Sessions derived again",
+        "sessions",
+        "Matching sessions of the audited device of which every byte was derived a second time.",
+        "summary",
+    ),
+    "proof_bytes": Kind(
+        "transparency",
+        "Proofs to the public",
+        "bytes",
+        "Size of what proves to an outsider which list was used.",
+        "summary",
+    ),
+}
+
+MATRIX: Final[dict[str, tuple[str, ...]]] = {
+    "effectiveness": ("recall", "recall_identical", "false_matches"),
+    "feasibility": ("device_ms", "query_up_bytes", "setup_bytes", "matcher_ms", "build_s"),
+    "privacy": ("facts_matcher", "undeclared_bytes", "advantage"),
+    "security": ("skipped_unnoticed", "evading", "checks_failed"),
+    "transparency": ("audit_sessions", "proof_bytes"),
+}
+"""What the matrix shows of each criterion."""

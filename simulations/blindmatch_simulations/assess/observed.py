@@ -1,0 +1,194 @@
+"""What the worker of one design hands back: raw observations, no figures and no judgement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Strict and frozen."""
+
+
+class PictureRow(Struct, frozen=True):
+    """One picture that was sent through the design over gRPC.
+
+    Attributes:
+        matched: whether whoever learns of it got a match; None if nobody does by picture.
+        expected: whether it should match by the design's own relation, in the clear.
+        up_bytes, down_bytes: matching requests and replies of this picture, all roles together.
+        report_bytes: requests of reports and vouchers.
+        wall_ms, cpu_ms: of the device, from handing the picture over until it is sent.
+    """
+
+    index: int
+    name: str
+    edit: str
+    listed: bool
+    quality: int
+    origin_distance: int
+    list_distance: int
+    expected: bool
+    matched: bool | None
+    outcome: str
+    delivered: bool
+    up_bytes: int
+    down_bytes: int
+    report_bytes: int
+    wall_ms: float
+    cpu_ms: float
+
+
+class AloneRow(Struct, frozen=True):
+    """One picture's session in one process: the design's own work.
+
+    Attributes:
+        hash_ms: decoding and hashing the picture.
+        device_ms, device_cpu_ms: the device's steps.
+        role_ms, role_cpu_ms: the answers of all roles together.
+    """
+
+    index: int
+    hash_ms: float
+    device_ms: float
+    device_cpu_ms: float
+    role_ms: float
+    role_cpu_ms: float
+
+
+class FactSeen(Struct, frozen=True):
+    """A declared fact."""
+
+    name: str
+    says: str
+
+
+class Declared(Struct, frozen=True):
+    """What a coalition learns by the design's declaration, or the messenger's (`source`)."""
+
+    parties: tuple[str, ...]
+    adversary: str
+    source: str
+    facts: tuple[FactSeen, ...]
+
+
+class Described(Struct, frozen=True):
+    """The declaration of a design."""
+
+    name: str
+    version: int
+    option: str
+    differs: str
+    summary: str
+    distance: int | None
+    learns: tuple[str, ...]
+    roles: dict[str, str]
+    sends_content: bool
+    parameters: dict[str, int]
+    declared: tuple[Declared, ...]
+
+
+class Traffic(Struct, frozen=True):
+    """Bytes between the measured device and one party, by purpose, as the device recorded them."""
+
+    party: str
+    purpose: str
+    up_bytes: int
+    down_bytes: int
+
+
+class ServerCost(Struct, frozen=True):
+    """CPU of a server's process while the pictures were sent, and its memory at the most."""
+
+    party: str
+    cpu_s: float | None
+    peak_mib: float | None
+
+
+class AuditFinding(Struct, frozen=True):
+    """Undeclared bytes that the audit found."""
+
+    party: str
+    rule: str
+    bytes: int
+
+
+class Audited(Struct, frozen=True):
+    """The egress audit of a second device that sent some of the pictures."""
+
+    pictures: int
+    sessions: int
+    undeclared_bytes: int
+    findings: tuple[AuditFinding, ...]
+
+
+class Built(Struct, frozen=True):
+    """One build: the set, or its update."""
+
+    seconds: float
+    cpu_s: float
+    entries: int
+    setup_bytes: int
+
+
+class Updated(Struct, frozen=True):
+    """The update of the set; `why` says why there is none."""
+
+    why: str
+    built: Built | None = None
+    fetched_bytes: int = 0
+
+
+class Offence(Struct, frozen=True):
+    """What a device that does not play along came to.
+
+    Attributes:
+        sent: pictures of listed material it sent.
+        delivered: how many of them arrived.
+        asked: matching requests that any role counted for its account.
+        uploads: attachments the relay counted for its account.
+        refused_archive: whether an honest device refuses an attachment that is no picture.
+        archive_delivered: whether one under the other policy delivers it.
+        archive_asked: matching requests made for it.
+    """
+
+    sent: int
+    delivered: int
+    asked: int
+    uploads: int
+    refused_archive: bool
+    archive_delivered: bool
+    archive_asked: int
+
+
+class Check(Struct, frozen=True):
+    """A conformance check's verdict: passed, failed, not applicable, or not measured."""
+
+    check: str
+    says: str
+    verdict: str
+    reason: str
+    figures: dict[str, Any]
+    seconds: float
+
+
+class Observed(Struct, frozen=True):
+    """All that a worker saw of a design."""
+
+    design: Described
+    entries: int
+    build: Built
+    pictures: tuple[PictureRow, ...]
+    arrived: int
+    alone: tuple[AloneRow, ...]
+    traffic: tuple[Traffic, ...]
+    servers: tuple[ServerCost, ...]
+    peak_mib: float | None
+    audit: Audited
+    update: Updated
+    offence: Offence
+    vouchers_opened: int
+    query_rate: float
+    query_burst: int
+    stages: dict[str, float]

@@ -1,0 +1,219 @@
+"""A whole assessment: material once, one guarded process a design, then the results file and the report.
+
+Each design's row is written as soon as it is finished; one that is there is not measured again.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+from blindmatch_protocol.contract import Progress
+
+from blindmatch_simulations.assess import judging, store
+from blindmatch_simulations.assess.corpus import pair_distances
+from blindmatch_simulations.assess.errors import AssessError
+from blindmatch_simulations.assess.guard import Ended, guarded
+from blindmatch_simulations.assess.machine import this_machine
+from blindmatch_simulations.assess.material import make
+from blindmatch_simulations.assess.observed import Check, Observed
+from blindmatch_simulations.assess.plan import Plan, plan_digest, read_plan
+from blindmatch_simulations.assess.results import (
+    FORMAT,
+    VERSION,
+    Design,
+    Failed,
+    Measured,
+    Results,
+    encode,
+)
+from blindmatch_simulations.assess.worker import CHECKED, MATERIAL, OBSERVED, PLAN
+from blindmatch_simulations.registry import all_designs, portable_reference
+
+T = TypeVar("T")
+Stage = Callable[[str], Progress]
+WORKER: Final = "blindmatch_simulations.assess.worker"
+NO_CHECKS: Final = "the plan gives the checks no time"
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What is to be measured, and where it goes.
+
+    Attributes:
+        out: the results folder.
+        text: the workload file.
+        references: designs by name or path.py:NAME; all registered ones if it is empty.
+        command: what the user typed, for the report's footer.
+        stage: shows progress.
+    """
+
+    out: Path
+    text: str
+    references: Sequence[str]
+    command: str
+    stage: Stage
+
+    def run(self) -> Results:
+        """Measure what is not measured yet, and write ``results.json``.
+
+        Raises:
+            AssessError: if the folder holds a run of another workload, or the workload cannot be used.
+        """
+        plan = read_plan(self.text)
+        self._claim()
+        wanted = {name_of(reference): reference for reference in self.references or sorted(all_designs())}
+        missing = {name: one for name, one in wanted.items() if not self._finished(name)}
+        with tempfile.TemporaryDirectory(prefix=".work-", dir=self.out) as work:
+            folder = Path(work)
+            if missing:
+                (folder / PLAN).write_text(self.text, "utf-8")
+                make(plan, folder / MATERIAL, self.stage("material"))
+            for name, reference in missing.items():
+                self._measure(plan, folder, name, reference)
+        return self._assembled(plan, list(wanted))
+
+    def _claim(self) -> None:
+        """Make the folder, or make sure that it holds a run of the same workload."""
+        kept = self.out / store.WORKLOAD
+        if kept.exists():
+            if plan_digest(kept.read_text("utf-8")) != plan_digest(self.text):
+                raise AssessError(f"{self.out} holds a run of another workload; choose another --out")
+        elif self.out.exists() and any(self.out.iterdir()):
+            raise AssessError(f"{self.out} is neither empty nor a results folder; choose another --out")
+        else:
+            store.write(kept, self.text.encode())
+        for stale in self.out.glob(".work-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+
+    def _finished(self, name: str) -> bool:
+        """Was this design measured before? One that failed is tried again."""
+        return self._path(name).exists() and store.read_design(self._path(name)).measured is not None
+
+    def _path(self, name: str) -> Path:
+        return self.out / store.DESIGNS / f"{name}.json"
+
+    def _measure(self, plan: Plan, folder: Path, name: str, reference: str) -> None:
+        place = folder / name
+        place.mkdir()
+        limits = plan.limits
+        ran = self._guard("run", folder, name, reference, limits.run_seconds, limits.memory_mib)
+        seen = _read(place / OBSERVED, Observed) if not ran.why else None
+        if seen is None:
+            reason = ran.why or "its process left no result that can be read"
+            row = Design(failed=Failed("failed", reference_words(reference), name, reason, ran.seconds))
+            store.write(self._path(name), encode(row))
+            return
+        checks, why = self._checks(plan, folder, name, reference)
+        rows = {"pictures": seen.pictures, "alone": seen.alone, "checks": checks}
+        store.write_rows(self.out, name, rows)
+        store.write(
+            self._path(name), encode(Design(measured=_row(plan, name, reference, seen, checks, why, ran)))
+        )
+
+    def _checks(self, plan: Plan, folder: Path, name: str, reference: str) -> tuple[tuple[Check, ...], str]:
+        if not plan.limits.check_seconds:
+            return (), NO_CHECKS
+        ended = self._guard(
+            "check", folder, name, reference, plan.limits.check_seconds, plan.limits.memory_mib
+        )
+        return _read(folder / name / CHECKED, tuple[Check, ...]) or (), ended.why
+
+    def _guard(
+        self, part: str, folder: Path, name: str, reference: str, seconds: float, memory_mib: float
+    ) -> Ended:
+        command = [sys.executable, "-m", WORKER, part, str(folder), str(folder / name)]
+        shown: dict[str, Progress] = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in shown:
+                shown[stage] = self.stage(f"{name}: {stage}")
+            shown[stage](done, total)
+
+        log = folder / name / f"{part}.log"
+        return guarded([*command, portable_reference(reference)], log, seconds, memory_mib, tell)
+
+    def _assembled(self, plan: Plan, names: Sequence[str]) -> Results:
+        known = {path.stem for path in (self.out / store.DESIGNS).glob("*.json")}
+        order = [*names, *sorted(known - set(names))]
+        results = Results(
+            format=FORMAT,
+            version=VERSION,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=self.command,
+            seed=plan.seed,
+            workload=plan.name,
+            machine=this_machine(),
+            plan=msgspec.to_builtins(plan),
+            designs=tuple(store.read_design(self._path(name)) for name in order),
+            distances=pair_distances(plan, self.stage("distances between pictures")),
+            files=store.digests(self.out),
+            digest="",
+        )
+        made = store.sealed(results)
+        store.write(self.out / store.RESULTS, encode(made))
+        return made
+
+
+def name_of(reference: str) -> str:
+    """A file name for a design: its name, or one made of path and attribute with a digest of the path."""
+    path, colon, attribute = reference.rpartition(":")
+    if not (colon and path.endswith(".py")):
+        return re.sub(r"[^A-Za-z0-9._-]", "-", reference)
+    digest = sha256(str(Path(path).resolve()).encode()).hexdigest()[:8]
+    return re.sub(r"[^A-Za-z0-9._-]", "-", f"{Path(path).stem}-{attribute}-{digest}")
+
+
+def reference_words(reference: str) -> str:
+    """A reference without the folders of the machine it was run on."""
+    path, colon, attribute = reference.rpartition(":")
+    return f"{Path(path).name}:{attribute}" if colon and path.endswith(".py") else reference
+
+
+def _row(
+    plan: Plan,
+    name: str,
+    reference: str,
+    seen: Observed,
+    checks: tuple[Check, ...],
+    why: str,
+    ran: Ended,
+) -> Measured:
+    return Measured(
+        status="measured",
+        reference=reference_words(reference),
+        name=name,
+        design=seen.design,
+        entries=seen.entries,
+        figures=judging.figures(seen, checks, why),
+        recall_by_edit=judging.recall_by_edit(seen.pictures, plan.pictures.edits),
+        recall_by_distance=judging.recall_by_distance(seen.pictures),
+        traffic=seen.traffic,
+        servers=seen.servers,
+        audit=seen.audit,
+        update=seen.update,
+        offence=seen.offence,
+        tries_until_hidden=judging.tries_until_hidden(seen.pictures, plan.pictures.edits),
+        checks=checks,
+        checks_why=why,
+        stages=seen.stages,
+        peak_mib_all=ran.peak_mib,
+        seconds=ran.seconds,
+    )
+
+
+def _read(path: Path, kind: Any) -> Any:
+    """What a worker left, or None if it is not what it must be."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,99 @@
+"""The process of one design: ``python -m ...assess.worker run|check FOLDER OUT REFERENCE``.
+
+It reads ``plan.toml`` and ``material/`` in FOLDER, tells its progress as JSON lines on standard output, and
+leaves ``observed.json`` or ``checks.json`` in OUT, in one step each.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import msgspec
+from blindmatch_protocol.contract import Progress
+from blindmatch_protocol.errors import BlindmatchError
+
+from blindmatch_simulations.assess.material import Material
+from blindmatch_simulations.assess.observed import Check
+from blindmatch_simulations.assess.observing import Observer, Stages
+from blindmatch_simulations.assess.plan import read_plan
+from blindmatch_simulations.conformance.checks import CHECKS
+from blindmatch_simulations.conformance.run import Options, check_design
+from blindmatch_simulations.registry import load_design
+
+PLAN = "plan.toml"
+MATERIAL = "material"
+OBSERVED = "observed.json"
+CHECKED = "checks.json"
+EVERY_SECONDS = 0.2
+
+
+def main(arguments: list[str]) -> int:
+    """Run a part; 0 if it came to its end."""
+    part, folder, out, reference = arguments[0], Path(arguments[1]), Path(arguments[2]), arguments[3]
+    try:
+        if part == "run":
+            _run(folder, out, reference)
+        else:
+            _check(folder, out, reference)
+    except BlindmatchError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(folder: Path, out: Path, reference: str) -> None:
+    plan = read_plan((folder / PLAN).read_text("utf-8"))
+    with tempfile.TemporaryDirectory(prefix="home-", dir=out) as home:
+        observer = Observer(Path(home) / "home", reference, plan, Material(folder / MATERIAL), Stages(_tell))
+        observed = observer.run()
+    _write(out / OBSERVED, msgspec.json.encode(observed))
+
+
+def _check(folder: Path, out: Path, reference: str) -> None:
+    """Check after check, so that a limit on time leaves the verdicts that are there."""
+    plan = read_plan((folder / PLAN).read_text("utf-8"))
+    design = load_design(reference)
+    progress = _tell("checks")
+    found: list[Check] = []
+    began = perf_counter()
+
+    def watch(name: str) -> None:
+        progress(len(found), len(CHECKS))
+
+    for check in CHECKS:
+        report = check_design(design, Options(seed=plan.seed, only=[check.name]), watch)
+        (result,) = report.results
+        reason = result.reason
+        seconds = round(perf_counter() - began, 2)
+        began = perf_counter()
+        figures = dict(result.figures)
+        found.append(Check(check.name, check.says, str(result.verdict), reason, figures, seconds))
+        _write(out / CHECKED, msgspec.json.encode(found))
+
+
+def _tell(title: str) -> Progress:
+    """Lines that the parent shows; not more often than people can read."""
+    last = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        if done >= total or perf_counter() - last >= EVERY_SECONDS:
+            last = perf_counter()
+            print(json.dumps([title, done, total]), flush=True)
+
+    print(json.dumps([title, 0, 0]), flush=True)
+    return progress
+
+
+def _write(path: Path, data: bytes) -> None:
+    draft = path.with_name(f".{path.name}")
+    draft.write_bytes(data)
+    draft.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

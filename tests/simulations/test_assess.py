@@ -1,0 +1,210 @@
+"""An assessment over real processes, on a tiny workload: what it measures, and what spoils a row."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import jsonschema
+import pytest
+from blindmatch_simulations.assess import store
+from blindmatch_simulations.assess.errors import AssessError, ResultsError
+from blindmatch_simulations.assess.plan import plan_text
+from blindmatch_simulations.assess.results import Measured, Results, schema
+from blindmatch_simulations.assess.running import Assessment
+from blindmatch_simulations.cli.app import run
+from support.command import processes_of
+
+BAD = Path(__file__).with_name("assess_designs.py")
+TINY = """
+version = 1
+name = "tiny"
+seed = 3
+list = { random = 40 }
+update = { adds = 2, removes = 1 }
+audit = { pictures = 2 }
+alone = { pictures = 2 }
+corpus = { most_pictures = 0 }
+limits = { run_seconds = 120, check_seconds = 0, memory_mib = 2500 }
+
+[pictures]
+listed = 2
+unlisted = 3
+edits = ["identical", "jpeg-90", "crop-2%"]
+unlisted_edits = ["identical"]
+"""
+
+
+def assess(out: Path, references: Sequence[str], text: str = TINY) -> Results:
+    return Assessment(out, text, references, "test", lambda title: lambda done, total: None).run()
+
+
+def measured(results: Results, name: str) -> Measured:
+    (found,) = [one.measured for one in results.designs if one.measured and one.measured.design.name == name]
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished assessment of two honest designs and of three that spoil their row."""
+    out = tmp_path_factory.mktemp("assess") / "out"
+    assess(out, ["hash-upload", f"{BAD}:CRASHES", f"{BAD}:EATS", f"{BAD}:LIES", "none"])
+    return out
+
+
+@pytest.fixture
+def copy(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_honest_designs_are_measured_beside_ones_that_crash_and_eat(made: Path) -> None:
+    results = store.check(made)
+    upload = measured(results, "hash-upload")
+    assert upload.figures["recall_identical"].value == 1.0
+    assert upload.figures["recall"].n == 6
+    assert upload.figures["false_matches"].value == 0.0
+    assert upload.figures["false_matches"].pairs == 3 * upload.entries
+    assert upload.figures["wrong_outcomes"].value == 0.0
+    assert upload.figures["undeclared_bytes"].value == 0.0
+    assert (upload.figures["query_up_bytes"].value or 0) > 32
+    assert upload.offence.delivered == upload.offence.sent == upload.offence.uploads
+    assert upload.offence.asked == 0
+    assert measured(results, "none").figures["recall"].value == 0.0
+
+
+def test_a_crash_and_a_breach_of_memory_are_named_in_their_rows(made: Path) -> None:
+    reasons = {
+        one.failed.name.split("-")[1]: one.failed.reason for one in store.check(made).designs if one.failed
+    }
+    assert reasons["CRASHES"].startswith("exit code 3")
+    assert reasons["EATS"] == "used more than 2500 MiB"
+
+
+def test_a_lie_about_what_leaves_the_device_shows_as_undeclared_bytes(made: Path) -> None:
+    lies = measured(store.check(made), "lies")
+    assert (lies.figures["undeclared_bytes"].value or 0) >= 2 * 32
+    assert any(finding.party == "matcher" for finding in lies.audit.findings)
+
+
+def test_a_design_that_hangs_is_ended_with_all_its_processes(tmp_path: Path) -> None:
+    text = TINY.replace("run_seconds = 120", "run_seconds = 6")
+    results = assess(tmp_path / "out", [f"{BAD}:HANGS"], text)
+    assert [one.failed.reason for one in results.designs if one.failed] == ["took longer than 6 s"]
+    assert processes_of(tmp_path) == []
+
+
+def test_results_follow_the_committed_schema(made: Path) -> None:
+    committed = json.loads(Path(store.__file__).with_name("results-v1.schema.json").read_text())
+    assert committed == schema()
+    jsonschema.validate(json.loads((made / store.RESULTS).read_text()), committed)
+
+
+def test_a_finished_design_is_not_measured_again_and_a_missing_one_is(copy: Path) -> None:
+    before = store.check(copy)
+    kept = (copy / "designs" / "hash-upload.json").read_bytes()
+    (copy / "designs" / "none.json").unlink()
+    (copy / store.RESULTS).unlink()
+    for bad in copy.glob("designs/assess_designs-*.json"):
+        bad.unlink()
+    after = assess(copy, ["hash-upload", "none"])
+    assert (copy / "designs" / "hash-upload.json").read_bytes() == kept
+    for name in ("recall", "false_matches", "query_up_bytes", "setup_bytes", "undeclared_bytes"):
+        assert measured(after, "none").figures[name] == measured(before, "none").figures[name]
+
+
+def test_a_folder_of_another_workload_or_of_something_else_is_refused(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(AssessError, match="another workload"):
+        assess(copy, ["none"], TINY.replace("seed = 3", "seed = 4"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thing").touch()
+    with pytest.raises(AssessError, match="neither empty"):
+        assess(tmp_path / "other", ["none"])
+
+
+def test_a_whole_result_passes_the_check_of_the_command(made: Path) -> None:
+    assert run(["assess", "--check", str(made)]) == 0
+
+
+def edited_value(folder: Path) -> None:
+    path = folder / store.RESULTS
+    path.write_text(path.read_text().replace('"seed": 3', '"seed": 4', 1))
+
+
+def edited_form(folder: Path) -> None:
+    path = folder / store.RESULTS
+    path.write_text(json.dumps(json.loads(path.read_text())))
+
+
+def truncated(folder: Path) -> None:
+    path = folder / store.RESULTS
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def other_version(folder: Path) -> None:
+    path = folder / store.RESULTS
+    path.write_text(path.read_text().replace('"version": 1', '"version": 2', 1))
+
+
+def other_format(folder: Path) -> None:
+    (folder / store.RESULTS).write_text('{"format": "something", "version": 1}')
+
+
+def unknown_field(folder: Path) -> None:
+    path = folder / store.RESULTS
+    path.write_text(path.read_text().replace('"seed": 3', '"seeds": 3', 1))
+
+
+def edited_rows(folder: Path) -> None:
+    path = folder / "rows" / "hash-upload.jsonl"
+    path.write_text(path.read_text().replace('"matched":true', '"matched":false', 1))
+
+
+def missing_rows(folder: Path) -> None:
+    (folder / "rows" / "hash-upload.jsonl").unlink()
+
+
+def added_rows(folder: Path) -> None:
+    (folder / "rows" / "another.jsonl").write_text("{}\n")
+
+
+def edited_workload(folder: Path) -> None:
+    (folder / store.WORKLOAD).write_text(TINY + "\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (edited_value, "edited: its digest"),
+        (edited_form, "edited: not in the form"),
+        (truncated, "truncated or no JSON"),
+        (other_version, "this program reads 1"),
+        (other_format, "no blindmatch-assess file"),
+        (unknown_field, "not by its schema"),
+        (edited_rows, "rows/hash-upload.jsonl: edited or truncated"),
+        (missing_rows, "rows/hash-upload.jsonl: missing"),
+        (added_rows, "rows/another.jsonl: not among"),
+        (edited_workload, "workload.toml: edited or truncated"),
+    ],
+)
+def test_what_was_changed_is_refused_with_the_reason(copy: Path, spoil, why: str) -> None:  # type: ignore[no-untyped-def]
+    spoil(copy)
+    with pytest.raises(ResultsError, match=why):
+        store.check(copy)
+    assert run(["assess", "--check", str(copy)]) != 0
+
+
+def test_checks_of_the_conformance_suite_stand_in_the_row(tmp_path: Path) -> None:
+    results = assess(tmp_path / "out", ["none"], TINY.replace("check_seconds = 0", "check_seconds = 120"))
+    row = measured(results, "none")
+    assert row.figures["checks_failed"].value == 0.0
+    assert {check.verdict for check in row.checks} <= {"passed", "not applicable"}
+    assert row.figures["advantage"].value is None
+    assert "nobody gets anything" in row.figures["advantage"].why
+
+
+def test_the_committed_workloads_can_be_read() -> None:
+    assert 'name = "quick"' in plan_text(None, quick=True)
+    assert 'name = "standard"' in plan_text(None)
