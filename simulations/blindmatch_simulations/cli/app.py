@@ -21,6 +21,7 @@ from blindmatch_simulations.cli import (
     device,
     exit_codes,
     lists,
+    near,
     report,
     samples,
     serve,
@@ -52,6 +53,8 @@ app.add_typer(serve.app, name="serve")
 app.add_typer(device.app, name="device")
 app.add_typer(centre.app, name="centre")
 app.add_typer(bench.app, name="bench")
+app.add_typer(near.app, name="design")
+bench.app.command("near")(near.bench_near)
 app.command("demo")(demo.run_demo)
 app.command("assess")(assess.run_assess)
 app.command("corpus")(assess.run_corpus)
