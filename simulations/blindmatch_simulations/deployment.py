@@ -2,6 +2,7 @@
 
 HOME/
   deployment.json          version of this layout
+  addresses.json           where servers on other machines are called, if there are any
   authority/               the certificate authority; needed to enrol, not to run
   relay/ matcher/ ...      certificate, key, database and `port` of each server
   curator/lists/NAME/      plaintext hash lists
@@ -27,17 +28,15 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.authority import Authority, Credentials, Identity, Kind
 from blindmatch_server.centre.keys import CentreKeys
 
+from blindmatch_simulations import addresses
+
 LAYOUT_VERSION: Final = 1
 HOME_VARIABLE: Final = "BLINDMATCH_HOME"
 DEFAULT_HOME: Final = "blindmatch-home"
-_MARKER: Final = "deployment.json"
+MARKER: Final = "deployment.json"
+ADDRESSES: Final = "addresses.json"
 
-SERVERS: Final[Mapping[Party, Kind]] = {
-    Party.PROVIDER: Kind.RELAY,
-    Party.MATCHER: Kind.MATCHER,
-    Party.MATCHER_B: Kind.MATCHER_B,
-    Party.CENTRE: Kind.CENTRE,
-}
+SERVERS: Final[Mapping[Party, Kind]] = addresses.NAMES
 
 
 class DeploymentError(BlindmatchError):
@@ -64,7 +63,7 @@ class Deployment:
         for kind in SERVERS.values():
             authority.issue(Identity(kind), now).write(home / kind, str(kind))
         CentreKeys.create(deployment.centre_keys)
-        (home / _MARKER).write_text(json.dumps({"layout": LAYOUT_VERSION}) + "\n")
+        (home / MARKER).write_text(json.dumps({"layout": LAYOUT_VERSION}) + "\n")
         return deployment
 
     @classmethod
@@ -75,11 +74,11 @@ class Deployment:
             DeploymentError: if there is none, or its layout is of another version.
         """
         try:
-            layout = json.loads((home / _MARKER).read_text())["layout"]
+            layout = json.loads((home / MARKER).read_text())["layout"]
         except FileNotFoundError:
             raise DeploymentError(f"{home} is no deployment; make one with: blindmatch certs init") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise DeploymentError(f"{home / _MARKER} is damaged") from error
+            raise DeploymentError(f"{home / MARKER} is damaged") from error
         if layout != LAYOUT_VERSION:
             raise DeploymentError(f"{home} has layout {layout}; this program knows {LAYOUT_VERSION}")
         return cls(home)
@@ -135,7 +134,21 @@ class Deployment:
             AuthorityError: if the authority's files cannot be used.
         """
         if not (folder / f"{identity.slug}.key").exists():
-            Authority.read(self.authority).issue(identity, now).write(folder, identity.slug)
+            self.renew(identity, folder, now)
+
+    def renew(self, identity: Identity, folder: Path, now: datetime) -> None:
+        """Issue a new key and certificate into `folder`, in place of older ones.
+
+        Raises:
+            AuthorityError: if the authority's files cannot be used.
+        """
+        Authority.read(self.authority).issue(identity, now).write(folder, identity.slug)
+
+    def folder_of(self, identity: Identity) -> Path:
+        """Where a party's certificate is kept."""
+        if identity.kind is Kind.DEVICE:
+            return self.device(identity.name)
+        return self.operator(identity.name) if identity.kind is Kind.OPERATOR else self.home / identity.kind
 
     def server_credentials(self, party: Party) -> Credentials:
         """Certificate and key of a server.
@@ -150,19 +163,34 @@ class Deployment:
         held = Credentials.read(folder, identity.slug)
         return DeviceCredentials(held.root, held.certificate, held.key)
 
-    def endpoints(self) -> dict[Party, Endpoint]:
-        """Servers that noted a port: those that run, or were killed without a chance to remove it."""
-        found = {}
+    def endpoints(self, more: addresses.Addresses | None = None) -> dict[Party, Endpoint]:
+        """Where servers are called: `more`, else addresses.json, else the port a local one noted.
+
+        A local port is that of a server that runs, or that was killed without a chance to remove it.
+
+        Raises:
+            AddressError: if addresses.json is damaged.
+            DeploymentError: if a port file is.
+        """
+        known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
+        found = {party: Endpoint(address) for party, address in known.items()}
         for party in SERVERS:
             port_file = self.port_file(party)
-            if port_file.is_file():
-                found[party] = Endpoint(f"127.0.0.1:{int(port_file.read_text())}")
+            if party not in found and port_file.is_file():
+                found[party] = Endpoint(f"127.0.0.1:{_port(port_file)}")
         return found
+
+
+def _port(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except ValueError as error:
+        raise DeploymentError(f"{path} is damaged; start the server again") from error
 
 
 def _make_folder(home: Path) -> None:
     """Make `home`, or take an empty folder that is there."""
-    if (home / _MARKER).exists():
+    if (home / MARKER).exists():
         raise DeploymentError(f"{home} is a deployment already; remove it or choose another --home")
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from blindmatch_client.device import Device, DeviceConfig
 from blindmatch_client.egress import Egress, Recorder
@@ -16,6 +17,7 @@ from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_server.authority import Identity, Kind
 
+from blindmatch_simulations.addresses import AddressError, Addresses, decoded, encoded
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.registry import load_design, portable_reference
 
@@ -37,10 +39,36 @@ class Watched:
     traces: list[SessionTrace] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What is kept of a device beside its state: reference of its design, failure mode, addresses."""
+
+    design: str
+    mode: FailureMode
+    addresses: Addresses
+
+    def write(self, path: Path) -> None:
+        held = {"design": self.design, "mode": str(self.mode), "addresses": encoded(self.addresses)}
+        draft = path.with_name(f".{path.name}.new")
+        draft.write_text(json.dumps(held) + "\n")
+        draft.replace(path)
+
+
 def create_device(
-    deployment: Deployment, name: str, reference: str, mode: FailureMode = FailureMode.HOLD
+    deployment: Deployment,
+    name: str,
+    reference: str,
+    mode: FailureMode = FailureMode.HOLD,
+    addresses: Addresses | None = None,
 ) -> Watched:
     """A new device that uses the design called `reference`, with a certificate.
+
+    Args:
+        deployment: where it is made.
+        name: of the device.
+        reference: of its design.
+        mode: what is done with a picture that cannot be matched.
+        addresses: where it calls servers, if not where the deployment says.
 
     Raises:
         AuthorityError: if the name breaks the rule for names.
@@ -51,9 +79,9 @@ def create_device(
     identity = Identity(Kind.DEVICE, name)
     folder = deployment.device(name)
     deployment.enrol(identity, folder, datetime.now(UTC))
-    watched = _watched(deployment, name, design, mode, create=True)
-    settings = {"design": portable_reference(reference), "mode": str(mode)}
-    (folder / _SETTINGS).write_text(json.dumps(settings) + "\n")
+    settings = _Settings(portable_reference(reference), mode, addresses or {})
+    watched = _watched(deployment, name, design, settings, create=True)
+    settings.write(folder / _SETTINGS)
     return watched
 
 
@@ -64,47 +92,57 @@ def open_device(deployment: Deployment, name: str) -> Watched:
         StoreError: if there is none.
         RegistryError: if its design cannot be loaded any more.
     """
-    reference, mode = _settings(deployment, name)
-    return _watched(deployment, name, load_design(reference), mode, create=False)
+    settings = _settings(deployment, name)
+    return _watched(deployment, name, load_design(settings.design), settings, create=False)
 
 
 def create_or_open_device(
-    deployment: Deployment, name: str, reference: str, mode: FailureMode = FailureMode.HOLD
+    deployment: Deployment,
+    name: str,
+    reference: str,
+    mode: FailureMode = FailureMode.HOLD,
+    addresses: Addresses | None = None,
 ) -> Watched:
     """The device called `name`, made if there is none, so that a registration that failed can be repeated.
+
+    Addresses that are given replace those it had.
 
     Raises:
         StoreError: if there is one that uses another design or another mode.
         AuthorityError, RegistryError: as `create_device`.
     """
     Identity(Kind.DEVICE, name)
-    if not (deployment.device(name) / _SETTINGS).exists():
-        return create_device(deployment, name, reference, mode)
-    if _settings(deployment, name) != (portable_reference(reference), mode):
+    path = deployment.device(name) / _SETTINGS
+    if not path.exists():
+        return create_device(deployment, name, reference, mode, addresses)
+    settings = _settings(deployment, name)
+    if (settings.design, settings.mode) != (portable_reference(reference), mode):
         raise StoreError(f"device {name} exists, with another design or mode; choose another name")
+    if addresses:
+        replace(settings, addresses={**settings.addresses, **addresses}).write(path)
     return open_device(deployment, name)
 
 
-def _settings(deployment: Deployment, name: str) -> tuple[str, FailureMode]:
-    """Reference of the device's design, and its failure mode."""
+def _settings(deployment: Deployment, name: str) -> _Settings:
     path = deployment.device(name) / _SETTINGS
     try:
-        settings = json.loads(path.read_text())
-        return str(settings["design"]), FailureMode(settings["mode"])
+        held = json.loads(path.read_text())
+        kept = decoded(held.get("addresses", {}), str(path))
+        return _Settings(str(held["design"]), FailureMode(held["mode"]), kept)
     except FileNotFoundError:
         raise StoreError(f"no device {name}; make it with: blindmatch device register {name}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (AttributeError, ValueError, KeyError, TypeError, AddressError) as error:
         raise StoreError(f"{path} is damaged") from error
 
 
 def _watched(
-    deployment: Deployment, name: str, design: AnyDesign, mode: FailureMode, create: bool
+    deployment: Deployment, name: str, design: AnyDesign, settings: _Settings, create: bool
 ) -> Watched:
     recorder, traces = Recorder(), list[SessionTrace]()
     credentials = deployment.caller_credentials(Identity(Kind.DEVICE, name), deployment.device(name))
-    egress = Egress(deployment.endpoints(), credentials, recorder, now_ms)
+    egress = Egress(deployment.endpoints(settings.addresses), credentials, recorder, now_ms)
     make = Device.create if create else Device.open
-    config = DeviceConfig(account=name, design=design, mode=mode)
+    config = DeviceConfig(account=name, design=design, mode=settings.mode)
     folder = deployment.device(name) / STATE
     device = make(folder, config, egress, SystemRandomness(), now_ms, traces.append)
     return Watched(device, recorder, traces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +21,10 @@ from blindmatch_simulations.deployment import SERVERS, Deployment
 
 T = TypeVar("T", bound=Wire)
 
+OPERATOR_VARIABLE: Final = "BLINDMATCH_OPERATOR"
+"""Names who asks, in the environment; the centre's journal says it."""
 OPERATOR: Final = "local"
+"""If nobody is named."""
 DEADLINE_SECONDS: Final = 20.0
 
 
@@ -37,8 +41,8 @@ def _channel(deployment: Deployment, party: Party) -> Iterator[grpc.Channel]:
     endpoints = deployment.endpoints()
     if party not in endpoints:
         raise OperatorError(f"the {SERVERS[party]} is not running; start it with: blindmatch serve all")
-    identity = Identity(Kind.OPERATOR, OPERATOR)
-    folder = deployment.operator(OPERATOR)
+    identity = Identity(Kind.OPERATOR, os.environ.get(OPERATOR_VARIABLE) or OPERATOR)
+    folder = deployment.operator(identity.name)
     deployment.enrol(identity, folder, datetime.now(UTC))
     held = deployment.caller_credentials(identity, folder)
     credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)

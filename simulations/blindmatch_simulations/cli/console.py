@@ -43,6 +43,10 @@ JsonOption = Annotated[
         help="Also write the result as JSON to this file; - for standard output.",
     ),
 ]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Where this server is called [default: as the deployment says]."),
+]
 DesignOption = Annotated[
     str, typer.Option("--design", help="A design's name (see: blindmatch designs) or path.py:NAME.")
 ]

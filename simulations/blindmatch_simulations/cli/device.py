@@ -11,10 +11,13 @@ import typer
 from blindmatch_client.device import Device, Sent
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.receiving import Received
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import PictureError
 
+from blindmatch_simulations.addresses import given
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import (
+    AddressOption,
     DesignOption,
     HomeOption,
     JsonOption,
@@ -39,12 +42,24 @@ def register(
     mode: Annotated[
         FailureMode, typer.Option(help="What is done with a picture that cannot be matched now.")
     ] = FailureMode.HOLD,
+    relay: AddressOption = None,
+    matcher: AddressOption = None,
+    matcher_b: AddressOption = None,
+    centre: AddressOption = None,
     home: HomeOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Make the device NAME, publish its pre-keys and fetch the encrypted set; once more if that failed."""
     deployment = Deployment.open(home_from(home))
-    device = create_or_open_device(deployment, name, design, mode).device
+    addresses = given(
+        {
+            Party.PROVIDER: relay,
+            Party.MATCHER: matcher,
+            Party.MATCHER_B: matcher_b,
+            Party.CENTRE: centre,
+        }
+    )
+    device = create_or_open_device(deployment, name, design, mode, addresses).device
     try:
         epoch = device.register()
     finally:

@@ -1,0 +1,86 @@
+"""Where the servers of a deployment are called: ``addresses.json``, for deployments of several machines.
+
+{"relay": "relay.example:7401", "matcher": "10.0.0.2:7402", "centre": "[2001:db8::3]:7404"}
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_server.authority import Kind
+
+Addresses: TypeAlias = Mapping[Party, str]
+"""``host:port`` by party."""
+
+NAMES: Final[Mapping[Party, Kind]] = {
+    Party.PROVIDER: Kind.RELAY,
+    Party.MATCHER: Kind.MATCHER,
+    Party.MATCHER_B: Kind.MATCHER_B,
+    Party.CENTRE: Kind.CENTRE,
+}
+_HOST: Final = r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?)"
+_ADDRESS: Final = re.compile(rf"{_HOST}:([0-9]{{1,5}})")
+
+
+class AddressError(BlindmatchError):
+    """An address is none, or the file with addresses is damaged."""
+
+
+def checked(party: Party, address: str) -> str:
+    """`address`, if it is ``host:port``; `AddressError` otherwise."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None or not 1 <= int(found[1]) <= 65535:
+        raise AddressError(f"address of the {NAMES[party]}: must be host:port, a port from 1 to 65535")
+    return address
+
+
+def given(addresses: Mapping[Party, str | None]) -> dict[Party, str]:
+    """The addresses that are not None, each checked."""
+    return {party: checked(party, address) for party, address in addresses.items() if address is not None}
+
+
+def encoded(addresses: Addresses) -> dict[str, str]:
+    """As JSON: by the server's name."""
+    return {str(NAMES[party]): address for party, address in addresses.items()}
+
+
+def decoded(value: object, where: str) -> dict[Party, str]:
+    """What `encoded` made.
+
+    Raises:
+        AddressError: if it is not that; the text names `where`.
+    """
+    if not isinstance(value, dict):
+        raise AddressError(f"{where}: addresses must be an object of name and host:port")
+    parties = {str(kind): party for party, kind in NAMES.items()}
+    unknown = set(value) - set(parties)
+    if unknown or not all(isinstance(address, str) for address in value.values()):
+        raise AddressError(f"{where}: addresses must be an object of name and host:port")
+    return {parties[name]: checked(parties[name], address) for name, address in value.items()}
+
+
+def read(path: Path) -> dict[Party, str]:
+    """The file's addresses; none if there is no file.
+
+    Raises:
+        AddressError: if it is damaged.
+    """
+    try:
+        return decoded(json.loads(path.read_text("utf-8")), path.name)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise AddressError(f"{path.name}: cannot be read as JSON") from error
+
+
+def write(path: Path, addresses: Addresses) -> None:
+    """Write the file in one step."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(json.dumps(encoded(addresses), indent=2, sort_keys=True) + "\n")
+    draft.replace(path)

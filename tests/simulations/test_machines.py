@@ -1,0 +1,133 @@
+"""A deployment of several machines: each has its own folder with what it needs, and nothing else."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from blindmatch_protocol.contract import Party
+from blindmatch_simulations import addresses
+from blindmatch_simulations.addresses import AddressError
+from support.command import COMMAND, environment, in_process
+
+from .test_by_hand import done, prepared, samples
+
+__all__ = ["prepared", "samples"]
+SERVERS = ("centre", "matcher", "relay")
+
+
+@contextmanager
+def server(name: str, home: Path) -> Iterator[str]:
+    """A server in its own folder; yields where it is called."""
+    command = [*COMMAND, "serve", name, "--port", "0"]
+    with subprocess.Popen(command, env=environment(home), stderr=subprocess.DEVNULL) as process:
+        try:
+            port = home / name / "port"
+            deadline = time.monotonic() + 60
+            while not port.exists():
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield f"127.0.0.1:{int(port.read_text())}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+
+
+def packed(prepared: Path, folder: Path, kind: str, *options: str) -> Path:
+    done(in_process(prepared, "certs", "pack", kind, folder, *options))
+    return folder
+
+
+def test_six_machines_play_together(prepared: Path, samples: Path, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        where = {
+            name: stack.enter_context(server(name, packed(prepared, tmp_path / name, name)))
+            for name in SERVERS
+        }
+        options = [word for name, address in where.items() for word in (f"--{name}", address)]
+        for name in ("alice", "bob"):
+            packed(prepared, tmp_path / name, "device", "--name", name)
+            done(in_process(tmp_path / name, "device", "register", name, *options))
+        desk = packed(prepared, tmp_path / "desk", "operator", "--name", "olga")
+        done(in_process(desk, "certs", "addresses", *options))
+        listed = sorted((samples / "listed").iterdir())[0]
+        done(in_process(tmp_path / "alice", "device", "send", "alice", "bob", "--picture", listed))
+        inbox = done(in_process(tmp_path / "bob", "device", "inbox", "bob", "--json", "-")).json
+        assert [one["pictures"] for one in inbox] == [1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BLINDMATCH_OPERATOR", "olga")
+            (report,) = done(in_process(desk, "centre", "list", "--json", "-")).json
+            done(in_process(desk, "centre", "confirm", report["report"], "--reason", "looked"))
+            shown = done(in_process(desk, "centre", "show", report["report"], "--json", "-")).json
+        assert shown["journal"][-1]["actor"] == "operator/olga"
+
+
+def test_no_machine_has_another_s_secrets(prepared: Path, tmp_path: Path) -> None:
+    secrets = {path.read_bytes(): path.relative_to(prepared) for path in prepared.rglob("*.key")}
+    own = {
+        "relay": {"relay.key"},
+        "matcher": {"matcher.key"},
+        "centre": {"centre.key", "second-hash.key"},
+    }
+    for name in SERVERS:
+        folder = packed(prepared, tmp_path / name, name)
+        held = [path for path in folder.rglob("*") if path.is_file() and path.read_bytes() in secrets]
+        assert {path.name for path in held} == own[name]
+        assert all(path.stat().st_mode & 0o077 == 0 for path in held)
+        assert (folder / "curator/published").exists() is (name == "matcher")
+        assert not (folder / "authority").exists()
+        assert not (folder / "curator/lists").exists()
+    again = in_process(prepared, "certs", "pack", "relay", tmp_path / "relay")
+    assert (again.code, "exists" in again.err) == (4, True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "relay", "relay:", ":7401", "relay:0", "relay:65536", "relay:x", "a b:1", "-a:1", "::1:7401"],
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(AddressError, match="relay"):
+        addresses.checked(Party.PROVIDER, address)
+
+
+@pytest.mark.parametrize("address", ["relay:7401", "relay.example:1", "10.0.0.2:65535", "[2001:db8::3]:7404"])
+def test_addresses_are_kept_as_they_were_given(address: str, tmp_path: Path) -> None:
+    path = tmp_path / "addresses.json"
+    held: Mapping[Party, str] = {Party.PROVIDER: addresses.checked(Party.PROVIDER, address)}
+    addresses.write(path, held)
+    assert addresses.read(path) == held
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"relay": 1}', '{"police": "x:1"}', '{"relay": "x"}'])
+def test_a_damaged_file_of_addresses_is_named(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "addresses.json"
+    path.write_text(content)
+    with pytest.raises(AddressError):
+        addresses.read(path)
+
+
+def test_a_device_keeps_its_addresses_and_takes_new_ones(prepared: Path, tmp_path: Path) -> None:
+    home = packed(prepared, tmp_path / "home", "device", "--name", "carol")
+    for address in ("127.0.0.1:1", "127.0.0.1:2"):
+        ran = in_process(home, "device", "register", "carol", "--relay", address)
+        assert ran.code == 7
+        assert f'"relay": "{address}"' in (home / "devices/carol/device.json").read_text()
+    wrong = in_process(home, "device", "register", "carol", "--relay", "nowhere")
+    assert (wrong.code, "host:port" in wrong.err) == (6, True)
+
+
+def test_a_certificate_is_renewed_in_place(prepared: Path) -> None:
+    names = ("relay.crt", "relay.key", "ca.crt")
+    before = [(prepared / "relay" / name).read_bytes() for name in names]
+    done(in_process(prepared, "certs", "renew", "relay"))
+    after = [(prepared / "relay" / name).read_bytes() for name in names]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [False, False, True]
+    assert (prepared / "relay/relay.key").stat().st_mode & 0o777 == 0o600
+    nameless = in_process(prepared, "certs", "renew", "device")
+    assert (nameless.code, "field name" in nameless.err) == (6, True)
