@@ -8,119 +8,44 @@ Messages and reports that could not leave wait in the folder and leave with `flu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol.contract import AnyDesign, Match, NoMatch, Party, Undisclosed, Voucher
+from blindmatch_protocol.contract import Match, NoMatch, Party, Undisclosed, Voucher
 from blindmatch_protocol.errors import BlindmatchError, DesignError, PictureError
 from blindmatch_protocol.picture import container
+from blindmatch_protocol.picture.decode import DEFAULT_LIMITS
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_client import notices
-from blindmatch_client.detector import TraceSink
+from blindmatch_client.detector import TraceSink, Undecided
 from blindmatch_client.egress import Egress
 from blindmatch_client.errors import StoreError
-from blindmatch_client.failure import FailureMode
-from blindmatch_client.keys import AccountKeeper
+from blindmatch_client.files import Files, read_chunks
+from blindmatch_client.keys import ACCOUNT_NAME, AccountKeeper
 from blindmatch_client.matching import Matching as Matcher
 from blindmatch_client.messenger import Account
-from blindmatch_client.outbox import Matching, Outbox, Outgoing, Stage, decode_outcome
+from blindmatch_client.messenger.attachment import AttachmentSealing, pieces
+from blindmatch_client.migration import migrate
+from blindmatch_client.outbox import Matching, Outbox, Outgoing, Queued, Stage, decode_outcome
 from blindmatch_client.receiving import Received, Receiver
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.reporting import Reporting
+from blindmatch_client.results import DeviceConfig as DeviceConfig
+from blindmatch_client.results import Flushed as Flushed
+from blindmatch_client.results import OutcomeKind as OutcomeKind
+from blindmatch_client.results import Sent as Sent
+from blindmatch_client.results import Unreadable as Unreadable
 from blindmatch_client.sending import Progress, Sender
 from blindmatch_client.store import Store
-from blindmatch_client.transport import ROUND_DEADLINE_S
 
 MESSAGE_ID_BYTES: Final = 16
 UNREADABLE_TYPE: Final = "application/octet-stream"
-
-
-class Unreadable(StrEnum):
-    """What is done with an attachment that is no picture this device can decode."""
-
-    REFUSE = "refuse"
-    SEND = "send"
-    """It is sent unmatched: a way around detection, open to every user, that says nothing to anybody."""
-
-
-class OutcomeKind(StrEnum):
-    """What came of a message's picture on this device."""
-
-    NO_PICTURE = "no picture"
-    NO_MATCH = "no match"
-    MATCH = "match"
-    VOUCHER = "voucher"
-    UNDISCLOSED = "undisclosed"
-    DUE = "to be matched"
-    SKIPPED = "not matched"
-
-
+MOST_ATTACHMENT_BYTES: Final = 100 << 20
 _OWING: Final = frozenset({OutcomeKind.MATCH, OutcomeKind.VOUCHER})
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceConfig:
-    """What kind of device this is.
-
-    Attributes:
-        account: the name in the device's certificate.
-        design: the design pictures are matched with.
-        mode: what is done with a picture that cannot be matched now.
-        unreadable: what is done with an attachment that is no picture.
-        round_deadline_s: for one role's answer.
-    """
-
-    account: str
-    design: AnyDesign
-    mode: FailureMode = FailureMode.HOLD
-    unreadable: Unreadable = Unreadable.REFUSE
-    round_deadline_s: float = ROUND_DEADLINE_S
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What became of a message.
-
-    Attributes:
-        number: its number on this device.
-        message_id: the id the relay knows it by.
-        item: the picture's number in traces and records, or None.
-        delivered: True once the relay has acknowledged it.
-        outcome: of matching.
-        report_id: of the report that was made just now, or None.
-        reported: True if the centre has acknowledged that report.
-        notice: what the user must be told; empty if nothing.
-    """
-
-    number: int
-    message_id: bytes
-    item: int | None
-    delivered: bool
-    outcome: OutcomeKind
-    report_id: bytes | None
-    reported: bool
-    notice: str
-
-
-@dataclass(frozen=True, slots=True)
-class Flushed:
-    """What `flush` did.
-
-    Attributes:
-        messages: those it worked on.
-        problems: errors in words.
-        waiting: messages, reports and vouchers that still wait.
-    """
-
-    messages: tuple[Sent, ...]
-    problems: tuple[str, ...]
-    waiting: int
 
 
 class Device:
@@ -144,18 +69,20 @@ class Device:
         self._egress = egress
         self._rng = rng
         self._clock_ms = clock_ms
+        self._files = Files(folder / "attachments")
         self._outbox = Outbox(store)
         self._relay = RelayClient(egress)
         self._reporting = Reporting(egress, store, config.account, rng, clock_ms)
         self._matcher = Matcher(
             config.design, egress, store, folder / "setup", rng, trace, config.round_deadline_s
         )
-        self._receiver = Receiver(keeper, store, self._relay)
+        self._receiver = Receiver(keeper, store, self._files, self._relay)
         self._sender = Sender(
             keeper,
             config.design,
             config.mode,
             store,
+            self._files,
             self._outbox,
             self._relay,
             self._matcher,
@@ -163,6 +90,7 @@ class Device:
             rng,
             clock_ms,
         )
+        self._files.keep_only(self._outbox.files() | self._receiver.files_kept())
 
     @classmethod
     def create(
@@ -185,8 +113,8 @@ class Device:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise StoreError(f"{folder}: cannot be made: {error.strerror}") from error
-        store = Store(folder, create=True)
-        keeper = AccountKeeper.create(store, account)
+        store = Store(folder, True, config.key, {ACCOUNT_NAME: account.dump()})
+        keeper = AccountKeeper(store, account)
         return cls(folder, config, keeper, store, egress, rng, clock_ms, trace)
 
     @classmethod
@@ -202,10 +130,12 @@ class Device:
         """The device in `folder`.
 
         Raises:
+            WrongKeyError: if it is locked with another key than `config` has.
             StoreError: if there is none, one of another version, or one of another account.
             MessengerError: if the account's keys cannot be read.
         """
-        store = Store(folder, create=False)
+        migrate(folder, config.key)
+        store = Store(folder, False, config.key)
         keeper = AccountKeeper.load(store)
         if keeper.account.name != config.account:
             store.close()
@@ -262,8 +192,11 @@ class Device:
             RefusedError: if the relay will never take it, such as for an account it does not know.
             MessengerError: if it cannot be sealed for `to`.
         """
-        number = self._outbox.add(self._rng.take(MESSAGE_ID_BYTES), to, text, self._clock_ms())
-        return self._send(number, None)
+        return self._send(self._queue([to], text)[0], None)
+
+    def send_text_to(self, group: Sequence[str], text: str) -> list[Sent]:
+        """Send a text to each of `group` through a session of its own; what cannot be sent says so."""
+        return self._send_all(self._queue(group, text), None)
 
     def send_picture(self, to: str, data: bytes, text: str = "") -> Sent:
         """Match a picture and send it.
@@ -273,19 +206,34 @@ class Device:
             RefusedError, MessengerError: as `send_text`.
             ReportRefusedError: if a report was owed that cannot be made; the message was delivered.
         """
-        picture = Picture.from_bytes(data)
-        matching, media_type, notice = Matching.DUE, UNREADABLE_TYPE, ""
-        try:
-            _ = picture.pixels
-            media_type = f"image/{container.sniff(data).lower()}"
-        except PictureError:
-            if self._config.unreadable is Unreadable.REFUSE:
-                raise
-            matching, notice = Matching.SKIPPED, notices.unreadable(to)
-        number = self._outbox.add(
-            self._rng.take(MESSAGE_ID_BYTES), to, text, self._clock_ms(), data, media_type, matching
-        )
-        return self._send(number, picture, notice)
+        picture, queued, notice = self._picture(to, data)
+        return self._send(self._queue([to], text, queued)[0], picture, notice)
+
+    def send_picture_to(self, group: Sequence[str], data: bytes, text: str = "") -> list[Sent]:
+        """Match a picture once and send it to each of `group`; what cannot be sent says so.
+
+        Raises:
+            PictureError: if it cannot be decoded and the policy is to refuse; nothing was sent.
+        """
+        picture, queued, notice = self._picture(", ".join(group), data)
+        return self._send_all(self._queue(group, text, queued), picture, notice)
+
+    def send_file(self, to: str, path: Path, text: str = "") -> Sent:
+        """Send a file of up to 100 MiB. One that may be a picture is sent as one; a larger one is never
+        whole in memory.
+
+        Raises:
+            PictureError: if it is no picture and the policy is to refuse, or too large; nothing was sent.
+            StoreError: if it cannot be read, or not be kept until it is sent.
+            RefusedError, MessengerError, ReportRefusedError: as `send_picture`.
+        """
+        chunks, size = read_chunks(path), path.stat().st_size if path.is_file() else 0
+        if size <= DEFAULT_LIMITS.most_bytes:
+            return self.send_picture(to, b"".join(chunks), text)
+        if self._config.unreadable is Unreadable.REFUSE or size > MOST_ATTACHMENT_BYTES:
+            raise PictureError(f"a file of {size} bytes is too large")
+        queued = self._sealed(chunks, UNREADABLE_TYPE, Matching.SKIPPED)
+        return self._send(self._queue([to], text, queued)[0], None, notices.unreadable(to))
 
     def receive(self, wait_ms: int = 0) -> list[Received]:
         """Messages that came; acknowledged once they are saved.
@@ -321,8 +269,45 @@ class Device:
         waiting = len(self._outbox.open()) + self._reporting.waiting()
         return Flushed(tuple(messages), tuple(problems), waiting)
 
+    def _picture(self, to: str, data: bytes) -> tuple[Picture, Queued, str]:
+        """The picture, sealed on the disk, and what the user must be told; `PictureError` if it is none."""
+        picture = Picture.from_bytes(data)
+        matching, media_type, notice = Matching.DUE, UNREADABLE_TYPE, ""
+        try:
+            _ = picture.pixels
+            media_type = f"image/{container.sniff(data).lower()}"
+        except PictureError:
+            if self._config.unreadable is Unreadable.REFUSE:
+                raise
+            matching, notice = Matching.SKIPPED, notices.unreadable(to)
+        return picture, self._sealed(pieces(data), media_type, matching), notice
+
+    def _sealed(self, data: Iterable[bytes], media_type: str, matching: Matching) -> Queued:
+        sealing = AttachmentSealing(self._rng)
+        file = self._files.write(sealing.blob(data))
+        return Queued(file, sealing.ref(media_type), matching)
+
+    def _queue(self, group: Sequence[str], text: str, queued: Queued | None = None) -> list[int]:
+        ids = {to: self._rng.take(MESSAGE_ID_BYTES) for to in group}
+        return self._outbox.add(ids, text, self._clock_ms(), queued)
+
+    def _send_all(self, numbers: Sequence[int], picture: Picture | None, notice: str = "") -> list[Sent]:
+        """Send the messages of a group; the first one's matching is everybody's."""
+        sent: list[Sent] = []
+        failure: Undecided | None = None
+        for number in numbers:
+            try:
+                progress = self._sender.advance(number, picture, failure)
+                failure = progress.failure
+                sent.append(self._settle(progress, notice))
+            except BlindmatchError as error:
+                sent.append(self._settle(Progress(self._outbox.get(number)), str(error)))
+        return sent
+
     def _send(self, number: int, picture: Picture | None, notice: str = "") -> Sent:
-        progress = self._sender.advance(number, picture)
+        return self._settle(self._sender.advance(number, picture), notice)
+
+    def _settle(self, progress: Progress, notice: str) -> Sent:
         report_id = progress.report_id
         if progress.row.stage is Stage.DONE and self._kind(progress.row) in _OWING:
             self._reporting.submit_all()
@@ -330,7 +315,7 @@ class Device:
             self._matcher.prepare()
         row = progress.row
         return Sent(
-            number=number,
+            number=row.number,
             message_id=row.message_id,
             item=row.item,
             delivered=row.stage in (Stage.SENT, Stage.DONE),

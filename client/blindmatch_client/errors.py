@@ -30,6 +30,10 @@ class StoreError(DeviceError):
     """The device's folder holds no device, one already, or one of another version."""
 
 
+class WrongKeyError(StoreError):
+    """The device's store was locked with another passphrase or key file."""
+
+
 class ReportRefusedError(DeviceError):
     """A report was asked for without a confirmed match; nothing was written or sent."""
 

@@ -25,12 +25,6 @@ class AccountKeeper:
         self._account = account
 
     @classmethod
-    def create(cls, store: Store, account: Account) -> AccountKeeper:
-        """Save a new account."""
-        store.put(ACCOUNT_NAME, account.dump())
-        return cls(store, account)
-
-    @classmethod
     def load(cls, store: Store) -> AccountKeeper:
         """The account that was saved.
 

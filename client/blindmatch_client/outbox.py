@@ -1,6 +1,6 @@
 """Messages on their way out, each a row that only ever moves forward.
 
-QUEUED --seal, upload--> SEALED --relay has it--> SENT --report queued, if any--> DONE
+QUEUED --upload, seal--> SEALED --relay has it--> SENT --report queued, if any--> DONE
   |  no relay for it                                |
   +--------------> FAILED                           +-- waits here while matching is DUE
 
@@ -9,6 +9,7 @@ matching:  NONE (no picture) | DUE --> DECIDED | SKIPPED
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Final
@@ -18,7 +19,7 @@ from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.contract import AnyDesign, Label, Match, NoMatch, Outcome, Undisclosed, Voucher
 from blindmatch_protocol.errors import ProtocolError
 
-from blindmatch_client.store import Store
+from blindmatch_client.store import Store, Value
 
 
 class Stage(StrEnum):
@@ -42,9 +43,11 @@ class Matching(StrEnum):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Outgoing:
-    """One message. `item` and `picture` are None without a picture; `content` and `sealed` before sealing.
+    """One message to one recipient. Messages of a group that bear one picture share `item` and `file`.
 
-    `outcome`, `epoch` and `matched_at_ms` are there once matching is DECIDED.
+    `item`, `file` and `attachment` are None without an attachment; `content` and `sealed` before sealing;
+    `outcome`, `epoch` and `matched_at_ms` are there once matching is DECIDED. `file` names the sealed
+    attachment on this device, `uploaded` says whether the relay has it and `attachment` its blob id.
     """
 
     number: int
@@ -55,8 +58,8 @@ class Outgoing:
     stage: Stage
     matching: Matching
     item: int | None
-    media_type: str
-    picture: bytes | None
+    file: str | None
+    uploaded: bool
     outcome: bytes | None
     epoch: int | None
     matched_at_ms: int | None
@@ -66,9 +69,25 @@ class Outgoing:
     problem: str
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Queued:
+    """A sealed attachment that was written into `file`, and whether it is a picture to be matched."""
+
+    file: str
+    attachment: AttachmentRef
+    matching: Matching
+
+
 _FIELDS: Final = tuple(field.name for field in fields(Outgoing))
-_COLUMNS: Final = ", ".join(_FIELDS)
-_OPEN: Final = (Stage.QUEUED, Stage.SEALED, Stage.SENT)
+_SEALED: Final = frozenset({"recipient", "text", "outcome", "attachment", "content", "sealed", "problem"})
+_COLUMNS: Final = ", ".join(
+    f"opened({name}, 'outgoing.{name}', message_id)" if name in _SEALED else name for name in _FIELDS
+)
+
+
+def _set(name: str) -> str:
+    """An assignment in an UPDATE."""
+    return f"{name} = sealed(?, 'outgoing.{name}', message_id)" if name in _SEALED else f"{name} = ?"
 
 
 class Outbox:
@@ -78,30 +97,41 @@ class Outbox:
         self._store = store
 
     def add(
-        self,
-        message_id: bytes,
-        recipient: str,
-        text: str,
-        at_ms: int,
-        picture: bytes | None = None,
-        media_type: str = "",
-        matching: Matching = Matching.NONE,
+        self, message_ids: Mapping[str, bytes], text: str, at_ms: int, queued: Queued | None = None
+    ) -> list[int]:
+        """Queue a message to each recipient; their numbers. Attachments are numbered from 0 on.
+
+        Args:
+            message_ids: a fresh id for each recipient.
+            text: the same for all.
+            at_ms: Unix time in milliseconds.
+            queued: the attachment, the same for all.
+        """
+        with self._store.transaction():
+            item = None if queued is None else self._next_item()
+            return [self._add(to, name, text, at_ms, item, queued) for to, name in message_ids.items()]
+
+    def _add(
+        self, to: str, message_id: bytes, text: str, at_ms: int, item: int | None, queued: Queued | None
     ) -> int:
-        """Queue a message; its number. Pictures are numbered from 0 on."""
         return self._store.insert(
-            "INSERT INTO outgoing (message_id, recipient, text, queued_at_ms, stage, matching, media_type,"
-            " picture, item) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
-            " CASE WHEN ? THEN (SELECT count(item) FROM outgoing) END)",
+            "INSERT INTO outgoing (message_id, recipient, text, queued_at_ms, stage, matching, item, file,"
+            " attachment) VALUES (?1, sealed(?2, 'outgoing.recipient', ?1), sealed(?3, 'outgoing.text', ?1),"
+            " ?4, ?5, ?6, ?7, ?8, sealed(?9, 'outgoing.attachment', ?1))",
             message_id,
-            recipient,
+            to,
             text,
             at_ms,
             Stage.QUEUED,
-            matching,
-            media_type,
-            picture,
-            picture is not None,
+            Matching.NONE if queued is None else queued.matching,
+            item,
+            None if queued is None else queued.file,
+            None if queued is None else queued.attachment.encode(),
         )
+
+    def _next_item(self) -> int:
+        row = self._store.one("SELECT COALESCE(MAX(item) + 1, 0) FROM outgoing")
+        return 0 if row is None else int(row[0])
 
     def get(self, number: int) -> Outgoing:
         """The message with `number`; KeyError if there is none."""
@@ -110,6 +140,7 @@ class Outbox:
             raise KeyError(number)
         values = dict(zip(_FIELDS, row, strict=True))
         values["stage"], values["matching"] = Stage(values["stage"]), Matching(values["matching"])
+        values["uploaded"], values["problem"] = bool(values["uploaded"]), values["problem"] or ""
         for name, kind in (("attachment", AttachmentRef), ("content", Content)):
             if values[name] is not None:
                 values[name] = kind.decode(values[name])
@@ -117,61 +148,52 @@ class Outbox:
 
     def open(self) -> list[int]:
         """Numbers of the messages that are not done, oldest first."""
-        rows = self._store.all("SELECT number FROM outgoing WHERE stage IN (?, ?, ?) ORDER BY number", *_OPEN)
+        rows = self._store.all(
+            "SELECT number FROM outgoing WHERE stage IN ('queued', 'sealed', 'sent') ORDER BY number"
+        )
         return [number for (number,) in rows]
 
-    def decided(self, number: int, outcome: Outcome, epoch: int, at_ms: int) -> None:
-        """Matching came to `outcome`."""
-        self._store.run(
-            "UPDATE outgoing SET matching = ?, outcome = ?, epoch = ?, matched_at_ms = ?, problem = ''"
-            " WHERE number = ?",
-            Matching.DECIDED,
-            encode_outcome(outcome),
-            epoch,
-            at_ms,
-            number,
+    def files(self) -> set[str]:
+        """Sealed attachments that are still needed."""
+        return {name for (name,) in self._store.all("SELECT file FROM outgoing WHERE file IS NOT NULL")}
+
+    def decided(self, item: int, outcome: Outcome, epoch: int, at_ms: int) -> None:
+        """Matching of a picture came to `outcome`, for all messages that bear it."""
+        values: dict[str, Value] = {"outcome": encode_outcome(outcome), "epoch": epoch}
+        self._update(
+            "item", item, values | {"matching": Matching.DECIDED, "matched_at_ms": at_ms, "problem": None}
         )
 
-    def skipped(self, number: int, problem: str) -> None:
+    def skipped(self, item: int, problem: str) -> None:
         """The picture is sent and never matched."""
-        self._store.run(
-            "UPDATE outgoing SET matching = ?, problem = ? WHERE number = ?",
-            Matching.SKIPPED,
-            problem,
-            number,
-        )
+        self._update("item", item, {"matching": Matching.SKIPPED, "problem": problem})
 
-    def uploaded(self, number: int, attachment: AttachmentRef) -> None:
-        """The attachment lies at the relay."""
-        self._store.run("UPDATE outgoing SET attachment = ? WHERE number = ?", attachment.encode(), number)
+    def uploaded(self, file: str, attachment: AttachmentRef) -> None:
+        """The attachment lies at the relay, for all messages that bear it."""
+        self._update("file", file, {"attachment": attachment.encode(), "uploaded": 1})
 
     def sealed(self, number: int, content: Content, sealed: bytes) -> None:
         """The message is sealed; save the account in the same transaction."""
-        self._store.run(
-            "UPDATE outgoing SET stage = ?, content = ?, sealed = ?, problem = '' WHERE number = ?",
-            Stage.SEALED,
-            content.encode(),
-            sealed,
-            number,
-        )
+        values = {"stage": Stage.SEALED, "content": content.encode(), "sealed": sealed, "problem": None}
+        self._update("number", number, values)
 
     def sent(self, number: int) -> None:
         """The relay has the message."""
-        self._store.run("UPDATE outgoing SET stage = ? WHERE number = ?", Stage.SENT, number)
+        self._update("number", number, {"stage": Stage.SENT})
 
     def close(self, number: int, stage: Stage, problem: str = "") -> None:
         """The message is done or has failed: what is not needed any more is dropped."""
-        self._store.run(
-            "UPDATE outgoing SET stage = ?, problem = ?, text = '', picture = NULL, attachment = NULL,"
-            " content = NULL, sealed = NULL WHERE number = ?",
-            stage,
-            problem,
-            number,
-        )
+        dropped = dict.fromkeys(("file", "attachment", "content", "sealed"))
+        self._update("number", number, {"stage": stage, "problem": problem or None, "text": "", **dropped})
 
     def troubled(self, number: int, problem: str) -> None:
         """Note why the message waits."""
-        self._store.run("UPDATE outgoing SET problem = ? WHERE number = ?", problem, number)
+        self._update("number", number, {"problem": problem})
+
+    def _update(self, key: str, value: Value, values: Mapping[str, Value]) -> None:
+        assignments = ", ".join(map(_set, values))
+        statement = f"UPDATE outgoing SET {assignments} WHERE {key} = ?"  # noqa: S608 - names of columns
+        self._store.run(statement, *values.values(), value)
 
 
 _NO_MATCH, _UNDISCLOSED, _MATCH, _VOUCHER = b"\x00", b"\x01", b"\x02", b"\x03"

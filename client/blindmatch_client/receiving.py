@@ -9,19 +9,62 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol.content import Content
+from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceError
+from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceError, StoreError
+from blindmatch_client.files import Files, read_chunks
 from blindmatch_client.keys import AccountKeeper
-from blindmatch_client.messenger import MessengerError, open_attachment
+from blindmatch_client.messenger import MessengerError
+from blindmatch_client.messenger.attachment import opened, verified
 from blindmatch_client.messenger.errors import ReplayedMessageError
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.store import Store
 
 MOST_ATTACHMENT_BYTES: Final = 128 << 20
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ReceivedFile:
+    """An attachment that came; it lies sealed on the device and is opened when it is read."""
+
+    path: Path
+    ref: AttachmentRef
+
+    @property
+    def media_type(self) -> str:
+        """As the sender says."""
+        return self.ref.media_type
+
+    def read(self) -> bytes:
+        """All of it, in memory.
+
+        Raises:
+            AttachmentError: if the file was altered on the device.
+            StoreError: if it cannot be read.
+        """
+        return b"".join(opened(read_chunks(self.path), self.ref))
+
+    def save(self, path: Path) -> None:
+        """Write it to `path`, piece by piece; nothing stands there unless all of it is authentic.
+
+        Raises:
+            AttachmentError: if the file was altered on the device.
+            StoreError: if one cannot be read or written.
+        """
+        part = path.with_name(path.name + ".part")
+        try:
+            with part.open("wb") as file:
+                for piece in opened(read_chunks(self.path), self.ref):
+                    file.write(piece)
+            part.replace(path)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -32,8 +75,7 @@ class Received:
         sequence: the relay's number of it.
         sender: who sent it, as the relay says and the session proves.
         text: its text; empty if it could not be opened.
-        pictures: its attachments, in order; one that could not be had is left out.
-        media_types: of the attachments in `pictures`.
+        attachments: in order; one that could not be had is left out.
         sent_at_ms: by the sender's clock; 0 if it could not be opened.
         problem: what was wrong with it; empty if nothing.
     """
@@ -41,10 +83,19 @@ class Received:
     sequence: int
     sender: str
     text: str
-    pictures: tuple[bytes, ...]
-    media_types: tuple[str, ...]
+    attachments: tuple[ReceivedFile, ...]
     sent_at_ms: int
     problem: str
+
+    @property
+    def pictures(self) -> tuple[bytes, ...]:
+        """The attachments' content, whole; raises what `ReceivedFile.read` raises."""
+        return tuple(file.read() for file in self.attachments)
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """Of the attachments."""
+        return tuple(file.media_type for file in self.attachments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +104,7 @@ class Receiver:
 
     keeper: AccountKeeper
     store: Store
+    files: Files
     relay: RelayClient
 
     def receive(self, wait_ms: int) -> list[Received]:
@@ -90,13 +142,14 @@ class Receiver:
     ) -> None:
         with self.store.transaction():
             self.store.run(
-                "INSERT INTO incoming (sequence, sender, content, accepted_at_ms, problem, shown)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO incoming (sequence, sender, content, accepted_at_ms, problem, shown) VALUES"
+                " (?1, sealed(?2, 'incoming.sender', ?1), sealed(?3, 'incoming.content', ?1), ?4,"
+                " sealed(?5, 'incoming.problem', ?1), ?6)",
                 delivery.sequence,
                 delivery.sender,
                 None if content is None else content.encode(),
                 delivery.accepted_at_ms,
-                problem,
+                problem or None,
                 shown,
             )
             for position in range(0 if content is None else len(content.attachments)):
@@ -118,32 +171,37 @@ class Receiver:
 
     def _fetch_attachments(self) -> None:
         missing = self.store.all(
-            "SELECT sequence, position, content FROM attachment JOIN incoming USING (sequence)"
-            " WHERE data IS NULL AND attachment.problem = '' ORDER BY sequence, position"
+            "SELECT sequence, position, opened(content, 'incoming.content', sequence)"
+            " FROM attachment JOIN incoming USING (sequence)"
+            " WHERE file IS NULL AND attachment.problem IS NULL ORDER BY sequence, position"
         )
         for sequence, position, content in missing:
             self._fetch(sequence, position, Content.decode(content))
 
     def _fetch(self, sequence: int, position: int, content: Content) -> None:
         """Get one attachment; a fault that may pass leaves it for the next time."""
-        ref, data, problem = content.attachments[position], None, ""
+        ref, name, problem = content.attachments[position], None, None
         if ref.padded_size > MOST_ATTACHMENT_BYTES:
             problem = f"an attachment is larger than {MOST_ATTACHMENT_BYTES} bytes and was not fetched"
         else:
             try:
-                data = open_attachment(self.relay.download(ref), ref)
+                name = self.relay.download(ref, lambda blob: self.files.write(verified(blob, ref)))
             except (MisbehavedError, MessengerError) as error:
                 problem = str(error)
             except RefusedError as error:
-                problem = str(error) if error.status == "NOT_FOUND" else ""
+                if error.status != "NOT_FOUND":
+                    return
+                problem = str(error)
             except ServiceError:
                 return
         self.store.run(
-            "UPDATE attachment SET data = ?, problem = ? WHERE sequence = ? AND position = ?",
-            data,
-            problem,
+            "UPDATE attachment SET file = ?3, problem = sealed(?4, 'attachment.problem', ?5)"
+            " WHERE sequence = ?1 AND position = ?2",
             sequence,
             position,
+            name,
+            problem,
+            _row(sequence, position),
         )
 
     def _fresh(self) -> list[Received]:
@@ -154,31 +212,34 @@ class Receiver:
                 self.store.run("UPDATE incoming SET shown = 1 WHERE sequence = ?", message.sequence)
         return found
 
-    def _received(self, sequence: int, sender: str, content: bytes | None, problem: str) -> Received:
+    def files_kept(self) -> set[str]:
+        """Sealed attachments of messages that came."""
+        return {name for (name,) in self.store.all("SELECT file FROM attachment WHERE file IS NOT NULL")}
+
+    def _received(self, sequence: int, sender: str, content: bytes | None, problem: str | None) -> Received:
         if content is None:
-            return Received(sequence, sender, "", (), (), 0, problem)
+            return Received(sequence, sender, "", (), 0, problem or "")
         said = Content.decode(content)
-        rows: Sequence[tuple[bytes | None, str]] = self.store.all(
-            "SELECT data, problem FROM attachment WHERE sequence = ? ORDER BY position", sequence
-        )
-        pairs = [
-            (data, ref.media_type) for (data, _), ref in zip(rows, said.attachments, strict=True) if data
-        ]
-        problems = [text for _, text in rows if text]
-        pictures, types = tuple(data for data, _ in pairs), tuple(kind for _, kind in pairs)
-        return Received(
+        rows: Sequence[tuple[str | None, str | None]] = self.store.all(
+            "SELECT file, opened(problem, 'attachment.problem', sequence || '/' || position) FROM attachment"
+            " WHERE sequence = ? ORDER BY position",
             sequence,
-            sender,
-            said.text,
-            pictures,
-            types,
-            said.sent_at,
-            "; ".join([problem, *problems]).strip("; "),
         )
+        pairs = zip(rows, said.attachments, strict=True)
+        files = tuple(ReceivedFile(self.files.path(name), ref) for (name, _), ref in pairs if name)
+        problems = filter(None, [problem, *(text for _, text in rows)])
+        return Received(sequence, sender, said.text, files, said.sent_at, "; ".join(problems))
+
+
+def _row(sequence: int, position: int) -> str:
+    """What an attachment's sealed problem is bound to."""
+    return f"{sequence}/{position}"
 
 
 _MESSAGES: Final = (
-    "SELECT sequence, sender, content, problem FROM incoming WHERE NOT EXISTS (SELECT 1 FROM attachment"
-    " WHERE attachment.sequence = incoming.sequence AND data IS NULL AND attachment.problem = '')"
+    "SELECT sequence, opened(sender, 'incoming.sender', sequence),"
+    " opened(content, 'incoming.content', sequence), opened(problem, 'incoming.problem', sequence)"
+    " FROM incoming WHERE NOT EXISTS (SELECT 1 FROM attachment"
+    " WHERE attachment.sequence = incoming.sequence AND file IS NULL AND attachment.problem IS NULL)"
 )
 """Messages of which nothing is missing any more."""

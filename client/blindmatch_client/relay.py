@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from blindmatch_protocol.content import AttachmentRef
 from blindmatch_protocol.contract import Party
@@ -23,6 +23,8 @@ from blindmatch_client.errors import MisbehavedError
 from blindmatch_client.messenger import FetchedBundle, PreKeyPublication
 from blindmatch_client.trace import Purpose
 from blindmatch_client.transport import parts_of
+
+T = TypeVar("T")
 
 BLOB_DEADLINE_S: Final = 300.0
 RECEIVE_MARGIN_S: Final = 60.0
@@ -59,20 +61,26 @@ class RelayClient:
             one_time=tuple(bundle.one_time_pre_keys),
         )
 
-    def upload(self, blob: bytes, item: int | None) -> bytes:
-        """Store a sealed attachment; the id it got. A blob that nobody was told of expires."""
+    def upload(self, size: int, blob: Callable[[], Iterator[bytes]], item: int | None) -> bytes:
+        """Store a sealed attachment of `size` bytes; the id it got. One that nobody was told of expires.
+
+        `blob` gives its bytes, and is called once for each attempt.
+        """
         call = Call(Party.PROVIDER, UPLOAD, Purpose.MESSAGE, item, True, BLOB_DEADLINE_S)
-        reply = self._egress.upload(call, lambda: sized_parts(blob))
+        reply = self._egress.upload(call, lambda: _parts(size, blob()))
         if len(reply.blob_id) not in range(16, 33):
             raise MisbehavedError(Party.PROVIDER, "a blob id is 16 to 32 bytes")
         return reply.blob_id
 
-    def download(self, attachment: AttachmentRef) -> bytes:
-        """A sealed attachment, of exactly the size that the message says."""
+    def download(self, attachment: AttachmentRef, take: Callable[[Iterator[bytes]], T]) -> T:
+        """What `take` makes of a sealed attachment, which has exactly the size that the message says.
+
+        `take` is called once for each attempt.
+        """
         call = Call(Party.PROVIDER, DOWNLOAD, Purpose.MESSAGE, None, True, BLOB_DEADLINE_S)
         size = attachment.padded_size + SEAL_BYTES
         request = pb.DownloadRequest(blob_id=attachment.blob_id)
-        return self._egress.stream(call, lambda: request, _joiner(size))
+        return self._egress.stream(call, lambda: request, lambda parts: take(_checked(parts, size)))
 
     def send(self, recipient: str, message_id: bytes, sealed: bytes, item: int | None) -> int:
         """Hand a message over; when the relay accepted it. The id makes a second call harmless."""
@@ -105,17 +113,21 @@ def sized_parts(data: bytes) -> Iterator[pb.Part]:
         yield pb.Part(size=len(data) if number == 0 else 0, data=part)
 
 
-def _joiner(size: int) -> Callable[[Iterator[pb.Part]], bytes]:
-    def join(parts: Iterator[pb.Part]) -> bytes:
-        data = bytearray()
-        for number, part in enumerate(parts):
-            if part.size != (size if number == 0 else 0):
-                raise MisbehavedError(Party.PROVIDER, "the first part, and no other, bears the blob's size")
-            data += part.data
-            if len(data) > size:
-                break
-        if len(data) != size:
-            raise MisbehavedError(Party.PROVIDER, "a blob has the size that was announced")
-        return bytes(data)
+def _parts(size: int, chunks: Iterator[bytes]) -> Iterator[pb.Part]:
+    """Chunks of up to 512 KiB as parts, the first of which bears the whole size."""
+    for number, chunk in enumerate(chunks):
+        yield pb.Part(size=size if number == 0 else 0, data=chunk)
 
-    return join
+
+def _checked(parts: Iterator[pb.Part], size: int) -> Iterator[bytes]:
+    """The data of `parts`, which must be `size` bytes together."""
+    left = size
+    for number, part in enumerate(parts):
+        if part.size != (size if number == 0 else 0):
+            raise MisbehavedError(Party.PROVIDER, "the first part, and no other, bears the blob's size")
+        left -= len(part.data)
+        if left < 0:
+            break
+        yield part.data
+    if left:
+        raise MisbehavedError(Party.PROVIDER, "a blob has the size that was announced")

@@ -147,8 +147,8 @@ class Reporting:
         """Hand in what is kept, oldest first; the errors of what has to wait."""
         problems: list[ServiceError] = []
         rows = self._store.all(
-            "SELECT report_id, kind, design, version, epoch, item, body FROM submission"
-            " WHERE received_at_ms IS NULL ORDER BY made_at_ms, rowid"
+            "SELECT report_id, kind, design, version, epoch, item, opened(body, 'submission.body', report_id)"
+            " FROM submission WHERE received_at_ms IS NULL ORDER BY made_at_ms, rowid"
         )
         for report_id, kind, *declared, item, body in rows:
             try:
@@ -162,6 +162,16 @@ class Reporting:
         query = "SELECT received_at_ms FROM submission WHERE report_id = ?"
         row = self._store.one(query, report_id)
         return row is not None and row[0] is not None
+
+    def has_submission(self, item: int) -> bool:
+        """Has the picture with this number got its report or voucher?"""
+        return self._store.one("SELECT 1 FROM submission WHERE item = ?", item) is not None
+
+    def report_of(self, item: int) -> bytes | None:
+        """Id of the report on the picture with this number."""
+        query = "SELECT report_id FROM submission WHERE item = ? AND kind = ?"
+        row = self._store.one(query, item, _REPORT)
+        return None if row is None else bytes(row[0])
 
     def waiting(self) -> int:
         """How many reports and vouchers are not handed in yet."""
@@ -192,7 +202,8 @@ class Reporting:
     ) -> None:
         info = design.info
         self._store.run(
-            "INSERT INTO submission VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+            "INSERT INTO submission VALUES (?1, ?2, ?3, ?4, ?5, ?6, sealed(?7, 'submission.body', ?1), ?8, 0,"
+            " NULL)",
             report_id,
             kind,
             info.name,
@@ -212,9 +223,13 @@ class Reporting:
             head.version, head.epoch = int(str(version)), int(str(epoch))
             call = Call(Party.CENTRE, SUBMIT_VOUCHER, Purpose.VOUCHER, item, True, SUBMIT_DEADLINE_S)
             receipt = self._egress.upload(call, lambda: envelopes(head, body))
+        self._received(report_id, receipt.received_at_ms)
+
+    def _received(self, report_id: bytes, at_ms: int) -> None:
         self._store.run(
-            "UPDATE submission SET received_at_ms = ?, body = x'' WHERE report_id = ?",
-            receipt.received_at_ms,
+            "UPDATE submission SET received_at_ms = ?, body = sealed(x'', 'submission.body', report_id)"
+            " WHERE report_id = ?",
+            at_ms,
             report_id,
         )
 

@@ -1,113 +1,76 @@
 """What the device must remember: one SQLite file, written before anything is sent.
 
-It holds the messenger's keys, message texts, pictures that wait, and reports. It is *not encrypted yet*:
-the file is readable by its owner alone (0600), and whoever takes the device reads it. Values are opaque
-byte strings here, so that sealing them is a change of this module alone.
+It holds the messenger's keys, message texts, the keys of attachments, and reports. Every value that says
+something of them is sealed (vault.py); in the clear are how many rows there are, their numbers, times, stages
+and design names (docs/messenger.md). Statements seal and open values where they stand:
 
-Durable means: in the write-ahead log and synced (synchronous = FULL) when the transaction ends.
+    INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))
+    SELECT opened(value, 'meta.value', name) FROM meta
+
+Durable means: in the write-ahead log and synced (synchronous = FULL) when the transaction ends. A new store
+is made aside, with all that belongs in it from the beginning, and renamed.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from blindmatch_protocol.failpoint import reach
+from nacl.exceptions import CryptoError
 
 from blindmatch_client.errors import StoreError
+from blindmatch_client.files import sync_folder
+from blindmatch_client.schema import SCHEMA, SCHEMA_VERSION
+from blindmatch_client.vault import KeyFile, KeySource, Lock, Vault
 
-SCHEMA_VERSION: Final = 1
 FILE_NAME: Final = "device.sqlite"
+KEY_NAME: Final = "store.key"
+NEW_SUFFIX: Final = ".new"
 
 Value: TypeAlias = str | bytes | int | None
 
-_SCHEMA: Final = """
-CREATE TABLE meta (
-  name TEXT PRIMARY KEY,
-  value BLOB NOT NULL
-) STRICT;
-CREATE TABLE device_state (
-  design TEXT NOT NULL,
-  version INTEGER NOT NULL,
-  epoch INTEGER NOT NULL,
-  state BLOB NOT NULL,
-  PRIMARY KEY (design, version, epoch)
-) STRICT;
-CREATE TABLE outgoing (
-  number INTEGER PRIMARY KEY AUTOINCREMENT,
-  message_id BLOB NOT NULL UNIQUE,
-  recipient TEXT NOT NULL,
-  text TEXT NOT NULL,
-  queued_at_ms INTEGER NOT NULL,
-  stage TEXT NOT NULL,
-  matching TEXT NOT NULL,
-  item INTEGER,
-  media_type TEXT NOT NULL DEFAULT '',
-  picture BLOB,
-  outcome BLOB,
-  epoch INTEGER,
-  matched_at_ms INTEGER,
-  attachment BLOB,
-  content BLOB,
-  sealed BLOB,
-  problem TEXT NOT NULL DEFAULT ''
-) STRICT;
-CREATE TABLE submission (
-  report_id BLOB PRIMARY KEY,
-  kind TEXT NOT NULL,
-  design TEXT NOT NULL,
-  version INTEGER NOT NULL,
-  epoch INTEGER NOT NULL,
-  item INTEGER NOT NULL,
-  body BLOB NOT NULL,
-  made_at_ms INTEGER NOT NULL,
-  received_at_ms INTEGER
-) STRICT;
-CREATE TABLE incoming (
-  sequence INTEGER PRIMARY KEY,
-  sender TEXT NOT NULL,
-  content BLOB,
-  accepted_at_ms INTEGER NOT NULL,
-  acknowledged INTEGER NOT NULL DEFAULT 0,
-  shown INTEGER NOT NULL DEFAULT 0,
-  problem TEXT NOT NULL DEFAULT ''
-) STRICT;
-CREATE TABLE attachment (
-  sequence INTEGER NOT NULL REFERENCES incoming (sequence),
-  position INTEGER NOT NULL,
-  data BLOB,
-  problem TEXT NOT NULL DEFAULT '',
-  PRIMARY KEY (sequence, position)
-) STRICT;
-"""
+_ALTERED: Final = "the device's store was altered: a sealed value does not open where it stands"
 
 
 class Store:
     """The file; one writer at a time, from any thread."""
 
-    def __init__(self, folder: Path, create: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        create: bool,
+        key: KeySource | None = None,
+        initial: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Open the store in `folder`, or make it.
 
+        Args:
+            folder: holds the store.
+            create: whether to make a new one.
+            key: what locks it; None: the file `KEY_NAME` beside it, which protects nothing by itself.
+            initial: what a new one keeps from the beginning.
+
         Raises:
-            StoreError: if there is none, one already, or one of another version, or the file cannot be
-                opened.
+            WrongKeyError: if it is locked with another key.
+            StoreError: if there is none, one already, or one of another version, or a file cannot be used.
         """
-        path = folder / FILE_NAME
+        path, source = folder / FILE_NAME, key or KeyFile(folder / KEY_NAME)
         if create == path.exists():
             raise StoreError(f"{folder}: {'holds a device already' if create else 'holds no device'}")
         self._lock = threading.RLock()
+        self._vault: Vault | None = None
         try:
-            self._db = _connect(path, create)
+            if create:
+                make(path, source, initial or {})
+            self._db = connect(path)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path}: cannot be opened: {error}") from error
-        found = self.one("PRAGMA user_version")
-        if found != (SCHEMA_VERSION,):
-            self.close()
-            raise StoreError(f"{path}: must be of version {SCHEMA_VERSION}, not {found}")
+        self._unlock(path, source)
 
     def close(self) -> None:
         """Close the file."""
@@ -163,16 +126,37 @@ class Store:
 
     def get(self, name: str) -> bytes | None:
         """A value kept under `name`."""
-        row = self.one("SELECT value FROM meta WHERE name = ?", name)
+        row = self.one("SELECT opened(value, 'meta.value', name) FROM meta WHERE name = ?", name)
         return None if row is None else bytes(row[0])
 
     def put(self, name: str, value: bytes) -> None:
         """Keep `value` under `name`."""
-        self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, value)
+        self.run("INSERT OR REPLACE INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))", name, value)
 
     def forget(self, name: str) -> None:
         """Keep nothing under `name` any more."""
         self.run("DELETE FROM meta WHERE name = ?", name)
+
+    def relock(self, key: KeySource) -> None:
+        """Lock the store with `key` from now on; what is sealed stays as it is. `StoreError` as `key`."""
+        assert self._vault is not None
+        lock = self._vault.relocked(key)
+        with self.transaction():
+            insert_lock(self._db, lock)
+
+    def _unlock(self, path: Path, source: KeySource) -> None:
+        try:
+            found = self.one("PRAGMA user_version")
+            if found != (SCHEMA_VERSION,):
+                raise StoreError(f"{path}: must be of version {SCHEMA_VERSION}, not {found}")
+            row = self.one("SELECT kind, salt, operations, memory, wrapped FROM lock")
+            if row is None:
+                raise StoreError(f"{path}: has no lock")
+            self._vault = Vault.open(Lock(*row), source)
+            add_functions(self._db, self._vault)
+        except BaseException:
+            self.close()
+            raise
 
 
 class DesignState:
@@ -181,19 +165,25 @@ class DesignState:
     def __init__(self, store: Store, design: str, version: int, epoch: int) -> None:
         self._store = store
         self._key = (design, version, epoch)
+        self._row = f"{design}/{version}/{epoch}"
 
     def load(self) -> bytes | None:
         """The encoded state, or None."""
-        query = "SELECT state FROM device_state WHERE (design, version, epoch) = (?, ?, ?)"
-        row = self._store.one(query, *self._key)
+        query = (
+            "SELECT opened(state, 'device_state.state', ?) FROM device_state"
+            " WHERE (design, version, epoch) = (?, ?, ?)"
+        )
+        row = self._store.one(query, self._row, *self._key)
         return None if row is None else bytes(row[0])
 
     def save(self, state: bytes, /) -> None:
         """Replace the state; durable on return."""
         self._store.run(
-            "INSERT INTO device_state VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state",
+            "INSERT INTO device_state VALUES (?, ?, ?, sealed(?, 'device_state.state', ?))"
+            " ON CONFLICT DO UPDATE SET state = excluded.state",
             *self._key,
             state,
+            self._row,
         )
 
 
@@ -203,17 +193,65 @@ def _named() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        if "user-defined function raised exception" in str(error):
+            raise StoreError(_ALTERED) from None
         raise StoreError(f"the device's store failed: {error}") from error
 
 
-def _connect(path: Path, create: bool) -> sqlite3.Connection:
-    if create:
-        path.touch(mode=0o600, exist_ok=False)
+def make(path: Path, source: KeySource, initial: Mapping[str, bytes]) -> None:
+    """Make a store aside and rename it to `path`; raises what SQLite, the system and `source` raise."""
+    vault, lock = Vault.create(source)
+    with made_aside(path) as db:
+        add_functions(db, vault)
+        db.execute("BEGIN")
+        insert_lock(db, lock)
+        for name, value in initial.items():
+            db.execute("INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))", (name, value))
+        db.execute("COMMIT")
+
+
+@contextmanager
+def made_aside(path: Path) -> Iterator[sqlite3.Connection]:
+    """A new database with the schema, which takes the place of `path` when it is closed."""
+    new = path.with_name(path.name + NEW_SUFFIX)
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    # no write-ahead log here: it would have to be renamed too
+    with closing(sqlite3.connect(new, isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous = FULL")
+        db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        yield db
+    reach("device.store.rename.before")
+    new.rename(path)
+    reach("device.store.rename.after")
+    sync_folder(path.parent)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """The database in `path`, which must be there."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA secure_delete = ON")
-    if create:
-        db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     return db
+
+
+def add_functions(db: sqlite3.Connection, vault: Vault) -> None:
+    """Let statements say ``sealed(value, place, row)`` and ``opened(value, place, row)``."""
+
+    def opened(value: bytes | None, place: str, row: Value) -> Value:
+        try:
+            return vault.unseal(value, place, row)
+        except (CryptoError, ValueError) as error:
+            raise StoreError(_ALTERED) from error
+
+    db.create_function("sealed", 3, vault.seal)
+    db.create_function("opened", 3, opened)
+
+
+def insert_lock(db: sqlite3.Connection, lock: Lock) -> None:
+    """Store `lock` in place of the one there was."""
+    row = (lock.kind, lock.salt, lock.operations, lock.memory, lock.wrapped)
+    db.execute("DELETE FROM lock")
+    db.execute("INSERT INTO lock VALUES (?, ?, ?, ?, ?)", row)

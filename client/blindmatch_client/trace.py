@@ -33,6 +33,7 @@ class EgressRecord:
         requests: the serialised protobuf messages that were sent, in order.
         reply_bytes: length of all serialised replies.
         at_ms: Unix time in milliseconds.
+        unkept_bytes: length of requests that were sent and not kept.
     """
 
     sequence: int
@@ -43,11 +44,12 @@ class EgressRecord:
     requests: tuple[bytes, ...]
     reply_bytes: int
     at_ms: int
+    unkept_bytes: int = 0
 
     @property
     def request_bytes(self) -> int:
         """Length of all serialised requests."""
-        return sum(map(len, self.requests))
+        return self.unkept_bytes + sum(map(len, self.requests))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -10,6 +10,8 @@ at most 12 % more bytes, and O(log log L) bits of the length L leak.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 from blindmatch_protocol.errors import ProtocolError
@@ -22,6 +24,7 @@ ATTACHMENT_LEAST: Final = 1024
 
 _MARK: Final = b"\x80"
 _STEP: Final = "padding"
+_PIECE: Final = 256 << 10
 
 
 def padme(length: int) -> int:
@@ -75,6 +78,55 @@ def unpad_attachment(padded: bytes) -> bytes:
     if padded_attachment_length(len(data)) != len(padded):
         raise ProtocolError(_STEP, "an attachment is padded to the least Padmé length", "length")
     return data
+
+
+class AttachmentUnpadding:
+    """`unpad_attachment` piece by piece: what may be padding is held back, as a count of zeros."""
+
+    __slots__ = ("_length", "_zeros")
+
+    def __init__(self) -> None:
+        self._length = 0
+        self._zeros: int | None = None
+
+    def update(self, chunk: bytes) -> Iterator[bytes]:
+        """What is known to be data now; to be iterated to its end before the next call."""
+        body = chunk.rstrip(b"\x00")
+        if not body and self._zeros is not None:
+            self._zeros += len(chunk)
+            return
+        zeros, held = len(chunk) - len(body), self._zeros
+        marked = body.endswith(_MARK)
+        self._zeros = zeros if marked else None
+        tail = (body[:-1],) if marked else (body, bytes(zeros))
+        for piece in chain(_padding_of(held), tail):
+            self._length += len(piece)
+            if piece:
+                yield piece
+
+    def finish(self, padded_length: int) -> None:
+        """Check the end, which was held back.
+
+        Raises:
+            ProtocolError: if what went through `update` is not the padded form of anything.
+        """
+        if self._zeros is None:
+            raise ProtocolError(_STEP, "must end in 0x80 and zeros", "padding")
+        if padded_attachment_length(self._length) != padded_length:
+            raise ProtocolError(_STEP, "an attachment is padded to the least Padmé length", "length")
+
+
+def attachment_padding(length: int) -> Iterator[bytes]:
+    """What follows `length` bytes of an attachment in its padded form, in pieces."""
+    return _padding_of(padded_attachment_length(length) - length - 1)
+
+
+def _padding_of(zeros: int | None) -> Iterator[bytes]:
+    """The mark and so many zeros, in pieces; nothing for None."""
+    if zeros is not None:
+        yield _MARK
+        for at in range(0, zeros, _PIECE):
+            yield bytes(min(_PIECE, zeros - at))
 
 
 def _unmark(padded: bytes) -> bytes:

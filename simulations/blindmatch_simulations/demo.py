@@ -57,6 +57,7 @@ class DemoRun:
         workload: what was to be sent.
         sent: what became of each picture, in the order of the workload.
         received: what Bob got.
+        pictures: his messages' pictures; those in `received` go with his device's folder.
         answered: whether Bob's answer reached Alice.
         oracle: whether each picture matches, by the plaintext oracle.
         matches: how many there were, as known to whoever learns of them.
@@ -73,6 +74,7 @@ class DemoRun:
     workload: Workload
     sent: Sequence[Sent]
     received: Sequence[Received]
+    pictures: Sequence[bytes]
     answered: bool
     oracle: Sequence[bool]
     matches: int
@@ -192,6 +194,7 @@ class _Conversation:
         return {
             "sent": sent,
             "received": received,
+            "pictures": [picture for message in received for picture in message.pictures],
             "answered": answered,
             "oracle": oracle,
             "matches": self._matches(alice, centre),

@@ -38,7 +38,7 @@ def _passed(row: pb.ReportRow) -> bool:
 
 def intact(run: DemoRun) -> int:
     """How many pictures reached Bob, bit for bit and in order."""
-    got = [picture for message in run.received for picture in message.pictures]
+    got = list(run.pictures)
     pairs = zip(run.workload.sendings, run.sent, strict=True)
     sent = (sending.data for sending, one in pairs if one.delivered)
     return sum(a == b for a, b in zip(sent, got, strict=False))

@@ -10,9 +10,11 @@ import pytest
 
 from .fakes import World
 
+MakeWorld = Callable[..., World]
+
 
 @pytest.fixture
-def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
     """Makes worlds, and ends them after the test."""
     made: list[World] = []
 

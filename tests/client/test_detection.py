@@ -14,7 +14,7 @@ from blindmatch_client.detector import Cause, Detector
 from blindmatch_client.device import OutcomeKind, Unreadable
 from blindmatch_client.errors import MisbehavedError, ServiceUnavailableError
 from blindmatch_client.failure import FAILURE_FACTS, FailureMode
-from blindmatch_client.store import Store
+from blindmatch_client.store import DesignState, Store
 from blindmatch_client.transport import MatchingExchange
 from blindmatch_protocol.contract import AnyDesign, Match, Party, Session
 from blindmatch_protocol.errors import DesignError, PictureError, ProtocolError
@@ -158,7 +158,8 @@ def test_the_device_state_is_saved_before_anything_is_sent_for_the_picture(make_
 
     def look(method: str) -> None:
         store = Store(world.folder / "alice", create=False)
-        (state,) = store.one("SELECT state FROM device_state") or (b"",)
+        state = DesignState(store, ECHO.info.name, ECHO.info.version, 1).load()
+        assert state is not None
         seen.append(Counter.decode(state).started)
         store.close()
 

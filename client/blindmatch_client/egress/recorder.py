@@ -30,12 +30,16 @@ class Entry:
     purpose: Purpose
     item: int | None
     at_ms: int
+    keep: bool = True
     requests: list[bytes] = field(default_factory=list)
+    request_bytes: int = 0
     reply_bytes: int = 0
 
     def sent(self, request: bytes) -> bytes:
         """Note a request that is about to be sent, and return it."""
-        self.requests.append(request)
+        self.request_bytes += len(request)
+        if self.keep:
+            self.requests.append(request)
         return request
 
     def received(self, reply: bytes) -> None:
@@ -53,6 +57,7 @@ class Entry:
             tuple(self.requests),
             self.reply_bytes,
             self.at_ms,
+            0 if self.keep else self.request_bytes,
         )
 
 
@@ -62,10 +67,13 @@ class Recorder:
     Args:
         most_records: older ones are dropped from then on and live on in `totals` alone; None keeps all,
             as an audit needs.
+        keep_requests: whether requests themselves are kept, as an audit needs, or their lengths alone. What
+            is kept is in memory: without this an attachment of 100 MiB is too, part by part.
     """
 
-    def __init__(self, most_records: int | None = None) -> None:
+    def __init__(self, most_records: int | None = None, keep_requests: bool = True) -> None:
         self._most = most_records
+        self._keep = keep_requests
         self._lock = threading.Lock()
         self._entries: list[Entry] = []
         self._dropped: dict[tuple[Party, str], Totals] = {}
@@ -74,7 +82,7 @@ class Recorder:
     def open(self, party: Party, method: str, purpose: Purpose, item: int | None, at_ms: int) -> Entry:
         """Begin the record of a call that has not gone out yet."""
         with self._lock:
-            entry = Entry(self._next, party, method, purpose, item, at_ms)
+            entry = Entry(self._next, party, method, purpose, item, at_ms, self._keep)
             self._next += 1
             self._entries.append(entry)
             if self._most is not None and len(self._entries) > self._most:
@@ -99,6 +107,6 @@ def _add(sums: dict[tuple[Party, str], Totals], entry: Entry) -> None:
     before = sums.get((entry.party, entry.method), Totals())
     sums[entry.party, entry.method] = Totals(
         before.calls + 1,
-        before.request_bytes + sum(map(len, entry.requests)),
+        before.request_bytes + entry.request_bytes,
         before.reply_bytes + entry.reply_bytes,
     )

@@ -1,0 +1,93 @@
+"""What a device is told to be, and what it tells of what it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from blindmatch_protocol.contract import AnyDesign
+
+from blindmatch_client.failure import FailureMode
+from blindmatch_client.transport import ROUND_DEADLINE_S
+from blindmatch_client.vault import KeySource
+
+
+class Unreadable(StrEnum):
+    """What is done with an attachment that is no picture this device can decode."""
+
+    REFUSE = "refuse"
+    SEND = "send"
+    """It is sent unmatched: a way around detection, open to every user, that says nothing to anybody."""
+
+
+class OutcomeKind(StrEnum):
+    """What came of a message's picture on this device."""
+
+    NO_PICTURE = "no picture"
+    NO_MATCH = "no match"
+    MATCH = "match"
+    VOUCHER = "voucher"
+    UNDISCLOSED = "undisclosed"
+    DUE = "to be matched"
+    SKIPPED = "not matched"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConfig:
+    """What kind of device this is.
+
+    Attributes:
+        account: the name in the device's certificate.
+        design: the design pictures are matched with.
+        mode: what is done with a picture that cannot be matched now.
+        unreadable: what is done with an attachment that is no picture.
+        round_deadline_s: for one role's answer.
+        key: what the store is locked with; None: a key file beside it, which protects nothing by itself.
+    """
+
+    account: str
+    design: AnyDesign
+    mode: FailureMode = FailureMode.HOLD
+    unreadable: Unreadable = Unreadable.REFUSE
+    round_deadline_s: float = ROUND_DEADLINE_S
+    key: KeySource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a message.
+
+    Attributes:
+        number: its number on this device.
+        message_id: the id the relay knows it by.
+        item: the picture's number in traces and records, or None.
+        delivered: True once the relay has acknowledged it.
+        outcome: of matching.
+        report_id: of the report that was made just now, or None.
+        reported: True if the centre has acknowledged that report.
+        notice: what the user must be told; empty if nothing.
+    """
+
+    number: int
+    message_id: bytes
+    item: int | None
+    delivered: bool
+    outcome: OutcomeKind
+    report_id: bytes | None
+    reported: bool
+    notice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What `flush` did.
+
+    Attributes:
+        messages: those it worked on.
+        problems: errors in words.
+        waiting: messages, reports and vouchers that still wait.
+    """
+
+    messages: tuple[Sent, ...]
+    problems: tuple[str, ...]
+    waiting: int

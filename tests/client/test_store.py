@@ -1,0 +1,204 @@
+"""The device's store: sealed, opened by one key alone, and brought up to date whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blindmatch_client import migration
+from blindmatch_client.device import Device, DeviceConfig
+from blindmatch_client.egress import Recorder
+from blindmatch_client.errors import StoreError, WrongKeyError
+from blindmatch_client.outbox import Matching, Outbox, Stage
+from blindmatch_client.store import FILE_NAME, KEY_NAME, Store
+from blindmatch_client.vault import KeyFile, KeySource, Lock, Passphrase, Vault
+from blindmatch_protocol.randomness import SystemRandomness
+from dummy_designs import ECHO
+
+from .conftest import MakeWorld
+from .fakes import hashes_with, picture
+
+SECRET = b"a secret that must not be found"
+OLD_STORE = Path(__file__).parent / "stores" / "version-1.sqlite"
+
+
+def quick(text: str) -> Passphrase:
+    """A passphrase that costs little to stretch."""
+    return Passphrase(text, operations=1, memory=1 << 20)
+
+
+def key_in(folder: Path) -> KeyFile:
+    return KeyFile(folder / "keys" / "mine")
+
+
+def on_disk(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("source", [quick("correct horse"), None], ids=["passphrase", "key file"])
+def test_what_was_kept_is_found_again_with_the_same_key(tmp_path: Path, source: KeySource | None) -> None:
+    store = Store(tmp_path, True, source, {"first": SECRET})
+    store.put("second", SECRET * 2)
+    store.close()
+    again = Store(tmp_path, False, source)
+    assert (again.get("first"), again.get("second"), again.get("third")) == (SECRET, SECRET * 2, None)
+    again.close()
+    assert SECRET not in on_disk(tmp_path)
+
+
+def test_another_passphrase_is_refused_and_named_as_such(tmp_path: Path) -> None:
+    Store(tmp_path, True, quick("right"), {"name": SECRET}).close()
+    with pytest.raises(WrongKeyError, match="does not open with this passphrase"):
+        Store(tmp_path, False, quick("wrong"))
+    with pytest.raises(WrongKeyError, match="locked with a passphrase, not with the key in"):
+        Store(tmp_path, False)
+
+
+def test_another_key_file_is_refused_and_named_as_such(tmp_path: Path) -> None:
+    Store(tmp_path, True, key_in(tmp_path)).close()
+    other = KeyFile(tmp_path / "other")
+    other.make()
+    with pytest.raises(WrongKeyError, match=r"does not open with the key in .*other"):
+        Store(tmp_path, False, other)
+
+
+def test_a_key_file_is_made_for_its_owner_alone_and_refused_when_others_may_read_it(tmp_path: Path) -> None:
+    Store(tmp_path, True).close()
+    path = tmp_path / KEY_NAME
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    with pytest.raises(StoreError, match="for its owner alone"):
+        Store(tmp_path, False)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"short")])
+def test_a_key_file_that_is_missing_or_none_is_named(tmp_path: Path, damage: Any) -> None:
+    Store(tmp_path, True).close()
+    damage(tmp_path / KEY_NAME)
+    with pytest.raises(StoreError, match=r"store\.key: .*key file"):
+        Store(tmp_path, False)
+
+
+def test_an_empty_passphrase_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="must not be empty"):
+        Store(tmp_path, True, quick(""))
+    assert not (tmp_path / FILE_NAME).exists()
+
+
+def test_a_store_can_be_locked_with_another_key(tmp_path: Path) -> None:
+    store = Store(tmp_path, True, quick("old"), {"name": SECRET})
+    store.relock(quick("new"))
+    store.close()
+    with pytest.raises(WrongKeyError):
+        Store(tmp_path, False, quick("old"))
+    again = Store(tmp_path, False, quick("new"))
+    assert again.get("name") == SECRET
+    again.close()
+
+
+def test_a_sealed_value_opens_nowhere_but_where_it_stood(tmp_path: Path) -> None:
+    store = Store(tmp_path, True, None, {"mine": SECRET, "yours": b"another"})
+    store.run("UPDATE meta SET value = (SELECT value FROM meta WHERE name = 'yours') WHERE name = 'mine'")
+    with pytest.raises(StoreError, match="altered"):
+        store.get("mine")
+    assert store.get("yours") == b"another"
+    store.close()
+
+
+def test_an_altered_value_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path, True, None, {"mine": SECRET})
+    store.run("UPDATE meta SET value = substr(value, 1, length(value) - 1)")
+    with pytest.raises(StoreError, match="altered"):
+        store.get("mine")
+    store.close()
+
+
+def test_two_seals_of_one_value_differ() -> None:
+    vault, _ = Vault.create(quick("x"))
+    assert vault.seal(b"v", "place", 1) != vault.seal(b"v", "place", 1)
+
+
+def test_a_lock_that_asks_for_too_much_memory_is_refused() -> None:
+    with pytest.raises(StoreError, match="damaged lock"):
+        Passphrase("x").key(Lock("passphrase", bytes(16), 1, 1 << 40, b""))
+
+
+def test_nothing_said_in_messages_is_in_the_clear_on_the_device(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, hashes_with(picture(1)))
+    bob, alice = world.device("bob"), world.device("alice")
+    alice.device.send_picture("bob", picture(5), "a text for the disk")
+    (got,) = bob.device.receive()
+    assert got.pictures == (picture(5),)
+    held = on_disk(world.folder)
+    for clear in (b"a text for the disk", picture(5)[100:140], b"alice\x00", b'"pre_keys"', b'"ratchet"'):
+        assert clear not in held
+
+
+def test_which_tables_and_columns_are_in_the_clear_is_known(tmp_path: Path) -> None:
+    Store(tmp_path, True).close()
+    db = sqlite3.connect(tmp_path / FILE_NAME)
+    schema = "".join(sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+    db.close()
+    columns = [
+        line.split()[0] for line in schema.splitlines() if line.startswith("  ") and "KEY (" not in line
+    ]
+    sealed = [line.split()[0] for line in schema.splitlines() if "-- sealed" in line]
+    clear = set(columns) - set(sealed)
+    assert clear == {
+        *("kind", "salt", "operations", "memory", "wrapped", "name", "design", "version", "epoch", "number"),
+        *("message_id", "queued_at_ms", "stage", "matching", "item", "file", "uploaded", "matched_at_ms"),
+        *("report_id", "made_at_ms", "fragments_sent", "received_at_ms", "sequence", "accepted_at_ms"),
+        *("acknowledged", "shown", "position"),
+    }
+
+
+def old_device(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    shutil.copy(OLD_STORE, folder / FILE_NAME)
+    return folder
+
+
+def test_a_store_of_version_1_is_sealed_and_nothing_of_it_is_lost(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(ECHO, hashes_with(picture(1)))
+    folder = old_device(world.folder / "alice")
+    assert b"a text that was kept" in on_disk(folder)
+    egress = world.egress("alice", Recorder(), [])
+    config = DeviceConfig("alice", ECHO, key=quick("new"))
+    device = Device.open(folder, config, egress, SystemRandomness(), lambda: 1)
+    first, second = device.inbox()
+    assert (first.text, second.text) == ("a text that was kept", "with a picture")
+    assert second.pictures == (picture(5, 64, "JPEG"),)
+    device.close()
+    store = Store(folder, False, quick("new"))
+    waiting, uploaded = (Outbox(store).get(number) for number in Outbox(store).open())
+    assert (waiting.text, waiting.uploaded, waiting.matching) == (
+        "waits for its upload",
+        False,
+        Matching.DECIDED,
+    )
+    assert (uploaded.stage, uploaded.uploaded) == (Stage.SEALED, True) and uploaded.sealed is not None
+    store.close()
+    held = on_disk(folder)
+    assert b"a text that was kept" not in held and picture(5, 64, "JPEG")[100:140] not in held
+
+
+def test_a_migration_that_fails_leaves_the_old_store_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = old_device(tmp_path / "alice")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(migration, "_converted", full)
+    with pytest.raises(StoreError, match=r"cannot be brought to the current version.*No space left"):
+        migration.migrate(folder, quick("new"))
+    monkeypatch.undo()
+    assert migration.migrate(folder, quick("new")) and not migration.migrate(folder, quick("new"))
+    Store(folder, False, quick("new")).close()
