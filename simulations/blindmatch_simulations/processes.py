@@ -49,9 +49,10 @@ def running_servers(
         servers: list[ServerProcess] = []
         deadline = time.monotonic() + START_SECONDS
         for group in (parties[:1], parties[1:]):
-            started = [_start(deployment, party, options) for party in group]
-            for server in started:
-                stack.callback(_stop, server)
+            started = []
+            for party in group:
+                started.append(_start(deployment, party, options))
+                stack.callback(_stop, started[-1])
             for server in started:
                 _wait(deployment, server, deadline)
             servers += started
