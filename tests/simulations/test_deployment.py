@@ -1,0 +1,84 @@
+"""One folder holds a whole deployment, can be moved, and is never taken over by mistake."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from blindmatch_protocol.contract import Party
+from blindmatch_server.authority import AuthorityError, Identity, Kind
+from blindmatch_simulations.deployment import SERVERS, Deployment, DeploymentError, home_from
+
+NOW = datetime.now(UTC)
+ALICE = Identity(Kind.DEVICE, "alice")
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    return Deployment.create(tmp_path / "home", NOW)
+
+
+def test_a_new_deployment_has_a_certificate_for_every_server(deployment: Deployment) -> None:
+    for party in SERVERS:
+        deployment.server_credentials(party).check()
+    assert Deployment.open(deployment.home) == deployment
+
+
+def test_no_private_file_can_be_read_by_others(deployment: Deployment) -> None:
+    assert stat.S_IMODE(deployment.home.stat().st_mode) == 0o700
+    keys = list(deployment.home.rglob("*.key"))
+    assert len(keys) > len(SERVERS)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
+
+
+def test_a_deployment_can_be_moved(deployment: Deployment, tmp_path: Path) -> None:
+    deployment.enrol(ALICE, deployment.device("alice"), NOW)
+    shutil.move(deployment.home, tmp_path / "moved")
+    moved = Deployment.open(tmp_path / "moved")
+    moved.enrol(Identity(Kind.DEVICE, "bob"), moved.device("bob"), NOW)
+    assert moved.caller_credentials(ALICE, moved.device("alice")).key
+
+
+def test_a_certificate_is_issued_once(deployment: Deployment) -> None:
+    folder = deployment.device("alice")
+    deployment.enrol(ALICE, folder, NOW)
+    first = deployment.caller_credentials(ALICE, folder)
+    deployment.enrol(ALICE, folder, NOW)
+    assert deployment.caller_credentials(ALICE, folder) == first
+
+
+def test_the_authority_is_not_needed_to_run(deployment: Deployment) -> None:
+    shutil.rmtree(deployment.authority)
+    deployment.server_credentials(Party.PROVIDER).check()
+    with pytest.raises(AuthorityError, match="certificates"):
+        deployment.enrol(ALICE, deployment.device("alice"), NOW)
+
+
+def test_an_existing_deployment_is_not_overwritten(deployment: Deployment) -> None:
+    before = sorted((path, path.stat().st_mtime_ns) for path in deployment.home.rglob("*"))
+    with pytest.raises(DeploymentError, match="is a deployment already"):
+        Deployment.create(deployment.home, NOW)
+    assert sorted((path, path.stat().st_mtime_ns) for path in deployment.home.rglob("*")) == before
+
+
+def test_a_missing_deployment_is_told_how_to_make(tmp_path: Path) -> None:
+    with pytest.raises(DeploymentError, match="blindmatch certs init"):
+        Deployment.open(tmp_path)
+
+
+def test_only_servers_that_noted_a_port_have_an_address(deployment: Deployment) -> None:
+    assert deployment.endpoints() == {}
+    deployment.port_file(Party.MATCHER).write_text("1234\n")
+    (found,) = deployment.endpoints().items()
+    assert (found[0], found[1].address) == (Party.MATCHER, "127.0.0.1:1234")
+
+
+def test_the_home_is_the_option_the_variable_or_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLINDMATCH_HOME", "from-variable")
+    assert home_from(Path("from-option")) == Path("from-option")
+    assert home_from(None) == Path("from-variable")
+    monkeypatch.setenv("BLINDMATCH_HOME", "")
+    assert home_from(None) == Path("blindmatch-home")

@@ -1,0 +1,78 @@
+"""Server processes start together, end together, and are named when one does not come up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from blindmatch_protocol.contract import Party
+from blindmatch_simulations import processes
+from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.processes import ProcessError, ServerProcess, check_alive, running_servers
+from support.command import processes_of
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    return Deployment.create(tmp_path / "home", datetime.now(UTC))
+
+
+def _server(command: str, log: Path) -> ServerProcess:
+    return ServerProcess(Party.MATCHER, subprocess.Popen([sys.executable, "-c", command]), log)
+
+
+def test_servers_end_with_the_block_even_if_it_fails(deployment: Deployment) -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        running_servers(deployment, (Party.CENTRE, Party.PROVIDER), ()) as servers,
+    ):
+        assert [server.process.poll() for server in servers] == [None, None]
+        assert len(processes_of(deployment.home)) == 2
+        assert deployment.endpoints().keys() == {Party.CENTRE, Party.PROVIDER}
+        raise KeyboardInterrupt
+    assert [server.process.returncode for server in servers] == [0, 0]
+    assert processes_of(deployment.home) == []
+
+
+def test_a_server_that_does_not_come_up_is_named_and_the_others_end(deployment: Deployment) -> None:
+    with (
+        pytest.raises(ProcessError, match=r"matcher ended with exit code 4: .*oprf-psi is not published"),
+        running_servers(deployment, (Party.CENTRE, Party.MATCHER), ()),
+    ):
+        raise AssertionError("the block must not be entered")
+    assert processes_of(deployment.home) == []
+
+
+def test_a_server_that_takes_too_long_is_named(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "START_SECONDS", 0.0)
+    with (
+        pytest.raises(ProcessError, match="centre did not start in 0 s"),
+        running_servers(deployment, (Party.CENTRE,), ()),
+    ):
+        raise AssertionError("the block must not be entered")
+    assert processes_of(deployment.home) == []
+
+
+def test_a_dead_server_is_noticed_with_the_end_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text("first\nsecond\nthird\nlast words\n")
+    dead = _server("raise SystemExit(4)", log)
+    dead.process.wait()
+    with pytest.raises(ProcessError, match=r"matcher ended with exit code 4: second \| third \| last words$"):
+        check_alive([dead])
+
+
+def test_a_server_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True)"
+    command = [sys.executable, "-c", f"{stubborn}; time.sleep(60)"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"1\n"
+    process.stdout.close()
+    monkeypatch.setattr(processes, "STOP_SECONDS", 0.2)
+    processes._stop(ServerProcess(Party.MATCHER, process, tmp_path / "log"))
+    assert process.returncode == -9

@@ -1,0 +1,89 @@
+"""Designs are found in the designs folder, in packages and in files, and anything else is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import dummy_designs
+import pytest
+from blindmatch_simulations import registry
+from blindmatch_simulations.registry import (
+    RegistryError,
+    all_designs,
+    built_in_designs,
+    load_design,
+    portable_reference,
+)
+
+TESTS = Path(__file__).parents[1]
+
+
+def test_every_module_with_a_design_in_the_folder_is_found() -> None:
+    found = {registered.design.info.name: registered.source for registered in built_in_designs()}
+    assert {"none", "hash-upload", "provider-scan", "oprf-psi"} <= found.keys()
+    assert set(found.values()) == {"built in"}
+
+
+def test_names_lead_to_designs() -> None:
+    for name in ("none", "oprf-psi"):
+        assert load_design(name).info.name == name
+
+
+def test_a_file_is_loaded_once_however_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    absolute = load_design(f"{TESTS / 'dummy_designs.py'}:ECHO")
+    monkeypatch.chdir(TESTS)
+    assert load_design("dummy_designs.py:ECHO") is absolute
+    assert absolute.info.name == "dummy-echo"
+
+
+def test_a_reference_to_a_file_is_made_absolute_for_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(TESTS)
+    assert portable_reference("dummy_designs.py:ECHO") == f"{TESTS / 'dummy_designs.py'}:ECHO"
+    assert portable_reference("oprf-psi") == "oprf-psi"
+
+
+@pytest.mark.parametrize("reference", ["", "nothing", "nothing:X", "a/b/c.py", "path.txt:X"])
+def test_what_is_neither_a_name_nor_a_file_is_refused_with_the_names(reference: str) -> None:
+    with pytest.raises(RegistryError, match=r"no design is called .*; there are .*oprf-psi.*or give path"):
+        load_design(reference)
+
+
+def test_a_file_that_fails_is_loaded_anew_once_it_is_mended(tmp_path: Path) -> None:
+    path = tmp_path / "mended.py"
+    path.write_text("raise RuntimeError('not yet')")
+    with pytest.raises(RegistryError, match=r"mended\.py cannot be loaded: RuntimeError: not yet"):
+        load_design(f"{path}:X")
+    path.write_text("from blindmatch_protocol.designs.none import DESIGN as X\n")
+    assert load_design(f"{path}:X").info.name == "none"
+
+
+@pytest.fixture
+def packages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
+    """Entry points of installed packages, as the test wishes."""
+    points: list[EntryPoint] = []
+    monkeypatch.setattr(registry, "entry_points", lambda group: [p for p in points if p.group == group])
+    yield points
+
+
+def _point(value: str) -> EntryPoint:
+    return EntryPoint("plugged", value, registry.ENTRY_POINT_GROUP)
+
+
+def test_designs_of_packages_are_found(packages: list[EntryPoint]) -> None:
+    packages.append(_point("dummy_designs:ECHO"))
+    assert all_designs()["dummy-echo"].source == "dummy_designs:ECHO"
+    assert load_design("dummy-echo") is dummy_designs.ECHO
+
+
+def test_two_designs_of_one_name_are_refused(packages: list[EntryPoint]) -> None:
+    packages += [_point("dummy_designs:ECHO"), _point("dummy_designs:ECHO")]
+    with pytest.raises(RegistryError, match="two designs are called dummy-echo"):
+        all_designs()
+
+
+def test_a_package_that_cannot_be_loaded_is_named(packages: list[EntryPoint]) -> None:
+    packages.append(_point("nowhere_to_be_found:X"))
+    with pytest.raises(RegistryError, match="design plugged of nowhere_to_be_found:X cannot be loaded"):
+        all_designs()
