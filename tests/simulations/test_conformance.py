@@ -13,13 +13,25 @@ from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.checks import BY_NAME
 from dummy_designs import ECHO, SHARES, VOUCHERS, Failing
 
-HONEST = (none.DESIGN, hash_upload.DESIGN, provider_scan.DESIGN, oprf_psi.DESIGN, token_psi.DESIGN)
+HONEST = (
+    none.DESIGN,
+    hash_upload.DESIGN,
+    provider_scan.DESIGN,
+    oprf_psi.DESIGN,
+    pytest.param(token_psi.DESIGN, marks=pytest.mark.slow),
+)
 QUICKER = (24, 24)
-MEASURED = {"games", "malicious games", "simulator", "tightness", "egress"}
+
+
+def _named(design: AnyDesign) -> str:
+    return design.info.name
+
+
+MEASURED = {"games", "malicious games", "simulator", "tightness", "egress", "list"}
 ROBUSTNESS = tuple(name for name in BY_NAME if name not in MEASURED)
 
 
-@pytest.mark.parametrize("design", HONEST, ids=lambda design: design.info.name)
+@pytest.mark.parametrize("design", HONEST, ids=_named)
 def test_an_honest_design_fails_nothing(design: AnyDesign) -> None:
     report = check_design(design, Options(runs=QUICKER))
     assert [report.line(result) for result in report.failed] == []

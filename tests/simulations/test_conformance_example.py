@@ -36,7 +36,9 @@ def test_the_installed_example_is_listed_with_its_package(environment: dict[str,
 def test_the_installed_example_fails_nothing(environment: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     arguments = ["conformance", "digest-upload", "--json", str(path)]
-    checked = subprocess.run([*BLINDMATCH, *arguments], env=environment, capture_output=True, timeout=240)
+    checked = subprocess.run(
+        [*BLINDMATCH, *arguments], env=environment, capture_output=True, timeout=240, cwd=tmp_path
+    )
     assert checked.returncode == 0, checked.stderr.decode()
     result = json.loads(path.read_text())
     assert result["failed"] == []

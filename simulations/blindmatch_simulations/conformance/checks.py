@@ -18,7 +18,7 @@ from blindmatch_simulations.conformance import (
     setfiles,
 )
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.leakage import games, simulator, tightness
+from blindmatch_simulations.conformance.leakage import games, list_secrecy, simulator, tightness
 from blindmatch_simulations.conformance.verdict import Passed
 
 
@@ -52,6 +52,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("simulator", "the simulator's views are like real ones", simulator.check_simulator),
     Check("games", "honest roles cannot tell apart what agrees on the facts", games.check_semi_honest),
     Check("malicious games", "nor can cheating ones", games.check_malicious),
+    Check("list", "devices learn nothing of the list that is not declared", list_secrecy.check_list),
     Check("tightness", "declared facts are really disclosed", tightness.check_tightness),
 )
 

@@ -6,6 +6,7 @@ over-declared. That is no failure: who declares too much makes no false promise,
     field        the value is a field, a count or a length in the view of the very picture
     candidates   of the pool's pictures those are kept whose hash or pixels are in the view: all have it
     asking       a device asks about pictures of its choice, and outcomes differ between them
+    forcing      a role with a list of its own makes a device report a picture that is not listed
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+from blindmatch_client.detector import is_confirmed
 from blindmatch_protocol.contract import Adversary, Fact, Match, NoMatch, Party
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Ran
+from blindmatch_simulations.conformance.deployed import Deployed, Ran, opened, publish, run_session
 from blindmatch_simulations.conformance.fields import fields_of
 from blindmatch_simulations.conformance.pool import Pooled
 from blindmatch_simulations.conformance.verdict import NotApplicableError, Passed
@@ -117,12 +122,35 @@ def _asking(case: Case) -> bool:
     return {Match, NoMatch} <= outcomes
 
 
+def _forcing(case: Case) -> bool:
+    """What a report says of a picture is everything, so every fact of it follows."""
+    bench, party = case.bench, set(case.bench.design.info.roles.values())
+    if Party.CENTRE not in case.parties or not party & case.parties or case.constant:
+        return False
+    chosen = [
+        one for one in bench.pool.of("other") if not bench.pool.matches(bench.design.info.relation, one)
+    ]
+    own = np.frombuffer(b"".join(one.item.hash for one in chosen), np.uint8).reshape(-1, 32)
+    forged = opened(publish(bench.design, own, bench.rng("own-list"), 1, bench.values))
+    crossed = Deployed(bench.build, bench.deployed.setup, forged.states)
+    return all(_reported(crossed, one, bench.rng(f"forced/{one.name}")) for one in chosen)
+
+
+def _reported(deployed: Deployed, one: Pooled, rng: Randomness) -> bool:
+    try:
+        outcome = run_session(deployed, one.item, rng).outcome
+    except ProtocolError:
+        return False
+    return isinstance(outcome, Match) and is_confirmed(deployed.design.info.relation, one.item, outcome)
+
+
 EXTRACTORS: Final[Mapping[str, Callable[[Case], bool]]] = {
     "presence": _presence,
     "set-up": _setup,
     "field": _field,
     "candidates": _candidates,
     "asking": _asking,
+    "forcing": _forcing,
 }
 
 

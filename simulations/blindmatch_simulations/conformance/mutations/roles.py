@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from hashlib import sha256
+from typing import Annotated, Any, ClassVar, Self
 
-from blindmatch_protocol.codec import Buffer, Message
-from blindmatch_protocol.contract import Answer, Item, Leak, Learner, Published, Role, Send, Started, Step
-from blindmatch_protocol.designs.hash_upload import QUALITY, HashUpload
+from blindmatch_protocol.codec import Buffer, Fixed, Message, Nested, message
+from blindmatch_protocol.contract import (
+    Answer,
+    Item,
+    Leak,
+    Learner,
+    Published,
+    Role,
+    Send,
+    Started,
+    Step,
+    no_progress,
+)
+from blindmatch_protocol.designs.hash_upload import QUALITY, Compared, HashUpload
 from blindmatch_protocol.designs.oprf_psi import Reply, Request
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.errors import ProtocolError
@@ -112,6 +124,16 @@ class RoleCrash(Psi):
         return Answer(replies)
 
 
+@message
+class Hinted(Message):
+    """A reply, and a digest."""
+
+    TAG: ClassVar[int] = 0x74
+    NAME: ClassVar[str] = "cheat/reply"
+    reply: Annotated[Compared, Nested(Compared)]
+    hint: Annotated[bytes, Fixed(32)]
+
+
 class UndeclaredHash(HashUpload):
     """hash-upload that declares the quality and not the hash."""
 
@@ -125,3 +147,39 @@ class UndeclaredLearner(HashUpload):
     """hash-upload that says the matcher does not learn the outcome."""
 
     info = replace(HashUpload.info, name="cheat", learns=frozenset({Learner.DEVICE}))
+
+
+class ListInSetup(HashUpload):
+    """Every device gets the list."""
+
+    info = replace(HashUpload.info, name="cheat")
+
+    def publish(
+        self,
+        entries: Any,
+        parameters: Any,
+        rng: Randomness,
+        executor: Any,
+        out: Any,
+        progress: Any = no_progress,
+    ) -> Published:
+        made = super().publish(entries, parameters, rng, executor, out, progress)
+        return Published((*made.setup, *made.roles[MATCHER]), made.roles)
+
+
+class NearestInReply(HashUpload):
+    """A reply without a match bears the digest of the first entry."""
+
+    info = replace(HashUpload.info, name="cheat")
+    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Hinted,)}
+
+    def answer(
+        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+    ) -> Answer:
+        answer = super().answer(role, state, bodies, rng, executor)
+        hint = sha256(state.hashes[0].tobytes()).digest()
+        made = [Hinted(reply, hint) for reply in answer.replies if isinstance(reply, Compared)]
+        return Answer(made, answer.verdicts)
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
+        return super().receive(session, setup, {MATCHER: replies[MATCHER].reply}, rng)

@@ -70,6 +70,8 @@ CHEATS: Final = (
     Cheat("one bad body spoils the batch", roles.BatchFails, "batches"),
     Cheat("hostile bytes crash the role", roles.RoleCrash, "hostile requests"),
     Cheat("the hash is not declared", roles.UndeclaredHash, "games"),
+    Cheat("the list in the set-up", roles.ListInSetup, "list"),
+    Cheat("a digest of an entry in a reply", roles.NearestInReply, "list"),
     Cheat("a learner is not declared", roles.UndeclaredLearner, "outcomes"),
 )
 """At least one for every way in which a claim can be wrong that this suite says it finds."""
