@@ -19,6 +19,7 @@ from blindmatch_simulations.cli import (
     demo,
     designs,
     device,
+    doctor,
     exit_codes,
     lists,
     near,
@@ -60,6 +61,7 @@ app.command("assess")(assess.run_assess)
 app.command("corpus")(assess.run_corpus)
 app.command("report")(report.run_report)
 app.command("conformance")(conformance.run_conformance)
+app.command("doctor")(doctor.run_doctor)
 app.command("designs")(designs.show_designs)
 app.command("samples")(samples.write_samples)
 

@@ -1,0 +1,193 @@
+"""`blindmatch doctor`: every planted fault is found, named, and comes with what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blindmatch_server.authority import Authority, Identity, Kind
+from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.doctor import Status, examine
+from blindmatch_simulations.doctor.certificates import certificates
+from blindmatch_simulations.doctor.files import clock
+from blindmatch_simulations.registry import load_design
+from support.command import in_process
+
+from .test_by_hand import done, prepared, samples, serving
+
+__all__ = ["prepared", "samples"]
+NOW = datetime.now(UTC)
+DESIGN = load_design("oprf-psi")
+
+
+@pytest.fixture
+def home(tmp_path: Path, prepared: Path) -> Path:
+    shutil.copytree(prepared, tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Iterator[Path]:
+    """A deployment whose servers run."""
+    home = tmp_path_factory.mktemp("running") / "home"
+    shutil.copytree(prepared, home)
+    with serving(home):
+        yield home
+
+
+def doctor(home: Path) -> tuple[int, dict[str, dict[str, Any]]]:
+    ran = in_process(home, "doctor", "--json", "-")
+    found = ran.json
+    for one in found:
+        # whatever is not well comes with what to do
+        assert one["remedy"] or one["status"] in {"ok", "not measured"}
+    return ran.code, {one["check"]: one for one in found}
+
+
+def test_a_deployment_that_runs_is_well(running: Path) -> None:
+    code, found = doctor(running)
+    assert {one["status"] for one in found.values()} == {"ok"}, found
+    assert code == 0
+    for check in ("layout", "permissions", "clock", "certificate of relay", "references", "epoch", "disk"):
+        assert check in found
+    assert found["epoch of the matcher"]["what"] == "serves epoch 1, the files published here"
+    assert all(found[name]["what"].startswith("serving at") for name in ("relay", "matcher", "centre"))
+
+
+def test_servers_that_do_not_run_are_unreachable_and_nothing_else_is_wrong(home: Path) -> None:
+    code, found = doctor(home)
+    assert code == 7
+    unreachable = {name for name, one in found.items() if one["status"] == "unreachable"}
+    assert unreachable == {"relay", "matcher", "centre"}
+    assert "blindmatch serve relay" in found["relay"]["remedy"]
+
+
+def test_a_port_that_a_killed_server_left_behind_is_told_apart(home: Path) -> None:
+    (home / "relay/port").write_text("1\n")
+    assert doctor(home)[1]["relay"]["what"] == "nothing listens at 127.0.0.1:1"
+
+
+def test_a_matcher_that_serves_an_older_epoch_than_is_published_is_found(
+    running: Path, prepared: Path
+) -> None:
+    shutil.copytree(running / "curator", running.with_name("curator"))
+    try:
+        published = running / "curator/published/oprf-psi"
+        shutil.copytree(published / "1", published / "2")
+        manifest = json.loads((published / "2/manifest.json").read_text()) | {"epoch": 2}
+        (published / "2/manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        # the matcher refuses what is no epoch 2 inside, and goes on with 1
+        (published / "current").write_text("2\n")
+        code, found = doctor(running)
+        assert code == 7
+        assert found["epoch of the matcher"]["what"] == "it serves epoch 1, 2 is published"
+    finally:
+        shutil.rmtree(running / "curator")
+        shutil.move(running.with_name("curator"), running / "curator")
+
+
+def test_a_server_of_another_deployment_is_not_taken_for_this_one(running: Path, home: Path) -> None:
+    other = home.with_name("other")
+    done(in_process(other, "certs", "init"))
+    (other / "relay/port").write_text((running / "relay/port").read_text())
+    code, found = doctor(other)
+    assert code == 4
+    assert found["relay"]["status"] == "unreachable"
+    assert "certificate" in found["relay"]["remedy"]
+    assert found["epoch"]["status"] == "wrong"
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(bytes(content))
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "a readable key": (lambda h: (h / "relay/relay.key").chmod(0o644), "permissions", "relay/relay.key"),
+    "no relay": (lambda h: shutil.rmtree(h / "relay"), "layout", "relay"),
+    "no key": (lambda h: (h / "matcher/matcher.key").unlink(), "certificate of matcher", "No such file"),
+    "a bad certificate": (lambda h: _flip(h / "matcher/matcher.crt"), "certificate of matcher", ""),
+    "another's certificate": (
+        lambda h: [
+            shutil.copy(h / f"centre/centre.{end}", h / f"matcher/matcher.{end}") for end in ("crt", "key")
+        ],
+        "certificate of matcher",
+        "it is of blindmatch://centre, not of blindmatch://matcher",
+    ),
+    "no centre's key": (lambda h: (h / "centre/keys/centre.key").unlink(), "centre's keys", "centre.key"),
+    "another centre.pub": (
+        lambda h: (h / "centre/keys/centre.pub").write_text("00" * 32 + "\n"),
+        "centre's keys",
+        "other half",
+    ),
+    "bad references": (lambda h: _spoil(h / "centre/references.sqlite"), "references", "references.sqlite"),
+    "a flipped bit in the set": (
+        lambda h: _flip(max((h / "curator/published/oprf-psi/1").iterdir(), key=os.path.getsize)),
+        "epoch",
+        "",
+    ),
+    "no epoch": (lambda h: shutil.rmtree(h / "curator/published"), "epoch", "not published"),
+    "bad addresses": (lambda h: (h / "addresses.json").write_text("{"), "addresses", "JSON"),
+}
+
+
+def _spoil(path: Path) -> None:
+    path.write_bytes(b"spoilt" * 1000)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found_and_named(home: Path, fault: str) -> None:
+    plant, check, words = FAULTS[fault]
+    plant(home)
+    code, found = doctor(home)
+    assert code == 4
+    assert found[check]["status"] == "wrong"
+    assert words in found[check]["what"]
+
+
+def test_a_centre_without_the_list_is_a_warning(home: Path) -> None:
+    (home / "centre/references.sqlite").unlink()
+    assert doctor(home)[1]["references"]["status"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("days", "status"),
+    [(0, Status.OK), (75, Status.OK), (77, Status.WARNING), (91, Status.WRONG), (-1, Status.WRONG)],
+)
+def test_certificates_are_looked_at_by_the_calendar(tmp_path: Path, days: int, status: Status) -> None:
+    deployment = Deployment.create(tmp_path / "home", NOW)
+    found = list(certificates(deployment, NOW + timedelta(days=days)))
+    assert {one.status for one in found} == {status}
+    assert len(found) == 4
+
+
+def test_a_clock_that_is_behind_is_found(tmp_path: Path) -> None:
+    deployment = Deployment.create(tmp_path / "home", NOW)
+    later, before = NOW + timedelta(hours=1), NOW - timedelta(days=1)
+    assert [one.status for one in clock(deployment, later)] == [Status.OK]
+    assert [one.status for one in clock(deployment, before)] == [Status.WRONG]
+
+
+def test_machines_packed_from_two_authorities_are_told(tmp_path: Path) -> None:
+    deployment = Deployment.create(tmp_path / "home", NOW)
+    other = Authority.create(NOW).issue(Identity(Kind.RELAY), NOW)
+    other.write(deployment.home / "relay", "relay")
+    found = {one.check: one.status for one in certificates(deployment, NOW)}
+    assert found["root"] is Status.WRONG
+
+
+def test_a_machine_of_a_larger_deployment_is_asked_for_no_more_than_it_has(
+    prepared: Path, tmp_path: Path
+) -> None:
+    done(in_process(prepared, "certs", "pack", "relay", tmp_path / "relay"))
+    found = list(examine(Deployment.open(tmp_path / "relay"), DESIGN, datetime.now(UTC)))
+    assert {one.status for one in found} == {Status.OK, Status.UNREACHABLE}
+    assert [one.check for one in found if one.status is Status.UNREACHABLE] == ["relay"]
