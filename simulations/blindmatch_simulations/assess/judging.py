@@ -112,6 +112,7 @@ def _costs(rows: Sequence[PictureRow], alone: Sequence[AloneRow]) -> dict[str, F
         "device_cpu_ms": timing([row.device_cpu_ms for row in alone], middle=False),
         "hash_ms": timing([row.hash_ms for row in alone]),
         "send_ms": timing([row.wall_ms for row in rows]),
+        "matcher_cpu_ms": timing([row.role_cpu_ms for row in alone], middle=False),
         "matcher_ms": timing([row.role_ms for row in alone]),
         "query_up_bytes": timing([row.up_bytes for row in rows], middle=False),
         "query_down_bytes": timing([row.down_bytes for row in rows], middle=False),
@@ -174,7 +175,8 @@ def _advantage(checks: Sequence[Check], why: str) -> Figure:
     if not found:
         words = "; ".join(f"{check.check}: {check.reason}" for check in played) or why
         return Figure(None, words or "the games were not played")
-    return number(max(high for high, _ in found), n=sum(runs for _, runs in found))
+    note = "" if len(played) > 1 else f"over the semi-honest games alone: {why}"
+    return Figure(max(high for high, _ in found), note, n=sum(runs for _, runs in found))
 
 
 def _security(seen: Observed, checks: Sequence[Check], why: str) -> dict[str, Figure]:
@@ -183,12 +185,12 @@ def _security(seen: Observed, checks: Sequence[Check], why: str) -> dict[str, Fi
     hidden = {row.name for row in rows if row.listed and row.matched is False}
     known = all(row.matched is not None for row in rows)
     failed = sum(check.verdict == "failed" for check in checks)
-    complete = any(check.verdict in ("passed", "failed") for check in checks)
+    unfinished = f"{len(checks)} checks finished, none failed; {why}" if checks else why
     return {
         "skipped_unnoticed": share(seen.offence.delivered, seen.offence.sent),
         "evading": share(len(hidden), len(names)) if known else Figure(None, NO_LEARNER),
         "oracle_tries": number(_tries(seen)),
-        "checks_failed": number(failed if complete else None, why, len(checks)),
+        "checks_failed": number(None if why and not failed else failed, unfinished, len(checks)),
     }
 
 

@@ -64,8 +64,9 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def sealed(results: Results) -> Results:
-    """`results` with their own digest."""
-    return replace(results, digest=_digest(results))
+    """`results` as they will be read again, with their own digest."""
+    read_again = msgspec.json.decode(encode(results), type=Results)
+    return replace(read_again, digest=_digest(read_again))
 
 
 def read_design(path: Path) -> Design:

@@ -12,17 +12,17 @@ from blindmatch_protocol.contract import Progress
 from blindmatch_simulations.assess import corpus as pictures
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.plan import plan_text
+from blindmatch_simulations.assess.report import draw_report
 from blindmatch_simulations.assess.results import Design, Figure, Results
 from blindmatch_simulations.assess.running import Assessment
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import OUT, bars, console_for, table, write_json
-from blindmatch_simulations.cli.report import draw
 
 COLUMNS = (
     "design",
     "recall",
     "false matches",
-    "device ms",
+    "device CPU ms",
     "query bytes",
     "set-up bytes",
     "undeclared bytes",
@@ -31,7 +31,7 @@ COLUMNS = (
 SHOWN = (
     "recall",
     "false_matches",
-    "device_ms",
+    "device_cpu_ms",
     "query_up_bytes",
     "setup_bytes",
     "undeclared_bytes",
@@ -79,7 +79,7 @@ def run_assess(
         command = _command(quick, workload, designs)
         results = Assessment(out, plan_text(workload, quick), references, command, stage).run()
     OUT.print(table(f"{results.workload} workload, seed {results.seed}", COLUMNS, _rows(results)))
-    for path in draw(out, results):
+    for path in draw_report(out, results):
         OUT.print(f"written: {path}", soft_wrap=True, highlight=False)
     if any(one.failed for one in results.designs):
         raise typer.Exit(exit_codes.WRONG)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.results import Results
+from blindmatch_simulations.assess.report import draw_comparison, draw_report
 from blindmatch_simulations.cli.console import OUT
 
 
@@ -18,13 +18,14 @@ def run_report(
         Path | None, typer.Option("--compare", help="Another results folder, to be shown beside it.")
     ] = None,
 ) -> None:
-    """Draw report.html, figures and tables of a results folder again; it is checked first."""
+    """Draw report.html, figures and tables of a results folder again; it is checked first.
+
+    With --compare, compare.html in the first folder shows the two runs side by side.
+    """
     results = store.check(folder)
-    paths = draw(folder, results)
+    other = store.check(compare) if compare is not None else None
+    paths = draw_report(folder, results)
+    if other is not None:
+        paths.append(draw_comparison(folder, results, other))
     for path in paths:
         OUT.print(f"written: {path}", soft_wrap=True, highlight=False)
-
-
-def draw(folder: Path, results: Results) -> list[Path]:
-    """Write report, figures and tables into `folder`."""
-    return []

@@ -1,0 +1,101 @@
+"""Who learns what: parties and coalitions by facts; each is tested, assumed or violated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from blindmatch_simulations.assess.observed import Declared
+from blindmatch_simulations.assess.report.markup import paragraph, section, table, text
+from blindmatch_simulations.assess.report.summary import measured
+from blindmatch_simulations.assess.results import Measured, Results
+
+TESTED, ASSUMED, VIOLATED = "tested", "assumed", "violated"
+HEAD = ("who", "adversary", "facts beyond the output", "status", "on what ground")
+
+
+def learning_view(results: Results) -> str:
+    """The view."""
+    words = (
+        "A fact is declared if a design or the messenger says that a party learns it. Tested: the egress "
+        "audit or a "
+        "leakage game of this run looked for more and found nothing. That is no proof: no distinguisher in "
+        "this suite exceeded the bound shown, others may. Assumed: nothing here looked. Violated: more was "
+        "found."
+    )
+    tables = [table(_caption(one), HEAD, list(_rows(one))) for one in measured(results)]
+    tables += [_messenger(measured(results))] if tables else []
+    return section("learns", "Who learns what", paragraph(words), *tables)
+
+
+def _caption(one: Measured) -> str:
+    who = ", ".join(one.design.learns)
+    return f"{one.design.name}: the outcome is learnt by {who}"
+
+
+def _rows(one: Measured) -> Iterator[tuple[str, ...]]:
+    declared = [leak for leak in one.design.declared if leak.source == "design"]
+    for leak in declared:
+        status, ground = _status(one, leak)
+        yield _row(leak, status, ground)
+    for name, words in _coalitions(one, declared):
+        adversary, _, who = name.partition(" ")
+        yield (
+            text(who),
+            text(adversary),
+            "what its members learn, joined",
+            _status_cell(TESTED),
+            text(words),
+        )
+
+
+def _messenger(rows: Sequence[Measured]) -> str:
+    """What the messenger itself tells, the same for all designs."""
+    ground = "declared by the messenger; the audit holds forms and lengths against it"
+    lines = [_row(leak, ASSUMED, ground) for leak in rows[0].design.declared if leak.source == "messenger"]
+    return table("The messenger, whatever the design", HEAD, lines)
+
+
+def _row(leak: Declared, status: str, ground: str) -> tuple[str, ...]:
+    facts = "".join(f"<li><b>{text(fact.name)}</b>: {text(fact.says)}</li>" for fact in leak.facts)
+    shown = f"<ul>{facts}</ul>" if facts else "nothing"
+    who = " with ".join(leak.parties)
+    return (text(who), text(leak.adversary), shown, _status_cell(status), text(ground))
+
+
+def _status(one: Measured, leak: Declared) -> tuple[str, str]:
+    found = [finding for finding in one.audit.findings if finding.party in leak.parties]
+    if found:
+        size = sum(finding.bytes for finding in found)
+        return VIOLATED, f"{size} undeclared bytes: {found[0].rule}"
+    for check in one.checks:
+        if check.verdict == "failed" and check.check in ("egress", "games", "malicious games", "simulator"):
+            return VIOLATED, f"{check.check}: {check.reason}"
+    bound = _games(one).get(f"{leak.adversary} {' with '.join(leak.parties)}")
+    if bound is not None:
+        return TESTED, f"advantage of the best distinguisher at most {bound:.3f} (99 % interval)"
+    if leak.adversary == "semi-honest" and leak.parties != ("device",) and one.audit.sessions:
+        return TESTED, f"egress audit of {one.audit.sessions} sessions; no game was finished for it"
+    return ASSUMED, one.checks_why or "no game looks at this party"
+
+
+def _games(one: Measured) -> dict[str, float]:
+    """Upper bounds of the advantage by opponent."""
+    return {
+        name: float(found["interval"][1])
+        for check in one.checks
+        if check.check in ("games", "malicious games") and check.verdict == "passed"
+        for name, found in check.figures.items()
+        if isinstance(found, dict) and "interval" in found
+    }
+
+
+def _coalitions(one: Measured, declared: list[Declared]) -> Iterator[tuple[str, str]]:
+    named = {f"{leak.adversary} {' with '.join(leak.parties)}" for leak in declared}
+    for name, bound in _games(one).items():
+        if name not in named:
+            yield name, f"advantage of the best distinguisher at most {bound:.3f} (99 % interval)"
+
+
+def _status_cell(status: str) -> str:
+    sign = {TESTED: "\u2713", ASSUMED: "?", VIOLATED: "\u2717"}[status]
+    return f'<span class="status status-{status}">{sign} {status}</span>'

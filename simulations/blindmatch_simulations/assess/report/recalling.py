@@ -1,0 +1,81 @@
+"""Recall by edit and by distance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from blindmatch_simulations.assess.report.markup import NOT_MEASURED, paragraph, section, table, text
+from blindmatch_simulations.assess.report.summary import measured
+from blindmatch_simulations.assess.report.svg import Bar, shares
+from blindmatch_simulations.assess.results import Measured, Recall, Results
+from blindmatch_simulations.edits import BY_NAME
+
+
+def recall_view(results: Results) -> str:
+    """The view."""
+    rows = measured(results)
+    words = (
+        "Of listed pictures that were sent with an edit, the share that led to a match, with 95 % intervals "
+        "(Clopper and Pearson). Edits of one picture hang together, so the intervals are on the narrow side."
+    )
+    charts = "".join(
+        f"<figure><figcaption>{text(one.design.name)}</figcaption>{chart(one)}</figure>" for one in rows
+    )
+    edits = _table("Found by edit", rows, [one.recall_by_edit for one in rows], _edit_name)
+    distances = _table(
+        "Found by the distance an edit moved the hash",
+        rows,
+        [one.recall_by_distance for one in rows],
+        _distance_name,
+    )
+    return section(
+        "recall", "Recall by edit", paragraph(words), f'<div class="charts">{charts}</div>', edits, distances
+    )
+
+
+def chart(one: Measured) -> str:
+    """A design's recall by edit."""
+    bars = [
+        Bar(
+            row.name,
+            row.share.value,
+            row.share.low or 0.0,
+            row.share.high or 0.0,
+            f"{row.found} of {row.sent}" if row.found is not None else "not meas.",
+        )
+        for row in one.recall_by_edit
+    ]
+    return shares(f"{one.design.name}: listed pictures found, by edit", bars)
+
+
+def _table(
+    caption: str,
+    rows: Sequence[Measured],
+    groups: Sequence[Sequence[Recall]],
+    name: Callable[[str], str],
+) -> str:
+    if not rows:
+        return ""
+    head = ["group", *(one.design.name for one in rows)]
+    lines = [[name(group[0].name), *(_cell(one) for one in group)] for group in zip(*groups, strict=True)]
+    return table(caption, head, lines)
+
+
+def _cell(one: Recall) -> str:
+    share = one.share
+    if share.value is None or share.low is None or share.high is None:
+        return f'{NOT_MEASURED}<br><span class="soft">{text(share.why)}</span>'
+    low, high = 100 * share.low, 100 * share.high
+    return (
+        f'{100 * share.value:.0f} % <span class="soft">({one.found} of {one.sent}; {low:.0f} to {high:.0f} '
+        "%)</span>"
+    )
+
+
+def _edit_name(name: str) -> str:
+    note = BY_NAME[name].note if name in BY_NAME else ""
+    return f'{text(name)}<br><span class="soft">{text(note)}</span>'
+
+
+def _distance_name(name: str) -> str:
+    return f"{text(name)} of 256 bits"

@@ -1,0 +1,93 @@
+"""Towards whom a list is secret, and what that costs."""
+
+from __future__ import annotations
+
+from blindmatch_simulations.assess.report import outside
+from blindmatch_simulations.assess.report.markup import mark, number, paragraph, section, table, text
+from blindmatch_simulations.assess.report.summary import measured
+from blindmatch_simulations.assess.results import Measured, Results
+
+LISTS = ("iwf_list", "iwf_list_2024", "ncmec_list")
+
+
+def secrecy_view(results: Results) -> str:
+    """The view."""
+    words = (
+        "Whoever plays a role that holds the list, or the key that the set was made with, can test any "
+        "guess: towards "
+        "that party the list is not secret in any design here. Towards devices it is, up to the facts below "
+        "and the tries "
+        "that the rate limit allows."
+    )
+    head = (
+        "design",
+        "facts to a device",
+        "facts about the list to the roles",
+        "set-up bytes an entry",
+        "whole list in reach of pooled tries",
+    )
+    rows = [(text(one.design.name), *_cells(one)) for one in measured(results)]
+    return section(
+        "secrecy",
+        "List secrecy and its cost",
+        paragraph(words),
+        table("List secrecy", head, rows),
+        _sizes(results),
+    )
+
+
+def _cells(one: Measured) -> tuple[str, ...]:
+    setup = one.figures["setup_bytes"].value
+    each = "not measured" if setup is None else number(setup / max(1, one.entries))
+    return _facts(one, True), _facts(one, False), each, text(_pooled(one))
+
+
+def _facts(one: Measured, device: bool) -> str:
+    """Facts that are about the list: all of a device's, and a role's that name entries."""
+    found = {
+        fact.name: fact.says
+        for leak in one.design.declared
+        if leak.source == "design" and (leak.parties == ("device",)) is device
+        for fact in leak.facts
+        if device or "entr" in fact.name or "list" in fact.says.lower()
+    }
+    lines = "".join(f"<li><b>{text(name)}</b>: {text(says)}</li>" for name, says in found.items())
+    return f"<ul>{lines}</ul>" if lines else "none declared"
+
+
+def _pooled(one: Measured) -> str:
+    """With tokens: N (E / 2^(k+1))^2 entries after E evaluations, so E = 2^(k+1) reveals all N."""
+    values = one.design.parameters
+    tries = one.figures["oracle_tries"].value or 0
+    if not {"k", "bands", "probes"} <= values.keys():
+        return "no formula for this design" if tries else "a device learns no outcome"
+    whole = 2 ** (values["k"] + 1)
+    each = values["bands"] * values["probes"]
+    days = whole / (tries * each) if tries else 0
+    return (
+        f"about {number(whole)} evaluations under one key, {each} a picture: {number(days)} days of one "
+        "account at the rate limit (declared formula, not measured)"
+    )
+
+
+def _sizes(results: Results) -> str:
+    known = outside.volumes()
+    rows = []
+    for ident in LISTS:
+        row = known[ident]
+        size = row.get("value") or max(row["values"].values())
+        cells = [_setup_at(one, size) for one in measured(results)]
+        rows.append((f"{text(row['source'])} ({number(size)}) {mark(row['provenance'])}", *cells))
+    head = ["list", *(one.design.name for one in measured(results))]
+    return table("Set-up bytes a device would fetch for known lists, in proportion to this run", head, rows)
+
+
+def _setup_at(one: Measured, size: float) -> str:
+    setup = one.figures["setup_bytes"].value
+    if setup is None:
+        return "not measured"
+    return (
+        number(round(setup / max(1, one.entries) * size / 2**20, 2)) + " MiB"
+        if setup > 1000
+        else f"{number(setup)} bytes"
+    )

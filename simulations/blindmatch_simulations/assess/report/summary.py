@@ -1,0 +1,158 @@
+"""The first two pages: what was measured, and what it says, in plain words."""
+
+from __future__ import annotations
+
+from blindmatch_simulations.assess.judging import facts_of_roles
+from blindmatch_simulations.assess.report import outside
+from blindmatch_simulations.assess.report.markup import bullets, number, paragraph, section, text
+from blindmatch_simulations.assess.results import Failed, Figure, Measured, Results
+
+
+def measured(results: Results) -> list[Measured]:
+    """Rows that were measured."""
+    return [one.measured for one in results.designs if one.measured is not None]
+
+
+def failed(results: Results) -> list[Failed]:
+    """Rows that were not."""
+    return [one.failed for one in results.designs if one.failed is not None]
+
+
+def counts(results: Results) -> tuple[set[str], set[str], int]:
+    """Options measured as they are; those only by a design nearest to them; options in the catalogue."""
+    known = {row["id"] for row in outside.options()}
+    exact = {one.design.option for one in measured(results) if not one.design.differs} & known
+    near = {one.design.option for one in measured(results)} & known - exact
+    return exact, near, len(known)
+
+
+def headline(results: Results) -> str:
+    """How many options were measured."""
+    exact, near, known = counts(results)
+    words = f"{len(exact)} of {known} options measured"
+    return f"{words}, {len(near)} more by a design that is nearest to it" if near else words
+
+
+def summary_view(results: Results) -> str:
+    """The view."""
+    rows = measured(results)
+    parts = [f'<p class="headline">{text(headline(results))}</p>', *_what_this_is(results)]
+    cards = [_design(one) for one in rows]
+    cards += [
+        f'<div class="card failed"><h3>{text(one.name)}</h3><p>Failed: {text(one.reason)}</p></div>'
+        for one in failed(results)
+    ]
+    parts.append(f'<div class="cards">{"".join(cards)}</div>')
+    parts += ["<h3>What this run is too small to show</h3>", paragraph(_too_small(results))]
+    parts += ["<h3>What no run here covers</h3>", bullets(NOT_COVERED)]
+    return section("summary", "Summary", *parts)
+
+
+NOT_COVERED = (
+    "Video: no design here takes one, and frames would need a rule of their own for what counts as a match.",
+    (
+        "Unknown material and grooming: they need a classifier, whose errors are of another order; no "
+        "design here has one."
+    ),
+    "Live streams: there is nothing to hash before it is seen.",
+    "Whether an entry of a list shows what it should: lists here are random hashes and benign pictures.",
+    "What people at a centre decide: the calculator counts their work, it does not judge it.",
+)
+
+
+def _what_this_is(results: Results) -> list[str]:
+    plan = results.plan["pictures"]
+    sent = sum(one.sent for row in measured(results)[:1] for one in row.recall_by_edit)
+    return [
+        paragraph(
+            "Every design below was run on the same work: a messenger with end-to-end encryption, servers in "
+            "processes of their own, the same pictures and the same list. Every number is of that run; what "
+            "was "
+            "not measured says so. Nothing here rates a design, and no design here is a recommendation."
+        ),
+        paragraph(
+            f"The work: {plan['listed']} listed photographs, each sent with {len(plan['edits'])} edits "
+            f"({sent} pictures), "
+            f"{plan['unlisted']} photographs that are not listed, and a list with "
+            f"{number(results.plan['list']['random'])} "
+            "further entries that are random. "
+            f"The catalogue carried here has {len(outside.options())} options. {outside.options_note()}"
+        ),
+    ]
+
+
+def _design(one: Measured) -> str:
+    info, figures = one.design, one.figures
+    near = f" (nearest to {info.option}: {info.differs})" if info.differs else f" (option {info.option})"
+    lines = [
+        _share("Found", figures["recall"], "of the listed pictures that were sent with edits"),
+        _false(figures["false_matches"]),
+        _learnt(one),
+        _cost(figures),
+        (
+            f"A modified client that never asks: {one.offence.delivered} of {one.offence.sent} listed "
+            "pictures arrived."
+        ),
+    ]
+    return (
+        f'<div class="card"><h3>{text(info.name)}<span class="soft">{text(near)}</span></h3>'
+        f"<p>{text(info.summary)}</p>{bullets(lines)}</div>"
+    )
+
+
+def _share(verb: str, figure: Figure, of: str) -> str:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return f"{verb}: not measured ({figure.why})."
+    return f"{verb} {_percent(figure.value)} {of} ({_percent(figure.low)} to {_percent(figure.high)})."
+
+
+def _false(figure: Figure) -> str:
+    if figure.value is None or figure.high is None:
+        return f"False matches: not measured ({figure.why})."
+    count = round(figure.value * (figure.n or 0))
+    return (
+        f"{count or 'No'} false matches among {figure.n} pictures, {number(figure.pairs or 0)} pairs of "
+        "picture and entry: "
+        f"this run rules out rates above {_percent(figure.high)} an item, and nothing finer."
+    )
+
+
+def _learnt(one: Measured) -> str:
+    facts = sorted(facts_of_roles(one.design))
+    undeclared = one.figures["undeclared_bytes"].value or 0
+    found = f"{number(undeclared)} undeclared bytes left an audited device"
+    content = " The provider gets every picture itself." if one.design.sends_content else ""
+    return f"Declared to servers: {', '.join(facts) or 'nothing'}; {found}.{content}"
+
+
+def _cost(figures: dict[str, Figure]) -> str:
+    names = ("device_cpu_ms", "query_up_bytes", "setup_bytes")
+    device, up, setup = (figures[name].value for name in names)
+    if device is None or up is None or setup is None:
+        return "Cost: not measured."
+    return (
+        f"A picture costs the device {number(device)} ms of CPU and {number(round(up))} bytes of query; "
+        f"the set-up is {number(setup)} bytes for a list of this size."
+    )
+
+
+def _too_small(results: Results) -> str:
+    trials = max((one.figures["false_matches"].n or 0 for one in measured(results)), default=0)
+    apart = "; ".join(
+        f"{one.pictures} {one.kind} ({', '.join(one.packages)}): {number(one.pairs)} pairs, "
+        f"{number(sum(one.histogram[:32]))} within distance 31"
+        for one in results.distances
+    )
+    return (
+        f"With {trials} pictures that are not listed, no false-match rate below about "
+        f"{3 / max(1, trials):.2g} an item "
+        "can be told from zero; rates that matter at the volume of a messenger are many orders smaller. The "
+        "crops "
+        "come from a handful of photographs, so their errors hang together and intervals are too narrow for "
+        "other "
+        f"pictures. Different pictures in installed packages: {apart or 'none were compared'}."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,290 @@
+"""The report of an assessment: one file that needs nothing else, says what was not measured, and escapes."""
+
+from __future__ import annotations
+
+import csv
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from blindmatch_simulations.assess import judging, store
+from blindmatch_simulations.assess.catalogue import FIGURES, MATRIX
+from blindmatch_simulations.assess.machine import this_machine
+from blindmatch_simulations.assess.observed import (
+    AloneRow,
+    Audited,
+    Built,
+    Check,
+    Declared,
+    Described,
+    FactSeen,
+    Observed,
+    Offence,
+    PictureRow,
+    ServerCost,
+    Traffic,
+    Updated,
+)
+from blindmatch_simulations.assess.report import draw_report, outside
+from blindmatch_simulations.assess.report.calculating import cells, literature
+from blindmatch_simulations.assess.report.costing import frontier
+from blindmatch_simulations.assess.report.summary import counts, headline
+from blindmatch_simulations.assess.results import Design, Failed, Measured, Results, encode
+from blindmatch_simulations.cli.app import run
+from msgspec.structs import replace
+
+HOSTILE = "<script>alert('x')</script>"
+EDITS = ("identical", "caption")
+VOID = {"meta", "br", "input"}
+MOST_BYTES = 3 << 20
+
+
+def picture(index: int, edit: str, listed: bool, matched: bool | None) -> PictureRow:
+    distance = 0 if edit == "identical" else 40
+    near = distance if listed else 90
+    return PictureRow(
+        index, "cat" if listed else f"dog-{index}", edit, listed, 100, distance, near, matched is True,
+        matched, "match", True, 70, 136, 100, 5.0 + index, 2.0,
+    )  # fmt: skip
+
+
+def observed(name: str = "quoted", option: str = "1b", differs: str = "", tells: bool = True) -> Observed:
+    facts = (FactSeen("query_time", HOSTILE),)
+    declared = (
+        Declared(("matcher",), "semi-honest", "design", facts),
+        Declared(("device",), "semi-honest", "design", ()),
+        Declared(("provider",), "semi-honest", "messenger", facts),
+    )
+    design = Described(
+        name, 1, option, differs, HOSTILE, 31, ("device",), {"matcher": "matcher"}, False,
+        {"k": 24, "bands": 10, "probes": 16}, declared,
+    )  # fmt: skip
+    matched = (True, False, False, False) if tells else (None,) * 4
+    pictures = tuple(
+        picture(at, edit, listed, hit)
+        for at, (edit, listed, hit) in enumerate(
+            zip((*EDITS, "identical", "identical"), (True, True, False, False), matched, strict=True)
+        )
+    )
+    return Observed(
+        design=design,
+        entries=100,
+        build=Built(1.0, 0.5, 100, 8000),
+        pictures=pictures,
+        arrived=4,
+        alone=(AloneRow(0, 10.0, 1.0, 1.0, 0.5, 0.5), AloneRow(1, 12.0, 2.0, 1.5, 0.7, 0.6)),
+        traffic=(Traffic("matcher", "matching", 280, 544),),
+        servers=(ServerCost("matcher", 0.4, 100.0),),
+        peak_mib=3.0,
+        audit=Audited(2, 2, 0, ()),
+        update=Updated("cannot be updated"),
+        offence=Offence(1, 1, 0, 1, True, True, 0),
+        vouchers_opened=0,
+        query_rate=50.0,
+        query_burst=500,
+        stages={},
+    )
+
+
+def row(seen: Observed, checks: tuple[Check, ...] = (), why: str = "no time") -> Measured:
+    return Measured(
+        "measured", seen.design.name, seen.design.name, seen.design, seen.entries,
+        judging.figures(seen, checks, why), judging.recall_by_edit(seen.pictures, EDITS),
+        judging.recall_by_distance(seen.pictures), seen.traffic, seen.servers, seen.audit,
+        seen.update, seen.offence,
+        judging.tries_until_hidden(seen.pictures, EDITS), checks, why, {}, 0.0, 1.0,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder of two measured designs and one that failed."""
+    out = tmp_path_factory.mktemp("report")
+    store.write(out / store.WORKLOAD, b"x = 1\n")
+    rows = (row(observed()), row(observed("silent", "0a", HOSTILE, tells=False)))
+    for one, seen in zip(rows, (observed(), observed("silent", tells=False)), strict=True):
+        store.write_rows(out, one.name, {"pictures": seen.pictures, "alone": seen.alone})
+    failed = Failed("failed", "bad.py:BAD", "bad", HOSTILE, 3.0)
+    pictures = {"listed": 1, "unlisted": 2, "edits": list(EDITS)}
+    results = Results(
+        "blindmatch-assess", 1, "2026-01-01T00:00:00+00:00", "blindmatch assess --out DIR", 1, "test",
+        this_machine(), {"pictures": pictures, "list": {"random": 99}},
+        (*(Design(measured=one) for one in rows), Design(failed=failed)), (), store.digests(out), "",
+    )  # fmt: skip
+    store.write(out / store.RESULTS, encode(store.sealed(results)))
+    draw_report(out, store.check(out))
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text("utf-8")
+
+
+class Outline(HTMLParser):
+    """Open elements, headings, ids, labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def outline(page: str) -> Outline:
+    made = Outline()
+    made.feed(page)
+    return made
+
+
+def test_the_page_needs_nothing_else(page: str) -> None:
+    assert len(page.encode()) < MOST_BYTES
+    tags = outline(page).seen
+    assert not [attrs for tag, attrs in tags if tag in ("link", "img", "iframe") or "src" in attrs]
+    links = [attrs["href"] or "" for tag, attrs in tags if tag == "a"]
+    assert links
+    assert all(link.startswith("#") for link in links)
+    assert "url(" not in page
+    assert "@import" not in page
+
+
+def test_every_element_is_closed_and_every_link_leads_somewhere(page: str) -> None:
+    made = outline(page)
+    assert made.open == []
+    ids = [attrs["id"] for _, attrs in made.seen if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert {attrs["href"] for tag, attrs in made.seen if tag == "a"} <= {f"#{one}" for one in ids}
+
+
+def test_the_page_has_landmarks_labels_and_table_headers(page: str) -> None:
+    made = outline(page)
+    tags = [tag for tag, _ in made.seen]
+    assert {"header", "nav", "main", "footer"} <= set(tags)
+    assert tags.count("h1") == 1
+    labelled = {attrs["for"] for tag, attrs in made.seen if tag == "label"}
+    assert {attrs["id"] for tag, attrs in made.seen if tag == "input"} <= labelled
+    assert tags.count("table") == tags.count("caption")
+    assert all(attrs.get("scope") in ("col", "row") for tag, attrs in made.seen if tag == "th")
+    assert all("aria-label" in attrs for tag, attrs in made.seen if tag == "svg")
+    levels = [int(tag[1]) for tag in tags if re.fullmatch("h[1-6]", tag)]
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+
+
+def test_what_a_design_says_is_escaped(page: str) -> None:
+    assert HOSTILE not in page
+    assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;") >= 4
+
+
+def test_every_option_has_a_row_and_both_baselines_are_there(page: str) -> None:
+    for option in outside.options():
+        assert f"<b>{option['id']}</b>" in page
+    assert "nearest to it" in page
+    assert page.count('<span class="nm">not measured</span>') > 5 * (len(outside.options()) - 2)
+
+
+def test_a_failed_design_is_shown_with_its_reason(page: str) -> None:
+    assert "Designs that could not be measured" in page
+
+
+def test_the_headline_counts_options_from_the_data(folder: Path) -> None:
+    results = store.check(folder)
+    exact, near, known = counts(results)
+    assert (exact, near, known) == ({"1b"}, {"0a"}, len(outside.options()))
+    assert headline(results) == f"1 of {known} options measured, 1 more by a design that is nearest to it"
+
+
+def test_every_outside_figure_has_a_known_mark(page: str) -> None:
+    marks = set(re.findall(r'class="mark mark-(\w+)"', page))
+    assert marks <= {"verified", "secondary", "recalled", outside.ASSUMPTION}
+    assert {"verified", "secondary", "recalled"} <= marks
+    assert all(row["provenance"] in marks for row in outside.volumes().values())
+
+
+def test_the_matrix_shows_known_figures_under_the_criteria_of_the_catalogue() -> None:
+    assert list(MATRIX) == [row["id"] for row in outside.criteria()]
+    assert all(FIGURES[name].criterion == criterion for criterion, names in MATRIX.items() for name in names)
+
+
+def test_figures_stand_beside_the_page_as_svg_and_csv(folder: Path) -> None:
+    rows = list(csv.DictReader((folder / "figures" / "figures.csv").open()))
+    known = {(one["design"], one["figure"]): one for one in rows}
+    assert float(known["quoted", "recall"]["value"]) == 0.5
+    assert known["silent", "recall"]["value"] == ""
+    assert known["silent", "recall"]["why not measured"]
+    assert (folder / "figures" / "recall-quoted.svg").read_text().startswith("<svg xmlns=")
+
+
+def test_a_report_is_drawn_again_and_beside_another(folder: Path) -> None:
+    before = (folder / "report.html").read_bytes()
+    assert run(["report", str(folder), "--compare", str(folder)]) == 0
+    assert (folder / "report.html").read_bytes() == before
+    page = (folder / "compare.html").read_text()
+    assert "the same workload" in page
+    assert outline(page).open == []
+
+
+def test_an_edited_result_is_not_drawn(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / store.RESULTS).write_bytes((folder / store.RESULTS).read_bytes())
+    assert run(["report", str(tmp_path)]) != 0
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_figures_of_a_design_are_counted_from_its_rows() -> None:
+    figures = row(observed()).figures
+    assert figures.keys() == FIGURES.keys()
+    assert (figures["recall"].value, figures["recall"].n) == (0.5, 2)
+    assert (figures["false_matches"].value, figures["false_matches"].pairs) == (0.0, 200)
+    assert figures["device_ms"].value == 1.5
+    assert figures["server_cpu_ms"].value == pytest.approx(100.0)
+    assert figures["update_s"].why == "cannot be updated"
+    assert figures["oracle_tries"].value == 50 * 86_400 + 500
+    assert judging.tries_until_hidden(observed().pictures, EDITS) == (2,)
+
+
+def test_what_nobody_learns_by_picture_is_not_measured() -> None:
+    figures = row(observed(tells=False)).figures
+    assert {figures[name].value for name in ("recall", "false_matches", "evading")} == {None}
+
+
+def test_unfinished_checks_are_not_counted_as_passed() -> None:
+    passed = Check("outcomes", "", "passed", "", {}, 1.0)
+    figure = row(observed(), (passed,), "took longer than 9 s").figures["checks_failed"]
+    assert figure.value is None
+    assert "1 checks finished, none failed; took longer than 9 s" in figure.why
+    broken = replace(passed, verdict="failed")
+    assert row(observed(), (broken,), "took longer than 9 s").figures["checks_failed"].value == 1.0
+
+
+def test_the_advantage_is_the_largest_upper_bound_of_the_games() -> None:
+    def game(name: str, high: float) -> Check:
+        return Check(name, "", "passed", "", {"m": {"interval": [0.0, high], "held_out_runs": 9}}, 1.0)
+
+    both = row(observed(), (game("games", 0.2), game("malicious games", 0.3)), "").figures["advantage"]
+    assert (both.value, both.n, both.why) == (0.3, 18, "")
+    one = row(observed(), (game("games", 0.2),), "took too long").figures["advantage"]
+    assert one.value == 0.2
+    assert "alone: took too long" in one.why
+
+
+def test_the_frontier_leaves_out_what_another_design_beats() -> None:
+    good, bad = row(observed("good")), row(observed("bad"))
+    slow = replace(bad.figures["device_cpu_ms"], value=99.0)
+    assert frontier([good, replace(bad, figures={**bad.figures, "device_cpu_ms": slow})]) == ["good"]
+
+
+def test_the_calculator_multiplies_volume_prevalence_and_rates() -> None:
+    assert cells(literature())[1].startswith("0<br>")
+    assert cells(literature())[4].startswith(f"{(1e-8 * 1e-3) ** 0.5:.2e}")
+    assert cells({"recall": [None] * 3, "false": [None] * 3}) == ["not measured"] * 8
