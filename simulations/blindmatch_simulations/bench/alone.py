@@ -1,7 +1,7 @@
 """What must be measured in a process of its own, because earlier work would count as well: memory, a start.
 
     python -m blindmatch_simulations.bench.alone build LIST FOLDER     {"peak_mib": ...}
-    python -m blindmatch_simulations.bench.alone start FOLDER          {"device_us": ..., "open_us": ..., ...}
+    python -m blindmatch_simulations.bench.alone start FOLDER          {"device": [wall, CPU], ...}
 
 Each prints one JSON object.
 """
@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 import blindmatch_client.device  # noqa: F401 - a device's process holds all of it
 import numpy as np
-from blindmatch_client.setup import SetupStore
+from blindmatch_client.setup import SetupFiles, SetupStore
 from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi.layers import SET_FILE
@@ -30,6 +29,7 @@ from blindmatch_protocol.oprf import OUTPUT_BYTES
 from blindmatch_protocol.randomness import SystemRandomness
 
 from blindmatch_simulations.bench.procfs import mapped_mib, status_mib
+from blindmatch_simulations.bench.yardstick import Cost, timed
 
 
 class AloneError(BlindmatchError):
@@ -60,25 +60,27 @@ def build(entries: Path, folder: Path) -> Mapping[str, float | None]:
     return {"peak_mib": status_mib("VmHWM")}
 
 
-def start(folder: Path) -> Mapping[str, float | None]:
+def start(folder: Path) -> Mapping[str, Cost | float | None]:
     """Start as a device does whose set-up lies in `folder`.
 
-    Microseconds: `device_us` to find the set-up, compare every digest and open it; `open_us` to open it once
-    more from the map alone and look one key up. MiB: resident before, and after; of the map itself.
+    Seconds, wall and CPU: `device` to find the set-up, compare every digest and open it; `open` to open it
+    again from the map alone and look one key up. MiB: resident before, and after; of the map itself.
     """
-    before = status_mib("VmRSS")
-    wall = time.perf_counter()
-    found = SetupStore(folder, DESIGN).newest()
-    if found is None:
-        raise AloneError("there is no whole set-up")
-    DESIGN.open_setup(found.files, found.epoch)
-    device_us = (time.perf_counter() - wall) * 1e6
-    wall = time.perf_counter()
-    setup = DESIGN.open_setup(found.files, found.epoch)
-    setup.layers[0].find(derive(np.zeros((1, OUTPUT_BYTES), np.uint8)), bytes(32))
-    open_us = (time.perf_counter() - wall) * 1e6
-    after, mapped = status_mib("VmRSS"), mapped_mib(SET_FILE)
-    return {"device_us": device_us, "open_us": open_us, "before": before, "after": after, "map": mapped}
+    before, found = status_mib("VmRSS"), list[SetupFiles]()
+
+    def as_a_device() -> None:
+        newest = SetupStore(folder, DESIGN).newest()
+        if newest is None:
+            raise AloneError("there is no whole set-up")
+        found.append(newest)
+        DESIGN.open_setup(newest.files, newest.epoch)
+
+    def open_alone() -> None:
+        setup = DESIGN.open_setup(found[0].files, found[0].epoch)
+        setup.layers[0].find(derive(np.zeros((1, OUTPUT_BYTES), np.uint8)), bytes(32))
+
+    times = {"device": timed(as_a_device), "open": timed(open_alone)}
+    return times | {"before": before, "after": status_mib("VmRSS"), "map": mapped_mib(SET_FILE)}
 
 
 def main(arguments: list[str]) -> None:

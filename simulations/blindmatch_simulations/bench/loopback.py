@@ -31,7 +31,7 @@ from blindmatch_server.authority import Identity, Kind
 from blindmatch_simulations.bench.machine import cores
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.procfs import cpu_seconds
-from blindmatch_simulations.bench.queries import SEVERAL, Check, publish_random, unlisted_picture
+from blindmatch_simulations.bench.queries import SEVERAL, BenchError, Check, publish_random, unlisted_picture
 from blindmatch_simulations.bench.runs import percentile
 from blindmatch_simulations.bench.yardstick import Cost, timed
 from blindmatch_simulations.deployment import Deployment
@@ -183,11 +183,15 @@ def _ask_all(channels: Sequence[Channels], check: Check, each: int) -> Cost:
         channel = opened.to(Party.MATCHER)
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXCHANGE.path)
         for _ in range(each):
-            call(request, timeout=30)
+            # a busy machine may take several attempts to connect
+            call(request, timeout=30, wait_for_ready=True)
 
     def everyone() -> None:
         for waiting in [pool.submit(device, opened) for opened in channels]:
             waiting.result()
 
     with ThreadPoolExecutor(len(channels)) as pool:
-        return timed(everyone)
+        try:
+            return timed(everyone)
+        except grpc.RpcError as error:
+            raise BenchError(f"the matcher did not answer: {error.code().name}") from None

@@ -150,13 +150,14 @@ def _start(meter: Meter, published: Publication, root: Path, entries: int) -> No
         with meter.around() as around:
             found.append(in_own_process("start", root))
         runs += around.runs
-    for name, key in (("as-a-device", "device_us"), ("open", "open_us")):
-        figures = {"wall_us": median(one[key] for one in found)}
+    for name, key in (("as-a-device", "device"), ("open", "open")):
+        wall, cpu = (median(one[key][at] for one in found) * 1e6 for at in (0, 1))
+        figures = {"cpu_us": cpu, "wall_us": wall}
         meter.record(f"set/start/{name}", figures, runs, entries=entries)
     _start_memory(meter, found[-1], entries)
 
 
-def _start_memory(meter: Meter, found: Mapping[str, float | None], entries: int) -> None:
+def _start_memory(meter: Meter, found: Mapping[str, Any], entries: int) -> None:
     before, after, mapped = found["before"], found["after"], found["map"]
     if before is None or after is None or mapped is None:
         for row in ("set/start/memory", "set/start/memory-more"):

@@ -39,7 +39,7 @@ def json_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The cells of a row as it stands in a results file."""
     parameters = ", ".join(f"{name} {_plain(value)}" for name, value in row["parameters"].items())
     figures = ", ".join(_figure(name, value) for name, value in row["figures"].items())
-    per = f" a {row['per']}" if row["per"] and row["figures"] else ""
+    per = f" per {row['per']}" if row["per"] and row["figures"] else ""
     status = "" if row["status"] == "measured" else f" ({row['status']})"
     why = f": {row['why']}" if row["why"] else ""
     verdict = "" if row["verdict"] == "no target" else str(row["verdict"])
