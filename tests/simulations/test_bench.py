@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from blindmatch_simulations.bench.alone import AloneError
 from blindmatch_simulations.bench.catalogue import CATALOGUE
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.peers.runner import PeerMissingError, Peers, runs_of
@@ -241,6 +242,17 @@ def test_bench_messenger_measures_every_row(tmp_path: Path) -> None:
     assert rows.keys() == ids("messenger/")
     latency = rows["messenger/texts-latency"]["figures"]
     assert 0 < latency["p50_us"] <= latency["p95_us"] <= latency["p99_us"]
+
+
+def test_rows_before_a_failure_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(meter: Meter, folder: Path, load: object) -> None:
+        meter.missing("messenger/texts", "it broke")
+        raise AloneError("a worker ended")
+
+    monkeypatch.setattr("blindmatch_simulations.cli.bench.bench_messenger", fail)
+    out = tmp_path / "bench.json"
+    assert run(["bench", "messenger", "--json", str(out)]) != 0
+    assert [row["id"] for row in json.loads(out.read_text())["rows"]] == ["messenger/texts"]
 
 
 # --- peers

@@ -170,18 +170,21 @@ def _query(log2n: int, calls: int, requests: int, devices: int) -> Bench:
 
 
 def _run(benches: list[Bench], runs: int, seconds: float, options: Options, json_path: Path | None) -> None:
-    """Run benches, each in an empty folder, and show all rows."""
-    console, began = console_for(json_path), time.monotonic()
-    with bars(console) as shown:
+    """Run benches, each in an empty folder, and show all rows; those before a failure too."""
+    console, began, meter = console_for(json_path), time.monotonic(), Meter(runs, seconds)
+    try:
+        with bars(console) as shown:
 
-        def stage(title: str) -> Progress:
-            task = shown.add_task(title, total=None)
-            return lambda done, total: shown.update(task, completed=done, total=total)
+            def stage(title: str) -> Progress:
+                task = shown.add_task(title, total=None)
+                return lambda done, total: shown.update(task, completed=done, total=total)
 
-        meter = Meter(runs, seconds, stage)
-        for bench in benches:
-            with tempfile.TemporaryDirectory(prefix="blindmatch-bench-") as folder:
-                bench(meter, Path(folder))
-    console.print(table("bench", COLUMNS, [cells(row) for row in meter.rows]))
-    took = round(time.monotonic() - began, 1)
-    write_json(results(meter.rows, {"runs": runs, "seconds": seconds, "took_s": took, **options}), json_path)
+            meter.stage = stage
+            for bench in benches:
+                with tempfile.TemporaryDirectory(prefix="blindmatch-bench-") as folder:
+                    bench(meter, Path(folder))
+    finally:
+        took = round(time.monotonic() - began, 1)
+        console.print(table("bench", COLUMNS, [cells(row) for row in meter.rows]))
+        found = results(meter.rows, {"runs": runs, "seconds": seconds, "took_s": took, **options})
+        write_json(found, json_path)
