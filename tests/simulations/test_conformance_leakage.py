@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Leak, Party
+from blindmatch_protocol.contract import Adversary, Answer, AnyDesign, Fact, Label, Leak, Party, Verdict
 from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan
-from blindmatch_protocol.designs.hash_upload import HashUpload
+from blindmatch_protocol.designs.hash_upload import Compared, HashUpload
 from blindmatch_simulations.conformance import Options, check_design
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.leakage.facts import declared, opponents
 from blindmatch_simulations.conformance.leakage.games import check_semi_honest
 from blindmatch_simulations.conformance.leakage.interval import advantage, clopper_pearson
 from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, playable
+from blindmatch_simulations.conformance.leakage.stage import stage_of
 from blindmatch_simulations.conformance.pool import make_pool
+from dummy_designs import SHARES, VOUCHERS, Shares
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,7 +47,7 @@ def test_pairs_agree_on_every_declared_fact(design: AnyDesign, adversary: Advers
     setup = bench.deployed.setup
     for opponent in opponents(design, adversary):
         for scenario in SCENARIOS:
-            for pair in playable(scenario, bench.pool, bench.deployed, opponent):
+            for pair in playable(scenario, bench.pool, bench.deployed, opponent, stage_of(bench).outputs):
                 left = [opponent.project(move.one.item, setup) for move in pair.left]
                 assert left == [opponent.project(move.one.item, setup) for move in pair.right]
 
@@ -52,7 +55,8 @@ def test_pairs_agree_on_every_declared_fact(design: AnyDesign, adversary: Advers
 def test_every_scenario_is_played_against_a_matcher_that_is_told_nothing_of_the_picture() -> None:
     bench = Bench(oprf_psi.DESIGN)
     (alone, *_) = opponents(oprf_psi.DESIGN, Adversary.SEMI_HONEST)
-    assert all(playable(scenario, bench.pool, bench.deployed, alone) for scenario in SCENARIOS)
+    outputs = stage_of(bench).outputs
+    assert all(playable(scenario, bench.pool, bench.deployed, alone, outputs) for scenario in SCENARIOS)
 
 
 def test_a_coalition_that_is_not_named_learns_what_its_parts_do() -> None:
@@ -87,6 +91,53 @@ def test_no_design_here_declares_too_much(design: AnyDesign) -> None:
     (result,) = check_design(design, Options(only=["tightness"])).results
     assert result.figures["over_declared"] == []
     assert all(result.figures["recovered_by"].values())
+
+
+class UndeclaredCoalition(Shares):
+    """Says that the two parties learn nothing even together."""
+
+    info = replace(Shares.info, name="undeclared-coalition")
+
+    def leakage(self) -> tuple[Leak, ...]:
+        return ()
+
+
+def test_shares_that_give_the_hash_together_are_told_apart_by_the_coalition_alone() -> None:
+    (result,) = check_design(UndeclaredCoalition(), Options(only=["games"], runs=(24, 24))).results
+    assert result.step.startswith("semi-honest matcher with matcher_b: ")
+    assert "dictionary" in result.rule
+
+
+def test_pairs_agree_on_the_design_s_own_outcome_also_where_it_misses_what_the_oracle_finds() -> None:
+    bench = Bench(MissesNear())
+    outputs = stage_of(bench).outputs
+    assert outputs["near-30/0"] == outputs["other/0"] != outputs["listed/0"]
+    (result,) = check_design(MissesNear(), Options(only=["games"], runs=(24, 24))).results
+    assert result.step == ""
+
+
+class MissesNear(HashUpload):
+    """Finds the very hash alone, and says it finds near ones; a miss is its own outcome."""
+
+    info = replace(HashUpload.info, name="misses-near")
+
+    def answer(self, role: Any, state: Any, bodies: Any, rng: Any, executor: Any) -> Answer:
+        answer = super().answer(role, state, bodies, rng, executor)
+        near = [
+            verdict.label and verdict.label.entry_hash != body.hash
+            for verdict, body in zip(answer.verdicts, bodies, strict=True)
+        ]
+        nothing = Compared(False, Label(bytes(32), 0, bytes(16)))
+        replies = [nothing if far else reply for far, reply in zip(near, answer.replies, strict=True)]
+        return Answer(
+            replies, [Verdict(None) if far else v for far, v in zip(near, answer.verdicts, strict=True)]
+        )
+
+
+@pytest.mark.parametrize("design", [SHARES, VOUCHERS], ids=lambda d: d.info.name)
+def test_facts_are_recovered_from_shares_and_from_vouchers(design: AnyDesign) -> None:
+    (result,) = check_design(design, Options(only=["tightness"])).results
+    assert result.figures["over_declared"] == []
 
 
 def test_the_large_games_hold_out_ten_thousand_runs_for_each_coalition() -> None:

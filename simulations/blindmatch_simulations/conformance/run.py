@@ -55,7 +55,8 @@ class Report:
 
     def line(self, result: Result) -> str:
         """Design, step, rule and seed of a failure on one line."""
-        return f"{self.design}: {result.check}: {result.step}: {result.rule} (seed {self.seed})"
+        rule = " ".join(result.rule.split())
+        return f"{self.design}: {result.check}: {result.step}: {rule} (seed {self.seed})"
 
 
 def check_design(

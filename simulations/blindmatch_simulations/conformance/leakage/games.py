@@ -68,7 +68,7 @@ def classes_of(
     for scenario in SCENARIOS:
         if scenario.links and Behaviour.HONEST not in behaviours:
             continue  # a device stops asking a role that cheated, and the role knows the account it cheated
-        pairs = playable(scenario, bench.pool, stage.table.deployed, opponent)
+        pairs = playable(scenario, bench.pool, stage.table.deployed, opponent, stage.outputs)
         for behaviour in behaviours if pairs else ():
             name = scenario.name if behaviour is Behaviour.HONEST else f"{scenario.name}, role {behaviour}"
             found.append(Class(name, pairs, behaviour))

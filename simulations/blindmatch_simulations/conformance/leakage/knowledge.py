@@ -41,7 +41,8 @@ class Guesses:
         mine, own = self.fields[name], self.hashes[name]
         found = sum(leaf in mine for leaf in leaves)
         found += sum(event.data.count(own[:LEAST]) for event in events)
-        return found + _salted(own, leaves) + _masked(own, leaves)
+        asked = [leaf for event in events if event.kind == "request" for leaf in event.leaves]
+        return found + _salted(own, leaves) + _masked(own, asked)
 
 
 def guesses(deployed: Deployed, pool: Pool, rng: Seeded) -> Guesses:
@@ -87,7 +88,10 @@ def _with_salt(own: bytes, salt: bytes) -> tuple[bytes, ...]:
 
 
 def _masked(own: bytes, leaves: Sequence[bytes]) -> int:
-    """The hash under a one-time pad that is another field."""
-    words = {leaf[:16] for leaf in leaves[:MOST_SALTS] if len(leaf) >= 16}
-    target = int.from_bytes(own[:16], "big")
-    return sum((int.from_bytes(word, "big") ^ target).to_bytes(16, "big") in words for word in words)
+    """The hash, or its front half, as exclusive or or as sum of two fields."""
+    found = 0
+    for width in (16, 32):
+        words = {int.from_bytes(leaf[:width], "big") for leaf in leaves[:MOST_SALTS] if len(leaf) >= width}
+        target, modulus = int.from_bytes(own[:width], "big"), 1 << 8 * width
+        found += sum(target ^ word in words or (target - word) % modulus in words for word in words)
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, TypeAlias
@@ -49,8 +49,14 @@ class Scenario:
     links: bool = False
 
 
-def playable(scenario: Scenario, pool: Pool, deployed: Deployed, opponent: Opponent) -> list[Pair]:
-    """The pairs of a scenario that agree on what is declared to `opponent`, and on its output."""
+def playable(
+    scenario: Scenario, pool: Pool, deployed: Deployed, opponent: Opponent, outputs: Mapping[str, object]
+) -> list[Pair]:
+    """The pairs of a scenario that agree on what is declared to `opponent`, and on its output.
+
+    Args:
+        outputs: by picture, what honest sessions give whoever learns the outcome.
+    """
     relation = deployed.design.info.relation
     if scenario.links and opponent.links_accounts:
         return []
@@ -60,8 +66,7 @@ def playable(scenario: Scenario, pool: Pool, deployed: Deployed, opponent: Oppon
         for move in moves:
             if move.one.name not in known:
                 facts = opponent.project(move.one.item, deployed.setup)
-                output = opponent.learns_outcome and pool.matches(relation, move.one)
-                known[move.one.name] = (facts, output)
+                known[move.one.name] = (facts, opponent.learns_outcome and outputs[move.one.name])
         return [known[move.one.name] for move in moves]
 
     return [pair for pair in scenario.pairs(pool, relation) if sees(pair.left) == sees(pair.right)]

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from blindmatch_protocol.contract import Voucher
 from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import Deployed, opened, publish, run_session
 from blindmatch_simulations.conformance.leakage.knowledge import Guesses, guesses
 from blindmatch_simulations.conformance.leakage.play import Table
+from blindmatch_simulations.conformance.pool import Pooled
 
 SMALL_REQUEST: Final = 256
 """Parameters are lowered while a picture's requests are longer than this, in bytes."""
@@ -19,11 +21,13 @@ SMALL_REQUEST: Final = 256
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Stage:
-    """What a game needs: the roles, what was guessed, and the parameters that differ from their defaults."""
+    """What a game needs: the roles, what was guessed, the parameters that differ from their defaults, and
+    what an honest session of each picture gives whoever learns the outcome."""
 
     table: Table
     known: Guesses
     values: dict[str, int]
+    outputs: dict[str, object]
 
 
 _STAGES: WeakKeyDictionary[Bench, Stage] = WeakKeyDictionary()
@@ -34,8 +38,18 @@ def stage_of(bench: Bench) -> Stage:
     if bench not in _STAGES:
         values = _lowered(bench)
         table = Table(_deployed(bench, values, "publish"), _deployed(bench, values, "other-key"))
-        _STAGES[bench] = Stage(table, guesses(table.deployed, bench.pool, bench.rng("guesses")), values)
+        outputs = {one.name: output_of(bench, table.deployed, one) for one in bench.pool.pictures}
+        known = guesses(table.deployed, bench.pool, bench.rng("guesses"))
+        _STAGES[bench] = Stage(table, known, values, outputs)
     return _STAGES[bench]
+
+
+def output_of(bench: Bench, deployed: Deployed, one: Pooled) -> object:
+    """The design's own outcome, which for a near design is not always the oracle's (a voucher's is)."""
+    ran = run_session(deployed, one.item, bench.rng(f"output/{one.name}"))
+    verdicts = [part.verdict for step in ran.rounds for part in step if part.verdict is not None]
+    opened_later = isinstance(ran.outcome, Voucher) and bench.pool.matches(bench.design.info.relation, one)
+    return type(ran.outcome).__name__, [verdict.label is not None for verdict in verdicts], opened_later
 
 
 def _lowered(bench: Bench) -> dict[str, int]:

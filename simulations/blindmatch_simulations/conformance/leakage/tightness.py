@@ -4,6 +4,7 @@ over-declared. That is no failure: who declares too much makes no false promise,
     presence     the fact is that something was sent: a request arrives for every picture
     set-up       the value is one the party reads in the set-up, or in its own opened state
     field        the value is a field, a count or a length in the view of the very picture
+    shares       the value is the sum or the exclusive or of two fields of its length
     candidates   of the pool's pictures those are kept whose hash or pixels are in the view: all have it
     asking       a device asks about pictures of its choice, and outcomes differ between them
     forcing      a role with a list of its own makes a device report a picture that is not listed
@@ -17,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 from blindmatch_client.detector import is_confirmed
-from blindmatch_protocol.contract import Adversary, Fact, Match, NoMatch, Party
+from blindmatch_protocol.contract import Adversary, Fact, Match, NoMatch, Party, Voucher
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
@@ -106,6 +107,20 @@ def _field(case: Case) -> bool:
     )
 
 
+def _shares(case: Case) -> bool:
+    return all(
+        isinstance(value, bytes)
+        and _shared(value, [one for one in case.seen(name) if isinstance(one, bytes)])
+        for name, value in case.values.items()
+    )
+
+
+def _shared(value: bytes, seen: list[bytes]) -> bool:
+    words = {int.from_bytes(one, "big") for one in seen if len(one) == len(value)}
+    target, modulus = int.from_bytes(value, "big"), 1 << 8 * len(value)
+    return any({(target - word) % modulus, target ^ word} & words for word in words)
+
+
 def _candidates(case: Case) -> bool:
     for name, value in case.values.items():
         seen = {one for one in case.seen(name) if isinstance(one, bytes)}
@@ -148,6 +163,7 @@ EXTRACTORS: Final[Mapping[str, Callable[[Case], bool]]] = {
     "presence": _presence,
     "set-up": _setup,
     "field": _field,
+    "shares": _shares,
     "candidates": _candidates,
     "asking": _asking,
     "forcing": _forcing,
@@ -164,6 +180,8 @@ def _seen(bench: Bench, parties: frozenset[Party], ran: Ran) -> list[Any]:
     for asked in (part for step in ran.rounds for part in step if roles[part.role] in parties):
         found += [value for _, value in fields_of(asked.body)]
         found.append(len(asked.body.encode()))
+    if Party.CENTRE in parties and isinstance(ran.outcome, Voucher):
+        found += [value for _, value in fields_of(ran.outcome.body)]
     return found
 
 
