@@ -8,9 +8,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 UV := $(shell command -v uv 2>/dev/null)
 ARGS ?=
+AXE := 4.10.2
+REPORT ?= docs/sample/report.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock stubs pdq-check bench clean
+.PHONY: help setup demo test test-browser lint format lock stubs pdq-check bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -35,6 +37,12 @@ demo: $(STAMP) ## run the main job: two devices, three servers, one private matc
 
 test: $(STAMP) ## run the tests (ARGS="-k oprf")
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+test-browser: $(STAMP) ## look at the sample report with axe-core in headless Chromium (needs npm; REPORT=file)
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	mkdir -p build/axe
+	test -f build/axe/package/axe.min.js || (cd build/axe && npm pack --silent axe-core@$(AXE) && tar xzf axe-core-$(AXE).tgz)
+	$(BIN)/python tests/browser/check_report.py $(REPORT) build/axe/package/axe.min.js
 
 lint: $(STAMP) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

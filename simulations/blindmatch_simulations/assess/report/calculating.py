@@ -71,7 +71,7 @@ def calculator_view(results: Results) -> str:
     form = outside.statistics_form()
     fields = "".join(
         f'<p><label for="in-{one.ident}">{text(one.label)}</label> '
-        f'<input id="in-{one.ident}" type="number" min="0" step="any" value="{one.value:.6g}"> '
+        f'<input id="in-{one.ident}" type="number" min="0" step="any" value="{_typed(one.value)}"> '
         f"{mark(one.provenance)}"
         f'<br><span class="soft">{text(one.source)}</span></p>'
         for one in inputs()
@@ -96,6 +96,11 @@ def calculator_view(results: Results) -> str:
         "calculator", "Absolute numbers", paragraph(words), f'<form id="calc">{fields}</form>', made,
         f"<h3>The statistics form</h3><p>{text(caution)} {mark(form['provenance'])}</p>",
     )  # fmt: skip
+
+
+def _typed(value: float) -> str:
+    """A number as one types it."""
+    return str(int(value)) if value == int(value) else f"{value:.6g}"
 
 
 def design_inputs(one: Measured) -> dict[str, Any]:
@@ -137,7 +142,7 @@ def cells(design: Mapping[str, Any]) -> list[str]:
         _range(design["false"]),
         _range(people),
         "not measured" if ms is None else number(round(volume * ms / MS_PER_CORE_DAY, 2)),
-        "not measured" if sent is None else f"{volume * sent / 1e9:,.4g} GB",
+        "not measured" if sent is None else f"{_short(volume * sent / 1e9)} GB",
     ]
 
 

@@ -34,6 +34,14 @@ def _caption(one: Measured) -> str:
 
 def _rows(one: Measured) -> Iterator[tuple[str, ...]]:
     declared = [leak for leak in one.design.declared if leak.source == "design"]
+    if not declared:
+        yield (
+            "nobody",
+            "any",
+            "nothing beyond the output",
+            _status_cell(ASSUMED),
+            "the design declares nothing",
+        )
     for leak in declared:
         status, ground = _status(one, leak)
         yield _row(leak, status, ground)

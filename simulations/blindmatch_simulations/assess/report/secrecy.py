@@ -52,7 +52,16 @@ def _facts(one: Measured, device: bool) -> str:
         if device or "entr" in fact.name or "list" in fact.says.lower()
     }
     lines = "".join(f"<li><b>{text(name)}</b>: {text(says)}</li>" for name, says in found.items())
-    return f"<ul>{lines}</ul>" if lines else "none declared"
+    if lines:
+        return f"<ul>{lines}</ul>"
+    if device:
+        return "none declared"
+    holders = ", ".join(sorted(set(one.design.roles.values())))
+    return (
+        text(f"not declared as facts: {holders} holds the list or its key")
+        if holders
+        else "nobody has a list"
+    )
 
 
 def _pooled(one: Measured) -> str:
@@ -60,7 +69,11 @@ def _pooled(one: Measured) -> str:
     values = one.design.parameters
     tries = one.figures["oracle_tries"].value or 0
     if not {"k", "bands", "probes"} <= values.keys():
-        return "no formula for this design" if tries else "a device learns no outcome"
+        return (
+            "each try tests one guess, so that reading the list takes guessing it"
+            if tries
+            else "a device learns no outcome"
+        )
     whole = 2 ** (values["k"] + 1)
     each = values["bands"] * values["probes"]
     days = whole / (tries * each) if tries else 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.judging import facts_of_roles
 from blindmatch_simulations.assess.report import outside
 from blindmatch_simulations.assess.report.markup import bullets, number, paragraph, section, text
@@ -9,8 +12,10 @@ from blindmatch_simulations.assess.results import Failed, Figure, Measured, Resu
 
 
 def measured(results: Results) -> list[Measured]:
-    """Rows that were measured."""
-    return [one.measured for one in results.designs if one.measured is not None]
+    """Rows that were measured; a figure that came into the catalogue after them is not measured."""
+    unknown = dict.fromkeys(FIGURES, Figure(None, "not in this results file"))
+    rows = [one.measured for one in results.designs if one.measured is not None]
+    return [replace(one, figures={**unknown, **one.figures}) for one in rows]
 
 
 def failed(results: Results) -> list[Failed]:
