@@ -1,0 +1,185 @@
+"""SIGKILL around every acknowledgement of the centre and of the matcher's ledger.
+
+What was acknowledged is there after a restart, once; what was not is there once or not at all, and handing it
+in again makes it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.matching.filing import CentreAddress
+from support.mortal import Arm
+from support.mortal_servers import Plan, centre_life, living, matcher_life
+
+from .deployment import ALICE, OPERATOR, Client, Deployment
+from .designs_for_tests import Ask
+from .scene import Scene
+from .test_centre import submission
+from .test_operations import until
+
+pytestmark = pytest.mark.slow
+SIDES = ("before", "after")
+AT_SUBMIT = [
+    *[Arm(f"blob.rename.{side}") for side in SIDES],
+    # the commits: 1 to 3 at the start, 4 takes the report in, 6 records the checks
+    *[Arm(f"centre.commit.{side}", hit) for side in SIDES for hit in (2, 4, 5, 6)],
+    Arm("Centre.Submit.reply"),
+]
+AT_MOVE = [*[Arm(f"centre.commit.{side}", 4) for side in SIDES], Arm("Centre.Move.reply")]
+AT_EXCHANGE = [
+    # 1 at the start, 2 records the verdict and what is owed, 4 that the centre has it
+    *[Arm(f"ledger.commit.{side}", hit) for side in SIDES for hit in (2, 3, 4)],
+    Arm("Matching.Exchange.reply"),
+]
+
+
+def named(arm: Arm) -> str:
+    return f"{arm.point}-{arm.hit}"
+
+
+async def answer(client: Client, method: str, request: Any) -> Any:
+    """The reply, or None if the server died of it."""
+    try:
+        return await client.one(method, request)
+    except grpc.aio.AioRpcError as error:
+        assert error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}, error.details()
+        return None
+
+
+def died(directory: Path, arm: Arm) -> bool:
+    """Whether the lives in `directory` came to where one was to die."""
+    return (directory / "points").read_text().split().count(arm.point) >= arm.hit
+
+
+def asked(
+    deployment: Deployment, caller: Identity, kind: Kind, port: int | None, method: str, request: Any
+) -> Any:
+    """One call; None if the server is dead, or dies of it."""
+
+    async def call() -> Any:
+        async with deployment.client(caller, kind, port or 0) as client:
+            return await answer(client, method, request)
+
+    return None if port is None else asyncio.run(asyncio.wait_for(call(), 60))
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def plan_of(scene: Scene, deployment: Deployment, arm: Arm | None = None) -> Plan:
+    return Plan(scene.directory, deployment.credentials(Identity(Kind.CENTRE)), arm)
+
+
+@pytest.mark.parametrize("arm", AT_SUBMIT, ids=named)
+def test_a_report_is_at_the_centre_once_wherever_the_centre_is_killed(scene: Scene, arm: Arm) -> None:
+    deployment, report = Deployment(), scene.report()
+    parts = submission(report.report_id, scene.seal(report))
+
+    def submitted(port: int | None) -> Any:
+        return asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts)
+
+    with living(centre_life, plan_of(scene, deployment, arm)) as port:
+        first = submitted(port)
+        if port is not None:
+            # what comes after the acknowledgement is killed too
+            asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest())
+    assert died(scene.directory, arm)
+    with living(centre_life, plan_of(scene, deployment)) as port:
+        listed = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest())
+        before = [row.report_id for row in listed.reports]
+        assert before == [report.report_id] if first is not None else len(before) <= 1
+        again = submitted(port)
+        assert first in (None, again)
+        (row,) = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest()).reports
+        assert (row.report_id, row.state, row.checks) == (report.report_id, "checked", "passed")
+        show = wire.ShowRequest(report_id=report.report_id)
+        detail = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/Show", show)
+        assert [entry.event for entry in detail.journal] == ["received", "passed"]
+        assert [notice.kind for notice in detail.notices] == ["reported"]
+    assert len(list((scene.directory / "state/reports").glob("??/*"))) == 1
+
+
+@pytest.mark.parametrize("arm", AT_MOVE, ids=named)
+def test_a_decision_is_whole_or_not_there_wherever_the_centre_is_killed(scene: Scene, arm: Arm) -> None:
+    deployment, report = Deployment(), scene.report()
+    parts = submission(report.report_id, scene.seal(report))
+    move = wire.MoveRequest(report_id=report.report_id, state="unfounded", reason="looked")
+    with living(centre_life, plan_of(scene, deployment)) as port:
+        assert asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts) is not None
+        asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest())
+    (scene.directory / "points").unlink()
+    with living(centre_life, plan_of(scene, deployment, arm)) as port:
+        moved = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/Move", move)
+    assert died(scene.directory, arm)
+    with living(centre_life, plan_of(scene, deployment)) as port:
+        show = wire.ShowRequest(report_id=report.report_id)
+        detail = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/Show", show)
+        events = [entry.event for entry in detail.journal]
+        (notice,) = detail.notices
+        found = (detail.row.state, detail.row.decision, notice.kind, events[2:])
+        whole = ("unfounded", "unfounded", "unfounded", ["decided"])
+        assert found == whole if moved is not None else found in (whole, ("checked", "", "reported", []))
+
+
+@pytest.mark.parametrize("arm", AT_EXCHANGE, ids=named)
+def test_what_a_matcher_owes_the_centre_gets_there_once_wherever_the_matcher_is_killed(
+    scene: Scene, arm: Arm
+) -> None:
+    deployment, identity = Deployment(), Identity(Kind.MATCHER)
+    held = deployment.credentials(identity)
+    ask = wire.Envelope(design="dummy", version=3, epoch=5, role="matcher", body=Ask(b"hit").encode())
+
+    async def test() -> None:
+        async with scene.centre(deployment) as (_, _, operator, port):
+            address = CentreAddress(f"127.0.0.1:{port}", scene.keys.public_key, identity, held, 0.05, 0.2)
+            replied = await exchanged(Plan(scene.directory, held, arm, address))
+            assert died(scene.directory, arm)
+            plan = Plan(scene.directory, held, None, address)
+            rows = await settled(plan, operator)
+            matched = verdicts(scene.directory)
+            assert len({row.report_id for row in rows}) == len(rows) == matched <= 1
+            if replied:
+                assert matched == 1
+            for row in rows:
+                shown = await operator.one("Centre/Show", wire.ShowRequest(report_id=row.report_id))
+                assert [entry.event for entry in shown.journal].count("received") == 1
+
+    async def exchanged(plan: Plan) -> bool:
+        with living(matcher_life, plan) as port:
+            if port is None:
+                return False
+            async with deployment.client(ALICE, Kind.MATCHER, port) as alice:
+                replied = await answer(alice, "Matching/Exchange", ask) is not None
+            # the points after the answer are those of the filing
+            await asyncio.sleep(0.5)
+            return replied
+
+    async def settled(plan: Plan, operator: Client) -> list[Any]:
+        """Reports at the centre once an unharmed matcher owes nothing any more."""
+        with living(matcher_life, plan):
+            await until(lambda: not owed(scene.directory))
+        return list((await operator.one("Centre/List", wire.ListRequest())).reports)
+
+    asyncio.run(asyncio.wait_for(test(), 100))
+
+
+def owed(directory: Path) -> int:
+    with closing(sqlite3.connect(directory / "matcher/ledger.sqlite")) as connection:
+        return int(connection.execute("SELECT COUNT(*) FROM filings").fetchone()[0])
+
+
+def verdicts(directory: Path) -> int:
+    with closing(sqlite3.connect(directory / "matcher/ledger.sqlite")) as connection:
+        return int(connection.execute("SELECT COUNT(*) FROM verdicts WHERE matched").fetchone()[0])
