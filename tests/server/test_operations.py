@@ -28,7 +28,8 @@ from blindmatch_server.serving import running
 from grpc_health.v1 import health_pb2
 
 from .deployment import ALICE, OPERATOR, Client, Deployment, channel, refused
-from .scene import Scene
+from .scene import HASH, Scene
+from .test_centre import submission
 from .test_serving import Scripted, ask, scripted
 
 STATUS = grpc.StatusCode
@@ -283,3 +284,36 @@ def test_sighup_makes_a_matcher_take_the_next_epoch_at_once(tmp_path: Path) -> N
         run(test(server, port_of(tmp_path)))
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) == exit_codes.OK
+
+
+def test_the_log_has_every_call_under_its_request_id_and_nothing_that_anybody_wrote(tmp_path: Path) -> None:
+    async def test() -> None:
+        deployment, scene = Deployment(), Scene(tmp_path)
+        report = scene.report()
+        async with scene.centre(deployment) as (alice, _, operator, _):
+            await alice.one("Centre/Submit", submission(report.report_id, scene.seal(report)))
+            await operator.one("Centre/List", wire.ListRequest())
+            move = wire.MoveRequest(report_id=report.report_id, state="unfounded", reason="WORDS of mine")
+            await operator.one("Centre/Move", move)
+            complaint = wire.ComplainRequest(
+                complaint_id=b"c" * 16, report_id=report.report_id, text="WORDS of Alice"
+            )
+            await alice.one("Centre/Complain", complaint)
+            _, _, trailing = await refused(operator.one("Centre/Move", move))
+            await operator.one("Centre/DueNotices", wire.DueNoticesRequest())
+        calls = deployment.events("call")
+        assert [call["method"].rsplit("/")[-1] for call in calls] == [
+            "Submit",
+            "List",
+            "Move",
+            "Complain",
+            "Move",
+            "DueNotices",
+        ]
+        assert len({call["request_id"] for call in calls}) == len(calls)
+        assert (calls[4]["status"], calls[4]["request_id"]) == ("FAILED_PRECONDITION", trailing["request-id"])
+        text = "\n".join(deployment.lines)
+        for secret in ("WORDS", "hello", HASH.hex(), report.report_id.hex(), "bob"):
+            assert secret not in text
+
+    run(test())
