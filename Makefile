@@ -12,7 +12,7 @@ AXE := 4.10.2
 REPORT ?= docs/sample/report.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser lint format lock stubs pdq-check bench clean
+.PHONY: help setup demo test test-browser lint format lock stubs pdq-check bench soak clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -69,6 +69,9 @@ stubs: ## generate the gRPC stubs again from the .proto (in a virtual environmen
 
 bench: $(STAMP) ## measure speed and size into bench.json (ARGS="--log2n 20 --peer-python PATH")
 	$(BIN)/blindmatch bench all --json bench.json $(ARGS)
+
+soak: $(STAMP) ## 20 devices, 10,000 messages, 200 kills; under 20 minutes (ARGS="--messages 500 --kills 20 --seed 7")
+	PYTHONPATH=tests $(BIN)/python tests/faults/soak.py $(ARGS)
 
 pdq-check: ## compare PDQ with the reference on 1,000 pictures (needs a C++ compiler; ARGS=seed)
 	rm -rf build/pdq-check

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from .fakes import World
+from support.fakes import World
 
 MakeWorld = Callable[..., World]
 

@@ -22,8 +22,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import SystemRandomness, Tape
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import ECHO, LARGE, SHARES, VOUCHERS, Counter, Failing, Found, Knock
-
-from .fakes import Fail, World, down, hashes_with, picture, poor_picture, publish
+from support.fakes import Fail, World, down, hashes_with, picture, poor_picture, publish
 
 STATUS = grpc.StatusCode
 LISTED, OTHER = picture(1), picture(2)

@@ -19,8 +19,7 @@ from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, 
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import ECHO, VOUCHERS, Sealed
-
-from .fakes import Fail, World, down, hashes_with, picture
+from support.fakes import Fail, World, down, hashes_with, picture
 
 HASHES = hashes_with(picture(1))
 STATUS = grpc.StatusCode

@@ -23,8 +23,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.authority import Kind
 from dummy_designs import ECHO
-
-from .fakes import Fail, World, credentials_of, down, hashes_with, serve
+from support.fakes import Fail, World, credentials_of, down, hashes_with, serve
 
 STATUS = grpc.StatusCode
 REGISTRATION = pb.RegisterRequest(identity_key=b"i" * 32, one_time_pre_keys=[b"o" * 32])

@@ -20,9 +20,8 @@ from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.relay.server import RelayConfig, open_relay
 from dummy_designs import ECHO, LARGE
+from support.fakes import AUTHORITY, FakeCentre, credentials_of, hashes_with, picture, rpc, serve
 from support.memory import MemoryWorkspace, Seeded
-
-from .fakes import AUTHORITY, FakeCentre, credentials_of, hashes_with, picture, rpc, serve
 
 from ..server.deployment import Deployment, fixed  # noqa: TID252 # isort: skip
 

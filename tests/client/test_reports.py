@@ -15,8 +15,7 @@ from blindmatch_protocol.franking import CommitmentOpening, commit
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import SystemRandomness
 from dummy_designs import ECHO, SHARES, VOUCHERS, Sealed
-
-from .fakes import World, down, hashes_with, picture, poor_picture
+from support.fakes import World, down, hashes_with, picture, poor_picture
 
 LISTED, OTHER = picture(1), picture(2)
 HASHES = hashes_with(LISTED)

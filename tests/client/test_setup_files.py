@@ -16,8 +16,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import ECHO
-
-from .fakes import Fail, FakeMatcher, World, down, hashes_with
+from support.fakes import Fail, FakeMatcher, World, down, hashes_with
 
 Fetching = tuple[FakeMatcher, SetupStore, Egress]
 BIG = os.urandom(900_000)

@@ -18,9 +18,9 @@ from blindmatch_client.store import FILE_NAME, KEY_NAME, Store
 from blindmatch_client.vault import KeyFile, KeySource, Lock, Passphrase, Vault
 from blindmatch_protocol.randomness import SystemRandomness
 from dummy_designs import ECHO
+from support.fakes import hashes_with, picture
 
 from .conftest import MakeWorld
-from .fakes import hashes_with, picture
 
 SECRET = b"a secret that must not be found"
 OLD_STORE = Path(__file__).parent / "stores" / "version-1.sqlite"

@@ -31,6 +31,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from blindmatch_server.authority import Authority, Identity, Kind
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from PIL import Image
+
 from support.memory import MemoryWorkspace, Seeded, random_hashes
 
 NOW = datetime.now(UTC)
