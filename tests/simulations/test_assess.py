@@ -27,7 +27,7 @@ update = { adds = 2, removes = 1 }
 audit = { pictures = 2 }
 alone = { pictures = 2 }
 corpus = { most_pictures = 0 }
-limits = { run_seconds = 120, check_seconds = 0, memory_mib = 2500 }
+limits = { run_seconds = 120, check_seconds = 0, memory_mib = 1500 }
 
 [pictures]
 listed = 2
@@ -80,7 +80,7 @@ def test_a_crash_and_a_breach_of_memory_are_named_in_their_rows(made: Path) -> N
         one.failed.name.split("-")[1]: one.failed.reason for one in store.check(made).designs if one.failed
     }
     assert reasons["CRASHES"].startswith("exit code 3")
-    assert reasons["EATS"] == "used more than 2500 MiB"
+    assert reasons["EATS"] == "used more than 1500 MiB"
 
 
 def test_a_lie_about_what_leaves_the_device_shows_as_undeclared_bytes(made: Path) -> None:

@@ -20,8 +20,9 @@ from blindmatch_simulations.assess.material import Material
 from blindmatch_simulations.assess.observed import Check
 from blindmatch_simulations.assess.observing import Observer, Stages
 from blindmatch_simulations.assess.plan import read_plan
+from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.checks import CHECKS
-from blindmatch_simulations.conformance.run import Options, check_design
+from blindmatch_simulations.conformance.run import QUICK, run_check
 from blindmatch_simulations.registry import load_design
 
 PLAN = "plan.toml"
@@ -56,23 +57,20 @@ def _run(folder: Path, out: Path, reference: str) -> None:
 def _check(folder: Path, out: Path, reference: str) -> None:
     """Check after check, so that a limit on time leaves the verdicts that are there."""
     plan = read_plan((folder / PLAN).read_text("utf-8"))
-    design = load_design(reference)
+    bench = Bench(load_design(reference), plan.seed, QUICK)
     progress = _tell("checks")
     found: list[Check] = []
-    began = perf_counter()
-
-    def watch(name: str) -> None:
-        progress(len(found), len(CHECKS))
-
-    for check in CHECKS:
-        report = check_design(design, Options(seed=plan.seed, only=[check.name]), watch)
-        (result,) = report.results
-        reason = result.reason
-        seconds = round(perf_counter() - began, 2)
-        began = perf_counter()
-        figures = dict(result.figures)
-        found.append(Check(check.name, check.says, str(result.verdict), reason, figures, seconds))
-        _write(out / CHECKED, msgspec.json.encode(found))
+    try:
+        for check in CHECKS:
+            began = perf_counter()
+            result = run_check(check, bench)
+            seconds = round(perf_counter() - began, 2)
+            figures = dict(result.figures)
+            found.append(Check(check.name, check.says, str(result.verdict), result.reason, figures, seconds))
+            _write(out / CHECKED, msgspec.json.encode(found))
+            progress(len(found), len(CHECKS))
+    finally:
+        bench.close()
 
 
 def _tell(title: str) -> Progress:
