@@ -186,11 +186,12 @@ def test_no_file_or_log_of_relay_and_matcher_holds_a_hash_a_text_or_a_picture(
     assert held_in(servers, list(canaries(workload))) == set()
 
 
-def test_the_scan_finds_what_is_there(private: Demo, workload: Workload) -> None:
+def test_the_scan_finds_what_is_there(private: Demo, workload: Workload, tmp_path: Path) -> None:
     wanted = list(canaries(workload))
+    (tmp_path / "log.jsonl").write_text("".join(f'{{"text": "{text}"}}\n' for text in (*TEXTS, ANSWER)))
+    (tmp_path / "database").write_bytes(b"head" + b"between".join(one.data for one in workload.sendings))
     names = {sending.name for sending in workload.sendings}
-    at_bob = held_in([private.home / "devices" / "bob"], wanted)
-    assert at_bob == {*TEXTS, *(f"bytes of {name}" for name in names)}
+    assert held_in([tmp_path], wanted) == {*TEXTS, ANSWER, *(f"bytes of {name}" for name in names)}
     on_the_list = held_in([private.home / "curator" / "lists"], wanted)
     assert len(on_the_list) == private.result["matches"]
     assert all(name.startswith("hash of ") for name in on_the_list)
