@@ -30,6 +30,7 @@ from blindmatch_simulations.assess.observed import (
 from blindmatch_simulations.assess.report import draw_report, outside
 from blindmatch_simulations.assess.report.calculating import cells, literature
 from blindmatch_simulations.assess.report.costing import frontier
+from blindmatch_simulations.assess.report.page import report
 from blindmatch_simulations.assess.report.summary import counts, headline
 from blindmatch_simulations.assess.results import Design, Failed, Measured, Results, encode
 from blindmatch_simulations.cli.app import run
@@ -288,3 +289,10 @@ def test_the_calculator_multiplies_volume_prevalence_and_rates() -> None:
     assert cells(literature())[1].startswith("0<br>")
     assert cells(literature())[4].startswith(f"{(1e-8 * 1e-3) ** 0.5:.2e}")
     assert cells({"recall": [None] * 3, "false": [None] * 3}) == ["not measured"] * 8
+
+
+def test_the_sample_is_whole_and_can_be_drawn_again() -> None:
+    sample = Path(__file__).parents[2] / "docs" / "sample"
+    results = store.check(sample)
+    assert headline(results) in (sample / "report.html").read_text("utf-8")
+    assert outline(report(sample, results)).open == []
