@@ -23,7 +23,7 @@ from blindmatch_protocol.randomness import Randomness
 from blindmatch_client import notices
 from blindmatch_client.detector import TraceSink, Undecided
 from blindmatch_client.egress import Egress
-from blindmatch_client.errors import StoreError
+from blindmatch_client.errors import ServiceError, StoreError
 from blindmatch_client.files import Files, read_chunks
 from blindmatch_client.keys import ACCOUNT_NAME, AccountKeeper
 from blindmatch_client.matching import Matching as Matcher
@@ -41,6 +41,7 @@ from blindmatch_client.results import Sent as Sent
 from blindmatch_client.results import Unreadable as Unreadable
 from blindmatch_client.sending import Progress, Sender
 from blindmatch_client.store import Store
+from blindmatch_client.upkeep import Upkeep
 
 MESSAGE_ID_BYTES: Final = 16
 UNREADABLE_TYPE: Final = "application/octet-stream"
@@ -76,6 +77,7 @@ class Device:
         self._matcher = Matcher(
             config.design, egress, store, folder / "setup", rng, trace, config.round_deadline_s
         )
+        self._upkeep = Upkeep(keeper, store, self._relay, clock_ms)
         self._receiver = Receiver(keeper, store, self._files, self._relay)
         self._sender = Sender(
             keeper,
@@ -172,7 +174,7 @@ class Device:
             SetFileError: if the set-up is not what it must be.
             DesignError: if the design fails on it.
         """
-        self._relay.register(self._keeper.account.published())
+        self._upkeep.publish()
         if self._egress.knows(Party.CENTRE):
             self._reporting.learn_key()
         return self._matcher.refresh()
@@ -184,6 +186,16 @@ class Device:
     def trust_again(self) -> None:
         """Ask a role that cheated again, as the user decided."""
         self._matcher.forgive()
+
+    def reset_session(self, peer: str) -> bool:
+        """End all sessions with `peer`; the next message starts one. Whether there was any.
+
+        What is under way in the ended ones can no longer be opened here, and is shown as a problem.
+        """
+        with self._keeper.saving() as account:
+            had = account.has_session(peer)
+            account.reset_sessions(peer)
+        return had
 
     def send_text(self, to: str, text: str) -> Sent:
         """Send a text.
@@ -244,7 +256,9 @@ class Device:
         Raises:
             ServiceError: if the relay cannot be reached.
         """
-        return self._receiver.receive(wait_ms)
+        received = self._receiver.receive(wait_ms)
+        self._look_after_keys()
+        return received
 
     def inbox(self) -> list[Received]:
         """All messages that ever came."""
@@ -266,8 +280,15 @@ class Device:
             except BlindmatchError as error:
                 problems.append(str(error))
         problems += map(str, self._reporting.submit_all())
+        self._look_after_keys()
         waiting = len(self._outbox.open()) + self._reporting.waiting()
         return Flushed(tuple(messages), tuple(problems), waiting)
+
+    def _look_after_keys(self) -> None:
+        """Renew pre-keys if that is due; a relay that cannot be reached is asked next time."""
+        if self._upkeep.is_due():
+            with suppress(ServiceError):
+                self._upkeep.publish()
 
     def _picture(self, to: str, data: bytes) -> tuple[Picture, Queued, str]:
         """The picture, sealed on the disk, and what the user must be told; `PictureError` if it is none."""

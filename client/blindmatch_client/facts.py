@@ -30,6 +30,8 @@ MESSENGER_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
         DeclaredFact("message_time", "when a message is sent, fetched and acknowledged"),
         DeclaredFact("padded_size", "the padded size of a message and of each attachment (padding.py)"),
         DeclaredFact("attachment_count", "how many attachments are uploaded before a message"),
+        DeclaredFact("shared_attachment", "that several accounts fetch one attachment: who is in a group"),
+        DeclaredFact("pre_key_upkeep", "when pre-keys are replaced, and how many were used"),
         DeclaredFact("session_start", "that a message starts a session, and which pre-keys it uses"),
         DeclaredFact("message_order", "session name, ratchet key and number of a message, from its header"),
     ),

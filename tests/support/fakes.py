@@ -107,12 +107,18 @@ class FakeRelay(Fake, rpc.RelayServicer):
         self.queues: dict[str, list[pb.Delivery]] = {}
         self.ids: set[bytes] = set()
         self.blobs: dict[bytes, bytes] = {}
+        self.handed_out: set[bytes] = set()
+        self.held: Callable[[], int] | None = None
 
     def Register(self, request: Any, context: Any) -> Any:
         self.enter("Register", context)
+        fresh = [key for key in request.one_time_pre_keys if key not in self.handed_out]
+        del request.one_time_pre_keys[:]
+        request.one_time_pre_keys.extend(fresh)
         self.keys[account_of(context)] = request
         self.queues.setdefault(account_of(context), [])
-        return pb.RegisterReply(one_time_pre_keys_held=len(request.one_time_pre_keys))
+        held = len(request.one_time_pre_keys) if self.held is None else self.held()
+        return pb.RegisterReply(one_time_pre_keys_held=held)
 
     def FetchBundle(self, request: Any, context: Any) -> Any:
         self.enter("FetchBundle", context)
@@ -121,6 +127,7 @@ class FakeRelay(Fake, rpc.RelayServicer):
             context.abort(grpc.StatusCode.NOT_FOUND, "no such account")
             raise AssertionError
         one_time = [keys.one_time_pre_keys.pop()] if keys.one_time_pre_keys else []
+        self.handed_out.update(one_time)
         return pb.Bundle(
             identity_key=keys.identity_key,
             signed_pre_key=keys.signed_pre_key,

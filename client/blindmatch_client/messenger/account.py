@@ -96,6 +96,11 @@ class Account:
 
     # pre-keys
 
+    @property
+    def one_time_left(self) -> int:
+        """One-time pre-keys that no message has used yet."""
+        return self._keys.get_num_visible_pre_keys()
+
     def published(self) -> PreKeyPublication:
         """What the relay must hold, with all one-time pre-keys that were not used yet."""
         bundle = self._keys.bundle
@@ -112,7 +117,7 @@ class Account:
         Raises:
             ValueError: if the account would hold more than 1,000.
         """
-        if not 0 <= count <= ONE_TIME_MOST - self._keys.get_num_visible_pre_keys():
+        if not 0 <= count <= ONE_TIME_MOST - self.one_time_left:
             raise ValueError(f"an account holds up to {ONE_TIME_MOST} one-time pre-keys")
         before = self._keys.bundle.pre_keys
         self._keys.generate_pre_keys(count)

@@ -32,7 +32,7 @@ class RelayLimits:
     most_queued_bytes: int = 256 << 20
     most_blob_bytes: int = 120 << 20
     most_stored_bytes: int = 4 << 30
-    most_one_time_pre_keys: int = 200
+    most_one_time_pre_keys: int = 1000
     retention_seconds: float = 30.0 * DAY_SECONDS
     sweep_seconds: float = 600.0
     most_wait_ms: int = 300_000
