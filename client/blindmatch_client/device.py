@@ -21,6 +21,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_client import notices
+from blindmatch_client.cover import Cover
 from blindmatch_client.detector import TraceSink, Undecided
 from blindmatch_client.egress import Egress
 from blindmatch_client.errors import ServiceError, StoreError
@@ -74,6 +75,11 @@ class Device:
         self._outbox = Outbox(store)
         self._relay = RelayClient(egress)
         self._reporting = Reporting(egress, store, config.account, rng, clock_ms)
+        self._cover = (
+            None
+            if config.cover is None
+            else Cover(config.cover, egress, store, self._reporting, rng, clock_ms)
+        )
         self._matcher = Matcher(
             config.design, egress, store, folder / "setup", rng, trace, config.round_deadline_s
         )
@@ -260,6 +266,15 @@ class Device:
         self._look_after_keys()
         return received
 
+    def tick(self) -> bool:
+        """Keep the cover schedule, if there is one: to be called more often than its slots come. Whether a
+        slot's message left now.
+
+        Raises:
+            ServiceError: if the centre cannot be reached; the slot has passed all the same.
+        """
+        return self._cover is not None and self._cover.tick()
+
     def inbox(self) -> list[Received]:
         """All messages that ever came."""
         return self._receiver.inbox()
@@ -279,7 +294,7 @@ class Device:
                 messages.append(self._send(number, None))
             except BlindmatchError as error:
                 problems.append(str(error))
-        problems += map(str, self._reporting.submit_all())
+        problems += map(str, self._reporting.submit_all(self._cover is None))
         self._look_after_keys()
         waiting = len(self._outbox.open()) + self._reporting.waiting()
         return Flushed(tuple(messages), tuple(problems), waiting)
@@ -331,7 +346,7 @@ class Device:
     def _settle(self, progress: Progress, notice: str) -> Sent:
         report_id = progress.report_id
         if progress.row.stage is Stage.DONE and self._kind(progress.row) in _OWING:
-            self._reporting.submit_all()
+            self._reporting.submit_all(self._cover is None)
         with suppress(DesignError):
             self._matcher.prepare()
         row = progress.row

@@ -80,6 +80,15 @@ class Reported:
     matched_at_ms: int
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class WaitingReport:
+    """A sealed report that is not handed in yet, and how many of its fragments are."""
+
+    report_id: bytes
+    body: bytes
+    fragments_sent: int
+
+
 class Reporting:
     """An account's reports and vouchers.
 
@@ -119,11 +128,7 @@ class Reporting:
         Raises:
             ReportRefusedError: if the centre's key is not known or the picture is too large for a report.
         """
-        key = self._store.get(_KEY_NAME)
-        if key is None:
-            raise ReportRefusedError(
-                "report refused: the centre's key is not known, register the device first"
-            )
+        key = self.centre_key()
         if len(reported.picture) > MOST_PICTURE_BYTES:
             raise ReportRefusedError(f"report refused: a picture is at most {MOST_PICTURE_BYTES} bytes")
         report = self._report(confirmed, reported)
@@ -143,12 +148,17 @@ class Reporting:
         self._keep(_VOUCHER, voucher_id, design, epoch, number, body)
         return voucher_id
 
-    def submit_all(self) -> list[ServiceError]:
-        """Hand in what is kept, oldest first; the errors of what has to wait."""
+    def submit_all(self, reports: bool = True) -> list[ServiceError]:
+        """Hand in what is kept, oldest first; the errors of what has to wait.
+
+        Without `reports` vouchers alone: the others leave on a cover schedule.
+        """
         problems: list[ServiceError] = []
         rows = self._store.all(
             "SELECT report_id, kind, design, version, epoch, item, opened(body, 'submission.body', report_id)"
-            " FROM submission WHERE received_at_ms IS NULL ORDER BY made_at_ms, rowid"
+            " FROM submission WHERE received_at_ms IS NULL AND (kind = ? OR ?) ORDER BY made_at_ms, rowid",
+            _VOUCHER,
+            reports,
         )
         for report_id, kind, *declared, item, body in rows:
             try:
@@ -162,6 +172,45 @@ class Reporting:
         query = "SELECT received_at_ms FROM submission WHERE report_id = ?"
         row = self._store.one(query, report_id)
         return row is not None and row[0] is not None
+
+    def knows_key(self) -> bool:
+        """Is the centre's key known?"""
+        return self._store.get(_KEY_NAME) is not None
+
+    def centre_key(self) -> bytes:
+        """The centre's key.
+
+        Raises:
+            ReportRefusedError: if it is not known.
+        """
+        key = self._store.get(_KEY_NAME)
+        if key is None:
+            raise ReportRefusedError(
+                "report refused: the centre's key is not known, register the device first"
+            )
+        return key
+
+    def oldest_report(self) -> WaitingReport | None:
+        """The report that waits longest."""
+        row = self._store.one(
+            "SELECT report_id, opened(body, 'submission.body', report_id), fragments_sent FROM submission"
+            " WHERE received_at_ms IS NULL AND kind = ? ORDER BY made_at_ms, rowid LIMIT 1",
+            _REPORT,
+        )
+        return None if row is None else WaitingReport(*row)
+
+    def fragment_received(self, report: WaitingReport, count: int, at_ms: int) -> None:
+        """The centre has one more fragment of `report`, of `count`; with the last one it has the report."""
+        sent = report.fragments_sent + 1
+        query = "UPDATE submission SET fragments_sent = ? WHERE report_id = ?"
+        with self._store.transaction():
+            self._store.run(query, sent, report.report_id)
+            if sent == count:
+                self._received(report.report_id, at_ms)
+
+    def forget_fragments(self) -> None:
+        """Begin again with the fragments of every report that is not handed in whole."""
+        self._store.run("UPDATE submission SET fragments_sent = 0 WHERE received_at_ms IS NULL")
 
     def has_submission(self, item: int) -> bool:
         """Has the picture with this number got its report or voucher?"""

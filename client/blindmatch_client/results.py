@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from blindmatch_protocol.contract import AnyDesign
 
+from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.transport import ROUND_DEADLINE_S
 from blindmatch_client.vault import KeySource
@@ -43,6 +44,7 @@ class DeviceConfig:
         unreadable: what is done with an attachment that is no picture.
         round_deadline_s: for one role's answer.
         key: what the store is locked with; None: a key file beside it, which protects nothing by itself.
+        cover: when and how large reports leave, with cover in between; None: at once, which shows when.
     """
 
     account: str
@@ -51,6 +53,7 @@ class DeviceConfig:
     unreadable: Unreadable = Unreadable.REFUSE
     round_deadline_s: float = ROUND_DEADLINE_S
     key: KeySource | None = None
+    cover: CoverSchedule | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ class Purpose(StrEnum):
     MATCHING = "matching"
     REPORT = "report"
     VOUCHER = "voucher"
+    COVER = "cover"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

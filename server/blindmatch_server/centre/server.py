@@ -11,7 +11,7 @@ from pathlib import Path
 from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_server.blobs import Blobs
-from blindmatch_server.centre import notices, schema, store
+from blindmatch_server.centre import notices, schema, slots, store
 from blindmatch_server.centre.checking import Checking
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.limits import CentreLimits
@@ -78,11 +78,16 @@ async def open_centre(config: CentreConfig, desk: Desk) -> AsyncIterator[Centre]
         blobs.keep_only(await database.run(store.blob_ids))
         verifier = Verifier(keys, config.designs, references)
         checking = Checking(database, blobs, verifier, desk.log, desk.clock)
+        slots_database = Database(config.directory / "slots.sqlite", slots.SCHEMA, slots.VERSION)
+        taken = slots.Slots(slots_database, keys.sealing)
         checker = asyncio.create_task(checking.run())
         try:
-            yield Centre(database, blobs, checking, vouchers, keys.public_key, config.limits, desk.clock)
+            yield Centre(
+                database, blobs, checking, vouchers, taken, keys.public_key, config.limits, desk.clock
+            )
         finally:
             checker.cancel()
             await asyncio.gather(checker, return_exceptions=True)
+            await slots_database.close()
     finally:
         await database.close()

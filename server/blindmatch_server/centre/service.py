@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from sqlite3 import Connection
 from typing import Final
 
+from blindmatch_protocol.cover import is_slot
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
@@ -24,6 +25,7 @@ from blindmatch_server.centre import complaints, notices, replies, store
 from blindmatch_server.centre.checking import Checking
 from blindmatch_server.centre.desk import OperatorsDesk
 from blindmatch_server.centre.limits import CentreLimits
+from blindmatch_server.centre.slots import Slots
 from blindmatch_server.centre.vouchers import STEP, Vouchers
 from blindmatch_server.clock import Clock, milliseconds
 from blindmatch_server.database import Database
@@ -49,6 +51,7 @@ class Centre:
         blobs: Blobs,
         checking: Checking,
         vouchers: Vouchers,
+        slots: Slots,
         public_key: bytes,
         limits: CentreLimits,
         clock: Clock,
@@ -57,6 +60,7 @@ class Centre:
         self._blobs = blobs
         self._checking = checking
         self._vouchers = vouchers
+        self._slots = slots
         self._public_key = public_key
         self._limits = limits
         self._clock = clock
@@ -89,7 +93,10 @@ class Centre:
             first = await anext(requests, None)
             if first is None or len(first.report_id) != REPORT_ID_BYTES:
                 raise ProtocolError(_SUBMIT, f"must be {REPORT_ID_BYTES} bytes", "report_id")
-            _, data = await parts.opened(_inner(first, requests), self._limits.most_sealed_bytes, _SUBMIT)
+            size, data = await parts.opened(_inner(first, requests), self._limits.most_sealed_bytes, _SUBMIT)
+            if is_slot(size):
+                received = await self._take_slot(first.report_id, data, call.account)
+                return wire.Receipt(report_id=first.report_id, received_at_ms=received)
             async with self._blobs.incoming() as incoming:
                 received, new = await self._keep(first.report_id, data, incoming, call.account)
             if new:
@@ -97,6 +104,21 @@ class Centre:
             else:
                 incoming.discard()
             return wire.Receipt(report_id=first.report_id, received_at_ms=received)
+
+    async def _take_slot(self, slot_id: bytes, data: AsyncIterator[bytes], account: str) -> int:
+        """A slot of a device's cover schedule. Raises what `Slots.take` raises."""
+        sealed = b"".join([piece async for piece in data])
+        now = milliseconds(self._clock)
+        return await self._slots.take(slot_id, sealed, account, now, self._take_whole)
+
+    async def _take_whole(self, report_id: bytes, sealed: bytes, account: str) -> None:
+        """Store a report that came in slots. Raises what `store.receive` raises."""
+        async with self._blobs.incoming() as incoming:
+            _, new = await self._keep(report_id, _once(sealed), incoming, account)
+        if new:
+            self._checking.wake()
+        else:
+            incoming.discard()
 
     async def submit_voucher(self, requests: AsyncIterator[wire.Envelope], call: Call) -> wire.Receipt:
         """Take a voucher. Raises what `Vouchers` raises, and `ProtocolError` if the parts break a rule."""
@@ -132,6 +154,10 @@ class Centre:
         submission = store.Submission(report_id, digest.digest(), incoming.blob_id, account, now)
         most = self._limits.most_reports_a_day
         return await self._database.run(lambda c: store.receive(c, submission, most))
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def _inner(first: wire.SubmitPart, rest: AsyncIterator[wire.SubmitPart]) -> AsyncIterator[wire.Part]:

@@ -11,6 +11,7 @@ from blindmatch_client.messenger.suite import SALT_LENGTH
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
 from blindmatch_protocol.committing_aead import TAG_LENGTH
 from blindmatch_protocol.contract import AnyDesign, Party, Role
+from blindmatch_protocol.cover import SLOT_SIZES
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.padding import TEXT_BLOCK, padded_attachment_length
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -41,7 +42,7 @@ _PURPOSES: Final = {
     "Receive": {Purpose.MESSAGE},
     "Acknowledge": {Purpose.MESSAGE},
     "Key": {Purpose.ACCOUNT, Purpose.REPORT, Purpose.VOUCHER},
-    "Submit": {Purpose.REPORT},
+    "Submit": {Purpose.REPORT, Purpose.COVER},
     "SubmitVoucher": {Purpose.VOUCHER},
 }
 
@@ -87,10 +88,19 @@ def check_reports(
     """Reports are for confirmed matches alone, vouchers for sessions that ended in one."""
     for record in records:
         name = record.method.rpartition("/")[2]
-        if name == "Submit" and (record.item is None or not confirmed.get(record.item, False)):
+        if record.purpose is Purpose.COVER:
+            yield from _check_slot(record)
+        elif name == "Submit" and (record.item is None or not confirmed.get(record.item, False)):
             yield _finding(record, "a report without a confirmed match", record.request_bytes)
         if name == "SubmitVoucher" and record.item not in vouchers:
             yield _finding(record, "a voucher of no recorded session", record.request_bytes)
+
+
+def _check_slot(record: EgressRecord) -> Iterator[Finding]:
+    """A slot of a cover schedule is one part of a size class, whatever is in it; nothing names a picture."""
+    parts = [pb.SubmitPart.FromString(raw).part for raw in record.requests]
+    if record.item is not None or [len(part.data) in SLOT_SIZES for part in parts] != [True]:
+        yield _finding(record, "a slot of a cover schedule has one size", record.request_bytes)
 
 
 def check_arrivals(

@@ -1,0 +1,104 @@
+"""Cover for reports: messages of one size at fixed times, whether there is anything to report or not.
+
+    device  --slot 1--> centre     a fragment of a sealed report, or nothing, in a sealed slot of fixed size
+    device  --slot 2--> centre     ...
+
+A slot is sealed to the centre as a report is, under an info of its own, and submitted in the same call. Its
+size is a power of two, which no sealed report has (padding.py), so the centre knows it by its size; nobody
+else learns more than that a device keeps a schedule. What the fragments of a submission are put together to
+is a sealed report under the submission's id.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+from blindmatch_protocol.codec import Fixed, Message, UInt, Variable, message
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.randomness import Randomness
+
+SLOT_INFO: Final = b"blindmatch/cover-slot/1"
+SLOT_SIZES: Final = (16 << 10, 64 << 10, 256 << 10)
+"""Bytes of a sealed slot: the size classes of a schedule."""
+
+SEAL_BYTES: Final = 48
+"""Encapsulated key and tag."""
+
+MOST_FRAGMENTS: Final = 4096
+_HEAD_BYTES: Final = 1 + 16 + 4 + 4 + 4 + 4
+_SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+
+
+@message
+class Slot(Message):
+    """What is in a slot. `count` is 0 in one that bears nothing; its other fields are meaningless then."""
+
+    TAG: ClassVar[int] = 0x11
+    NAME: ClassVar[str] = "cover/slot"
+
+    submission: Annotated[bytes, Fixed(16)]
+    position: Annotated[int, UInt(32)]
+    count: Annotated[int, UInt(32)]
+    data: Annotated[bytes, Variable(SLOT_SIZES[-1])]
+    padding: Annotated[bytes, Variable(SLOT_SIZES[-1])]
+    """Zeros, up to the slot's size."""
+
+    def check(self) -> None:
+        """A fragment is one of its submission's, and not empty; padding is zeros."""
+        if self.count > MOST_FRAGMENTS or (self.count and self.position >= self.count):
+            raise ProtocolError(self.NAME, "must be below count, and count at most 4096", "position")
+        if bool(self.count) != bool(self.data):
+            raise ProtocolError(self.NAME, "must be there in a fragment, and in nothing else", "data")
+        if self.padding.strip(b"\x00"):
+            raise ProtocolError(self.NAME, "must be zeros", "padding")
+
+
+def capacity(size: int) -> int:
+    """Bytes of a sealed report that fit a slot of `size` bytes."""
+    return size - SEAL_BYTES - _HEAD_BYTES
+
+
+def fragments_of(length: int, size: int) -> int:
+    """How many slots of `size` bytes a sealed report of `length` bytes takes."""
+    return -(-length // capacity(size))
+
+
+def cover(randomness: Randomness, size: int) -> Slot:
+    """A slot that bears nothing; `randomness` gives 16 bytes."""
+    return Slot(randomness.take(16), 0, 0, b"", bytes(capacity(size)))
+
+
+def fragment(sealed_report: bytes, submission: bytes, position: int, size: int) -> Slot:
+    """The fragment at `position` of a sealed report that is to be handed in under the id `submission`."""
+    room = capacity(size)
+    data = sealed_report[position * room : (position + 1) * room]
+    count = fragments_of(len(sealed_report), size)
+    return Slot(submission, position, count, data, bytes(room - len(data)))
+
+
+def seal_slot(slot: Slot, slot_id: bytes, centre_key: bytes) -> bytes:
+    """`slot` sealed to the centre's X25519 public key (32 bytes), bound to the id it is submitted under."""
+    public = X25519PublicKey.from_public_bytes(centre_key)
+    return _SUITE.encrypt(slot.encode(), public, SLOT_INFO + slot_id)
+
+
+def is_slot(length: int) -> bool:
+    """Is a sealed value of this length a slot, rather than a report?"""
+    return length in SLOT_SIZES
+
+
+def open_slot(sealed: bytes, slot_id: bytes, private_key: X25519PrivateKey) -> Slot:
+    """Open a slot at the centre.
+
+    Raises:
+        ProtocolError: if it is not sealed to this key under this id, or is not a canonical slot.
+    """
+    try:
+        encoded = _SUITE.decrypt(sealed, private_key, SLOT_INFO + slot_id)
+    except (InvalidTag, ValueError) as error:
+        raise ProtocolError(Slot.NAME, "must be sealed to this centre under its id") from error
+    return Slot.decode(encoded)

@@ -1,0 +1,123 @@
+"""What comes to the centre on devices' cover schedules: kept, put together to reports, the rest dropped.
+
+    slot --on disk--> acknowledged --> cover: dropped
+                                       fragment: when the last one of its submission is there,
+                                       the sealed report goes the way of any other
+
+Cover and fragments are kept by the same transaction before they are acknowledged, so that the time an
+answer takes says nothing. They lie in a database of their own beside the centre's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from sqlite3 import Connection
+from typing import Final, TypeAlias
+
+from blindmatch_protocol.cover import Slot, open_slot
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from blindmatch_server.database import Database
+from blindmatch_server.errors import ConflictError, QuotaError, RefusedError
+
+VERSION: Final = 1
+SCHEMA: Final = """
+CREATE TABLE slots (
+    slot_id BLOB PRIMARY KEY,
+    account TEXT NOT NULL,
+    submission BLOB NOT NULL,
+    position INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    received_at_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX slots_by_submission ON slots (account, submission, position)
+"""
+MOST_KEPT_BYTES: Final = 64 << 20
+"""Fragments of one account that wait for their others."""
+
+KEPT_MS: Final = 7 * 24 * 60 * 60 * 1000
+_STEP: Final = "centre/submit"
+
+TakeReport: TypeAlias = Callable[[bytes, bytes, str], Awaitable[None]]
+"""Stores a sealed report: (report id, sealed, submitter)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Takes slots."""
+
+    database: Database
+    private_key: X25519PrivateKey
+
+    async def take(
+        self, slot_id: bytes, sealed: bytes, account: str, now_ms: int, take_report: TakeReport
+    ) -> int:
+        """Keep a slot; when it was received, the first time.
+
+        Raises:
+            ProtocolError: if it is not sealed to this centre, or no slot.
+            ConflictError: if another account's slot has this id.
+            QuotaError: if too many fragments of the account wait for their others.
+        """
+        slot = await asyncio.to_thread(open_slot, sealed, slot_id, self.private_key)
+        at, new = await self.database.run(lambda c: _keep(c, slot_id, slot, account, now_ms))
+        if new:
+            await self._settle(slot, account, now_ms, take_report)
+        return at
+
+    async def _settle(self, slot: Slot, account: str, now_ms: int, take_report: TakeReport) -> None:
+        """Drop cover and what is too old; hand on what is complete. A refusal leaves it for the next slot."""
+        await self.database.run(lambda c: _drop(c, now_ms - KEPT_MS))
+        for submission, sealed in await self.database.run(lambda c: _complete(c, account)):
+            try:
+                await take_report(submission, sealed, account)
+            except ConflictError:
+                pass  # another report has the id: this one never can be taken
+            except RefusedError:
+                continue
+            await self.database.run(lambda c, one=submission: _forget(c, account, one))  # type: ignore[misc]
+
+
+def _keep(c: Connection, slot_id: bytes, slot: Slot, account: str, now_ms: int) -> tuple[int, bool]:
+    row = c.execute("SELECT account, received_at_ms FROM slots WHERE slot_id = ?", (slot_id,)).fetchone()
+    if row is not None:
+        if row[0] != account:
+            raise ConflictError(_STEP, "something else has this id", "report_id")
+        return int(row[1]), False
+    query = "SELECT COALESCE(SUM(LENGTH(data)), 0) FROM slots WHERE account = ?"
+    (kept,) = c.execute(query, (account,)).fetchone()
+    if kept + len(slot.data) > MOST_KEPT_BYTES:
+        raise QuotaError(_STEP, f"fragments that wait have at most {MOST_KEPT_BYTES} bytes")
+    values = (slot_id, account, slot.submission, slot.position, slot.count, slot.data, now_ms)
+    c.execute("INSERT INTO slots VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    return now_ms, True
+
+
+def _drop(c: Connection, before_ms: int) -> None:
+    c.execute("DELETE FROM slots WHERE count = 0 OR received_at_ms < ?", (before_ms,))
+
+
+def _complete(c: Connection, account: str) -> list[tuple[bytes, bytes]]:
+    """Submissions of which every fragment is there: id and sealed report."""
+    rows = c.execute(
+        "SELECT submission, count FROM slots WHERE account = ? AND count > 0 "
+        "GROUP BY submission, count HAVING COUNT(DISTINCT position) = count",
+        (account,),
+    ).fetchall()
+    return [(submission, _joined(c, account, submission, count)) for submission, count in rows]
+
+
+def _joined(c: Connection, account: str, submission: bytes, count: int) -> bytes:
+    rows = c.execute(
+        "SELECT data FROM slots WHERE account = ? AND submission = ? AND count = ? "
+        "GROUP BY position ORDER BY position",
+        (account, submission, count),
+    )
+    return b"".join(data for (data,) in rows)
+
+
+def _forget(c: Connection, account: str, submission: bytes) -> None:
+    c.execute("DELETE FROM slots WHERE account = ? AND submission = ?", (account, submission))
