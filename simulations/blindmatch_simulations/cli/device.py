@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.device import Device, Sent
+from blindmatch_client.errors import ServiceError
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.receiving import Received
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.cover import SLOT_SIZES
 from blindmatch_protocol.errors import PictureError
 
 from blindmatch_simulations.addresses import given
@@ -27,11 +32,18 @@ from blindmatch_simulations.cli.console import (
     write_json,
 )
 from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.devices import create_or_open_device, open_device
+from blindmatch_simulations.devices import (
+    UNLOCK_VARIABLE,
+    Options,
+    create_or_open_device,
+    needs_passphrase,
+    open_device,
+)
 
 app = typer.Typer(help="Register a device, send and read messages.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(help="The device, e.g. alice.")]
+_ROUND_SECONDS = 1.0
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif"}
 
 
@@ -42,6 +54,17 @@ def register(
     mode: Annotated[
         FailureMode, typer.Option(help="What is done with a picture that cannot be matched now.")
     ] = FailureMode.HOLD,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="Lock the store with this file, made if missing; keep it apart from the device."),
+    ] = None,
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help="Lock it with $BLINDMATCH_PASSPHRASE, or ask.")
+    ] = False,
+    cover_period: Annotated[
+        int, typer.Option(min=0, help="Seconds between the slots in which reports leave; 0: at once.")
+    ] = 0,
+    cover_size: Annotated[int, typer.Option(help="Bytes of a slot.")] = SLOT_SIZES[1],
     relay: AddressOption = None,
     matcher: AddressOption = None,
     matcher_b: AddressOption = None,
@@ -59,7 +82,11 @@ def register(
             Party.CENTRE: centre,
         }
     )
-    device = create_or_open_device(deployment, name, design, mode, addresses).device
+    if passphrase and key_file is not None:
+        raise typer.BadParameter("give --passphrase or --key-file, not both")
+    cover = CoverSchedule(cover_period, cover_size) if cover_period else None
+    options, secret = Options(key_file, passphrase, cover), _passphrase() if passphrase else None
+    device = create_or_open_device(deployment, name, design, mode, addresses, options, secret).device
     try:
         epoch = device.register()
     finally:
@@ -72,7 +99,7 @@ def register(
 @app.command("send")
 def send(
     name: NameArgument,
-    to: Annotated[str, typer.Argument(help="The recipient, e.g. bob.")],
+    to: Annotated[str, typer.Argument(help="The recipient, e.g. bob, or several: bob,carol.")],
     text: Annotated[str, typer.Option(help="The message's text.")] = "",
     picture: Annotated[list[Path] | None, typer.Option(help="A picture; may be given again.")] = None,
     home: HomeOption = None,
@@ -85,9 +112,10 @@ def send(
     if not text and not picture:
         raise typer.BadParameter("give --text, --picture or both")
     with _device(home, name) as device:
-        sent = [_send_picture(device, to, path, text) for path in picture or ()]
+        group = to.split(",")
+        sent = [one for path in picture or () for one in _send_picture(device, group, path, text)]
         if not picture:
-            sent = [device.send_text(to, text)]
+            sent = device.send_text_to(group, text) if len(group) > 1 else [device.send_text(to, text)]
     rows = [_row(one) for one in sent]
     console = console_for(json_path)
     console.print(table("sent", ("message", "delivered", "outcome", "report"), rows))
@@ -110,7 +138,7 @@ def inbox(
     with _device(home, name) as device:
         device.receive(wait * 1000)
         messages = device.inbox()
-    rows = [(m.sender, m.text or "-", len(m.pictures)) for m in messages]
+    rows = [(m.sender, m.text or "-", len(m.attachments)) for m in messages]
     console_for(json_path).print(table(f"inbox of {name}", ("from", "text", "pictures"), rows))
     saved = _save(messages, save) if save else []
     write_json([{"sender": s, "text": t, "pictures": p} for s, t, p in rows], json_path)
@@ -134,22 +162,75 @@ def flush(name: NameArgument, home: HomeOption = None, json_path: JsonOption = N
         raise typer.Exit(exit_codes.UNREACHABLE)
 
 
+@app.command("reset")
+def reset(
+    name: NameArgument,
+    peer: Annotated[str, typer.Argument(help="Whose sessions end, e.g. bob.")],
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """End all sessions with PEER, such as when messages cannot be opened; the next message starts one."""
+    with _device(home, name) as device:
+        result = {"peer": peer, "had_session": device.reset_session(peer)}
+    console_for(json_path).print(details(f"sessions of {name}", result))
+    write_json(result, json_path)
+
+
+@app.command("run")
+def run(
+    name: NameArgument,
+    seconds: Annotated[float, typer.Option(min=0, help="How long; 0: until interrupted.")] = 0.0,
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Stay connected: receive, try again what waits, renew pre-keys, keep the cover schedule."""
+    ends = time.monotonic() + seconds if seconds else float("inf")
+    counts = {"received": 0, "slots": 0, "troubles": 0}
+    with _device(home, name) as device, suppress(KeyboardInterrupt):
+        while time.monotonic() < ends:
+            _round(device, counts, min(_ROUND_SECONDS, ends - time.monotonic()))
+    console_for(json_path).print(details(f"{name} ran", counts))
+    write_json(counts, json_path)
+
+
+def _round(device: Device, counts: dict[str, int], seconds: float) -> None:
+    """One round of `run`, of about so many seconds; a server that is away is asked again in the next."""
+    ends = time.monotonic() + seconds
+    try:
+        counts["slots"] += device.tick()
+        counts["received"] += len(device.receive(max(0, int(seconds * 1000))))
+        counts["troubles"] += len(device.flush().problems)
+    except ServiceError:
+        counts["troubles"] += 1
+    time.sleep(max(0.0, ends - time.monotonic()))
+
+
+def _passphrase() -> str:
+    """From the environment, else asked for at the terminal."""
+    return os.environ.get(UNLOCK_VARIABLE) or str(typer.prompt("Passphrase", hide_input=True, err=True))
+
+
 @contextmanager
 def _device(home: Path | None, name: str) -> Iterator[Device]:
-    device = open_device(Deployment.open(home_from(home)), name).device
+    deployment = Deployment.open(home_from(home))
+    secret = _passphrase() if needs_passphrase(deployment, name) else None
+    device = open_device(deployment, name, secret).device
     try:
         yield device
     finally:
         device.close()
 
 
-def _send_picture(device: Device, to: str, path: Path, text: str) -> Sent:
+def _send_picture(device: Device, group: list[str], path: Path, text: str) -> list[Sent]:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read() if len(group) > 1 else b""
     except OSError as error:
         raise PictureError(f"{path}: {error.strerror}") from error
     try:
-        return device.send_picture(to, data, text)
+        if len(group) > 1:
+            return device.send_picture_to(group, data, text)
+        return [device.send_file(group[0], path, text)]
     except PictureError as error:
         raise PictureError(f"{path}: {error}; nothing was sent") from error
 
@@ -174,9 +255,8 @@ def _save(messages: list[Received], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     saved = []
     for number, received in enumerate(messages, 1):
-        pairs = zip(received.pictures, received.media_types, strict=True)
-        for at, (data, media_type) in enumerate(pairs, 1):
-            path = folder / f"{number:04d}-{at}{SUFFIXES.get(media_type, '.bin')}"
-            path.write_bytes(data)
+        for at, file in enumerate(received.attachments, 1):
+            path = folder / f"{number:04d}-{at}{SUFFIXES.get(file.media_type, '.bin')}"
+            file.save(path)
             saved.append(path)
     return saved

@@ -1,0 +1,71 @@
+"""How a device's store is locked, and its cover schedule, as the command line decides them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from blindmatch_client.cover import CoverSchedule
+from blindmatch_client.errors import StoreError, WrongKeyError
+from blindmatch_client.failure import FailureMode
+from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.devices import (
+    Options,
+    create_device,
+    create_or_open_device,
+    needs_passphrase,
+    open_device,
+)
+
+HOLD = FailureMode.HOLD
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    return Deployment.create(tmp_path / "home", datetime.now(UTC))
+
+
+def test_a_device_with_a_passphrase_opens_with_it_alone(deployment: Deployment) -> None:
+    create_device(deployment, "alice", "none", HOLD, None, Options(passphrase=True), "right").device.close()
+    assert needs_passphrase(deployment, "alice")
+    with pytest.raises(StoreError, match="set BLINDMATCH_PASSPHRASE"):
+        open_device(deployment, "alice")
+    with pytest.raises(WrongKeyError):
+        open_device(deployment, "alice", "wrong")
+    open_device(deployment, "alice", "right").device.close()
+
+
+def test_a_key_file_lies_where_the_user_said_and_is_found_again(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    create_device(deployment, "alice", "none", HOLD, None, Options(Path("keys/alice.key"))).device.close()
+    assert (tmp_path / "keys" / "alice.key").stat().st_mode & 0o777 == 0o600
+    monkeypatch.chdir("/")
+    open_device(deployment, "alice").device.close()
+    (tmp_path / "keys" / "alice.key").unlink()
+    with pytest.raises(StoreError, match="key file"):
+        open_device(deployment, "alice")
+
+
+def test_without_an_option_the_key_lies_beside_the_store(deployment: Deployment) -> None:
+    create_device(deployment, "alice", "none").device.close()
+    assert (deployment.device("alice") / "state" / "store.key").is_file()
+    assert not needs_passphrase(deployment, "alice")
+
+
+def test_what_was_decided_cannot_be_decided_otherwise_by_registering_again(deployment: Deployment) -> None:
+    options = Options(cover=CoverSchedule(30))
+    create_device(deployment, "alice", "none", HOLD, None, options).device.close()
+    create_or_open_device(deployment, "alice", "none", HOLD, None, options).device.close()
+    with pytest.raises(StoreError, match="another key or cover schedule"):
+        create_or_open_device(deployment, "alice", "none", HOLD, None, Options())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [Options(), Options(Path("/somewhere/key")), Options(passphrase=True, cover=CoverSchedule(60, 16 << 10))],
+)
+def test_options_are_read_back_as_they_were_written(options: Options) -> None:
+    assert Options.decoded(options.encoded()) == options
