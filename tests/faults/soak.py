@@ -96,6 +96,10 @@ class Soak:
         (self.folder / "relay").mkdir()
         held = AUTHORITY.issue(Identity(Kind.RELAY), NOW, timedelta(days=1))
         relay, plan = self.processes.relay(RelayPlan(self.folder / "relay", held, 0, _next(arms)))
+        for member in members:
+            # nobody writes to an account that is not there
+            ports_now = {**ports, Party.PROVIDER: plan.port}
+            self.processes.device(replace(member.plan, ports=ports_now, orders=()))
         shown = 0.0
         while not all(member.done for member in members):
             if not relay.is_alive():
@@ -107,10 +111,11 @@ class Soak:
                 shown = time.monotonic()
                 self.say(members)
             time.sleep(0.02)
-        if relay.is_alive():
-            relay.terminate()
+        for _ in range(self.options.kills // 10 - self.relay_kills):
+            relay.kill()
             relay.join(30)
-        relay, plan = self.processes.relay(replace(plan, arm=None))
+            self.relay_kills += 1
+            relay, plan = self.processes.relay(replace(plan, arm=None))
         self.settle(members, plan)
         self.say(members)
 
@@ -125,12 +130,12 @@ class Soak:
                 member.kills += 1
             elif process.exitcode != 0:
                 raise SystemExit(f"{member.plan.name} ended with exit code {process.exitcode}")
-            elif not member.arms:
+            elif member.plan.arm is None:
                 member.done = True
                 return
             else:
-                # all is sent, and kills are left: they come while it flushes and receives
-                member.arms[0] = replace(member.arms[0], hit=self.rng.randint(1, 16))
+                # all is sent, and this kill has not come: it comes while it flushes and receives
+                member.arms.insert(0, Arm(ANY, self.rng.randint(1, 16)))
         ports = {**member.plan.ports, Party.PROVIDER: port}
         member.plan = replace(member.plan, ports=ports, arm=_next(member.arms))
         member.process = self.processes.start(device_life, member.plan)

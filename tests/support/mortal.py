@@ -200,13 +200,9 @@ def opened(plan: DevicePlan) -> Device:
 def _obey(device: Device, plan: DevicePlan, order: Order) -> None:
     match order:
         case ("text", to, name):
-            _note(plan.journal, f"try {name}")
-            _quietly(lambda: device.send_text(to, clear(name)))
-            _note(plan.journal, f"done {name}")
+            _send(plan.journal, name, lambda: device.send_text(to, clear(name)))
         case ("picture", to, name, seed):
-            _note(plan.journal, f"try {name}")
-            _quietly(lambda: device.send_picture(to, picture(seed, 64), clear(name)))
-            _note(plan.journal, f"done {name}")
+            _send(plan.journal, name, lambda: device.send_picture(to, picture(seed, 64), clear(name)))
         case ("receive",):
             _quietly(device.receive)
         case ("flush",):
@@ -215,6 +211,17 @@ def _obey(device: Device, plan: DevicePlan, order: Order) -> None:
             _write_inbox(device, plan.inbox)
         case _:
             raise ValueError(order)
+
+
+def _send(journal: Path, name: str, send: Callable[[], object]) -> None:
+    """A message counts as taken unless the device says that it is refused for good."""
+    _note(journal, f"try {name}")
+    try:
+        send()
+    except BlindmatchError as error:
+        _note(journal, f"refused {name} {error}")
+        return
+    _note(journal, f"done {name}")
 
 
 def clear(name: str) -> str:
@@ -228,8 +235,6 @@ def _quietly(run: Callable[[], object]) -> None:
         run()
     except ServiceError:
         return
-    except BlindmatchError:
-        raise
 
 
 def _write_inbox(device: Device, path: Path) -> None:
@@ -335,6 +340,7 @@ def check_clear(folder: Path) -> None:
 def check_delivered(journals: Sequence[Path], inboxes: Sequence[Path]) -> tuple[int, int]:
     """Each message that a device took arrived once, no other one twice, none with a problem; how many were
     taken, and how many arrived."""
+    assert [name for journal in journals for name in _names(journal, "refused")] == []
     done = {name for journal in journals for name in _names(journal, "done")}
     tried = {name for journal in journals for name in _names(journal, "try")}
     rows = [row for inbox in inboxes for row in json.loads(inbox.read_text())]
