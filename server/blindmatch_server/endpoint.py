@@ -28,7 +28,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.clock import Clock
-from blindmatch_server.errors import ForbiddenError
+from blindmatch_server.errors import ForbiddenError, RateError
 from blindmatch_server.identity import caller_of
 from blindmatch_server.log import Log
 from blindmatch_server.rate import TokenBuckets
@@ -38,6 +38,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 EVERYONE: Final = frozenset(Kind)
 DEVICES: Final = frozenset({Kind.DEVICE})
 OPERATORS: Final = frozenset({Kind.OPERATOR})
+_REFUSED_SECONDS: Final = 0.25
 
 
 @dataclass(slots=True)
@@ -190,6 +191,9 @@ class Endpoint:
         except Exception as error:
             refusal = self._refusal(call, error)
             self._close(call, refusal.code, started)
+            if isinstance(error, RateError):
+                # a flood is slowed down by its own calls, of which a connection has a bounded number
+                await asyncio.sleep(_REFUSED_SECONDS)
             trailing = (*refusal.trailing, ("request-id", call.request_id))
             await context.abort(refusal.code, refusal.text, trailing)
         self._close(call, grpc.StatusCode.OK, started)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from blindmatch_server.clock import Clock
 from blindmatch_server.errors import RateError
 
+_SWEEP_FROM = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -33,6 +35,11 @@ class TokenBuckets:
         self._rate = rate
         self._clock = clock
         self._buckets: dict[str, _Bucket] = {}
+        self._next_sweep = _SWEEP_FROM
+
+    def __len__(self) -> int:
+        """How many buckets are kept."""
+        return len(self._buckets)
 
     def take(self, account: str, step: str) -> None:
         """Take one token of `account`.
@@ -41,6 +48,8 @@ class TokenBuckets:
             RateError: if none is there; it says when one will be.
         """
         now = self._clock()
+        if len(self._buckets) >= self._next_sweep:
+            self._sweep(now)
         bucket = self._buckets.setdefault(account, _Bucket(self._rate.burst, now))
         gained = max(0.0, now - bucket.at) * self._rate.per_second
         bucket.tokens = min(self._rate.burst, bucket.tokens + gained)
@@ -48,3 +57,9 @@ class TokenBuckets:
         if bucket.tokens < 1:
             raise RateError(step, int((1 - bucket.tokens) / self._rate.per_second * 1000) + 1)
         bucket.tokens -= 1
+
+    def _sweep(self, now: float) -> None:
+        """Forget buckets that are full again: they say nothing."""
+        filled = self._rate.burst / self._rate.per_second
+        self._buckets = {name: one for name, one in self._buckets.items() if now - one.at < filled}
+        self._next_sweep = max(_SWEEP_FROM, 2 * len(self._buckets))

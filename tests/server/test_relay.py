@@ -65,7 +65,7 @@ def run(test: Any) -> None:
 
 def test_a_one_time_pre_key_is_handed_out_once_under_fifty_concurrent_calls(tmp_path: Path) -> None:
     async def test() -> None:
-        async with relay(tmp_path) as (alice, bob):
+        async with relay(tmp_path, bundles_of_one=Rate(1.0, 100)) as (alice, bob):
             await bob.one("Relay/Register", keys(2, one_time=40))
             calls = [alice.one("Relay/FetchBundle", wire.BundleRequest(account="bob")) for _ in range(50)]
             bundles = await asyncio.gather(*calls)
@@ -78,7 +78,7 @@ def test_a_one_time_pre_key_is_handed_out_once_under_fifty_concurrent_calls(tmp_
 
 def test_a_one_time_pre_key_published_again_is_not_handed_out_again(tmp_path: Path) -> None:
     async def test() -> None:
-        async with relay(tmp_path) as (alice, bob):
+        async with relay(tmp_path, bundles_of_one=Rate(1.0, 100)) as (alice, bob):
             request = wire.BundleRequest(account="bob")
             first = await alice.one("Relay/FetchBundle", request)
             held = await bob.one("Relay/Register", keys(2, one_time=10))
@@ -237,7 +237,7 @@ def test_parts_that_break_a_rule_are_refused_and_leave_nothing(
 def test_quotas_refuse_with_resource_exhausted(tmp_path: Path) -> None:
     async def test() -> None:
         limits: dict[str, Any] = {
-            "most_queued_messages": 2,
+            "most_queued_messages": 3,
             "most_sealed_bytes": 10,
             "most_stored_bytes": 1500,
         }
@@ -353,5 +353,6 @@ def test_the_relay_stores_these_columns_and_no_others(tmp_path: Path) -> None:
         "one_time_pre_keys": {"account", "key", "handed_out"},
         "messages": {"recipient", "sequence", "sender", "sealed", "accepted_at_ms"},
         "sent": {"sender", "message_id", "accepted_at_ms"},
+        "queued_by": {"recipient", "sender", "messages", "bytes"},
         "blobs": {"blob_id", "owner", "size", "stored_at_ms"},
     }

@@ -25,6 +25,7 @@ class RelayLimits:
         most_streams: `Receive` and `Upload` calls of one account at the same time, each.
         calls: an account's calls of one method.
         bundles: an account's calls of `FetchBundle`, which use up others' one-time pre-keys.
+        bundles_of_one: the same, of one other account's pre-keys.
     """
 
     most_sealed_bytes: int = 768 << 10
@@ -39,3 +40,4 @@ class RelayLimits:
     most_streams: int = 4
     calls: Rate = field(default=Rate(1000.0, 4000))
     bundles: Rate = field(default=Rate(1.0, 100))
+    bundles_of_one: Rate = field(default=Rate(1 / 60, 10))

@@ -60,7 +60,7 @@ async def open_relay(config: RelayConfig, desk: Desk) -> AsyncIterator[Relay]:
         StateError: if the database cannot be opened.
     """
     config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = Database(config.directory / "relay.sqlite", store.SCHEMA, store.VERSION)
+    database = Database(config.directory / "relay.sqlite", store.SCHEMA, store.VERSION, store.MIGRATIONS)
     blobs = Blobs(config.directory / "blobs")
     blobs.keep_only(await database.run(store.blob_ids))
     sweeper = asyncio.create_task(_sweep(config, database, blobs, desk))

@@ -32,6 +32,8 @@ SIGNATURE_BYTES: Final = 64
 MESSAGE_ID_BYTES: Final = 16
 _MOST_ACKNOWLEDGED: Final = 10_000
 _AT_ONCE: Final = 32
+_BYTES_AT_ONCE: Final = 4 << 20
+"""What one stream holds in memory, whether its caller reads or not."""
 _LONG_SECONDS: Final = 3600.0
 
 
@@ -45,6 +47,7 @@ class Relay:
         self._blobs = blobs
         self._limits = limits
         self._clock = clock
+        self._draining = TokenBuckets(limits.bundles_of_one, clock)
         self._receiving = Waiting(limits.most_streams)
         self._uploading = Places(limits.most_streams)
 
@@ -83,7 +86,10 @@ class Relay:
         return wire.RegisterReply(one_time_pre_keys_held=held)
 
     async def fetch_bundle(self, request: wire.BundleRequest, call: Call) -> wire.Bundle:
-        """Another account's keys. Raises what `store.take_bundle` raises."""
+        """Another account's keys. Raises what `store.take_bundle` raises, and `RateError` before the caller
+        has used up too many of that account's one-time pre-keys."""
+        await self._database.run(lambda c: store.check_account(c, request.account))
+        self._draining.take(f"{call.account} {request.account}", "relay/fetch-bundle")
         keys = await self._database.run(lambda c: store.take_bundle(c, request.account))
         return wire.Bundle(
             identity_key=keys.identity_key,
@@ -168,7 +174,7 @@ class Relay:
         )
 
     async def _queued(self, account: str, after: int) -> list[store.Queued]:
-        return await self._database.run(lambda c: store.queued(c, account, after, _AT_ONCE))
+        return await self._database.run(lambda c: store.queued(c, account, after, _AT_ONCE, _BYTES_AT_ONCE))
 
     def _method(self, handler: object, seconds: float = 60.0) -> Method:
         return Method(handler, DEVICES, TokenBuckets(self._limits.calls, self._clock), seconds)  # type: ignore[arg-type]

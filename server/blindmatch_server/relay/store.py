@@ -18,8 +18,18 @@ from typing import Final
 from blindmatch_server.errors import ConflictError, NotFoundError, QuotaError
 from blindmatch_server.relay.limits import RelayLimits
 
-VERSION: Final = 1
-SCHEMA: Final = """
+VERSION: Final = 2
+_QUEUED_BY: Final = """
+CREATE TABLE queued_by (
+    recipient TEXT NOT NULL REFERENCES accounts (account),
+    sender TEXT NOT NULL,
+    messages INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (recipient, sender)
+) STRICT, WITHOUT ROWID
+"""
+SCHEMA: Final = (
+    """
 CREATE TABLE accounts (
     account TEXT PRIMARY KEY,
     identity_key BLOB NOT NULL,
@@ -59,8 +69,22 @@ CREATE TABLE blobs (
     stored_at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blobs_by_owner ON blobs (owner, size);
-CREATE INDEX blobs_by_age ON blobs (stored_at_ms)
+CREATE INDEX blobs_by_age ON blobs (stored_at_ms);
 """
+    + _QUEUED_BY
+)
+
+
+def _add_queued_by(connection: Connection) -> None:
+    """Version 1 to 2: what waits of each sender."""
+    connection.execute(_QUEUED_BY)
+    connection.execute(
+        "INSERT INTO queued_by SELECT recipient, sender, COUNT(*), SUM(LENGTH(sealed)) FROM messages "
+        "GROUP BY recipient, sender"
+    )
+
+
+MIGRATIONS: Final = {1: _add_queued_by}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -112,6 +136,12 @@ def register(connection: Connection, account: str, keys: PreKeys) -> int:
     return _available(connection, account)
 
 
+def check_account(connection: Connection, account: str) -> None:
+    """Raise `NotFoundError` if the account has not registered."""
+    if connection.execute("SELECT 1 FROM accounts WHERE account = ?", (account,)).fetchone() is None:
+        raise NotFoundError("relay/fetch-bundle", "no such account", "account")
+
+
 def take_bundle(connection: Connection, account: str) -> PreKeys:
     """An account's keys with at most one one-time pre-key, which is never handed out again.
 
@@ -149,7 +179,7 @@ def enqueue(
 
     Raises:
         NotFoundError: if the recipient has not registered.
-        QuotaError: if too much waits for the recipient already.
+        QuotaError: if too much waits for the recipient already, or too much of it is of this sender.
     """
     before = connection.execute(
         "SELECT accepted_at_ms FROM sent WHERE sender = ? AND message_id = ?", (sender, message_id)
@@ -157,6 +187,7 @@ def enqueue(
     if before is not None:
         return int(before[0]), False
     sequence = _next_sequence(connection, recipient, len(sealed), limits)
+    _check_share(connection, sender, recipient, len(sealed), limits)
     connection.execute("INSERT INTO sent VALUES (?, ?, ?)", (sender, message_id, now_ms))
     connection.execute(
         "INSERT INTO messages VALUES (?, ?, ?, ?, ?)", (recipient, sequence, sender, sealed, now_ms)
@@ -164,25 +195,32 @@ def enqueue(
     return now_ms, True
 
 
-def queued(connection: Connection, recipient: str, after: int, most: int) -> list[Queued]:
-    """Up to `most` messages for `recipient` with a sequence above `after`, oldest first."""
+def queued(connection: Connection, recipient: str, after: int, most: int, most_bytes: int) -> list[Queued]:
+    """Up to `most` messages for `recipient` with a sequence above `after`, oldest first, and no more than
+    `most_bytes` of them together unless the first one alone is larger."""
     rows = connection.execute(
         "SELECT sequence, sender, sealed, accepted_at_ms FROM messages "
         "WHERE recipient = ? AND sequence > ? ORDER BY sequence LIMIT ?",
         (recipient, after, most),
     )
-    return [Queued(*row) for row in rows]
+    found: list[Queued] = []
+    for message in (Queued(*row) for row in rows):
+        most_bytes -= len(message.sealed)
+        if found and most_bytes < 0:
+            break
+        found.append(message)
+    return found
 
 
 def acknowledge(connection: Connection, recipient: str, sequences: Sequence[int]) -> int:
     """Delete messages of `recipient`, and no one else's; returns how many there were."""
-    sizes: list[int] = []
-    for sequence in set(sequences):
-        sizes += _deleted_sizes(connection, "recipient = ? AND sequence = ?", (recipient, sequence)).get(
-            recipient, []
-        )
-    _release(connection, recipient, sizes)
-    return len(sizes)
+    gone = [
+        row
+        for sequence in set(sequences)
+        for row in _deleted(connection, "recipient = ? AND sequence = ?", (recipient, sequence))
+    ]
+    _release(connection, gone)
+    return len(gone)
 
 
 def check_blob_quota(connection: Connection, owner: str, size: int, limits: RelayLimits) -> None:
@@ -220,8 +258,7 @@ def blob_ids(connection: Connection) -> set[bytes]:
 
 def expire(connection: Connection, before_ms: int) -> list[bytes]:
     """Delete what was accepted before `before_ms`; returns the ids of attachments whose files can go."""
-    for recipient, sizes in _deleted_sizes(connection, "accepted_at_ms < ?", (before_ms,)).items():
-        _release(connection, recipient, sizes)
+    _release(connection, _deleted(connection, "accepted_at_ms < ?", (before_ms,)))
     connection.execute("DELETE FROM sent WHERE accepted_at_ms < ?", (before_ms,))
     gone = connection.execute("DELETE FROM blobs WHERE stored_at_ms < ? RETURNING blob_id", (before_ms,))
     return [blob_id for (blob_id,) in gone.fetchall()]
@@ -249,18 +286,48 @@ def _next_sequence(connection: Connection, recipient: str, size: int, limits: Re
     return int(sequence)
 
 
-def _deleted_sizes(connection: Connection, where: str, values: tuple[object, ...]) -> dict[str, list[int]]:
-    """Delete messages; the sizes of those deleted, by recipient."""
-    sizes: dict[str, list[int]] = {}
-    query = f"DELETE FROM messages WHERE {where} RETURNING recipient, LENGTH(sealed)"  # noqa: S608 - constants
-    for recipient, size in connection.execute(query, values).fetchall():
-        sizes.setdefault(recipient, []).append(size)
-    return sizes
+def _check_share(connection: Connection, sender: str, recipient: str, size: int, limits: RelayLimits) -> None:
+    """Count the message for its sender, who may take up as much of the queue as is still free.
+
+    So one flooding sender gets half of it, two a third each, and there is room for others whatever they do:
+    the dynamic threshold of Choudhury and Hahne 1998, "Dynamic Queue Length Thresholds for Shared-Memory
+    Packet Switches", with alpha = 1.
+    """
+    own_messages, own_bytes, messages, queued_bytes = connection.execute(
+        "INSERT INTO queued_by VALUES (?1, ?2, 1, ?3) ON CONFLICT DO UPDATE SET messages = messages + 1, "
+        "bytes = bytes + ?3 RETURNING messages, bytes, "
+        "(SELECT queued_messages FROM accounts WHERE account = ?1), "
+        "(SELECT queued_bytes FROM accounts WHERE account = ?1)",
+        (recipient, sender, size),
+    ).fetchone()
+    room = limits.most_queued_messages - messages, limits.most_queued_bytes - queued_bytes
+    if own_messages > room[0] + 1 or own_bytes > room[1] + size:
+        raise QuotaError("relay/send", "too much of this sender's waits for the account", "recipient")
 
 
-def _release(connection: Connection, recipient: str, sizes: Sequence[int]) -> None:
-    connection.execute(
-        "UPDATE accounts SET queued_messages = queued_messages - ?, queued_bytes = queued_bytes - ? "
-        "WHERE account = ?",
-        (len(sizes), sum(sizes), recipient),
-    )
+def _deleted(connection: Connection, where: str, values: tuple[object, ...]) -> list[tuple[str, str, int]]:
+    """Delete messages; recipient, sender and size of those deleted."""
+    query = f"DELETE FROM messages WHERE {where} RETURNING recipient, sender, LENGTH(sealed)"  # noqa: S608 - constants
+    return connection.execute(query, values).fetchall()
+
+
+def _release(connection: Connection, gone: Sequence[tuple[str, str, int]]) -> None:
+    """Take deleted messages out of the counts of what waits."""
+    sums: dict[tuple[str, str], tuple[int, int]] = {}
+    for recipient, sender, size in gone:
+        messages, total = sums.get((recipient, sender), (0, 0))
+        sums[recipient, sender] = messages + 1, total + size
+    for (recipient, sender), (messages, total) in sums.items():
+        connection.execute(
+            "UPDATE accounts SET queued_messages = queued_messages - ?, queued_bytes = queued_bytes - ? "
+            "WHERE account = ?",
+            (messages, total, recipient),
+        )
+        connection.execute(
+            "UPDATE queued_by SET messages = messages - ?, bytes = bytes - ? "
+            "WHERE recipient = ? AND sender = ?",
+            (messages, total, recipient, sender),
+        )
+        connection.execute(
+            "DELETE FROM queued_by WHERE recipient = ? AND sender = ? AND messages <= 0", (recipient, sender)
+        )
