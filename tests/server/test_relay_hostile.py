@@ -307,7 +307,7 @@ async def latencies(client: Client, start: int, count: int) -> list[float]:
 
 
 def test_a_flood_that_is_refused_does_not_starve_others(
-    tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The flood runs in the same process as the relay here, and the machine may be busy, so the ratio is
     shown and not asserted: what must hold is that nobody else is refused or waits for long."""
@@ -331,7 +331,6 @@ def test_a_flood_that_is_refused_does_not_starve_others(
             stop.set()
             assert sum(await asyncio.gather(*attackers)) > 100
             ratio = statistics.median(flooded) / statistics.median(calm)
-            record_property("latency_ratio_under_flood", round(ratio, 2))
             with capsys.disabled():
                 print(f" [latency under flood: {ratio:.1f} times]", end="")  # noqa: T201
             assert max(flooded) < 2.0

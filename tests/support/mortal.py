@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import struct
 import time
@@ -22,7 +23,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from blindmatch_client.device import Device, DeviceConfig
+from blindmatch_client.device import Device, DeviceConfig, Unreadable
 from blindmatch_client.egress import Credentials, Egress, Endpoint, Recorder, Retry
 from blindmatch_client.errors import ServiceError
 from blindmatch_client.store import FILE_NAME
@@ -77,6 +78,12 @@ def armed(arm: Arm | None, noted: Path | None) -> None:
     failpoint.arm(reached)
 
 
+def limit_files(most_bytes: int) -> None:
+    """A disk that is full: no file may grow past so many bytes; 0 is no limit."""
+    if most_bytes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
+
+
 # the relay
 
 
@@ -89,6 +96,7 @@ class RelayPlan:
     port: int
     arm: Arm | None = None
     noted: Path | None = None
+    most_file_bytes: int = 0
 
     @property
     def port_file(self) -> Path:
@@ -101,6 +109,7 @@ class RelayPlan:
 
 def relay_life(plan: RelayPlan) -> None:
     armed(plan.arm, plan.noted)
+    limit_files(plan.most_file_bytes)
     _tap_relay(plan.tap)
     listen = Listen(plan.credentials, port=plan.port, port_file=plan.port_file, sink=lambda line: None)
     raise SystemExit(serve_relay(RelayConfig(listen, plan.folder / "state")))
@@ -145,8 +154,8 @@ def _framed(data: bytes) -> Iterator[bytes]:
 # a device
 
 Order = tuple[Any, ...]
-"""("text", to, name), ("picture", to, name, seed), ("receive",), ("flush",), ("until", wanted, seconds),
-("inbox",)."""
+"""("text", to, name), ("picture", to, name, seed), ("file", to, name, path), ("receive",), ("flush",),
+("inbox",), ("save", path), ("memory",), ("limit", bytes)."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +186,7 @@ class DevicePlan:
 def device_life(plan: DevicePlan) -> None:
     armed(plan.arm, plan.noted)
     device = opened(plan)
-    tried = _names(plan.journal, "try")
+    tried = names_in(plan.journal, "try")
     _quietly(device.register)
     _quietly(device.flush)
     for order in plan.orders:
@@ -193,7 +202,8 @@ def opened(plan: DevicePlan) -> Device:
     retry = Retry(attempts=2, first_wait_s=0.05)
     egress = Egress(endpoints, plan.credentials, Recorder(50, keep_requests=False), clock, retry=retry)
     make = Device.open if (plan.home / FILE_NAME).exists() else Device.create
-    config = DeviceConfig(plan.name, ECHO, key=Passphrase("for tests", 1, 1 << 20))
+    key = Passphrase("for tests", 1, 1 << 20)
+    config = DeviceConfig(plan.name, ECHO, unreadable=Unreadable.SEND, key=key)
     return make(plan.home, config, egress, SystemRandomness(), clock)
 
 
@@ -203,6 +213,14 @@ def _obey(device: Device, plan: DevicePlan, order: Order) -> None:
             _send(plan.journal, name, lambda: device.send_text(to, clear(name)))
         case ("picture", to, name, seed):
             _send(plan.journal, name, lambda: device.send_picture(to, picture(seed, 64), clear(name)))
+        case ("file", to, name, path):
+            _send(plan.journal, name, lambda: device.send_file(to, Path(path), clear(name)))
+        case ("save", path):
+            device.inbox()[-1].attachments[0].save(Path(path))
+        case ("memory",):
+            _note(plan.journal, f"memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}")
+        case ("limit", most_bytes):
+            limit_files(most_bytes)
         case ("receive",):
             _quietly(device.receive)
         case ("flush",):
@@ -248,7 +266,7 @@ def _note(journal: Path, line: str) -> None:
     os.close(descriptor)
 
 
-def _names(journal: Path, word: str) -> set[str]:
+def names_in(journal: Path, word: str) -> set[str]:
     if not journal.exists():
         return set()
     lines = (line.split(" ", 1) for line in journal.read_text().splitlines())
@@ -340,9 +358,9 @@ def check_clear(folder: Path) -> None:
 def check_delivered(journals: Sequence[Path], inboxes: Sequence[Path]) -> tuple[int, int]:
     """Each message that a device took arrived once, no other one twice, none with a problem; how many were
     taken, and how many arrived."""
-    assert [name for journal in journals for name in _names(journal, "refused")] == []
-    done = {name for journal in journals for name in _names(journal, "done")}
-    tried = {name for journal in journals for name in _names(journal, "try")}
+    assert [name for journal in journals for name in names_in(journal, "refused")] == []
+    done = {name for journal in journals for name in names_in(journal, "done")}
+    tried = {name for journal in journals for name in names_in(journal, "try")}
     rows = [row for inbox in inboxes for row in json.loads(inbox.read_text())]
     assert [problem for *_, problem in rows if problem] == []
     arrived = Counter(text for _, text, *_ in rows)
