@@ -19,6 +19,7 @@ from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.rate import Rate, TokenBuckets
 from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.relay.retention import Steadiness
 from blindmatch_server.relay.server import RelayConfig, open_relay
 
 from .deployment import Client, Deployment, fixed, refused
@@ -346,3 +347,29 @@ def test_buckets_that_are_full_again_are_forgotten() -> None:
         now[0] += 0.01
         buckets.take(name, "step")
     assert len(buckets) < 15_000
+
+
+def test_a_clock_that_jumps_forward_deletes_nothing_for_a_day(tmp_path: Path) -> None:
+    async def test() -> None:
+        now = time.time()
+        deployment = Deployment(clock=lambda: now)
+        async with relay(tmp_path, deployment, sweep_seconds=0.05, retention_seconds=3600.0) as (clients, _):
+            await flood(clients["alice"], 3)
+            now += 7200.0
+            await asyncio.sleep(0.3)
+            assert deployment.events("clock_jumped")
+            assert len(await waiting(clients["bob"])) == 3
+
+    run(test())
+
+
+def test_the_clock_is_trusted_again_after_a_day() -> None:
+    times = [1000.0, 0.0]
+    steadiness = Steadiness(lambda: times[0], lambda: times[1])
+    assert not steadiness.look() and not steadiness.holds
+    times[:] = 1010.0, 10.0
+    assert not steadiness.look()
+    times[:] = 90_000.0, 20.0
+    assert steadiness.look() and steadiness.holds
+    times[:] = 90_000.0 + 86_400, 20.0 + 86_401
+    assert not steadiness.look() and not steadiness.holds

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from blindmatch_server.blobs import Blobs
-from blindmatch_server.clock import milliseconds
 from blindmatch_server.database import Database
 from blindmatch_server.endpoint import Desk, Service
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.relay.retention import Retention
 from blindmatch_server.relay.service import Relay
 from blindmatch_server.serving import Listen, serve
 
@@ -63,22 +63,10 @@ async def open_relay(config: RelayConfig, desk: Desk) -> AsyncIterator[Relay]:
     database = Database(config.directory / "relay.sqlite", store.SCHEMA, store.VERSION, store.MIGRATIONS)
     blobs = Blobs(config.directory / "blobs")
     blobs.keep_only(await database.run(store.blob_ids))
-    sweeper = asyncio.create_task(_sweep(config, database, blobs, desk))
+    sweeper = asyncio.create_task(Retention(database, blobs, config.limits, desk).run())
     try:
         yield Relay(database, blobs, config.limits, desk.clock)
     finally:
         sweeper.cancel()
         await asyncio.gather(sweeper, return_exceptions=True)
         await database.close()
-
-
-async def _sweep(config: RelayConfig, database: Database, blobs: Blobs, desk: Desk) -> None:
-    """Delete what was kept long enough, now and then."""
-    while True:
-        before = milliseconds(desk.clock) - int(config.limits.retention_seconds * 1000)
-        try:
-            gone = await database.run(lambda c, before=before: store.expire(c, before))  # type: ignore[misc]
-            await asyncio.to_thread(blobs.remove, gone)
-        except Exception as error:
-            desk.log.failure("sweep", error)
-        await asyncio.sleep(config.limits.sweep_seconds)
