@@ -72,9 +72,12 @@ class Cover:
         """
         slot = (self.clock_ms() + self._offset()) // (self.schedule.period_s * 1000)
         number = slot.to_bytes(8, "big")
-        if self.store.get(_LAST) == number or not self.reporting.knows_key():
+        last = self.store.get(_LAST)
+        if last == number or not self.reporting.knows_key():
             return False
         self.store.put(_LAST, number)
+        if last is None:  # in the middle of a slot: the schedule begins with the next one
+            return False
         self._keep_size()
         self._send()
         return True

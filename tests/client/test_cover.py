@@ -36,6 +36,7 @@ class Scheduled:
         world.device("bob")
         self.alice = self.open(Device.create)
         self.alice.device.register()
+        assert not self.alice.device.tick()
 
     def open(self, make: object = Device.open) -> Owned:
         recorder = Recorder()
