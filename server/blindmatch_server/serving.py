@@ -32,6 +32,8 @@ from blindmatch_server.metrics import Metrics
 
 MOST_MESSAGE_BYTES: Final = (1 << 20) + (64 << 10)
 """1 MiB of message and what frames it."""
+STREAM_WINDOW_BYTES: Final = 256 << 10
+"""What a caller may send ahead of what was read; measured windows grow by the speed of the link instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,8 @@ def _options() -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", MOST_MESSAGE_BYTES),
         ("grpc.max_metadata_size", 16 << 10),
         ("grpc.max_concurrent_streams", 128),
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -16,6 +16,8 @@ from blindmatch_client.errors import DeviceError, ServiceUnavailableError
 USER_AGENT: Final = "blindmatch"
 MOST_MESSAGE_BYTES: Final = 1 << 20
 """Every message of the wire interface is at most so long; larger things travel in parts."""
+STREAM_WINDOW_BYTES: Final = 256 << 10
+"""What a server may send ahead of what was read."""
 
 SERVER_NAMES: Final = {
     Party.PROVIDER: "relay.blindmatch.test",
@@ -108,6 +110,9 @@ def _options(name: str) -> list[tuple[str, Any]]:
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.max_receive_message_length", MOST_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MOST_MESSAGE_BYTES),
+        # a stream is read as fast as it is kept: no window that grows with the speed of the link
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
         ("grpc.initial_reconnect_backoff_ms", 100),
         # despite its name: how long an attempt to connect may take at least, TLS handshake included
         ("grpc.min_reconnect_backoff_ms", 5000),
