@@ -202,6 +202,15 @@ def test_answers_are_the_same_with_and_without_an_executor() -> None:
         assert answers(place, bodies[0], pool=pool) == answers(place, bodies[0])
 
 
+def test_a_device_asks_and_reads_the_same_with_and_without_an_executor() -> None:
+    alone, item = world(full=True), Picture(LISTED[0].tobytes())
+    with ThreadPoolExecutor(2) as pool:
+        spread = replace(alone, setup=DESIGN.with_executor(alone.setup, pool))
+        assert ask(spread, item)[1] == ask(alone, item)[1]
+        assert run(spread, item) == run(alone, item) == Match(label(0, alone))
+    assert alone.setup.executor is None
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_mutated_request_is_refused_or_answered_but_never_an_accident(data: st.DataObject) -> None:

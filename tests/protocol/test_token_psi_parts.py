@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from blindmatch_protocol.designs.token_psi import addresses, bands, derivation, families, gf64, shares, tokens
-from blindmatch_protocol.designs.token_psi.parameters import Tokening, of_values
+from blindmatch_protocol.designs.token_psi.parameters import LIMITS, Limits, Tokening, of_values
 from blindmatch_protocol.errors import DesignError, SetFileError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -233,7 +233,7 @@ def test_tokens_that_meet_go_to_one_entry_and_losses_are_spread_and_counted() ->
 
 
 def test_the_defaults_fit_and_bad_combinations_are_refused_with_the_rule() -> None:
-    assert Tokening().tokens == 160 and Tokening() == of_values(Tokening().values())
+    assert Tokening().tokens == 160 and of_values(Tokening().values()) == (Tokening(), Limits())
     for values, rule in (
         ({"k": 32, "bands": 9}, "k times bands"),
         ({"k": 4, "probes": 17}, "only 16 tokens"),
@@ -246,3 +246,18 @@ def test_the_defaults_fit_and_bad_combinations_are_refused_with_the_rule() -> No
             Tokening(**values)
     with pytest.raises(DesignError, match="must be k, bands, probes and needed"):
         of_values({"k": 24})
+
+
+def test_limits_of_a_key_are_all_there_or_none_and_let_one_request_through() -> None:
+    whole = Tokening().values() | Limits(160, 320, 1_800_000_000).values()
+    assert of_values(whole) == (Tokening(), Limits(160, 320, 1_800_000_000))
+    with pytest.raises(DesignError, match="the key's limits must all be there: account_evaluations"):
+        of_values({name: value for name, value in whole.items() if name != "key_expires"})
+    for name in ("account_evaluations", "all_evaluations"):
+        with pytest.raises(DesignError, match=f"parameter {name}: must be 0 or at least the 160 tokens"):
+            of_values(whole | {name: 159})
+    with pytest.raises(DesignError, match="parameter key_expires: must be 0 to"):
+        Limits(key_expires=-1)
+    assert {p.name: p.default for p in LIMITS} == {
+        "account_evaluations": 1 << 20, "all_evaluations": 1 << 24, "key_expires": 0,
+    }  # fmt: skip

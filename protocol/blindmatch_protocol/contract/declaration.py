@@ -115,6 +115,25 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """How much a role's key may be used, and until when; whoever hosts the role enforces it.
+
+    Attributes:
+        key: names the key, over all epochs that share it; nothing secret.
+        cost: evaluations that one body takes, whatever becomes of it.
+        per_account: evaluations an account may have in the key's life; None for no limit.
+        in_all: evaluations all accounts may have together in it; None for no limit.
+        expires: Unix time in seconds from which on the key is not used; None for never.
+    """
+
+    key: bytes
+    cost: int
+    per_account: int | None = None
+    in_all: int | None = None
+    expires: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Info:
     """The declaration.
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 from blindmatch_protocol.codec import Message, message
-from blindmatch_protocol.contract.declaration import Info, Leak, Role
+from blindmatch_protocol.contract.declaration import Info, KeyLimits, Leak, Role
 from blindmatch_protocol.contract.entries import EntrySource
 from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_progress
 from blindmatch_protocol.contract.item import Item
@@ -188,6 +188,19 @@ class Design(ABC, Generic[S, D, X, R]):
             DesignError: if the design has none.
         """
         raise DesignError(f"design {self.info.name} has no vouchers")
+
+    def expires(self, setup: S) -> int | None:
+        """Unix time in seconds from which on nothing is asked with this set-up; the default has no end."""
+        return None
+
+    def with_executor(self, setup: S, executor: Executor) -> S:
+        """The set-up, with which a device's steps may spread their work over `executor`; they give the same
+        with and without. The default does not."""
+        return setup
+
+    def key_limits(self, role: Role, state: R) -> KeyLimits | None:
+        """How much the key in a role's state may be used; the default has no limits."""
+        return None
 
     @abstractmethod
     def enrol(self, rng: Randomness) -> D:

@@ -1,20 +1,33 @@
-"""What a server learnt, and the reports it owes the centre; both on disk before the device is answered.
+"""What a server learnt, what it owes the centre, what a key was asked for; all on disk before it answers.
 
 For designs where the server learns the outcome. Where it also has the picture it reports a match itself:
-the sealed report lies in `filings` until the centre has acknowledged it.
+the sealed report lies in `filings` until the centre has acknowledged it. `spent` counts evaluations under
+a key by account; the account "" stands for all together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Final
+from typing import Final, NamedTuple
 
-from blindmatch_server.database import Database
+from blindmatch_server.database import Database, Migration
 
-VERSION: Final = 1
-SCHEMA: Final = """
+VERSION: Final = 2
+EVERYONE: Final = ""
+"""No account has this name."""
+_SPENT: Final = """
+CREATE TABLE spent (
+    key BLOB NOT NULL,
+    account TEXT NOT NULL,
+    evaluations INTEGER NOT NULL,
+    PRIMARY KEY (key, account)
+) STRICT, WITHOUT ROWID
+"""
+SCHEMA: Final = f"""
+{_SPENT};
 CREATE TABLE verdicts (
     account TEXT NOT NULL,
     at_ms INTEGER NOT NULL,
@@ -30,6 +43,20 @@ CREATE INDEX open_filings ON filings (number) WHERE refused = ''
 """
 
 
+def _count_evaluations(connection: Connection) -> None:
+    connection.execute(_SPENT)
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _count_evaluations}
+
+
+class Spent(NamedTuple):
+    """Evaluations under a key, so far."""
+
+    by_account: int
+    in_all: int
+
+
 @dataclass(frozen=True, slots=True)
 class Filing:
     """A sealed report on its way to the centre."""
@@ -43,11 +70,28 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         """Open or create it. Raises `StateError` as `Database` does."""
-        self._database = Database(path, SCHEMA, VERSION)
+        self._database = Database(path, SCHEMA, VERSION, MIGRATIONS)
 
     async def close(self) -> None:
         """Finish what waits and close."""
         await self._database.close()
+
+    async def spent(self, key: bytes, account: str) -> Spent:
+        """Evaluations of an account, and of all, under a key."""
+        return await self._database.run(lambda connection: _spent(connection, key, account))
+
+    async def spend(self, key: bytes, account: str, cost: int, allowed: Callable[[Spent], None]) -> None:
+        """Count `cost` evaluations of an account, unless `allowed` raises on what was spent before."""
+
+        def transaction(connection: Connection) -> None:
+            allowed(_spent(connection, key, account))
+            connection.executemany(
+                "INSERT INTO spent VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET evaluations = evaluations + excluded.evaluations",
+                [(key, account, cost), (key, EVERYONE, cost)],
+            )
+
+        await self._database.run(transaction)
 
     async def record(self, account: str, at_ms: int, matched: bool, filing: Filing | None) -> None:
         """Record a verdict, and with it the report that it makes due."""
@@ -90,3 +134,11 @@ class Ledger:
                 c.execute("UPDATE filings SET refused = ? WHERE report_id = ?", (status, report_id)).rowcount
             )
         )
+
+
+def _spent(connection: Connection, key: bytes, account: str) -> Spent:
+    rows = connection.execute(
+        "SELECT account, evaluations FROM spent WHERE key = ? AND account IN (?, ?)", (key, account, EVERYONE)
+    )
+    found = dict(rows.fetchall())
+    return Spent(found.get(account, 0), found.get(EVERYONE, 0))

@@ -2,6 +2,7 @@
 
 device -- Describe, FetchSetup --------------> server      the same bytes for every device
 device -- Exchange(Envelope) ----------------> server      answered in batches (answering.py)
+             evaluations, if a key has limits  --> ledger (budget.py)
              verdict, if the server learns --> ledger --> filing to the centre, if it has the picture
 device <- Envelope --------------------------- server
 """
@@ -23,6 +24,7 @@ from blindmatch_server.endpoint import DEVICES, EVERYONE, Call, Method
 from blindmatch_server.errors import NotFoundError, OutOfRangeError
 from blindmatch_server.matching import envelopes
 from blindmatch_server.matching.answering import Answered, Answering, Task
+from blindmatch_server.matching.budget import Budget
 from blindmatch_server.matching.epochs import Epochs, OpenEpoch
 from blindmatch_server.matching.filing import CentreAddress, Filer, filing_of
 from blindmatch_server.matching.ledger import Ledger
@@ -55,6 +57,7 @@ class Matching:
         self._epochs = epochs
         self._answering = answering
         self._ledger = ledger
+        self._budget = Budget(ledger, clock)
         self._limits = limits
         self._clock = clock
         self._rng = rng
@@ -131,10 +134,19 @@ class Matching:
                 yield envelope
 
     async def _answer(self, epoch: OpenEpoch, role: Role, body: bytes, call: Call) -> bytes:
-        answered: Answered = await self._answering.answer(Task(epoch, role, body))
+        answered = await self._answered(Task(epoch, role, body), call.account)
         if answered.verdict is not None:
             await self._learn(epoch, call.account, answered.verdict)
         return answered.reply
+
+    async def _answered(self, task: Task, account: str) -> Answered:
+        """The answer, once it is counted where the role's key has limits; both are done at the same time."""
+        limits = self._design.key_limits(task.role, task.epoch.roles[task.role])
+        if limits is None:
+            return await self._answering.answer(task)
+        await self._budget.check(account, limits)
+        answered, _ = await asyncio.gather(self._answering.answer(task), self._budget.spend(account, limits))
+        return answered
 
     async def _learn(self, epoch: OpenEpoch, account: str, verdict: Verdict) -> None:
         """Record a verdict, and the report that it makes due, before the device is answered."""

@@ -3,6 +3,6 @@
 from blindmatch_protocol.designs.token_psi.design import DESIGN, TokenPsi
 from blindmatch_protocol.designs.token_psi.files import MatcherState, Setup
 from blindmatch_protocol.designs.token_psi.messages import Reply, Request
-from blindmatch_protocol.designs.token_psi.parameters import Tokening
+from blindmatch_protocol.designs.token_psi.parameters import Limits, Tokening
 
-__all__ = ["DESIGN", "MatcherState", "Reply", "Request", "Setup", "TokenPsi", "Tokening"]
+__all__ = ["DESIGN", "Limits", "MatcherState", "Reply", "Request", "Setup", "TokenPsi", "Tokening"]

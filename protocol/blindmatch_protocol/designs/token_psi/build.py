@@ -26,7 +26,7 @@ from blindmatch_protocol.designs.token_psi import addresses, derivation, files, 
 from blindmatch_protocol.designs.token_psi.families import Plan, plan
 from blindmatch_protocol.designs.token_psi.gf64 import Elements
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND, PUBLIC_KEY_KIND, SET_FILE
-from blindmatch_protocol.designs.token_psi.parameters import Tokening
+from blindmatch_protocol.designs.token_psi.parameters import Limits, Tokening
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor, spread
@@ -86,6 +86,7 @@ def build(
     key: SecretKey,
     epoch: int,
     tokening: Tokening,
+    limits: Limits,
     executor: Executor | None,
     out: Workspace,
     progress: Progress,
@@ -95,7 +96,7 @@ def build(
     Raises:
         DesignError: if the list changes while it is read.
     """
-    identity = files.identity(epoch, tokening)
+    identity = files.identity(epoch, tokening, limits)
     file = SetFileWriter(out.create(SET_FILE), identity)
     digest = write_layer(file, entries, key, tokening, executor, out, progress)
     files.write_matcher(out.create(files.MATCHER_FILE), key, digest, identity, len(entries))

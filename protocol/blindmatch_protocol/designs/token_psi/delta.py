@@ -50,7 +50,7 @@ def write_update(
     for layer in setup.layers:
         _copy(memoryview(previous[layer.name]), out, layer.name)
     epoch, newest = setup.epoch + 1, setup.layers[-1].file
-    identity = files.identity(epoch, setup.tokening)
+    identity = files.identity(epoch, setup.tokening, setup.limits)
     file = SetFileWriter(out.create(delta_file(epoch)), identity)
     file.section(PREVIOUS_KIND, [newest.digest], 1)
     file.section(REMOVED_KIND, [ids.astype(">u8").tobytes()], len(ids))

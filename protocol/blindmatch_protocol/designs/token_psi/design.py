@@ -21,7 +21,7 @@ key is refused whole. What each party learns stands in docs/designs/token-psi.md
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +36,7 @@ from blindmatch_protocol.contract import (
     EntrySource,
     Info,
     Item,
+    KeyLimits,
     Leak,
     Learner,
     Match,
@@ -124,9 +125,10 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
         progress: Progress = no_progress,
     ) -> Published:
         """See `Design.publish`. Takes 64 bytes of `rng`, for the key."""
-        tokening = of_values({p.name: parameters.value(self.info, p.name) for p in self.info.parameters})
+        values = {p.name: parameters.value(self.info, p.name) for p in self.info.parameters}
+        tokening, limits = of_values(values)
         key = generate_key_pair(Mode.VOPRF, rng)
-        build(entries, key, parameters.epoch, tokening, executor, out, progress)
+        build(entries, key, parameters.epoch, tokening, limits, executor, out, progress)
         return Published((SET_FILE,), {MATCHER: (files.MATCHER_FILE,)})
 
     def update(
@@ -149,6 +151,21 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
         """See `Design.epoch_of`."""
         return setup.epoch
 
+    def expires(self, setup: Setup) -> int | None:
+        """See `Design.expires`."""
+        return setup.limits.key_expires or None
+
+    def with_executor(self, setup: Setup, executor: Executor) -> Setup:
+        """See `Design.with_executor`. Blinding, verification and unblinding are spread."""
+        return replace(setup, executor=executor)
+
+    def key_limits(self, role: Role, state: MatcherState) -> KeyLimits:
+        """See `Design.key_limits`."""
+        self._check_role(role)
+        limits, key = state.limits, state.key.public.element
+        account, everyone = limits.account_evaluations or None, limits.all_evaluations or None
+        return KeyLimits(key, state.tokens, account, everyone, limits.key_expires or None)
+
     def open_role(self, role: Role, files_: Buffers) -> MatcherState:
         """See `Design.open_role`."""
         self._check_role(role)
@@ -165,7 +182,7 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
         if own_hash is not None:
             t = setup.tokening
             tokens = probe_tokens(own_hash, item.coefficients, t.k, t.bands, t.probes)
-        blinding, blinded = blind(oprf_inputs(tokens.T), Mode.VOPRF, rng)
+        blinding, blinded = blind(oprf_inputs(tokens.T), Mode.VOPRF, rng, setup.executor)
         body = Request(setup.epoch, blinded)
         return Started(state, Send(Waiting(blinding, own_hash), {MATCHER: body}))
 
@@ -178,7 +195,7 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
             raise ProtocolError(Reply.NAME, f"the device does not take {reply!r}")
         _check_epoch(reply.epoch, setup.epoch, Reply.NAME)
         evaluation = Evaluation(reply.evaluated, reply.proof)
-        outputs = finalize(session.blinding, evaluation, setup.public_key, step=Reply.NAME)
+        outputs = finalize(session.blinding, evaluation, setup.public_key, setup.executor, Reply.NAME)
         label = find_label(setup, outputs, session.own_hash)
         return Done(NoMatch() if label is None else Match(label))
 

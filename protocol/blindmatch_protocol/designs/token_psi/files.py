@@ -14,8 +14,9 @@ from blindmatch_protocol.designs.token_psi.layers import (
     Layer,
     open_layers,
 )
-from blindmatch_protocol.designs.token_psi.parameters import Tokening, of_values
+from blindmatch_protocol.designs.token_psi.parameters import Limits, Tokening, of_values
 from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
+from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import Mode, PublicKey, SecretKey
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
@@ -39,12 +40,16 @@ class Setup:
         tokening: how hashes become tokens.
         public_key: the matcher's key of this epoch.
         layers: the full set, then the deltas since, oldest first.
+        limits: how much the key may be asked for, and until when.
+        executor: over which a device's steps spread their work, if any.
     """
 
     epoch: int
     tokening: Tokening
     public_key: PublicKey
     layers: tuple[Layer, ...] = field(repr=False)
+    limits: Limits = field(default_factory=Limits)
+    executor: Executor | None = field(default=None, repr=False)
 
     @property
     def entries(self) -> int:
@@ -79,26 +84,28 @@ class MatcherState:
         epoch: number of the epoch.
         tokens: blinded tokens in every request.
         key: the VOPRF secret key.
+        limits: how much it may be asked for, and until when.
     """
 
     epoch: int
     tokens: int
     key: SecretKey = field(repr=False)
+    limits: Limits = field(default_factory=Limits)
 
 
-def identity(epoch: int, tokening: Tokening) -> Identity:
+def identity(epoch: int, tokening: Tokening, limits: Limits) -> Identity:
     """What both files say they are for."""
-    return Identity(DESIGN_NAME, DESIGN_VERSION, epoch, tokening.values())
+    return Identity(DESIGN_NAME, DESIGN_VERSION, epoch, tokening.values() | limits.values())
 
 
 def open_setup(files: Buffers, epoch: int | None, expected: Tokening | None = None) -> Setup:
     """See `Design.open_setup`; `expected` are the parameters it must be built for, if any."""
     layers = open_layers(files, DESIGN_NAME, DESIGN_VERSION, epoch)
     newest, name = layers[-1].file, layers[-1].name
-    tokening = _tokening(newest, name)
+    tokening, limits = _parameters(newest, name)
     if expected is not None and tokening != expected:
         raise SetFileError(f"{name}: built for other parameters: {tokening}, not {expected}")
-    return Setup(newest.identity.epoch, tokening, _public_key(newest, name), layers)
+    return Setup(newest.identity.epoch, tokening, _public_key(newest, name), layers, limits)
 
 
 def write_matcher(out: Writer, key: SecretKey, set_digest: bytes, identity: Identity, entries: int) -> None:
@@ -117,10 +124,10 @@ def open_matcher(files: Buffers) -> MatcherState:
         key = SecretKey(Mode.VOPRF, bytes(file.section(SECRET_KEY_KIND)))
     except ProtocolError as error:
         raise SetFileError(f"{MATCHER_FILE}: the key is no scalar of the group") from error
-    tokening = _tokening(file, MATCHER_FILE)
+    tokening, limits = _parameters(file, MATCHER_FILE)
     if SET_FILE in files:
         _check_belongs(file, key, open_setup(files, file.identity.epoch))
-    return MatcherState(file.identity.epoch, tokening.tokens, key)
+    return MatcherState(file.identity.epoch, tokening.tokens, key, limits)
 
 
 def _check_belongs(matcher: SetFile, key: SecretKey, setup: Setup) -> None:
@@ -139,7 +146,7 @@ def _open(files: Buffers, name: str, epoch: int | None) -> SetFile:
     return SetFile(files[name], name, DESIGN_NAME, DESIGN_VERSION, epoch)
 
 
-def _tokening(file: SetFile, name: str) -> Tokening:
+def _parameters(file: SetFile, name: str) -> tuple[Tokening, Limits]:
     try:
         return of_values(file.identity.parameters)
     except DesignError as error:

@@ -15,17 +15,47 @@ from blindmatch_protocol.errors import DesignError
 MOST_CANDIDATES: Final = 1 << 20
 """Secrets a device tries for a picture at most, about a tenth of a second of work."""
 
-DECLARED: Final = (
+TOKENING: Final = (
     Parameter("k", "Bits of a band.", "bits", 24, 4, 32),
     Parameter("bands", "Bands of a hash, each giving an entry one token.", "bands", 10, 2, 16),
     Parameter("probes", "Tokens that a picture asks for in each band.", "tokens", 16, 1, 128),
     Parameter("needed", "Bands that must agree before a label opens.", "bands", 2, 2, 3),
 )
+MOST_LIMIT: Final = 1 << 40
+LIMITS: Final = (
+    Parameter(
+        "account_evaluations",
+        "Tokens an account may ask for under one key; 0 for no limit.",
+        "tokens",
+        1 << 20,
+        0,
+        MOST_LIMIT,
+    ),
+    Parameter(
+        "all_evaluations",
+        "Tokens all accounts together may ask for under one key; 0 for no limit.",
+        "tokens",
+        1 << 24,
+        0,
+        MOST_LIMIT,
+    ),
+    Parameter(
+        "key_expires",
+        "Unix time from which on neither matcher nor device uses the key; 0 for never.",
+        "seconds",
+        0,
+        0,
+        MOST_LIMIT,
+    ),
+)
+"""The defaults are those `blindmatch design tune` derives for the default k: a device on its own opens a
+thousandth of the list at most, all that pool a quarter."""
+DECLARED: Final = (*TOKENING, *LIMITS)
 
 
 @dataclass(frozen=True, slots=True)
 class Tokening:
-    """How hashes become tokens; see `DECLARED`.
+    """How hashes become tokens; see `TOKENING`.
 
     Raises:
         DesignError: if the values do not go together.
@@ -37,10 +67,7 @@ class Tokening:
     needed: int = 2
 
     def __post_init__(self) -> None:
-        for parameter in DECLARED:
-            if not parameter.least <= getattr(self, parameter.name) <= parameter.most:
-                bounds = f"{parameter.least} to {parameter.most}"
-                raise DesignError(f"parameter {parameter.name}: must be {bounds}")
+        _check_ranges(self, TOKENING)
         if self.k * self.bands > HASH_BITS:
             raise DesignError(f"k times bands: must be at most {HASH_BITS}, not {self.k * self.bands}")
         if self.probes > 1 << self.k:
@@ -62,12 +89,51 @@ class Tokening:
         return asdict(self)
 
 
-def of_values(values: Mapping[str, int]) -> Tokening:
-    """The tokening with these parameters, all of which must be there.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a key may be asked for, and until when; see `LIMITS`. 0 is no limit, and never.
+
+    Raises:
+        DesignError: if a value is out of its range.
+    """
+
+    account_evaluations: int = 0
+    all_evaluations: int = 0
+    key_expires: int = 0
+
+    def __post_init__(self) -> None:
+        _check_ranges(self, LIMITS)
+
+    def values(self) -> dict[str, int]:
+        """The parameters by name."""
+        return asdict(self)
+
+
+def of_values(values: Mapping[str, int]) -> tuple[Tokening, Limits]:
+    """Tokening and limits with these parameters; all of the tokening's must be there, and all limits or none
+    (the first sets had none).
 
     Raises:
         DesignError: if one is missing, unknown or out of range, or they do not go together.
     """
-    if values.keys() != {parameter.name for parameter in DECLARED}:
-        raise DesignError("parameters: must be k, bands, probes and needed")
-    return Tokening(**values)
+    tokening, limits = (
+        {p.name: values[p.name] for p in some if p.name in values} for some in (TOKENING, LIMITS)
+    )
+    if len(tokening) < len(TOKENING) or len(tokening) + len(limits) < len(values):
+        raise DesignError("parameters: must be k, bands, probes and needed, and the key's limits")
+    if limits and len(limits) < len(LIMITS):
+        names = ", ".join(parameter.name for parameter in LIMITS)
+        raise DesignError(f"parameters: the key's limits must all be there: {names}")
+    found, bounds = Tokening(**tokening), Limits(**limits)
+    for name, value in bounds.values().items():
+        if name != "key_expires" and 0 < value < found.tokens:
+            raise DesignError(
+                f"parameter {name}: must be 0 or at least the {found.tokens} tokens of a request"
+            )
+    return found, bounds
+
+
+def _check_ranges(values: Tokening | Limits, declared: tuple[Parameter, ...]) -> None:
+    for parameter in declared:
+        if not parameter.least <= getattr(values, parameter.name) <= parameter.most:
+            raise DesignError(f"parameter {parameter.name}: must be {parameter.least} to {parameter.most}")
