@@ -1,0 +1,223 @@
+"""What a key may be asked for: by an account, by all together, until when; and a matcher that is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from blindmatch_protocol.designs.token_psi import DESIGN
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.database import open_connection
+from blindmatch_server.matching.epochs import EpochSource
+from blindmatch_server.matching.ledger import Ledger
+from blindmatch_server.matching.server import MatchingConfig, open_matching
+from support.limited_matcher import ALLOWED, COST, LIMITS, limited_life, request, source
+from support.mortal import Arm
+from support.mortal_servers import Plan, living
+
+from .deployment import ALICE, BOB, NOW, Client, Deployment, fixed, refused
+
+STATUS = grpc.StatusCode
+EXCHANGE = "Matching/Exchange"
+KILLS = [
+    # commits: 1 looks whether the account may ask, 2 counts; 3 and 4 are the next request's
+    *[Arm(f"ledger.commit.{side}", hit) for side in ("before", "after") for hit in (1, 2, 4)],
+    *[Arm("Matching.Exchange.reply", hit) for hit in (1, 3)],
+]
+
+
+@asynccontextmanager
+async def matcher(
+    directory: Path, held: EpochSource, deployment: Deployment | None = None
+) -> AsyncIterator[tuple[Client, Client]]:
+    deployment = deployment or Deployment()
+    services = fixed(
+        lambda desk: open_matching(MatchingConfig(DESIGN, held, directory), desk), lambda it: [it]
+    )
+    async with (
+        deployment.server(Kind.MATCHER, services) as port,
+        deployment.client(ALICE, Kind.MATCHER, port) as alice,
+        deployment.client(BOB, Kind.MATCHER, port) as bob,
+    ):
+        yield alice, bob
+
+
+def run(test: Any) -> None:
+    asyncio.run(asyncio.wait_for(test, 60))
+
+
+async def used_up(client: Client, envelope: wire.Envelope) -> str:
+    code, text, _ = await refused(client.one(EXCHANGE, envelope))
+    assert code is STATUS.RESOURCE_EXHAUSTED
+    return text
+
+
+def test_an_account_gets_its_evaluations_and_not_one_more_and_others_get_theirs(tmp_path: Path) -> None:
+    held = source()
+
+    async def test() -> None:
+        async with matcher(tmp_path, held) as (alice, bob):
+            for _ in range(ALLOWED):
+                await alice.one(EXCHANGE, request(held))
+            text = await used_up(alice, request(held))
+            assert "this account has used 24 of the 24 evaluations allowed in this key's life" in text
+            await bob.one(EXCHANGE, request(held))
+
+    run(test())
+
+
+def test_accounts_that_pool_get_no_more_together_than_all_may_have(tmp_path: Path) -> None:
+    held = source()
+
+    async def test() -> None:
+        async with matcher(tmp_path, held) as (alice, bob):
+            for client in (alice, alice, alice, bob, bob):
+                await client.one(EXCHANGE, request(held))
+            assert "all accounts have used 40 of the 40" in await used_up(bob, request(held))
+
+    run(test())
+
+
+def test_requests_that_come_at_once_do_not_slip_through_together(tmp_path: Path) -> None:
+    held = source()
+
+    async def test() -> None:
+        async with matcher(tmp_path, held) as (alice, _):
+            calls = [alice.one(EXCHANGE, request(held, f"device {n}")) for n in range(4 * ALLOWED)]
+            found = await asyncio.gather(*calls, return_exceptions=True)
+            assert sum(not isinstance(one, grpc.aio.AioRpcError) for one in found) == ALLOWED
+
+    run(test())
+
+
+def test_a_body_that_is_refused_counts_too(tmp_path: Path) -> None:
+    held = source()
+    bad = request(held)
+    bad.body = bad.body[:-1] + b"\xff"
+
+    async def test() -> None:
+        async with matcher(tmp_path, held) as (alice, _):
+            for _ in range(ALLOWED):
+                assert (await refused(alice.one(EXCHANGE, bad)))[0] is STATUS.INVALID_ARGUMENT
+            await used_up(alice, request(held))
+
+    run(test())
+
+
+def test_counts_belong_to_the_key_through_restarts_and_epochs(tmp_path: Path) -> None:
+    first, same_key, new_key = source(), source(epoch=2), source(epoch=3, seed="another")
+
+    async def test() -> None:
+        async with matcher(tmp_path, first) as (alice, _):
+            for _ in range(ALLOWED):
+                await alice.one(EXCHANGE, request(first))
+        async with matcher(tmp_path, same_key) as (alice, _):
+            await used_up(alice, request(same_key))
+        async with matcher(tmp_path, new_key) as (alice, _):
+            await alice.one(EXCHANGE, request(new_key))
+
+    run(test())
+
+
+def test_without_limits_nothing_is_counted(tmp_path: Path) -> None:
+    held = source(account_evaluations=0, all_evaluations=0)
+
+    async def test() -> None:
+        async with matcher(tmp_path, held) as (alice, _):
+            for _ in range(2 * ALLOWED):
+                await alice.one(EXCHANGE, request(held))
+
+    run(test())
+    assert spent(tmp_path) == {}
+
+
+def test_a_key_is_refused_from_its_last_second_on_with_the_date(tmp_path: Path) -> None:
+    end = int(NOW.timestamp()) + 3600
+    held, deployment = source(key_expires=end), Deployment()
+
+    def at(seconds: float) -> Deployment:
+        return Deployment(deployment.authority, clock=lambda: seconds)
+
+    async def test() -> None:
+        async with matcher(tmp_path, held, at(end - 0.1)) as (alice, _):
+            await alice.one(EXCHANGE, request(held))
+        async with matcher(tmp_path, held, at(end)) as (alice, _):
+            code, text, _ = await refused(alice.one(EXCHANGE, request(held)))
+            assert code is STATUS.FAILED_PRECONDITION
+            date = datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            assert f"the key expired at {date} UTC: a new set is due" in text
+
+    run(test())
+    assert spent(tmp_path)["alice"] == COST, "what is refused for its time is not counted"
+
+
+def test_a_ledger_of_version_1_is_brought_up_to_date_with_its_verdicts(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    old = (
+        "CREATE TABLE verdicts (account TEXT NOT NULL, at_ms INTEGER NOT NULL, matched INTEGER NOT NULL)"
+        " STRICT; INSERT INTO verdicts VALUES ('alice', 7, 1);"
+        "CREATE TABLE filings (number INTEGER PRIMARY KEY, report_id BLOB NOT NULL UNIQUE,"
+        " sealed BLOB NOT NULL, refused TEXT NOT NULL DEFAULT '') STRICT"
+    )
+    open_connection(path, old, 1).close()
+
+    async def test() -> None:
+        ledger = Ledger(path)
+        assert [tuple(row)[:3] for row in await ledger.verdicts()] == [("alice", 7, True)]
+        await ledger.spend(b"key", "alice", 5, lambda spent: None)
+        assert await ledger.spent(b"key", "alice") == (5, 5)
+        await ledger.close()
+
+    run(test())
+
+
+# --- kills
+
+
+def spent(directory: Path) -> dict[str, int]:
+    """Counted evaluations by account; "" is all together."""
+    with closing(sqlite3.connect(directory / "ledger.sqlite")) as database:
+        return dict(database.execute("SELECT account, evaluations FROM spent").fetchall())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", KILLS, ids=lambda arm: f"{arm.point}-{arm.hit}")
+def test_a_matcher_that_is_killed_never_gives_evaluations_for_free(tmp_path: Path, arm: Arm) -> None:
+    deployment, held = Deployment(), source()
+    credentials = deployment.credentials(Identity(Kind.MATCHER))
+
+    def answered(arm: Arm | None) -> int:
+        """Requests that one life of the matcher answers."""
+
+        async def ask(port: int) -> int:
+            async with deployment.client(ALICE, Kind.MATCHER, port) as alice:
+                calls = 0
+                try:
+                    for _ in range(ALLOWED + 2):
+                        await alice.one(EXCHANGE, request(held))
+                        calls += 1
+                except grpc.aio.AioRpcError as error:
+                    expected = {STATUS.UNAVAILABLE, STATUS.CANCELLED} if arm else {STATUS.RESOURCE_EXHAUSTED}
+                    assert error.code() in expected, error.details()
+                return calls
+
+        with living(limited_life, Plan(tmp_path, credentials, arm)) as port:
+            assert port is not None
+            return asyncio.run(asyncio.wait_for(ask(port), 60))
+
+    first = answered(arm)
+    counted = spent(tmp_path / "matcher").get("alice", 0)
+    assert first == (arm.hit - 1) // (1 if "reply" in arm.point else 2)
+    assert counted in (first * COST, (first + 1) * COST)
+    again = answered(None)
+    assert again == ALLOWED - counted // COST <= ALLOWED - first, "what was counted stays counted"
+    assert spent(tmp_path / "matcher") == {"alice": LIMITS["account_evaluations"], "": ALLOWED * COST}
