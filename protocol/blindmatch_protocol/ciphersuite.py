@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import sha512
 
 import numpy as np
 
-from blindmatch_protocol import group
+from blindmatch_protocol import group, single
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import ProtocolError
 
@@ -88,14 +89,20 @@ _PADDING = sha512(bytes(BLOCK_BYTES))
 
 def expand_to_uniform(messages: Sequence[bytes], tag: bytes) -> Rows:
     """`expand_message_xmd` to 64 bytes for every message; uint8 (n, 64)."""
-    start, suffix = _PADDING.copy, _tag_suffix(tag)
-    before, after = group.UNIFORM_BYTES.to_bytes(2, "big") + b"\x00" + suffix, b"\x01" + suffix
-    blocks = []
+    before, after = _framing(tag)
+    start, blocks = _PADDING.copy, []
     for message in messages:
         state = start()
         state.update(message + before)
         blocks.append(sha512(state.digest() + after).digest())
     return np.frombuffer(b"".join(blocks), np.uint8).reshape(-1, group.UNIFORM_BYTES)
+
+
+@lru_cache(maxsize=32)
+def _framing(tag: bytes) -> tuple[bytes, bytes]:
+    """What follows the message in the first hash, and the first hash in the second. Tags are public."""
+    suffix = _tag_suffix(tag)
+    return group.UNIFORM_BYTES.to_bytes(2, "big") + b"\x00" + suffix, b"\x01" + suffix
 
 
 def hash_inputs_to_uniform(inputs: Sequence[bytes], mode: Mode) -> Rows:
@@ -115,3 +122,11 @@ def hash_to_scalars(messages: Sequence[bytes], mode: Mode, tag: bytes = b"HashTo
         tag: the domain-separation tag's front half.
     """
     return group.reduce_scalars(expand_to_uniform(messages, tag + context_string(mode)))
+
+
+def hash_to_scalar(message: bytes, mode: Mode) -> bytes:
+    """`HashToScalar` for one message, 32 bytes; RFC 9497, section 4.1."""
+    before, after = _framing(b"HashToScalar-" + context_string(mode))
+    state = _PADDING.copy()
+    state.update(message + before)
+    return single.reduce_scalar(sha512(state.digest() + after).digest())

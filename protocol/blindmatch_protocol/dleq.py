@@ -13,17 +13,24 @@ The first generator is the group's own throughout, as in every use RFC 9497 make
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha512
 from hmac import compare_digest
 
 import numpy as np
 
-from blindmatch_protocol import group
-from blindmatch_protocol.ciphersuite import MOST_BATCH, Mode, context_string, hash_to_scalars, prefixed
+from blindmatch_protocol import group, single
+from blindmatch_protocol.ciphersuite import (
+    MOST_BATCH,
+    Mode,
+    context_string,
+    hash_to_scalar,
+    hash_to_scalars,
+    prefixed,
+)
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.errors import GroupError, ProtocolError
 from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.group import GroupError
 from blindmatch_protocol.randomness import Randomness
 
 PROOF_BYTES = 2 * group.SCALAR_BYTES
@@ -58,13 +65,13 @@ def generate_proof(
     """
     _check_counts(inputs, outputs, "dleq/prove")
     weights = _weights(public_key, inputs, outputs, mode)
-    composite = group.combine(weights, inputs, executor)
-    image = group.multiply(key, composite)
-    nonce = group.random_scalars(1, rng)
-    commitments = [group.multiply_base(nonce), group.multiply(nonce, composite)]
-    challenge = _challenge(public_key, composite, image, *commitments, mode=mode)
-    response = group.subtract_scalars(nonce, group.multiply_scalars(challenge, key))
-    return challenge.tobytes() + response.tobytes()
+    composite = group.combine(weights, inputs, executor).tobytes()
+    secret = key.tobytes()
+    image = single.multiply(secret, composite)
+    nonce = group.random_scalars(1, rng).tobytes()
+    commitments = [single.multiply_base(nonce), single.multiply(nonce, composite)]
+    challenge = _challenge(public_key.tobytes(), composite, image, *commitments, mode=mode)
+    return challenge + single.subtract_scalars(nonce, single.multiply_scalars(challenge, secret))
 
 
 def verify_proof(
@@ -98,35 +105,35 @@ def verify_proof(
     challenge, response = _parse(proof, step)
     weights = _weights(public_key, inputs, outputs, mode)
     try:
-        image = group.combine(weights, outputs, executor)
+        image = group.combine(weights, outputs, executor).tobytes()
     except GroupError:
         group.check_elements(outputs, step, "elements", executor)
         raise
-    composite = group.combine(weights, inputs, executor)
+    composite = group.combine(weights, inputs, executor).tobytes()
     try:
-        expected = _recompute(public_key, composite, image, challenge, response, mode)
+        expected = _recompute(public_key.tobytes(), composite, image, challenge, response, mode)
     except GroupError as error:
         raise ProtocolError(step, "does not hold", "proof") from error
-    if not compare_digest(expected.tobytes(), challenge.tobytes()):
+    if not compare_digest(expected, challenge):
         raise ProtocolError(step, "does not hold", "proof")
 
 
 def _recompute(
-    public_key: Rows, composite: Rows, image: Rows, challenge: Rows, response: Rows, mode: Mode
-) -> Rows:
+    public_key: bytes, composite: bytes, image: bytes, challenge: bytes, response: bytes, mode: Mode
+) -> bytes:
     """The challenge that belongs to the commitments which the response implies."""
-    first = group.add(group.multiply_base(response), group.multiply(challenge, public_key))
-    second = group.add(group.multiply(response, composite), group.multiply(challenge, image))
+    first = single.add(single.multiply_base(response), single.multiply(challenge, public_key))
+    second = single.add(single.multiply(response, composite), single.multiply(challenge, image))
     return _challenge(public_key, composite, image, first, second, mode=mode)
 
 
-def _parse(proof: bytes, step: str) -> tuple[Rows, Rows]:
-    """The challenge and the response, (1, 32) each."""
+def _parse(proof: bytes, step: str) -> tuple[bytes, bytes]:
+    """The challenge and the response."""
     if len(proof) != PROOF_BYTES:
         raise ProtocolError(step, f"must be {PROOF_BYTES} bytes, not {len(proof)}", "proof")
     scalars = np.frombuffer(proof, np.uint8).reshape(2, group.SCALAR_BYTES)
     group.check_scalars(scalars, step, "proof")
-    return scalars[:1], scalars[1:]
+    return bytes(proof[: group.SCALAR_BYTES]), bytes(proof[group.SCALAR_BYTES :])
 
 
 def _check_counts(inputs: Rows, outputs: Rows, step: str) -> None:
@@ -139,18 +146,27 @@ def _check_counts(inputs: Rows, outputs: Rows, step: str) -> None:
 
 def _weights(public_key: Rows, inputs: Rows, outputs: Rows, mode: Mode) -> Rows:
     """The scalars d of `ComputeComposites`, uint8 (n, 32); RFC 9497, section 2.2.1."""
-    seed = sha512(prefixed(public_key.tobytes()) + prefixed(b"Seed-" + context_string(mode))).digest()
-    front, length = prefixed(seed), group.ELEMENT_BYTES.to_bytes(2, "big")
+    front = _seed(public_key.tobytes(), mode)
     first, second = inputs.tobytes(), outputs.tobytes()
     transcripts = [
-        front + index.to_bytes(2, "big") + length + first[at : at + 32] + length + second[at : at + 32]
+        front + index.to_bytes(2, "big") + _LENGTH + first[at : at + 32] + _LENGTH + second[at : at + 32]
         + b"Composite"
         for index, at in enumerate(range(0, len(first), group.ELEMENT_BYTES))
     ]  # fmt: skip
+    if len(transcripts) == 1:
+        return np.frombuffer(hash_to_scalar(transcripts[0], mode), np.uint8).reshape(1, group.SCALAR_BYTES)
     return hash_to_scalars(transcripts, mode)
 
 
-def _challenge(*elements: Rows, mode: Mode) -> Rows:
-    """The challenge c over Bm, M, Z, t2 and t3, uint8 (1, 32); RFC 9497, section 2.2.1."""
-    transcript = b"".join(prefixed(element.tobytes()) for element in elements) + b"Challenge"
-    return hash_to_scalars([transcript], mode)
+_LENGTH = group.ELEMENT_BYTES.to_bytes(2, "big")
+
+
+@lru_cache(maxsize=64)
+def _seed(public_key: bytes, mode: Mode) -> bytes:
+    """The seed behind its length; public, and the same for every proof of one key."""
+    return prefixed(sha512(prefixed(public_key) + prefixed(b"Seed-" + context_string(mode))).digest())
+
+
+def _challenge(*elements: bytes, mode: Mode) -> bytes:
+    """The challenge c over Bm, M, Z, t2 and t3; RFC 9497, section 2.2.1."""
+    return hash_to_scalar(_LENGTH + _LENGTH.join(elements) + b"Challenge", mode)

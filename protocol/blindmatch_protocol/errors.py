@@ -31,6 +31,22 @@ class EpochMismatchError(ProtocolError):
     """The other party speaks of another epoch than the one in force."""
 
 
+class GroupError(BlindmatchError):
+    """An operation met the identity, a zero scalar or bytes that are no element.
+
+    libsodium does not say which; `check_elements` and `check_scalars` do. In an operation whose scalars
+    are known to be good, the elements are to blame.
+
+    Args:
+        operation: what was computed.
+        row: the first row it failed on.
+    """
+
+    def __init__(self, operation: str, row: int) -> None:
+        self.row = row
+        super().__init__(f"{operation}: row {row} has or gives no proper element")
+
+
 class DesignError(BlindmatchError):
     """A design was asked for something that its declaration or its parameters rule out."""
 

@@ -4,27 +4,22 @@ A batch of elements or scalars is a uint8 array of shape (n, 32), one canonical 
 row, of shape (32,) or (1, 32), goes with every row of the other operand. Operations that take `executor`
 cut the batch over its threads; libsodium runs outside Python's lock and in constant time.
 
-This is the one module that talks to rbcl, the package that carries libsodium. A faster backend would
-replace the functions below and nothing else.
+`single` holds what one row needs, and does it for batches of one.
 """
 
 from __future__ import annotations
 
-import ctypes
-import sys
-import tempfile
-import traceback
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from pathlib import Path  # noqa: TID251 - removes the one file that importing rbcl leaves behind
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from blindmatch_protocol import single, sodium
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.errors import GroupError, ProtocolError
 from blindmatch_protocol.executor import Executor, spread
 from blindmatch_protocol.randomness import Randomness
 
@@ -32,77 +27,6 @@ ELEMENT_BYTES = 32
 SCALAR_BYTES = 32
 UNIFORM_BYTES = 64
 ORDER = 2**252 + 27742317777372353535851937790883648493
-
-
-class GroupError(BlindmatchError):
-    """An operation met the identity, a zero scalar or bytes that are no element.
-
-    libsodium does not say which; `check_elements` and `check_scalars` do. In an operation whose scalars
-    are known to be good, the elements are to blame.
-
-    Args:
-        operation: what was computed.
-        row: the first row it failed on.
-    """
-
-    def __init__(self, operation: str, row: int) -> None:
-        self.row = row
-        super().__init__(f"{operation}: row {row} has or gives no proper element")
-
-
-# --- libsodium -----------------------------------------------------------------------------------
-
-
-def _load() -> ctypes.CDLL:
-    """Import rbcl, which writes libsodium to the temporary folder, maps it and leaves the file there."""
-    try:
-        from rbcl import _sodium as library  # noqa: TID251 - the one place
-    except OSError as error:
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            _unlink(frame.f_globals)
-        raise ImportError(
-            "libsodium could not be loaded: rbcl writes it to the temporary folder (2.8 MB) and maps it; "
-            "set TMPDIR to a folder that has room and is not mounted noexec"
-        ) from error
-    _unlink(vars(sys.modules["rbcl._sodium"]))
-    return library  # type: ignore[no-any-return]
-
-
-def _unlink(module: dict[str, Any]) -> None:
-    """Remove the library rbcl wrote. A mapped file outlives its name on POSIX; Windows keeps both."""
-    path = module.get("lib_path")
-    if module.get("__name__") != "rbcl._sodium" or not isinstance(path, str) or sys.platform == "win32":
-        return
-    written = Path(path)
-    if written.parent == Path(tempfile.gettempdir()) and written.suffix == ".so":
-        written.unlink(missing_ok=True)
-
-
-_LIBRARY = _load()
-
-
-def _bind(name: str, operands: int, checked: bool = True) -> Any:
-    """The function `name` of libsodium, taking addresses: its result, then `operands` inputs.
-
-    Indexing gives a function object of our own, so that rbcl's own calls stay as they are.
-    """
-    function = _LIBRARY[name]
-    function.argtypes = [ctypes.c_void_p] * (1 + operands)
-    function.restype = ctypes.c_int if checked else None
-    return function
-
-
-_IS_VALID = _bind("crypto_core_ristretto255_is_valid_point", 0)
-_FROM_HASH = _bind("crypto_core_ristretto255_from_hash", 1)
-_ADD = _bind("crypto_core_ristretto255_add", 2)
-_SUBTRACT = _bind("crypto_core_ristretto255_sub", 2)
-_MULTIPLY = _bind("crypto_scalarmult_ristretto255", 2)
-_MULTIPLY_BASE = _bind("crypto_scalarmult_ristretto255_base", 1)
-_REDUCE = _bind("crypto_core_ristretto255_scalar_reduce", 1, checked=False)
-_INVERT_SCALAR = _bind("crypto_core_ristretto255_scalar_invert", 1)
-_ADD_SCALARS = _bind("crypto_core_ristretto255_scalar_add", 2, checked=False)
-_SUBTRACT_SCALARS = _bind("crypto_core_ristretto255_scalar_sub", 2, checked=False)
-_MULTIPLY_SCALARS = _bind("crypto_core_ristretto255_scalar_mul", 2, checked=False)
 
 
 def _matrix(rows: npt.NDArray[np.uint8], width: int = 32) -> Rows:
@@ -145,11 +69,6 @@ def _run(
     operands in which it is looked at here.
     """
     rows = _rows_of(operands)
-    if rows == 1:
-        status, result = _run_one(function, operands)
-        if status or any(points[0, 31] & 0x80 for points in elements):
-            raise GroupError(operation, 0)
-        return result
     result = np.empty((rows, 32), np.uint8)
 
     def work(start: int, stop: int) -> None:
@@ -167,23 +86,23 @@ def _run(
 def _run_scalars(function: Any, *operands: Rows) -> Rows:
     """Call the unchecked `function` on every row; too short a work to be worth an executor."""
     rows = _rows_of(operands)
-    if rows == 1:
-        return _run_one(function, operands)[1]
     result = np.empty((rows, SCALAR_BYTES), np.uint8)
     where = (_addresses(matrix, 0, rows) for matrix in (result, *operands))
     deque(map(function, *where), maxlen=0)
     return result
 
 
-_Row = ctypes.c_char * 32
+def _one(*operands: npt.NDArray[np.uint8], width: int = ELEMENT_BYTES) -> bool:
+    """Whether every operand is one row of `width` bytes."""
+    for rows in operands:  # a generator would take longer than all that it looks at
+        if rows.nbytes != width or rows.shape[-1] != width or rows.dtype.char != "B":
+            return False
+    return True
 
 
-def _run_one(function: Any, operands: Sequence[Rows]) -> tuple[int, Rows]:
-    """What `function` returns for one row, and its result (1, 32). A private check of one hash is all
-    single rows: passing bytes takes a quarter of the time that addresses of arrays take."""
-    row = _Row()
-    status = function(row, *[matrix.tobytes() for matrix in operands])
-    return status, np.frombuffer(row.raw, np.uint8).reshape(1, 32)
+def _single(function: Callable[..., bytes], *operands: npt.NDArray[np.uint8]) -> Rows:
+    """What `function` of `single` makes of one row of each operand, (1, 32)."""
+    return np.frombuffer(function(*[operand.tobytes() for operand in operands]), np.uint8).reshape(1, 32)
 
 
 # --- elements ------------------------------------------------------------------------------------
@@ -191,7 +110,9 @@ def _run_one(function: Any, operands: Sequence[Rows]) -> tuple[int, Rows]:
 
 def hash_to_group(uniform: npt.NDArray[np.uint8], executor: Executor | None = None) -> Rows:
     """Map uniform bytes, uint8 (n, 64), to elements (n, 32); RFC 9496, section 4.3.4."""
-    return _run(_FROM_HASH, "hash to group", executor, _matrix(uniform, UNIFORM_BYTES))
+    if _one(uniform, width=UNIFORM_BYTES):
+        return _single(single.hash_to_group, uniform)
+    return _run(sodium.FROM_HASH, "hash to group", executor, _matrix(uniform, UNIFORM_BYTES))
 
 
 def multiply(
@@ -205,8 +126,10 @@ def multiply(
     Raises:
         GroupError: for a non-canonical encoding, the identity or a zero scalar.
     """
+    if _one(scalars, elements):
+        return _single(single.multiply, scalars, elements)
     factors, points = _matched(scalars, elements)
-    return _run(_MULTIPLY, "multiply", executor, factors, points, elements=[points])
+    return _run(sodium.MULTIPLY, "multiply", executor, factors, points, elements=[points])
 
 
 def multiply_base(scalars: npt.NDArray[np.uint8], executor: Executor | None = None) -> Rows:
@@ -215,7 +138,9 @@ def multiply_base(scalars: npt.NDArray[np.uint8], executor: Executor | None = No
     Raises:
         GroupError: for a zero scalar.
     """
-    return _run(_MULTIPLY_BASE, "multiply base", executor, _matrix(scalars))
+    if _one(scalars):
+        return _single(single.multiply_base, scalars)
+    return _run(sodium.MULTIPLY_BASE, "multiply base", executor, _matrix(scalars))
 
 
 def add(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8], executor: Executor | None = None) -> Rows:
@@ -224,8 +149,10 @@ def add(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8], executor: Exe
     Raises:
         GroupError: for a non-canonical encoding.
     """
+    if _one(left, right):
+        return _single(single.add, left, right)
     points = _matched(left, right)
-    return _run(_ADD, "add", executor, *points, elements=points)
+    return _run(sodium.ADD, "add", executor, *points, elements=points)
 
 
 def subtract(
@@ -236,8 +163,10 @@ def subtract(
     Raises:
         GroupError: for a non-canonical encoding.
     """
+    if _one(left, right):
+        return _single(single.subtract, left, right)
     points = _matched(left, right)
-    return _run(_SUBTRACT, "subtract", executor, *points, elements=points)
+    return _run(sodium.SUBTRACT, "subtract", executor, *points, elements=points)
 
 
 def combine(
@@ -250,9 +179,9 @@ def combine(
     Raises:
         GroupError: for a non-canonical encoding, the identity or a zero scalar.
     """
+    if _one(scalars, elements):
+        return _combined_one(scalars, elements)
     left, right = np.broadcast_arrays(*_matched(scalars, elements))
-    if len(left) == 1:
-        return _combined_one(left, right)
 
     def work(start: int, stop: int) -> Rows:
         try:
@@ -266,7 +195,7 @@ def combine(
 
 def _combined_one(scalars: Rows, elements: Rows) -> Rows:
     try:
-        return multiply(scalars, elements)
+        return _single(single.multiply, scalars, elements)
     except GroupError:
         raise GroupError("combine", 0) from None
 
@@ -276,7 +205,7 @@ def _sum(elements: Rows) -> Rows:
     total = elements[:1].copy()
     at = total.ctypes.data
     where = _addresses(elements, 1, len(elements))
-    deque(map(_ADD, repeat(at), repeat(at), where), maxlen=0)
+    deque(map(sodium.ADD, repeat(at), repeat(at), where), maxlen=0)
     return total
 
 
@@ -294,22 +223,28 @@ def random_scalars(count: int, rng: Randomness) -> Rows:
 
 def reduce_scalars(wide: npt.NDArray[np.uint8]) -> Rows:
     """Little-endian integers, uint8 (n, 64), modulo the order; result (n, 32)."""
-    return _run_scalars(_REDUCE, _matrix(wide, UNIFORM_BYTES))
+    if _one(wide, width=UNIFORM_BYTES):
+        return _single(single.reduce_scalar, wide)
+    return _run_scalars(sodium.REDUCE, _matrix(wide, UNIFORM_BYTES))
 
 
 def add_scalars(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8]) -> Rows:
     """Sums modulo the order, (n, 32) each."""
-    return _run_scalars(_ADD_SCALARS, *_matched(left, right))
+    return _run_scalars(sodium.ADD_SCALARS, *_matched(left, right))
 
 
 def subtract_scalars(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8]) -> Rows:
     """Differences modulo the order, (n, 32) each."""
-    return _run_scalars(_SUBTRACT_SCALARS, *_matched(left, right))
+    if _one(left, right):
+        return _single(single.subtract_scalars, left, right)
+    return _run_scalars(sodium.SUBTRACT_SCALARS, *_matched(left, right))
 
 
 def multiply_scalars(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8]) -> Rows:
     """Products modulo the order, (n, 32) each."""
-    return _run_scalars(_MULTIPLY_SCALARS, *_matched(left, right))
+    if _one(left, right):
+        return _single(single.multiply_scalars, left, right)
+    return _run_scalars(sodium.MULTIPLY_SCALARS, *_matched(left, right))
 
 
 def invert_scalars(scalars: npt.NDArray[np.uint8]) -> Rows:
@@ -320,18 +255,18 @@ def invert_scalars(scalars: npt.NDArray[np.uint8]) -> Rows:
     Raises:
         GroupError: for a zero scalar.
     """
+    if _one(scalars):
+        return _single(single.invert_scalar, scalars)
     scalars = _matrix(scalars)
     zero = _zero(scalars)
     if zero.any():
         raise GroupError("invert", int(zero.nonzero()[0][0]))
     rows = len(scalars)
-    if rows == 1:
-        return _run_scalars(_INVERT_SCALAR, scalars)
     # before[i] is the product of all rows before i, after[i] the inverse of the product of rows up to i
     before, after = np.zeros((rows + 1, 32), np.uint8), np.empty((rows + 1, 32), np.uint8)
     before[0, 0] = 1
     _chain(_addresses(before, 1, rows + 1), _addresses(before, 0, rows), _addresses(scalars, 0, rows))
-    _INVERT_SCALAR(after[rows:].ctypes.data, before[rows:].ctypes.data)
+    sodium.INVERT_SCALAR(after[rows:].ctypes.data, before[rows:].ctypes.data)
     down = slice(None, None, -1)
     _chain(
         _addresses(after[down], 1, rows + 1),
@@ -343,7 +278,7 @@ def invert_scalars(scalars: npt.NDArray[np.uint8]) -> Rows:
 
 def _chain(results: Iterable[int], left: Iterable[int], right: Iterable[int]) -> None:
     """Scalar products one after the other, each using the one before; arguments are addresses."""
-    deque(map(_MULTIPLY_SCALARS, results, left, right), maxlen=0)
+    deque(map(sodium.MULTIPLY_SCALARS, results, left, right), maxlen=0)
 
 
 # --- checks --------------------------------------------------------------------------------------
@@ -362,7 +297,7 @@ def check_elements(
     _refuse(_zero(rows), "the identity element", step, field)
 
     def work(start: int, stop: int) -> npt.NDArray[np.bool_]:
-        valid = map(_IS_VALID, _addresses(rows, start, stop))
+        valid = map(sodium.IS_VALID, _addresses(rows, start, stop))
         return np.fromiter(valid, np.int32, stop - start).astype(np.bool_)
 
     valid = np.concatenate([np.zeros(0, np.bool_), *spread(work, len(rows), executor)])

@@ -34,9 +34,8 @@ from blindmatch_protocol.ciphersuite import (
     prefixed,
 )
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.errors import BlindmatchError, GroupError, ProtocolError
 from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.group import GroupError
 from blindmatch_protocol.randomness import Randomness
 
 __all__ = [

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.group import ORDER, GroupError
+from blindmatch_protocol.errors import GroupError, ProtocolError
+from blindmatch_protocol.group import ORDER
 from blindmatch_protocol.randomness import SystemRandomness, Tape
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,0 +1,102 @@
+"""The group ristretto255 (RFC 9496) on one element or scalar, each the 32 bytes of its canonical encoding.
+
+A proof and a private check of one hash are made of single rows, for which arrays cost more than they save.
+`group` does the same for batches.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blindmatch_protocol import sodium
+from blindmatch_protocol.errors import GroupError
+
+BYTES = 32
+ZERO = bytes(BYTES)
+
+_FROM_HASH = sodium.on_bytes("crypto_core_ristretto255_from_hash")
+_ADD = sodium.on_bytes("crypto_core_ristretto255_add")
+_SUBTRACT = sodium.on_bytes("crypto_core_ristretto255_sub")
+_MULTIPLY = sodium.on_bytes("crypto_scalarmult_ristretto255")
+_MULTIPLY_BASE = sodium.on_bytes("crypto_scalarmult_ristretto255_base")
+_REDUCE = sodium.on_bytes("crypto_core_ristretto255_scalar_reduce")
+_INVERT_SCALAR = sodium.on_bytes("crypto_core_ristretto255_scalar_invert")
+_SUBTRACT_SCALARS = sodium.on_bytes("crypto_core_ristretto255_scalar_sub")
+_MULTIPLY_SCALARS = sodium.on_bytes("crypto_core_ristretto255_scalar_mul")
+
+
+def hash_to_group(uniform: bytes) -> bytes:
+    """Map 64 uniform bytes to an element; RFC 9496, section 4.3.4."""
+    return _called(_FROM_HASH, "hash to group", _checked(uniform, 2 * BYTES))
+
+
+def multiply(scalar: bytes, element: bytes) -> bytes:
+    """The scalar times the element, which is checked on the way; the scalar must be reduced.
+
+    Raises:
+        GroupError: for a non-canonical encoding, the identity or a zero scalar.
+    """
+    return _called(_MULTIPLY, "multiply", _checked(scalar), _element(element, "multiply"))
+
+
+def multiply_base(scalar: bytes) -> bytes:
+    """The scalar times the generator. Raises `GroupError` for a zero scalar."""
+    return _called(_MULTIPLY_BASE, "multiply base", _checked(scalar))
+
+
+def add(left: bytes, right: bytes) -> bytes:
+    """The sum; the identity is a valid operand. Raises `GroupError` for a non-canonical encoding."""
+    return _called(_ADD, "add", _element(left, "add"), _element(right, "add"))
+
+
+def subtract(left: bytes, right: bytes) -> bytes:
+    """The difference; as `add`."""
+    return _called(_SUBTRACT, "subtract", _element(left, "subtract"), _element(right, "subtract"))
+
+
+def reduce_scalar(wide: bytes) -> bytes:
+    """A little-endian integer of 64 bytes modulo the group's order."""
+    return _computed(_REDUCE, _checked(wide, 2 * BYTES))
+
+
+def subtract_scalars(left: bytes, right: bytes) -> bytes:
+    """The difference modulo the order."""
+    return _computed(_SUBTRACT_SCALARS, _checked(left), _checked(right))
+
+
+def multiply_scalars(left: bytes, right: bytes) -> bytes:
+    """The product modulo the order."""
+    return _computed(_MULTIPLY_SCALARS, _checked(left), _checked(right))
+
+
+def invert_scalar(scalar: bytes) -> bytes:
+    """The inverse modulo the order. Raises `GroupError` for zero."""
+    return _called(_INVERT_SCALAR, "invert", _checked(scalar))
+
+
+def _called(function: Any, operation: str, *operands: bytes) -> bytes:
+    result = sodium.Single()
+    if function(result, *operands):
+        raise GroupError(operation, 0)
+    return result.raw
+
+
+def _computed(function: Any, *operands: bytes) -> bytes:
+    """As `_called`, for a function that returns nothing."""
+    result = sodium.Single()
+    function(result, *operands)
+    return result.raw
+
+
+def _checked(operand: bytes, length: int = BYTES) -> bytes:
+    """libsodium reads so many bytes from wherever it is pointed at."""
+    if type(operand) is not bytes or len(operand) != length:
+        raise ValueError(f"{length} bytes are needed")
+    return operand
+
+
+def _element(operand: bytes, operation: str) -> bytes:
+    """libsodium ignores the top bit of an encoding, which RFC 9496 wants clear."""
+    if _checked(operand)[31] & 0x80:
+        raise GroupError(operation, 0)
+    return operand

@@ -1,0 +1,78 @@
+"""libsodium's functions for the group ristretto255, as rbcl carries them.
+
+This is the one module that talks to rbcl. Functions take addresses, for `group`; those of `on_bytes`, for
+`single`, take the 32 or 64 bytes of one operand themselves. libsodium runs outside Python's lock and in
+constant time. A faster backend would replace this module and nothing else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import tempfile
+import traceback
+from pathlib import Path  # noqa: TID251 - removes the one file that importing rbcl leaves behind
+from typing import Any
+
+
+def _load() -> ctypes.CDLL:
+    """Import rbcl, which writes libsodium to the temporary folder, maps it and leaves the file there."""
+    try:
+        from rbcl import _sodium as library  # noqa: TID251 - the one place
+    except OSError as error:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            _unlink(frame.f_globals)
+        raise ImportError(
+            "libsodium could not be loaded: rbcl writes it to the temporary folder (2.8 MB) and maps it; "
+            "set TMPDIR to a folder that has room and is not mounted noexec"
+        ) from error
+    _unlink(vars(sys.modules["rbcl._sodium"]))
+    return library  # type: ignore[no-any-return]
+
+
+def _unlink(module: dict[str, Any]) -> None:
+    """Remove the library rbcl wrote. A mapped file outlives its name on POSIX; Windows keeps both."""
+    path = module.get("lib_path")
+    if module.get("__name__") != "rbcl._sodium" or not isinstance(path, str) or sys.platform == "win32":
+        return
+    written = Path(path)
+    if written.parent == Path(tempfile.gettempdir()) and written.suffix == ".so":
+        written.unlink(missing_ok=True)
+
+
+_LIBRARY = _load()
+
+
+def _bind(name: str, operands: int, checked: bool = True) -> Any:
+    """The function `name` of libsodium, taking addresses: its result, then `operands` inputs.
+
+    Indexing gives a function object of our own, so that rbcl's own calls stay as they are.
+    """
+    function = _LIBRARY[name]
+    function.argtypes = [ctypes.c_void_p] * (1 + operands)
+    function.restype = ctypes.c_int if checked else None
+    return function
+
+
+IS_VALID = _bind("crypto_core_ristretto255_is_valid_point", 0)
+FROM_HASH = _bind("crypto_core_ristretto255_from_hash", 1)
+ADD = _bind("crypto_core_ristretto255_add", 2)
+SUBTRACT = _bind("crypto_core_ristretto255_sub", 2)
+MULTIPLY = _bind("crypto_scalarmult_ristretto255", 2)
+MULTIPLY_BASE = _bind("crypto_scalarmult_ristretto255_base", 1)
+REDUCE = _bind("crypto_core_ristretto255_scalar_reduce", 1, checked=False)
+INVERT_SCALAR = _bind("crypto_core_ristretto255_scalar_invert", 1)
+ADD_SCALARS = _bind("crypto_core_ristretto255_scalar_add", 2, checked=False)
+SUBTRACT_SCALARS = _bind("crypto_core_ristretto255_scalar_sub", 2, checked=False)
+MULTIPLY_SCALARS = _bind("crypto_core_ristretto255_scalar_mul", 2, checked=False)
+
+Single = ctypes.c_char * 32
+"""Where a function for bytes puts its result."""
+
+
+def on_bytes(name: str) -> Any:
+    """The function `name` of libsodium, taking a `Single` for its result, then bytes of the right length.
+
+    Without declared arguments a call takes a third of the time. What is passed must be checked before.
+    """
+    return _LIBRARY[name]
