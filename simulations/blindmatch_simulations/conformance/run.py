@@ -11,7 +11,13 @@ from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.checks import CHECKS, Check
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Result, Verdict
+from blindmatch_simulations.conformance.verdict import (
+    BrokenError,
+    NotApplicableError,
+    Passed,
+    Result,
+    Verdict,
+)
 
 QUICK: Final = (48, 48)
 GAMES: Final = (2_000, 10_000)
@@ -81,14 +87,19 @@ def check_design(
 
 
 def run_check(check: Check, bench: Bench) -> Result:
-    """One check's verdict; an error nobody foresaw is a failure of the design, too."""
+    """One check's verdict."""
+    return judged(check.name, lambda: check.run(bench))
+
+
+def judged(name: str, act: Callable[[], Passed]) -> Result:
+    """The verdict of the check called `name`; an error nobody foresaw is a failure of the design, too."""
     try:
-        passed = check.run(bench)
+        passed = act()
     except NotApplicableError as reason:
-        return Result(check.name, Verdict.NOT_APPLICABLE, str(reason))
+        return Result(name, Verdict.NOT_APPLICABLE, str(reason))
     except BrokenError as broken:
         return Result(
-            check.name,
+            name,
             Verdict.FAILED,
             str(broken),
             step=broken.step,
@@ -97,8 +108,8 @@ def run_check(check: Check, bench: Bench) -> Result:
         )
     except Exception as error:
         rule = f"raises {type(error).__name__}: {error}"
-        return Result(check.name, Verdict.FAILED, rule, step=_step_of(error), rule=rule)
-    return Result(check.name, Verdict.PASSED, passed.reason, passed.figures)
+        return Result(name, Verdict.FAILED, rule, step=_step_of(error), rule=rule)
+    return Result(name, Verdict.PASSED, passed.reason, passed.figures)
 
 
 def _step_of(error: Exception) -> str:

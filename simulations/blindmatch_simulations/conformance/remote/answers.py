@@ -1,0 +1,207 @@
+"""What comes back for right requests: outcomes, one encoding, one shape, answers to copies and crowds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from blindmatch_client.detector import is_confirmed
+from blindmatch_protocol.contract import Learner, Match, NoMatch, Send
+from blindmatch_protocol.errors import ProtocolError
+
+from blindmatch_simulations.conformance.correctness import NEAR
+from blindmatch_simulations.conformance.remote.counterpart import Heard
+from blindmatch_simulations.conformance.remote.material import Material, Played, Round, Turn
+from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+
+MOST_SMALL_BYTES: Final = 960 << 10
+COPIES: Final = 2
+CROWD: Final = 8
+"""Sessions that ask at the same time."""
+
+
+def check_outcomes(material: Material) -> Passed:
+    """The device learns the oracle's answer from the counterpart's replies.
+
+    A picture whose very hash is listed must be found, one outside the relation never. Of pictures at distance
+    30 or 31 the missed are counted; missing all of them fails.
+    """
+    broken = [one.broken for one in material.honest.values() if one.broken is not None]
+    if broken:
+        words = f"{broken[0].rule} ({len(broken)} of {len(material.honest)} honest sessions fail)"
+        raise BrokenError(broken[0].step, words, **broken[0].evidence)
+    if Learner.DEVICE not in material.design.info.learns:
+        raise NotApplicableError("the device does not learn the outcome, so no message shows it")
+    missed = [played.probe.name for played in material.honest.values() if _missed(material, played)]
+    matching = [one for one in material.probes if one.matches]
+    near = [one for one in matching if one.kind in NEAR]
+    if near and len(missed) == len(near):
+        raise BrokenError("outcome", "no picture at distance 30 or 31 is found")
+    words = f"{len(material.probes)} pictures as the oracle says, {len(matching)} of them matching"
+    words += (
+        "" if material.manifest.listed.complete else "; a sample of the list, so no neighbours of entries"
+    )
+    figures = {"pictures": len(material.probes), "matching": len(matching), "missed": len(missed)}
+    return Passed(words, figures)
+
+
+def _missed(material: Material, played: Played) -> bool:
+    """Was a near picture not found? Everything else must be as the oracle says."""
+    probe = played.probe
+    match played.outcome:
+        case Match() as found:
+            if not probe.matches:
+                raise BrokenError("outcome", "a match that the oracle denies", item=probe.name)
+            if not is_confirmed(material.design.info.relation, probe.item, found):
+                words = "the label is not of an entry the picture matches"
+                raise BrokenError("outcome", words, item=probe.name)
+        case NoMatch():
+            if probe.matches and probe.kind not in NEAR:
+                raise BrokenError(
+                    "outcome", "a picture whose very hash is listed is not found", item=probe.name
+                )
+            return probe.matches
+        case other:
+            raise BrokenError("outcome", f"the device must learn the outcome, not {type(other).__name__}")
+    return False
+
+
+def check_codec(material: Material) -> Passed:
+    """Every reply is the one encoding of a declared message, in an envelope without a field too many."""
+    replies = 0
+    for turn in _heard(material):
+        material.reply(turn)
+        replies += 1
+    return Passed(f"{replies} replies, each the canonical encoding of its message", {"replies": replies})
+
+
+def check_shape(material: Material) -> Passed:
+    """Replies to requests of one length have one length and the same metadata, whatever the picture is."""
+    seen: dict[tuple[Any, ...], tuple[str, Heard]] = {}
+    count = 0
+    for played in material.honest.values():
+        for one in played.rounds:
+            for turn in one.turns:
+                if isinstance(turn.answer, Heard):
+                    key = (one.number, turn.role, len(turn.body.encode()))
+                    before = seen.setdefault(key, (played.probe.name, turn.answer))
+                    _same_shape(turn, played.probe.name, *before)
+                    count += 1
+    if not count:
+        raise BrokenError("reply", "no honest request was answered")
+    return Passed(
+        f"{count} replies of {len(seen)} shapes, one for each length of request", {"replies": count}
+    )
+
+
+def _same_shape(turn: Turn, name: str, other: str, before: Heard) -> None:
+    assert isinstance(turn.answer, Heard)
+    if turn.answer.shape == before.shape:
+        return
+    mine, theirs = (sum(map(len, heard.parts)) for heard in (turn.answer, before))
+    what = f"{mine} and {theirs} bytes" if mine != theirs else "different metadata or parts"
+    words = f"requests of one length get replies of {what}: for pictures {name} and {other}"
+    raise BrokenError(f"reply of {turn.role}", words)
+
+
+def check_replay(material: Material) -> Passed:
+    """The very same bytes again get an answer that leads where the first one leads: a device asks again."""
+    tried = 0
+    for probe in material.some():
+        played = material.play(probe, "replay")
+        if played.broken is not None:
+            raise played.broken
+        for one in played.rounds:
+            for _ in range(COPIES):
+                again = Round(one.number, one.session, tuple(_again(material, turn) for turn in one.turns))
+                _leads(material, played, again, "a request that is sent again")
+                tried += len(again.turns)
+    return Passed(f"{tried} requests sent again, each answered as the first one was", {"requests": tried})
+
+
+def _again(material: Material, turn: Turn) -> Turn:
+    again = material.ask(turn.role, turn.body)
+    if isinstance(turn.answer, Heard) and isinstance(again.answer, Heard):
+        _same_shape(again, "sent again", "sent first", turn.answer)
+    return again
+
+
+def check_crowd(material: Material) -> Passed:
+    """Requests that come at the same time each get the reply that is theirs."""
+    chosen = material.probes[:CROWD]
+    with ThreadPoolExecutor(CROWD, "crowd") as pool:
+        played = list(pool.map(lambda probe: material.play(probe, "crowd"), chosen))
+    for one in played:
+        if one.broken is not None:
+            words = f"in a session beside {CROWD - 1} others: {one.broken.rule}"
+            raise BrokenError(one.broken.step, words, **one.broken.evidence)
+        if type(one.outcome) is not type(material.honest[one.probe.name].outcome):
+            words = f"a session beside {CROWD - 1} others ends differently from one alone"
+            raise BrokenError("outcome", words, item=one.probe.name)
+    return Passed(f"{len(played)} sessions at the same time end as they do alone", {"sessions": len(played)})
+
+
+def check_order(material: Material) -> Passed:
+    """A request of a later round that comes first is answered or refused; so is one of an earlier round."""
+    tried = 0
+    for probe in material.some():
+        rounds = material.honest[probe.name].rounds
+        if len(rounds) < 2:
+            continue
+        for turn in (turn for one in reversed(rounds) for turn in one.turns):
+            answer = material.ask(turn.role, turn.body).answer
+            if isinstance(answer, Heard):
+                material.opened(turn.role, answer)
+            elif answer.status not in ("INVALID_ARGUMENT", "FAILED_PRECONDITION"):
+                words = f"a request out of its order must be answered or refused, not end in {answer}"
+                raise BrokenError(f"request to {turn.role}", words, body=turn.body.encode()[:4096])
+            tried += 1
+    if not tried:
+        raise NotApplicableError("a session has one round, so there is no other order")
+    material.still_answers("requests out of their order")
+    return Passed(f"{tried} requests out of their order, all taken in stride or refused", {"tried": tried})
+
+
+def check_resources(material: Material) -> Passed:
+    """Replies are as short as declared, and within what an envelope holds."""
+    large = material.design.info.large_bodies
+    most = material.manifest.limits.reply_bytes
+    longest = asked = 0
+    for turn in _heard(material):
+        size = len(material.reply(turn).encode())
+        longest, asked = max(longest, size), max(asked, len(turn.body.encode()))
+        if size > most:
+            words = f"{size} bytes; the manifest declares at most {most}"
+            raise BrokenError(f"reply of {turn.role}", words)
+        if size > MOST_SMALL_BYTES and not large:
+            raise BrokenError(f"reply of {turn.role}", f"{size} bytes; an envelope holds {MOST_SMALL_BYTES}")
+    figures = {"largest_request": asked, "largest_reply": longest, "most_reply": most}
+    return Passed(f"requests of up to {asked} bytes, replies of up to {longest}", figures)
+
+
+def _heard(material: Material) -> Iterator[Turn]:
+    """Every turn of the honest sessions.
+
+    Raises:
+        NotApplicableError: if the design asks nobody.
+    """
+    turns = [turn for played in material.honest.values() for turn in played.turns()]
+    if not turns:
+        raise NotApplicableError("the design asks nobody")
+    yield from turns
+
+
+def _leads(material: Material, played: Played, again: Round, what: str) -> None:
+    """The replies of `again` take the session where those of `played` took it."""
+    replies = {turn.role: material.reply(turn) for turn in again.turns}
+    rng = material.rng(f"leads/{played.probe.name}")
+    try:
+        step = material.design.receive(again.session, material.setup, replies, rng)
+    except ProtocolError as error:
+        raise BrokenError(f"receive, round {again.number}", f"{what}: {error}") from error
+    last = again.number == len(played.rounds)
+    if isinstance(step, Send) is last or (
+        not isinstance(step, Send) and type(step.outcome) is not type(played.outcome)
+    ):
+        raise BrokenError(f"receive, round {again.number}", f"{what} leads elsewhere", item=played.probe.name)

@@ -1,0 +1,201 @@
+"""Calls to the counterpart as they are: raw bytes out, raw bytes or a status back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import grpc
+from blindmatch_client.egress.channels import SERVER_NAMES, Channels, Credentials, Endpoint
+from blindmatch_client.egress.methods import DESCRIBE, EXCHANGE, EXCHANGE_LARGE, FETCH_SETUP
+from blindmatch_client.egress.status import RETRY_AFTER, printable, translate
+from blindmatch_client.transport import envelopes
+from blindmatch_protocol.contract import AnyDesign, Party, Role
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+
+MOST_WAITS: Final = 60
+"""Times that a call which came too often is made again."""
+MOST_WAIT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An answer.
+
+    Attributes:
+        parts: the serialised replies: one, or those of a stream.
+        metadata: keys of initial and trailing metadata, and the length of each value.
+    """
+
+    parts: tuple[bytes, ...] = field(repr=False)
+    metadata: tuple[tuple[str, int], ...]
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What somebody who sees the connection sees of it."""
+        return (tuple(map(len, self.parts)), self.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal: the status's name, and the counterpart's words made printable."""
+
+    status: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.status} ({self.detail})" if self.detail else self.status
+
+
+Answer: TypeAlias = Heard | Refused
+
+UnaryUnary: TypeAlias = "grpc.UnaryUnaryMultiCallable[bytes, bytes]"
+UnaryStream: TypeAlias = "grpc.UnaryStreamMultiCallable[bytes, bytes]"
+StreamStream: TypeAlias = "grpc.StreamStreamMultiCallable[bytes, bytes]"
+
+
+class Counterpart:
+    """Whoever plays roles of `design` at other addresses.
+
+    Args:
+        design: the design.
+        addresses: ``host:port`` of each role.
+        names: for each role, the DNS name its certificate bears.
+        credentials: of a device.
+        epoch: the epoch asked for.
+        deadline_s: for one answer.
+        sleep: waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        design: AnyDesign,
+        addresses: Mapping[Role, str],
+        names: Mapping[Role, str],
+        credentials: Credentials,
+        epoch: int,
+        deadline_s: float,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        roles = design.info.roles
+        self._endpoints = {roles[role]: Endpoint(address, names[role]) for role, address in addresses.items()}
+        self._channels = Channels(self._endpoints, credentials)
+        self._design, self._epoch = design, epoch
+        self._deadline_s, self._sleep = deadline_s, sleep
+        self._authority = credentials.authority
+
+    def close(self) -> None:
+        """Close all channels."""
+        self._channels.close()
+
+    @property
+    def parties(self) -> tuple[Party, ...]:
+        """Who is called, in the order of the design's roles."""
+        return tuple(dict.fromkeys(self._design.info.roles.values()))
+
+    def head(self, role: Role) -> pb.Envelope:
+        """The first envelope's fields, without sizes and body."""
+        info = self._design.info
+        return pb.Envelope(design=info.name, version=info.version, epoch=self._epoch, role=role)
+
+    def exchange(self, role: Role, body: bytes, head: pb.Envelope | None = None) -> Answer:
+        """Send `body` to `role`, under `head` if that is given."""
+        first = head or self.head(role)
+        if self._design.info.large_bodies:
+            return self.send(role, [part.SerializeToString() for part in envelopes(first, body)])
+        whole = pb.Envelope(body=body)
+        whole.MergeFrom(first)
+        return self.send(role, [whole.SerializeToString()])
+
+    def send(self, role: Role, parts: Sequence[bytes]) -> Answer:
+        """Send serialised envelopes as they are."""
+        channel = self._channels.to(self._design.info.roles[role])
+        if self._design.info.large_bodies:
+            rpc: StreamStream = channel.stream_stream(EXCHANGE_LARGE.path)
+            return self._patient(lambda: _streamed(rpc(iter(parts), timeout=self._deadline_s)))
+        unary: UnaryUnary = channel.unary_unary(EXCHANGE.path)
+        return self._patient(lambda: _one(unary.with_call(parts[0], timeout=self._deadline_s)))
+
+    def describe(self, party: Party) -> Answer:
+        """Ask `party` what it serves."""
+        rpc: UnaryUnary = self._channels.to(party).unary_unary(DESCRIBE.path)
+        return self._patient(lambda: _one(rpc.with_call(b"", timeout=self._deadline_s)))
+
+    def fetch(self, party: Party, request: pb.SetupRequest) -> Answer:
+        """Ask `party` for a set-up file."""
+        rpc: UnaryStream = self._channels.to(party).unary_stream(FETCH_SETUP.path)
+        raw = request.SerializeToString()
+        return self._patient(lambda: _streamed(rpc(raw, timeout=self._deadline_s)))
+
+    def require(self) -> None:
+        """Make sure that every party can be called at all.
+
+        Raises:
+            ServiceError: if one cannot; the text says what to check.
+        """
+        for party in self.parties:
+            rpc: UnaryUnary = self._channels.to(party).unary_unary(DESCRIBE.path)
+            try:
+                rpc(b"", timeout=self._deadline_s)
+            except grpc.RpcError as error:
+                raise translate(party, error) from None
+
+    def stranger(self, party: Party, pair: tuple[bytes, bytes] | None) -> Answer:
+        """Describe, called with another (key, certificate), or with none."""
+        endpoint = self._endpoints[party]
+        key, certificate = pair or (None, None)
+        credentials = grpc.ssl_channel_credentials(self._authority, key, certificate)
+        options = [("grpc.ssl_target_name_override", endpoint.name or SERVER_NAMES[party])]
+        with grpc.secure_channel(endpoint.address, credentials, options) as channel:
+            rpc: UnaryUnary = channel.unary_unary(DESCRIBE.path)
+            return _settled(lambda: _one(rpc.with_call(b"", timeout=self._deadline_s)))[0]
+
+    def _patient(self, call: Callable[[], Heard]) -> Answer:
+        """Make a call, again and again while the answer is that there were too many."""
+        for _ in range(MOST_WAITS):
+            answer, wait = _settled(call)
+            if wait is None or wait > MOST_WAIT_S:
+                return answer
+            self._sleep(wait)
+        return answer
+
+
+def _settled(call: Callable[[], Heard]) -> tuple[Answer, float | None]:
+    """The answer, and for one that came too often after how many seconds to ask again."""
+    try:
+        return call(), None
+    except grpc.RpcError as error:
+        return _refusal(error)
+
+
+def _refusal(error: object) -> tuple[Answer, float | None]:
+    """What a failed call raises is both an error and the call itself; the types do not say so."""
+    if isinstance(error, grpc.Call):
+        refused = Refused(error.code().name, printable(error.details() or ""))
+        wait = dict(error.trailing_metadata() or ()).get(RETRY_AFTER)
+        known = isinstance(wait, str) and wait.isascii() and wait.isdecimal() and len(wait) < 10
+        limited = refused.status == "RESOURCE_EXHAUSTED" and known
+        return refused, int(str(wait)) / 1000 if limited else None
+    return Refused("UNKNOWN", ""), None
+
+
+def _one(answered: tuple[Any, grpc.Call]) -> Heard:
+    raw, call = answered
+    return Heard((raw,), _metadata(call))
+
+
+def _streamed(call: Any) -> Heard:
+    parts = tuple(call)
+    return Heard(parts, _metadata(call))
+
+
+def _metadata(call: grpc.Call) -> tuple[tuple[str, int], ...]:
+    found: Iterable[Any] = (*(call.initial_metadata() or ()), *(call.trailing_metadata() or ()))
+    return tuple(sorted(_measured(found)))
+
+
+def _measured(found: Iterable[Any]) -> Iterator[tuple[str, int]]:
+    for key, value in found:
+        yield str(key), len(value)

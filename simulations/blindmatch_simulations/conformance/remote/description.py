@@ -1,0 +1,123 @@
+"""What the counterpart says of itself, the set-up it hands out, and who may call it."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Final
+
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.authority import Authority, Identity, Kind
+from google.protobuf.message import DecodeError
+
+from blindmatch_simulations.conformance.remote.counterpart import Heard, Refused
+from blindmatch_simulations.conformance.remote.material import Material
+from blindmatch_simulations.conformance.remote.refusals import must_refuse
+from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+
+TAIL: Final = 1 << 20
+"""Of a longer file only the end is fetched."""
+
+
+def check_description(material: Material) -> Passed:
+    """Every party describes the manifest's epoch and its own roles; the first one hands out the set-up."""
+    parties = material.counterpart.parties
+    if not parties:
+        raise NotApplicableError("the design asks nobody")
+    for party in parties:
+        _describes(material, party)
+    fetched = _setup(material, parties[0])
+    words = (
+        f"{len(parties)} parties describe epoch {material.manifest.epoch}; {fetched} bytes of set-up fetched"
+    )
+    return Passed(words, {"fetched": fetched})
+
+
+def _describes(material: Material, party: Party) -> None:
+    step, info = f"description of {party}", material.design.info
+    found = _parsed(material, party)
+    roles = sorted(role for role, plays in info.roles.items() if plays is party)
+    wanted = {
+        "design": info.name,
+        "version": info.version,
+        "epoch": material.manifest.epoch,
+        "roles": roles,
+    }
+    has = {
+        "design": found.design,
+        "version": found.version,
+        "epoch": found.epoch,
+        "roles": sorted(found.roles),
+    }
+    for field, value in wanted.items():
+        if has[field] != value:
+            raise BrokenError(step, f"field {field}: must be {value!r}, not {has[field]!r}")
+    files = {file.name: (file.size, file.sha256) for file in found.setup}
+    right = {name: (len(raw), hashlib.sha256(raw).digest()) for name, raw in material.files.items()}
+    if party is material.counterpart.parties[0] and files != right:
+        raise BrokenError(step, "field setup: must name the manifest's files, their sizes and digests")
+
+
+def _parsed(material: Material, party: Party) -> pb.Description:
+    answer = material.counterpart.describe(party)
+    if isinstance(answer, Refused):
+        raise BrokenError(f"description of {party}", f"is refused: {answer}")
+    try:
+        return pb.Description.FromString(answer.parts[0])
+    except DecodeError as error:
+        raise BrokenError(f"description of {party}", "is no Description") from error
+
+
+def _setup(material: Material, party: Party) -> int:
+    """Fetch each file, and what must be refused; how many bytes came."""
+    epoch, fetched = material.manifest.epoch, 0
+    for name, raw in material.files.items():
+        offsets = {max(0, len(raw) - TAIL), len(raw) // 2 if len(raw) <= TAIL else len(raw) - 1, len(raw)}
+        fetched += sum(_fetched(material, party, name, raw, offset) for offset in sorted(offsets))
+        beyond = pb.SetupRequest(epoch=epoch, name=name, offset=len(raw) + 1)
+        _refuses(material, party, "an offset beyond the end", beyond, "OUT_OF_RANGE")
+        stale = pb.SetupRequest(epoch=epoch + 1, name=name)
+        _refuses(material, party, "a set-up file of another epoch", stale, "FAILED_PRECONDITION")
+    unknown = pb.SetupRequest(epoch=epoch, name="no-such-file")
+    _refuses(material, party, "a set-up file that there is not", unknown, "NOT_FOUND")
+    return fetched
+
+
+def _refuses(material: Material, party: Party, what: str, request: pb.SetupRequest, status: str) -> None:
+    must_refuse(str(party), what, material.counterpart.fetch(party, request), frozenset({status}))
+
+
+def _fetched(material: Material, party: Party, name: str, raw: bytes, offset: int) -> int:
+    """Bytes from `offset` on, which must be the manifest's file's."""
+    step = f"set-up file {name}"
+    request = pb.SetupRequest(epoch=material.manifest.epoch, name=name, offset=offset)
+    answer = material.counterpart.fetch(party, request)
+    if isinstance(answer, Refused):
+        raise BrokenError(step, f"is refused: {answer}")
+    try:
+        parts = [pb.Part.FromString(part) for part in answer.parts]
+    except DecodeError as error:
+        raise BrokenError(step, "is no stream of Part") from error
+    if not parts or [part.size for part in parts] != [len(raw), *[0] * (len(parts) - 1)]:
+        raise BrokenError(step, "field size: the first part, and no other, bears the file's size")
+    if b"".join(part.data for part in parts) != raw[offset:]:
+        raise BrokenError(step, f"from offset {offset} on: other bytes than the manifest's file")
+    return len(raw) - offset
+
+
+def check_callers(material: Material) -> Passed:
+    """Nobody is answered without a certificate of the root: no certificate, and one of another authority."""
+    now = datetime.now(UTC)
+    other = Authority.create(now).issue(Identity(Kind.DEVICE, "stranger"), now)
+    for party in material.counterpart.parties:
+        for pair, what in (
+            (None, "without a certificate"),
+            ((other.key, other.certificate), "of another root"),
+        ):
+            if isinstance(material.counterpart.stranger(party, pair), Heard):
+                raise BrokenError(f"connection to {party}", f"a caller {what} is answered")
+    if not material.counterpart.parties:
+        raise NotApplicableError("the design asks nobody")
+    material.still_answers("calls of strangers")
+    return Passed("callers without a certificate, or with one of another root, get no answer")

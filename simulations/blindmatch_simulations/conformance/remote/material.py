@@ -1,0 +1,215 @@
+"""What the checks of a foreign counterpart share: the opened set-up, pictures, and the honest sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract import AnyDesign, Outcome, Role, Send
+from blindmatch_protocol.contract.driver import MOST_ROUNDS
+from blindmatch_protocol.errors import ProtocolError
+
+from blindmatch_simulations.conformance.pool import DISTANCES, random_hashes
+from blindmatch_simulations.conformance.remote.counterpart import Answer, Counterpart, Heard, Refused
+from blindmatch_simulations.conformance.remote.manifest import HeldManifest, Manifest
+from blindmatch_simulations.conformance.remote.reading import reply_in
+from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.vectors.item import VectorItem, flipped
+from blindmatch_simulations.conformance.verdict import BrokenError
+from blindmatch_simulations.oracle import Oracle
+
+LISTED: Final = 8
+NEIGHBOURS: Final = 2
+OTHERS: Final = 8
+POOR: Final = 12
+"""A quality that never matches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A picture, as numbers, and whether the plaintext oracle has it match."""
+
+    name: str
+    item: VectorItem
+    matches: bool
+
+    @property
+    def kind(self) -> str:
+        """The front of its name: listed, other, poor, or how far from an entry."""
+        return self.name.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Turn:
+    """A body, the role it went to, and what came back."""
+
+    role: Role
+    body: Message
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Round:
+    """One round of a session: the session that waits, and its turns."""
+
+    number: int
+    session: Any
+    turns: tuple[Turn, ...]
+
+
+@dataclass(slots=True, repr=False)
+class Played:
+    """A session as far as it got.
+
+    Attributes:
+        probe: the picture.
+        rounds: what was asked and answered.
+        outcome: how it ended; None if it broke off.
+        broken: why it broke off.
+    """
+
+    probe: Probe
+    rounds: list[Round] = field(default_factory=list)
+    outcome: Outcome | None = None
+    broken: BrokenError | None = None
+
+    def turns(self) -> list[Turn]:
+        """All turns, in order."""
+        return [turn for one in self.rounds for turn in one.turns]
+
+
+class Material:
+    """One run's fixtures, each made when it is first asked for.
+
+    Args:
+        design: the device's code.
+        held: the manifest.
+        counterpart: whom to call.
+        seed: decides which pictures, and the device's randomness.
+
+    Raises:
+        ManifestError: if a set-up file cannot be read or has another digest.
+        SetFileError: if the design cannot open the set-up of the manifest's epoch.
+    """
+
+    def __init__(self, design: AnyDesign, held: HeldManifest, counterpart: Counterpart, seed: int) -> None:
+        self.design, self.held, self.counterpart, self.seed = design, held, counterpart, seed
+        self.files = held.setup_files()
+        self.setup: Any = design.open_setup(self.files, held.manifest.epoch)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the counterpart claims."""
+        return self.held.manifest
+
+    def rng(self, purpose: str) -> Seeded:
+        """Randomness for one purpose."""
+        return Seeded(f"remote/{self.seed}/{purpose}")
+
+    @cached_property
+    def probes(self) -> tuple[Probe, ...]:
+        """Listed, unlisted, poor, and neighbours of entries if the manifest has the whole list."""
+        hashes = self.held.entries()
+        order = sorted(range(len(hashes)), key=lambda at: self.rng(f"order/{at}").take(8))
+        chosen = [hashes[at].tobytes() for at in order[:LISTED]]
+        made = [(f"listed/{at}", value, 100) for at, value in enumerate(chosen)]
+        others = random_hashes(OTHERS, self.seed + (1 << 21))
+        made += [(f"other/{at}", row.tobytes(), 100) for at, row in enumerate(others)]
+        made += [("poor/listed", chosen[0], POOR), ("poor/other", others[0].tobytes(), POOR)]
+        if self.manifest.listed.complete:
+            made += self._neighbours(chosen[:NEIGHBOURS])
+        oracle = Oracle(self.design.info.relation, hashes)
+        return tuple(_probe(oracle, item_of(*one)) for one in made)
+
+    def _neighbours(self, hashes: list[bytes]) -> list[tuple[str, bytes, int]]:
+        """Hashes one bit and 30 to 33 bits from an entry, as pictures whose weakest bits those are."""
+        distances = {"next": 1, **DISTANCES}
+        return [
+            (f"{name}/{at}", flipped(item_of("", value, 100), count), 100)
+            for at, value in enumerate(hashes)
+            for name, count in distances.items()
+        ]
+
+    @cached_property
+    def honest(self) -> Mapping[str, Played]:
+        """A session of every probe, by its name; one account each. None of them raises."""
+        return {one.name: self.play(one, "honest") for one in self.probes}
+
+    def some(self) -> list[Probe]:
+        """A listed picture, one that is not, and a poor one."""
+        return [next(one for one in self.probes if one.kind == kind) for kind in ("listed", "other", "poor")]
+
+    def play(self, probe: Probe, purpose: str) -> Played:
+        """One session, as far as it goes."""
+        played = Played(probe)
+        try:
+            self._play(played, self.rng(f"{purpose}/{probe.name}"))
+        except BrokenError as error:
+            played.broken = error
+        except ProtocolError as error:
+            step = f"reply to {probe.name}, round {len(played.rounds)}"
+            played.broken = BrokenError(step, f"the device refuses it: {error}")
+        return played
+
+    def _play(self, played: Played, rng: Seeded) -> None:
+        design = self.design
+        state = design.prepare(design.enrol(rng), self.setup, rng)
+        step = design.start(state, self.setup, played.probe.item, rng).step
+        while isinstance(step, Send):
+            if len(played.rounds) == MOST_ROUNDS:
+                raise BrokenError("session", f"takes more than {MOST_ROUNDS} rounds")
+            turns = tuple(self.ask(role, step.bodies[role]) for role in sorted(step.bodies))
+            played.rounds.append(Round(len(played.rounds) + 1, step.session, turns))
+            replies = {turn.role: self.reply(turn) for turn in turns}
+            step = design.receive(step.session, self.setup, replies, rng)
+        played.outcome = step.outcome
+
+    def ask(self, role: Role, body: Message) -> Turn:
+        """Send a body in its envelope."""
+        return Turn(role, body, self.counterpart.exchange(role, body.encode()))
+
+    def reply(self, turn: Turn) -> Message:
+        """The reply to an honest request.
+
+        Raises:
+            BrokenError: if it was refused, or the answer breaks the wire interface.
+        """
+        if isinstance(turn.answer, Refused):
+            words = f"an honest request is refused: {turn.answer}"
+            raise BrokenError(f"request to {turn.role}", words, body=turn.body.encode()[:4096])
+        return self.opened(turn.role, turn.answer)
+
+    def opened(self, role: Role, heard: Heard) -> Message:
+        """The reply in an answer; see `reading.reply_in`."""
+        return reply_in(self.design, role, self.manifest.epoch, heard)
+
+    def still_answers(self, after: str) -> None:
+        """Make sure that an honest request is answered.
+
+        Raises:
+            BrokenError: if it is not; the text says after what.
+        """
+        probe = self.some()[1]
+        played = self.play(probe, f"after/{after}")
+        if played.broken is not None:
+            words = f"after {after}, an honest session fails: {played.broken}"
+            raise BrokenError(played.broken.step, words, **played.broken.evidence)
+
+
+def item_of(name: str, value: bytes, quality: int) -> VectorItem:
+    """A picture with this hash: the magnitudes of its coefficients follow from the hash, its pixels too."""
+    rng = Seeded(f"remote/item/{value.hex()}")
+    order = sorted(range(256), key=lambda at: (rng.take(8), at))
+    bits = np.unpackbits(np.frombuffer(value, np.uint8))
+    weights = [0] * 256
+    for rank, at in enumerate(order):
+        weights[at] = (rank // 2 + 1) * (1 if bits[at] else -1)
+    return VectorItem(name, value, quality, tuple(weights), rng.take(48))
+
+
+def _probe(oracle: Oracle, item: VectorItem) -> Probe:
+    return Probe(item.name, item, oracle.matches(item))
