@@ -13,7 +13,7 @@ from hashlib import sha512
 
 import numpy as np
 
-from blindmatch_protocol import group, single
+from blindmatch_protocol import group, rowwise, single
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import ProtocolError
 
@@ -111,6 +111,13 @@ def hash_inputs_to_uniform(inputs: Sequence[bytes], mode: Mode) -> Rows:
     RFC 9497, section 4.1.
     """
     return expand_to_uniform(inputs, b"HashToGroup-" + context_string(mode))
+
+
+def hash_rows_to_uniform(inputs: Rows, mode: Mode) -> Rows:
+    """`hash_inputs_to_uniform` for inputs of one length, uint8 (n, w)."""
+    before, after = _framing(b"HashToGroup-" + context_string(mode))
+    first = rowwise.sha512(rowwise.joined(len(inputs), bytes(BLOCK_BYTES), inputs, before))
+    return rowwise.sha512(rowwise.joined(len(inputs), first, after))
 
 
 def hash_to_scalars(messages: Sequence[bytes], mode: Mode, tag: bytes = b"HashToScalar-") -> Rows:

@@ -27,7 +27,9 @@ class Executor(Protocol):
         ...
 
 
-def spread(work: Callable[[int, int], T], rows: int, executor: Executor | None) -> list[T]:
+def spread(
+    work: Callable[[int, int], T], rows: int, executor: Executor | None, least: int = LEAST_ROWS
+) -> list[T]:
     """Call `work(start, stop)` for stretches that cover `rows` rows; results in the order of the rows.
 
     Without an executor, or with too few rows to share, it is one call here; with no rows it is none.
@@ -37,7 +39,7 @@ def spread(work: Callable[[int, int], T], rows: int, executor: Executor | None) 
     """
     if rows == 0:
         return []
-    size = max(LEAST_ROWS, -(-rows // MOST_TASKS))
+    size = max(least, -(-rows // MOST_TASKS))
     if executor is None or rows <= size:
         return [work(0, rows)]
     starts = range(0, rows, size)

@@ -30,6 +30,7 @@ import numpy.typing as npt
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from blindmatch_protocol import rowwise
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.contract.entries import EntryBatch
 from blindmatch_protocol.contract.outcome import Label
@@ -121,12 +122,7 @@ def seal(label_keys: Rows, entries: EntryBatch, signatures: Rows | None = None) 
     extra = np.empty((count, 0), np.uint8) if signatures is None else signatures
     numbers = entries.ids.astype(">u8").view(np.uint8).reshape(count, 8)
     plain = np.concatenate([entries.hashes, numbers, entries.salts, extra], axis=1)
-    width, raw, keys = plain.shape[1], plain.tobytes(), label_keys.tobytes()
-    records = [
-        ChaCha20Poly1305(keys[32 * i : 32 * i + 32]).encrypt(_NONCE, raw[width * i : width * i + width], None)
-        for i in range(count)
-    ]
-    return np.frombuffer(b"".join(records), np.uint8).reshape(count, width + TAG_BYTES)
+    return rowwise.seal(label_keys, plain)
 
 
 def unseal(label_key: bytes, record: Buffer) -> tuple[Label, bytes] | None:

@@ -23,13 +23,14 @@ from typing import NoReturn
 
 import numpy as np
 
-from blindmatch_protocol import dleq, group
+from blindmatch_protocol import dleq, group, rowwise
 from blindmatch_protocol.ciphersuite import (
     HASH_BYTES,
     MOST_BATCH,
     Mode,
     check_inputs,
     hash_inputs_to_uniform,
+    hash_rows_to_uniform,
     hash_to_scalars,
     prefixed,
 )
@@ -40,8 +41,8 @@ from blindmatch_protocol.randomness import Randomness
 
 __all__ = [
     "MOST_BATCH", "OUTPUT_BYTES", "Blinding", "Evaluation", "KeyDerivationError", "Mode", "PublicKey",
-    "SecretKey", "blind", "blind_evaluate", "derive_key_pair", "evaluate", "finalize", "generate_key_pair",
-    "hash_inputs_to_uniform",
+    "SecretKey", "blind", "blind_evaluate", "derive_key_pair", "evaluate", "evaluate_rows", "finalize",
+    "generate_key_pair", "hash_inputs_to_uniform",
 ]  # fmt: skip
 
 OUTPUT_BYTES = HASH_BYTES
@@ -257,6 +258,19 @@ def evaluate(key: SecretKey, inputs: Sequence[bytes], executor: Executor | None 
     check_inputs(inputs, "oprf/evaluate")
     hashed = group.hash_to_group(hash_inputs_to_uniform(inputs, key.mode), executor)
     return _outputs(inputs, group.multiply(key.rows(), hashed, executor))
+
+
+def evaluate_rows(key: SecretKey, inputs: Rows) -> Rows:
+    """`evaluate` for inputs of one length, uint8 (n, w), w at most 65,535: all of it frees Python's lock.
+
+    Raises:
+        GroupError: `InvalidInputError`, as in `evaluate`.
+    """
+    width = inputs.shape[1]
+    hashed = group.hash_to_group(hash_rows_to_uniform(inputs, key.mode))
+    evaluated = group.multiply(key.rows(), hashed)
+    front, middle = width.to_bytes(2, "big"), group.ELEMENT_BYTES.to_bytes(2, "big")
+    return rowwise.sha512(rowwise.joined(len(inputs), front, inputs, middle, evaluated, b"Finalize"))
 
 
 def _multiply(scalars: Rows, elements: Rows, executor: Executor | None, step: str, name: str) -> Rows:

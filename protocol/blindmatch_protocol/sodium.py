@@ -1,4 +1,4 @@
-"""libsodium's functions for the group ristretto255, as rbcl carries them.
+"""libsodium, as rbcl carries it: the group ristretto255, and SHA-512 and ChaCha20-Poly1305 for batches.
 
 This is the one module that talks to rbcl. Functions take addresses, for `group`; those of `on_bytes`, for
 `single`, take the 32 or 64 bytes of one operand themselves. libsodium runs outside Python's lock and in
@@ -65,6 +65,16 @@ INVERT_SCALAR = _bind("crypto_core_ristretto255_scalar_invert", 1)
 ADD_SCALARS = _bind("crypto_core_ristretto255_scalar_add", 2, checked=False)
 SUBTRACT_SCALARS = _bind("crypto_core_ristretto255_scalar_sub", 2, checked=False)
 MULTIPLY_SCALARS = _bind("crypto_core_ristretto255_scalar_mul", 2, checked=False)
+
+SHA512 = _LIBRARY["crypto_hash_sha512"]
+"""Digest, message, length of the message."""
+SHA512.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulonglong]
+CHACHA20_POLY1305 = _LIBRARY["crypto_aead_chacha20poly1305_ietf_encrypt"]
+"""Ciphertext with tag, its length or None, message, length, further data, length, None, nonce, key."""
+CHACHA20_POLY1305.argtypes = [
+    ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulonglong, ctypes.c_void_p,
+    ctypes.c_ulonglong, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
+]  # fmt: skip
 
 Single = ctypes.c_char * 32
 """Where a function for bytes puts its result."""

@@ -43,6 +43,11 @@ class EntryBatch:
     def __len__(self) -> int:
         return len(self.hashes)
 
+    def part(self, start: int, stop: int) -> EntryBatch:
+        """The entries `start` to `stop` - 1."""
+        rows = slice(start, stop)
+        return EntryBatch(self.hashes[rows], self.ids[rows], self.salts[rows])
+
 
 class EntrySource(Protocol):
     """A list that can be read again from any place, so that a build can be resumed."""

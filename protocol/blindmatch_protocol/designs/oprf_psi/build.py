@@ -15,14 +15,14 @@ from typing import Final
 import numpy as np
 
 from blindmatch_protocol import filter as membership
-from blindmatch_protocol import labels, resumable, store
+from blindmatch_protocol import labels, resumable, rowwise, store
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
 from blindmatch_protocol.contract.files import Progress, Workspace
 from blindmatch_protocol.designs.oprf_psi import files
 from blindmatch_protocol.designs.oprf_psi.layers import PUBLIC_KEY_KIND, SET_FILE
-from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.oprf import SecretKey, evaluate
+from blindmatch_protocol.executor import Executor, spread
+from blindmatch_protocol.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.setfile import Identity, SetFileWriter
 
 INPUT_TAG: Final = b"blindmatch/oprf-psi/pdq/v1"
@@ -31,6 +31,8 @@ INPUT_TAG: Final = b"blindmatch/oprf-psi/pdq/v1"
 SCRATCH: Final = "evaluated"
 BATCH = resumable.BATCH
 """Entries evaluated at once, and what a killed build may lose."""
+_TASK = 256
+"""Entries of one thread's task at least: arrays of fewer cost more than they save."""
 _STRETCH = 1 << 16
 _SCATTERED = 1 << 10
 _FRONT = store.KEY_BYTES + labels.MASK_BYTES
@@ -43,14 +45,17 @@ def oprf_inputs(hashes: Rows) -> list[bytes]:
 
 
 def evaluated_rows(key: SecretKey, batch: EntryBatch, executor: Executor | None = None) -> Rows:
-    """For each entry: store key 16, mask 8, sealed label 72; uint8 (n, 96).
+    """For each entry: store key 16, mask 8, sealed label 72; uint8 (n, 96)."""
 
-    Only the evaluation is shared out: what follows holds Python's lock throughout, and threads that wait
-    for the lock between two multiplications lose more than they gain.
-    """
-    keys = labels.derive(evaluate(key, oprf_inputs(batch.hashes), executor))
-    masks = keys.masks[:, None].view(np.uint8)
-    return np.concatenate([keys.store_keys, masks, labels.seal(keys.label_keys, batch)], axis=1)
+    def work(start: int, stop: int) -> Rows:
+        part = batch.part(start, stop)
+        inputs = rowwise.joined(len(part), INPUT_TAG, part.hashes)
+        keys = labels.derive(evaluate_rows(key, inputs))
+        masks = keys.masks[:, None].view(np.uint8)
+        return np.concatenate([keys.store_keys, masks, labels.seal(keys.label_keys, part)], axis=1)
+
+    parts = spread(work, len(batch), executor, _TASK)
+    return np.concatenate([np.empty((0, _FRONT + labels.record_bytes(0)), np.uint8), *parts])
 
 
 def build(
