@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from hashlib import shake_256
 
 import numpy as np
 import pytest
 from blindmatch_protocol.designs.token_psi import addresses, bands, derivation, families, gf64, shares, tokens
+from blindmatch_protocol.designs.token_psi.build import oprf_input_rows, oprf_inputs
 from blindmatch_protocol.designs.token_psi.parameters import LIMITS, Limits, Tokening, of_values
 from blindmatch_protocol.errors import DesignError, SetFileError
 from hypothesis import given, settings
@@ -261,3 +263,11 @@ def test_limits_of_a_key_are_all_there_or_none_and_let_one_request_through() -> 
     assert {p.name: p.default for p in LIMITS} == {
         "account_evaluations": 1 << 20, "all_evaluations": 1 << 24, "key_expires": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_tokens_as_rows_are_the_same_inputs(count: int) -> None:
+    raw = np.frombuffer(shake_256(b"tokens").digest(4 * 10 * count), "<u4")
+    some = raw.astype(np.uint32).reshape(count, 10)
+    listed = [row.tobytes() for row in oprf_input_rows(some)]
+    assert listed == oprf_inputs(some)

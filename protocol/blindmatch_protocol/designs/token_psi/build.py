@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from blindmatch_protocol import labels, resumable, store
+from blindmatch_protocol import labels, resumable, rowwise, store
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
 from blindmatch_protocol.contract.files import Progress, Workspace
@@ -30,7 +30,7 @@ from blindmatch_protocol.designs.token_psi.parameters import Limits, Tokening
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor, spread
-from blindmatch_protocol.oprf import SecretKey, evaluate
+from blindmatch_protocol.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.setfile import SetFileWriter
 
 INPUT_TAG: Final = b"blindmatch/token-psi/token/v1"
@@ -67,6 +67,14 @@ def oprf_inputs(tokens: Tokens) -> list[bytes]:
     return [fronts[at % len(fronts)] + part for at, part in enumerate(parts)]
 
 
+def oprf_input_rows(tokens: Tokens) -> Rows:
+    """`oprf_inputs` as an array, uint8 (n * bands, w)."""
+    count, bands = tokens.shape
+    numbers = np.tile(np.arange(bands, dtype=np.uint8), count)[:, None]
+    bits = np.ascontiguousarray(tokens, ">u4").view(np.uint8).reshape(-1, TOKEN_BYTES)
+    return rowwise.joined(len(bits), INPUT_TAG, numbers, bits)
+
+
 def evaluated_rows(
     key: SecretKey, batch: EntryBatch, tokening: Tokening, executor: Executor | None = None
 ) -> Rows:
@@ -74,7 +82,7 @@ def evaluated_rows(
 
     def work(start: int, stop: int) -> Rows:
         tokens = entry_tokens(batch.hashes[start:stop], tokening.k, tokening.bands)
-        keys = derivation.token_keys(evaluate(key, oprf_inputs(tokens)))
+        keys = derivation.token_keys(evaluate_rows(key, oprf_input_rows(tokens)))
         masks = keys.masks.astype("<u8")[:, None].view(np.uint8)
         return np.concatenate([keys.store_keys, masks], axis=1).reshape(stop - start, -1)
 
