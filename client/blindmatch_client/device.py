@@ -81,7 +81,14 @@ class Device:
             else Cover(config.cover, egress, store, self._reporting, rng, clock_ms)
         )
         self._matcher = Matcher(
-            config.design, egress, store, folder / "setup", rng, trace, config.round_deadline_s
+            config.design,
+            egress,
+            store,
+            folder / "setup",
+            rng,
+            trace,
+            self._outbox.request_id,
+            config.round_deadline_s,
         )
         self._upkeep = Upkeep(keeper, store, self._relay, clock_ms)
         self._receiver = Receiver(keeper, store, self._files, self._relay)

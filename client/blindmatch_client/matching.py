@@ -7,10 +7,11 @@ a role cheated -> remembered; nobody is asked about a picture any more until the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol.contract import AnyDesign, Item, Party
+from blindmatch_protocol.contract import AnyDesign, Item, Learner, Party
 from blindmatch_protocol.errors import BlindmatchError, DesignError, ProtocolError, SetFileError
 from blindmatch_protocol.randomness import Randomness
 
@@ -38,6 +39,7 @@ class Matching:
         folder: keeps the set-up files.
         rng: the device's randomness.
         trace: gets each session's trace.
+        request_id: 16 bytes that name a picture to a server that learns, by the picture's number.
         deadline_s: for one role's answer.
     """
 
@@ -49,6 +51,7 @@ class Matching:
         folder: Path,
         rng: Randomness,
         trace: TraceSink,
+        request_id: Callable[[int], bytes],
         deadline_s: float = ROUND_DEADLINE_S,
     ) -> None:
         self._design = design
@@ -57,6 +60,7 @@ class Matching:
         self._setups = SetupStore(folder, design)
         self._rng = rng
         self._trace = trace
+        self._request_id = request_id
         self._deadline_s = deadline_s
         self._distrust_name = f"distrust/{design.info.name}"
         self._detector: Detector | None = None
@@ -147,14 +151,18 @@ class Matching:
         self._detector = Detector(
             self._design,
             setup,
-            lambda number: MatchingExchange(
-                self._egress, self._design, files.epoch, number, self._deadline_s
-            ),
+            partial(self._exchange, files.epoch),
             self._state(),
             self._rng,
             self._trace,
             DistrustError(reason) if reason else None,
         )
+
+    def _exchange(self, epoch: int, number: int) -> MatchingExchange:
+        """The way to the roles for one picture. Where servers do not learn, nothing ties a retry to it."""
+        learns = Learner.SERVER in self._design.info.learns
+        name = self._request_id(number) if learns else b""
+        return MatchingExchange(self._egress, self._design, epoch, number, self._deadline_s, name)
 
     def _opened(self, run: Callable[[], object]) -> object:
         """The opened set-up; whatever a design raises on hostile files becomes `SetFileError`."""

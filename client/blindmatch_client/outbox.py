@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from hashlib import sha256
 from typing import Final
 
 from blindmatch_protocol.codec import Message, decode_any
@@ -20,6 +21,9 @@ from blindmatch_protocol.contract import AnyDesign, Label, Match, NoMatch, Outco
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_client.store import Store, Value
+
+REQUEST_TAG: Final = b"blindmatch/matching-request/1"
+REQUEST_ID_BYTES: Final = 16
 
 
 class Stage(StrEnum):
@@ -156,6 +160,24 @@ class Outbox:
     def files(self) -> set[str]:
         """Sealed attachments that are still needed."""
         return {name for (name,) in self._store.all("SELECT file FROM outgoing WHERE file IS NOT NULL")}
+
+    def request_id(self, item: int) -> bytes:
+        """What a picture is asked about under, 16 bytes: the same at every attempt, also after a crash.
+
+        It is in no relation to what the relay knows the message and the attachment by.
+
+        Raises:
+            KeyError: if there is no such picture, or it is done with.
+        """
+        row = self._store.one(
+            "SELECT opened(attachment, 'outgoing.attachment', message_id) FROM outgoing"
+            " WHERE item = ? AND attachment IS NOT NULL ORDER BY number LIMIT 1",
+            item,
+        )
+        if row is None:
+            raise KeyError(item)
+        key = AttachmentRef.decode(row[0]).key
+        return sha256(REQUEST_TAG + key).digest()[:REQUEST_ID_BYTES]
 
     def decided(self, item: int, outcome: Outcome, epoch: int, at_ms: int) -> None:
         """Matching of a picture came to `outcome`, for all messages that bear it."""

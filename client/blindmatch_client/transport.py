@@ -35,6 +35,12 @@ MOST_BODY_BYTES: Final = 256 << 20
 ROUND_DEADLINE_S: Final = 30.0
 
 
+def _has_head(envelope: pb.Envelope) -> bool:
+    """Does it bear more than a body?"""
+    names = ("design", "version", "epoch", "role", "body_size", "request_id")
+    return any(getattr(envelope, name) for name in names)
+
+
 def parts_of(data: bytes) -> Iterator[bytes]:
     """`data` in parts of 512 KiB; one empty part if it is empty."""
     for at in range(0, max(1, len(data)), PART_BYTES):
@@ -61,6 +67,7 @@ class MatchingExchange:
         epoch: of the set-up in use.
         item: number of the picture.
         deadline_s: for one role's answer.
+        request_id: 16 bytes, the same whenever this picture is asked about; for designs whose server learns.
     """
 
     egress: Egress
@@ -68,6 +75,7 @@ class MatchingExchange:
     epoch: int
     item: int
     deadline_s: float = ROUND_DEADLINE_S
+    request_id: bytes = b""
 
     def __call__(self, bodies: Mapping[Role, Message], /) -> Mapping[Role, Message]:
         """The replies of the roles in `bodies`. A retry sends the same bytes again.
@@ -95,7 +103,9 @@ class MatchingExchange:
 
     def _head(self, role: Role) -> pb.Envelope:
         info = self._info
-        return pb.Envelope(design=info.name, version=info.version, epoch=self.epoch, role=role)
+        return pb.Envelope(
+            design=info.name, version=info.version, epoch=self.epoch, role=role, request_id=self.request_id
+        )
 
     def _ask_small(self, role: Role, head: pb.Envelope, body: bytes) -> bytes:
         if len(body) > MOST_SMALL_BYTES:
@@ -128,7 +138,7 @@ class MatchingExchange:
             raise self._broken(role, f"must be at most {MOST_BODY_BYTES}", "body_size")
         body = bytearray(first.body)
         for reply in replies:
-            if reply.design or reply.version or reply.epoch or reply.role or reply.body_size:
+            if _has_head(reply):
                 raise self._broken(role, "only the first part bears more than a body")
             body += reply.body
             if len(body) > first.body_size:
@@ -144,6 +154,8 @@ class MatchingExchange:
         for field in ("design", "version", "role"):
             if getattr(reply, field) != getattr(asked, field):
                 raise self._broken(role, "must be what was asked for", field)
+        if reply.request_id:
+            raise self._broken(role, "must be empty in a reply", "request_id")
 
     def _broken(self, role: Role, rule: str, field: str | None = None) -> ProtocolError:
         return ProtocolError(self._step(role), rule, field)

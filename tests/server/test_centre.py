@@ -225,7 +225,9 @@ def test_a_server_that_has_the_picture_files_its_own_report_once_the_centre_can_
             config = MatchingConfig(dummy, source, scene.directory / "matcher", address)
             services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
             body = Ask(b"hit").encode()
-            ask = wire.Envelope(design="dummy", version=3, epoch=5, role="matcher", body=body)
+            ask = wire.Envelope(
+                design="dummy", version=3, epoch=5, role="matcher", body=body, request_id=b"r" * 16
+            )
             async with (
                 deployment.server(Kind.MATCHER, services) as matcher_port,
                 deployment.client(ALICE, Kind.MATCHER, matcher_port) as alice,

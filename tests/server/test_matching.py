@@ -31,7 +31,14 @@ SETUP = bytes(range(256)) * 3000
 
 
 def envelope(word: bytes = b"word", **changes: Any) -> wire.Envelope:
-    values = {"design": "dummy", "version": 3, "epoch": 5, "role": "matcher", "body": Ask(word).encode()}
+    values = {
+        "design": "dummy",
+        "version": 3,
+        "epoch": 5,
+        "role": "matcher",
+        "body": Ask(word).encode(),
+        "request_id": hashlib.sha256(word).digest()[:16],
+    }
     return wire.Envelope(**{**values, **changes})
 
 
@@ -107,6 +114,8 @@ def test_a_body_over_four_mebibytes_goes_and_comes_in_parts(tmp_path: Path) -> N
         ({"body": Told(b"x").encode()}, STATUS.INVALID_ARGUMENT, "tag"),
         ({"body": Ask(b"x").encode() + b"!"}, STATUS.INVALID_ARGUMENT, "left over"),
         ({"body_size": 3}, STATUS.INVALID_ARGUMENT, "body_size"),
+        ({"request_id": b""}, STATUS.INVALID_ARGUMENT, "request_id"),
+        ({"request_id": bytes(17)}, STATUS.INVALID_ARGUMENT, "request_id"),
         ({"body": Ask(b"error").encode()}, STATUS.INVALID_ARGUMENT, "word"),
     ],
 )

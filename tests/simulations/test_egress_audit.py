@@ -15,6 +15,7 @@ from blindmatch_protocol.contract import (
     Answer,
     AnyDesign,
     Done,
+    Learner,
     Match,
     NoMatch,
     NoState,
@@ -81,11 +82,16 @@ class Device:
     def _ask(self, role: Role, body: Message, number: int) -> Message:
         info = self.design.info
         envelope = pb.Envelope(design=info.name, version=info.version, epoch=1, role=role, body=body.encode())
+        if Learner.SERVER in info.learns:
+            envelope.request_id = self.request_id(number)
         self.record(info.roles[role], EXCHANGE, Purpose.MATCHING, number, envelope)
         answer = self.design.answer(role, self.held.states[role], [body], self.rng, None)
         (reply,) = answer.replies
         assert isinstance(reply, Message)
         return reply
+
+    def request_id(self, number: int) -> bytes:
+        return Seeded(f"request {number}").take(16)
 
     def record(self, party: Party, method: str, purpose: Purpose, item: int | None, request: Any) -> None:
         raw = (request.SerializeToString(deterministic=True),)
@@ -279,6 +285,38 @@ def test_a_retry_with_the_same_bytes_is_declared(pictures: list[Picture]) -> Non
     again = pb.Envelope.FromString(device.records[0].requests[0])
     device.record(Party.MATCHER, EXCHANGE, Purpose.MATCHING, 0, again)
     assert _audit(device, pictures).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        (Seeded("request 1").take(16), "two pictures share a request id"),
+        (bytes(16), "a picture has two request ids"),
+        (b"", "a request id must have 16 bytes"),
+        (bytes(17), "a request id must have 16 bytes"),
+    ],
+)
+def test_a_request_id_that_is_not_the_picture_s_is_found(
+    pictures: list[Picture], given: bytes, rule: str
+) -> None:
+    device = _device(hash_upload.DESIGN, pictures)
+    for number, picture in enumerate(pictures):
+        device.match(picture, number)
+    again = pb.Envelope.FromString(device.records[0].requests[0])
+    assert len(again.request_id) == 16
+    again.request_id = given
+    device.record(Party.MATCHER, EXCHANGE, Purpose.MATCHING, 0, again)
+    (finding,) = _audit(device, pictures).findings
+    assert finding.rule == rule
+
+
+def test_a_request_id_towards_a_server_that_does_not_learn_is_found(pictures: list[Picture]) -> None:
+    device = _matched(pictures)
+    again = pb.Envelope.FromString(device.records[0].requests[0])
+    again.request_id = bytes(16)
+    device.record(Party.MATCHER, EXCHANGE, Purpose.MATCHING, 0, again)
+    (finding,) = _audit(device, pictures).findings
+    assert (finding.rule, finding.size) == ("a request id must have 0 bytes", 16)
 
 
 def test_an_unknown_field_in_a_request_is_found(pictures: list[Picture]) -> None:

@@ -54,7 +54,8 @@ class Envelope(_message.Message):
     """---------------------------------------------------------------- designs
 
     A message of a design. In a stream the first Envelope bears all fields and `body_size`, the length of the
-    whole body; the following ones bear `body` alone.
+    whole body; the following ones bear `body` alone. A request to a server that learns outcomes bears a
+    `request_id`, the same whenever the same picture is asked about again; no other envelope has one.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -65,12 +66,14 @@ class Envelope(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     BODY_SIZE_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     design: _builtins.str
     version: _builtins.int
     epoch: _builtins.int
     role: _builtins.str
     body_size: _builtins.int
     body: _builtins.bytes
+    request_id: _builtins.bytes
     def __init__(
         self,
         *,
@@ -80,10 +83,11 @@ class Envelope(_message.Message):
         role: _builtins.str = ...,
         body_size: _builtins.int = ...,
         body: _builtins.bytes = ...,
+        request_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "body_size", b"body_size", "design", b"design", "epoch", b"epoch", "role", b"role", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "body_size", b"body_size", "design", b"design", "epoch", b"epoch", "request_id", b"request_id", "role", b"role", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

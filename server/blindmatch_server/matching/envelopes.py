@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
-from blindmatch_protocol.contract import AnyDesign, Role
+from blindmatch_protocol.contract import AnyDesign, Learner, Role
 from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
@@ -16,6 +16,8 @@ from blindmatch_server.matching.epochs import OpenEpoch
 STEP: Final = "matching/exchange"
 MOST_SMALL_BYTES: Final = 960 << 10
 """A body up to here fits one Envelope."""
+REQUEST_ID_BYTES: Final = 16
+_HEAD: Final = ("design", "version", "epoch", "role", "body_size", "request_id")
 
 
 def check_head(envelope: wire.Envelope, design: AnyDesign, epoch: OpenEpoch) -> Role:
@@ -25,6 +27,7 @@ def check_head(envelope: wire.Envelope, design: AnyDesign, epoch: OpenEpoch) -> 
         UnsupportedError: if it is of another design or version.
         EpochMismatchError: if it is of another epoch.
         NotFoundError: if this server does not play the role.
+        ProtocolError: if it has no request id and this server learns, or has one and it does not.
     """
     info = design.info
     if envelope.design != info.name:
@@ -36,6 +39,9 @@ def check_head(envelope: wire.Envelope, design: AnyDesign, epoch: OpenEpoch) -> 
     role = Role(envelope.role)
     if role not in epoch.roles:
         raise NotFoundError(STEP, f"must be one of {', '.join(sorted(epoch.roles))}", "role")
+    length = REQUEST_ID_BYTES if Learner.SERVER in info.learns else 0
+    if len(envelope.request_id) != length:
+        raise ProtocolError(STEP, f"must be {length} bytes for this design", "request_id")
     return role
 
 
@@ -62,7 +68,7 @@ async def large_body(
     joiner = parts.Joiner(first.body_size, most, step)
     body = bytearray(joiner.take(first.body))
     async for envelope in rest:
-        if envelope.design or envelope.version or envelope.epoch or envelope.role or envelope.body_size:
+        if any(getattr(envelope, name) for name in _HEAD):
             raise ProtocolError(step, "only the first envelope bears more than a body")
         body += joiner.take(envelope.body)
     joiner.finish()

@@ -3,19 +3,27 @@
 For designs where the server learns the outcome. Where it also has the picture it reports a match itself:
 the sealed report lies in `filings` until the centre has acknowledged it. `spent` counts evaluations under
 a key by account; the account "" stands for all together.
+
+A device that got no answer asks again, after a crash of either side too. A verdict and the filing it makes
+due are kept by one transaction, under what was learnt of which request, and the verdict stays: learnt again,
+it makes nothing due.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Final, NamedTuple
 
+from blindmatch_protocol.contract import Verdict
+
 from blindmatch_server.database import Database, Migration
 
 VERSION: Final = 2
+_BY_REQUEST: Final = "CREATE UNIQUE INDEX verdicts_by_request ON verdicts (account, request)"
 EVERYONE: Final = ""
 """No account has this name."""
 _SPENT: Final = """
@@ -31,8 +39,10 @@ SCHEMA: Final = f"""
 CREATE TABLE verdicts (
     account TEXT NOT NULL,
     at_ms INTEGER NOT NULL,
-    matched INTEGER NOT NULL
+    matched INTEGER NOT NULL,
+    request BLOB
 ) STRICT;
+{_BY_REQUEST};
 CREATE TABLE filings (
     number INTEGER PRIMARY KEY,
     report_id BLOB NOT NULL UNIQUE,
@@ -43,11 +53,15 @@ CREATE INDEX open_filings ON filings (number) WHERE refused = ''
 """
 
 
-def _count_evaluations(connection: Connection) -> None:
+def _to_2(connection: Connection) -> None:
+    """Verdicts of version 1 belong to no request, and it counted no evaluations."""
     connection.execute(_SPENT)
+    connection.execute("ALTER TABLE verdicts ADD COLUMN request BLOB")
+    connection.execute(_BY_REQUEST)
 
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {1: _count_evaluations}
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _to_2}
+_TAG: Final = b"blindmatch/matching-ledger/request/1"
 
 
 class Spent(NamedTuple):
@@ -55,6 +69,20 @@ class Spent(NamedTuple):
 
     by_account: int
     in_all: int
+
+
+def request_of(request_id: bytes, verdict: Verdict) -> bytes:
+    """What a verdict is kept under, 32 bytes: the request, and what was learnt of it.
+
+    The id alone would let a device have all its pictures taken for one. Takes time for a large picture.
+    """
+    digest = sha256(_TAG + request_id)
+    if verdict.label is not None:
+        digest.update(verdict.label.entry_hash)
+    if verdict.content is not None:
+        height, width, pixels = verdict.content
+        digest.update(height.to_bytes(4, "big") + width.to_bytes(4, "big") + pixels)
+    return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +121,32 @@ class Ledger:
 
         await self._database.run(transaction)
 
-    async def record(self, account: str, at_ms: int, matched: bool, filing: Filing | None) -> None:
-        """Record a verdict, and with it the report that it makes due."""
+    async def record(
+        self, account: str, request: bytes, at_ms: int, matched: bool, filing: Filing | None
+    ) -> bool:
+        """Record a verdict, and with it the report that it makes due; False, and nothing is, if it is known.
 
-        def transaction(connection: Connection) -> None:
-            connection.execute("INSERT INTO verdicts VALUES (?, ?, ?)", (account, at_ms, matched))
-            if filing is not None:
+        Args:
+            account: of the device that asked.
+            request: see `request_of`.
+            at_ms: Unix time in milliseconds.
+            matched: whether it is a match.
+            filing: the report, if one is due.
+        """
+
+        def transaction(connection: Connection) -> bool:
+            added = connection.execute(
+                "INSERT INTO verdicts (account, at_ms, matched, request) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (account, at_ms, matched, request),
+            ).rowcount
+            if added and filing is not None:
                 connection.execute(
                     "INSERT INTO filings (report_id, sealed) VALUES (?, ?)", (filing.report_id, filing.sealed)
                 )
+            return bool(added)
 
-        await self._database.run(transaction)
+        return await self._database.run(transaction)
 
     async def verdicts(self) -> list[tuple[str, int, bool]]:
         """All verdicts: account, Unix time in milliseconds, matched."""

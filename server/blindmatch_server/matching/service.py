@@ -27,7 +27,7 @@ from blindmatch_server.matching.answering import Answered, Answering, Task
 from blindmatch_server.matching.budget import Budget
 from blindmatch_server.matching.epochs import Epochs, OpenEpoch
 from blindmatch_server.matching.filing import CentreAddress, Filer, filing_of
-from blindmatch_server.matching.ledger import Ledger
+from blindmatch_server.matching.ledger import Filing, Ledger, request_of
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.rate import TokenBuckets
 from blindmatch_server.waiting import Places
@@ -116,7 +116,7 @@ class Matching:
         epoch = self._epochs.current
         role = envelopes.check_head(request, self._design, epoch)
         body = envelopes.small_body(request)
-        return envelopes.small(request, await self._answer(epoch, role, body, call))
+        return envelopes.small(request, await self._answer(epoch, role, body, request.request_id, call))
 
     async def exchange_large(
         self, requests: AsyncIterator[wire.Envelope], call: Call
@@ -129,14 +129,16 @@ class Matching:
             epoch = self._epochs.current
             role = envelopes.check_head(first, self._design, epoch)
             body = await envelopes.large_body(first, requests, self._limits.most_body_bytes)
-            reply = await self._answer(epoch, role, body, call)
+            reply = await self._answer(epoch, role, body, first.request_id, call)
             for envelope in envelopes.large(first, reply):
                 yield envelope
 
-    async def _answer(self, epoch: OpenEpoch, role: Role, body: bytes, call: Call) -> bytes:
+    async def _answer(
+        self, epoch: OpenEpoch, role: Role, body: bytes, request_id: bytes, call: Call
+    ) -> bytes:
         answered = await self._answered(Task(epoch, role, body), call.account)
         if answered.verdict is not None:
-            await self._learn(epoch, call.account, answered.verdict)
+            await self._learn(epoch, call.account, request_id, answered.verdict)
         return answered.reply
 
     async def _answered(self, task: Task, account: str) -> Answered:
@@ -148,20 +150,17 @@ class Matching:
         answered, _ = await asyncio.gather(self._answering.answer(task), self._budget.spend(account, limits))
         return answered
 
-    async def _learn(self, epoch: OpenEpoch, account: str, verdict: Verdict) -> None:
+    async def _learn(self, epoch: OpenEpoch, account: str, request_id: bytes, verdict: Verdict) -> None:
         """Record a verdict, and the report that it makes due, before the device is answered."""
-        now, filing = milliseconds(self._clock), None
-        if self._centre is not None:
-            filing = await asyncio.to_thread(
-                filing_of,
-                self._design.info,
-                epoch.epoch,
-                account,
-                verdict,
-                self._centre,
-                now,
-                self._rng,
-            )
-        await self._ledger.record(account, now, verdict.label is not None, filing)
-        if filing is not None and self._filer is not None:
+        request = await asyncio.to_thread(request_of, request_id, verdict)
+        now, matched = milliseconds(self._clock), verdict.label is not None
+        filing = await self._filing(epoch, account, verdict, now)
+        added = await self._ledger.record(account, request, now, matched, filing)
+        if added and filing is not None and self._filer is not None:
             self._filer.wake()
+
+    async def _filing(self, epoch: OpenEpoch, account: str, verdict: Verdict, now: int) -> Filing | None:
+        if self._centre is None:
+            return None
+        info, rng = self._design.info, self._rng
+        return await asyncio.to_thread(filing_of, info, epoch.epoch, account, verdict, self._centre, now, rng)

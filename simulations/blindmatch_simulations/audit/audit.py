@@ -14,6 +14,7 @@ from blindmatch_simulations.audit.records import (
     check_forms,
     check_matching,
     check_reports,
+    check_request_ids,
     check_uploads,
     ciphertext_bytes,
 )
@@ -76,6 +77,7 @@ def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
     findings = [
         *check_forms(evidence.records),
         *check_matching(design, design.epoch_of(setup), evidence.records, evidence.traces),
+        *check_request_ids(design, evidence.records),
         *check_reports(evidence.records, matches, vouchers),
         *check_uploads(evidence.records, evidence.plain_sizes),
         *check_arrivals(evidence.records, evidence.arrived or {}),

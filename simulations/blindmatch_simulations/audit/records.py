@@ -8,9 +8,10 @@ from typing import Final
 
 from blindmatch_client.egress import methods
 from blindmatch_client.messenger.suite import SALT_LENGTH
+from blindmatch_client.outbox import REQUEST_ID_BYTES
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
 from blindmatch_protocol.committing_aead import TAG_LENGTH
-from blindmatch_protocol.contract import AnyDesign, Party, Role
+from blindmatch_protocol.contract import AnyDesign, Learner, Party, Role
 from blindmatch_protocol.cover import SLOT_SIZES
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.padding import TEXT_BLOCK, padded_attachment_length
@@ -80,6 +81,33 @@ def check_matching(
         seen.add(key)
     for item, party, sent in expected.keys() - seen:
         yield Finding(party, item, "a body of a recorded session that never went through the seam", len(sent))
+
+
+def check_request_ids(design: AnyDesign, records: Iterable[EgressRecord]) -> Iterator[Finding]:
+    """A server that learns gets a random name for each picture, the same at every attempt; no other gets one.
+
+    What the name is made of is the device's secret: only its form can be held against anything.
+    """
+    length = REQUEST_ID_BYTES if Learner.SERVER in design.info.learns else 0
+    items: dict[bytes, int | None] = {}
+    named: dict[int | None, bytes] = {}
+    for record in records:
+        if record.method not in _EXCHANGES:
+            continue
+        given = _request_id(record)
+        if len(given) != length:
+            yield _finding(record, f"a request id must have {length} bytes", len(given))
+        elif length and items.setdefault(given, record.item) != record.item:
+            yield _finding(record, "two pictures share a request id", length)
+        elif named.setdefault(record.item, given) != given:
+            yield _finding(record, "a picture has two request ids", length)
+
+
+def _request_id(record: EgressRecord) -> bytes:
+    try:
+        return b"".join(pb.Envelope.FromString(raw).request_id for raw in record.requests)
+    except DecodeError:
+        return b""
 
 
 def check_reports(
@@ -157,6 +185,7 @@ def _joined(requests: Sequence[bytes]) -> bytes:
     for at, envelope in enumerate(envelopes):
         envelope.body = b""
         envelope.body_size = 0
+        envelope.request_id = b"" if at == 0 else envelope.request_id
         if at and envelope.ByteSize():
             return b""
     return bytes(envelopes[0].SerializeToString(deterministic=True)) + b"\0" + body
