@@ -18,5 +18,6 @@ def test_a_planted_cheat_is_caught(cheat: Cheat) -> None:
     report = check_design(cheat.make(), Options(runs=(30, 30), only=[cheat.caught_by]))
     (failure,) = report.failed
     assert failure.step
+    assert cheat.where in failure.step
     assert failure.rule
     assert "raises" not in failure.rule

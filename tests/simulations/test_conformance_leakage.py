@@ -44,19 +44,22 @@ def test_an_interval_holds_its_estimate_and_narrows_with_less_confidence(
 @pytest.mark.parametrize("adversary", list(Adversary))
 def test_pairs_agree_on_every_declared_fact(design: AnyDesign, adversary: Adversary) -> None:
     bench = Bench(design)
-    setup = bench.deployed.setup
+    stage = stage_of(bench)
+    deployed = stage.table.deployed
     for opponent in opponents(design, adversary):
         for scenario in SCENARIOS:
-            for pair in playable(scenario, bench.pool, bench.deployed, opponent, stage_of(bench).outputs):
-                left = [opponent.project(move.one.item, setup) for move in pair.left]
-                assert left == [opponent.project(move.one.item, setup) for move in pair.right]
+            for pair in playable(scenario, stage.pool, deployed, opponent, stage.outputs):
+                left = [opponent.project(move.one.item, deployed.setup) for move in pair.left]
+                assert left == [opponent.project(move.one.item, deployed.setup) for move in pair.right]
 
 
 def test_every_scenario_is_played_against_a_matcher_that_is_told_nothing_of_the_picture() -> None:
     bench = Bench(oprf_psi.DESIGN)
     (alone, *_) = opponents(oprf_psi.DESIGN, Adversary.SEMI_HONEST)
-    outputs = stage_of(bench).outputs
-    assert all(playable(scenario, bench.pool, bench.deployed, alone, outputs) for scenario in SCENARIOS)
+    stage = stage_of(bench)
+    for scenario in SCENARIOS:
+        found = playable(scenario, stage.pool, stage.table.deployed, alone, stage.outputs)
+        assert bool(found) != scenario.beside
 
 
 def test_a_coalition_that_is_not_named_learns_what_its_parts_do() -> None:

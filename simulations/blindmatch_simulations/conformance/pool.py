@@ -7,6 +7,8 @@
     twin          same hash and quality as the picture before it, other pixels
     poor          quality below 50; one of them has its hash on the list
 
+The games add two kinds that depend on the design (`leakage.worst`).
+
 Nothing is downloaded: a picture is a coarse random field, smoothed. PDQ gives such fields quality 100.
 """
 
@@ -59,6 +61,11 @@ class Pool:
         """Pictures of these kinds, in order."""
         return [one for one in self.pictures if one.kind in kinds]
 
+    def without(self, *kinds: str) -> Pool:
+        """The same list, with fewer pictures."""
+        kept = tuple(one for one in self.pictures if one.kind not in kinds)
+        return Pool(kept, self.entries, self.others)
+
     def matches(self, relation: Relation, one: Pooled) -> bool:
         """The plaintext oracle's answer."""
         return Oracle(relation, self.entries).matches(one.item)
@@ -69,8 +76,8 @@ def make_pool(seed: int) -> Pool:
     numbers = iter(range(1000 * seed, 1000 * seed + 1000))
     pictures: list[Pooled] = []
     for kind, count in (("listed", 3), ("near-30", 2), ("near-31", 2), ("far-32", 2), ("far-33", 1)):
-        pictures += [Pooled(f"{kind}/{i}", kind, _picture(next(numbers))) for i in range(count)]
-    pictures += [Pooled(f"other/{i}", "other", _picture(next(numbers))) for i in range(4)]
+        pictures += [Pooled(f"{kind}/{i}", kind, picture(next(numbers))) for i in range(count)]
+    pictures += [Pooled(f"other/{i}", "other", picture(next(numbers))) for i in range(4)]
     twins = [one for one in pictures if one.kind in ("listed", "other")]
     pictures += [Pooled(f"twin/{one.name}", f"twin-{one.kind}", _twin(one.item)) for one in twins]
     pictures += [Pooled(f"poor/{i}", "poor", _poor(i)) for i in range(2)]
@@ -108,7 +115,8 @@ def _pixels(number: int) -> npt.NDArray[np.uint8]:
     return np.asarray(field_.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
 
 
-def _picture(number: int) -> Picture:
+def picture(number: int) -> Picture:
+    """The picture that `number` determines."""
     return Picture.from_pixels(_pixels(number))
 
 

@@ -12,7 +12,7 @@ ACCOUNT_FACT: Final = "account"
 """A design that declares it (or ``my.account``) says that sessions of one account can be linked."""
 
 _NOT_PLAYED: Final = frozenset({Party.DEVICE, Party.CURATOR})
-"""The device knows its own pictures, and the curator sees nothing of users."""
+"""The curator sees nothing of users; a device alone sees its own pictures and nobody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ class Opponent:
         return f"{self.adversary} {' with '.join(sorted(self.parties))}"
 
     @property
+    def has_device(self) -> bool:
+        """Does it have a device of its own, beside the one it watches?"""
+        return Party.DEVICE in self.parties
+
+    @property
     def links_accounts(self) -> bool:
         """Is it declared that sessions of one account can be linked?"""
         return any(fact.name.rpartition(".")[2] == ACCOUNT_FACT for fact in self.facts)
@@ -41,7 +46,7 @@ class Opponent:
 
 def opponents(design: AnyDesign, adversary: Adversary) -> list[Opponent]:
     """Every coalition that is played against: each party with a role alone, with the provider, with the
-    centre, all parties with roles together, and those that the design names."""
+    centre, with a device of its own, all parties with roles together, and those that the design names."""
     players = {frozenset({party}) for party in design.info.roles.values()}
     if design.vouchers:
         players.add(frozenset({Party.CENTRE}))
@@ -51,15 +56,19 @@ def opponents(design: AnyDesign, adversary: Adversary) -> list[Opponent]:
     if players:
         found.add(frozenset[Party]().union(*players))
     found |= {leak.parties for leak in design.leakage() if players and not leak.parties & _NOT_PLAYED}
+    found |= {coalition | {Party.DEVICE} for coalition in players}
     ordered = sorted(found, key=lambda parties: (len(parties), sorted(parties)))
     return [_opponent(design, parties, adversary) for parties in ordered]
 
 
 def _opponent(design: AnyDesign, parties: frozenset[Party], adversary: Adversary) -> Opponent:
+    """A device of its own is told of its own pictures, so it adds only what the coalition is named with."""
     info = design.info
     server = Learner.SERVER in info.learns and bool(parties & set(info.roles.values()))
     centre = Party.CENTRE in parties and info.learns != {Learner.NOBODY}
-    return Opponent(parties, adversary, declared(design, parties, adversary), server or centre)
+    named = any(leak.parties == parties and leak.adversary is adversary for leak in design.leakage())
+    facts = declared(design, parties if named else parties - {Party.DEVICE}, adversary)
+    return Opponent(parties, adversary, facts, server or centre)
 
 
 def declared(design: AnyDesign, parties: frozenset[Party], adversary: Adversary) -> tuple[Fact, ...]:

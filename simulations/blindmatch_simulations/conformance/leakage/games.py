@@ -68,7 +68,7 @@ def classes_of(
     for scenario in SCENARIOS:
         if scenario.links and Behaviour.HONEST not in behaviours:
             continue  # a device stops asking a role that cheated, and the role knows the account it cheated
-        pairs = playable(scenario, bench.pool, stage.table.deployed, opponent, stage.outputs)
+        pairs = playable(scenario, stage.pool, stage.table.deployed, opponent, stage.outputs)
         for behaviour in behaviours if pairs else ():
             name = scenario.name if behaviour is Behaviour.HONEST else f"{scenario.name}, role {behaviour}"
             found.append(Class(name, pairs, behaviour))
@@ -79,13 +79,19 @@ def _play(
     bench: Bench, stage: Stage, opponent: Opponent, classes: Sequence[Class], shared: dict[Any, Any]
 ) -> list[Finding]:
     """Runs are shared by opponents to whom the same is declared; each looks at its own part of them."""
-    key = (tuple(fact.name for fact in opponent.facts), opponent.learns_outcome, opponent.links_accounts)
-    if key not in shared:
-        shared[key] = [play_class(bench, stage, one, len(classes)) for one in classes]
+    key = (
+        tuple(fact.name for fact in opponent.facts),
+        opponent.learns_outcome,
+        opponent.links_accounts,
+        opponent.has_device,
+    )
+    played: dict[str, tuple[list[Run], list[Run]]] = shared.setdefault(key, {})
     findings = []
-    for one, (training, held) in zip(classes, shared[key], strict=True):
+    for one in classes:
+        if one.name not in played:
+            played[one.name] = play_class(bench, stage, one, len(classes))
         mine, theirs = (
-            [Run(_seen(run.view, opponent), run.pair, run.coin) for run in runs] for runs in (training, held)
+            [Run(_seen(run.view, opponent), run.pair, run.coin) for run in runs] for runs in played[one.name]
         )
         finding = judge(one.name, mine, theirs, stage.known, len(classes))
         if finding.measured.told_apart:

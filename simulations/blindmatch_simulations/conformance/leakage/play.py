@@ -1,9 +1,11 @@
 """Plays a sequence of pictures with honest or cheating roles; who sees what of it.
 
-    session fails because a role cheated    the device distrusts it: message held, nothing else is asked
+    session fails because a role cheated,   the device distrusts it: message held, nothing else is asked
+    or ends in a match without its label
     session gets no answer                  message held, then asked again
     a confirmed match                       a report goes to the centre
     a voucher                               goes to the centre
+    a device of the opponent's own          shows it its outcome and state, too
 
 This is the device's policy in the failure mode ``hold``, so a coalition with the provider sees which messages
 are late, and one with the centre which pictures are reported. Reports are taken to leave on a cover schedule;
@@ -24,7 +26,7 @@ from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 
 from blindmatch_simulations.conformance.deployed import Deployed, enrolled
 from blindmatch_simulations.conformance.fields import fields_of
-from blindmatch_simulations.conformance.leakage.scenarios import Move, Moves
+from blindmatch_simulations.conformance.leakage.scenarios import OWN, Move, Moves
 from blindmatch_simulations.conformance.seeded import Seeded
 
 
@@ -43,7 +45,7 @@ class Event:
 
     Attributes:
         party: who sees it.
-        kind: request, reply, verdict, report, voucher, message or held.
+        kind: request, reply, verdict, report, voucher, message, held, outcome or state.
         move: number of the picture in the sequence.
         data: its bytes.
         leaves: its byte fields.
@@ -144,14 +146,22 @@ class Play:
 
     def _finish(self, number: int, move: Move, outcome: Outcome) -> None:
         relation = self._deployed.design.info.relation
+        if move.account == OWN:
+            self._own(number, move, outcome)
         if isinstance(outcome, Match):
-            if is_confirmed(relation, move.one.item, outcome):
-                self._see(Party.CENTRE, "report", number)
-            else:
+            if not is_confirmed(relation, move.one.item, outcome):
                 self._distrusting.add(move.account)
+                self._see(Party.PROVIDER, "held", number)
+                return
+            self._see(Party.CENTRE, "report", number)
         if isinstance(outcome, Voucher):
             self.events.append(event_of(Party.CENTRE, "voucher", number, outcome.body))
         self._see(Party.PROVIDER, "message", number)
+
+    def _own(self, number: int, move: Move, outcome: Outcome) -> None:
+        label = outcome.label.encode() if isinstance(outcome, Match) else b""
+        self._see(Party.DEVICE, "outcome", number, type(outcome).__name__.encode() + label)
+        self._see(Party.DEVICE, "state", number, self._states[move.account].encode())
 
     def _see(self, party: Party, kind: str, number: int, data: bytes = b"") -> None:
         self.events.append(Event(party, kind, number, data))

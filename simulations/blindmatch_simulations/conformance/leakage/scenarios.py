@@ -13,6 +13,9 @@ from blindmatch_simulations.conformance.deployed import Deployed
 from blindmatch_simulations.conformance.leakage.facts import Opponent
 from blindmatch_simulations.conformance.pool import Pool, Pooled
 
+OWN: Final = -1
+"""The account of a device that belongs to the opponent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Move:
@@ -42,11 +45,13 @@ class Scenario:
         name: for people.
         pairs: all candidates, before those are dropped that differ in a declared fact.
         links: whether telling them apart means linking an account's sessions.
+        beside: whether the opponent has a device too; then it alone is played against.
     """
 
     name: str
     pairs: Callable[[Pool, Relation], Iterator[Pair]]
     links: bool = False
+    beside: bool = False
 
 
 def playable(
@@ -58,7 +63,7 @@ def playable(
         outputs: by picture, what honest sessions give whoever learns the outcome.
     """
     relation = deployed.design.info.relation
-    if scenario.links and opponent.links_accounts:
+    if (scenario.links and opponent.links_accounts) or scenario.beside != opponent.has_device:
         return []
     known: dict[str, object] = {}
 
@@ -73,8 +78,8 @@ def playable(
 
 
 def _split(pool: Pool, relation: Relation) -> tuple[list[Pooled], list[Pooled]]:
-    """Pictures of good quality that match, and ones that do not."""
-    good = [one for one in pool.pictures if one.kind != "poor"]
+    """Pictures of good quality that match, and ones that do not; but for those whose label does not open."""
+    good = [one for one in pool.pictures if one.kind not in ("poor", "unopened")]
     matching = [one for one in good if pool.matches(relation, one)]
     return matching, [one for one in good if one not in matching]
 
@@ -87,6 +92,33 @@ def _singles(left: Iterable[Pooled], right: Iterable[Pooled]) -> Iterator[Pair]:
 
 def _match_or_none(pool: Pool, relation: Relation) -> Iterator[Pair]:
     yield from _singles(*_split(pool, relation))
+
+
+def _lone(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    yield from _singles(pool.of("lone"), pool.of("other", "far-33"))
+
+
+def _unopened(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    """Another picture follows, so that a device which distrusts a role afterwards is seen."""
+    *others, last = pool.of("other")
+    for a, b in product(pool.of("unopened"), others):
+        yield Pair((Move(a), Move(last)), (Move(b), Move(last)))
+
+
+def _day(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    """What an account sends in a day: much that could be told of it on one side, nothing on the other."""
+    lone, near, poor = pool.of("lone")[:1], pool.of("near-30", "far-32"), pool.of("poor")
+    for other in pool.of("far-33", "other"):
+        plain = [one for one in pool.of("other", "twin-other") if one is not other]
+        for full in ((*pool.of("listed"), *lone, *near[:1], *poor[:1]), (*lone * 2, *near[2:], *poor[1:])):
+            yield Pair(tuple(map(Move, full)), tuple(map(Move, [other, *plain][: len(full)])))
+
+
+def _own_device(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    """The opponent asks about both pictures itself, then sees a victim ask about one of them."""
+    for a, b in product(pool.of("listed", "lone", "poor")[:4], pool.of("other")[:2]):
+        asked = (Move(a, OWN), Move(b, OWN))
+        yield Pair((*asked, Move(a)), (*asked, Move(b)))
 
 
 def _neither(pool: Pool, relation: Relation) -> Iterator[Pair]:
@@ -151,8 +183,10 @@ def _accounts(pool: Pool, relation: Relation) -> Iterator[Pair]:
 
 
 SCENARIOS: Final = (
+    Scenario("a lone band hit or none", _lone),
     Scenario("a match or none", _match_or_none),
     Scenario("distance 30 or 32", _boundary),
+    Scenario("a label that does not open, or a miss", _unopened),
     Scenario("quality 0 or not", _poor),
     Scenario("the same picture twice or another", _twice),
     Scenario("a retry", _retry),
@@ -162,6 +196,8 @@ SCENARIOS: Final = (
     Scenario("two that do not match", _neither),
     Scenario("quality 0, listed or not", _listed_poor),
     Scenario("twins", _twins),
+    Scenario("a day of pictures", _day),
     Scenario("one account or two", _accounts, links=True),
+    Scenario("beside a device of the opponent's own", _own_device, beside=True),
 )
 """All classes of pairs."""

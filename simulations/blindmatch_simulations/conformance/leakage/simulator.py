@@ -21,7 +21,7 @@ from blindmatch_simulations.conformance.pool import Pooled
 from blindmatch_simulations.conformance.seeded import Seeded
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
-KINDS = ("listed", "near-30", "far-32", "other", "poor")
+KINDS = ("listed", "near-30", "far-32", "lone", "other", "poor")
 
 
 def check_simulator(bench: Bench) -> Passed:
@@ -71,7 +71,7 @@ def _role(bench: Bench, stage: Stage, role: Role, classes: int, figures: dict[st
 def _run(bench: Bench, stage: Stage, role: Role, kind: str, number: int) -> Run:
     """A view of one picture, real if the coin is True; the adversary guesses that picture and another."""
     rng = bench.rng(f"simulator/{role}/{kind}/{number}")
-    chosen, others = bench.pool.of(kind), bench.pool.of("other", "far-33")
+    chosen, others = stage.pool.of(kind), stage.pool.of("other", "far-33")
     one = chosen[rng.below(len(chosen))]
     different = [other for other in others if other is not one]
     pair = Pair((Move(different[rng.below(len(different))]),), (Move(one),))

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from blindmatch_protocol.contract import Voucher
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.contract import NoMatch, Voucher
+from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import Deployed, opened, publish, run_session
 from blindmatch_simulations.conformance.leakage.knowledge import Guesses, guesses
 from blindmatch_simulations.conformance.leakage.play import Table
-from blindmatch_simulations.conformance.pool import Pooled
+from blindmatch_simulations.conformance.leakage.worst import with_spoilt_label, with_worst
+from blindmatch_simulations.conformance.pool import Pool, Pooled
 
 SMALL_REQUEST: Final = 256
 """Parameters are lowered while a picture's requests are longer than this, in bytes."""
@@ -21,9 +22,10 @@ SMALL_REQUEST: Final = 256
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Stage:
-    """What a game needs: the roles, what was guessed, the parameters that differ from their defaults, and
-    what an honest session of each picture gives whoever learns the outcome."""
+    """What a game needs: the pictures, the roles, what was guessed, the parameters that differ from their
+    defaults, and what an honest session of each picture gives whoever learns the outcome."""
 
+    pool: Pool
     table: Table
     known: Guesses
     values: dict[str, int]
@@ -36,23 +38,35 @@ _STAGES: WeakKeyDictionary[Bench, Stage] = WeakKeyDictionary()
 def stage_of(bench: Bench) -> Stage:
     """The stage of a run, made once."""
     if bench not in _STAGES:
-        values = _lowered(bench)
-        table = Table(_deployed(bench, values, "publish"), _deployed(bench, values, "other-key"))
-        outputs = {one.name: output_of(bench, table.deployed, one) for one in bench.pool.pictures}
-        known = guesses(table.deployed, bench.pool, bench.rng("guesses"))
-        _STAGES[bench] = Stage(table, known, values, outputs)
+        _STAGES[bench] = _made(bench)
     return _STAGES[bench]
 
 
+def _made(bench: Bench) -> Stage:
+    values = lowered(bench)
+    pool = with_worst(bench, _deployed(bench, values, "publish", bench.pool).setup)
+    honest, other = (_deployed(bench, values, purpose, pool) for purpose in ("publish", "other-key"))
+    spoilt = with_spoilt_label(honest, pool.of("unopened")[0], bench)
+    if spoilt is None:
+        pool = pool.without("unopened")
+    table = Table(spoilt or honest, other)
+    outputs = {one.name: output_of(bench, table.deployed, one) for one in pool.pictures}
+    return Stage(pool, table, guesses(table.deployed, pool, bench.rng("guesses")), values, outputs)
+
+
 def output_of(bench: Bench, deployed: Deployed, one: Pooled) -> object:
-    """The design's own outcome, which for a near design is not always the oracle's (a voucher's is)."""
-    ran = run_session(deployed, one.item, bench.rng(f"output/{one.name}"))
+    """The design's own outcome, which for a near design is not always the oracle's (a voucher's is).
+    Whoever refuses a session has learnt nothing in it."""
+    try:
+        ran = run_session(deployed, one.item, bench.rng(f"output/{one.name}"))
+    except ProtocolError:
+        return NoMatch.__name__, [], False
     verdicts = [part.verdict for step in ran.rounds for part in step if part.verdict is not None]
     opened_later = isinstance(ran.outcome, Voucher) and bench.pool.matches(bench.design.info.relation, one)
     return type(ran.outcome).__name__, [verdict.label is not None for verdict in verdicts], opened_later
 
 
-def _lowered(bench: Bench) -> dict[str, int]:
+def lowered(bench: Bench) -> dict[str, int]:
     """Values that make requests shorter, halving one parameter after the other, if the very hash is still
     found with them."""
     values = dict(bench.values)
@@ -72,7 +86,7 @@ def _request_bytes(bench: Bench, values: dict[str, int]) -> int | None:
     """Bytes of a listed picture's requests; None if the values do not work."""
     one = bench.pool.of("listed")[0]
     try:
-        ran = run_session(_deployed(bench, values, "publish"), one.item, bench.rng("size"))
+        ran = run_session(_deployed(bench, values, "publish", bench.pool), one.item, bench.rng("size"))
     except BlindmatchError:
         return None
     if type(ran.outcome) is not type(bench.honest[one.name].outcome):
@@ -80,5 +94,5 @@ def _request_bytes(bench: Bench, values: dict[str, int]) -> int | None:
     return sum(len(body) for _, body in ran.bodies())
 
 
-def _deployed(bench: Bench, values: dict[str, int], purpose: str) -> Deployed:
-    return opened(publish(bench.design, bench.pool.entries, bench.rng(purpose), 1, values))
+def _deployed(bench: Bench, values: dict[str, int], purpose: str, pool: Pool) -> Deployed:
+    return opened(publish(bench.design, pool.entries, bench.rng(purpose), 1, values))

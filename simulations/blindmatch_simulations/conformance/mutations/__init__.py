@@ -2,6 +2,7 @@
 
 padded     oprf-psi with room in its request, and what can be hidden there
 devices    cheats of the device: blinds, rounds, cover, memory, checks that are left out
+worst      cheats that show in one class of pairs alone
 roles      cheats of publishing and of roles, and claims that are too small
 table      all of them as data, and the mutation score
 """

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign
 
-from blindmatch_simulations.conformance.mutations import devices, padded, roles
+from blindmatch_simulations.conformance.mutations import devices, padded, roles, worst
 from blindmatch_simulations.conformance.run import Options, check_design
 
 
@@ -20,24 +20,28 @@ class Cheat:
         name: for people.
         make: the design.
         caught_by: a check that must fail, by name.
+        where: what the failing step must say, such as a class of pairs.
     """
 
     name: str
     make: Callable[[], AnyDesign]
     caught_by: str
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Caught:
-    """A cheat, and the checks that failed on it."""
+    """A cheat, and the checks that failed on it: name to step."""
 
     cheat: Cheat
-    failed: tuple[str, ...]
+    failed: Mapping[str, str]
 
     @property
     def caught(self) -> bool:
-        """Did the check fail that must?"""
-        return self.cheat.caught_by in self.failed
+        """Did the check fail that must, where it must?"""
+        return self.cheat.where in self.failed.get(self.cheat.caught_by, "") and (
+            self.cheat.caught_by in self.failed
+        )
 
 
 CHEATS: Final = (
@@ -72,6 +76,9 @@ CHEATS: Final = (
     Cheat("the hash is not declared", roles.UndeclaredHash, "games"),
     Cheat("the list in the set-up", roles.ListInSetup, "list"),
     Cheat("a digest of an entry in a reply", roles.NearestInReply, "list"),
+    Cheat("another request on a lone hit", worst.SecondLook, "games", "a lone band hit"),
+    Cheat("a label that does not open holds the message", worst.FailedLabelTells, "games", "does not open"),
+    Cheat("cover for the first pictures of a day alone", worst.CoverRunsOut, "games", "a day of pictures"),
     Cheat("a learner is not declared", roles.UndeclaredLearner, "outcomes"),
 )
 """At least one for every way in which a claim can be wrong that this suite says it finds."""
@@ -82,4 +89,4 @@ def mutation_score(seed: int = 1, whole: bool = True) -> Iterator[Caught]:
     for cheat in CHEATS:
         only = () if whole else (cheat.caught_by,)
         report = check_design(cheat.make(), Options(seed=seed, only=only))
-        yield Caught(cheat, tuple(result.check for result in report.failed))
+        yield Caught(cheat, {result.check: result.step for result in report.failed})

@@ -1,0 +1,89 @@
+"""Pictures that are almost found, or found in vain: they are what they are said to be, and games use them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import AnyDesign, Match, NoMatch
+from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi
+from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.deployed import opened, run_session
+from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
+from blindmatch_simulations.conformance.leakage.worst import with_worst
+from blindmatch_simulations.conformance.pool import Pooled
+
+SMALL = {"bands": 2, "probes": 2}
+
+
+@pytest.fixture(scope="module")
+def tokens() -> Stage:
+    return stage_of(Bench(token_psi.DESIGN, values=SMALL))
+
+
+def _hit_bands(stage: Stage, one: Pooled) -> list[int]:
+    """For each entry, in how many bands one of the picture's tokens is the entry's."""
+    t = stage.table.deployed.setup.tokening
+    asked = probe_tokens(one.item.hash, one.item.coefficients, t.k, t.bands, t.probes)
+    theirs = entry_tokens(stage.pool.entries, t.k, t.bands)
+    return [int((asked == own[:, None]).any(axis=1).sum()) for own in theirs]
+
+
+def test_a_lone_picture_hits_one_entry_in_one_band_and_nothing_else(tokens: Stage) -> None:
+    lone = tokens.pool.of("lone")
+    assert len(lone) == 2
+    for one in lone:
+        assert sorted(_hit_bands(tokens, one), reverse=True)[:2] == [1, 0]
+    assert all(max(_hit_bands(tokens, one)) == 0 for one in tokens.pool.of("other"))
+
+
+def test_a_lone_picture_s_token_stands_in_the_store(tokens: Stage) -> None:
+    """Another entry could have got the token; then the band would not hit at all."""
+    one = tokens.pool.of("lone")[0]
+    t = tokens.table.deployed.setup.tokening
+    row = int(np.argmax(_hit_bands(tokens, one)))
+    own = entry_tokens(tokens.pool.entries, t.k, t.bands)
+    assert [int((own[:, band] == own[row, band]).sum()) for band in range(t.bands)] == [1, 1]
+
+
+def test_in_bands_so_narrow_that_everything_hits_nothing_is_a_lone_hit() -> None:
+    bench = Bench(token_psi.DESIGN, values={"k": 4, "bands": 2, "probes": 16})
+    assert with_worst(bench, bench.deployed.setup).of("lone") == []
+
+
+@pytest.mark.parametrize("design", [oprf_psi.DESIGN, token_psi.DESIGN], ids=lambda d: d.info.name)
+def test_a_label_that_was_altered_under_right_digests_does_not_open(design: AnyDesign) -> None:
+    bench = Bench(design, values=SMALL if design is token_psi.DESIGN else {})
+    stage = stage_of(bench)
+    (one,) = stage.pool.of("unopened")
+    played, whole = stage.table.deployed, opened(stage.table.deployed.build)
+    assert isinstance(run_session(whole, one.item, bench.rng("a")).outcome, Match)
+    assert run_session(played, one.item, bench.rng("a")).outcome == NoMatch()
+    played.setup.verify()
+    for listed in stage.pool.of("listed"):
+        assert isinstance(run_session(played, listed.item, bench.rng("a")).outcome, Match)
+
+
+def test_a_design_without_sealed_labels_has_no_picture_whose_label_does_not_open() -> None:
+    assert stage_of(Bench(hash_upload.DESIGN)).pool.of("unopened") == []
+
+
+def _distances(one: Pooled, entries: Rows) -> list[int]:
+    own = np.frombuffer(one.item.hash, np.uint8)
+    return [int(np.bitwise_count(own ^ row).sum()) for row in entries]
+
+
+def test_for_a_design_without_bands_half_the_hash_agrees() -> None:
+    stage = stage_of(Bench(oprf_psi.DESIGN))
+    for one in stage.pool.of("lone"):
+        assert 128 in _distances(one, stage.pool.entries)
+        halves = [row[:16].tobytes() == one.item.hash[:16] for row in stage.pool.entries]
+        assert sum(halves) == 1
+
+
+def test_entries_of_the_stage_are_those_of_the_pool_and_a_few_more() -> None:
+    bench = Bench(oprf_psi.DESIGN)
+    stage = stage_of(bench)
+    assert (stage.pool.entries[: len(bench.pool.entries)] == bench.pool.entries).all()
+    assert len(stage.pool.entries) == len(bench.pool.entries) + 3
