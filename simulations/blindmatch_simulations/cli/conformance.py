@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.conformance_remote import run_remote
 from blindmatch_simulations.cli.console import ERR, JsonOption, console_for, table, write_json
 from blindmatch_simulations.conformance.checks import BY_NAME
 from blindmatch_simulations.conformance.mutations.table import mutation_score
@@ -36,6 +37,13 @@ def run_conformance(
     vectors: Annotated[
         Path | None, typer.Option("--write-vectors", help="Write the test vectors of all designs here.")
     ] = None,
+    remote: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROLE=HOST:PORT", help="Check whoever plays this role there (repeatable)."),
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="With --remote: what the counterpart claims (see: list manifest).")
+    ] = None,
     mutations: Annotated[
         bool, typer.Option("--mutation-score", hidden=True, help="Check the checks: planted cheats.")
     ] = False,
@@ -45,6 +53,15 @@ def run_conformance(
     Each check says passed, failed or not applicable, and why. Exit code 0 only if none failed. A failure is
     one line with design, step, rule and seed, and a file that --replay runs again.
     """
+    if remote or manifest is not None:
+        if not (remote and manifest and design):
+            raise typer.BadParameter("--remote and --manifest are given together, with a design")
+        if games or values or replay or vectors or mutations:
+            raise typer.BadParameter("--remote takes no option but --manifest, --only, --seed and --json")
+        run_remote(
+            load_design(design), portable_reference(design), remote, manifest, seed, only or (), json_path
+        )
+        return
     options = Options(seed, games, None, _values(values or []), _known(only or []))
     if mutations:
         _score(seed, json_path)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.curator import (
     ExportFormat,
     HashList,
@@ -23,6 +25,7 @@ from blindmatch_server.curator import (
     open_list,
     random_list,
 )
+from blindmatch_server.published import open_publication
 
 from blindmatch_simulations.cli.console import (
     DesignOption,
@@ -33,6 +36,7 @@ from blindmatch_simulations.cli.console import (
     progress_bar,
     write_json,
 )
+from blindmatch_simulations.conformance.remote.writing import CallerFiles, manifest_of, write_manifest
 from blindmatch_simulations.curating import list_path, publish, update
 from blindmatch_simulations.deployment import Deployment, home_from
 from blindmatch_simulations.registry import RegistryError, load_design
@@ -201,6 +205,32 @@ def export_(
     ):
         written = export(entries, export_format, out, progress)
     console.print(f"{written:,} hashes in {out}", soft_wrap=True)
+
+
+@app.command("manifest")
+def manifest(
+    name: NameArgument,
+    out: Annotated[Path, typer.Argument(help="The file to write.")],
+    design: DesignOption = "oprf-psi",
+    device: Annotated[
+        str, typer.Option(help="Whose certificate the checks call with; issued if it has none.")
+    ] = "conformance",
+    home: HomeOption = None,
+) -> None:
+    """Write what `conformance --remote` needs to know of the server of the current epoch, built of list NAME.
+
+    The file names entries of the list and the device's key: keep it as you keep the list.
+    """
+    deployment, identity = Deployment.open(home_from(home)), Identity(Kind.DEVICE, device)
+    loaded = load_design(design)
+    publication = open_publication(deployment.published(loaded.info.name))
+    folder = deployment.folder_of(identity)
+    deployment.enrol(identity, folder, datetime.now(UTC))
+    caller = CallerFiles.of(folder, identity.slug)
+    with _opened(deployment, name) as entries:
+        made = manifest_of(loaded, publication, entries, caller, out.parent)
+    write_manifest(made, out)
+    console_for(None).print(f"epoch {made.epoch} of {made.design} in {out}", soft_wrap=True)
 
 
 def _into(home: Path | None, name: str) -> Path:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from blindmatch_client.detector import is_confirmed
+from blindmatch_client.transport import MOST_SMALL_BYTES
 from blindmatch_protocol.contract import Learner, Match, NoMatch, Send
 from blindmatch_protocol.errors import ProtocolError
 
@@ -15,10 +16,10 @@ from blindmatch_simulations.conformance.remote.counterpart import Heard
 from blindmatch_simulations.conformance.remote.material import Material, Played, Round, Turn
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
-MOST_SMALL_BYTES: Final = 960 << 10
 COPIES: Final = 2
 CROWD: Final = 8
-"""Sessions that ask at the same time."""
+CROWD_LARGE: Final = 2
+"""Sessions that ask at the same time; as many as an account may have calls with large bodies."""
 
 
 def check_outcomes(material: Material) -> Passed:
@@ -90,9 +91,8 @@ def check_shape(material: Material) -> Passed:
                     count += 1
     if not count:
         raise BrokenError("reply", "no honest request was answered")
-    return Passed(
-        f"{count} replies of {len(seen)} shapes, one for each length of request", {"replies": count}
-    )
+    words = f"{count} replies; requests of {len(seen)} lengths or rounds, one shape of reply for each"
+    return Passed(words, {"replies": count, "shapes": len(seen)})
 
 
 def _same_shape(turn: Turn, name: str, other: str, before: Heard) -> None:
@@ -129,15 +129,16 @@ def _again(material: Material, turn: Turn) -> Turn:
 
 def check_crowd(material: Material) -> Passed:
     """Requests that come at the same time each get the reply that is theirs."""
-    chosen = material.probes[:CROWD]
-    with ThreadPoolExecutor(CROWD, "crowd") as pool:
+    size = CROWD_LARGE if material.design.info.large_bodies else CROWD
+    chosen = material.probes[:size]
+    with ThreadPoolExecutor(size, "crowd") as pool:
         played = list(pool.map(lambda probe: material.play(probe, "crowd"), chosen))
     for one in played:
         if one.broken is not None:
-            words = f"in a session beside {CROWD - 1} others: {one.broken.rule}"
+            words = f"in a session beside {size - 1} others: {one.broken.rule}"
             raise BrokenError(one.broken.step, words, **one.broken.evidence)
         if type(one.outcome) is not type(material.honest[one.probe.name].outcome):
-            words = f"a session beside {CROWD - 1} others ends differently from one alone"
+            words = f"a session beside {size - 1} others ends differently from one alone"
             raise BrokenError("outcome", words, item=one.probe.name)
     return Passed(f"{len(played)} sessions at the same time end as they do alone", {"sessions": len(played)})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +13,13 @@ from blindmatch_client.egress.channels import SERVER_NAMES, Channels, Credential
 from blindmatch_client.egress.methods import DESCRIBE, EXCHANGE, EXCHANGE_LARGE, FETCH_SETUP
 from blindmatch_client.egress.status import RETRY_AFTER, printable, translate
 from blindmatch_client.transport import envelopes
-from blindmatch_protocol.contract import AnyDesign, Party, Role
+from blindmatch_protocol.contract import AnyDesign, Learner, Party, Role
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 MOST_WAITS: Final = 60
 """Times that a call which came too often is made again."""
 MOST_WAIT_S: Final = 5.0
+REQUEST_ID_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Counterpart:
         self._channels = Channels(self._endpoints, credentials)
         self._design, self._epoch = design, epoch
         self._deadline_s, self._sleep = deadline_s, sleep
-        self._authority = credentials.authority
+        self._credentials = credentials
 
     def close(self) -> None:
         """Close all channels."""
@@ -95,14 +97,21 @@ class Counterpart:
         """Who is called, in the order of the design's roles."""
         return tuple(dict.fromkeys(self._design.info.roles.values()))
 
-    def head(self, role: Role) -> pb.Envelope:
-        """The first envelope's fields, without sizes and body."""
+    def head(self, role: Role, body: bytes) -> pb.Envelope:
+        """The first envelope's fields, without sizes and body.
+
+        A server that learns gets the id of the request; here it follows from the body, so that the same bytes
+        again are the same request.
+        """
         info = self._design.info
-        return pb.Envelope(design=info.name, version=info.version, epoch=self._epoch, role=role)
+        head = pb.Envelope(design=info.name, version=info.version, epoch=self._epoch, role=role)
+        if Learner.SERVER in info.learns:
+            head.request_id = hashlib.sha256(body).digest()[:REQUEST_ID_BYTES]
+        return head
 
     def exchange(self, role: Role, body: bytes, head: pb.Envelope | None = None) -> Answer:
         """Send `body` to `role`, under `head` if that is given."""
-        first = head or self.head(role)
+        first = head or self.head(role, body)
         if self._design.info.large_bodies:
             return self.send(role, [part.SerializeToString() for part in envelopes(first, body)])
         whole = pb.Envelope(body=body)
@@ -144,13 +153,33 @@ class Counterpart:
 
     def stranger(self, party: Party, pair: tuple[bytes, bytes] | None) -> Answer:
         """Describe, called with another (key, certificate), or with none."""
-        endpoint = self._endpoints[party]
-        key, certificate = pair or (None, None)
-        credentials = grpc.ssl_channel_credentials(self._authority, key, certificate)
-        options = [("grpc.ssl_target_name_override", endpoint.name or SERVER_NAMES[party])]
-        with grpc.secure_channel(endpoint.address, credentials, options) as channel:
+        with self._connected(party, pair) as channel:
             rpc: UnaryUnary = channel.unary_unary(DESCRIBE.path)
             return _settled(lambda: _one(rpc.with_call(b"", timeout=self._deadline_s)))[0]
+
+    def oversized(self, role: Role, part: bytes) -> Answer:
+        """Send an envelope that is longer than the wire interface allows."""
+        held = self._credentials
+        party = self._design.info.roles[role]
+        with self._connected(party, (held.key, held.certificate)) as channel:
+            if self._design.info.large_bodies:
+                stream: StreamStream = channel.stream_stream(EXCHANGE_LARGE.path)
+                return _settled(lambda: _streamed(stream(iter([part]), timeout=self._deadline_s)))[0]
+            rpc: UnaryUnary = channel.unary_unary(EXCHANGE.path)
+            return _settled(lambda: _one(rpc.with_call(part, timeout=self._deadline_s)))[0]
+
+    def _connected(self, party: Party, pair: tuple[bytes, bytes] | None) -> grpc.Channel:
+        """A channel of its own, with no limit to what is sent."""
+        endpoint = self._endpoints[party]
+        key, certificate = pair or (None, None)
+        credentials = grpc.ssl_channel_credentials(self._credentials.authority, key, certificate)
+        options = [
+            ("grpc.ssl_target_name_override", endpoint.name or SERVER_NAMES[party]),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        return grpc.secure_channel(endpoint.address, credentials, options)
 
     def _patient(self, call: Callable[[], Heard]) -> Answer:
         """Make a call, again and again while the answer is that there were too many."""

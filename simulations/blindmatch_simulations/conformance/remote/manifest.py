@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
 from blindmatch_client.egress.channels import Credentials
+from blindmatch_client.transport import MOST_BODY_BYTES
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.contract.declaration import CONTRACT_VERSION
@@ -18,7 +19,6 @@ FORMAT: Final = "blindmatch-conformance-manifest"
 VERSION: Final = 1
 MOST_BYTES: Final = 1 << 20
 MOST_HASHES: Final = 4096
-MOST_REPLY_BYTES: Final = 256 << 20
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}$")]
 HexRow = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -82,7 +82,7 @@ class Limits(_Document):
         answer_ms: the longest time to an answer.
     """
 
-    reply_bytes: Annotated[int, Field(ge=1, le=MOST_REPLY_BYTES)]
+    reply_bytes: Annotated[int, Field(ge=1, le=MOST_BODY_BYTES)]
     answer_ms: Annotated[int, Field(ge=1, le=600_000)]
 
 

@@ -51,8 +51,10 @@ def _body(design: AnyDesign, role: Role, epoch: int, parts: list[pb.Envelope]) -
     for field, value in wanted.items():
         if getattr(parts[0], field) != value:
             raise BrokenError(step, f"field {field}: must be what was asked for, {value!r}")
+    if parts[0].request_id:
+        raise BrokenError(step, "field request_id: must be empty in a reply")
     for part in parts[1:]:
-        if part.design or part.version or part.epoch or part.role or part.body_size:
+        if any(getattr(part, name) for name in (*wanted, "body_size", "request_id")):
             raise BrokenError(step, "only the first envelope bears more than a body")
     body = b"".join(part.body for part in parts)
     if parts[0].body_size not in ((len(body),) if info.large_bodies else (0, len(body))):

@@ -16,8 +16,12 @@ from blindmatch_simulations.conformance.steps import hostile
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
 FLIPS: Final = 64
+FEW: Final = 8
+LONG_BYTES: Final = 1 << 16
+"""Of requests from this length on only a few are altered."""
 EVERY: Final = 16
 """After so many hostile requests an honest one is sent."""
+OVERSIZED: Final = 2 << 20
 BODY: Final = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION"})
 """A body breaks a rule, or speaks of another epoch."""
 INVALID: Final = frozenset({"INVALID_ARGUMENT"})
@@ -34,7 +38,8 @@ def check_hostile_requests(material: Material) -> Passed:
     tried = refused = 0
     for role, body in bodies(material).items():
         raw, rng = body.encode(), material.rng(f"ask/{role}")
-        for altered in hostile(material.design.requests[role], raw, rng, FLIPS):
+        flips = FLIPS if len(raw) < LONG_BYTES else FEW
+        for altered in hostile(material.design.requests[role], raw, rng, flips):
             answer = material.counterpart.exchange(role, altered)
             refused += answered_or_refused(material, role, answer, BODY, altered)
             tried += 1
@@ -43,6 +48,8 @@ def check_hostile_requests(material: Material) -> Passed:
         for what, parts, allowed in hostile_envelopes(material, role, raw):
             must_refuse(role, what, material.counterpart.send(role, parts), allowed)
             tried, refused = tried + 1, refused + 1
+        longest = _whole(material, role, bytes(OVERSIZED))
+        must_refuse(role, "a message of 2 MiB", material.counterpart.oversized(role, longest), TOO_LONG)
         material.still_answers("hostile envelopes")
     return Passed(f"{tried} hostile requests, {refused} refused", {"tried": tried, "refused": refused})
 
@@ -52,9 +59,9 @@ def check_epoch_binding(material: Material) -> Passed:
     tried, epoch = 0, material.manifest.epoch
     for role, body in bodies(material).items():
         for other in (epoch - 1, epoch + 1, 0, (1 << 64) - 1):
-            head = material.counterpart.head(role)
-            head.epoch = other
             for inner in (body, _of_epoch(body, other)):
+                head = material.counterpart.head(role, inner.encode())
+                head.epoch = other
                 answer = material.counterpart.exchange(role, inner.encode(), head)
                 must_refuse(role, f"an envelope of epoch {other}", answer, STALE)
                 tried += 1
@@ -125,6 +132,7 @@ def hostile_envelopes(
             [_whole(material, role, body, **{field: value})],
             allowed,
         )
+    yield "a request_id of 15 bytes", [_whole(material, role, body, request_id=bytes(15))], INVALID
     yield (
         "a body_size that is not the body's",
         [_whole(material, role, body, body_size=len(body) + 1)],
@@ -133,7 +141,6 @@ def hostile_envelopes(
     rng = material.rng(f"envelopes/{role}")
     for size in (1, 16, 1000):
         yield "what is no protobuf", [b"\xff" + rng.take(size)], UNREADABLE
-    yield "a message of more than 1 MiB", [_whole(material, role, bytes(1 << 20))], TOO_LONG
     if material.design.info.large_bodies:
         yield from _hostile_streams(material, role, body)
     else:
@@ -149,12 +156,12 @@ def _hostile_streams(
     yield "a second first envelope", [first, again], INVALID
 
 
-def _whole(material: Material, role: Role, body: bytes, **fields: Any) -> bytes:
-    """A serialised envelope around `body`, with these fields instead of the right ones."""
-    envelope = pb.Envelope(body=body)
-    envelope.MergeFrom(material.counterpart.head(role))
+def _whole(material: Material, to: Role, content: bytes, **fields: Any) -> bytes:
+    """A serialised envelope around `content`, with these fields instead of the right ones."""
+    envelope = pb.Envelope(body=content)
+    envelope.MergeFrom(material.counterpart.head(to, content))
     if material.design.info.large_bodies:
-        envelope.body_size = len(body)
+        envelope.body_size = len(content)
     for name, value in fields.items():
         setattr(envelope, name, value)
     return envelope.SerializeToString()

@@ -1,0 +1,88 @@
+"""`blindmatch conformance DESIGN --remote ...`: a counterpart in another process, in any language."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from blindmatch_protocol.contract import AnyDesign, Party, Role
+
+from blindmatch_simulations import addresses
+from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.console import ERR, console_for, table, write_json
+from blindmatch_simulations.conformance.remote.manifest import read_manifest
+from blindmatch_simulations.conformance.remote.run import check_remote
+from blindmatch_simulations.conformance.remote.table import NAMES
+from blindmatch_simulations.conformance.result import as_json
+from blindmatch_simulations.conformance.run import Report
+
+COLUMNS = ("check", "verdict", "why", "seconds")
+
+
+def run_remote(
+    design: AnyDesign,
+    reference: str,
+    remotes: Sequence[str],
+    manifest: Path,
+    seed: int,
+    only: Sequence[str],
+    json_path: Path | None,
+) -> None:
+    """Check the counterpart at `remotes` (``ROLE=HOST:PORT``); exit code 1 if a check failed."""
+    for name in only:
+        if name not in NAMES:
+            raise typer.BadParameter(f"--only: no check is called {name!r}; there are {', '.join(NAMES)}")
+    called = _addresses(design, remotes)
+    report = check_remote(
+        design, read_manifest(manifest), called, seed, only, lambda name: ERR.print(f"  {name}", style="dim")
+    )
+    rows = [(r.check, str(r.verdict), r.reason, f"{report.seconds[r.check]:.1f}") for r in report.results]
+    title = f"Conformance of {', '.join(remotes)} to {report.design}, seed {seed}"
+    console_for(json_path).print(table(title, COLUMNS, rows))
+    write_json(_json(report, called), json_path)
+    _tell(report, reference, remotes, manifest)
+    console_for(json_path).print("nothing failed", style="green")
+
+
+def _tell(report: Report, reference: str, remotes: Sequence[str], manifest: Path) -> None:
+    """One line for each failure, and how to see it again."""
+    again = ["blindmatch", "conformance", reference, "--manifest", str(manifest), "--seed", str(report.seed)]
+    again += [part for remote in remotes for part in ("--remote", remote)]
+    for result in report.failed:
+        line = f"failed: {report.line(result)}"
+        ERR.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+        command = shlex.join([*again, "--only", result.check])
+        ERR.print(f"again: {command}", markup=False, highlight=False, soft_wrap=True)
+    if report.failed:
+        raise typer.Exit(exit_codes.WRONG)
+
+
+def _json(report: Report, called: dict[Role, str]) -> dict[str, Any]:
+    """The report, whom it is about, and what failures can be looked at with."""
+    made = as_json(report)
+    made["remote"] = {str(role): address for role, address in called.items()}
+    made["evidence"] = {result.check: dict(result.evidence) for result in report.failed}
+    return made
+
+
+def _addresses(design: AnyDesign, remotes: Sequence[str]) -> dict[Role, str]:
+    """An address for every role of the design; roles of one party share one."""
+    roles = design.info.roles
+    found: dict[Role, str] = {}
+    held: dict[Party, str] = {}
+    for remote in remotes:
+        name, equals, address = remote.partition("=")
+        role = Role(name)
+        if not equals or role not in roles or role in found:
+            known = ", ".join(sorted(roles)) or "no role"
+            raise typer.BadParameter(f"--remote: {remote!r} must be ROLE=HOST:PORT; the design has {known}")
+        found[role] = addresses.checked(roles[role], address)
+        if held.setdefault(roles[role], address) != address:
+            raise typer.BadParameter(f"--remote: the {roles[role]} must have one address")
+    missing = sorted(set(roles) - set(found))
+    if missing:
+        raise typer.BadParameter(f"--remote: role {missing[0]} has no address")
+    return found

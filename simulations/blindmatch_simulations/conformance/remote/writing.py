@@ -1,0 +1,122 @@
+"""A manifest of a deployment's own counterpart, from what the curator and the authority have."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from blindmatch_client.egress.channels import SERVER_NAMES
+from blindmatch_client.transport import MOST_BODY_BYTES, MOST_SMALL_BYTES
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.contract.declaration import CONTRACT_VERSION
+from blindmatch_protocol.oprf import PublicKey
+from blindmatch_server.authority import ROOT_CERTIFICATE
+from blindmatch_server.curator import HashList
+from blindmatch_server.published import Publication
+
+from blindmatch_simulations.conformance.remote.manifest import (
+    FORMAT,
+    VERSION,
+    CredentialFiles,
+    Limits,
+    Listed,
+    Manifest,
+    ManifestError,
+    SetupFile,
+)
+
+SAMPLE: Final = 256
+"""Entries named in a manifest; all of a shorter list."""
+ANSWER_MS: Final = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class CallerFiles:
+    """Paths of PEM files of a device: root, certificate and key."""
+
+    root: Path
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def of(cls, folder: Path, stem: str) -> CallerFiles:
+        """The files that `Credentials.write` made in `folder`."""
+        return cls(folder / ROOT_CERTIFICATE, folder / f"{stem}.crt", folder / f"{stem}.key")
+
+
+def manifest_of(
+    design: AnyDesign, publication: Publication, entries: HashList, caller: CallerFiles, folder: Path
+) -> Manifest:
+    """The manifest of the counterpart that serves `publication`, with paths seen from `folder`.
+
+    Raises:
+        ManifestError: if the epoch was not built of as many entries as the list has.
+    """
+    held = publication.manifest
+    if held.entries != len(entries):
+        raise ManifestError(f"epoch {held.epoch} has {held.entries} entries, the list has {len(entries)}")
+    files = {file.name: file for file in held.files}
+    setup = [
+        SetupFile(name=name, path=_seen(publication.folder / name, folder), sha256=files[name].sha256)
+        for name in held.setup
+    ]
+    return Manifest(
+        format=FORMAT,
+        version=VERSION,
+        contract=CONTRACT_VERSION,
+        design=held.design,
+        design_version=held.version,
+        epoch=held.epoch,
+        parameters=held.parameters,
+        public_key=_public_key(design, publication),
+        setup=tuple(setup),
+        listed=_listed(entries),
+        credentials=_credentials(design, caller, folder),
+        limits=Limits(
+            reply_bytes=MOST_BODY_BYTES if design.info.large_bodies else MOST_SMALL_BYTES,
+            answer_ms=ANSWER_MS,
+        ),
+    )
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write the file in one step, readable by its owner alone: it names entries of the list."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n"
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
+    draft.replace(path)
+
+
+def _listed(entries: HashList) -> Listed:
+    """All hashes, or as many as a manifest takes, spread over the whole list."""
+    step = max(1, len(entries) // SAMPLE)
+    rows: Sequence[int] = range(0, len(entries), step)[:SAMPLE]
+    hashes = tuple(entries.hashes[row].tobytes().hex() for row in rows)
+    return Listed(complete=len(hashes) == len(entries), hashes=hashes)
+
+
+def _public_key(design: AnyDesign, publication: Publication) -> str | None:
+    setup = design.open_setup(publication.setup(), publication.manifest.epoch)
+    key = getattr(setup, "public_key", None)
+    return key.element.hex() if isinstance(key, PublicKey) else None
+
+
+def _credentials(design: AnyDesign, caller: CallerFiles, folder: Path) -> CredentialFiles:
+    names = {str(role): SERVER_NAMES[party] for role, party in design.info.roles.items()}
+    return CredentialFiles(
+        root=_seen(caller.root, folder),
+        certificate=_seen(caller.certificate, folder),
+        key=_seen(caller.key, folder),
+        server_names=names,
+    )
+
+
+def _seen(path: Path, folder: Path) -> str:
+    """`path` as seen from `folder`."""
+    return os.path.relpath(path.absolute(), folder.absolute())
