@@ -113,6 +113,8 @@ class Matching:
             detection = self._ready().match(item, number)
             if self._moved_on(detection):
                 detection = self._ready().match(item, number)
+            if isinstance(detection, Undecided) and isinstance(detection.error, SetFileError):
+                return self._damaged(detection)
         except (ProtocolError, MisbehavedError, SetFileError) as error:
             return Undecided(Cause.CHEATED, error)
         except DesignError as error:
@@ -121,6 +123,13 @@ class Matching:
             return Undecided(Cause.UNAVAILABLE, error)
         self._remember(detection)
         return detection
+
+    def _damaged(self, detection: Undecided) -> Undecided:
+        """A file of the set-up proved wrong when it was used: was it this device that damaged its copy?"""
+        if self._setups.distrust(self._epoch):
+            return detection
+        self._detector = None
+        return Undecided(Cause.UNAVAILABLE, detection.error)
 
     def _moved_on(self, detection: Detection) -> bool:
         """Was the picture refused for its epoch, and is there another one now?"""

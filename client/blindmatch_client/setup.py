@@ -1,18 +1,25 @@
 """The set-up files of an epoch on the device: fetched once, checked, kept until the next one is whole.
 
-setup/oprf-psi-1/epoch-7/        whole; description.pb says what must be in it
+setup/oprf-psi-1/epoch-7/        whole; description.pb says what must be in it, checked.json how it ended
 setup/oprf-psi-1/epoch-8.part/   being fetched; goes on where it stopped
                  epoch-8.part --fsync, rename--> epoch-8, then epoch-7 is removed
+
+Every byte is compared with the description once, when it was fetched. A start need not read a set of a
+hundred megabytes again: a set file's last bytes hold a digest that stands for all of it, and its sections
+are checked when they are first used (docs/set-format.md). So a start compares lengths and those last bytes.
+Files of any other form are compared as a whole each time, and so is everything after a check failed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import mmap
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +29,7 @@ from blindmatch_protocol.contract import AnyDesign, Buffers, Party
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.setfile import ending
 from google.protobuf.message import DecodeError
 
 from blindmatch_client.egress import Call, Egress
@@ -33,6 +41,8 @@ FETCH_DEADLINE_S: Final = 600.0
 MOST_FILES: Final = 64
 MOST_SETUP_BYTES: Final = 64 << 30
 _MANIFEST: Final = "description.pb"
+_CHECKED: Final = "checked.json"
+_OWN_NAMES: Final = frozenset({_MANIFEST, _CHECKED})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 
@@ -67,6 +77,16 @@ class SetupStore:
                 return _opened(folder, description)
         return None
 
+    def distrust(self, epoch: int) -> bool:
+        """Compare every byte of an epoch again, because one was found wrong; are all as described?
+
+        If not, it is this device's copy that is damaged: `newest` no longer gives it, and `fetch` mends it.
+        """
+        folder = self._whole(epoch)
+        (folder / _CHECKED).unlink(missing_ok=True)
+        description = _manifest(folder)
+        return description is not None and _is_whole(folder, description)
+
     def fetch(self, egress: Egress, party: Party) -> SetupFiles:
         """The current epoch of `party`; only what is missing or damaged is fetched.
 
@@ -79,7 +99,7 @@ class SetupStore:
         )
         self._check(description, party)
         whole = self._whole(description.epoch)
-        if not _is_whole(whole, description):
+        if _manifest(whole) != description or not _is_whole(whole, description):
             self._complete(whole, description, _Source(egress, party, description.epoch))
         self._forget_all_but(description.epoch)
         return _opened(whole, description)
@@ -91,8 +111,10 @@ class SetupStore:
             whole.rename(part)
         shutil.rmtree(whole, ignore_errors=True)
         part.mkdir(exist_ok=True, mode=0o700)
+        (part / _CHECKED).unlink(missing_ok=True)
         for file in description.setup:
             source.complete(part / file.name, file)
+        _note_checked(part, description)
         _write_durably(part / _MANIFEST, description.SerializeToString(deterministic=True))
         reach("setup.rename.before")
         part.rename(whole)
@@ -108,7 +130,7 @@ class SetupStore:
         names = [file.name for file in description.setup]
         if len(set(names)) != len(names) or len(names) > MOST_FILES:
             raise MisbehavedError(party, f"a set-up has up to {MOST_FILES} files with different names")
-        if not all(_NAME.fullmatch(name) and name != _MANIFEST and len(name) < 128 for name in names):
+        if not all(_NAME.fullmatch(name) and name not in _OWN_NAMES and len(name) < 128 for name in names):
             raise MisbehavedError(party, "a set-up file's name is letters, digits, dots, - and _")
         if sum(file.size for file in description.setup) > MOST_SETUP_BYTES or not description.epoch:
             raise MisbehavedError(party, "a set-up has an epoch from 1 on and is not endless")
@@ -194,10 +216,47 @@ def _manifest(folder: Path) -> pb.Description | None:
 
 
 def _is_whole(folder: Path, description: pb.Description) -> bool:
-    return (folder / _MANIFEST).is_file() and all(
-        (folder / file.name).is_file() and _digest(folder / file.name) == file.sha256
-        for file in description.setup
-    )
+    """Is every file there with the bytes described, as far as must be read to know it?"""
+    noted = _noted(folder)
+    if not (folder / _MANIFEST).is_file() or not all(
+        _is_right(folder / file.name, file, (noted or {}).get(file.name)) for file in description.setup
+    ):
+        return False
+    if noted is None:
+        with contextlib.suppress(OSError):  # on a disk that cannot be written every start reads all
+            _note_checked(folder, description)
+    return True
+
+
+def _is_right(path: Path, file: pb.SetupFile, noted: str | None) -> bool:
+    if not path.is_file() or path.stat().st_size != file.size:
+        return False
+    return (noted is not None and _ending(path) == noted) or _digest(path) == file.sha256
+
+
+def _noted(folder: Path) -> Mapping[str, str] | None:
+    """The endings of the set files whose every byte has been compared, if that was done."""
+    try:
+        noted = json.loads((folder / _CHECKED).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return noted if isinstance(noted, dict) else None
+
+
+def _note_checked(folder: Path, description: pb.Description) -> None:
+    """Note the endings of the set files, each of which was compared byte by byte."""
+    endings = {file.name: _ending(folder / file.name) for file in description.setup}
+    noted = json.dumps({name: found for name, found in endings.items() if found is not None})
+    new = folder / f"{_CHECKED}.new"
+    _write_durably(new, noted.encode())
+    new.rename(folder / _CHECKED)
+
+
+def _ending(path: Path) -> str | None:
+    """What stands for all bytes of a set file; None for a file of another form."""
+    with path.open("rb") as file:
+        found = ending(file)
+    return None if found is None else found.hex()
 
 
 def _opened(folder: Path, description: pb.Description) -> SetupFiles:

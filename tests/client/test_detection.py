@@ -16,11 +16,14 @@ from blindmatch_client.errors import MisbehavedError, ServiceUnavailableError
 from blindmatch_client.failure import FAILURE_FACTS, FailureMode
 from blindmatch_client.store import DesignState, Store
 from blindmatch_client.transport import MatchingExchange
+from blindmatch_protocol import store
 from blindmatch_protocol.contract import AnyDesign, Match, Party, Session
+from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.errors import DesignError, PictureError, ProtocolError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import SystemRandomness, Tape
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.setfile import SetFile
 from dummy_designs import ECHO, LARGE, SHARES, VOUCHERS, Counter, Failing, Found, Knock
 from support.fakes import Fail, World, down, hashes_with, picture, poor_picture, publish
 
@@ -394,6 +397,27 @@ def test_a_new_epoch_is_fetched_when_the_old_one_is_refused(make_world: MakeWorl
     world.matcher.epoch = publish(ECHO, HASHES, 2)
     assert alice.device.send_picture("bob", LISTED).outcome is OutcomeKind.MATCH
     assert alice.device.epoch == 2 and world.centre.reports[0].epoch == 2
+
+
+def test_a_set_that_this_device_s_disk_damaged_is_fetched_again_and_nobody_is_accused(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(OPRF_PSI, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    alice.device.refresh()
+    alice.device.close()
+    (path,) = (world.folder / "alice").rglob("set.bin")
+    data = bytearray(path.read_bytes())
+    file = SetFile(bytes(data), path.name, OPRF_PSI.info.name, OPRF_PSI.info.version)
+    data[file.sections[store.KIND, 0].offset + 100] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+    alice = world.device("alice", fresh=False)
+    sent = alice.device.send_picture("bob", LISTED)
+    assert not sent.delivered and "could not be checked for now" in sent.notice and "altered" in sent.notice
+    (later,) = alice.device.flush().messages
+    assert later.delivered and later.reported and "FetchSetup" in alice.methods(Party.MATCHER)
 
 
 def test_every_failure_mode_declares_what_it_leaks() -> None:

@@ -15,6 +15,8 @@ from blindmatch_client.setup import SetupStore
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.setfile.layout import unpack_header
 from dummy_designs import ECHO
 from support.fakes import Fail, FakeMatcher, World, down, hashes_with
 
@@ -167,4 +169,81 @@ def test_an_epoch_that_moves_on_while_it_is_fetched_is_refused_with_the_reason(f
     matcher, store, egress = fetching
     matcher.fail_always(Fail(grpc.StatusCode.FAILED_PRECONDITION, "another epoch"), "FetchSetup")
     with pytest.raises(Exception, match="fetch it anew"):
+        store.fetch(egress, Party.MATCHER)
+
+
+# --- set files -----------------------------------------------------------------------------------
+
+SET = (Path(__file__).parents[1] / "vectors" / "set-file-v1.bin").read_bytes()
+
+
+@pytest.fixture
+def with_set(fetching: Fetching, tmp_path: Path) -> Path:
+    """The path of a set file that was fetched."""
+    matcher, store, egress = fetching
+    matcher.epoch.setup["set.bin"] = SET
+    store.fetch(egress, Party.MATCHER)
+    matcher.fetched.clear()
+    return folder_of(tmp_path) / "set.bin"
+
+
+def altered(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_start_reads_a_set_file_s_end_alone_and_mends_it_once_it_is_distrusted(
+    fetching: Fetching, with_set: Path
+) -> None:
+    matcher, store, egress = fetching
+    altered(with_set, 70)
+    assert store.newest() is not None
+    with pytest.raises(SetFileError, match="altered"):
+        SetFile(with_set.read_bytes(), "set.bin", *design_of(SET)).verify()
+    assert not store.distrust(1) and store.newest() is None
+    assert bytes(store.fetch(egress, Party.MATCHER).files["set.bin"]) == SET
+    assert {request.name for request in matcher.fetched} == {"set.bin"} and store.distrust(1)
+
+
+def design_of(data: bytes) -> tuple[str, int]:
+    identity = unpack_header(data[:64])
+    return identity.design, identity.design_version
+
+
+@pytest.mark.parametrize("at", [0, -1, -20, -72])
+def test_a_set_file_whose_ends_were_altered_is_seen_at_the_start(
+    fetching: Fetching, with_set: Path, at: int
+) -> None:
+    altered(with_set, at)
+    assert fetching[1].newest() is None
+
+
+@pytest.mark.parametrize("noted", [None, b"", b"[]", b"{", b"\xff"])
+def test_without_a_note_every_byte_is_compared_and_noted(
+    fetching: Fetching, with_set: Path, noted: bytes | None
+) -> None:
+    note = with_set.with_name("checked.json")
+    before = note.read_bytes()
+    note.unlink()
+    if noted is not None:
+        note.write_bytes(noted)
+    assert fetching[1].newest() is not None and note.read_bytes() == before
+    note.unlink()
+    altered(with_set, 70)
+    assert fetching[1].newest() is None and not note.exists()
+
+
+def test_an_epoch_that_is_described_anew_is_compared_as_a_whole(fetching: Fetching, with_set: Path) -> None:
+    matcher, store, egress = fetching
+    other = bytearray(SET)
+    other[70] ^= 1
+    matcher.epoch.setup["set.bin"] = bytes(other)
+    assert bytes(store.fetch(egress, Party.MATCHER).files["set.bin"]) == bytes(other)
+
+
+def test_the_note_is_no_name_of_a_set_up_file(fetching: Fetching) -> None:
+    matcher, store, egress = fetching
+    matcher.epoch.setup["checked.json"] = b"{}"
+    with pytest.raises(MisbehavedError, match="file's name"):
         store.fetch(egress, Party.MATCHER)

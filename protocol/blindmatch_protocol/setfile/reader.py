@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from hashlib import sha256
 from hmac import compare_digest
-from typing import NoReturn
+from io import SEEK_END
+from typing import BinaryIO, NoReturn
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.errors import SetFileError
@@ -126,3 +127,17 @@ class SetFile:
 
     def __repr__(self) -> str:
         return f"<SetFile {self._name} of {self.identity.design}, epoch {self.identity.epoch}>"
+
+
+def ending(file: BinaryIO) -> bytes | None:
+    """A set file's last 72 bytes, whose overall digest stands for all of it; None for any other file.
+
+    Two set files with one ending that `SetFile` opens, and whose sections it gives, have the same bytes.
+    """
+    magic = file.read(len(layout.MAGIC))
+    length = file.seek(0, SEEK_END)
+    if magic != layout.MAGIC or length < layout.HEADER.size + layout.TRAILER.size:
+        return None
+    file.seek(length - layout.TRAILER.size)
+    raw = file.read(layout.TRAILER.size)
+    return raw if raw.endswith(layout.END_MAGIC) else None

@@ -36,13 +36,16 @@ class AloneError(BlindmatchError):
     """The other process failed."""
 
 
-def in_own_process(task: str, *arguments: Path | str) -> dict[str, Any]:
-    """Run a task of this module in a fresh process; what it printed.
+MODULE = "blindmatch_simulations.bench.alone"
+
+
+def in_own_process(task: str, *arguments: Path | str, module: str = MODULE) -> dict[str, Any]:
+    """Run a task of this module, or of another such, in a fresh process; the JSON object it printed.
 
     Raises:
         AloneError: if it fails.
     """
-    command = [sys.executable, "-m", "blindmatch_simulations.bench.alone", task, *map(str, arguments)]
+    command = [sys.executable, "-m", module, task, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise AloneError(f"bench {task}: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
@@ -63,7 +66,7 @@ def build(entries: Path, folder: Path) -> Mapping[str, float | None]:
 def start(folder: Path) -> Mapping[str, Cost | float | None]:
     """Start as a device does whose set-up lies in `folder`.
 
-    Seconds, wall and CPU: `device` to find the set-up, compare every digest and open it; `open` to open it
+    Seconds, wall and CPU: `device` to find the set-up, compare what must be compared at a start and open it; `open` to open it
     again from the map alone and look one key up. MiB: resident before, and after; of the map itself.
     """
     before, found = status_mib("VmRSS"), list[SetupFiles]()
