@@ -6,25 +6,16 @@ import numpy as np
 import pytest
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Match, NoMatch
-from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
+from blindmatch_protocol.designs.token_psi import DESIGN, Limits, Tokening
 from blindmatch_protocol.designs.token_psi.families import plan
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.edits import BY_NAME, EDITS
-from blindmatch_simulations.near import (
-    EditedPairs,
-    Options,
-    Row,
-    Wishes,
-    edited_crops,
-    extraction,
-    run_near,
-    tune,
-)
+from blindmatch_simulations.near import EditedPairs, Wishes, edited_crops, extraction, limits_for, tune
 from blindmatch_simulations.near.agreement import agreement
 from blindmatch_simulations.near.built import Seeded, build, item
+from blindmatch_simulations.near.intervals import lower_bound, upper_bound
 from blindmatch_simulations.near.recall import recall
-from blindmatch_simulations.near.rows import lower_bound, upper_bound
 from blindmatch_simulations.near.sample import hamming
 from blindmatch_simulations.near.token_domain import lost_tokens, random_list, ranks, revealed
 from blindmatch_simulations.pictures import crops
@@ -124,20 +115,31 @@ def test_the_extraction_attack_opens_what_the_formula_says(evaluations: int) -> 
     assert all(label.entry_hash == hashes[number - 1].tobytes() for number, label in opened.items())
 
 
-def test_a_global_cap_bounds_what_pooled_accounts_open() -> None:
-    life = extraction.KeyLife(days=30, accounts=1000, daily=32_000)
-    assert life.evaluations == 960_000_000 > extraction.evaluations_for_all(24)
-    capped = extraction.KeyLife(days=30, accounts=1000, daily=32_000, cap=1 << 20)
-    assert extraction.expected_share(capped.evaluations, 24) == pytest.approx((1 / 32) ** 2)
+def test_the_limits_of_a_key_bound_what_one_account_and_all_that_pool_open() -> None:
+    limits = extraction.DEFAULT_LIMITS
+    assert limits == limits_for(Tokening(), 1 / 1024, 1 / 4), "the defaults are those that tuning derives"
+    alone, pooled = (extraction.obtainable(limits, accounts) for accounts in (1, 1000))
+    assert extraction.expected_share(alone, 24) == pytest.approx(1 / 1024)
+    assert extraction.expected_share(pooled, 24) == pytest.approx(1 / 4)
+    assert extraction.obtainable(limits, 3) == 3 * alone
+    assert extraction.expected_share(extraction.obtainable(Limits(), 1), 24) == 1
+
+
+@pytest.mark.parametrize("tokening", [Tokening(k=20, bands=12, probes=8), Tokening(k=28, bands=9, needed=3)])
+def test_limits_for_a_share_open_no_more_than_it(tokening: Tokening) -> None:
+    limits = limits_for(tokening, 0.001, 0.1, 7)
+    for accounts, share in ((1, 0.001), (10_000, 0.1)):
+        spent = extraction.obtainable(limits, accounts)
+        found = extraction.expected_share(spent, tokening.k, tokening.needed)
+        assert share * 0.99 < found <= share * (1 + 1e-9)
+    assert limits.key_expires == 7
+    assert limits_for(tokening, 0, 0).account_evaluations == tokening.tokens, "one request at least"
 
 
 def test_bounds_are_the_rule_of_three_and_wider_than_the_figure() -> None:
     assert upper_bound(0, 300) == pytest.approx(0.01)
     assert upper_bound(10, 1000) == pytest.approx(0.01696, rel=0.01)  # Poisson: 16.96 for 10 seen
     assert lower_bound(99, 100) < 0.99 < 1 and lower_bound(100, 100) < 1
-    assert Row("recall", "x", None, "%", "").verdict == "not measured"
-    assert Row("recall", "x", 98.9, "%", "", ">= 99").verdict == "failed"
-    assert Row("cost", "x", 430, "u", "", "<= 430").verdict == "passed"
 
 
 def test_the_frontier_has_no_point_that_another_beats_and_the_proposal_meets_the_wishes(
@@ -148,16 +150,3 @@ def test_the_frontier_has_no_point_that_another_beats_and_the_proposal_meets_the
     assert frontier.proposal is not None and frontier.proposal.meets(wishes)
     assert not any(a.beats(b) for a in frontier.points for b in frontier.points)
     assert tune(pairs, Wishes(recall=100.1)).proposal is None
-
-
-@pytest.mark.slow
-def test_the_benchmark_has_every_figure_and_prints_the_bad_ones_too(pairs: EditedPairs) -> None:
-    options = Options(set_size=2000, sessions=6, built=40, folders=())
-    seen: list[str] = []
-    rows = run_near(options, lambda what, done, total: seen.append(what), pairs)
-    assert {row.section for row in rows} == {
-        "recall", "wrong reports", "revealed", "cost", "bytes", "set", "extraction",
-    }  # fmt: skip
-    assert {"sessions", "recall", "revealed, crops"} <= set(seen)
-    assert all(row.verdict == "passed" for row in rows if row.section in ("bytes", "wrong reports"))
-    assert [row.as_json()["verdict"] for row in rows if row.what == "recall at 160 evaluations, all edits"]

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final
 
+import jsonschema
 import pytest
+from blindmatch_protocol.designs.token_psi import Tokening
+from blindmatch_protocol.designs.token_psi.parameters import of_values
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_simulations.bench.catalogue import CATALOGUE
+from blindmatch_simulations.bench.meter import Meter
+from blindmatch_simulations.bench.results import schema
+from blindmatch_simulations.bench.row import Target
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.edits import EDITS
+from blindmatch_simulations.near import limits_for
+from blindmatch_simulations.near.building import opened_store
 
 
 def test_tuning_proposes_parameters_that_meet_the_wishes(tmp_path: Path) -> None:
@@ -33,9 +48,151 @@ def test_a_design_without_parameters_to_tune_is_refused() -> None:
     assert run(["design", "tune", "oprf-psi"]) == 2
 
 
-def test_near_matching_is_measured_beside_its_reaches(tmp_path: Path) -> None:
+def test_the_proposal_bears_limits_of_the_key_that_the_design_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = tmp_path / "tune.json"
+    arguments = ["design", "tune", "--crops", "5", "--recall", "90", "--key-days", "7", "--json", str(result)]
+    began = time.time()
+    assert run(arguments) == 0
+    limits, point = (json.loads(result.read_text())[name] for name in ("limits", "proposal"))
+    tokening, found = of_values(point["tokening"] | limits)
+    assert replace(found, key_expires=0) == limits_for(tokening, 1 / 1024, 1 / 4)
+    assert began + 7 * 86_400 - 1 <= found.key_expires <= time.time() + 7 * 86_400
+    said = capsys.readouterr().out
+    assert f"--set all_evaluations={limits['all_evaluations']}" in said
+    assert "publish a full set, with a new key, before that" in said
+
+
+# --- bench near
+
+REACHES: Final = {
+    "near/recall/at-160": Target("share", 0.99, at_least=True),
+    "near/recall/at-320": Target("share", 0.997, at_least=True),
+    "near/sessions/wrong": Target("count", 0),
+    "near/bytes/request": Target("bytes", 6144),
+    "near/bytes/reply": Target("bytes", 6144),
+    "near/cost/device": Target("cpu_u", 430),
+    "near/cost/matcher": Target("cpu_u", 180),
+    "near/cost/device-proof": Target("cpu_u", 900),
+    "near/cost/matcher-proof": Target("cpu_u", 390),
+    "near/set/tokens": Target("bytes", 100),
+    "near/set/label": Target("bytes", 80),
+    "near/build/whole": Target("wall_us", 480e6),
+    "near/build/memory": Target("mib", 4096),
+    "near/loopback/match": Target("p50_us", 80_000),
+}
+"""What near matching should reach, by row."""
+
+
+def measured(tmp_path: Path, store: Path, *more: str) -> list[dict[str, Any]]:
+    """The rows of the smallest `bench near`, of a file that keeps the schema."""
     result = tmp_path / "near.json"
-    arguments = ["bench", "near", "--log2n", "8", "--crops", "5", "--sessions", "1", "--built", "16"]
-    assert run([*arguments, "--json", str(result)]) == 0
-    rows = json.loads(result.read_text())
-    assert {"recall", "revealed", "bytes", "cost", "set", "extraction"} <= {row["section"] for row in rows}
+    sizes = ["--log2n", "8", "--crops", "5", "--sessions", "2", "--store-log2n", "4", "--calls", "2"]
+    quick = ["--runs", "1", "--seconds", "0", "--store", str(store), "--json", str(result)]
+    assert run(["bench", "near", *sizes, *quick, *more]) == 0
+    found = json.loads(result.read_text())
+    jsonschema.validate(found, schema())
+    return list(found["rows"])
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """A store that a bench built, and its rows."""
+    store = tmp_path_factory.mktemp("near") / "store"
+    return store, measured(store.parent, store)
+
+
+def test_near_matching_has_every_row_and_the_reaches_beside_them(
+    kept: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    rows = kept[1]
+    assert {row["id"] for row in rows} == {name for name in CATALOGUE if name.startswith("near/")}
+    for name, reach in REACHES.items():
+        row = next(row for row in rows if row["id"] == name)
+        bound = row["target"].get("at_least" if reach.at_least else "at_most")
+        assert (row["target"]["figure"], bound) == (reach.figure, reach.value), name
+        assert row["verdict"] in {"met", "missed", "unsure", "not measured"}
+    verdicts = {row["id"]: row["verdict"] for row in rows}
+    assert verdicts["near/sessions/wrong"] == verdicts["near/sessions/foretold"] == "met"
+    assert verdicts["near/bytes/request"] == verdicts["near/bytes/reply"] == "met"
+    assert verdicts["near/loopback/match"] == "not measured", "the reach is one of 2^20 entries"
+
+
+def test_recall_and_what_is_revealed_come_by_edit_distance_list_and_bands(
+    kept: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    def seen(name: str, parameter: str) -> set[Any]:
+        return {row["parameters"].get(parameter) for row in kept[1] if row["id"] == name}
+
+    assert seen("near/recall/edit", "edit") == {edit.name for edit in EDITS}
+    assert seen("near/recall/distance", "distance") == {f"{low} to {low + 3}" for low in range(0, 32, 4)}
+    assert seen("near/recall/distance", "evaluations") == {160, 320}
+    assert {"uniform", "crops"} <= seen("near/revealed/entries", "list")
+    assert seen("near/revealed/entries", "needed") == {2, 3}
+    assert seen("near/revealed/distance", "distance") == {"32 to 59", "60 to 89", "90 and more"}
+    for row in kept[1]:
+        if row["id"].startswith("near/revealed/"):
+            assert row["figures"]["most_count"] > row["figures"]["count"] >= 0
+
+
+def test_the_parts_of_a_match_over_loopback_make_the_whole(kept: tuple[Path, list[dict[str, Any]]]) -> None:
+    times = {row["id"]: row["figures"]["p95_us"] for row in kept[1] if row["id"].startswith("near/loopback/")}
+    parts = [times[f"near/loopback/{part}"] for part in ("prepare", "call", "finish")]
+    assert max(parts) < times["near/loopback/match"] <= sum(parts) + 1
+    assert times["near/loopback/empty"] > 0 < times["near/loopback/answer"]
+
+
+def test_a_kept_store_is_used_again_with_the_figures_of_its_build(
+    kept: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    store, rows = kept
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
+    again = opened_store(Meter(), store, 16, Tokening())
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
+    figures = {row["id"]: row["figures"] for row in rows}
+    assert again.run is not None and again.why.startswith("built 20")
+    assert figures["near/build/whole"]["wall_us"] == pytest.approx(again.run.cost.wall_s * 1e6, rel=1e-5)
+    assert figures["near/build/memory"]["mib"] == pytest.approx(again.peak_mib, rel=1e-5)
+
+
+def refused(meter: Meter, store: Path, entries: int = 16, tokening: Tokening | None = None) -> str:
+    with pytest.raises(BlindmatchError) as caught:
+        opened_store(meter, store, entries, tokening or Tokening())
+    return str(caught.value)
+
+
+def test_another_store_an_altered_one_and_a_strange_folder_are_refused(
+    tmp_path: Path, kept: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(kept[0], store)
+    assert "holds a set of 16 entries, not of 32" in refused(Meter(), store, 32)
+    assert "for other parameters" in refused(Meter(), store, 16, Tokening(probes=8))
+    strange = tmp_path / "strange"
+    strange.mkdir()
+    (strange / "thesis.txt").touch()
+    assert "must be new, empty, or hold a store" in refused(Meter(), strange)
+    assert list(strange.iterdir()) == [strange / "thesis.txt"]
+    altered = store / "published" / "1" / "set.bin"
+    altered.chmod(0o600)
+    content = bytearray(altered.read_bytes())
+    content[len(content) // 2] ^= 1
+    altered.write_bytes(content)
+    assert "set.bin" in refused(Meter(), store)
+
+
+def test_a_build_that_was_not_measured_here_has_no_figures(
+    tmp_path: Path, kept: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(kept[0], store)
+    record = store / "build.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {"machine": content["machine"] | {"cores": 999}}))
+    assert opened_store(Meter(), store, 16, Tokening()).why == "built on another machine"
+    record.write_text("{")
+    assert "is damaged" in refused(Meter(), store)
+    record.unlink()
+    found = opened_store(Meter(), store, 16, Tokening())
+    assert (found.run, found.peak_mib) == (None, None) and "interrupted" in found.why

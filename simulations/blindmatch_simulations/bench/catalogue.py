@@ -23,6 +23,9 @@ class Kind:
     target: Target | None = None
 
 
+_ASKED: Final = {"entries": MILLION, "evaluations": 160}
+
+
 def _most(figure: str, value: float, **where: int) -> Target:
     return Target(figure, value, where=where)
 
@@ -109,6 +112,67 @@ _MESSENGER: Final = {
     ),
 }
 
+_NEAR: Final = {
+    "near/recall/at-160": Kind(
+        "near: recall of pairs within 31 bits, all edits, 160 tokens asked",
+        target=_least("share", 0.99, entries=MILLION, evaluations=160),
+    ),
+    "near/recall/at-320": Kind(
+        "near: the same with 320 tokens",
+        target=_least("share", 0.997, entries=MILLION, evaluations=320),
+    ),
+    "near/recall/far": Kind("near: recall beyond 24 bits"),
+    "near/recall/edit": Kind("near: recall of one edit"),
+    "near/recall/distance": Kind("near: recall at some distances"),
+    "near/recall/nothing-lost": Kind("near: recall if every entry had all of its tokens"),
+    "near/recall/lost-tokens": Kind("near: tokens of entries that another entry has"),
+    "near/sessions/found": Kind("near: whole sessions that find the near entry"),
+    "near/sessions/foretold": Kind(
+        "near: whole sessions that end as the tokens foretell", target=_least("share", 1)
+    ),
+    "near/sessions/wrong": Kind("near: reports beyond the distance", target=_most("count", 0)),
+    "near/revealed/entries": Kind("near: entries beyond the distance that open", "10,000 pictures"),
+    "near/revealed/distance": Kind("near: those at some distances", "10,000 pictures"),
+    "near/bytes/request": Kind("near: request", "picture", _most("bytes", 6144, evaluations=160)),
+    "near/bytes/reply": Kind("near: reply", "picture", _most("bytes", 6144, evaluations=160)),
+    "near/cost/device": Kind(
+        "near: device without proof, pairs included", "picture", _most("cpu_u", 430, **_ASKED)
+    ),
+    "near/cost/device-proof": Kind(
+        "near: device with DLEQ, pairs included", "picture", _most("cpu_u", 900, **_ASKED)
+    ),
+    "near/cost/matcher": Kind("near: matcher without proof", "picture", _most("cpu_u", 180, **_ASKED)),
+    "near/cost/matcher-proof": Kind("near: matcher with DLEQ", "picture", _most("cpu_u", 390, **_ASKED)),
+    "near/cost/pairs": Kind("near: pairs and look-ups, part of the device's", "picture"),
+    "near/set/tokens": Kind("near: store of the tokens", "entry", _most("bytes", 100, entries=MILLION)),
+    "near/set/label": Kind(
+        "near: label and its index, no signatures", "entry", _most("bytes", 80, entries=MILLION)
+    ),
+    "near/build/entry": Kind("near: build and publication, a thread a core", "entry"),
+    "near/build/whole": Kind(
+        "near: the whole build", target=_most("wall_us", 480e6, entries=MILLION, threads=2)
+    ),
+    "near/build/memory": Kind(
+        "near: peak memory of a process that builds", target=_most("mib", 4096, entries=MILLION)
+    ),
+    "near/loopback/empty": Kind("near: empty call over loopback gRPC with mutual TLS", "call"),
+    "near/loopback/match": Kind(
+        "near: whole private near-match over the same channel, DLEQ on",
+        "picture",
+        _most("p50_us", 80_000, entries=MILLION, evaluations=160, threads=2),
+    ),
+    "near/loopback/prepare": Kind("near: of that, the device until the request is there", "picture"),
+    "near/loopback/call": Kind("near: of that, the call with the matcher's answer in it", "picture"),
+    "near/loopback/finish": Kind("near: of that, verification, unblinding, pairs and label", "picture"),
+    "near/loopback/answer": Kind("near: the matcher's answer alone, no network, all cores", "picture"),
+    "near/extraction/every-entry": Kind("near: evaluations that open every entry"),
+    "near/extraction/account": Kind("near: entries that one account can open in a key's life"),
+    "near/extraction/pooled": Kind("near: entries that all accounts together can open in it"),
+    "near/extraction/accounts": Kind("near: accounts that would open every entry, were there no cap"),
+    "near/extraction/trials": Kind("near: CPU time of the pairs that every entry takes, one core"),
+    "near/extraction/attack": Kind("near: entries that the attack opens at a small k"),
+}
+
 _PEERS: Final = {
     "peers/openmined/set-up": Kind("OpenMined PSI (GCS): set-up, one thread", "entry"),
     "peers/openmined/size": Kind("OpenMined PSI (GCS): set-up message", "entry"),
@@ -116,5 +180,5 @@ _PEERS: Final = {
     "peers/openmined/look-up": Kind("OpenMined PSI (GCS): the device's last step", "query"),
 }
 
-CATALOGUE: Final[Mapping[str, Kind]] = {**_SET, **_IMPORT, **_QUERY, **_PDQ, **_MESSENGER, **_PEERS}
+CATALOGUE: Final[Mapping[str, Kind]] = {**_SET, **_IMPORT, **_QUERY, **_PDQ, **_MESSENGER, **_NEAR, **_PEERS}
 """Kinds of rows by id."""

@@ -108,15 +108,16 @@ class Meter:
         row: str,
         figures: Mapping[str, float],
         runs: list[Run] | None = None,
+        why: str = "",
         /,
         **parameters: int | str,
     ) -> Row:
-        """Add a row whose figures were taken elsewhere; `runs` says under what conditions."""
-        return self._add(row, figures, runs, parameters)
+        """Add a row whose figures were taken elsewhere; `runs` says under what conditions, `why` explains."""
+        return self._add(row, figures, runs, parameters, why)
 
-    def missing(self, row: str, why: str) -> Row:
+    def missing(self, row: str, why: str, /, **parameters: int | str) -> Row:
         """Add a row that was not measured."""
-        return self._add(row, {}, None, {}, why)
+        return self._add(row, {}, None, parameters, why)
 
     def _runs(
         self, task: Callable[[], object], threads: int, computes: bool, progress: Progress

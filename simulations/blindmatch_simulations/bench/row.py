@@ -28,6 +28,9 @@ FIGURES: Final[Mapping[str, str]] = {
     "share": "share, 1 is all",
     "raw_share": "share before a correction that docs/performance.md describes",
     "times": "multiple of what the row names",
+    "least_share": "lower end of the 95 % interval of the share",
+    "count": "number of what the row names",
+    "most_count": "upper end of the 95 % interval of the number",
 }
 """Every figure that a row can have, and its unit."""
 

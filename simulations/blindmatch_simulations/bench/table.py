@@ -14,6 +14,7 @@ from typing import Any, Final
 from blindmatch_simulations.bench.row import Row
 
 COLUMNS: Final = ("what", "with", "figures", "target", "verdict")
+_UNIT_US: Final = {"days": 86_400e6, "min": 60e6, "s": 1e6, "ms": 1e3}
 _UNITS: Final = {
     "cpu_u": "u",
     "wall_u": "u",
@@ -21,12 +22,14 @@ _UNITS: Final = {
     "start_mib": "MiB",
     "end_mib": "MiB",
     "mib": "MiB",
+    "count": "",
+    "most_count": "",
 }
 _NAMES: Final = {
     "cpu_us": "CPU", "wall_us": "wall", "cpu_u": "CPU", "wall_u": "wall", "p50_us": "p50", "p95_us": "p95",
     "p99_us": "p99", "per_second": "", "server_cpu_us": "server CPU", "device_cpu_us": "device CPU",
     "start_mib": "first", "end_mib": "last", "mib": "", "bytes": "", "bits": "", "share": "share",
-    "raw_share": "raw share", "times": "",
+    "raw_share": "raw share", "times": "", "least_share": "at least", "count": "", "most_count": "at most",
 }  # fmt: skip
 
 
@@ -54,13 +57,23 @@ def markdown(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def _figure(name: str, value: float) -> str:
     label = _NAMES.get(name, name)
-    if name.endswith("_us"):
-        shown = f"{_short(value / 1000)} ms" if value >= 1000 else f"{_short(value)} us"
-    else:
-        shown = f"{_short(value)} {_UNITS.get(name, name)}"
-    if name in ("share", "raw_share"):
-        return f"{label} {value:.0%}"
+    shown = _duration(value) if name.endswith("_us") else f"{_short(value)} {_UNITS.get(name, name)}"
+    if name in ("share", "raw_share", "least_share"):
+        return f"{label} {_percent(value)}"
     return f"{label} {shown}".strip()
+
+
+def _duration(us: float) -> str:
+    """Microseconds in a unit that is read at a glance."""
+    for least, unit in ((86_400e6, "days"), (600e6, "min"), (10e6, "s"), (1e3, "ms")):
+        if us >= least:
+            return f"{_short(us / _UNIT_US[unit])} {unit}"
+    return f"{_short(us)} us"
+
+
+def _percent(share: float) -> str:
+    """Whole numbers in the middle; near one what is missing counts."""
+    return f"{share:.2%}" if 0.9 < share < 1 else f"{share:.0%}"
 
 
 def _target(target: Mapping[str, Any] | None) -> str:

@@ -23,6 +23,8 @@ from blindmatch_simulations.bench.results import results
 from blindmatch_simulations.bench.sets import bench_set
 from blindmatch_simulations.bench.table import COLUMNS, cells
 from blindmatch_simulations.cli.console import JsonOption, bars, console_for, table, write_json
+from blindmatch_simulations.near import Options as Near
+from blindmatch_simulations.near import bench_near
 
 app = typer.Typer(
     help="Measure speed and size. A row that the machine's other work disturbed says so: run it again.",
@@ -45,6 +47,7 @@ TextsOption = Annotated[int, typer.Option(min=10, max=10_000_000, help="Texts th
 PicturesOption = Annotated[int, typer.Option(min=1, max=1_000_000, help="Pictures of 200 kB that are sent.")]
 PairsOption = Annotated[int, typer.Option(min=1, max=64, help="Pairs of devices in each process.")]
 WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Processes with devices.")]
+CropsOption = Annotated[int, typer.Option(min=5, max=600, help="Crops, each of which gets every edit.")]
 PeerOption = Annotated[
     Path | None,
     typer.Option(
@@ -71,7 +74,7 @@ def set_(
         bench_set(meter, folder, log2n)
         bench_openmined(meter, Peers(peer_python), log2n)
 
-    _run([bench], runs, seconds, {"log2n": log2n}, json_path)
+    run_benches([bench], runs, seconds, {"log2n": log2n}, json_path)
 
 
 @app.command("import")
@@ -82,7 +85,7 @@ def import_(
     json_path: JsonOption = None,
 ) -> None:
     """Import of `pdq` lines, threatexchange CSV and NCMEC XML, generated for it."""
-    _run(
+    run_benches(
         [lambda meter, folder: bench_import(meter, folder, records)],
         runs,
         seconds,
@@ -103,7 +106,7 @@ def query(
 ) -> None:
     """The private check of a hash: crypto alone, the design, over loopback gRPC, many devices at once."""
     options = {"log2n": log2n, "calls": calls, "requests": requests, "devices": devices}
-    _run([_query(log2n, calls, requests, devices)], runs, seconds, options, json_path)
+    run_benches([_query(log2n, calls, requests, devices)], runs, seconds, options, json_path)
 
 
 @app.command("pdq")
@@ -114,7 +117,9 @@ def pdq(
     json_path: JsonOption = None,
 ) -> None:
     """PDQ of photographs of 640 by 480 pixels; `pdqhash` beside it."""
-    _run([lambda meter, folder: bench_pdq(meter, folder, Peers(peer_python))], runs, seconds, {}, json_path)
+    run_benches(
+        [lambda meter, folder: bench_pdq(meter, folder, Peers(peer_python))], runs, seconds, {}, json_path
+    )
 
 
 @app.command("messenger")
@@ -128,7 +133,7 @@ def messenger(
     """Texts and pictures through one relay: rate, latency at half of it, CPU time, the relay's memory."""
     load = Load(texts, pictures, workers, pairs)
     options = {"texts": texts, "pictures": pictures, "workers": workers, "pairs": pairs}
-    _run([lambda meter, folder: bench_messenger(meter, folder, load)], 1, 0, options, json_path)
+    run_benches([lambda meter, folder: bench_messenger(meter, folder, load)], 1, 0, options, json_path)
 
 
 @app.command("all")
@@ -137,6 +142,7 @@ def all_(
     records: RecordsOption = 100_000,
     texts: TextsOption = 2000,
     pictures: PicturesOption = 200,
+    crops: CropsOption = 60,
     runs: RunsOption = 5,
     seconds: SecondsOption = 20.0,
     peer_python: PeerOption = None,
@@ -144,6 +150,7 @@ def all_(
 ) -> None:
     """All of the above, one after the other, as one table and one file."""
     peers = Peers(peer_python)
+    near = Near(set_size=1 << log2n, store_size=1 << log2n, crops=crops)
     benches: list[Bench] = [
         lambda meter, folder: bench_set(meter, folder, log2n),
         lambda meter, folder: bench_openmined(meter, peers, log2n),
@@ -151,9 +158,10 @@ def all_(
         _query(log2n, 300, 2000, 16),
         lambda meter, folder: bench_pdq(meter, folder, peers),
         lambda meter, folder: bench_messenger(meter, folder, Load(texts, pictures)),
+        lambda meter, folder: bench_near(meter, folder, near),
     ]
-    options = {"log2n": log2n, "records": records, "texts": texts, "pictures": pictures}
-    _run(benches, runs, seconds, options, json_path)
+    sizes = {"log2n": log2n, "records": records, "texts": texts, "pictures": pictures, "crops": crops}
+    run_benches(benches, runs, seconds, sizes, json_path)
 
 
 def _query(log2n: int, calls: int, requests: int, devices: int) -> Bench:
@@ -169,7 +177,9 @@ def _query(log2n: int, calls: int, requests: int, devices: int) -> Bench:
     return bench
 
 
-def _run(benches: list[Bench], runs: int, seconds: float, options: Options, json_path: Path | None) -> None:
+def run_benches(
+    benches: list[Bench], runs: int, seconds: float, options: Options, json_path: Path | None
+) -> None:
     """Run benches, each in an empty folder, and show all rows; those before a failure too."""
     console, began, meter = console_for(json_path), time.monotonic(), Meter(runs, seconds)
     try:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from blindmatch_protocol.designs.token_psi import Limits, Tokening
 from rich.console import Console
 
+from blindmatch_simulations.cli.bench import CropsOption, RunsOption, SecondsOption, run_benches
 from blindmatch_simulations.cli.console import JsonOption, bars, console_for, table, write_json
-from blindmatch_simulations.near import Options, Point, Wishes, edited_crops, run_near, tune
+from blindmatch_simulations.near import Options, Point, Wishes, edited_crops, limits_for, tune
+from blindmatch_simulations.near import bench_near as measure_near
+from blindmatch_simulations.near.loopback import MOST_CALLS
 
 app = typer.Typer(help="Choose a design's parameters.", no_args_is_help=True)
 
 TUNABLE: Final = "token-psi"
 SEED: Final = 23
-ROW_COLUMNS: Final = ("figure", "value", "unit", "reach", "verdict", "how")
 POINT_COLUMNS: Final = ("k", "bands", "probes", "needed", "recall %", "device u", "list costs", "bytes asked")
 
-CropsOption = Annotated[int, typer.Option(min=5, max=600, help="Crops, each of which gets every edit.")]
 Log2nOption = Annotated[int, typer.Option("--log2n", min=4, max=24, help="The list has 2^this entries.")]
 
 
@@ -29,25 +33,33 @@ def bench_near(
     log2n: Log2nOption = 20,
     crops: CropsOption = 300,
     sessions: Annotated[int, typer.Option(min=1, help="Whole sessions with all cryptography.")] = 100,
-    built: Annotated[int, typer.Option(min=16, help="Entries of the set that is built.")] = 1024,
+    store_log2n: Annotated[
+        int, typer.Option(min=4, max=22, help="The store that is built and asked has 2^this entries.")
+    ] = 14,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps the store; one that is there is checked and used again."),
+    ] = None,
+    calls: Annotated[int, typer.Option(min=1, max=MOST_CALLS, help="Matches over loopback.")] = 100,
+    runs: RunsOption = 9,
+    seconds: SecondsOption = 20.0,
     json_path: JsonOption = None,
 ) -> None:
-    """token-psi: recall by edit and distance, entries revealed, cost, and what extraction costs.
+    """token-psi: recall, entries revealed, cost, build, latency over loopback, and what extraction costs.
 
-    Rows marked "tokens" count without cryptography on large samples; rows marked "protocol" run all of it.
+    Rows explained as "tokens" count without cryptography on large samples. The targets are those of
+    --log2n 20 --store-log2n 20, whose store takes minutes to build: keep it with --store.
     """
-    console = console_for(json_path)
-    options = Options(set_size=1 << log2n, crops=crops, sessions=sessions, built=built)
-    with _stages(console) as stage:
-        rows = run_near(options, stage)
-    for section in dict.fromkeys(row.section for row in rows):
-        cells = [
-            (row.what, _figure(row.value), row.unit, row.reach or "-", row.verdict, row.how)
-            for row in rows
-            if row.section == section
-        ]
-        console.print(table(section, ROW_COLUMNS, cells))
-    write_json([row.as_json() for row in rows], json_path)
+    options = Options(
+        set_size=1 << log2n,
+        crops=crops,
+        sessions=sessions,
+        store_size=1 << store_log2n,
+        store=store,
+        calls=calls,
+    )
+    sizes = {"log2n": log2n, "crops": crops, "sessions": sessions, "store_log2n": store_log2n, "calls": calls}
+    run_benches([lambda meter, folder: measure_near(meter, folder, options)], runs, seconds, sizes, json_path)
 
 
 @app.command("tune")
@@ -61,14 +73,23 @@ def tune_design(
     secrecy: Annotated[
         float, typer.Option(min=0, help="Log2 of the evaluations that may reveal the whole list, at least.")
     ] = 25.0,
+    alone: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the list one account may open in a key's life.")
+    ] = 1 / 1024,
+    pooled: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of it that all accounts together may open.")
+    ] = 1 / 4,
+    key_days: Annotated[
+        int, typer.Option(min=0, max=3650, help="Days from now until the key expires; 0 for never.")
+    ] = 30,
     crops: CropsOption = 60,
     json_path: JsonOption = None,
 ) -> None:
-    """Draw the frontier of recall, device cost and list secrecy, and propose parameters."""
+    """Draw the frontier of recall, device cost and list secrecy, and propose parameters and key limits."""
     if design != TUNABLE:
         raise typer.BadParameter(f"only {TUNABLE} has parameters to tune, not {design}")
     console = console_for(json_path)
-    wishes = Wishes(set_size=1 << log2n, recall=recall, device_u=device, secrecy=2.0**secrecy)
+    wishes = Wishes(1 << log2n, recall, device, 2.0**secrecy, alone=alone, pooled=pooled)
     with _stages(console) as stage:
         pairs = edited_crops(crops, SEED, progress=partial(stage, "edited crops"))
         found = tune(pairs, wishes, partial(stage, "combinations"))
@@ -76,15 +97,32 @@ def tune_design(
     console.print(
         table(f"frontier of {design} from {recall - 5:g} % recall on", POINT_COLUMNS, _cells(shown))
     )
+    limits = None
     if found.proposal is None:
         console.print("no combination does all that was asked for: lower a wish")
     else:
-        chosen = found.proposal.tokening
-        words = " ".join(f"--set {name}={value}" for name, value in asdict(chosen).items())
-        console.print(f"proposal: blindmatch list build NAME --design {design} {words}", soft_wrap=True)
+        expires = int(time.time()) + key_days * 86_400 if key_days else 0
+        limits = limits_for(found.proposal.tokening, alone, pooled, expires)
+        _print_proposal(console, design, found.proposal.tokening, limits)
     points = [_described(point) for point in found.points]
     proposal = _described(found.proposal) if found.proposal else None
-    write_json({"wishes": asdict(wishes), "points": points, "proposal": proposal}, json_path)
+    described = None if limits is None else limits.values()
+    write_json(
+        {"wishes": asdict(wishes), "points": points, "proposal": proposal, "limits": described}, json_path
+    )
+
+
+def _print_proposal(console: Console, design: str, tokening: Tokening, limits: Limits) -> None:
+    words = " ".join(f"--set {name}={value}" for name, value in (tokening.values() | limits.values()).items())
+    console.print(f"proposal: blindmatch list build NAME --design {design} {words}", soft_wrap=True)
+    each, everyone = (
+        f"{count // tokening.tokens:,}" for count in (limits.account_evaluations, limits.all_evaluations)
+    )
+    console.print(
+        f"an account may have {each} pictures matched in the key's life, all together {everyone}: "
+        "publish a full set, with a new key, before that or before the key expires",
+        soft_wrap=True,
+    )
 
 
 @contextmanager
@@ -99,10 +137,6 @@ def _stages(console: Console) -> Iterator[Callable[[str, int, int], None]]:
             shown.update(tasks[title], completed=done, total=total)
 
         yield stage
-
-
-def _figure(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:,.4g}" if abs(value) < 1e5 else f"{value:,.0f}"
 
 
 def _cells(points: list[Point]) -> list[tuple[object, ...]]:

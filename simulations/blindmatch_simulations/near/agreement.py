@@ -10,8 +10,9 @@ from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
 from blindmatch_protocol.designs.token_psi.families import plan
 
+from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.near.built import build, item
-from blindmatch_simulations.near.rows import Row, upper_bound
+from blindmatch_simulations.near.intervals import lower_bound, upper_bound
 from blindmatch_simulations.near.sample import EditedPairs
 from blindmatch_simulations.near.token_domain import random_list, ranks
 
@@ -34,17 +35,19 @@ class Agreement:
     wrong: int
     predicted: int
 
-    def rows(self) -> list[Row]:
+    def record(self, meter: Meter) -> None:
         """As rows; the protocol's wrong reports must be none."""
-        how = f"protocol; {self.sessions} sessions, {self.expected} of them with a near entry"
-        bound = f"{how}; at most {100 * upper_bound(self.wrong, self.sessions):.2f} % with 95 % confidence"
-        share = 100 * self.found / self.expected if self.expected else None
-        agreed = 100 * self.predicted / self.sessions
-        return [
-            Row("recall", "near entries found by whole sessions", share, "%", how),
-            Row("recall", "sessions as the token domain foretells", agreed, "%", how, ">= 100"),
-            Row("wrong reports", "reports beyond the distance", self.wrong, "reports", bound, "<= 0"),
-        ]
+        if self.expected:
+            figures = {"share": self.found / self.expected}
+            figures["least_share"] = lower_bound(self.found, self.expected)
+            meter.record("near/sessions/found", figures, sessions=self.expected)
+        else:
+            meter.missing("near/sessions/found", "no session had a near entry")
+        agreed = {"share": self.predicted / self.sessions}
+        meter.record("near/sessions/foretold", agreed, sessions=self.sessions)
+        most = self.sessions * upper_bound(self.wrong, self.sessions)
+        wrong = {"count": self.wrong, "most_count": most}
+        meter.record("near/sessions/wrong", wrong, sessions=self.sessions)
 
 
 def agreement(

@@ -1,138 +1,109 @@
-"""What a picture costs device and matcher, in units of u: one multiplication in the group by libsodium.
+"""What a picture costs device and matcher, each on one thread, and how long its messages are.
 
-CPU time of the process, not wall-clock, so that others on the machine disturb less; u is measured before
-and after each figure, and the figure is the median of the ratios.
+What is timed is a picture that matches nothing, the usual case: a match opens one label more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from statistics import median
-from time import process_time
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-from blindmatch_protocol import group
-from blindmatch_protocol.contract import Send
-from blindmatch_protocol.designs.token_psi import DESIGN, Reply, Request, Setup
-from blindmatch_protocol.designs.token_psi.addresses import AddressIndex, index_parts
+from blindmatch_protocol.contract import Item, Send
+from blindmatch_protocol.designs.token_psi import DESIGN, MatcherState, Reply, Request, Setup
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
 from blindmatch_protocol.designs.token_psi.design import MATCHER
 from blindmatch_protocol.designs.token_psi.matching import find_label
+from blindmatch_protocol.designs.token_psi.shares import candidate_count
 from blindmatch_protocol.designs.token_psi.tokens import probe_tokens
+from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.oprf import Evaluation, Mode, SecretKey, blind, blind_evaluate, finalize
 
-from blindmatch_simulations.near.built import Built, Fingerprinted, Seeded
-from blindmatch_simulations.near.rows import Row
-from blindmatch_simulations.near.token_domain import random_list
-
-ENTRIES: Final = 1 << 20
-REACHES: Final = {
-    "device, no proof": "<= 430",
-    "matcher, no proof": "<= 180",
-    "device, proof": "<= 900",
-    "matcher, proof": "<= 390",
-}
+from blindmatch_simulations.bench.meter import Meter
+from blindmatch_simulations.near.built import Seeded
 
 
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """Ratios to u by name, u in microseconds, and the sizes of request and reply in bytes."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Parties:
+    """A device and a matcher of one set.
 
-    ratios: dict[str, float]
-    u: float
-    request: int
-    reply: int
+    Attributes:
+        setup: as the device opened it.
+        matcher: the matcher's state.
+        picture: what the device sends.
+    """
 
-    def rows(self, tokens: int, reaches: bool) -> list[Row]:
-        """As rows; `reaches` says whether these are the parameters the reaches are set for."""
-        how = f"protocol; CPU time, one thread, {tokens} tokens, u = {self.u:.1f} us"
-        rows = [
-            Row("cost", name, ratio, "u", how, REACHES.get(name, "") if reaches else "")
-            for name, ratio in self.ratios.items()
-        ]
-        sizes = (("request", self.request), ("reply", self.reply))
-        limit = "<= 6144" if reaches else ""
-        return rows + [Row("bytes", what, size, "bytes", "protocol; encoded", limit) for what, size in sizes]
+    setup: Setup
+    matcher: MatcherState
+    picture: Item
+
+    def started(self) -> tuple[Any, Request]:
+        """The device's session and its request."""
+        rng = Seeded("device")
+        step = DESIGN.start(DESIGN.enrol(rng), self.setup, self.picture, rng).step
+        assert isinstance(step, Send)
+        body = step.bodies[MATCHER]
+        assert isinstance(body, Request)
+        return step.session, body
+
+    def ask(self, request: Request) -> Reply:
+        """The matcher's reply; raises the `ProtocolError` it answers with."""
+        (reply,) = DESIGN.answer(MATCHER, self.matcher, [request], Seeded("matcher"), None).replies
+        if isinstance(reply, ProtocolError):
+            raise reply
+        assert isinstance(reply, Reply)
+        return reply
+
+    def tokens(self) -> list[bytes]:
+        """The OPRF inputs of the picture."""
+        t = self.setup.tokening
+        probed = probe_tokens(self.picture.hash, self.picture.coefficients, t.k, t.bands, t.probes)
+        return oprf_inputs(probed.T)
 
 
-def measure(place: Built, picture: Fingerprinted, runs: int = 9) -> Costs:
-    """Costs of a picture that matches nothing, with the index of labels that a set of 2^20 has."""
-    setup = with_large_index(place.setup)
-    session, request = _started(setup, picture)
-    reply = place.ask(request)
-    t = setup.tokening
-    key = SecretKey(Mode.OPRF, place.matcher.key.reveal())
-    inputs = oprf_inputs(probe_tokens(picture.hash, picture.coefficients, t.k, t.bands, t.probes).T)
-    plain, sent = blind(inputs, Mode.OPRF, Seeded("plain"))
+def record_costs(meter: Meter, parties: Parties, entries: int) -> float:
+    """Rows of both sides' costs and of the messages' sizes; seconds of CPU for one candidate secret.
+
+    Args:
+        meter: takes the rows.
+        parties: device and matcher.
+        entries: of the set.
+    """
+    evaluations = parties.setup.tokening.tokens
+    for row, task in _tasks(parties).items():
+        meter.time(f"near/cost/{row}", task, entries=entries, evaluations=evaluations)
+    _, request = parties.started()
+    sizes = {"request": request.encode(), "reply": parties.ask(request).encode()}
+    for row, body in sizes.items():
+        meter.record(f"near/bytes/{row}", {"bytes": len(body)}, evaluations=evaluations)
+    t = parties.setup.tokening
+    pairs = next(row for row in reversed(meter.rows) if row.id == "near/cost/pairs")
+    return pairs.figures["cpu_us"] * 1e-6 / candidate_count(t.bands, t.probes, t.needed)
+
+
+def _tasks(parties: Parties) -> dict[str, Callable[[], object]]:
+    """What is timed, by row. Without proofs the design does not exist: its parts are put together in mode
+    OPRF, which has none."""
+    setup, own_hash = parties.setup, parties.picture.hash
+    session, request = parties.started()
+    reply = parties.ask(request)
+    key = SecretKey(Mode.OPRF, parties.matcher.key.reveal())
+    plain, sent = blind(parties.tokens(), Mode.OPRF, Seeded("plain"))
     evaluated = blind_evaluate(key, sent, Seeded("none"))
     outputs = finalize(plain, evaluated)
 
-    def open_labels() -> object:
-        return find_label(setup, outputs, picture.hash)
-
-    def device_plain() -> object:
-        tokens = probe_tokens(picture.hash, picture.coefficients, t.k, t.bands, t.probes)
-        state, _ = blind(oprf_inputs(tokens.T), Mode.OPRF, Seeded("plain"))
-        return find_label(setup, finalize(state, Evaluation(evaluated.elements)), picture.hash)
+    def device() -> object:
+        state, _ = blind(parties.tokens(), Mode.OPRF, Seeded("plain"))
+        return find_label(setup, finalize(state, Evaluation(evaluated.elements)), own_hash)
 
     def device_proof() -> object:
-        _started(setup, picture)
+        parties.started()
         return DESIGN.receive(session, setup, {MATCHER: reply}, Seeded("none"))
 
-    ratios, us = measured(
-        {
-            "device, no proof": device_plain,
-            "matcher, no proof": lambda: blind_evaluate(key, sent, Seeded("none")),
-            "device, proof": device_proof,
-            "matcher, proof": lambda: place.ask(request),
-            "pairs and look-ups, part of the device's": open_labels,
-        },
-        runs,
-    )
-    return Costs(ratios, us * 1e6, len(request.encode()), len(reply.encode()))
-
-
-def with_large_index(setup: Setup) -> Setup:
-    """`setup` with the index of a list of 2^20 uniform addresses, in which no candidate is found."""
-    listed = np.sort(random_list(ENTRIES // 4, 7).view(np.uint64).ravel())
-    content = memoryview(b"".join(index_parts(listed)))
-    large = replace(setup.layers[0], _opened=[AddressIndex(content, len(listed))])
-    return replace(setup, layers=(large,))
-
-
-def measured(work: dict[str, Callable[[], object]], runs: int) -> tuple[dict[str, float], float]:
-    """The median ratio of each to u, and the median u in seconds."""
-    scalars = group.random_scalars(200, Seeded("u"))
-    elements = group.multiply_base(scalars)
-    ratios: dict[str, list[float]] = {name: [] for name in work}
-    units: list[float] = []
-    for name, call in work.items():
-        call()
-        for _ in range(runs):
-            before = seconds(lambda: group.multiply(scalars, elements)) / len(scalars)
-            spent = seconds(call)
-            after = seconds(lambda: group.multiply(scalars, elements)) / len(scalars)
-            units += [before, after]
-            ratios[name].append(2 * spent / (before + after))
-    return {name: median(found) for name, found in ratios.items()}, median(units)
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """CPU time of the process for one call."""
-    start = process_time()
-    call()
-    return process_time() - start
-
-
-def _started(setup: Setup, picture: Fingerprinted) -> tuple[Any, Request]:
-    rng = Seeded("device")
-    step = DESIGN.start(DESIGN.enrol(rng), setup, picture, rng).step
-    assert isinstance(step, Send)
-    body = step.bodies[MATCHER]
-    assert isinstance(body, Request)
-    return step.session, body
-
-
-__all__ = ["Costs", "Reply", "measure", "measured", "seconds", "with_large_index"]
+    return {
+        "device": device,
+        "device-proof": device_proof,
+        "matcher": lambda: blind_evaluate(key, sent, Seeded("none")),
+        "matcher-proof": lambda: parties.ask(request),
+        "pairs": lambda: find_label(setup, outputs, own_hash),
+    }

@@ -9,43 +9,44 @@ hit is never seen on its own, so the trials cannot be cut down: (E / 2)^2 of the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Label
-from blindmatch_protocol.designs.token_psi import Reply, Request, Setup, derivation, shares
+from blindmatch_protocol.designs.token_psi import (
+    Limits,
+    Reply,
+    Request,
+    Setup,
+    Tokening,
+    derivation,
+    shares,
+)
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
 from blindmatch_protocol.designs.token_psi.gf64 import Elements
+from blindmatch_protocol.designs.token_psi.parameters import LIMITS
 from blindmatch_protocol.oprf import Evaluation, Mode, blind, finalize
 from blindmatch_protocol.randomness import Randomness
 
-SECONDS_A_TRIAL: Final = 60e-9
-"""One candidate secret on one core: product, AES, one bit of the index; measured by `bench near`."""
+DEFAULT_LIMITS: Final = Limits(**{parameter.name: parameter.default for parameter in LIMITS})
+"""Those of a set that is built without saying any."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyLife:
-    """How much a key is asked for.
+def obtainable(limits: Limits, accounts: int) -> float:
+    """Evaluations that so many accounts which pool can get under one key; infinity without limits."""
+    alone = limits.account_evaluations or float("inf")
+    return min(accounts * alone, limits.all_evaluations or float("inf"))
 
-    Attributes:
-        days: until the next key, and with it a whole new set.
-        accounts: that attackers pool.
-        daily: evaluations the matcher allows an account a day.
-        cap: evaluations it allows all accounts together in the key's life; None for no limit.
-    """
 
-    days: int = 30
-    accounts: int = 1
-    daily: int = 32_000
-    cap: int | None = None
-
-    @property
-    def evaluations(self) -> int:
-        """What the attackers can have evaluated before the key is gone."""
-        wanted = self.days * self.accounts * self.daily
-        return wanted if self.cap is None else min(wanted, self.cap)
+def limits_for(tokening: Tokening, alone: float, pooled: float, expires: int = 0) -> Limits:
+    """Limits under which one account opens at most the share `alone` of a list, and all that pool the share
+    `pooled`; neither is less than one request."""
+    account, everyone = (
+        max(tokening.tokens, int(tokening.needed * 2**tokening.k * share ** (1 / tokening.needed)))
+        for share in (alone, pooled)
+    )
+    return Limits(account, everyone, expires)
 
 
 def expected_share(evaluations: float, k: int, needed: int = 2) -> float:

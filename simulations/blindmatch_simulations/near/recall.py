@@ -8,12 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.designs.token_psi import Tokening
 
-from blindmatch_simulations.near.rows import Row, lower_bound
+from blindmatch_simulations.bench.meter import Meter
+from blindmatch_simulations.near.intervals import lower_bound
 from blindmatch_simulations.near.sample import EditedPairs
 from blindmatch_simulations.near.token_domain import Ranks
 
 FAR = 24
 """Pairs beyond this distance are the hard ones; they are reported on their own."""
+STEP = 4
+"""Distances that a row is of."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -37,20 +40,26 @@ class Recall:
         """Of all pairs, in percent."""
         return 100 * float(self.found.mean()) if len(self.found) else float("nan")
 
-    def rows(self, what: str, how: str, reach: str = "") -> list[Row]:
-        """Over all, for far pairs, by edit and by distance."""
-        everything = np.ones(len(self.found), np.bool_)
-        rows = [
-            _row(f"{what}, all edits", self.found, everything, how, reach),
-            _row(f"{what}, distance over {FAR}", self.found, self.distance > FAR, how),
-        ]
-        rows += [
-            _row(f"{what}, edit {name}", self.found, self.edit == n, how) for n, name in enumerate(self.names)
-        ]
-        return rows + [
-            _row(f"{what}, distance {low} to {low + 3}", self.found, _between(self.distance, low), how)
-            for low in range(0, 32, 4)
-        ]
+    def record(self, meter: Meter, row: str, why: str, **parameters: int | str) -> None:
+        """Rows over all pairs, called `row`, for far pairs, by edit and by distance."""
+        self._row(meter, row, np.ones(len(self.found), np.bool_), why, parameters)
+        self._row(meter, "near/recall/far", self.distance > FAR, why, parameters | {"beyond": FAR})
+        for number, name in enumerate(self.names):
+            self._row(meter, "near/recall/edit", self.edit == number, why, parameters | {"edit": name})
+        for low in range(0, 32, STEP):
+            which = (self.distance >= low) & (self.distance < low + STEP)
+            named = parameters | {"distance": f"{low} to {low + STEP - 1}"}
+            self._row(meter, "near/recall/distance", which, why, named)
+
+    def _row(
+        self, meter: Meter, row: str, which: npt.NDArray[np.bool_], why: str, named: dict[str, int | str]
+    ) -> None:
+        hits, count = int(self.found[which].sum()), int(which.sum())
+        if not count:
+            meter.missing(row, "no such pair in the sample", **named)
+            return
+        figures = {"share": hits / count, "least_share": lower_bound(hits, count)}
+        meter.record(row, figures, None, why, pairs=count, **named)
 
 
 def recall(
@@ -70,17 +79,3 @@ def recall(
     matching = pairs.matching()
     found = hit.sum(axis=1) >= tokening.needed
     return Recall(found[matching], pairs.edit[matching], pairs.distances()[matching], pairs.names)
-
-
-def _between(distance: npt.NDArray[np.int32], low: int) -> npt.NDArray[np.bool_]:
-    return np.asarray((distance >= low) & (distance < low + 4))
-
-
-def _row(
-    what: str, found: npt.NDArray[np.bool_], which: npt.NDArray[np.bool_], how: str, reach: str = ""
-) -> Row:
-    hits, count = int(found[which].sum()), int(which.sum())
-    least = 100 * lower_bound(hits, count)
-    value = 100 * hits / count if count else None
-    sample = f"{hits} of {count} pairs, at least {least:.2f} % with 95 % confidence"
-    return Row("recall", what, value, "%", f"{how}; {sample}" if count else "no such pair", reach)

@@ -44,6 +44,8 @@ class Wishes:
         device_u: most CPU of the device for a picture, in u.
         secrecy: least number of evaluations that reveal the whole list.
         proofs: whether the device verifies.
+        alone: share of the list that one account may open in a key's life.
+        pooled: share that all accounts together may open in it.
     """
 
     set_size: int = 1 << 20
@@ -51,6 +53,8 @@ class Wishes:
     device_u: float = 900
     secrecy: float = 2.0**25
     proofs: bool = True
+    alone: float = 1 / 1024
+    pooled: float = 1 / 4
 
 
 @dataclass(frozen=True, slots=True)

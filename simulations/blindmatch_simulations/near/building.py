@@ -1,0 +1,171 @@
+"""The real store of the benches: a list of random hashes, built and published as a curator does, and kept.
+
+    python -m blindmatch_simulations.near.building build LIST FOLDER PARAMETERS      {"peak_mib": ..., ...}
+
+    DIR/entries.list     the list
+    DIR/published/       the publication, with the matcher's key
+    DIR/build.json       what building it cost, and on what machine
+
+A folder that holds a whole store is used again, after every byte was compared with its digest; a build that
+was interrupted goes on where it stopped, and is then no measurement.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from blindmatch_protocol.contract import SetParameters
+from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_server.curator import open_list, random_list
+from blindmatch_server.publication import publish_epoch
+from blindmatch_server.published import CURRENT, Publication, open_publication
+
+from blindmatch_simulations.bench.alone import in_own_process
+from blindmatch_simulations.bench.machine import cores, machine
+from blindmatch_simulations.bench.meter import Meter
+from blindmatch_simulations.bench.procfs import status_mib
+from blindmatch_simulations.bench.runs import Run
+from blindmatch_simulations.bench.yardstick import Cost, Reading, timed
+
+FORMAT: Final = 1
+"""Version of build.json."""
+MODULE: Final = "blindmatch_simulations.near.building"
+LIST, PUBLISHED, RECORD = "entries.list", "published", "build.json"
+
+
+class StoreError(BlindmatchError):
+    """A folder holds another store than the one that was asked for, or something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A published set and what its building cost, if that was measured on this machine.
+
+    Attributes:
+        publication: the set and the matcher's key.
+        folder: with `current` in it, as a matcher is given it.
+        run: the build, between readings of the yardstick; None if it was not measured.
+        peak_mib: the most memory that was resident; None if it was not measured.
+        why: when it was measured, or why it was not.
+    """
+
+    publication: Publication
+    folder: Path
+    run: Run | None
+    peak_mib: float | None
+    why: str
+
+    @property
+    def entries(self) -> int:
+        """Of the set."""
+        return self.publication.manifest.entries
+
+
+def opened_store(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> Store:
+    """The store in `folder`, which is built if it is not there.
+
+    Raises:
+        StoreError: if the folder holds another set, or something else.
+        BlindmatchError: if a published file was altered, or the build fails.
+    """
+    published = folder / PUBLISHED
+    if not (published / CURRENT).exists():
+        _build(meter, folder, entries, tokening)
+    publication = open_publication(published)
+    _check(publication, folder, entries, tokening)
+    publication.verify()
+    return Store(publication, published, *_recorded(folder / RECORD))
+
+
+def _check(publication: Publication, folder: Path, entries: int, tokening: Tokening) -> None:
+    manifest, info = publication.manifest, DESIGN.info
+    built_for = {name: manifest.parameters.get(name) for name in tokening.values()}
+    if (manifest.design, manifest.version) != (info.name, info.version):
+        raise StoreError(f"{folder}: holds a set of {manifest.design} version {manifest.version}")
+    if manifest.entries != entries:
+        raise StoreError(f"{folder}: holds a set of {manifest.entries:,} entries, not of {entries:,}")
+    if built_for != tokening.values():
+        raise StoreError(f"{folder}: holds a set for other parameters: {built_for}")
+
+
+def _build(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> None:
+    """Build in a process of its own, whose memory is the build's alone."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    listed, fresh = folder / LIST, not (folder / LIST).exists()
+    if fresh:
+        if any(folder.iterdir()):
+            raise StoreError(f"{folder}: must be new, empty, or hold a store")
+        random_list(entries, listed, SystemRandomness())
+    meter.stage(f"building a set of {entries:,} entries")(0, 1)
+    with meter.around(cores()) as around:
+        arguments = (listed, folder / PUBLISHED, json.dumps(tokening.values()))
+        found = in_own_process("build", *arguments, module=MODULE)
+    (run,) = around.runs
+    if fresh:
+        _record(folder / RECORD, found, run)
+
+
+def _record(path: Path, found: Mapping[str, Any], run: Run) -> None:
+    kept = {
+        "format": FORMAT,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        **found,
+        "before": asdict(run.before),
+        "after": asdict(run.after),
+    }
+    path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
+
+
+def _recorded(path: Path) -> tuple[Run | None, float | None, str]:
+    """The build's run, its peak memory, and words; it is nobody's figure on another machine."""
+    if not path.exists():
+        return None, None, "the build was interrupted, or made without measuring it"
+    try:
+        kept = json.loads(path.read_text())
+        if kept["format"] != FORMAT:
+            raise StoreError(f"{path}: format {kept['format']}; this program knows {FORMAT}")
+        if kept["machine"]["processor"] != machine()["processor"] or kept["machine"]["cores"] != cores():
+            return None, None, "built on another machine"
+        readings = Reading(**kept["before"]), Reading(**kept["after"])
+        run = Run(Cost(float(kept["wall_s"]), float(kept["cpu_s"])), *readings)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: is damaged; remove it to go on without the build's figures") from error
+    return run, kept["peak_mib"], f"built {kept['made_at']}"
+
+
+def build(entries: Path, folder: Path, values: Mapping[str, int]) -> Mapping[str, float | None]:
+    """Publish the list file `entries` into the new `folder`, with a thread a core.
+
+    Returns:
+        Seconds by the clock and of CPU time, and the most memory that was resident, in MiB.
+    """
+
+    def publish() -> None:
+        with open_list(entries) as opened, ThreadPoolExecutor(cores()) as executor:
+            publish_epoch(DESIGN, opened, SetParameters(1, values), SystemRandomness(), executor, folder)
+
+    cost = timed(publish)
+    return {"wall_s": cost.wall_s, "cpu_s": cost.cpu_s, "peak_mib": status_mib("VmHWM")}
+
+
+def main(arguments: list[str]) -> None:
+    """Run the one task and print what it found."""
+    match arguments:
+        case ["build", entries, folder, values]:
+            print(json.dumps(build(Path(entries), Path(folder), json.loads(values))))
+        case _:
+            raise SystemExit("usage: build LIST FOLDER PARAMETERS")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
