@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import jsonschema
 import pytest
 from blindmatch_simulations.assess import store
+from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.errors import AssessError, ResultsError
-from blindmatch_simulations.assess.plan import plan_text
+from blindmatch_simulations.assess.keeping import SETS
+from blindmatch_simulations.assess.plan import FULL, QUICK, STANDARD, plan_text, read_plan
 from blindmatch_simulations.assess.results import Measured, Results, schema
 from blindmatch_simulations.assess.running import Assessment
 from blindmatch_simulations.cli.app import run
-from support.command import processes_of
+from support.command import COMMAND, processes_of
 
+T = TypeVar("T")
 BAD = Path(__file__).with_name("assess_designs.py")
 TINY = """
 version = 1
@@ -72,6 +79,8 @@ def test_honest_designs_are_measured_beside_ones_that_crash_and_eat(made: Path) 
     assert (upload.figures["query_up_bytes"].value or 0) > 32
     assert upload.offence.delivered == upload.offence.sent == upload.offence.uploads
     assert upload.offence.asked == 0
+    assert (upload.update.built is not None, upload.update.why[:11]) == (True, "a whole set")
+    assert (upload.figures["harness_cpu"].n or 0) >= 12
     assert measured(results, "none").figures["recall"].value == 0.0
 
 
@@ -102,17 +111,49 @@ def test_results_follow_the_committed_schema(made: Path) -> None:
     jsonschema.validate(json.loads((made / store.RESULTS).read_text()), committed)
 
 
-def test_a_finished_design_is_not_measured_again_and_a_missing_one_is(copy: Path) -> None:
-    before = store.check(copy)
-    kept = (copy / "designs" / "hash-upload.json").read_bytes()
-    (copy / "designs" / "none.json").unlink()
-    (copy / store.RESULTS).unlink()
-    for bad in copy.glob("designs/assess_designs-*.json"):
-        bad.unlink()
-    after = assess(copy, ["hash-upload", "none"])
-    assert (copy / "designs" / "hash-upload.json").read_bytes() == kept
-    for name in ("recall", "false_matches", "query_up_bytes", "setup_bytes", "undeclared_bytes"):
-        assert measured(after, "none").figures[name] == measured(before, "none").figures[name]
+def test_an_interrupted_run_goes_on_and_gives_the_figures_of_an_uninterrupted_one(
+    made: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    out = tmp_path / "out"
+    line = [*COMMAND, "assess", "--workload", "tiny.toml", "--designs", "none,hash-upload", "--out", "out"]
+    first = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        built = waited(lambda: list(out.glob(f"{SETS}/hash-upload/*/current")), first)
+    finally:
+        first.send_signal(signal.SIGINT)
+        code = first.wait(60)
+    assert built
+    assert code != 0
+    kept = (out / "designs" / "none.json").read_bytes()
+    assert not (out / "designs" / "hash-upload.json").exists()
+    assert list(out.glob(f"{SETS}/hash-upload/*/current"))
+    assert processes_of(tmp_path) == []
+    resumed, whole = assess(out, ["none", "hash-upload"]), store.check(made)
+    for name in ("none", "hash-upload"):
+        assert lasting(measured(resumed, name)) == lasting(measured(whole, name))
+    assert (out / "designs" / "none.json").read_bytes() == kept
+    assert not (out / SETS).exists()
+
+
+def waited(found: Callable[[], T], process: subprocess.Popen[bytes]) -> T:
+    """What `found` gives as soon as it gives something, or the process has ended."""
+    deadline = time.monotonic() + 120
+    while not (value := found()) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return value
+
+
+def lasting(row: Measured) -> object:
+    """What does not depend on time, memory or the messenger's randomness."""
+    kept = {
+        name: figure
+        for name, figure in row.figures.items()
+        if FIGURES[name].unit not in ("s", "MiB", "ms/picture", "ms/query")
+        and name not in ("update_s", "harness_cpu", "harness_wall")
+    }
+    recalls = (row.recall_by_edit, row.recall_by_distance, row.tries_until_hidden)
+    return kept, recalls, row.entries, row.offence, row.audit.undeclared_bytes, row.design
 
 
 def test_a_folder_of_another_workload_or_of_something_else_is_refused(copy: Path, tmp_path: Path) -> None:
@@ -206,5 +247,7 @@ def test_checks_of_the_conformance_suite_stand_in_the_row(tmp_path: Path) -> Non
 
 
 def test_the_committed_workloads_can_be_read() -> None:
-    assert 'name = "quick"' in plan_text(None, quick=True)
-    assert 'name = "standard"' in plan_text(None)
+    quick, standard, full = (read_plan(plan_text(None, name)) for name in (QUICK, STANDARD, FULL))
+    assert [quick.name, standard.name, full.name] == ["quick", "standard", "full"]
+    assert full.list.random + full.pictures.listed == 1 << 20
+    assert full.pictures == standard.pictures

@@ -11,10 +11,11 @@ import pytest
 from blindmatch_simulations.assess.corpus import hashed, installed
 from blindmatch_simulations.assess.errors import PlanError
 from blindmatch_simulations.assess.guard import guarded
-from blindmatch_simulations.assess.intervals import interval
-from blindmatch_simulations.assess.plan import plan_text, read_plan
+from blindmatch_simulations.assess.intervals import interval, median_ratio
+from blindmatch_simulations.assess.plan import QUICK, plan_text, read_plan
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.conformance.leakage.interval import clopper_pearson
+from blindmatch_simulations.pictures import crops
 from support.command import processes_of
 
 PYTHON = sys.executable
@@ -33,7 +34,7 @@ PYTHON = sys.executable
 )
 def test_a_bad_workload_file_is_refused_with_the_reason(before: str, after: str, why: str) -> None:
     with pytest.raises(PlanError, match=why):
-        read_plan(plan_text(None, quick=True).replace(before, after, 1))
+        read_plan(plan_text(None, QUICK).replace(before, after, 1))
 
 
 def test_a_workload_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -57,6 +58,23 @@ def test_intervals_agree_with_the_second_implementation(hits: int, trials: int) 
 def test_an_impossible_count_is_refused() -> None:
     with pytest.raises(ValueError, match="hits"):
         interval(3, 2)
+
+
+def test_the_interval_of_a_ratio_of_medians_holds_it_and_shrinks_with_pairs() -> None:
+    draw = np.random.Generator(np.random.PCG64(5))
+    below = 1 + draw.random(400)
+    above = 0.1 * below + 0.02 * draw.random(400)
+    low, high = median_ratio(list(above), list(below))
+    assert low <= np.median(above) / np.median(below) <= high
+    few = median_ratio(list(above[:20]), list(below[:20]))
+    assert high - low < few[1] - few[0]
+    assert median_ratio(list(above), list(below)) == (low, high)
+
+
+@pytest.mark.parametrize(("above", "below"), [([], []), ([1.0], [1.0, 2.0])])
+def test_a_ratio_of_no_pairs_is_refused(above: list[float], below: list[float]) -> None:
+    with pytest.raises(ValueError, match="pairs"):
+        median_ratio(above, below)
 
 
 def test_a_command_that_ends_well_is_followed(tmp_path: Path) -> None:
@@ -86,6 +104,52 @@ def test_what_a_command_started_ends_with_it(tmp_path: Path) -> None:
     )
     assert "took longer" in guarded([PYTHON, "-c", code], tmp_path / "log", 1, 1000).why
     assert processes_of(tmp_path) == []
+
+
+@pytest.fixture
+def dpkg(tmp_path: Path) -> Path:
+    """A file system with what dpkg keeps of two installed packages, one of them without a copyright file."""
+    pictures = crops(3, 5)
+    here = "usr/share/openclipart/png"
+    files = {
+        f"{here}/a.png": pictures[0].data,
+        f"{here}/b.png": pictures[1].data,
+        f"{here}/broken.png": b"no",
+    }
+    files["usr/share/backgrounds/c.JPG"] = pictures[2].data
+    files["usr/share/doc/openclipart-png/copyright"] = (
+        b"Files: *\nLicense: public-domain\n\nLicense: CC0-1.0\n"
+    )
+    files["var/lib/dpkg/status"] = (
+        b"Package: openclipart\nVersion: 9\n\nPackage: openclipart-png\nStatus: install ok installed\n"
+        b"Version: 1:0.18+dfsg-19\n\nPackage: gnome-backgrounds\nVersion: 43\n"
+    )
+    lists = {"openclipart-png": [f"/{here}", *(f"/{name}" for name in list(files)[:3]), f"/{here}/gone.png"]}
+    lists["openclipart-png"] += [f"/{here}/link.png", "/usr/share/doc/openclipart-png/copyright"]
+    lists["gnome-backgrounds"] = ["/usr/share/backgrounds/c.JPG"]
+    for package, lines in lists.items():
+        files[f"var/lib/dpkg/info/{package}.list"] = "".join(f"{line}\n" for line in lines).encode()
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / here / "link.png").symlink_to("a.png")
+    return tmp_path
+
+
+def test_pictures_of_installed_debian_packages_are_found_by_dpkgs_records(dpkg: Path) -> None:
+    found = [one for one in installed(root=dpkg) if one.package != "scikit-image"]
+    assert [(one.package, one.kind, one.version, Path(one.name).name) for one in found] == [
+        ("openclipart-png", "clip art", "1:0.18+dfsg-19", "a.png"),
+        ("openclipart-png", "clip art", "1:0.18+dfsg-19", "b.png"),
+        ("openclipart-png", "clip art", "1:0.18+dfsg-19", "broken.png"),
+        ("gnome-backgrounds", "photographs", "43", "c.JPG"),
+    ]
+    assert found[0].licence == "public-domain, CC0-1.0"
+    assert found[3].licence.startswith("unknown")
+    assert len([one for one in installed(1, dpkg) if one.package == "openclipart-png"]) == 1
+    rows = [one.row() for one in hashed(found, lambda done, total: None)]
+    assert [Path(row["file"]).name for row in rows] == ["a.png", "b.png", "c.JPG"]
+    assert all(str(dpkg) not in str(row) for row in rows)
 
 
 def test_a_corpus_has_one_row_for_each_hash_and_says_whose_it_is() -> None:

@@ -20,6 +20,7 @@ from blindmatch_simulations.assess.observed import (
     Declared,
     Described,
     FactSeen,
+    HarnessRow,
     Observed,
     Offence,
     PictureRow,
@@ -32,7 +33,14 @@ from blindmatch_simulations.assess.report.calculating import cells, literature
 from blindmatch_simulations.assess.report.costing import frontier
 from blindmatch_simulations.assess.report.page import report
 from blindmatch_simulations.assess.report.summary import counts, headline
-from blindmatch_simulations.assess.results import Design, Failed, Measured, Results, encode
+from blindmatch_simulations.assess.results import (
+    Design,
+    Failed,
+    Measured,
+    PairDistances,
+    Results,
+    encode,
+)
 from blindmatch_simulations.cli.app import run
 from msgspec.structs import replace
 
@@ -73,9 +81,11 @@ def observed(name: str = "quoted", option: str = "1b", differs: str = "", tells:
         design=design,
         entries=100,
         build=Built(1.0, 0.5, 100, 8000),
+        build_parts=1,
         pictures=pictures,
         arrived=4,
         alone=(AloneRow(0, 10.0, 1.0, 1.0, 0.5, 0.5), AloneRow(1, 12.0, 2.0, 1.5, 0.7, 0.6)),
+        harness=tuple(HarnessRow(at, 2.0, 1.0, 2.1 + at / 10, 1.03) for at in range(5)),
         traffic=(Traffic("matcher", "matching", 280, 544),),
         servers=(ServerCost("matcher", 0.4, 100.0),),
         peak_mib=3.0,
@@ -252,6 +262,42 @@ def test_figures_of_a_design_are_counted_from_its_rows() -> None:
     assert figures["update_s"].why == "cannot be updated"
     assert figures["oracle_tries"].value == 50 * 86_400 + 500
     assert judging.tries_until_hidden(observed().pictures, EDITS) == (2,)
+
+
+def test_what_the_harness_adds_is_a_share_of_the_designs_own_work() -> None:
+    figures = row(observed()).figures
+    assert figures["harness_cpu"].value == pytest.approx(0.03)
+    assert (figures["harness_cpu"].low, figures["harness_cpu"].high) == pytest.approx((0.03, 0.03))
+    wall = figures["harness_wall"]
+    assert (wall.value, wall.n) == (pytest.approx(0.15), 5)
+    assert wall.low is not None
+    assert wall.low < 0.15
+    assert "0.300 ms on 2.000 ms of its own" in wall.why
+    alone = row(replace(observed(), harness=())).figures["harness_cpu"]
+    assert alone.value is None
+    assert "asks nobody" in alone.why
+
+
+def test_a_build_in_parts_and_an_update_as_a_whole_set_say_so() -> None:
+    whole = Updated("a whole set: cannot be updated", Built(3.0, 2.0, 101, 8000), 8000)
+    figures = row(replace(observed(), build_parts=2, update=whole)).figures
+    assert (figures["build_s"].value, figures["build_s"].why) == (
+        1.0,
+        "built in 2 parts: interrupted and taken up again",
+    )
+    assert (figures["update_s"].value, figures["update_s"].why) == (3.0, whole.why)
+    assert figures["update_bytes"].value == 8000
+    assert row(observed()).figures["build_s"].why == ""
+
+
+def test_packages_that_are_not_installed_are_named(folder: Path) -> None:
+    results = store.check(folder)
+    looked = replace(results, plan={**results.plan, "corpus": {"most_pictures": 5}})
+    assert "openclipart-png, visp-images-data" in report(folder, looked)
+    photographs = PairDistances("photographs", ("openclipart-png",), 2, 1, (0,) * 256 + (1,))
+    found = report(folder, replace(looked, distances=(photographs,)))
+    assert "without a part in it: visp-images-data" in found
+    assert "Not installed" not in report(folder, results)
 
 
 def test_what_nobody_learns_by_picture_is_not_measured() -> None:

@@ -4,14 +4,50 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from blindmatch_protocol.contract import AnyDesign, Role, Session
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_server.published import open_publication
 
 from blindmatch_simulations.assess.observed import AloneRow
+from blindmatch_simulations.deployment import Deployment
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OpenSet:
+    """A design with its published set, opened: the device's set-up, and the state of each role."""
+
+    design: AnyDesign
+    setup: Any
+    states: Mapping[Role, Any]
+
+    def answer(self, role: Role, body: Any, rng: Randomness) -> Any:
+        """The role's reply to one body.
+
+        Raises:
+            ProtocolError: if the role answers with one.
+        """
+        (reply,) = self.design.answer(role, self.states[role], [body], rng, None).replies
+        if isinstance(reply, ProtocolError):
+            raise reply
+        return reply
+
+
+def open_set(deployment: Deployment, design: AnyDesign) -> OpenSet:
+    """Open the current epoch of `design` in this process, for the device and for every role.
+
+    Raises:
+        PublicationError: if there is none.
+        SetFileError: if a file is not what it must be.
+    """
+    publication = open_publication(deployment.published(design.info.name))
+    setup = design.open_setup(publication.setup(), publication.manifest.epoch)
+    states = {role: design.open_role(role, publication.role(role)) for role in design.info.roles}
+    return OpenSet(design, setup, states)
 
 
 class _Watch:
@@ -29,17 +65,14 @@ class _Watch:
 
 
 def sessions_alone(
-    design: AnyDesign,
-    setup: Any,
-    states: Mapping[Role, Any],
-    pictures: Sequence[tuple[int, bytes]],
-    rng: Randomness,
+    opened: OpenSet, pictures: Sequence[tuple[int, bytes]], rng: Randomness
 ) -> Iterator[AloneRow]:
     """Run one session a picture; each is decoded and hashed on its own watch before.
 
     Raises:
         BlindmatchError: if a step of the design fails.
     """
+    design, setup = opened.design, opened.setup
     state = design.prepare(design.enrol(rng), setup, rng)
     for index, data in pictures:
         hashing, device, roles = _Watch(), _Watch(), _Watch()
@@ -51,18 +84,9 @@ def sessions_alone(
             step = session.start(item)
         while isinstance(step, Mapping):
             with roles:
-                replies = {
-                    role: _answer(design, role, states[role], body, rng) for role, body in step.items()
-                }
+                replies = {role: opened.answer(role, body, rng) for role, body in step.items()}
             with device:
                 step = session.receive(replies)
         with device:
             state = design.prepare(session.state, setup, rng)
         yield AloneRow(index, hashing.wall, device.wall, device.cpu, roles.wall, roles.cpu)
-
-
-def _answer(design: AnyDesign, role: Role, state: Any, body: Any, rng: Randomness) -> Any:
-    (reply,) = design.answer(role, state, [body], rng, None).replies
-    if isinstance(reply, ProtocolError):
-        raise reply
-    return reply

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from blindmatch_protocol.contract import AnyDesign, Item
-from blindmatch_server.curator import HashList
+from blindmatch_protocol.contract import Relation
 from msgspec.structs import replace
 
+from blindmatch_simulations.assess.material import MadeItem
 from blindmatch_simulations.assess.observed import PictureRow
-from blindmatch_simulations.oracle import Oracle
 
 
-def expected_of(design: AnyDesign, item: Item, entries: HashList) -> bool:
-    """Does `item` match the list by the design's relation?"""
-    return Oracle(design.info.relation, entries.hashes).matches(item)
+def expected_of(relation: Relation, item: MadeItem) -> bool:
+    """Does `item` match the list by `relation`? As `Oracle` says, from the distance of the nearest entry."""
+    within = relation.distance is not None and item.list_distance <= relation.distance
+    return within and item.quality >= relation.minimum_quality
 
 
 def by_server(rows: Sequence[PictureRow], distances: Iterable[int]) -> list[PictureRow]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from blindmatch_protocol.contract import AnyDesign, Progress
+import numpy as np
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import AnyDesign, Progress, Relation
+from blindmatch_protocol.picture.distance import near_pairs, rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_server.curator import HashList
-from blindmatch_server.published import open_publication
 
+from blindmatch_simulations.assess.alone import open_set
 from blindmatch_simulations.assess.observed import Audited, AuditFinding
 from blindmatch_simulations.audit import Audit, Evidence, audit_device
 from blindmatch_simulations.audit.replay import Counterpart
@@ -57,14 +60,21 @@ def audited(
     sizes = {n: len(data) for n, data in zip(numbers, files, strict=True) if n is not None}
     decoys = [*pictures, *map(Picture.from_bytes, pool)]
     evidence = Evidence(watched.recorder.records(), watched.traces, items, sizes, decoys, arrived)
-    return _summary(audit_device(_counterpart(deployment, design, entries), evidence))
+    opened = open_set(deployment, design)
+    near = near_entries(design.info.relation, decoys, entries.hashes)
+    counterpart = Counterpart(design, opened.setup, opened.states, near, SystemRandomness())
+    return _summary(audit_device(counterpart, evidence))
 
 
-def _counterpart(deployment: Deployment, design: AnyDesign, entries: HashList) -> Counterpart:
-    publication = open_publication(deployment.published(design.info.name))
-    states = {role: design.open_role(role, publication.role(role)) for role in design.info.roles}
-    setup = design.open_setup(publication.setup(), publication.manifest.epoch)
-    return Counterpart(design, setup, states, entries.hashes, SystemRandomness())
+def near_entries(relation: Relation, pictures: Sequence[Picture], entries: Rows) -> Rows:
+    """Those of `entries`, uint8 (n, 32), that one of `pictures` may match.
+
+    For these pictures they answer as the whole list does, which is read once and not for every question.
+    """
+    if relation.distance is None:
+        return entries[:0]
+    hashes = rows([picture.hash for picture in pictures])
+    return entries[np.unique(near_pairs(hashes, entries, relation.distance)[:, 1])]
 
 
 def _summary(audit: Audit) -> Audited:

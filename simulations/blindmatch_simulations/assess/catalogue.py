@@ -148,10 +148,31 @@ FIGURES: Final[dict[str, Kind]] = {
         "summary",
     ),
     "update_s": Kind(
-        "feasibility", "Update", "s", "Wall time of publishing the plan's additions and removals.", "summary"
+        "feasibility",
+        "Update",
+        "s",
+        "Wall time of publishing the plan's additions and removals, as a change of the set or, where the "
+        "design cannot do that, as a whole one.",
+        "summary",
     ),
     "update_bytes": Kind(
         "feasibility", "Update, fetched", "bytes/device", "What a device fetches for that update.", "summary"
+    ),
+    "harness_cpu": Kind(
+        "feasibility",
+        "Added by the harness, CPU",
+        "share",
+        "CPU time that records for the audit add to the same session of device and roles in one process, of "
+        "the session's own; medians of pairs.",
+        "harness",
+    ),
+    "harness_wall": Kind(
+        "feasibility",
+        "Added by the harness, time",
+        "share",
+        "Wall time that records for the audit add to the same session of device and roles in one process, of "
+        "the session's own; medians of pairs.",
+        "harness",
     ),
     "facts_matcher": Kind(
         "privacy",

@@ -9,7 +9,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,8 +38,9 @@ DEBIAN: Final = {
 }
 """Packages that are looked for, and what kind of pictures they hold."""
 
-_LISTS: Final = Path("/var/lib/dpkg/info")
-_DOCS: Final = Path("/usr/share/doc")
+_LISTS: Final = "var/lib/dpkg/info"
+_STATUS: Final = "var/lib/dpkg/status"
+_DOCS: Final = "usr/share/doc"
 _LEAST_SIDE: Final = 64
 _BITS: Final = 256
 
@@ -78,11 +79,12 @@ class Hashed:
         }
 
 
-def installed(most: int | None = None) -> list[Found]:
-    """Pictures of scikit-image and of the Debian packages that are installed, `most` of each."""
+def installed(most: int | None = None, root: Path = Path("/")) -> list[Found]:
+    """Pictures of scikit-image and of the Debian packages installed below `root`, `most` of each."""
     found = list(_scikit_image())[:most]
+    dpkg = Dpkg(root)
     for package, kind in DEBIAN.items():
-        found += list(_debian(package, kind))[:most]
+        found += islice(dpkg.pictures(package, kind), most)
     return found
 
 
@@ -135,39 +137,43 @@ def _scikit_image() -> Iterator[Found]:
             yield Found(PACKAGE, version, PHOTOGRAPHS, licence, folder / name, name)
 
 
-def _debian(package: str, kind: str) -> Iterator[Found]:
-    """Pictures in dpkg's own list of a package's files."""
-    try:
-        lines = (_LISTS / f"{package}.list").read_text().splitlines()
-    except OSError:
-        return
-    for line in sorted(lines):
-        path = Path(line)
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.is_symlink():
-            yield Found(package, _version_of(package), kind, _licence_of(package), path, line)
+@dataclass(frozen=True, slots=True)
+class Dpkg:
+    """What dpkg has installed below `root`: files, version and licence of a package, by its own records."""
 
+    root: Path = Path("/")
 
-@cache
-def _licence_of(package: str) -> str:
-    """The short names of licences in a package's copyright file; empty-handed it says where to look."""
-    try:
-        lines = (_DOCS / package / "copyright").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return "unknown: the package has no copyright file"
-    names = dict.fromkeys(
-        line.partition(":")[2].strip() for line in lines if line.lower().startswith("license:")
-    )
-    return ", ".join(name for name in names if name) or f"see the copyright file of {package}"
+    def pictures(self, package: str, kind: str) -> Iterator[Found]:
+        """Pictures in the list of a package's files, by name; none if it is not installed."""
+        try:
+            lines = (self.root / _LISTS / f"{package}.list").read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return
+        version, licence = self.version(package), self.licence(package)
+        for line in sorted(lines):
+            path = self.root / line.lstrip("/")
+            if path.suffix.lower() in SUFFIXES and path.is_file() and not path.is_symlink():
+                yield Found(package, version, kind, licence, path, line)
 
+    def licence(self, package: str) -> str:
+        """The short names of licences in a package's copyright file; if there are none, where to look."""
+        try:
+            lines = (self.root / _DOCS / package / "copyright").read_text("utf-8", "replace").splitlines()
+        except OSError:
+            return "unknown: the package has no copyright file"
+        names = dict.fromkeys(
+            line.partition(":")[2].strip() for line in lines if line.lower().startswith("license:")
+        )
+        return ", ".join(name for name in names if name) or f"see the copyright file of {package}"
 
-@cache
-def _version_of(package: str) -> str:
-    """From dpkg's status file."""
-    try:
-        blocks = (_LISTS.parent / "status").read_text("utf-8", "replace").split("\n\n")
-    except OSError:
+    def version(self, package: str) -> str:
+        """From dpkg's status file; empty if it does not say."""
+        try:
+            blocks = (self.root / _STATUS).read_text("utf-8", "replace").split("\n\n")
+        except OSError:
+            return ""
+        for block in blocks:
+            lines = block.strip("\n").splitlines()
+            if lines[:1] == [f"Package: {package}"]:
+                return next((line[9:] for line in lines if line.startswith("Version: ")), "")
         return ""
-    for block in blocks:
-        if block.startswith(f"Package: {package}\n"):
-            return next((line[9:] for line in block.splitlines() if line.startswith("Version: ")), "")
-    return ""

@@ -8,8 +8,15 @@ from typing import Final
 
 from blindmatch_protocol.contract import Learner
 
-from blindmatch_simulations.assess.intervals import interval
-from blindmatch_simulations.assess.observed import AloneRow, Check, Described, Observed, PictureRow
+from blindmatch_simulations.assess.intervals import interval, median_ratio
+from blindmatch_simulations.assess.observed import (
+    AloneRow,
+    Check,
+    Described,
+    HarnessRow,
+    Observed,
+    PictureRow,
+)
 from blindmatch_simulations.assess.results import Figure, Recall
 
 DISTANCES: Final = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 31), (32, 48), (49, 256))
@@ -17,6 +24,7 @@ DISTANCES: Final = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 31), (32, 48), (49, 
 
 DAY_SECONDS: Final = 86_400
 NO_LEARNER: Final = "nobody learns a single picture's outcome by itself in this design"
+NO_ROLES: Final = "it asks nobody, so there is no session that the harness could record"
 NO_PROOF: Final = "no log of published epochs is run by this command yet"
 
 
@@ -47,6 +55,7 @@ def figures(seen: Observed, checks: Sequence[Check], checks_why: str) -> dict[st
         **_effectiveness(seen.pictures, seen.entries),
         **_costs(seen.pictures, seen.alone),
         **_set(seen),
+        **_harness(seen.harness),
         **_privacy(seen, checks, checks_why),
         **_security(seen, checks, checks_why),
         "audit_sessions": number(seen.audit.sessions, n=seen.audit.pictures),
@@ -122,15 +131,35 @@ def _costs(rows: Sequence[PictureRow], alone: Sequence[AloneRow]) -> dict[str, F
 
 def _set(seen: Observed) -> dict[str, Figure]:
     update, why = seen.update.built, seen.update.why
+    parts = (
+        f"built in {seen.build_parts} parts: interrupted and taken up again" if seen.build_parts > 1 else ""
+    )
     return {
         "device_peak_mib": number(seen.peak_mib),
         "setup_bytes": number(seen.build.setup_bytes),
         "server_cpu_ms": _server_cpu(seen),
-        "build_s": number(seen.build.seconds, n=1),
-        "build_cpu_s": number(seen.build.cpu_s, n=1),
-        "update_s": number(update.seconds if update else None, why, 1),
-        "update_bytes": number(seen.update.fetched_bytes if update else None, why),
+        "build_s": Figure(seen.build.seconds, parts, n=1),
+        "build_cpu_s": Figure(seen.build.cpu_s, parts, n=1),
+        "update_s": Figure(update.seconds if update else None, why, n=1),
+        "update_bytes": Figure(float(seen.update.fetched_bytes) if update else None, why),
     }
+
+
+def _harness(rows: Sequence[HarnessRow]) -> dict[str, Figure]:
+    """What the harness adds, as a share of the design's own work: medians over pairs, resampled intervals."""
+    if not rows:
+        return dict.fromkeys(("harness_cpu", "harness_wall"), Figure(None, NO_ROLES))
+    return {
+        "harness_cpu": _added([row.bare_cpu_ms for row in rows], [row.watched_cpu_ms for row in rows]),
+        "harness_wall": _added([row.bare_ms for row in rows], [row.watched_ms for row in rows]),
+    }
+
+
+def _added(bare: Sequence[float], watched: Sequence[float]) -> Figure:
+    more = [after - before for before, after in zip(bare, watched, strict=True)]
+    low, high = median_ratio(more, bare)
+    words = f"{median(more):.3f} ms on {median(bare):.3f} ms of its own, a picture"
+    return Figure(median(more) / median(bare), words, low, high, len(bare))
 
 
 def _server_cpu(seen: Observed) -> Figure:

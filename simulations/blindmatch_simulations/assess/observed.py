@@ -57,6 +57,22 @@ class AloneRow(Struct, frozen=True):
     role_cpu_ms: float
 
 
+class HarnessRow(Struct, frozen=True):
+    """A pair of sessions on one picture in one process: the design alone, and with what the harness keeps.
+
+    Attributes:
+        index: of the pair; in those of even index the bare session went first.
+        bare_ms, bare_cpu_ms: the design's own work on device and roles, messages encoded and decoded.
+        watched_ms, watched_cpu_ms: the same with tape, trace, records and clocks.
+    """
+
+    index: int
+    bare_ms: float
+    bare_cpu_ms: float
+    watched_ms: float
+    watched_cpu_ms: float
+
+
 class FactSeen(Struct, frozen=True):
     """A declared fact."""
 
@@ -133,7 +149,7 @@ class Built(Struct, frozen=True):
 
 
 class Updated(Struct, frozen=True):
-    """The update of the set; `why` says why there is none."""
+    """The update of the set; `why` says why there is none, or why it was built as a whole set."""
 
     why: str
     built: Built | None = None
@@ -174,14 +190,20 @@ class Check(Struct, frozen=True):
 
 
 class Observed(Struct, frozen=True):
-    """All that a worker saw of a design."""
+    """All that a worker saw of a design.
+
+    Attributes:
+        build_parts: in how many parts the set was built; more than one if a run was interrupted.
+    """
 
     design: Described
     entries: int
     build: Built
+    build_parts: int
     pictures: tuple[PictureRow, ...]
     arrived: int
     alone: tuple[AloneRow, ...]
+    harness: tuple[HarnessRow, ...]
     traffic: tuple[Traffic, ...]
     servers: tuple[ServerCost, ...]
     peak_mib: float | None

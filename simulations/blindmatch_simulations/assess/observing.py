@@ -16,16 +16,17 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_server.curator import HashList
 from blindmatch_server.matching.limits import MatchingLimits
-from blindmatch_server.published import Publication, open_publication
+from blindmatch_server.published import Publication
 
 from blindmatch_simulations.assess import procfs
-from blindmatch_simulations.assess.alone import sessions_alone
+from blindmatch_simulations.assess.alone import open_set, sessions_alone
 from blindmatch_simulations.assess.attributing import by_server, expected_of
 from blindmatch_simulations.assess.auditing import audited
 from blindmatch_simulations.assess.describing import described
+from blindmatch_simulations.assess.harness import added_by_harness
+from blindmatch_simulations.assess.keeping import kept_set
 from blindmatch_simulations.assess.material import MadeItem, Material
 from blindmatch_simulations.assess.observed import (
-    AloneRow,
     Built,
     Observed,
     Offence,
@@ -36,8 +37,7 @@ from blindmatch_simulations.assess.observed import (
 from blindmatch_simulations.assess.offences import offend
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.assess.updating import updated
-from blindmatch_simulations.conformance.seeded import Seeded
-from blindmatch_simulations.curating import publish, teach_centre
+from blindmatch_simulations.curating import teach_centre
 from blindmatch_simulations.deployment import SERVERS, Deployment
 from blindmatch_simulations.devices import Watched, create_device
 from blindmatch_simulations.hosting import parties_of
@@ -82,9 +82,10 @@ class Stages:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Observer:
-    """One design's run in the new folder `home`."""
+    """One design's run in the new folder `home`; its set is built, or found, below `sets`."""
 
     home: Path
+    sets: Path
     reference: str
     plan: Plan
     material: Material
@@ -102,7 +103,7 @@ class Observer:
         with self.material.entries() as entries:
             build = self._build(deployment, design, entries)
             self._serve(deployment, design, entries)
-            alone = self._alone(deployment, design)
+            self._alone(deployment, design)
             with self.stages("set updated"):
                 update = updated(deployment, design, entries, self.plan)
             limits = MatchingLimits().exchanges
@@ -110,7 +111,6 @@ class Observer:
                 design=described(design),
                 entries=len(entries),
                 build=build,
-                alone=tuple(alone),
                 update=update,
                 query_rate=limits.per_second,
                 query_burst=limits.burst,
@@ -119,14 +119,13 @@ class Observer:
             )
 
     def _build(self, deployment: Deployment, design: AnyDesign, entries: HashList) -> Built:
-        rng = Seeded(f"assess/{self.plan.seed}/{design.info.name}")
         with self.stages("set built") as progress:
-            began = time.perf_counter(), time.process_time()
-            publication = publish(deployment, design, entries, rng, progress=progress)
-            spent = time.perf_counter() - began[0], time.process_time() - began[1]
-        with self.stages("centre taught"):
-            teach_centre(deployment, entries, self._originals())
-        return Built(spent[0], spent[1], len(entries), setup_bytes(publication))
+            kept = kept_set(design, entries, self.plan.seed, self.sets, progress)
+            publication = kept.lend(deployment.published(design.info.name))
+        with self.stages("centre taught") as progress:
+            teach_centre(deployment, entries, self._originals(), progress)
+        self.seen["build_parts"] = kept.spent.parts
+        return Built(kept.spent.seconds, kept.spent.cpu_s, len(entries), setup_bytes(publication))
 
     def _originals(self) -> list[Picture]:
         items = self.material.items()
@@ -142,7 +141,7 @@ class Observer:
             recipient = create_device(deployment, RECIPIENT, self.reference)
             recipient.device.register()
             try:
-                self._send(deployment, design, entries, servers)
+                self._send(deployment, design, servers)
                 with self.stages("messages received") as progress:
                     self.seen["arrived"] = self._receive(recipient, progress)
                 with self.stages("egress audited") as progress:
@@ -162,19 +161,13 @@ class Observer:
             finally:
                 recipient.device.close()
 
-    def _send(
-        self,
-        deployment: Deployment,
-        design: AnyDesign,
-        entries: HashList,
-        servers: Sequence[ServerProcess],
-    ) -> None:
+    def _send(self, deployment: Deployment, design: AnyDesign, servers: Sequence[ServerProcess]) -> None:
         sender = create_device(deployment, SENDER, self.reference)
         try:
             sender.device.register()
             before = {one.party: procfs.cpu_seconds(one.process.pid) for one in servers}
             with self.stages("pictures matched and sent") as progress:
-                rows, self.seen["peak_mib"] = self._rows(sender, design, entries, progress)
+                rows, self.seen["peak_mib"] = self._rows(sender, design, progress)
             rows, opened = self._by_server(deployment, design, rows)
             self.seen["pictures"] = tuple(rows)
             self.seen["vouchers_opened"] = opened
@@ -184,20 +177,20 @@ class Observer:
             sender.device.close()
 
     def _rows(
-        self, sender: Watched, design: AnyDesign, entries: HashList, progress: Progress
+        self, sender: Watched, design: AnyDesign, progress: Progress
     ) -> tuple[list[PictureRow], float | None]:
         items = self.material.items()
         resident = procfs.status_mib("VmRSS") if procfs.reset_peak() else None
         rows = []
         for item in items:
-            rows.append(self._row(sender, design, entries, item))
+            rows.append(self._row(sender, design, item))
             progress(len(rows), len(items))
         peak = procfs.status_mib("VmHWM")
         kept = sum(record.request_bytes for record in sender.recorder.records()) / (1 << 20)
         grown = peak - resident - kept if resident is not None and peak is not None else None
         return rows, max(0.0, grown) if grown is not None else None
 
-    def _row(self, sender: Watched, design: AnyDesign, entries: HashList, item: MadeItem) -> PictureRow:
+    def _row(self, sender: Watched, design: AnyDesign, item: MadeItem) -> PictureRow:
         data = self.material.data(item)
         calls, traces = len(sender.recorder.records()), len(sender.traces)
         began = time.perf_counter(), time.process_time()
@@ -216,7 +209,7 @@ class Observer:
             quality=item.quality,
             origin_distance=item.origin_distance,
             list_distance=item.list_distance,
-            expected=expected_of(design, Picture.from_bytes(data), entries),
+            expected=expected_of(design.info.relation, item),
             matched=any(isinstance(one, Match) for one in outcomes) if tells else None,
             outcome=str(sent.outcome),
             delivered=sent.delivered,
@@ -271,18 +264,19 @@ class Observer:
         data = [self.material.data(item) for item in (items or self.material.items())[:4]]
         return offend(deployment, design, RECIPIENT, data)
 
-    def _alone(self, deployment: Deployment, design: AnyDesign) -> list[AloneRow]:
-        publication = open_publication(deployment.published(design.info.name))
-        setup = design.open_setup(publication.setup(), publication.manifest.epoch)
-        states = {role: design.open_role(role, publication.role(role)) for role in design.info.roles}
+    def _alone(self, deployment: Deployment, design: AnyDesign) -> None:
+        """Time the design by itself, and what the harness adds to it."""
+        opened = open_set(deployment, design)
         items = self.material.items()[: self.plan.alone.pictures]
         pictures = [(item.index, self.material.data(item)) for item in items]
         with self.stages("timed alone") as progress:
             rows = []
-            for row in sessions_alone(design, setup, states, pictures, SystemRandomness()):
+            for row in sessions_alone(opened, pictures, SystemRandomness()):
                 rows.append(row)
                 progress(len(rows), len(pictures))
-        return rows
+        with self.stages("harness timed") as progress:
+            pairs = added_by_harness(opened, [data for _, data in pictures], SystemRandomness(), progress)
+        self.seen.update(alone=tuple(rows), harness=tuple(pairs))
 
 
 def setup_bytes(publication: Publication) -> int:

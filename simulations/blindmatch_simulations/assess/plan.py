@@ -16,6 +16,7 @@ from blindmatch_simulations.edits import BY_NAME
 PLAN_VERSION: Final = 1
 STANDARD: Final = "assess.toml"
 QUICK: Final = "assess-quick.toml"
+FULL: Final = "assess-full.toml"
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -78,15 +79,14 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits
 
 
-def plan_text(path: Path | None, quick: bool = False) -> str:
-    """The text of a workload file: the one at `path`, or a committed one.
+def plan_text(path: Path | None, committed: str = STANDARD) -> str:
+    """The text of a workload file: the one at `path`, or the one that is `committed` under a name.
 
     Raises:
         PlanError: if the file cannot be read.
     """
     if path is None:
-        name = QUICK if quick else STANDARD
-        return files("blindmatch_simulations").joinpath("data", name).read_text("utf-8")
+        return files("blindmatch_simulations").joinpath("data", committed).read_text("utf-8")
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,6 +1,7 @@
 """A whole assessment: material once, one guarded process a design, then the results file and the report.
 
-Each design's row is written as soon as it is finished; one that is there is not measured again.
+Each design's row is written as soon as it is finished; one that is there is not measured again. Its set is
+kept until then, so that a run that was interrupted after the build does not build again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from blindmatch_simulations.assess import judging, store
 from blindmatch_simulations.assess.corpus import pair_distances
 from blindmatch_simulations.assess.errors import AssessError
 from blindmatch_simulations.assess.guard import Ended, guarded
+from blindmatch_simulations.assess.keeping import SETS
 from blindmatch_simulations.assess.machine import this_machine
 from blindmatch_simulations.assess.material import make
 from blindmatch_simulations.assess.observed import Check, Observed
@@ -78,8 +80,13 @@ class Assessment:
             if missing:
                 (folder / PLAN).write_text(self.text, "utf-8")
                 make(plan, folder / MATERIAL, self.stage("material"))
-            for name, reference in missing.items():
+            progress = self.stage("designs")
+            progress(len(wanted) - len(missing), len(wanted))
+            for at, (name, reference) in enumerate(missing.items(), 1 + len(wanted) - len(missing)):
                 self._measure(plan, folder, name, reference)
+                shutil.rmtree(self.out / SETS / name, ignore_errors=True)
+                progress(at, len(wanted))
+        shutil.rmtree(self.out / SETS, ignore_errors=True)
         return self._assembled(plan, list(wanted))
 
     def _claim(self) -> None:
@@ -114,7 +121,7 @@ class Assessment:
             store.write(self._path(name), encode(row))
             return
         checks, why = self._checks(plan, folder, name, reference)
-        rows = {"pictures": seen.pictures, "alone": seen.alone, "checks": checks}
+        rows = {"pictures": seen.pictures, "alone": seen.alone, "harness": seen.harness, "checks": checks}
         store.write_rows(self.out, name, rows)
         store.write(
             self._path(name), encode(Design(measured=_row(plan, name, reference, seen, checks, why, ran)))
@@ -131,7 +138,8 @@ class Assessment:
     def _guard(
         self, part: str, folder: Path, name: str, reference: str, seconds: float, memory_mib: float
     ) -> Ended:
-        command = [sys.executable, "-m", WORKER, part, str(folder), str(folder / name)]
+        kept = self.out.resolve() / SETS / name
+        command = [sys.executable, "-m", WORKER, part, str(folder), str(folder / name), str(kept)]
         shown: dict[str, Progress] = {}
 
         def tell(stage: str, done: int, total: int) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from blindmatch_protocol.contract import AnyDesign, batches_of
+from blindmatch_protocol.contract.entries import SALT_BYTES, HeldEntries
 from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.randomness import Randomness
 from blindmatch_server.curator import HashList, random_hashes
 from blindmatch_server.publication import publish_update
 from blindmatch_server.published import Publication, open_publication
@@ -14,33 +17,51 @@ from blindmatch_server.published import Publication, open_publication
 from blindmatch_simulations.assess.observed import Built, Updated
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.curating import publish
 from blindmatch_simulations.deployment import Deployment
-
-_SALT_BYTES = 16
 
 
 def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: Plan) -> Updated:
-    """Publish a second epoch with the plan's additions and removals."""
+    """Publish a second epoch with the plan's additions and removals; whole, if a set cannot be changed."""
     rng = Seeded(f"assess/{plan.seed}/update")
-    count = plan.update.adds
-    hashes = random_hashes(count, rng)
-    ids = np.arange(count, dtype=np.uint64) + np.uint64(entries.footer.next_id)
-    salts = np.frombuffer(rng.take(_SALT_BYTES * count), np.uint8).reshape(count, _SALT_BYTES)
-    removes = [int(one) for one in entries.ids[-plan.update.removes :]] if plan.update.removes else []
+    adds, removes = _change(entries, plan, rng)
     folder = deployment.published(design.info.name)
     before = open_publication(folder)
     began = time.perf_counter(), time.process_time()
     try:
-        after = publish_update(
-            design, before.manifest.epoch, batches_of(hashes, ids, salts), removes, rng, folder
-        )
+        after = publish_update(design, before.manifest.epoch, adds, removes, rng, folder)
+        why, count = "", len(adds) + len(removes)
     except DesignError as error:
-        return Updated(str(error))
+        try:
+            after = publish(deployment, design, _changed(entries, adds, removes), rng)
+        except DesignError as second:
+            return Updated(f"{error}; {second}")
+        why, count = f"a whole set: {error}", after.manifest.entries
     spent = time.perf_counter() - began[0], time.process_time() - began[1]
-    fresh = _sizes(after)
-    held = _sizes(before)
+    fresh, held = _sizes(after), _sizes(before)
     fetched = sum(size for digest, size in fresh.items() if digest not in held)
-    return Updated("", Built(spent[0], spent[1], count + len(removes), sum(fresh.values())), fetched)
+    return Updated(why, Built(*spent, count, sum(fresh.values())), fetched)
+
+
+def _change(entries: HashList, plan: Plan, rng: Randomness) -> tuple[HeldEntries, list[int]]:
+    """Random entries to add, and the ids of the list's last ones to remove."""
+    count = plan.update.adds
+    ids = np.arange(count, dtype=np.uint64) + np.uint64(entries.footer.next_id)
+    hashes = random_hashes(count, rng)
+    salts = np.frombuffer(rng.take(SALT_BYTES * count), np.uint8).reshape(count, SALT_BYTES)
+    removes = [int(one) for one in entries.ids[-plan.update.removes :]] if plan.update.removes else []
+    return batches_of(hashes, ids, salts), removes
+
+
+def _changed(entries: HashList, adds: HeldEntries, removes: Sequence[int]) -> HeldEntries:
+    """The next list as a whole, in memory: 56 bytes an entry."""
+    kept = ~np.isin(entries.ids, np.array(removes, np.uint64))
+    (more,) = adds.batches(len(adds))
+    return batches_of(
+        np.concatenate([entries.hashes[kept], more.hashes]),
+        np.concatenate([entries.ids[kept], more.ids]),
+        np.concatenate([entries.salts[kept], more.salts]),
+    )
 
 
 def _sizes(publication: Publication) -> dict[str, int]:

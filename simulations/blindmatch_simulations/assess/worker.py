@@ -1,7 +1,7 @@
-"""The process of one design: ``python -m ...assess.worker run|check FOLDER OUT REFERENCE``.
+"""The process of one design: ``python -m ...assess.worker run|check FOLDER OUT SETS REFERENCE``.
 
 It reads ``plan.toml`` and ``material/`` in FOLDER, tells its progress as JSON lines on standard output, and
-leaves ``observed.json`` or ``checks.json`` in OUT, in one step each.
+leaves ``observed.json`` or ``checks.json`` in OUT, in one step each. The design's set is kept below SETS.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ EVERY_SECONDS = 0.2
 
 def main(arguments: list[str]) -> int:
     """Run a part; 0 if it came to its end."""
-    part, folder, out, reference = arguments[0], Path(arguments[1]), Path(arguments[2]), arguments[3]
+    part, reference = arguments[0], arguments[4]
+    folder, out, sets = map(Path, arguments[1:4])
     try:
         if part == "run":
-            _run(folder, out, reference)
+            _run(folder, out, sets, reference)
         else:
             _check(folder, out, reference)
     except BlindmatchError as error:
@@ -46,11 +47,11 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _run(folder: Path, out: Path, reference: str) -> None:
+def _run(folder: Path, out: Path, sets: Path, reference: str) -> None:
     plan = read_plan((folder / PLAN).read_text("utf-8"))
     with tempfile.TemporaryDirectory(prefix="home-", dir=out) as home:
-        observer = Observer(Path(home) / "home", reference, plan, Material(folder / MATERIAL), Stages(_tell))
-        observed = observer.run()
+        material, stages = Material(folder / MATERIAL), Stages(_tell)
+        observed = Observer(Path(home) / "home", sets, reference, plan, material, stages).run()
     _write(out / OBSERVED, msgspec.json.encode(observed))
 
 

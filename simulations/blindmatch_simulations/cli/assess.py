@@ -11,7 +11,7 @@ from blindmatch_protocol.contract import Progress
 
 from blindmatch_simulations.assess import corpus as pictures
 from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.plan import plan_text
+from blindmatch_simulations.assess.plan import FULL, QUICK, STANDARD, plan_text
 from blindmatch_simulations.assess.report import draw_report
 from blindmatch_simulations.assess.results import Design, Figure, Results
 from blindmatch_simulations.assess.running import Assessment
@@ -50,6 +50,9 @@ def run_assess(
     quick: Annotated[
         bool, typer.Option("--quick", help="A smaller workload: minutes, wide intervals.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="2^20 entries: tens of minutes, 4 GiB of disk below --out.")
+    ] = False,
     workload: Annotated[
         Path | None, typer.Option("--workload", help="A workload file of your own (TOML).")
     ] = None,
@@ -67,8 +70,8 @@ def run_assess(
         return
     if out is None:
         raise typer.BadParameter("--out: name a folder for the result, or a result with --check")
-    if quick and workload is not None:
-        raise typer.BadParameter("--quick chooses a workload file; leave out one of the two")
+    if quick + full + (workload is not None) > 1:
+        raise typer.BadParameter("--quick, --full, --workload: each chooses the workload; name one")
     references = [name.strip() for name in designs.split(",") if name.strip()]
     with bars(OUT) as shown:
 
@@ -76,9 +79,13 @@ def run_assess(
             task = shown.add_task(title, total=None)
             return lambda done, total: shown.update(task, completed=done, total=total or None)
 
-        command = _command(quick, workload, designs)
-        results = Assessment(out, plan_text(workload, quick), references, command, stage).run()
+        command = _command(quick, full, workload, designs)
+        text = plan_text(workload, QUICK if quick else FULL if full else STANDARD)
+        results = Assessment(out, text, references, command, stage).run()
     OUT.print(table(f"{results.workload} workload, seed {results.seed}", COLUMNS, _rows(results)))
+    for one in results.designs:
+        if one.failed is not None:
+            OUT.print(f"{one.failed.name} failed: {one.failed.reason}", highlight=False)
     for path in draw_report(out, results):
         OUT.print(f"written: {path}", soft_wrap=True, highlight=False)
     if any(one.failed for one in results.designs):
@@ -105,10 +112,10 @@ def run_corpus(
     write_json(manifest, out)
 
 
-def _command(quick: bool, workload: Path | None, designs: str) -> str:
+def _command(quick: bool, full: bool, workload: Path | None, designs: str) -> str:
     """The line that makes the same run again, without folders of this machine."""
     words = ["blindmatch", "assess"]
-    words += ["--quick"] if quick else []
+    words += ["--quick"] if quick else ["--full"] if full else []
     words += ["--workload", workload.name] if workload else []
     names = [name.strip() for name in designs.split(",") if name.strip()]
     words += ["--designs", ",".join(Path(name).name for name in names)] if names else []
@@ -121,7 +128,7 @@ def _rows(results: Results) -> list[tuple[object, ...]]:
 
 def _row(one: Design) -> tuple[object, ...]:
     if one.failed is not None:
-        return (one.failed.name, f"failed: {one.failed.reason}", *[""] * (len(COLUMNS) - 2))
+        return (one.failed.name, "failed", *[""] * (len(COLUMNS) - 2))
     assert one.measured is not None
     return (one.measured.design.name, *(_cell(one.measured.figures[name]) for name in SHOWN))
 

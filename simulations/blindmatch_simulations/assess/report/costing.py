@@ -13,7 +13,7 @@ from blindmatch_simulations.assess.results import Measured, Results
 COSTS = (
     "device_ms", "device_cpu_ms", "hash_ms", "send_ms", "device_peak_mib", "query_up_bytes",
     "query_down_bytes", "report_bytes", "setup_bytes", "matcher_ms", "matcher_cpu_ms",
-    "server_cpu_ms", "build_s", "build_cpu_s", "update_s", "update_bytes",
+    "server_cpu_ms", "build_s", "build_cpu_s", "update_s", "update_bytes", "harness_cpu", "harness_wall",
 )  # fmt: skip
 _LEAST = 0.001
 

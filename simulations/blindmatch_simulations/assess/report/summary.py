@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from blindmatch_simulations.assess.catalogue import FIGURES
+from blindmatch_simulations.assess.corpus import DEBIAN
 from blindmatch_simulations.assess.judging import facts_of_roles
 from blindmatch_simulations.assess.report import outside
 from blindmatch_simulations.assess.report.markup import bullets, number, paragraph, section, text
@@ -156,7 +157,17 @@ def _too_small(results: Results) -> str:
         "come from a handful of photographs, so their errors hang together and intervals are too narrow for "
         "other "
         f"pictures. Different pictures in installed packages: {apart or 'none were compared'}."
+        f"{_not_installed(results)}"
     )
+
+
+def _not_installed(results: Results) -> str:
+    """Packages that are looked for and gave no picture; nothing if none was looked for."""
+    seen = {package for one in results.distances for package in one.packages}
+    missing = [package for package in DEBIAN if package not in seen]
+    if not missing or not results.plan.get("corpus", {}).get("most_pictures"):
+        return ""
+    return f" Not installed where this was run, so without a part in it: {', '.join(missing)}."
 
 
 def _percent(share: float) -> str:

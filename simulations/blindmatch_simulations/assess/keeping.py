@@ -1,0 +1,169 @@
+"""A design's set, built once for a workload and kept until the design's row is written.
+
+    DIR/.sets/NAME/KEY/          the design's folder of epochs, as `publication` writes it
+    DIR/.sets/NAME/KEY/spent     time and CPU of its build, added up over the parts of an interrupted one
+
+KEY follows from all that the set depends on: design, version, parameters, the list, the seed, and the source
+of the design. A run that was interrupted takes a finished set up as it is, and an unfinished build where it
+stopped. The set is lent to a deployment by hard links, so that an update there leaves it as it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import blindmatch_protocol
+import msgspec
+from blindmatch_protocol.contract import AnyDesign, Progress, SetParameters
+from blindmatch_server.curator import HashList
+from blindmatch_server.publication import list_digest, publish_epoch
+from blindmatch_server.published import CURRENT, Publication, PublicationError, open_publication
+
+from blindmatch_simulations.assess.observed import Struct
+from blindmatch_simulations.conformance.seeded import Seeded
+
+SETS: Final = ".sets"
+FIRST: Final = 1
+_SPENT: Final = "spent"
+_NOTE_SECONDS: Final = 1.0
+
+
+class Spent(Struct, frozen=True):
+    """What a build took: seconds by the clock, CPU seconds, and in how many parts it was made."""
+
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    parts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A set that is built, in the folder of epochs `folder`."""
+
+    folder: Path
+    spent: Spent
+
+    def lend(self, into: Path) -> Publication:
+        """Make the set epoch 1 of the new folder of epochs `into`, by links where they can be made."""
+        epoch = into / str(FIRST)
+        epoch.mkdir(mode=0o700, parents=True)
+        for file in (self.folder / str(FIRST)).iterdir():
+            _linked(file, epoch / file.name)
+        shutil.copyfile(self.folder / CURRENT, into / CURRENT)
+        return open_publication(into)
+
+
+def kept_set(design: AnyDesign, entries: HashList, seed: int, root: Path, progress: Progress) -> Kept:
+    """The set of `entries` in `root`: the one that is there, or a build that is begun or taken up.
+
+    Args:
+        design: the design, with its parameters' defaults.
+        entries: the list.
+        seed: of the workload; it decides all randomness of the build.
+        root: holds the sets of this design alone; those with another key are removed.
+        progress: called with (done, total) entries.
+
+    Raises:
+        DesignError: if the list cannot be served.
+        PublicationError: if another build works there, or the file system refuses.
+    """
+    folder = root / key_of(design, entries, seed)
+    _remove_others(root, folder)
+    if not _whole(folder):
+        _build(design, entries, seed, folder, progress)
+    return Kept(folder, _spent(folder))
+
+
+def key_of(design: AnyDesign, entries: HashList, seed: int) -> str:
+    """What the set depends on, as 16 hex digits."""
+    info = design.info
+    values = {parameter.name: parameter.default for parameter in info.parameters}
+    parts = [info.name, info.version, values, list_digest(entries), seed, _source(design)]
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _source(design: AnyDesign) -> str:
+    """SHA-256 over the sources of the design and of what it is made from: a changed one builds anew."""
+    beside = sorted(Path(inspect.getfile(type(design))).parent.glob("*.py"))
+    below = sorted(Path(blindmatch_protocol.__path__[0]).rglob("*.py"))
+    return sha256(b"".join(sha256(file.read_bytes()).digest() for file in (*beside, *below))).hexdigest()
+
+
+def _remove_others(root: Path, folder: Path) -> None:
+    for other in root.glob("*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _whole(folder: Path) -> bool:
+    """Is there a finished set, of which every byte is what its manifest says? A damaged one is removed."""
+    if not (folder / CURRENT).exists():
+        return False
+    try:
+        open_publication(folder, FIRST).verify()
+    except PublicationError:
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    return True
+
+
+def _build(design: AnyDesign, entries: HashList, seed: int, folder: Path, progress: Progress) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    clock = _Clock(folder / _SPENT)
+
+    def watched(done: int, total: int) -> None:
+        clock.note(_NOTE_SECONDS)
+        progress(done, total)
+
+    rng = Seeded(f"assess/{seed}/{design.info.name}")
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        publish_epoch(design, entries, SetParameters(FIRST, {}), rng, executor, folder, watched)
+    clock.note(0.0)
+
+
+class _Clock:
+    """Notes beside a build what it has taken so far, what earlier parts took included."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before = _spent(path.parent)
+        self._began = (time.perf_counter(), time.process_time())
+        self._noted = self._began[0]
+        self.note(0.0)
+
+    def note(self, every: float) -> None:
+        """Write it down, unless that was done in the last `every` seconds."""
+        now = time.perf_counter()
+        if now - self._noted < every:
+            return
+        self._noted = now
+        wall, cpu = now - self._began[0], time.process_time() - self._began[1]
+        before = self._before
+        draft = self._path.with_name(f".{self._path.name}")
+        draft.write_bytes(
+            msgspec.json.encode(Spent(before.seconds + wall, before.cpu_s + cpu, before.parts + 1))
+        )
+        draft.replace(self._path)
+
+
+def _spent(folder: Path) -> Spent:
+    with suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode((folder / _SPENT).read_bytes(), type=Spent)
+    return Spent()
+
+
+def _linked(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,196 @@
+"""Sets that are kept between runs, what is published as an update, and what the harness adds to a design."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blindmatch_protocol.contract import Relation
+from blindmatch_protocol.picture.distance import rows
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_server.curator import HashList
+from blindmatch_server.published import open_publication
+from blindmatch_simulations.assess.alone import open_set
+from blindmatch_simulations.assess.attributing import expected_of
+from blindmatch_simulations.assess.auditing import near_entries
+from blindmatch_simulations.assess.harness import LEAST_PAIRS, added_by_harness
+from blindmatch_simulations.assess.keeping import kept_set, key_of
+from blindmatch_simulations.assess.material import Material, make
+from blindmatch_simulations.assess.plan import Plan, read_plan
+from blindmatch_simulations.assess.updating import updated
+from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.oracle import Oracle
+from blindmatch_simulations.registry import load_design
+
+PLAN = """
+version = 1
+name = "sets"
+seed = 7
+list = { random = 150 }
+update = { adds = 6, removes = 2 }
+audit = { pictures = 2 }
+alone = { pictures = 2 }
+corpus = { most_pictures = 0 }
+limits = { run_seconds = 60, check_seconds = 0, memory_mib = 1500 }
+
+[pictures]
+listed = 2
+unlisted = 2
+edits = ["identical", "crop-2%", "blur"]
+unlisted_edits = ["identical"]
+"""
+
+
+class StoppedError(Exception):
+    """A build that was interrupted."""
+
+
+def quiet(done: int, total: int) -> None:
+    """No progress is shown."""
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return read_plan(PLAN)
+
+
+@pytest.fixture(scope="module")
+def material(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Material:
+    return make(plan, tmp_path_factory.mktemp("material") / "made", quiet)
+
+
+@pytest.fixture
+def entries(material: Material) -> Iterator[HashList]:
+    with material.entries() as found:
+        yield found
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    """A folder that sets can be lent to."""
+    return Deployment(tmp_path / "home")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Every file of epoch 1."""
+    return {one.name: sha256(one.read_bytes()).hexdigest() for one in (folder / "1").iterdir()}
+
+
+def test_a_set_that_is_kept_is_not_built_again(entries: HashList, tmp_path: Path) -> None:
+    design, built = load_design("oprf-psi"), list[int]()
+    first = kept_set(design, entries, 7, tmp_path, lambda done, total: built.append(done))
+    assert built
+    built.clear()
+    again = kept_set(design, entries, 7, tmp_path, lambda done, total: built.append(done))
+    assert built == []
+    assert again == first
+    assert first.spent.parts == 1
+    assert first.spent.seconds > 0
+
+
+def test_an_interrupted_build_is_taken_up_and_gives_the_same_files(entries: HashList, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise StoppedError
+
+    design = load_design("oprf-psi")
+    whole = kept_set(design, entries, 7, tmp_path / "whole", quiet)
+    with pytest.raises(StoppedError):
+        kept_set(design, entries, 7, tmp_path / "parts", stop)
+    resumed = kept_set(design, entries, 7, tmp_path / "parts", quiet)
+    assert digests(resumed.folder) == digests(whole.folder)
+    assert resumed.spent.parts == 2
+    assert not list(resumed.folder.glob(".build-*"))
+
+
+def test_another_seed_list_or_design_is_another_set_and_takes_the_place_of_the_old_one(
+    entries: HashList, tmp_path: Path
+) -> None:
+    upload = load_design("hash-upload")
+    keys = {
+        key_of(upload, entries, 7),
+        key_of(upload, entries, 8),
+        key_of(load_design("provider-scan"), entries, 7),
+    }
+    assert len(keys) == 3
+    kept_set(upload, entries, 7, tmp_path, quiet)
+    kept_set(upload, entries, 8, tmp_path, quiet)
+    assert [one.name for one in tmp_path.iterdir()] == [key_of(upload, entries, 8)]
+
+
+def test_a_kept_set_that_was_damaged_is_built_anew(entries: HashList, tmp_path: Path) -> None:
+    design = load_design("hash-upload")
+    kept = kept_set(design, entries, 7, tmp_path, quiet)
+    before = digests(kept.folder)
+    spoilt = kept.folder / "1" / "list.bin"
+    spoilt.chmod(0o600)
+    spoilt.write_bytes(spoilt.read_bytes()[:-1] + b"x")
+    assert digests(kept.folder) != before
+    assert digests(kept_set(design, entries, 7, tmp_path, quiet).folder) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"), [("hash-upload", True), ("none", True), ("oprf-psi", False), ("token-psi", False)]
+)
+def test_an_update_is_a_change_where_the_design_can_and_leaves_the_kept_set_alone(
+    name: str, whole: bool, entries: HashList, plan: Plan, deployment: Deployment, tmp_path: Path
+) -> None:
+    design = load_design(name)
+    kept = kept_set(design, entries, 7, tmp_path / "sets", quiet)
+    before = digests(kept.folder)
+    folder = deployment.published(name)
+    kept.lend(folder)
+    done = updated(deployment, design, entries, plan)
+    assert done.built is not None
+    assert done.why.startswith("a whole set: ") is whole
+    assert done.built.entries == (len(entries) + 4 if whole else 8)
+    assert 0 < done.fetched_bytes <= done.built.setup_bytes
+    assert open_publication(folder).manifest.entries == len(entries) + 4
+    assert digests(kept.folder) == before
+    assert open_publication(kept.folder).manifest.epoch == 1
+
+
+@pytest.mark.parametrize("name", ["oprf-psi", "hash-upload", "provider-scan"])
+def test_sessions_with_the_harness_and_without_it_are_paired(
+    name: str, entries: HashList, material: Material, deployment: Deployment, tmp_path: Path
+) -> None:
+    design = load_design(name)
+    kept_set(design, entries, 7, tmp_path / "sets", quiet).lend(deployment.published(name))
+    files = [material.data(item) for item in material.items()[:2]]
+    opened = open_set(deployment, design)
+    found = added_by_harness(opened, files, SystemRandomness(), quiet, pairs=LEAST_PAIRS)
+    assert [row.index for row in found] == list(range(LEAST_PAIRS))
+    assert min(min(row.bare_ms, row.bare_cpu_ms, row.watched_ms, row.watched_cpu_ms) for row in found) > 0
+
+
+def test_a_design_that_asks_nobody_has_no_pairs(
+    entries: HashList, material: Material, deployment: Deployment, tmp_path: Path
+) -> None:
+    design = load_design("none")
+    kept_set(design, entries, 7, tmp_path / "sets", quiet).lend(deployment.published("none"))
+    assert added_by_harness(open_set(deployment, design), [b"x"], SystemRandomness(), quiet) == []
+
+
+@pytest.mark.parametrize(
+    "relation", [Relation(None), Relation(0), Relation(31), Relation(256), Relation(256, minimum_quality=101)]
+)
+def test_what_is_expected_of_a_picture_is_what_the_oracle_says(
+    relation: Relation, entries: HashList, material: Material
+) -> None:
+    pictures = [(item, Picture.from_bytes(material.data(item))) for item in material.items()]
+    expected = [expected_of(relation, item) for item, _ in pictures]
+    oracle = Oracle(relation, entries.hashes)
+    assert expected == [oracle.matches(picture) for _, picture in pictures]
+    near = Oracle(relation, near_entries(relation, [p for _, p in pictures], entries.hashes))
+    assert expected == [near.matches(picture) for _, picture in pictures]
+
+
+def test_entries_near_no_picture_are_left_out(entries: HashList, material: Material) -> None:
+    listed = [item for item in material.items() if item.listed and item.edit == "identical"]
+    pictures = [Picture.from_bytes(material.data(item)) for item in listed]
+    near = near_entries(Relation(0), pictures, entries.hashes)
+    assert {row.tobytes() for row in near} == {picture.hash for picture in pictures}
+    assert np.array_equal(near_entries(Relation(None), pictures, entries.hashes), rows([]))
