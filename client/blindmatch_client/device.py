@@ -88,6 +88,7 @@ class Device:
             rng,
             trace,
             self._outbox.request_id,
+            clock_ms,
             config.round_deadline_s,
         )
         self._upkeep = Upkeep(keeper, store, self._relay, clock_ms)
@@ -174,6 +175,7 @@ class Device:
 
     def close(self) -> None:
         """Close store and channels."""
+        self._matcher.close()
         self._egress.close()
         self._store.close()
 

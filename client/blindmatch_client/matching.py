@@ -2,14 +2,18 @@
 
 no set-up here -> fetch; refused because the epoch moved on -> fetch, ask once more with the new one
 a role cheated -> remembered; nobody is asked about a picture any more until the user says so
+the set-up has ended -> fetch a newer one; while there is none, nobody is asked
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from blindmatch_protocol.contract import AnyDesign, Item, Learner, Party
 from blindmatch_protocol.errors import BlindmatchError, DesignError, ProtocolError, SetFileError
@@ -22,11 +26,23 @@ from blindmatch_client.setup import SetupFiles, SetupStore
 from blindmatch_client.store import DesignState, Store
 from blindmatch_client.transport import ROUND_DEADLINE_S, MatchingExchange
 
+T = TypeVar("T")
+
 EPOCH_MOVED: Final = "FAILED_PRECONDITION"
 
 
 class DistrustError(DeviceError):
     """A role cheated before, so nothing is asked."""
+
+
+class EndedError(DeviceError):
+    """The set-up must not be used any more, so nothing is asked with it."""
+
+    def __init__(self, epoch: int, ended: int) -> None:
+        when = _date(ended)
+        super().__init__(
+            f"the set of epoch {epoch} ended at {when} and there is no newer one: nobody is asked"
+        )
 
 
 class Matching:
@@ -40,6 +56,7 @@ class Matching:
         rng: the device's randomness.
         trace: gets each session's trace.
         request_id: 16 bytes that name a picture to a server that learns, by the picture's number.
+        clock_ms: Unix time in milliseconds.
         deadline_s: for one role's answer.
     """
 
@@ -52,6 +69,7 @@ class Matching:
         rng: Randomness,
         trace: TraceSink,
         request_id: Callable[[int], bytes],
+        clock_ms: Callable[[], int],
         deadline_s: float = ROUND_DEADLINE_S,
     ) -> None:
         self._design = design
@@ -61,10 +79,17 @@ class Matching:
         self._rng = rng
         self._trace = trace
         self._request_id = request_id
+        self._clock_ms = clock_ms
         self._deadline_s = deadline_s
         self._distrust_name = f"distrust/{design.info.name}"
         self._detector: Detector | None = None
         self._epoch = 0
+        self._ends: int | None = None
+        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="match")
+
+    def close(self) -> None:
+        """End the threads that a design's steps are spread over."""
+        self._threads.shutdown()
 
     @property
     def epoch(self) -> int:
@@ -147,14 +172,21 @@ class Matching:
             here = self._setups.newest()
             self._open(here or self._setups.fetch(self._egress, self._host()))
             self.prepare()
+        if self._ended():
+            self.refresh()
+            if self._ended():
+                raise EndedError(self._epoch, self._ends or 0)
         assert self._detector is not None
         return self._detector
+
+    def _ended(self) -> bool:
+        return self._ends is not None and self._clock_ms() >= 1000 * self._ends
 
     def _open(self, files: SetupFiles) -> None:
         """Take `files` into use."""
         if self._detector is not None and files.epoch == self._epoch:
             return
-        setup = self._opened(lambda: self._design.open_setup(files.files, files.epoch))
+        setup, self._ends = self._opened(lambda: self._setup_of(files))
         self._epoch = files.epoch
         reason = self.distrust
         self._detector = Detector(
@@ -167,13 +199,18 @@ class Matching:
             DistrustError(reason) if reason else None,
         )
 
+    def _setup_of(self, files: SetupFiles) -> tuple[Any, int | None]:
+        """The opened set-up, whose steps may use all cores, and when it ends."""
+        setup = self._design.open_setup(files.files, files.epoch)
+        return self._design.with_executor(setup, self._threads), self._design.expires(setup)
+
     def _exchange(self, epoch: int, number: int) -> MatchingExchange:
         """The way to the roles for one picture. Where servers do not learn, nothing ties a retry to it."""
         learns = Learner.SERVER in self._design.info.learns
         name = self._request_id(number) if learns else b""
         return MatchingExchange(self._egress, self._design, epoch, number, self._deadline_s, name)
 
-    def _opened(self, run: Callable[[], object]) -> object:
+    def _opened(self, run: Callable[[], T]) -> T:
         """The opened set-up; whatever a design raises on hostile files becomes `SetFileError`."""
         try:
             return run()
@@ -191,3 +228,11 @@ class Matching:
         """Who serves the set-up: the first role's party, and the matcher for a design without roles."""
         parties = list(self._design.info.roles.values())
         return parties[0] if parties else Party.MATCHER
+
+
+def _date(seconds: int) -> str:
+    """A Unix time in words; a number where no calendar goes as far."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"Unix time {seconds}"
