@@ -16,6 +16,7 @@ from blindmatch_simulations.conformance import (
     hostility,
     resources,
     setfiles,
+    updates,
 )
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.leakage import games, list_secrecy, simulator, tightness
@@ -47,6 +48,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("batches", "a reply does not depend on its batch", batches.check_batches),
     Check("set-up files", "damaged set-up files are refused", setfiles.check_setup_files),
     Check("role files", "damaged role files are refused", setfiles.check_role_files),
+    Check("update", "an update adds, removes and fits one place", updates.check_updates),
     Check("resources", "sizes and rounds are within bounds", resources.check_resources),
     Check("egress", "facts and tape explain every byte", egress.check_egress),
     Check("simulator", "the simulator's views are like real ones", simulator.check_simulator),

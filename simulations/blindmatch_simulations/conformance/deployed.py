@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ from blindmatch_protocol.contract import (
     Verdict,
     batches_of,
 )
+from blindmatch_protocol.contract.entries import HeldEntries
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness, RecordingRandomness
@@ -101,13 +102,31 @@ def publish(
     salts: str = "salts",
 ) -> Build:
     """Publish `design` for `entries`, with salts that `salts` determines."""
-    n = len(entries)
-    salt_rows = np.frombuffer(Seeded(f"{salts}/{epoch}").take(16 * n), np.uint8).reshape(n, 16)
-    ids = np.arange(1, n + 1, dtype=np.uint64) + np.uint64(epoch << 20)
-    out = MemoryWorkspace()
-    source = batches_of(entries, ids, salt_rows)
+    out, source = MemoryWorkspace(), _source(entries, epoch, salts)
     published = design.publish(source, SetParameters(epoch, values or {}), rng, None, out)
     return Build(design, epoch, entries, out.files(), published)
+
+
+def update(before: Build, adds: Rows, removes: Sequence[int], rng: Randomness, salts: str = "salts") -> Build:
+    """The next epoch of a build; `entries` of the result are the additions alone.
+
+    Raises:
+        DesignError: if the design can only be published whole, or refuses the change.
+    """
+    epoch, out = before.epoch + 1, MemoryWorkspace()
+    published = before.design.update(before.files, _source(adds, epoch, salts), removes, out, rng)
+    return Build(before.design, epoch, adds, out.files(), published)
+
+
+def entry_id(row: int, epoch: int = 1) -> int:
+    """The id of the entry in this row, counted from 0, of the list or the additions of an epoch."""
+    return row + 1 + (epoch << 20)
+
+
+def _source(entries: Rows, epoch: int, salts: str) -> HeldEntries:
+    n = len(entries)
+    salt_rows = np.frombuffer(Seeded(f"{salts}/{epoch}").take(16 * n), np.uint8).reshape(n, 16)
+    return batches_of(entries, np.arange(n, dtype=np.uint64) + np.uint64(entry_id(0, epoch)), salt_rows)
 
 
 def opened(build: Build) -> Deployed:

@@ -65,14 +65,14 @@ def _crossed(bench: Bench, one: Pooled) -> bool:
         raise BrokenError(
             "receive", "a reply of epoch 2 gives a match with the set of epoch 1", item=one.name
         )
-    if _keyed(bench) and isinstance(ran.outcome, NoMatch):
+    if keyed(bench) and isinstance(ran.outcome, NoMatch):
         raise BrokenError(
             "receive", "a reply made with another epoch's key is taken for an answer", item=one.name
         )
     return False
 
 
-def _keyed(bench: Bench) -> bool:
+def keyed(bench: Bench) -> bool:
     """Does publishing take randomness, that is, are there keys?"""
     one = publish(bench.design, bench.pool.entries, bench.rng("keyed-1"), 1, bench.values)
     return one.files != bench.build.files

@@ -33,7 +33,7 @@ def check_role_files(bench: Bench) -> Passed:
 def _check(bench: Bench, files: Mapping[str, bytes], step: str) -> Passed:
     tried = harmless = 0
     for name, raw in files.items():
-        for altered, what in _altered(raw, bench.rng(f"file/{name}")):
+        for altered, what in altered_copies(raw, bench.rng(f"file/{name}")):
             if not _refused(bench, {**bench.build.files, name: altered}, step, f"{name}: {what}"):
                 harmless += 1
             tried += 1
@@ -43,13 +43,16 @@ def _check(bench: Bench, files: Mapping[str, bytes], step: str) -> Passed:
     return Passed(words, {"tried": tried, "without_effect": harmless})
 
 
-def _altered(raw: bytes, rng: Seeded) -> Iterator[tuple[bytes, str]]:
-    for _ in range(TRUNCATIONS):
+def altered_copies(
+    raw: bytes, rng: Seeded, truncations: int = TRUNCATIONS, flips: int = FLIPS
+) -> Iterator[tuple[bytes, str]]:
+    """Truncated copies of a file, a longer one and ones with a bit flipped, and what was done to each."""
+    for _ in range(truncations):
         at = rng.below(len(raw))
         yield raw[:at], f"truncated to {at} bytes"
     yield raw + b"\0", "a byte more"
     ends = [*range(0, 64, 8), *range(len(raw) - 64, len(raw), 8)]
-    for at in [*ends, *(rng.below(len(raw)) for _ in range(FLIPS))]:
+    for at in [*ends, *(rng.below(len(raw)) for _ in range(flips))]:
         altered = bytearray(raw)
         altered[at] ^= 1 << rng.below(8)
         yield bytes(altered), f"byte {at} altered"

@@ -24,23 +24,24 @@ PREFIX: Final = 8
 
 def check_list(bench: Bench) -> Passed:
     """Look for every entry in everything devices get."""
-    if _declared(bench):
+    if list_declared(bench):
         raise NotApplicableError("the list is declared to devices")
-    wanted = {prefix: row for row, prefix in _dictionary(bench.pool.entries)}
+    wanted = dictionary(bench.pool.entries)
     searched = 0
     for name, raw in bench.build.setup_files.items():
-        searched += _search(raw, wanted, f"set-up file {name}")
+        searched += search(raw, wanted, f"set-up file {name}")
     for name, ran in bench.honest.items():
         if isinstance(ran.outcome, Match):
             continue
         for asked in (part for step in ran.rounds for part in step):
-            searched += _search(asked.reply.encode(), wanted, f"reply for {name}")
+            searched += search(asked.reply.encode(), wanted, f"reply for {name}")
     return Passed(
         f"none of {len(bench.pool.entries)} entries in {searched} bytes that devices get" + _alike(bench)
     )
 
 
-def _declared(bench: Bench) -> bool:
+def list_declared(bench: Bench) -> bool:
+    """Is it declared that devices get the list?"""
     names = {
         fact.name.rpartition(".")[2]
         for leak in bench.design.leakage()
@@ -50,15 +51,22 @@ def _declared(bench: Bench) -> bool:
     return LIST_FACT in names
 
 
-def _dictionary(entries: Rows) -> Iterator[tuple[int, bytes]]:
+def dictionary(entries: Rows) -> frozenset[bytes]:
     """The first bytes of every entry's hash and of its digests."""
-    for number, row in enumerate(entries):
-        own = row.tobytes()
-        for made in (own, sha256(own).digest(), sha512(own).digest(), blake2b(own).digest()):
-            yield number, made[:PREFIX]
+    return frozenset(made for row in entries for made in _prefixes(row.tobytes()))
 
 
-def _search(raw: bytes, wanted: dict[bytes, int], where: str) -> int:
+def _prefixes(own: bytes) -> Iterator[bytes]:
+    for made in (own, sha256(own).digest(), sha512(own).digest(), blake2b(own).digest()):
+        yield made[:PREFIX]
+
+
+def search(raw: bytes, wanted: frozenset[bytes], where: str) -> int:
+    """Bytes searched.
+
+    Raises:
+        BrokenError: if one of `wanted` stands in them.
+    """
     for at in range(len(raw) - PREFIX + 1):
         if raw[at : at + PREFIX] in wanted:
             raise BrokenError(

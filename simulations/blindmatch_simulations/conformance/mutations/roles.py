@@ -40,8 +40,8 @@ class KeyReuse(Psi):
         return super().publish(entries, parameters, Seeded("the one key"), executor, out)
 
 
-class EpochNotChecked(KeyReuse):
-    """One key for all epochs, and nobody looks at the epoch."""
+class EpochIgnored(Psi):
+    """Nobody looks at the epoch."""
 
     def answer(
         self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
@@ -55,6 +55,10 @@ class EpochNotChecked(KeyReuse):
         return super().receive(
             session, setup, {MATCHER: Reply(setup.epoch, reply.evaluated, reply.proof)}, rng
         )
+
+
+class EpochNotChecked(EpochIgnored, KeyReuse):
+    """One key for all epochs, and nobody looks at the epoch."""
 
 
 class LenientRequest(Request):

@@ -8,7 +8,7 @@ from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign
 
-from blindmatch_simulations.conformance.mutations import devices, padded, roles, worst
+from blindmatch_simulations.conformance.mutations import devices, padded, roles, updating, worst
 from blindmatch_simulations.conformance.run import Options, check_design
 
 
@@ -79,6 +79,14 @@ CHEATS: Final = (
     Cheat("another request on a lone hit", worst.SecondLook, "games", "a lone band hit"),
     Cheat("a label that does not open holds the message", worst.FailedLabelTells, "games", "does not open"),
     Cheat("cover for the first pictures of a day alone", worst.CoverRunsOut, "games", "a day of pictures"),
+    Cheat("an update that removes nothing", updating.RemovesNothing, "update", "update"),
+    Cheat("an update that forgets what it adds", updating.AddsLater, "update", "update"),
+    Cheat("a delta in the wrong order is passed over", updating.PassesOver, "update", "order"),
+    Cheat("a delta of any set is taken", updating.TakesAny, "update", "another set"),
+    Cheat("a delta that is damaged is passed over", updating.SkipsDamaged, "update", "update"),
+    Cheat("epochs of an update are mixed up", updating.MixesEpochs, "update", "epochs of an update"),
+    Cheat("an update's length tells of the entry", updating.LongerForSome, "update", "length"),
+    Cheat("a digest of an added entry in the update", updating.DigestInUpdate, "update", "file"),
     Cheat("a learner is not declared", roles.UndeclaredLearner, "outcomes"),
 )
 """At least one for every way in which a claim can be wrong that this suite says it finds."""
