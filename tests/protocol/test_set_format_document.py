@@ -1,0 +1,147 @@
+"""docs/set-format.md against the code: kinds, and an index that is read with nothing but the document."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blindmatch_protocol import filter as filters
+from blindmatch_protocol import labels, plain_list, store
+from blindmatch_protocol.designs import oprf_psi, token_psi
+from blindmatch_protocol.designs.oprf_psi import files as oprf_files
+from blindmatch_protocol.designs.oprf_psi import layers as oprf_layers
+from blindmatch_protocol.designs.token_psi import addresses, derivation, shares
+from blindmatch_protocol.designs.token_psi import files as token_files
+from blindmatch_protocol.designs.token_psi import layers as token_layers
+from blindmatch_protocol.designs.token_psi.build import oprf_inputs
+from blindmatch_protocol.designs.token_psi.gf64 import Elements
+from blindmatch_protocol.designs.token_psi.parameters import LIMITS, TOKENING
+from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
+from blindmatch_protocol.oprf import evaluate
+from blindmatch_protocol.setfile import SetFile
+
+ROOT = Path(__file__).parents[2]
+VECTORS = ROOT / "tests" / "vectors"
+
+SHARED = {store.KIND, labels.KIND}
+SET_UP = {"PUBLIC_KEY_KIND", "PREVIOUS_KIND", "REMOVED_KIND", "ADDRESSES_KIND"}
+MATCHERS = {"SECRET_KEY_KIND", "SET_DIGEST_KIND"}
+
+
+def document() -> str:
+    return (ROOT / "docs" / "set-format.md").read_text()
+
+
+def documented() -> dict[int, str]:
+    """The table of kinds: who has them, by number."""
+    part = document().split("## Kinds")[1].split("###")[0]
+    rows: dict[int, str] = {}
+    for numbers, owners in re.findall(r"^\| (0x[0-9a-f, x]+) \|.*\| ([^|]*) \|$", part, re.MULTILINE):
+        for number in numbers.split(", "):
+            assert int(number, 16) not in rows, f"{number} is documented twice"
+            rows[int(number, 16)] = owners
+    return rows
+
+
+def kinds(module: object, names: set[str]) -> set[int]:
+    return {getattr(module, name) for name in names if hasattr(module, name)}
+
+
+def of_code() -> dict[str, set[int]]:
+    """Kinds by design, as its modules name them."""
+    return {
+        "oprf-psi": SHARED | {filters.KIND} | kinds(oprf_layers, SET_UP) | kinds(oprf_files, MATCHERS),
+        "token-psi": SHARED | kinds(token_layers, SET_UP) | kinds(token_files, MATCHERS),
+        "hash-upload": {plain_list.KIND_HASHES, plain_list.KIND_IDS, plain_list.KIND_SALTS},
+    }
+
+
+def test_every_kind_of_a_design_is_documented_with_its_number_and_nothing_else_is() -> None:
+    found, table = of_code(), documented()
+    assert set(table) == set.union(*found.values())
+    for design, numbers in found.items():
+        assert {number for number, owners in table.items() if f"`{design}`" in owners} == numbers
+    assert len(found["token-psi"]) == 8 and len(found["oprf-psi"]) == 8, "no constant was renamed unseen"
+
+
+def test_the_files_of_the_designs_have_documented_kinds_alone() -> None:
+    found = of_code()
+    paths = {
+        "token-psi": [VECTORS / f"token-psi-v1-{name}" for name in ("set.bin", "matcher.bin")],
+        "oprf-psi": sorted(VECTORS.glob("oprf-psi-v1*.bin")),
+    }
+    for design, files in paths.items():
+        assert files
+        version = {"token-psi": token_psi, "oprf-psi": oprf_psi}[design].DESIGN.info.version
+        for path in files:
+            file = SetFile(path.read_bytes(), path.name, design, version)
+            assert {kind for kind, _ in file.sections} <= found[design]
+
+
+def test_the_parameters_of_token_psi_are_documented() -> None:
+    part = document().split("## Parameters of a design in the file")[1].split("\n## ")[0]
+    assert set(re.findall(r"`([a-z_]+)`", part)) == {p.name for p in (*TOKENING, *LIMITS)}
+
+
+# --- section 0x105, read with the document alone
+
+
+def read_index(content: bytes, n: int, address: int) -> list[int]:
+    """Numbers of the labels that may lie at `address`; written from the document, without the code."""
+    m = (max(n, 1) - 1).bit_length()
+    b, c = max(0, m - 3), m + 3
+    directory = struct.unpack_from(f"<{2**b + 1}I", content)
+    fingerprints = struct.unpack_from(f"<{n}I", content, 4 * (2**b + 1))
+    bitmap = content[4 * (2**b + 1 + n) :]
+    assert len(bitmap) == 2 ** (c - 3)
+    assert directory[0] == 0 and list(directory) == sorted(directory) and directory[-1] == n
+    place = address % 2**c
+    if not bitmap[place // 8] >> place % 8 & 1:
+        return []
+    bucket, wanted = address // 2 ** (64 - b), address // 2 ** (32 - b) % 2**32
+    return [at for at in range(directory[bucket], directory[bucket + 1]) if fingerprints[at] == wanted]
+
+
+def sorted_addresses(count: int) -> Elements:
+    return np.sort(np.random.default_rng(count).integers(0, 2**64, count, np.uint64, endpoint=False))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 9, 16, 17, 1000])
+def test_a_reader_made_from_the_document_finds_every_label_and_what_the_code_finds(count: int) -> None:
+    listed = sorted_addresses(count)
+    content = b"".join(addresses.index_parts(listed))
+    for number, address in enumerate(listed.tolist()):
+        assert number in read_index(content, count, address)
+    strangers = np.random.default_rng(7).integers(0, 2**64, 200, np.uint64, endpoint=False)
+    index = addresses.AddressIndex(memoryview(content), count)
+    for address in (*listed.tolist(), *strangers.tolist()):
+        _, numbers = index.lookup(np.array([address], np.uint64))
+        assert read_index(content, count, address) == sorted(numbers.tolist())
+
+
+def test_a_reader_made_from_the_document_finds_the_labels_of_the_frozen_set() -> None:
+    files = {name: (VECTORS / f"token-psi-v1-{name}").read_bytes() for name in ("set.bin", "matcher.bin")}
+    setup, key = token_files.open_setup(files, None), token_files.open_matcher(files).key
+    file, t = setup.layers[0].file, setup.tokening
+    content, count = bytes(file.section(0x105)), file.row(0x105).items
+    sealed = labels.SealedLabels(file, count, 0)
+    for text in json.loads((VECTORS / "token-psi-v1.json").read_text())["hashes"]:
+        own = np.frombuffer(bytes.fromhex(text), np.uint8).reshape(1, 32)
+        keys = derivation.token_keys(evaluate(key, oprf_inputs(entry_tokens(own, t.k, t.bands))))
+        read = setup.layers[0].store.lookup(keys.store_keys) ^ keys.masks
+        opened = set()
+        for secret in shares.candidates(read.reshape(-1, 1), t.needed).reshape(-1, 1, 16):
+            (address,) = derivation.addresses(secret).tolist()
+            for number in read_index(content, count, address):
+                found = labels.unseal(derivation.label_keys(secret).tobytes(), sealed.record(number))
+                opened |= set() if found is None else {found[0].entry_hash.hex()}
+        # members of a family share the first one's secret
+        assert opened and hamming_of(text, opened.pop()) <= 31
+
+
+def hamming_of(left: str, right: str) -> int:
+    return (int(left, 16) ^ int(right, 16)).bit_count()
