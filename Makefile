@@ -9,10 +9,12 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 UV := $(shell command -v uv 2>/dev/null)
 ARGS ?=
 AXE := 4.10.2
+AXE_SHA256 := 9ea2d2d6917da998122bdacfd3b473e31ead53f4b87146c716a12edf89158100
+BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -v $$b && break; done)
 REPORT ?= docs/sample/report.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser lint format lock stubs pdq-check bench soak clean
+.PHONY: help setup demo test test-browser lint format lock stubs pdq-check bench soak interop vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -39,9 +41,14 @@ test: $(STAMP) ## run the tests (ARGS="-k oprf")
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 test-browser: $(STAMP) ## look at the sample report with axe-core in headless Chromium (needs npm; REPORT=file)
-	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
-	mkdir -p build/axe
-	test -f build/axe/package/axe.min.js || (cd build/axe && npm pack --silent axe-core@$(AXE) && tar xzf axe-core-$(AXE).tgz)
+	@test -n "$(BROWSER)" || { command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } \
+	  || { echo "test-browser: no Chromium here, and none could be installed: install chromium" >&2; exit 1; }
+	@test -f build/axe/package/axe.min.js || command -v npm >/dev/null \
+	  || { echo "test-browser: axe-core is fetched with npm, and there is none: install npm" >&2; exit 1; }
+	@mkdir -p build/axe
+	@test -f build/axe/package/axe.min.js || (cd build/axe && npm pack --silent axe-core@$(AXE) >/dev/null \
+	  && echo "$(AXE_SHA256)  axe-core-$(AXE).tgz" | sha256sum --check --quiet && tar xzf axe-core-$(AXE).tgz) \
+	  || { echo "test-browser: axe-core $(AXE) could not be fetched, or is not the one that was chosen" >&2; exit 1; }
 	$(BIN)/python tests/browser/check_report.py $(REPORT) build/axe/package/axe.min.js
 
 lint: $(STAMP) ## ruff, mypy, import-linter
@@ -69,6 +76,16 @@ stubs: ## generate the gRPC stubs again from the .proto (in a virtual environmen
 
 bench: $(STAMP) ## measure speed and size into bench.json (ARGS="--log2n 20 --peer-python PATH")
 	$(BIN)/blindmatch bench all --json bench.json $(ARGS)
+
+interop: $(STAMP) ## a device in JavaScript against vectors and running matchers (needs Node 20.19 and npm; ARGS="--entries 5000")
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null \
+	  && command -v npm >/dev/null || { echo "make interop needs Node 20.19 or later with npm; none found" >&2; exit 1; }
+	cd tests/interop && npm ci --silent
+	cd tests/interop && npm test --silent
+	PYTHONPATH=tests $(BIN)/python tests/interop/against_matcher.py $(ARGS)
+
+vectors: $(STAMP) ## write the test vectors of every built-in design again
+	$(BIN)/blindmatch conformance --write-vectors tests/vectors/designs
 
 soak: $(STAMP) ## 20 devices, 10,000 messages, 200 kills; under 20 minutes (ARGS="--messages 500 --kills 20 --seed 7")
 	PYTHONPATH=tests $(BIN)/python tests/faults/soak.py $(ARGS)
