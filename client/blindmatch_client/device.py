@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol.contract import Match, NoMatch, Party, Undisclosed, Voucher
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError, DesignError, PictureError
 from blindmatch_protocol.picture import container
 from blindmatch_protocol.picture.decode import DEFAULT_LIMITS
@@ -31,7 +31,7 @@ from blindmatch_client.matching import Matching as Matcher
 from blindmatch_client.messenger import Account
 from blindmatch_client.messenger.attachment import AttachmentSealing, pieces
 from blindmatch_client.migration import migrate
-from blindmatch_client.outbox import Matching, Outbox, Outgoing, Queued, Stage, decode_outcome
+from blindmatch_client.outbox import Matching, Outbox, Queued, Stage
 from blindmatch_client.receiving import Received, Receiver
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.reporting import Reporting
@@ -40,6 +40,7 @@ from blindmatch_client.results import Flushed as Flushed
 from blindmatch_client.results import OutcomeKind as OutcomeKind
 from blindmatch_client.results import Sent as Sent
 from blindmatch_client.results import Unreadable as Unreadable
+from blindmatch_client.results import outcome_kind
 from blindmatch_client.sending import Progress, Sender
 from blindmatch_client.store import Store
 from blindmatch_client.upkeep import Upkeep
@@ -219,11 +220,18 @@ class Device:
             RefusedError: if the relay will never take it, such as for an account it does not know.
             MessengerError: if it cannot be sealed for `to`.
         """
+        if self._keeper.account.has_session(to):
+            (row,) = self._sender.seal_texts(self._ids([to]), text)
+            return self._settle(self._sender.advance(row))
         return self._send(self._queue([to], text)[0], None)
 
     def send_text_to(self, group: Sequence[str], text: str) -> list[Sent]:
         """Send a text to each of `group` through a session of its own; what cannot be sent says so."""
-        return self._send_all(self._queue(group, text), None)
+        ids = self._ids(group)
+        together = self._sender.send_together(ids, text)
+        others = {to: name for to, name in ids.items() if to not in together}
+        rest = iter(self._send_all(self._outbox.add(others, text, self._clock_ms()), None))
+        return [self._settle(together[to]) if to in together else next(rest) for to in ids]
 
     def send_picture(self, to: str, data: bytes, text: str = "") -> Sent:
         """Match a picture and send it.
@@ -262,16 +270,20 @@ class Device:
         queued = self._sealed(chunks, UNREADABLE_TYPE, Matching.SKIPPED)
         return self._send(self._queue([to], text, queued)[0], None, notices.unreadable(to))
 
-    def receive(self, wait_ms: int = 0) -> list[Received]:
-        """Messages that came; acknowledged once they are saved.
+    def receive(
+        self, wait_ms: int = 0, on_saved: Callable[[int], None] = lambda count: None
+    ) -> list[Received]:
+        """Messages that came; acknowledged once they are saved. If they do not stop coming, those of the
+        first half minute.
 
         Args:
             wait_ms: wait for more so long after the last one.
+            on_saved: told, while they come, of every so many more that are saved.
 
         Raises:
             ServiceError: if the relay cannot be reached.
         """
-        received = self._receiver.receive(wait_ms)
+        received = self._receiver.receive(wait_ms, on_saved)
         self._look_after_keys()
         return received
 
@@ -333,8 +345,10 @@ class Device:
         return Queued(file, sealing.ref(media_type), matching)
 
     def _queue(self, group: Sequence[str], text: str, queued: Queued | None = None) -> list[int]:
-        ids = {to: self._rng.take(MESSAGE_ID_BYTES) for to in group}
-        return self._outbox.add(ids, text, self._clock_ms(), queued)
+        return self._outbox.add(self._ids(group), text, self._clock_ms(), queued)
+
+    def _ids(self, group: Sequence[str]) -> dict[str, bytes]:
+        return {to: self._rng.take(MESSAGE_ID_BYTES) for to in group}
 
     def _send_all(self, numbers: Sequence[int], picture: Picture | None, notice: str = "") -> list[Sent]:
         """Send the messages of a group; the first one's matching is everybody's."""
@@ -342,7 +356,7 @@ class Device:
         failure: Undecided | None = None
         for number in numbers:
             try:
-                progress = self._sender.advance(number, picture, failure)
+                progress = self._sender.advance(self._outbox.get(number), picture, failure)
                 failure = progress.failure
                 sent.append(self._settle(progress, notice))
             except BlindmatchError as error:
@@ -350,11 +364,11 @@ class Device:
         return sent
 
     def _send(self, number: int, picture: Picture | None, notice: str = "") -> Sent:
-        return self._settle(self._sender.advance(number, picture), notice)
+        return self._settle(self._sender.advance(self._outbox.get(number), picture), notice)
 
-    def _settle(self, progress: Progress, notice: str) -> Sent:
+    def _settle(self, progress: Progress, notice: str = "") -> Sent:
         report_id = progress.report_id
-        if progress.row.stage is Stage.DONE and self._kind(progress.row) in _OWING:
+        if progress.row.stage is Stage.DONE and outcome_kind(self._config.design, progress.row) in _OWING:
             self._reporting.submit_all(self._cover is None)
         with suppress(DesignError):
             self._matcher.prepare()
@@ -364,7 +378,7 @@ class Device:
             message_id=row.message_id,
             item=row.item,
             delivered=row.stage in (Stage.SENT, Stage.DONE),
-            outcome=self._kind(row),
+            outcome=outcome_kind(self._config.design, row),
             report_id=report_id,
             reported=report_id is not None and self._reporting.is_received(report_id),
             notice=notice or self._notice(progress),
@@ -378,21 +392,7 @@ class Device:
         if progress.failure is not None:
             return notices.undecided(row.recipient, self._config.mode, progress.failure)
         if progress.problem is not None:
+            if row.stage is Stage.FAILED:
+                return str(progress.problem)
             return notices.waiting(row.recipient, str(progress.problem))
         return ""
-
-    def _kind(self, row: Outgoing) -> OutcomeKind:
-        if row.matching is not Matching.DECIDED or row.outcome is None:
-            return {
-                Matching.NONE: OutcomeKind.NO_PICTURE,
-                Matching.DUE: OutcomeKind.DUE,
-            }.get(row.matching, OutcomeKind.SKIPPED)
-        match decode_outcome(self._config.design, row.outcome):
-            case NoMatch():
-                return OutcomeKind.NO_MATCH
-            case Match():
-                return OutcomeKind.MATCH
-            case Voucher():
-                return OutcomeKind.VOUCHER
-            case Undisclosed():
-                return OutcomeKind.UNDISCLOSED

@@ -1,4 +1,7 @@
-"""The messenger's account, in memory and in the store: the same in both, whatever fails in between."""
+"""The messenger's account, in memory and in the store: the same in both, whatever fails in between.
+
+What a message changes is the state of one peer. Each has a row of its own, so that no more is written.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Final
 
 from blindmatch_client.errors import StoreError
 from blindmatch_client.messenger import Account
+from blindmatch_client.messenger.state import Changes, PeerState
 from blindmatch_client.store import Store
 
 ACCOUNT_NAME: Final = "account"
@@ -20,9 +24,11 @@ class AccountKeeper:
     one that had not moved on in the store would seal two messages under one key.
     """
 
-    def __init__(self, store: Store, account: Account) -> None:
+    def __init__(self, store: Store, account: Account, rows: dict[str, int] | None = None) -> None:
+        """`rows`: numbers of the peers' rows in the store, by name."""
         self._store = store
         self._account = account
+        self._rows = rows or {}
 
     @classmethod
     def load(cls, store: Store) -> AccountKeeper:
@@ -32,7 +38,7 @@ class AccountKeeper:
             StoreError: if there is none.
             MessengerError: if it cannot be read.
         """
-        return cls(store, _saved(store))
+        return cls(store, *_saved(store))
 
     @property
     def account(self) -> Account:
@@ -46,14 +52,29 @@ class AccountKeeper:
         try:
             with self._store.transaction():
                 yield self._account
-                self._store.put(ACCOUNT_NAME, self._account.dump())
+                self._save(self._account.take_changes())
         except BaseException:
-            self._account = _saved(self._store)
+            self._account, self._rows = _saved(self._store)
             raise
 
+    def _save(self, changes: Changes) -> None:
+        if changes.core is not None:
+            self._store.put(ACCOUNT_NAME, changes.core)
+        for name, state in changes.peers.items():
+            # rows are never deleted, so the next number is free
+            number = self._rows.setdefault(name, len(self._rows) + 1)
+            self._store.run(
+                "INSERT INTO peer VALUES (?1, sealed(?2, 'peer.state', ?1))"
+                " ON CONFLICT DO UPDATE SET state = excluded.state",
+                number,
+                state,
+            )
 
-def _saved(store: Store) -> Account:
+
+def _saved(store: Store) -> tuple[Account, dict[str, int]]:
     dump = store.get(ACCOUNT_NAME)
     if dump is None:
         raise StoreError("the device's store holds no account")
-    return Account.load(dump)
+    rows = store.all("SELECT number, opened(state, 'peer.state', number) FROM peer ORDER BY number")
+    account = Account.load(dump, [state for _, state in rows])
+    return account, {PeerState.decode(state).name: number for number, state in rows}

@@ -1,6 +1,7 @@
-"""Brings a store of version 1, which was not sealed, to version 2.
+"""Brings a store of an older version to the current one.
 
-    read all rows --> seal into a new store beside it --> sync --> rename over the old one
+    1  not sealed        read all rows --> seal into a new store beside it --> sync --> rename over the old
+    2  no rows of peers  one transaction adds the table; the account fills it when it is saved next
 
 A crash leaves the old store whole, or the new one. What the old one held was in the clear on this disk:
 removing its names does not overwrite the blocks (docs/messenger.md).
@@ -20,10 +21,12 @@ from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_client.errors import StoreError
 from blindmatch_client.files import Files
 from blindmatch_client.messenger.attachment import AttachmentSealing, pieces
+from blindmatch_client.schema import PEER
 from blindmatch_client.store import FILE_NAME, KEY_NAME, add_functions, insert_lock, made_aside
 from blindmatch_client.vault import KeyFile, KeySource, Vault
 
-OLD_VERSION: Final = 1
+UNSEALED_VERSION: Final = 1
+PEERLESS_VERSION: Final = 2
 
 _COPIED: Final = {
     "meta": "INSERT INTO meta VALUES (:name, sealed(:value, 'meta.value', :name))",
@@ -58,15 +61,18 @@ _COPIED: Final = {
 
 
 def migrate(folder: Path, key: KeySource | None) -> bool:
-    """Migrate the store in `folder` if it is of version 1; whether it was.
+    """Migrate the store in `folder` if it is of an older version; whether it was.
 
     Raises:
         StoreError: if that fails; the store is as it was then.
     """
     path = folder / FILE_NAME
     try:
-        if not path.exists() or _version(path) != OLD_VERSION:
-            return False
+        version = _version(path) if path.exists() else None
+        if version == PEERLESS_VERSION:
+            _add_peers(path)
+        if version != UNSEALED_VERSION:
+            return version == PEERLESS_VERSION
         with closing(sqlite3.connect(path, isolation_level=None)) as old:
             # so that no write-ahead log of the old store is left to be taken for one of the new
             old.execute("PRAGMA journal_mode = DELETE")
@@ -80,6 +86,12 @@ def migrate(folder: Path, key: KeySource | None) -> bool:
 def _version(path: Path) -> int:
     with closing(sqlite3.connect(path)) as db:
         return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _add_peers(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous = FULL")
+        db.executescript(f"BEGIN IMMEDIATE; {PEER} PRAGMA user_version = 3; COMMIT;")
 
 
 def _copy(old: sqlite3.Connection, path: Path, key: KeySource, files: Files) -> None:

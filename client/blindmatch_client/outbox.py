@@ -1,8 +1,9 @@
 """Messages on their way out, each a row that only ever moves forward.
 
 QUEUED --upload, seal--> SEALED --relay has it--> SENT --report queued, if any--> DONE
-  |  no relay for it                                |
-  +--------------> FAILED                           +-- waits here while matching is DUE
+  |  no relay for it        |                       |
+  +--------------> FAILED   |                       +-- waits here while matching is DUE
+                            +--relay has it, and it bears no picture------------> DONE
 
 matching:  NONE (no picture) | DUE --> DECIDED | SKIPPED
 """
@@ -10,10 +11,10 @@ matching:  NONE (no picture) | DUE --> DECIDED | SKIPPED
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.content import AttachmentRef, Content
@@ -133,6 +134,27 @@ class Outbox:
             None if queued is None else queued.attachment.encode(),
         )
 
+    def add_sealed(self, to: str, message_id: bytes, at_ms: int, sealed: bytes) -> Outgoing:
+        """Queue a text that is sealed; save the account in the same transaction.
+
+        Its content is not kept: without a picture nothing of it can be owed to anybody later.
+        """
+        number = self._store.insert(
+            "INSERT INTO outgoing (message_id, recipient, text, queued_at_ms, stage, matching, sealed) VALUES"
+            " (?1, sealed(?2, 'outgoing.recipient', ?1), sealed('', 'outgoing.text', ?1), ?3, ?4, ?5,"
+            " sealed(?6, 'outgoing.sealed', ?1))",
+            message_id,
+            to,
+            at_ms,
+            Stage.SEALED,
+            Matching.NONE,
+            sealed,
+        )
+        values: dict[str, Any] = dict.fromkeys(_FIELDS)
+        values |= {"number": number, "message_id": message_id, "recipient": to, "queued_at_ms": at_ms}
+        values |= {"stage": Stage.SEALED, "matching": Matching.NONE, "sealed": sealed}
+        return Outgoing(**values | {"text": "", "uploaded": False, "problem": ""})
+
     def _next_item(self) -> int:
         row = self._store.one("SELECT COALESCE(MAX(item) + 1, 0) FROM outgoing")
         return 0 if row is None else int(row[0])
@@ -199,9 +221,18 @@ class Outbox:
         values = {"stage": Stage.SEALED, "content": content.encode(), "sealed": sealed, "problem": None}
         self._update("number", number, values)
 
-    def sent(self, number: int) -> None:
-        """The relay has the message."""
-        self._update("number", number, {"stage": Stage.SENT})
+    def sent(self, row: Outgoing) -> Outgoing:
+        """The relay has the message; as it stands then. Without a picture it is done.
+
+        Not synced: if that is lost, the relay is handed the same message under the same id again.
+        """
+        with self._store.transaction(synced=False):
+            if row.matching is not Matching.NONE:
+                self._update("number", row.number, {"stage": Stage.SENT})
+                return replace(row, stage=Stage.SENT)
+            gone: dict[str, Value] = {"stage": Stage.DONE, "content": None, "sealed": None}
+            self._update("number", row.number, gone | ({"text": ""} if row.text else {}))
+        return replace(row, stage=Stage.DONE, text="", content=None, sealed=None)
 
     def close(self, number: int, stage: Stage, problem: str = "") -> None:
         """The message is done or has failed: what is not needed any more is dropped."""

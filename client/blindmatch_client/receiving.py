@@ -2,12 +2,13 @@
 
     relay --Receive--> open --save content and account--> Acknowledge --> Download attachments --> shown
 
-A message that cannot be opened is kept as a problem and acknowledged too, or it would come for ever.
+What came while others were saved is saved together, and many are acknowledged together. A message that cannot
+be opened is kept as a problem and acknowledged too, or it would come for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,13 +19,15 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceError, StoreError
 from blindmatch_client.files import Files, read_chunks
 from blindmatch_client.keys import AccountKeeper
-from blindmatch_client.messenger import MessengerError
+from blindmatch_client.messenger import Account, MessengerError
 from blindmatch_client.messenger.attachment import opened, verified
 from blindmatch_client.messenger.errors import ReplayedMessageError
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.store import Store
 
 MOST_ATTACHMENT_BYTES: Final = 128 << 20
+ACKNOWLEDGE_EVERY: Final = 200
+"""While messages keep coming, so many are acknowledged at a time: the relay keeps no more of them."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -107,14 +110,28 @@ class Receiver:
     files: Files
     relay: RelayClient
 
-    def receive(self, wait_ms: int) -> list[Received]:
+    def receive(self, wait_ms: int, on_saved: Callable[[int], None]) -> list[Received]:
         """Messages that are complete now and were not shown before.
+
+        Args:
+            wait_ms: wait for more so long after the last one.
+            on_saved: told of every so many more messages that are on disk, as soon as they are.
 
         Raises:
             ServiceError: if the relay cannot be reached; what came before that is kept and shown next time.
         """
+        owed = 0
+
+        def take(some: Sequence[pb.Delivery]) -> None:
+            nonlocal owed
+            on_saved(self._take(some))
+            owed += len(some)
+            if owed >= ACKNOWLEDGE_EVERY:
+                self._acknowledge()
+                owed = 0
+
         try:
-            self.relay.receive(wait_ms, self._take)
+            self.relay.receive(wait_ms, take)
         finally:
             self._acknowledge()
         self._fetch_attachments()
@@ -125,49 +142,54 @@ class Receiver:
         rows = self.store.all(f"{_MESSAGES} ORDER BY sequence")
         return [self._received(*row) for row in rows]
 
-    def _take(self, delivery: pb.Delivery) -> None:
-        """Open and save one message, with the account's new state, in one transaction."""
+    def _take(self, some: Sequence[pb.Delivery]) -> int:
+        """Open and save messages, with the account's new state, in one transaction; how many are new."""
+        with self.keeper.saving() as account:
+            return sum(self._open(account, delivery) for delivery in some)
+
+    def _open(self, account: Account, delivery: pb.Delivery) -> bool:
         known = "SELECT 1 FROM incoming WHERE sequence = ?"
         if self.store.one(known, delivery.sequence) is not None:
-            return
+            return False
         try:
-            with self.keeper.saving() as account:
-                self._save(delivery, account.decrypt(delivery.sender, delivery.sealed), "")
+            self._save(delivery, account.decrypt(delivery.sender, delivery.sealed), "")
         except MessengerError as error:
-            # a repeat was shown when it came first
+            # the account is as it was, and so are the others' messages; a repeat was shown when it came first
             self._save(delivery, None, str(error), isinstance(error, ReplayedMessageError))
+        return True
 
     def _save(
         self, delivery: pb.Delivery, content: Content | None, problem: str, shown: bool = False
     ) -> None:
-        with self.store.transaction():
+        self.store.run(
+            "INSERT INTO incoming (sequence, sender, content, accepted_at_ms, problem, shown) VALUES"
+            " (?1, sealed(?2, 'incoming.sender', ?1), sealed(?3, 'incoming.content', ?1), ?4,"
+            " sealed(?5, 'incoming.problem', ?1), ?6)",
+            delivery.sequence,
+            delivery.sender,
+            None if content is None else content.encode(),
+            delivery.accepted_at_ms,
+            problem or None,
+            shown,
+        )
+        for position in range(0 if content is None else len(content.attachments)):
             self.store.run(
-                "INSERT INTO incoming (sequence, sender, content, accepted_at_ms, problem, shown) VALUES"
-                " (?1, sealed(?2, 'incoming.sender', ?1), sealed(?3, 'incoming.content', ?1), ?4,"
-                " sealed(?5, 'incoming.problem', ?1), ?6)",
-                delivery.sequence,
-                delivery.sender,
-                None if content is None else content.encode(),
-                delivery.accepted_at_ms,
-                problem or None,
-                shown,
+                "INSERT INTO attachment (sequence, position) VALUES (?, ?)", delivery.sequence, position
             )
-            for position in range(0 if content is None else len(content.attachments)):
-                self.store.run(
-                    "INSERT INTO attachment (sequence, position) VALUES (?, ?)", delivery.sequence, position
-                )
 
     def _acknowledge(self) -> None:
-        """Acknowledge what is saved; what fails here is acknowledged next time."""
+        """Acknowledge what is saved; what fails here is acknowledged next time.
+
+        That it was done is not synced: without it the relay is told once more.
+        """
         rows = self.store.all("SELECT sequence FROM incoming WHERE acknowledged = 0 ORDER BY sequence")
         sequences = [sequence for (sequence,) in rows]
         try:
             self.relay.acknowledge(sequences)
         except ServiceError:
             return
-        with self.store.transaction():
-            for sequence in sequences:
-                self.store.run("UPDATE incoming SET acknowledged = 1 WHERE sequence = ?", sequence)
+        with self.store.transaction(synced=False):
+            self.store.run_each("UPDATE incoming SET acknowledged = 1 WHERE sequence = ?", rows)
 
     def _fetch_attachments(self) -> None:
         missing = self.store.all(
@@ -207,9 +229,8 @@ class Receiver:
     def _fresh(self) -> list[Received]:
         rows = self.store.all(f"{_MESSAGES} AND shown = 0 ORDER BY sequence")
         found = [self._received(*row) for row in rows]
-        with self.store.transaction():
-            for message in found:
-                self.store.run("UPDATE incoming SET shown = 1 WHERE sequence = ?", message.sequence)
+        shown = [(message.sequence,) for message in found]
+        self.store.run_each("UPDATE incoming SET shown = 1 WHERE sequence = ?", shown)
         return found
 
     def files_kept(self) -> set[str]:

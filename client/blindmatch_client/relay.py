@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Final, TypeVar
 
 from blindmatch_protocol.content import AttachmentRef
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
+from blindmatch_client.ahead import batches
 from blindmatch_client.egress import Call, Egress
 from blindmatch_client.egress.methods import (
     ACKNOWLEDGE,
@@ -28,6 +31,9 @@ T = TypeVar("T")
 
 BLOB_DEADLINE_S: Final = 300.0
 RECEIVE_MARGIN_S: Final = 60.0
+RECEIVE_MOST_S: Final = 30.0
+"""A stream that does not come to rest is left after so long, so that what came is shown."""
+
 MOST_ACKNOWLEDGED: Final = 5000
 SEAL_BYTES: Final = 32
 """A sealed attachment is so much longer than its padded form."""
@@ -36,8 +42,10 @@ SEAL_BYTES: Final = 32
 class RelayClient:
     """Calls to the relay. Every method raises what `Egress` raises."""
 
-    def __init__(self, egress: Egress) -> None:
+    def __init__(self, egress: Egress, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """`monotonic`: seconds, as `time.monotonic` gives them."""
         self._egress = egress
+        self._monotonic = monotonic
 
     def register(self, keys: PreKeyPublication) -> int:
         """Publish pre-keys in place of those before; how many one-time pre-keys the relay holds now."""
@@ -88,12 +96,17 @@ class RelayClient:
         request = pb.SendRequest(recipient=recipient, message_id=message_id, sealed=sealed)
         return self._egress.unary(call, request).accepted_at_ms
 
-    def receive(self, wait_ms: int, take: Callable[[pb.Delivery], None]) -> None:
-        """Give `take` each message that waits, and those that come until none came for `wait_ms`."""
+    def receive(self, wait_ms: int, take: Callable[[Sequence[pb.Delivery]], None]) -> None:
+        """Give `take` the messages that wait, and those that come until none came for `wait_ms`, as many
+        together as came while it was busy; for `RECEIVE_MOST_S`, or a little longer."""
 
         def consume(deliveries: Iterator[pb.Delivery]) -> None:
-            for delivery in deliveries:
-                take(delivery)
+            until = self._monotonic() + wait_ms / 1000 + RECEIVE_MOST_S
+            with closing(batches(deliveries, pb.Delivery.ByteSize)) as ahead:
+                for some in ahead:
+                    take(some)
+                    if self._monotonic() > until:
+                        return
 
         deadline = RECEIVE_MARGIN_S + wait_ms / 1000
         call = Call(Party.PROVIDER, RECEIVE, Purpose.MESSAGE, None, True, deadline)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.contract import AnyDesign, Match, NoMatch, Undisclosed, Voucher
 
 from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.failure import FailureMode
+from blindmatch_client.outbox import Matching, Outgoing, decode_outcome
 from blindmatch_client.transport import ROUND_DEADLINE_S
 from blindmatch_client.vault import KeySource
 
@@ -94,3 +95,21 @@ class Flushed:
     messages: tuple[Sent, ...]
     problems: tuple[str, ...]
     waiting: int
+
+
+def outcome_kind(design: AnyDesign, row: Outgoing) -> OutcomeKind:
+    """What came of the picture of `row`, which was matched with `design` if it was."""
+    if row.matching is not Matching.DECIDED or row.outcome is None:
+        return {
+            Matching.NONE: OutcomeKind.NO_PICTURE,
+            Matching.DUE: OutcomeKind.DUE,
+        }.get(row.matching, OutcomeKind.SKIPPED)
+    match decode_outcome(design, row.outcome):
+        case NoMatch():
+            return OutcomeKind.NO_MATCH
+        case Match():
+            return OutcomeKind.MATCH
+        case Voucher():
+            return OutcomeKind.VOUCHER
+        case Undisclosed():
+            return OutcomeKind.UNDISCLOSED

@@ -1,12 +1,21 @@
-"""The tables of a device's store, version 2. Columns called sealed in comments hold what vault.py makes."""
+"""The tables of a device's store, version 3. Columns called sealed in comments hold what vault.py makes."""
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
-SCHEMA: Final = """
+PEER: Final = """
+CREATE TABLE peer (
+  number INTEGER PRIMARY KEY,
+  state BLOB NOT NULL -- sealed
+) STRICT;
+"""
+"""What the messenger knows of each peer; up to version 2 it stood with the account's keys in `meta`."""
+
+SCHEMA: Final = (
+    """
 CREATE TABLE lock (
   kind TEXT NOT NULL,
   salt BLOB NOT NULL,
@@ -78,3 +87,5 @@ CREATE TABLE attachment (
 ) STRICT;
 CREATE INDEX attachment_missing ON attachment (sequence) WHERE file IS NULL AND problem IS NULL;
 """
+    + PEER
+)

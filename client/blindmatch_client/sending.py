@@ -1,17 +1,19 @@
 """Moves outgoing messages forward, each step saved before the next one sends anything.
 
+    (text)  where there is a session: sealed in the transaction that queues it, several in one
     QUEUED  match, as the failure mode says; upload the sealed attachment (once for a group); seal the
             message, save the account
     SEALED  hand it to the relay
     SENT    match now if that had to wait; then queue the report or voucher that the outcome owes
-    DONE
+    DONE    a text at once, when the relay has it
 
 What goes to the relay, and when, is the same whatever the outcome of matching.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -36,6 +38,9 @@ from blindmatch_client.store import Store
 
 _PERMANENT: Final = frozenset({"NOT_FOUND", "INVALID_ARGUMENT", "PERMISSION_DENIED", "OUT_OF_RANGE"})
 """Refusals of the relay after which sending the message again is pointless."""
+
+_SIDE_BY_SIDE: Final = 8
+"""Messages that are handed to the relay at the same time, to different recipients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +82,61 @@ class Sender:
     rng: Randomness
     clock_ms: Callable[[], int]
 
-    def advance(self, number: int, item: Picture | None = None, failure: Undecided | None = None) -> Progress:
+    def seal_texts(self, message_ids: Mapping[str, bytes], text: str) -> list[Outgoing]:
+        """Queue a text to each recipient, sealed already; one transaction saves all, before any is sent.
+
+        Args:
+            message_ids: a fresh id for each recipient; there must be a session with each.
+            text: the same for all.
+
+        Raises:
+            MessengerError: if it cannot be sealed; nothing is queued then.
+        """
+        now, rows = self.clock_ms(), []
+        with self.keeper.saving() as account:
+            for to, message_id in message_ids.items():
+                sealed = account.encrypt(to, compose(text, (), now, self.rng))
+                rows.append(self.outbox.add_sealed(to, message_id, now, sealed))
+        return rows
+
+    def send_together(self, message_ids: Mapping[str, bytes], text: str) -> dict[str, Progress]:
+        """Send a text to all of these that there is a session with, side by side; how far each came.
+
+        None of them if it cannot be sealed. One that the relay will never take is FAILED, with the problem.
+        """
+        account = self.keeper.account
+        known = {to: name for to, name in message_ids.items() if account.has_session(to)}
+        try:
+            rows = self.seal_texts(known, text) if known else []
+        except MessengerError:
+            return {}
+        with ThreadPoolExecutor(_SIDE_BY_SIDE, "send") as pool:
+            problems = list(pool.map(self._handed_over, rows))
+        with self.store.transaction(synced=False):
+            return {row.recipient: self._after(row, one) for row, one in zip(rows, problems, strict=True)}
+
+    def _handed_over(self, row: Outgoing) -> ServiceError | None:
+        try:
+            self._hand_over(row)
+        except ServiceError as problem:
+            return problem
+        return None
+
+    def _after(self, row: Outgoing, problem: ServiceError | None) -> Progress:
+        if problem is None:
+            return Progress(self.outbox.sent(row))
+        try:
+            return self._waits(row.number, None, problem)
+        except RefusedError:
+            return Progress(self.outbox.get(row.number), None, problem)
+
+    def advance(
+        self, row: Outgoing, item: Picture | None = None, failure: Undecided | None = None
+    ) -> Progress:
         """Bring a message as far as it comes now.
 
         Args:
-            number: the message's number.
+            row: the message as it stands.
             item: its picture, if it is decoded already.
             failure: why its picture could not be matched, if that was tried just now.
 
@@ -90,19 +145,17 @@ class Sender:
             MessengerError: if it cannot be sealed for its recipient; it is FAILED then.
             ReportRefusedError: if a report was owed that must not, or cannot, be made.
         """
-        row = self.outbox.get(number)
         if row.stage is Stage.QUEUED:
             failure = failure or self._match(row, item)
             if failure is not None and self.mode is FailureMode.HOLD:
-                return Progress(self.outbox.get(number), failure)
+                return Progress(self.outbox.get(row.number), failure)
         try:
-            self._bring_to_relay(number)
+            row = self._brought_to_relay(row)
         except ServiceError as problem:
-            return self._waits(number, failure, problem)
-        row = self.outbox.get(number)
+            return self._waits(row.number, failure, problem)
         if row.stage is Stage.SENT and failure is None:
             failure = self._match(row, item)
-        return self._settled(number, failure, item)
+        return self._settled(row, failure, item)
 
     def _match(self, row: Outgoing, item: Picture | None) -> Undecided | None:
         """Match if that is due; the failure, if it failed."""
@@ -123,15 +176,20 @@ class Sender:
         assert row.file is not None and row.attachment is not None
         return b"".join(opened(self.files.chunks(row.file), row.attachment))
 
-    def _bring_to_relay(self, number: int) -> None:
-        if self.outbox.get(number).stage is Stage.QUEUED:
-            self._upload(self.outbox.get(number))
-            self._seal(self.outbox.get(number))
-        row = self.outbox.get(number)
+    def _brought_to_relay(self, row: Outgoing) -> Outgoing:
+        """The message as it stands once the relay has it."""
+        if row.stage is Stage.QUEUED:
+            self._upload(row)
+            self._seal(self.outbox.get(row.number))
+            row = self.outbox.get(row.number)
         if row.stage is Stage.SEALED:
-            assert row.sealed is not None
-            self.relay.send(row.recipient, row.message_id, row.sealed, row.item)
-            self.outbox.sent(number)
+            self._hand_over(row)
+            row = self.outbox.sent(row)
+        return row
+
+    def _hand_over(self, row: Outgoing) -> None:
+        assert row.sealed is not None
+        self.relay.send(row.recipient, row.message_id, row.sealed, row.item)
 
     def _upload(self, row: Outgoing) -> None:
         """Upload the attachment. After a crash in between the same bytes are uploaded again."""
@@ -171,10 +229,13 @@ class Sender:
         self.outbox.troubled(number, str(problem))
         return Progress(self.outbox.get(number), failure, problem)
 
-    def _settled(self, number: int, failure: Undecided | None, item: Picture | None) -> Progress:
+    def _settled(self, row: Outgoing, failure: Undecided | None, item: Picture | None) -> Progress:
         """Queue what the outcome owes, and close the message, in one transaction."""
-        row = self.outbox.get(number)
-        if row.stage is not Stage.SENT or row.matching is Matching.DUE:
+        if row.stage is not Stage.SENT:
+            return Progress(row, failure)
+        number = row.number
+        row = self.outbox.get(number)  # matching may have come to its end since
+        if row.matching is Matching.DUE:
             return Progress(row, failure)
         with self.store.transaction():
             report_id = self._owe(row, item)

@@ -7,8 +7,10 @@ and design names (docs/messenger.md). Statements seal and open values where they
     INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))
     SELECT opened(value, 'meta.value', name) FROM meta
 
-Durable means: in the write-ahead log and synced (synchronous = FULL) when the transaction ends. A new store
-is made aside, with all that belongs in it from the beginning, and renamed.
+Durable means: in the write-ahead log and synced (synchronous = FULL) when the transaction ends. What may be
+lost with the power, since it only spares doing a harmless thing again, is written to the log without waiting
+for the disk: it survives the process, and is on the disk with the next transaction that is synced. A new
+store is made aside, with all that belongs in it from the beginning, and renamed.
 """
 
 from __future__ import annotations
@@ -78,8 +80,12 @@ class Store:
             self._db.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, synced: bool = True) -> Iterator[None]:
         """All changes inside become durable together when it ends, or none if it raises.
+
+        Args:
+            synced: False where it may be undone by a loss of power, though not by the end of the process.
+                Inside another transaction that one's rule holds.
 
         Raises:
             StoreError: if they cannot be written, such as on a full disk.
@@ -88,15 +94,25 @@ class Store:
             if self._db.in_transaction:
                 yield
                 return
-            self._db.execute("BEGIN IMMEDIATE")
+            if synced:
+                yield from self._committed()
+                return
+            self._db.execute("PRAGMA synchronous = NORMAL")
             try:
-                yield
-                reach("device.commit.before")
-                self._db.execute("COMMIT")
-                reach("device.commit.after")
-            except BaseException:
-                self._roll_back()
-                raise
+                yield from self._committed()
+            finally:
+                self._db.execute("PRAGMA synchronous = FULL")
+
+    def _committed(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            reach("device.commit.before")
+            self._db.execute("COMMIT")
+            reach("device.commit.after")
+        except BaseException:
+            self._roll_back()
+            raise
 
     def _roll_back(self) -> None:
         """SQLite has done so itself after some errors, such as a full disk."""
@@ -107,6 +123,12 @@ class Store:
         """Run one statement; the number of rows it changed."""
         with self.transaction():
             return self._db.execute(statement, values).rowcount
+
+    def run_each(self, statement: str, rows: Sequence[tuple[Value, ...]]) -> None:
+        """Run one statement for each of `rows`, in one transaction."""
+        if rows:
+            with self.transaction():
+                self._db.executemany(statement, rows)
 
     def insert(self, statement: str, *values: Value) -> int:
         """Run an INSERT; the row's number."""

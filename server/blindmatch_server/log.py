@@ -16,6 +16,9 @@ Sink: TypeAlias = Callable[[str], None]
 
 Value: TypeAlias = str | int | float | bool | None
 
+# `json.dumps` makes an encoder for each line
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 
 def standard_error(line: str) -> None:
     """Write a line to the standard error stream at once."""
@@ -34,7 +37,7 @@ class Log:
     def write(self, event: str, **values: Value) -> None:
         """Write one event; values are names, numbers and states, never anything a user wrote."""
         line = {"at_ms": milliseconds(self.clock), "service": self.service, "event": event, **values}
-        self.sink(json.dumps(line, separators=(",", ":")))
+        self.sink(_ENCODER.encode(line))
 
     def failure(self, event: str, error: BaseException, **values: Value) -> None:
         """Write an unforeseen error: its type and place; its text may quote input."""

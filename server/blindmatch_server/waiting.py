@@ -1,4 +1,4 @@
-"""Calls that last: how many an account may have at a time, and what wakes those that wait."""
+"""Calls that last: how many an account may have at a time, and what ends a wait."""
 
 from __future__ import annotations
 
@@ -33,37 +33,6 @@ class Places:
             self._taken[account] -= 1
             if not self._taken[account]:
                 del self._taken[account]
-
-
-class Waiting:
-    """Wakes the calls that wait for something of an account; belongs to one event loop."""
-
-    def __init__(self, most: int) -> None:
-        self._places = Places(most)
-        self._events: dict[str, set[asyncio.Event]] = {}
-
-    @contextmanager
-    def listen(self, account: str, step: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever something comes for `account`.
-
-        Raises:
-            QuotaError: if too many listen for it already.
-        """
-        with self._places.hold(account, step):
-            events = self._events.setdefault(account, set())
-            event = asyncio.Event()
-            events.add(event)
-            try:
-                yield event
-            finally:
-                events.discard(event)
-                if not events:
-                    self._events.pop(account, None)
-
-    def wake(self, account: str) -> None:
-        """Something came for `account`."""
-        for event in self._events.get(account, ()):
-            event.set()
 
 
 async def any_of(events: tuple[asyncio.Event, ...], seconds: float) -> None:

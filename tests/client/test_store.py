@@ -13,9 +13,12 @@ from blindmatch_client import migration
 from blindmatch_client.device import Device, DeviceConfig
 from blindmatch_client.egress import Recorder
 from blindmatch_client.errors import StoreError, WrongKeyError
+from blindmatch_client.keys import AccountKeeper
+from blindmatch_client.messenger import Account
 from blindmatch_client.outbox import Matching, Outbox, Stage
 from blindmatch_client.store import FILE_NAME, KEY_NAME, Store
 from blindmatch_client.vault import KeyFile, KeySource, Lock, Passphrase, Vault
+from blindmatch_protocol.content import compose
 from blindmatch_protocol.randomness import SystemRandomness
 from dummy_designs import ECHO
 from support.fakes import hashes_with, picture
@@ -23,7 +26,8 @@ from support.fakes import hashes_with, picture
 from .conftest import MakeWorld
 
 SECRET = b"a secret that must not be found"
-OLD_STORE = Path(__file__).parent / "stores" / "version-1.sqlite"
+STORES = Path(__file__).parent / "stores"
+OLD_STORE = STORES / "version-1.sqlite"
 
 
 def quick(text: str) -> Passphrase:
@@ -202,3 +206,47 @@ def test_a_migration_that_fails_leaves_the_old_store_whole(
     monkeypatch.undo()
     assert migration.migrate(folder, quick("new")) and not migration.migrate(folder, quick("new"))
     Store(folder, False, quick("new")).close()
+
+
+def device_of_version_2(folder: Path, name: str) -> tuple[Store, AccountKeeper]:
+    """One of two devices that talked to each other before peers had rows of their own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(STORES / f"version-2-{name}.sqlite", folder / FILE_NAME)
+    assert migration.migrate(folder, quick("kept")) and not migration.migrate(folder, quick("kept"))
+    store = Store(folder, False, quick("kept"))
+    return store, AccountKeeper.load(store)
+
+
+def test_the_sessions_of_a_store_of_version_2_go_on(tmp_path: Path) -> None:
+    (store, alice), (other, bob) = (device_of_version_2(tmp_path / name, name) for name in ("alice", "bob"))
+    (waiting,) = (Outbox(store).get(number) for number in Outbox(store).open())
+    assert waiting.stage is Stage.SEALED and waiting.sealed is not None
+    with alice.saving() as account:
+        sealed = account.encrypt("bob", compose("after it", (), 1, SystemRandomness()))
+    with bob.saving() as account:
+        texts = [account.decrypt("alice", one).text for one in (waiting.sealed, sealed)]
+    assert texts == ["waits", "after it"]
+    for one, keeper, name in ((store, alice, "bob"), (other, bob, "alice")):
+        again = AccountKeeper.load(one).account
+        assert again.dump() == keeper.account.dump() and again.has_session(name)
+        assert one.all("SELECT number FROM peer") == [(1,)]
+        # the account's own value holds no session any more that could be taken for the latest
+        assert not Account.load(one.get("account") or b"").has_session(name)
+        one.close()
+
+
+def test_a_transaction_that_is_not_synced_is_kept_by_the_next_one_that_is(tmp_path: Path) -> None:
+    store = Store(tmp_path, True)
+    with store.transaction(synced=False):
+        store.put("first", SECRET)
+        assert store.one("PRAGMA synchronous") == (1,)
+    assert store.one("PRAGMA synchronous") == (2,)
+    with pytest.raises(ValueError, match="on purpose"), store.transaction(synced=False):
+        store.put("first", b"other")
+        raise ValueError("on purpose")
+    assert store.one("PRAGMA synchronous") == (2,)
+    store.put("second", SECRET)
+    again = Store(tmp_path, False)
+    assert (again.get("first"), again.get("second")) == (SECRET, SECRET)
+    for one in (store, again):
+        one.close()

@@ -7,7 +7,7 @@ name and raises `Fail` to end it with a status.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -109,6 +109,9 @@ class FakeRelay(Fake, rpc.RelayServicer):
         self.blobs: dict[bytes, bytes] = {}
         self.handed_out: set[bytes] = set()
         self.held: Callable[[], int] | None = None
+        self.deliveries: Callable[[str, Any], Iterable[pb.Delivery]] = lambda account, context: list(
+            self.queues[account]
+        )
 
     def Register(self, request: Any, context: Any) -> Any:
         self.enter("Register", context)
@@ -166,7 +169,7 @@ class FakeRelay(Fake, rpc.RelayServicer):
 
     def Receive(self, request: Any, context: Any) -> Any:
         self.enter("Receive", context)
-        yield from list(self.queues[account_of(context)])
+        yield from self.deliveries(account_of(context), context)
 
     def Acknowledge(self, request: Any, context: Any) -> Any:
         self.enter("Acknowledge", context)

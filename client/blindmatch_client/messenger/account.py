@@ -3,16 +3,17 @@
 No sockets, files or clock. Every method either returns and has changed the account, or raises and has left
 it as it was.
 
-**Save before you send.** `encrypt` has moved the ratchet on when it returns. Store `dump()` first and send
-then: a device that sends, dies and starts again from an older dump seals its next message under the same
+**Save before you send.** `encrypt` has moved the ratchet on when it returns. Store `take_changes()` first and
+send then: a device that sends, dies and starts again from an older dump seals its next message under the same
 message key and number, and the recipient refuses it as a repeat. (Cipher key and counter are not used
-twice even then: suite.py, `CommittingAead`.) Likewise `decrypt`: store `dump()` together with the content,
+twice even then: suite.py, `CommittingAead`.) Likewise `decrypt`: store the changes together with the content,
 then acknowledge to the relay; what is delivered again then ends in `ReplayedMessageError`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Final, cast
 
 import doubleratchet
@@ -39,7 +40,7 @@ from blindmatch_client.messenger.errors import (
 from blindmatch_client.messenger.peer import Peer
 from blindmatch_client.messenger.pre_keys import FetchedBundle, PreKeyPublication
 from blindmatch_client.messenger.session import Plain, Session, accept, start
-from blindmatch_client.messenger.state import DUMP_VERSION, AcceptedState, AccountState
+from blindmatch_client.messenger.state import DUMP_VERSION, AcceptedState, AccountState, Changes, PeerState
 from blindmatch_client.messenger.suite import AGREEMENT_TAG, KeyAgreement
 
 ONE_TIME_PRE_KEYS: Final = 100
@@ -54,7 +55,16 @@ _AGREEMENT: Final = (x3dh.IdentityKeyFormat.CURVE_25519, x3dh.HashFunction.SHA_2
 class Account:
     """One account; made by `create` or `load`."""
 
-    __slots__ = ("_accepted", "_identity", "_keys", "_name", "_peers", "_rotated_at")
+    __slots__ = (
+        "_accepted",
+        "_core_changed",
+        "_identity",
+        "_keys",
+        "_name",
+        "_peers",
+        "_peers_changed",
+        "_rotated_at",
+    )
 
     def __init__(self, name: str, keys: KeyAgreement, rotated_at: int) -> None:
         self._name = name
@@ -63,6 +73,8 @@ class Account:
         self._rotated_at = rotated_at
         self._accepted: set[tuple[bytes, bytes]] = set()
         self._peers: dict[str, Peer] = {}
+        self._core_changed = True
+        self._peers_changed: set[str] = set()
 
     @classmethod
     def create(cls, name: str, now: int, one_time: int = ONE_TIME_PRE_KEYS) -> Account:
@@ -119,6 +131,7 @@ class Account:
         """
         if not 0 <= count <= ONE_TIME_MOST - self.one_time_left:
             raise ValueError(f"an account holds up to {ONE_TIME_MOST} one-time pre-keys")
+        self._core_changed = True
         before = self._keys.bundle.pre_keys
         self._keys.generate_pre_keys(count)
         return tuple(sorted(self._keys.bundle.pre_keys - before))
@@ -129,6 +142,7 @@ class Account:
 
     def rotate_signed_pre_key(self, now: int) -> None:
         """Replace the signed pre-key; the one before still serves messages that are under way."""
+        self._core_changed = True
         self._keys.rotate_signed_pre_key()
         self._rotated_at = now
         serving = {self._keys.bundle.signed_pre_key, self._keys.old_signed_pre_key}
@@ -148,17 +162,17 @@ class Account:
         """Pin `identity` for `peer`, as the user decided; sessions with another key end."""
         _framed(peer)
         if self.peer_identity(peer) != identity:
-            self._peers[peer] = Peer(identity)
+            self._set_peer(peer, Peer(identity))
 
     def reset_sessions(self, peer: str) -> None:
         """End all sessions with `peer`; the next message starts one. The pinned key stays."""
         if peer in self._peers:
-            self._peers[peer] = Peer(self._peers[peer].identity)
+            self._set_peer(peer, Peer(self._peers[peer].identity))
 
     # messages
 
     def encrypt(self, recipient: str, content: Content, bundle: FetchedBundle | None = None) -> bytes:
-        """Seal `content` for `recipient`: the encoding of a `SealedMessage`. Save `dump()`, then send.
+        """Seal `content` for `recipient`: the encoding of a `SealedMessage`. Save, then send.
 
         Args:
             recipient: the recipient's name.
@@ -184,7 +198,8 @@ class Account:
             identity = bundle.identity
         else:
             raise BundleNeededError
-        self._peers[recipient] = self._peers.get(recipient, Peer(identity)).with_current(session)
+        peer = self._peers.get(recipient, Peer(identity))
+        self._set_peer(recipient, peer.with_current(session))
         return sealed.encode()
 
     def decrypt(self, sender: str, sealed: bytes) -> Content:
@@ -212,6 +227,10 @@ class Account:
         content = self._opened(sender, message.commitment, padded)
         self._adopt(sender, session, message.initial if known is None else ())
         return content
+
+    def _set_peer(self, name: str, peer: Peer) -> None:
+        self._peers[name] = peer
+        self._peers_changed.add(name)
 
     def _current(self, peer: str) -> Session | None:
         return self._peers[peer].current if peer in self._peers else None
@@ -253,17 +272,32 @@ class Account:
     def _adopt(self, sender: str, session: Session, started: tuple[InitialHeader, ...]) -> None:
         """Take over a session's new state; a session just started uses up its pre-key."""
         for initial in started:
+            self._core_changed = True
             self._peers.setdefault(sender, Peer(initial.identity))
             for one_time in initial.one_time:
                 self._keys.delete_pre_key(one_time)
             if not initial.one_time:
                 self._accepted.add((initial.signed_pre_key, session.id))
-        self._peers[sender] = self._peers[sender].with_current(session)
+        self._set_peer(sender, self._peers[sender].with_current(session))
 
     # storing
 
     def dump(self) -> bytes:
         """The whole account, secrets included, in one canonical encoding (state.py)."""
+        return self._state(tuple(peer.dump(name) for name, peer in sorted(self._peers.items())))
+
+    def take_changes(self) -> Changes:
+        """What changed since the account was made or loaded, or this was last called: to be stored now.
+
+        A message changes its peer alone, so the pre-keys are not written again with each.
+        """
+        core = self._state(()) if self._core_changed else None
+        peers = {name: self._peers[name].dump(name).encode() for name in sorted(self._peers_changed)}
+        self._core_changed = False
+        self._peers_changed.clear()
+        return Changes(core, peers)
+
+    def _state(self, peers: tuple[PeerState, ...]) -> bytes:
         keys: dict[str, object] = dict(self._keys.json)
         keys["pre_keys"] = sorted(cast("list[str]", keys["pre_keys"]))  # a set: its order says nothing
         return AccountState(
@@ -272,18 +306,22 @@ class Account:
             rotated_at=self._rotated_at,
             keys=json.dumps(keys, sort_keys=True).encode(),
             accepted=tuple(AcceptedState(*entry) for entry in sorted(self._accepted)),
-            peers=tuple(peer.dump(name) for name, peer in sorted(self._peers.items())),
+            peers=peers,
         ).encode()
 
     @classmethod
-    def load(cls, dump: bytes) -> Account:
-        """The account that was dumped.
+    def load(cls, dump: bytes, peers: Iterable[bytes] = ()) -> Account:
+        """The account that was dumped, or stored as its changes came.
+
+        Args:
+            dump: the whole account, or the latest `Changes.core`.
+            peers: the latest `Changes.peers`; one that `dump` has too is replaced.
 
         Raises:
-            StateError: if `dump` is not the dump of an account in this version.
+            StateError: if one of these is not the dump of an account in this version.
         """
         try:
-            return cls._restored(AccountState.decode(dump))
+            return cls._restored(AccountState.decode(dump), [PeerState.decode(peer) for peer in peers])
         except (
             ProtocolError,
             ValueError,
@@ -296,11 +334,14 @@ class Account:
         raise StateError
 
     @classmethod
-    def _restored(cls, state: AccountState) -> Account:
+    def _restored(cls, state: AccountState, peers: list[PeerState]) -> Account:
         keys, _ = KeyAgreement.from_json(json.loads(state.keys), *_AGREEMENT)
         account = cls(state.name, keys, state.rotated_at)
         account._accepted = {(entry.signed_pre_key, entry.session) for entry in state.accepted}
-        account._peers = {peer.name: Peer.load(peer) for peer in state.peers}
+        account._peers = {peer.name: Peer.load(peer) for peer in (*state.peers, *peers)}
+        # what a whole dump holds of peers is stored apart from now on
+        account._core_changed = bool(state.peers)
+        account._peers_changed = {peer.name for peer in state.peers} - {peer.name for peer in peers}
         return account
 
 

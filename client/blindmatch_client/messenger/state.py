@@ -5,6 +5,8 @@ The keys of X3DH and the ratchets are in the libraries' own JSON, which they mig
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable, message
@@ -66,3 +68,16 @@ class AccountState(Message):
     keys: Annotated[bytes, Variable(1 << 22)]
     accepted: Annotated[tuple[AcceptedState, ...], Sequence(Nested(AcceptedState), 1 << 20)]
     peers: Annotated[tuple[PeerState, ...], Sequence(Nested(PeerState), 1 << 20)]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Changes:
+    """What of an account changed since it was stored, in the encodings it is loaded from.
+
+    Attributes:
+        core: the `AccountState` without its peers; None if nothing of that changed.
+        peers: the `PeerState` of each peer that did, by name.
+    """
+
+    core: bytes | None
+    peers: Mapping[str, bytes]

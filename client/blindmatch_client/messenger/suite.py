@@ -10,7 +10,8 @@ beside the signed pre-key and used for nothing (`Account` is told the time).
 
 from __future__ import annotations
 
-from typing import Final
+from collections import OrderedDict
+from typing import Any, Final, TypeVar
 
 import doubleratchet
 import x3dh
@@ -22,6 +23,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from doubleratchet.recommended import HashFunction, kdf_hkdf, kdf_separate_hmacs
 from doubleratchet.recommended.diffie_hellman_ratchet_curve25519 import DiffieHellmanRatchet
+
+_R = TypeVar("_R")
 
 AGREEMENT_TAG: Final = b"blindmatch/messenger/x3dh/v1"
 ROOT_TAG: Final = b"blindmatch/messenger/root-chain/v1"
@@ -87,8 +90,48 @@ class CommittingAead(doubleratchet.AEAD):
             raise doubleratchet.AuthenticationFailedException from error
 
 
+_MOVING: Final = (
+    doubleratchet.DiffieHellmanRatchet,
+    doubleratchet.SymmetricKeyRatchet,
+    doubleratchet.KDFChain,
+)
+"""Parts of a ratchet that change as it moves on."""
+
+
+def _forked(part: _R) -> _R:
+    """A copy of a part of a ratchet that moves on by itself. Keys are immutable and shared; `copy.deepcopy`
+    alone would look at each of them, for every message."""
+    twin: _R = object.__new__(type(part))
+    for name, value in vars(part).items():
+        if isinstance(value, _MOVING):
+            value = _forked(value)
+        elif isinstance(value, OrderedDict):
+            value = value.copy()
+        twin.__dict__[name] = value
+    return twin
+
+
+class RatchetKeys(DiffieHellmanRatchet):
+    """The library's, with the public key of a chain computed once and not for each message of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known = b"", b""
+
+    def _derive_pub(self, priv: bytes) -> bytes:  # type: ignore[override] # static there, always called on one
+        if self._known[0] is not priv:
+            self._known = priv, DiffieHellmanRatchet._derive_pub(priv)
+        return self._known[1]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RatchetKeys:
+        return _forked(self)
+
+
 class Ratchet(doubleratchet.DoubleRatchet):
     """The Double Ratchet with the header encoding of `sealed_message`."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ratchet:
+        return _forked(self)
 
     @staticmethod
     def _build_associated_data(associated_data: bytes, header: doubleratchet.Header) -> bytes:
@@ -97,7 +140,7 @@ class Ratchet(doubleratchet.DoubleRatchet):
 
 
 RATCHET_PARTS: Final = (
-    DiffieHellmanRatchet,
+    RatchetKeys,
     RootKdf,
     ChainKdf,
     b"\x02\x01",

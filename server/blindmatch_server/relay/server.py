@@ -63,10 +63,15 @@ async def open_relay(config: RelayConfig, desk: Desk) -> AsyncIterator[Relay]:
     database = Database(config.directory / "relay.sqlite", store.SCHEMA, store.VERSION, store.MIGRATIONS)
     blobs = Blobs(config.directory / "blobs")
     blobs.keep_only(await database.run(store.blob_ids))
-    sweeper = asyncio.create_task(Retention(database, blobs, config.limits, desk).run())
+    relay = Relay(database, blobs, config.limits, desk.clock)
+    tasks = [
+        asyncio.create_task(Retention(database, blobs, config.limits, desk).run()),
+        asyncio.create_task(relay.end_streams(desk.draining)),
+    ]
     try:
-        yield Relay(database, blobs, config.limits, desk.clock)
+        yield relay
     finally:
-        sweeper.cancel()
-        await asyncio.gather(sweeper, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await database.close()

@@ -25,15 +25,17 @@ from blindmatch_server.endpoint import DEVICES, Call, Method
 from blindmatch_server.rate import TokenBuckets
 from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
-from blindmatch_server.waiting import Places, Waiting, any_of
+from blindmatch_server.relay.listeners import MOST_BYTES_HELD, Listener, Listeners
+from blindmatch_server.waiting import Places
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 MESSAGE_ID_BYTES: Final = 16
 _MOST_ACKNOWLEDGED: Final = 10_000
 _AT_ONCE: Final = 32
-_BYTES_AT_ONCE: Final = 4 << 20
-"""What one stream holds in memory, whether its caller reads or not."""
+_BYTES_AT_ONCE: Final = (4 << 20) - MOST_BYTES_HELD
+"""With what is handed to it meanwhile: 4 MiB that one stream holds in memory, whether its caller reads or
+not."""
 _LONG_SECONDS: Final = 3600.0
 
 
@@ -48,7 +50,7 @@ class Relay:
         self._limits = limits
         self._clock = clock
         self._draining = TokenBuckets(limits.bundles_of_one, clock)
-        self._receiving = Waiting(limits.most_streams)
+        self._listeners = Listeners(limits.most_streams)
         self._uploading = Places(limits.most_streams)
 
     def methods(self) -> Mapping[str, Method]:
@@ -110,8 +112,8 @@ class Relay:
                 c, call.account, request.recipient, request.message_id, request.sealed, now, self._limits
             )
         )
-        if new:
-            self._receiving.wake(request.recipient)
+        if new is not None:
+            self._listeners.hand(request.recipient, new)
         return wire.SendReply(accepted_at_ms=at)
 
     async def receive(self, request: wire.ReceiveRequest, call: Call) -> AsyncIterator[wire.Delivery]:
@@ -120,11 +122,12 @@ class Relay:
             rule = f"must be at most {self._limits.most_wait_ms}"
             raise ProtocolError("relay/receive", rule, "wait_ms")
         loop, after = asyncio.get_running_loop(), 0
-        with self._receiving.listen(call.account, "relay/receive") as event:
+        with self._listeners.listen(call.account, "relay/receive") as listener:
             until = loop.time() + request.wait_ms / 1000
             while True:
-                event.clear()
-                batch = await self._queued(call.account, after)
+                batch = listener.take(after)
+                if batch is None:
+                    batch = await self._queued(call.account, after, listener)
                 for message in batch:
                     yield _delivery(message)
                     after = message.sequence
@@ -133,7 +136,12 @@ class Relay:
                 elif call.draining.is_set() or loop.time() >= until:
                     return
                 else:
-                    await any_of((event, call.draining), until - loop.time())
+                    await listener.wait(until - loop.time())
+
+    async def end_streams(self, draining: asyncio.Event) -> None:
+        """Wake the streams that wait, once the server shuts down."""
+        await draining.wait()
+        self._listeners.wake_all()
 
     async def acknowledge(self, request: wire.AcknowledgeRequest, call: Call) -> wire.AcknowledgeReply:
         """Delete the caller's messages."""
@@ -173,8 +181,12 @@ class Relay:
             lambda c: store.add_blob(c, incoming.blob_id, owner, size, now, self._limits)
         )
 
-    async def _queued(self, account: str, after: int) -> list[store.Queued]:
-        return await self._database.run(lambda c: store.queued(c, account, after, _AT_ONCE, _BYTES_AT_ONCE))
+    async def _queued(self, account: str, after: int, listener: Listener) -> list[store.Queued]:
+        """What waits in the database; if that may not be all, the listener will look again."""
+        found = await self._database.run(lambda c: store.queued(c, account, after, _AT_ONCE, _BYTES_AT_ONCE))
+        if found:
+            listener.look()
+        return found
 
     def _method(self, handler: object, seconds: float = 60.0) -> Method:
         return Method(handler, DEVICES, TokenBuckets(self._limits.calls, self._clock), seconds)  # type: ignore[arg-type]

@@ -171,11 +171,11 @@ def enqueue(
     sealed: bytes,
     now_ms: int,
     limits: RelayLimits,
-) -> tuple[int, bool]:
+) -> tuple[int, Queued | None]:
     """Queue a message for its recipient, once for each (sender, message id).
 
     Returns:
-        When it was accepted (the first time), and whether it is new.
+        When it was accepted (the first time), and the message as it waits if it is new.
 
     Raises:
         NotFoundError: if the recipient has not registered.
@@ -185,14 +185,14 @@ def enqueue(
         "SELECT accepted_at_ms FROM sent WHERE sender = ? AND message_id = ?", (sender, message_id)
     ).fetchone()
     if before is not None:
-        return int(before[0]), False
+        return int(before[0]), None
     sequence = _next_sequence(connection, recipient, len(sealed), limits)
     _check_share(connection, sender, recipient, len(sealed), limits)
     connection.execute("INSERT INTO sent VALUES (?, ?, ?)", (sender, message_id, now_ms))
     connection.execute(
         "INSERT INTO messages VALUES (?, ?, ?, ?, ?)", (recipient, sequence, sender, sealed, now_ms)
     )
-    return now_ms, True
+    return now_ms, Queued(sequence, sender, sealed, now_ms)
 
 
 def queued(connection: Connection, recipient: str, after: int, most: int, most_bytes: int) -> list[Queued]:

@@ -15,16 +15,14 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from blindmatch_client.device import Device, DeviceConfig
-from blindmatch_client.egress import Call, Egress, Recorder
-from blindmatch_client.egress.methods import RECEIVE, P, Q
+from blindmatch_client.egress import Egress, Recorder
 from blindmatch_protocol.designs.none import DESIGN
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import SystemRandomness
@@ -32,8 +30,6 @@ from blindmatch_server.authority import Identity, Kind
 
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import now_ms
-
-T = TypeVar("T")
 
 TEXT: Final = "A text of about the usual length, and a little more."
 WAIT_MS: Final = 250
@@ -43,34 +39,16 @@ PATIENCE_S: Final = 60.0
 _PAUSE_S: Final = 0.005
 
 
-class StampingEgress(Egress):
-    """Notes when each message was saved: that is when the next one is asked for."""
-
-    stamps: list[float]
-
-    def stream(self, call: Call[Q, P], request: Callable[[], Q], consume: Callable[[Iterator[P]], T]) -> T:
-        """As `Egress.stream`."""
-        if call.method.path != RECEIVE.path:
-            return super().stream(call, request, consume)
-        return super().stream(call, request, lambda replies: consume(self._stamped(replies)))
-
-    def _stamped(self, replies: Iterator[P]) -> Iterator[P]:
-        for reply in replies:
-            yield reply
-            self.stamps.append(time.monotonic())
-
-
-def new_device(deployment: Deployment, name: str) -> tuple[Device, StampingEgress]:
-    """A registered device of the design `none`, and its way out."""
+def new_device(deployment: Deployment, name: str) -> Device:
+    """A registered device of the design `none`."""
     identity, folder = Identity(Kind.DEVICE, name), deployment.device(name)
     deployment.enrol(identity, folder, datetime.now(UTC))
     credentials = deployment.caller_credentials(identity, folder)
-    egress = StampingEgress(deployment.endpoints(), credentials, Recorder(most_records=10), now_ms)
-    egress.stamps = []
+    egress = Egress(deployment.endpoints(), credentials, Recorder(most_records=10), now_ms)
     config = DeviceConfig(account=name, design=DESIGN)
     device = Device.create(folder / "state", config, egress, SystemRandomness(), now_ms)
     device.register()
-    return device, egress
+    return device
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +66,18 @@ class Pair:
 
     sender: Device
     receiver: Device
-    egress: StampingEgress
     to: str
 
     @classmethod
     def make(cls, deployment: Deployment, name: str) -> Pair:
         """Two new devices; a first text makes the session."""
-        sender, _ = new_device(deployment, f"{name}-a")
         to = f"{name}-b"
-        receiver, egress = new_device(deployment, to)
-        pair = cls(sender, receiver, egress, to)
+        pair = cls(new_device(deployment, f"{name}-a"), new_device(deployment, to), to)
         pair.run(Order(1, 0, None))
         return pair
 
     def run(self, order: Order) -> tuple[list[float], list[float]]:
         """When each message was sent (or due, if a rate was asked for), and when it had arrived."""
-        self.egress.stamps.clear()
         sent: list[float] = []
         done, failed = threading.Event(), list[BaseException]()
 
@@ -137,15 +111,19 @@ class Pair:
     def _receive(self, order: Order, done: threading.Event) -> list[float]:
         """A text has arrived when it is saved, a picture when the device shows it."""
         shown: list[float] = []
+        saved: list[float] = []
         until = float("inf")
         while len(shown) < order.each and time.monotonic() < until:
-            came = self.receiver.receive(WAIT_MS if order.picture is None else 0)
+            came = self.receiver.receive(
+                WAIT_MS if order.picture is None else 0,
+                lambda count: saved.extend([time.monotonic()] * count),
+            )
             shown += [time.monotonic()] * len(came)
             if not came:
                 time.sleep(_PAUSE_S)
             if done.is_set() and until == float("inf"):
                 until = time.monotonic() + PATIENCE_S
-        return self.egress.stamps[: len(shown)] if order.picture is None else shown
+        return saved if order.picture is None else shown
 
     def close(self) -> None:
         """Close both devices."""

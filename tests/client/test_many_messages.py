@@ -1,0 +1,148 @@
+"""Many messages at once: saved together, sent side by side, acknowledged together, and none of them lost."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from blindmatch_client import receiving
+from blindmatch_client.egress import Recorder
+from blindmatch_client.relay import RelayClient
+from blindmatch_client.store import Store
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from dummy_designs import ECHO
+from support.fakes import Fail, World, down, hashes_with, picture
+
+PATIENCE_S = 20.0
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world(ECHO, hashes_with(picture(1)))
+
+
+def group_of(world: World) -> tuple[Any, list[Any]]:
+    """Alice, who has a session with each of three others."""
+    alice, others = world.device("alice"), [world.device(name) for name in ("bob", "carol", "dave")]
+    for other in others:
+        alice.device.send_text(other.device.account, "first")
+        other.device.receive()
+    return alice.device, [other.device for other in others]
+
+
+def test_a_text_for_a_group_is_saved_for_all_before_it_is_sent_to_one(world: World) -> None:
+    alice, others = group_of(world)
+    waiting: list[int] = []
+
+    def look(method: str) -> None:
+        store = Store(world.folder / "alice", create=False)
+        query = "SELECT 1 FROM outgoing WHERE stage IN ('sealed', 'done') AND sealed IS NOT NULL"
+        waiting.append(len(store.all(query)))
+        store.close()
+
+    world.relay.fault = look
+    sent = alice.send_text_to(["bob", "carol", "dave"], "for all")
+    world.relay.heal()
+    assert waiting == [3, 3, 3] and all(one.delivered and not one.notice for one in sent)
+    assert [[m.text for m in other.receive()] for other in others] == [["for all"]] * 3
+    assert alice.flush().messages == ()
+
+
+def test_members_with_and_without_a_session_are_answered_in_their_order(world: World) -> None:
+    alice, (bob, *_) = group_of(world)
+    eve = world.device("eve").device
+    sent = alice.send_text_to(["eve", "bob", "nobody"], "mixed")
+    assert [one.delivered for one in sent] == [True, True, False] and "refused" in sent[2].notice
+    assert [[m.text for m in other.receive()] for other in (eve, bob)] == [["mixed"]] * 2
+
+
+def test_one_that_the_relay_refuses_keeps_no_other_from_the_text(world: World) -> None:
+    alice, others = group_of(world)
+    refusals = [Fail(grpc.StatusCode.NOT_FOUND, "no such account")]
+
+    def refuse(method: str) -> None:
+        if method == "Send" and refusals:
+            raise refusals.pop()
+
+    world.relay.fault = refuse
+    sent = alice.send_text_to(["bob", "carol", "dave"], "for two")
+    world.relay.heal()
+    assert sorted(one.delivered for one in sent) == [False, True, True]
+    assert ["refused" in one.notice for one in sent if not one.delivered] == [True]
+    assert sum(len(other.receive()) for other in others) == 2 and alice.flush().messages == ()
+
+
+def test_a_text_for_a_group_waits_while_the_relay_is_down_and_arrives_once(world: World) -> None:
+    alice, others = group_of(world)
+    world.relay.fail_always(down(), "Send")
+    sent = alice.send_text_to(["bob", "carol", "dave"], "later")
+    assert [("waits on this device" in one.notice, one.delivered) for one in sent] == [(True, False)] * 3
+    world.relay.heal()
+    assert alice.flush().waiting == 0
+    assert [[m.text for m in other.receive()] for other in others] == [["later"]] * 3
+
+
+def test_a_text_that_cannot_be_sealed_says_so_for_each_of_a_group(world: World) -> None:
+    alice, _ = group_of(world)
+    sent = alice.send_text_to(["bob", "carol"], "x" * (1 << 17))
+    assert [(one.delivered, bool(one.notice)) for one in sent] == [(False, True)] * 2
+    assert alice.send_text("bob", "short").delivered
+
+
+def test_a_message_that_does_not_open_takes_none_of_those_that_came_with_it(world: World) -> None:
+    alice, (bob, *_) = group_of(world)
+    for text in ("one", "two"):
+        alice.send_text("bob", text)
+    queue = world.relay.queues["bob"]
+    queue.insert(1, pb.Delivery(sequence=900, sender="alice", sealed=b"garbage", accepted_at_ms=1))
+    queue.append(pb.Delivery(sequence=901, sender="alice", sealed=queue[0].sealed, accepted_at_ms=1))
+    saved: list[int] = []
+    got = bob.receive(on_saved=saved.append)
+    assert [m.text for m in got] == ["one", "two", ""] and got[2].problem and sum(saved) == 4
+    alice.send_text("bob", "three")
+    assert [m.text for m in bob.receive()] == ["three"] and world.relay.queues["bob"] == []
+
+
+def test_messages_are_acknowledged_while_others_still_come(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, (bob, *_) = group_of(world)
+    for text in ("one", "two"):
+        alice.send_text("bob", text)
+    monkeypatch.setattr(receiving, "ACKNOWLEDGE_EVERY", 1)
+    queue, acknowledged = list(world.relay.queues["bob"]), threading.Event()
+    world.relay.fault = lambda method: acknowledged.set() if method == "Acknowledge" else None
+
+    def deliveries(account: str, context: Any) -> Iterator[pb.Delivery]:
+        yield queue[0]
+        assert acknowledged.wait(PATIENCE_S)
+        yield queue[1]
+
+    world.relay.deliveries = deliveries
+    assert [m.text for m in bob.receive()] == ["one", "two"] and world.relay.queues["bob"] == []
+
+
+def test_a_stream_that_does_not_come_to_rest_is_left(world: World) -> None:
+    group_of(world)
+
+    def deliveries(account: str, context: Any) -> Iterator[pb.Delivery]:
+        for number in itertools.count(1000):
+            if not context.is_active():
+                return
+            yield pb.Delivery(sequence=number, sender="alice", sealed=b"garbage", accepted_at_ms=1)
+            time.sleep(0.005)
+
+    world.relay.deliveries = deliveries
+    seconds = itertools.count(0, 10)
+    taken: list[int] = []
+    egress = world.egress("bob", Recorder(), [])
+    RelayClient(egress, lambda: float(next(seconds))).receive(
+        0, lambda some: taken.extend(d.sequence for d in some)
+    )
+    egress.close()
+    assert taken == list(range(1000, 1000 + len(taken))) and taken
