@@ -35,6 +35,7 @@ from google.protobuf.message import DecodeError
 from blindmatch_client.egress import Call, Egress
 from blindmatch_client.egress.methods import DESCRIBE, FETCH_SETUP
 from blindmatch_client.errors import MisbehavedError
+from blindmatch_client.files import sync_folder
 from blindmatch_client.trace import Purpose
 
 FETCH_DEADLINE_S: Final = 600.0
@@ -119,7 +120,7 @@ class SetupStore:
         reach("setup.rename.before")
         part.rename(whole)
         reach("setup.rename.after")
-        _sync_folder(whole.parent)
+        sync_folder(whole.parent)
 
     def _check(self, description: pb.Description, party: Party) -> None:
         if (description.design, description.version) != (self._name, self._version):
@@ -280,17 +281,9 @@ def _digest(path: Path) -> bytes:
 def _write_durably(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     _sync_file(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +22,10 @@ from blindmatch_protocol.designs.oprf_psi import build as oprf_psi_build
 from blindmatch_server.publication import publish_epoch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from support.dying import Points, die
 from support.memory import Seeded, random_hashes
 
 BATCH = 16
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-class Points:
-    """Counts calls that reach the disk and dies at the chosen one."""
-
-    def __init__(self, point: str) -> None:
-        self.when, _, number = point.partition(":")
-        self.number, self.seen = int(number or 0), 0
-
-    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*args: Any, **named: Any) -> Any:
-            self.seen += 1
-            chosen = self.seen == self.number
-            if chosen and self.when == "before":
-                die()
-            result = call(*args, **named)
-            if chosen and self.when == "after":
-                die()
-            return result
-
-        return wrapped
 
 
 def main(folder: str, epoch: str, count: str, point: str) -> None:

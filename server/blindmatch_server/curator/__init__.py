@@ -9,6 +9,7 @@ from blindmatch_server.curator.assembling import Near
 from blindmatch_server.curator.changes import Difference, diff, merge
 from blindmatch_server.curator.errors import (
     FormatError,
+    ListBusyError,
     ListError,
     ListFileError,
     NothingValidError,
@@ -32,6 +33,7 @@ __all__ = [
     "FormatError",
     "HashList",
     "Inspection",
+    "ListBusyError",
     "ListError",
     "ListFileError",
     "ListFormat",

@@ -18,6 +18,7 @@ from blindmatch_server.curator.equal_rows import Indices
 from blindmatch_server.curator.hashlist import HashList
 from blindmatch_server.curator.ledger import Ledger
 from blindmatch_server.curator.listwriter import Title
+from blindmatch_server.curator.replacing import replacing
 from blindmatch_server.curator.summary import Summary
 
 
@@ -41,7 +42,7 @@ def merge(
     made = title or Title(into.stem)
     digests = (first.footer.digest(), second.footer.digest())
     made = Title(made.name, made.created, ("merged",), digests)
-    with closing(Ledger(into.parent)) as ledger:
+    with replacing(into, first), closing(Ledger(into.parent)) as ledger:
         ledger.start_from(first)
         ledger.add_list(second)
         return assemble(ledger, into, rng, made, first, families)

@@ -21,5 +21,9 @@ class SourceChangedError(ListError):
     """A source changed while it was being imported."""
 
 
+class ListBusyError(ListError):
+    """Another import is replacing the same list."""
+
+
 class ListFileError(ListError):
     """A list file is truncated, altered, of another version or no list file at all."""

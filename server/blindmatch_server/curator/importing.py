@@ -18,6 +18,7 @@ from blindmatch_server.curator.hashlist import HashList
 from blindmatch_server.curator.ledger import Ledger
 from blindmatch_server.curator.listwriter import Title
 from blindmatch_server.curator.rejects import RejectFile, rejects_path
+from blindmatch_server.curator.replacing import replacing
 from blindmatch_server.curator.source import Origin, Source
 from blindmatch_server.curator.summary import Summary
 
@@ -77,18 +78,18 @@ def build(
 ) -> Summary:
     """Write the list file `into` from blocks with their sources' names; else as `import_list`."""
     made = title or Title(into.stem)
-    rejects = RejectFile(rejects_path(into))
-    try:
-        with closing(Ledger(into.parent)) as ledger:
-            if onto is not None:
-                ledger.start_from(onto)
-            read = _fill(ledger, rejects, blocks)
-            _check_any(rejects, into.name, read)
-            made = replace(made, formats=tuple(provenance.formats), digests=tuple(provenance.digests))
-            summary = assemble(ledger, into, rng, made, onto, families)
-            return replace(summary, read=read, rejected=dict(rejects.counts), rejects=rejects.publish())
-    finally:
-        rejects.discard()
+    with (
+        replacing(into, onto),
+        closing(RejectFile(rejects_path(into))) as rejects,
+        closing(Ledger(into.parent)) as ledger,
+    ):
+        if onto is not None:
+            ledger.start_from(onto)
+        read = _fill(ledger, rejects, blocks)
+        _check_any(rejects, into.name, read)
+        made = replace(made, formats=tuple(provenance.formats), digests=tuple(provenance.digests))
+        summary = assemble(ledger, into, rng, made, onto, families)
+        return replace(summary, read=read, rejected=dict(rejects.counts), rejects=rejects.publish())
 
 
 def _blocks(

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from blindmatch_server.curator.errors import ListError
 from blindmatch_server.curator.hashlist import ALIGNMENT, LAYOUT, MAGIC, PROLOGUE, VERSION, Footer, Section
+from blindmatch_server.workspace import sync_folder
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
 
@@ -88,7 +89,7 @@ class ListWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._temporary.replace(self.into)
-        _sync_folder(self.into.parent)
+        sync_folder(self.into.parent)
         return footer
 
     def __enter__(self) -> Self:
@@ -99,11 +100,3 @@ class ListWriter:
     ) -> None:
         self._file.close()
         self._temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

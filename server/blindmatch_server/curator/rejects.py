@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from blindmatch_server.curator.errors import ListError
+from blindmatch_server.workspace import sync_folder
 
 
 class Reason(StrEnum):
@@ -137,14 +138,17 @@ class RejectFile:
 
     def publish(self) -> Path | None:
         """Put the file in place, or remove an older one if nothing was rejected; its path if there is one."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
         self._file.close()
         if not self.counts:
             self.path.unlink(missing_ok=True)
             return None
         self._temporary.replace(self.path)
+        sync_folder(self.path.parent)
         return self.path
 
-    def discard(self) -> None:
+    def close(self) -> None:
         """Remove what was not published."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)

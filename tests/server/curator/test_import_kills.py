@@ -1,0 +1,109 @@
+"""An import killed at any point leaves the old list or the new one, and nothing of the plaintext besides."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blindmatch_server.curator import (
+    ListBusyError,
+    SourceChangedError,
+    import_list,
+    list_hashes,
+    open_list,
+    rejects_path,
+)
+from support.memory import Seeded, random_hashes
+
+SCRIPT = Path(__file__).parent / "import_and_die.py"
+CALLS, BLOCKS = 6, 4
+"""Fsyncs and renames of an import, and blocks of the source."""
+
+
+def run(source: Path, into: Path, point: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), str(source), str(into), point]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Thirty hashes, and a line that is none."""
+    path = tmp_path / "source.txt"
+    lines = [f"pdq {row.tobytes().hex()}" for row in random_hashes(30)]
+    path.write_text("\n".join([*lines[:20], "pdq x", *lines[20:]]) + "\n")
+    return path
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Path:
+    """A list of ten other hashes."""
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    list_hashes(random_hashes(40)[30:], folder / "known.list", Seeded("held"))
+    return folder / "known.list"
+
+
+def hashes_of(path: Path) -> set[bytes]:
+    with open_list(path) as listed:
+        return {row.tobytes() for row in listed.hashes}
+
+
+POINTS = [f"{when}:{n}" for n in range(1, CALLS + 1) for when in ("before", "after")]
+
+
+@pytest.mark.parametrize("point", [*POINTS, *(f"block:{n}" for n in range(1, BLOCKS + 1))])
+def test_a_kill_leaves_the_old_list_or_the_new_one(source: Path, held: Path, point: str) -> None:
+    before = hashes_of(held)
+    after = before | {row.tobytes() for row in random_hashes(30)}
+    assert run(source, held, point).returncode == -signal.SIGKILL
+    assert hashes_of(held) in (before, after)
+    again = run(source, held, "never")
+    assert again.stdout.split() == [str(CALLS), str(BLOCKS)], again.stderr
+    assert hashes_of(held) == after and rejects_path(held).read_text().count("\n") == 1
+    left = {path.name for path in held.parent.iterdir()}
+    assert left == {held.name, rejects_path(held).name, f".{held.name}.lock"}
+
+
+class Stopping:
+    """A source whose reader stops until the test goes on."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.reached, self.go_on = data, threading.Event(), threading.Event()
+
+    def read(self, size: int = -1) -> bytes:
+        self.reached.set()
+        assert self.go_on.wait(60)
+        data, self.data = self.data, b""
+        return data
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise NotImplementedError
+
+
+def test_two_imports_into_one_list_are_refused(source: Path, held: Path) -> None:
+    stopping: Any = Stopping(source.read_bytes())
+    thread = threading.Thread(target=import_list, args=([stopping], held, Seeded("one")))
+    thread.start()
+    try:
+        assert stopping.reached.wait(60)
+        with pytest.raises(ListBusyError, match=r"another import writes known\.list"):
+            import_list(source, held, Seeded("two"))
+    finally:
+        stopping.go_on.set()
+        thread.join()
+    assert hashes_of(held) == {row.tobytes() for row in random_hashes(30)}
+
+
+def test_an_import_onto_a_list_that_was_replaced_meanwhile_is_refused(source: Path, held: Path) -> None:
+    with open_list(held) as onto:
+        import_list(source, held, Seeded("one"), onto=onto)
+        newest = hashes_of(held)
+        with pytest.raises(SourceChangedError, match=r"has replaced known\.list meanwhile"):
+            import_list(source, held, Seeded("two"), onto=onto)
+    assert hashes_of(held) == newest
