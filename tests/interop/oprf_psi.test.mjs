@@ -8,8 +8,9 @@ import { hex, ProtocolError, unhex } from './bytes.mjs';
 import { decodeReply, decodeRequest, openSetup, receive, start } from './oprf_psi.mjs';
 
 const vector = JSON.parse(readFileSync(new URL('../vectors/designs/oprf-psi.json', import.meta.url), 'utf8'));
-const setFile = unhex(vector.set.files[vector.set.setup[0]]);
-const setup = openSetup(setFile, vector.set.epoch);
+const files = Object.fromEntries(vector.set.setup.map((name) => [name, unhex(vector.set.files[name])]));
+const setFile = files['set.bin'];
+const setup = openSetup(files, vector.set.epoch);
 const items = Object.fromEntries(
   vector.items.map((one) => [one.name, { hash: unhex(one.hash), quality: one.quality }]),
 );
@@ -61,8 +62,9 @@ test('an altered or truncated set is refused, and one of another epoch', () => {
   for (const at of [0, 60, 200, setFile.length - 80, setFile.length - 1]) {
     const altered = Uint8Array.from(setFile);
     altered[at] ^= 1;
-    assert.throws(() => openSetup(altered, vector.set.epoch), ProtocolError);
+    assert.throws(() => openSetup({ 'set.bin': altered }, vector.set.epoch), ProtocolError);
   }
-  assert.throws(() => openSetup(setFile.subarray(0, setFile.length - 1), vector.set.epoch), ProtocolError);
-  assert.throws(() => openSetup(setFile, vector.set.epoch + 1), ProtocolError);
+  const cut = { 'set.bin': setFile.subarray(0, setFile.length - 1) };
+  assert.throws(() => openSetup(cut, vector.set.epoch), ProtocolError);
+  assert.throws(() => openSetup(files, vector.set.epoch + 1), ProtocolError);
 });

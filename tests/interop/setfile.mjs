@@ -6,8 +6,11 @@ import { ascii, concat, equal, ProtocolError, Reader, unhex } from './bytes.mjs'
 
 const HEADER = 64;
 const TRAILER = 72;
+const ALIGNED = 64;
+const MOST_PARAMETERS = 64;
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest();
 
+/** A file's parameters, sections, number of entries and overall digest; every digest is checked at once. */
 export function openSetFile(raw, design, version, epoch) {
   if (raw.length < HEADER + TRAILER) throw new ProtocolError('too short for a set file');
   const trailer = readTrailer(raw);
@@ -17,12 +20,34 @@ export function openSetFile(raw, design, version, epoch) {
   if (!equal(digest, trailer.digest)) throw new ProtocolError('altered: overall digest');
   checkHeader(raw, design, version, epoch);
   const reader = new Reader(tables);
-  const parameters = Object.fromEntries(
-    Array.from({ length: trailer.parameters }, () => [name(reader.take(32)), reader.uint(8)]),
-  );
+  const parameters = readParameters(reader, trailer.parameters);
   const rows = Array.from({ length: trailer.sections }, () => readRow(reader));
   reader.finish();
-  return { entries: trailer.entries, parameters, section: (kind, index = 0) => section(raw, rows, kind, index) };
+  checkLayout(raw, rows, trailer.parametersAt);
+  const { entries } = trailer;
+  rows.forEach((row) => section(raw, rows, row.kind, row.index));
+  return { digest, entries, parameters, section: (kind, index = 0) => section(raw, rows, kind, index) };
+}
+
+function readParameters(reader, count) {
+  if (count > MOST_PARAMETERS) throw new ProtocolError('too many parameters');
+  const found = Array.from({ length: count }, () => [name(reader.take(32)), reader.uint(8)]);
+  if (found.some(([one], at) => at > 0 && one <= found[at - 1][0])) throw new ProtocolError('order of parameters');
+  return Object.fromEntries(found);
+}
+
+/** Sections follow one another without gaps; what lies between them is zeros. */
+function checkLayout(raw, rows, end) {
+  const counts = new Map();
+  let at = HEADER;
+  for (const row of rows) {
+    if (row.offset !== at || row.length > end - at) throw new ProtocolError('sections have gaps');
+    if (row.index !== (counts.get(row.kind) ?? 0)) throw new ProtocolError('sections of one kind count from 0');
+    counts.set(row.kind, row.index + 1);
+    at = Math.ceil((row.offset + row.length) / ALIGNED) * ALIGNED;
+    if (raw.subarray(row.offset + row.length, at).some((byte) => byte !== 0)) throw new ProtocolError('padding');
+  }
+  if (at !== end) throw new ProtocolError('the tables begin elsewhere');
 }
 
 function readTrailer(raw) {
@@ -58,4 +83,9 @@ function section(raw, rows, kind, index) {
   return { content, items: row.items };
 }
 
-const name = (raw) => Buffer.from(raw).toString('latin1').replace(/\0+$/, '');
+/** 1 to 32 printable ASCII characters, padded with zeros. */
+function name(raw) {
+  const text = Buffer.from(raw).toString('latin1').replace(/\0+$/, '');
+  if (!/^[\x20-\x7e]+$/.test(text)) throw new ProtocolError('not a name');
+  return text;
+}

@@ -37,6 +37,7 @@ REMOTE_CHECKS: Final[tuple[RemoteCheck, ...]] = (
 _TAPE: Final = "needs the counterpart's tape of randomness"
 _STATE: Final = "needs the state and the keys of the counterpart"
 _DEVICE: Final = "tests the device's own code: run it without --remote"
+_LISTS: Final = "needs lists of the checks' own choice at the counterpart"
 _SECOND: Final = "needs a second epoch, or another key, at the counterpart"
 
 NOT_REMOTE: Final[Mapping[str, str]] = {
@@ -44,6 +45,7 @@ NOT_REMOTE: Final[Mapping[str, str]] = {
     "other key": _SECOND,
     "state over epochs": _SECOND,
     "fresh keys": _STATE,
+    "update": _SECOND,
     "tape": _TAPE,
     "one set-up": _TAPE,
     "executor": _STATE,
@@ -53,7 +55,8 @@ NOT_REMOTE: Final[Mapping[str, str]] = {
     "simulator": _STATE,
     "games": _STATE,
     "malicious games": _STATE,
-    "list": _SECOND,
+    "list": _LISTS,
+    "list games": _LISTS,
     "tightness": _STATE,
 }
 """Checks of a local run that are not applicable here, each with its reason."""
