@@ -1,6 +1,8 @@
 """A server process: mutual TLS, health, reflection, drain; the same for every service.
 
 bind --> write the port file --> SERVING ... SIGTERM --> NOT_SERVING --> finish calls --> close --> exit
+
+The port file is there while the server can be called, and longer only if it was killed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -26,7 +28,7 @@ from blindmatch_server.authority import Credentials
 from blindmatch_server.clock import Clock, system_clock
 from blindmatch_server.counters import Audit
 from blindmatch_server.endpoint import Call, Desk, Service, handlers_of
-from blindmatch_server.errors import PortTakenError
+from blindmatch_server.errors import PortTakenError, StateError
 from blindmatch_server.log import Log, Sink, standard_error
 from blindmatch_server.metrics import Metrics
 
@@ -44,11 +46,13 @@ class Listen:
         credentials: certificate and key of the service, and the root its callers must be signed by.
         host: address to bind.
         port: 0 takes a free one.
-        port_file: gets the bound port, written in one step once the server can be called.
+        port_file: gets the bound port, written in one step once the server can be called; removed at the end.
         grace_seconds: how long calls may go on after SIGTERM.
         most_calls: calls at the same time; more are refused with RESOURCE_EXHAUSTED.
         metrics_port: where monitoring scrapes on loopback (metrics.py); 0 takes a free one, None is off.
-        metrics_port_file: gets that port.
+        metrics_port_file: gets that port, as `port_file` does.
+        ends_with: a descriptor of a pipe; the server stops, as for SIGTERM, once it has no writer any more.
+            Whoever starts servers holds the other end, so that they go with it however it ends.
         clock: for certificates, rates and time stamps.
         sink: takes the log's lines.
     """
@@ -61,6 +65,7 @@ class Listen:
     most_calls: int = 2048
     metrics_port: int | None = None
     metrics_port_file: Path | None = None
+    ends_with: int | None = None
     clock: Clock = field(default=system_clock, repr=False)
     sink: Sink = field(default=standard_error, repr=False)
 
@@ -108,12 +113,28 @@ async def _until_signal(name: str, listen: Listen, open_services: OpenServices) 
     hangup = asyncio.Event()
     # before the port is told to anybody: without a handler the signal ends the process
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    if listen.ends_with is not None:
+        _watch_end(loop, listen.ends_with, stop)
     async with running(name, listen, open_services, hangup) as server:
         await stop.wait()
         began = time.monotonic()
         server.desk.log.write("draining")
     timed_out = time.monotonic() - began > listen.grace_seconds
     return exit_codes.DRAIN_TIMED_OUT if timed_out else exit_codes.OK
+
+
+def _watch_end(loop: asyncio.AbstractEventLoop, descriptor: int, stop: asyncio.Event) -> None:
+    """Set `stop` when what can be read from `descriptor` has come to its end."""
+
+    def readable() -> None:
+        if not os.read(descriptor, 4096):
+            loop.remove_reader(descriptor)
+            stop.set()
+
+    try:
+        loop.add_reader(descriptor, readable)
+    except OSError as error:
+        raise StateError("standard input: must be a pipe or a terminal to be waited for") from error
 
 
 @asynccontextmanager
@@ -144,11 +165,11 @@ async def running(
     async with open_services(desk) as services:
         server, monitor = _build([*services, audit], desk, listen)
         port = _bind(server, listen)
-        with _scraped(metrics, listen, desk):
+        with _scraped(metrics, listen, desk), ExitStack() as until_drained:
             await server.start()
             try:
                 await _announce(monitor, [*services, audit])
-                _write_port(port, listen.port_file)
+                until_drained.enter_context(_noted(port, listen.port_file))
                 desk.log.write("serving", host=listen.host, port=port)
                 yield Running(port, desk)
             finally:
@@ -162,8 +183,7 @@ def _scraped(metrics: Metrics, listen: Listen, desk: Desk) -> Iterator[None]:
     if listen.metrics_port is None:
         yield
         return
-    with metrics.served(listen.metrics_port) as port:
-        _write_port(port, listen.metrics_port_file)
+    with metrics.served(listen.metrics_port) as port, _noted(port, listen.metrics_port_file):
         desk.log.write("metrics", port=port)
         yield
 
@@ -228,9 +248,19 @@ def _bind(server: grpc.aio.Server, listen: Listen) -> int:
     return port
 
 
-def _write_port(port: int, path: Path | None) -> None:
+@contextmanager
+def _noted(port: int, path: Path | None) -> Iterator[None]:
+    """Keep a file with the port, unless another server has noted its own there meanwhile."""
     if path is None:
+        yield
         return
+    text = f"{port}\n"
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(f"{port}\n")
+    temporary.write_text(text)
     temporary.replace(path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if path.read_text() == text:
+                path.unlink()

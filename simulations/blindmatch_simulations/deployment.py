@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ HOME_VARIABLE: Final = "BLINDMATCH_HOME"
 DEFAULT_HOME: Final = "blindmatch-home"
 MARKER: Final = "deployment.json"
 ADDRESSES: Final = "addresses.json"
+CONNECT_SECONDS: Final = 2.0
 
 SERVERS: Final[Mapping[Party, Kind]] = addresses.NAMES
 
@@ -164,9 +166,7 @@ class Deployment:
         return DeviceCredentials(held.root, held.certificate, held.key)
 
     def endpoints(self, more: addresses.Addresses | None = None) -> dict[Party, Endpoint]:
-        """Where servers are called: `more`, else addresses.json, else the port a local one noted.
-
-        A local port is that of a server that runs, or that was killed without a chance to remove it.
+        """Where servers are called: `more`, else addresses.json, else the port of a local one that runs.
 
         Raises:
             AddressError: if addresses.json is damaged.
@@ -174,11 +174,57 @@ class Deployment:
         """
         known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
         found = {party: Endpoint(address) for party, address in known.items()}
-        for party in SERVERS:
-            port_file = self.port_file(party)
-            if party not in found and port_file.is_file():
-                found[party] = Endpoint(f"127.0.0.1:{_port(port_file)}")
-        return found
+        local = {party: self._local(party) for party in SERVERS if party not in found}
+        return found | {party: endpoint for party, endpoint in local.items() if endpoint.address}
+
+    def directory(self, more: addresses.Addresses | None = None) -> Mapping[Party, Endpoint]:
+        """The same for whoever stays: a local server is looked for when it is called, and may start later.
+
+        Raises:
+            AddressError: if addresses.json is damaged.
+        """
+        known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
+        given = {party: Endpoint(address) for party, address in known.items()}
+        return _Directory(given, {party: self for party in SERVERS if self.server(party).is_dir()})
+
+    def _local(self, party: Party) -> Endpoint:
+        """A local server; without an address if it does not run. `DeploymentError` if its file is damaged.
+
+        One that was killed has left its port file behind.
+        """
+        port_file = self.port_file(party)
+        if not port_file.is_file():
+            return Endpoint("")
+        port = _port(port_file)
+        return Endpoint(f"127.0.0.1:{port}" if _is_open(port) else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Directory(Mapping[Party, Endpoint]):
+    """Addresses that were given, and local servers as they run now."""
+
+    given: Mapping[Party, Endpoint]
+    local: Mapping[Party, Deployment]
+
+    def __getitem__(self, party: Party) -> Endpoint:
+        return self.given[party] if party in self.given else self.local[party]._local(party)
+
+    def __iter__(self) -> Iterator[Party]:
+        return iter({**self.given, **self.local})
+
+    def __len__(self) -> int:
+        return len({**self.given, **self.local})
+
+
+def _is_open(port: int) -> bool:
+    """Does anybody listen there? In doubt yes: the call that follows says more."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS):
+            return True
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
 
 
 def _port(path: Path) -> int:

@@ -212,7 +212,7 @@ def _watched(
 ) -> Watched:
     recorder, traces = Recorder(), list[SessionTrace]()
     credentials = deployment.caller_credentials(Identity(Kind.DEVICE, name), deployment.device(name))
-    egress = Egress(deployment.endpoints(settings.addresses), credentials, recorder, now_ms)
+    egress = Egress(deployment.directory(settings.addresses), credentials, recorder, now_ms)
     make = Device.create if create else Device.open
     options = settings.options
     config = DeviceConfig(name, design, settings.mode, key=options.key(passphrase), cover=options.cover)

@@ -40,8 +40,17 @@ def serve(
     host: str,
     port: int,
     metrics_port: int | None = None,
+    ends_with: int | None = None,
 ) -> int:
     """Run the server of `party` until it is told to stop; one of the server's exit codes.
+
+    Args:
+        deployment: whose server.
+        party: whose server.
+        design: what it serves.
+        host, port: where it listens; port 0 takes a free one.
+        metrics_port: see `Listen`.
+        ends_with: see `Listen`.
 
     Raises:
         DeploymentError: if the design is not published yet, or the party has no server.
@@ -54,6 +63,7 @@ def serve(
         port_file=deployment.port_file(party),
         metrics_port=metrics_port,
         metrics_port_file=deployment.metrics_port_file(party),
+        ends_with=ends_with,
     )
     folder = deployment.server(party) / STATE
     match party:

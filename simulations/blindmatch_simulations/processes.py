@@ -40,6 +40,8 @@ def running_servers(
 ) -> Iterator[list[ServerProcess]]:
     """`blindmatch serve ...` for each of `parties`, each in a process of its own, until the block ends.
 
+    They end with this process, too, however it ends: each reads from a pipe that is open as long as it lives.
+
     The first one is up before the others are started, since those may need its address.
 
     Raises:
@@ -76,9 +78,9 @@ def _start(deployment: Deployment, party: Party, options: Sequence[str]) -> Serv
     deployment.port_file(party).unlink(missing_ok=True)
     log = folder / "log.jsonl"
     command = [sys.executable, "-m", "blindmatch_simulations", "serve", str(SERVERS[party])]
-    command += ["--home", str(deployment.home), "--port", "0", *options]
+    command += ["--home", str(deployment.home), "--port", "0", "--end-with-input", *options]
     with log.open("ab") as sink:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=sink, stderr=subprocess.STDOUT)
     return ServerProcess(party, process, log)
 
 
@@ -98,6 +100,9 @@ def _stop(server: ServerProcess) -> None:
     except subprocess.TimeoutExpired:
         server.process.kill()
         server.process.wait()
+    finally:
+        if server.process.stdin is not None:
+            server.process.stdin.close()
 
 
 def _tail(log: Path, lines: int = 3) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -339,7 +340,7 @@ def test_credentials_that_do_not_belong_together_stop_the_server(swap: str) -> N
     assert "certificates" in deployment.events("stopped")[0]["reason"]
 
 
-def test_the_port_file_holds_the_bound_port(tmp_path: Path) -> None:
+def test_the_port_file_holds_the_bound_port_and_goes_with_the_server(tmp_path: Path) -> None:
     path = tmp_path / "centre.port"
 
     async def test() -> None:
@@ -347,7 +348,48 @@ def test_the_port_file_holds_the_bound_port(tmp_path: Path) -> None:
             assert path.read_text() == f"{port}\n"
 
     run(test())
-    assert list(tmp_path.iterdir()) == [path]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_file_that_another_server_has_replaced_stays(tmp_path: Path) -> None:
+    path = tmp_path / "centre.port"
+
+    async def test() -> None:
+        async with scripted(Deployment(), port_file=path):
+            path.write_text("1\n")
+
+    run(test())
+    assert path.read_text() == "1\n"
+
+
+def test_a_server_ends_when_the_pipe_it_was_given_has_no_writer(tmp_path: Path) -> None:
+    deployment, (reader, writer) = Deployment(), os.pipe()
+
+    @asynccontextmanager
+    async def services(desk: Desk) -> AsyncIterator[list[Scripted]]:
+        os.write(writer, b"said meanwhile")
+        asyncio.get_running_loop().call_later(0.3, os.close, writer)
+        yield [Scripted()]
+
+    listen = replace(deployment.listen(Kind.CENTRE), ends_with=reader, port_file=tmp_path / "port")
+    try:
+        assert serve("centre", listen, services) == exit_codes.OK
+    finally:
+        os.close(reader)
+    assert deployment.events("drained") and list(tmp_path.iterdir()) == []
+
+
+def test_what_has_no_end_to_wait_for_is_refused_as_such(tmp_path: Path) -> None:
+    deployment = Deployment()
+
+    @asynccontextmanager
+    async def services(desk: Desk) -> AsyncIterator[list[Scripted]]:
+        yield [Scripted()]
+
+    with (tmp_path / "file").open("w+b") as file:
+        listen = replace(deployment.listen(Kind.CENTRE), ends_with=file.fileno())
+        assert serve("centre", listen, services) == exit_codes.BAD_STATE
+    assert "must be a pipe" in deployment.events("stopped")[0]["reason"]
 
 
 def test_a_method_that_the_proto_does_not_have_is_noticed_at_the_start() -> None:

@@ -122,8 +122,9 @@ def test_a_server_that_is_gone_is_unreachable_and_the_message_is_kept(served: Pa
     ]
     flushed = in_process(home, "device", "flush", "alice", "--json", "-")
     assert (flushed.code, flushed.json["waiting"]) == (UNREACHABLE, 1)
-    refused(in_process(home, "centre", "list"), UNREACHABLE, "the centre refused (UNAVAILABLE)")
-    refused(in_process(home, "device", "inbox", "bob"), UNREACHABLE, "the relay cannot be reached")
+    refused(in_process(home, "centre", "list"), UNREACHABLE, "the centre is not running", "serve all")
+    told = in_process(home, "device", "inbox", "bob")
+    refused(told, UNREACHABLE, "the relay cannot be reached", "not running", "start it")
 
 
 def test_an_unknown_recipient_and_an_unknown_report_are_refused(served: Path) -> None:

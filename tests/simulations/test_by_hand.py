@@ -142,7 +142,7 @@ def test_a_registration_without_servers_can_be_repeated(home: Path, samples: Pat
     early = in_process(home, "device", "register", "alice")
     assert (early.code, early.err.splitlines()) == (
         7,
-        ["error: the relay cannot be reached: no address for it is known here"],
+        ["error: the relay cannot be reached: it is not running; start it and try again"],
     )
     with serving(home):
         done(in_process(home, "device", "register", "alice"))

@@ -182,7 +182,7 @@ def test_no_file_or_log_of_relay_and_matcher_holds_a_hash_a_text_or_a_picture(
     private: Demo, workload: Workload
 ) -> None:
     servers = [private.home / name for name in ("relay", "matcher", "curator/published")]
-    assert {"log.jsonl", "port"} <= {path.name for path in servers[0].iterdir()}
+    assert {"log.jsonl", "state"} <= {path.name for path in servers[0].iterdir()}
     assert held_in(servers, list(canaries(workload))) == set()
 
 

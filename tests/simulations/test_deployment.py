@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,9 +72,23 @@ def test_a_missing_deployment_is_told_how_to_make(tmp_path: Path) -> None:
 
 def test_only_servers_that_noted_a_port_have_an_address(deployment: Deployment) -> None:
     assert deployment.endpoints() == {}
-    deployment.port_file(Party.MATCHER).write_text("1234\n")
-    (found,) = deployment.endpoints().items()
-    assert (found[0], found[1].address) == (Party.MATCHER, "127.0.0.1:1234")
+    directory = deployment.directory()
+    assert Party.MATCHER in directory and directory[Party.MATCHER].address == ""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        deployment.port_file(Party.MATCHER).write_text(f"{port}\n")
+        (found,) = deployment.endpoints().items()
+        assert (found[0], found[1].address) == (Party.MATCHER, f"127.0.0.1:{port}")
+        assert directory[Party.MATCHER] == found[1]
+    # killed: the file is there, and nobody listens
+    assert deployment.endpoints() == {}
+    assert directory[Party.MATCHER].address == ""
+
+
+def test_an_address_that_was_given_is_taken_as_it_is(deployment: Deployment) -> None:
+    given = {Party.CENTRE: "centre.example:7404"}
+    assert deployment.endpoints(given)[Party.CENTRE].address == "centre.example:7404"
+    assert deployment.directory(given)[Party.CENTRE].address == "centre.example:7404"
 
 
 def test_the_home_is_the_option_the_variable_or_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def test_servers_that_do_not_run_are_unreachable_and_nothing_else_is_wrong(home:
 
 def test_a_port_that_a_killed_server_left_behind_is_told_apart(home: Path) -> None:
     (home / "relay/port").write_text("1\n")
-    assert doctor(home)[1]["relay"]["what"] == "nothing listens at 127.0.0.1:1"
+    assert doctor(home)[1]["relay"]["what"] == "it is not running on this machine; it was killed"
 
 
 def test_a_matcher_that_serves_an_older_epoch_than_is_published_is_found(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +35,30 @@ def test_servers_end_with_the_block_even_if_it_fails(deployment: Deployment) -> 
         assert deployment.endpoints().keys() == {Party.CENTRE, Party.PROVIDER}
         raise KeyboardInterrupt
     assert [server.process.returncode for server in servers] == [0, 0]
+    assert not any(deployment.port_file(server.party).exists() for server in servers)
     assert processes_of(deployment.home) == []
+
+
+def test_servers_end_with_the_process_that_started_them_even_if_it_is_killed(deployment: Deployment) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from blindmatch_protocol.contract import Party;"
+        "from blindmatch_simulations.deployment import Deployment;"
+        "from blindmatch_simulations.processes import running_servers;"
+        "servers = running_servers(Deployment(Path(sys.argv[1])), (Party.CENTRE, Party.PROVIDER), ());"
+        "servers.__enter__(); print('up', flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", script, str(deployment.home)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None and parent.stdout.readline() == b"up\n"
+        assert len(processes_of(deployment.home)) == 3
+        parent.kill()
+    deadline = time.monotonic() + 60
+    while processes_of(deployment.home):
+        assert time.monotonic() < deadline, "a server has outlived whoever started it"
+        time.sleep(0.05)
+    logs = [(deployment.server(party) / "log.jsonl").read_text() for party in (Party.CENTRE, Party.PROVIDER)]
+    assert all("drained" in log for log in logs)
+    assert deployment.endpoints() == {}
 
 
 def test_a_server_that_does_not_come_up_is_named_and_the_others_end(deployment: Deployment) -> None:

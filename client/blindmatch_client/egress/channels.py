@@ -51,17 +51,20 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a party's server listens, and the name its certificate bears (None: the usual one)."""
+    """Where a party's server listens, and the name its certificate bears (None: the usual one).
+
+    Without an address it is known not to run.
+    """
 
     address: str
     name: str | None = None
 
 
 class Channels:
-    """Opens and keeps one channel for each party."""
+    """Opens and keeps one channel for each party; where it is is looked up when that is first needed."""
 
     def __init__(self, endpoints: Mapping[Party, Endpoint], credentials: Credentials) -> None:
-        self._endpoints = dict(endpoints)
+        self._endpoints = endpoints
         self._credentials = grpc.ssl_channel_credentials(
             credentials.authority, credentials.key, credentials.certificate
         )
@@ -76,7 +79,7 @@ class Channels:
         """The channel to `party`.
 
         Raises:
-            ServiceUnavailableError: if the device was given no address for it.
+            ServiceUnavailableError: if the device was given no address for it, or knows that it does not run.
         """
         if party not in self._endpoints:
             raise ServiceUnavailableError(party, "cannot be reached: no address for it is known here")
@@ -94,6 +97,10 @@ class Channels:
 
     def _connect(self, party: Party) -> grpc.Channel:
         endpoint = self._endpoints[party]
+        if not endpoint.address:
+            raise ServiceUnavailableError(
+                party, "cannot be reached: it is not running; start it and try again"
+            )
         options = _options(endpoint.name or SERVER_NAMES[party])
         return grpc.secure_channel(endpoint.address, self._credentials, options)
 

@@ -29,12 +29,28 @@ MetricsOption = Annotated[
     ),
 ]
 
+EndOption = Annotated[
+    bool,
+    typer.Option(
+        "--end-with-input",
+        help="Stop, too, once standard input ends, as a pipe does when whoever holds its other end is gone.",
+    ),
+]
+STANDARD_INPUT = 0
+
 
 def _serve(
-    party: Party, home: HomeOption, design: str, host: str, port: int, metrics_port: int | None
+    party: Party,
+    home: HomeOption,
+    design: str,
+    host: str,
+    port: int,
+    metrics_port: int | None,
+    end_with_input: bool,
 ) -> None:
     deployment = Deployment.open(home_from(home))
-    raise typer.Exit(serve(deployment, party, load_design(design), host, port, metrics_port))
+    ends_with = STANDARD_INPUT if end_with_input else None
+    raise typer.Exit(serve(deployment, party, load_design(design), host, port, metrics_port, ends_with))
 
 
 @app.command("relay")
@@ -44,9 +60,10 @@ def relay(
     host: HostOption = "127.0.0.1",
     port: PortOption = 7401,
     metrics_port: MetricsOption = None,
+    end_with_input: EndOption = False,
 ) -> None:
     """The provider: pre-keys, encrypted messages and attachments; it cannot read any of them."""
-    _serve(Party.PROVIDER, home, design, host, port, metrics_port)
+    _serve(Party.PROVIDER, home, design, host, port, metrics_port, end_with_input)
 
 
 @app.command("matcher")
@@ -56,9 +73,10 @@ def matcher(
     host: HostOption = "127.0.0.1",
     port: PortOption = 7402,
     metrics_port: MetricsOption = None,
+    end_with_input: EndOption = False,
 ) -> None:
     """The matching service: holds the key and the encrypted set of a design."""
-    _serve(Party.MATCHER, home, design, host, port, metrics_port)
+    _serve(Party.MATCHER, home, design, host, port, metrics_port, end_with_input)
 
 
 @app.command("matcher_b")
@@ -68,9 +86,10 @@ def matcher_b(
     host: HostOption = "127.0.0.1",
     port: PortOption = 7403,
     metrics_port: MetricsOption = None,
+    end_with_input: EndOption = False,
 ) -> None:
     """A second matching service, for designs that share the work between two parties."""
-    _serve(Party.MATCHER_B, home, design, host, port, metrics_port)
+    _serve(Party.MATCHER_B, home, design, host, port, metrics_port, end_with_input)
 
 
 @app.command("centre")
@@ -80,9 +99,10 @@ def centre(
     host: HostOption = "127.0.0.1",
     port: PortOption = 7404,
     metrics_port: MetricsOption = None,
+    end_with_input: EndOption = False,
 ) -> None:
     """The centre: receives sealed reports, checks them, lists them."""
-    _serve(Party.CENTRE, home, design, host, port, metrics_port)
+    _serve(Party.CENTRE, home, design, host, port, metrics_port, end_with_input)
 
 
 @app.command("all")

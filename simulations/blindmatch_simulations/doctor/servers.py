@@ -71,7 +71,9 @@ def servers(deployment: Deployment, design: AnyDesign, epoch: Publication | None
         if party not in endpoints:
             if deployment.server(party).is_dir():
                 remedy = f"blindmatch serve {name}, or blindmatch serve all"
-                yield Finding(name, Status.UNREACHABLE, "it is not running on this machine", remedy)
+                killed = "; it was killed" if deployment.port_file(party).exists() else ""
+                what = f"it is not running on this machine{killed}"
+                yield Finding(name, Status.UNREACHABLE, what, remedy)
             continue
         if credentials is None:
             what = "there is no certificate here to ask it with"
