@@ -12,9 +12,8 @@
         open label[number] with the label key; it does not open, or holds another hash: NoMatch
         Match(label)
 
-The proof (RFC 9497, section 2.2) ties the reply to the public key in the set-up, so a reply made with the
-key of another epoch or for one device alone is refused; the epoch travels beside it, so that the error
-says so. Without a proof a matcher could answer garbage and thereby switch matching off unseen.
+The round is that of `voprf_round`. Without a proof a matcher could answer garbage and thereby switch matching
+off unseen.
 """
 
 from __future__ import annotations
@@ -23,9 +22,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
-
-from blindmatch_protocol import group, labels
+from blindmatch_protocol import labels
 from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.contract import (
     Adversary,
@@ -63,20 +60,19 @@ from blindmatch_protocol.designs.oprf_psi.delta import write_update
 from blindmatch_protocol.designs.oprf_psi.files import MatcherState, Setup
 from blindmatch_protocol.designs.oprf_psi.layers import SET_FILE, find
 from blindmatch_protocol.designs.oprf_psi.messages import MOST_EVALUATIONS, Reply, Request
-from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
+from blindmatch_protocol.designs.voprf_round import Holder, VoprfRound
+from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import (
     Blinding,
-    Evaluation,
     Mode,
     blind,
-    blind_evaluate,
-    finalize,
     generate_key_pair,
 )
-from blindmatch_protocol.randomness import Randomness, Tape
+from blindmatch_protocol.randomness import Randomness
 
 MATCHER = Role("matcher")
+ROUND = VoprfRound(Request, Reply)
 HASH_BYTES = 32
 
 FACTS_OF_MATCHER = (
@@ -206,12 +202,8 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
         self, session: Waiting, setup: Setup, replies: Mapping[Role, Message], rng: Randomness
     ) -> Step[Waiting]:
         """See `Design.receive`."""
-        reply = replies[MATCHER]
-        if not isinstance(reply, Reply):
-            raise ProtocolError(Reply.NAME, f"the device does not take {reply!r}")
-        _check_epoch(reply.epoch, setup.epoch, Reply.NAME)
-        evaluation = Evaluation(reply.evaluated, reply.proof)
-        outputs = finalize(session.blinding, evaluation, setup.public_key, step=Reply.NAME)
+        key = setup.public_key
+        outputs = ROUND.outputs(session.blinding, replies[MATCHER], setup.epoch, key)
         label = find_label(setup, outputs[:1], session.own_hash)
         return Done(NoMatch() if label is None else Match(label))
 
@@ -223,22 +215,17 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
-        """See `Design.answer`. Takes 64 bytes of `rng` a body; bodies are the executor's tasks."""
+        """See `Design.answer`. Takes 64 bytes of `rng` a body."""
         self._check_role(role)
-        tapes = [Tape(rng.take(group.UNIFORM_BYTES)) for _ in bodies]
-        if executor is None or len(bodies) < 2:
-            return Answer([_answer(state, b, t, executor) for b, t in zip(bodies, tapes, strict=True)])
-        return Answer(list(executor.map(lambda b, t: _answer(state, b, t, None), bodies, tapes)))
+        return ROUND.answer(Holder(state.key, state.epoch, state.evaluations), bodies, rng, executor)
 
     def simulate(
         self, role: Role, facts: Mapping[str, Hashable], output: Outcome | None, rng: Randomness
     ) -> tuple[Message, ...] | None:
-        """The matcher's view: uniform elements. A blinded element is one too, since its blind is a uniform
-        non-zero scalar and the group's order is prime; so the simulation is perfect."""
+        """The matcher's view, perfectly; see `VoprfRound.simulated`."""
         epoch, count = facts["epoch"], facts["query_count"]
         assert isinstance(epoch, int) and isinstance(count, int)
-        uniform = np.frombuffer(rng.take(group.UNIFORM_BYTES * count), np.uint8)
-        return (Request(epoch, group.hash_to_group(uniform.reshape(count, group.UNIFORM_BYTES))),)
+        return (ROUND.simulated(epoch, count, rng),)
 
     def _check_role(self, role: Role) -> None:
         if role != MATCHER:
@@ -249,31 +236,6 @@ def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | N
     """The label that an OPRF output, uint8 (1, 64), opens, if it is one of `own_hash`."""
     label = find(setup.layers, labels.derive(outputs), own_hash)
     return label if label is not None and label.entry_hash == own_hash else None
-
-
-def _answer(
-    state: MatcherState, body: Message, tape: Tape, executor: Executor | None
-) -> Message | ProtocolError:
-    try:
-        return _evaluate(state, body, tape, executor)
-    except ProtocolError as error:
-        return error
-
-
-def _evaluate(state: MatcherState, body: Message, tape: Tape, executor: Executor | None) -> Reply:
-    if not isinstance(body, Request):
-        raise ProtocolError(Request.NAME, f"the matcher does not answer {body!r}")
-    _check_epoch(body.epoch, state.epoch, Request.NAME)
-    if len(body.blinded) != state.evaluations:
-        rule = f"must have {state.evaluations} rows, not {len(body.blinded)}"
-        raise ProtocolError(Request.NAME, rule, "blinded")
-    evaluation = blind_evaluate(state.key, body.blinded, tape, executor, Request.NAME)
-    return Reply(state.epoch, evaluation.elements, evaluation.proof)
-
-
-def _check_epoch(theirs: int, mine: int, step: str) -> None:
-    if theirs != mine:
-        raise EpochMismatchError(step, f"epoch {mine} is in force here, not {theirs}", "epoch")
 
 
 DESIGN = OprfPsi()

@@ -26,7 +26,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from blindmatch_protocol import group
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import (
     Answer,
@@ -64,21 +63,20 @@ from blindmatch_protocol.designs.token_psi.matching import find_label
 from blindmatch_protocol.designs.token_psi.messages import Reply, Request
 from blindmatch_protocol.designs.token_psi.parameters import DECLARED, Tokening, of_values
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, probe_tokens
-from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
+from blindmatch_protocol.designs.voprf_round import Holder, VoprfRound
+from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import (
     Blinding,
-    Evaluation,
     Mode,
     blind,
-    blind_evaluate,
-    finalize,
     generate_key_pair,
 )
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
-from blindmatch_protocol.randomness import Randomness, Tape
+from blindmatch_protocol.randomness import Randomness
 
 MATCHER = Role("matcher")
+ROUND = VoprfRound(Request, Reply)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,12 +188,8 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
         self, session: Waiting, setup: Setup, replies: Mapping[Role, Message], rng: Randomness
     ) -> Step[Waiting]:
         """See `Design.receive`."""
-        reply = replies[MATCHER]
-        if not isinstance(reply, Reply):
-            raise ProtocolError(Reply.NAME, f"the device does not take {reply!r}")
-        _check_epoch(reply.epoch, setup.epoch, Reply.NAME)
-        evaluation = Evaluation(reply.evaluated, reply.proof)
-        outputs = finalize(session.blinding, evaluation, setup.public_key, setup.executor, Reply.NAME)
+        key = setup.public_key
+        outputs = ROUND.outputs(session.blinding, replies[MATCHER], setup.epoch, key, setup.executor)
         label = find_label(setup, outputs, session.own_hash)
         return Done(NoMatch() if label is None else Match(label))
 
@@ -207,23 +201,17 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
-        """See `Design.answer`. Takes 64 bytes of `rng` a body; several bodies are the executor's tasks, the
-        tokens of a single one are."""
+        """See `Design.answer`. Takes 64 bytes of `rng` a body."""
         self._check_role(role)
-        tapes = [Tape(rng.take(group.UNIFORM_BYTES)) for _ in bodies]
-        if executor is None or len(bodies) < 2:
-            return Answer([_answer(state, b, t, executor) for b, t in zip(bodies, tapes, strict=True)])
-        return Answer(list(executor.map(lambda b, t: _answer(state, b, t, None), bodies, tapes)))
+        return ROUND.answer(Holder(state.key, state.epoch, state.tokens), bodies, rng, executor)
 
     def simulate(
         self, role: Role, facts: Mapping[str, Hashable], output: Outcome | None, rng: Randomness
     ) -> tuple[Message, ...] | None:
-        """The matcher's view: uniform elements. A blinded token is one too, since its blind is a uniform
-        non-zero scalar and the group's order is prime; so the simulation is perfect."""
+        """The matcher's view, perfectly; see `VoprfRound.simulated`."""
         epoch, count = facts["epoch"], facts["query_count"]
         assert isinstance(epoch, int) and isinstance(count, int)
-        uniform = np.frombuffer(rng.take(group.UNIFORM_BYTES * count), np.uint8)
-        return (Request(epoch, group.hash_to_group(uniform.reshape(count, group.UNIFORM_BYTES))),)
+        return (ROUND.simulated(epoch, count, rng),)
 
     def _check_role(self, role: Role) -> None:
         if role != MATCHER:
@@ -234,31 +222,6 @@ def cover_tokens(tokening: Tokening, rng: Randomness) -> Tokens:
     """Random tokens, uint32 (bands, probes), from 4 bytes of `rng` each."""
     drawn = np.frombuffer(rng.take(TOKEN_BYTES * tokening.tokens), ">u4").astype(np.uint32)
     return drawn.reshape(tokening.bands, tokening.probes) >> np.uint32(32 - tokening.k)
-
-
-def _answer(
-    state: MatcherState, body: Message, tape: Tape, executor: Executor | None
-) -> Message | ProtocolError:
-    try:
-        return _evaluate(state, body, tape, executor)
-    except ProtocolError as error:
-        return error
-
-
-def _evaluate(state: MatcherState, body: Message, tape: Tape, executor: Executor | None) -> Reply:
-    if not isinstance(body, Request):
-        raise ProtocolError(Request.NAME, f"the matcher does not answer {body!r}")
-    _check_epoch(body.epoch, state.epoch, Request.NAME)
-    if len(body.blinded) != state.tokens:
-        rule = f"must have {state.tokens} rows, not {len(body.blinded)}"
-        raise ProtocolError(Request.NAME, rule, "blinded")
-    evaluation = blind_evaluate(state.key, body.blinded, tape, executor, Request.NAME)
-    return Reply(state.epoch, evaluation.elements, evaluation.proof)
-
-
-def _check_epoch(theirs: int, mine: int, step: str) -> None:
-    if theirs != mine:
-        raise EpochMismatchError(step, f"epoch {mine} is in force here, not {theirs}", "epoch")
 
 
 DESIGN = TokenPsi()
