@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { hex, ProtocolError, unhex } from './bytes.mjs';
+import { concat, hex, ProtocolError, unhex } from './bytes.mjs';
 import { decodeReply, decodeRequest, openSetup, receive, start } from './oprf_psi.mjs';
 
 const vector = JSON.parse(readFileSync(new URL('../vectors/designs/oprf-psi.json', import.meta.url), 'utf8'));
@@ -55,6 +55,22 @@ for (const held of vector.refused_replies) {
   test(`a reply is refused: ${held.how}`, () => {
     const { session } = started(vector.sessions[held.session]);
     assert.throws(() => receive(setup, session, unhex(held.reply)), ProtocolError);
+  });
+}
+
+function changed(raw, { length, append, at, byte, missing }) {
+  if (missing) return undefined;
+  if (length !== undefined) return raw.subarray(0, length);
+  if (append !== undefined) return concat(raw, unhex(append));
+  const altered = Uint8Array.from(raw);
+  if (at !== undefined) altered[at] = parseInt(byte, 16);
+  return altered;
+}
+
+for (const held of vector.refused_files.filter((one) => one.step === 'open_setup')) {
+  test(`a set is refused: ${held.file} ${held.how}`, () => {
+    const given = { ...files, [held.file]: changed(files[held.file], held.change) };
+    assert.throws(() => openSetup(given, held.epoch), ProtocolError);
   });
 }
 

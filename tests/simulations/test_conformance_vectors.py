@@ -14,6 +14,7 @@ from blindmatch_simulations.conformance.vectors.files import SCHEMA_NAME, as_tex
 from blindmatch_simulations.conformance.vectors.make import vectors_of
 from blindmatch_simulations.conformance.vectors.replay import differences
 from blindmatch_simulations.registry import built_in_designs, load_design
+from dummy_designs import ECHO
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "designs"
 NAMES = sorted(one.design.info.name for one in built_in_designs())
@@ -44,15 +45,45 @@ def test_vectors_are_made_again_byte_for_byte(name: str) -> None:
     assert as_text(vectors_of(load_design(name))) == (FOLDER / f"{name}.json").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "none"])
-def test_vectors_have_failing_cases_of_messages_and_of_steps(name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_vectors_have_failing_cases_of_every_message_and_step(name: str) -> None:
     vector = _vector(name)
+    roles = set(load_design(name).info.roles)
     assert all(message["refused"] for message in vector["messages"])
-    assert vector["refused_requests"]
-    assert vector["refused_replies"]
+    assert {case["role"] for case in vector["refused_requests"]} == roles
+    assert {case["role"] for case in vector["refused_replies"]} == roles
+    hows = {role: {c["how"] for c in vector["refused_files"] if c["role"] == role} for role in (*roles, None)}
+    assert all({"missing", "empty", "altered: digest"} <= found for found in hows.values())
+    assert "another epoch is expected" in hows[None]
 
 
-@pytest.mark.parametrize("place", [(), ("set",), ("items", 0), ("messages", 0), ("sessions", 0)])
+def test_failing_replies_of_several_rounds_are_of_every_round() -> None:
+    vector = vectors_of(ECHO)
+    jsonschema.validate(vector, schema())
+    assert {case["round"] for case in vector["refused_replies"]} == {0, 1, 2}
+    assert list(differences(ECHO, vector)) == []
+
+
+PLACES: tuple[tuple[str | int, ...], ...] = (
+    (),
+    ("set",),
+    ("items", 0),
+    ("messages", 0),
+    ("messages", 1, "accepted", 0),
+    ("messages", 1, "refused", 0),
+    ("messages", 1, "fields", 0),
+    ("sessions", 0),
+    ("sessions", 0, "rounds", 0, 0),
+    ("sessions", 0, "outcome"),
+    ("sessions", 0, "outcome", "label"),
+    ("refused_requests", 0),
+    ("refused_replies", 0),
+    ("refused_files", 0),
+    ("refused_files", 1, "change"),
+)
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_an_unknown_field_fails(place: tuple[str | int, ...]) -> None:
     vector: Any = copy.deepcopy(_vector("oprf-psi"))
     inner = vector
@@ -83,6 +114,7 @@ def _altered(vector: dict[str, Any], *place: str | int) -> dict[str, Any]:
         ("messages", 1, "refused", 0, "rule"),
         ("refused_requests", 0, "rule"),
         ("refused_replies", 0, "rule"),
+        ("refused_files", 0, "rule"),
     ],
 )
 def test_a_vector_that_says_something_else_is_noticed(place: tuple[str | int, ...]) -> None:

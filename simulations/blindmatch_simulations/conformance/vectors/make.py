@@ -27,9 +27,10 @@ from blindmatch_simulations.conformance.codec_check import message_classes
 from blindmatch_simulations.conformance.deployed import Build, Deployed, enrolled, opened, publish
 from blindmatch_simulations.conformance.fields import made_up
 from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.vectors.damaged import refused_files
 from blindmatch_simulations.conformance.vectors.item import VectorItem, flipped, make_item
 
-VECTORS_VERSION: Final = 1
+VECTORS_VERSION: Final = 2
 FILLERS: Final = 5
 
 
@@ -62,6 +63,7 @@ def vectors_of(design: AnyDesign) -> dict[str, Any]:
         "sessions": sessions,
         "refused_requests": list(_refused_requests(deployed, sessions)),
         "refused_replies": list(_refused_replies(deployed, pictures, sessions)),
+        "refused_files": list(refused_files(build)),
     }
 
 
@@ -259,30 +261,37 @@ def refuses_request(deployed: Deployed, role: Role, raw: bytes) -> str | None:
 def _refused_replies(
     deployed: Deployed, pictures: tuple[Item, ...], sessions: list[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """Replies to the first round of the first session that the device must refuse."""
-    for asked in sessions[0]["rounds"][0] if sessions[0]["rounds"] else ():
-        for how, raw in altered(bytes.fromhex(asked["reply"])):
-            rule = refuses_reply(deployed, pictures[0], sessions[0], asked["role"], raw)
-            if rule is not None:
-                yield {"session": 0, "role": asked["role"], "how": how, "reply": raw.hex(), "rule": rule}
+    """Replies to each round of the first session that the device must refuse."""
+    for number, turn in enumerate(sessions[0]["rounds"]):
+        for role, reply in ((asked["role"], asked["reply"]) for asked in turn):
+            for how, raw in altered(bytes.fromhex(reply)):
+                rule = refuses_reply(deployed, pictures[0], sessions[0], number, role, raw)
+                if rule is not None:
+                    place = {"session": 0, "round": number, "role": role}
+                    yield {**place, "how": how, "reply": raw.hex(), "rule": rule}
 
 
 def refuses_reply(
-    deployed: Deployed, item: Item, held: dict[str, Any], altered_role: str, raw: bytes
+    deployed: Deployed, item: Item, held: dict[str, Any], number: int, altered_role: str, raw: bytes
 ) -> str | None:
-    """None if the device goes on with `raw` as the first reply of a role, else the rule that it breaks."""
+    """None if the device goes on with `raw` as a role's reply in round `number`, else the broken rule."""
     design = deployed.design
     state = design.device_state.decode(bytes.fromhex(held["state_before"]))
     session = Session(design, deployed.setup, state, Tape(bytes.fromhex(held["tape"])))
     session.start(item)
-    right = {asked["role"]: bytes.fromhex(asked["reply"]) for asked in held["rounds"][0]}
+    rounds = [_replies(turn) for turn in held["rounds"][: number + 1]]
+    for right in rounds[:-1]:
+        session.receive(_decoded(design, right))
     try:
-        session.receive(
-            {
-                Role(role): decode_any(design.replies[Role(role)], reply, f"reply of {role}")
-                for role, reply in {**right, altered_role: raw}.items()
-            }
-        )
+        session.receive(_decoded(design, {**rounds[-1], Role(altered_role): raw}))
     except ProtocolError as error:
         return str(error)
     return None
+
+
+def _replies(turn: list[dict[str, Any]]) -> dict[Role, bytes]:
+    return {Role(asked["role"]): bytes.fromhex(asked["reply"]) for asked in turn}
+
+
+def _decoded(design: AnyDesign, replies: Mapping[Role, bytes]) -> dict[Role, Message]:
+    return {role: decode_any(design.replies[role], raw, f"reply of {role}") for role, raw in replies.items()}

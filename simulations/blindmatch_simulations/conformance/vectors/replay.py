@@ -12,6 +12,7 @@ from blindmatch_protocol.randomness import Tape
 
 from blindmatch_simulations.conformance.codec_check import message_classes
 from blindmatch_simulations.conformance.deployed import Build, Deployed, opened
+from blindmatch_simulations.conformance.vectors.damaged import refuses_file
 from blindmatch_simulations.conformance.vectors.item import VectorItem, from_json
 from blindmatch_simulations.conformance.vectors.make import (
     decodes,
@@ -41,9 +42,11 @@ def differences(design: AnyDesign, vector: Mapping[str, Any]) -> Iterator[str]:
     for held in vector["refused_replies"]:
         session = vector["sessions"][held["session"]]
         item = pictures[session["item"]]
-        rule = refuses_reply(deployed, item, session, held["role"], bytes.fromhex(held["reply"]))
+        raw = bytes.fromhex(held["reply"])
+        rule = refuses_reply(deployed, item, session, held["round"], held["role"], raw)
         if rule != held["rule"]:
             yield f"reply, {held['how']}: {rule}, not {held['rule']}"
+    yield from _files(deployed.build, vector["refused_files"])
 
 
 def _build(design: AnyDesign, held: Mapping[str, Any]) -> Build:
@@ -52,6 +55,13 @@ def _build(design: AnyDesign, held: Mapping[str, Any]) -> Build:
     roles = {Role(role): tuple(names) for role, names in held["roles"].items()}
     entries = np.frombuffer(bytes.fromhex("".join(held["entries"])), np.uint8).reshape(-1, 32)
     return Build(design, held["epoch"], entries, files, Published(tuple(held["setup"]), roles))
+
+
+def _files(build: Build, cases: list[Mapping[str, Any]]) -> Iterator[str]:
+    for held in cases:
+        rule = refuses_file(build, held)
+        if rule != held["rule"]:
+            yield f"{held['step']}, {held['file']} {held['how']}: {rule}, not {held['rule']}"
 
 
 def _messages(design: AnyDesign, recorded: list[Mapping[str, Any]]) -> Iterator[str]:
