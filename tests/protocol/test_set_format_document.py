@@ -82,9 +82,12 @@ def test_the_files_of_the_designs_have_documented_kinds_alone() -> None:
             assert {kind for kind, _ in file.sections} <= found[design]
 
 
-def test_the_parameters_of_token_psi_are_documented() -> None:
+def test_the_parameters_of_both_designs_are_documented() -> None:
     part = document().split("## Parameters of a design in the file")[1].split("\n## ")[0]
-    assert set(re.findall(r"`([a-z_]+)`", part)) == {p.name for p in (*TOKENING, *LIMITS)}
+    parts = dict(zip(("oprf-psi", "token-psi"), part.split("\n`token-psi` has "), strict=True))
+    named = {name: set(re.findall(r"`([a-z_]+)`", text)) for name, text in parts.items()}
+    assert named["oprf-psi"] == {p.name for p in oprf_psi.DESIGN.info.parameters}
+    assert named["token-psi"] == {p.name for p in (*TOKENING, *LIMITS)}
 
 
 # --- section 0x105, read with the document alone
