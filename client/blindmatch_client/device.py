@@ -271,19 +271,19 @@ class Device:
         return self._send(self._queue([to], text, queued)[0], None, notices.unreadable(to))
 
     def receive(
-        self, wait_ms: int = 0, on_saved: Callable[[int], None] = lambda count: None
+        self, wait_ms: int = 0, on_complete: Callable[[int], None] = lambda count: None
     ) -> list[Received]:
         """Messages that came; acknowledged once they are saved. If they do not stop coming, those of the
         first half minute.
 
         Args:
             wait_ms: wait for more so long after the last one.
-            on_saved: told, while they come, of every so many more that are saved.
+            on_complete: told, while they come, of every so many more that are saved with what they bear.
 
         Raises:
             ServiceError: if the relay cannot be reached.
         """
-        received = self._receiver.receive(wait_ms, on_saved)
+        received = self._receiver.receive(wait_ms, on_complete)
         self._look_after_keys()
         return received
 

@@ -213,8 +213,12 @@ class Outbox:
         self._update("item", item, {"matching": Matching.SKIPPED, "problem": problem})
 
     def uploaded(self, file: str, attachment: AttachmentRef) -> None:
-        """The attachment lies at the relay, for all messages that bear it."""
-        self._update("file", file, {"attachment": attachment.encode(), "uploaded": 1})
+        """The attachment lies at the relay, for all messages that bear it.
+
+        Not synced: if that is lost, the same bytes are uploaded again.
+        """
+        with self._store.transaction(synced=False):
+            self._update("file", file, {"attachment": attachment.encode(), "uploaded": 1})
 
     def sealed(self, number: int, content: Content, sealed: bytes) -> None:
         """The message is sealed; save the account in the same transaction."""

@@ -1,6 +1,7 @@
 """Messages on their way in: opened, saved with the account's new state, then acknowledged.
 
-    relay --Receive--> open --save content and account--> Acknowledge --> Download attachments --> shown
+    relay --Receive--> open --save content and account--> Download attachments --> complete, shown
+                                                     +--> Acknowledge
 
 What came while others were saved is saved together, and many are acknowledged together. A message that cannot
 be opened is kept as a problem and acknowledged too, or it would come for ever.
@@ -110,12 +111,13 @@ class Receiver:
     files: Files
     relay: RelayClient
 
-    def receive(self, wait_ms: int, on_saved: Callable[[int], None]) -> list[Received]:
+    def receive(self, wait_ms: int, on_complete: Callable[[int], None]) -> list[Received]:
         """Messages that are complete now and were not shown before.
 
         Args:
             wait_ms: wait for more so long after the last one.
-            on_saved: told of every so many more messages that are on disk, as soon as they are.
+            on_complete: told of every so many more messages that are on disk with all that belongs to
+                them, as soon as they are.
 
         Raises:
             ServiceError: if the relay cannot be reached; what came before that is kept and shown next time.
@@ -124,7 +126,7 @@ class Receiver:
 
         def take(some: Sequence[pb.Delivery]) -> None:
             nonlocal owed
-            on_saved(self._take(some))
+            self._take(some, on_complete)
             owed += len(some)
             if owed >= ACKNOWLEDGE_EVERY:
                 self._acknowledge()
@@ -142,21 +144,36 @@ class Receiver:
         rows = self.store.all(f"{_MESSAGES} ORDER BY sequence")
         return [self._received(*row) for row in rows]
 
-    def _take(self, some: Sequence[pb.Delivery]) -> int:
-        """Open and save messages, with the account's new state, in one transaction; how many are new."""
+    def _take(self, some: Sequence[pb.Delivery], on_complete: Callable[[int], None]) -> None:
+        """Open and save messages, with the account's new state, in one transaction; fetch what they bear."""
+        plain, bearing = 0, set[int]()
         with self.keeper.saving() as account:
-            return sum(self._open(account, delivery) for delivery in some)
+            for delivery in some:
+                if self._is_known(delivery.sequence):
+                    continue
+                if self._open(account, delivery):
+                    bearing.add(delivery.sequence)
+                else:
+                    plain += 1
+        if plain:
+            on_complete(plain)
+        if bearing:
+            missing = self._fetch_attachments(min(bearing))
+            on_complete(len(bearing - missing))
+
+    def _is_known(self, sequence: int) -> bool:
+        return self.store.one("SELECT 1 FROM incoming WHERE sequence = ?", sequence) is not None
 
     def _open(self, account: Account, delivery: pb.Delivery) -> bool:
-        known = "SELECT 1 FROM incoming WHERE sequence = ?"
-        if self.store.one(known, delivery.sequence) is not None:
-            return False
+        """Does it bear attachments?"""
         try:
-            self._save(delivery, account.decrypt(delivery.sender, delivery.sealed), "")
+            content = account.decrypt(delivery.sender, delivery.sealed)
         except MessengerError as error:
             # the account is as it was, and so are the others' messages; a repeat was shown when it came first
             self._save(delivery, None, str(error), isinstance(error, ReplayedMessageError))
-        return True
+            return False
+        self._save(delivery, content, "")
+        return bool(content.attachments)
 
     def _save(
         self, delivery: pb.Delivery, content: Content | None, problem: str, shown: bool = False
@@ -191,17 +208,23 @@ class Receiver:
         with self.store.transaction(synced=False):
             self.store.run_each("UPDATE incoming SET acknowledged = 1 WHERE sequence = ?", rows)
 
-    def _fetch_attachments(self) -> None:
+    def _fetch_attachments(self, since: int = 0) -> set[int]:
+        """Get what is missing of messages from sequence `since` on; those that still lack something."""
         missing = self.store.all(
             "SELECT sequence, position, opened(content, 'incoming.content', sequence)"
             " FROM attachment JOIN incoming USING (sequence)"
-            " WHERE file IS NULL AND attachment.problem IS NULL ORDER BY sequence, position"
+            " WHERE file IS NULL AND attachment.problem IS NULL AND sequence >= ?"
+            " ORDER BY sequence, position",
+            since,
         )
-        for sequence, position, content in missing:
-            self._fetch(sequence, position, Content.decode(content))
+        return {
+            sequence
+            for sequence, position, content in missing
+            if not self._fetch(sequence, position, Content.decode(content))
+        }
 
-    def _fetch(self, sequence: int, position: int, content: Content) -> None:
-        """Get one attachment; a fault that may pass leaves it for the next time."""
+    def _fetch(self, sequence: int, position: int, content: Content) -> bool:
+        """Get one attachment; False: a fault that may pass leaves it for the next time."""
         ref, name, problem = content.attachments[position], None, None
         if ref.padded_size > MOST_ATTACHMENT_BYTES:
             problem = f"an attachment is larger than {MOST_ATTACHMENT_BYTES} bytes and was not fetched"
@@ -212,10 +235,10 @@ class Receiver:
                 problem = str(error)
             except RefusedError as error:
                 if error.status != "NOT_FOUND":
-                    return
+                    return False
                 problem = str(error)
             except ServiceError:
-                return
+                return False
         self.store.run(
             "UPDATE attachment SET file = ?3, problem = sealed(?4, 'attachment.problem', ?5)"
             " WHERE sequence = ?1 AND position = ?2",
@@ -225,6 +248,7 @@ class Receiver:
             problem,
             _row(sequence, position),
         )
+        return True
 
     def _fresh(self) -> list[Received]:
         rows = self.store.all(f"{_MESSAGES} AND shown = 0 ORDER BY sequence")

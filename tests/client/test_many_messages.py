@@ -94,18 +94,32 @@ def test_a_text_that_cannot_be_sealed_says_so_for_each_of_a_group(world: World) 
     assert alice.send_text("bob", "short").delivered
 
 
-def test_a_message_that_does_not_open_takes_none_of_those_that_came_with_it(world: World) -> None:
+def test_garbage_and_repeats_take_none_of_the_messages_that_came_with_them(world: World) -> None:
     alice, (bob, *_) = group_of(world)
     for text in ("one", "two"):
         alice.send_text("bob", text)
     queue = world.relay.queues["bob"]
     queue.insert(1, pb.Delivery(sequence=900, sender="alice", sealed=b"garbage", accepted_at_ms=1))
     queue.append(pb.Delivery(sequence=901, sender="alice", sealed=queue[0].sealed, accepted_at_ms=1))
-    saved: list[int] = []
-    got = bob.receive(on_saved=saved.append)
-    assert [m.text for m in got] == ["one", "two", ""] and got[2].problem and sum(saved) == 4
+    queue.append(queue[0])
+    complete: list[int] = []
+    got = bob.receive(on_complete=complete.append)
+    assert [m.text for m in got] == ["one", "two", ""] and got[2].problem and sum(complete) == 4
     alice.send_text("bob", "three")
     assert [m.text for m in bob.receive()] == ["three"] and world.relay.queues["bob"] == []
+
+
+def test_a_picture_is_complete_once_it_is_fetched(world: World) -> None:
+    alice, (bob, *_) = group_of(world)
+    complete: list[int] = []
+    alice.send_picture("bob", picture(5))
+    world.relay.fail_always(down(), "Download")
+    assert bob.receive(on_complete=complete.append) == [] and sum(complete) == 0
+    world.relay.heal()
+    assert [m.pictures for m in bob.receive()] == [(picture(5),)]
+    alice.send_picture("bob", picture(5))
+    alice.send_text("bob", "with it")
+    assert len(bob.receive(on_complete=complete.append)) == 2 and sum(complete) == 2
 
 
 def test_messages_are_acknowledged_while_others_still_come(

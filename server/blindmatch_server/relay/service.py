@@ -166,10 +166,9 @@ class Relay:
         _length("relay/download", "blob_id", request.blob_id, ID_BYTES)
         size = await self._database.run(lambda c: store.blob_size(c, request.blob_id))
         with await asyncio.to_thread(self._blobs.open, request.blob_id) as file:
-            announced = size
-            while data := await asyncio.to_thread(file.read, parts.PART_BYTES):
-                yield wire.Part(size=announced, data=data)
-                announced = 0
+            for at in range(0, size, parts.PART_BYTES):
+                data = await asyncio.to_thread(file.read, parts.PART_BYTES)
+                yield wire.Part(size=size if at == 0 else 0, data=data)
 
     async def _keep(self, incoming: Incoming, data: AsyncIterator[bytes], owner: str, size: int) -> None:
         async with aclosing(data):  # type: ignore[type-var]

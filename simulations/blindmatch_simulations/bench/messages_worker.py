@@ -36,7 +36,6 @@ WAIT_MS: Final = 250
 """A receiver's stream ends when nothing came for so long; it opens another."""
 PATIENCE_S: Final = 60.0
 """After the last message was sent, this long may pass until the last one is received."""
-_PAUSE_S: Final = 0.005
 
 
 def new_device(deployment: Deployment, name: str) -> Device:
@@ -109,21 +108,14 @@ class Pair:
                 self.sender.send_picture(self.to, picture)
 
     def _receive(self, order: Order, done: threading.Event) -> list[float]:
-        """A text has arrived when it is saved, a picture when the device shows it."""
-        shown: list[float] = []
-        saved: list[float] = []
+        """When each message was complete on the receiver: saved, and its picture fetched and checked."""
+        complete: list[float] = []
         until = float("inf")
-        while len(shown) < order.each and time.monotonic() < until:
-            came = self.receiver.receive(
-                WAIT_MS if order.picture is None else 0,
-                lambda count: saved.extend([time.monotonic()] * count),
-            )
-            shown += [time.monotonic()] * len(came)
-            if not came:
-                time.sleep(_PAUSE_S)
+        while len(complete) < order.each and time.monotonic() < until:
+            self.receiver.receive(WAIT_MS, lambda count: complete.extend([time.monotonic()] * count))
             if done.is_set() and until == float("inf"):
                 until = time.monotonic() + PATIENCE_S
-        return saved if order.picture is None else shown
+        return complete
 
     def close(self) -> None:
         """Close both devices."""
