@@ -23,12 +23,13 @@ from blindmatch_simulations.conformance.checks import BY_NAME
 from blindmatch_simulations.conformance.deployed import Build, publish
 from blindmatch_simulations.conformance.pool import random_hashes
 from blindmatch_simulations.conformance.remote import manifest as manifests
-from blindmatch_simulations.conformance.remote.manifest import ManifestError, read_manifest
+from blindmatch_simulations.conformance.remote.manifest import read_manifest
 from blindmatch_simulations.conformance.remote.run import check_remote
 from blindmatch_simulations.conformance.remote.table import NOT_REMOTE, REMOTE_CHECKS
 from blindmatch_simulations.conformance.run import Report
 from blindmatch_simulations.conformance.seeded import Seeded
 from blindmatch_simulations.conformance.verdict import Verdict
+from blindmatch_simulations.errors import ManifestError
 from dummy_designs import ECHO
 from support.command import BAD_STATE, UNREACHABLE, USAGE, Ran, in_process, refused
 from support.foreign_matcher import ForeignMatcher, serving
@@ -221,11 +222,11 @@ class StopsOnGarbage(ForeignMatcher):
             self.stop.set()
 
 
-class AnswersAnyEpoch(ForeignMatcher):
-    """Does not look at the envelope's epoch."""
+class AnswersTheLastEpoch(ForeignMatcher):
+    """Takes envelopes of the epoch before, too."""
 
     def accepts(self, epoch: int) -> bool:
-        return True
+        return epoch in (self.build.epoch - 1, self.build.epoch)
 
 
 class AnswersOnce(ForeignMatcher):
@@ -272,7 +273,7 @@ BAD = (
     (LeftOver, oprf_psi, "codec", "left"),
     (RaisesOnGarbage, oprf_psi, "hostile requests", "not UNKNOWN"),
     (StopsOnGarbage, oprf_psi, "hostile requests", "UNAVAILABLE"),
-    (AnswersAnyEpoch, oprf_psi, "epoch binding", "an envelope of epoch 2 must be refused"),
+    (AnswersTheLastEpoch, oprf_psi, "epoch binding", "an envelope of epoch 2 must be refused"),
     (AnswersOnce, oprf_psi, "replay", "an honest request is refused"),
     (TakesAnybody, oprf_psi, "callers", "a caller without a certificate is answered"),
     (OtherSet, oprf_psi, "description", "other bytes than the manifest's file"),
@@ -297,6 +298,39 @@ def test_a_reply_longer_than_declared_is_a_failure(world: World, oprf: Build) ->
     limits = {"reply_bytes": 108, "answer_ms": 30_000}
     (line,) = lines(world.check(ForeignMatcher(oprf), "resources", limits=limits))
     assert "109 bytes; the manifest declares at most 108" in line
+
+
+def test_other_parameters_than_the_set_s_are_a_failure(world: World, oprf: Build) -> None:
+    (line,) = lines(world.check(ForeignMatcher(oprf), "description", parameters={"evaluations": 4}))
+    assert "field parameters.evaluations: is 4; in set.bin it is 1" in line
+
+
+class Endless(ForeignMatcher):
+    """A set-up file that does not end."""
+
+    def FetchSetup(self, request: Any, context: Any) -> Iterator[pb.Part]:
+        while not self.stop.is_set():
+            yield pb.Part(data=bytes(1 << 19))
+
+
+def test_a_set_up_file_that_does_not_end_is_broken_off(world: World, oprf: Build) -> None:
+    (line,) = lines(world.check(Endless(oprf), "description"))
+    assert "description: set-up file set.bin: field size" in line
+
+
+class Silent(ForeignMatcher):
+    """Describes itself and answers nothing."""
+
+    def answer(self, role: Role, asked: Message) -> Message:
+        self.stop.wait(30)
+        return super().answer(role, asked)
+
+
+def test_a_matcher_that_does_not_answer_in_time_is_caught_once(world: World, oprf: Build) -> None:
+    limits = {"reply_bytes": 4096, "answer_ms": 3000}
+    (line,) = lines(world.check(Silent(oprf), "outcomes", limits=limits))
+    assert "DEADLINE_EXCEEDED" in line
+    assert "(1 of 1 honest sessions fail)" in line
 
 
 def test_another_public_key_than_the_manifest_s_is_a_failure(world: World, oprf: Build) -> None:

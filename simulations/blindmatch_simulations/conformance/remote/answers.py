@@ -137,7 +137,8 @@ def check_crowd(material: Material) -> Passed:
         if one.broken is not None:
             words = f"in a session beside {size - 1} others: {one.broken.rule}"
             raise BrokenError(one.broken.step, words, **one.broken.evidence)
-        if type(one.outcome) is not type(material.honest[one.probe.name].outcome):
+        alone = material.honest.get(one.probe.name)
+        if alone is not None and type(one.outcome) is not type(alone.outcome):
             words = f"a session beside {size - 1} others ends differently from one alone"
             raise BrokenError("outcome", words, item=one.probe.name)
     return Passed(f"{len(played)} sessions at the same time end as they do alone", {"sessions": len(played)})
@@ -147,7 +148,8 @@ def check_order(material: Material) -> Passed:
     """A request of a later round that comes first is answered or refused; so is one of an earlier round."""
     tried = 0
     for probe in material.some():
-        rounds = material.honest[probe.name].rounds
+        alone = material.honest.get(probe.name)
+        rounds = alone.rounds if alone is not None else []
         if len(rounds) < 2:
             continue
         for turn in (turn for one in reversed(rounds) for turn in one.turns):

@@ -20,6 +20,8 @@ MOST_WAITS: Final = 60
 """Times that a call which came too often is made again."""
 MOST_WAIT_S: Final = 5.0
 REQUEST_ID_BYTES: Final = 16
+SPARE_BYTES: Final = 2 << 20
+"""What a stream may be longer than what is expected of it, so that the check sees that it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Counterpart:
         credentials: of a device.
         epoch: the epoch asked for.
         deadline_s: for one answer.
+        reply_bytes: the longest reply; a stream is not read much further.
         sleep: waits so many seconds.
     """
 
@@ -79,13 +82,14 @@ class Counterpart:
         credentials: Credentials,
         epoch: int,
         deadline_s: float,
+        reply_bytes: int,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         roles = design.info.roles
         self._endpoints = {roles[role]: Endpoint(address, names[role]) for role, address in addresses.items()}
         self._channels = Channels(self._endpoints, credentials)
         self._design, self._epoch = design, epoch
-        self._deadline_s, self._sleep = deadline_s, sleep
+        self._deadline_s, self._reply_bytes, self._sleep = deadline_s, reply_bytes, sleep
         self._credentials = credentials
 
     def close(self) -> None:
@@ -123,7 +127,8 @@ class Counterpart:
         channel = self._channels.to(self._design.info.roles[role])
         if self._design.info.large_bodies:
             rpc: StreamStream = channel.stream_stream(EXCHANGE_LARGE.path)
-            return self._patient(lambda: _streamed(rpc(iter(parts), timeout=self._deadline_s)))
+            most = self._reply_bytes + SPARE_BYTES
+            return self._patient(lambda: _streamed(rpc(iter(parts), timeout=self._deadline_s), most))
         unary: UnaryUnary = channel.unary_unary(EXCHANGE.path)
         return self._patient(lambda: _one(unary.with_call(parts[0], timeout=self._deadline_s)))
 
@@ -132,11 +137,12 @@ class Counterpart:
         rpc: UnaryUnary = self._channels.to(party).unary_unary(DESCRIBE.path)
         return self._patient(lambda: _one(rpc.with_call(b"", timeout=self._deadline_s)))
 
-    def fetch(self, party: Party, request: pb.SetupRequest) -> Answer:
-        """Ask `party` for a set-up file."""
+    def fetch(self, party: Party, request: pb.SetupRequest, most: int = 0) -> Answer:
+        """Ask `party` for a set-up file of which up to `most` bytes are left."""
         rpc: UnaryStream = self._channels.to(party).unary_stream(FETCH_SETUP.path)
         raw = request.SerializeToString()
-        return self._patient(lambda: _streamed(rpc(raw, timeout=self._deadline_s)))
+        most += SPARE_BYTES
+        return self._patient(lambda: _streamed(rpc(raw, timeout=self._deadline_s), most))
 
     def require(self) -> None:
         """Make sure that every party can be called at all.
@@ -164,7 +170,8 @@ class Counterpart:
         with self._connected(party, (held.key, held.certificate)) as channel:
             if self._design.info.large_bodies:
                 stream: StreamStream = channel.stream_stream(EXCHANGE_LARGE.path)
-                return _settled(lambda: _streamed(stream(iter([part]), timeout=self._deadline_s)))[0]
+                most = SPARE_BYTES
+                return _settled(lambda: _streamed(stream(iter([part]), timeout=self._deadline_s), most))[0]
             rpc: UnaryUnary = channel.unary_unary(EXCHANGE.path)
             return _settled(lambda: _one(rpc.with_call(part, timeout=self._deadline_s)))[0]
 
@@ -215,9 +222,17 @@ def _one(answered: tuple[Any, grpc.Call]) -> Heard:
     return Heard((raw,), _metadata(call))
 
 
-def _streamed(call: Any) -> Heard:
-    parts = tuple(call)
-    return Heard(parts, _metadata(call))
+def _streamed(call: Any, most: int) -> Heard:
+    """The parts of a stream; one that goes on beyond `most` bytes is broken off."""
+    parts: list[bytes] = []
+    left = most
+    for part in call:
+        parts.append(part)
+        left -= len(part)
+        if left < 0:
+            call.cancel()
+            return Heard(tuple(parts), ())
+    return Heard(tuple(parts), _metadata(call))
 
 
 def _metadata(call: grpc.Call) -> tuple[tuple[str, int], ...]:

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.authority import Authority, Identity, Kind
 from google.protobuf.message import DecodeError
 
@@ -25,11 +27,26 @@ def check_description(material: Material) -> Passed:
     parties = material.counterpart.parties
     if not parties:
         raise NotApplicableError("the design asks nobody")
+    _parameters(material)
     for party in parties:
         _describes(material, party)
     fetched = _setup(material, parties[0])
     words = f"epoch {material.manifest.epoch} is described; {fetched} bytes of set-up are the manifest's"
     return Passed(words, {"fetched": fetched})
+
+
+def _parameters(material: Material) -> None:
+    """The manifest's parameters are those in the set-up files, where these are set files."""
+    info = material.design.info
+    for name, raw in material.files.items():
+        try:
+            held = SetFile(raw, name, info.name, info.version).identity.parameters
+        except SetFileError:
+            continue
+        for parameter, value in material.manifest.parameters.items():
+            if held.get(parameter, value) != value:
+                words = f"field parameters.{parameter}: is {value}; in {name} it is {held[parameter]}"
+                raise BrokenError("manifest", words)
 
 
 def _describes(material: Material, party: Party) -> None:
@@ -90,7 +107,7 @@ def _fetched(material: Material, party: Party, name: str, raw: bytes, offset: in
     """Bytes from `offset` on, which must be the manifest's file's."""
     step = f"set-up file {name}"
     request = pb.SetupRequest(epoch=material.manifest.epoch, name=name, offset=offset)
-    answer = material.counterpart.fetch(party, request)
+    answer = material.counterpart.fetch(party, request, len(raw) - offset)
     if isinstance(answer, Refused):
         raise BrokenError(step, f"is refused: {answer}")
     try:

@@ -12,8 +12,9 @@ from blindmatch_client.transport import MOST_BODY_BYTES
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.contract.declaration import CONTRACT_VERSION
-from blindmatch_protocol.errors import BlindmatchError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from blindmatch_simulations.errors import ManifestError
 
 FORMAT: Final = "blindmatch-conformance-manifest"
 VERSION: Final = 1
@@ -25,10 +26,6 @@ HexRow = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """32 bytes in hexadecimal."""
 PathText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 """A path; a relative one begins at the manifest's folder."""
-
-
-class ManifestError(BlindmatchError):
-    """A manifest cannot be used; the text names the field and the rule."""
 
 
 class _Document(BaseModel):

@@ -77,6 +77,12 @@ class Played:
     outcome: Outcome | None = None
     broken: BrokenError | None = None
 
+    @property
+    def timed_out(self) -> bool:
+        """Did it break off because no answer came in time?"""
+        answers = [turn.answer for turn in self.turns()]
+        return any(isinstance(one, Refused) and one.status == "DEADLINE_EXCEEDED" for one in answers)
+
     def turns(self) -> list[Turn]:
         """All turns, in order."""
         return [turn for one in self.rounds for turn in one.turns]
@@ -136,8 +142,16 @@ class Material:
 
     @cached_property
     def honest(self) -> Mapping[str, Played]:
-        """A session of every probe, by its name; one account each. None of them raises."""
-        return {one.name: self.play(one, "honest") for one in self.probes}
+        """A session of every probe, by its name; one account each. None of them raises.
+
+        There are no more of them behind one that got no answer in time: each would wait as long.
+        """
+        found: dict[str, Played] = {}
+        for one in self.probes:
+            found[one.name] = self.play(one, "honest")
+            if found[one.name].timed_out:
+                break
+        return found
 
     def some(self) -> list[Probe]:
         """A listed picture, one that is not, and a poor one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -36,8 +36,8 @@ UNKNOWN_ROLE: Final = frozenset({"NOT_FOUND"})
 def check_hostile_requests(material: Material) -> Passed:
     """Hostile bodies and envelopes end in a declared reply or in a documented status, and nothing stops."""
     tried = refused = 0
-    for role, body in bodies(material).items():
-        raw, rng = body.encode(), material.rng(f"ask/{role}")
+    for role, body in bodies(material):
+        raw, rng = body.encode(), material.rng(f"ask/{role}/{body.NAME}")
         flips = FLIPS if len(raw) < LONG_BYTES else FEW
         for altered in hostile(material.design.requests[role], raw, rng, flips):
             answer = material.counterpart.exchange(role, altered)
@@ -57,9 +57,9 @@ def check_hostile_requests(material: Material) -> Passed:
 def check_epoch_binding(material: Material) -> Passed:
     """A stale epoch, and one to come, are refused: in the envelope, and in a body that names one."""
     tried, epoch = 0, material.manifest.epoch
-    for role, body in bodies(material).items():
-        for other in (epoch - 1, epoch + 1, 0, (1 << 64) - 1):
-            for inner in (body, _of_epoch(body, other)):
+    for role, body in bodies(material):
+        for other in sorted({epoch - 1, epoch + 1, 0, (1 << 64) - 1}):
+            for inner in (body, _of_epoch(body, other)) if _names_epoch(body) else (body,):
                 head = material.counterpart.head(role, inner.encode())
                 head.epoch = other
                 answer = material.counterpart.exchange(role, inner.encode(), head)
@@ -73,16 +73,17 @@ def check_epoch_binding(material: Material) -> Passed:
     return Passed(f"{tried} requests of other epochs refused", {"tried": tried})
 
 
-def bodies(material: Material) -> Mapping[Role, Message]:
-    """A body for each role, from the latest round in which it is asked.
+def bodies(material: Material) -> list[tuple[Role, Message]]:
+    """A body for each role and each kind of message that it is sent.
 
     Raises:
         NotApplicableError: if the design asks nobody.
     """
-    found = {turn.role: turn.body for turn in material.honest[material.probes[0].name].turns()}
+    turns = material.honest[material.probes[0].name].turns()
+    found = {(turn.role, type(turn.body)): turn.body for turn in turns}
     if not found:
         raise NotApplicableError("the design asks nobody")
-    return found
+    return [(role, body) for (role, _), body in found.items()]
 
 
 def must_refuse(role: str, what: str, answer: Answer, allowed: frozenset[str]) -> None:

@@ -35,7 +35,8 @@ def check_remote(
     manifest = held.manifest
     names = {Role(role): name for role, name in manifest.credentials.server_names.items()}
     seconds = manifest.limits.answer_ms / 1000
-    counterpart = Counterpart(design, addresses, names, held.credentials(), manifest.epoch, seconds)
+    most = manifest.limits.reply_bytes
+    counterpart = Counterpart(design, addresses, names, held.credentials(), manifest.epoch, seconds, most)
     try:
         material = Material(design, held, counterpart, seed)
         counterpart.require()
