@@ -25,6 +25,7 @@ from support.command import COMMAND, processes_of
 
 T = TypeVar("T")
 BAD = Path(__file__).with_name("assess_designs.py")
+DUMMIES = Path(__file__).parents[1] / "dummy_designs.py"
 TINY = """
 version = 1
 name = "tiny"
@@ -57,7 +58,8 @@ def measured(results: Results, name: str) -> Measured:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished assessment of two honest designs and of three that spoil their row."""
     out = tmp_path_factory.mktemp("assess") / "out"
-    assess(out, ["hash-upload", f"{BAD}:CRASHES", f"{BAD}:EATS", f"{BAD}:LIES", "none"])
+    spoiling = [f"{BAD}:{name}" for name in ("CRASHES", "EATS", "LIES")]
+    assess(out, ["hash-upload", *spoiling, f"{DUMMIES}:VOUCHERS", "none"])
     return out
 
 
@@ -82,6 +84,13 @@ def test_honest_designs_are_measured_beside_ones_that_crash_and_eat(made: Path) 
     assert (upload.update.built is not None, upload.update.why[:11]) == (True, "a whole set")
     assert (upload.figures["harness_cpu"].n or 0) >= 12
     assert measured(results, "none").figures["recall"].value == 0.0
+
+
+def test_pictures_whose_vouchers_the_centre_opens_count_as_found(made: Path) -> None:
+    vouchers = measured(store.check(made), "dummy-vouchers")
+    assert vouchers.figures["recall_identical"].value == 1.0
+    assert vouchers.figures["false_matches"].value == 0.0
+    assert vouchers.figures["wrong_outcomes"].value == 0.0
 
 
 def test_a_crash_and_a_breach_of_memory_are_named_in_their_rows(made: Path) -> None:

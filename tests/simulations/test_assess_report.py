@@ -325,6 +325,22 @@ def test_the_advantage_is_the_largest_upper_bound_of_the_games() -> None:
     assert "alone: took too long" in one.why
 
 
+def test_a_report_that_the_server_makes_by_itself_costs_the_device_nothing() -> None:
+    silent = replace(observed(), pictures=tuple(replace(p, report_bytes=0) for p in observed().pictures))
+    assert row(silent).figures["report_bytes"].value is None
+    server = replace(silent, design=replace(silent.design, learns=("server",)))
+    assert row(server).figures["report_bytes"].value == 0.0
+
+
+def test_designs_that_cost_nearly_the_same_are_both_on_the_frontier() -> None:
+    one, other = row(observed("one")), row(observed("other"))
+    near = replace(one.figures["device_cpu_ms"], value=1.05 * (one.figures["device_cpu_ms"].value or 0))
+    assert frontier([one, replace(other, figures={**other.figures, "device_cpu_ms": near})]) == [
+        "one",
+        "other",
+    ]
+
+
 def test_the_frontier_leaves_out_what_another_design_beats() -> None:
     good, bad = row(observed("good")), row(observed("bad"))
     slow = replace(bad.figures["device_cpu_ms"], value=99.0)

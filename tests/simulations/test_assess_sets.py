@@ -8,23 +8,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blindmatch_protocol.contract import Relation
+from blindmatch_client.trace import SessionTrace
+from blindmatch_protocol.contract import NoMatch, Relation, Voucher
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_server.curator import HashList
 from blindmatch_server.published import open_publication
 from blindmatch_simulations.assess.alone import open_set
-from blindmatch_simulations.assess.attributing import expected_of
+from blindmatch_simulations.assess.attributing import by_opener, expected_of
 from blindmatch_simulations.assess.auditing import near_entries
 from blindmatch_simulations.assess.harness import LEAST_PAIRS, added_by_harness
 from blindmatch_simulations.assess.keeping import kept_set, key_of
 from blindmatch_simulations.assess.material import Material, make
+from blindmatch_simulations.assess.observed import PictureRow
 from blindmatch_simulations.assess.plan import Plan, read_plan
 from blindmatch_simulations.assess.updating import updated
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.oracle import Oracle
 from blindmatch_simulations.registry import load_design
+from dummy_designs import VOUCHERS, Sealed
 
 PLAN = """
 version = 1
@@ -186,6 +189,32 @@ def test_what_is_expected_of_a_picture_is_what_the_oracle_says(
     assert expected == [oracle.matches(picture) for _, picture in pictures]
     near = Oracle(relation, near_entries(relation, [p for _, p in pictures], entries.hashes))
     assert expected == [near.matches(picture) for _, picture in pictures]
+
+
+def voucher_trace(item: int, hashed: bytes | None) -> SessionTrace:
+    """A session that ended in a voucher, or in nothing."""
+    outcome = NoMatch() if hashed is None else Voucher(Sealed(hashed, 100))
+    return SessionTrace(item, b"", b"", (), outcome)
+
+
+@pytest.mark.parametrize("counted", [2, 1])
+def test_pictures_whose_vouchers_open_are_told_apart_if_the_centre_opened_as_many(
+    counted: int, entries: HashList, tmp_path: Path
+) -> None:
+    kept = kept_set(VOUCHERS, entries, 7, tmp_path, quiet)
+    opener = VOUCHERS.open_opener(open_publication(kept.folder).opener())
+    hashes = [entries.hashes[0].tobytes(), bytes(32), entries.hashes[5].tobytes(), None]
+    traces = [voucher_trace(at, hashed) for at, hashed in enumerate(hashes)]
+    rows = [unknown(at) for at in range(4)]
+    found = [row.matched for row in by_opener(rows, traces, opener, "sender", counted)]
+    assert found == ([True, False, True, False] if counted == 2 else [None] * 4)
+
+
+def unknown(index: int) -> PictureRow:
+    """A row of which nobody has told yet whether it matched."""
+    return PictureRow(
+        index, "cat", "identical", True, 100, 0, 0, True, None, "voucher", True, 0, 0, 90, 5.0, 2.0
+    )
 
 
 def test_entries_near_no_picture_are_left_out(entries: HashList, material: Material) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from blindmatch_protocol.contract import Relation
+from blindmatch_client.trace import SessionTrace
+from blindmatch_protocol.contract import Opener, Relation, Voucher
 from msgspec.structs import replace
 
 from blindmatch_simulations.assess.material import MadeItem
@@ -16,6 +17,29 @@ def expected_of(relation: Relation, item: MadeItem) -> bool:
     """Does `item` match the list by `relation`? As `Oracle` says, from the distance of the nearest entry."""
     within = relation.distance is not None and item.list_distance <= relation.distance
     return within and item.quality >= relation.minimum_quality
+
+
+def by_opener(
+    rows: Sequence[PictureRow], traces: Iterable[SessionTrace], opener: Opener, account: str, opened: int
+) -> list[PictureRow]:
+    """Rows with `matched` filled in by opening all of the device's vouchers once more, as the centre does.
+
+    Nothing is filled in if that opens another number than the `opened` ones of the centre.
+
+    Raises:
+        ProtocolError: if a voucher breaks the protocol.
+    """
+    last = {trace.item: trace.outcome for trace in traces}
+    bodies = [one.body if isinstance(one, Voucher) else None for _, one in sorted(last.items())]
+    kept = {body.encode(): body for body in bodies if body is not None}
+    labels = opener.open(account, list(kept.values()))
+    if len(bodies) != len(rows) or len(labels) != opened:
+        return list(rows)
+    found = {encoded for at, encoded in enumerate(kept) if at in labels}
+    return [
+        replace(row, matched=body is not None and body.encode() in found)
+        for row, body in zip(rows, bodies, strict=True)
+    ]
 
 
 def by_server(rows: Sequence[PictureRow], distances: Iterable[int]) -> list[PictureRow]:

@@ -23,7 +23,7 @@ DISTANCES: Final = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 31), (32, 48), (49, 
 """Ranges of the distance between an edited picture and its original, both ends included."""
 
 DAY_SECONDS: Final = 86_400
-NO_LEARNER: Final = "nobody learns a single picture's outcome by itself in this design"
+NO_LEARNER: Final = "vouchers that the centre opened could not be told apart by picture"
 NO_ROLES: Final = "it asks nobody, so there is no session that the harness could record"
 NO_PROOF: Final = "no log of published epochs is run by this command yet"
 
@@ -53,7 +53,7 @@ def figures(seen: Observed, checks: Sequence[Check], checks_why: str) -> dict[st
     """All figures of the catalogue."""
     return {
         **_effectiveness(seen.pictures, seen.entries),
-        **_costs(seen.pictures, seen.alone),
+        **_costs(seen.pictures, seen.alone, list(seen.design.learns)),
         **_set(seen),
         **_harness(seen.harness),
         **_privacy(seen, checks, checks_why),
@@ -113,9 +113,14 @@ def _effectiveness(rows: Sequence[PictureRow], entries: int) -> dict[str, Figure
     }
 
 
-def _costs(rows: Sequence[PictureRow], alone: Sequence[AloneRow]) -> dict[str, Figure]:
+def _costs(rows: Sequence[PictureRow], alone: Sequence[AloneRow], learns: Sequence[str]) -> dict[str, Figure]:
     reported = [row.report_bytes for row in rows if row.report_bytes]
-    report = timing(reported, middle=False) if reported else Figure(None, "no device made a report")
+    if reported:
+        report = timing(reported, middle=False)
+    elif learns == [str(Learner.SERVER)]:
+        report = Figure(0.0, "the server reports by itself; the device sends nothing for a report")
+    else:
+        report = Figure(None, "no device made a report")
     return {
         "device_ms": timing([row.device_ms for row in alone]),
         "device_cpu_ms": timing([row.device_cpu_ms for row in alone], middle=False),

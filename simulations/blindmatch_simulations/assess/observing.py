@@ -16,11 +16,11 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_server.curator import HashList
 from blindmatch_server.matching.limits import MatchingLimits
-from blindmatch_server.published import Publication
+from blindmatch_server.published import Publication, open_publication
 
 from blindmatch_simulations.assess import procfs
 from blindmatch_simulations.assess.alone import open_set, sessions_alone
-from blindmatch_simulations.assess.attributing import by_server, expected_of
+from blindmatch_simulations.assess.attributing import by_opener, by_server, expected_of
 from blindmatch_simulations.assess.auditing import audited
 from blindmatch_simulations.assess.describing import described
 from blindmatch_simulations.assess.harness import added_by_harness
@@ -168,7 +168,8 @@ class Observer:
             before = {one.party: procfs.cpu_seconds(one.process.pid) for one in servers}
             with self.stages("pictures matched and sent") as progress:
                 rows, self.seen["peak_mib"] = self._rows(sender, design, progress)
-            rows, opened = self._by_server(deployment, design, rows)
+            sender.device.flush()
+            rows, opened = self._by_others(deployment, design, rows, sender)
             self.seen["pictures"] = tuple(rows)
             self.seen["vouchers_opened"] = opened
             self.seen["servers"] = tuple(_server_cost(one, before[one.party]) for one in servers)
@@ -220,10 +221,10 @@ class Observer:
             cpu_ms=round(1000 * cpu, 3),
         )
 
-    def _by_server(
-        self, deployment: Deployment, design: AnyDesign, rows: list[PictureRow]
+    def _by_others(
+        self, deployment: Deployment, design: AnyDesign, rows: list[PictureRow], sender: Watched
     ) -> tuple[list[PictureRow], int]:
-        """Fill in what a server alone learnt, from its reports; vouchers opened at the centre."""
+        """Fill in what a server alone learnt, from its reports, or the centre; vouchers it opened."""
         with self.stages("reports checked") as progress:
             least = sum(row.expected for row in rows) if design.info.sends_content else 0
             deadline = time.monotonic() + WAIT_SECONDS
@@ -237,6 +238,10 @@ class Observer:
         opened = sum(row.opened for row in found.vouchers if row.account == SENDER)
         if design.info.learns == {Learner.SERVER}:
             return by_server(rows, [row.pdq_distance for row in found.reports]), opened
+        if design.info.learns == {Learner.CENTRE}:
+            publication = open_publication(deployment.published(design.info.name))
+            opener = design.open_opener(publication.opener())
+            return by_opener(rows, sender.traces, opener, SENDER, opened), opened
         return rows, opened
 
     def _receive(self, recipient: Watched, progress: Progress) -> int:

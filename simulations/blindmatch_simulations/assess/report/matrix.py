@@ -31,7 +31,7 @@ def matrix_view(results: Results) -> str:
     words = (
         "Open a number for what it means, its interval, how many trials are behind it, its raw rows and the "
         "command. "
-        "A hatched cell was not measured: that is neither good nor bad."
+        "A dashed cell was not measured: that is neither good nor bad."
     )
     caption = "Options by the five criteria"
     return section(

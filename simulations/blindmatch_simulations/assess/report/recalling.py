@@ -67,8 +67,8 @@ def _cell(one: Recall) -> str:
         return f'{NOT_MEASURED}<br><span class="soft">{text(share.why)}</span>'
     low, high = 100 * share.low, 100 * share.high
     return (
-        f'{100 * share.value:.0f} % <span class="soft">({one.found} of {one.sent}; {low:.0f} to {high:.0f} '
-        "%)</span>"
+        f'{100 * share.value:.0f}\u00a0% <span class="soft">({one.found} of {one.sent}; '
+        f"{low:.0f} to {high:.0f}\u00a0%)</span>"
     )
 
 
