@@ -107,8 +107,13 @@ _MESSENGER: Final = {
         "pictures without matching, end to end", "picture", _least("per_second", 60, picture_kb=200)
     ),
     "messenger/pictures-latency": Kind("pictures at half of that rate, send to saved", "picture"),
+    "messenger/memory": Kind("resident memory after a part of the texts"),
     "messenger/relay-memory": Kind(
-        "memory of the relay from the first tenth of the texts to their end", target=_most("times", 1.1)
+        "memory of the relay from the first fifth of the texts to their end", target=_most("times", 1.1)
+    ),
+    "messenger/devices-memory": Kind(
+        "memory of the devices' processes from the first fifth of the texts to their end",
+        target=_most("times", 1.1),
     ),
 }
 

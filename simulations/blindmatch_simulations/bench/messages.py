@@ -11,17 +11,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import IO, Any, Final
 
 import numpy as np
-from blindmatch_protocol.contract import Party, SetParameters, batches_of
+from blindmatch_protocol.contract import Party, Progress, SetParameters, batches_of
 from blindmatch_protocol.designs.none import DESIGN
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_server.publication import publish_epoch
@@ -41,6 +42,10 @@ PICTURE_KB: Final = 200
 LATENCY_S: Final = 8.0
 """About how long latency is measured."""
 STOP_S: Final = 30.0
+MEMORY_AT: Final = (20, 60, 100)
+"""Percent of the texts after which memory is read; the rate is that of those after the first reading."""
+MOST_AT_ONCE: Final = 5000
+"""Texts of one order: between orders progress is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,19 @@ class Outcome:
     latencies_us: Sequence[float]
     relay_cpu_us: float | None
     device_cpu_us: float
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outcome]) -> Outcome:
+        """Of orders one after the other; the time between them does not count."""
+        messages = sum(part.messages for part in parts)
+        relay = [part.relay_cpu_us * part.messages for part in parts if part.relay_cpu_us is not None]
+        return cls(
+            messages=messages,
+            seconds=sum(part.seconds for part in parts),
+            latencies_us=[value for part in parts for value in part.latencies_us],
+            relay_cpu_us=sum(relay) / messages if len(relay) == len(parts) else None,
+            device_cpu_us=sum(part.device_cpu_us * part.messages for part in parts) / messages,
+        )
 
     @property
     def per_second(self) -> float:
@@ -122,9 +140,12 @@ class Field:
             _pipe(worker.stdin).flush()
         return self._outcome(each * self.pairs, before, [_answer(worker) for worker in self.workers])
 
-    def memory_mib(self) -> float | None:
-        """Of the relay."""
-        return status_mib("VmRSS", self.relay)
+    def memory_mib(self) -> dict[str, float]:
+        """Resident memory of the relay, and of all processes with devices together; empty without /proc."""
+        relay = status_mib("VmRSS", self.relay)
+        devices = [status_mib("VmRSS", worker.pid) for worker in self.workers]
+        known = [one for one in devices if one is not None]
+        return {} if relay is None else {"relay": relay, "devices": sum(known)}
 
     def _outcome(self, messages: int, before: float | None, answers: Sequence[dict[str, Any]]) -> Outcome:
         after = cpu_seconds(self.relay)
@@ -149,24 +170,45 @@ def bench_messenger(meter: Meter, folder: Path, load: Load) -> None:
 
 def _texts(meter: Meter, field: Field, load: Load) -> None:
     progress = meter.stage("texts through the relay")
-    field.order(load.texts // 10)
-    progress(1, 3)
-    start = field.memory_mib()
+    ends = [load.texts * percent // 100 for percent in MEMORY_AT]
+    list(_orders(field, 0, ends[0], load.texts, progress))
+    memory, parts = [field.memory_mib()], list[Outcome]()
     with meter.around(cores()) as around:
-        outcome = field.order(load.texts - load.texts // 10)
-    end = field.memory_mib()
-    progress(2, 3)
+        for start, end in pairwise(ends):
+            parts += _orders(field, start, end, load.texts, progress)
+            memory.append(field.memory_mib())
+    outcome = Outcome.joined(parts)
     _record(meter, "messenger/texts", outcome, around.runs, load)
-    if start is None or end is None:
-        meter.missing("messenger/relay-memory", "this system has no /proc")
-    else:
-        figures = {"start_mib": start, "end_mib": end, "times": end / start}
-        meter.record("messenger/relay-memory", figures, texts=load.texts)
+    _memory(meter, memory, load)
     _latency(meter, field, "messenger/texts-latency", outcome, load)
-    progress(3, 3)
+
+
+def _orders(field: Field, start: int, end: int, of: int, progress: Progress) -> Iterator[Outcome]:
+    """Texts from number `start` to `end` of all, in orders of a bounded size."""
+    for at in range(start, end, MOST_AT_ONCE):
+        until = min(end, at + MOST_AT_ONCE)
+        yield field.order(until - at)
+        progress(until, of)
+
+
+def _memory(meter: Meter, read: Sequence[Mapping[str, float]], load: Load) -> None:
+    for process in ("relay", "devices"):
+        found = [one[process] for one in read if process in one]
+        if len(found) < len(read):
+            for row in ("messenger/memory", f"messenger/{process}-memory"):
+                meter.missing(row, "this system has no /proc")
+            continue
+        for percent, mib in zip(MEMORY_AT, found, strict=True):
+            meter.record("messenger/memory", {"mib": mib}, process=process, percent=percent, texts=load.texts)
+        figures = {"start_mib": found[0], "end_mib": found[-1], "times": found[-1] / found[0]}
+        meter.record(f"messenger/{process}-memory", figures, texts=load.texts)
 
 
 def _pictures(meter: Meter, field: Field, load: Load, picture: Path) -> None:
+    if not load.pictures:
+        for row in ("messenger/pictures", "messenger/pictures-latency"):
+            meter.missing(row, "no pictures were asked for")
+        return
     progress = meter.stage("pictures through the relay")
     with meter.around(cores()) as around:
         outcome = field.order(load.pictures, picture=picture)
