@@ -21,6 +21,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_client import notices
+from blindmatch_client.complaints import Complaints
 from blindmatch_client.cover import Cover
 from blindmatch_client.detector import TraceSink, Undecided
 from blindmatch_client.egress import Egress
@@ -39,6 +40,7 @@ from blindmatch_client.results import DeviceConfig as DeviceConfig
 from blindmatch_client.results import Flushed as Flushed
 from blindmatch_client.results import OutcomeKind as OutcomeKind
 from blindmatch_client.results import Sent as Sent
+from blindmatch_client.results import Standing as Standing
 from blindmatch_client.results import Unreadable as Unreadable
 from blindmatch_client.results import outcome_kind
 from blindmatch_client.sending import Progress, Sender
@@ -76,6 +78,8 @@ class Device:
         self._outbox = Outbox(store)
         self._relay = RelayClient(egress)
         self._reporting = Reporting(egress, store, config.account, rng, clock_ms)
+        # the user's own, with a small interface of its own
+        self.complaints = Complaints(egress, store, rng, clock_ms)
         self._cover = (
             None
             if config.cover is None
@@ -300,8 +304,13 @@ class Device:
         """All messages that ever came."""
         return self._receiver.inbox()
 
+    def standing(self) -> Standing:
+        """What waits, and what became of reports and complaints. Nothing is sent."""
+        waiting, reports = len(self._outbox.open()), tuple(self._reporting.standing())
+        return Standing(self.distrust, waiting, reports, tuple(self.complaints.all()))
+
     def flush(self) -> Flushed:
-        """Try again whatever waits: messages, pictures to be matched, reports.
+        """Try again whatever waits: messages, pictures to be matched, reports, complaints.
 
         Once a picture could not be matched the others are not tried, since each would wait as long.
         """
@@ -316,8 +325,9 @@ class Device:
             except BlindmatchError as error:
                 problems.append(str(error))
         problems += map(str, self._reporting.submit_all(self._cover is None))
+        problems += map(str, self.complaints.submit_all())
         self._look_after_keys()
-        waiting = len(self._outbox.open()) + self._reporting.waiting()
+        waiting = len(self._outbox.open()) + self._reporting.waiting() + self.complaints.waiting()
         return Flushed(tuple(messages), tuple(problems), waiting)
 
     def _look_after_keys(self) -> None:
@@ -373,6 +383,8 @@ class Device:
         with suppress(DesignError):
             self._matcher.prepare()
         row = progress.row
+        reported = report_id is not None and self._reporting.is_received(report_id)
+        told = notices.told(progress, self._config.mode, reported, self._cover is not None)
         return Sent(
             number=row.number,
             message_id=row.message_id,
@@ -380,19 +392,6 @@ class Device:
             delivered=row.stage in (Stage.SENT, Stage.DONE),
             outcome=outcome_kind(self._config.design, row),
             report_id=report_id,
-            reported=report_id is not None and self._reporting.is_received(report_id),
-            notice=notice or self._notice(progress),
+            reported=reported,
+            notice=notice or told,
         )
-
-    def _notice(self, progress: Progress) -> str:
-        row = progress.row
-        if progress.report_id is not None:
-            received = self._reporting.is_received(progress.report_id)
-            return notices.reported(row.recipient, progress.report_id, received)
-        if progress.failure is not None:
-            return notices.undecided(row.recipient, self._config.mode, progress.failure)
-        if progress.problem is not None:
-            if row.stage is Stage.FAILED:
-                return str(progress.problem)
-            return notices.waiting(row.recipient, str(progress.problem))
-        return ""

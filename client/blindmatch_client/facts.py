@@ -52,6 +52,18 @@ MESSENGER_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
 """What each party learns from an honest device."""
 
 
+COMPLAINT_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
+    Party.CENTRE: (
+        DeclaredFact("complaint", "which report an account complains about, when, and in which words"),
+    ),
+    Party.PROVIDER: (
+        DeclaredFact("complaint_time", "that something leaves for the centre, beside any schedule, and when"),
+    ),
+}
+"""What a complaint discloses beyond that, once a user makes one. The provider stands here for whoever sees
+the device's traffic."""
+
+
 def device_facts(cover_schedule: bool = False) -> Mapping[Party, tuple[DeclaredFact, ...]]:
     """`MESSENGER_FACTS`, and `match_time` for the centre and for whoever sees the device's traffic (here:
     the provider) unless reports are on a cover schedule."""

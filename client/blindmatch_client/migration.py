@@ -2,6 +2,7 @@
 
     1  not sealed        read all rows --> seal into a new store beside it --> sync --> rename over the old
     2  no rows of peers  one transaction adds the table; the account fills it when it is saved next
+    3  no complaints     one transaction adds the table
 
 A crash leaves the old store whole, or the new one. What the old one held was in the clear on this disk:
 removing its names does not overwrite the blocks (docs/messenger.md).
@@ -21,12 +22,13 @@ from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_client.errors import StoreError
 from blindmatch_client.files import Files
 from blindmatch_client.messenger.attachment import AttachmentSealing, pieces
-from blindmatch_client.schema import PEER
+from blindmatch_client.schema import COMPLAINT, PEER, SCHEMA_VERSION
 from blindmatch_client.store import FILE_NAME, KEY_NAME, add_functions, insert_lock, made_aside
 from blindmatch_client.vault import KeyFile, KeySource, Vault
 
 UNSEALED_VERSION: Final = 1
-PEERLESS_VERSION: Final = 2
+ADDED: Final[Mapping[int, str]] = {2: PEER, 3: COMPLAINT}
+"""The tables that a version lacked, and those before it as well."""
 
 _COPIED: Final = {
     "meta": "INSERT INTO meta VALUES (:name, sealed(:value, 'meta.value', :name))",
@@ -69,10 +71,11 @@ def migrate(folder: Path, key: KeySource | None) -> bool:
     path = folder / FILE_NAME
     try:
         version = _version(path) if path.exists() else None
-        if version == PEERLESS_VERSION:
-            _add_peers(path)
+        if version is not None and version in ADDED:
+            _add_tables(path, version)
+            return True
         if version != UNSEALED_VERSION:
-            return version == PEERLESS_VERSION
+            return False
         with closing(sqlite3.connect(path, isolation_level=None)) as old:
             # so that no write-ahead log of the old store is left to be taken for one of the new
             old.execute("PRAGMA journal_mode = DELETE")
@@ -88,10 +91,11 @@ def _version(path: Path) -> int:
         return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _add_peers(path: Path) -> None:
+def _add_tables(path: Path, version: int) -> None:
+    missing = "".join(table for lacking, table in ADDED.items() if lacking >= version)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = FULL")
-        db.executescript(f"BEGIN IMMEDIATE; {PEER} PRAGMA user_version = 3; COMMIT;")
+        db.executescript(f"BEGIN IMMEDIATE; {missing} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
 def _copy(old: sqlite3.Connection, path: Path, key: KeySource, files: Files) -> None:

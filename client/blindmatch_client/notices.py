@@ -4,15 +4,34 @@ from __future__ import annotations
 
 from blindmatch_client.detector import Cause, Undecided
 from blindmatch_client.failure import FailureMode
+from blindmatch_client.outbox import Stage
+from blindmatch_client.sending import Progress
 
 
-def reported(recipient: str, report_id: bytes, received: bool) -> str:
-    """A picture was, or will be, reported."""
-    how = (
-        "This device has reported it to the centre"
-        if received
-        else "This device will report it as soon as the centre can be reached"
-    )
+def told(progress: Progress, mode: FailureMode, reported_already: bool, on_schedule: bool) -> str:
+    """What the user must be told after a message was worked on; empty if nothing."""
+    row = progress.row
+    if progress.report_id is not None:
+        return reported(row.recipient, progress.report_id, reported_already, on_schedule)
+    if progress.failure is not None:
+        return undecided(row.recipient, mode, progress.failure)
+    if progress.problem is None:
+        return ""
+    if row.stage is Stage.FAILED:
+        return str(progress.problem)
+    return waiting(row.recipient, str(progress.problem))
+
+
+def reported(recipient: str, report_id: bytes, received: bool, on_schedule: bool) -> str:
+    """A picture was, or will be, reported; `on_schedule` in the slots of a cover schedule."""
+    how = "This device has reported it to the centre"
+    if not received:
+        when = (
+            "piece by piece in the next slots of its cover schedule, while it stays connected"
+            if on_schedule
+            else "as soon as the centre can be reached"
+        )
+        how = f"This device will report it to the centre {when}"
     return (
         f"The picture you sent to {recipient} matches an entry of the list of known abuse material. {how}, "
         "with the message it was part of. People there check every report before anything follows from it. "

@@ -80,6 +80,17 @@ class Reported:
     matched_at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class ReportStanding:
+    """How far a report is; times in Unix milliseconds, `received_at_ms` None while the centre has not all of
+    it, `fragments_sent` in slots of a cover schedule."""
+
+    report_id: bytes
+    made_at_ms: int
+    received_at_ms: int | None
+    fragments_sent: int
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class WaitingReport:
     """A sealed report that is not handed in yet, and how many of its fragments are."""
@@ -226,6 +237,15 @@ class Reporting:
         """How many reports and vouchers are not handed in yet."""
         row = self._store.one("SELECT count(*) FROM submission WHERE received_at_ms IS NULL")
         return 0 if row is None else int(row[0])
+
+    def standing(self) -> list[ReportStanding]:
+        """All reports, oldest first."""
+        rows = self._store.all(
+            "SELECT report_id, made_at_ms, received_at_ms, fragments_sent FROM submission WHERE kind = ?"
+            " ORDER BY made_at_ms, rowid",
+            _REPORT,
+        )
+        return [ReportStanding(*row) for row in rows]
 
     def _report(self, confirmed: ConfirmedMatch, reported: Reported) -> Report:
         info, statement = confirmed.design.info, reported.opening.statement

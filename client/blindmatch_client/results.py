@@ -7,9 +7,11 @@ from enum import StrEnum
 
 from blindmatch_protocol.contract import AnyDesign, Match, NoMatch, Undisclosed, Voucher
 
+from blindmatch_client.complaints import Complaint
 from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.outbox import Matching, Outgoing, decode_outcome
+from blindmatch_client.reporting import ReportStanding
 from blindmatch_client.transport import ROUND_DEADLINE_S
 from blindmatch_client.vault import KeySource
 
@@ -83,13 +85,30 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How a device stands.
+
+    Attributes:
+        distrust: how a matching role cheated, if one did.
+        messages: how many wait.
+        reports: all it ever made, oldest first.
+        complaints: all its user ever made, oldest first.
+    """
+
+    distrust: str | None
+    messages: int
+    reports: tuple[ReportStanding, ...]
+    complaints: tuple[Complaint, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Flushed:
     """What `flush` did.
 
     Attributes:
         messages: those it worked on.
         problems: errors in words.
-        waiting: messages, reports and vouchers that still wait.
+        waiting: messages, reports, vouchers and complaints that still wait.
     """
 
     messages: tuple[Sent, ...]

@@ -1,10 +1,10 @@
-"""The tables of a device's store, version 3. Columns called sealed in comments hold what vault.py makes."""
+"""The tables of a device's store, version 4. Columns called sealed in comments hold what vault.py makes."""
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 PEER: Final = """
 CREATE TABLE peer (
@@ -13,6 +13,18 @@ CREATE TABLE peer (
 ) STRICT;
 """
 """What the messenger knows of each peer; up to version 2 it stood with the account's keys in `meta`."""
+
+COMPLAINT: Final = """
+CREATE TABLE complaint (
+  complaint_id BLOB PRIMARY KEY,
+  report_id BLOB NOT NULL,
+  text BLOB NOT NULL, -- sealed
+  made_at_ms INTEGER NOT NULL,
+  stage TEXT NOT NULL,
+  words BLOB NOT NULL -- sealed
+) STRICT;
+"""
+"""What the user complained about; there was none up to version 3."""
 
 SCHEMA: Final = (
     """
@@ -88,4 +100,5 @@ CREATE TABLE attachment (
 CREATE INDEX attachment_missing ON attachment (sequence) WHERE file IS NULL AND problem IS NULL;
 """
     + PEER
+    + COMPLAINT
 )

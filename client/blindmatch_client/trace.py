@@ -19,6 +19,7 @@ class Purpose(StrEnum):
     REPORT = "report"
     VOUCHER = "voucher"
     COVER = "cover"
+    COMPLAINT = "complaint"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -68,7 +68,7 @@ def test_a_slot_leaves_once_in_every_period_whether_there_is_a_report_or_not(sch
     scheduled.slots(3)
     assert [slot.count for slot in scheduled.opened()] == [0, 0, 0]
     sent = scheduled.alice.device.send_picture("bob", LISTED)
-    assert sent.delivered and not sent.reported and "as soon as" in sent.notice
+    assert sent.delivered and not sent.reported and "in the next slots" in sent.notice
     assert len(scheduled.world.centre.sealed) == 3
     scheduled.slots(3)
     assert len(scheduled.world.centre.sealed) == 6

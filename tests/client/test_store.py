@@ -156,7 +156,7 @@ def test_which_tables_and_columns_are_in_the_clear_is_known(tmp_path: Path) -> N
         *("kind", "salt", "operations", "memory", "wrapped", "name", "design", "version", "epoch", "number"),
         *("message_id", "queued_at_ms", "stage", "matching", "item", "file", "uploaded", "matched_at_ms"),
         *("report_id", "made_at_ms", "fragments_sent", "received_at_ms", "sequence", "accepted_at_ms"),
-        *("acknowledged", "shown", "position"),
+        *("acknowledged", "shown", "position", "complaint_id"),
     }
 
 
@@ -226,6 +226,7 @@ def test_the_sessions_of_a_store_of_version_2_go_on(tmp_path: Path) -> None:
     with bob.saving() as account:
         texts = [account.decrypt("alice", one).text for one in (waiting.sealed, sealed)]
     assert texts == ["waits", "after it"]
+    assert store.all("SELECT * FROM complaint") == []
     for one, keeper, name in ((store, alice, "bob"), (other, bob, "alice")):
         again = AccountKeeper.load(one).account
         assert again.dump() == keeper.account.dump() and again.has_session(name)
@@ -233,6 +234,20 @@ def test_the_sessions_of_a_store_of_version_2_go_on(tmp_path: Path) -> None:
         # the account's own value holds no session any more that could be taken for the latest
         assert not Account.load(one.get("account") or b"").has_session(name)
         one.close()
+
+
+def test_a_store_of_version_3_gets_its_table_of_complaints(tmp_path: Path) -> None:
+    store = Store(tmp_path, True, None, {"account": SECRET})
+    store.close()
+    with sqlite3.connect(tmp_path / FILE_NAME) as db:
+        db.executescript("DROP TABLE complaint; PRAGMA user_version = 3;")
+    db.close()
+    with pytest.raises(StoreError, match="version"):
+        Store(tmp_path, False)
+    assert migration.migrate(tmp_path, None) and not migration.migrate(tmp_path, None)
+    again = Store(tmp_path, False)
+    assert (again.get("account"), again.all("SELECT * FROM complaint")) == (SECRET, [])
+    again.close()
 
 
 def test_a_transaction_that_is_not_synced_is_kept_by_the_next_one_that_is(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import Ran, in_process
+from support.command import REFUSED, UNREACHABLE, Ran, in_process, refused
 
 from .test_by_hand import done, prepared, samples, serving
 
@@ -78,14 +78,22 @@ def _told(home: Path, report: str, kind: str) -> None:
 
 
 def _complained(home: Path, report: str) -> None:
-    filed = done(
-        centre(home, "complaint", "file", report, "--account", "alice", "--text", "not so", "--json", "-")
-    ).json
-    assert [one["decision"] for one in done(centre(home, "complaint", "list", "--json", "-")).json] == [""]
-    upheld = centre(home, "complaint", "uphold", filed["complaint"], "--reason", "looked again")
+    made = done(complained(home, report, "not so")).json
+    assert (made["report"], made["stage"], made["answer"]) == (report, "at the centre", "")
+    assert done(complained(home, report, "not so")).json == made
+    (held,) = done(centre(home, "complaint", "list", "--json", "-")).json
+    assert (held["complaint"], held["account"], held["text"]) == (made["complaint"], "alice", "not so")
+    upheld = centre(home, "complaint", "uphold", held["complaint"], "--reason", "looked again")
     assert "upheld" in done(upheld).out
-    again = centre(home, "complaint", "reject", filed["complaint"], "--reason", "no")
+    again = centre(home, "complaint", "reject", held["complaint"], "--reason", "no")
     assert (again.code, "upheld already" in again.err) == (7, True)
+    assert done(complained(home, report, "not so")).json["answer"] == "upheld: looked again"
+    status = done(in_process(home, "device", "status", "alice", "--json", "-")).json
+    assert [one["stage"] for one in (*status["reports"], *status["complaints"])] == ["at the centre"] * 3
+
+
+def complained(home: Path, report: str, text: str, name: str = "alice") -> Ran:
+    return in_process(home, "device", "complain", name, report, "--text", text, "--json", "-")
 
 
 def _published(home: Path, report: str) -> None:
@@ -104,6 +112,19 @@ def _published(home: Path, report: str) -> None:
     assert "B/C" in values["caution"]
     for secret in ("alice", "bob", "operator", "local", report):
         assert secret not in ran.out + str(table)
+
+
+def test_complaints_that_cannot_be_taken_are_refused_in_words_and_shown(home: Path) -> None:
+    for report, text, rule in (("zz", "no", "32 hex digits"), ("00" * 16, " ", "1 to 2000 characters")):
+        refused(complained(home, report, text, "bob"), REFUSED, rule)
+    refused(complained(home, "00" * 16, "never heard", "bob"), UNREACHABLE, "no such report")
+    status = done(in_process(home, "device", "status", "bob", "--json", "-")).json
+    assert [(one["stage"], "no such report" in one["answer"]) for one in status["complaints"]] == [
+        ("refused", True)
+    ]
+    _, second = (row["report"] for row in rows(home))
+    ran = centre(home, "complaint", "file", second, "--account", "bob", "--text", "by letter", "--json", "-")
+    assert done(ran).json["account"] == "bob"
 
 
 def test_statistics_of_a_time_before_the_first_report_measure_nothing(home: Path) -> None:

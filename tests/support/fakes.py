@@ -287,6 +287,10 @@ class FakeCentre(Fake, rpc.CentreServicer):
         self.sealed: list[tuple[bytes, bytes]] = []
         self.vouchers: list[pb.Envelope] = []
         self.receipt_id: bytes | None = None
+        self.complaints: list[pb.ComplainRequest] = []
+        self.answer_complaint = lambda request: pb.Complaint(
+            complaint_id=request.complaint_id, report_id=request.report_id
+        )
 
     @property
     def reports(self) -> list[Report]:
@@ -302,6 +306,12 @@ class FakeCentre(Fake, rpc.CentreServicer):
         self.sealed.append((parts[0].report_id, b"".join(part.part.data for part in parts)))
         self.enter("Submit", context)
         return pb.Receipt(report_id=self.receipt_id or parts[0].report_id, received_at_ms=7)
+
+    def Complain(self, request: Any, context: Any) -> Any:
+        self.complaints.append(request)
+        self.enter("Complain", context)
+        self.end_if(self.fault_after, "Complain", context)
+        return self.answer_complaint(request)
 
     def SubmitVoucher(self, requests: Any, context: Any) -> Any:
         (envelope,) = requests

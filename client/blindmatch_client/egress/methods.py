@@ -40,4 +40,5 @@ ACKNOWLEDGE: Final = Method(_RELAY + "Acknowledge", pb.AcknowledgeRequest, pb.Ac
 
 CENTRE_KEY: Final = Method(_CENTRE + "Key", pb.CentreKeyRequest, pb.CentreKey)
 SUBMIT: Final = Method(_CENTRE + "Submit", pb.SubmitPart, pb.Receipt)
+COMPLAIN: Final = Method(_CENTRE + "Complain", pb.ComplainRequest, pb.Complaint)
 SUBMIT_VOUCHER: Final = Method(_CENTRE + "SubmitVoucher", pb.Envelope, pb.Receipt)

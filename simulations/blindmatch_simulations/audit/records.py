@@ -45,6 +45,7 @@ _PURPOSES: Final = {
     "Key": {Purpose.ACCOUNT, Purpose.REPORT, Purpose.VOUCHER},
     "Submit": {Purpose.REPORT, Purpose.COVER},
     "SubmitVoucher": {Purpose.VOUCHER},
+    "Complain": {Purpose.COMPLAINT},
 }
 
 

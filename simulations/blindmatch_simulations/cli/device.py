@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +18,7 @@ from blindmatch_protocol.cover import SLOT_SIZES
 from blindmatch_protocol.errors import PictureError
 
 from blindmatch_simulations.addresses import given
-from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli import exit_codes, redress
 from blindmatch_simulations.cli.console import (
     AddressOption,
     DesignOption,
@@ -31,18 +29,13 @@ from blindmatch_simulations.cli.console import (
     table,
     write_json,
 )
+from blindmatch_simulations.cli.unlocking import NameArgument, opened
+from blindmatch_simulations.cli.unlocking import passphrase as asked_for
 from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.devices import (
-    UNLOCK_VARIABLE,
-    Options,
-    create_or_open_device,
-    needs_passphrase,
-    open_device,
-)
+from blindmatch_simulations.devices import Options, create_or_open_device
 
 app = typer.Typer(help="Register a device, send and read messages.", no_args_is_help=True)
 
-NameArgument = Annotated[str, typer.Argument(help="The device, e.g. alice.")]
 _ROUND_SECONDS = 1.0
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif"}
 
@@ -85,7 +78,7 @@ def register(
     if passphrase and key_file is not None:
         raise typer.BadParameter("give --passphrase or --key-file, not both")
     cover = CoverSchedule(cover_period, cover_size) if cover_period else None
-    options, secret = Options(key_file, passphrase, cover), _passphrase() if passphrase else None
+    options, secret = Options(key_file, passphrase, cover), asked_for() if passphrase else None
     device = create_or_open_device(deployment, name, design, mode, addresses, options, secret).device
     try:
         epoch = device.register()
@@ -111,7 +104,7 @@ def send(
     """
     if not text and not picture:
         raise typer.BadParameter("give --text, --picture or both")
-    with _device(home, name) as device:
+    with opened(home, name) as device:
         group = to.split(",")
         sent = [one for path in picture or () for one in _send_picture(device, group, path, text)]
         if not picture:
@@ -135,7 +128,7 @@ def inbox(
     json_path: JsonOption = None,
 ) -> None:
     """Fetch, decrypt and show messages."""
-    with _device(home, name) as device:
+    with opened(home, name) as device:
         device.receive(wait * 1000)
         messages = device.inbox()
     rows = [(m.sender, m.text or "-", len(m.attachments)) for m in messages]
@@ -152,7 +145,7 @@ def flush(name: NameArgument, home: HomeOption = None, json_path: JsonOption = N
 
     The exit code is 7 while something still waits.
     """
-    with _device(home, name) as device:
+    with opened(home, name) as device:
         done = device.flush()
     result: dict[str, Any] = {"messages": len(done.messages), "waiting": done.waiting}
     result["problems"] = list(done.problems)
@@ -160,6 +153,10 @@ def flush(name: NameArgument, home: HomeOption = None, json_path: JsonOption = N
     write_json(result, json_path)
     if done.waiting:
         raise typer.Exit(exit_codes.UNREACHABLE)
+
+
+app.command("complain")(redress.complain)
+app.command("status")(redress.status)
 
 
 @app.command("reset")
@@ -170,7 +167,7 @@ def reset(
     json_path: JsonOption = None,
 ) -> None:
     """End all sessions with PEER, such as when messages cannot be opened; the next message starts one."""
-    with _device(home, name) as device:
+    with opened(home, name) as device:
         result = {"peer": peer, "had_session": device.reset_session(peer)}
     console_for(json_path).print(details(f"sessions of {name}", result))
     write_json(result, json_path)
@@ -186,7 +183,7 @@ def run(
     """Stay connected: receive, try again what waits, renew pre-keys, keep the cover schedule."""
     ends = time.monotonic() + seconds if seconds else float("inf")
     counts = {"received": 0, "slots": 0, "troubles": 0}
-    with _device(home, name) as device, suppress(KeyboardInterrupt):
+    with opened(home, name) as device, suppress(KeyboardInterrupt):
         while time.monotonic() < ends:
             _round(device, counts, min(_ROUND_SECONDS, ends - time.monotonic()))
     console_for(json_path).print(details(f"{name} ran", counts))
@@ -203,22 +200,6 @@ def _round(device: Device, counts: dict[str, int], seconds: float) -> None:
     except ServiceError:
         counts["troubles"] += 1
     time.sleep(max(0.0, ends - time.monotonic()))
-
-
-def _passphrase() -> str:
-    """From the environment, else asked for at the terminal."""
-    return os.environ.get(UNLOCK_VARIABLE) or str(typer.prompt("Passphrase", hide_input=True, err=True))
-
-
-@contextmanager
-def _device(home: Path | None, name: str) -> Iterator[Device]:
-    deployment = Deployment.open(home_from(home))
-    secret = _passphrase() if needs_passphrase(deployment, name) else None
-    device = open_device(deployment, name, secret).device
-    try:
-        yield device
-    finally:
-        device.close()
 
 
 def _send_picture(device: Device, group: list[str], path: Path, text: str) -> list[Sent]:

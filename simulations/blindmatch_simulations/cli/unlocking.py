@@ -1,0 +1,34 @@
+"""Opens a device for a command, and asks for its passphrase if it is locked with one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from blindmatch_client.device import Device
+
+from blindmatch_simulations.deployment import Deployment, home_from
+from blindmatch_simulations.devices import UNLOCK_VARIABLE, needs_passphrase, open_device
+
+NameArgument = Annotated[str, typer.Argument(help="The device, e.g. alice.")]
+
+
+def passphrase() -> str:
+    """From the environment, else asked for at the terminal."""
+    return os.environ.get(UNLOCK_VARIABLE) or str(typer.prompt("Passphrase", hide_input=True, err=True))
+
+
+@contextmanager
+def opened(home: Path | None, name: str) -> Iterator[Device]:
+    """The device called `name`; it is closed at the end. Raises what `open_device` raises."""
+    deployment = Deployment.open(home_from(home))
+    secret = passphrase() if needs_passphrase(deployment, name) else None
+    device = open_device(deployment, name, secret).device
+    try:
+        yield device
+    finally:
+        device.close()

@@ -1,0 +1,147 @@
+"""A complaint is kept before it is sent, taken once, and goes where reports go and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from blindmatch_client.complaints import ComplaintError, ComplaintStage
+from blindmatch_client.cover import CoverSchedule
+from blindmatch_client.errors import RefusedError
+from blindmatch_client.facts import COMPLAINT_FACTS
+from blindmatch_client.trace import Purpose
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from dummy_designs import ECHO
+from support.fakes import Fail, World, down, hashes_with, picture
+
+REPORT = b"r" * 16
+WORDS = "that was a holiday picture"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path, ECHO, hashes_with(picture(1)))
+    yield made
+    made.close()
+
+
+def test_a_complaint_is_taken_once_however_often_it_is_made(world: World) -> None:
+    alice = world.device("alice")
+    first = alice.device.complaints.complain(REPORT, f"  {WORDS} ")
+    assert (first.stage, first.text, first.words) == (ComplaintStage.RECEIVED, WORDS, "")
+    world.centre.answer_complaint = lambda request: pb.Complaint(
+        complaint_id=request.complaint_id, report_id=REPORT, decision="upheld", reason="looked again"
+    )
+    again = alice.device.complaints.complain(REPORT, WORDS)
+    assert (again.complaint_id, again.words) == (first.complaint_id, "upheld: looked again")
+    other = alice.device.complaints.complain(REPORT, "another thing")
+    assert other.complaint_id != first.complaint_id
+    one, same, last = world.centre.complaints
+    assert one == same != last
+    assert (one.report_id, one.account, len(one.complaint_id)) == (REPORT, "", 16)
+    assert [one.text for one in alice.device.standing().complaints] == [WORDS, "another thing"]
+
+
+def fail(method: str) -> None:
+    raise down()
+
+
+def test_one_that_could_not_leave_is_kept_and_leaves_once_with_flush(world: World) -> None:
+    alice = world.device("alice")
+    world.centre.fault_after = fail
+    waits = alice.device.complaints.complain(REPORT, WORDS)
+    assert waits.stage is ComplaintStage.WAITING and "the centre cannot be reached" in waits.words
+    assert len(world.centre.complaints) == 3
+    alice.device.close()
+    world.centre.fault_after = lambda method: None
+    again = world.device("alice", fresh=False)
+    assert again.device.standing().complaints[0].stage is ComplaintStage.WAITING
+    flushed = again.device.flush()
+    assert (flushed.waiting, flushed.problems) == (0, ())
+    assert again.device.complaints.all()[0].stage is ComplaintStage.RECEIVED
+    again.device.flush()
+    assert len(world.centre.complaints) == 4
+    assert {one.SerializeToString() for one in world.centre.complaints} == {
+        world.centre.complaints[0].SerializeToString()
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "stage"),
+    [
+        (grpc.StatusCode.NOT_FOUND, ComplaintStage.REFUSED),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, ComplaintStage.WAITING),
+    ],
+    ids=str,
+)
+def test_what_is_refused_for_good_is_not_sent_again(
+    world: World, code: grpc.StatusCode, stage: ComplaintStage
+) -> None:
+    alice = world.device("alice")
+    world.centre.fail_always(Fail(code, "no such report"))
+    if stage is ComplaintStage.REFUSED:
+        with pytest.raises(RefusedError, match="no such report"):
+            alice.device.complaints.complain(REPORT, WORDS)
+    else:
+        assert "no such report" in alice.device.complaints.complain(REPORT, WORDS).words
+    (held,) = alice.device.complaints.all()
+    assert held.stage is stage
+    calls = len(world.centre.complaints)
+    assert alice.device.flush().waiting == (stage is ComplaintStage.WAITING)
+    assert (len(world.centre.complaints) > calls) == (stage is ComplaintStage.WAITING)
+
+
+def test_one_that_the_centre_has_stays_there_if_asking_again_fails(world: World) -> None:
+    alice = world.device("alice")
+    alice.device.complaints.complain(REPORT, WORDS)
+    world.centre.fail_always(down())
+    assert alice.device.complaints.complain(REPORT, WORDS).stage is ComplaintStage.RECEIVED
+
+
+@pytest.mark.parametrize(
+    ("report", "text", "rule"),
+    [
+        (b"short", WORDS, "16 bytes"),
+        (REPORT, "  ", "1 to 2000"),
+        (REPORT, "x" * 2001, "1 to 2000"),
+        (REPORT, "two\nlines", "one line"),
+    ],
+)
+def test_a_complaint_that_breaks_a_rule_is_neither_kept_nor_sent(
+    world: World, report: bytes, text: str, rule: str
+) -> None:
+    alice = world.device("alice")
+    with pytest.raises(ComplaintError, match=rule):
+        alice.device.complaints.complain(report, text)
+    assert alice.device.complaints.all() == [] and world.centre.complaints == []
+
+
+def test_an_answer_about_another_complaint_is_not_believed(world: World) -> None:
+    alice = world.device("alice")
+    world.centre.answer_complaint = lambda request: pb.Complaint(complaint_id=b"x" * 16)
+    made = alice.device.complaints.complain(REPORT, WORDS)
+    assert made.stage is ComplaintStage.WAITING and "broke the wire interface" in made.words
+
+
+def test_it_goes_to_the_centre_alone_and_nothing_of_it_is_in_the_clear_on_the_device(world: World) -> None:
+    alice = world.device("alice")
+    before = len(alice.recorder.records())
+    alice.device.complaints.complain(REPORT, WORDS)
+    (record,) = alice.recorder.records()[before:]
+    assert (record.party, record.purpose, record.item) == (Party.CENTRE, Purpose.COMPLAINT, None)
+    assert COMPLAINT_FACTS.keys() == {Party.CENTRE, Party.PROVIDER}
+    held = b"".join(path.read_bytes() for path in (world.folder / "alice").rglob("*") if path.is_file())
+    assert WORDS.encode() not in held
+
+
+def test_a_notice_under_a_cover_schedule_says_that_the_report_waits_for_slots(world: World) -> None:
+    alice, _ = world.device("alice", cover=CoverSchedule(30)), world.device("bob")
+    sent = alice.device.send_picture("bob", picture(1))
+    assert sent.report_id is not None and not sent.reported
+    assert "in the next slots of its cover schedule" in sent.notice
+    assert "as soon as the centre can be reached" not in sent.notice
+    (report,) = alice.device.standing().reports
+    assert (report.report_id, report.received_at_ms) == (sent.report_id, None)
