@@ -26,27 +26,28 @@ MOST_LEAVES: Final = 96
 
 @dataclass(frozen=True, slots=True)
 class Distinguisher:
-    """A name, and the value it makes of a view of one of a pair's two sequences."""
+    """A name, and the value it makes of a view of one of a pair's two sides: sequences here, or lists."""
 
     name: str
-    value: Callable[[View, Pair, Guesses], Hashable]
+    value: Callable[[View, Any, Guesses], Hashable]
 
 
-def _counts(view: View, pair: Pair, known: Guesses) -> Hashable:
+def counts(view: View, pair: Any, known: Guesses) -> Hashable:
     """How many events of each kind there are for each picture."""
     return tuple((event.kind, event.move) for event in view)
 
 
-def _lengths(view: View, pair: Pair, known: Guesses) -> Hashable:
+def lengths(view: View, pair: Any, known: Guesses) -> Hashable:
+    """The length of every event."""
     return tuple((event.kind, len(event.data)) for event in view)
 
 
-def _numbers(view: View, pair: Pair, known: Guesses) -> Hashable:
+def numbers(view: View, pair: Any, known: Guesses) -> Hashable:
     """Every number, flag and count, and whether rows are in order."""
     return tuple(event.shape for event in view)
 
 
-def _equality(view: View, pair: Pair, known: Guesses) -> Hashable:
+def equality(view: View, pair: Any, known: Guesses) -> Hashable:
     """Which fields repeat an earlier one."""
     first: dict[bytes, int] = {}
     leaves = [leaf for event in view for leaf in event.leaves if len(leaf) >= LEAST][:MOST_LEAVES]
@@ -73,10 +74,10 @@ def _verdicts(view: View, pair: Pair, known: Guesses) -> Hashable:
 _LEARNT: Final = ("verdict", "report", "voucher")
 
 DISTINGUISHERS: Final = (
-    Distinguisher("counts and order", _counts),
-    Distinguisher("lengths", _lengths),
-    Distinguisher("numbers and row order", _numbers),
-    Distinguisher("equality and linkage", _equality),
+    Distinguisher("counts and order", counts),
+    Distinguisher("lengths", lengths),
+    Distinguisher("numbers and row order", numbers),
+    Distinguisher("equality and linkage", equality),
     Distinguisher("dictionary with the roles' keys", _dictionary),
     Distinguisher("verdicts and reports", _verdicts),
 )

@@ -14,22 +14,30 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from blindmatch_simulations.conformance.leakage.distinguishers import BITS, DISTINGUISHERS, View, bits
+from blindmatch_simulations.conformance.leakage.distinguishers import (
+    BITS,
+    DISTINGUISHERS,
+    Distinguisher,
+    View,
+    bits,
+)
 from blindmatch_simulations.conformance.leakage.interval import CONFIDENCE, Advantage, advantage
 from blindmatch_simulations.conformance.leakage.knowledge import Guesses
-from blindmatch_simulations.conformance.leakage.scenarios import Pair
+
+BEST_BITS: Final = 3
+"""Single bits that the first half of the training runs proposes to the second."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Run:
-    """A view, the pair it is of, and the coin: True for the right sequence."""
+    """A view, the pair it is of (of sequences, or of lists), and the coin: True for the right one."""
 
     view: View
-    pair: Pair
+    pair: Any
     coin: bool
 
 
@@ -44,12 +52,17 @@ class Finding:
 
 
 def judge(
-    scenario: str, training: Sequence[Run], held: Sequence[Run], known: Guesses, classes: int
+    scenario: str,
+    training: Sequence[Run],
+    held: Sequence[Run],
+    known: Guesses,
+    classes: int,
+    tried: Sequence[Distinguisher] = DISTINGUISHERS,
 ) -> Finding:
     """Learn, choose and measure on one class of pairs; `classes` is how many are tested at once."""
     half = len(training) // 2
     learn, choose = training[:half], training[half:]
-    rules = [*_learnt(learn, known), _best_bit(learn)]
+    rules = [*_learnt(learn, known, tried), *_best_bits(learn)]
     scores = [sum(rule.right(run, known) for run in choose) for rule in rules]
     best = rules[int(np.argmax(scores))]
     right = sum(best.right(run, known) for run in held)
@@ -81,9 +94,9 @@ class _Bit:
         return (bool(bits(run.view)[self.place]) == self.meaning) == run.coin
 
 
-def _learnt(runs: Sequence[Run], known: Guesses) -> list[_Table | _Bit]:
+def _learnt(runs: Sequence[Run], known: Guesses, tried: Sequence[Distinguisher]) -> list[_Table | _Bit]:
     rules: list[_Table | _Bit] = []
-    for one in DISTINGUISHERS:
+    for one in tried:
         seen: dict[Hashable, Counter[bool]] = defaultdict(Counter)
         for run in runs:
             seen[one.value(run.view, run.pair, known)][run.coin] += 1
@@ -92,11 +105,12 @@ def _learnt(runs: Sequence[Run], known: Guesses) -> list[_Table | _Bit]:
     return rules
 
 
-def _best_bit(runs: Sequence[Run]) -> _Bit:
+def _best_bits(runs: Sequence[Run]) -> list[_Table | _Bit]:
+    """The bits that tell most. Of thousands some do by chance, in few runs; the others' turn comes later."""
     matrix = np.array([bits(run.view) for run in runs], np.float32)
     coins = np.array([run.coin for run in runs], np.bool_)
     if coins.all() or not coins.any():
-        return _Bit(BITS, 0, True)
+        return [_Bit(BITS, 0, True)]
     apart = matrix[coins].mean(axis=0) - matrix[~coins].mean(axis=0)
-    place = int(np.abs(apart).argmax())
-    return _Bit(BITS, place, bool(apart[place] > 0))
+    places = np.argsort(-np.abs(apart), kind="stable")[:BEST_BITS].tolist()
+    return [_Bit(BITS, place, bool(apart[place] > 0)) for place in places]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from blindmatch_protocol.contract import Adversary
 
@@ -17,8 +17,8 @@ from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, Pair
 from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
-MANY = 16
-"""Of more classes than this each has a third fewer runs in quick mode."""
+FEWER: Final = ((16, 3), (32, 2))
+"""In quick mode a class has all runs, of up to 16 classes; two thirds of them, of up to 32; or else half."""
 
 CHEATS = (Behaviour.OTHER_KEY, Behaviour.ALTERED, Behaviour.SILENT)
 
@@ -56,7 +56,7 @@ def _check(bench: Bench, adversary: Adversary, behaviours: Sequence[Behaviour]) 
             words.append(f"{opponent.name}: no pair agrees on the declared facts, everything is declared")
             continue
         findings = _play(bench, stage, opponent, classes, shared)
-        words.append(_summary(opponent, findings, figures))
+        words.append(summary(opponent.name, findings, figures))
     return Passed("; ".join(words), figures)
 
 
@@ -126,19 +126,20 @@ def run_counts(bench: Bench, classes: int) -> tuple[int, int]:
     training, held = bench.runs
     if bench.held_out:
         return max(training, bench.held_out // 5 // classes), -(-bench.held_out // classes)
-    fewer = 3 if classes <= MANY else 2
-    return training * fewer // 3, held * fewer // 3
+    parts = next((parts for most, parts in FEWER if classes <= most), 1.5)
+    return int(training * parts) // 3, int(held * parts) // 3
 
 
 def _seen(events: Sequence[Event], opponent: Opponent) -> list[Event]:
     return [event for event in events if event.party in opponent.parties]
 
 
-def _summary(opponent: Opponent, findings: Sequence[Finding], figures: dict[str, Any]) -> str:
+def summary(opponent: str, findings: Sequence[Finding], figures: dict[str, Any]) -> str:
+    """What came out for one opponent, in words; its figures are added to `figures`."""
     runs = sum(finding.measured.runs for finding in findings)
     overall = advantage(sum(finding.right for finding in findings), runs)
     worst = max(findings, key=lambda finding: finding.measured.value)
-    figures[opponent.name] = {
+    figures[opponent] = {
         "advantage": round(overall.value, 4),
         "interval": [round(overall.low, 4), round(overall.high, 4)],
         "held_out_runs": runs,
@@ -148,7 +149,7 @@ def _summary(opponent: Opponent, findings: Sequence[Finding], figures: dict[str,
         "worst_interval": [round(worst.measured.low, 4), round(worst.measured.high, 4)],
     }
     return (
-        f"{opponent.name}: no distinguisher in this suite exceeded {overall.high:.3f} over all "
+        f"{opponent}: no distinguisher in this suite exceeded {overall.high:.3f} over all "
         f"{len(findings)} classes of pairs ({overall.words()}), "
         f"{max(finding.measured.high for finding in findings):.3f} in any one"
     )

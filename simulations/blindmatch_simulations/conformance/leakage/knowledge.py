@@ -75,10 +75,11 @@ def _salted(own: bytes, leaves: Sequence[bytes]) -> int:
     present = {leaf[:16] for leaf in leaves if len(leaf) >= 16}
     if len(present) < 2:
         return 0
-    return sum(made[:16] in present for salt in salts for made in _with_salt(own, salt))
+    return sum(made[:16] in present for salt in salts for made in with_salt(own, salt))
 
 
-def _with_salt(own: bytes, salt: bytes) -> tuple[bytes, ...]:
+def with_salt(own: bytes, salt: bytes) -> tuple[bytes, ...]:
+    """Digests of a hash under a salt or key."""
     return (
         sha256(salt + own).digest(),
         sha256(own + salt).digest(),

@@ -53,10 +53,11 @@ def list_declared(bench: Bench) -> bool:
 
 def dictionary(entries: Rows) -> frozenset[bytes]:
     """The first bytes of every entry's hash and of its digests."""
-    return frozenset(made for row in entries for made in _prefixes(row.tobytes()))
+    return frozenset(made for row in entries for made in prefixes(row.tobytes()))
 
 
-def _prefixes(own: bytes) -> Iterator[bytes]:
+def prefixes(own: bytes) -> Iterator[bytes]:
+    """The first bytes of a byte string and of its digests."""
     for made in (own, sha256(own).digest(), sha512(own).digest(), blake2b(own).digest()):
         yield made[:PREFIX]
 

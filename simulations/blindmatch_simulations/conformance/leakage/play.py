@@ -178,11 +178,12 @@ def event_of(party: Party, kind: str, move: int, body: Message) -> Event:
             rows.setdefault(path, []).append(value)
         else:
             numbers.append((path, value))
-    ordered = tuple(_ordering(found) for found in rows.values() if len(found) > 1)
+    ordered = tuple(ordering(found) for found in rows.values() if len(found) > 1)
     return Event(party, kind, move, body.encode(), tuple(leaves), (body.NAME, tuple(numbers), ordered))
 
 
-def _ordering(rows: list[bytes]) -> str:
+def ordering(rows: list[bytes]) -> str:
+    """Whether rows ascend, descend or neither."""
     if rows == sorted(rows):
         return "ascending"
     return "descending" if rows == sorted(rows, reverse=True) else "mixed"

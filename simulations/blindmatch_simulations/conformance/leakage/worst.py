@@ -54,17 +54,27 @@ def lone_entry(design: AnyDesign, setup: Any, item: Picture, which: int) -> byte
         item: the picture.
         which: an even number takes a token as it is, an odd one the least likely variant that is asked for.
     """
-    bits = np.unpackbits(np.frombuffer(item.hash, np.uint8))
     if not isinstance(design, TokenPsi):
-        return np.packbits(np.concatenate([bits[:HALF], 1 - bits[HALF:]])).tobytes()
+        return part_of(design, setup, item.hash)
     t = setup.tokening
     asked = probe_tokens(item.hash, item.coefficients, t.k, t.bands, t.probes)
     band, probe = (0, 0) if which % 2 == 0 else (t.bands - 1, t.probes - 1)
     wanted = int(asked[band, probe])
-    entry = 1 - bits
+    entry = 1 - np.unpackbits(np.frombuffer(item.hash, np.uint8))
     entry[band_bits(t.k, t.bands)[band]] = [wanted >> (t.k - 1 - at) & 1 for at in range(t.k)]
     packed = np.packbits(entry).tobytes()
     return packed if hits(packed, asked, t.k, t.bands) == 1 else None
+
+
+def part_of(design: AnyDesign, setup: Any, own: bytes) -> bytes:
+    """A hash that has the first band of `own`, or its front half, and the opposite of all its other bits."""
+    bits = np.unpackbits(np.frombuffer(own, np.uint8))
+    kept = np.arange(HALF)
+    if isinstance(design, TokenPsi):
+        kept = band_bits(setup.tokening.k, setup.tokening.bands)[0]
+    other = 1 - bits
+    other[kept] = bits[kept]
+    return np.packbits(other).tobytes()
 
 
 def hits(entry: bytes, asked: npt.NDArray[np.uint32], k: int, bands: int) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign
 
-from blindmatch_simulations.conformance.mutations import devices, padded, roles, updating, worst
+from blindmatch_simulations.conformance.mutations import devices, lists, padded, roles, updating, worst
 from blindmatch_simulations.conformance.run import Options, check_design
 
 
@@ -87,6 +87,10 @@ CHEATS: Final = (
     Cheat("epochs of an update are mixed up", updating.MixesEpochs, "update", "epochs of an update"),
     Cheat("an update's length tells of the entry", updating.LongerForSome, "update", "length"),
     Cheat("a digest of an added entry in the update", updating.DigestInUpdate, "update", "file"),
+    Cheat("a device sees which of its tokens are anybody's", worst.HitsVisible, "list games", "a lone band"),
+    Cheat("a digest of the whole list in the set-up", lists.Fingerprint, "list games"),
+    Cheat("the set-up is longer for near duplicates", lists.LongerForFamilies, "list games", "near dupl"),
+    Cheat("an update tells of near duplicates", lists.NearInUpdate, "list games", "adds a near"),
     Cheat("a learner is not declared", roles.UndeclaredLearner, "outcomes"),
 )
 """At least one for every way in which a claim can be wrong that this suite says it finds."""

@@ -75,7 +75,7 @@ class HitsVisible(SmallTokens):
         return Published((*made.setup, HINTS), made.roles)
 
     def open_setup(self, files_: Any, epoch: int | None = None) -> Any:
-        raw = bytes(files_[HINTS])
+        raw = bytes(files_.get(HINTS, b""))
         cut = frozenset(raw[at : at + HINT_BYTES] for at in range(0, len(raw), HINT_BYTES))
         return Hinted(super().open_setup(files_, epoch), cut)
 

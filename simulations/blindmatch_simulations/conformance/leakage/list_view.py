@@ -1,0 +1,137 @@
+"""What a device sees of a list: set-up files, the replies to its pictures, its outcomes, what it works out.
+
+And what is looked at in that. As in `distinguishers`, nothing looks for structure in group elements.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_protocol.contract import Match, Party
+from blindmatch_protocol.contract.outcome import Send
+from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.setfile import SetFile, layout
+
+from blindmatch_simulations.conformance.deployed import Build, Deployed, enrolled, opened
+from blindmatch_simulations.conformance.leakage.computed import computed
+from blindmatch_simulations.conformance.leakage.distinguishers import (
+    Distinguisher,
+    View,
+    counts,
+    equality,
+    lengths,
+    numbers,
+)
+from blindmatch_simulations.conformance.leakage.knowledge import Guesses, with_salt
+from blindmatch_simulations.conformance.leakage.list_secrecy import PREFIX, prefixes
+from blindmatch_simulations.conformance.leakage.play import Event, event_of, ordering
+from blindmatch_simulations.conformance.pool import Pooled
+
+NO_GUESSES: Final = Guesses({}, {})
+SALT_BYTES: Final = 32
+MOST_SALTS: Final = 8
+SIGMAS: Final = 4.0
+
+
+def view_of(build: Build, asked: Sequence[Pooled], rng: Randomness) -> list[Event]:
+    """One device's view: it opens the set-up and asks about some pictures, all as one account."""
+    deployed = opened(build)
+    events = [Event(Party.DEVICE, "set-up", 0, raw, (), _table(raw)) for raw in build.setup_files.values()]
+    state = enrolled(deployed, rng)
+    for number, one in enumerate(asked):
+        started = deployed.design.start(state, deployed.setup, one.item, rng)
+        state = started.state
+        events += _rounds(deployed, started.step, number, rng)
+        events.append(Event(Party.DEVICE, "state", number, state.encode()))
+    return events
+
+
+def _rounds(deployed: Deployed, step: Any, number: int, rng: Randomness) -> list[Event]:
+    design, events = deployed.design, list[Event]()
+    while isinstance(step, Send):
+        replies = {role: deployed.answer(role, body, rng)[0] for role, body in step.bodies.items()}
+        events += [event_of(Party.DEVICE, "request", number, body) for body in step.bodies.values()]
+        events += [event_of(Party.DEVICE, "reply", number, reply) for reply in replies.values()]
+        events += computed(design, deployed.setup, step.session, replies, number)
+        step = design.receive(step.session, deployed.setup, replies, rng)
+    label = step.outcome.label.encode() if isinstance(step.outcome, Match) else b""
+    events.append(Event(Party.DEVICE, "outcome", number, type(step.outcome).__name__.encode() + label))
+    return events
+
+
+def _table(raw: bytes) -> tuple[Any, ...]:
+    """What the tables of a set file say, and the rows of its sections: in order, or repeated."""
+    try:
+        identity = layout.unpack_header(raw[: layout.HEADER.size])
+        file = SetFile(raw, "set-up", identity.design, identity.design_version)
+    except (SetFileError, struct.error):
+        return ()
+    found: list[Any] = [file.entries]
+    for key, section in file.sections.items():
+        content, width = bytes(file.section(*key)), section.length // max(section.items, 1)
+        rows = [content[at : at + width] for at in range(0, len(content), max(width, 1))]
+        found.append((key, section.items, section.length, ordering(rows), len(rows) - len(set(rows))))
+    return tuple(found)
+
+
+def _windows(view: View, kinds: Iterable[str]) -> frozenset[bytes]:
+    """Everything `PREFIX` bytes long that stands in events of these kinds."""
+    raws = [event.data for event in view if event.kind in kinds]
+    return frozenset(raw[at : at + PREFIX] for raw in raws for at in range(len(raw) - PREFIX + 1))
+
+
+def _own_keys(view: View, pair: Any, known: Guesses) -> int:
+    """How many of the keys a device works out, or of their digests, stand in the set-up."""
+    held = _windows(view, ("set-up",))
+    leaves = [leaf for event in view if event.kind == "computed" for leaf in event.leaves]
+    return sum(not held.isdisjoint(prefixes(leaf)) for leaf in leaves)
+
+
+def _entries(view: View, pair: Any, known: Guesses) -> int:
+    """Do more of the entries stand in the view that the left list alone has, or the right one?"""
+    left, right = pair.left.hashes(), pair.right.hashes()
+    held = _windows(view, ("set-up", "reply"))
+    salts = _salts(view)
+    return int(np.sign(_hits(left - right, held, salts) - _hits(right - left, held, salts)))
+
+
+def _salts(view: View) -> list[bytes]:
+    """Fields of replies, and what set-up files begin and end with: a salt is mostly one of these."""
+    leaves = [leaf for event in view if event.kind == "reply" for leaf in event.leaves]
+    files = [event.data for event in view if event.kind == "set-up"]
+    ends = [part for raw in files for part in (raw[:SALT_BYTES], raw[:16], raw[-SALT_BYTES:], raw[-16:])]
+    return [salt for salt in (*ends, *leaves) if len(salt) >= 16][:MOST_SALTS]
+
+
+def _hits(entries: Iterable[bytes], held: frozenset[bytes], salts: Sequence[bytes]) -> int:
+    found = 0
+    for own in entries:
+        found += sum(made in held for made in prefixes(own))
+        found += sum(made[:PREFIX] in held for salt in salts for made in with_salt(own, salt))
+    return found
+
+
+def _density(view: View, pair: Any, known: Guesses) -> tuple[int, ...]:
+    """For each set-up file how far its ones are from half, in steps of `SIGMAS`, and what deflating saves."""
+    found: list[int] = []
+    for raw in (event.data for event in view if event.kind == "set-up"):
+        ones = int(np.bitwise_count(np.frombuffer(raw, np.uint8)).sum())
+        found.append(round((ones - 4 * len(raw)) / (SIGMAS * max(2 * len(raw), 1) ** 0.5)))
+        found.append((len(raw) - len(zlib.compress(raw, 1))) // 64)
+    return tuple(found)
+
+
+LIST_DISTINGUISHERS: Final = (
+    Distinguisher("counts and order", counts),
+    Distinguisher("lengths", lengths),
+    Distinguisher("numbers, tables and what is worked out", numbers),
+    Distinguisher("equality and linkage", equality),
+    Distinguisher("own keys in the set-up", _own_keys),
+    Distinguisher("a dictionary of entries", _entries),
+    Distinguisher("density", _density),
+)

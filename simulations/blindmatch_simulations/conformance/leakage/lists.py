@@ -1,0 +1,224 @@
+"""Pairs of lists that agree on every fact a device may learn of them: the worst cases first.
+
+Both lists of a pair have the hash of one picture, so that a match is in every view; a device asks about that
+picture and about one more, and both lists give it the same outcomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import Adversary, Party
+from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.randomness import Randomness
+
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.deployed import (
+    Build,
+    entry_id,
+    opened,
+    publish,
+    run_session,
+    update,
+)
+from blindmatch_simulations.conformance.leakage.facts import declared
+from blindmatch_simulations.conformance.leakage.stage import Stage
+from blindmatch_simulations.conformance.leakage.worst import lone_entry, part_of
+from blindmatch_simulations.conformance.pool import Pooled, flipped, random_hashes
+
+ENTRIES: Final = 9
+"""Entries of a list beside that of the picture that matches."""
+CLOSE_BITS: Final = 3
+NEAR_ENTRIES: Final = "near_entries"
+"""A design that declares it (or ``my.near_entries``) to the device says that a device gets the labels of
+entries near its pictures, be they matches or not."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Change:
+    """An update: hashes it adds, uint8 (n, 32), and ids it removes."""
+
+    adds: Rows
+    removes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class List:
+    """A list, uint8 (n, 32), and the updates that follow it."""
+
+    entries: Rows
+    changes: tuple[Change, ...] = ()
+
+    def hashes(self) -> frozenset[bytes]:
+        """Every hash that was ever on it."""
+        parts = (self.entries, *(change.adds for change in self.changes))
+        return frozenset(row.tobytes() for part in parts for row in part)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ListPair:
+    """Two lists, and the pictures that a device asks about."""
+
+    left: List
+    right: List
+    asked: tuple[Pooled, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListScenario:
+    """A class of pairs of lists: its name, and how one is made; None if there is none for a design."""
+
+    name: str
+    pair: Callable[[Material], ListPair | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Material:
+    """What pairs are made of.
+
+    Attributes:
+        bench, stage: the run.
+        rows: a list of which the first entry is the hash of the picture that matches.
+        others: hashes that are near to nothing.
+    """
+
+    bench: Bench
+    stage: Stage
+    rows: Rows
+    others: Rows
+
+    def pair(self, left: List, right: List, other: Pooled | None = None) -> ListPair:
+        """A pair with the picture that matches and another one."""
+        asked = (self.bench.pool.of("listed")[0], other or self.bench.pool.of("other")[0])
+        return ListPair(left, right, asked)
+
+    def with_last(self, own: bytes) -> Rows:
+        """The list with another last entry."""
+        return np.concatenate([self.rows[:-1], np.frombuffer(own, np.uint8).reshape(1, 32)])
+
+
+def material(bench: Bench, stage: Stage) -> Material:
+    """What all pairs of one run are made of."""
+    listed = np.frombuffer(bench.pool.of("listed")[0].item.hash, np.uint8).reshape(1, 32)
+    drawn = random_hashes(2 * ENTRIES, bench.seed + (1 << 21))
+    return Material(bench, stage, np.concatenate([listed, drawn[:ENTRIES]]), drawn[ENTRIES:])
+
+
+def built(bench: Bench, stage: Stage, one: List, rng: Randomness) -> Build:
+    """Publish a list, then its updates.
+
+    Raises:
+        DesignError: if it has updates, and the design can only be published whole.
+    """
+    build = publish(bench.design, one.entries, rng, 1, stage.values)
+    for change in one.changes:
+        build = update(build, change.adds, change.removes, rng)
+    return build
+
+
+def playable_pair(scenario: ListScenario, held: Material) -> ListPair | None:
+    """The pair of a scenario, if there is one and its lists give a device the same facts and outcomes."""
+    pair = scenario.pair(held)
+    if pair is None:
+        return None
+    try:
+        left, right = (_told(held, one, pair) for one in (pair.left, pair.right))
+    except DesignError:
+        return None
+    return pair if left == right else None
+
+
+def _told(held: Material, one: List, pair: ListPair) -> list[Hashable]:
+    """What is declared to a device, and its outcomes."""
+    design = held.bench.design
+    facts = declared(design, frozenset({Party.DEVICE}), Adversary.SEMI_HONEST)
+    deployed = opened(built(held.bench, held.stage, one, held.bench.rng("told")))
+    told: list[Any] = []
+    for picture in pair.asked:
+        told += [fact.project(picture.item, deployed.setup) for fact in facts]
+        told.append(run_session(deployed, picture.item, held.bench.rng("told/session")).outcome)
+    return told
+
+
+def _declares_near(bench: Bench) -> bool:
+    facts = declared(bench.design, frozenset({Party.DEVICE}), Adversary.SEMI_HONEST)
+    return any(fact.name.rpartition(".")[2] == NEAR_ENTRIES for fact in facts)
+
+
+def _lone(held: Material) -> ListPair | None:
+    found = held.stage.pool.of("lone")[:1]
+    if not found:
+        return None
+    (one,), setup = found, held.stage.table.deployed.setup
+    entry = lone_entry(held.bench.design, setup, one.item, 0)
+    return None if entry is None else held.pair(List(held.with_last(entry)), List(held.rows), one)
+
+
+def _outside(held: Material) -> ListPair | None:
+    if _declares_near(held.bench):
+        return None
+    one = held.bench.pool.of("far-32")[0]
+    return held.pair(List(held.with_last(flipped(one.item, 32))), List(held.rows), one)
+
+
+def _exchanged(held: Material) -> ListPair:
+    return held.pair(List(held.rows), List(held.with_last(held.others[0].tobytes())))
+
+
+def _close(own: bytes) -> bytes:
+    """A hash `CLOSE_BITS` bits away."""
+    return own[:-1] + bytes([own[-1] ^ (1 << CLOSE_BITS) - 1])
+
+
+def _family(held: Material) -> ListPair:
+    return held.pair(List(held.with_last(_close(held.rows[1].tobytes()))), List(held.rows))
+
+
+def _meeting(held: Material) -> ListPair:
+    setup = held.stage.table.deployed.setup
+    partner = part_of(held.bench.design, setup, held.rows[1].tobytes())
+    return held.pair(List(held.with_last(partner)), List(held.rows))
+
+
+def _order(held: Material) -> ListPair:
+    turned = np.concatenate([held.rows[:1], held.rows[:0:-1]])
+    return held.pair(List(held.rows), List(turned))
+
+
+def _added(held: Material) -> ListPair:
+    near = np.frombuffer(_close(held.rows[1].tobytes()), np.uint8).reshape(1, 32)
+    return held.pair(List(held.rows, (Change(near),)), List(held.rows, (Change(held.others[:1]),)))
+
+
+def _back(held: Material) -> ListPair:
+    gone = Change(held.others[:1], (entry_id(1),))
+    return held.pair(
+        List(held.rows, (gone, Change(held.rows[1:2]))), List(held.rows, (gone, Change(held.others[1:2])))
+    )
+
+
+def _taken(held: Material) -> ListPair | None:
+    """The entry of a lone hit is removed, or that of none."""
+    pair = _lone(held)
+    if pair is None:
+        return None
+    gone = Change(held.others[:1], (entry_id(ENTRIES),))
+    return ListPair(List(pair.left.entries, (gone,)), List(pair.right.entries, (gone,)), pair.asked)
+
+
+LIST_SCENARIOS: Final = (
+    ListScenario("a lone band hit or none", _lone),
+    ListScenario("an entry at distance 32 or none", _outside),
+    ListScenario("near duplicates or strangers", _family),
+    ListScenario("entries that meet in a band or none", _meeting),
+    ListScenario("one entry or another", _exchanged),
+    ListScenario("another order", _order),
+    ListScenario("an update that adds a near duplicate or a stranger", _added),
+    ListScenario("an update that brings an entry back or a new one", _back),
+    ListScenario("an update that takes a lone hit away or another entry", _taken),
+)
+"""All classes of pairs of lists."""
