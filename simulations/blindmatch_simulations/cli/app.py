@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version as installed_version
 from typing import Annotated
 
 import typer
 from blindmatch_protocol.errors import BlindmatchError
 
-from blindmatch_simulations.cli import (
-    assess,
-    bench,
-    centre,
-    certs,
-    conformance,
-    demo,
-    designs,
-    device,
-    doctor,
-    exit_codes,
-    lists,
-    near,
-    report,
-    samples,
-    serve,
-)
+from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import ERR
 
 EPILOG = """
@@ -35,42 +21,61 @@ Exit codes: 0 right, 1 wrong result, 2 usage, 3 port taken, 4 bad file or state,
 6 input refused, 7 another party unreachable or refusing.
 """
 
-app = typer.Typer(
-    name="blindmatch",
-    help=(
-        "Can a device in an end-to-end encrypted messenger find out, privately, that a picture is on a list "
-        "of known material, so that only confirmed matches leave it? Runs, measures and audits designs that "
-        "claim so. For evaluation only: benign pictures, no real list."
-    ),
-    epilog=EPILOG,
-    invoke_without_command=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-)
-app.add_typer(certs.app, name="certs")
-app.add_typer(lists.app, name="list")
-app.add_typer(serve.app, name="serve")
-app.add_typer(device.app, name="device")
-app.add_typer(centre.app, name="centre")
-app.add_typer(bench.app, name="bench")
-app.add_typer(near.app, name="design")
-bench.app.command("near")(near.bench_near)
-app.command("demo")(demo.run_demo)
-app.command("assess")(assess.run_assess)
-app.command("corpus")(assess.run_corpus)
-app.command("report")(report.run_report)
-app.command("conformance")(conformance.run_conformance)
-app.command("doctor")(doctor.run_doctor)
-app.command("designs")(designs.show_designs)
-app.command("samples")(samples.write_samples)
+HELP = """
+Can a device in an end-to-end encrypted messenger find out, privately, that a picture is on a list of known
+material, so that only confirmed matches leave it? Runs, measures and audits designs that claim so. For
+evaluation only: benign pictures, no real list.
+"""
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "demo": ("demo", "run_demo"),
+    "assess": ("assess", "run_assess"),
+    "corpus": ("assess", "run_corpus"),
+    "report": ("report", "run_report"),
+    "conformance": ("conformance", "run_conformance"),
+    "doctor": ("doctor", "run_doctor"),
+    "designs": ("designs", "show_designs"),
+    "samples": ("samples", "write_samples"),
+    "certs": ("certs", "app"),
+    "list": ("lists", "app"),
+    "serve": ("serve", "app"),
+    "device": ("device", "app"),
+    "centre": ("centre", "app"),
+    "bench": ("benches", "app"),
+    "design": ("near", "app"),
+}
+"""Module and name in it of each command, or group of commands. A server needs nothing of an assessment: a
+module is loaded when its command is called, and all of them only for the list of commands."""
 
 
-@app.callback()
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The command line, with the command that `arguments` begin with, or with all of them."""
+    app = typer.Typer(
+        name="blindmatch",
+        help=HELP,
+        epilog=EPILOG,
+        invoke_without_command=True,
+        add_completion=False,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(options)
+    called = arguments[0] if arguments else ""
+    for name in [called] if called in COMMANDS else COMMANDS:
+        module, attribute = COMMANDS[name]
+        command = getattr(import_module(f"blindmatch_simulations.cli.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
 def options(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
+    """What stands before a command."""
     if version:
         typer.echo(f"blindmatch {installed_version('blindmatch')}")
         raise typer.Exit
@@ -89,7 +94,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run the command with `arguments`; its exit code."""
     try:
-        app(arguments)
+        app_for(arguments)(arguments)
     except SystemExit as leave:
         if leave.code == exit_codes.INTERRUPTED:
             ERR.print("interrupted", style="yellow")

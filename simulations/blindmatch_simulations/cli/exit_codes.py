@@ -23,8 +23,8 @@ from blindmatch_server.curator.errors import ListFileError
 from blindmatch_server.errors import StateError
 from blindmatch_server.publication import PublicationError
 
-from blindmatch_simulations.conformance.remote.manifest import ManifestError
 from blindmatch_simulations.deployment import DeploymentError
+from blindmatch_simulations.errors import ManifestError
 from blindmatch_simulations.operators import OperatorError
 from blindmatch_simulations.processes import ProcessError
 

@@ -1,0 +1,9 @@
+"""Errors of the simulations that an exit code depends on, apart from what raises them, which is slow to load."""
+
+from __future__ import annotations
+
+from blindmatch_protocol.errors import BlindmatchError
+
+
+class ManifestError(BlindmatchError):
+    """A manifest of a foreign counterpart cannot be used; the text names the field and the rule."""
