@@ -76,15 +76,17 @@ def test_an_account_gets_its_evaluations_and_not_one_more_and_others_get_theirs(
 
 
 def test_accounts_that_pool_get_no_more_together_than_all_may_have(tmp_path: Path) -> None:
-    held = source()
+    held, deployment = source(), Deployment()
 
     async def test() -> None:
-        async with matcher(tmp_path, held) as (alice, bob):
+        async with matcher(tmp_path, held, deployment) as (alice, bob):
             for client in (alice, alice, alice, bob, bob):
                 await client.one(EXCHANGE, request(held))
             assert "all accounts have used 40 of the 40" in await used_up(bob, request(held))
 
     run(test())
+    told = [(event["percent"], event["allowed"]) for event in deployment.events("evaluations-spent")]
+    assert told == [(percent, 40) for percent in (20, 40, 60, 80, 100)], "so that nobody is surprised"
 
 
 def test_requests_that_come_at_once_do_not_slip_through_together(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from blindmatch_protocol.contract import KeyLimits
 
 from blindmatch_server.clock import Clock
 from blindmatch_server.errors import PreconditionError, QuotaError
+from blindmatch_server.log import Log
 from blindmatch_server.matching.ledger import Ledger, Spent
 
 STEP: Final = "matching/budget"
@@ -35,9 +36,10 @@ class KeyExpiredError(PreconditionError):
 class Budget:
     """Enforces the limits of keys; belongs to one event loop."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, log: Log) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._log = log
 
     async def check(self, account: str, limits: KeyLimits) -> None:
         """Refuse a body that its account may not send, before any work is done for it.
@@ -58,7 +60,15 @@ class Budget:
             BudgetError: see `check`; others may have spent since. Nothing is counted then.
         """
         if limits.per_account is not None or limits.in_all is not None:
-            await self._ledger.spend(limits.key, account, limits.cost, partial(_check, limits=limits))
+            spent = await self._ledger.spend(limits.key, account, limits.cost, partial(_check, limits=limits))
+            self._tell(spent.in_all, limits)
+
+    def _tell(self, before: int, limits: KeyLimits) -> None:
+        """Let the operator see each tenth of what all may have go by: time to publish the next key."""
+        if limits.in_all is not None:
+            tenths = (before + limits.cost) * 10 // limits.in_all
+            if tenths > before * 10 // limits.in_all:
+                self._log.write("evaluations-spent", percent=10 * tenths, allowed=limits.in_all)
 
 
 def _check(spent: Spent, limits: KeyLimits) -> None:

@@ -108,18 +108,20 @@ class Ledger:
         """Evaluations of an account, and of all, under a key."""
         return await self._database.run(lambda connection: _spent(connection, key, account))
 
-    async def spend(self, key: bytes, account: str, cost: int, allowed: Callable[[Spent], None]) -> None:
-        """Count `cost` evaluations of an account, unless `allowed` raises on what was spent before."""
+    async def spend(self, key: bytes, account: str, cost: int, allowed: Callable[[Spent], None]) -> Spent:
+        """Count `cost` evaluations of an account, unless `allowed` raises on what was spent before; that."""
 
-        def transaction(connection: Connection) -> None:
-            allowed(_spent(connection, key, account))
+        def transaction(connection: Connection) -> Spent:
+            before = _spent(connection, key, account)
+            allowed(before)
             connection.executemany(
                 "INSERT INTO spent VALUES (?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET evaluations = evaluations + excluded.evaluations",
                 [(key, account, cost), (key, EVERYONE, cost)],
             )
+            return before
 
-        await self._database.run(transaction)
+        return await self._database.run(transaction)
 
     async def record(
         self, account: str, request: bytes, at_ms: int, matched: bool, filing: Filing | None

@@ -14,6 +14,7 @@ from blindmatch_protocol.randomness import Randomness, SystemRandomness
 from blindmatch_server.authority import Kind
 from blindmatch_server.endpoint import Desk, Service
 from blindmatch_server.matching.answering import Answering
+from blindmatch_server.matching.budget import Budget
 from blindmatch_server.matching.epochs import Epochs, EpochSource
 from blindmatch_server.matching.filing import CentreAddress, Filer
 from blindmatch_server.matching.ledger import Ledger
@@ -92,6 +93,7 @@ async def open_matching(config: MatchingConfig, desk: Desk) -> AsyncIterator[Mat
             epochs,
             answering,
             ledger,
+            Budget(ledger, desk.clock, desk.log),
             config.limits,
             desk.clock,
             config.rng,

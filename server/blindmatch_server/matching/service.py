@@ -47,6 +47,7 @@ class Matching:
         epochs: Epochs,
         answering: Answering,
         ledger: Ledger,
+        budget: Budget,
         limits: MatchingLimits,
         clock: Clock,
         rng: Randomness,
@@ -57,7 +58,7 @@ class Matching:
         self._epochs = epochs
         self._answering = answering
         self._ledger = ledger
-        self._budget = Budget(ledger, clock)
+        self._budget = budget
         self._limits = limits
         self._clock = clock
         self._rng = rng
