@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
 import jsonschema
 import numpy as np
 import pytest
+from blindmatch_client.egress.channels import SERVER_NAMES
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import AnyDesign, Party, Role
 from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan
@@ -30,7 +33,7 @@ from blindmatch_simulations.conformance.run import Report
 from blindmatch_simulations.conformance.seeded import Seeded
 from blindmatch_simulations.conformance.verdict import Verdict
 from blindmatch_simulations.errors import ManifestError
-from dummy_designs import ECHO
+from dummy_designs import ECHO, SHARES
 from support.command import BAD_STATE, UNREACHABLE, USAGE, Ran, in_process, refused
 from support.foreign_matcher import ForeignMatcher, serving
 
@@ -46,6 +49,7 @@ class World:
         authority = Authority.create(now)
         self.servers = {
             Party.MATCHER: authority.issue(Identity(Kind.MATCHER), now),
+            Party.MATCHER_B: authority.issue(Identity(Kind.MATCHER_B), now),
             Party.PROVIDER: authority.issue(Identity(Kind.RELAY), now),
         }
         authority.issue(Identity(Kind.DEVICE, "checker"), now).write(folder, "checker")
@@ -56,7 +60,6 @@ class World:
         for name, raw in build.setup_files.items():
             (self.folder / name).write_bytes(raw)
         key = getattr(setup, "public_key", None)
-        names = {"matcher": "matcher.blindmatch.test", "provider": "relay.blindmatch.test"}
         made = {
             "format": manifests.FORMAT,
             "version": 1,
@@ -75,7 +78,7 @@ class World:
                 "root": "ca.crt",
                 "certificate": "checker.crt",
                 "key": "checker.key",
-                "server_names": {role: names[role] for role in info.roles},
+                "server_names": {role: SERVER_NAMES[party] for role, party in info.roles.items()},
             },
             "limits": {"reply_bytes": 4096, "answer_ms": 30_000},
         }
@@ -143,6 +146,39 @@ def test_a_provider_of_large_bodies_passes(world: World) -> None:
     assert lines(report) == []
     (outcomes,) = [result for result in report.results if result.check == "outcomes"]
     assert outcomes.verdict is Verdict.NOT_APPLICABLE
+
+
+def test_two_matchers_that_share_the_work_pass(world: World) -> None:
+    build = built(SHARES)
+    held = read_manifest(world.manifest(build))
+    with ExitStack() as stack:
+        called = {
+            role: stack.enter_context(serving(ForeignMatcher(build, party), world.servers[party]))
+            for role, party in SHARES.info.roles.items()
+        }
+        report = check_remote(SHARES, held, called)
+    assert lines(report) == []
+
+
+class AsksForPatience(ForeignMatcher):
+    """Answers every second call that it was one too many."""
+
+    calls = 0
+
+    def check(self, head: Any, body: bytes, context: Any) -> None:
+        with self.lock:
+            self.calls += 1
+            late = self.calls % 2
+        if late:
+            context.set_trailing_metadata((("retry-after-ms", "1"),))
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls")
+        super().check(head, body, context)
+
+
+def test_a_matcher_that_slows_its_callers_down_passes(world: World, oprf: Build) -> None:
+    matcher = AsksForPatience(oprf)
+    assert lines(world.check(matcher, "outcomes", "replay", "epoch binding")) == []
+    assert matcher.calls > 40
 
 
 def test_every_check_of_a_local_run_runs_remotely_or_says_why_not() -> None:
@@ -373,6 +409,7 @@ def test_an_unknown_field_is_refused_and_named(
         ("contract", 9, "field contract: must be 1, not 9"),
         ("parameters", {"nonsense": 1}, "field parameters.nonsense: oprf-psi has no such parameter"),
         ("version", 2, "field version: "),
+        ("setup", [{"name": "set.bin", "path": "x", "sha256": "ab" * 32}] * 2, "setup: .*each file once"),
         ("public_key", "00", "field public_key: "),
         ("listed", {"complete": True, "hashes": ["ab" * 32] * 2}, "field listed: .*each entry once"),
     ],

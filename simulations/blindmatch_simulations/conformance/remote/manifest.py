@@ -12,7 +12,15 @@ from blindmatch_client.transport import MOST_BODY_BYTES
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.contract.declaration import CONTRACT_VERSION
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from blindmatch_simulations.errors import ManifestError
 
@@ -111,6 +119,13 @@ class Manifest(_Document):
     credentials: CredentialFiles
     limits: Limits
 
+    @field_validator("setup")
+    @classmethod
+    def _once(cls, setup: tuple[SetupFile, ...]) -> tuple[SetupFile, ...]:
+        if len({file.name for file in setup}) != len(setup):
+            raise ValueError("must name each file once")
+        return setup
+
 
 class HeldManifest:
     """A manifest and the folder that its paths begin at.
@@ -137,9 +152,9 @@ class HeldManifest:
         unknown = set(held.parameters) - {parameter.name for parameter in info.parameters}
         if unknown:
             raise self._error(f"parameters.{min(unknown)}", f"{info.name} has no such parameter")
-        missing = set(info.roles) - set(held.credentials.server_names)
-        if missing:
-            raise self._error("credentials.server_names", f"must name role {min(missing)}")
+        wrong = set(info.roles) ^ set(held.credentials.server_names)
+        if wrong:
+            raise self._error("credentials.server_names", f"must name the design's roles: see {min(wrong)}")
 
     def setup_files(self) -> dict[str, bytes]:
         """The set-up files, each compared with its digest.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,9 +24,9 @@ from blindmatch_simulations.conformance.remote.manifest import (
     Limits,
     Listed,
     Manifest,
-    ManifestError,
     SetupFile,
 )
+from blindmatch_simulations.errors import ManifestError
 
 SAMPLE: Final = 256
 """Entries named in a manifest; all of a shorter list."""
@@ -95,8 +94,8 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 def _listed(entries: HashList) -> Listed:
     """All hashes, or as many as a manifest takes, spread over the whole list."""
-    step = max(1, len(entries) // SAMPLE)
-    rows: Sequence[int] = range(0, len(entries), step)[:SAMPLE]
+    count = min(SAMPLE, len(entries))
+    rows = (len(entries) * place // count for place in range(count))
     hashes = tuple(entries.hashes[row].tobytes().hex() for row in rows)
     return Listed(complete=len(hashes) == len(entries), hashes=hashes)
 
