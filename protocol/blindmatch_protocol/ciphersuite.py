@@ -33,6 +33,7 @@ class Mode(IntEnum):
     VOPRF = 1
 
 
+@lru_cache(maxsize=len(Mode))
 def context_string(mode: Mode) -> bytes:
     """`CreateContextString`; RFC 9497, section 3.1."""
     return b"OPRFV1-" + mode.to_bytes(1, "big") + b"-" + IDENTIFIER

@@ -214,6 +214,10 @@ def _sum(elements: Rows) -> Rows:
 
 def random_scalars(count: int, rng: Randomness) -> Rows:
     """Uniform non-zero scalars (count, 32), each from 64 bytes of `rng` taken at once, in order."""
+    while count == 1:
+        scalar = single.reduce_scalar(rng.take(UNIFORM_BYTES))
+        if scalar != single.ZERO:
+            return np.frombuffer(scalar, np.uint8).reshape(1, SCALAR_BYTES)
     while True:
         uniform = np.frombuffer(rng.take(UNIFORM_BYTES * count), np.uint8)
         scalars = reduce_scalars(uniform.reshape(count, UNIFORM_BYTES))
@@ -312,8 +316,9 @@ def check_scalars(scalars: npt.NDArray[np.uint8], step: str, field: str) -> None
         ProtocolError: naming `step`, `field`, the rule and the first row that breaks it.
     """
     check_shape(scalars, SCALAR_BYTES, step, field)
-    for row, scalar in enumerate(scalars):
-        value = int.from_bytes(scalar.tobytes(), "little")
+    raw = scalars.tobytes()
+    for row, at in enumerate(range(0, len(raw), SCALAR_BYTES)):
+        value = int.from_bytes(raw[at : at + SCALAR_BYTES], "little")
         if not 0 < value < ORDER:
             rule = "not reduced modulo the group's order" if value else "zero"
             raise ProtocolError(step, f"row {row} is {rule}", field)
