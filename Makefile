@@ -80,7 +80,7 @@ bench: $(STAMP) ## measure speed and size into bench.json (ARGS="--log2n 20 --pe
 interop: $(STAMP) ## a device in JavaScript against vectors and running matchers (needs Node 20.19 and npm; ARGS="--entries 5000")
 	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null \
 	  && command -v npm >/dev/null || { echo "make interop needs Node 20.19 or later with npm; none found" >&2; exit 1; }
-	cd tests/interop && npm ci --silent
+	cd tests/interop && npm ci --loglevel=error
 	cd tests/interop && npm test --silent
 	PYTHONPATH=tests $(BIN)/python tests/interop/against_matcher.py $(ARGS)
 

@@ -7,6 +7,7 @@
     deltas               additions and removals on top of a full set
     a filter             membership alone
     a false key          replies whose proof does not hold must be refused, whatever they say
+    a false name         a server whose certificate bears another name must not be asked
 
 Exit 0 only if all of that is right.
 """
@@ -64,9 +65,9 @@ class Device:
     folder: Path
     stem: str
 
-    def run(self, address: str, items: Sequence[Asked]) -> subprocess.CompletedProcess[str]:
-        """Ask about `items`."""
-        options = {"address": address, "root": self.folder / "ca.crt"}
+    def run(self, address: str, items: Sequence[Asked], **more: str) -> subprocess.CompletedProcess[str]:
+        """Ask about `items`, with `more` options."""
+        options: dict[str, object] = {"address": address, "root": self.folder / "ca.crt", **more}
         options |= {"certificate": self.folder / f"{self.stem}.crt", "key": self.folder / f"{self.stem}.key"}
         command = ["node", str(HERE / "device.mjs")]
         command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
@@ -181,6 +182,17 @@ def against_false_key(credentials: Credentials, device: Device) -> None:
     say(f"a false key: {ran.stderr.strip()}")
 
 
+def against_false_name(credentials: Credentials, device: Device) -> None:
+    """A server that is not the one wanted gets no request."""
+    build = published(drawn(10))
+    with serving(ForeignMatcher(build), credentials) as address:
+        name = {"server-name": "relay.blindmatch.test"}
+        ran = device.run(address, [Asked(build.entries[0].tobytes())], **name)
+    if ran.returncode != 1 or ran.stdout or "UNAVAILABLE" not in ran.stderr:
+        raise SystemExit(f"a false name: taken, or refused for another reason: {ran.stdout}{ran.stderr}")
+    say("a false name: no connection")
+
+
 def main() -> int:
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -197,6 +209,7 @@ def main() -> int:
         against_deltas(credentials, device)
         against_filter(credentials, device)
         against_false_key(credentials, device)
+        against_false_name(credentials, device)
     return 0
 
 
