@@ -82,7 +82,7 @@ interop: $(STAMP) ## a device in JavaScript against vectors and running matchers
 	  && command -v npm >/dev/null || { echo "make interop needs Node 20.19 or later with npm; none found" >&2; exit 1; }
 	cd tests/interop && npm ci --loglevel=error
 	cd tests/interop && npm test --silent
-	PYTHONPATH=tests $(BIN)/python tests/interop/against_matcher.py $(ARGS)
+	GRPC_VERBOSITY=NONE PYTHONPATH=tests $(BIN)/python tests/interop/against_matcher.py $(ARGS)
 
 vectors: $(STAMP) ## write the test vectors of every built-in design again
 	$(BIN)/blindmatch conformance --write-vectors tests/vectors/designs
