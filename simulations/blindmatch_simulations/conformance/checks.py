@@ -19,7 +19,14 @@ from blindmatch_simulations.conformance import (
     updates,
 )
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.leakage import games, list_games, list_secrecy, simulator, tightness
+from blindmatch_simulations.conformance.leakage import (
+    games,
+    list_games,
+    list_secrecy,
+    simulator,
+    tightness,
+    timing,
+)
 from blindmatch_simulations.conformance.verdict import Passed
 
 
@@ -56,6 +63,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("malicious games", "nor can cheating ones", games.check_malicious),
     Check("list", "devices learn nothing of the list that is not declared", list_secrecy.check_list),
     Check("list games", "two lists that agree on the facts look alike", list_games.check_lists),
+    Check("timing", "times of steps are measured, and alike where that is claimed", timing.check_timing),
     Check("tightness", "declared facts are really disclosed", tightness.check_tightness),
 )
 

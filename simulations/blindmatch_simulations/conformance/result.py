@@ -29,6 +29,7 @@ def as_json(report: Report) -> dict[str, Any]:
                 "step": result.step,
                 "rule": result.rule,
                 "seconds": report.seconds[result.check],
+                "cpu_seconds": report.cpu_seconds.get(result.check),
             }
             for result in report.results
         ],

@@ -4,6 +4,7 @@ padded     oprf-psi with room in its request, and what can be hidden there
 devices    cheats of the device: blinds, rounds, cover, memory, checks that are left out
 worst      cheats that show in one class of pairs alone
 lists      cheats of publishing that tell of the list
+timing     cheats that take their time
 updating   cheats of updates and of those who apply them
 roles      cheats of publishing and of roles, and claims that are too small
 table      all of them as data, and the mutation score

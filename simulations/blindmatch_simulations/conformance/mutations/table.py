@@ -8,7 +8,15 @@ from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign
 
-from blindmatch_simulations.conformance.mutations import devices, lists, padded, roles, updating, worst
+from blindmatch_simulations.conformance.mutations import (
+    devices,
+    lists,
+    padded,
+    roles,
+    timing,
+    updating,
+    worst,
+)
 from blindmatch_simulations.conformance.run import Options, check_design
 
 
@@ -91,6 +99,8 @@ CHEATS: Final = (
     Cheat("a digest of the whole list in the set-up", lists.Fingerprint, "list games"),
     Cheat("the set-up is longer for near duplicates", lists.LongerForFamilies, "list games", "near dupl"),
     Cheat("an update tells of near duplicates", lists.NearInUpdate, "list games", "adds a near"),
+    Cheat("a match takes longer, and is said not to", timing.SlowOnMatch, "timing", "receive: a match"),
+    Cheat("cover is quicker, and is said not to be", timing.QuickCover, "timing", "start: quality 0"),
     Cheat("a learner is not declared", roles.UndeclaredLearner, "outcomes"),
 )
 """At least one for every way in which a claim can be wrong that this suite says it finds."""

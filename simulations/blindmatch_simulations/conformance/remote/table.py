@@ -57,6 +57,7 @@ NOT_REMOTE: Final[Mapping[str, str]] = {
     "malicious games": _STATE,
     "list": _LISTS,
     "list games": _LISTS,
+    "timing": _STATE,
     "tightness": _STATE,
 }
 """Checks of a local run that are not applicable here, each with its reason."""

@@ -1,0 +1,197 @@
+"""How much of a picture the time of each step tells: measured, and never a reason to fail unless a design
+claims otherwise.
+
+A step's time is the CPU time of its thread (`time.thread_time_ns`), summed over the rounds of a session: what
+else the machine does is not in it. Values fall into eighths of what the training runs took, or into halves.
+
+A design claims that steps take the same time for all pictures that agree on the facts by a class attribute:
+
+    constant_time = frozenset({"start", "receive", "answer"})
+
+Then a step of these that tells a class of pairs apart fails. No built-in design claims it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from time import thread_time_ns
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from blindmatch_protocol.contract import Adversary, AnyDesign, Party, Send
+from blindmatch_protocol.errors import ProtocolError
+
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.deployed import Deployed, enrolled
+from blindmatch_simulations.conformance.leakage.distinguishers import Distinguisher
+from blindmatch_simulations.conformance.leakage.facts import opponents
+from blindmatch_simulations.conformance.leakage.game import Finding, Run, judge
+from blindmatch_simulations.conformance.leakage.games import run_counts
+from blindmatch_simulations.conformance.leakage.list_view import NO_GUESSES
+from blindmatch_simulations.conformance.leakage.play import Event
+from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, Moves, Pair, playable
+from blindmatch_simulations.conformance.leakage.stage import stage_of
+from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+
+T = TypeVar("T")
+
+STEPS: Final = ("start", "receive", "answer")
+BINS: Final = {"eighths": 8, "halves": 2}
+TIMED: Final = (
+    "a lone band hit or none",
+    "a match or none",
+    "distance 30 or 32",
+    "a label that does not open, or a miss",
+    "quality 0 or not",
+)
+"""Classes of pairs whose first pictures are timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What one step told of one class of pairs, and whether that it tells nothing is claimed."""
+
+    step: str
+    finding: Finding
+    claimed: bool
+
+
+def check_timing(bench: Bench) -> Passed:
+    """Measure each step for each class; see the module."""
+    stage = stage_of(bench)
+    claims = claimed(bench.design)
+    pairs = _pairs(bench)
+    tests, found = len(pairs) * len(STEPS), list[Timed]()
+    for name, some in pairs.items():
+        runs = _runs(bench, stage.table.deployed, name, some, tests)
+        made = [Timed(step, _judged(name, step, runs, tests), step in claims) for step in STEPS]
+        _hold(made)
+        found += made
+    return Passed(_words(found, claims), {"claimed": sorted(claims), "steps": list(map(_figure, found))})
+
+
+def _hold(found: Sequence[Timed]) -> None:
+    """Fail if a step tells something for which the opposite is claimed."""
+    for one in found:
+        measured = one.finding.measured
+        if one.claimed and measured.told_apart:
+            rule = f"constant time is claimed; CPU time in {one.finding.best} tells, {measured.words()}"
+            raise BrokenError(f"time of {one.step}: {one.finding.scenario}", rule)
+
+
+def claimed(design: AnyDesign) -> frozenset[str]:
+    """The steps that a design claims take the same time for all pictures that agree on the facts.
+
+    Raises:
+        BrokenError: if it names a step that there is not.
+    """
+    steps = frozenset(getattr(design, "constant_time", ()))
+    if not steps <= set(STEPS):
+        raise BrokenError("constant_time", f"names steps other than {', '.join(STEPS)}")
+    return steps
+
+
+def _pairs(bench: Bench) -> dict[str, list[Pair]]:
+    """The classes that are timed: pairs that agree on what is declared to the first party with a role.
+
+    Raises:
+        NotApplicableError: if there is no such party, or no such pair.
+    """
+    found = opponents(bench.design, Adversary.SEMI_HONEST)
+    if not found:
+        raise NotApplicableError("nobody gets anything: nothing is sent for a picture")
+    stage = stage_of(bench)
+    some = {
+        one.name: playable(one, stage.pool, stage.table.deployed, found[0], stage.outputs)
+        for one in SCENARIOS
+        if one.name in TIMED
+    }
+    if not any(some.values()):
+        raise NotApplicableError("no pair agrees on the declared facts, everything is declared")
+    return {name: pairs for name, pairs in some.items() if pairs}
+
+
+def _runs(
+    bench: Bench, deployed: Deployed, name: str, pairs: Sequence[Pair], tests: int
+) -> tuple[list[Run], list[Run]]:
+    """Training and held-out runs, one after the other: threads would disturb one another."""
+    training, held = run_counts(bench, tests)
+    runs: list[Run] = []
+    for number in range(training + held):
+        rng = bench.rng(f"timing/{name}/{number}")
+        pair, coin = pairs[rng.below(len(pairs))], rng.flag()
+        runs.append(Run(timed_session(deployed, pair.right if coin else pair.left, rng), pair, coin))
+    return runs[:training], runs[training:]
+
+
+def timed_session(deployed: Deployed, moves: Moves, rng: Seeded) -> list[Event]:
+    """The first picture's session, as one event for each step with its CPU time in nanoseconds."""
+    item, design, spent = moves[0].one.item, deployed.design, dict.fromkeys(STEPS, 0)
+    item.hash, item.coefficients, item.pixels  # noqa: B018 - computed when first asked for, which is not timed
+    state = enrolled(deployed, rng)
+    step = _clocked(spent, "start", partial(design.start, state, deployed.setup, item, rng)).step
+    try:
+        while isinstance(step, Send):
+            replies = _clocked(spent, "answer", partial(_answers, deployed, step, rng))
+            go_on = partial(design.receive, step.session, deployed.setup, replies, rng)
+            step = _clocked(spent, "receive", go_on)
+    except ProtocolError:
+        pass  # a design that refuses is timed up to there
+    return [Event(Party.MATCHER, kind, 0, b"", (), (took,)) for kind, took in spent.items()]
+
+
+def _answers(deployed: Deployed, asked: Send[Any], rng: Seeded) -> Mapping[Any, Any]:
+    return {role: deployed.answer(role, body, rng)[0] for role, body in asked.bodies.items()}
+
+
+def _clocked(spent: dict[str, int], step: str, run: Callable[[], T]) -> T:
+    began = thread_time_ns()
+    try:
+        return run()
+    finally:
+        spent[step] += thread_time_ns() - began
+
+
+def _judged(name: str, step: str, runs: tuple[list[Run], list[Run]], tests: int) -> Finding:
+    training, held = runs
+    took = [_took(run.view, step) for run in training[: len(training) // 2]]
+    tried = [_binned(words, step, took, bins) for words, bins in BINS.items()]
+    return judge(name, training, held, NO_GUESSES, tests, tried)
+
+
+def _took(view: Sequence[Event], step: str) -> int:
+    return next(int(event.shape[0]) for event in view if event.kind == step)
+
+
+def _binned(words: str, step: str, took: Sequence[int], bins: int) -> Distinguisher:
+    """In which part of the training runs' times a step's time lies."""
+    edges = np.quantile(np.array(took, np.float64), np.linspace(0, 1, bins + 1)[1:-1])
+    return Distinguisher(words, lambda view, pair, known: int(np.searchsorted(edges, _took(view, step))))
+
+
+def _words(found: Sequence[Timed], claims: frozenset[str]) -> str:
+    told = [one for one in found if one.finding.measured.told_apart]
+    rest = [one.finding.measured.high for one in found if one not in told]
+    words = [
+        f"time of {one.step} tells {one.finding.scenario!r}: advantage {one.finding.measured.words()}"
+        for one in told
+    ]
+    if rest:
+        words.append(f"no distinguisher in this suite exceeded {max(rest):.3f} by the time of another step")
+    claim = f"claimed for {', '.join(sorted(claims))}" if claims else "not claimed, so this is a figure alone"
+    return "; ".join([*words, f"constant time is {claim}"])
+
+
+def _figure(one: Timed) -> dict[str, Any]:
+    measured = one.finding.measured
+    return {
+        "step": one.step,
+        "class": one.finding.scenario,
+        "advantage": round(measured.value, 4),
+        "interval": [round(measured.low, 4), round(measured.high, 4)],
+        "held_out_runs": measured.runs,
+        "claimed": one.claimed,
+    }

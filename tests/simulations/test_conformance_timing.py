@@ -1,0 +1,67 @@
+"""Times of steps are measured in classes; they fail a design only if it claims that they are alike."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+from blindmatch_protocol.contract import NoMatch
+from blindmatch_protocol.designs import hash_upload, none, oprf_psi
+from blindmatch_simulations.conformance import Options, Verdict, check_design
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.leakage.scenarios import Move
+from blindmatch_simulations.conformance.leakage.stage import stage_of
+from blindmatch_simulations.conformance.leakage.timing import STEPS, TIMED, claimed, timed_session
+from blindmatch_simulations.conformance.mutations.devices import Psi, SkippedCover
+from blindmatch_simulations.conformance.mutations.timing import SlowAndSilent
+
+FEW = (32, 32)
+
+
+def test_without_a_claim_a_slow_match_is_a_figure_and_no_failure() -> None:
+    (result,) = check_design(SlowAndSilent(), Options(only=["timing"], runs=FEW)).results
+    assert result.verdict is Verdict.PASSED
+    told = [one for one in result.figures["steps"] if one["interval"][0] > 0]
+    assert ("receive", "a match or none") in {(one["step"], one["class"]) for one in told}
+    assert "time of receive tells 'a match or none'" in result.reason
+    assert "constant time is not claimed" in result.reason
+    assert result.figures["claimed"] == []
+
+
+def test_every_step_is_measured_for_every_class_that_is_timed() -> None:
+    (result,) = check_design(oprf_psi.DESIGN, Options(only=["timing"], runs=(12, 12))).results
+    assert result.verdict is Verdict.PASSED
+    rows = [(one["class"], one["step"]) for one in result.figures["steps"]]
+    assert sorted(rows) == sorted((name, step) for name in TIMED for step in STEPS)
+    assert "no distinguisher in this suite exceeded" in result.reason
+
+
+@pytest.mark.parametrize("design", [none.DESIGN, hash_upload.DESIGN], ids=lambda d: d.info.name)
+def test_where_nobody_gets_anything_or_everything_is_declared_nothing_is_timed(design: object) -> None:
+    (result,) = check_design(design, Options(only=["timing"])).results  # type: ignore[arg-type]
+    assert result.verdict is Verdict.NOT_APPLICABLE
+
+
+class Misspelt(Psi):
+    """Claims constant time of a step that there is not."""
+
+    constant_time: ClassVar[frozenset[str]] = frozenset({"starts"})
+
+
+def test_a_claim_of_a_step_that_there_is_not_fails() -> None:
+    (result,) = check_design(Misspelt(), Options(only=["timing"])).results
+    assert result.verdict is Verdict.FAILED
+    assert result.step == "constant_time"
+    assert claimed(oprf_psi.DESIGN) == frozenset()
+
+
+def test_a_session_that_sends_nothing_takes_no_time_in_later_steps() -> None:
+    bench = Bench(SkippedCover())
+    stage = stage_of(bench)
+    (poor, _) = stage.pool.of("poor")
+    took = {e.kind: e.shape[0] for e in timed_session(stage.table.deployed, (Move(poor),), bench.rng("t"))}
+    assert took["start"] > 0 and took["answer"] == took["receive"] == 0
+    listed = stage.pool.of("listed")[0]
+    all_steps = timed_session(stage.table.deployed, (Move(listed),), bench.rng("t"))
+    assert all(event.shape[0] > 0 for event in all_steps)
+    assert stage.outputs[poor.name] == (NoMatch.__name__, [], False)
