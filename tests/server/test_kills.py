@@ -7,7 +7,10 @@ in again makes it once.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sqlite3
+import struct
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from blindmatch_protocol.cover import SLOT_SIZES, fragment, fragments_of, seal_slot
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.matching.filing import CentreAddress
@@ -23,7 +27,7 @@ from support.mortal_servers import Plan, centre_life, living, matcher_life
 
 from .deployment import ALICE, OPERATOR, Client, Deployment
 from .designs_for_tests import Ask
-from .scene import Scene
+from .scene import LISTED, Scene
 from .test_centre import submission
 from .test_operations import until
 
@@ -36,6 +40,19 @@ AT_SUBMIT = [
     Arm("Centre.Submit.reply"),
 ]
 AT_MOVE = [*[Arm(f"centre.commit.{side}", 4) for side in SIDES], Arm("Centre.Move.reply")]
+SAME, OTHER_SLOT = "the same slot again", "another slot"
+# 1 at the start; of the last of three fragments: 8 keeps it, 10 finds the report whole, 11 forgets its
+# fragments; the report is stored between the last two
+AT_SLOT = [
+    (Arm("slots.commit.before", 8), OTHER_SLOT),
+    (Arm("slots.commit.after", 8), SAME),
+    (Arm("slots.commit.after", 10), OTHER_SLOT),
+    (Arm("blob.rename.after"), SAME),
+    (Arm("centre.commit.after", 4), OTHER_SLOT),
+    (Arm("slots.commit.before", 11), SAME),
+    (Arm("Centre.Submit.reply", 3), SAME),
+    (Arm("Centre.Submit.reply", 3), OTHER_SLOT),
+]
 AT_EXCHANGE = [
     # 1 at the start, 2 records the verdict and what is owed, 4 that the centre has it
     *[Arm(f"ledger.commit.{side}", hit) for side in SIDES for hit in (2, 3, 4)],
@@ -109,6 +126,70 @@ def test_a_report_is_at_the_centre_once_wherever_the_centre_is_killed(scene: Sce
         assert [entry.event for entry in detail.journal] == ["received", "passed"]
         assert [notice.kind for notice in detail.notices] == ["reported"]
     assert len(list((scene.directory / "state/reports").glob("??/*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arm", "again"), AT_SLOT, ids=lambda one: one if one in (SAME, OTHER_SLOT) else named(one)
+)
+def test_a_report_in_slots_is_at_the_centre_once_wherever_the_centre_is_killed(
+    scene: Scene, arm: Arm, again: str
+) -> None:
+    deployment, report = Deployment(), scene.report(content=noisy_picture())
+    sealed = scene.seal(report)
+    assert fragments_of(len(sealed), SLOT_SIZES[1]) == 3
+
+    def slot(position: int) -> list[wire.SubmitPart]:
+        """A fragment in a slot of its own."""
+        name = secrets.token_bytes(16)
+        data = fragment(sealed, report.report_id, position, SLOT_SIZES[1])
+        return submission(name, seal_slot(data, name, scene.keys.public_key))
+
+    slots = [slot(position) for position in range(3)]
+    taken = []
+    with living(centre_life, plan_of(scene, deployment, arm)) as port:
+        taken += [asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts) for parts in slots]
+    assert died(scene.directory, arm)
+    with living(centre_life, plan_of(scene, deployment)) as port:
+        for position, receipt in enumerate(taken):
+            if receipt is None:
+                parts = slots[position] if again == SAME else slot(position)
+                assert asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts) is not None
+        (row,) = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest()).reports
+        assert (row.report_id, row.state, row.checks) == (report.report_id, "checked", "passed")
+        show = wire.ShowRequest(report_id=report.report_id)
+        detail = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/Show", show)
+        assert [entry.event for entry in detail.journal] == ["received", "passed"]
+    # one that came again after its report was stored is of no use, and is dropped some day
+    with closing(sqlite3.connect(scene.directory / "state/slots.sqlite")) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM slots").fetchone() <= (1,)
+
+
+def test_a_report_whose_slots_had_all_come_is_stored_when_the_centre_starts_again(scene: Scene) -> None:
+    deployment, report = Deployment(), scene.report(content=noisy_picture())
+    sealed = scene.seal(report)
+    with living(centre_life, plan_of(scene, deployment, Arm("slots.commit.after", 8))) as port:
+        for position in range(3):
+            name = secrets.token_bytes(16)
+            data = fragment(sealed, report.report_id, position, SLOT_SIZES[1])
+            parts = submission(name, seal_slot(data, name, scene.keys.public_key))
+            asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts)
+    with living(centre_life, plan_of(scene, deployment)) as port:
+        (row,) = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest()).reports
+        assert row.report_id == report.report_id
+
+
+def noisy_picture() -> bytes:
+    """The listed picture, with padding that PNG readers pass over, so that its report takes three slots."""
+    at = LISTED.index(b"IDAT") - 4
+    data = secrets.token_bytes(150_000 - len(LISTED))
+    chunk = b"prVt" + data
+    return (
+        LISTED[:at]
+        + struct.pack(">I", len(data))
+        + chunk
+        + struct.pack(">I", zlib.crc32(chunk))
+        + LISTED[at:]
+    )
 
 
 @pytest.mark.parametrize("arm", AT_MOVE, ids=named)

@@ -82,9 +82,11 @@ async def open_centre(config: CentreConfig, desk: Desk) -> AsyncIterator[Centre]
         taken = slots.Slots(slots_database, keys.sealing)
         checker = asyncio.create_task(checking.run())
         try:
-            yield Centre(
+            centre = Centre(
                 database, blobs, checking, vouchers, taken, keys.public_key, config.limits, desk.clock
             )
+            await centre.resume()
+            yield centre
         finally:
             checker.cancel()
             await asyncio.gather(checker, return_exceptions=True)

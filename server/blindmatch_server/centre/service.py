@@ -66,6 +66,10 @@ class Centre:
         self._clock = clock
         self._places = Places(limits.most_uploads)
 
+    async def resume(self) -> None:
+        """Store reports whose slots had all come when the centre last ended."""
+        await self._slots.resume(milliseconds(self._clock), self._take_whole)
+
     def methods(self) -> Mapping[str, Method]:
         """See `endpoint.Service`."""
         rate = TokenBuckets(self._limits.submissions, self._clock)

@@ -63,12 +63,17 @@ class Slots:
             QuotaError: if too many fragments of the account wait for their others.
         """
         slot = await asyncio.to_thread(open_slot, sealed, slot_id, self.private_key)
-        at, new = await self.database.run(lambda c: _keep(c, slot_id, slot, account, now_ms))
-        if new:
-            await self._settle(slot, account, now_ms, take_report)
+        at = await self.database.run(lambda c: _keep(c, slot_id, slot, account, now_ms))
+        # for a repeated one too: what it completes may not have been handed on the first time
+        await self._settle(account, now_ms, take_report)
         return at
 
-    async def _settle(self, slot: Slot, account: str, now_ms: int, take_report: TakeReport) -> None:
+    async def resume(self, now_ms: int, take_report: TakeReport) -> None:
+        """Hand on what was complete when the centre last ended."""
+        for account in await self.database.run(_accounts):
+            await self._settle(account, now_ms, take_report)
+
+    async def _settle(self, account: str, now_ms: int, take_report: TakeReport) -> None:
         """Drop cover and what is too old; hand on what is complete. A refusal leaves it for the next slot."""
         await self.database.run(lambda c: _drop(c, now_ms - KEPT_MS))
         for submission, sealed in await self.database.run(lambda c: _complete(c, account)):
@@ -81,19 +86,23 @@ class Slots:
             await self.database.run(lambda c, one=submission: _forget(c, account, one))  # type: ignore[misc]
 
 
-def _keep(c: Connection, slot_id: bytes, slot: Slot, account: str, now_ms: int) -> tuple[int, bool]:
+def _keep(c: Connection, slot_id: bytes, slot: Slot, account: str, now_ms: int) -> int:
     row = c.execute("SELECT account, received_at_ms FROM slots WHERE slot_id = ?", (slot_id,)).fetchone()
     if row is not None:
         if row[0] != account:
             raise ConflictError(_STEP, "something else has this id", "report_id")
-        return int(row[1]), False
+        return int(row[1])
     query = "SELECT COALESCE(SUM(LENGTH(data)), 0) FROM slots WHERE account = ?"
     (kept,) = c.execute(query, (account,)).fetchone()
     if kept + len(slot.data) > MOST_KEPT_BYTES:
         raise QuotaError(_STEP, f"fragments that wait have at most {MOST_KEPT_BYTES} bytes")
     values = (slot_id, account, slot.submission, slot.position, slot.count, slot.data, now_ms)
     c.execute("INSERT INTO slots VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-    return now_ms, True
+    return now_ms
+
+
+def _accounts(c: Connection) -> list[str]:
+    return [account for (account,) in c.execute("SELECT DISTINCT account FROM slots")]
 
 
 def _drop(c: Connection, before_ms: int) -> None:

@@ -120,14 +120,24 @@ class Filer:
         async with self._channel() as channel:
             while True:
                 self._due.clear()
-                filing = await self._ledger.next_filing()
-                if filing is None:
-                    await self._due.wait()
-                elif await self._submit(channel, filing):
+                if await self._next(channel):
                     wait = self._centre.first_wait_seconds
                 else:
                     await asyncio.sleep(wait)
                     wait = min(2 * wait, self._centre.most_wait_seconds)
+
+    async def _next(self, channel: grpc.aio.Channel) -> bool:
+        """Submit the oldest filing, or wait for one; False if that has to be tried again."""
+        try:
+            filing = await self._ledger.next_filing()
+            if filing is None:
+                await self._due.wait()
+                return True
+            return await self._submit(channel, filing)
+        except Exception as error:
+            # the store failed: what the centre took meanwhile it takes again as the same
+            self._log.failure("filing-failed", error)
+            return False
 
     def _channel(self) -> grpc.aio.Channel:
         credentials = self._centre.credentials
