@@ -1,9 +1,10 @@
 """Designs that spoil an assessment, for ``assess_designs.py:NAME``; each is `hash-upload` but for one step.
 
-CRASHES  ends its process while it builds
-HANGS    never ends its build
-EATS     takes memory without end while it builds
-LIES     uploads every hash, and declares that it does not
+CRASHES        ends its process while it builds
+CRASHES_LATER  ends the matcher's process at its third question
+HANGS          never ends its build
+EATS           takes memory without end while it builds
+LIES           uploads every hash, and declares that it does not
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from blindmatch_protocol.contract import Adversary, Leak, Party
 from blindmatch_protocol.designs.hash_upload import DESIGN as HASH_UPLOAD
 
 STEP_BYTES = 64 << 20
+ANSWERS = 3
 
 
 class Crashes(type(HASH_UPLOAD)):  # type: ignore[misc]
@@ -24,6 +26,17 @@ class Crashes(type(HASH_UPLOAD)):  # type: ignore[misc]
 
     def publish(self, *arguments: Any, **named: Any) -> Any:
         os._exit(3)
+
+
+class CrashesLater(type(HASH_UPLOAD)):  # type: ignore[misc]
+    info = replace(HASH_UPLOAD.info, name="crashes-later")
+    asked = 0
+
+    def answer(self, *arguments: Any, **named: Any) -> Any:
+        self.asked += 1
+        if self.asked == ANSWERS:
+            os._exit(4)
+        return super().answer(*arguments, **named)
 
 
 class Hangs(type(HASH_UPLOAD)):  # type: ignore[misc]
@@ -51,4 +64,4 @@ class Lies(type(HASH_UPLOAD)):  # type: ignore[misc]
         return tuple(Leak(frozenset({Party.MATCHER}), adversary, ()) for adversary in Adversary)
 
 
-CRASHES, HANGS, EATS, LIES = Crashes(), Hangs(), Eats(), Lies()
+CRASHES, CRASHES_LATER, HANGS, EATS, LIES = Crashes(), CrashesLater(), Hangs(), Eats(), Lies()

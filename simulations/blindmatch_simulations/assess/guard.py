@@ -44,6 +44,8 @@ def guarded(
 ) -> Ended:
     """Run `command` to its end, or until it breaks a limit; nothing it started is left behind.
 
+    Its standard input is a pipe that stays open as long as this process lives, and bears nothing.
+
     Args:
         command: what to run; its standard output are JSON lines of progress.
         log: where its standard error goes.
@@ -53,7 +55,7 @@ def guarded(
     began = time.monotonic()
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=sink, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, start_new_session=True
         )
         assert process.stdout is not None
         reader = threading.Thread(target=_follow, args=(process.stdout, tell), daemon=True)

@@ -167,7 +167,7 @@ class Observer:
             sender.device.register()
             before = {one.party: procfs.cpu_seconds(one.process.pid) for one in servers}
             with self.stages("pictures matched and sent") as progress:
-                rows, self.seen["peak_mib"] = self._rows(sender, design, progress)
+                rows, self.seen["peak_mib"] = self._rows(sender, design, servers, progress)
             sender.device.flush()
             rows, opened = self._by_others(deployment, design, rows, sender)
             self.seen["pictures"] = tuple(rows)
@@ -178,13 +178,14 @@ class Observer:
             sender.device.close()
 
     def _rows(
-        self, sender: Watched, design: AnyDesign, progress: Progress
+        self, sender: Watched, design: AnyDesign, servers: Sequence[ServerProcess], progress: Progress
     ) -> tuple[list[PictureRow], float | None]:
         items = self.material.items()
         resident = procfs.status_mib("VmRSS") if procfs.reset_peak() else None
         rows = []
         for item in items:
             rows.append(self._row(sender, design, item))
+            check_alive(servers)
             progress(len(rows), len(items))
         peak = procfs.status_mib("VmHWM")
         kept = sum(record.request_bytes for record in sender.recorder.records()) / (1 << 20)

@@ -7,8 +7,11 @@ leaves ``observed.json`` or ``checks.json`` in OUT, in one step each. The design
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from time import perf_counter
 
@@ -34,6 +37,7 @@ EVERY_SECONDS = 0.2
 
 def main(arguments: list[str]) -> int:
     """Run a part; 0 if it came to its end."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     part, reference = arguments[0], arguments[4]
     folder, out, sets = map(Path, arguments[1:4])
     try:
@@ -45,6 +49,14 @@ def main(arguments: list[str]) -> int:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _end_with_parent() -> None:
+    """End with all that was started here once standard input closes: the parent is gone, however it went."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
 
 
 def _run(folder: Path, out: Path, sets: Path, reference: str) -> None:
