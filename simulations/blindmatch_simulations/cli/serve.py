@@ -120,8 +120,9 @@ def all_(
     with running_servers(deployment, parties, options) as servers:
         for server in servers:
             OUT.print(_line(deployment, server, metrics), soft_wrap=True)
-        OUT.print("ready; Ctrl-C stops them")
+        # whoever reads "ready" may stop them at once
         with suppress(KeyboardInterrupt):
+            OUT.print("ready; Ctrl-C stops them")
             while True:
                 time.sleep(0.5)
                 check_alive(servers)
