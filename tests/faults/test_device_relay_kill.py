@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.mortal import Arm, Order, RelayPlan
+from support.mortal import Arm, Order, RelayPlan, check_clear, check_taps, clear
 
 from .conftest import BOB, CAROL, LISTED, Place
 
 KILLED = -signal.SIGKILL
+GROUP = ("gil", "hal")
 
 CALLS = ("Register", "Key", "Describe", "FetchSetup", "FetchBundle", "Exchange", "Upload", "Send", "Submit")
 SENDING = [
@@ -22,17 +24,17 @@ SENDING = [
         for when in ("before", "after")
     ),
 ]
-SENDER_COMMITS = 17
+SENDER_COMMITS = 24
 RECEIVING = [
     *(f"device.call.{n}.{w}" for n in ("Receive", "Acknowledge", "Download") for w in ("before", "after")),
     *(f"device.file.rename.{when}" for when in ("before", "after")),
 ]
-RECEIVER_COMMITS = 5
+RECEIVER_COMMITS = 6
 RELAYING = [
     *(f"Relay.{n}.reply" for n in ("Register", "FetchBundle", "Upload", "Send", "Receive", "Acknowledge")),
     *("Relay.Download.reply", "blob.rename.before", "blob.rename.after"),
 ]
-RELAY_COMMITS = 13
+RELAY_COMMITS = 18
 """The first two belong to its start."""
 
 
@@ -42,9 +44,10 @@ def commits(name: str, count: int) -> list[tuple[str, int]]:
 
 
 def sending(name: str, to: str) -> list[Order]:
-    """A text, a picture that is on the list, and one that is not."""
+    """A text that makes a session and one through it, a picture that is on the list, and one that is not."""
     return [
         ("text", to, f"{name}-text"),
+        ("text", to, f"{name}-again"),
         ("picture", to, f"{name}-listed", LISTED),
         ("picture", to, f"{name}-other", 2),
     ]
@@ -66,10 +69,44 @@ def test_a_sender_killed_at_a_failpoint_loses_and_doubles_nothing(place: Place, 
 def test_a_receiver_killed_at_a_failpoint_gets_everything_once(place: Place, point: str, hit: int) -> None:
     sender, number = f"dave-to-{CAROL}", next(place.numbers)
     place.first(CAROL)
-    orders = [("text", CAROL, f"{number}-text"), ("picture", CAROL, f"{number}-picture", 3)]
+    orders: list[Order] = [("text", CAROL, f"{number}-text{n}") for n in range(3)]
+    orders.append(("picture", CAROL, f"{number}-picture", 3))
     assert place.live(sender, *orders) == 0
     assert place.live(CAROL, ("receive",), arm=Arm(point, hit)) == KILLED
-    assert place.check(sender, CAROL).count(f": {number}-") == 2
+    assert place.check(sender, CAROL).count(f": {number}-") == 4
+
+
+def members_got(place: Place, text: str) -> list[int]:
+    """How often each member of the group has the message called `text`."""
+    counts = []
+    for member in GROUP:
+        assert place.live(member, ("receive",), ("inbox",)) == 0
+        rows = json.loads(place.plan(member).inbox.read_text())
+        counts.append(sum(row[1] == clear(text) for row in rows))
+        check_clear(place.plan(member).home)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("point", "hit"),
+    [
+        *((f"device.commit.{when}", hit) for hit in (1, 2) for when in ("before", "after")),
+        *((f"device.call.Send.{when}", hit) for hit in (1, 2) for when in ("before", "after")),
+    ],
+)
+def test_a_text_for_a_group_is_lost_and_doubled_for_nobody(place: Place, point: str, hit: int) -> None:
+    name = f"g{next(place.numbers)}"
+    for member in GROUP:
+        place.first(member)
+    assert place.live(name, *(("text", member, f"{name}-{member}") for member in GROUP)) == 0
+    noted = place.folder / f"{name}.noted"
+    assert place.processes.device(replace(place.plan(name), noted=noted)) == 0
+    before = noted.read_text().split().count(point)
+    assert place.live(name, ("text", GROUP, f"{name}-all"), arm=Arm(point, before + hit)) == KILLED
+    assert place.live(name, ("flush",)) == 0
+    never_saved = (point, hit) == ("device.commit.before", 1)
+    assert members_got(place, f"{name}-all") == [0 if never_saved else 1] * len(GROUP)
+    check_taps(place.relay.tap)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +127,7 @@ def test_the_relay_killed_at_a_failpoint_loses_and_doubles_nothing(
     process, _ = place.processes.relay(replace(plan, arm=None))
     for life in (("eve",), (name, ("flush",))):
         assert own.live(*life) == 0
-    assert own.check(name, "eve").count(name + "-") == 3
+    assert own.check(name, "eve").count(name + "-") == 4
     assert own.reports_of(name) == 1
     process.terminate()
 

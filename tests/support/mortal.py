@@ -155,7 +155,7 @@ def _framed(data: bytes) -> Iterator[bytes]:
 
 Order = tuple[Any, ...]
 """("text", to, name), ("picture", to, name, seed), ("file", to, name, path), ("receive",), ("flush",),
-("inbox",), ("save", path), ("memory",), ("limit", bytes)."""
+("inbox",), ("save", path), ("memory",), ("limit", bytes). A text's `to` is a name or a tuple of them."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,8 @@ def opened(plan: DevicePlan) -> Device:
 def _obey(device: Device, plan: DevicePlan, order: Order) -> None:
     match order:
         case ("text", to, name):
-            _send(plan.journal, name, lambda: device.send_text(to, clear(name)))
+            send = device.send_text_to if isinstance(to, tuple) else device.send_text
+            _send(plan.journal, name, lambda: send(to, clear(name)))
         case ("picture", to, name, seed):
             _send(plan.journal, name, lambda: device.send_picture(to, picture(seed, 64), clear(name)))
         case ("file", to, name, path):
