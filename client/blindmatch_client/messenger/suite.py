@@ -10,6 +10,7 @@ beside the signed pre-key and used for nothing (`Account` is told the time).
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from typing import Any, Final, TypeVar
 
@@ -97,16 +98,20 @@ _MOVING: Final = (
 )
 """Parts of a ratchet that change as it moves on."""
 
+_FIXED: Final = (bytes, int, tuple, type, type(None))
+
 
 def _forked(part: _R) -> _R:
     """A copy of a part of a ratchet that moves on by itself. Keys are immutable and shared; `copy.deepcopy`
-    alone would look at each of them, for every message."""
+    alone would look at each of the skipped ones, for every message."""
     twin: _R = object.__new__(type(part))
     for name, value in vars(part).items():
         if isinstance(value, _MOVING):
             value = _forked(value)
         elif isinstance(value, OrderedDict):
-            value = value.copy()
+            value = value.copy()  # of skipped keys, by ratchet key and number: all bytes and integers
+        elif not isinstance(value, _FIXED):
+            value = copy.deepcopy(value, {})
         twin.__dict__[name] = value
     return twin
 
