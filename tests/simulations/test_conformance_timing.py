@@ -10,16 +10,18 @@ from blindmatch_protocol.designs import hash_upload, none, oprf_psi
 from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.leakage.scenarios import Move
-from blindmatch_simulations.conformance.leakage.stage import stage_of
+from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
 from blindmatch_simulations.conformance.leakage.timing import STEPS, TIMED, claimed, timed_session
 from blindmatch_simulations.conformance.mutations.devices import Psi, SkippedCover
-from blindmatch_simulations.conformance.mutations.timing import SlowAndSilent
+from blindmatch_simulations.conformance.mutations.timing import STEP, TICKS, WORK, SlowAndSilent
+from blindmatch_simulations.conformance.pool import Pooled
+from blindmatch_simulations.conformance.seeded import Seeded
 
 FEW = (32, 32)
 
 
 def test_without_a_claim_a_slow_match_is_a_figure_and_no_failure() -> None:
-    (result,) = check_design(SlowAndSilent(), Options(only=["timing"], runs=FEW)).results
+    (result,) = check_design(SlowAndSilent(), Options(only=["timing"], runs=FEW, clock=TICKS)).results
     assert result.verdict is Verdict.PASSED
     told = [one for one in result.figures["steps"] if one["interval"][0] > 0]
     assert ("receive", "a match or none") in {(one["step"], one["class"]) for one in told}
@@ -59,9 +61,19 @@ def test_a_session_that_sends_nothing_takes_no_time_in_later_steps() -> None:
     bench = Bench(SkippedCover())
     stage = stage_of(bench)
     (poor, _) = stage.pool.of("poor")
-    took = {e.kind: e.shape[0] for e in timed_session(stage.table.deployed, (Move(poor),), bench.rng("t"))}
+    took = _times(stage, poor, bench.rng("t"))
     assert took["start"] > 0 and took["answer"] == took["receive"] == 0
-    listed = stage.pool.of("listed")[0]
-    all_steps = timed_session(stage.table.deployed, (Move(listed),), bench.rng("t"))
-    assert all(event.shape[0] > 0 for event in all_steps)
+    assert _times(stage, stage.pool.of("listed")[0], bench.rng("t")) == dict.fromkeys(STEPS, STEP)
     assert stage.outputs[poor.name] == (NoMatch.__name__, [], False)
+
+
+def test_only_the_step_that_works_takes_longer() -> None:
+    bench = Bench(SlowAndSilent())
+    stage = stage_of(bench)
+    listed, other = (_times(stage, stage.pool.of(kind)[0], bench.rng("t")) for kind in ("listed", "other"))
+    assert listed == {**other, "receive": other["receive"] + WORK}
+
+
+def _times(stage: Stage, one: Pooled, rng: Seeded) -> dict[str, int]:
+    events = timed_session(stage.table.deployed, (Move(one),), rng, TICKS)
+    return {event.kind: event.shape[0] for event in events}

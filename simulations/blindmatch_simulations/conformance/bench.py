@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from time import thread_time_ns
 from typing import Any
 
 from blindmatch_protocol.codec import Message
@@ -27,6 +28,7 @@ class Bench:
         seed: decides pictures, lists and all randomness.
         runs: (training, held-out) sessions of a game and class of pairs.
         values: parameters other than their defaults.
+        clock: nanoseconds that a thread has worked.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Bench:
         seed: int = 1,
         runs: tuple[int, int] = (32, 64),
         values: Mapping[str, int] | None = None,
+        clock: Callable[[], int] = thread_time_ns,
     ) -> None:
         self.design = design
         self.seed = seed
         self.runs = runs
         self.values = dict(values or {})
+        self.clock = clock
         self.held_out = 0
 
     def rng(self, purpose: str) -> Seeded:

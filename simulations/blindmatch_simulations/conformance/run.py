@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter, process_time
+from time import perf_counter, process_time, thread_time_ns
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign
@@ -34,6 +34,7 @@ class Options:
         runs: other numbers of (training, held-out) runs for each class of pairs.
         values: parameters other than their defaults.
         only: names of the checks to run; all if it is empty.
+        clock: nanoseconds that a thread has worked, for the times of steps.
     """
 
     seed: int = 1
@@ -41,6 +42,7 @@ class Options:
     runs: tuple[int, int] | None = None
     values: Mapping[str, int] = field(default_factory=dict)
     only: Sequence[str] = ()
+    clock: Callable[[], int] = thread_time_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def check_design(
 ) -> Report:
     """Run the checks; `watch` is told the name of each before it runs."""
     options = options or Options()
-    bench = Bench(design, options.seed, options.runs or QUICK, options.values)
+    bench = Bench(design, options.seed, options.runs or QUICK, options.values, options.clock)
     bench.held_out = GAMES[1] if options.games else 0
     results: list[Result] = []
     seconds: dict[str, float] = {}

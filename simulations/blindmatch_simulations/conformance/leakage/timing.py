@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from time import thread_time_ns
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -123,21 +122,23 @@ def _runs(
     for number in range(training + held):
         rng = bench.rng(f"timing/{name}/{number}")
         pair, coin = pairs[rng.below(len(pairs))], rng.flag()
-        runs.append(Run(timed_session(deployed, pair.right if coin else pair.left, rng), pair, coin))
+        runs.append(
+            Run(timed_session(deployed, pair.right if coin else pair.left, rng, bench.clock), pair, coin)
+        )
     return runs[:training], runs[training:]
 
 
-def timed_session(deployed: Deployed, moves: Moves, rng: Seeded) -> list[Event]:
+def timed_session(deployed: Deployed, moves: Moves, rng: Seeded, clock: Callable[[], int]) -> list[Event]:
     """The first picture's session, as one event for each step with its CPU time in nanoseconds."""
     item, design, spent = moves[0].one.item, deployed.design, dict.fromkeys(STEPS, 0)
     item.hash, item.coefficients, item.pixels  # noqa: B018 - computed when first asked for, which is not timed
     state = enrolled(deployed, rng)
-    step = _clocked(spent, "start", partial(design.start, state, deployed.setup, item, rng)).step
+    step = _clocked(clock, spent, "start", partial(design.start, state, deployed.setup, item, rng)).step
     try:
         while isinstance(step, Send):
-            replies = _clocked(spent, "answer", partial(_answers, deployed, step, rng))
+            replies = _clocked(clock, spent, "answer", partial(_answers, deployed, step, rng))
             go_on = partial(design.receive, step.session, deployed.setup, replies, rng)
-            step = _clocked(spent, "receive", go_on)
+            step = _clocked(clock, spent, "receive", go_on)
     except ProtocolError:
         pass  # a design that refuses is timed up to there
     return [Event(Party.MATCHER, kind, 0, b"", (), (took,)) for kind, took in spent.items()]
@@ -147,12 +148,12 @@ def _answers(deployed: Deployed, asked: Send[Any], rng: Seeded) -> Mapping[Any, 
     return {role: deployed.answer(role, body, rng)[0] for role, body in asked.bodies.items()}
 
 
-def _clocked(spent: dict[str, int], step: str, run: Callable[[], T]) -> T:
-    began = thread_time_ns()
+def _clocked(clock: Callable[[], int], spent: dict[str, int], step: str, run: Callable[[], T]) -> T:
+    began = clock()
     try:
         return run()
     finally:
-        spent[step] += thread_time_ns() - began
+        spent[step] += clock() - began
 
 
 def _judged(name: str, step: str, runs: tuple[list[Run], list[Run]], tests: int) -> Finding:

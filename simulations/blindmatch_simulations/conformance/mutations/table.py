@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from time import thread_time_ns
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign
@@ -17,6 +18,7 @@ from blindmatch_simulations.conformance.mutations import (
     updating,
     worst,
 )
+from blindmatch_simulations.conformance.mutations.timing import TICKS
 from blindmatch_simulations.conformance.run import Options, check_design
 
 
@@ -29,12 +31,14 @@ class Cheat:
         make: the design.
         caught_by: a check that must fail, by name.
         where: what the failing step must say, such as a class of pairs.
+        clock: nanoseconds, for a cheat that takes its time.
     """
 
     name: str
     make: Callable[[], AnyDesign]
     caught_by: str
     where: str = ""
+    clock: Callable[[], int] = thread_time_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,10 @@ CHEATS: Final = (
     Cheat("a digest of the whole list in the set-up", lists.Fingerprint, "list games"),
     Cheat("the set-up is longer for near duplicates", lists.LongerForFamilies, "list games", "near dupl"),
     Cheat("an update tells of near duplicates", lists.NearInUpdate, "list games", "adds a near"),
-    Cheat("a match takes longer, and is said not to", timing.SlowOnMatch, "timing", "receive: a match"),
-    Cheat("cover is quicker, and is said not to be", timing.QuickCover, "timing", "start: quality 0"),
+    Cheat(
+        "a match takes longer, and is said not to", timing.SlowOnMatch, "timing", "receive: a match", TICKS
+    ),
+    Cheat("cover is quicker, and is said not to be", timing.QuickCover, "timing", "start: quality 0", TICKS),
     Cheat("a learner is not declared", roles.UndeclaredLearner, "outcomes"),
 )
 """At least one for every way in which a claim can be wrong that this suite says it finds."""
@@ -110,5 +116,5 @@ def mutation_score(seed: int = 1, whole: bool = True) -> Iterator[Caught]:
     """Run the checks on every cheat: all of them, or the one alone that must fail."""
     for cheat in CHEATS:
         only = () if whole else (cheat.caught_by,)
-        report = check_design(cheat.make(), Options(seed=seed, only=only))
+        report = check_design(cheat.make(), Options(seed=seed, only=only, clock=cheat.clock))
         yield Caught(cheat, {result.check: result.step for result in report.failed})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Any, ClassVar
 
 from blindmatch_protocol.contract import Done, Item, Match, Started, Step
@@ -10,7 +9,28 @@ from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.mutations.devices import Psi
 
-BUSY = 4_000
+STEP, WORK = 1_000, 20_000
+"""Nanoseconds between two looks at the clock, and what the work of a cheat takes."""
+
+
+class Ticks:
+    """A clock that goes on when it is looked at and when work is done, whatever else the machine does."""
+
+    def __init__(self) -> None:
+        self._now = 0
+
+    def __call__(self) -> int:
+        """Nanoseconds."""
+        self._now += STEP
+        return self._now
+
+    def spend(self, nanoseconds: int) -> None:
+        """Work that takes this long."""
+        self._now += nanoseconds
+
+
+TICKS = Ticks()
+"""The clock of the cheats below."""
 
 
 class SlowOnMatch(Psi):
@@ -21,7 +41,7 @@ class SlowOnMatch(Psi):
     def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
         step = super().receive(session, setup, replies, rng)
         if isinstance(step, Done) and isinstance(step.outcome, Match):
-            _work()
+            TICKS.spend(WORK)
         return step
 
 
@@ -32,7 +52,7 @@ class QuickCover(Psi):
 
     def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
         if item.quality >= self.info.relation.minimum_quality:
-            _work()
+            TICKS.spend(WORK)
         return super().start(state, setup, item, rng)
 
 
@@ -40,9 +60,3 @@ class SlowAndSilent(SlowOnMatch):
     """Works longer after a match, and claims nothing."""
 
     constant_time: ClassVar[frozenset[str]] = frozenset()
-
-
-def _work() -> None:
-    """Several times what a session takes."""
-    for _ in range(BUSY):
-        sha256(b"work").digest()
