@@ -291,6 +291,17 @@ class OtherSet(ForeignMatcher):
             yield pb.Part(size=part.size, data=part.data[:-1] + b"\0")
 
 
+class GivesItsKeyAway(ForeignMatcher):
+    """Hands out any file of its folder."""
+
+    def FetchSetup(self, request: Any, context: Any) -> Iterator[pb.Part]:
+        if request.name == "matcher.bin":
+            raw = self.build.files["matcher.bin"]
+            yield pb.Part(size=len(raw), data=raw)
+        else:
+            yield from super().FetchSetup(request, context)
+
+
 class DeniesAMatch(ForeignMatcher):
     """Answers a listed hash as if it were none."""
 
@@ -313,6 +324,7 @@ BAD = (
     (AnswersOnce, oprf_psi, "replay", "an honest request is refused"),
     (TakesAnybody, oprf_psi, "callers", "a caller without a certificate is answered"),
     (OtherSet, oprf_psi, "description", "other bytes than the manifest's file"),
+    (GivesItsKeyAway, oprf_psi, "description", "the set-up file 'matcher.bin' must be refused"),
     (DeniesAMatch, hash_upload, "outcomes", "whose very hash is listed is not found"),
 )
 

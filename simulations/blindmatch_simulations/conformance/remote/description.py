@@ -18,6 +18,8 @@ from blindmatch_simulations.conformance.remote.material import Material
 from blindmatch_simulations.conformance.remote.refusals import must_refuse
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
+NO_SETUP: Final = ("no-such-file", "", "matcher.bin", "../set.bin", "/etc/hosts", "set.bin/", "x" * 10_000)
+"""Names of no set-up file: a role's own file holds its key, and no name leads out of a folder."""
 TAIL: Final = 1 << 20
 """Of a longer file only the end is fetched."""
 
@@ -90,12 +92,15 @@ def _setup(material: Material, party: Party) -> int:
     for name, raw in material.files.items():
         offsets = {max(0, len(raw) - TAIL), len(raw) // 2 if len(raw) <= TAIL else len(raw) - 1, len(raw)}
         fetched += sum(_fetched(material, party, name, raw, offset) for offset in sorted(offsets))
-        beyond = pb.SetupRequest(epoch=epoch, name=name, offset=len(raw) + 1)
-        _refuses(material, party, "an offset beyond the end", beyond, "OUT_OF_RANGE")
-        stale = pb.SetupRequest(epoch=epoch + 1, name=name)
-        _refuses(material, party, "a set-up file of another epoch", stale, "FAILED_PRECONDITION")
-    unknown = pb.SetupRequest(epoch=epoch, name="no-such-file")
-    _refuses(material, party, "a set-up file that there is not", unknown, "NOT_FOUND")
+        for offset in (len(raw) + 1, (1 << 64) - 1):
+            beyond = pb.SetupRequest(epoch=epoch, name=name, offset=offset)
+            _refuses(material, party, "an offset beyond the end", beyond, "OUT_OF_RANGE")
+        for other in sorted({0, epoch - 1, epoch + 1}):
+            stale = pb.SetupRequest(epoch=other, name=name)
+            _refuses(material, party, "a set-up file of another epoch", stale, "FAILED_PRECONDITION")
+    for name in sorted(set(NO_SETUP) - set(material.files)):
+        unknown = pb.SetupRequest(epoch=epoch, name=name)
+        _refuses(material, party, f"the set-up file {name[:32]!r}", unknown, "NOT_FOUND")
     return fetched
 
 
