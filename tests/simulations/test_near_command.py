@@ -196,3 +196,15 @@ def test_a_build_that_was_not_measured_here_has_no_figures(
     record.unlink()
     found = opened_store(Meter(), store, 16, Tokening())
     assert (found.run, found.peak_mib) == (None, None) and "interrupted" in found.why
+
+
+def test_an_interrupted_build_goes_on_with_its_list_and_is_no_measurement(
+    tmp_path: Path, kept: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    shutil.copy(kept[0] / "entries.list", store)
+    assert "holds a set of 16 entries, not of 32" in refused(Meter(), store, 32)
+    found = opened_store(Meter(), store, 16, Tokening())
+    assert found.entries == 16 and found.run is None and "interrupted" in found.why
+    assert not (store / "build.json").exists()

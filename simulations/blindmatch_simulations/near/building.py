@@ -91,10 +91,14 @@ def _check(publication: Publication, folder: Path, entries: int, tokening: Token
     built_for = {name: manifest.parameters.get(name) for name in tokening.values()}
     if (manifest.design, manifest.version) != (info.name, info.version):
         raise StoreError(f"{folder}: holds a set of {manifest.design} version {manifest.version}")
-    if manifest.entries != entries:
-        raise StoreError(f"{folder}: holds a set of {manifest.entries:,} entries, not of {entries:,}")
+    _check_entries(folder, manifest.entries, entries)
     if built_for != tokening.values():
         raise StoreError(f"{folder}: holds a set for other parameters: {built_for}")
+
+
+def _check_entries(folder: Path, found: int, wanted: int) -> None:
+    if found != wanted:
+        raise StoreError(f"{folder}: holds a set of {found:,} entries, not of {wanted:,}")
 
 
 def _build(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> None:
@@ -105,6 +109,8 @@ def _build(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> None
         if any(folder.iterdir()):
             raise StoreError(f"{folder}: must be new, empty, or hold a store")
         random_list(entries, listed, SystemRandomness())
+    with open_list(listed) as opened:
+        _check_entries(folder, len(opened), entries)
     meter.stage(f"building a set of {entries:,} entries")(0, 1)
     with meter.around(cores()) as around:
         arguments = (listed, folder / PUBLISHED, json.dumps(tokening.values()))
