@@ -33,6 +33,7 @@ from blindmatch_client.vault import KeyFile, KeySource, Lock, Vault
 FILE_NAME: Final = "device.sqlite"
 KEY_NAME: Final = "store.key"
 NEW_SUFFIX: Final = ".new"
+CACHE_KIB: Final = 512
 
 Value: TypeAlias = str | bytes | int | None
 
@@ -256,6 +257,8 @@ def connect(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA secure_delete = ON")
+    # pages in memory; a message needs a few, and the system keeps the file's pages anyway
+    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     return db
 
 
