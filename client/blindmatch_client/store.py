@@ -18,7 +18,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -161,11 +161,17 @@ class Store:
         self.run("DELETE FROM meta WHERE name = ?", name)
 
     def relock(self, key: KeySource) -> None:
-        """Lock the store with `key` from now on; what is sealed stays as it is. `StoreError` as `key`."""
+        """Lock the store with `key` from now on; what is sealed stays as it is. `StoreError` as `key`.
+
+        The lock before is overwritten on its page (secure_delete), and the write-ahead log that has it is cut
+        off, unless somebody else reads the store just now.
+        """
         assert self._vault is not None
         lock = self._vault.relocked(key)
         with self.transaction():
             insert_lock(self._db, lock)
+        with suppress(StoreError):
+            self.one("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _unlock(self, path: Path, source: KeySource) -> None:
         try:
@@ -208,6 +214,21 @@ class DesignState:
             state,
             self._row,
         )
+
+
+def lock_kind(folder: Path) -> str:
+    """What kind of key the store in `folder` is locked with; `StoreError` if it cannot be read."""
+    path = folder / FILE_NAME
+    if not path.exists():
+        raise StoreError(f"{folder}: holds no device")
+    try:
+        with closing(connect(path)) as db:
+            row = db.execute("SELECT kind FROM lock").fetchone()
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot be opened: {error}") from error
+    if row is None:
+        raise StoreError(f"{path}: has no lock")
+    return str(row[0])
 
 
 @contextmanager

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.device import Device, DeviceConfig
 from blindmatch_client.egress import Egress, Recorder
-from blindmatch_client.errors import DeviceError, StoreError
+from blindmatch_client.errors import StoreError
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.trace import SessionTrace
-from blindmatch_client.vault import KeyFile, KeySource, Passphrase
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_server.authority import Identity, Kind
 
-from blindmatch_simulations.addresses import AddressError, Addresses, decoded, encoded
+from blindmatch_simulations.addresses import Addresses
 from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.device_settings import PASSPHRASE, SETTINGS, Settings
+from blindmatch_simulations.device_settings import STATE as STATE
+from blindmatch_simulations.device_settings import UNLOCK_VARIABLE as UNLOCK_VARIABLE
+from blindmatch_simulations.device_settings import Options as Options
 from blindmatch_simulations.registry import load_design, portable_reference
-
-STATE = "state"
-UNLOCK_VARIABLE = "BLINDMATCH_PASSPHRASE"
-_SETTINGS = "device.json"
+from blindmatch_simulations.relocking import current_kind, settled
 
 
 def now_ms() -> int:
@@ -41,70 +37,6 @@ class Watched:
     device: Device
     recorder: Recorder
     traces: list[SessionTrace] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a user may decide when a device is made.
-
-    Attributes:
-        key_file: locks the store; None: a file beside it, which protects nothing by itself.
-        passphrase: whether the store is locked with a passphrase instead.
-        cover: when and how large reports leave; None: at once.
-    """
-
-    key_file: Path | None = None
-    passphrase: bool = False
-    cover: CoverSchedule | None = None
-
-    def encoded(self) -> dict[str, Any]:
-        """As it stands in the device's settings; what was not decided is left out."""
-        held: dict[str, Any] = {}
-        if self.key_file is not None:
-            held["key_file"] = str(self.key_file.absolute())
-        if self.passphrase:
-            held["passphrase"] = True
-        if self.cover is not None:
-            held["cover"] = {"period_s": self.cover.period_s, "size": self.cover.size}
-        return held
-
-    @classmethod
-    def decoded(cls, held: dict[str, Any]) -> Options:
-        """What `encoded` made; raises KeyError, TypeError, ValueError or `DeviceError` for anything else."""
-        key_file, cover = held.get("key_file"), held.get("cover")
-        schedule = None if cover is None else CoverSchedule(int(cover["period_s"]), int(cover["size"]))
-        kept = None if key_file is None else Path(key_file)
-        return cls(kept, bool(held.get("passphrase", False)), schedule)
-
-    def key(self, passphrase: str | None) -> KeySource | None:
-        """What the store is locked with.
-
-        Raises:
-            StoreError: if it needs a passphrase and none is given.
-        """
-        if not self.passphrase:
-            return None if self.key_file is None else KeyFile(self.key_file)
-        if passphrase is None:
-            raise StoreError(f"the device is locked with a passphrase: set {UNLOCK_VARIABLE}")
-        return Passphrase(passphrase)
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """What is kept of a device beside its state: reference of its design, failure mode, addresses, how its
-    store is locked, and its cover schedule."""
-
-    design: str
-    mode: FailureMode
-    addresses: Addresses
-    options: Options = field(default_factory=lambda: Options())
-
-    def write(self, path: Path) -> None:
-        held = {"design": self.design, "mode": str(self.mode), "addresses": encoded(self.addresses)}
-        held |= self.options.encoded()
-        draft = path.with_name(f".{path.name}.new")
-        draft.write_text(json.dumps(held) + "\n")
-        draft.replace(path)
 
 
 def create_device(
@@ -136,9 +68,9 @@ def create_device(
     identity = Identity(Kind.DEVICE, name)
     folder = deployment.device(name)
     deployment.enrol(identity, folder, datetime.now(UTC))
-    settings = _Settings(portable_reference(reference), mode, addresses or {}, options or Options())
+    settings = Settings(portable_reference(reference), mode, addresses or {}, options or Options())
     watched = _watched(deployment, name, design, settings, True, passphrase)
-    settings.write(folder / _SETTINGS)
+    settings.write(deployment, name)
     return watched
 
 
@@ -150,13 +82,13 @@ def open_device(deployment: Deployment, name: str, passphrase: str | None = None
         WrongKeyError: if it is locked with another passphrase or key.
         RegistryError: if its design cannot be loaded any more.
     """
-    settings = _settings(deployment, name)
+    settings = settled(deployment, name, passphrase)
     return _watched(deployment, name, load_design(settings.design), settings, False, passphrase)
 
 
 def needs_passphrase(deployment: Deployment, name: str) -> bool:
     """Is the device called `name` locked with a passphrase? `StoreError` if there is none."""
-    return _settings(deployment, name).options.passphrase
+    return current_kind(deployment, name) == PASSPHRASE
 
 
 def create_or_open_device(
@@ -177,36 +109,23 @@ def create_or_open_device(
         AuthorityError, RegistryError: as `create_device`.
     """
     Identity(Kind.DEVICE, name)
-    path = deployment.device(name) / _SETTINGS
-    if not path.exists():
+    if not (deployment.device(name) / SETTINGS).exists():
         return create_device(deployment, name, reference, mode, addresses, options, passphrase)
-    settings = _settings(deployment, name)
+    settings = settled(deployment, name, passphrase)
     if (settings.design, settings.mode) != (portable_reference(reference), mode):
         raise StoreError(f"device {name} exists, with another design or mode; choose another name")
     if options is not None and options != settings.options:
         raise StoreError(f"device {name} exists, with another key or cover schedule; choose another name")
     if addresses:
-        replace(settings, addresses={**settings.addresses, **addresses}).write(path)
+        replace(settings, addresses={**settings.addresses, **addresses}).write(deployment, name)
     return open_device(deployment, name, passphrase)
-
-
-def _settings(deployment: Deployment, name: str) -> _Settings:
-    path = deployment.device(name) / _SETTINGS
-    try:
-        held = json.loads(path.read_text())
-        kept = decoded(held.get("addresses", {}), str(path))
-        return _Settings(str(held["design"]), FailureMode(held["mode"]), kept, Options.decoded(held))
-    except FileNotFoundError:
-        raise StoreError(f"no device {name}; make it with: blindmatch device register {name}") from None
-    except (AttributeError, ValueError, KeyError, TypeError, AddressError, DeviceError) as error:
-        raise StoreError(f"{path} is damaged") from error
 
 
 def _watched(
     deployment: Deployment,
     name: str,
     design: AnyDesign,
-    settings: _Settings,
+    settings: Settings,
     create: bool,
     passphrase: str | None,
 ) -> Watched:

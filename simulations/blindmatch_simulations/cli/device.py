@@ -18,7 +18,7 @@ from blindmatch_protocol.cover import SLOT_SIZES
 from blindmatch_protocol.errors import PictureError
 
 from blindmatch_simulations.addresses import given
-from blindmatch_simulations.cli import exit_codes, redress
+from blindmatch_simulations.cli import exit_codes, redress, relock
 from blindmatch_simulations.cli.console import (
     AddressOption,
     DesignOption,
@@ -157,6 +157,7 @@ def flush(name: NameArgument, home: HomeOption = None, json_path: JsonOption = N
 
 app.command("complain")(redress.complain)
 app.command("status")(redress.status)
+app.command("relock")(relock.relock)
 
 
 @app.command("reset")

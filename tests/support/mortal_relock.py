@@ -1,0 +1,34 @@
+"""A change of a device's lock in a process of its own, which ends itself at a failpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.relocking import relock
+
+from support.mortal import Arm, armed, context
+
+
+@dataclass(frozen=True)
+class RelockPlan:
+    home: Path
+    arguments: tuple[Any, ...]
+    arm: Arm | None = None
+    noted: Path | None = None
+
+
+def relock_life(plan: RelockPlan) -> None:
+    armed(plan.arm, plan.noted)
+    relock(Deployment.open(plan.home), "alice", *plan.arguments)
+
+
+def lived(plan: RelockPlan) -> int | None:
+    """How it ended."""
+    process: ForkServerProcess = context().Process(target=relock_life, args=(plan,), daemon=True)
+    process.start()
+    process.join(120)
+    return process.exitcode
