@@ -1,0 +1,91 @@
+"""Manifests, credentials and sets for checks of a counterpart over gRPC."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from blindmatch_client.egress.channels import SERVER_NAMES
+from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_server.authority import Authority, Identity, Kind
+from blindmatch_simulations.conformance.deployed import Build, publish
+from blindmatch_simulations.conformance.pool import random_hashes
+from blindmatch_simulations.conformance.remote import manifest as manifests
+from blindmatch_simulations.conformance.remote.manifest import read_manifest
+from blindmatch_simulations.conformance.remote.run import check_remote
+from blindmatch_simulations.conformance.run import Report
+from blindmatch_simulations.conformance.seeded import Seeded
+
+from support.foreign_matcher import ForeignMatcher, serving
+
+ENTRIES = random_hashes(12, 7)
+
+
+class World:
+    """Credentials, and manifests of builds, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, now = folder, datetime.now(UTC)
+        authority = Authority.create(now)
+        self.servers = {
+            Party.MATCHER: authority.issue(Identity(Kind.MATCHER), now),
+            Party.MATCHER_B: authority.issue(Identity(Kind.MATCHER_B), now),
+            Party.PROVIDER: authority.issue(Identity(Kind.RELAY), now),
+        }
+        authority.issue(Identity(Kind.DEVICE, "checker"), now).write(folder, "checker")
+
+    def manifest(self, build: Build, **fields: Any) -> Path:
+        """A manifest of `build`, with other `fields` if any are given."""
+        info, setup = build.design.info, build.design.open_setup(build.setup_files, build.epoch)
+        for name, raw in build.setup_files.items():
+            (self.folder / name).write_bytes(raw)
+        key = getattr(setup, "public_key", None)
+        made = {
+            "format": manifests.FORMAT,
+            "version": 1,
+            "contract": 1,
+            "design": info.name,
+            "design_version": info.version,
+            "epoch": build.epoch,
+            "parameters": {},
+            "public_key": key.element.hex() if key else None,
+            "setup": [
+                {"name": name, "path": name, "sha256": _digest(raw)}
+                for name, raw in build.setup_files.items()
+            ],
+            "listed": {"complete": True, "hashes": [row.tobytes().hex() for row in build.entries]},
+            "credentials": {
+                "root": "ca.crt",
+                "certificate": "checker.crt",
+                "key": "checker.key",
+                "server_names": {role: SERVER_NAMES[party] for role, party in info.roles.items()},
+            },
+            "limits": {"reply_bytes": 4096, "answer_ms": 30_000},
+        }
+        path = self.folder / f"{info.name}.json"
+        path.write_text(json.dumps(made | fields))
+        return path
+
+    def check(
+        self, matcher: ForeignMatcher, *only: str, party: Party = Party.MATCHER, **fields: Any
+    ) -> Report:
+        """The report on `matcher`."""
+        held = read_manifest(self.manifest(matcher.build, **fields))
+        (role,) = matcher.design.info.roles
+        with serving(matcher, self.servers[party]) as address:
+            return check_remote(matcher.design, held, {role: address}, only=only)
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+def built(design: AnyDesign, purpose: str = "key") -> Build:
+    return publish(design, ENTRIES, Seeded(purpose), 3)
+
+
+def lines(report: Report) -> list[str]:
+    return [report.line(result) for result in report.failed]
