@@ -20,6 +20,8 @@ MOST_WAITS: Final = 60
 """Times that a call which came too often is made again."""
 MOST_WAIT_S: Final = 5.0
 REQUEST_ID_BYTES: Final = 16
+CONNECT_S: Final = 20.0
+"""The very first call connects, which no declared time to an answer is about."""
 SPARE_BYTES: Final = 2 << 20
 """What a stream may be longer than what is expected of it, so that the check sees that it is."""
 
@@ -153,7 +155,7 @@ class Counterpart:
         for party in self.parties:
             rpc: UnaryUnary = self._channels.to(party).unary_unary(DESCRIBE.path)
             try:
-                rpc(b"", timeout=self._deadline_s)
+                rpc(b"", timeout=max(self._deadline_s, CONNECT_S))
             except grpc.RpcError as error:
                 raise translate(party, error) from None
 
