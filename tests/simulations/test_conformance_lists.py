@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Leak, Party
-from blindmatch_protocol.designs import hash_upload, none, oprf_psi, token_psi
+from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
 from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.bench import Bench
@@ -99,23 +99,6 @@ def test_whoever_has_the_roles_files_beside_a_device_knows_the_list(design: AnyD
     assert knows_list(held.bench, held.stage)
 
 
-class Blind(OprfPsi):
-    """A matcher whose replies are of no use: nobody opens anything."""
-
-    info = replace(OprfPsi.info, name="blind")
-
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> Any:
-        step = super().receive(session, setup, replies, rng)
-        return replace(step, outcome=type(none.DESIGN.start(None, 1, None, rng).step.outcome)())  # type: ignore
-
-
-def test_a_coalition_that_was_not_seen_to_open_the_list_is_named_too() -> None:
-    (result,) = check_design(Blind(), Options(only=["list games"], runs=(6, 6))).results
-    assert result.figures["known_to"] == {
-        "device with matcher": "no game; this suite has not seen it open the list"
-    }
-
-
 class SaysTheList(OprfPsi):
     """Declares that devices get the list."""
 
@@ -129,6 +112,37 @@ class SaysTheList(OprfPsi):
 def test_no_lists_are_played_where_the_list_is_declared() -> None:
     (result,) = check_design(SaysTheList(), Options(only=["list games"])).results
     assert result.verdict is Verdict.NOT_APPLICABLE
+
+
+class SaysAnEntry(SaysTheList):
+    """Declares that devices can tell one set-up from another."""
+
+    def leakage(self) -> tuple[Leak, ...]:
+        fact = Fact("my.digest", "the set-up's digest", lambda item, setup: setup.layers[-1].file.digest)
+        return (Leak(frozenset({Party.DEVICE}), Adversary.SEMI_HONEST, (fact,)),)
+
+
+def test_where_no_two_lists_agree_on_what_is_declared_none_are_played() -> None:
+    (result,) = check_design(SaysAnEntry(), Options(only=["list games"])).results
+    assert result.verdict is Verdict.NOT_APPLICABLE
+    assert "no pair of lists" in result.reason
+
+
+class NeedsPixels(OprfPsi):
+    """Cannot be asked about a bare hash."""
+
+    info = replace(OprfPsi.info, name="needs-pixels")
+
+    def start(self, state: Any, setup: Any, item: Any, rng: Any) -> Any:
+        if item.pixels.shape[0] < 8:
+            raise ZeroDivisionError
+        return super().start(state, setup, item, rng)
+
+
+def test_a_design_that_looks_at_pixels_is_not_guessed_at_with_a_bare_hash() -> None:
+    (result,) = check_design(NeedsPixels(), Options(only=["list games"], runs=(6, 6))).results
+    assert result.verdict is Verdict.PASSED, result.reason
+    assert "has not seen it open the list" in result.figures["known_to"]["device with matcher"]
 
 
 def test_a_device_that_sees_hits_finds_its_own_keys_in_the_set_up() -> None:

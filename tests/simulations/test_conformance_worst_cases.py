@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract import AnyDesign, Match, NoMatch
+from blindmatch_protocol.contract import Adversary, AnyDesign, Match, NoMatch
 from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import opened, run_session
+from blindmatch_simulations.conformance.leakage.distinguishers import equality
+from blindmatch_simulations.conformance.leakage.facts import opponents
+from blindmatch_simulations.conformance.leakage.game import Run
+from blindmatch_simulations.conformance.leakage.games import seen_by
+from blindmatch_simulations.conformance.leakage.play import Behaviour, Play
+from blindmatch_simulations.conformance.leakage.scenarios import Move, Pair
 from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
 from blindmatch_simulations.conformance.leakage.worst import with_worst
+from blindmatch_simulations.conformance.mutations.devices import HashDerivedBlind, Psi
 from blindmatch_simulations.conformance.pool import Pooled
 
 SMALL = {"bands": 2, "probes": 2}
@@ -87,3 +96,22 @@ def test_entries_of_the_stage_are_those_of_the_pool_and_a_few_more() -> None:
     stage = stage_of(bench)
     assert (stage.pool.entries[: len(bench.pool.entries)] == bench.pool.entries).all()
     assert len(stage.pool.entries) == len(bench.pool.entries) + 3
+
+
+@pytest.mark.parametrize("make", [HashDerivedBlind, Psi])
+def test_an_opponent_with_a_device_finds_its_own_request_again(make: Callable[[], AnyDesign]) -> None:
+    bench = Bench(make())
+    stage = stage_of(bench)
+    a, b = stage.pool.of("listed")[0], stage.pool.of("other")[0]
+    with_device = next(one for one in opponents(bench.design, Adversary.SEMI_HONEST) if one.has_device)
+    assert with_device.name == "semi-honest device with matcher"
+    pair, values = Pair((Move(a),), (Move(b),)), []
+    for side in (pair.left, pair.right):
+        view = Play(stage.table, Behaviour.HONEST, bench.rng("victim")).run(side)
+        seen = seen_by(with_device, stage, Run(view, pair, False))
+        assert [event.kind for event in seen] == ["request", "reply"] + 2 * OWN_KINDS
+        values.append(equality(seen, pair, stage.known))
+    assert (values[0] != values[1]) is (make is HashDerivedBlind)
+
+
+OWN_KINDS = ["request", "reply", "outcome", "state"]

@@ -19,7 +19,7 @@ from blindmatch_simulations.conformance.verdict import (
     Verdict,
 )
 
-QUICK: Final = (48, 48)
+QUICK: Final = (32, 48)
 GAMES: Final = (2_000, 10_000)
 """Training and held-out runs: quick, per class of pairs; with the large games, per game."""
 

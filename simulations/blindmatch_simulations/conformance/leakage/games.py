@@ -83,7 +83,6 @@ def _play(
         tuple(fact.name for fact in opponent.facts),
         opponent.learns_outcome,
         opponent.links_accounts,
-        opponent.has_device,
     )
     played: dict[str, tuple[list[Run], list[Run]]] = shared.setdefault(key, {})
     findings = []
@@ -91,7 +90,8 @@ def _play(
         if one.name not in played:
             played[one.name] = play_class(bench, stage, one, len(classes))
         mine, theirs = (
-            [Run(_seen(run.view, opponent), run.pair, run.coin) for run in runs] for runs in played[one.name]
+            [Run(seen_by(opponent, stage, run), run.pair, run.coin) for run in runs]
+            for runs in played[one.name]
         )
         finding = judge(one.name, mine, theirs, stage.known, len(classes))
         if finding.measured.told_apart:
@@ -121,17 +121,29 @@ def split(bench: Bench, run: Callable[[int], Run], training: int, held: int) -> 
     return runs[:training], runs[training:]
 
 
-def run_counts(bench: Bench, classes: int) -> tuple[int, int]:
-    """(training, held-out) runs of each class; with the large games, all classes together have 10,000."""
+def run_counts(bench: Bench, classes: int, most: float = 3) -> tuple[int, int]:
+    """(training, held-out) runs of each class; with the large games, all classes together have 10,000.
+
+    Args:
+        bench: how many runs there are in quick mode.
+        classes: how many classes share them.
+        most: in quick mode, thirds of these runs at most.
+    """
     training, held = bench.runs
     if bench.held_out:
         return max(training, bench.held_out // 5 // classes), -(-bench.held_out // classes)
-    parts = next((parts for most, parts in FEWER if classes <= most), 1.5)
+    parts = min(most, next((parts for limit, parts in FEWER if classes <= limit), 1.5))
     return int(training * parts) // 3, int(held * parts) // 3
 
 
-def _seen(events: Sequence[Event], opponent: Opponent) -> list[Event]:
-    return [event for event in events if event.party in opponent.parties]
+def seen_by(opponent: Opponent, stage: Stage, run: Run) -> list[Event]:
+    """What an opponent sees of a run; one with a device has asked about the pair's pictures itself."""
+    events = [event for event in run.view if event.party in opponent.parties]
+    if opponent.has_device:
+        names = dict.fromkeys(move.one.name for move in (*run.pair.left, *run.pair.right))
+        own = (event for name in names for event in stage.own[name])
+        events += [event for event in own if event.party in opponent.parties]
+    return events
 
 
 def summary(opponent: str, findings: Sequence[Finding], figures: dict[str, Any]) -> str:

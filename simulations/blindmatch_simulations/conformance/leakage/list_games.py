@@ -14,7 +14,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.contract import Match, Party
-from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import run_session
@@ -35,6 +34,8 @@ from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicabl
 DEVICE: Final = "semi-honest device"
 FULL_QUALITY: Final = 100
 TRIED: Final = 8
+PUBLISHED: Final = 2
+"""Every run publishes a set, so that in quick mode there are two thirds of the usual runs."""
 
 
 def check_lists(bench: Bench) -> Passed:
@@ -45,6 +46,8 @@ def check_lists(bench: Bench) -> Passed:
     held = material(bench, stage)
     pairs = {one.name: playable_pair(one, held) for one in LIST_SCENARIOS}
     classes = {name: pair for name, pair in pairs.items() if pair is not None}
+    if not classes:
+        raise NotApplicableError("no pair of lists agrees on what is declared to devices")
     figures: dict[str, Any] = {"parameters": stage.values, "known_to": _knowing(bench, stage)}
     findings = [_class(bench, stage, name, pair, len(classes)) for name, pair in classes.items()]
     words = [summary(DEVICE, findings, figures)]
@@ -72,7 +75,7 @@ def play_lists(
         build = built(bench, stage, pair.right if coin else pair.left, rng)
         return Run(view_of(build, pair.asked, rng), pair, coin)
 
-    return split(bench, run, *run_counts(bench, classes))
+    return split(bench, run, *run_counts(bench, classes, PUBLISHED))
 
 
 def _knowing(bench: Bench, stage: Stage) -> dict[str, str]:
@@ -132,7 +135,7 @@ def _opened(bench: Bench, stage: Stage, hashes: Any) -> int:
 def _listed(bench: Bench, stage: Stage, guess: Guess) -> bool:
     try:
         ran = run_session(stage.table.deployed, guess, bench.rng(f"guess/{guess.hash.hex()}"))
-    except BlindmatchError:
-        return False
+    except Exception:
+        return False  # refused; or the design looks at pixels, and a bare hash has none
     verdicts: Sequence[Any] = [asked.verdict for step in ran.rounds for asked in step if asked.verdict]
     return isinstance(ran.outcome, Match) or any(verdict.label is not None for verdict in verdicts)

@@ -5,7 +5,6 @@
     session gets no answer                  message held, then asked again
     a confirmed match                       a report goes to the centre
     a voucher                               goes to the centre
-    a device of the opponent's own          shows it its outcome and state, too
 
 This is the device's policy in the failure mode ``hold``, so a coalition with the provider sees which messages
 are late, and one with the centre which pictures are reported. Reports are taken to leave on a cover schedule;
@@ -26,7 +25,7 @@ from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 
 from blindmatch_simulations.conformance.deployed import Deployed, enrolled
 from blindmatch_simulations.conformance.fields import fields_of
-from blindmatch_simulations.conformance.leakage.scenarios import OWN, Move, Moves
+from blindmatch_simulations.conformance.leakage.scenarios import Move, Moves
 from blindmatch_simulations.conformance.seeded import Seeded
 
 
@@ -73,7 +72,12 @@ class Table:
 
 
 class Play:
-    """One sequence on its way."""
+    """One sequence on its way.
+
+    Attributes:
+        events: what everybody saw.
+        ends: how each session ended on its device, and the account's state then: kind and bytes.
+    """
 
     def __init__(self, table: Table, behaviour: Behaviour, rng: Seeded) -> None:
         self._deployed = table.deployed
@@ -83,6 +87,7 @@ class Play:
         self._states: dict[int, Message] = {}
         self._distrusting: set[int] = set()
         self.events: list[Event] = []
+        self.ends: list[tuple[str, bytes]] = []
 
     def run(self, moves: Moves) -> list[Event]:
         """Play all moves; what everybody saw."""
@@ -146,8 +151,9 @@ class Play:
 
     def _finish(self, number: int, move: Move, outcome: Outcome) -> None:
         relation = self._deployed.design.info.relation
-        if move.account == OWN:
-            self._own(number, move, outcome)
+        label = outcome.label.encode() if isinstance(outcome, Match) else b""
+        self.ends.append(("outcome", type(outcome).__name__.encode() + label))
+        self.ends.append(("state", self._states[move.account].encode()))
         if isinstance(outcome, Match):
             if not is_confirmed(relation, move.one.item, outcome):
                 self._distrusting.add(move.account)
@@ -157,11 +163,6 @@ class Play:
         if isinstance(outcome, Voucher):
             self.events.append(event_of(Party.CENTRE, "voucher", number, outcome.body))
         self._see(Party.PROVIDER, "message", number)
-
-    def _own(self, number: int, move: Move, outcome: Outcome) -> None:
-        label = outcome.label.encode() if isinstance(outcome, Match) else b""
-        self._see(Party.DEVICE, "outcome", number, type(outcome).__name__.encode() + label)
-        self._see(Party.DEVICE, "state", number, self._states[move.account].encode())
 
     def _see(self, party: Party, kind: str, number: int, data: bytes = b"") -> None:
         self.events.append(Event(party, kind, number, data))

@@ -13,9 +13,6 @@ from blindmatch_simulations.conformance.deployed import Deployed
 from blindmatch_simulations.conformance.leakage.facts import Opponent
 from blindmatch_simulations.conformance.pool import Pool, Pooled
 
-OWN: Final = -1
-"""The account of a device that belongs to the opponent."""
-
 
 @dataclass(frozen=True, slots=True)
 class Move:
@@ -45,13 +42,11 @@ class Scenario:
         name: for people.
         pairs: all candidates, before those are dropped that differ in a declared fact.
         links: whether telling them apart means linking an account's sessions.
-        beside: whether the opponent has a device too; then it alone is played against.
     """
 
     name: str
     pairs: Callable[[Pool, Relation], Iterator[Pair]]
     links: bool = False
-    beside: bool = False
 
 
 def playable(
@@ -63,7 +58,7 @@ def playable(
         outputs: by picture, what honest sessions give whoever learns the outcome.
     """
     relation = deployed.design.info.relation
-    if (scenario.links and opponent.links_accounts) or scenario.beside != opponent.has_device:
+    if scenario.links and opponent.links_accounts:
         return []
     known: dict[str, object] = {}
 
@@ -112,13 +107,6 @@ def _day(pool: Pool, relation: Relation) -> Iterator[Pair]:
         plain = [one for one in pool.of("other", "twin-other") if one is not other]
         for full in ((*pool.of("listed"), *lone, *near[:1], *poor[:1]), (*lone * 2, *near[2:], *poor[1:])):
             yield Pair(tuple(map(Move, full)), tuple(map(Move, [other, *plain][: len(full)])))
-
-
-def _own_device(pool: Pool, relation: Relation) -> Iterator[Pair]:
-    """The opponent asks about both pictures itself, then sees a victim ask about one of them."""
-    for a, b in product(pool.of("listed", "lone", "poor")[:4], pool.of("other")[:2]):
-        asked = (Move(a, OWN), Move(b, OWN))
-        yield Pair((*asked, Move(a)), (*asked, Move(b)))
 
 
 def _neither(pool: Pool, relation: Relation) -> Iterator[Pair]:
@@ -198,6 +186,5 @@ SCENARIOS: Final = (
     Scenario("twins", _twins),
     Scenario("a day of pictures", _day),
     Scenario("one account or two", _accounts, links=True),
-    Scenario("beside a device of the opponent's own", _own_device, beside=True),
 )
 """All classes of pairs."""

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from blindmatch_protocol.contract import NoMatch, Voucher
+from blindmatch_protocol.contract import NoMatch, Party, Voucher
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import Deployed, opened, publish, run_session
 from blindmatch_simulations.conformance.leakage.knowledge import Guesses, guesses
-from blindmatch_simulations.conformance.leakage.play import Table
+from blindmatch_simulations.conformance.leakage.play import Behaviour, Event, Play, Table
+from blindmatch_simulations.conformance.leakage.scenarios import Move
 from blindmatch_simulations.conformance.leakage.worst import with_spoilt_label, with_worst
 from blindmatch_simulations.conformance.pool import Pool, Pooled
 
+OWN: Final = -1
+"""The number of a picture that the opponent asked about itself."""
 SMALL_REQUEST: Final = 256
 """Parameters are lowered while a picture's requests are longer than this, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Stage:
-    """What a game needs: the pictures, the roles, what was guessed, the parameters that differ from their
-    defaults, and what an honest session of each picture gives whoever learns the outcome."""
+    """What a game needs.
+
+    Attributes:
+        pool: the pictures.
+        table: the roles.
+        known: what was guessed.
+        values: the parameters that differ from their defaults.
+        outputs: by picture, what an honest session of it gives whoever learns the outcome.
+        own: by picture, what a device of the opponent's own and the roles see when it asks about it.
+    """
 
     pool: Pool
     table: Table
     known: Guesses
     values: dict[str, int]
     outputs: dict[str, object]
+    own: dict[str, list[Event]]
 
 
 _STAGES: WeakKeyDictionary[Bench, Stage] = WeakKeyDictionary()
@@ -51,7 +63,17 @@ def _made(bench: Bench) -> Stage:
         pool = pool.without("unopened")
     table = Table(spoilt or honest, other)
     outputs = {one.name: output_of(bench, table.deployed, one) for one in pool.pictures}
-    return Stage(pool, table, guesses(table.deployed, pool, bench.rng("guesses")), values, outputs)
+    known = guesses(table.deployed, pool, bench.rng("guesses"))
+    own = {one.name: _asked_itself(bench, table, one) for one in pool.pictures}
+    return Stage(pool, table, known, values, outputs, own)
+
+
+def _asked_itself(bench: Bench, table: Table, one: Pooled) -> list[Event]:
+    """A session of the opponent's own device, which shows it outcome and state; no part of the sequence."""
+    rng = bench.rng(f"own/{one.name}")
+    play = Play(table, Behaviour.HONEST, rng)
+    events = [replace(event, move=OWN) for event in play.run((Move(one),))]
+    return [*events, *(Event(Party.DEVICE, kind, OWN, data) for kind, data in play.ends)]
 
 
 def output_of(bench: Bench, deployed: Deployed, one: Pooled) -> object:
