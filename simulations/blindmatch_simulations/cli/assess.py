@@ -51,7 +51,7 @@ def run_assess(
         bool, typer.Option("--quick", help="A smaller workload: minutes, wide intervals.")
     ] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="2^20 entries: tens of minutes, 4 GiB of disk below --out.")
+        bool, typer.Option("--full", help="2^20 entries: tens of minutes, 2 GiB of disk below --out.")
     ] = False,
     workload: Annotated[
         Path | None, typer.Option("--workload", help="A workload file of your own (TOML).")
