@@ -12,7 +12,7 @@ from blindmatch_protocol.designs.hash_upload import Compared, HashUpload
 from blindmatch_simulations.conformance import Options, check_design
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.leakage.facts import declared, opponents
-from blindmatch_simulations.conformance.leakage.games import check_semi_honest
+from blindmatch_simulations.conformance.leakage.games import check_semi_honest, run_counts
 from blindmatch_simulations.conformance.leakage.interval import advantage, clopper_pearson
 from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, playable
 from blindmatch_simulations.conformance.leakage.stage import stage_of
@@ -166,3 +166,17 @@ def test_the_pool_has_the_kinds_it_says() -> None:
         original = next(one for one in pool.pictures if f"twin/{one.name}" == twin.name)
         assert twin.item.hash == original.item.hash
         assert twin.item.pixels.tobytes() != original.item.pixels.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("classes", "counts"), [(1, (32, 48)), (16, (32, 48)), (17, (21, 32)), (32, (21, 32)), (33, (16, 24))]
+)
+def test_many_classes_have_fewer_quick_runs_each(classes: int, counts: tuple[int, int]) -> None:
+    assert run_counts(Bench(hash_upload.DESIGN, runs=(32, 48)), classes) == counts
+
+
+def test_large_games_have_ten_thousand_held_out_runs_whatever_the_classes() -> None:
+    bench = Bench(hash_upload.DESIGN, runs=(32, 48))
+    bench.held_out = 10_000
+    assert run_counts(bench, 42, 2) == (47, 239)
+    assert all(run_counts(bench, k)[1] * k >= 10_000 for k in range(1, 60))

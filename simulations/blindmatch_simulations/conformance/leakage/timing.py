@@ -181,7 +181,8 @@ def _words(found: Sequence[Timed], claims: frozenset[str]) -> str:
         for one in told
     ]
     if rest:
-        words.append(f"no distinguisher in this suite exceeded {max(rest):.3f} by the time of another step")
+        which = "another" if told else "any"
+        words.append(f"no distinguisher in this suite exceeded {max(rest):.3f} by the time of {which} step")
     claim = f"claimed for {', '.join(sorted(claims))}" if claims else "not claimed, so this is a figure alone"
     return "; ".join([*words, f"constant time is {claim}"])
 
