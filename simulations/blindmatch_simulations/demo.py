@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.device import Sent
 from blindmatch_client.receiving import Received
 from blindmatch_protocol.contract import AnyDesign, Learner, Match, Party, Progress, no_progress
+from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.picture.distance import rows as hash_rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import SystemRandomness
@@ -27,7 +29,7 @@ from blindmatch_simulations.audit import Audit, Evidence, audit_device
 from blindmatch_simulations.audit.replay import Counterpart
 from blindmatch_simulations.curating import list_path, publish, teach_centre
 from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.devices import Watched, create_device
+from blindmatch_simulations.devices import Options, Watched, create_device
 from blindmatch_simulations.hosting import parties_of
 from blindmatch_simulations.operators import centre_list, counters
 from blindmatch_simulations.oracle import Oracle
@@ -38,6 +40,8 @@ from blindmatch_simulations.workload import ANSWER, TEXTS, Workload, demo_worklo
 LIST: Final = "demo"
 WAIT_SECONDS: Final = 30.0
 """How long the demo waits for messages, and for the centre's checks."""
+SLOTS_SECONDS: Final = 1800.0
+"""How long it waits for the slots that bear reports."""
 POLL_MS: Final = 200
 SENDER: Final = "alice"
 RECIPIENT: Final = "bob"
@@ -67,6 +71,7 @@ class DemoRun:
         counted: what each server counted, by account and method.
         seconds: by stage.
         setup_bytes: what a device fetched once.
+        on_schedule: whether reports left in the slots of a cover schedule.
     """
 
     design: AnyDesign
@@ -83,6 +88,7 @@ class DemoRun:
     audits: Mapping[str, Audit]
     counted: Mapping[Party, Sequence[pb.Counter]]
     setup_bytes: int
+    on_schedule: bool = False
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -106,7 +112,9 @@ class _Clock:
             self.seconds[self._title] = round(time.perf_counter() - self._began, 3)
 
 
-def run(home: Path, reference: str, set_size: int, stage: Stage) -> DemoRun:
+def run(
+    home: Path, reference: str, set_size: int, stage: Stage, cover: CoverSchedule | None = None
+) -> DemoRun:
     """Run the demo in the new folder `home`.
 
     Args:
@@ -114,11 +122,15 @@ def run(home: Path, reference: str, set_size: int, stage: Stage) -> DemoRun:
         reference: the design.
         set_size: random hashes on the list, beside those of the listed pictures.
         stage: shows progress.
+        cover: that both devices keep; None: reports leave at once.
 
     Raises:
+        DesignError: if devices are to keep a schedule, and do not report in this design.
         BlindmatchError: if a part fails.
     """
     design, clock = load_design(reference), _Clock(stage)
+    if cover is not None and Learner.DEVICE not in design.info.learns:
+        raise DesignError(f"design {design.info.name}: its devices make no reports for a cover schedule")
     progress = clock.begin("pictures")
     workload = demo_workload()
     progress(1, 1)
@@ -133,7 +145,7 @@ def run(home: Path, reference: str, set_size: int, stage: Stage) -> DemoRun:
         progress = clock.begin("servers started")
         with running_servers(deployment, parties_of(design), options):
             progress(1, 1)
-            made = _Conversation(deployment, design, reference, workload, entries, clock).run()
+            made = _Conversation(deployment, design, reference, workload, entries, clock, cover).run()
         clock.end()
         manifest = published.manifest
         setup_bytes = sum(file.size for file in manifest.files if file.name in manifest.setup)
@@ -142,6 +154,7 @@ def run(home: Path, reference: str, set_size: int, stage: Stage) -> DemoRun:
             entries=len(entries),
             workload=workload,
             setup_bytes=setup_bytes,
+            on_schedule=cover is not None,
             seconds=clock.seconds,
             **made,
         )
@@ -172,6 +185,7 @@ class _Conversation:
     workload: Workload
     entries: HashList
     clock: _Clock
+    cover: CoverSchedule | None
 
     def run(self) -> dict[str, Any]:
         progress = self.clock.begin("devices registered")
@@ -184,6 +198,8 @@ class _Conversation:
             bob.device.send_text(SENDER, ANSWER)
             answered = [message.text for message in self._receive(alice, 1)] == [ANSWER]
             alice.device.flush()
+            if self.cover is not None:
+                sent = self._reported_in_slots(alice, bob, sent)
             pictures = [Picture.from_bytes(sending.data) for sending in self.workload.sendings]
             oracle = [Oracle(self.design.info.relation, self.entries.hashes).matches(p) for p in pictures]
             centre = self._checked(sum(oracle) if self.design.info.sends_content else 0)
@@ -205,7 +221,8 @@ class _Conversation:
         }
 
     def _registered(self, name: str, progress: Progress, at: int) -> Watched:
-        watched = create_device(self.deployment, name, self.reference)
+        options = Options(cover=self.cover)
+        watched = create_device(self.deployment, name, self.reference, options=options)
         watched.device.register()
         progress(at, 2)
         return watched
@@ -216,9 +233,24 @@ class _Conversation:
         sent = []
         for sending in self.workload.sendings:
             sent.append(alice.device.send_picture(RECIPIENT, sending.data))
+            alice.device.tick()
             progress(len(sent), len(self.workload.sendings))
         alice.device.send_text(RECIPIENT, TEXTS[1])
         return sent
+
+    def _reported_in_slots(self, alice: Watched, bob: Watched, sent: Sequence[Sent]) -> list[Sent]:
+        """Keep both devices' schedules until every report is at the centre; Bob's slots bear nothing."""
+        progress = self.clock.begin("reports sent in slots")
+        deadline = time.monotonic() + SLOTS_SECONDS
+        while True:
+            reports = alice.device.standing().reports
+            received = {one.report_id for one in reports if one.received_at_ms is not None}
+            progress(len(received), len(reports))
+            if len(received) == len(reports) or time.monotonic() > deadline:
+                return [replace(one, reported=one.report_id in received) for one in sent]
+            for watched in (alice, bob):
+                watched.device.tick()
+            time.sleep(POLL_MS / 1000)
 
     def _receive(self, device: Watched, expected: int, progress: Progress = no_progress) -> list[Received]:
         """Messages until as many as expected came, or the time is up."""

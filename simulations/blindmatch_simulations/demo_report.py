@@ -22,7 +22,7 @@ RESULT_VERSION = 1
 
 def facts_seen(run: DemoRun, party: Party) -> dict[str, str]:
     """Facts declared to `party`, by the messenger and by the design, each with a sentence."""
-    messenger = {fact.name: fact.says for fact in device_facts().get(party, ())}
+    messenger = {fact.name: fact.says for fact in device_facts(run.on_schedule).get(party, ())}
     return messenger | {fact.name: fact.says for fact in declared_facts(run.design, party)}
 
 
@@ -32,13 +32,14 @@ def result(run: DemoRun) -> dict[str, Any]:
     pictures = max(1, len(run.sent))
     beyond = {
         str(purpose): sum(size for (_, p), size in alice.bytes_by.items() if p is purpose)
-        for purpose in (Purpose.MATCHING, Purpose.REPORT, Purpose.VOUCHER)
+        for purpose in (Purpose.MATCHING, Purpose.REPORT, Purpose.VOUCHER, Purpose.COVER)
     }
     return {
         "result_version": RESULT_VERSION,
         "design": run.design.info.name,
         "design_version": run.design.info.version,
         "set_size": run.entries,
+        "cover_schedule": run.on_schedule,
         "setup_bytes": run.setup_bytes,
         "sent": len(run.sent),
         "delivered": intact(run),

@@ -9,13 +9,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_client import cover
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_simulations import demo as simulated
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.registry import built_in_designs, load_design
 from blindmatch_simulations.workload import ANSWER, LISTED, TEXTS, Workload, demo_workload
@@ -54,10 +56,10 @@ class Demo:
     home: Path
 
 
-def demo(folder: Path, design: object) -> Demo:
+def demo(folder: Path, design: object, *options: str) -> Demo:
     """Run the demo with its deployment kept in `folder`."""
     out, home = folder / "result.json", folder / "home"
-    asked = ["demo", "--set-size", str(SET_SIZE), "--design", str(design), "--home", str(home)]
+    asked = ["demo", "--set-size", str(SET_SIZE), "--design", str(design), "--home", str(home), *options]
     code = run([*asked, "--json", str(out)])
     return Demo(code, json.loads(out.read_text()), home)
 
@@ -156,6 +158,33 @@ def test_each_party_is_shown_with_its_facts_and_bytes(private: Demo) -> None:
     assert 0 < parties["relay"]["end_to_end_ciphertext_bytes"] < parties["relay"]["bytes_in"]
     for seen in parties.values():
         assert seen["bytes_in"] == sum(seen["bytes_by_purpose"].values())
+
+
+def test_on_a_cover_schedule_no_party_is_told_when_there_is_a_match(
+    private: Demo, workload: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = replace(workload, sendings=workload.sendings[:4])
+    assert any(sending.listed for sending in few.sendings)
+    monkeypatch.setattr(simulated, "demo_workload", lambda: few)
+    monkeypatch.setattr(cover, "LEAST_PERIOD_S", 1)
+    done = demo(tmp_path, "oprf-psi", "--cover-period", "1")
+    assert (done.code, done.result["failures"], done.result["cover_schedule"]) == (0, [], True)
+    for name in ("centre", "relay"):
+        assert "match_time" in private.result["parties"][name]["facts"]
+        assert "match_time" not in done.result["parties"][name]["facts"]
+    left = done.result["parties"]["centre"]["bytes_by_purpose"]
+    assert "report" not in left and left["cover"] > 0
+    assert [row["reported"] for row in done.result["pictures"]] == [
+        row["expected"] for row in done.result["pictures"]
+    ]
+
+
+def test_a_cover_schedule_is_for_devices_that_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["demo", "--design", "provider-scan", "--home", str(tmp_path / "home"), "--cover-period", "5"]
+    assert run(asked) == 6
+    assert "make no reports" in capsys.readouterr().err
 
 
 def canaries(workload: Workload) -> Iterator[tuple[str, bytes]]:

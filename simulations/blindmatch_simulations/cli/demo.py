@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from blindmatch_client.cover import CoverSchedule
 from blindmatch_protocol.contract import Progress
+from blindmatch_protocol.cover import SLOT_SIZES
 
 from blindmatch_simulations import demo, demo_checks, demo_report
 from blindmatch_simulations.cli import exit_codes
@@ -29,6 +31,10 @@ def run_demo(
         Path | None,
         typer.Option("--home", help="Keep the deployment in this new folder [default: a temporary one]."),
     ] = None,
+    cover_period: Annotated[
+        int,
+        typer.Option(min=0, help="Seconds between the slots in which reports leave, with cover; 0: at once."),
+    ] = 0,
     json_path: JsonOption = None,
 ) -> None:
     """Run the main job: a list is published, Alice sends Bob pictures, matches and only those are reported.
@@ -36,6 +42,7 @@ def run_demo(
     Relay, matcher and centre run as processes of their own on loopback with mutual TLS. At the end every byte
     that left a device is derived again. Exit code 0 only if the result is right.
     """
+    cover = CoverSchedule(cover_period, SLOT_SIZES[-1]) if cover_period else None
     console = console_for(json_path)
     with _folder(home) as folder, bars(console) as shown:
 
@@ -43,7 +50,7 @@ def run_demo(
             task = shown.add_task(title, total=None)
             return lambda done, total: shown.update(task, completed=done, total=total)
 
-        run = demo.run(folder, design, set_size, stage)
+        run = demo.run(folder, design, set_size, stage, cover)
     for made in demo_report.tables(run):
         console.print(made)
     write_json(demo_report.result(run), json_path)
