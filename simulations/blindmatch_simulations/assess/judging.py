@@ -23,7 +23,7 @@ DISTANCES: Final = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 31), (32, 48), (49, 
 """Ranges of the distance between an edited picture and its original, both ends included."""
 
 DAY_SECONDS: Final = 86_400
-NO_LEARNER: Final = "vouchers that the centre opened could not be told apart by picture"
+NO_LEARNER: Final = "what whoever learns of matches learnt could not be told apart by picture"
 NO_ROLES: Final = "it asks nobody, so there is no session that the harness could record"
 NO_PROOF: Final = "no log of published epochs is run by this command yet"
 
