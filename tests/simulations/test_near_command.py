@@ -174,6 +174,7 @@ def test_another_store_an_altered_one_and_a_strange_folder_are_refused(
     (strange / "thesis.txt").touch()
     assert "must be new, empty, or hold a store" in refused(Meter(), strange)
     assert list(strange.iterdir()) == [strange / "thesis.txt"]
+    assert "thesis.txt: cannot be used: " in refused(Meter(), strange / "thesis.txt")
     altered = store / "published" / "1" / "set.bin"
     altered.chmod(0o600)
     content = bytearray(altered.read_bytes())

@@ -103,11 +103,8 @@ def _check_entries(folder: Path, found: int, wanted: int) -> None:
 
 def _build(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> None:
     """Build in a process of its own, whose memory is the build's alone."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    listed, fresh = folder / LIST, not (folder / LIST).exists()
+    listed, fresh = folder / LIST, _is_fresh(folder)
     if fresh:
-        if any(folder.iterdir()):
-            raise StoreError(f"{folder}: must be new, empty, or hold a store")
         random_list(entries, listed, SystemRandomness())
     with open_list(listed) as opened:
         _check_entries(folder, len(opened), entries)
@@ -118,6 +115,18 @@ def _build(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> None
     (run,) = around.runs
     if fresh:
         _record(folder / RECORD, found, run)
+
+
+def _is_fresh(folder: Path) -> bool:
+    """Make the folder if it is not there; is it empty, or does it hold a list already?"""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        names = {path.name for path in folder.iterdir()}
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be used: {error.strerror}") from error
+    if names and LIST not in names:
+        raise StoreError(f"{folder}: must be new, empty, or hold a store")
+    return not names
 
 
 def _record(path: Path, found: Mapping[str, Any], run: Run) -> None:
