@@ -24,7 +24,7 @@ from blindmatch_protocol.errors import BlindmatchError, DesignError, PictureErro
 from blindmatch_protocol.randomness import Randomness, RecordingRandomness
 
 from blindmatch_client.errors import MisbehavedError, ServiceError
-from blindmatch_client.trace import Round, SessionTrace
+from blindmatch_client.trace import Encodings, Round, SessionTrace
 
 T = TypeVar("T")
 
@@ -172,10 +172,10 @@ class Detector:
         self, bodies: Mapping[Role, Message], exchange: Exchange, rounds: list[Round]
     ) -> Mapping[Role, Message]:
         """Exchange one round; it is noted before it is sent, and once more with its replies."""
-        sent = _encoded(bodies)
+        sent = Encodings(bodies)
         rounds.append(Round(sent, {}))
         replies = exchange(bodies)
-        rounds[-1] = Round(sent, _encoded(replies))
+        rounds[-1] = Round(sent, Encodings(replies))
         return replies
 
     def _failed(self, error: BlindmatchError) -> Undecided:
@@ -210,7 +210,3 @@ class Detector:
             raise
         except Exception as error:
             raise DesignError(f"design {name} failed in {step} ({type(error).__name__})") from None
-
-
-def _encoded(bodies: Mapping[Role, Message]) -> Mapping[Role, bytes]:
-    return {role: bodies[role].encode() for role in sorted(bodies)}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import Outcome, Party, Role
 
 
@@ -52,6 +53,27 @@ class EgressRecord:
     def request_bytes(self) -> int:
         """Length of all serialised requests."""
         return self.unkept_bytes + sum(map(len, self.requests))
+
+
+class Encodings(Mapping[Role, bytes]):
+    """The canonical encodings of messages by role, in the order of the roles.
+
+    They are made when they are asked for: a device whose traces nobody reads encodes each message once.
+    """
+
+    __slots__ = ("_messages",)
+
+    def __init__(self, messages: Mapping[Role, Message]) -> None:
+        self._messages = {role: messages[role] for role in sorted(messages)}
+
+    def __getitem__(self, role: Role) -> bytes:
+        return self._messages[role].encode()
+
+    def __iter__(self) -> Iterator[Role]:
+        return iter(self._messages)
+
+    def __len__(self) -> int:
+        return len(self._messages)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
