@@ -2,11 +2,16 @@
 
 facts            what is declared to a coalition
 scenarios        pairs of sequences of pictures, worst cases first
+worst            pictures that are almost found, or found in vain, and the entries that make them so
+stage            where games are played: parameters, roles, pictures
 play             runs a sequence with honest or cheating roles; what each party sees of it
 knowledge        what an adversary works out beforehand for each picture it guesses
 distinguishers   what is looked at in a view
 game             learns on one half of the training runs, chooses on the other, measures on held-out ones
 games            the games of a design: every coalition and adversary
+lists            pairs of lists; list_view, computed: what a device sees of one; list_games: their games
+list_secrecy     every entry looked for in what devices get
+timing           CPU times of steps, as figures
 simulator        the design's own simulator against real views
 tightness        is every declared fact really disclosed?
 """
