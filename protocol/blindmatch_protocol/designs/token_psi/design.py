@@ -175,11 +175,11 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
 
     def start(self, state: NoState, setup: Setup, item: Item, rng: Randomness) -> Started[NoState, Waiting]:
         """See `Design.start`. Takes 68 bytes of `rng` a token, whatever the item is."""
-        tokens = cover_tokens(setup.tokening, rng)
+        t, cover = setup.tokening, cover_tokens(setup.tokening, rng)
         own_hash = item.hash if item.quality >= self.info.relation.minimum_quality else None
-        if own_hash is not None:
-            t = setup.tokening
-            tokens = probe_tokens(own_hash, item.coefficients, t.k, t.bands, t.probes)
+        # a poor picture is probed, too, so that the time it takes does not tell
+        probes = probe_tokens(item.hash, item.coefficients, t.k, t.bands, t.probes)
+        tokens = cover if own_hash is None else probes
         blinding, blinded = blind(oprf_inputs(tokens.T), Mode.VOPRF, rng, setup.executor)
         body = Request(setup.epoch, blinded)
         return Started(state, Send(Waiting(blinding, own_hash), {MATCHER: body}))
