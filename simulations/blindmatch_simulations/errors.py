@@ -1,4 +1,4 @@
-"""Errors of the simulations that an exit code depends on, apart from what raises them, which is slow to load."""
+"""Errors that an exit code depends on, apart from what raises them, which is slow to load."""
 
 from __future__ import annotations
 
