@@ -67,7 +67,8 @@ def start(folder: Path) -> Mapping[str, Cost | float | None]:
     """Start as a device does whose set-up lies in `folder`.
 
     Seconds, wall and CPU: `device` to find the set-up, compare what must be compared at a start and open
-    it; `open` to open it again from the map alone and look one key up. MiB: resident before, and after; of the map itself.
+    it; `open` to open it again from the map alone and look one key up. MiB: resident before, and after; of
+    the map itself.
     """
     before, found = status_mib("VmRSS"), list[SetupFiles]()
 
