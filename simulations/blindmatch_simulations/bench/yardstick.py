@@ -22,6 +22,9 @@ BATCHES: Final = 9
 PER_BATCH: Final = 64
 """Multiplications of a batch, about 3 ms; a median over batches leaves out short disturbances."""
 
+_LONGER: Final = 5
+"""The load on several threads is taken over so many times the batches: about 150 ms."""
+
 
 class Cost(NamedTuple):
     """Seconds by the clock on the wall, and of CPU time of this process, all threads."""
@@ -52,22 +55,30 @@ def timed(task: Callable[[], object]) -> Cost:
 
 
 def reading(threads: int = 1, batches: int = BATCHES) -> Reading:
-    """Measure u, which takes about 30 ms, and the load on `threads` threads, which takes as long again."""
+    """Measure u, which takes about 30 ms, and the load on `threads` threads, which takes some 200 ms more."""
     alone = [timed(_multiply) for _ in range(batches)]
     u_us = statistics.median(cost.cpu_s for cost in alone) / PER_BATCH * 1e6
     return Reading(u_us, _load(alone, 1) if threads == 1 else _load(_together(threads, batches), threads))
 
 
 def _together(threads: int, batches: int) -> list[Cost]:
-    """The same batches on several threads at once."""
+    """Batches on several threads at once, all of a thread's as one task, and one such task before.
+
+    An idle machine takes some 5 ms to spread threads that wake over its cores: with tasks of 3 ms it looked
+    as if something else had a third of it.
+    """
     with ThreadPoolExecutor(threads) as pool:
 
-        def turn() -> None:
-            for waiting in [pool.submit(_multiply) for _ in range(threads)]:
+        def work(share: int) -> None:
+            for _ in range(share):
+                _multiply()
+
+        def turn(share: int) -> None:
+            for waiting in [pool.submit(work, share) for _ in range(threads)]:
                 waiting.result()
 
-        turn()
-        return [timed(turn) for _ in range(batches)]
+        turn(batches)
+        return [timed(lambda: turn(_LONGER * batches))]
 
 
 def _load(costs: list[Cost], threads: int) -> float:
