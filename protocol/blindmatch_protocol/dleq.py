@@ -65,7 +65,7 @@ def generate_proof(
     """
     _check_counts(inputs, outputs, "dleq/prove")
     weights = _weights(public_key, inputs, outputs, mode)
-    composite = group.combine(weights, inputs, executor).tobytes()
+    composite = _combined(weights, inputs, executor)
     secret = key.tobytes()
     image = single.multiply(secret, composite)
     nonce = group.random_scalars(1, rng).tobytes()
@@ -105,11 +105,11 @@ def verify_proof(
     challenge, response = _parse(proof, step)
     weights = _weights(public_key, inputs, outputs, mode)
     try:
-        image = group.combine(weights, outputs, executor).tobytes()
+        image = _combined(weights, outputs, executor)
     except GroupError:
         group.check_elements(outputs, step, "elements", executor)
         raise
-    composite = group.combine(weights, inputs, executor).tobytes()
+    composite = _combined(weights, inputs, executor)
     try:
         expected = _recompute(public_key.tobytes(), composite, image, challenge, response, mode)
     except GroupError as error:
@@ -154,8 +154,15 @@ def _weights(public_key: Rows, inputs: Rows, outputs: Rows, mode: Mode) -> Rows:
         for index, at in enumerate(range(0, len(first), group.ELEMENT_BYTES))
     ]  # fmt: skip
     if len(transcripts) == 1:
-        return np.frombuffer(hash_to_scalar(transcripts[0], mode), np.uint8).reshape(1, group.SCALAR_BYTES)
+        return group.one_row(hash_to_scalar(transcripts[0], mode))
     return hash_to_scalars(transcripts, mode)
+
+
+def _combined(weights: Rows, elements: Rows, executor: Executor | None) -> bytes:
+    """The sum of weight times element."""
+    if len(elements) == 1:
+        return single.multiply(weights.tobytes(), elements.tobytes())
+    return group.combine(weights, elements, executor).tobytes()
 
 
 _LENGTH = group.ELEMENT_BYTES.to_bytes(2, "big")

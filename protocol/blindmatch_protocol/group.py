@@ -95,14 +95,20 @@ def _run_scalars(function: Any, *operands: Rows) -> Rows:
 def _one(*operands: npt.NDArray[np.uint8], width: int = ELEMENT_BYTES) -> bool:
     """Whether every operand is one row of `width` bytes."""
     for rows in operands:  # a generator would take longer than all that it looks at
-        if rows.nbytes != width or rows.shape[-1] != width or rows.dtype.char != "B":
+        shape = rows.shape
+        if (shape != (1, width) and shape != (width,)) or rows.dtype.char != "B":
             return False
     return True
 
 
 def _single(function: Callable[..., bytes], *operands: npt.NDArray[np.uint8]) -> Rows:
     """What `function` of `single` makes of one row of each operand, (1, 32)."""
-    return np.frombuffer(function(*[operand.tobytes() for operand in operands]), np.uint8).reshape(1, 32)
+    return one_row(function(*[operand.tobytes() for operand in operands]))
+
+
+def one_row(encoding: bytes) -> Rows:
+    """An element or a scalar of 32 bytes as (1, 32), read-only."""
+    return np.ndarray((1, ELEMENT_BYTES), np.uint8, encoding)
 
 
 # --- elements ------------------------------------------------------------------------------------
@@ -217,7 +223,7 @@ def random_scalars(count: int, rng: Randomness) -> Rows:
     while count == 1:
         scalar = single.reduce_scalar(rng.take(UNIFORM_BYTES))
         if scalar != single.ZERO:
-            return np.frombuffer(scalar, np.uint8).reshape(1, SCALAR_BYTES)
+            return one_row(scalar)
     while True:
         uniform = np.frombuffer(rng.take(UNIFORM_BYTES * count), np.uint8)
         scalars = reduce_scalars(uniform.reshape(count, UNIFORM_BYTES))

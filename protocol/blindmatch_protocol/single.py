@@ -14,6 +14,9 @@ from blindmatch_protocol.errors import GroupError
 BYTES = 32
 ZERO = bytes(BYTES)
 
+_LENGTH_RULE = "elements and scalars are 32 bytes, wide scalars and uniform ones 64"
+_Single = sodium.Single
+
 _FROM_HASH = sodium.on_bytes("crypto_core_ristretto255_from_hash")
 _ADD = sodium.on_bytes("crypto_core_ristretto255_add")
 _SUBTRACT = sodium.on_bytes("crypto_core_ristretto255_sub")
@@ -36,7 +39,13 @@ def multiply(scalar: bytes, element: bytes) -> bytes:
     Raises:
         GroupError: for a non-canonical encoding, the identity or a zero scalar.
     """
-    return _called(_MULTIPLY, "multiply", _checked(scalar), _element(element, "multiply"))
+    # written out: a private check with its proof calls this eleven times
+    if len(scalar) != BYTES or len(element) != BYTES:
+        raise ValueError(_LENGTH_RULE)
+    product = _Single()
+    if element[31] & 0x80 or _MULTIPLY(product, scalar, element):
+        raise GroupError("multiply", 0)
+    return product.raw
 
 
 def multiply_base(scalar: bytes) -> bytes:
@@ -75,7 +84,7 @@ def invert_scalar(scalar: bytes) -> bytes:
 
 
 def _called(function: Any, operation: str, *operands: bytes) -> bytes:
-    result = sodium.Single()
+    result = _Single()
     if function(result, *operands):
         raise GroupError(operation, 0)
     return result.raw
@@ -83,15 +92,15 @@ def _called(function: Any, operation: str, *operands: bytes) -> bytes:
 
 def _computed(function: Any, *operands: bytes) -> bytes:
     """As `_called`, for a function that returns nothing."""
-    result = sodium.Single()
+    result = _Single()
     function(result, *operands)
     return result.raw
 
 
 def _checked(operand: bytes, length: int = BYTES) -> bytes:
     """libsodium reads so many bytes from wherever it is pointed at."""
-    if type(operand) is not bytes or len(operand) != length:
-        raise ValueError(f"{length} bytes are needed")
+    if len(operand) != length:
+        raise ValueError(_LENGTH_RULE)
     return operand
 
 
