@@ -32,6 +32,7 @@ from blindmatch_simulations.assess.report import draw_report, outside
 from blindmatch_simulations.assess.report.calculating import cells, literature
 from blindmatch_simulations.assess.report.costing import frontier
 from blindmatch_simulations.assess.report.page import report
+from blindmatch_simulations.assess.report.secrecy import _limited, _unlimited
 from blindmatch_simulations.assess.report.summary import counts, headline
 from blindmatch_simulations.assess.results import (
     Design,
@@ -358,3 +359,10 @@ def test_the_sample_is_whole_and_can_be_drawn_again() -> None:
     results = store.check(sample)
     assert headline(results) in (sample / "report.html").read_text("utf-8")
     assert outline(report(sample, results)).open == []
+
+
+def test_limits_of_a_key_say_what_of_a_list_they_leave() -> None:
+    whole = 2**25
+    assert "leave 0.0977 % of the list to one account and 25 % to all" in _limited(whole, 2**20, 2**24)
+    assert "leave 100 % of the list to one account and 100 % to all" in _limited(whole, 2**25, 2**26)
+    assert "16 a picture, 2" in _unlimited(2**25, {"bands": 4, "probes": 4}, 2**20)

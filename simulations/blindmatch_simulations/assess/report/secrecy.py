@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from blindmatch_simulations.assess.report import outside
 from blindmatch_simulations.assess.report.markup import mark, number, paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import measured
@@ -75,12 +77,24 @@ def _pooled(one: Measured) -> str:
             else "a device learns no outcome"
         )
     whole = 2 ** (values["k"] + 1)
+    limits = [values.get(name, 0) for name in ("account_evaluations", "all_evaluations")]
+    reach = _limited(whole, *limits) if all(limits) else _unlimited(whole, values, tries)
+    return f"about {number(whole)} evaluations under one key would open it all: {reach} (declared formula)"
+
+
+def _limited(whole: int, account: int, everyone: int) -> str:
+    """What the limits of a key, counted by the matcher, leave."""
+    one, pooled = (min(1.0, (limit / whole) ** 2) for limit in (account, everyone))
+    return (
+        f"the key's limits, {number(account)} an account and {number(everyone)} in all, leave "
+        f"{number(100 * one)} % of the list to one account and {number(100 * pooled)} % to all together"
+    )
+
+
+def _unlimited(whole: int, values: Mapping[str, int], tries: float) -> str:
     each = values["bands"] * values["probes"]
     days = whole / (tries * each) if tries else 0
-    return (
-        f"about {number(whole)} evaluations under one key, {each} a picture: {number(days)} days of one "
-        "account at the rate limit (declared formula, not measured)"
-    )
+    return f"{each} a picture, {number(days)} days of one account at the rate limit; the key has no limit"
 
 
 def _sizes(results: Results) -> str:
