@@ -261,7 +261,7 @@ def evaluate(key: SecretKey, inputs: Sequence[bytes], executor: Executor | None 
 
 
 def evaluate_rows(key: SecretKey, inputs: Rows) -> Rows:
-    """`evaluate` for inputs of one length, uint8 (n, w), w at most 65,535: all of it frees Python's lock.
+    """`evaluate` for inputs of one length, uint8 (n, w), w at most 65,535, with no Python between the rows.
 
     Raises:
         GroupError: `InvalidInputError`, as in `evaluate`.

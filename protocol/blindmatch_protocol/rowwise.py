@@ -1,7 +1,6 @@
 """SHA-512 and ChaCha20-Poly1305 on every row of an array, by libsodium.
 
-Hashing an item at a time holds Python's lock throughout, so that threads which share out a batch wait for
-each other; these calls free it.
+No Python runs between the rows. A call keeps Python's lock, see `sodium`.
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ _ADD = sodium.on_bytes("crypto_core_ristretto255_add")
 _SUBTRACT = sodium.on_bytes("crypto_core_ristretto255_sub")
 _MULTIPLY = sodium.on_bytes("crypto_scalarmult_ristretto255")
 _MULTIPLY_BASE = sodium.on_bytes("crypto_scalarmult_ristretto255_base")
-_REDUCE = sodium.on_bytes("crypto_core_ristretto255_scalar_reduce")
+_REDUCE = sodium.on_bytes("crypto_core_ristretto255_scalar_reduce", short=True)
 _INVERT_SCALAR = sodium.on_bytes("crypto_core_ristretto255_scalar_invert")
-_SUBTRACT_SCALARS = sodium.on_bytes("crypto_core_ristretto255_scalar_sub")
-_MULTIPLY_SCALARS = sodium.on_bytes("crypto_core_ristretto255_scalar_mul")
+_SUBTRACT_SCALARS = sodium.on_bytes("crypto_core_ristretto255_scalar_sub", short=True)
+_MULTIPLY_SCALARS = sodium.on_bytes("crypto_core_ristretto255_scalar_mul", short=True)
 
 
 def hash_to_group(uniform: bytes) -> bytes:

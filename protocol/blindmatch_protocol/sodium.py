@@ -1,8 +1,10 @@
 """libsodium, as rbcl carries it: the group ristretto255, and SHA-512 and ChaCha20-Poly1305 for batches.
 
 This is the one module that talks to rbcl. Functions take addresses, for `group`; those of `on_bytes`, for
-`single`, take the 32 or 64 bytes of one operand themselves. libsodium runs outside Python's lock and in
-constant time. A faster backend would replace this module and nothing else.
+`single`, take the 32 or 64 bytes of one operand themselves. libsodium runs in constant time, and what takes
+longer than ten microseconds runs outside Python's lock. A hash or a product of scalars takes less than one:
+to free the lock for it, and to wait for it again, would cost the threads more than the call itself.
+A faster backend would replace this module and nothing else.
 """
 
 from __future__ import annotations
@@ -41,14 +43,17 @@ def _unlink(module: dict[str, Any]) -> None:
 
 
 _LIBRARY = _load()
+_SHORT = ctypes.PyDLL(None, handle=_LIBRARY._handle)
+"""The same library; its calls keep Python's lock."""
 
 
-def _bind(name: str, operands: int, checked: bool = True) -> Any:
+def _bind(name: str, operands: int, checked: bool = True, short: bool = False) -> Any:
     """The function `name` of libsodium, taking addresses: its result, then `operands` inputs.
 
-    Indexing gives a function object of our own, so that rbcl's own calls stay as they are.
+    Indexing gives a function object of our own, so that rbcl's own calls stay as they are. A `short` one
+    keeps Python's lock.
     """
-    function = _LIBRARY[name]
+    function = (_SHORT if short else _LIBRARY)[name]
     function.argtypes = [ctypes.c_void_p] * (1 + operands)
     function.restype = ctypes.c_int if checked else None
     return function
@@ -60,16 +65,16 @@ ADD = _bind("crypto_core_ristretto255_add", 2)
 SUBTRACT = _bind("crypto_core_ristretto255_sub", 2)
 MULTIPLY = _bind("crypto_scalarmult_ristretto255", 2)
 MULTIPLY_BASE = _bind("crypto_scalarmult_ristretto255_base", 1)
-REDUCE = _bind("crypto_core_ristretto255_scalar_reduce", 1, checked=False)
+REDUCE = _bind("crypto_core_ristretto255_scalar_reduce", 1, checked=False, short=True)
 INVERT_SCALAR = _bind("crypto_core_ristretto255_scalar_invert", 1)
-ADD_SCALARS = _bind("crypto_core_ristretto255_scalar_add", 2, checked=False)
-SUBTRACT_SCALARS = _bind("crypto_core_ristretto255_scalar_sub", 2, checked=False)
-MULTIPLY_SCALARS = _bind("crypto_core_ristretto255_scalar_mul", 2, checked=False)
+ADD_SCALARS = _bind("crypto_core_ristretto255_scalar_add", 2, checked=False, short=True)
+SUBTRACT_SCALARS = _bind("crypto_core_ristretto255_scalar_sub", 2, checked=False, short=True)
+MULTIPLY_SCALARS = _bind("crypto_core_ristretto255_scalar_mul", 2, checked=False, short=True)
 
-SHA512 = _LIBRARY["crypto_hash_sha512"]
+SHA512 = _SHORT["crypto_hash_sha512"]
 """Digest, message, length of the message."""
 SHA512.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulonglong]
-CHACHA20_POLY1305 = _LIBRARY["crypto_aead_chacha20poly1305_ietf_encrypt"]
+CHACHA20_POLY1305 = _SHORT["crypto_aead_chacha20poly1305_ietf_encrypt"]
 """Ciphertext with tag, its length or None, message, length, further data, length, None, nonce, key."""
 CHACHA20_POLY1305.argtypes = [
     ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulonglong, ctypes.c_void_p,
@@ -80,9 +85,10 @@ Single = ctypes.c_char * 32
 """Where a function for bytes puts its result."""
 
 
-def on_bytes(name: str) -> Any:
+def on_bytes(name: str, short: bool = False) -> Any:
     """The function `name` of libsodium, taking a `Single` for its result, then bytes of the right length.
 
-    Without declared arguments a call takes a third of the time. What is passed must be checked before.
+    Without declared arguments a call takes a third of the time. What is passed must be checked before. A
+    `short` one keeps Python's lock.
     """
-    return _LIBRARY[name]
+    return (_SHORT if short else _LIBRARY)[name]

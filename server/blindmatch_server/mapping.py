@@ -1,4 +1,4 @@
-"""Read-only memory maps of files that do not change."""
+"""Memory maps: read-only ones of files that do not change, and what is resident of a map."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from hmac import compare_digest
 from pathlib import Path
 
 from blindmatch_protocol.errors import BlindmatchError
+
+
+def drop_pages(mapped: mmap.mmap) -> None:
+    """Drop a file map's pages from this process; they stay in the system's cache and on disk."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class MappingError(BlindmatchError):

@@ -14,6 +14,8 @@ from typing import BinaryIO
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.errors import BlindmatchError
 
+from blindmatch_server.mapping import drop_pages
+
 SCRATCH_SUFFIX = ".scratch"
 RESULT = "result"
 PRIVATE = 0o600
@@ -137,8 +139,7 @@ class FolderWorkspace:
     def relax(self) -> None:
         """Drop the scratch's pages from this process; they stay in the system's cache and on disk."""
         for mapped in self._maps.values():
-            if hasattr(mmap, "MADV_DONTNEED"):
-                mapped.madvise(mmap.MADV_DONTNEED)
+            drop_pages(mapped)
 
     def finish(self) -> dict[str, FileRecord]:
         """Bring every created file to the disk; records by name."""

@@ -25,7 +25,7 @@ from blindmatch_protocol.contract import (
     SetParameters,
     batches_of,
 )
-from blindmatch_protocol.designs.oprf_psi import DESIGN, Reply, Request
+from blindmatch_protocol.designs.oprf_psi import DESIGN, Reply, Request, build
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, SCRATCH
 from blindmatch_protocol.designs.oprf_psi.layers import UNCONFIRMED_ID
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
@@ -349,6 +349,16 @@ def published(
     source = batches_of(LISTED[:count], np.arange(count, dtype=np.uint64), salts)
     DESIGN.publish(source, SetParameters(epoch, {}), Seeded(seed), None, out)
     return {name: file.getvalue() for name, file in out.created.items()}
+
+
+def test_labels_gathered_in_many_blocks_make_the_same_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    once = published()
+    monkeypatch.setattr(labels, "STRETCH", 16)
+    sections = published()
+    for block, stretch in ((16, 7), (48, 16), (33, 1)):
+        monkeypatch.setattr(build, "_BLOCK", block)
+        monkeypatch.setattr(build, "_STRETCH", stretch)
+        assert published() == sections != once
 
 
 def test_the_same_seed_gives_the_same_files_also_over_an_executor_and_a_used_scratch() -> None:

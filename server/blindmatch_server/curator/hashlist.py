@@ -33,6 +33,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import EntryBatch
 
 from blindmatch_server.curator.errors import ListError, ListFileError
+from blindmatch_server.mapping import drop_pages
 
 MAGIC: Final = b"BMHLIST\0"
 VERSION: Final = 1
@@ -55,6 +56,7 @@ LAYOUT: Final[dict[str, tuple[str, int]]] = {
 _PER_ENTRY: Final = ("hashes", "ids", "salts", "plain")
 _RECORDS: Final = ("record_identities", "record_times", "record_entries")
 _WORK_BYTES: Final = 8 << 20
+_RESIDENT_ENTRIES: Final = 1 << 16
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,16 +131,23 @@ class HashList:
     def batches(self, size: int, start: int = 0) -> Iterator[EntryBatch]:
         """See `EntrySource.batches`; entries are in the order of their ids.
 
+        What was read does not stay resident: memory does not grow with the list.
+
         Raises:
             ListError: if `size` or `start` cannot be served.
             ListFileError: if the file was cut short underneath.
         """
         if size < 1 or start < 0:
             raise ListError("batches have at least one entry and start at entry 0 or later")
+        fresh = 0
         for at in range(start, len(self), size):
             self._check_whole()
             part = slice(at, at + size)
             yield EntryBatch(self.hashes[part], self.ids[part], self.salts[part])
+            fresh += size
+            if fresh >= _RESIDENT_ENTRIES:
+                drop_pages(self._view)
+                fresh = 0
 
     def _check_whole(self) -> None:
         """Touching a map beyond the end of its file would kill the process."""
@@ -152,14 +161,22 @@ class HashList:
             ListFileError: if one differs, or ids are out of order or unknown.
         """
         for name, section in self.footer.sections.items():
-            self._check_whole()
-            if hashlib.sha256(self._section(name).data).hexdigest() != section.digest:
+            if self._digest(name) != section.digest:
                 raise ListFileError(f"{self.path.name}: section {name} was altered")
         ids = self.ids
         if len(ids) and not FIRST_ID <= ids[0] <= ids[-1] < self.footer.next_id:
             raise ListFileError(f"{self.path.name}: an id is outside of those given so far")
         if not (ids[1:] > ids[:-1]).all() or not np.isin(self.record_entries, ids).all():
             raise ListFileError(f"{self.path.name}: ids are out of order or unknown")
+
+    def _digest(self, name: str) -> str:
+        """SHA-256 of a section, in hex, read piece by piece."""
+        state, content = hashlib.sha256(), self._section(name).reshape(-1).view(np.uint8)
+        for at in range(0, len(content), _WORK_BYTES):
+            self._check_whole()
+            state.update(content[at : at + _WORK_BYTES].data)
+            drop_pages(self._view)
+        return state.hexdigest()
 
     def close(self) -> None:
         """Close the file; the map goes when the last view of it does."""

@@ -31,10 +31,12 @@ INPUT_TAG: Final = b"blindmatch/oprf-psi/pdq/v1"
 SCRATCH: Final = "evaluated"
 BATCH = resumable.BATCH
 """Entries evaluated at once, and what a killed build may lose."""
-_TASK = 256
-"""Entries of one thread's task at least: arrays of fewer cost more than they save."""
+_TASK = 512
+"""Entries of one thread's task at least: the longer it is, the less often threads wait for each other."""
 _STRETCH = 1 << 16
-_SCATTERED = 1 << 10
+"""Rows of the scratch read at once."""
+_BLOCK = labels.STRETCH << 6
+"""Labels put into order at once: 72 MiB."""
 _FRONT = store.KEY_BYTES + labels.MASK_BYTES
 
 
@@ -117,14 +119,34 @@ def _fronts(rows: Rows, progress: Progress) -> tuple[Rows, store.Values]:
     return fronts, masks.view(np.uint64).ravel()
 
 
-def _records(rows: Rows, order: store.Order, progress: Progress) -> Rows:
-    """Sealed labels in this order. They lie all over the scratch: progress is reported often, since that is
-    when the pages that were read are dropped again."""
-    gathered = []
-    for start in range(0, len(order), _SCATTERED):
-        gathered.append(rows[order[start : start + _SCATTERED], _FRONT:])
-        progress(len(rows), len(rows))
-    return np.concatenate(gathered)
+class _Records:
+    """Sealed labels in the store's order, a block at a time.
+
+    In that order they lie all over the scratch. Instead of fetching each from its place, a block is made
+    by reading the scratch once from end to end, so that neither time nor memory depends on where pages are.
+    """
+
+    def __init__(self, rows: Rows, order: store.Order, progress: Progress) -> None:
+        self._rows, self._progress = rows, progress
+        self._rank = np.empty(len(order), np.uint32)
+        self._rank[order] = np.arange(len(order), dtype=np.uint32)
+        self._start, self._block = 0, np.empty((0, rows.shape[1] - _FRONT), np.uint8)
+
+    def __call__(self, start: int, stop: int) -> Rows:
+        """The records `start` to `stop`, which must be asked for in their order."""
+        if stop > self._start + len(self._block):
+            self._start, self._block = start, self._gathered(start, max(stop, start + _BLOCK))
+        return self._block[start - self._start : stop - self._start]
+
+    def _gathered(self, start: int, stop: int) -> Rows:
+        count = len(self._rows)
+        block = np.empty((min(stop, count) - start, self._block.shape[1]), np.uint8)
+        for at in range(0, count, _STRETCH):
+            ranks = self._rank[at : at + _STRETCH]
+            mine = ((ranks >= start) & (ranks < stop)).nonzero()[0]
+            block[ranks[mine] - start] = self._rows[at : at + _STRETCH][mine, _FRONT:]
+            self._progress(count, count)
+        return block
 
 
 def write_layer(
@@ -141,7 +163,7 @@ def write_layer(
     if identity.parameters["filter"]:
         file.section(membership.KIND, membership.build(keys, order), len(rows))
         return file.finish(len(rows))
-    for parts, items in labels.stretches(lambda a, b: _records(rows, order[a:b], progress), len(rows)):
+    for parts, items in labels.stretches(_Records(rows, order, progress), len(rows)):
         file.section(labels.KIND, parts, items)
     for parts, items in store.shards(
         keys, order, lambda a, b: np.arange(a, b, dtype=np.uint64) ^ masks[order[a:b]]
