@@ -13,6 +13,7 @@ The first generator is the group's own throughout, as in every use RFC 9497 make
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha512
 from hmac import compare_digest
@@ -64,8 +65,7 @@ def generate_proof(
         GroupError: if an input is no element or the identity.
     """
     _check_counts(inputs, outputs, "dleq/prove")
-    weights = _weights(public_key, inputs, outputs, mode)
-    composite = _combined(weights, inputs, executor)
+    (composite,) = _composites(public_key, inputs, outputs, [inputs], mode, executor)
     secret = key.tobytes()
     image = single.multiply(secret, composite)
     nonce = group.random_scalars(1, rng).tobytes()
@@ -103,13 +103,11 @@ def verify_proof(
     """
     _check_counts(inputs, outputs, step)
     challenge, response = _parse(proof, step)
-    weights = _weights(public_key, inputs, outputs, mode)
     try:
-        image = _combined(weights, outputs, executor)
+        composite, image = _composites(public_key, inputs, outputs, [inputs, outputs], mode, executor)
     except GroupError:
         group.check_elements(outputs, step, "elements", executor)
         raise
-    composite = _combined(weights, inputs, executor)
     try:
         expected = _recompute(public_key.tobytes(), composite, image, challenge, response, mode)
     except GroupError as error:
@@ -131,9 +129,11 @@ def _parse(proof: bytes, step: str) -> tuple[bytes, bytes]:
     """The challenge and the response."""
     if len(proof) != PROOF_BYTES:
         raise ProtocolError(step, f"must be {PROOF_BYTES} bytes, not {len(proof)}", "proof")
-    scalars = np.frombuffer(proof, np.uint8).reshape(2, group.SCALAR_BYTES)
-    group.check_scalars(scalars, step, "proof")
-    return bytes(proof[: group.SCALAR_BYTES]), bytes(proof[group.SCALAR_BYTES :])
+    challenge, response = bytes(proof[: group.SCALAR_BYTES]), bytes(proof[group.SCALAR_BYTES :])
+    if not (single.is_scalar(challenge) and single.is_scalar(response)):
+        scalars = np.frombuffer(proof, np.uint8).reshape(2, group.SCALAR_BYTES)
+        group.check_scalars(scalars, step, "proof")
+    return challenge, response
 
 
 def _check_counts(inputs: Rows, outputs: Rows, step: str) -> None:
@@ -144,34 +144,43 @@ def _check_counts(inputs: Rows, outputs: Rows, step: str) -> None:
         raise ProtocolError(step, f"a proof covers 1 to {MOST_BATCH} rows, not {len(inputs)}", "elements")
 
 
-def _weights(public_key: Rows, inputs: Rows, outputs: Rows, mode: Mode) -> Rows:
-    """The scalars d of `ComputeComposites`, uint8 (n, 32); RFC 9497, section 2.2.1."""
-    front = _seed(public_key.tobytes(), mode)
-    first, second = inputs.tobytes(), outputs.tobytes()
+def _composites(
+    public_key: Rows,
+    inputs: Rows,
+    outputs: Rows,
+    summed: Sequence[Rows],
+    mode: Mode,
+    executor: Executor | None,
+) -> list[bytes]:
+    """The sums of scalar d times element of `ComputeComposites` over each of `summed`.
+
+    RFC 9497, section 2.2.1.
+    """
+    front, first, second = _seeds(public_key.tobytes())[mode], inputs.tobytes(), outputs.tobytes()
+    if len(inputs) == 1:
+        weight = hash_to_scalar(_transcript(front, 0, first, second), mode)
+        return [single.multiply(weight, elements.tobytes()) for elements in summed]
     transcripts = [
-        front + index.to_bytes(2, "big") + _LENGTH + first[at : at + 32] + _LENGTH + second[at : at + 32]
-        + b"Composite"
+        _transcript(front, index, first[at : at + 32], second[at : at + 32])
         for index, at in enumerate(range(0, len(first), group.ELEMENT_BYTES))
-    ]  # fmt: skip
-    if len(transcripts) == 1:
-        return group.one_row(hash_to_scalar(transcripts[0], mode))
-    return hash_to_scalars(transcripts, mode)
+    ]
+    weights = hash_to_scalars(transcripts, mode)
+    return [group.combine(weights, elements, executor).tobytes() for elements in summed]
 
 
-def _combined(weights: Rows, elements: Rows, executor: Executor | None) -> bytes:
-    """The sum of weight times element."""
-    if len(elements) == 1:
-        return single.multiply(weights.tobytes(), elements.tobytes())
-    return group.combine(weights, elements, executor).tobytes()
+def _transcript(front: bytes, index: int, first: bytes, second: bytes) -> bytes:
+    """What the scalar d of a row is the hash of."""
+    return front + index.to_bytes(2, "big") + _LENGTH + first + _LENGTH + second + b"Composite"
 
 
 _LENGTH = group.ELEMENT_BYTES.to_bytes(2, "big")
 
 
 @lru_cache(maxsize=64)
-def _seed(public_key: bytes, mode: Mode) -> bytes:
-    """The seed behind its length; public, and the same for every proof of one key."""
-    return prefixed(sha512(prefixed(public_key) + prefixed(b"Seed-" + context_string(mode))).digest())
+def _seeds(public_key: bytes) -> list[bytes]:
+    """By mode: the seed behind its length; public, and the same for every proof of one key."""
+    transcripts = [prefixed(public_key) + prefixed(b"Seed-" + context_string(mode)) for mode in Mode]
+    return [prefixed(sha512(transcript).digest()) for transcript in transcripts]
 
 
 def _challenge(*elements: bytes, mode: Mode) -> bytes:

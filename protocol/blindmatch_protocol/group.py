@@ -26,7 +26,7 @@ from blindmatch_protocol.randomness import Randomness
 ELEMENT_BYTES = 32
 SCALAR_BYTES = 32
 UNIFORM_BYTES = 64
-ORDER = 2**252 + 27742317777372353535851937790883648493
+ORDER = single.ORDER
 
 
 def _matrix(rows: npt.NDArray[np.uint8], width: int = 32) -> Rows:
@@ -133,7 +133,7 @@ def multiply(
         GroupError: for a non-canonical encoding, the identity or a zero scalar.
     """
     if _one(scalars, elements):
-        return _single(single.multiply, scalars, elements)
+        return one_row(single.multiply(scalars.tobytes(), elements.tobytes()))
     factors, points = _matched(scalars, elements)
     return _run(sodium.MULTIPLY, "multiply", executor, factors, points, elements=[points])
 

@@ -54,7 +54,9 @@ class KeyDerivationError(BlindmatchError):
 
 
 def _frozen(rows: Rows) -> Rows:
-    """A read-only view."""
+    """A read-only view, or `rows` if they are read-only."""
+    if not rows.flags.writeable:
+        return rows
     view = rows.view()
     view.flags.writeable = False
     return view

@@ -12,6 +12,7 @@ from blindmatch_protocol import sodium
 from blindmatch_protocol.errors import GroupError
 
 BYTES = 32
+ORDER = 2**252 + 27742317777372353535851937790883648493
 ZERO = bytes(BYTES)
 
 _LENGTH_RULE = "elements and scalars are 32 bytes, wide scalars and uniform ones 64"
@@ -81,6 +82,11 @@ def multiply_scalars(left: bytes, right: bytes) -> bytes:
 def invert_scalar(scalar: bytes) -> bytes:
     """The inverse modulo the order. Raises `GroupError` for zero."""
     return _called(_INVERT_SCALAR, "invert", _checked(scalar))
+
+
+def is_scalar(encoding: bytes) -> bool:
+    """Whether these are the 32 bytes of a number between 1 and the order less 1."""
+    return len(encoding) == BYTES and 0 < int.from_bytes(encoding, "little") < ORDER
 
 
 def _called(function: Any, operation: str, *operands: bytes) -> bytes:

@@ -39,6 +39,7 @@ _SET: Final = {
     "set/build/all-cores": Kind(
         "build and publication, a thread a core", "entry", _most("wall_u", 0.78, threads=2)
     ),
+    "set/build/arithmetic": Kind("libsodium's arithmetic alone, one thread", "entry"),
     "set/build/memory": Kind(
         "peak memory of a process that builds", target=_most("mib", 600, entries=4 * MILLION)
     ),
@@ -53,7 +54,7 @@ _SET: Final = {
         "look-up of one key in the filter", "look-up", _most("wall_us", 100, entries=MILLION)
     ),
     "set/start/as-a-device": Kind(
-        "device start: find the set, digest every byte, open it",
+        "device start: find the set, check what a start checks, open it",
         "start",
         _most("wall_us", 50_000, entries=MILLION),
     ),
@@ -75,6 +76,7 @@ _QUERY: Final = {
     "query/primitives/voprf": Kind(
         "the same with its proof (DLEQ), both sides", "hash", _most("cpu_u", 14, batch=1)
     ),
+    "query/primitives/arithmetic": Kind("libsodium's arithmetic alone, both sides", "hash"),
     "query/design/check": Kind(
         "private check by the design, both sides, with messages and look-up",
         "check",

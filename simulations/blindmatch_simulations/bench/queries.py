@@ -25,6 +25,7 @@ from blindmatch_server.curator import open_list, random_list
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import Publication
 
+from blindmatch_simulations.bench.arithmetic import OPRF, VOPRF, arithmetic
 from blindmatch_simulations.bench.machine import cores
 from blindmatch_simulations.bench.meter import Meter
 
@@ -39,11 +40,13 @@ class BenchError(BlindmatchError):
 
 
 def bench_primitives(meter: Meter) -> None:
-    """Measure the OPRF of RFC 9497 without and with its proof, both sides."""
+    """Measure the OPRF of RFC 9497 without and with its proof; for one hash its arithmetic too."""
     for name, mode in (("oprf", Mode.OPRF), ("voprf", Mode.VOPRF)):
         for batch in BATCHES:
             task = _primitive(mode, batch)
             meter.time(f"query/primitives/{name}", task, count=batch, batch=batch)
+    for proof, operations in (("none", OPRF), ("DLEQ", VOPRF)):
+        meter.time("query/primitives/arithmetic", arithmetic(operations), batch=1, proof=proof)
 
 
 def _primitive(mode: Mode, batch: int) -> Callable[[], object]:

@@ -25,6 +25,7 @@ from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import Publication
 
 from blindmatch_simulations.bench.alone import in_own_process
+from blindmatch_simulations.bench.arithmetic import ENTRY, arithmetic
 from blindmatch_simulations.bench.machine import cores
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.runs import Run
@@ -65,6 +66,7 @@ def bench_set(meter: Meter, folder: Path, log2n: int) -> None:
     with open_list(listed) as opened:
         builder = Builder(opened, folder, count())
         published = _builds(meter, builder, entries)
+        meter.time("set/build/arithmetic", arithmetic(ENTRY))
         made = builder.publish(cores(), {"filter": 1})
         _sizes(meter, published, made)
         _look_ups(meter, published, made)
