@@ -62,6 +62,7 @@ _SET: Final = {
     "set/start/memory": Kind(
         "memory of a device's process beside the map", target=_most("mib", 60, entries=MILLION)
     ),
+    "set/start/memory-own": Kind("of that, in no file: the rest is libraries, which processes share"),
     "set/start/memory-more": Kind("memory that opening the set adds, beside the map"),
 }
 

@@ -9,7 +9,8 @@ MIB = 1 << 20
 
 
 def status_mib(field: str, pid: int | None = None) -> float | None:
-    """A field of /proc/PID/status in MiB: VmRSS (resident now) or VmHWM (the most there was).
+    """A field of /proc/PID/status in MiB: VmRSS (resident now), RssAnon (of it, in no file) or
+    VmHWM (the most there was).
 
     VmHWM belongs to the program that runs; ru_maxrss would count what the process that started it had.
     """

@@ -160,13 +160,14 @@ def _start(meter: Meter, published: Publication, root: Path, entries: int) -> No
 
 
 def _start_memory(meter: Meter, found: Mapping[str, Any], entries: int) -> None:
-    before, after, mapped = found["before"], found["after"], found["map"]
-    if before is None or after is None or mapped is None:
-        for row in ("set/start/memory", "set/start/memory-more"):
+    before, after, mapped, own = (found[name] for name in ("before", "after", "map", "own"))
+    rows = ("set/start/memory", "set/start/memory-own", "set/start/memory-more")
+    if before is None or after is None or mapped is None or own is None:
+        for row in rows:
             meter.missing(row, "this system has no /proc")
         return
-    meter.record("set/start/memory", {"mib": after - mapped}, entries=entries)
-    meter.record("set/start/memory-more", {"mib": after - mapped - before}, entries=entries)
+    for row, mib in zip(rows, (after - mapped, own, after - mapped - before), strict=True):
+        meter.record(row, {"mib": mib}, entries=entries)
 
 
 def _lay_out(published: Publication, root: Path) -> None:
