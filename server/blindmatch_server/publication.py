@@ -215,7 +215,11 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
-            raise BuildRunningError(f"another build works in {folder.name}: {error}") from error
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise StorageError(f"locking {folder.name}: {error}") from error
+            raise BuildRunningError(
+                f"another build works in {folder.name}: wait for its end, then try again"
+            ) from error
         yield
     finally:
         lock.close()

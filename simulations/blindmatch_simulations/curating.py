@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from blindmatch_protocol.contract import AnyDesign, EntrySource, Progress, SetParameters, no_progress
+from blindmatch_protocol.contract import (
+    KEY_EXPIRES,
+    AnyDesign,
+    EntrySource,
+    Progress,
+    SetParameters,
+    no_progress,
+)
+from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_server.centre.keys import CentreKeys
@@ -33,6 +42,38 @@ def next_epoch(folder: Path) -> int:
         return current_epoch(folder) + 1
     except NoPublicationError:
         return 1
+
+
+def check_key_lasts(values: Mapping[str, int], now: datetime) -> None:
+    """Refuse parameters of a set whose key has ended at `now`: neither matcher nor device would use it.
+
+    Raises:
+        DesignError: if so.
+    """
+    end = values.get(KEY_EXPIRES, 0)
+    if 0 < end <= now.timestamp():
+        ended = datetime.fromtimestamp(end, UTC).isoformat(timespec="seconds")
+        raise DesignError(
+            f"parameter {KEY_EXPIRES}: must not have passed, and {ended} has; nobody could use the set: "
+            "give a later Unix time in seconds, or 0 for a key without an end"
+        )
+
+
+def check_key_lasts_of_current(deployment: Deployment, design: AnyDesign, now: datetime) -> None:
+    """Refuse to update an epoch whose key has ended at `now`, since an update keeps the key.
+
+    Raises:
+        DesignError: if so.
+        PublicationError: if there is no epoch yet.
+    """
+    manifest = open_publication(deployment.published(design.info.name)).manifest
+    try:
+        check_key_lasts(manifest.parameters, now)
+    except DesignError as error:
+        raise DesignError(
+            f"the key of epoch {manifest.epoch} has ended, and an update keeps it: "
+            f"build a full set, without --from and with a new {KEY_EXPIRES}"
+        ) from error
 
 
 def publish(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -168,7 +173,8 @@ def test_another_store_an_altered_one_and_a_strange_folder_are_refused(
     store = tmp_path / "store"
     shutil.copytree(kept[0], store)
     assert "holds a set of 16 entries, not of 32" in refused(Meter(), store, 32)
-    assert "for other parameters" in refused(Meter(), store, 16, Tokening(probes=8))
+    other = refused(Meter(), store, 16, Tokening(probes=8))
+    assert "for other parameters" in other and other.endswith("name another folder, or remove this one")
     strange = tmp_path / "strange"
     strange.mkdir()
     (strange / "thesis.txt").touch()
@@ -197,6 +203,40 @@ def test_a_build_that_was_not_measured_here_has_no_figures(
     record.unlink()
     found = opened_store(Meter(), store, 16, Tokening())
     assert (found.run, found.peak_mib) == (None, None) and "interrupted" in found.why
+
+
+KILLED_WHILE_LISTING: Final = """
+import os, signal, sys
+from pathlib import Path
+from blindmatch_protocol.designs.token_psi import Tokening
+from blindmatch_simulations.bench.meter import Meter
+from blindmatch_simulations.near.building import opened_store
+os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
+opened_store(Meter(), Path(sys.argv[1]), 16, Tokening())
+"""
+
+
+def test_a_store_whose_list_was_being_made_begins_anew(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_LISTING, str(store)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    left = {path.name for path in store.iterdir()}
+    assert ".entries.list.lock" in left and "entries.list" not in left
+    found = opened_store(Meter(), store, 16, Tokening())
+    assert found.entries == 16 and found.run is not None, "the whole build was measured"
+    names = {path.name for path in store.iterdir()}
+    assert names == {"entries.list", ".entries.list.lock", "published", "build.json"}
+
+
+def test_a_store_that_another_run_still_builds_is_refused_with_what_to_do(
+    tmp_path: Path, kept: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    store = tmp_path / "store"
+    (store / "published").mkdir(parents=True)
+    shutil.copy(kept[0] / "entries.list", store)
+    with closing(sqlite3.connect(store / "published" / "lock", isolation_level=None)) as lock:
+        lock.execute("BEGIN EXCLUSIVE")
+        assert refused(Meter(), store).endswith("works in published: wait for its end, then try again")
 
 
 def test_an_interrupted_build_goes_on_with_its_list_and_is_no_measurement(

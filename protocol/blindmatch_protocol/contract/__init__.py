@@ -7,6 +7,7 @@ no clock and draws no randomness of its own: all that comes in as parameters. Re
 
 from blindmatch_protocol.contract.declaration import (
     CONTRACT_VERSION,
+    KEY_EXPIRES,
     Adversary,
     Fact,
     Info,
@@ -47,6 +48,7 @@ from blindmatch_protocol.contract.outcome import (
 
 __all__ = [
     "CONTRACT_VERSION",
+    "KEY_EXPIRES",
     "Adversary",
     "Answer",
     "AnyDesign",

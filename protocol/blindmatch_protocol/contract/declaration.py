@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NewType
+from typing import Any, Final, NewType
 
 import numpy as np
 import numpy.typing as npt
@@ -112,6 +112,11 @@ class Parameter:
     default: int
     least: int
     most: int
+
+
+KEY_EXPIRES: Final = "key_expires"
+"""Name of the parameter by which a set says when its key ends: Unix time in seconds, 0 for never. A curator's
+tools know it by this name and build no set whose key has ended."""
 
 
 @dataclass(frozen=True, slots=True)

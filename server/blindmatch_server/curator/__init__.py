@@ -24,6 +24,7 @@ from blindmatch_server.curator.inspection import Inspection, inspect
 from blindmatch_server.curator.listwriter import Title
 from blindmatch_server.curator.random_hashes import random_hashes
 from blindmatch_server.curator.rejects import Reason, rejects_path
+from blindmatch_server.curator.replacing import traces
 from blindmatch_server.curator.summary import Summary
 
 __all__ = [
@@ -57,4 +58,5 @@ __all__ = [
     "random_list",
     "rejects_path",
     "sniff",
+    "traces",
 ]

@@ -26,7 +26,7 @@ def replacing(into: Path, onto: HashList | None) -> Iterator[None]:
         ListError: if the folder cannot be written.
     """
     try:
-        lock = sqlite3.connect(into.with_name(f".{into.name}.lock"), timeout=0, isolation_level=None)
+        lock = sqlite3.connect(_lock_path(into), timeout=0, isolation_level=None)
     except sqlite3.Error as error:
         raise ListError(f"cannot write into the folder of {into.name}: {error}") from error
     try:
@@ -36,6 +36,10 @@ def replacing(into: Path, onto: HashList | None) -> Iterator[None]:
         yield
     finally:
         lock.close()
+
+
+def _lock_path(into: Path) -> Path:
+    return into.with_name(f".{into.name}.lock")
 
 
 def _begin(lock: sqlite3.Connection, into: Path) -> None:
@@ -50,10 +54,20 @@ def _begin(lock: sqlite3.Connection, into: Path) -> None:
 
 def _remove_stale(into: Path) -> None:
     """Remove what killed imports left of the plaintext list; with the lock held, none of them runs."""
+    for path in _temporaries(into):
+        path.unlink(missing_ok=True)
+
+
+def _temporaries(into: Path) -> list[Path]:
     temporary = re.compile(rf"\.{re.escape(into.name)}(\.rejects\.jsonl)?\.[a-z0-9_]{{8}}")
-    for path in list(into.parent.iterdir()):
-        if temporary.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+    return [path for path in into.parent.iterdir() if temporary.fullmatch(path.name)]
+
+
+def traces(into: Path) -> set[Path]:
+    """What imports leave beside the list file `into`: the lock's file; of killed ones also its journal, which
+    SQLite takes back at the next import, and temporary files."""
+    lock = _lock_path(into)
+    return {lock, lock.with_name(f"{lock.name}-journal"), *_temporaries(into)}
 
 
 def _check_newest(into: Path, onto: HashList | None) -> None:

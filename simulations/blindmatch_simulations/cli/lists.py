@@ -37,7 +37,13 @@ from blindmatch_simulations.cli.console import (
     write_json,
 )
 from blindmatch_simulations.conformance.remote.writing import CallerFiles, manifest_of, write_manifest
-from blindmatch_simulations.curating import list_path, publish, update
+from blindmatch_simulations.curating import (
+    check_key_lasts,
+    check_key_lasts_of_current,
+    list_path,
+    publish,
+    update,
+)
 from blindmatch_simulations.deployment import Deployment, home_from
 from blindmatch_simulations.registry import RegistryError, load_design
 
@@ -136,18 +142,24 @@ def build(
 
     An interrupted build goes on where it stopped. The old epoch is served until the new one is whole. With
     --from, devices fetch a delta as long as the change; the key stays, so rotating it needs a full build.
+
+    A key ends at the Unix time --set key_expires=SECONDS, for designs that have it. Without it a key never
+    ends: nothing makes anybody publish a new one, limits on evaluations count over all that time, and whoever
+    gets the key opens every set that was built with it. A time that has passed is refused.
     """
     deployment = Deployment.open(home_from(home))
     console = console_for(json_path)
     loaded = load_design(design)
     if previous is not None and (epoch is not None or values):
         raise typer.BadParameter("an update is the epoch after the current one and keeps its parameters")
-    rng = SystemRandomness()
+    rng, given, now = SystemRandomness(), _values(values), datetime.now(UTC)
     with _opened(deployment, name) as entries:
         if previous is None:
+            check_key_lasts(given, now)
             with progress_bar(console, "building the set") as progress:
-                publication = publish(deployment, loaded, entries, rng, epoch, _values(values), progress)
+                publication = publish(deployment, loaded, entries, rng, epoch, given, progress)
         else:
+            check_key_lasts_of_current(deployment, loaded, now)
             with _opened(deployment, previous) as old:
                 publication = update(deployment, loaded, old, entries, rng)
     manifest = publication.manifest

@@ -6,8 +6,9 @@
     DIR/published/       the publication, with the matcher's key
     DIR/build.json       what building it cost, and on what machine
 
-A folder that holds a whole store is used again, after every byte was compared with its digest; a build that
-was interrupted goes on where it stopped, and is then no measurement.
+A folder that holds a whole store is used again, after every byte was compared with its digest. One in which
+the list was still being made begins anew; a build that was interrupted goes on where it stopped, and is then
+no measurement.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import SystemRandomness
-from blindmatch_server.curator import open_list, random_list
+from blindmatch_server.curator import open_list, random_list, traces
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import CURRENT, Publication, open_publication
 
@@ -40,6 +41,7 @@ FORMAT: Final = 1
 """Version of build.json."""
 MODULE: Final = "blindmatch_simulations.near.building"
 LIST, PUBLISHED, RECORD = "entries.list", "published", "build.json"
+_ELSE: Final = ": ask for that one, name another folder, or remove this one"
 
 
 class StoreError(BlindmatchError):
@@ -90,15 +92,15 @@ def _check(publication: Publication, folder: Path, entries: int, tokening: Token
     manifest, info = publication.manifest, DESIGN.info
     built_for = {name: manifest.parameters.get(name) for name in tokening.values()}
     if (manifest.design, manifest.version) != (info.name, info.version):
-        raise StoreError(f"{folder}: holds a set of {manifest.design} version {manifest.version}")
+        raise StoreError(f"{folder}: holds a set of {manifest.design} version {manifest.version}{_ELSE}")
     _check_entries(folder, manifest.entries, entries)
     if built_for != tokening.values():
-        raise StoreError(f"{folder}: holds a set for other parameters: {built_for}")
+        raise StoreError(f"{folder}: holds a set for other parameters, {built_for}{_ELSE}")
 
 
 def _check_entries(folder: Path, found: int, wanted: int) -> None:
     if found != wanted:
-        raise StoreError(f"{folder}: holds a set of {found:,} entries, not of {wanted:,}")
+        raise StoreError(f"{folder}: holds a set of {found:,} entries, not of {wanted:,}{_ELSE}")
 
 
 def _build(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> None:
@@ -118,15 +120,18 @@ def _build(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> None
 
 
 def _is_fresh(folder: Path) -> bool:
-    """Make the folder if it is not there; is it empty, or does it hold a list already?"""
+    """Make the folder if it is not there; is its list still to be made?
+
+    A list that an interrupted run did not finish is made again.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        names = {path.name for path in folder.iterdir()}
+        found = set(folder.iterdir()) - traces(folder / LIST)
     except OSError as error:
         raise StoreError(f"{folder}: cannot be used: {error.strerror}") from error
-    if names and LIST not in names:
-        raise StoreError(f"{folder}: must be new, empty, or hold a store")
-    return not names
+    if found and folder / LIST not in found:
+        raise StoreError(f"{folder}: must be new, empty, or hold a store: name another folder")
+    return not found
 
 
 def _record(path: Path, found: Mapping[str, Any], run: Run) -> None:
@@ -177,7 +182,10 @@ def main(arguments: list[str]) -> None:
     """Run the one task and print what it found."""
     match arguments:
         case ["build", entries, folder, values]:
-            print(json.dumps(build(Path(entries), Path(folder), json.loads(values))))
+            try:
+                print(json.dumps(build(Path(entries), Path(folder), json.loads(values))))
+            except BlindmatchError as error:
+                raise SystemExit(str(error)) from error
         case _:
             raise SystemExit("usage: build LIST FOLDER PARAMETERS")
 

@@ -17,7 +17,9 @@ from blindmatch_server.curator import (
     import_list,
     list_hashes,
     open_list,
+    random_list,
     rejects_path,
+    traces,
 )
 from support.memory import Seeded, random_hashes
 
@@ -68,6 +70,17 @@ def test_a_kill_leaves_the_old_list_or_the_new_one(source: Path, held: Path, poi
     assert hashes_of(held) == after and rejects_path(held).read_text().count("\n") == 1
     left = {path.name for path in held.parent.iterdir()}
     assert left == {held.name, rejects_path(held).name, f".{held.name}.lock"}
+
+
+def test_the_first_list_of_a_folder_can_be_made_again_after_a_kill(source: Path, tmp_path: Path) -> None:
+    into = tmp_path / "new" / "known.list"
+    into.parent.mkdir()
+    assert run(source, into, "before:1").returncode == -signal.SIGKILL
+    left = set(into.parent.iterdir())
+    assert into.with_name(".known.list.lock") in left and len(left) > 1
+    assert left <= traces(into), "all of it is known to be an import's"
+    assert random_list(40, into, Seeded("again")).entries == 40
+    assert set(into.parent.iterdir()) == {into, into.with_name(".known.list.lock")}
 
 
 class Stopping:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from blindmatch_protocol.contract.declaration import Parameter
+from blindmatch_protocol.contract.declaration import KEY_EXPIRES, Parameter
 from blindmatch_protocol.designs.token_psi.messages import MOST_TOKENS
 from blindmatch_protocol.designs.token_psi.shares import candidate_count
 from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS
@@ -40,7 +40,7 @@ LIMITS: Final = (
         MOST_LIMIT,
     ),
     Parameter(
-        "key_expires",
+        KEY_EXPIRES,
         "Unix time from which on neither matcher nor device uses the key; 0 for never.",
         "seconds",
         0,
@@ -126,7 +126,7 @@ def of_values(values: Mapping[str, int]) -> tuple[Tokening, Limits]:
         raise DesignError(f"parameters: the key's limits must all be there: {names}")
     found, bounds = Tokening(**tokening), Limits(**limits)
     for name, value in bounds.values().items():
-        if name != "key_expires" and 0 < value < found.tokens:
+        if name != KEY_EXPIRES and 0 < value < found.tokens:
             raise DesignError(
                 f"parameter {name}: must be 0 or at least the {found.tokens} tokens of a request"
             )
