@@ -326,6 +326,47 @@ def test_the_advantage_is_the_largest_upper_bound_of_the_games() -> None:
     assert "alone: took too long" in one.why
 
 
+LISTS = Check(
+    "list games", "", "passed", "semi-honest device: no distinguisher in this suite exceeded 0.285",
+    {"known_to": {}, "semi-honest device": {"interval": [-0.04, 0.285], "held_out_runs": 256}}, 1.0,
+)  # fmt: skip
+
+
+def test_games_over_lists_have_a_figure_of_their_own() -> None:
+    figures = row(observed(), (LISTS,), "").figures
+    assert (figures["list_advantage"].value, figures["list_advantage"].n) == (0.285, 256)
+    assert figures["advantage"].value is None
+    broken = replace(LISTS, verdict="failed", figures={})
+    assert row(observed(), (broken,), "").figures["list_advantage"].value == 1.0
+    declared = replace(LISTS, verdict="not applicable", reason="the list is declared", figures={})
+    figure = row(observed(), (declared,), "").figures["list_advantage"]
+    assert figure.value is None and "the list is declared" in figure.why
+
+
+def drawn(folder: Path, checks: tuple[Check, ...], why: str = "") -> str:
+    """The report of one design with these checks."""
+    results = store.check(folder)
+    return report(folder, replace(results, designs=(Design(measured=row(observed(), checks, why)),)))
+
+
+def cells_of(page: str, section: str) -> str:
+    return page.partition(f'<section id="{section}"')[2].partition("</section>")[0]
+
+
+def test_the_verdict_of_games_over_lists_stands_with_the_device_and_with_the_list(folder: Path) -> None:
+    page = drawn(folder, (LISTS,))
+    learnt = cells_of(page, "learns")
+    assert "lists that agree on these facts: advantage of the best distinguisher at most 0.285" in learnt
+    assert f"passed: {LISTS.reason}" in cells_of(page, "secrecy")
+    reason = "semi-honest device: lone: lists told apart"
+    broken = drawn(folder, (replace(LISTS, verdict="failed", reason=reason, figures={}),))
+    assert f"failed: {reason}" in cells_of(broken, "secrecy")
+    assert cells_of(broken, "learns").count("violated</span>") == 1, "of the device, not of the matcher"
+    assert "not measured: took longer than 9 s" in cells_of(
+        drawn(folder, (), "took longer than 9 s"), "secrecy"
+    )
+
+
 def test_a_report_that_the_server_makes_by_itself_costs_the_device_nothing() -> None:
     silent = replace(observed(), pictures=tuple(replace(p, report_bytes=0) for p in observed().pictures))
     assert row(silent).figures["report_bytes"].value is None

@@ -23,6 +23,10 @@ DISTANCES: Final = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 31), (32, 48), (49, 
 """Ranges of the distance between an edited picture and its original, both ends included."""
 
 DAY_SECONDS: Final = 86_400
+GAMES: Final = ("games", "malicious games")
+"""Checks that play for pictures, against all parties with a role."""
+LIST_GAMES: Final = ("list games",)
+"""The check that plays for lists, against a device."""
 NO_LEARNER: Final = "what whoever learns of matches learnt could not be told apart by picture"
 NO_ROLES: Final = "it asks nobody, so there is no session that the harness could record"
 NO_PROOF: Final = "no log of published epochs is run by this command yet"
@@ -181,7 +185,8 @@ def _privacy(seen: Observed, checks: Sequence[Check], why: str) -> dict[str, Fig
     return {
         "facts_matcher": number(len(facts_of_roles(seen.design))),
         "undeclared_bytes": number(seen.audit.undeclared_bytes, n=seen.audit.pictures),
-        "advantage": _advantage(checks, why),
+        "advantage": _advantage(checks, GAMES, why),
+        "list_advantage": _advantage(checks, LIST_GAMES, why),
     }
 
 
@@ -195,9 +200,9 @@ def facts_of_roles(design: Described) -> set[str]:
     }
 
 
-def _advantage(checks: Sequence[Check], why: str) -> Figure:
-    """Over all opponents of the games that were played."""
-    played = [check for check in checks if check.check in ("games", "malicious games")]
+def _advantage(checks: Sequence[Check], games: Sequence[str], why: str) -> Figure:
+    """Over all opponents of the `games` that were played."""
+    played = [check for check in checks if check.check in games]
     if any(check.verdict == "failed" for check in played):
         return Figure(1.0, "", n=len(played))
     found = [
@@ -209,7 +214,7 @@ def _advantage(checks: Sequence[Check], why: str) -> Figure:
     if not found:
         words = "; ".join(f"{check.check}: {check.reason}" for check in played) or why
         return Figure(None, words or "the games were not played")
-    note = "" if len(played) > 1 else f"over the semi-honest games alone: {why}"
+    note = "" if len(played) == len(games) else f"over the semi-honest games alone: {why}"
     return Figure(max(high for high, _ in found), note, n=sum(runs for _, runs in found))
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from blindmatch_simulations.assess.judging import GAMES, LIST_GAMES
 from blindmatch_simulations.assess.observed import Declared
 from blindmatch_simulations.assess.report.markup import paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import measured
 from blindmatch_simulations.assess.results import Measured, Results
 
+LIST_CHECKS = ("list", *LIST_GAMES)
+"""Checks of what a device gets of the list."""
 TESTED, ASSUMED, VIOLATED = "tested", "assumed", "violated"
 HEAD = ("who", "adversary", "facts beyond the output", "status", "on what ground")
 
@@ -50,7 +53,7 @@ def _rows(one: Measured) -> Iterator[tuple[str, ...]]:
         yield (
             text(who),
             text(adversary),
-            "what its members learn, joined",
+            "what its members learn, joined" if " with " in who else "nothing beyond the output",
             _status_cell(TESTED),
             text(words),
         )
@@ -75,33 +78,37 @@ def _status(one: Measured, leak: Declared) -> tuple[str, str]:
     if found:
         size = sum(finding.bytes for finding in found)
         return VIOLATED, f"{size} undeclared bytes: {found[0].rule}"
+    against = ("egress", *GAMES, "simulator", *(LIST_CHECKS if "device" in leak.parties else ()))
     for check in one.checks:
-        if check.verdict == "failed" and check.check in ("egress", "games", "malicious games", "simulator"):
+        if check.verdict == "failed" and check.check in against:
             return VIOLATED, f"{check.check}: {check.reason}"
-    bound = _games(one).get(f"{leak.adversary} {' with '.join(leak.parties)}")
-    if bound is not None:
-        return TESTED, f"advantage of the best distinguisher at most {bound:.3f} (99 % interval)"
+    ground = _games(one).get(f"{leak.adversary} {' with '.join(leak.parties)}")
+    if ground is not None:
+        return TESTED, ground
     if leak.adversary == "semi-honest" and leak.parties != ("device",) and one.audit.sessions:
         return TESTED, f"egress audit of {one.audit.sessions} sessions; no game was finished for it"
     return ASSUMED, one.checks_why or "no game looks at this party"
 
 
-def _games(one: Measured) -> dict[str, float]:
-    """Upper bounds of the advantage by opponent."""
+def _games(one: Measured) -> dict[str, str]:
+    """Upper bounds of the advantage by opponent, in words."""
     return {
-        name: float(found["interval"][1])
+        name: _bound(check.check, float(found["interval"][1]))
         for check in one.checks
-        if check.check in ("games", "malicious games") and check.verdict == "passed"
+        if check.check in (*GAMES, *LIST_GAMES) and check.verdict == "passed"
         for name, found in check.figures.items()
         if isinstance(found, dict) and "interval" in found
     }
 
 
+def _bound(game: str, high: float) -> str:
+    of = "lists that agree on these facts: " if game in LIST_GAMES else ""
+    return f"{of}advantage of the best distinguisher at most {high:.3f} (99 % interval)"
+
+
 def _coalitions(one: Measured, declared: list[Declared]) -> Iterator[tuple[str, str]]:
     named = {f"{leak.adversary} {' with '.join(leak.parties)}" for leak in declared}
-    for name, bound in _games(one).items():
-        if name not in named:
-            yield name, f"advantage of the best distinguisher at most {bound:.3f} (99 % interval)"
+    yield from ((name, ground) for name, ground in _games(one).items() if name not in named)
 
 
 def _status_cell(status: str) -> str:

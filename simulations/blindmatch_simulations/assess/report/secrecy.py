@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from blindmatch_simulations.assess.judging import LIST_GAMES
 from blindmatch_simulations.assess.report import outside
 from blindmatch_simulations.assess.report.markup import mark, number, paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import measured
@@ -19,12 +20,14 @@ def secrecy_view(results: Results) -> str:
         "guess: towards "
         "that party the list is not secret in any design here. Towards devices it is, up to the facts below "
         "and the tries "
-        "that the rate limit allows."
+        "that the rate limit allows. Whether a device tells two lists apart that agree on these facts was "
+        "played: no distinguisher in this suite exceeded the bound shown, others may."
     )
     head = (
         "design",
         "facts to a device",
         "facts about the list to the roles",
+        "two lists told apart",
         "set-up bytes an entry",
         "whole list in reach of pooled tries",
     )
@@ -41,7 +44,13 @@ def secrecy_view(results: Results) -> str:
 def _cells(one: Measured) -> tuple[str, ...]:
     setup = one.figures["setup_bytes"].value
     each = "not measured" if setup is None else number(setup / max(1, one.entries))
-    return _facts(one, True), _facts(one, False), each, text(_pooled(one))
+    return _facts(one, True), _facts(one, False), text(_played(one)), each, text(_pooled(one))
+
+
+def _played(one: Measured) -> str:
+    """What the games over lists came to; who holds the list anyway is in their reason."""
+    found = next((check for check in one.checks if check.check in LIST_GAMES), None)
+    return f"{found.verdict}: {found.reason}" if found else f"not measured: {one.checks_why or 'not played'}"
 
 
 def _facts(one: Measured, device: bool) -> str:
