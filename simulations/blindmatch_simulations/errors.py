@@ -5,5 +5,9 @@ from __future__ import annotations
 from blindmatch_protocol.errors import BlindmatchError
 
 
+class ReplayError(BlindmatchError):
+    """A replay file cannot be read; the text names the field and the rule."""
+
+
 class ManifestError(BlindmatchError):
     """A manifest of a foreign counterpart cannot be used; the text names the field and the rule."""

@@ -82,3 +82,66 @@ def test_the_command_writes_json_and_ends_with_0(tmp_path: Path) -> None:
 )
 def test_the_command_refuses_what_there_is_not(arguments: list[str]) -> None:
     assert run(["conformance", *arguments]) == 2
+
+
+@pytest.mark.parametrize("value", ["nonsense=1", "evaluations=99999", "evaluations=0"])
+def test_parameters_that_the_design_does_not_take_are_refused_before_any_check(
+    value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["conformance", "oprf-psi", "--only", "tape", "--set", value]) == 6
+    said = capsys.readouterr().err
+    assert value.partition("=")[0] in said and "failed:" not in said
+
+
+def replay_file(folder: Path, **changed: object) -> Path:
+    """A replay file of a check that passes, with fields changed, or left out where that is None."""
+    held: dict[str, object] = {
+        "replay": 1, "design": "hash-upload", "version": 1, "check": "tape", "seed": 1, "games": False,
+        "runs": [32, 48], "values": {}, "step": "s", "rule": "r", "evidence": {},
+    }  # fmt: skip
+    path = folder / "replay.json"
+    path.write_text(json.dumps({name: v for name, v in (held | changed).items() if v is not None}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"runs": None}, "missing required field `runs`"),
+        ({"seed": "1"}, "$.seed"),
+        ({"replay": 2}, "no replay file of version 1"),
+        ({"more": 1}, "unknown field `more`"),
+    ],
+)
+def test_a_replay_file_with_a_wrong_field_is_refused_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, object], says: str
+) -> None:
+    assert run(["conformance", "--replay", str(replay_file(tmp_path))]) == 0
+    assert run(["conformance", "--replay", str(replay_file(tmp_path, **changed))]) == 4
+    assert says in capsys.readouterr().err
+
+
+def test_a_replay_file_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "replay.json"
+    assert run(["conformance", "--replay", str(path)]) == 4
+    assert "cannot be read: No such file" in capsys.readouterr().err
+    path.write_text("x")
+    assert run(["conformance", "--replay", str(path)]) == 4
+    assert "JSON is malformed" in capsys.readouterr().err
+
+
+QUOTING = """
+from dummy_designs import Failing
+DESIGN = Failing("answer", ValueError("[/b] and [red]"))
+"""
+
+
+def test_what_a_design_says_in_an_error_is_shown_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quoting.py").write_text(QUOTING)
+    assert run(["conformance", "quoting.py:DESIGN", "--only", "outcomes"]) == 1
+    seen = capsys.readouterr()
+    assert "[/b] and [red]" in seen.out
+    assert "outcomes: answer: raises ValueError: [/b] and [red] (seed 1)" in seen.err

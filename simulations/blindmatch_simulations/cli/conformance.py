@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from blindmatch_protocol.contract import AnyDesign, SetParameters
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.conformance_remote import run_remote
 from blindmatch_simulations.cli.console import ERR, JsonOption, console_for, table, write_json
 from blindmatch_simulations.conformance.checks import BY_NAME
 from blindmatch_simulations.conformance.mutations.table import mutation_score
-from blindmatch_simulations.conformance.result import as_json, replay_of
+from blindmatch_simulations.conformance.result import as_json, read_replay, replay_of
 from blindmatch_simulations.conformance.run import Options, Report, check_design
 from blindmatch_simulations.conformance.vectors.files import write_vectors
 from blindmatch_simulations.registry import built_in_designs, load_design, portable_reference
@@ -73,10 +74,14 @@ def run_conformance(
         )
         return
     if replay is not None:
-        design, options = _replayed(replay)
+        held = read_replay(replay)
+        design, options = held.design, held.options
+        _known(options.only)
     if not design:
         raise typer.BadParameter("name a design, such as oprf-psi, or path.py:NAME; see: blindmatch designs")
-    report = check_design(load_design(design), options, lambda name: ERR.print(f"  {name}", style="dim"))
+    loaded = load_design(design)
+    _check_values(loaded, options.values)
+    report = check_design(loaded, options, lambda name: ERR.print(f"  {name}", style="dim"))
     _show(report, json_path)
     _fail(report, portable_reference(design), options, replays)
 
@@ -99,7 +104,8 @@ def _fail(report: Report, reference: str, options: Options, folder: Path) -> Non
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{report.design}-{result.check.replace(' ', '-')}-{report.seed}.json"
         write_json(replay_of(report, result, reference, options), path)
-        ERR.print(f"replay: blindmatch conformance --replay {path}", markup=False, soft_wrap=True)
+        again = f"replay: blindmatch conformance --replay {shlex.quote(str(path))}"
+        ERR.print(again, markup=False, highlight=False, soft_wrap=True)
     if report.failed:
         raise typer.Exit(exit_codes.WRONG)
 
@@ -137,12 +143,11 @@ def _known(names: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def _replayed(path: Path) -> tuple[str, Options]:
-    """Design and options of a replay file."""
-    try:
-        held: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        runs = (int(held["runs"][0]), int(held["runs"][1]))
-        options = Options(held["seed"], held["games"], runs, held["values"], _known([held["check"]]))
-        return str(held["design"]), options
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise typer.BadParameter(f"{path}: not a replay file ({error})") from error
+def _check_values(design: AnyDesign, values: Mapping[str, int]) -> None:
+    """Refuse parameters that the design does not have, or out of range, before any check fails over them.
+
+    Raises:
+        DesignError: if there is one.
+    """
+    for name in values:
+        SetParameters(1, values).value(design.info, name)

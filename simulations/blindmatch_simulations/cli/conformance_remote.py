@@ -9,7 +9,6 @@ from typing import Any
 
 import typer
 from blindmatch_protocol.contract import AnyDesign, Party, Role
-from rich.markup import escape
 
 from blindmatch_simulations import addresses
 from blindmatch_simulations.cli import exit_codes
@@ -40,10 +39,7 @@ def run_remote(
     report = check_remote(
         design, read_manifest(manifest), called, seed, only, lambda name: ERR.print(f"  {name}", style="dim")
     )
-    # reasons quote the counterpart
-    rows = [
-        (r.check, str(r.verdict), escape(r.reason), f"{report.seconds[r.check]:.1f}") for r in report.results
-    ]
+    rows = [(r.check, str(r.verdict), r.reason, f"{report.seconds[r.check]:.1f}") for r in report.results]
     title = f"Conformance of {', '.join(remotes)} to {report.design}, seed {seed}"
     console_for(json_path).print(table(title, COLUMNS, rows))
     write_json(_json(report, called), json_path)

@@ -13,9 +13,11 @@ from typing import Annotated, Any
 import typer
 from blindmatch_protocol.contract import Progress
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 OUT = Console()
 ERR = Console(stderr=True)
@@ -71,23 +73,23 @@ def console_for(json_path: Path | None) -> Console:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table; numbers are set to the right."""
-    made = Table(title=title, title_justify="left", title_style="bold")
+    """A table; numbers are set to the right. Cells are shown as they are: some quote other parties."""
+    made = Table(title=escape(title), title_justify="left", title_style="bold")
     for at, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
         made.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+        made.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
     return made
 
 
 def details(title: str, pairs: Mapping[str, object]) -> Table:
     """A table of two columns without a head."""
-    made = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+    made = Table(title=escape(title), title_justify="left", title_style="bold", show_header=False)
     made.add_column(overflow="fold")
     made.add_column(overflow="fold")
     for key, value in pairs.items():
-        made.add_row(key.replace("_", " "), _shown(value))
+        made.add_row(Text(key.replace("_", " ")), Text(_shown(value)))
     return made
 
 

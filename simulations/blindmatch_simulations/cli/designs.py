@@ -18,7 +18,7 @@ def show_designs(json_path: JsonOption = None) -> None:
     console = console_for(json_path)
     console.print(table("designs", COLUMNS, [_row(registered) for registered in found.values()]))
     for name, registered in found.items():
-        console.print(f"{name}: {registered.design.info.summary}", highlight=False)
+        console.print(f"{name}: {registered.design.info.summary}", highlight=False, markup=False)
     write_json([_described(registered) for registered in found.values()], json_path)
 
 

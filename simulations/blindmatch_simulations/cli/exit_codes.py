@@ -24,7 +24,7 @@ from blindmatch_server.errors import StateError
 from blindmatch_server.publication import PublicationError
 
 from blindmatch_simulations.deployment import DeploymentError
-from blindmatch_simulations.errors import ManifestError
+from blindmatch_simulations.errors import ManifestError, ReplayError
 from blindmatch_simulations.operators import OperatorError
 from blindmatch_simulations.processes import ProcessError
 
@@ -44,6 +44,7 @@ _BAD_STATE = (
     ListFileError,
     ManifestError,
     PublicationError,
+    ReplayError,
     SetFileError,
     StateError,
     StoreError,

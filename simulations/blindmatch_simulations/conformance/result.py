@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
 
 from blindmatch_simulations.conformance.run import QUICK, Options, Report
 from blindmatch_simulations.conformance.verdict import Result
+from blindmatch_simulations.errors import ReplayError
 
 RESULT_VERSION: Final = 1
 REPLAY_VERSION: Final = 1
@@ -51,3 +55,38 @@ def replay_of(report: Report, result: Result, reference: str, options: Options) 
         "rule": result.rule,
         "evidence": dict(result.evidence),
     }
+
+
+class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `replay_of` writes; `design` is a name or ``path.py:NAME``, `version` the design's."""
+
+    replay: Literal[1]
+    design: str
+    version: int
+    check: str
+    seed: int
+    games: bool
+    runs: tuple[int, int]
+    values: dict[str, int]
+    step: str
+    rule: str
+    evidence: dict[str, Any]
+
+    @property
+    def options(self) -> Options:
+        """Those that run the one check again."""
+        return Options(self.seed, self.games, self.runs, self.values, [self.check])
+
+
+def read_replay(path: Path) -> Replay:
+    """Read a replay file.
+
+    Raises:
+        ReplayError: if there is none, or it is not what `replay_of` writes.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Replay)
+    except OSError as error:
+        raise ReplayError(f"{path}: cannot be read: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise ReplayError(f"{path}: is no replay file of version {REPLAY_VERSION}: {error}") from error
