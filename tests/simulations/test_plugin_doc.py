@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from ast import literal_eval
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import AnyDesign, Match, NoMatch, Role, Session
+from blindmatch_protocol.contract import AnyDesign, Design, Match, NoMatch, Role, Session
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.conformance.leakage.timing import claimed
 from blindmatch_simulations.pictures import crops
 from blindmatch_simulations.registry import load_design
 from support.memory import Held, Seeded, held, random_hashes
@@ -62,6 +66,28 @@ def _reply(published: Held, role: Role, body: Message) -> Message:
 
 def test_the_page_shows_the_example() -> None:
     assert code_block() == EXAMPLE.read_text()
+
+
+def test_the_page_says_of_every_part_of_the_contract_what_it_is_for() -> None:
+    parts = {name for name in (*vars(Design), *Design.__annotations__) if not name.startswith("_")}
+    table = PAGE.partition("## What each part is for")[2].partition("\n## ")[0]
+    assert parts and not [name for name in sorted(parts) if f"`{name}`" not in table]
+
+
+def test_the_constant_time_of_the_page_is_what_the_timing_check_reads(design: AnyDesign) -> None:
+    assert claimed(design) == frozenset()
+    (steps,) = re.findall(r"for example `frozenset\((.*?)\)`", PAGE)
+    claiming = type("Claiming", (type(design),), {"constant_time": frozenset(literal_eval(steps))})()
+    assert claimed(claiming) == {"receive"}
+
+
+def test_the_commands_of_the_page_end_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they stand there, from the root of the sources."""
+    commands = re.findall(r"(?:```\n|`)blindmatch ([a-z]+ [^`\n]*exact_upload[^`\n]*)\n?`", PAGE)
+    assert [command.split()[0] for command in commands] == ["demo", "conformance"]
+    monkeypatch.chdir(ROOT)
+    for command in commands:
+        assert run([*command.split(), "--json", str(tmp_path / "result.json")]) == 0
 
 
 def test_the_design_of_the_page_finds_listed_pictures_alone(
