@@ -5,6 +5,7 @@
 
     a matcher process    a published list; listed hashes, their neighbours, poor and unlisted ones
     deltas               additions and removals on top of a full set
+    many shards          a store of 64 shards, some of them empty: look-ups choose among them
     a filter             membership alone
     a false key          replies whose proof does not hold must be refused, whatever they say
     a false name         a server whose certificate bears another name must not be asked
@@ -25,12 +26,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
+from blindmatch_protocol import store
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Party, SetParameters, batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.designs.oprf_psi.layers import SET_FILE
 from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.authority import Credentials, Identity, Kind
 from blindmatch_server.curator import open_list
 from blindmatch_simulations.conformance.deployed import Build, MemoryWorkspace
@@ -45,6 +50,8 @@ HERE = Path(__file__).parent
 SECONDS = 300
 ASKED = 8
 """Hashes of each kind."""
+SHARDED = 64
+"""Entries, and shards, of the store that has many."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +170,18 @@ def against_deltas(credentials: Credentials, device: Device) -> None:
         device.agrees("two deltas", address, items, third.entries)
 
 
+def against_shards(credentials: Credentials, device: Device) -> None:
+    """Every entry of a store that is cut into as many shards as one of 2^26 entries is."""
+    with patch.object(store, "MOST_SHARD_KEYS", 1):
+        build = published(drawn(SHARDED))
+    shards = SetFile(build.files[SET_FILE], SET_FILE, DESIGN.info.name, 1, 1).count(store.KIND)
+    if shards != SHARDED:
+        raise SystemExit(f"many shards: the set has {shards}, not {SHARDED}")
+    items = [*items_of(build.entries), *(Asked(row.tobytes()) for row in build.entries)]
+    with serving(ForeignMatcher(build), credentials) as address:
+        device.agrees(f"{shards} shards", address, items, build.entries)
+
+
 def against_filter(credentials: Credentials, device: Device) -> None:
     """A set of kind filter, of more entries than one block."""
     build = published(drawn(1500), filter=1)
@@ -207,6 +226,7 @@ def main() -> int:
         credentials = deployment.server_credentials(Party.MATCHER)
         against_process(home, device, options.entries)
         against_deltas(credentials, device)
+        against_shards(credentials, device)
         against_filter(credentials, device)
         against_false_key(credentials, device)
         against_false_name(credentials, device)

@@ -5,7 +5,7 @@ import { createDecipheriv, createHash } from 'node:crypto';
 import { ascii, equal, hex, ProtocolError, Reader } from './bytes.mjs';
 import { openFilter } from './filter.mjs';
 import { openSetFile } from './setfile.mjs';
-import { openShard, shardOf } from './store.mjs';
+import { openStore } from './store.mjs';
 
 const SHARD = 0x01;
 const LABELS = 0x02;
@@ -63,17 +63,12 @@ function openLayer(file, isDelta) {
   if (filter !== 0n || signatures === undefined) throw new ProtocolError('parameters of another set');
   const removed = new Set(isDelta ? removedIds(contentOf(file, REMOVED)) : []);
   const width = 72 + 64 * Number(signatures);
-  const { bits } = openShard(contentOf(file, SHARD));
-  const shards = new Map();
-  const shard = (at) => {
-    if (!shards.has(at)) shards.set(at, openShard(contentOf(file, SHARD, at)));
-    return shards.get(at);
-  };
+  const store = openStore(file.count(SHARD), (at) => file.section(SHARD, at));
   return {
     entries: file.entries,
     removes: (id) => removed.has(id),
     find: (keys) => {
-      const place = shard(shardOf(keys.store, bits)).lookup(keys.store) ^ keys.mask;
+      const place = store.lookup(keys.store) ^ keys.mask;
       return place < BigInt(file.entries) ? openLabel(keys.label, record(file, Number(place), width)) : null;
     },
   };

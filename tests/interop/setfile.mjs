@@ -26,7 +26,13 @@ export function openSetFile(raw, design, version, epoch) {
   checkLayout(raw, rows, trailer.parametersAt);
   const { entries } = trailer;
   rows.forEach((row) => section(raw, rows, row.kind, row.index));
-  return { digest, entries, parameters, section: (kind, index = 0) => section(raw, rows, kind, index) };
+  return {
+    digest,
+    entries,
+    parameters,
+    count: (kind) => rows.filter((row) => row.kind === kind).length,
+    section: (kind, index = 0) => section(raw, rows, kind, index),
+  };
 }
 
 function readParameters(reader, count) {

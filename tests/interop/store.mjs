@@ -7,7 +7,27 @@ import { ascii, equal, ProtocolError, Reader } from './bytes.mjs';
 const HEADER = 64;
 const MAP_HEADER = 32;
 const CHECKSUM = 8;
+const MOST_BITS = 12;
 const MASK = (1n << 64n) - 1n;
+
+/** A store of `count` shards; `sectionOf(at)` gives the section of each, which is opened when a key is first in it. */
+export function openStore(count, sectionOf) {
+  const bits = Math.log2(count);
+  if (!Number.isInteger(bits) || bits > MOST_BITS) throw new ProtocolError(`${count} shards are not a power of two`);
+  const shards = new Map();
+  const shard = (at) => {
+    if (!shards.has(at)) shards.set(at, checkedShard(sectionOf(at), bits));
+    return shards.get(at);
+  };
+  return { lookup: (key) => shard(shardOf(key, bits)).lookup(key) };
+}
+
+function checkedShard({ content, items }, bits) {
+  const shard = openShard(content);
+  if (shard.bits !== bits) throw new ProtocolError('a shard of a store with another number of shards');
+  if (shard.keys !== BigInt(items)) throw new ProtocolError('another number of keys than the table says');
+  return shard;
+}
 
 /** One shard, from the bytes of its section. */
 export function openShard(raw) {
@@ -16,13 +36,13 @@ export function openShard(raw) {
   if (reader.uint(4) !== 1n) throw new ProtocolError('a shard of another version');
   const bits = Number(reader.uint(4));
   const keys = reader.uint(8);
-  if (bits > 12 || reader.take(40).some((byte) => byte !== 0)) throw new ProtocolError('a damaged shard');
+  if (bits > MOST_BITS || reader.take(40).some((byte) => byte !== 0)) throw new ProtocolError('a damaged shard');
   const map = raw.subarray(HEADER);
   if (keys === 0n) {
     if (map.length !== 0) throw new ProtocolError('an empty shard with a map');
-    return { bits, lookup: () => 0n };
+    return { bits, keys, lookup: () => 0n };
   }
-  return { bits, lookup: openMap(map, keys) };
+  return { bits, keys, lookup: openMap(map, keys) };
 }
 
 /** The shard that a key is in: its first `bits` bits. */

@@ -7,11 +7,11 @@ import { test } from 'node:test';
 import { ProtocolError, unhex } from './bytes.mjs';
 import { openFilter } from './filter.mjs';
 import { openSetFile } from './setfile.mjs';
-import { openShard, shardOf, xxh64 } from './store.mjs';
+import { openShard, openStore, shardOf, xxh64 } from './store.mjs';
 
 const file = (name) => Uint8Array.from(readFileSync(new URL(`../vectors/${name}`, import.meta.url)));
 const held = JSON.parse(readFileSync(new URL('../vectors/designs/oprf-psi.json', import.meta.url), 'utf8'));
-const { content: shard } = openSetFile(unhex(held.set.files['set.bin']), 'oprf-psi', 1, held.set.epoch).section(0x01);
+const { content: shard, items } = openSetFile(unhex(held.set.files['set.bin']), 'oprf-psi', 1, held.set.epoch).section(0x01);
 
 test('XXH64 of nothing', () => assert.equal(xxh64(new Uint8Array(0)), 0xef46db3751d8e999n));
 
@@ -30,6 +30,39 @@ test('a shard with any byte altered, or cut, is refused', () => {
   for (const length of [0, 63, 64, 100, shard.length - 1]) {
     assert.throws(() => openShard(shard.subarray(0, length)), ProtocolError);
   }
+});
+
+/** The shard as one of a store of 2^bits shards, or without keys. */
+function shardOfStore(bits, empty = false) {
+  const made = Uint8Array.from(empty ? shard.subarray(0, 64) : shard);
+  made[15] = bits;
+  if (empty) made.fill(0, 16, 64);
+  return { content: made, items: empty ? 0 : items };
+}
+
+test('a key is looked up in the shard that its first bits name, and in no other', () => {
+  const asked = [];
+  const store = openStore(4, (at) => {
+    asked.push(at);
+    return shardOfStore(2, at === 1);
+  });
+  const key = (first) => unhex(`${first}1122334455667788990011223344aa`);
+  const expected = openShard(shard).lookup(key('80'));
+  assert.equal(store.lookup(key('80')), expected);
+  assert.equal(store.lookup(key('40')), 0n);
+  assert.equal(store.lookup(key('7f')), 0n);
+  store.lookup(key('bf'));
+  assert.deepEqual(asked, [2, 1]);
+});
+
+test('a store is refused whose shards are not as many as they say', () => {
+  for (const count of [0, 3, 5, 8192]) assert.throws(() => openStore(count, () => shardOfStore(0)), ProtocolError);
+  for (const [count, bits] of [[1, 1], [2, 0], [4, 1]]) {
+    const store = openStore(count, () => shardOfStore(bits));
+    assert.throws(() => store.lookup(new Uint8Array(16)), ProtocolError, `${count} shards of ${bits} bits`);
+  }
+  const wrong = openStore(1, () => ({ content: shard, items: items + 1 }));
+  assert.throws(() => wrong.lookup(new Uint8Array(16)), ProtocolError);
 });
 
 test('a filter that is cut or of another length is refused', () => {
