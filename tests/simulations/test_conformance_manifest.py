@@ -51,6 +51,13 @@ def test_an_unknown_field_is_refused_and_named(
         read_manifest(path)
 
 
+def test_a_misspelt_field_is_named_as_it_stands_there(world: World, oprf: Build) -> None:
+    path = world.manifest(oprf)
+    path.write_text(path.read_text().replace('"epoch"', '"epohc"'))
+    with pytest.raises(ManifestError, match="field epohc: unknown"):
+        read_manifest(path)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [

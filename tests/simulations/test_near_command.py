@@ -66,7 +66,10 @@ def test_the_proposal_bears_limits_of_the_key_that_the_design_takes(
     assert began + 7 * 86_400 - 1 <= found.key_expires <= time.time() + 7 * 86_400
     said = capsys.readouterr().out
     assert f"--set all_evaluations={limits['all_evaluations']}" in said
-    assert "publish a full set, with a new key, before that" in said
+    assert "publish a full set, with a new key, before that or before the key expires" in said
+    assert run(["design", "tune", "--crops", "5", "--recall", "90", "--key-days", "0"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--set key_expires=0" in said and "before that: this one never ends" in said
 
 
 # --- bench near

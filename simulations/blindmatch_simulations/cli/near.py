@@ -38,7 +38,10 @@ def bench_near(
     ] = 14,
     store: Annotated[
         Path | None,
-        typer.Option(help="Folder that keeps the store; one that is there is checked and used again."),
+        typer.Option(
+            help="Folder that keeps the store, with the matcher's key; one that is there is checked and used "
+            "again, what an interrupted run left is taken up."
+        ),
     ] = None,
     calls: Annotated[int, typer.Option(min=1, max=MOST_CALLS, help="Matches over loopback.")] = 100,
     runs: RunsOption = 9,
@@ -80,7 +83,10 @@ def tune_design(
         float, typer.Option(min=0, max=1, help="Share of it that all accounts together may open.")
     ] = 1 / 4,
     key_days: Annotated[
-        int, typer.Option(min=0, max=3650, help="Days from now until the key expires; 0 for never.")
+        int,
+        typer.Option(
+            min=0, max=3650, help="Days from now until the key expires; 0 for never (see: list build --help)."
+        ),
     ] = 30,
     crops: CropsOption = 60,
     json_path: JsonOption = None,
@@ -118,9 +124,12 @@ def _print_proposal(console: Console, design: str, tokening: Tokening, limits: L
     each, everyone = (
         f"{count // tokening.tokens:,}" for count in (limits.account_evaluations, limits.all_evaluations)
     )
+    due = (
+        "before that or before the key expires" if limits.key_expires else "before that: this one never ends"
+    )
     console.print(
         f"an account may have {each} pictures matched in the key's life, all together {everyone}: "
-        "publish a full set, with a new key, before that or before the key expires",
+        f"publish a full set, with a new key, {due}",
         soft_wrap=True,
     )
 

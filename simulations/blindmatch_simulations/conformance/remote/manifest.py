@@ -224,8 +224,10 @@ def schema() -> dict[str, Any]:
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, without the value it has."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    """The first thing that is wrong, without the value it has; an unknown field before any that is missing,
+    since a misspelt name is both."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    found = min(errors, key=lambda one: one["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in found["loc"])
     words = "unknown" if found["type"] == "extra_forbidden" else found["msg"]
     return f"field {place}: {words}" if place else words
