@@ -252,3 +252,15 @@ def test_an_interrupted_build_goes_on_with_its_list_and_is_no_measurement(
     found = opened_store(Meter(), store, 16, Tokening())
     assert found.entries == 16 and found.run is None and "interrupted" in found.why
     assert not (store / "build.json").exists()
+
+
+def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*_: object, **__: object) -> None:
+        raise AssertionError("crops are made")
+
+    monkeypatch.setattr("blindmatch_simulations.near.bench.edited_crops", made)
+    (tmp_path / "thesis.txt").touch()
+    assert run(["bench", "near", "--store", str(tmp_path)]) == 6
+    assert "must be new, empty, or hold a store: name another folder" in capsys.readouterr().err

@@ -72,7 +72,8 @@ class Options:
 
 
 def bench_near(meter: Meter, folder: Path, options: Options, pairs: EditedPairs | None = None) -> None:
-    """Take all rows, in the empty `folder`.
+    """Take all rows, in the empty `folder`. The store is opened, or built, first: a folder that cannot be
+    used is refused before anything else is measured.
 
     Args:
         meter: takes the rows.
@@ -80,6 +81,8 @@ def bench_near(meter: Meter, folder: Path, options: Options, pairs: EditedPairs 
         options: what is measured.
         pairs: pictures made before with `edited_crops`; None makes them.
     """
+    kept = options.store or folder / "store"
+    built = opened_store(meter, kept, options.store_size, options.tokening)
     stage = _stages(meter)
     if pairs is None:
         pairs = edited_crops(options.crops, options.seed, progress=partial(stage, "edited crops"))
@@ -87,7 +90,7 @@ def bench_near(meter: Meter, folder: Path, options: Options, pairs: EditedPairs 
     sessions = partial(stage, "sessions")
     agreement(pairs, options.tokening, options.sessions, options.seed, sessions).record(meter)
     _revealed(meter, pairs, options, stage)
-    trial = _of_store(meter, folder, pairs, options)
+    trial = _of_store(meter, built, folder / "deployment", pairs, options.calls)
     _extraction(meter, options, trial)
 
 
@@ -151,10 +154,8 @@ def _rate(meter: Meter, row: str, found: Revealed, count: int, named: dict[str, 
     meter.record(row, figures, None, why, pictures=found.pictures, **named)
 
 
-def _of_store(meter: Meter, folder: Path, pairs: EditedPairs, options: Options) -> float:
+def _of_store(meter: Meter, built: Store, folder: Path, pairs: EditedPairs, calls: int) -> float:
     """Rows of the real store: build, bytes, costs, latency; seconds of CPU for one candidate secret."""
-    kept = options.store or folder / "store"
-    built = opened_store(meter, kept, options.store_size, options.tokening)
     _build_rows(meter, built)
     _set_rows(meter, built)
     picture = item(pairs.edited, int(pairs.edited.qualities.argmax()))
@@ -162,8 +163,8 @@ def _of_store(meter: Meter, folder: Path, pairs: EditedPairs, options: Options) 
     setup = DESIGN.open_setup(built.publication.setup(), epoch)
     matcher = DESIGN.open_role(MATCHER, built.publication.role(MATCHER))
     trial = record_costs(meter, Parties(setup, matcher, picture), built.entries)
-    with asking(built, folder / "deployment") as egress:
-        record_latency(meter, built, egress, picture, options.calls)
+    with asking(built, folder) as egress:
+        record_latency(meter, built, egress, picture, calls)
     return trial
 
 
