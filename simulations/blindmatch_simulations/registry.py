@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 import blindmatch_protocol.designs as built_in
-from blindmatch_protocol.contract import AnyDesign, Design
+from blindmatch_protocol.contract import AnyDesign, Design, Info
 from blindmatch_protocol.errors import BlindmatchError
 
 ENTRY_POINT_GROUP = "blindmatch.designs"
@@ -124,4 +124,10 @@ def _checked(found: object, where: str) -> AnyDesign:
         raise RegistryError(f"{where} is a class; name an object of it, such as DESIGN = {found.__name__}()")
     if not isinstance(found, Design):
         raise RegistryError(f"{where} is not a Design")
+    if not isinstance(getattr(found, "info", None), Info):
+        raise RegistryError(f"{where}: info must be an Info, the design's declaration")
+    for kind in ("requests", "replies"):
+        if set(getattr(found, kind, ())) != set(found.info.roles):
+            roles = ", ".join(sorted(found.info.roles)) or "none"
+            raise RegistryError(f"{where}: {kind} must name the roles that info names: {roles}")
     return found

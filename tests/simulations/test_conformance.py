@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.contract import Answer, AnyDesign, Leak
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan, token_psi
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.checks import BY_NAME
-from dummy_designs import ECHO, SHARES, VOUCHERS, Failing
+from dummy_designs import ECHO, SHARES, VOUCHERS, Echo, Failing
 
 HONEST = (
     none.DESIGN,
@@ -145,3 +145,30 @@ def test_what_a_design_says_in_an_error_is_shown_as_it_is(
     seen = capsys.readouterr()
     assert "[/b] and [red]" in seen.out
     assert "outcomes: answer: raises ValueError: [/b] and [red] (seed 1)" in seen.err
+
+
+class Silent(Echo):
+    def answer(self, *_: object) -> Answer:
+        return Answer([])
+
+
+class Unsaying(Echo):
+    def leakage(self) -> tuple[Leak, ...]:
+        raise ValueError("not said")
+
+
+@pytest.mark.parametrize(
+    ("design", "check", "line"),
+    [
+        (
+            Silent(),
+            "outcomes",
+            "outcomes: session: an honest session ends in an error: answer: gives 0 replies to one body",
+        ),
+        (Unsaying(), "list", "list: leakage: raises ValueError: not said"),
+    ],
+)
+def test_a_step_that_gives_too_little_is_named(design: AnyDesign, check: str, line: str) -> None:
+    report = check_design(design, Options(only=[check]))
+    (result,) = report.results
+    assert report.line(result) == f"dummy-echo: {line} (seed 1)"

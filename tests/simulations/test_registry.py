@@ -87,3 +87,30 @@ def test_a_package_that_cannot_be_loaded_is_named(packages: list[EntryPoint]) ->
     packages.append(_point("nowhere_to_be_found:X"))
     with pytest.raises(RegistryError, match="design plugged of nowhere_to_be_found:X cannot be loaded"):
         all_designs()
+
+
+BROKEN = """
+from dummy_designs import ECHO, Echo
+class Nothing(Echo):
+    info = "dummy"
+class Unasked(Echo):
+    requests = {}
+class Unanswered(Echo):
+    replies = {"party_b": ()}
+NOTHING, UNASKED, UNANSWERED = Nothing(), Unasked(), Unanswered()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("NOTHING", "info must be an Info"),
+        ("UNASKED", "requests must name the roles that info names: matcher"),
+        ("UNANSWERED", "replies must name the roles that info names: matcher"),
+    ],
+)
+def test_a_declaration_that_does_not_hold_together_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text(BROKEN)
+    with pytest.raises(RegistryError, match=f"{path}:{name}: {says}"):
+        load_design(f"{path}:{name}")

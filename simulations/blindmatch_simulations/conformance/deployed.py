@@ -26,6 +26,7 @@ from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness, RecordingRandomness
 
 from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.verdict import BrokenError
 
 
 @dataclass(slots=True)
@@ -87,7 +88,9 @@ class Deployed:
     ) -> tuple[Message, Verdict | None]:
         """The role's reply to one body, and what it learnt; raises the `ProtocolError` it answers with."""
         answer = self.design.answer(role, self.states[role], [body], rng, executor)
-        (reply,) = answer.replies
+        if len(answer.replies) != 1:
+            raise BrokenError("answer", f"gives {len(answer.replies)} replies to one body")
+        reply = answer.replies[0]
         if isinstance(reply, ProtocolError):
             raise reply
         return reply, answer.verdicts[0] if answer.verdicts else None

@@ -120,8 +120,11 @@ def judged(name: str, act: Callable[[], Passed]) -> Result:
 def _step_of(error: Exception) -> str:
     """The design's step that an unforeseen error came out of: the innermost one on the stack."""
     steps = (
+        "leakage",
         "publish",
+        "update",
         "open_setup",
+        "epoch_of",
         "open_role",
         "enrol",
         "prepare",
