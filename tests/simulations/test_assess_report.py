@@ -9,105 +9,29 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from blindmatch_simulations.assess import judging, store
-from blindmatch_simulations.assess.catalogue import FIGURES, MATRIX
+from blindmatch_simulations.assess import store
+from blindmatch_simulations.assess.catalogue import MATRIX
 from blindmatch_simulations.assess.machine import this_machine
-from blindmatch_simulations.assess.observed import (
-    AloneRow,
-    Audited,
-    Built,
-    Check,
-    Declared,
-    Described,
-    FactSeen,
-    HarnessRow,
-    Observed,
-    Offence,
-    PictureRow,
-    ServerCost,
-    Traffic,
-    Updated,
-)
 from blindmatch_simulations.assess.report import draw_report, outside
-from blindmatch_simulations.assess.report.calculating import cells, literature
-from blindmatch_simulations.assess.report.costing import frontier
 from blindmatch_simulations.assess.report.page import report
-from blindmatch_simulations.assess.report.secrecy import _limited, _unlimited
 from blindmatch_simulations.assess.report.summary import counts, headline
 from blindmatch_simulations.assess.results import (
+    Check,
     Design,
     Failed,
-    Measured,
+    Figure,
     PairDistances,
     Results,
     encode,
 )
 from blindmatch_simulations.cli.app import run
 from msgspec.structs import replace
+from support.assess_rows import EDITS, HOSTILE, observed, row
 
-HOSTILE = "<script>alert('x')</script>"
-EDITS = ("identical", "caption")
 VOID = {"meta", "br", "input"}
+
+
 MOST_BYTES = 3 << 20
-
-
-def picture(index: int, edit: str, listed: bool, matched: bool | None) -> PictureRow:
-    distance = 0 if edit == "identical" else 40
-    near = distance if listed else 90
-    return PictureRow(
-        index, "cat" if listed else f"dog-{index}", edit, listed, 100, distance, near, matched is True,
-        matched, "match", True, 70, 136, 100, 5.0 + index, 2.0,
-    )  # fmt: skip
-
-
-def observed(name: str = "quoted", option: str = "1b", differs: str = "", tells: bool = True) -> Observed:
-    facts = (FactSeen("query_time", HOSTILE),)
-    declared = (
-        Declared(("matcher",), "semi-honest", "design", facts),
-        Declared(("device",), "semi-honest", "design", ()),
-        Declared(("provider",), "semi-honest", "messenger", facts),
-    )
-    design = Described(
-        name, 1, option, differs, HOSTILE, 31, ("device",), {"matcher": "matcher"}, False,
-        {"k": 24, "bands": 10, "probes": 16}, declared,
-    )  # fmt: skip
-    matched = (True, False, False, False) if tells else (None,) * 4
-    pictures = tuple(
-        picture(at, edit, listed, hit)
-        for at, (edit, listed, hit) in enumerate(
-            zip((*EDITS, "identical", "identical"), (True, True, False, False), matched, strict=True)
-        )
-    )
-    return Observed(
-        design=design,
-        entries=100,
-        build=Built(1.0, 0.5, 100, 8000),
-        build_parts=1,
-        pictures=pictures,
-        arrived=4,
-        alone=(AloneRow(0, 10.0, 1.0, 1.0, 0.5, 0.5), AloneRow(1, 12.0, 2.0, 1.5, 0.7, 0.6)),
-        harness=tuple(HarnessRow(at, 2.0, 1.0, 2.1 + at / 10, 1.03) for at in range(5)),
-        traffic=(Traffic("matcher", "matching", 280, 544),),
-        servers=(ServerCost("matcher", 0.4, 100.0),),
-        peak_mib=3.0,
-        audit=Audited(2, 2, 0, ()),
-        update=Updated("cannot be updated"),
-        offence=Offence(1, 1, 0, 1, True, True, 0),
-        vouchers_opened=0,
-        query_rate=50.0,
-        query_burst=500,
-        stages={},
-    )
-
-
-def row(seen: Observed, checks: tuple[Check, ...] = (), why: str = "no time") -> Measured:
-    return Measured(
-        "measured", seen.design.name, seen.design.name, seen.design, seen.entries,
-        judging.figures(seen, checks, why), judging.recall_by_edit(seen.pictures, EDITS),
-        judging.recall_by_distance(seen.pictures), seen.traffic, seen.servers, seen.audit,
-        seen.update, seen.offence,
-        judging.tries_until_hidden(seen.pictures, EDITS), checks, why, {}, 0.0, 1.0,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +77,11 @@ class Outline(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+def view(page: str, ident: str) -> str:
+    """One view of the page."""
+    return page.partition(f'<section id="{ident}"')[2].partition("</section>")[0]
 
 
 def outline(page: str) -> Outline:
@@ -224,11 +153,6 @@ def test_every_outside_figure_has_a_known_mark(page: str) -> None:
     assert all(row["provenance"] in marks for row in outside.volumes().values())
 
 
-def test_the_matrix_shows_known_figures_under_the_criteria_of_the_catalogue() -> None:
-    assert list(MATRIX) == [row["id"] for row in outside.criteria()]
-    assert all(FIGURES[name].criterion == criterion for criterion, names in MATRIX.items() for name in names)
-
-
 def test_figures_stand_beside_the_page_as_svg_and_csv(folder: Path) -> None:
     rows = list(csv.DictReader((folder / "figures" / "figures.csv").open()))
     known = {(one["design"], one["figure"]): one for one in rows}
@@ -253,42 +177,45 @@ def test_an_edited_result_is_not_drawn(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
 
 
-def test_figures_of_a_design_are_counted_from_its_rows() -> None:
-    figures = row(observed()).figures
-    assert figures.keys() == FIGURES.keys()
-    assert (figures["recall"].value, figures["recall"].n) == (0.5, 2)
-    assert (figures["false_matches"].value, figures["false_matches"].pairs) == (0.0, 200)
-    assert figures["device_ms"].value == 1.5
-    assert figures["server_cpu_ms"].value == pytest.approx(100.0)
-    assert figures["update_s"].why == "cannot be updated"
-    assert figures["oracle_tries"].value == 50 * 86_400 + 500
-    assert judging.tries_until_hidden(observed().pictures, EDITS) == (2,)
+def test_the_page_says_what_no_run_shows_where_one_looks_for_it(page: str) -> None:
+    summary = view(page, "summary")
+    assert "Proofs to the public: not measured for any design" in summary
+    assert "sets are not shared between designs" in summary
+    assert "Designs do not share an evaluated set" in view(page, "cost")
+    assert "0c E2EE with exceptional targeted access" in summary
 
 
-def test_what_the_harness_adds_is_a_share_of_the_designs_own_work() -> None:
-    figures = row(observed()).figures
-    assert figures["harness_cpu"].value == pytest.approx(0.03)
-    assert (figures["harness_cpu"].low, figures["harness_cpu"].high) == pytest.approx((0.03, 0.03))
-    wall = figures["harness_wall"]
-    assert (wall.value, wall.n) == (pytest.approx(0.15), 5)
-    assert wall.low is not None
-    assert wall.low < 0.15
-    assert "0.300 ms on 2.000 ms of its own" in wall.why
-    alone = row(replace(observed(), harness=())).figures["harness_cpu"]
-    assert alone.value is None
-    assert "asks nobody" in alone.why
-
-
-def test_a_build_in_parts_and_an_update_as_a_whole_set_say_so() -> None:
-    whole = Updated("a whole set: cannot be updated", Built(3.0, 2.0, 101, 8000), 8000)
-    figures = row(replace(observed(), build_parts=2, update=whole)).figures
-    assert (figures["build_s"].value, figures["build_s"].why) == (
-        1.0,
-        "built in 2 parts: interrupted and taken up again",
+def test_a_proof_that_was_measured_is_not_said_to_be_missing(folder: Path) -> None:
+    results = store.check(folder)
+    one = row(observed())
+    proven = replace(one, figures={**one.figures, "proof_bytes": Figure(64.0)})
+    assert "not measured for any design" not in report(
+        folder, replace(results, designs=(Design(measured=proven),))
     )
-    assert (figures["update_s"].value, figures["update_s"].why) == (3.0, whole.why)
-    assert figures["update_bytes"].value == 8000
-    assert row(observed()).figures["build_s"].why == ""
+
+
+def test_an_option_without_a_design_opens_the_reason(page: str) -> None:
+    rows = view(page, "matrix").split('<tr role="row">')
+    (option,) = (one for one in rows if "<b>0c</b>" in one)
+    assert option.count("no design of this option was measured in this run") == len(MATRIX)
+
+
+def test_a_reading_without_raw_rows_does_not_claim_to_have_some(page: str) -> None:
+    assert "kind <code>summary</code>" not in page
+    assert "one reading, in <code>results.json</code>" in page
+
+
+def test_every_value_of_a_table_names_its_column(page: str) -> None:
+    made = outline(page)
+    cells_of_tables = [attrs for tag, attrs in made.seen if tag == "td"]
+    assert cells_of_tables
+    assert all(attrs.get("data-label") for attrs in cells_of_tables)
+    heads = {attrs.get("role") for tag, attrs in made.seen if tag == "th"}
+    assert heads == {"columnheader", "rowheader"}
+
+
+def test_a_share_is_never_shown_without_its_interval(page: str) -> None:
+    assert '0\u00a0% <span class="soft">(0 to 84.2\u00a0%)</span>' in view(page, "matrix")
 
 
 def test_packages_that_are_not_installed_are_named(folder: Path) -> None:
@@ -299,31 +226,6 @@ def test_packages_that_are_not_installed_are_named(folder: Path) -> None:
     found = report(folder, replace(looked, distances=(photographs,)))
     assert "without a part in it: visp-images-data" in found
     assert "Not installed" not in report(folder, results)
-
-
-def test_what_nobody_learns_by_picture_is_not_measured() -> None:
-    figures = row(observed(tells=False)).figures
-    assert {figures[name].value for name in ("recall", "false_matches", "evading")} == {None}
-
-
-def test_unfinished_checks_are_not_counted_as_passed() -> None:
-    passed = Check("outcomes", "", "passed", "", {}, 1.0)
-    figure = row(observed(), (passed,), "took longer than 9 s").figures["checks_failed"]
-    assert figure.value is None
-    assert "1 checks finished, none failed; took longer than 9 s" in figure.why
-    broken = replace(passed, verdict="failed")
-    assert row(observed(), (broken,), "took longer than 9 s").figures["checks_failed"].value == 1.0
-
-
-def test_the_advantage_is_the_largest_upper_bound_of_the_games() -> None:
-    def game(name: str, high: float) -> Check:
-        return Check(name, "", "passed", "", {"m": {"interval": [0.0, high], "held_out_runs": 9}}, 1.0)
-
-    both = row(observed(), (game("games", 0.2), game("malicious games", 0.3)), "").figures["advantage"]
-    assert (both.value, both.n, both.why) == (0.3, 18, "")
-    one = row(observed(), (game("games", 0.2),), "took too long").figures["advantage"]
-    assert one.value == 0.2
-    assert "alone: took too long" in one.why
 
 
 LISTS = Check(
@@ -367,43 +269,8 @@ def test_the_verdict_of_games_over_lists_stands_with_the_device_and_with_the_lis
     )
 
 
-def test_a_report_that_the_server_makes_by_itself_costs_the_device_nothing() -> None:
-    silent = replace(observed(), pictures=tuple(replace(p, report_bytes=0) for p in observed().pictures))
-    assert row(silent).figures["report_bytes"].value is None
-    server = replace(silent, design=replace(silent.design, learns=("server",)))
-    assert row(server).figures["report_bytes"].value == 0.0
-
-
-def test_designs_that_cost_nearly_the_same_are_both_on_the_frontier() -> None:
-    one, other = row(observed("one")), row(observed("other"))
-    near = replace(one.figures["device_cpu_ms"], value=1.05 * (one.figures["device_cpu_ms"].value or 0))
-    assert frontier([one, replace(other, figures={**other.figures, "device_cpu_ms": near})]) == [
-        "one",
-        "other",
-    ]
-
-
-def test_the_frontier_leaves_out_what_another_design_beats() -> None:
-    good, bad = row(observed("good")), row(observed("bad"))
-    slow = replace(bad.figures["device_cpu_ms"], value=99.0)
-    assert frontier([good, replace(bad, figures={**bad.figures, "device_cpu_ms": slow})]) == ["good"]
-
-
-def test_the_calculator_multiplies_volume_prevalence_and_rates() -> None:
-    assert cells(literature())[1].startswith("0<br>")
-    assert cells(literature())[4].startswith(f"{(1e-8 * 1e-3) ** 0.5:.2e}")
-    assert cells({"recall": [None] * 3, "false": [None] * 3}) == ["not measured"] * 8
-
-
 def test_the_sample_is_whole_and_can_be_drawn_again() -> None:
     sample = Path(__file__).parents[2] / "docs" / "sample"
     results = store.check(sample)
     assert headline(results) in (sample / "report.html").read_text("utf-8")
     assert outline(report(sample, results)).open == []
-
-
-def test_limits_of_a_key_say_what_of_a_list_they_leave() -> None:
-    whole = 2**25
-    assert "leave 0.0977 % of the list to one account and 25 % to all" in _limited(whole, 2**20, 2**24)
-    assert "leave 100 % of the list to one account and 100 % to all" in _limited(whole, 2**25, 2**26)
-    assert "16 a picture, 2" in _unlimited(2**25, {"bands": 4, "probes": 4}, 2**20)

@@ -191,10 +191,12 @@ FIGURES: Final[dict[str, Kind]] = {
     ),
     "advantage": Kind(
         "privacy",
-        "Best distinguisher",
-        "advantage",
-        "The largest upper bound over the leakage games of this suite; none exceeded it, which proves "
-        "nothing about others.",
+        "Best distinguisher, at most",
+        "of 1",
+        "Advantage in telling apart two pictures that agree in everything declared: 0 is guessing, 1 is "
+        "being "
+        "always right. The largest upper bound over the leakage games of this suite; none exceeded it, which "
+        "proves nothing about others.",
         "checks",
     ),
     "list_advantage": Kind(
@@ -210,7 +212,7 @@ FIGURES: Final[dict[str, Kind]] = {
         "Skipped matching, delivered",
         "share",
         "Of listed pictures sent by a modified client that never asks, those that arrived; what a party can "
-        "notice is below the matrix.",
+        "notice stands under 'What an offender can do'.",
         "summary",
     ),
     "evading": Kind(

@@ -228,13 +228,25 @@ def _security(seen: Observed, checks: Sequence[Check], why: str) -> dict[str, Fi
     return {
         "skipped_unnoticed": share(seen.offence.delivered, seen.offence.sent),
         "evading": share(len(hidden), len(names)) if known else Figure(None, NO_LEARNER),
-        "oracle_tries": number(_tries(seen)),
+        "oracle_tries": _oracle(seen),
         "checks_failed": number(None if why and not failed else failed, unfinished, len(checks)),
     }
 
 
-def _tries(seen: Observed) -> float:
-    """What the rate limit allows in a day, after the first burst; nothing where the device learns nothing."""
+def key_tries(design: Described) -> int | None:
+    """Pictures that an account may ask about under one key; None without such a limit (token-psi has one)."""
+    values = design.parameters
+    if not values.get("account_evaluations") or not {"bands", "probes"} <= values.keys():
+        return None
+    return values["account_evaluations"] // (values["bands"] * values["probes"])
+
+
+def _oracle(seen: Observed) -> Figure:
+    """What rate limit, after the first burst, and key allow in a day; 0 where the device learns nothing."""
     if str(Learner.DEVICE) not in seen.design.learns:
-        return 0.0
-    return seen.query_rate * DAY_SECONDS + seen.query_burst
+        return Figure(0.0)
+    allowed = seen.query_rate * DAY_SECONDS + seen.query_burst
+    limit = key_tries(seen.design)
+    if limit is None or allowed <= limit:
+        return Figure(allowed)
+    return Figure(float(limit), "the limits of a key allow no more under one key, however many days it lasts")

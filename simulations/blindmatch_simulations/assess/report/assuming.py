@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blindmatch_simulations.assess.report import outside
-from blindmatch_simulations.assess.report.markup import mark, paragraph, section, table, text
+from blindmatch_simulations.assess.report.markup import mark, number, paragraph, section, table, text
 from blindmatch_simulations.assess.results import Results
 
 
@@ -26,7 +26,13 @@ def sources_view() -> str:
         "Assumption: ours, without a source."
     )
     rows = [
-        (text(ident), text(_value(row)), text(row["unit"]), text(row["source"]), mark(row["provenance"]))
+        (
+            text(ident.replace("_", " ")),
+            text(_value(row)),
+            text(row["unit"]),
+            text(row["source"]),
+            mark(row["provenance"]),
+        )
         for ident, row in outside.volumes().items()
     ]
     head = ("figure", "value", "unit", "source", "provenance")
@@ -60,9 +66,15 @@ def footer(results: Results) -> str:
 
 def _value(row: dict[str, object]) -> str:
     if "value" in row:
-        return f"{row['value']:,}" if isinstance(row["value"], int | float) else str(row["value"])
+        return _plain(row["value"])
     if "low" in row:
-        return f"{row['low']} to {row['high']}"
+        return f"{_plain(row['low'])} to {_plain(row['high'])}"
     values = row["values"]
     assert isinstance(values, dict)
-    return "; ".join(f"{key}: {value}" for key, value in values.items())
+    return "; ".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in values.items())
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    return number(value) if isinstance(value, int | float) else str(value)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from blindmatch_simulations.assess.report import outside
-from blindmatch_simulations.assess.report.markup import mark, number, paragraph, section, table, text
+from blindmatch_simulations.assess.report.markup import mark, number, paragraph, power, section, table, text
 from blindmatch_simulations.assess.report.summary import measured
 from blindmatch_simulations.assess.results import Measured, Results
 
@@ -18,6 +18,7 @@ EU_SHARE: Final = 0.06
 MINUTES_PER_REPORT: Final = 10
 MINUTES_PER_DAY: Final = 400
 MS_PER_CORE_DAY: Final = 86_400_000
+PERCENT: Final = "\u00a0%"
 HEAD: Final = (
     "design",
     "true reports a day",
@@ -26,8 +27,11 @@ HEAD: Final = (
     "false share of reports (B/A if all are reviewed)",
     "false matches per item",
     "people reviewing",
-    "server cores",
-    "query bytes a day",
+    "server cores, all day at full load",
+    "query traffic a day",
+)
+QUOTED: Final = (
+    "rates in the literature, lowest to highest with their geometric mean; all listed pictures found"
 )
 
 
@@ -47,9 +51,9 @@ def inputs() -> list[Input]:
     known = outside.volumes()
     photos, reported = known["photos_world_2019"], known["eu_files_2019"]
     volume = photos["value"] * EU_SHARE
-    of_photos = f"{photos['value']:,} photos a day ({photos['provenance']}, {photos['source']})"
+    of_photos = f"{number(photos['value'])} photos a day ({photos['provenance']}, {photos['source']})"
     of_reports = (
-        f"{reported['value']:,} reported files in 2019 ({reported['provenance']}, {reported['source']})"
+        f"{number(reported['value'])} reported files in 2019 ({reported['provenance']}, {reported['source']})"
     )
     per_photo = reported["value"] / 365 / volume
     return [
@@ -82,15 +86,20 @@ def calculator_view(results: Results) -> str:
         "match, the "
         "upper end is all that it says, and with so few pictures that end is absurdly high: see it as a "
         "measure of how "
-        "little is known, and compare the last row."
+        "little is known, and compare the last row. Cores and traffic are what this run measured with a "
+        "list of "
+        f"{number(max((one.entries for one in measured(results)), default=0))} entries, times the photos "
+        "a day, "
+        "without peaks or spare; where a server compares with every entry, a longer list needs more cores in "
+        "proportion."
     )
     caution = f"{form['error_rate']}. {form['caution']}. ({form['source']})"
     rows = [
         [text(one.design.name), *cells(design_inputs(one))] for one in measured(results) if one.design.roles
     ]
-    quoted = ["range in the literature " + mark(fpr["provenance"]), *cells(literature())]
+    quoted = [f"{QUOTED} {mark(fpr['provenance'])}", *cells(literature())]
     made = table("Reports, work and load a day", HEAD, [*rows, quoted]).replace(
-        "<table>", '<table id="calc-table">'
+        "<table ", '<table id="calc-table" ', 1
     )
     return section(
         "calculator", "Absolute numbers", paragraph(words), f'<form id="calc">{fields}</form>', made,
@@ -153,7 +162,7 @@ def _ratio(false: float, true: float) -> float:
 def _range(values: list[float], percent: bool = False) -> str:
     value, low, high = (100 * one if percent else one for one in values)
     return (
-        f'{_short(value)}{" %" if percent else ""}<br><span class="soft">{_short(low)} to '
+        f'{_short(value)}{PERCENT if percent else ""}<br><span class="soft">{_short(low)} to '
         f"{_short(high)}</span>"
     )
 
@@ -161,4 +170,4 @@ def _range(values: list[float], percent: bool = False) -> str:
 def _short(value: float) -> str:
     if value == 0:
         return "0"
-    return f"{value:.2e}" if value < 0.01 or value >= 1e9 else number(float(f"{value:.3g}"))
+    return power(f"{value:.2e}") if value < 0.01 or value >= 1e9 else number(float(f"{value:.3g}"))

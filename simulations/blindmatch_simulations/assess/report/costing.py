@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from blindmatch_simulations.assess.catalogue import FIGURES
+from blindmatch_simulations.assess.judging import facts_of_roles
 from blindmatch_simulations.assess.report.markup import cell, number, paragraph, section, table, text
-from blindmatch_simulations.assess.report.summary import measured
-from blindmatch_simulations.assess.report.svg import Point, scatter
+from blindmatch_simulations.assess.report.summary import evidence, measured
+from blindmatch_simulations.assess.report.svg import Point, scatter, trade
 from blindmatch_simulations.assess.results import Measured, Results
 
 COSTS = (
@@ -26,22 +27,21 @@ def cost_view(results: Results) -> str:
     lines = [
         [
             text(FIGURES[name].title),
-            *(cell(name, one.figures[name], f"rows/{one.name}.jsonl", results.command) for one in rows),
+            *(cell(name, one.figures[name], evidence(results, one), titled=False) for one in rows),
         ]
         for name in COSTS
     ]
-    best = ", ".join(frontier(rows)) or "none"
-    words = (
-        f"Frontier of recall and device CPU, among designs that find anything: {best}. A design is on it if "
-        "no other finds more for at most the same device CPU, or as much for a tenth less. Privacy is not in "
-        "this comparison: a design that uploads every hash is cheap."
+    figure = (
+        f"<figure><figcaption>Recall and device CPU (ringed: frontier)</figcaption>"
+        f"{frontier_chart(rows)}</figure><figure><figcaption>Bytes and device "
+        f"CPU</figcaption>{chart(rows)}</figure>"
     )
-    figure = f"<figure>{chart(rows)}</figure>"
     return section(
         "cost",
         "Cost per picture",
-        paragraph(words),
-        figure,
+        paragraph(_frontier_words(rows)),
+        paragraph(_what_costs_are(rows)),
+        f'<div class="charts">{figure}</div>',
         table("Cost by design", ["cost", *(one.design.name for one in rows)], lines),
         _traffic(rows),
     )
@@ -59,23 +59,68 @@ def chart(rows: Sequence[Measured]) -> str:
         > 0
     ]
     return scatter(
-        "Device CPU and query bytes of a picture", "device CPU, ms", "query up and down, bytes", points
+        "Device CPU and query bytes of a picture",
+        "device CPU, ms a picture",
+        "query up and down, bytes",
+        points,
     )
 
 
-def frontier(rows: Sequence[Measured]) -> list[str]:
-    """Names of designs that no other one beats in recall and device CPU."""
-    known = [
-        (one.design.name, recall, time)
+def frontier_chart(rows: Sequence[Measured]) -> str:
+    """Recall against device CPU, with the frontier."""
+    points = [Point(one.design.name, max(_LEAST, time), recall) for one, recall, time in _known(rows)]
+    title = "Listed pictures found, and device CPU of a picture"
+    return trade(title, "device CPU, ms a picture", "listed pictures found", points, set(frontier(rows)))
+
+
+def frontier(rows: Sequence[Measured], among_equals: bool = False) -> list[str]:
+    """Names of designs that no other one beats in recall and device CPU.
+
+    With `among_equals`, only a design that declares no further fact to the servers can beat another.
+    """
+    known = _known(rows)
+    return [
+        one.design.name
+        for one, recall, time in known
+        if not any(
+            r >= recall and t <= time and (r > recall or t < CLEARLY_LESS * time)
+            for other, r, t in known
+            if not among_equals or facts_of_roles(other.design) <= facts_of_roles(one.design)
+        )
+    ]
+
+
+def _known(rows: Sequence[Measured]) -> list[tuple[Measured, float, float]]:
+    """Designs that find anything, with recall and device CPU."""
+    return [
+        (one, recall, time)
         for one in rows
         if (recall := one.figures["recall"].value)
         and (time := one.figures["device_cpu_ms"].value) is not None
     ]
-    return [
-        name
-        for name, recall, time in known
-        if not any(r >= recall and t <= time and (r > recall or t < CLEARLY_LESS * time) for _, r, t in known)
-    ]
+
+
+def _frontier_words(rows: Sequence[Measured]) -> str:
+    best, private = (", ".join(frontier(rows, equals)) or "none" for equals in (False, True))
+    return (
+        f"Frontier of recall and device CPU, among designs that find anything: {best}. A design is on it if "
+        "no other finds more for at most the same device CPU, or as much for a tenth less. Privacy is not in "
+        "this comparison: a design that uploads every hash is cheap. If a design has to match only those "
+        "that "
+        f"declare no further fact to a server, these are on the frontier: {private}."
+    )
+
+
+def _what_costs_are(rows: Sequence[Measured]) -> str:
+    entries = number(max((one.entries for one in rows), default=0))
+    return (
+        f"Costs are those of this machine and of a list of {entries} entries. Where a server compares a "
+        "picture "
+        "with every entry, its cost grows with the list. Designs do not share an evaluated set: each encodes "
+        "the same list in its own way, most under a key of its own, so that each has a build, a set-up "
+        "and an "
+        "update of its own to pay for."
+    )
 
 
 def _traffic(rows: Sequence[Measured]) -> str:
@@ -91,4 +136,4 @@ def _traffic(rows: Sequence[Measured]) -> str:
         for row in one.traffic
     ]
     caption = "Bytes between the measured device and each party, whole run"
-    return table(caption, ["design", "party", "purpose", "bytes up", "bytes down"], lines)
+    return table(caption, ["design", "party", "purpose", "bytes up", "bytes down"], lines, stacked=False)

@@ -25,9 +25,15 @@ def learning_view(results: Results) -> str:
         "this suite exceeded the bound shown, others may. Assumed: nothing here looked. Violated: more was "
         "found."
     )
+    scale = (
+        "A leakage game shows an opponent one of two pictures that agree in everything declared, and lets it "
+        "guess which. An advantage of 0 is guessing, 1 is being always right. The bound is the upper end "
+        "of a "
+        "99 % interval; with few runs it is far above 0 even if nothing leaks."
+    )
     tables = [table(_caption(one), HEAD, list(_rows(one))) for one in measured(results)]
     tables += [_messenger(measured(results))] if tables else []
-    return section("learns", "Who learns what", paragraph(words), *tables)
+    return section("learns", "Who learns what", paragraph(words), paragraph(scale), *tables)
 
 
 def _caption(one: Measured) -> str:

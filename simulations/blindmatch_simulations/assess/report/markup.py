@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
+from typing import Final
 
 from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.results import Figure
 
-NOT_MEASURED = '<span class="nm">not measured</span>'
+NOT_MEASURED: Final = '<span class="nm">not measured</span>'
+_RAISED: Final = str.maketrans(
+    "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where a design's figures come from.
+
+    Attributes:
+        rows: path of the raw rows, below the results folder.
+        run: workload, seed and time.
+        command: what makes the run again.
+    """
+
+    rows: str
+    run: str
+    command: str
 
 
 def text(value: object) -> str:
@@ -35,16 +55,29 @@ def bullets(items: Iterable[str]) -> str:
     return "<ul>" + "".join(f"<li>{text(item)}</li>" for item in items) + "</ul>"
 
 
-def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose cells are HTML already; the first cell of a row is its header."""
-    columns = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
-    body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>\n"
-        for row in rows
+def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], stacked: bool = True) -> str:
+    """A table whose cells are HTML already; the first cell of a row is its header.
+
+    Where the window is narrow, a `stacked` one shows each row as a card with the column's name above each
+    value. The roles keep it a table for screen readers then.
+    """
+    columns = "".join(f'<th scope="col" role="columnheader">{text(name)}</th>' for name in head)
+    body = "".join(_table_row(head, row) for row in rows)
+    head_row = f'<thead role="rowgroup"><tr role="row">{columns}</tr></thead>'
+    made = (
+        f'<table role="table"><caption>{text(caption)}</caption>{head_row}'
+        f'<tbody role="rowgroup">{body}</tbody></table>'
     )
-    head_row = f"<thead><tr>{columns}</tr></thead>"
-    made = f"<table><caption>{text(caption)}</caption>{head_row}<tbody>{body}</tbody></table>"
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="{text(caption)}">{made}</div>'
+    kind = "scroll stack" if stacked else "scroll"
+    return f'<div class="{kind}" role="region" tabindex="0" aria-label="{text(caption)}">{made}</div>'
+
+
+def _table_row(head: Sequence[str], row: Sequence[str]) -> str:
+    cells = "".join(
+        f'<td role="cell" data-label="{text(name)}">{value}</td>'
+        for name, value in zip(head[1:], row[1:], strict=True)
+    )
+    return f'<tr role="row"><th scope="row" role="rowheader">{row[0]}</th>{cells}</tr>\n'
 
 
 def mark(provenance: str) -> str:
@@ -55,12 +88,21 @@ def mark(provenance: str) -> str:
 def number(value: float, unit: str = "") -> str:
     """A number as people read it: three digits that count, thousands apart, shares in per cent."""
     if unit == "share":
-        return f"{100 * value:.3g} %"
+        return f"{power(f'{100 * value:.3g}')}\u00a0%"
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}".replace(",", "\u202f")
     if abs(value) >= 1000:
         return f"{value:,.0f}".replace(",", "\u202f")
-    return f"{value:.3g}"
+    return power(f"{value:.3g}")
+
+
+def power(words: str) -> str:
+    """``1.5e-06`` as people write it: a power of ten; other numbers as they are."""
+    digits, _, exponent = words.partition("e")
+    if not exponent:
+        return words
+    raised = str(int(exponent)).translate(_RAISED)
+    return f"{digits}\u00a0\u00d7\u00a010{raised}"
 
 
 def interval(figure: Figure, unit: str) -> str:
@@ -68,7 +110,7 @@ def interval(figure: Figure, unit: str) -> str:
     if figure.low is None or figure.high is None:
         return ""
     if unit == "share":
-        return f"{100 * figure.low:.3g} to {100 * figure.high:.3g} %"
+        return f"{power(f'{100 * figure.low:.3g}')} to {number(figure.high, unit)}"
     return f"{number(figure.low)} to {number(figure.high)}"
 
 
@@ -81,10 +123,18 @@ def shown(name: str, figure: Figure) -> str:
     return words if unit == "share" else f"{words} {unit}"
 
 
-def cell(name: str, figure: Figure, rows: str, command: str) -> str:
-    """A figure that opens its evidence."""
+def unmeasured(why: str) -> str:
+    """A cell without a figure, which opens the reason."""
+    reason = f"<dl><dt>why</dt><dd>{text(why)}</dd></dl>"
+    return f'<details class="cell"><summary>{NOT_MEASURED}</summary>{reason}</details>'
+
+
+def cell(name: str, figure: Figure, evidence: Evidence, titled: bool = True) -> str:
+    """A figure that opens its evidence; not `titled` where its row names it to those who see."""
     kind = FIGURES[name]
     head = NOT_MEASURED if figure.value is None else text(shown(name, figure))
+    if figure.value is not None and kind.unit == "share" and (beside := interval(figure, kind.unit)):
+        head += f' <span class="soft">({text(beside)})</span>'
     facts = [f"<dt>{text(kind.title)}</dt><dd>{text(kind.says)}</dd>"]
     if figure.why:
         name_of_it = "why not measured" if figure.value is None else "note"
@@ -94,12 +144,20 @@ def cell(name: str, figure: Figure, rows: str, command: str) -> str:
         facts.append(f"<dt>{label}</dt><dd>{text(spread)}</dd>")
     if figure.n is not None:
         facts.append(f"<dt>behind it</dt><dd>{number(figure.n)} trials{_pairs(figure)}</dd>")
-    facts.append(f"<dt>rows</dt><dd><code>{text(rows)}</code>, kind <code>{text(kind.rows)}</code></dd>")
-    facts.append(f"<dt>command</dt><dd><code>{text(command)}</code></dd>")
-    label = f'<span class="label">{text(kind.title)}</span> '
-    value = f'<span class="value">{head}</span>'
-    evidence = f"<dl>{''.join(facts)}</dl>"
-    return f'<details class="cell"><summary>{label}{value}</summary>{evidence}</details>'
+    facts.append(f"<dt>run</dt><dd>{text(evidence.run)}</dd>")
+    facts.append(f"<dt>rows</dt><dd>{_rows(evidence, kind.rows)}</dd>")
+    facts.append(f"<dt>command</dt><dd><code>{text(evidence.command)}</code></dd>")
+    label = f'<span class="{"label" if titled else "unseen"}">{text(kind.title)}</span> '
+    value = f'<span class="{"value" if titled else "only"}">{head}</span>'
+    opened = f"<dl>{''.join(facts)}</dl>"
+    return f'<details class="cell"><summary>{label}{value}</summary>{opened}</details>'
+
+
+def _rows(evidence: Evidence, kind: str) -> str:
+    """Where the raw rows are; a figure of kind ``summary`` is one reading, and stands in the row itself."""
+    if kind == "summary":
+        return "one reading, in <code>results.json</code>"
+    return f"<code>{text(evidence.rows)}</code>, kind <code>{text(kind)}</code>"
 
 
 def _pairs(figure: Figure) -> str:

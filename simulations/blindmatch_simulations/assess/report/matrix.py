@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from blindmatch_simulations.assess.catalogue import MATRIX
 from blindmatch_simulations.assess.report import outside
 from blindmatch_simulations.assess.report.markup import (
-    NOT_MEASURED,
     cell,
     mark,
     paragraph,
     section,
     table,
     text,
+    unmeasured,
 )
-from blindmatch_simulations.assess.report.summary import failed, measured
+from blindmatch_simulations.assess.report.summary import evidence, failed, measured
 from blindmatch_simulations.assess.results import Measured, Results
+
+NO_DESIGN: Final = "no design of this option was measured in this run"
 
 
 def matrix_view(results: Results) -> str:
@@ -30,8 +32,8 @@ def matrix_view(results: Results) -> str:
     )
     words = (
         "Open a number for what it means, its interval, how many trials are behind it, its raw rows and the "
-        "command. "
-        "A dashed cell was not measured: that is neither good nor bad."
+        "command. In brackets: 95 % intervals. "
+        "A dashed cell was not measured: that is neither good nor bad, and it opens the reason."
     )
     caption = "Options by the five criteria"
     return section(
@@ -48,7 +50,7 @@ def _rows(results: Results, option: dict[str, Any]) -> list[list[str]]:
     found = [one for one in measured(results) if one.design.option == option["id"]]
     if not found:
         name = f"<b>{text(option['id'])}</b> {text(option['name'])} {mark(option['provenance'])}"
-        return [[name, *[NOT_MEASURED] * len(MATRIX)]]
+        return [[name, *[unmeasured(NO_DESIGN)] * len(MATRIX)]]
     return [[_name(one, option), *(_cell(one, names, results) for names in MATRIX.values())] for one in found]
 
 
@@ -66,8 +68,8 @@ def _name(one: Measured, option: dict[str, Any]) -> str:
 
 
 def _cell(one: Measured, names: tuple[str, ...], results: Results) -> str:
-    rows = f"rows/{one.name}.jsonl"
-    return "".join(cell(name, one.figures[name], rows, results.command) for name in names)
+    where = evidence(results, one)
+    return "".join(cell(name, one.figures[name], where) for name in names)
 
 
 def _failed(results: Results) -> list[str]:

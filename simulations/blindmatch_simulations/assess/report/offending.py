@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blindmatch_simulations.assess.judging import key_tries
 from blindmatch_simulations.assess.report.markup import bullets, number, paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import NOT_COVERED, measured
 from blindmatch_simulations.assess.results import Measured, Results
@@ -11,7 +12,7 @@ HEAD = (
     "client that never asks (measured)",
     "archive (measured)",
     "edits until hidden (measured)",
-    "tries a day",
+    "tries a day (computed from limits)",
 )
 
 
@@ -45,6 +46,12 @@ def _skipping(one: Measured) -> str:
     )
     if not one.design.roles:
         return words + " Nothing is asked in this design anyway."
+    if one.design.sends_content:
+        return (
+            f"{words} Here the picture travels beside an encrypted message, so that a client can leave it "
+            "out; "
+            "a provider that reads the messages themselves would still see it."
+        )
     return (
         words
         + " A party notices only if it holds the two counts of an account against each other; none does."
@@ -66,12 +73,14 @@ def _edits(one: Measured) -> str:
     total = len(one.tries_until_hidden)
     if one.figures["evading"].value is None:
         return f"not measured: {one.figures['evading'].why}"
+    if not one.design.roles:
+        return "none is needed: nothing is matched"
     if not tried:
         return f"none of {total} listed pictures was hidden by an edit of the suite"
     ordered = sorted(tried)
     return (
-        f"{len(tried)} of {total} listed pictures were hidden by an edit; median "
-        f"{ordered[len(ordered) // 2]} edits tried in the suite's order"
+        f"{len(tried)} of {total} listed pictures were hidden by an edit; for those, the median was try "
+        f"{ordered[len(ordered) // 2]} of {len(one.recall_by_edit)} in the suite's order"
     )
 
 
@@ -79,7 +88,12 @@ def _tries(one: Measured) -> str:
     tries = one.figures["oracle_tries"].value or 0
     if not tries:
         return "0: the device learns no outcome, so it cannot tell which edit helped"
+    limit = key_tries(one.design)
+    bound = (
+        f"; but the limits of a key leave an account {number(limit)} pictures under one key" if limit else ""
+    )
     return (
-        f"{number(tries)} an account, at the server's rate limit; each tells the device whether that edit "
+        f"{number(tries)} an account, at the server's rate limit{bound}; each tells the device whether "
+        "that edit "
         "still matches"
     )

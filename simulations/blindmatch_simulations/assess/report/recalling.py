@@ -16,14 +16,18 @@ def recall_view(results: Results) -> str:
     rows = measured(results)
     words = (
         "Of listed pictures that were sent with an edit, the share that led to a match, with 95 % intervals "
-        "(Clopper and Pearson). Edits of one picture hang together, so the intervals are on the narrow side."
+        "(Clopper and Pearson): a dot is the share found, a line its interval, and beside it stand the "
+        "pictures "
+        "found of those sent. Edits of one picture hang together, so the intervals are on the narrow side. "
+        "Where nothing could be counted by picture it says not measured, with the reason."
     )
     charts = "".join(
         f"<figure><figcaption>{text(one.design.name)}</figcaption>{chart(one)}</figure>" for one in rows
     )
-    edits = _table("Found by edit", rows, [one.recall_by_edit for one in rows], _edit_name)
+    edits = _table("Found by edit", "edit", rows, [one.recall_by_edit for one in rows], _edit_name)
     distances = _table(
         "Found by the distance an edit moved the hash",
+        "bits of 256 that the edit changed",
         rows,
         [one.recall_by_distance for one in rows],
         _distance_name,
@@ -50,14 +54,15 @@ def chart(one: Measured) -> str:
 
 def _table(
     caption: str,
+    group: str,
     rows: Sequence[Measured],
     groups: Sequence[Sequence[Recall]],
     name: Callable[[str], str],
 ) -> str:
     if not rows:
         return ""
-    head = ["group", *(one.design.name for one in rows)]
-    lines = [[name(group[0].name), *(_cell(one) for one in group)] for group in zip(*groups, strict=True)]
+    head = [group, *(one.design.name for one in rows)]
+    lines = [[name(each[0].name), *(_cell(one) for one in each)] for each in zip(*groups, strict=True)]
     return table(caption, head, lines)
 
 
@@ -78,4 +83,4 @@ def _edit_name(name: str) -> str:
 
 
 def _distance_name(name: str) -> str:
-    return f"{text(name)} of 256 bits"
+    return text(name)

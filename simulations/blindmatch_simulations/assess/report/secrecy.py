@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from blindmatch_simulations.assess.judging import LIST_GAMES
 from blindmatch_simulations.assess.report import outside
@@ -10,7 +11,9 @@ from blindmatch_simulations.assess.report.markup import mark, number, paragraph,
 from blindmatch_simulations.assess.report.summary import measured
 from blindmatch_simulations.assess.results import Measured, Results
 
-LISTS = ("iwf_list", "iwf_list_2024", "ncmec_list")
+LISTS: Final = ("iwf_list", "iwf_list_2024", "ncmec_list")
+CONSTANT: Final = 1000
+"""Set-up bytes up to which a set-up holds no list, whatever its length."""
 
 
 def secrecy_view(results: Results) -> str:
@@ -43,7 +46,7 @@ def secrecy_view(results: Results) -> str:
 
 def _cells(one: Measured) -> tuple[str, ...]:
     setup = one.figures["setup_bytes"].value
-    each = "not measured" if setup is None else number(setup / max(1, one.entries))
+    each = text(_each(setup, one.entries))
     return _facts(one, True), _facts(one, False), text(_played(one)), each, text(_pooled(one))
 
 
@@ -51,6 +54,17 @@ def _played(one: Measured) -> str:
     """What the games over lists came to; who holds the list anyway is in their reason."""
     found = next((check for check in one.checks if check.check in LIST_GAMES), None)
     return f"{found.verdict}: {found.reason}" if found else f"not measured: {one.checks_why or 'not played'}"
+
+
+def _each(setup: float | None, entries: int) -> str:
+    """Set-up bytes by entry, or in all where they do not grow with the list."""
+    if setup is None:
+        return "not measured"
+    return (
+        number(setup / max(1, entries))
+        if setup > CONSTANT
+        else f"{number(setup)} in all, however long the list"
+    )
 
 
 def _facts(one: Measured, device: bool) -> str:
@@ -113,7 +127,7 @@ def _sizes(results: Results) -> str:
         row = known[ident]
         size = row.get("value") or max(row["values"].values())
         cells = [_setup_at(one, size) for one in measured(results)]
-        rows.append((f"{text(row['source'])} ({number(size)}) {mark(row['provenance'])}", *cells))
+        rows.append((f"{text(row['source'])} ({number(size)} entries) {mark(row['provenance'])}", *cells))
     head = ["list", *(one.design.name for one in measured(results))]
     return table("Set-up bytes a device would fetch for known lists, in proportion to this run", head, rows)
 
@@ -124,6 +138,6 @@ def _setup_at(one: Measured, size: float) -> str:
         return "not measured"
     return (
         number(round(setup / max(1, one.entries) * size / 2**20, 2)) + " MiB"
-        if setup > 1000
+        if setup > CONSTANT
         else f"{number(setup)} bytes"
     )

@@ -40,11 +40,12 @@ def sliders_view(results: Results, rows: Sequence[PictureRow]) -> str:
         "flag this "
         "much of the same material at each distance. Designs here work at the distance they declare; the "
         "slider shows "
-        "what another one would trade."
+        "what another one would trade. Counts are of the "
+        "pictures of this run: no rate smaller than one in as many can be seen in them."
     )
     kinds = [one.kind for one in results.distances]
     head = [
-        "distance",
+        "distance, bits of 256",
         "listed pictures found",
         "others flagged",
         *(f"pairs of different {kind}" for kind in kinds),
@@ -55,7 +56,7 @@ def sliders_view(results: Results, rows: Sequence[PictureRow]) -> str:
         "Distance and threshold",
         paragraph(words),
         _distance_slider(),
-        table("Unprotected comparison by distance", head, lines),
+        table("Unprotected comparison by distance", head, lines, stacked=False),
         _threshold(),
     )
 

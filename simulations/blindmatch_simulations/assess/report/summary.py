@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from blindmatch_protocol.contract import Learner
 from msgspec.structs import replace
 
 from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.corpus import DEBIAN
+from blindmatch_simulations.assess.intervals import interval as exact_interval
 from blindmatch_simulations.assess.judging import facts_of_roles
 from blindmatch_simulations.assess.report import outside
-from blindmatch_simulations.assess.report.markup import bullets, number, paragraph, section, text
+from blindmatch_simulations.assess.report.markup import (
+    Evidence,
+    bullets,
+    interval,
+    number,
+    paragraph,
+    section,
+    shown,
+    text,
+)
 from blindmatch_simulations.assess.results import Failed, Figure, Measured, Results
 
 
@@ -22,6 +35,12 @@ def measured(results: Results) -> list[Measured]:
 def failed(results: Results) -> list[Failed]:
     """Rows that were not."""
     return [one.failed for one in results.designs if one.failed is not None]
+
+
+def evidence(results: Results, one: Measured) -> Evidence:
+    """Where the figures of a row come from."""
+    run = f"{results.workload} workload, seed {results.seed}, {results.made_at}"
+    return Evidence(f"rows/{one.name}.jsonl", run, results.command)
 
 
 def counts(results: Results) -> tuple[set[str], set[str], int]:
@@ -50,7 +69,7 @@ def summary_view(results: Results) -> str:
     ]
     parts.append(f'<div class="cards">{"".join(cards)}</div>')
     parts += ["<h3>What this run is too small to show</h3>", paragraph(_too_small(results))]
-    parts += ["<h3>What no run here covers</h3>", bullets(NOT_COVERED)]
+    parts += ["<h3>What no run here covers</h3>", bullets((*NOT_COVERED, *_limits(rows)))]
     return section("summary", "Summary", *parts)
 
 
@@ -64,6 +83,22 @@ NOT_COVERED = (
     "Whether an entry of a list shows what it should: lists here are random hashes and benign pictures.",
     "What people at a centre decide: the calculator counts their work, it does not judge it.",
 )
+SETS_APART: Final = (
+    "One evaluated set for all: each design encodes the same list in its own way, most under a key of "
+    "its own, "
+    "so that sets are not shared between designs, and each pays for a build of its own."
+)
+NO_PROOFS: Final = (
+    "Proofs to the public: not measured for any design, since no run here publishes to a log. What an "
+    "outsider "
+    "can check about a list is therefore not known from this page."
+)
+
+
+def _limits(rows: list[Measured]) -> tuple[str, ...]:
+    """What no design of this run has, and where the same work is not the same."""
+    proven = any(one.figures["proof_bytes"].value is not None for one in rows)
+    return (SETS_APART,) if proven else (NO_PROOFS, SETS_APART)
 
 
 def _what_this_is(results: Results) -> list[str]:
@@ -72,10 +107,12 @@ def _what_this_is(results: Results) -> list[str]:
     return [
         paragraph(
             "Every design below was run on the same work: a messenger with end-to-end encryption, servers in "
-            "processes of their own, the same pictures and the same list. Every number is of that run; what "
-            "was "
-            "not measured says so. Nothing here rates a design, and no design here is a recommendation."
+            "processes of their own, the same pictures and the same list. Every number is of that run, with "
+            "95 % intervals in brackets. What was not measured says so; that is neither good nor bad. "
+            "Nothing here "
+            "rates a design, and no design here is a recommendation."
         ),
+        paragraph(_without_design(results)),
         paragraph(
             f"The work: {plan['listed']} listed photographs, each sent with {len(plan['edits'])} edits "
             f"({sent} pictures), "
@@ -89,21 +126,35 @@ def _what_this_is(results: Results) -> list[str]:
 
 def _design(one: Measured) -> str:
     info, figures = one.design, one.figures
-    near = f" (nearest to {info.option}: {info.differs})" if info.differs else f" (option {info.option})"
+    names = {row["id"]: row["name"] for row in outside.options()}
+    option = f"{info.option}, {names[info.option]}" if info.option in names else info.option
+    near = f" (nearest to option {option}; but {info.differs})" if info.differs else f" (option {option})"
     lines = [
         _share("Found", figures["recall"], "of the listed pictures that were sent with edits"),
-        _false(figures["false_matches"]),
+        _false(figures["false_matches"])
+        if one.design.roles
+        else "Nothing matches, so nothing matches falsely.",
         _learnt(one),
         _cost(figures),
-        (
-            f"A modified client that never asks: {one.offence.delivered} of {one.offence.sent} listed "
-            "pictures arrived."
-        ),
+        _skipped(one),
     ]
     return (
         f'<div class="card"><h3>{text(info.name)}<span class="soft">{text(near)}</span></h3>'
         f"<p>{text(info.summary)}</p>{bullets(lines)}</div>"
     )
+
+
+def _skipped(one: Measured) -> str:
+    found = one.offence
+    words = (
+        f"Of {found.sent} listed pictures sent by a modified client that never asks, "
+        f"{found.delivered} arrived."
+    )
+    if not one.design.roles:
+        return "Nobody is asked, so that no client has to be modified to avoid it."
+    if not one.design.sends_content:
+        return words
+    return f"{words} A provider that reads the messages themselves would still see them."
 
 
 def _share(verb: str, figure: Figure, of: str) -> str:
@@ -116,34 +167,53 @@ def _false(figure: Figure) -> str:
     if figure.value is None or figure.high is None:
         return f"False matches: not measured ({figure.why})."
     count = round(figure.value * (figure.n or 0))
-    return (
-        f"{count or 'No'} false matches among {figure.n} pictures, {number(figure.pairs or 0)} pairs of "
-        "picture and entry: "
-        f"this run rules out rates above {_percent(figure.high)} an item, and nothing finer."
+    seen = (
+        f"{count or 'No'} false {'match' if count == 1 else 'matches'} among {figure.n} pictures, "
+        f"{number(figure.pairs or 0)} pairs of picture and entry: "
     )
+    if count:
+        spread = interval(figure, "share")
+        return f"{seen}{_percent(figure.value)} of items ({spread})."
+    return f"{seen}this run rules out rates above {_percent(figure.high)} of items, and nothing finer."
 
 
 def _learnt(one: Measured) -> str:
-    facts = sorted(facts_of_roles(one.design))
-    undeclared = one.figures["undeclared_bytes"].value or 0
-    found = f"{number(undeclared)} undeclared bytes left an audited device"
-    content = " The provider gets every picture itself." if one.design.sends_content else ""
-    return f"Declared to servers: {', '.join(facts) or 'nothing'}; {found}.{content}"
+    says = {
+        fact.name: _clause(fact.says)
+        for leak in one.design.declared
+        for fact in leak.facts
+        if leak.source == "design"
+    }
+    facts = "; ".join(says[name] for name in sorted(facts_of_roles(one.design)))
+    told = {str(Learner.SERVER), str(Learner.CENTRE)} & set(one.design.learns)
+    beside = ", beside the outcome" if told else ""
+    undeclared = shown("undeclared_bytes", one.figures["undeclared_bytes"])
+    audited = f"Undeclared, in an audit of {one.audit.sessions} sessions: {undeclared}."
+    return f"Servers learn{beside}: {facts or 'nothing'}. {audited}"
+
+
+def _clause(sentence: str) -> str:
+    """A fact's words inside a sentence."""
+    words = sentence.strip().rstrip(".")
+    return words[:1].lower() + words[1:] if words[1:2].islower() else words
 
 
 def _cost(figures: dict[str, Figure]) -> str:
-    names = ("device_cpu_ms", "query_up_bytes", "setup_bytes")
-    device, up, setup = (figures[name].value for name in names)
-    if device is None or up is None or setup is None:
+    names = ("device_cpu_ms", "hash_ms", "query_up_bytes", "query_down_bytes", "setup_bytes")
+    device, hashing, up, down, setup = (figures[name].value for name in names)
+    if device is None or hashing is None or up is None or down is None or setup is None:
         return "Cost: not measured."
     return (
-        f"A picture costs the device {number(device)} ms of CPU and {number(round(up))} bytes of query; "
+        f"A picture costs the device {number(device)} ms of CPU after {number(hashing)} ms to decode and "
+        "hash it, "
+        f"and {number(round(up))} bytes up and {number(round(down))} down; "
         f"the set-up is {number(setup)} bytes for a list of this size."
     )
 
 
 def _too_small(results: Results) -> str:
-    trials = max((one.figures["false_matches"].n or 0 for one in measured(results)), default=0)
+    known = [one.figures["false_matches"] for one in measured(results)]
+    trials = max((one.n or 0 for one in known), default=0)
     apart = "; ".join(
         f"{one.pictures} {one.kind} ({', '.join(one.packages)}): {number(one.pairs)} pairs, "
         f"{number(sum(one.histogram[:32]))} within distance 31"
@@ -151,14 +221,21 @@ def _too_small(results: Results) -> str:
     )
     return (
         f"With {trials} pictures that are not listed, no false-match rate below about "
-        f"{3 / max(1, trials):.2g} an item "
-        "can be told from zero; rates that matter at the volume of a messenger are many orders smaller. The "
+        f"{_percent(exact_interval(0, trials)[1])} of items can be told from zero; rates that matter at "
+        "the volume of a messenger are many orders smaller. The "
         "crops "
         "come from a handful of photographs, so their errors hang together and intervals are too narrow for "
         "other "
         f"pictures. Different pictures in installed packages: {apart or 'none were compared'}."
         f"{_not_installed(results)}"
     )
+
+
+def _without_design(results: Results) -> str:
+    """Options of the catalogue that this run says nothing about."""
+    exact, near, _ = counts(results)
+    rest = [f"{row['id']} {row['name']}" for row in outside.options() if row["id"] not in exact | near]
+    return f"Not measured, since no design of it was run: {'; '.join(rest) or 'none'}."
 
 
 def _not_installed(results: Results) -> str:

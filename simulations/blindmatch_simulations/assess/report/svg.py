@@ -1,4 +1,4 @@
-"""Two kinds of charts as SVG: shares with their intervals, and points on two logarithmic axes.
+"""Charts as SVG: shares with their intervals, and named points over a logarithmic axis.
 
 They are drawn for a width of 360, so that their text can be read on a phone; every mark has its number or
 name beside it, so that no colour is needed to read them.
@@ -11,12 +11,22 @@ from dataclasses import dataclass
 from math import floor, log10
 from typing import Final
 
-from blindmatch_simulations.assess.report.markup import text
+from blindmatch_simulations.assess.report.markup import power, text
 
 WIDTH: Final = 360
 ROW: Final = 20
 LEFT: Final = 84
 RIGHT: Final = 76
+HEIGHT: Final = 300
+SIDES: Final = (56.0, WIDTH - 30.0)
+BOTTOM: Final = HEIGHT - 46.0
+TOP: Final = 42.0
+EM: Final = 7.0
+"""Width of a letter, at the most on average, for the size of text used here."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
 STYLE: Final = (
     "<style>.t{font:12px system-ui,sans-serif;fill:#1b1b1b}.g{stroke:#767676;stroke-width:.5}"
     ".w{stroke:#0b57a4;stroke-width:2}.p{fill:#0b57a4}@media (prefers-color-scheme:dark)"
@@ -61,38 +71,82 @@ def shares(title: str, bars: Sequence[Bar]) -> str:
 
 def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> str:
     """Points on two logarithmic axes, each with its name."""
-    height = 300
-    parts: list[str] = []
     if not points:
         return _svg(title, 40, [_text(10, 24, "nothing was measured", "start")])
     across = _decades([point.x for point in points])
     down = _decades([point.y for point in points])
-    frame = (56.0, WIDTH - 90.0, height - 46.0, 30.0)
-    for at in range(across[0], across[1] + 1):
-        x = _scaled(at, across, frame[0], frame[1])
-        parts += [_line(x, frame[3], x, frame[2], "g"), _text(x, height - 30, _power(at), "middle")]
+    parts = _across(across)
     for at in range(down[0], down[1] + 1):
-        y = _scaled(at, down, frame[2], frame[3])
-        parts += [_line(frame[0], y, frame[1], y, "g"), _text(frame[0] - 6, y + 4, _power(at), "end")]
-    taken: list[float] = []
-    for point in sorted(points, key=lambda one: one.y):
-        x = _scaled(log10(point.x), across, frame[0], frame[1])
-        y = _scaled(log10(point.y), down, frame[2], frame[3])
-        label_y = _free(y + 4, taken)
-        parts += [
-            f'<circle class="p" cx="{x:.1f}" cy="{y:.1f}" r="5"/>',
-            _text(x + 9, label_y, point.name, "start"),
-        ]
-    parts += [_text(frame[0], height - 8, x_name, "start"), _text(4, 12, y_name, "start")]
-    return _svg(title, height, parts)
+        parts += _level(_scaled(at, down, BOTTOM, TOP), _power(at))
+    places = [
+        (one.name, _scaled(log10(one.x), across, *SIDES), _scaled(log10(one.y), down, BOTTOM, TOP))
+        for one in points
+    ]
+    return _svg(title, HEIGHT, [*parts, *_named(places, set()), *_axes(x_name, y_name)])
 
 
-def _free(y: float, taken: list[float]) -> float:
-    """The nearest height above where no label is yet."""
-    while any(abs(y - other) < 13 for other in taken):
-        y -= 4
-    taken.append(y)
-    return y
+def trade(title: str, x_name: str, y_name: str, points: Sequence[Point], best: set[str]) -> str:
+    """Points with a share of 1 as `y` over a logarithmic axis; those in `best` are ringed."""
+    if not points:
+        return _svg(title, 40, [_text(10, 24, "nothing was measured", "start")])
+    across = _decades([point.x for point in points])
+    parts = _across(across)
+    for at in range(5):
+        parts += _level(_scaled(at, (0, 4), BOTTOM, TOP), f"{25 * at} %")
+    places = [
+        (one.name, _scaled(log10(one.x), across, *SIDES), _scaled(one.y, (0, 1), BOTTOM, TOP))
+        for one in points
+    ]
+    return _svg(title, HEIGHT, [*parts, *_named(places, best), *_axes(x_name, y_name)])
+
+
+def _across(decades: tuple[int, int]) -> list[str]:
+    parts: list[str] = []
+    for at in range(decades[0], decades[1] + 1):
+        x = _scaled(at, decades, *SIDES)
+        parts += [_line(x, TOP, x, BOTTOM, "g"), _text(x, HEIGHT - 30, _power(at), "middle")]
+    return parts
+
+
+def _level(y: float, name: str) -> list[str]:
+    return [_line(SIDES[0], y, SIDES[1], y, "g"), _text(SIDES[0] - 6, y + 4, name, "end")]
+
+
+def _axes(x_name: str, y_name: str) -> list[str]:
+    return [_text(SIDES[0], HEIGHT - 8, x_name, "start"), _text(4, 12, y_name, "start")]
+
+
+def _named(places: Sequence[tuple[str, float, float]], ringed: set[str]) -> list[str]:
+    """Dots with their names, each name where it covers neither a dot nor another name."""
+    parts = [f'<circle class="p" cx="{x:.1f}" cy="{y:.1f}" r="5"/>' for _, x, y in places]
+    parts += [
+        f'<circle class="w" fill="none" cx="{x:.1f}" cy="{y:.1f}" r="9"/>'
+        for name, x, y in places
+        if name in ringed
+    ]
+    taken: list[Box] = [(x - 9, y - 9, x + 9, y + 9) for _, x, y in places]
+    for name, x, y in places:
+        left, base = _free(x, y, EM * len(name), taken)
+        taken.append((left, base - 11, left + EM * len(name), base + 3))
+        parts.append(_text(left, base, name, "start"))
+    return parts
+
+
+def _free(x: float, y: float, width: float, taken: Sequence[Box]) -> tuple[float, float]:
+    """Left end and base line of a name for the dot at `x` and `y`; the first place if none is free."""
+    middle = min(max(SIDES[0] + 3, x - width / 2), WIDTH - width)
+    levels = [(middle, y + step) for step in (-14, 22, -28, 36, -42, 50)]
+    sides = [(x + 12, y + 4), (x - 12 - width, y + 4)]
+    places = [(left, base) for left, base in sides if SIDES[0] < left < WIDTH - width] + levels
+    for left, base in places:
+        box = (left, base - 11, left + width, base + 3)
+        if not any(_overlap(box, other) for other in taken):
+            return left, base
+    return places[0]
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:
@@ -107,7 +161,7 @@ def _scaled(value: float, span: tuple[int, int], start: float, end: float) -> fl
 def _power(at: int) -> str:
     if 0 <= at <= 3:
         return f"{10**at}"
-    return f"{10.0**at:g}" if -3 <= at < 0 else f"1e{at}"
+    return f"{10.0**at:g}" if -3 <= at < 0 else power(f"1e{at}").removeprefix("1\u00a0\u00d7\u00a0")
 
 
 def _x(share: float) -> float:

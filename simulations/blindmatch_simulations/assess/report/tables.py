@@ -19,6 +19,7 @@ def files(results: Results) -> dict[str, str]:
     return {
         **charts,
         "figures/cost.svg": costing.chart(rows),
+        "figures/frontier.svg": costing.frontier_chart(rows),
         "figures/figures.csv": _csv(FIGURE_HEAD, _figures(results)),
         "figures/recall-by-edit.csv": _csv(RECALL_HEAD, _recall(results, "edit")),
         "figures/recall-by-distance.csv": _csv(RECALL_HEAD, _recall(results, "distance")),
