@@ -9,12 +9,13 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 UV := $(shell command -v uv 2>/dev/null)
 ARGS ?=
 AXE := 4.10.2
+AXE_TGZ := build/axe/axe-core-$(AXE).tgz
 AXE_SHA256 := 9ea2d2d6917da998122bdacfd3b473e31ead53f4b87146c716a12edf89158100
 BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -v $$b && break; done)
-REPORT ?= docs/sample/report.html
+REPORT ?= build/sample/report.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser lint format lock stubs pdq-check bench soak interop vectors clean
+.PHONY: help setup demo test test-browser browser axe-fetch axe lint format lock stubs pdq-check bench soak interop vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -40,16 +41,26 @@ demo: $(STAMP) ## run the main job: two devices, three servers, one private matc
 test: $(STAMP) ## run the tests (ARGS="-k oprf")
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-test-browser: $(STAMP) ## look at the sample report with axe-core in headless Chromium (needs npm; REPORT=file)
+test-browser: $(STAMP) browser axe ## look at the sample report, drawn again, with axe-core in headless Chromium (needs npm; REPORT=file)
+	@rm -rf build/sample && cp -r docs/sample build/sample && $(BIN)/blindmatch report build/sample >/dev/null
+	$(BIN)/python tests/browser/check_report.py $(REPORT) build/axe/package/axe.min.js
+
+browser:
 	@test -n "$(BROWSER)" || { command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } \
 	  || { echo "test-browser: no Chromium here, and none could be installed: install chromium" >&2; exit 1; }
-	@test -f build/axe/package/axe.min.js || command -v npm >/dev/null \
-	  || { echo "test-browser: axe-core is fetched with npm, and there is none: install npm" >&2; exit 1; }
-	@mkdir -p build/axe
-	@test -f build/axe/package/axe.min.js || (cd build/axe && npm pack --silent axe-core@$(AXE) >/dev/null \
-	  && echo "$(AXE_SHA256)  axe-core-$(AXE).tgz" | sha256sum --check --quiet && tar xzf axe-core-$(AXE).tgz) \
-	  || { echo "test-browser: axe-core $(AXE) could not be fetched, or is not the one that was chosen" >&2; exit 1; }
-	$(BIN)/python tests/browser/check_report.py $(REPORT) build/axe/package/axe.min.js
+
+axe-fetch: ## fetch axe-core with npm into build/axe, unless it is there; fails if there is no npm or no registry
+	@test -f $(AXE_TGZ) || command -v npm >/dev/null \
+	  || { echo "axe-fetch: axe-core is fetched with npm, and there is none: install npm" >&2; exit 1; }
+	@test -f $(AXE_TGZ) || { rm -rf build/axe/part && mkdir -p build/axe/part && cd build/axe/part \
+	  && npm pack --silent --fetch-retries=1 --fetch-timeout=20000 axe-core@$(AXE) >/dev/null \
+	  && mv axe-core-$(AXE).tgz .. && cd .. && rm -r part; } \
+	  || { echo "axe-fetch: axe-core $(AXE) could not be fetched" >&2; exit 1; }
+
+axe: axe-fetch ## check the fetched axe-core against its SHA-256, and unpack it
+	@echo "$(AXE_SHA256)  $(AXE_TGZ)" | sha256sum --check --quiet \
+	  || { echo "axe: $(AXE_TGZ) is not the axe-core that was chosen; find out why before you remove it" >&2; exit 1; }
+	@rm -rf build/axe/package && tar xzf $(AXE_TGZ) -C build/axe
 
 lint: $(STAMP) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -3,8 +3,10 @@
     python tests/browser/check_report.py REPORT.html AXE.min.js
 
 No test of the suite: it needs a browser. `make test-browser` fetches axe-core and runs it. Exit code 1 on a
-violation of WCAG 2.1 A or AA, on a view that is wider than the window, on an error of the page's script, and
-if the browser did not show what was asked for: the width, the colours, the zoom, all views of the page.
+violation of WCAG 2.1 A or AA, on an error of the page's script, on a summary of more than two printed pages,
+and if the browser did not show what was asked for: the width, the colours, the zoom, all views of the page.
+200 % zoom is a window of 1280 pixels that shows 640 CSS pixels. There, and at every other width, with all
+evidence open, nothing may be wider than its place: not the page, a view, a table, or the words of a figure.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-component-update", "--disable-background-networking", "--disable-sync",
-    "--virtual-time-budget=60000", "--dump-dom", "--allow-file-access-from-files", "--window-size=1400,1000",
+    "--virtual-time-budget=60000", "--allow-file-access-from-files", "--window-size=1400,1000",
 )  # fmt: skip
 DARK = "--blink-settings=preferredColorScheme=0"
 SECTIONS = 11
@@ -54,13 +56,32 @@ VIEWS = {
 SECONDS = 60
 PROBE = """
 <script>{axe}</script><script>
+const tooWide = () => {{
+  const found = [], page = document.documentElement, name = (one) => one.id || one.getAttribute("aria-label");
+  const told = (what, by) => {{
+    if (by > 0) found.push(`${{what}} is wider than its place by ${{by}} pixels`);
+  }};
+  told("the page", page.scrollWidth - page.clientWidth);
+  for (const one of document.querySelectorAll("main > section, .scroll, .card, dl, nav"))
+    told(name(one) || one.className || one.tagName, one.scrollWidth - one.clientWidth);
+  for (const one of document.querySelectorAll("svg text")) {{
+    const place = one.ownerSVGElement.getBoundingClientRect(), own = one.getBoundingClientRect();
+    const sides = Math.max(place.left - own.left, own.right - place.right);
+    const over = Math.max(sides, place.top - own.top, own.bottom - place.bottom);
+    told(`"${{one.textContent}}" in ${{name(one.ownerSVGElement)}}`, Math.floor(over));
+  }}
+  return found;
+}};
 window.addEventListener("load", () => {{
-  document.querySelectorAll("details").forEach((one, at) => {{ one.open = at % 7 === 0; }});
+  const evidence = document.querySelectorAll("details");
+  const closed = tooWide();
+  evidence.forEach((one) => {{ one.open = true; }});
+  const opened = tooWide();
+  evidence.forEach((one, at) => {{ one.open = at % 7 === 0; }});
   axe.run(document, {{runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}).then((found) => {{
     const told = {{
       violations: found.violations.map((v) => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 200)]),
-      passes: found.passes.length, errors: window.probeErrors,
-      wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+      passes: found.passes.length, errors: window.probeErrors, wide: [...new Set([...closed, ...opened])],
       dark: matchMedia("(prefers-color-scheme: dark)").matches, scale: devicePixelRatio,
       width: innerWidth, sections: document.querySelectorAll("main > section").length,
     }};
@@ -71,6 +92,8 @@ window.addEventListener("load", () => {{
   }});
 }});
 </script></body>"""
+SUMMARY_ALONE = "<style>main > section:not(#summary), footer {display: none !important}</style></head>"
+SUMMARY_PAGES = 2
 EARLY = """<script>window.probeErrors = [];
 window.onerror = (words) => { window.probeErrors.push(String(words)); };</script></head>"""
 
@@ -81,14 +104,36 @@ def main(report: Path, axe: Path) -> int:
     if browser is None:
         print("no browser: install chromium", file=sys.stderr)  # noqa: T201
         return 2
-    page = report.read_text("utf-8").replace("</head>", EARLY, 1)
+    plain = report.read_text("utf-8")
+    page = plain.replace("</head>", EARLY, 1)
     page = page.replace("</body>", PROBE.format(axe=axe.read_text("utf-8")), 1)
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "page.html").write_text(page, "utf-8")
         for name, view in VIEWS.items():
             bad += not _clean(name, view, _told(browser, Path(folder), view))
+        bad += not _printed(browser, Path(folder), plain)
     return 1 if bad else 0
+
+
+def _printed(browser: str, folder: Path, page: str) -> bool:
+    """Does the summary print on two pages of A4 or letter paper, whichever the browser takes?"""
+    (folder / "summary.html").write_text(page.replace("</head>", SUMMARY_ALONE, 1), "utf-8")
+    paper = folder / "summary.pdf"
+    _run(browser, folder, [f"--print-to-pdf={paper}", (folder / "summary.html").as_uri()])
+    pages = len(re.findall(rb"/Type */Page\b", paper.read_bytes())) if paper.exists() else 0
+    print(f"print: the summary takes {pages} pages, {SUMMARY_PAGES} at the most")  # noqa: T201
+    return 0 < pages <= SUMMARY_PAGES
+
+
+def _run(browser: str, folder: Path, arguments: list[str]) -> str | None:
+    """What the browser wrote; None if it took too long."""
+    command = [browser, *FLAGS, f"--user-data-dir={folder}/profile", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return None
+    return done.stdout
 
 
 def _told(browser: str, folder: Path, view: View) -> dict[str, Any] | None:
@@ -97,18 +142,8 @@ def _told(browser: str, folder: Path, view: View) -> dict[str, Any] | None:
     (folder / "frame.html").write_text(
         f'<!doctype html><body><iframe src="page.html" style="{style}"></iframe></body>'
     )
-    command = [browser, *FLAGS, *view.flags, f"--user-data-dir={folder}/profile"]
-    try:
-        done = subprocess.run(
-            [*command, (folder / "frame.html").as_uri()],
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    found = re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.DOTALL)
+    shown = _run(browser, folder, [*view.flags, "--dump-dom", (folder / "frame.html").as_uri()])
+    found = re.search(r'<pre id="told">(.*?)</pre>', shown or "", re.DOTALL)
     return dict(json.loads(unescape(found[1]))) if found else None
 
 
@@ -116,9 +151,7 @@ def _clean(name: str, view: View, told: dict[str, Any] | None) -> bool:
     if told is None:
         print(f"{name}: the page did not answer within {SECONDS} s")  # noqa: T201
         return False
-    faults = [*told["violations"], *told["errors"]]
-    if told["wide"] > 0:
-        faults.append(f"wider than the window by {told['wide']} pixels")
+    faults = [*told["violations"], *told["errors"], *told["wide"]]
     for what, asked in (("width", view.width), ("dark", view.dark), ("scale", view.scale)):
         if told[what] != asked:
             faults.append(f"{what} is {told[what]}, {asked} was asked for")
