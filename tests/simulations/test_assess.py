@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import jsonschema
+import msgspec
 import pytest
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.errors import AssessError, ResultsError
 from blindmatch_simulations.assess.keeping import SETS
 from blindmatch_simulations.assess.plan import FULL, QUICK, STANDARD, plan_text, read_plan
-from blindmatch_simulations.assess.results import Measured, Results, schema
-from blindmatch_simulations.assess.running import Assessment
+from blindmatch_simulations.assess.results import Design, Measured, Results, schema
+from blindmatch_simulations.assess.running import Assessment, again
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.registry import RegistryError, all_designs
 from support.command import COMMAND, processes_of
 
 T = TypeVar("T")
@@ -170,6 +172,23 @@ def lasting(row: Measured) -> object:
     }
     recalls = (row.recall_by_edit, row.recall_by_distance, row.tries_until_hidden)
     return kept, recalls, row.entries, row.offence, row.audit.undeclared_bytes, row.design
+
+
+def test_a_design_that_is_not_there_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    for reference in ("nosuch", f"{tmp_path}/nosuch.py:DESIGN"):
+        with pytest.raises(RegistryError, match=r"no design is called|no such file"):
+            assess(tmp_path / "out", ["none", reference])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_of_a_result_makes_all_of_its_rows(copy: Path, made: Path) -> None:
+    typed = store.check(made).command
+    assert typed.startswith("test --designs hash-upload,assess_designs.py:CRASHES,")
+    later = assess(copy, ["none"]).command
+    assert sorted(later.split()[2].split(",")) == sorted(typed.split()[2].split(","))
+    row = measured(store.check(made), "none")
+    every = tuple(Design(measured=msgspec.structs.replace(row, reference=name)) for name in all_designs())
+    assert again("blindmatch assess --quick", every) == "blindmatch assess --quick --out DIR"
 
 
 def test_a_folder_of_another_workload_or_of_something_else_is_refused(copy: Path, tmp_path: Path) -> None:

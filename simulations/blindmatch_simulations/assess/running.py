@@ -7,6 +7,7 @@ kept until then, so that a run that was interrupted after the build does not bui
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -39,7 +40,7 @@ from blindmatch_simulations.assess.results import (
     encode,
 )
 from blindmatch_simulations.assess.worker import CHECKED, MATERIAL, OBSERVED, PLAN
-from blindmatch_simulations.registry import all_designs, portable_reference
+from blindmatch_simulations.registry import RegistryError, all_designs, load_design, portable_reference
 
 T = TypeVar("T")
 Stage = Callable[[str], Progress]
@@ -55,7 +56,7 @@ class Assessment:
         out: the results folder.
         text: the workload file.
         references: designs by name or path.py:NAME; all registered ones if it is empty.
-        command: what the user typed, for the report's footer.
+        command: the command with its workload; the report's footer adds the designs whose rows there are.
         stage: shows progress.
     """
 
@@ -70,8 +71,11 @@ class Assessment:
 
         Raises:
             AssessError: if the folder holds a run of another workload, or the workload cannot be used.
+            RegistryError: if a design that was asked for is not there.
         """
         plan = read_plan(self.text)
+        for reference in self.references:
+            _must_be_there(reference)
         self._claim()
         wanted = {name_of(reference): reference for reference in self.references or sorted(all_designs())}
         missing = {name: one for name, one in wanted.items() if not self._finished(name)}
@@ -153,16 +157,17 @@ class Assessment:
     def _assembled(self, plan: Plan, names: Sequence[str]) -> Results:
         known = {path.stem for path in (self.out / store.DESIGNS).glob("*.json")}
         order = [*names, *sorted(known - set(names))]
+        designs = tuple(store.read_design(self._path(name)) for name in order)
         results = Results(
             format=FORMAT,
             version=VERSION,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=self.command,
+            command=again(self.command, designs),
             seed=plan.seed,
             workload=plan.name,
             machine=this_machine(),
             plan=msgspec.to_builtins(plan),
-            designs=tuple(store.read_design(self._path(name)) for name in order),
+            designs=designs,
             distances=pair_distances(plan, self.stage("distances between pictures")),
             files=store.digests(self.out),
             digest="",
@@ -172,10 +177,31 @@ class Assessment:
         return made
 
 
+def again(command: str, designs: Sequence[Design]) -> str:
+    """The line that makes all rows again, those of earlier runs into the folder too."""
+    rows = [one.measured or one.failed for one in designs]
+    references = [row.reference for row in rows if row is not None]
+    words = [] if set(references) == set(all_designs()) else ["--designs", ",".join(references)]
+    return shlex.join([*shlex.split(command), *words, "--out", "DIR"])
+
+
+def _must_be_there(reference: str) -> None:
+    """A misspelt name is the user's fault, no design's; a file is loaded in the design's own process only."""
+    if not _is_path(reference):
+        load_design(reference)
+    elif not Path(reference.rpartition(":")[0]).is_file():
+        raise RegistryError(f"{reference}: no such file")
+
+
+def _is_path(reference: str) -> bool:
+    path, colon, _ = reference.rpartition(":")
+    return bool(colon) and path.endswith(".py")
+
+
 def name_of(reference: str) -> str:
     """A file name for a design: its name, or one made of path and attribute with a digest of the path."""
-    path, colon, attribute = reference.rpartition(":")
-    if not (colon and path.endswith(".py")):
+    path, _, attribute = reference.rpartition(":")
+    if not _is_path(reference):
         return re.sub(r"[^A-Za-z0-9._-]", "-", reference)
     digest = sha256(str(Path(path).resolve()).encode()).hexdigest()[:8]
     return re.sub(r"[^A-Za-z0-9._-]", "-", f"{Path(path).stem}-{attribute}-{digest}")
@@ -183,8 +209,8 @@ def name_of(reference: str) -> str:
 
 def reference_words(reference: str) -> str:
     """A reference without the folders of the machine it was run on."""
-    path, colon, attribute = reference.rpartition(":")
-    return f"{Path(path).name}:{attribute}" if colon and path.endswith(".py") else reference
+    path, _, attribute = reference.rpartition(":")
+    return f"{Path(path).name}:{attribute}" if _is_path(reference) else reference
 
 
 def _row(

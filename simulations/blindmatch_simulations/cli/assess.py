@@ -79,7 +79,7 @@ def run_assess(
             task = shown.add_task(title, total=None)
             return lambda done, total: shown.update(task, completed=done, total=total or None)
 
-        command = _command(quick, full, workload, designs)
+        command = _command(quick, full, workload)
         text = plan_text(workload, QUICK if quick else FULL if full else STANDARD)
         results = Assessment(out, text, references, command, stage).run()
     OUT.print(table(f"{results.workload} workload, seed {results.seed}", COLUMNS, _rows(results)))
@@ -112,14 +112,12 @@ def run_corpus(
     write_json(manifest, out)
 
 
-def _command(quick: bool, full: bool, workload: Path | None, designs: str) -> str:
-    """The line that makes the same run again, without folders of this machine."""
+def _command(quick: bool, full: bool, workload: Path | None) -> str:
+    """The command with its workload, without folders of this machine."""
     words = ["blindmatch", "assess"]
     words += ["--quick"] if quick else ["--full"] if full else []
     words += ["--workload", workload.name] if workload else []
-    names = [name.strip() for name in designs.split(",") if name.strip()]
-    words += ["--designs", ",".join(Path(name).name for name in names)] if names else []
-    return shlex.join([*words, "--out", "DIR"])
+    return shlex.join(words)
 
 
 def _rows(results: Results) -> list[tuple[object, ...]]:
