@@ -12,7 +12,7 @@ AXE := 4.10.2
 AXE_TGZ := build/axe/axe-core-$(AXE).tgz
 AXE_SHA256 := 9ea2d2d6917da998122bdacfd3b473e31ead53f4b87146c716a12edf89158100
 BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -v $$b && break; done)
-REPORT ?= build/sample/report.html
+REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser browser axe-fetch axe lint format lock stubs pdq-check bench soak interop vectors clean
@@ -41,9 +41,10 @@ demo: $(STAMP) ## run the main job: two devices, three servers, one private matc
 test: $(STAMP) ## run the tests (ARGS="-k oprf")
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-test-browser: $(STAMP) browser axe ## look at the sample report, drawn again, with axe-core in headless Chromium (needs npm; REPORT=file)
-	@rm -rf build/sample && cp -r docs/sample build/sample && $(BIN)/blindmatch report build/sample >/dev/null
-	$(BIN)/python tests/browser/check_report.py $(REPORT) build/axe/package/axe.min.js
+test-browser: $(STAMP) browser axe ## look at the sample's pages, drawn again, with axe-core in headless Chromium (needs npm; REPORTS=files)
+	@rm -rf build/sample && cp -r docs/sample build/sample
+	$(BIN)/blindmatch report build/sample --compare docs/sample >/dev/null
+	$(BIN)/python tests/browser/check_report.py build/axe/package/axe.min.js $(REPORTS)
 
 browser:
 	@test -n "$(BROWSER)" || { command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } \

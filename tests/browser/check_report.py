@@ -1,6 +1,6 @@
-"""Checks a report in headless Chromium with axe-core: narrow and wide, light and dark, and at 200 % zoom.
+"""Checks reports in headless Chromium with axe-core: narrow and wide, light and dark, and at 200 % zoom.
 
-    python tests/browser/check_report.py REPORT.html AXE.min.js
+    python tests/browser/check_report.py AXE.min.js REPORT.html [COMPARISON.html ...]
 
 No test of the suite: it needs a browser. `make test-browser` fetches axe-core and runs it. Exit code 1 on a
 violation of WCAG 2.1 A or AA, on an error of the page's script, on a summary of more than two printed pages,
@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
@@ -29,7 +30,8 @@ FLAGS = (
     "--virtual-time-budget=60000", "--allow-file-access-from-files", "--window-size=1400,1000",
 )  # fmt: skip
 DARK = "--blink-settings=preferredColorScheme=0"
-SECTIONS = 11
+SECTIONS = {"report.html": 11, "compare.html": 1}
+"""Views on a page, by the name of its file."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ VIEWS = {
     "200 % zoom": View(640, scale=2),
 }
 SECONDS = 60
+AT_ONCE = 2
 PROBE = """
 <script>{axe}</script><script>
 const tooWide = () => {{
@@ -98,22 +101,29 @@ EARLY = """<script>window.probeErrors = [];
 window.onerror = (words) => { window.probeErrors.push(String(words)); };</script></head>"""
 
 
-def main(report: Path, axe: Path) -> int:
-    """Check every view; 1 if one is not clean."""
+def main(axe: Path, reports: list[Path]) -> int:
+    """Check every view of every report; 1 if one is not clean."""
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         print("no browser: install chromium", file=sys.stderr)  # noqa: T201
         return 2
-    plain = report.read_text("utf-8")
-    page = plain.replace("</head>", EARLY, 1)
-    page = page.replace("</body>", PROBE.format(axe=axe.read_text("utf-8")), 1)
-    bad = 0
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "page.html").write_text(page, "utf-8")
-        for name, view in VIEWS.items():
-            bad += not _clean(name, view, _told(browser, Path(folder), view))
-        bad += not _printed(browser, Path(folder), plain)
+        bad = sum(_faulty(browser, Path(folder), axe.read_text("utf-8"), report) for report in reports)
     return 1 if bad else 0
+
+
+def _faulty(browser: str, folder: Path, axe: str, report: Path) -> int:
+    """How many views of a report are not clean."""
+    plain = report.read_text("utf-8")
+    page = plain.replace("</head>", EARLY, 1).replace("</body>", PROBE.format(axe=axe), 1)
+    print(report.name)  # noqa: T201
+    sections = SECTIONS.get(report.name, SECTIONS["report.html"])
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        told = list(pool.map(lambda view: _told(browser, folder, page, view), VIEWS.values()))
+    bad = sum(not _clean(name, VIEWS[name], one, sections) for name, one in zip(VIEWS, told, strict=True))
+    if 'id="summary"' in plain:
+        bad += not _printed(browser, folder, plain)
+    return bad
 
 
 def _printed(browser: str, folder: Path, page: str) -> bool:
@@ -136,8 +146,10 @@ def _run(browser: str, folder: Path, arguments: list[str]) -> str | None:
     return done.stdout
 
 
-def _told(browser: str, folder: Path, view: View) -> dict[str, Any] | None:
+def _told(browser: str, folder: Path, page: str, view: View) -> dict[str, Any] | None:
     """What the page says of itself in a frame, since a window cannot be as narrow as a phone."""
+    folder = Path(tempfile.mkdtemp(dir=folder))
+    (folder / "page.html").write_text(page, "utf-8")
     style = f"width:{view.width}px;height:900px;border:0"
     (folder / "frame.html").write_text(
         f'<!doctype html><body><iframe src="page.html" style="{style}"></iframe></body>'
@@ -147,7 +159,7 @@ def _told(browser: str, folder: Path, view: View) -> dict[str, Any] | None:
     return dict(json.loads(unescape(found[1]))) if found else None
 
 
-def _clean(name: str, view: View, told: dict[str, Any] | None) -> bool:
+def _clean(name: str, view: View, told: dict[str, Any] | None, sections: int) -> bool:
     if told is None:
         print(f"{name}: the page did not answer within {SECONDS} s")  # noqa: T201
         return False
@@ -155,8 +167,8 @@ def _clean(name: str, view: View, told: dict[str, Any] | None) -> bool:
     for what, asked in (("width", view.width), ("dark", view.dark), ("scale", view.scale)):
         if told[what] != asked:
             faults.append(f"{what} is {told[what]}, {asked} was asked for")
-    if told["sections"] != SECTIONS:
-        faults.append(f"{told['sections']} views on the page, {SECTIONS} expected")
+    if told["sections"] != sections:
+        faults.append(f"{told['sections']} views on the page, {sections} expected")
     print(f"{name}: {told['passes']} rules passed, {len(faults)} faults")  # noqa: T201
     for fault in faults:
         print(f"  {fault}")  # noqa: T201
@@ -164,4 +176,4 @@ def _clean(name: str, view: View, told: dict[str, Any] | None) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]))

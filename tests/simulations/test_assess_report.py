@@ -168,7 +168,10 @@ def test_a_report_is_drawn_again_and_beside_another(folder: Path) -> None:
     assert (folder / "report.html").read_bytes() == before
     page = (folder / "compare.html").read_text()
     assert "the same workload" in page
-    assert outline(page).open == []
+    made = outline(page)
+    assert made.open == []
+    ids = {f"#{attrs['id']}" for _, attrs in made.seen if "id" in attrs}
+    assert {attrs["href"] for tag, attrs in made.seen if tag == "a"} <= ids
 
 
 def test_an_edited_result_is_not_drawn(folder: Path, tmp_path: Path) -> None:

@@ -28,7 +28,10 @@ def comparison(first: Results, second: Results) -> str:
     words = (
         "Shares with intervals that overlap do not differ as far as these runs can tell. Timings of "
         "different machines are not "
-        f"comparable. Only in one of the two: {', '.join(alone) or 'none'}."
+        "comparable. Below a figure: the 95 % interval of a share, else the lowest and the highest. "
+        "There is no "
+        "ratio where the first run has 0 or a run did not measure. Measured in one of the two only: "
+        f"{', '.join(alone) or 'none'}."
     )
     same = (
         "the same workload"
@@ -38,7 +41,7 @@ def comparison(first: Results, second: Results) -> str:
     tables = [
         table(
             f"{here[name].design.name}",
-            ["figure", "first run", "second run", "ratio"],
+            ["figure", "first run", "second run", "second of first"],
             list(_rows(here[name], there[name])),
         )
         for name in both

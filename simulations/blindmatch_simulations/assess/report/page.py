@@ -44,7 +44,7 @@ def draw_report(folder: Path, results: Results) -> list[Path]:
 
 def draw_comparison(folder: Path, first: Results, second: Results) -> Path:
     """Write ``compare.html``; its path."""
-    page = _page("Two assessments", comparison(first, second), "", {})
+    page = _page("Two assessments", comparison(first, second), "", {}, "compare")
     store.write(folder / COMPARISON, page.encode())
     return folder / COMPARISON
 
@@ -83,7 +83,7 @@ def _any_rows(folder: Path, results: Results) -> list[PictureRow]:
     return store.read_rows(folder, rows[0].name) if rows else []
 
 
-def _page(title: str, body: str, navigation: str, data: object) -> str:
+def _page(title: str, body: str, navigation: str, data: object, start: str = "summary") -> str:
     style, script = _asset("page.css"), _asset("page.js")
     held = json.dumps(data).replace("<", "\\u003c")
     return (
@@ -91,7 +91,7 @@ def _page(title: str, body: str, navigation: str, data: object) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>blindmatch: {text(title)}</title><style>{style}</style></head><body>"
-        '<a class="skip" href="#summary">Skip to the summary</a>'
+        f'<a class="skip" href="#{start}">Skip to the content</a>'
         f"<header><h1>{text(title)}</h1><p>For evaluation only: benign pictures, no real "
         f"list.</p>{navigation}</header>"
         f'{body}<script type="application/json" '

@@ -103,7 +103,7 @@ def _limits(rows: list[Measured]) -> tuple[str, ...]:
 
 def _what_this_is(results: Results) -> list[str]:
     plan = results.plan["pictures"]
-    sent = sum(one.sent for row in measured(results)[:1] for one in row.recall_by_edit)
+    sent = plan["listed"] * len(plan["edits"])
     return [
         paragraph(
             "Every design below was run on the same work: a messenger with end-to-end encryption, servers in "
@@ -219,14 +219,15 @@ def _too_small(results: Results) -> str:
         f"{number(sum(one.histogram[:32]))} within distance 31"
         for one in results.distances
     )
-    return (
+    finest = (
         f"With {trials} pictures that are not listed, no false-match rate below about "
         f"{_percent(exact_interval(0, trials)[1])} of items can be told from zero; rates that matter at "
-        "the volume of a messenger are many orders smaller. The "
-        "crops "
-        "come from a handful of photographs, so their errors hang together and intervals are too narrow for "
-        "other "
-        f"pictures. Different pictures in installed packages: {apart or 'none were compared'}."
+        "the volume of a messenger are many orders smaller. "
+    )
+    return (
+        f"{finest if trials else 'No false-match rate was measured. '}The crops come from a handful of "
+        "photographs, so their errors hang together and intervals are too narrow for other pictures. "
+        f"Different pictures in installed packages: {apart or 'none were compared'}."
         f"{_not_installed(results)}"
     )
 
@@ -235,7 +236,7 @@ def _without_design(results: Results) -> str:
     """Options of the catalogue that this run says nothing about."""
     exact, near, _ = counts(results)
     rest = [f"{row['id']} {row['name']}" for row in outside.options() if row["id"] not in exact | near]
-    return f"Not measured, since no design of it was run: {'; '.join(rest) or 'none'}."
+    return f"Not measured, since no design of it was measured: {'; '.join(rest) or 'none'}."
 
 
 def _not_installed(results: Results) -> str:
