@@ -12,14 +12,15 @@ import pytest
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.catalogue import MATRIX
 from blindmatch_simulations.assess.machine import this_machine
+from blindmatch_simulations.assess.observed import Audited, AuditFinding, Check
 from blindmatch_simulations.assess.report import draw_report, outside
 from blindmatch_simulations.assess.report.page import report
 from blindmatch_simulations.assess.report.summary import counts, headline
 from blindmatch_simulations.assess.results import (
-    Check,
     Design,
     Failed,
     Figure,
+    Measured,
     PairDistances,
     Results,
     encode,
@@ -133,6 +134,45 @@ def test_every_option_has_a_row_and_both_baselines_are_there(page: str) -> None:
         assert f"<b>{option['id']}</b>" in page
     assert "nearest to it" in page
     assert page.count('<span class="nm">not measured</span>') > 5 * (len(outside.options()) - 2)
+
+
+def learns(folder: Path, one: Measured) -> str:
+    """The view of who learns what, with one design."""
+    results = replace(store.check(folder), designs=(Design(measured=one),))
+    return view(report(folder, results), "learns").partition("The messenger, whatever")[0]
+
+
+def test_what_is_found_of_a_party_to_whom_nothing_is_declared_is_a_violation(folder: Path) -> None:
+    quiet = replace(observed().design, declared=())
+    honest = row(replace(observed(), design=quiet))
+    assert "violated" not in learns(folder, honest)
+    assert "the design declares nothing" in learns(folder, honest)
+    lie = Audited(2, 2, 70, (AuditFinding("provider", "longer than declared", 70),))
+    found = learns(folder, row(replace(observed(), design=quiet, audit=lie)))
+    assert "70 undeclared bytes: longer than declared" in found
+    for name, who in (("games", "a server"), ("list games", "device")):
+        broken = Check(name, "", "failed", "told apart", {}, 1.0)
+        found = learns(folder, row(replace(observed(), design=quiet), (broken,), ""))
+        assert f'<th scope="row" role="rowheader">{who}</th>' in found
+        assert f"{name}: told apart" in found
+
+
+def test_a_game_of_lists_is_a_test_of_the_device_alone(folder: Path) -> None:
+    game = Check(
+        "list games",
+        "",
+        "passed",
+        "",
+        {"semi-honest device": {"interval": [0.0, 0.25], "held_out_runs": 9}},
+        1.0,
+    )
+    found = learns(folder, row(observed(), (game,), ""))
+    assert (
+        found.count("lists that agree on these facts: advantage of the best distinguisher at most 0.250") == 1
+    )
+    broken = replace(game, verdict="failed", reason="told apart", figures={})
+    found = learns(folder, row(observed(), (broken,), ""))
+    assert found.count("violated</span>") == 1
 
 
 def test_a_failed_design_is_shown_with_its_reason(page: str) -> None:

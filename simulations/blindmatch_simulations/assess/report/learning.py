@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from blindmatch_simulations.assess.judging import GAMES, LIST_GAMES
-from blindmatch_simulations.assess.observed import Declared
+from blindmatch_simulations.assess.observed import Check, Declared
 from blindmatch_simulations.assess.report.markup import paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import measured
 from blindmatch_simulations.assess.results import Measured, Results
 
-LIST_CHECKS = ("list", *LIST_GAMES)
-"""Checks of what a device gets of the list."""
+LISTS = "list games"
+BREAKING = ("egress", "games", "malicious games", "simulator", LISTS)
+"""Checks whose failure is a violation; the one of lists looks at the device, the others do not."""
+DEVICE = ("device",)
+NOTHING = "nothing beyond the output"
 TESTED, ASSUMED, VIOLATED = "tested", "assumed", "violated"
+WORDS = {
+    "games": "advantage of the best distinguisher at most {:.3f} (99 % interval)",
+    "malicious games": "advantage of the best distinguisher at most {:.3f} (99 % interval)",
+    LISTS: "lists that agree on these facts: "
+    "advantage of the best distinguisher at most {:.3f} (99 % interval)",
+}
+"""What a game of each check says of an opponent."""
 HEAD = ("who", "adversary", "facts beyond the output", "status", "on what ground")
 
 
@@ -29,7 +38,9 @@ def learning_view(results: Results) -> str:
         "A leakage game shows an opponent one of two pictures that agree in everything declared, and lets it "
         "guess which. An advantage of 0 is guessing, 1 is being always right. The bound is the upper end "
         "of a "
-        "99 % interval; with few runs it is far above 0 even if nothing leaks."
+        "99 % interval; with few runs it is far above 0 even if nothing leaks. Towards a device the "
+        "games are about "
+        "two lists instead."
     )
     tables = [table(_caption(one), HEAD, list(_rows(one))) for one in measured(results)]
     tables += [_messenger(measured(results))] if tables else []
@@ -43,26 +54,18 @@ def _caption(one: Measured) -> str:
 
 def _rows(one: Measured) -> Iterator[tuple[str, ...]]:
     declared = [leak for leak in one.design.declared if leak.source == "design"]
-    if not declared:
-        yield (
-            "nobody",
-            "any",
-            "nothing beyond the output",
-            _status_cell(ASSUMED),
-            "the design declares nothing",
-        )
+    found = list(_unnamed(one, declared))
+    if not declared and not found:
+        yield ("nobody", "any", NOTHING, _status_cell(ASSUMED), "the design declares nothing")
     for leak in declared:
         status, ground = _status(one, leak)
         yield _row(leak, status, ground)
-    for name, words in _coalitions(one, declared):
+    for who, ground in found:
+        yield (text(who), "any", NOTHING, _status_cell(VIOLATED), text(ground))
+    for name, words in _opponents(one, declared):
         adversary, _, who = name.partition(" ")
-        yield (
-            text(who),
-            text(adversary),
-            "what its members learn, joined" if " with " in who else "nothing beyond the output",
-            _status_cell(TESTED),
-            text(words),
-        )
+        facts = "what its members learn, joined" if " with " in who else NOTHING
+        yield (text(who), text(adversary), facts, _status_cell(TESTED), text(words))
 
 
 def _messenger(rows: Sequence[Measured]) -> str:
@@ -84,37 +87,52 @@ def _status(one: Measured, leak: Declared) -> tuple[str, str]:
     if found:
         size = sum(finding.bytes for finding in found)
         return VIOLATED, f"{size} undeclared bytes: {found[0].rule}"
-    against = ("egress", *GAMES, "simulator", *(LIST_CHECKS if "device" in leak.parties else ()))
     for check in one.checks:
-        if check.verdict == "failed" and check.check in against:
+        if _broken(check) and (check.check == LISTS) is (leak.parties == DEVICE):
             return VIOLATED, f"{check.check}: {check.reason}"
-    ground = _games(one).get(f"{leak.adversary} {' with '.join(leak.parties)}")
-    if ground is not None:
-        return TESTED, ground
-    if leak.adversary == "semi-honest" and leak.parties != ("device",) and one.audit.sessions:
+    bound = _games(one).get(f"{leak.adversary} {' with '.join(leak.parties)}")
+    if bound is not None:
+        return TESTED, bound
+    if leak.adversary == "semi-honest" and leak.parties != DEVICE and one.audit.sessions:
         return TESTED, f"egress audit of {one.audit.sessions} sessions; no game was finished for it"
     return ASSUMED, one.checks_why or "no game looks at this party"
+
+
+def _unnamed(one: Measured, declared: list[Declared]) -> Iterator[tuple[str, str]]:
+    """What was found of parties to whom the design declares nothing: who, and what."""
+    named = {leak.parties for leak in declared}
+    parties = {party for each in named for party in each}
+    for finding in one.audit.findings:
+        if finding.party not in parties:
+            yield finding.party, f"{finding.bytes} undeclared bytes: {finding.rule}"
+    for check in filter(_broken, one.checks):
+        if check.check == LISTS and DEVICE not in named:
+            yield "device", f"{check.check}: {check.reason}"
+        if check.check != LISTS and not named - {DEVICE}:
+            yield "a server", f"{check.check}: {check.reason}"
+
+
+def _broken(check: Check) -> bool:
+    return check.verdict == "failed" and check.check in BREAKING
 
 
 def _games(one: Measured) -> dict[str, str]:
     """Upper bounds of the advantage by opponent, in words."""
     return {
-        name: _bound(check.check, float(found["interval"][1]))
+        name: WORDS[check.check].format(float(found["interval"][1]))
         for check in one.checks
-        if check.check in (*GAMES, *LIST_GAMES) and check.verdict == "passed"
+        if check.check in WORDS and check.verdict == "passed"
         for name, found in check.figures.items()
         if isinstance(found, dict) and "interval" in found
     }
 
 
-def _bound(game: str, high: float) -> str:
-    of = "lists that agree on these facts: " if game in LIST_GAMES else ""
-    return f"{of}advantage of the best distinguisher at most {high:.3f} (99 % interval)"
-
-
-def _coalitions(one: Measured, declared: list[Declared]) -> Iterator[tuple[str, str]]:
+def _opponents(one: Measured, declared: list[Declared]) -> Iterator[tuple[str, str]]:
+    """Opponents of games to whom nothing is declared by name."""
     named = {f"{leak.adversary} {' with '.join(leak.parties)}" for leak in declared}
-    yield from ((name, ground) for name, ground in _games(one).items() if name not in named)
+    for name, words in _games(one).items():
+        if name not in named:
+            yield name, words
 
 
 def _status_cell(status: str) -> str:
