@@ -70,6 +70,13 @@ _NOTHING: Final = Label(bytes(32), 0, bytes(16))
 EVERY_HASH: Final = Fact("every_hash", "the perceptual hash of every picture", lambda item, _: item.hash)
 QUALITY: Final = Fact("quality", "the hash quality of every picture", lambda item, _: item.quality)
 QUERY_TIME: Final = Fact("query_time", "that, and when, an account sent a picture", lambda item, _: True)
+ORACLE: Final = Fact(
+    "any_hash",
+    f"whether any hash of its choice is within {MATCH_DISTANCE} bits of an entry, and then which entry, "
+    "one request "
+    "for each",
+    lambda item, _: item.hash,
+)
 FORCED_REPORT: Final = Fact(
     "forced_report",
     "any picture the matcher chooses: it knows the hash, so it can answer with a match that is none, and the "
@@ -138,6 +145,7 @@ class HashUpload(Design[int, NoState, Asked, PlainList]):
         return (
             *(Leak(matcher, adversary, facts) for adversary in Adversary),
             Leak(with_centre, Adversary.MALICIOUS, (*facts, FORCED_REPORT)),
+            Leak(frozenset({Party.DEVICE}), Adversary.MALICIOUS, (ORACLE,)),
         )
 
     def publish(
@@ -149,7 +157,7 @@ class HashUpload(Design[int, NoState, Asked, PlainList]):
         out: Workspace,
         progress: Progress = no_progress,
     ) -> Published:
-        write_epoch(self.info, parameters, len(entries), out)
+        write_epoch(self.info, parameters, 0, out)
         write_list(self.info, entries, parameters, out, progress)
         return Published(setup=(EPOCH_FILE,), roles={MATCHER: (LIST_FILE,)})
 
