@@ -186,6 +186,10 @@ def test_the_headline_counts_options_from_the_data(folder: Path) -> None:
     assert headline(results) == f"1 of {known} options measured, 1 more by a design that is nearest to it"
 
 
+def test_every_outside_figure_has_a_title_for_people() -> None:
+    assert outside.TITLES.keys() == outside.volumes().keys()
+
+
 def test_every_outside_figure_has_a_known_mark(page: str) -> None:
     marks = set(re.findall(r'class="mark mark-(\w+)"', page))
     assert marks <= {"verified", "secondary", "recalled", outside.ASSUMPTION}

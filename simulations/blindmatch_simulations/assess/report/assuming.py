@@ -27,7 +27,7 @@ def sources_view() -> str:
     )
     rows = [
         (
-            text(ident.replace("_", " ")),
+            text(outside.title(ident)),
             text(_value(row)),
             text(row["unit"]),
             text(row["source"]),

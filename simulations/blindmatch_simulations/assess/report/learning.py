@@ -56,7 +56,9 @@ def _rows(one: Measured) -> Iterator[tuple[str, ...]]:
     declared = [leak for leak in one.design.declared if leak.source == "design"]
     found = list(_unnamed(one, declared))
     if not declared and not found:
-        yield ("nobody", "any", NOTHING, _status_cell(ASSUMED), "the design declares nothing")
+        status = TESTED if one.audit.sessions else ASSUMED
+        ground = f"the design declares nothing; egress audit of {one.audit.sessions} sessions"
+        yield ("all servers", "semi-honest", NOTHING, _status_cell(status), ground)
     for leak in declared:
         status, ground = _status(one, leak)
         yield _row(leak, status, ground)

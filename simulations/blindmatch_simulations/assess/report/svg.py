@@ -29,7 +29,7 @@ Box = tuple[float, float, float, float]
 
 STYLE: Final = (
     "<style>.t{font:12px system-ui,sans-serif;fill:#1b1b1b}.g{stroke:#767676;stroke-width:.5}"
-    ".w{stroke:#0b57a4;stroke-width:2}.p{fill:#0b57a4}@media (prefers-color-scheme:dark)"
+    ".w{stroke:#0b57a4;stroke-width:2}.p{fill:#0b57a4}@media screen and (prefers-color-scheme:dark)"
     "{.t{fill:#ececec}.g{stroke:#9a9a9a}.w{stroke:#8ab8f0}.p{fill:#8ab8f0}}</style>"
 )
 
