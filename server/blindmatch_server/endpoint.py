@@ -1,8 +1,11 @@
 """From a service's methods to gRPC handlers: what happens to every call of every service.
 
-    bytes --identity--> may call? --rate--> parse --> method --> serialise --> bytes
-                                                        |
-              any exception --> status (statuses.py), one log line and one count for each call
+    bytes --identity--> may call? --rate--> turn --> parse --> method --> serialise --> bytes
+                                                                 |
+                       any exception --> status (statuses.py), one log line and one count for each call
+
+A call that is refused for its rate is answered late; so is every refused call of an account that had many
+refused. A flood is held up by its own calls then, of which a connection has a bounded number.
 
 Handlers are made from the .proto's descriptors, so that a method that is missing or superfluous is noticed
 when the server starts. Messages are parsed and serialised here, since that is where bytes can be counted.
@@ -14,7 +17,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -28,16 +31,19 @@ from google.protobuf.message_factory import GetMessageClass
 
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.clock import Clock
-from blindmatch_server.errors import ForbiddenError, RateError
+from blindmatch_server.errors import ForbiddenError, GoneError, RateError
 from blindmatch_server.identity import caller_of
 from blindmatch_server.log import Log
-from blindmatch_server.rate import TokenBuckets
+from blindmatch_server.rate import Rate, TokenBuckets
 from blindmatch_server.statuses import Refusal, refusal_of
+from blindmatch_server.waiting import Turns
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 EVERYONE: Final = frozenset(Kind)
 DEVICES: Final = frozenset({Kind.DEVICE})
 OPERATORS: Final = frozenset({Kind.OPERATOR})
+REFUSALS: Final = Rate(20.0, 100)
+"""Refused calls of an account to one service that are answered at once."""
 _REFUSED_SECONDS: Final = 0.25
 
 
@@ -70,6 +76,9 @@ class Call:
         return self.caller.account if self.caller else ""
 
 
+Handler: TypeAlias = Callable[[Any, Call], Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """A method of a service and its conditions.
@@ -80,12 +89,14 @@ class Method:
         callers: who may call it.
         rate: calls an account may make.
         most_seconds: after which it is cut off, whatever deadline the caller set.
+        turns: how many calls of an account are worked on at a time; others wait.
     """
 
-    handler: Callable[[Any, Call], Any]
+    handler: Handler
     callers: frozenset[Kind]
     rate: TokenBuckets | None = None
     most_seconds: float = 60.0
+    turns: Turns | None = None
 
 
 class Service(Protocol):
@@ -132,7 +143,8 @@ def handlers_of(service: Service, desk: Desk) -> grpc.GenericRpcHandler:
         raise TypeError(
             f"{descriptor.name}: methods differ from the .proto: {sorted(declared ^ set(methods))}"
         )
-    made = {d.name: _handler(Endpoint(desk, d, methods[d.name])) for d in descriptor.methods}
+    refusals = TokenBuckets(REFUSALS, desk.clock)
+    made = {d.name: _handler(Endpoint(desk, d, methods[d.name], refusals)) for d in descriptor.methods}
     return grpc.method_handlers_generic_handler(descriptor.full_name, made)
 
 
@@ -150,8 +162,11 @@ def _handler(endpoint: Endpoint) -> grpc.RpcMethodHandler[Any, Any]:
 class Endpoint:
     """One method."""
 
-    def __init__(self, desk: Desk, descriptor: MethodDescriptor, method: Method) -> None:
+    def __init__(
+        self, desk: Desk, descriptor: MethodDescriptor, method: Method, refusals: TokenBuckets
+    ) -> None:
         self.descriptor = descriptor
+        self._refusals = refusals
         self._desk = desk
         self._method = method
         self._request: type[Message] = GetMessageClass(descriptor.input_type)
@@ -173,7 +188,7 @@ class Endpoint:
         async def work(call: Call) -> bytes:
             async with aclosing(self._method.handler(self._requests(source, call), call)) as replies:
                 async for reply in replies:
-                    await context.write(self._serialise(reply, call))
+                    await self._write(context, self._serialise(reply, call))
             return b""
 
         await self._guard(context, work)
@@ -184,15 +199,15 @@ class Endpoint:
         try:
             self._admit(context, call)
             async with asyncio.timeout(self._seconds(context)):
-                reply = await work(call)
+                async with self._method.turns.take(call.account) if self._method.turns else nullcontext():
+                    reply = await work(call)
         except asyncio.CancelledError:
             self._close(call, grpc.StatusCode.CANCELLED, started)
             raise
         except Exception as error:
             refusal = self._refusal(call, error)
             self._close(call, refusal.code, started)
-            if isinstance(error, RateError):
-                # a flood is slowed down by its own calls, of which a connection has a bounded number
+            if isinstance(error, RateError) or not self._patient(call.account):
                 await asyncio.sleep(_REFUSED_SECONDS)
             trailing = (*refusal.trailing, ("request-id", call.request_id))
             await context.abort(refusal.code, refusal.text, trailing)
@@ -205,6 +220,27 @@ class Endpoint:
             raise ForbiddenError(self._path, f"not for a {call.caller.kind}")
         if self._method.rate is not None:
             self._method.rate.take(call.account, self._path)
+
+    async def _write(self, context: Context, reply: bytes) -> None:
+        """Send one of several replies.
+
+        Raises:
+            GoneError: if the caller is gone; gRPC has an internal error for that.
+        """
+        try:
+            await context.write(reply)
+        except grpc.aio.UsageError:
+            raise
+        except Exception as error:
+            raise GoneError(self._path, "the caller is gone") from error
+
+    def _patient(self, account: str) -> bool:
+        """Is a refusal of this account answered at once?"""
+        try:
+            self._refusals.take(account, self._path)
+        except RateError:
+            return False
+        return True
 
     def _seconds(self, context: Context) -> float:
         remaining = context.time_remaining()

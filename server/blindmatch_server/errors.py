@@ -76,6 +76,12 @@ class QuotaError(RefusedError):
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+class GoneError(RefusedError):
+    """The caller hung up while it was answered."""
+
+    status = grpc.StatusCode.CANCELLED
+
+
 class RateError(QuotaError):
     """Too many calls; `retry_after_ms` says when the next one may come."""
 

@@ -1,10 +1,11 @@
-"""Calls that last: how many an account may have at a time, and what ends a wait."""
+"""How many calls an account may have at a time, which wait their turn, and what ends a wait."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 from blindmatch_server.errors import QuotaError
 
@@ -33,6 +34,41 @@ class Places:
             self._taken[account] -= 1
             if not self._taken[account]:
                 del self._taken[account]
+
+
+@dataclass(slots=True)
+class _Line:
+    turns: asyncio.Semaphore
+    calls: int = 0
+
+
+class Turns:
+    """Lets so many calls of an account be worked on at a time; belongs to one event loop.
+
+    Further ones wait in a line of the account's own, so that an account with many calls under way is served
+    beside the others and not before them.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lines: dict[str, _Line] = {}
+
+    def __len__(self) -> int:
+        """How many accounts have calls under way."""
+        return len(self._lines)
+
+    @asynccontextmanager
+    async def take(self, account: str) -> AsyncIterator[None]:
+        """Wait for a turn of `account`, and have it while the context lasts."""
+        line = self._lines.setdefault(account, _Line(asyncio.Semaphore(self._most)))
+        line.calls += 1
+        try:
+            async with line.turns:
+                yield
+        finally:
+            line.calls -= 1
+            if not line.calls:
+                del self._lines[account]
 
 
 async def any_of(events: tuple[asyncio.Event, ...], seconds: float) -> None:

@@ -16,11 +16,13 @@ import grpc
 import pytest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.endpoint import REFUSALS
 from blindmatch_server.rate import Rate, TokenBuckets
 from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.retention import Steadiness
 from blindmatch_server.relay.server import RelayConfig, open_relay
+from blindmatch_server.waiting import Turns
 
 from .deployment import Client, Deployment, fixed, refused
 from .test_relay import keys, message, pieces
@@ -373,3 +375,60 @@ def test_the_clock_is_trusted_again_after_a_day() -> None:
     assert steadiness.look() and steadiness.holds
     times[:] = 90_000.0 + 86_400, 20.0 + 86_401
     assert not steadiness.look() and not steadiness.holds
+
+
+def test_calls_of_one_account_take_turns_and_those_of_another_do_not_wait_for_them() -> None:
+    async def test() -> None:
+        turns, at_work, most, release = Turns(2), 0, 0, asyncio.Event()
+
+        async def call() -> None:
+            nonlocal at_work, most
+            async with turns.take("mallory"):
+                at_work += 1
+                most = max(most, at_work)
+                await release.wait()
+                at_work -= 1
+
+        tasks = [asyncio.ensure_future(call()) for _ in range(9)]
+        await asyncio.sleep(0)
+        tasks[5].cancel()
+        async with asyncio.timeout(5), turns.take("alice"):
+            assert at_work == 2 and len(turns) == 2
+        release.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert most == 2 and len(turns) == 0
+
+    run(test())
+
+
+def test_refusals_are_answered_late_once_an_account_had_many(tmp_path: Path) -> None:
+    async def one(client: Client) -> float:
+        began = time.monotonic()
+        await refused(client.one("Relay/Send", b"\xff" * 100))
+        return time.monotonic() - began
+
+    async def test() -> None:
+        deployment = Deployment(clock=lambda: 1e9 + 7e8)
+        async with relay(tmp_path, deployment) as (clients, _):
+            for _ in range(REFUSALS.burst):
+                await one(clients["mallory"])
+            assert await one(clients["mallory"]) >= 0.25
+            assert min([await one(clients["alice"]) for _ in range(3)]) < 0.25
+
+    run(test())
+
+
+def test_a_caller_that_hangs_up_while_it_is_answered_is_no_failure(tmp_path: Path) -> None:
+    async def test() -> None:
+        deployment = Deployment()
+        async with relay(tmp_path, deployment) as (clients, _):
+            for number in range(12):
+                await clients["alice"].one("Relay/Send", message(sealed=bytes(600 << 10), number=number))
+            for _ in range(5):
+                stream = clients["bob"].many("Relay/Receive", wire.ReceiveRequest())
+                await stream.read()
+                stream.cancel()
+            await asyncio.sleep(0.3)
+            assert deployment.events("failure") == []
+
+    run(test())

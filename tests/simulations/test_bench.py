@@ -9,8 +9,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+from blindmatch_simulations.bench import flood
 from blindmatch_simulations.bench.alone import AloneError
 from blindmatch_simulations.bench.catalogue import CATALOGUE
+from blindmatch_simulations.bench.field import Outcome
+from blindmatch_simulations.bench.flood import Flood, Round
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.peers.runner import PeerMissingError, Peers, runs_of
 from blindmatch_simulations.bench.procfs import cpu_seconds, mapped_mib, status_mib
@@ -20,6 +23,7 @@ from blindmatch_simulations.bench.runs import Run, conditions, cost_figures, cou
 from blindmatch_simulations.bench.table import COLUMNS, json_cells, markdown
 from blindmatch_simulations.bench.yardstick import Cost, Reading, reading
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.hostile import KINDS
 
 ROOT = Path(__file__).parents[2]
 QUIET = Reading(50.0, 1.0)
@@ -243,6 +247,34 @@ def test_bench_messenger_measures_every_row(tmp_path: Path) -> None:
     assert 0 < latency["p50_us"] <= latency["p95_us"] <= latency["p99_us"]
 
 
+def test_bench_flood_measures_every_kind_of_hostile_client(tmp_path: Path) -> None:
+    sizes = ["--texts", "10", "--rate", "20", "--pairs", "1", "--rounds", "1"]
+    rows = bench(tmp_path, "flood", *sizes, "--accounts", "1", "--at-once", "4")
+    assert rows.keys() == ids("flood/") == {"flood/quiet", *(f"flood/{kind}" for kind in KINDS)}
+    for kind in KINDS:
+        row, quiet = rows[f"flood/{kind}"], rows["flood/quiet"]["figures"]
+        figures = row["figures"]
+        assert figures["times"] == max(figures["p50_times"], figures["p95_times"]) > 0
+        assert figures["attempts_per_second"] > 0 and row["why"].startswith("attempts ended in ")
+        assert 0 < quiet["p50_us"] <= quiet["p95_us"]
+
+
+def test_a_ratio_is_that_of_the_worse_percentile_and_of_undisturbed_rounds() -> None:
+    quiet, slow = (Outcome(4, 1.0, values, None, 0.0) for values in ([1.0, 1, 1, 2], [1.5, 1.5, 1.5, 7]))
+    figures = flood._figures([Round(quiet, slow, a_run(), 1.0, {"OK": 3})])
+    assert (figures["p50_times"], figures["p95_times"], figures["times"]) == (1.5, 3.5, 3.5)
+    bad = Round(slow, slow, a_run(after=Reading(90.0, 3.0)), 1.0, {})
+    good = Round(quiet, slow, a_run(), 1.0, {})
+    assert flood._counting([good, good, bad]) == [good, good]
+    assert flood._counting([good, bad, bad]) == [good, bad, bad]
+
+
+def test_hostile_clients_that_get_nowhere_measure_nothing() -> None:
+    quiet, meter = Outcome(1, 1.0, [1.0], None, 0.0), Meter()
+    flood._record(meter, "calls", [Round(quiet, quiet, a_run(), 1.0, {})], Flood())
+    assert str(meter.rows[0].verdict) == "not measured" and "came to an end" in meter.rows[0].why
+
+
 def test_rows_before_a_failure_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(meter: Meter, folder: Path, load: object) -> None:
         meter.missing("messenger/texts", "it broke")
@@ -273,7 +305,7 @@ def test_runs_of_a_peer_are_judged_as_ours_are() -> None:
 
 
 def document() -> str:
-    return (ROOT / "docs" / "performance.md").read_text()
+    return "".join((ROOT / "docs" / name).read_text() for name in ("performance.md", "messenger.md"))
 
 
 @pytest.mark.parametrize("row", sorted(CATALOGUE))

@@ -24,6 +24,7 @@ class RelayLimits:
         most_wait_ms: how long `Receive` may wait for the next message.
         most_streams: `Receive` and `Upload` calls of one account at the same time, each.
         calls: an account's calls of one method.
+        most_at_work: an account's calls with one reply that are worked on at a time; others wait their turn.
         bundles: an account's calls of `FetchBundle`, which use up others' one-time pre-keys.
         bundles_of_one: the same, of one other account's pre-keys.
     """
@@ -38,6 +39,7 @@ class RelayLimits:
     sweep_seconds: float = 600.0
     most_wait_ms: int = 300_000
     most_streams: int = 4
-    calls: Rate = field(default=Rate(1000.0, 4000))
+    most_at_work: int = 4
+    calls: Rate = field(default=Rate(250.0, 500))
     bundles: Rate = field(default=Rate(1.0, 100))
     bundles_of_one: Rate = field(default=Rate(1 / 60, 10))

@@ -21,12 +21,12 @@ from blindmatch_server import parts
 from blindmatch_server.blobs import ID_BYTES, Blobs, Incoming
 from blindmatch_server.clock import Clock, milliseconds
 from blindmatch_server.database import Database
-from blindmatch_server.endpoint import DEVICES, Call, Method
-from blindmatch_server.rate import TokenBuckets
+from blindmatch_server.endpoint import DEVICES, Call, Handler, Method
+from blindmatch_server.rate import Rate, TokenBuckets
 from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.listeners import MOST_BYTES_HELD, Listener, Listeners
-from blindmatch_server.waiting import Places
+from blindmatch_server.waiting import Places, Turns
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -52,19 +52,18 @@ class Relay:
         self._draining = TokenBuckets(limits.bundles_of_one, clock)
         self._listeners = Listeners(limits.most_streams)
         self._uploading = Places(limits.most_streams)
+        self._turns = Turns(limits.most_at_work)
 
     def methods(self) -> Mapping[str, Method]:
         """See `endpoint.Service`."""
         return {
-            "Register": self._method(self.register),
-            "FetchBundle": Method(
-                self.fetch_bundle, DEVICES, TokenBuckets(self._limits.bundles, self._clock)
-            ),
-            "Upload": self._method(self.upload, _LONG_SECONDS),
-            "Download": self._method(self.download, _LONG_SECONDS),
-            "Send": self._method(self.send),
-            "Receive": self._method(self.receive, _LONG_SECONDS),
-            "Acknowledge": self._method(self.acknowledge),
+            "Register": self._short(self.register),
+            "FetchBundle": self._short(self.fetch_bundle, self._limits.bundles),
+            "Upload": self._long(self.upload),
+            "Download": self._long(self.download),
+            "Send": self._short(self.send),
+            "Receive": self._long(self.receive),
+            "Acknowledge": self._short(self.acknowledge),
         }
 
     async def register(self, request: wire.RegisterRequest, call: Call) -> wire.RegisterReply:
@@ -187,8 +186,12 @@ class Relay:
             listener.look()
         return found
 
-    def _method(self, handler: object, seconds: float = 60.0) -> Method:
-        return Method(handler, DEVICES, TokenBuckets(self._limits.calls, self._clock), seconds)  # type: ignore[arg-type]
+    def _short(self, handler: Handler, rate: Rate | None = None) -> Method:
+        buckets = TokenBuckets(rate or self._limits.calls, self._clock)
+        return Method(handler, DEVICES, buckets, turns=self._turns)
+
+    def _long(self, handler: Handler) -> Method:
+        return Method(handler, DEVICES, TokenBuckets(self._limits.calls, self._clock), _LONG_SECONDS)
 
 
 def _delivery(message: store.Queued) -> wire.Delivery:

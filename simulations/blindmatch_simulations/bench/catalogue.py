@@ -120,6 +120,20 @@ _MESSENGER: Final = {
     ),
 }
 
+_TWICE: Final = Target("times", 2)
+
+_FLOOD: Final = {
+    "flood/quiet": Kind("bystanders' texts, send to saved, while nobody is hostile", "text"),
+    "flood/calls": Kind("the same beside a flood of well-formed messages", "text", _TWICE),
+    "flood/oversize": Kind("the same beside what is larger than the limits", "text", _TWICE),
+    "flood/slow": Kind("the same beside streams that are not read and uploads that stall", "text", _TWICE),
+    "flood/garbage": Kind("the same beside bytes that are no message and no TLS", "text", _TWICE),
+    "flood/forged": Kind(
+        "the same beside certificates of another authority and foreign acknowledgements", "text", _TWICE
+    ),
+    "flood/draining": Kind("the same while their pre-keys are drained", "text", _TWICE),
+}
+
 _NEAR: Final = {
     "near/recall/at-160": Kind(
         "near: recall of pairs within 31 bits, all edits, 160 tokens asked",
@@ -188,5 +202,14 @@ _PEERS: Final = {
     "peers/openmined/look-up": Kind("OpenMined PSI (GCS): the device's last step", "query"),
 }
 
-CATALOGUE: Final[Mapping[str, Kind]] = {**_SET, **_IMPORT, **_QUERY, **_PDQ, **_MESSENGER, **_NEAR, **_PEERS}
+CATALOGUE: Final[Mapping[str, Kind]] = {
+    **_SET,
+    **_IMPORT,
+    **_QUERY,
+    **_PDQ,
+    **_MESSENGER,
+    **_FLOOD,
+    **_NEAR,
+    **_PEERS,
+}
 """Kinds of rows by id."""

@@ -1,168 +1,36 @@
-"""`blindmatch bench messenger`: real devices through one relay, all on this machine, with the design `none`.
-
-    parent: relay and matcher as processes; orders --> worker processes, each with pairs of devices --> relay
-
-Devices and relay share the cores, so rates are those of the whole, not of a relay alone; CPU times tell
-them apart.
-"""
+"""`blindmatch bench messenger`: texts and pictures through one relay; `field` says who is there."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
-from typing import IO, Any, Final
+from typing import Final
 
-import numpy as np
-from blindmatch_protocol.contract import Party, Progress, SetParameters, batches_of
-from blindmatch_protocol.designs.none import DESIGN
-from blindmatch_protocol.randomness import SystemRandomness
-from blindmatch_server.publication import publish_epoch
+from blindmatch_protocol.contract import Progress
 from PIL import Image
 
-from blindmatch_simulations.bench.alone import AloneError
+from blindmatch_simulations.bench.field import Field, Load, Outcome, messenger_field
 from blindmatch_simulations.bench.machine import cores
 from blindmatch_simulations.bench.meter import Meter
-from blindmatch_simulations.bench.procfs import cpu_seconds, status_mib
-from blindmatch_simulations.bench.runs import Run, percentile
-from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.bench.runs import Run
 from blindmatch_simulations.pictures import photograph
-from blindmatch_simulations.processes import running_servers
 
 PICTURE_KB: Final = 200
 """Kilobytes (1,000 bytes) of a picture file, to within 5 %."""
 LATENCY_S: Final = 8.0
 """About how long latency is measured."""
-STOP_S: Final = 30.0
 MEMORY_AT: Final = (20, 60, 100)
 """Percent of the texts after which memory is read; the rate is that of those after the first reading."""
 MOST_AT_ONCE: Final = 5000
 """Texts of one order: between orders progress is shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How much is sent.
-
-    Attributes:
-        texts, pictures: how many of each.
-        workers: processes with devices.
-        pairs: of devices in each of them.
-    """
-
-    texts: int = 2000
-    pictures: int = 200
-    workers: int = 2
-    pairs: int = 4
-
-    @property
-    def all_pairs(self) -> int:
-        """Pairs in all."""
-        return self.workers * self.pairs
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of an order.
-
-    Attributes:
-        messages: how many arrived.
-        seconds: from the first that was sent to the last that arrived.
-        latencies_us: of each.
-        relay_cpu_us, device_cpu_us: CPU time a message; the relay's is None without /proc.
-    """
-
-    messages: int
-    seconds: float
-    latencies_us: Sequence[float]
-    relay_cpu_us: float | None
-    device_cpu_us: float
-
-    @classmethod
-    def joined(cls, parts: Sequence[Outcome]) -> Outcome:
-        """Of orders one after the other; the time between them does not count."""
-        messages = sum(part.messages for part in parts)
-        relay = [part.relay_cpu_us * part.messages for part in parts if part.relay_cpu_us is not None]
-        return cls(
-            messages=messages,
-            seconds=sum(part.seconds for part in parts),
-            latencies_us=[value for part in parts for value in part.latencies_us],
-            relay_cpu_us=sum(relay) / messages if len(relay) == len(parts) else None,
-            device_cpu_us=sum(part.device_cpu_us * part.messages for part in parts) / messages,
-        )
-
-    @property
-    def per_second(self) -> float:
-        """Messages a second."""
-        return self.messages / self.seconds
-
-    def cpu_figures(self) -> dict[str, float]:
-        """CPU times as figures of a row."""
-        found = {"device_cpu_us": self.device_cpu_us}
-        return found if self.relay_cpu_us is None else found | {"server_cpu_us": self.relay_cpu_us}
-
-    def latency_figures(self) -> dict[str, float]:
-        """Percentiles as figures of a row."""
-        values = self.latencies_us
-        tails = {f"p{share}_us": percentile(values, share / 100) for share in (95, 99)}
-        return {"p50_us": median(values), **tails, "per_second": self.per_second}
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A running relay and its workers."""
-
-    relay: int
-    workers: Sequence[subprocess.Popen[str]]
-    pairs: int
-
-    def order(self, messages: int, rate: float = 0.0, picture: Path | None = None) -> Outcome:
-        """Have about `messages` sent by all pairs together, at `rate` a second in all; 0: as fast as it goes.
-
-        Raises:
-            AloneError: if a worker fails.
-        """
-        each = max(1, round(messages / self.pairs))
-        line = json.dumps(
-            {"each": each, "rate": rate / self.pairs, "picture": None if picture is None else str(picture)}
-        )
-        before = cpu_seconds(self.relay)
-        for worker in self.workers:
-            _pipe(worker.stdin).write(line + "\n")
-            _pipe(worker.stdin).flush()
-        return self._outcome(each * self.pairs, before, [_answer(worker) for worker in self.workers])
-
-    def memory_mib(self) -> dict[str, float]:
-        """Resident memory of the relay, and of all processes with devices together; empty without /proc."""
-        relay = status_mib("VmRSS", self.relay)
-        devices = [status_mib("VmRSS", worker.pid) for worker in self.workers]
-        known = [one for one in devices if one is not None]
-        return {} if relay is None else {"relay": relay, "devices": sum(known)}
-
-    def _outcome(self, messages: int, before: float | None, answers: Sequence[dict[str, Any]]) -> Outcome:
-        after = cpu_seconds(self.relay)
-        relay = None if before is None or after is None else (after - before) / messages * 1e6
-        return Outcome(
-            messages=messages,
-            seconds=max(one["ended"] for one in answers) - min(one["began"] for one in answers),
-            latencies_us=[value for one in answers for value in one["latencies_us"]],
-            relay_cpu_us=relay,
-            device_cpu_us=sum(one["cpu_s"] for one in answers) / messages * 1e6,
-        )
-
-
 def bench_messenger(meter: Meter, folder: Path, load: Load) -> None:
     """Measure texts, then pictures of 200 kB, in the new deployment `folder`."""
     progress = meter.stage("devices register")
-    with _field(folder, load) as field:
+    with messenger_field(folder, load) as field:
         progress(1, 1)
         _texts(meter, field, load)
         _pictures(meter, field, load, _picture(folder / "picture.jpg"))
@@ -233,54 +101,6 @@ def _latency(
     with meter.around(cores()) as around:
         outcome = field.order(min(full.messages, round(rate * LATENCY_S)), rate, picture)
     meter.record(row, outcome.latency_figures(), around.runs, messages=outcome.messages, pairs=load.all_pairs)
-
-
-@contextmanager
-def _field(folder: Path, load: Load) -> Iterator[Field]:
-    deployment = Deployment.create(folder, datetime.now(UTC))
-    nothing = batches_of(np.zeros((0, 32), np.uint8), np.zeros(0, np.uint64), np.zeros((0, 16), np.uint8))
-    published = deployment.published(DESIGN.info.name)
-    publish_epoch(DESIGN, nothing, SetParameters(1, {}), SystemRandomness(), None, published)
-    parties = (Party.MATCHER, Party.PROVIDER)
-    with ExitStack() as stack:
-        servers = stack.enter_context(running_servers(deployment, parties, ("--design", DESIGN.info.name)))
-        relay = next(server.process.pid for server in servers if server.party is Party.PROVIDER)
-        workers = [_worker(stack, folder, f"w{number}", load.pairs) for number in range(load.workers)]
-        for worker in workers:
-            _answer(worker)
-        yield Field(relay, workers, load.all_pairs)
-
-
-def _worker(stack: ExitStack, home: Path, name: str, pairs: int) -> subprocess.Popen[str]:
-    module = "blindmatch_simulations.bench.messages_worker"
-    command = [sys.executable, "-m", module, str(home), name, str(pairs)]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    stack.callback(_stop, worker)
-    return worker
-
-
-def _stop(worker: subprocess.Popen[str]) -> None:
-    """Its standard input ends, and so does it."""
-    _pipe(worker.stdin).close()
-    try:
-        worker.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        worker.kill()
-        worker.wait()
-    _pipe(worker.stdout).close()
-
-
-def _answer(worker: subprocess.Popen[str]) -> dict[str, Any]:
-    line = _pipe(worker.stdout).readline()
-    if not line:
-        raise AloneError("a process with devices ended; its reason stands above")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
-
-
-def _pipe(stream: IO[str] | None) -> IO[str]:
-    assert stream is not None
-    return stream
 
 
 def _picture(path: Path) -> Path:

@@ -31,6 +31,9 @@ FIGURES: Final[Mapping[str, str]] = {
     "least_share": "lower end of the 95 % interval of the share",
     "count": "number of what the row names",
     "most_count": "upper end of the 95 % interval of the number",
+    "p50_times": "median as a multiple of that of the quiet texts before",
+    "p95_times": "wall time that 95 % do not exceed, as a multiple of that of the quiet texts before",
+    "attempts_per_second": "what hostile clients attempted and got an end of, 1/s",
 }
 """Every figure that a row can have, and its unit."""
 

@@ -24,12 +24,16 @@ _UNITS: Final = {
     "mib": "MiB",
     "count": "",
     "most_count": "",
+    "p50_times": "times",
+    "p95_times": "times",
+    "attempts_per_second": "/s",
 }
 _NAMES: Final = {
     "cpu_us": "CPU", "wall_us": "wall", "cpu_u": "CPU", "wall_u": "wall", "p50_us": "p50", "p95_us": "p95",
     "p99_us": "p99", "per_second": "", "server_cpu_us": "server CPU", "device_cpu_us": "device CPU",
     "start_mib": "first", "end_mib": "last", "mib": "", "bytes": "", "bits": "", "share": "share",
     "raw_share": "raw share", "times": "", "least_share": "at least", "count": "", "most_count": "at most",
+    "p50_times": "p50", "p95_times": "p95", "attempts_per_second": "attempts",
 }  # fmt: skip
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from blindmatch_protocol.contract import Progress
 
+from blindmatch_simulations.bench.field import Load
+from blindmatch_simulations.bench.flood import Flood, bench_flood
 from blindmatch_simulations.bench.hashing import bench_pdq
 from blindmatch_simulations.bench.imports import bench_import
 from blindmatch_simulations.bench.loopback import bench_latency, bench_throughput, serving
-from blindmatch_simulations.bench.messages import Load, bench_messenger
+from blindmatch_simulations.bench.messages import bench_messenger
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.peers.openmined import bench_openmined
 from blindmatch_simulations.bench.peers.runner import Peers
@@ -139,6 +142,24 @@ def messenger(
     run_benches([lambda meter, folder: bench_messenger(meter, folder, load)], 1, 0, options, json_path)
 
 
+@app.command("flood")
+def flood(
+    texts: Annotated[int, typer.Option(min=10, help="Texts, quiet and under attack, a round.")] = 200,
+    rate: Annotated[float, typer.Option(min=1, max=200, help="Texts a second of all bystanders.")] = 40.0,
+    pairs: PairsOption = 4,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="How often each kind attacks.")] = 3,
+    accounts: Annotated[int, typer.Option(min=1, max=64, help="Accounts of the hostile clients.")] = 4,
+    at_once: Annotated[int, typer.Option(min=2, max=100, help="Attempts at once of each of them.")] = 16,
+    json_path: JsonOption = None,
+) -> None:
+    """Hostile clients of the relay: latency of everybody else's texts beside them, for each kind.
+
+    Two minutes and a half. The ratio is that of median or 95th percentile, whichever is worse.
+    """
+    size = Flood(texts, rate, pairs, rounds, accounts, at_once)
+    run_benches([lambda meter, folder: bench_flood(meter, folder, size)], 1, 0, asdict(size), json_path)
+
+
 @app.command("all")
 def all_(
     log2n: Log2nOption = 16,
@@ -161,6 +182,7 @@ def all_(
         _query(log2n, 300, 2000, 16),
         lambda meter, folder: bench_pdq(meter, folder, peers),
         lambda meter, folder: bench_messenger(meter, folder, Load(texts, pictures)),
+        lambda meter, folder: bench_flood(meter, folder, Flood()),
         lambda meter, folder: bench_near(meter, folder, near),
     ]
     sizes = {"log2n": log2n, "records": records, "texts": texts, "pictures": pictures, "crops": crops}
