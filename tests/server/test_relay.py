@@ -355,4 +355,5 @@ def test_the_relay_stores_these_columns_and_no_others(tmp_path: Path) -> None:
         "sent": {"sender", "message_id", "accepted_at_ms"},
         "queued_by": {"recipient", "sender", "messages", "bytes"},
         "blobs": {"blob_id", "owner", "size", "stored_at_ms"},
+        "stored_by": {"owner", "bytes"},
     }

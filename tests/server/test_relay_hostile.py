@@ -140,7 +140,10 @@ def test_a_relay_of_version_1_is_brought_up_to_date_with_what_waits(tmp_path: Pa
         async with relay(tmp_path, deployment) as (clients, _):
             await flood(clients["alice"], 2)
         connection = sqlite3.connect(tmp_path / "relay.sqlite")
-        connection.executescript("DROP TABLE queued_by; PRAGMA user_version = 1;")
+        connection.executescript(
+            "DROP TABLE queued_by; DROP TABLE stored_by; CREATE INDEX blobs_by_owner ON blobs (owner, size); "
+            "PRAGMA user_version = 1;"
+        )
         connection.close()
         async with relay(tmp_path, deployment) as (clients, _):
             assert len(await waiting(clients["bob"])) == 2

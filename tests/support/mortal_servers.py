@@ -1,4 +1,4 @@
-"""A centre and a matcher as processes of their own that a test kills with SIGKILL at a failpoint."""
+"""A centre, a matcher and a relay as processes of their own that a test kills with SIGKILL at a failpoint."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from blindmatch_server.centre.server import CentreConfig, serve_centre
 from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.filing import CentreAddress
 from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, serve_matcher
+from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.relay.server import RelayConfig, serve_relay
 from blindmatch_server.serving import Listen
 from server.designs_for_tests import ROLE, Dummy
 
@@ -64,6 +66,13 @@ def matcher_life(plan: Plan) -> None:
     source = HeldSource(dummy, 5, {"setup": b"x"}, {ROLE: {"key": b"key of 5"}})
     matching = MatchingConfig(dummy, source, plan.folder / "matcher", plan.centre)
     raise SystemExit(serve_matcher(MatcherConfig(plan.listen(), matching)))
+
+
+def relay_life(plan: Plan) -> None:
+    """A relay that takes 2,000 bytes of attachments of an account."""
+    armed(plan.arm, plan.noted)
+    limits = RelayLimits(most_stored_bytes=2000)
+    raise SystemExit(serve_relay(RelayConfig(plan.listen(), plan.folder / "relay", limits)))
 
 
 def context() -> ForkServerContext:

@@ -18,7 +18,7 @@ from typing import Final
 from blindmatch_server.errors import ConflictError, NotFoundError, QuotaError
 from blindmatch_server.relay.limits import RelayLimits
 
-VERSION: Final = 2
+VERSION: Final = 3
 _QUEUED_BY: Final = """
 CREATE TABLE queued_by (
     recipient TEXT NOT NULL REFERENCES accounts (account),
@@ -26,6 +26,12 @@ CREATE TABLE queued_by (
     messages INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     PRIMARY KEY (recipient, sender)
+) STRICT, WITHOUT ROWID
+"""
+_STORED_BY: Final = """
+CREATE TABLE stored_by (
+    owner TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID
 """
 SCHEMA: Final = (
@@ -68,10 +74,11 @@ CREATE TABLE blobs (
     size INTEGER NOT NULL,
     stored_at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX blobs_by_owner ON blobs (owner, size);
 CREATE INDEX blobs_by_age ON blobs (stored_at_ms);
 """
     + _QUEUED_BY
+    + ";"
+    + _STORED_BY
 )
 
 
@@ -84,7 +91,14 @@ def _add_queued_by(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: Final = {1: _add_queued_by}
+def _add_stored_by(connection: Connection) -> None:
+    """Version 2 to 3: what is stored of each owner, in place of the index it was summed over."""
+    connection.execute(_STORED_BY)
+    connection.execute("INSERT INTO stored_by SELECT owner, SUM(size) FROM blobs GROUP BY owner")
+    connection.execute("DROP INDEX blobs_by_owner")
+
+
+MIGRATIONS: Final = {1: _add_queued_by, 2: _add_stored_by}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -225,8 +239,8 @@ def acknowledge(connection: Connection, recipient: str, sequences: Sequence[int]
 
 def check_blob_quota(connection: Connection, owner: str, size: int, limits: RelayLimits) -> None:
     """Raise `QuotaError` if `owner` may not store another `size` bytes."""
-    row = connection.execute("SELECT COALESCE(SUM(size), 0) FROM blobs WHERE owner = ?", (owner,)).fetchone()
-    if row[0] + size > limits.most_stored_bytes:
+    row = connection.execute("SELECT bytes FROM stored_by WHERE owner = ?", (owner,)).fetchone()
+    if (row[0] if row else 0) + size > limits.most_stored_bytes:
         rule = f"an account's attachments have at most {limits.most_stored_bytes} bytes"
         raise QuotaError("relay/upload", rule)
 
@@ -237,6 +251,10 @@ def add_blob(
     """Record an attachment whose file is on disk. Raises `QuotaError` as `check_blob_quota` does."""
     check_blob_quota(connection, owner, size, limits)
     connection.execute("INSERT INTO blobs VALUES (?, ?, ?, ?)", (blob_id, owner, size, now_ms))
+    connection.execute(
+        "INSERT INTO stored_by VALUES (?, ?) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes",
+        (owner, size),
+    )
 
 
 def blob_size(connection: Connection, blob_id: bytes) -> int:
@@ -260,8 +278,21 @@ def expire(connection: Connection, before_ms: int) -> list[bytes]:
     """Delete what was accepted before `before_ms`; returns the ids of attachments whose files can go."""
     _release(connection, _deleted(connection, "accepted_at_ms < ?", (before_ms,)))
     connection.execute("DELETE FROM sent WHERE accepted_at_ms < ?", (before_ms,))
-    gone = connection.execute("DELETE FROM blobs WHERE stored_at_ms < ? RETURNING blob_id", (before_ms,))
-    return [blob_id for (blob_id,) in gone.fetchall()]
+    return _expired_blobs(connection, before_ms)
+
+
+def _expired_blobs(connection: Connection, before_ms: int) -> list[bytes]:
+    """Delete attachments stored before `before_ms`, and take them out of what is stored of their owners."""
+    gone = connection.execute(
+        "DELETE FROM blobs WHERE stored_at_ms < ? RETURNING blob_id, owner, size", (before_ms,)
+    ).fetchall()
+    sums: dict[str, int] = {}
+    for _, owner, size in gone:
+        sums[owner] = sums.get(owner, 0) + size
+    for owner, total in sums.items():
+        connection.execute("UPDATE stored_by SET bytes = bytes - ? WHERE owner = ?", (total, owner))
+        connection.execute("DELETE FROM stored_by WHERE owner = ? AND bytes <= 0", (owner,))
+    return [blob_id for blob_id, _, _ in gone]
 
 
 def _available(connection: Connection, account: str) -> int:
