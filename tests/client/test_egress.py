@@ -242,3 +242,44 @@ def test_only_the_egress_package_imports_grpc() -> None:
         path.relative_to(root).parts[0] for path in root.rglob("*.py") if pattern.search(path.read_text())
     }
     assert found == {"egress"}
+
+
+def test_an_address_is_looked_up_again_after_a_call_found_nobody_there(
+    raw: tuple[Raw, Egress, list[float]],
+) -> None:
+    handler, _, _ = raw
+    first, port = serve(Kind.RELAY, lambda s: s.add_generic_rpc_handlers((handler,)))
+    directory = {Party.PROVIDER: Endpoint(f"127.0.0.1:{port}")}
+    egress = Egress(directory, credentials_of("alice"), Recorder(), lambda: 0, lambda _: None)
+    egress.unary(registering(), REGISTRATION)
+    second, other = serve(Kind.RELAY, lambda s: s.add_generic_rpc_handlers((handler,)))
+    directory[Party.PROVIDER] = Endpoint(f"127.0.0.1:{other}")
+    egress.unary(registering(), REGISTRATION)
+    first.stop(None).wait()
+    with pytest.raises(ServiceUnavailableError):
+        egress.unary(registering(), REGISTRATION)
+    egress.unary(registering(), REGISTRATION)
+    egress.close()
+    second.stop(None).wait()
+    assert len(handler.got) == 3
+
+
+def test_a_server_that_is_known_not_to_run_is_not_called_and_found_when_it_runs(
+    raw: tuple[Raw, Egress, list[float]],
+) -> None:
+    handler, _, _ = raw
+    server, port = serve(Kind.RELAY, lambda s: s.add_generic_rpc_handlers((handler,)))
+    directory = {Party.PROVIDER: Endpoint(f"127.0.0.1:{port}")}
+    egress = Egress(directory, credentials_of("alice"), Recorder(), lambda: 0, lambda _: None)
+    egress.unary(registering(), REGISTRATION)
+    server.stop(None).wait()
+    directory[Party.PROVIDER] = Endpoint("")
+    for _ in range(2):
+        with pytest.raises(ServiceUnavailableError):
+            egress.unary(registering(), REGISTRATION)
+    server, port = serve(Kind.RELAY, lambda s: s.add_generic_rpc_handlers((handler,)))
+    directory[Party.PROVIDER] = Endpoint(f"127.0.0.1:{port}")
+    egress.unary(registering(), REGISTRATION)
+    egress.close()
+    server.stop(None).wait()
+    assert len(handler.got) == 2

@@ -60,8 +60,15 @@ class Endpoint:
     name: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    endpoint: Endpoint
+    channel: grpc.Channel
+
+
 class Channels:
-    """Opens and keeps one channel for each party; where it is is looked up when that is first needed."""
+    """Opens and keeps one channel for each party; where it is is looked up when that is first needed, and
+    again after a call found nobody there, since a server may come back at another address."""
 
     def __init__(self, endpoints: Mapping[Party, Endpoint], credentials: Credentials) -> None:
         self._endpoints = endpoints
@@ -69,7 +76,8 @@ class Channels:
             credentials.authority, credentials.key, credentials.certificate
         )
         self._lock = threading.Lock()
-        self._open: dict[Party, grpc.Channel] = {}
+        self._open: dict[Party, _Opened] = {}
+        self._doubted: set[Party] = set()
 
     def knows(self, party: Party) -> bool:
         """Is there an address for `party`?"""
@@ -84,19 +92,32 @@ class Channels:
         if party not in self._endpoints:
             raise ServiceUnavailableError(party, "cannot be reached: no address for it is known here")
         with self._lock:
-            if party not in self._open:
-                self._open[party] = self._connect(party)
-            return self._open[party]
+            if party not in self._open or party in self._doubted:
+                self._look_up(party)
+            return self._open[party].channel
+
+    def doubt(self, party: Party) -> None:
+        """A call found nobody there: look its address up before the next one."""
+        with self._lock:
+            self._doubted.add(party)
 
     def close(self) -> None:
         """Close all channels; calls under way are cancelled."""
         with self._lock:
-            for channel in self._open.values():
-                channel.close()
+            for opened in self._open.values():
+                opened.channel.close()
             self._open.clear()
 
-    def _connect(self, party: Party) -> grpc.Channel:
-        endpoint = self._endpoints[party]
+    def _look_up(self, party: Party) -> None:
+        """Keep the channel if the address is the same; else close it: calls on it have no server any more."""
+        endpoint, before = self._endpoints[party], self._open.get(party)
+        if before is None or before.endpoint != endpoint:
+            self._open[party] = _Opened(endpoint, self._connect(party, endpoint))
+            if before is not None:
+                before.channel.close()
+        self._doubted.discard(party)
+
+    def _connect(self, party: Party, endpoint: Endpoint) -> grpc.Channel:
         if not endpoint.address:
             raise ServiceUnavailableError(
                 party, "cannot be reached: it is not running; start it and try again"

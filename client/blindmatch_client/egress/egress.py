@@ -179,12 +179,20 @@ class Egress:
         if call.idempotent:
             for wait in self._retry.waits():
                 try:
-                    return attempt()
+                    return self._once(call.party, attempt)
                 except ServiceUnavailableError:
                     self._sleep(wait)
                 except RefusedError as refusal:
                     self._sleep(self._patience(refusal, wait))
-        return attempt()
+        return self._once(call.party, attempt)
+
+    def _once(self, party: Party, attempt: Callable[[], T]) -> T:
+        """One attempt; if nobody answered, the party's address is looked up before the next one."""
+        try:
+            return attempt()
+        except ServiceUnavailableError:
+            self._channels.doubt(party)
+            raise
 
     def _patience(self, refusal: RefusedError, wait: float) -> float:
         """How long to wait after a refusal that names a time; the refusal itself if it names none."""
