@@ -57,18 +57,20 @@ COMPLAINT_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
         DeclaredFact("complaint", "which report an account complains about, when, and in which words"),
     ),
     Party.PROVIDER: (
-        DeclaredFact("complaint_time", "that something leaves for the centre, beside any schedule, and when"),
+        DeclaredFact(
+            "complaint_time",
+            "once its user complains: that something leaves for the centre beside any schedule, and when; so "
+            "that the device had reported a match",
+        ),
     ),
 }
-"""What a complaint discloses beyond that, once a user makes one. The provider stands here for whoever sees
-the device's traffic."""
+"""What a complaint discloses beyond that, once a user makes one, with a cover schedule and without. The
+provider stands here for whoever sees the device's traffic."""
 
 
 def device_facts(cover_schedule: bool = False) -> Mapping[Party, tuple[DeclaredFact, ...]]:
-    """`MESSENGER_FACTS`, and `match_time` for the centre and for whoever sees the device's traffic (here:
-    the provider) unless reports are on a cover schedule."""
-    if cover_schedule:
-        return MESSENGER_FACTS
-    seen = {Party.CENTRE, Party.PROVIDER}
+    """`MESSENGER_FACTS` and `COMPLAINT_FACTS`, and `match_time` for the centre and for whoever sees the
+    device's traffic (here: the provider) unless reports are on a cover schedule."""
+    times = {} if cover_schedule else {Party.CENTRE: (MATCH_TIME,), Party.PROVIDER: (MATCH_TIME,)}
     items = MESSENGER_FACTS.items()
-    return {party: (*facts, MATCH_TIME) if party in seen else facts for party, facts in items}
+    return {party: (*facts, *times.get(party, ()), *COMPLAINT_FACTS.get(party, ())) for party, facts in items}

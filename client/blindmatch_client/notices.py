@@ -32,10 +32,15 @@ def reported(recipient: str, report_id: bytes, received: bool, on_schedule: bool
             else "as soon as the centre can be reached"
         )
         how = f"This device will report it to the centre {when}"
+    seen = (
+        " A complaint leaves at once: whoever watches this device's traffic can see it."
+        if on_schedule
+        else ""
+    )
     return (
         f"The picture you sent to {recipient} matches an entry of the list of known abuse material. {how}, "
         "with the message it was part of. People there check every report before anything follows from it. "
-        f"You can complain at the centre under report number {report_id.hex()}."
+        f"You can complain at the centre under report number {report_id.hex()}.{seen}"
     )
 
 

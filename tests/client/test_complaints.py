@@ -10,7 +10,7 @@ import pytest
 from blindmatch_client.complaints import ComplaintError, ComplaintStage
 from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.errors import RefusedError
-from blindmatch_client.facts import COMPLAINT_FACTS
+from blindmatch_client.facts import COMPLAINT_FACTS, device_facts
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -132,9 +132,21 @@ def test_it_goes_to_the_centre_alone_and_nothing_of_it_is_in_the_clear_on_the_de
     alice.device.complaints.complain(REPORT, WORDS)
     (record,) = alice.recorder.records()[before:]
     assert (record.party, record.purpose, record.item) == (Party.CENTRE, Purpose.COMPLAINT, None)
-    assert COMPLAINT_FACTS.keys() == {Party.CENTRE, Party.PROVIDER}
     held = b"".join(path.read_bytes() for path in (world.folder / "alice").rglob("*") if path.is_file())
     assert WORDS.encode() not in held
+
+
+@pytest.mark.parametrize("schedule", [None, CoverSchedule(30)])
+def test_a_complaint_leaves_beside_a_cover_schedule_and_is_declared_with_and_without_one(
+    world: World, schedule: CoverSchedule | None
+) -> None:
+    alice = world.device("alice", cover=schedule)
+    before = len(alice.recorder.records())
+    assert alice.device.complaints.complain(REPORT, WORDS).stage is ComplaintStage.RECEIVED
+    assert [one.purpose for one in alice.recorder.records()[before:]] == [Purpose.COMPLAINT]
+    declared = device_facts(cover_schedule=schedule is not None)
+    assert COMPLAINT_FACTS.keys() == {Party.CENTRE, Party.PROVIDER}
+    assert all(set(facts) <= set(declared[party]) for party, facts in COMPLAINT_FACTS.items())
 
 
 def test_a_notice_under_a_cover_schedule_says_that_the_report_waits_for_slots(world: World) -> None:
@@ -143,5 +155,6 @@ def test_a_notice_under_a_cover_schedule_says_that_the_report_waits_for_slots(wo
     assert sent.report_id is not None and not sent.reported
     assert "in the next slots of its cover schedule" in sent.notice
     assert "as soon as the centre can be reached" not in sent.notice
+    assert "A complaint leaves at once: whoever watches this device's traffic can see it." in sent.notice
     (report,) = alice.device.standing().reports
     assert (report.report_id, report.received_at_ms) == (sent.report_id, None)
