@@ -215,6 +215,9 @@ def _channel(held: Credentials, address: str) -> grpc.aio.Channel:
         ("grpc.enable_retries", 0),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.max_receive_message_length", 4 << 20),
+        # a stream that is not read takes no more than this; else the library fetches ahead what waits
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", 64 << 10),
     ]
     return grpc.aio.secure_channel(address, credentials, options)
 
