@@ -22,11 +22,11 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.references import write_references
-from blindmatch_server.curator import HashList, ListError, diff
+from blindmatch_server.curator import HashList, ListError, diff, open_list
 from blindmatch_server.publication import publish_epoch, publish_update
 from blindmatch_server.published import NoPublicationError, Publication, current_epoch, open_publication
 
-from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.deployment import Deployment, DeploymentError
 
 LIST_SUFFIX = ".list"
 
@@ -34,6 +34,21 @@ LIST_SUFFIX = ".list"
 def list_path(deployment: Deployment, name: str) -> Path:
     """Where the list called `name` is kept."""
     return deployment.lists / f"{name}{LIST_SUFFIX}"
+
+
+def open_named(deployment: Deployment, name: str) -> HashList:
+    """The list called `name`, to be closed by the caller.
+
+    Raises:
+        DeploymentError: if there is none.
+        ListFileError: if its file is damaged or of another version.
+    """
+    path = list_path(deployment, name)
+    if not path.is_file():
+        known = ", ".join(sorted(one.stem for one in deployment.lists.glob(f"*{LIST_SUFFIX}"))) or "none"
+        how = "blindmatch list import, list random or list pictures makes one"
+        raise DeploymentError(f"no list is called {name}; there are: {known}; {how}")
+    return open_list(path)
 
 
 def next_epoch(folder: Path) -> int:

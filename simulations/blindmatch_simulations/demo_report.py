@@ -133,16 +133,10 @@ def _seen_table(run: DemoRun) -> Table:
     rows = []
     for party in parties_of(run.design):
         saw = seen(run, party)
-        purposes = ", ".join(f"{purpose} {size:,}" for purpose, size in saw["bytes_by_purpose"].items())
+        purposes = "\n".join(f"{purpose} {size:,}" for purpose, size in saw["bytes_by_purpose"].items())
         facts = ", ".join(saw["facts"])
         cipher = saw["end_to_end_ciphertext_bytes"]
         rows.append((str(SERVERS[party]), facts, saw["bytes_in"], cipher, purposes or "-"))
-    columns = (
-        "party",
-        "facts it learnt",
-        "bytes from devices",
-        "of which E2EE ciphertext",
-        "bytes by purpose",
-    )
-    undeclared = undeclared_bytes(run)
-    return table(f"what each party saw (undeclared bytes: {undeclared})", columns, rows)
+    columns = ("party", "facts it learnt", "bytes in", "of it E2EE", "by purpose")
+    title = f"what each party saw (undeclared bytes: {undeclared_bytes(run)})"
+    return table(title, columns, rows, whole=columns[2:])

@@ -17,6 +17,7 @@ from blindmatch_server.published import open_publication
 from blindmatch_server.relay.server import RelayConfig, serve_relay
 from blindmatch_server.serving import Listen
 
+from blindmatch_simulations.alone import alone
 from blindmatch_simulations.deployment import SERVERS, Deployment, DeploymentError
 from blindmatch_simulations.registry import all_designs
 
@@ -53,10 +54,24 @@ def serve(
         ends_with: see `Listen`.
 
     Raises:
-        DeploymentError: if the design is not published yet, or the party has no server.
+        DeploymentError: if the design is not published yet, the party has no server, or it runs already.
         StateError: if the server's files cannot be used.
     """
-    listen = Listen(
+    with alone(deployment, party):
+        return _serve(
+            deployment, party, design, _listen(deployment, party, host, port, metrics_port, ends_with)
+        )
+
+
+def _listen(
+    deployment: Deployment,
+    party: Party,
+    host: str,
+    port: int,
+    metrics_port: int | None,
+    ends_with: int | None,
+) -> Listen:
+    return Listen(
         credentials=deployment.server_credentials(party),
         host=host,
         port=port,
@@ -65,6 +80,9 @@ def serve(
         metrics_port_file=deployment.metrics_port_file(party),
         ends_with=ends_with,
     )
+
+
+def _serve(deployment: Deployment, party: Party, design: AnyDesign, listen: Listen) -> int:
     folder = deployment.server(party) / STATE
     match party:
         case Party.PROVIDER:

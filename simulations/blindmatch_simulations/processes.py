@@ -14,6 +14,7 @@ from typing import Final
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 
+from blindmatch_simulations.alone import alone
 from blindmatch_simulations.deployment import SERVERS, Deployment
 
 START_SECONDS: Final = 60.0
@@ -45,6 +46,7 @@ def running_servers(
     The first one is up before the others are started, since those may need its address.
 
     Raises:
+        DeploymentError: if one runs already.
         ProcessError: if one does not come up; the text has the end of its log.
     """
     with ExitStack() as stack:
@@ -75,7 +77,8 @@ def check_alive(servers: Sequence[ServerProcess]) -> None:
 
 def _start(deployment: Deployment, party: Party, options: Sequence[str]) -> ServerProcess:
     folder = deployment.server(party)
-    deployment.port_file(party).unlink(missing_ok=True)
+    with alone(deployment, party):
+        deployment.port_file(party).unlink(missing_ok=True)
     log = folder / "log.jsonl"
     command = [sys.executable, "-m", "blindmatch_simulations", "serve", str(SERVERS[party])]
     command += ["--home", str(deployment.home), "--port", "0", "--end-with-input", *options]

@@ -8,8 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from blindmatch_simulations.cli import exit_codes
+from blindmatch_protocol.contract import Party
+from blindmatch_simulations import cli
+from blindmatch_simulations.alone import alone
+from blindmatch_simulations.cli import app, exit_codes
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.cli.console import details, table
+from blindmatch_simulations.deployment import Deployment
+from rich.console import Console
 
 COMMAND = [sys.executable, "-m", "blindmatch_simulations"]
 
@@ -58,3 +64,94 @@ def test_servers_end_with_the_command_that_started_them(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == exit_codes.OK
     last = [(tmp_path / "home" / name / "log.jsonl").read_text() for name in ("relay", "matcher", "centre")]
     assert all("drained" in log for log in last)
+
+
+def test_a_server_is_not_started_twice_on_one_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    assert run(["certs", "init", "--home", str(home)]) == exit_codes.OK
+    deployment = Deployment.open(home)
+    deployment.port_file(Party.CENTRE).write_text("1234\n")
+    with alone(deployment, Party.CENTRE):
+        for command in ("centre", "all"):
+            assert run(["serve", command, "--home", str(home)]) == exit_codes.BAD_STATE
+            assert "runs already; stop it first" in " ".join(capsys.readouterr().err.split())
+    assert deployment.port_file(Party.CENTRE).read_text() == "1234\n"
+    with alone(deployment, Party.CENTRE), alone(deployment, Party.PROVIDER):
+        pass
+
+
+def test_ctrl_c_while_a_command_is_loaded_ends_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "app_for", interrupted)
+    assert run(["demo"]) == exit_codes.INTERRUPTED
+    monkeypatch.setattr(app, "main", interrupted)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == exit_codes.INTERRUPTED
+    assert capsys.readouterr().err.split() == ["interrupted"] * 2
+
+
+def test_the_list_of_commands_loads_none_of_them() -> None:
+    script = "import sys; from blindmatch_simulations.cli.app import run; run([]); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(ran.stdout.splitlines()[-1].split())
+    assert "typer" in loaded
+    assert not loaded & {"PIL", "doubleratchet", "grpc", "numpy", "blindmatch_server.curator"}
+
+
+def test_a_list_that_is_missing_is_named_with_those_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    assert run(["certs", "init", *home]) == run(["list", "random", "3", "known", *home]) == exit_codes.OK
+    capsys.readouterr()
+    for command in (["inspect", "knwon"], ["build", "knwon"], ["diff", "known", "knwon"]):
+        assert run(["list", *command, *home]) == exit_codes.BAD_STATE
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.startswith("error: no list is called knwon; there are: known; blindmatch list import")
+
+
+def test_a_passphrase_that_nobody_can_type_is_asked_for_by_its_variable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    assert run(["certs", "init", *home]) == exit_codes.OK
+    command = [*COMMAND, "device", "register", "carol", "--passphrase", *home]
+    ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert ran.returncode == exit_codes.USAGE
+    assert "$BLINDMATCH_PASSPHRASE" in ran.stderr
+
+
+def test_an_unknown_design_is_refused_before_work_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--design", "missing"]) == exit_codes.REFUSED_INPUT
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "there are hash-upload, none, oprf-psi" in " ".join(captured.err.split())
+
+
+def test_people_read_times_and_ids_as_such() -> None:
+    console = Console(width=60)
+    with console.capture() as shown:
+        console.print(details("d", {"sent_at_ms": 1_500, "decided_at_ms": 0, "entry_id": 2004, "reason": ""}))
+    cells = [[cell.strip() for cell in line.split("│")[1:3]] for line in shown.get().splitlines()[2:-1]]
+    assert cells == [
+        ["sent", "1970-01-01 00:00:01"],
+        ["decided", "-"],
+        ["entry id", "2004"],
+        ["reason", "-"],
+    ]
+
+
+def test_columns_that_stay_whole_are_not_broken() -> None:
+    console = Console(width=40)
+    rows = [("provider-scan-with-a-long-name", "words " * 20)]
+    with console.capture() as shown:
+        console.print(table("t", ("design", "says"), rows, whole=("design",)))
+    assert "provider-scan-with-a-long-name" in shown.get()
+    assert {len(line) for line in shown.get().splitlines()[1:]} == {40}

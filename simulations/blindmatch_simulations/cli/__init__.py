@@ -1,5 +1,19 @@
 """The `blindmatch` command."""
 
-from blindmatch_simulations.cli.app import main
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command; never returns. Ctrl-C leaves no traceback, also while modules are loaded."""
+    try:
+        from blindmatch_simulations.cli.app import main as run_command
+
+        run_command()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+
 
 __all__ = ["main"]

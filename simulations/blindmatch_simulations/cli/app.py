@@ -7,18 +7,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version as installed_version
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import ERR
+from blindmatch_simulations.cli.lessons import lesson_of, teach
 
 EPILOG = """
 A first result: blindmatch demo. By hand, in three terminals: see the README.
 Exit codes: 0 right, 1 wrong result, 2 usage, 3 port taken, 4 bad file or state, 5 drain timed out,
-6 input refused, 7 another party unreachable or refusing.
+6 input refused, 7 another party unreachable or refusing, 130 interrupted.
 """
 
 HELP = """
@@ -27,29 +28,76 @@ material, so that only confirmed matches leave it? Runs, measures and audits des
 evaluation only: benign pictures, no real list.
 """
 
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "demo": ("demo", "run_demo"),
-    "assess": ("assess", "run_assess"),
-    "corpus": ("assess", "run_corpus"),
-    "report": ("report", "run_report"),
-    "conformance": ("conformance", "run_conformance"),
-    "doctor": ("doctor", "run_doctor"),
-    "designs": ("designs", "show_designs"),
-    "samples": ("samples", "write_samples"),
-    "certs": ("certs", "app"),
-    "list": ("lists", "app"),
-    "serve": ("serve", "app"),
-    "device": ("device", "app"),
-    "centre": ("centre", "app"),
-    "bench": ("benches", "app"),
-    "design": ("near", "app"),
+
+class Command(NamedTuple):
+    """Where a command, or a group of commands, is defined, and what the list of commands says of it."""
+
+    module: str
+    attribute: str
+    says: str
+
+
+COMMANDS: Mapping[str, Command] = {
+    "demo": Command(
+        "demo",
+        "run_demo",
+        "Run the main job: a list is published, Alice sends Bob pictures, matches and only those are "
+        "reported.",
+    ),
+    "assess": Command(
+        "assess",
+        "run_assess",
+        "Measure every design on the same work, over real gRPC in processes of their own, and draw the "
+        "report.",
+    ),
+    "corpus": Command(
+        "assess",
+        "run_corpus",
+        "List the pictures that installed packages bring along, with hash and licence; none is copied.",
+    ),
+    "report": Command(
+        "report",
+        "run_report",
+        "Draw report.html, figures and tables of a results folder again; it is checked first.",
+    ),
+    "conformance": Command(
+        "conformance",
+        "run_conformance",
+        "Check a design: correctness, codec, hostile bytes, epochs, files, bounds, and what it leaks.",
+    ),
+    "doctor": Command("doctor", "run_doctor", "Check a deployment, and say what is wrong and what to do."),
+    "designs": Command(
+        "designs",
+        "show_designs",
+        "List the designs: the option each is, what it matches, who learns the outcome.",
+    ),
+    "samples": Command(
+        "samples",
+        "write_samples",
+        "Write crops of scikit-image's photographs: half into FOLDER/listed, half into FOLDER/other.",
+    ),
+    "certs": Command("certs", "app", "Make a deployment and its certificates."),
+    "list": Command("lists", "app", "Import hash lists and build encrypted sets of them."),
+    "serve": Command("serve", "app", "Run servers; stop them with Ctrl-C or SIGTERM."),
+    "device": Command("device", "app", "Register a device, send and read messages."),
+    "centre": Command(
+        "centre",
+        "app",
+        "Give the centre the list, see the reports it received, decide about them, answer complaints.",
+    ),
+    "bench": Command(
+        "benches",
+        "app",
+        "Measure speed and size. A row that the machine's other work disturbed says so: run it again.",
+    ),
+    "design": Command("near", "app", "Choose a design's parameters."),
 }
-"""Module and name in it of each command, or group of commands. A server needs nothing of an assessment: a
-module is loaded when its command is called, and all of them only for the list of commands."""
+"""A module is loaded when its command is called: a server needs nothing of an assessment, and the list of
+commands needs none."""
 
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
-    """The command line, with the command that `arguments` begin with, or with all of them."""
+    """The command line with the command that `arguments` begin with, or with the list of all, to be shown."""
     app = typer.Typer(
         name="blindmatch",
         help=HELP,
@@ -61,14 +109,28 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(options)
     called = arguments[0] if arguments else ""
-    for name in [called] if called in COMMANDS else COMMANDS:
-        module, attribute = COMMANDS[name]
-        command = getattr(import_module(f"blindmatch_simulations.cli.{module}"), attribute)
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
-        else:
-            app.command(name)(command)
+    if called in COMMANDS:
+        _add(app, called)
+    else:
+        for name, command in COMMANDS.items():
+            app.command(name, help=command.says)(_listed)
     return app
+
+
+def _add(app: typer.Typer, name: str) -> None:
+    module, attribute, _ = COMMANDS[name]
+    command = getattr(import_module(f"blindmatch_simulations.cli.{module}"), attribute)
+    if isinstance(command, typer.Typer):
+        teach(command, name)
+        app.add_typer(command, name=name)
+    else:
+        lesson = lesson_of(name)
+        app.command(name, epilog=lesson.epilog() if lesson else None)(command)
+
+
+def _listed() -> None:
+    """Stands for a command in the list of all; it is never called, for a call loads the command itself."""
+    raise AssertionError("a command was called that was only listed")
 
 
 def options(
@@ -99,6 +161,9 @@ def run(arguments: list[str]) -> int:
         if leave.code == exit_codes.INTERRUPTED:
             ERR.print("interrupted", style="yellow")
         return leave.code if isinstance(leave.code, int) else exit_codes.OK
+    except KeyboardInterrupt:
+        ERR.print("interrupted", style="yellow")
+        return exit_codes.INTERRUPTED
     except BlindmatchError as error:
         _complain(str(error))
         return exit_codes.code_of(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +10,10 @@ import typer
 from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.curator import open_list
+from rich.table import Table
 
 from blindmatch_simulations.cli import complaints, statistics, triage
 from blindmatch_simulations.cli.console import (
-    OUT,
     HomeOption,
     JsonOption,
     console_for,
@@ -23,7 +23,7 @@ from blindmatch_simulations.cli.console import (
     write_json,
 )
 from blindmatch_simulations.cli.triage import described, id_of
-from blindmatch_simulations.curating import list_path, teach_centre
+from blindmatch_simulations.curating import open_named, teach_centre
 from blindmatch_simulations.deployment import Deployment, home_from
 from blindmatch_simulations.operators import centre_list, centre_show
 
@@ -52,16 +52,21 @@ def learn(
         Path | None, typer.Option(help="A folder of listed pictures, for the second perceptual hash.")
     ] = None,
     home: HomeOption = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Give the centre its copy of list NAME, and its second hash of the listed pictures it has."""
     deployment = Deployment.open(home_from(home))
+    console = console_for(json_path)
     held = [_picture(path) for path in _files(pictures)] if pictures else []
     with (
-        open_list(list_path(deployment, name)) as entries,
-        progress_bar(OUT, "teaching the centre") as progress,
+        open_named(deployment, name) as entries,
+        progress_bar(console, "teaching the centre") as progress,
     ):
         known = teach_centre(deployment, entries, held, progress)
-        OUT.print(f"the centre knows {len(entries):,} labels and a second hash of {known} of them")
+        labels = len(entries)
+    result = {"list": name, "labels": labels, "second_hashes": known}
+    console.print(f"the centre knows {labels:,} labels and a second hash of {known} of them")
+    write_json(result, json_path)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -93,9 +98,16 @@ def list_(home: HomeOption = None, json_path: JsonOption = None) -> None:
     made.columns[0].no_wrap = True
     console.print(made)
     if found.vouchers:
-        held = [(voucher.account, voucher.held, voucher.opened) for voucher in found.vouchers]
-        console.print(table("vouchers at the centre", ("account", "held", "opened"), held))
+        console.print(_voucher_table(found.vouchers))
     write_json([described(report) for report in found.reports], json_path)
+
+
+@app.command("vouchers")
+def vouchers(home: HomeOption = None, json_path: JsonOption = None) -> None:
+    """List how many vouchers of each account are held, and how many could be opened."""
+    found = centre_list(Deployment.open(home_from(home))).vouchers
+    console_for(json_path).print(_voucher_table(found))
+    write_json([{"account": row.account, "held": row.held, "opened": row.opened} for row in found], json_path)
 
 
 @app.command("show")
@@ -128,9 +140,14 @@ def show(
     write_json(result, json_path)
 
 
+def _voucher_table(rows: Sequence[pb.VoucherRow]) -> Table:
+    counts = [(row.account, row.held, row.opened) for row in rows]
+    return table("vouchers at the centre", ("account", "held", "opened"), counts)
+
+
 def _row(report: pb.ReportRow) -> tuple[object, ...]:
     state = report.state
     if report.checks not in ("", "passed"):
         state = f"{state}; checks {report.checks}: {report.checks_reason}"
     distances = report.pdq_distance, report.second_distance
-    return report.report_id.hex(), state, report.reporter, report.entry_id, *distances
+    return report.report_id.hex(), state, report.reporter, str(report.entry_id), *distances

@@ -7,17 +7,20 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from blindmatch_protocol.contract import Progress
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from blindmatch_protocol.contract import Progress
 
 OUT = Console()
 ERR = Console(stderr=True)
@@ -72,15 +75,25 @@ def console_for(json_path: Path | None) -> Console:
     return ERR if json_path is not None and str(json_path) == "-" else OUT
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table; numbers are set to the right. Cells are shown as they are: some quote other parties."""
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], whole: Sequence[str] = ()
+) -> Table:
+    """A table; numbers are set to the right, and the lines of columns in `whole` are not broken.
+
+    Cells are shown as they are: some quote other parties.
+    """
     made = Table(title=escape(title), title_justify="left", title_style="bold")
     for at, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
-        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        made.add_column(name, justify=justify, overflow="fold", no_wrap=name in whole)
     for row in rows:
         made.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
     return made
+
+
+TIME = "_at_ms"
+"""What keys of milliseconds since 1970 end with; people read a time."""
 
 
 def details(title: str, pairs: Mapping[str, object]) -> Table:
@@ -89,14 +102,18 @@ def details(title: str, pairs: Mapping[str, object]) -> Table:
     made.add_column(overflow="fold")
     made.add_column(overflow="fold")
     for key, value in pairs.items():
-        made.add_row(Text(key.replace("_", " ")), Text(_shown(value)))
+        made.add_row(Text(key.removesuffix(TIME).replace("_", " ")), Text(_shown(key, value)))
     return made
 
 
-def _shown(value: object) -> str:
-    if value is None or value in ({}, []):
+def _shown(key: str, value: object) -> str:
+    if value is None or value in ({}, [], "") or (key.endswith(TIME) and value == 0):
         return "-"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, int) and key.endswith(TIME):
+        return datetime.fromtimestamp(value / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, int) and not isinstance(value, bool) and not key.endswith("_id"):
+        return f"{value:,}"
+    return str(value)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from blindmatch_simulations.cli.console import (
     console_for,
     write_json,
 )
+from blindmatch_simulations.registry import load_design
 
 
 def run_demo(
@@ -44,6 +45,7 @@ def run_demo(
     """
     cover = CoverSchedule(cover_period, SLOT_SIZES[-1]) if cover_period else None
     console = console_for(json_path)
+    load_design(design)  # an unknown one is refused before any work is shown
     with _folder(home) as folder, bars(console) as shown:
 
         def stage(title: str) -> Progress:

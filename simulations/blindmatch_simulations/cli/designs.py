@@ -16,7 +16,7 @@ def show_designs(json_path: JsonOption = None) -> None:
     """List the designs: the option each is, what it matches, who learns the outcome."""
     found = all_designs()
     console = console_for(json_path)
-    console.print(table("designs", COLUMNS, [_row(registered) for registered in found.values()]))
+    console.print(table("designs", COLUMNS, [_row(one) for one in found.values()], whole=COLUMNS[:1]))
     for name, registered in found.items():
         console.print(f"{name}: {registered.design.info.summary}", highlight=False, markup=False)
     write_json([_described(registered) for registered in found.values()], json_path)

@@ -7,7 +7,7 @@
   4   a file is missing, damaged or of another version (set, key, database, certificate, deployment)
   5   a server had to cut calls off when it stopped
   6   input was refused: a list, a picture, a design, a name
-  7   another party could not be reached or refused
+  7   another party could not be reached or refused, or something still waits for it
 130   interrupted
 """
 
@@ -15,18 +15,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from blindmatch_client.errors import ServiceError, StoreError
 from blindmatch_protocol.errors import BlindmatchError, SetFileError
 from blindmatch_server import exit_codes as server_codes
-from blindmatch_server.authority import AuthorityError, IdentityError
-from blindmatch_server.curator.errors import ListFileError
-from blindmatch_server.errors import StateError
-from blindmatch_server.publication import PublicationError
 
-from blindmatch_simulations.deployment import DeploymentError
 from blindmatch_simulations.errors import ManifestError, ReplayError
-from blindmatch_simulations.operators import OperatorError
-from blindmatch_simulations.processes import ProcessError
 
 OK: Final = server_codes.OK
 WRONG: Final = server_codes.FAILED
@@ -38,27 +30,35 @@ REFUSED_INPUT: Final = 6
 UNREACHABLE: Final = 7
 INTERRUPTED: Final = 130
 
-_BAD_STATE = (
-    AuthorityError,
-    DeploymentError,
-    ListFileError,
-    ManifestError,
-    PublicationError,
-    ReplayError,
-    SetFileError,
-    StateError,
-    StoreError,
-)
-
 
 def code_of(error: BlindmatchError) -> int:
-    """The exit code for an error."""
+    """The exit code for an error. What raises errors is loaded here, for no command needs all of it."""
+    from blindmatch_client.errors import ServiceError
+    from blindmatch_server.authority import IdentityError
+
+    from blindmatch_simulations.operators import OperatorError
+    from blindmatch_simulations.processes import ProcessError
+
     match error:
         case IdentityError():
             return REFUSED_INPUT
         case ServiceError() | ProcessError() | OperatorError():
             return UNREACHABLE
-        case _ if isinstance(error, _BAD_STATE):
+        case _ if isinstance(error, _bad_state()):
             return BAD_STATE
         case _:
             return REFUSED_INPUT
+
+
+def _bad_state() -> tuple[type[BlindmatchError], ...]:
+    """What is raised for a file that is missing, damaged or of another version."""
+    from blindmatch_client.errors import StoreError
+    from blindmatch_server.authority import AuthorityError
+    from blindmatch_server.curator.errors import ListFileError
+    from blindmatch_server.errors import StateError
+    from blindmatch_server.publication import PublicationError
+
+    from blindmatch_simulations.deployment import DeploymentError
+
+    mine = (DeploymentError, ManifestError, ReplayError)
+    return (*mine, AuthorityError, ListFileError, PublicationError, SetFileError, StateError, StoreError)

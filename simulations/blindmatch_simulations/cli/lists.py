@@ -13,7 +13,6 @@ from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.curator import (
     ExportFormat,
-    HashList,
     ListFormat,
     Near,
     Summary,
@@ -36,11 +35,11 @@ from blindmatch_simulations.cli.console import (
     progress_bar,
     write_json,
 )
-from blindmatch_simulations.conformance.remote.writing import CallerFiles, manifest_of, write_manifest
 from blindmatch_simulations.curating import (
     check_key_lasts,
     check_key_lasts_of_current,
     list_path,
+    open_named,
     publish,
     update,
 )
@@ -79,7 +78,7 @@ def import_(
     """
     into = _into(home, name)
     console = console_for(json_path)
-    onto = _opened(Deployment.open(home_from(home)), base) if base else None
+    onto = open_named(Deployment.open(home_from(home)), base) if base else None
     with progress_bar(console, f"importing {source.name}") as progress:
         summary = import_list(
             source,
@@ -153,14 +152,14 @@ def build(
     if previous is not None and (epoch is not None or values):
         raise typer.BadParameter("an update is the epoch after the current one and keeps its parameters")
     rng, given, now = SystemRandomness(), _values(values), datetime.now(UTC)
-    with _opened(deployment, name) as entries:
+    with open_named(deployment, name) as entries:
         if previous is None:
             check_key_lasts(given, now)
             with progress_bar(console, "building the set") as progress:
                 publication = publish(deployment, loaded, entries, rng, epoch, given, progress)
         else:
             check_key_lasts_of_current(deployment, loaded, now)
-            with _opened(deployment, previous) as old:
+            with open_named(deployment, previous) as old:
                 publication = update(deployment, loaded, old, entries, rng)
     manifest = publication.manifest
     setup = sum(file.size for file in manifest.files if file.name in manifest.setup)
@@ -179,7 +178,7 @@ def build(
 @app.command("inspect")
 def inspect_(name: NameArgument, home: HomeOption = None, json_path: JsonOption = None) -> None:
     """Show figures of the list NAME; no hash is shown."""
-    with _opened(Deployment.open(home_from(home)), name) as entries:
+    with open_named(Deployment.open(home_from(home)), name) as entries:
         found = asdict(inspect(entries))
     console_for(json_path).print(details(f"list {name}", found))
     write_json(found, json_path)
@@ -194,7 +193,7 @@ def diff_(
 ) -> None:
     """Count what leads from one list to another."""
     deployment = Deployment.open(home_from(home))
-    with _opened(deployment, first) as old, _opened(deployment, second) as new:
+    with open_named(deployment, first) as old, open_named(deployment, second) as new:
         found = diff(old, new)
         result = {"adds": len(found.adds), "removes": len(found.removes), "shared": found.shared}
         result["consistent"] = found.consistent
@@ -208,14 +207,16 @@ def export_(
     out: Annotated[Path, typer.Argument(help="The file to write.")],
     export_format: Annotated[ExportFormat, typer.Option("--format", help="Of the file.")] = ExportFormat.PDQ,
     home: HomeOption = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Write the hashes of the list NAME to a file, readable by its owner alone."""
-    console = console_for(None)
+    console = console_for(json_path)
     with (
-        _opened(Deployment.open(home_from(home)), name) as entries,
+        open_named(Deployment.open(home_from(home)), name) as entries,
         progress_bar(console, "exporting") as progress,
     ):
         written = export(entries, export_format, out, progress)
+    write_json({"list": name, "format": str(export_format), "hashes": written, "file": str(out)}, json_path)
     console.print(f"{written:,} hashes in {out}", soft_wrap=True)
 
 
@@ -233,13 +234,15 @@ def manifest(
 
     The file names entries of the list and the device's key: keep it as you keep the list.
     """
+    from blindmatch_simulations.conformance.remote.writing import CallerFiles, manifest_of, write_manifest
+
     deployment, identity = Deployment.open(home_from(home)), Identity(Kind.DEVICE, device)
     loaded = load_design(design)
     publication = open_publication(deployment.published(loaded.info.name))
     folder = deployment.folder_of(identity)
     deployment.enrol(identity, folder, datetime.now(UTC))
     caller = CallerFiles.of(folder, identity.slug)
-    with _opened(deployment, name) as entries:
+    with open_named(deployment, name) as entries:
         made = manifest_of(loaded, publication, entries, caller, out.parent)
     write_manifest(made, out)
     console_for(None).print(f"epoch {made.epoch} of {made.design} in {out}", soft_wrap=True)
@@ -251,10 +254,6 @@ def _into(home: Path | None, name: str) -> Path:
         raise typer.BadParameter("a list's name is a plain file name")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
-
-
-def _opened(deployment: Deployment, name: str) -> HashList:
-    return open_list(list_path(deployment, name))
 
 
 def _summary(summary: Summary) -> dict[str, Any]:

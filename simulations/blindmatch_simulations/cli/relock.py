@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from blindmatch_simulations.cli.console import HomeOption, JsonOption, console_for, details, write_json
-from blindmatch_simulations.cli.unlocking import NameArgument
+from blindmatch_simulations.cli.unlocking import NameArgument, asked
 from blindmatch_simulations.cli.unlocking import passphrase as asked_for
 from blindmatch_simulations.deployment import Deployment, home_from
 from blindmatch_simulations.device_settings import PASSPHRASE
@@ -51,5 +51,4 @@ def relock(
 
 def _new_passphrase() -> str:
     """From the environment, else asked for twice."""
-    told = os.environ.get(NEW_VARIABLE)
-    return told or str(typer.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
+    return os.environ.get(NEW_VARIABLE) or asked("New passphrase", NEW_VARIABLE, confirm=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,22 @@ NameArgument = Annotated[str, typer.Argument(help="The device, e.g. alice.")]
 
 def passphrase() -> str:
     """From the environment, else asked for at the terminal."""
-    return os.environ.get(UNLOCK_VARIABLE) or str(typer.prompt("Passphrase", hide_input=True, err=True))
+    return os.environ.get(UNLOCK_VARIABLE) or asked("Passphrase", UNLOCK_VARIABLE)
+
+
+def asked(question: str, variable: str, confirm: bool = False) -> str:
+    """What a person types, unseen.
+
+    Raises:
+        typer.BadParameter: if there is nobody to ask; it names the environment's `variable` instead.
+        KeyboardInterrupt: if the person leaves the question.
+    """
+    try:
+        return str(typer.prompt(question, hide_input=True, confirmation_prompt=confirm, err=True))
+    except typer.Abort:
+        if sys.stdin is not None and sys.stdin.isatty():
+            raise KeyboardInterrupt from None
+        raise typer.BadParameter(f"no passphrase was given: set ${variable}, or use a terminal") from None
 
 
 @contextmanager
