@@ -10,6 +10,8 @@ from pathlib import Path
 
 from blindmatch_protocol.errors import BlindmatchError
 
+_REMEDY = "copy it again, or make it anew"
+
 
 def drop_pages(mapped: mmap.mmap) -> None:
     """Drop a file map's pages from this process; they stay in the system's cache and on disk."""
@@ -47,7 +49,7 @@ class MappedFile:
             self._stamp = self._look()
             if self._stamp[0] != size:
                 self._file.close()
-                raise MappingError(f"{path.name}: {self._stamp[0]} bytes, {size} expected")
+                raise MappingError(f"{path.name}: {self._stamp[0]} bytes, {size} expected: {_REMEDY}")
             self.content = _map(self._file.fileno(), size)
         except OSError as error:
             raise MappingError(f"{path.name}: {error.strerror or error}") from error
@@ -68,7 +70,7 @@ class MappedFile:
             MappingError: if it has not.
         """
         if not compare_digest(sha256(self.content).hexdigest(), digest):
-            raise MappingError(f"{self._name}: altered: it does not have its digest")
+            raise MappingError(f"{self._name}: altered: it does not have its digest: {_REMEDY}")
 
     def _look(self) -> tuple[int, int]:
         """Length and time of the last write of the file that is mapped, whatever its name is now."""

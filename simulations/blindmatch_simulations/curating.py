@@ -47,7 +47,7 @@ def open_named(deployment: Deployment, name: str) -> HashList:
     if not path.is_file():
         known = ", ".join(sorted(one.stem for one in deployment.lists.glob(f"*{LIST_SUFFIX}"))) or "none"
         how = "blindmatch list import, list random or list pictures makes one"
-        raise DeploymentError(f"no list is called {name}; there are: {known}; {how}")
+        raise DeploymentError(f"no list is called {name} ({path.name}); there are: {known}; {how}")
     return open_list(path)
 
 

@@ -57,10 +57,9 @@ def serve(
         DeploymentError: if the design is not published yet, the party has no server, or it runs already.
         StateError: if the server's files cannot be used.
     """
+    listen = _listen(deployment, party, host, port, metrics_port, ends_with)
     with alone(deployment, party):
-        return _serve(
-            deployment, party, design, _listen(deployment, party, host, port, metrics_port, ends_with)
-        )
+        return _serve(deployment, party, design, listen)
 
 
 def _listen(

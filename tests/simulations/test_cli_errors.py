@@ -114,7 +114,9 @@ def test_a_list_that_is_missing_is_named_with_those_there_are(
     for command in (["inspect", "knwon"], ["build", "knwon"], ["diff", "known", "knwon"]):
         assert run(["list", *command, *home]) == exit_codes.BAD_STATE
         said = " ".join(capsys.readouterr().err.split())
-        assert said.startswith("error: no list is called knwon; there are: known; blindmatch list import")
+        assert said.startswith(
+            "error: no list is called knwon (knwon.list); there are: known; blindmatch list import"
+        )
 
 
 def test_a_passphrase_that_nobody_can_type_is_asked_for_by_its_variable(

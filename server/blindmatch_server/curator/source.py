@@ -16,8 +16,8 @@ PEEK_BYTES: Final = 64 << 10
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _READ_BYTES: Final = 1 << 20
 _FOREIGN: Final = {
-    b"\xff\xfe": "is UTF-16, not UTF-8",
-    b"\xfe\xff": "is UTF-16, not UTF-8",
+    b"\xff\xfe": "is UTF-16, not UTF-8: save it as UTF-8",
+    b"\xfe\xff": "is UTF-16, not UTF-8: save it as UTF-8",
     b"\x1f\x8b": "is compressed (gzip): unpack it first",
     b"PK\x03\x04": "is a zip archive: unpack it first",
     b"\x28\xb5\x2f\xfd": "is compressed (zstandard): unpack it first",

@@ -107,11 +107,17 @@ def details(title: str, pairs: Mapping[str, object]) -> Table:
 
 
 def _shown(key: str, value: object) -> str:
-    if value is None or value in ({}, [], "") or (key.endswith(TIME) and value == 0):
+    if value is None or value in ({}, [], (), "") or (key.endswith(TIME) and value == 0):
         return "-"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {count}" for name, count in value.items())
+    if isinstance(value, list | tuple):
+        return "\n".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, int) and key.endswith(TIME):
         return datetime.fromtimestamp(value / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    if isinstance(value, int) and not isinstance(value, bool) and not key.endswith("_id"):
+    if isinstance(value, int) and not key.endswith("_id"):
         return f"{value:,}"
     return str(value)
 

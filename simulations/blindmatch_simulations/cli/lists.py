@@ -56,6 +56,21 @@ ParameterOption = Annotated[
     list[str] | None, typer.Option("--set", help="A design's parameter, NAME=NUMBER; may be given again.")
 ]
 
+WORDS = {
+    "not_half": "entries whose ones are not 128",
+    "families_to": "families complete to distance",
+    "bit_least": "least share of ones at a bit",
+    "bit_most": "greatest share of ones at a bit",
+    "ones_least": "fewest ones of an entry",
+    "ones_most": "most ones of an entry",
+    "records": "live records with an id",
+    "rejects": "rejected records are in",
+    "adds": "added",
+    "removes": "removed",
+    "consistent": "ids kept, so that build --from takes it",
+}
+"""What tables call figures of a list."""
+
 
 @app.command("import")
 def import_(
@@ -81,7 +96,7 @@ def import_(
     onto = open_named(Deployment.open(home_from(home)), base) if base else None
     with progress_bar(console, f"importing {source.name}") as progress:
         summary = import_list(
-            source,
+            source.absolute(),
             into,
             SystemRandomness(),
             list_format=list_format,
@@ -89,7 +104,7 @@ def import_(
             families=Near() if families else None,
             progress=progress,
         )
-    console.print(details(f"list {name}", _summary(summary)))
+    console.print(details(f"list {name}", worded(_summary(summary))))
     write_json({"list": name} | _summary(summary), json_path)
 
 
@@ -107,7 +122,7 @@ def pictures(
     onto = open_list(into) if into.exists() else None
     with progress_bar(console, "hashing pictures") as progress:
         summary = list_pictures(files, into, SystemRandomness(), onto=onto, progress=progress)
-    console.print(details(f"list {name}", _summary(summary)))
+    console.print(details(f"list {name}", worded(_summary(summary))))
     write_json({"list": name} | _summary(summary), json_path)
 
 
@@ -120,7 +135,7 @@ def random(
 ) -> None:
     """Make the list NAME of random hashes with 128 ones each: they match nothing, and fill a set."""
     summary = random_list(count, _into(home, name), SystemRandomness())
-    console_for(json_path).print(details(f"list {name}", _summary(summary)))
+    console_for(json_path).print(details(f"list {name}", worded(_summary(summary))))
     write_json({"list": name} | _summary(summary), json_path)
 
 
@@ -180,7 +195,7 @@ def inspect_(name: NameArgument, home: HomeOption = None, json_path: JsonOption 
     """Show figures of the list NAME; no hash is shown."""
     with open_named(Deployment.open(home_from(home)), name) as entries:
         found = asdict(inspect(entries))
-    console_for(json_path).print(details(f"list {name}", found))
+    console_for(json_path).print(details(f"list {name}", worded(found)))
     write_json(found, json_path)
 
 
@@ -197,7 +212,7 @@ def diff_(
         found = diff(old, new)
         result = {"adds": len(found.adds), "removes": len(found.removes), "shared": found.shared}
         result["consistent"] = found.consistent
-    console_for(json_path).print(details(f"{first} to {second}", result))
+    console_for(json_path).print(details(f"{first} to {second}", worded(result)))
     write_json(result, json_path)
 
 
@@ -215,7 +230,7 @@ def export_(
         open_named(Deployment.open(home_from(home)), name) as entries,
         progress_bar(console, "exporting") as progress,
     ):
-        written = export(entries, export_format, out, progress)
+        written = export(entries, export_format, out.absolute(), progress)
     write_json({"list": name, "format": str(export_format), "hashes": written, "file": str(out)}, json_path)
     console.print(f"{written:,} hashes in {out}", soft_wrap=True)
 
@@ -261,6 +276,11 @@ def _summary(summary: Summary) -> dict[str, Any]:
     shown["rejected"] = {str(reason): count for reason, count in summary.rejected.items()}
     shown["rejects"] = str(summary.rejects) if summary.rejects else None
     return shown
+
+
+def worded(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary with the keys that need a word more for people; JSON has the keys themselves."""
+    return {WORDS.get(key, key): value for key, value in found.items()}
 
 
 def _values(options: list[str] | None) -> Mapping[str, int]:

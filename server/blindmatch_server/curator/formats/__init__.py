@@ -51,7 +51,8 @@ def sniff(source: Source) -> ListFormat:
     if first.startswith(b"pdq ") or not first:
         return ListFormat.PDQ
     raise FormatError(
-        f"{source.name}: cannot tell its format from its beginning; name one of {', '.join(ListFormat)}"
+        f"{source.name}: cannot tell its format from its beginning; name one of {', '.join(ListFormat)}; "
+        "lines of hashes are of the form 'pdq <hex>'"
     )
 
 

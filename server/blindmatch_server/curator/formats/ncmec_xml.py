@@ -65,9 +65,9 @@ def read(source: Source) -> Iterator[Block]:
                 yield records.flush()
         parser.close()
     except DefusedXmlException as error:
-        raise FormatError(f"{source.name}: XML with a document type is refused") from error
+        raise FormatError(f"{source.name}: XML with a document type is refused: remove it") from error
     except (ParseError, LookupError, ValueError) as error:  # the last two: encodings expat cannot read
-        raise FormatError(f"{source.name}: truncated or malformed XML: {error}") from error
+        raise FormatError(f"{source.name}: truncated or malformed XML: {error}; fetch it again") from error
     yield records.flush()
 
 

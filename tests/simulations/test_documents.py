@@ -1,0 +1,80 @@
+"""What the pages say is there: links, files, and command lines that the command takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blindmatch_simulations.cli.app import COMMANDS, app_for
+from typer.main import get_command
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(ROOT.glob("tests/*/*.md")),
+]
+ROOMS = "client|server|protocol|proofs|simulations|tests|docs|examples"
+FENCE = re.compile(r"```.*?```", re.DOTALL)
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name in a page: its headings, as Markdown renderers write them."""
+    heads = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text())):
+        path, _, anchor = link.partition("#")
+        if re.match(r"[a-z]+:", link):
+            continue
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or target.suffix != ".md" or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_file_that_is_named_is_there(page: Path) -> None:
+    for path in re.findall(rf"`((?:{ROOMS})/[\w./-]+)`", FENCE.sub("", page.read_text())):
+        assert (ROOT / path).exists() or re.search(r"[A-Z]{4}", path), path
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """The arguments of every `blindmatch` command line that is written out, in blocks and in sentences."""
+    text = page.read_text()
+    blocks = [line for block in FENCE.findall(text) for line in block.splitlines()]
+    sentences = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+    for line in (*blocks, *sentences):
+        words = re.sub(r"\s+#.*|(?<=\S)\s{3,}.*|\.$", "", line.strip())
+        if re.match(r"(\.venv/bin/)?blindmatch [a-z]", words) and not re.search(r"[\[|]|\.\.\.", line):
+            yield shlex.split(words.replace("SECONDS", "5"))[1:]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(command_lines(page))], ids=named)
+def test_every_command_line_is_one_the_command_takes(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in command_lines(page):
+        assert words[0] in COMMANDS, words
+        command: Any = get_command(app_for(words))
+        rest = words
+        while rest and rest[0] in getattr(command, "commands", {}):
+            command, rest = command.commands[rest[0]], rest[1:]
+        assert not rest or rest == ["--help"] or not hasattr(command, "commands"), words
+        if rest and rest != ["--help"]:
+            command.make_context(words[0], list(rest))
+
+
+def test_commands_are_found_in_the_readme() -> None:
+    assert ["serve", "all"] in list(command_lines(ROOT / "README.md"))
