@@ -192,6 +192,7 @@ def test_health_says_not_serving_while_a_server_drains_and_new_calls_are_unavail
         async with scripted(deployment, grace_seconds=5.0) as (service, port):
             opened = channel(deployment.credentials(OPERATOR), Kind.CENTRE, port)
             watcher = asyncio.ensure_future(watch(opened))
+            await until(lambda: bool(states))
             service.seconds = 1.0
             call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
             await service.called.wait()
