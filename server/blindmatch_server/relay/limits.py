@@ -40,6 +40,6 @@ class RelayLimits:
     most_wait_ms: int = 300_000
     most_streams: int = 4
     most_at_work: int = 4
-    calls: Rate = field(default=Rate(250.0, 500))
+    calls: Rate = field(default=Rate(125.0, 250))
     bundles: Rate = field(default=Rate(1.0, 100))
     bundles_of_one: Rate = field(default=Rate(1 / 60, 10))
