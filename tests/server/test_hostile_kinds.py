@@ -17,8 +17,8 @@ EXPECTED = {
     "calls": {"OK", "RESOURCE_EXHAUSTED"},
     "oversize": {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"},
     "slow": {HELD, "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"},
-    "garbage": {"INVALID_ARGUMENT", "connection dropped"},
-    "forged": {"UNAVAILABLE", "DEADLINE_EXCEEDED", NOTHING_REMOVED},
+    "garbage": {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "connection dropped"},
+    "forged": {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", NOTHING_REMOVED},
     "draining": {"OK", "RESOURCE_EXHAUSTED"},
 }
 """How attempts of each kind may end."""
