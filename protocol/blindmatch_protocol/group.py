@@ -324,9 +324,9 @@ def check_scalars(scalars: npt.NDArray[np.uint8], step: str, field: str) -> None
     check_shape(scalars, SCALAR_BYTES, step, field)
     raw = scalars.tobytes()
     for row, at in enumerate(range(0, len(raw), SCALAR_BYTES)):
-        value = int.from_bytes(raw[at : at + SCALAR_BYTES], "little")
-        if not 0 < value < ORDER:
-            rule = "not reduced modulo the group's order" if value else "zero"
+        encoding = raw[at : at + SCALAR_BYTES]
+        if not single.is_scalar(encoding):
+            rule = "zero" if encoding == single.ZERO else "not reduced modulo the group's order"
             raise ProtocolError(step, f"row {row} is {rule}", field)
 
 

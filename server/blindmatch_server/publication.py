@@ -39,6 +39,7 @@ from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness
 from pydantic import ValidationError
 
+from blindmatch_server.locking import HeldError, hold
 from blindmatch_server.manifest import MANIFEST, Manifest, Plan
 from blindmatch_server.published import (
     CURRENT,
@@ -209,20 +210,17 @@ def _publish(job: _Job, rng: Randomness, folder: Path, progress: Progress) -> Pu
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. SQLite's lock works on every system and ends with the process."""
-    lock = sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)
+    """Hold the folder's lock."""
     try:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise StorageError(f"locking {folder.name}: {error}") from error
-            raise BuildRunningError(
-                f"another build works in {folder.name}: wait for its end, then try again"
-            ) from error
+        lock = hold(folder / LOCK)
+    except HeldError as error:
+        raise BuildRunningError(
+            f"another build works in {folder.name}: wait for its end, then try again"
+        ) from error
+    except sqlite3.Error as error:
+        raise StorageError(f"locking {folder.name}: {error}") from error
+    with lock:
         yield
-    finally:
-        lock.close()
 
 
 def _clean_other_builds(folder: Path, build: Path) -> None:

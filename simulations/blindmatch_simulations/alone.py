@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from blindmatch_protocol.contract import Party
+from blindmatch_server.locking import HeldError, hold
 
 from blindmatch_simulations.deployment import SERVERS, Deployment, DeploymentError
 
@@ -16,27 +17,20 @@ LOCK: Final = "running"
 
 @contextmanager
 def alone(deployment: Deployment, party: Party) -> Iterator[None]:
-    """Hold the server's folder. SQLite's lock works on every system and ends with the process.
+    """Hold the server's folder.
 
     Raises:
         DeploymentError: if another process holds it, or the folder cannot be written to.
     """
-    name, folder = SERVERS[party], deployment.server(party)
+    folder = deployment.server(party)
     try:
-        lock = sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)
-    except sqlite3.OperationalError as error:
+        lock = hold(folder / LOCK)
+    except HeldError as error:
+        server = f"{SERVERS[party]} of {deployment.home}"
+        raise DeploymentError(
+            f"the {server} runs already; stop it first, or choose another --home"
+        ) from error
+    except sqlite3.Error as error:
         raise DeploymentError(f"{folder}: {error}; is it there, and this user's?") from error
-    try:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            raise DeploymentError(_refusal(error, f"{name} of {deployment.home}")) from error
+    with lock:
         yield
-    finally:
-        lock.close()
-
-
-def _refusal(error: sqlite3.OperationalError, server: str) -> str:
-    if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-        return f"the {server} runs already; stop it first, or choose another --home"
-    return f"the {server} cannot be held for one process: {error}"

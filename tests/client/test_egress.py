@@ -244,16 +244,27 @@ def test_only_the_egress_package_imports_grpc() -> None:
     assert found == {"egress"}
 
 
+def relay_at(handler: Raw) -> tuple[grpc.Server, Endpoint]:
+    """A relay, and where it is."""
+    server, port = serve(Kind.RELAY, lambda s: s.add_generic_rpc_handlers((handler,)))
+    return server, Endpoint(f"127.0.0.1:{port}")
+
+
+def registered(handler: Raw) -> tuple[grpc.Server, dict[Party, Endpoint], Egress]:
+    """A relay, the directory that names it, and a device that has called it once."""
+    server, endpoint = relay_at(handler)
+    directory = {Party.PROVIDER: endpoint}
+    egress = Egress(directory, credentials_of("alice"), Recorder(), lambda: 0, lambda _: None)
+    egress.unary(registering(), REGISTRATION)
+    return server, directory, egress
+
+
 def test_an_address_is_looked_up_again_after_a_call_found_nobody_there(
     raw: tuple[Raw, Egress, list[float]],
 ) -> None:
     handler, _, _ = raw
-    first, port = serve(Kind.RELAY, lambda s: s.add_generic_rpc_handlers((handler,)))
-    directory = {Party.PROVIDER: Endpoint(f"127.0.0.1:{port}")}
-    egress = Egress(directory, credentials_of("alice"), Recorder(), lambda: 0, lambda _: None)
-    egress.unary(registering(), REGISTRATION)
-    second, other = serve(Kind.RELAY, lambda s: s.add_generic_rpc_handlers((handler,)))
-    directory[Party.PROVIDER] = Endpoint(f"127.0.0.1:{other}")
+    first, directory, egress = registered(handler)
+    second, directory[Party.PROVIDER] = relay_at(handler)
     egress.unary(registering(), REGISTRATION)
     first.stop(None).wait()
     with pytest.raises(ServiceUnavailableError):
@@ -268,17 +279,13 @@ def test_a_server_that_is_known_not_to_run_is_not_called_and_found_when_it_runs(
     raw: tuple[Raw, Egress, list[float]],
 ) -> None:
     handler, _, _ = raw
-    server, port = serve(Kind.RELAY, lambda s: s.add_generic_rpc_handlers((handler,)))
-    directory = {Party.PROVIDER: Endpoint(f"127.0.0.1:{port}")}
-    egress = Egress(directory, credentials_of("alice"), Recorder(), lambda: 0, lambda _: None)
-    egress.unary(registering(), REGISTRATION)
+    server, directory, egress = registered(handler)
     server.stop(None).wait()
     directory[Party.PROVIDER] = Endpoint("")
     for _ in range(2):
         with pytest.raises(ServiceUnavailableError):
             egress.unary(registering(), REGISTRATION)
-    server, port = serve(Kind.RELAY, lambda s: s.add_generic_rpc_handlers((handler,)))
-    directory[Party.PROVIDER] = Endpoint(f"127.0.0.1:{port}")
+    server, directory[Party.PROVIDER] = relay_at(handler)
     egress.unary(registering(), REGISTRATION)
     egress.close()
     server.stop(None).wait()

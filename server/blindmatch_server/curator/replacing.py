@@ -14,6 +14,7 @@ from pathlib import Path
 
 from blindmatch_server.curator.errors import ListBusyError, ListError, SourceChangedError
 from blindmatch_server.curator.hashlist import HashList, open_list
+from blindmatch_server.locking import HeldError, hold
 
 
 @contextmanager
@@ -26,30 +27,19 @@ def replacing(into: Path, onto: HashList | None) -> Iterator[None]:
         ListError: if the folder cannot be written.
     """
     try:
-        lock = sqlite3.connect(_lock_path(into), timeout=0, isolation_level=None)
+        lock = hold(_lock_path(into))
+    except HeldError as error:
+        raise ListBusyError(f"another import writes {into.name}: wait for its end, then try again") from error
     except sqlite3.Error as error:
         raise ListError(f"cannot write into the folder of {into.name}: {error}") from error
-    try:
-        _begin(lock, into)
+    with lock:
         _remove_stale(into)
         _check_newest(into, onto)
         yield
-    finally:
-        lock.close()
 
 
 def _lock_path(into: Path) -> Path:
     return into.with_name(f".{into.name}.lock")
-
-
-def _begin(lock: sqlite3.Connection, into: Path) -> None:
-    """SQLite's lock works on every system and ends with the process."""
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise ListError(f"cannot write into the folder of {into.name}: {error}") from error
-        raise ListBusyError(f"another import writes {into.name}: wait for its end, then try again") from error
 
 
 def _remove_stale(into: Path) -> None:

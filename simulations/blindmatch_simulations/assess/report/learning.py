@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from blindmatch_simulations.assess.judging import GAMES, LIST_GAMES
 from blindmatch_simulations.assess.observed import Check, Declared
 from blindmatch_simulations.assess.report.markup import paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import measured
 from blindmatch_simulations.assess.results import Measured, Results
 
-LISTS = "list games"
-BREAKING = ("egress", "games", "malicious games", "simulator", LISTS)
-"""Checks whose failure is a violation; the one of lists looks at the device, the others do not."""
+BREAKING = ("egress", "simulator", *GAMES, *LIST_GAMES)
+"""Checks whose failure is a violation; those of lists look at the device, the others do not."""
 DEVICE = ("device",)
 NOTHING = "nothing beyond the output"
 TESTED, ASSUMED, VIOLATED = "tested", "assumed", "violated"
-WORDS = {
-    "games": "advantage of the best distinguisher at most {:.3f} (99 % interval)",
-    "malicious games": "advantage of the best distinguisher at most {:.3f} (99 % interval)",
-    LISTS: "lists that agree on these facts: "
-    "advantage of the best distinguisher at most {:.3f} (99 % interval)",
-}
+BOUND = "advantage of the best distinguisher at most {:.3f} (99 % interval)"
+WORDS = dict.fromkeys(GAMES, BOUND) | dict.fromkeys(LIST_GAMES, f"lists that agree on these facts: {BOUND}")
 """What a game of each check says of an opponent."""
 HEAD = ("who", "adversary", "facts beyond the output", "status", "on what ground")
 
@@ -90,7 +86,7 @@ def _status(one: Measured, leak: Declared) -> tuple[str, str]:
         size = sum(finding.bytes for finding in found)
         return VIOLATED, f"{size} undeclared bytes: {found[0].rule}"
     for check in one.checks:
-        if _broken(check) and (check.check == LISTS) is (leak.parties == DEVICE):
+        if _broken(check) and (check.check in LIST_GAMES) is (leak.parties == DEVICE):
             return VIOLATED, f"{check.check}: {check.reason}"
     bound = _games(one).get(f"{leak.adversary} {' with '.join(leak.parties)}")
     if bound is not None:
@@ -108,9 +104,9 @@ def _unnamed(one: Measured, declared: list[Declared]) -> Iterator[tuple[str, str
         if finding.party not in parties:
             yield finding.party, f"{finding.bytes} undeclared bytes: {finding.rule}"
     for check in filter(_broken, one.checks):
-        if check.check == LISTS and DEVICE not in named:
+        if check.check in LIST_GAMES and DEVICE not in named:
             yield "device", f"{check.check}: {check.reason}"
-        if check.check != LISTS and not named - {DEVICE}:
+        if check.check not in LIST_GAMES and not named - {DEVICE}:
             yield "a server", f"{check.check}: {check.reason}"
 
 
