@@ -3,14 +3,26 @@
 `concurrent.futures.ThreadPoolExecutor` fits. A process pool does not: work is a closure over arrays, and
 libsodium frees the lock anyway. Never pass on the executor a task itself runs on: a task that waits for
 its own pool can wait forever.
+
+A long build may ask for more: threads hash under the interpreter's lock, one at a time, which processes do
+not. An executor that is a `Helpers` has processes, and a build gives it a function of a module instead of
+a closure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from blindmatch_protocol.codec import Rows
+    from blindmatch_protocol.contract.entries import EntryBatch
 
 T = TypeVar("T")
+
+RowFunction: TypeAlias = "Callable[[bytes, EntryBatch], Rows]"
+"""From a secret and a batch of entries to one row an entry, uint8 (n, width). It is found by its name in
+its module, so it is no closure and no method."""
 
 LEAST_ROWS = 16
 """Rows a task has at least: about a millisecond of multiplications, twenty times what a task costs."""
@@ -24,6 +36,19 @@ class Executor(Protocol):
 
     def map(self, fn: Callable[..., T], /, *iterables: Iterable[Any]) -> Iterator[T]:
         """Results of `fn` in the order of the arguments."""
+        ...
+
+
+@runtime_checkable
+class Helpers(Executor, Protocol):
+    """An executor that has processes of its own besides."""
+
+    def rows(self, function: RowFunction, secret: bytes, batches: Iterable[EntryBatch]) -> Iterator[Rows]:
+        """`function(secret, batch)` for every batch, in their order; some batches are read ahead.
+
+        Raises:
+            Exception: whatever `function` raised first, in the order of the batches.
+        """
         ...
 
 

@@ -12,30 +12,46 @@ from __future__ import annotations
 import ctypes
 import sys
 import tempfile
-import traceback
-from pathlib import Path  # noqa: TID251 - removes the one file that importing rbcl leaves behind
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+from pathlib import Path  # noqa: TID251 - removes the one file that rbcl leaves behind
+from types import ModuleType
 from typing import Any
 
 
 def _load() -> ctypes.CDLL:
-    """Import rbcl, which writes libsodium to the temporary folder, maps it and leaves the file there."""
+    """Run rbcl's module that carries libsodium: it writes it to the temporary folder and maps it.
+
+    rbcl itself is not imported, nor is the module kept: that would take 6 MiB, for the bytes of the library
+    once more and for the packages of tests that rbcl imports.
+    """
+    module = _carrier()
     try:
-        from rbcl import _sodium as library  # noqa: TID251 - the one place
+        module.__spec__.loader.exec_module(module)  # type: ignore[union-attr]
     except OSError as error:
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            _unlink(frame.f_globals)
         raise ImportError(
             "libsodium could not be loaded: rbcl writes it to the temporary folder (2.8 MB) and maps it; "
             "set TMPDIR to a folder that has room and is not mounted noexec"
         ) from error
-    _unlink(vars(sys.modules["rbcl._sodium"]))
-    return library  # type: ignore[no-any-return]
+    finally:
+        _unlink(getattr(module, "lib_path", None))
+    library: ctypes.CDLL = module._sodium
+    if library.sodium_init() < 0:
+        raise ImportError("libsodium could not be initialized")
+    return library
 
 
-def _unlink(module: dict[str, Any]) -> None:
+def _carrier() -> ModuleType:
+    package = find_spec("rbcl")
+    found = package and PathFinder.find_spec("rbcl._sodium", package.submodule_search_locations)
+    if not found:
+        raise ImportError("rbcl, which carries libsodium, is not installed, or is another version than 1.1")
+    return module_from_spec(found)
+
+
+def _unlink(path: object) -> None:
     """Remove the library rbcl wrote. A mapped file outlives its name on POSIX; Windows keeps both."""
-    path = module.get("lib_path")
-    if module.get("__name__") != "rbcl._sodium" or not isinstance(path, str) or sys.platform == "win32":
+    if not isinstance(path, str) or sys.platform == "win32":
         return
     written = Path(path)
     if written.parent == Path(tempfile.gettempdir()) and written.suffix == ".so":

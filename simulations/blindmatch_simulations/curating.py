@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.references import write_references
+from blindmatch_server.crew import Crew
 from blindmatch_server.curator import HashList, ListError, diff, open_list
 from blindmatch_server.publication import publish_epoch, publish_update
 from blindmatch_server.published import NoPublicationError, Publication, current_epoch, open_publication
@@ -108,8 +107,8 @@ def publish(
     """
     folder = deployment.published(design.info.name)
     parameters = SetParameters(epoch or next_epoch(folder), values or {})
-    with ThreadPoolExecutor(os.cpu_count()) as executor:
-        return publish_epoch(design, entries, parameters, rng, executor, folder, progress)
+    with Crew() as crew:
+        return publish_epoch(design, entries, parameters, rng, crew, folder, progress)
 
 
 def update(

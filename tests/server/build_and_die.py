@@ -1,10 +1,10 @@
 """Publishes an epoch and kills itself at a chosen point; run as a process by test_publication_kills.
 
-    build_and_die.py FOLDER EPOCH COUNT POINT
+    build_and_die.py FOLDER EPOCH COUNT POINT [HELPERS]
 
 POINT is ``batch:N`` (after the N-th batch), ``before:N`` or ``after:N`` (the N-th fsync or rename),
 ``limit:N`` (no file may grow past N bytes), or ``never``. A build that ends prints the number of fsyncs
-and renames, and of entries that were evaluated.
+and renames, and of entries that were evaluated in this process. With HELPERS it has so many.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from blindmatch_protocol.contract import SetParameters, batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi import build as oprf_psi_build
+from blindmatch_server.crew import Crew
 from blindmatch_server.publication import publish_epoch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -28,7 +29,7 @@ from support.memory import Seeded, random_hashes
 BATCH = 16
 
 
-def main(folder: str, epoch: str, count: str, point: str) -> None:
+def main(folder: str, epoch: str, count: str, point: str, helpers: str = "") -> None:
     points = Points(point)
     if points.when == "limit":
         resource.setrlimit(resource.RLIMIT_FSIZE, (points.number, points.number))
@@ -46,9 +47,10 @@ def main(folder: str, epoch: str, count: str, point: str) -> None:
     hashes = random_hashes(entries)
     salts = np.frombuffer(Seeded("salts").take(16 * entries), np.uint8).reshape(entries, 16)
     source = batches_of(hashes, np.arange(entries, dtype=np.uint64), salts)
-    publish_epoch(
-        DESIGN, source, SetParameters(int(epoch), {}), Seeded("publish"), None, Path(folder), progress
-    )
+    parameters, crew = SetParameters(int(epoch), {}), Crew(int(helpers)) if helpers else None
+    if crew is not None:
+        oprf_psi_build.SHARED = 0
+    publish_epoch(DESIGN, source, parameters, Seeded("publish"), crew, Path(folder), progress)
     sys.stdout.write(f"{points.seen} {evaluated[0]}\n")
 
 

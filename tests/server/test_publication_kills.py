@@ -16,8 +16,10 @@ CALLS = 12
 """Calls of fsync and rename in one publication, in the order of the ladder in `publication`."""
 
 
-def run(folder: Path, point: str, epoch: int = 1) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), str(folder), str(epoch), str(COUNT), point]
+def run(
+    folder: Path, point: str, epoch: int = 1, helpers: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), str(folder), str(epoch), str(COUNT), point, *helpers]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -62,6 +64,19 @@ def test_a_kill_after_a_batch_loses_none_of_the_batches_before(
     again = run(tmp_path, "never")
     assert again.stdout.split()[1] == str(COUNT - BATCH * batch), again.stderr
     assert published(tmp_path) == whole
+
+
+@pytest.mark.parametrize("batch", range(1, BATCHES))
+def test_a_build_with_helpers_that_is_killed_goes_on_with_and_without_them(
+    tmp_path: Path, whole: dict[str, bytes], batch: int
+) -> None:
+    for name, helpers in (("with", ("2",)), ("without", ())):
+        assert run(tmp_path / name, f"batch:{batch}", helpers=("2",)).returncode == -signal.SIGKILL
+        again = run(tmp_path / name, "never", helpers=helpers)
+        assert again.returncode == 0, again.stderr
+        evaluated_here = 0 if helpers else COUNT - BATCH * batch
+        assert again.stdout.split()[1] == str(evaluated_here)
+        assert published(tmp_path / name) == whole
 
 
 def test_kill_after_kill_ends_in_the_same_files(tmp_path: Path, whole: dict[str, bytes]) -> None:

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,11 +23,13 @@ from typing import Final
 import blindmatch_protocol
 import msgspec
 from blindmatch_protocol.contract import AnyDesign, Progress, SetParameters
+from blindmatch_server.crew import Crew
 from blindmatch_server.curator import HashList
 from blindmatch_server.publication import list_digest, publish_epoch
 from blindmatch_server.published import CURRENT, Publication, PublicationError, open_publication
 
 from blindmatch_simulations.assess.observed import Struct
+from blindmatch_simulations.bench.procfs import cpu_seconds, used_cpu_seconds
 from blindmatch_simulations.conformance.seeded import Seeded
 
 SETS: Final = ".sets"
@@ -119,25 +119,26 @@ def _whole(folder: Path) -> bool:
 
 def _build(design: AnyDesign, entries: HashList, seed: int, folder: Path, progress: Progress) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    clock = _Clock(folder / _SPENT)
+    crew = Crew()
+    clock = _Clock(folder / _SPENT, crew)
 
     def watched(done: int, total: int) -> None:
         clock.note(_NOTE_SECONDS)
         progress(done, total)
 
     rng = Seeded(f"assess/{seed}/{design.info.name}")
-    with ThreadPoolExecutor(os.cpu_count()) as executor:
-        publish_epoch(design, entries, SetParameters(FIRST, {}), rng, executor, folder, watched)
+    with crew:
+        publish_epoch(design, entries, SetParameters(FIRST, {}), rng, crew, folder, watched)
     clock.note(0.0)
 
 
 class _Clock:
     """Notes beside a build what it has taken so far, what earlier parts took included."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, crew: Crew) -> None:
+        self._path, self._crew = path, crew
         self._before = _spent(path.parent)
-        self._began = (time.perf_counter(), time.process_time())
+        self._began = (time.perf_counter(), used_cpu_seconds())
         self._noted = self._began[0]
         self.note(0.0)
 
@@ -147,7 +148,8 @@ class _Clock:
         if now - self._noted < every:
             return
         self._noted = now
-        wall, cpu = now - self._began[0], time.process_time() - self._began[1]
+        helpers = sum(cpu_seconds(pid) or 0.0 for pid in self._crew.pids)
+        wall, cpu = now - self._began[0], used_cpu_seconds() + helpers - self._began[1]
         before = self._before
         draft = self._path.with_name(f".{self._path.name}")
         draft.write_bytes(

@@ -16,6 +16,7 @@ from blindmatch_server.published import Publication, open_publication
 
 from blindmatch_simulations.assess.observed import Built, Updated
 from blindmatch_simulations.assess.plan import Plan
+from blindmatch_simulations.bench.procfs import used_cpu_seconds
 from blindmatch_simulations.conformance.seeded import Seeded
 from blindmatch_simulations.curating import publish
 from blindmatch_simulations.deployment import Deployment
@@ -27,7 +28,7 @@ def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: 
     adds, removes = _change(entries, plan, rng)
     folder = deployment.published(design.info.name)
     before = open_publication(folder)
-    began = time.perf_counter(), time.process_time()
+    began = time.perf_counter(), used_cpu_seconds()
     try:
         after = publish_update(design, before.manifest.epoch, adds, removes, rng, folder)
         why, count = "", len(adds) + len(removes)
@@ -37,7 +38,7 @@ def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: 
         except DesignError as second:
             return Updated(f"{error}; {second}")
         why, count = f"a whole set: {error}", after.manifest.entries
-    spent = time.perf_counter() - began[0], time.process_time() - began[1]
+    spent = time.perf_counter() - began[0], used_cpu_seconds() - began[1]
     fresh, held = _sizes(after), _sizes(before)
     fetched = sum(size for digest, size in fresh.items() if digest not in held)
     return Updated(why, Built(*spent, count, sum(fresh.values())), fetched)

@@ -9,11 +9,9 @@ Each prints one JSON object.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from blindmatch_protocol.labels import derive
 from blindmatch_protocol.oprf import OUTPUT_BYTES
 from blindmatch_protocol.randomness import SystemRandomness
 
-from blindmatch_simulations.bench.procfs import mapped_mib, status_mib
+from blindmatch_simulations.bench.procfs import mapped_mib, peak_with, status_mib
 from blindmatch_simulations.bench.yardstick import Cost, timed
 
 
@@ -54,13 +52,15 @@ def in_own_process(task: str, *arguments: Path | str, module: str = MODULE) -> d
 
 
 def build(entries: Path, folder: Path) -> Mapping[str, float | None]:
-    """Publish the list file `entries` into the new `folder`; the most memory that was resident, in MiB."""
+    """Publish the list file `entries` into the new `folder`; the most memory that was resident, in MiB, of
+    this process and its helpers together."""
+    from blindmatch_server.crew import Crew
     from blindmatch_server.curator import open_list
     from blindmatch_server.publication import publish_epoch
 
-    with open_list(entries) as opened, ThreadPoolExecutor(os.cpu_count()) as executor:
-        publish_epoch(DESIGN, opened, SetParameters(1, {}), SystemRandomness(), executor, folder)
-    return {"peak_mib": status_mib("VmHWM")}
+    with open_list(entries) as opened, Crew() as crew, peak_with(lambda: crew.pids) as peak:
+        publish_epoch(DESIGN, opened, SetParameters(1, {}), SystemRandomness(), crew, folder)
+    return {"peak_mib": peak.mib}
 
 
 def start(folder: Path) -> Mapping[str, Cost | float | None]:

@@ -37,13 +37,13 @@ def _least(figure: str, value: float, **where: int) -> Target:
 _SET: Final = {
     "set/build/one-thread": Kind("build and publication, one thread", "entry", _most("cpu_u", 1.4)),
     "set/build/all-cores": Kind(
-        "build and publication, a thread a core", "entry", _most("wall_u", 0.78, threads=2)
+        "build and publication, all cores", "entry", _most("wall_u", 0.78, threads=2)
     ),
     "set/build/arithmetic": Kind("libsodium's arithmetic alone, one thread", "entry"),
     "set/build/memory": Kind(
         "peak memory of a process that builds", target=_most("mib", 600, entries=4 * MILLION)
     ),
-    "set/build/filter": Kind("build of a filter, a thread a core", "entry"),
+    "set/build/filter": Kind("build of a filter, all cores", "entry"),
     "set/size/store": Kind("store, beside the label", "entry", _most("bytes", 9.2, entries=MILLION)),
     "set/size/label": Kind("label without signatures", "entry", _most("bytes", 80, entries=MILLION)),
     "set/size/set-up": Kind("what a device fetches", "entry"),
@@ -170,7 +170,7 @@ _NEAR: Final = {
     "near/set/label": Kind(
         "near: label and its index, no signatures", "entry", _most("bytes", 80, entries=MILLION)
     ),
-    "near/build/entry": Kind("near: build and publication, a thread a core", "entry"),
+    "near/build/entry": Kind("near: build and publication, all cores", "entry"),
     "near/build/whole": Kind(
         "near: the whole build", target=_most("wall_us", 480e6, entries=MILLION, threads=2)
     ),

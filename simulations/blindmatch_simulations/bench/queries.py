@@ -6,7 +6,6 @@ What is timed is a hash that is not listed, the usual case; a match opens one la
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,12 +20,12 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.oprf import Mode
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness, RecordingRandomness, SystemRandomness, Tape
+from blindmatch_server.crew import Crew
 from blindmatch_server.curator import open_list, random_list
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import Publication
 
 from blindmatch_simulations.bench.arithmetic import OPRF, VOPRF, arithmetic
-from blindmatch_simulations.bench.machine import cores
 from blindmatch_simulations.bench.meter import Meter
 
 BATCHES: Final = (1, 16, 100)
@@ -149,8 +148,8 @@ def publish_random(entries: int, folder: Path, evaluations: int) -> Publication:
     listed = folder.with_suffix(".list")
     random_list(entries, listed, SystemRandomness())
     parameters = SetParameters(1, {"evaluations": evaluations})
-    with open_list(listed) as opened, ThreadPoolExecutor(cores()) as executor:
-        return publish_epoch(DESIGN, opened, parameters, SystemRandomness(), executor, folder)
+    with open_list(listed) as opened, Crew() as crew:
+        return publish_epoch(DESIGN, opened, parameters, SystemRandomness(), crew, folder)
 
 
 def bench_design(meter: Meter, check: Check, evaluations: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -19,6 +18,7 @@ from blindmatch_protocol.designs.oprf_psi.layers import SET_FILE, FilterLayer, L
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_server.crew import Crew
 from blindmatch_server.curator import open_list, random_list
 from blindmatch_server.manifest import Manifest
 from blindmatch_server.publication import publish_epoch
@@ -49,13 +49,13 @@ class Builder:
     numbers: Any
 
     def publish(self, threads: int, values: Mapping[str, int]) -> Publication:
-        """Publish with so many threads; the set is left on the disk."""
+        """Publish on so many cores; the set is left on the disk."""
         into, parameters = self.folder / f"build-{next(self.numbers)}", SetParameters(1, values)
         rng = SystemRandomness()
         if threads == 1:
             return publish_epoch(DESIGN, self.entries, parameters, rng, None, into)
-        with ThreadPoolExecutor(threads) as executor:
-            return publish_epoch(DESIGN, self.entries, parameters, rng, executor, into)
+        with Crew(threads) as crew:
+            return publish_epoch(DESIGN, self.entries, parameters, rng, crew, into)
 
 
 def bench_set(meter: Meter, folder: Path, log2n: int) -> None:

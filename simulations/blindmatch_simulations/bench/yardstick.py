@@ -18,6 +18,8 @@ from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.randomness import SystemRandomness
 
+from blindmatch_simulations.bench.procfs import used_cpu_seconds
+
 BATCHES: Final = 9
 PER_BATCH: Final = 64
 """Multiplications of a batch, about 3 ms; a median over batches leaves out short disturbances."""
@@ -27,7 +29,8 @@ _LONGER: Final = 5
 
 
 class Cost(NamedTuple):
-    """Seconds by the clock on the wall, and of CPU time of this process, all threads."""
+    """Seconds by the clock on the wall, and of CPU time of this process, all threads, and of the processes
+    it started and ended meanwhile."""
 
     wall_s: float
     cpu_s: float
@@ -49,9 +52,9 @@ class Reading:
 
 def timed(task: Callable[[], object]) -> Cost:
     """What one call of `task` costs."""
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), used_cpu_seconds()
     task()
-    return Cost(time.perf_counter() - wall, time.process_time() - cpu)
+    return Cost(time.perf_counter() - wall, used_cpu_seconds() - cpu)
 
 
 def reading(threads: int = 1, batches: int = BATCHES) -> Reading:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +25,7 @@ from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_server.crew import Crew
 from blindmatch_server.curator import open_list, random_list, traces
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import CURRENT, Publication, open_publication
@@ -33,7 +33,7 @@ from blindmatch_server.published import CURRENT, Publication, open_publication
 from blindmatch_simulations.bench.alone import in_own_process
 from blindmatch_simulations.bench.machine import cores, machine
 from blindmatch_simulations.bench.meter import Meter
-from blindmatch_simulations.bench.procfs import status_mib
+from blindmatch_simulations.bench.procfs import peak_with
 from blindmatch_simulations.bench.runs import Run
 from blindmatch_simulations.bench.yardstick import Cost, Reading, timed
 
@@ -164,18 +164,21 @@ def _recorded(path: Path) -> tuple[Run | None, float | None, str]:
 
 
 def build(entries: Path, folder: Path, values: Mapping[str, int]) -> Mapping[str, float | None]:
-    """Publish the list file `entries` into the new `folder`, with a thread a core.
+    """Publish the list file `entries` into the new `folder`, with a helper a core.
 
     Returns:
-        Seconds by the clock and of CPU time, and the most memory that was resident, in MiB.
+        Seconds by the clock and of CPU time, and the most memory that was resident, in MiB, each of this
+        process and its helpers together.
     """
+    crew = Crew(cores())
 
     def publish() -> None:
-        with open_list(entries) as opened, ThreadPoolExecutor(cores()) as executor:
-            publish_epoch(DESIGN, opened, SetParameters(1, values), SystemRandomness(), executor, folder)
+        with open_list(entries) as opened, crew:
+            publish_epoch(DESIGN, opened, SetParameters(1, values), SystemRandomness(), crew, folder)
 
-    cost = timed(publish)
-    return {"wall_s": cost.wall_s, "cpu_s": cost.cpu_s, "peak_mib": status_mib("VmHWM")}
+    with peak_with(lambda: crew.pids) as peak:
+        cost = timed(publish)
+    return {"wall_s": cost.wall_s, "cpu_s": cost.cpu_s, "peak_mib": peak.mib}
 
 
 def main(arguments: list[str]) -> None:

@@ -9,19 +9,20 @@ from the list: the same key and list give the same files, however often the buil
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
 
 from blindmatch_protocol import filter as membership
 from blindmatch_protocol import labels, resumable, rowwise, store
+from blindmatch_protocol.ciphersuite import Mode
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
 from blindmatch_protocol.contract.files import Progress, Workspace
 from blindmatch_protocol.designs.oprf_psi import files
 from blindmatch_protocol.designs.oprf_psi.layers import PUBLIC_KEY_KIND, SET_FILE
-from blindmatch_protocol.executor import Executor, spread
+from blindmatch_protocol.executor import Executor, Helpers, spread
 from blindmatch_protocol.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.setfile import Identity, SetFileWriter
 
@@ -33,6 +34,8 @@ BATCH = resumable.BATCH
 """Entries evaluated at once, and what a killed build may lose."""
 _TASK = 512
 """Entries of one thread's task at least: the longer it is, the less often threads wait for each other."""
+SHARED: Final = 1 << 15
+"""Entries from which on helpers compute: to start them takes as long as to evaluate some 5,000."""
 _STRETCH = 1 << 16
 """Rows of the scratch read at once."""
 _BLOCK = labels.STRETCH << 6
@@ -58,6 +61,11 @@ def evaluated_rows(key: SecretKey, batch: EntryBatch, executor: Executor | None 
 
     parts = spread(work, len(batch), executor, _TASK)
     return np.concatenate([np.empty((0, _FRONT + labels.record_bytes(0)), np.uint8), *parts])
+
+
+def rows_of(secret: bytes, batch: EntryBatch) -> Rows:
+    """`evaluated_rows` in a helper; `secret` is the key of mode VOPRF."""
+    return evaluated_rows(SecretKey(Mode.VOPRF, secret), batch)
 
 
 def build(
@@ -87,17 +95,15 @@ def evaluate_list(
     Raises:
         DesignError: if the list changes while it is read.
     """
+
+    def compute(batches: Iterator[EntryBatch]) -> Iterator[Rows]:
+        if isinstance(executor, Helpers) and len(entries) >= SHARED:
+            return executor.rows(rows_of, key.reveal(), batches)
+        return (evaluated_rows(key, batch, executor) for batch in batches)
+
     width = _FRONT + labels.record_bytes(0)
     scratch = out.scratch(SCRATCH, resumable.scratch_bytes(len(entries), width, BATCH))
-    return resumable.fill(
-        scratch,
-        entries,
-        width,
-        _plan(key),
-        lambda batch: evaluated_rows(key, batch, executor),
-        progress,
-        BATCH,
-    )
+    return resumable.fill(scratch, entries, width, _plan(key), compute, progress, BATCH)
 
 
 def _plan(key: SecretKey) -> bytes:

@@ -13,12 +13,15 @@ asks for, so the number of keys is bands times entries and tells nothing of how 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from struct import Struct
 from typing import Final
 
 import numpy as np
 
 from blindmatch_protocol import labels, resumable, rowwise, store
+from blindmatch_protocol.ciphersuite import Mode
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
 from blindmatch_protocol.contract.files import Progress, Workspace
@@ -29,7 +32,7 @@ from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND, PUBLIC_
 from blindmatch_protocol.designs.token_psi.parameters import Limits, Tokening
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens
 from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.executor import Executor, spread
+from blindmatch_protocol.executor import Executor, Helpers, spread
 from blindmatch_protocol.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.setfile import SetFileWriter
 
@@ -39,7 +42,10 @@ INPUT_TAG: Final = b"blindmatch/token-psi/token/v1"
 SCRATCH: Final = "evaluated"
 BATCH: Final = 1024
 """Entries evaluated at once, and what a killed build may lose."""
+SHARED: Final = 1 << 12
+"""Entries from which on helpers compute: to start them takes as long as to evaluate some 500."""
 TOKEN_BYTES: Final = 4
+_NUMBERS = Struct(">4I")
 _FRONT = derivation.STORE_KEY_BYTES
 _WIDTH = _FRONT + 8
 
@@ -89,6 +95,12 @@ def evaluated_rows(
     return np.concatenate(spread(work, len(batch), executor))
 
 
+def rows_of(secret: bytes, batch: EntryBatch) -> Rows:
+    """`evaluated_rows` in a helper; `secret` is the tokening's numbers and the key of mode VOPRF."""
+    tokening = Tokening(*_NUMBERS.unpack_from(secret))
+    return evaluated_rows(SecretKey(Mode.VOPRF, secret[_NUMBERS.size :]), batch, tokening)
+
+
 def build(
     entries: EntrySource,
     key: SecretKey,
@@ -124,17 +136,37 @@ def write_layer(
     Raises:
         DesignError: if the list changes while it is read.
     """
-    width = tokening.bands * _WIDTH
-    scratch = out.scratch(SCRATCH, resumable.scratch_bytes(len(entries), width, BATCH))
-    rows = resumable.fill(
-        scratch, entries, width, _plan_bytes(key, tokening),
-        lambda batch: evaluated_rows(key, batch, tokening, executor), progress, BATCH,
-    )  # fmt: skip
+    rows = evaluate_list(entries, key, tokening, executor, out, progress)
     held = hold(entries, key, tokening)
     file.section(PUBLIC_KEY_KIND, [key.public.element], 1)
     _write_labels(file, held, progress)
     _write_store(file, rows, held, key, progress)
     return file.finish(len(entries))
+
+
+def evaluate_list(
+    entries: EntrySource,
+    key: SecretKey,
+    tokening: Tokening,
+    executor: Executor | None,
+    out: Workspace,
+    progress: Progress,
+) -> Rows:
+    """`evaluated_rows` of a whole list, in a scratch from which an interrupted build goes on.
+
+    Raises:
+        DesignError: if the list changes while it is read.
+    """
+
+    def compute(batches: Iterator[EntryBatch]) -> Iterator[Rows]:
+        if isinstance(executor, Helpers) and len(entries) >= SHARED:
+            secret = _NUMBERS.pack(*astuple(tokening)) + key.reveal()
+            return executor.rows(rows_of, secret, batches)
+        return (evaluated_rows(key, batch, tokening, executor) for batch in batches)
+
+    width = tokening.bands * _WIDTH
+    scratch = out.scratch(SCRATCH, resumable.scratch_bytes(len(entries), width, BATCH))
+    return resumable.fill(scratch, entries, width, _plan_bytes(key, tokening), compute, progress, BATCH)
 
 
 def hold(entries: EntrySource, key: SecretKey, tokening: Tokening) -> Held:

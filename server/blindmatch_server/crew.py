@@ -1,0 +1,167 @@
+"""All cores for a long build: threads, and helper processes for rows of a list.
+
+    Crew                                          helper, one for each core (blindmatch_server.helper)
+        rows of a batch?   -- function, secret, entries -->   computes them
+                           <-- rows, CPU time -------------   and waits for the next batch
+        closes the pipe                                       ends
+
+Threads of one process hash one at a time, under the interpreter's lock; of what a batch takes that is a
+tenth. Helpers share nothing. A batch goes over a pipe as the bytes of its arrays, a ten-thousandth of
+what it takes to compute it. The secret goes the same way: it is in no argument, environment or file.
+
+A helper that ends, or cannot compute, is done without: its batch is computed here, and a warning says so.
+If this process is killed, its helpers find their pipes closed and end.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import EntryBatch
+from blindmatch_protocol.executor import RowFunction
+
+from blindmatch_server import helper
+
+T = TypeVar("T")
+
+_AHEAD: Final = 2
+"""Batches a helper, read before the first of them is done: no helper waits for its next one."""
+_END_SECONDS: Final = 10.0
+"""What a helper has to end after its pipe was closed, beyond the batch it computes; then it is killed."""
+
+
+class HelperWarning(UserWarning):
+    """A helper process is done without."""
+
+
+class Crew:
+    """An executor (`blindmatch_protocol.executor.Helpers`) of `workers` threads and as many processes.
+
+    Processes are started when rows are asked for, and end with the last of them.
+
+    Args:
+        workers: by default one for each core.
+
+    Attributes:
+        pids: of the helpers there are now.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self._workers = workers or os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="crew")
+        self.pids: tuple[int, ...] = ()
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(cancel_futures=kind is not None)
+
+    def map(self, fn: Callable[..., T], /, *iterables: Iterable[Any]) -> Iterator[T]:
+        """See `blindmatch_protocol.executor.Executor.map`; on threads."""
+        return self._threads.map(fn, *iterables)
+
+    def rows(self, function: RowFunction, secret: bytes, batches: Iterable[EntryBatch]) -> Iterator[Rows]:
+        """See `blindmatch_protocol.executor.Helpers.rows`."""
+        if self._workers == 1:
+            yield from (function(secret, batch) for batch in batches)
+            return
+        with self._helpers() as idle:
+
+            def work(batch: EntryBatch) -> Rows:
+                taken = idle.get()
+                try:
+                    found = taken.rows(function, secret, batch) if taken else None
+                except _HelperError as error:
+                    warnings.warn(
+                        f"a helper process failed and is done without: {error}", HelperWarning, stacklevel=2
+                    )
+                    taken, found = None, None
+                finally:
+                    idle.put(taken)
+                return function(secret, batch) if found is None else found
+
+            yield from self._in_order(work, batches)
+
+    def _in_order(self, work: Callable[[EntryBatch], Rows], batches: Iterable[EntryBatch]) -> Iterator[Rows]:
+        pending: deque[Future[Rows]] = deque()
+        try:
+            for batch in batches:
+                pending.append(self._threads.submit(work, batch))
+                if len(pending) >= _AHEAD * self._workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+    @contextmanager
+    def _helpers(self) -> Iterator[SimpleQueue[_Helper | None]]:
+        """Helpers that wait for work; None stands for one that is done without."""
+        helpers = [_Helper() for _ in range(self._workers)]
+        idle: SimpleQueue[_Helper | None] = SimpleQueue()
+        self.pids = tuple(one.pid for one in helpers)
+        try:
+            for one in helpers:
+                idle.put(one)
+            yield idle
+        finally:
+            for one in helpers:
+                one.close()
+            for one in helpers:
+                one.wait()
+            self.pids = ()
+
+
+class _HelperError(Exception):
+    """A helper gave no rows; says why."""
+
+
+class _Helper:
+    """One process, and its pipes."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-P", "-m", helper.__name__]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.pid = self._process.pid
+
+    def rows(self, function: RowFunction, secret: bytes, batch: EntryBatch) -> Rows:
+        """Have rows computed."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        name = f"{function.__module__}:{function.__qualname__}"
+        try:
+            helper.ask(self._process.stdin, name, secret, batch)
+            return helper.answer(self._process.stdout, len(batch))
+        except (OSError, EOFError, ValueError) as error:
+            self.close()
+            raise _HelperError(f"{type(error).__name__}: {error}") from None
+
+    def close(self) -> None:
+        """Tell it to end."""
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,202 @@
+"""Helper processes give what the function gives here, in order, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import EntryBatch, SetParameters, batches_of
+from blindmatch_protocol.designs import oprf_psi, token_psi
+from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.executor import Helpers
+from blindmatch_server.crew import Crew, HelperWarning
+from blindmatch_server.publication import publish_epoch
+from support import row_functions
+from support.memory import Seeded, random_hashes
+
+TESTS = Path(__file__).parent.parent
+SECRET = b"\xa5" * 32
+
+
+@pytest.fixture(autouse=True)
+def _findable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let helpers find `row_functions`."""
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    with Crew(2) as crew:
+        yield crew
+
+
+def entries(count: int) -> EntryBatch:
+    salts = np.frombuffer(Seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
+    return EntryBatch(random_hashes(count), np.arange(count, dtype=np.uint64), salts)
+
+
+def batches(count: int, size: int) -> Iterator[EntryBatch]:
+    held = entries(count)
+    yield from batches_of(held.hashes, held.ids, held.salts).batches(size)
+
+
+def computed(crew: Crew, function: Callable[[bytes, EntryBatch], Rows], count: int, size: int) -> Rows:
+    return np.concatenate(list(crew.rows(function, SECRET, batches(count, size))))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+class TestRows:
+    @pytest.mark.parametrize(("count", "size"), [(1, 4), (7, 4), (40, 4), (40, 1)])
+    def test_are_the_functions_in_the_order_of_the_batches(self, crew: Crew, count: int, size: int) -> None:
+        expected = row_functions.mixed(SECRET, entries(count))
+        assert (computed(crew, row_functions.mixed, count, size) == expected).all()
+
+    def test_come_from_other_processes_each_of_which_computes(self, crew: Crew) -> None:
+        pids = computed(crew, row_functions.whose, 400, 2).view(np.uint64)
+        assert os.getpid() not in pids
+        assert len(set(pids.ravel().tolist())) == 2
+
+    def test_of_no_batch_are_none(self, crew: Crew) -> None:
+        assert list(crew.rows(row_functions.mixed, SECRET, iter(()))) == []
+
+    def test_one_worker_computes_here(self) -> None:
+        with Crew(1) as alone:
+            pids = computed(alone, row_functions.whose, 4, 2).view(np.uint64)
+            assert set(pids.ravel().tolist()) == {os.getpid()}
+
+    def test_what_a_function_prints_is_no_answer(self, crew: Crew) -> None:
+        expected = row_functions.mixed(SECRET, entries(8))
+        assert (computed(crew, row_functions.talking, 8, 4) == expected).all()
+
+    def test_can_be_asked_for_again(self, crew: Crew) -> None:
+        first, second = (computed(crew, row_functions.mixed, 8, 4) for _ in range(2))
+        assert (first == second).all()
+
+    def test_a_crew_is_an_executor_with_helpers(self, crew: Crew) -> None:
+        assert isinstance(crew, Helpers)
+        assert list(crew.map(lambda a, b: a * b, [2, 3], [5, 7])) == [10, 21]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+class TestHelpers:
+    def test_end_with_the_last_rows(self, crew: Crew) -> None:
+        rows = crew.rows(row_functions.mixed, SECRET, batches(40, 4))
+        next(rows)
+        pids = crew.pids
+        assert len(pids) == 2
+        assert all(map(is_running, pids))
+        list(rows)
+        assert crew.pids == ()
+        assert not any(map(is_running, pids))
+
+    def test_end_when_nobody_wants_more_rows(self, crew: Crew) -> None:
+        rows: Any = crew.rows(row_functions.mixed, SECRET, batches(40, 4))
+        next(rows)
+        pids = crew.pids
+        rows.close()
+        assert not any(map(is_running, pids))
+
+    def test_end_when_the_list_breaks_off(self, crew: Crew) -> None:
+        def broken() -> Iterator[EntryBatch]:
+            yield from batches(8, 4)
+            raise DesignError("the list changed while it was read")
+
+        with pytest.raises(DesignError, match="changed"):
+            list(crew.rows(row_functions.mixed, SECRET, broken()))
+        assert crew.pids == ()
+
+    def test_are_told_the_secret_over_the_pipe_alone(self, crew: Crew) -> None:
+        rows = crew.rows(row_functions.mixed, SECRET, batches(40, 4))
+        next(rows)
+        for pid in crew.pids:
+            for place in ("cmdline", "environ"):
+                seen = Path(f"/proc/{pid}/{place}").read_bytes()
+                assert seen
+                assert SECRET not in seen
+                assert SECRET.hex().encode() not in seen
+        list(rows)
+
+    def test_end_when_the_program_is_killed(self, tmp_path: Path) -> None:
+        script = (
+            "from support.row_functions import mixed; from blindmatch_server.crew import Crew\n"
+            "from server.test_crew import batches; import os, signal\n"
+            "crew = Crew(2); rows = crew.rows(mixed, b'k', batches(400, 4)); next(rows)\n"
+            "print(*crew.pids, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        pids = [int(word) for word in done.stdout.split()]
+        assert len(pids) == 2
+        until = time.monotonic() + 30
+        while any(map(is_running, pids)) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not any(map(is_running, pids))
+
+
+class TestFailures:
+    def test_a_functions_own_error_is_raised_here(
+        self, crew: Crew, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with (
+            pytest.warns(HelperWarning, match="refusing: LookupError$") as warned,
+            pytest.raises(LookupError, match="entry 8"),
+        ):
+            computed(crew, row_functions.refusing, 40, 4)
+        told = "".join(str(one.message) for one in warned) + "".join(capfd.readouterr())
+        assert SECRET.hex() not in told
+
+    def test_a_helper_that_dies_is_done_without(self, crew: Crew) -> None:
+        expected = row_functions.mixed(SECRET, entries(40))
+        with pytest.warns(HelperWarning, match="done without"):
+            assert (computed(crew, row_functions.dying, 40, 4) == expected).all()
+
+    def test_a_function_that_helpers_cannot_find_is_computed_here(
+        self, crew: Crew, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PYTHONPATH", "")
+        expected = row_functions.mixed(SECRET, entries(40))
+        with pytest.warns(HelperWarning, match="ModuleNotFoundError"):
+            assert (computed(crew, row_functions.mixed, 40, 4) == expected).all()
+
+
+@pytest.mark.parametrize("package", [oprf_psi, token_psi])
+def test_a_design_builds_the_same_files_with_helpers(
+    package: Any, crew: Crew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = entries(100)
+    source = batches_of(held.hashes, held.ids, held.salts)
+    monkeypatch.setattr(package.build, "BATCH", 16)
+    monkeypatch.setattr(package.build, "SHARED", 0)
+    asked = []
+    monkeypatch.setattr(
+        crew, "rows", lambda *args, rows=crew.rows: (asked.append(args[0].__name__), rows(*args))[1]
+    )
+    digests = [
+        {
+            file.name: file.sha256
+            for file in publish_epoch(
+                package.DESIGN, source, SetParameters(1, {}), Seeded("build"), executor, tmp_path / name
+            ).manifest.files
+        }
+        for name, executor in (("alone", None), ("helped", crew))
+    ]
+    assert asked == ["rows_of"]
+    assert digests[0] == digests[1]

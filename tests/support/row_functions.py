@@ -1,0 +1,43 @@
+"""Functions that a helper process is asked for; the helper finds this module over PYTHONPATH."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import numpy as np
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import EntryBatch
+
+
+def mixed(secret: bytes, batch: EntryBatch) -> Rows:
+    """Something of everything that comes over the pipe."""
+    front = np.frombuffer(secret, np.uint8)[0] ^ batch.hashes
+    return np.concatenate([front, batch.ids[:, None].view(np.uint8), batch.salts], axis=1)
+
+
+def talking(secret: bytes, batch: EntryBatch) -> Rows:
+    """As `mixed`, and prints."""
+    sys.stdout.write("a line on standard output\n")
+    os.write(1, b"another one\n")
+    return mixed(secret, batch)
+
+
+def refusing(secret: bytes, batch: EntryBatch) -> Rows:
+    """Refuses the batch that begins with entry 8; the text holds the secret."""
+    if batch.ids[0] == 8:
+        raise LookupError(f"entry 8 {secret.hex()}")
+    return mixed(secret, batch)
+
+
+def dying(secret: bytes, batch: EntryBatch) -> Rows:
+    """Kills the helper at entry 8; computes elsewhere."""
+    if batch.ids[0] == 8 and sys.argv[0].endswith("helper.py"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return mixed(secret, batch)
+
+
+def whose(secret: bytes, batch: EntryBatch) -> Rows:
+    """The id of the process that computed each row."""
+    return np.full(len(batch), os.getpid(), np.uint64)[:, None].view(np.uint8)
