@@ -20,7 +20,7 @@ import subprocess
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
@@ -79,22 +79,8 @@ class Crew:
         if self._workers == 1:
             yield from (function(secret, batch) for batch in batches)
             return
-        with self._helpers() as idle:
-
-            def work(batch: EntryBatch) -> Rows:
-                taken = idle.get()
-                try:
-                    found = taken.rows(function, secret, batch) if taken else None
-                except _HelperError as error:
-                    warnings.warn(
-                        f"a helper process failed and is done without: {error}", HelperWarning, stacklevel=2
-                    )
-                    taken, found = None, None
-                finally:
-                    idle.put(taken)
-                return function(secret, batch) if found is None else found
-
-            yield from self._in_order(work, batches)
+        with self._helpers() as helpers:
+            yield from self._in_order(lambda batch: helpers.rows(function, secret, batch), batches)
 
     def _in_order(self, work: Callable[[EntryBatch], Rows], batches: Iterable[EntryBatch]) -> Iterator[Rows]:
         pending: deque[Future[Rows]] = deque()
@@ -110,21 +96,48 @@ class Crew:
                 future.cancel()
 
     @contextmanager
-    def _helpers(self) -> Iterator[SimpleQueue[_Helper | None]]:
-        """Helpers that wait for work; None stands for one that is done without."""
-        helpers = [_Helper() for _ in range(self._workers)]
-        idle: SimpleQueue[_Helper | None] = SimpleQueue()
-        self.pids = tuple(one.pid for one in helpers)
+    def _helpers(self) -> Iterator[_Helpers]:
+        helpers = _Helpers([_Helper() for _ in range(self._workers)])
+        self.pids = helpers.pids
         try:
-            for one in helpers:
-                idle.put(one)
-            yield idle
+            yield helpers
         finally:
-            for one in helpers:
-                one.close()
-            for one in helpers:
-                one.wait()
+            helpers.close()
             self.pids = ()
+
+
+class _Helpers:
+    """Processes, each with one batch at a time."""
+
+    def __init__(self, processes: Sequence[_Helper]) -> None:
+        self._processes, self._closed = processes, False
+        self.pids = tuple(one.pid for one in processes)
+        self._idle: SimpleQueue[_Helper | None] = SimpleQueue()
+        for one in processes:
+            self._idle.put(one)
+
+    def rows(self, function: RowFunction, secret: bytes, batch: EntryBatch) -> Rows:
+        """Rows of a batch, by the next helper that is idle, or here in the place of one that failed."""
+        taken = self._idle.get()
+        try:
+            if taken is not None:
+                return taken.rows(function, secret, batch)
+        except _HelperError as error:
+            if self._closed:
+                raise
+            taken, said = None, f"a helper process failed and is done without: {error}"
+            warnings.warn(said, HelperWarning, stacklevel=2)
+        finally:
+            self._idle.put(taken)
+        return function(secret, batch)
+
+    def close(self) -> None:
+        """End all of them; a batch that one still computes is lost."""
+        self._closed = True
+        for one in self._processes:
+            one.close()
+        for one in self._processes:
+            one.wait()
 
 
 class _HelperError(Exception):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,17 @@ class TestHelpers:
         pids = crew.pids
         rows.close()
         assert not any(map(is_running, pids))
+
+    def test_that_are_ended_in_the_middle_of_a_batch_have_not_failed(self) -> None:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            with Crew(2) as crew:
+                rows: Any = crew.rows(row_functions.slow, SECRET, batches(40, 4))
+                next(rows)
+                pids = crew.pids
+                rows.close()
+                assert not any(map(is_running, pids))
+        assert [one for one in seen if one.category is HelperWarning] == []
 
     def test_end_when_the_list_breaks_off(self, crew: Crew) -> None:
         def broken() -> Iterator[EntryBatch]:

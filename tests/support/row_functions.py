@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 import numpy as np
 from blindmatch_protocol.codec import Rows
@@ -35,6 +36,12 @@ def dying(secret: bytes, batch: EntryBatch) -> Rows:
     """Kills the helper at entry 8; computes elsewhere."""
     if batch.ids[0] == 8 and sys.argv[0].endswith("helper.py"):
         os.kill(os.getpid(), signal.SIGKILL)
+    return mixed(secret, batch)
+
+
+def slow(secret: bytes, batch: EntryBatch) -> Rows:
+    """As `mixed`, after a while."""
+    time.sleep(0.3)
     return mixed(secret, batch)
 
 

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
@@ -124,10 +132,21 @@ def _shown(key: str, value: object) -> str:
 
 @contextmanager
 def progress_bar(console: Console, what: str, total: int | None = None) -> Iterator[Progress]:
-    """A bar with rate and time left; yields a `Progress`."""
+    """A bar with rate, time taken and time left; yields a `Progress`."""
     with bars(console) as shown:
         task = shown.add_task(what, total=total)
         yield lambda done, whole: shown.update(task, completed=done, total=whole)
+
+
+class RateColumn(ProgressColumn):
+    """How many a second: of the last half minute, and at the end of the whole."""
+
+    def render(self, task: Task) -> Text:
+        """See `ProgressColumn.render`."""
+        rate = task.finished_speed or task.speed
+        if rate is None:
+            return Text()
+        return Text(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s", style="progress.data.speed")
 
 
 def bars(console: Console) -> Bars:
@@ -136,6 +155,7 @@ def bars(console: Console) -> Bars:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from blindmatch_server.curator import (
 from blindmatch_server.published import open_publication
 
 from blindmatch_simulations.cli.console import (
+    ERR,
     DesignOption,
     HomeOption,
     JsonOption,
@@ -170,7 +172,7 @@ def build(
     with open_named(deployment, name) as entries:
         if previous is None:
             check_key_lasts(given, now)
-            with progress_bar(console, "building the set") as progress:
+            with _resumable(), progress_bar(console, "building the set") as progress:
                 publication = publish(deployment, loaded, entries, rng, epoch, given, progress)
         else:
             check_key_lasts_of_current(deployment, loaded, now)
@@ -188,6 +190,16 @@ def build(
     }
     console.print(details("published", result))
     write_json(result, json_path)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Say what becomes of a build that the user interrupts."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        ERR.print("what is computed stays: the same command goes on from there", style="yellow")
+        raise
 
 
 @app.command("inspect")
