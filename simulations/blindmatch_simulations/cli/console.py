@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     ProgressColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.progress import Progress as Bars
 from rich.table import Table
@@ -131,11 +133,27 @@ def _shown(key: str, value: object) -> str:
 
 
 @contextmanager
-def progress_bar(console: Console, what: str, total: int | None = None) -> Iterator[Progress]:
-    """A bar with rate, time taken and time left; yields a `Progress`."""
-    with bars(console) as shown:
+def progress_bar(
+    console: Console, what: str, total: int | None = None, *, last: str = "", of_bytes: bool = False
+) -> Iterator[Progress]:
+    """A bar with rate, time taken and time left; yields a `Progress`.
+
+    Args:
+        console: where it is drawn.
+        what: is done.
+        total: how much there is to do, if that is known.
+        last: is done when all are through, without a number.
+        of_bytes: what is counted are bytes.
+    """
+    columns = (DownloadColumn(), TransferSpeedColumn()) if of_bytes else (MofNCompleteColumn(), RateColumn())
+    with bars(console, columns) as shown:
         task = shown.add_task(what, total=total)
-        yield lambda done, whole: shown.update(task, completed=done, total=whole)
+
+        def progress(done: int, whole: int) -> None:
+            ends = bool(last) and done >= whole
+            shown.update(task, completed=done, total=whole, description=last if ends else what)
+
+        yield progress
 
 
 class RateColumn(ProgressColumn):
@@ -149,13 +167,12 @@ class RateColumn(ProgressColumn):
         return Text(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s", style="progress.data.speed")
 
 
-def bars(console: Console) -> Bars:
+def bars(console: Console, counts: Sequence[ProgressColumn] = (MofNCompleteColumn(),)) -> Bars:
     """Progress bars in the house style; plain lines where the output is no terminal."""
     return Bars(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        RateColumn(),
+        *counts,
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,

@@ -96,7 +96,9 @@ def import_(
     into = _into(home, name)
     console = console_for(json_path)
     onto = open_named(Deployment.open(home_from(home)), base) if base else None
-    with progress_bar(console, f"importing {source.name}") as progress:
+    with progress_bar(
+        console, f"importing {source.name}", last=f"sorting {source.name}", of_bytes=True
+    ) as progress:
         summary = import_list(
             source.absolute(),
             into,
@@ -172,7 +174,7 @@ def build(
     with open_named(deployment, name) as entries:
         if previous is None:
             check_key_lasts(given, now)
-            with _resumable(), progress_bar(console, "building the set") as progress:
+            with _resumable(), progress_bar(console, "evaluating", last="writing the set") as progress:
                 publication = publish(deployment, loaded, entries, rng, epoch, given, progress)
         else:
             check_key_lasts_of_current(deployment, loaded, now)
