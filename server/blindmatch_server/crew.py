@@ -41,6 +41,13 @@ _END_SECONDS: Final = 10.0
 """What a helper has to end after its pipe was closed, beyond the batch it computes; then it is killed."""
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class HelperWarning(UserWarning):
     """A helper process is done without."""
 
@@ -51,14 +58,14 @@ class Crew:
     Processes are started when rows are asked for, and end with the last of them.
 
     Args:
-        workers: by default one for each core.
+        workers: by default one for each core that this process may use.
 
     Attributes:
         pids: of the helpers there are now.
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self._workers = workers or os.cpu_count() or 1
+        self._workers = workers or cores()
         self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="crew")
         self.pids: tuple[int, ...] = ()
 

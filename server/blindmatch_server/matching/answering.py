@@ -6,7 +6,6 @@ a design raise does so alone: the rest of its batch is answered again without it
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from blindmatch_protocol.errors import DesignError, ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_server.batching import Batcher
+from blindmatch_server.crew import cores
 from blindmatch_server.matching.epochs import OpenEpoch
 from blindmatch_server.matching.limits import MatchingLimits
 
@@ -49,7 +49,7 @@ class Answering:
         self._design = design
         self._rng = rng
         self._turns = ThreadPoolExecutor(1, thread_name_prefix="answer")
-        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="spread")
+        self._threads = ThreadPoolExecutor(cores(), thread_name_prefix="spread")
         self._batcher: Batcher[Task, Answered] = Batcher(
             self._answer, self._turns, limits.most_batch, limits.most_waiting
         )

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from blindmatch_server.crew import cores
+
 from blindmatch_simulations.bench.field import Field, Load, Outcome, messenger_field
-from blindmatch_simulations.bench.machine import cores
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.runs import Run, counting
 from blindmatch_simulations.bench.worker import Worker, working

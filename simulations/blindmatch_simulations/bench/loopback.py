@@ -27,8 +27,8 @@ from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.crew import cores
 
-from blindmatch_simulations.bench.machine import cores
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.procfs import cpu_seconds
 from blindmatch_simulations.bench.queries import SEVERAL, BenchError, Check, publish_random, unlisted_picture

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from blindmatch_protocol.contract import Progress
+from blindmatch_server.crew import cores
 from PIL import Image
 
 from blindmatch_simulations.bench.field import Field, Load, Outcome, messenger_field
-from blindmatch_simulations.bench.machine import cores
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.runs import Run
 from blindmatch_simulations.pictures import photograph

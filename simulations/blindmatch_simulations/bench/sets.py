@@ -18,7 +18,7 @@ from blindmatch_protocol.designs.oprf_psi.layers import SET_FILE, FilterLayer, L
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_server.crew import Crew
+from blindmatch_server.crew import Crew, cores
 from blindmatch_server.curator import open_list, random_list
 from blindmatch_server.manifest import Manifest
 from blindmatch_server.publication import publish_epoch
@@ -26,7 +26,6 @@ from blindmatch_server.published import Publication
 
 from blindmatch_simulations.bench.alone import in_own_process
 from blindmatch_simulations.bench.arithmetic import ENTRY, arithmetic
-from blindmatch_simulations.bench.machine import cores
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.runs import Run
 

@@ -14,8 +14,8 @@ from blindmatch_protocol.designs.token_psi import DESIGN, Limits, Tokening
 from blindmatch_protocol.designs.token_psi.design import MATCHER
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_server.crew import cores
 
-from blindmatch_simulations.bench.machine import cores
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.near import extraction
 from blindmatch_simulations.near.agreement import agreement

@@ -25,13 +25,13 @@ from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import SystemRandomness
-from blindmatch_server.crew import Crew
+from blindmatch_server.crew import Crew, cores
 from blindmatch_server.curator import open_list, random_list, traces
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import CURRENT, Publication, open_publication
 
 from blindmatch_simulations.bench.alone import in_own_process
-from blindmatch_simulations.bench.machine import cores, machine
+from blindmatch_simulations.bench.machine import machine
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.procfs import peak_with
 from blindmatch_simulations.bench.runs import Run

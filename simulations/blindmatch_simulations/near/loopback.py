@@ -28,8 +28,8 @@ from blindmatch_protocol.designs.token_psi.design import MATCHER
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.crew import cores
 
-from blindmatch_simulations.bench.machine import cores
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.queries import BenchError
 from blindmatch_simulations.bench.runs import percentile
