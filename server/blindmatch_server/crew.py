@@ -20,7 +20,7 @@ import subprocess
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
@@ -104,9 +104,10 @@ class Crew:
 
     @contextmanager
     def _helpers(self) -> Iterator[_Helpers]:
-        helpers = _Helpers([_Helper() for _ in range(self._workers)])
-        self.pids = helpers.pids
+        helpers = _Helpers()
         try:
+            helpers.start(self._workers)
+            self.pids = helpers.pids
             yield helpers
         finally:
             helpers.close()
@@ -116,12 +117,25 @@ class Crew:
 class _Helpers:
     """Processes, each with one batch at a time."""
 
-    def __init__(self, processes: Sequence[_Helper]) -> None:
-        self._processes, self._closed = processes, False
-        self.pids = tuple(one.pid for one in processes)
+    def __init__(self) -> None:
+        self._processes: list[_Helper] = []
         self._idle: SimpleQueue[_Helper | None] = SimpleQueue()
-        for one in processes:
-            self._idle.put(one)
+        self._closed = False
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of those that were started."""
+        return tuple(one.pid for one in self._processes)
+
+    def start(self, count: int) -> None:
+        """Start processes; one that cannot be started is done without."""
+        for _ in range(count):
+            try:
+                self._processes.append(_Helper())
+                self._idle.put(self._processes[-1])
+            except OSError as error:
+                _warn(error)
+                self._idle.put(None)
 
     def rows(self, function: RowFunction, secret: bytes, batch: EntryBatch) -> Rows:
         """Rows of a batch, by the next helper that is idle, or here in the place of one that failed."""
@@ -132,8 +146,8 @@ class _Helpers:
         except _HelperError as error:
             if self._closed:
                 raise
-            taken, said = None, f"a helper process failed and is done without: {error}"
-            warnings.warn(said, HelperWarning, stacklevel=2)
+            taken = None
+            _warn(error)
         finally:
             self._idle.put(taken)
         return function(secret, batch)
@@ -145,6 +159,11 @@ class _Helpers:
             one.close()
         for one in self._processes:
             one.wait()
+
+
+def _warn(error: Exception) -> None:
+    said = f"a helper process failed and is done without: {error}"
+    warnings.warn(said, HelperWarning, stacklevel=2)
 
 
 class _HelperError(Exception):
@@ -179,9 +198,9 @@ class _Helper:
     def wait(self) -> None:
         """Wait for its end."""
         assert self._process.stdout is not None
-        self._process.stdout.close()
         try:
             self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._process.stdout.close()

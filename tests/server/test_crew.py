@@ -180,6 +180,32 @@ class TestFailures:
         with pytest.warns(HelperWarning, match="done without"):
             assert (computed(crew, row_functions.dying, 40, 4) == expected).all()
 
+    def test_helpers_that_cannot_be_started_are_done_without(
+        self, crew: Crew, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        started, popen = [], subprocess.Popen
+
+        def second_fails(*args: Any, **named: Any) -> Any:
+            if started:
+                raise BlockingIOError("Resource temporarily unavailable")
+            started.append(popen(*args, **named))
+            return started[0]
+
+        monkeypatch.setattr(subprocess, "Popen", second_fails)
+        with pytest.warns(HelperWarning, match="temporarily"):
+            pids = computed(crew, row_functions.whose, 40, 2).view(np.uint64).ravel().tolist()
+        assert set(pids) == {started[0].pid, os.getpid()}
+        assert not is_running(started[0].pid)
+
+    def test_a_helper_that_hangs_is_killed(self, crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("blindmatch_server.crew._END_SECONDS", 0.2)
+        rows: Any = crew.rows(row_functions.mixed, SECRET, batches(400, 4))
+        next(rows)
+        pids = crew.pids
+        os.kill(pids[0], signal.SIGSTOP)
+        rows.close()
+        assert not any(map(is_running, pids))
+
     def test_a_function_that_helpers_cannot_find_is_computed_here(
         self, crew: Crew, monkeypatch: pytest.MonkeyPatch
     ) -> None:
