@@ -64,8 +64,8 @@ def load_design(reference: str) -> AnyDesign:
     Raises:
         RegistryError: if there is none, or the file cannot be loaded; the text says why.
     """
-    path, colon, attribute = reference.rpartition(":")
-    if colon and path.endswith(".py"):
+    path, _, attribute = reference.rpartition(":")
+    if is_path(reference):
         return _from_file(Path(path), attribute)
     designs = all_designs()
     if reference not in designs:
@@ -74,10 +74,16 @@ def load_design(reference: str) -> AnyDesign:
     return designs[reference].design
 
 
+def is_path(reference: str) -> bool:
+    """Whether this is ``path.py:NAME``."""
+    path, colon, _ = reference.rpartition(":")
+    return bool(colon) and path.endswith(".py")
+
+
 def portable_reference(reference: str) -> str:
     """`reference` with an absolute path, so that a process in another folder finds the same file."""
-    path, colon, attribute = reference.rpartition(":")
-    if colon and path.endswith(".py"):
+    path, _, attribute = reference.rpartition(":")
+    if is_path(reference):
         return f"{Path(path).resolve()}:{attribute}"
     return reference
 

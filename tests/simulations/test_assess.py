@@ -13,10 +13,11 @@ from typing import TypeVar
 import jsonschema
 import msgspec
 import pytest
-from blindmatch_simulations.assess import store
+from blindmatch_simulations.assess import origin, store
 from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.errors import AssessError, ResultsError
-from blindmatch_simulations.assess.keeping import SETS
+from blindmatch_simulations.assess.machine import this_machine
+from blindmatch_simulations.assess.origin import SETS
 from blindmatch_simulations.assess.plan import FULL, QUICK, STANDARD, plan_text, read_plan
 from blindmatch_simulations.assess.results import Design, Measured, Results, schema
 from blindmatch_simulations.assess.running import Assessment, again
@@ -198,6 +199,37 @@ def test_a_folder_of_another_workload_or_of_something_else_is_refused(copy: Path
     (tmp_path / "other" / "thing").touch()
     with pytest.raises(AssessError, match="neither empty"):
         assess(tmp_path / "other", ["none"])
+
+
+def test_a_row_of_another_machine_is_refused_and_names_what_differs(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = msgspec.structs.replace(this_machine(), processor="another", memory_mib=1)
+    monkeypatch.setattr(origin, "this_machine", lambda: elsewhere)
+    with pytest.raises(AssessError, match=r"measured of .* elsewhere: other processor; choose another --out"):
+        assess(copy, ["none"])
+    store.check(copy)
+
+
+def test_a_design_whose_source_has_changed_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in = tmp_path / "plug_in" / "mine.py"
+    plug_in.parent.mkdir()
+    plug_in.write_text("from blindmatch_protocol.designs.none import DESIGN\n")
+    out, reference = tmp_path / "out", f"{plug_in}:DESIGN"
+    asked: list[str] = []
+    measure = Assessment._measure
+    monkeypatch.setattr(
+        Assessment, "_measure", lambda self, *args: (asked.append(args[3]), measure(self, *args))[1]
+    )
+    assess(out, [reference])
+    assess(out, [reference])
+    assert asked == [reference]
+    plug_in.write_text(plug_in.read_text() + "# changed\n")
+    assess(out, [reference])
+    assert asked == [reference, reference]
+    store.check(out)
 
 
 def test_a_whole_result_passes_the_check_of_the_command(made: Path) -> None:

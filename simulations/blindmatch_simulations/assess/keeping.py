@@ -10,7 +10,6 @@ stopped. The set is lent to a deployment by hard links, so that an update there 
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 import time
@@ -20,7 +19,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-import blindmatch_protocol
 import msgspec
 from blindmatch_protocol.contract import AnyDesign, Progress, SetParameters
 from blindmatch_server.crew import Crew
@@ -29,10 +27,10 @@ from blindmatch_server.publication import list_digest, publish_epoch
 from blindmatch_server.published import CURRENT, Publication, PublicationError, open_publication
 
 from blindmatch_simulations.assess.observed import Struct
+from blindmatch_simulations.assess.origin import folder_of, source_of
 from blindmatch_simulations.bench.procfs import cpu_seconds, used_cpu_seconds
 from blindmatch_simulations.conformance.seeded import Seeded
 
-SETS: Final = ".sets"
 FIRST: Final = 1
 _SPENT: Final = "spent"
 _NOTE_SECONDS: Final = 1.0
@@ -88,15 +86,9 @@ def key_of(design: AnyDesign, entries: HashList, seed: int) -> str:
     """What the set depends on, as 16 hex digits."""
     info = design.info
     values = {parameter.name: parameter.default for parameter in info.parameters}
-    parts = [info.name, info.version, values, list_digest(entries), seed, _source(design)]
+    source = source_of(folder_of(design))
+    parts = [info.name, info.version, values, list_digest(entries), seed, source]
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _source(design: AnyDesign) -> str:
-    """SHA-256 over the sources of the design and of what it is made from: a changed one builds anew."""
-    beside = sorted(Path(inspect.getfile(type(design))).parent.glob("*.py"))
-    below = sorted(Path(blindmatch_protocol.__path__[0]).rglob("*.py"))
-    return sha256(b"".join(sha256(file.read_bytes()).digest() for file in (*beside, *below))).hexdigest()
 
 
 def _remove_others(root: Path, folder: Path) -> None:

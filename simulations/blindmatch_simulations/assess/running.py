@@ -1,7 +1,8 @@
 """A whole assessment: material once, one guarded process a design, then the results file and the report.
 
-Each design's row is written as soon as it is finished; one that is there is not measured again. Its set is
-kept until then, so that a run that was interrupted after the build does not build again.
+Each design's row is written as soon as it is finished; one that is there is not measured again, unless the
+design's source has changed. Its set is kept until then, so that a run that was interrupted after the build
+does not build again.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 from blindmatch_protocol.contract import Progress
 
-from blindmatch_simulations.assess import judging, store
+from blindmatch_simulations.assess import judging, origin, store
 from blindmatch_simulations.assess.corpus import pair_distances
 from blindmatch_simulations.assess.errors import AssessError
 from blindmatch_simulations.assess.guard import Ended, guarded
-from blindmatch_simulations.assess.keeping import SETS
 from blindmatch_simulations.assess.machine import this_machine
 from blindmatch_simulations.assess.material import make
 from blindmatch_simulations.assess.observed import Check, Observed
+from blindmatch_simulations.assess.origin import SETS
 from blindmatch_simulations.assess.plan import Plan, plan_digest, read_plan
 from blindmatch_simulations.assess.results import (
     FORMAT,
@@ -40,7 +41,13 @@ from blindmatch_simulations.assess.results import (
     encode,
 )
 from blindmatch_simulations.assess.worker import CHECKED, MATERIAL, OBSERVED, PLAN
-from blindmatch_simulations.registry import RegistryError, all_designs, load_design, portable_reference
+from blindmatch_simulations.registry import (
+    RegistryError,
+    all_designs,
+    is_path,
+    load_design,
+    portable_reference,
+)
 
 T = TypeVar("T")
 Stage = Callable[[str], Progress]
@@ -70,7 +77,8 @@ class Assessment:
         """Measure what is not measured yet, and write ``results.json``.
 
         Raises:
-            AssessError: if the folder holds a run of another workload, or the workload cannot be used.
+            AssessError: if the folder holds a run of another workload or of another machine, or the
+                workload cannot be used.
             RegistryError: if a design that was asked for is not there.
         """
         plan = read_plan(self.text)
@@ -78,7 +86,7 @@ class Assessment:
             _must_be_there(reference)
         self._claim()
         wanted = {name_of(reference): reference for reference in self.references or sorted(all_designs())}
-        missing = {name: one for name, one in wanted.items() if not self._finished(name)}
+        missing = {name: one for name, one in wanted.items() if not self._finished(name, one)}
         with tempfile.TemporaryDirectory(prefix=".work-", dir=self.out) as work:
             folder = Path(work)
             if missing:
@@ -99,6 +107,7 @@ class Assessment:
         if kept.exists():
             if plan_digest(kept.read_text("utf-8")) != plan_digest(self.text):
                 raise AssessError(f"{self.out} holds a run of another workload; choose another --out")
+            origin.check_machine(self.out)
         elif self.out.exists() and any(self.out.iterdir()):
             raise AssessError(f"{self.out} is neither empty nor a results folder; choose another --out")
         else:
@@ -106,8 +115,17 @@ class Assessment:
         for stale in self.out.glob(".work-*"):
             shutil.rmtree(stale, ignore_errors=True)
 
-    def _finished(self, name: str) -> bool:
-        """Was this design measured before? One that failed is tried again."""
+    def _finished(self, name: str, reference: str) -> bool:
+        """Was this design, as it is now, measured before? One that failed is tried again."""
+        return self._is_measured(name) and origin.is_same(self.out, name, reference)
+
+    def _begin(self, name: str, reference: str) -> None:
+        """A row of an earlier source goes before anything says that it is one of this."""
+        if self._is_measured(name):
+            self._path(name).unlink()
+        origin.note(self.out, name, reference)
+
+    def _is_measured(self, name: str) -> bool:
         return self._path(name).exists() and store.read_design(self._path(name)).measured is not None
 
     def _path(self, name: str) -> Path:
@@ -116,6 +134,7 @@ class Assessment:
     def _measure(self, plan: Plan, folder: Path, name: str, reference: str) -> None:
         place = folder / name
         place.mkdir()
+        self._begin(name, reference)
         limits = plan.limits
         ran = self._guard("run", folder, name, reference, limits.run_seconds, limits.memory_mib)
         seen = _read(place / OBSERVED, Observed) if not ran.why else None
@@ -187,21 +206,16 @@ def again(command: str, designs: Sequence[Design]) -> str:
 
 def _must_be_there(reference: str) -> None:
     """A misspelt name is the user's fault, no design's; a file is loaded in the design's own process only."""
-    if not _is_path(reference):
+    if not is_path(reference):
         load_design(reference)
     elif not Path(reference.rpartition(":")[0]).is_file():
         raise RegistryError(f"{reference}: no such file")
 
 
-def _is_path(reference: str) -> bool:
-    path, colon, _ = reference.rpartition(":")
-    return bool(colon) and path.endswith(".py")
-
-
 def name_of(reference: str) -> str:
     """A file name for a design: its name, or one made of path and attribute with a digest of the path."""
     path, _, attribute = reference.rpartition(":")
-    if not _is_path(reference):
+    if not is_path(reference):
         return re.sub(r"[^A-Za-z0-9._-]", "-", reference)
     digest = sha256(str(Path(path).resolve()).encode()).hexdigest()[:8]
     return re.sub(r"[^A-Za-z0-9._-]", "-", f"{Path(path).stem}-{attribute}-{digest}")
@@ -210,7 +224,7 @@ def name_of(reference: str) -> str:
 def reference_words(reference: str) -> str:
     """A reference without the folders of the machine it was run on."""
     path, _, attribute = reference.rpartition(":")
-    return f"{Path(path).name}:{attribute}" if _is_path(reference) else reference
+    return f"{Path(path).name}:{attribute}" if is_path(reference) else reference
 
 
 def _row(
