@@ -10,12 +10,12 @@ Used for a matcher's answers (one batch over the group library) and for commits 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
 from blindmatch_server.errors import DrainingError, QuotaError
+from blindmatch_server.fair_queue import FairQueue
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,12 +43,16 @@ class Batcher(Generic[T, R]):
         self._executor = executor
         self._most = most
         self._most_waiting = most_waiting
-        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._waiting: FairQueue[tuple[T, asyncio.Future[R]]] = FairQueue()
         self._runner: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def submit(self, task: T) -> R:
+    async def submit(self, task: T, account: str = "") -> R:
         """The result of `task`. If the caller is cancelled before its turn, the task is dropped.
+
+        Args:
+            task: what is to be done.
+            account: for whom; see `FairQueue`. Without accounts, first come is first served.
 
         Raises:
             DrainingError: after `close`.
@@ -57,10 +61,10 @@ class Batcher(Generic[T, R]):
         """
         if self._closed:
             raise DrainingError("server", "is shutting down")
-        if len(self._waiting) >= self._most_waiting:
+        if self._waiting.waiting >= self._most_waiting:
             raise QuotaError("server", "is too busy: try again later")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((task, future))
+        self._waiting.append(account, (task, future))
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
         return await future
@@ -80,8 +84,8 @@ class Batcher(Generic[T, R]):
 
     def _next(self) -> list[tuple[T, asyncio.Future[R]]]:
         batch: list[tuple[T, asyncio.Future[R]]] = []
-        while self._waiting and len(batch) < self._most:
-            task, future = self._waiting.popleft()
+        while self._waiting.waiting and len(batch) < self._most:
+            task, future = self._waiting.pop()
             if not future.done():
                 batch.append((task, future))
         return batch

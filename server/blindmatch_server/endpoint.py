@@ -194,12 +194,12 @@ class Endpoint:
         await self._guard(context, work)
 
     async def _guard(self, context: Context, work: Callable[[Call], Awaitable[bytes]]) -> bytes:
-        call = Call(self._path, secrets.token_hex(8), self._desk.draining)
+        call, turns = Call(self._path, secrets.token_hex(8), self._desk.draining), self._method.turns
         started = time.monotonic()
         try:
             self._admit(context, call)
             async with asyncio.timeout(self._seconds(context)):
-                async with self._method.turns.take(call.account) if self._method.turns else nullcontext():
+                async with turns.take(call.account) if turns is not None else nullcontext():
                     reply = await work(call)
         except asyncio.CancelledError:
             self._close(call, grpc.StatusCode.CANCELLED, started)

@@ -53,8 +53,9 @@ class Turns:
         self._most = most
         self._lines: dict[str, _Line] = {}
 
-    def __len__(self) -> int:
-        """How many accounts have calls under way."""
+    @property
+    def accounts(self) -> int:
+        """How many have calls under way."""
         return len(self._lines)
 
     @asynccontextmanager

@@ -22,6 +22,7 @@ from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.retention import Steadiness
 from blindmatch_server.relay.server import RelayConfig, open_relay
+from blindmatch_server.relay.service import Relay
 from blindmatch_server.waiting import Turns
 
 from .deployment import Client, Deployment, fixed, refused
@@ -396,12 +397,18 @@ def test_calls_of_one_account_take_turns_and_those_of_another_do_not_wait_for_th
         await asyncio.sleep(0)
         tasks[5].cancel()
         async with asyncio.timeout(5), turns.take("alice"):
-            assert at_work == 2 and len(turns) == 2
+            assert at_work == 2 and turns.accounts == 2
         release.set()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert most == 2 and len(turns) == 0
+        assert most == 2 and turns.accounts == 0
 
     run(test())
+
+
+def test_a_relay_gives_accounts_turns_in_all_calls_with_one_reply() -> None:
+    methods = Relay(Any, Any, RelayLimits(), time.time).methods()  # type: ignore[arg-type]
+    short = [methods[name].turns for name in ("Register", "FetchBundle", "Send", "Acknowledge")]
+    assert short[0] is not None and all(turns is short[0] for turns in short)
 
 
 def test_refusals_are_answered_late_once_an_account_had_many(tmp_path: Path) -> None:

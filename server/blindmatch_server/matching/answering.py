@@ -1,7 +1,8 @@
 """Answers batches of bodies with the design's roles, on threads of its own.
 
-One thread takes batch after batch; the design spreads the work of a batch over the others. A body that makes
-a design raise does so alone: the rest of its batch is answered again without it.
+One thread takes batch after batch; the design spreads the work of a batch over the others. Accounts take
+turns: see `fair_queue`. A body that makes a design raise does so alone: the rest of its batch is answered
+again without it.
 """
 
 from __future__ import annotations
@@ -54,14 +55,14 @@ class Answering:
             self._answer, self._turns, limits.most_batch, limits.most_waiting
         )
 
-    async def answer(self, task: Task) -> Answered:
-        """The answer to `task`.
+    async def answer(self, task: Task, account: str) -> Answered:
+        """The answer to `task` of `account`.
 
         Raises:
             ProtocolError: if its body breaks the protocol.
             QuotaError, DrainingError: see `Batcher.submit`.
         """
-        return await self._batcher.submit(task)
+        return await self._batcher.submit(task, account)
 
     async def close(self) -> None:
         """Answer what waits, then stop."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from blindmatch_server.crew import cores
 from blindmatch_server.rate import Rate
 
 
@@ -15,8 +16,10 @@ class MatchingLimits:
         exchanges: bodies a device may send.
         fetches: set-up files and descriptions a device may fetch.
         most_body_bytes: a body that comes in parts.
+        most_at_work: an account's bodies that are worked on at a time; others wait their turn.
         most_large: calls with bodies in parts that a device has at a time.
-        most_batch: bodies that are answered together.
+        most_batch: bodies that are answered together: one a core. More do not cost less each, and who comes
+            next waits longer.
         most_waiting: bodies that wait for their batch; more are refused.
         poll_seconds: how often a new epoch is looked for.
     """
@@ -24,7 +27,8 @@ class MatchingLimits:
     exchanges: Rate = field(default=Rate(50.0, 500))
     fetches: Rate = field(default=Rate(10.0, 500))
     most_body_bytes: int = 152 << 20
+    most_at_work: int = 8
     most_large: int = 2
-    most_batch: int = 64
+    most_batch: int = field(default_factory=cores)
     most_waiting: int = 4096
     poll_seconds: float = 5.0

@@ -1,7 +1,7 @@
 """The `Matching` service.
 
 device -- Describe, FetchSetup --------------> server      the same bytes for every device
-device -- Exchange(Envelope) ----------------> server      answered in batches (answering.py)
+device -- Exchange(Envelope) ----------------> server      answered in batches, in turn (answering.py)
              evaluations, if a key has limits  --> ledger (budget.py)
              verdict, if the server learns --> ledger --> filing to the centre, if it has the picture
 device <- Envelope --------------------------- server
@@ -30,7 +30,7 @@ from blindmatch_server.matching.filing import CentreAddress, Filer, filing_of
 from blindmatch_server.matching.ledger import Filing, Ledger, request_of
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.rate import TokenBuckets
-from blindmatch_server.waiting import Places
+from blindmatch_server.waiting import Places, Turns
 
 _FETCH: Final = "matching/fetch-setup"
 _LONG_SECONDS: Final = 3600.0
@@ -66,6 +66,7 @@ class Matching:
         self._filer = filer
         self._exchanges = TokenBuckets(limits.exchanges, clock)
         self._large = Places(limits.most_large)
+        self._turns = Turns(limits.most_at_work)
 
     def methods(self) -> Mapping[str, Method]:
         """See `endpoint.Service`."""
@@ -73,7 +74,7 @@ class Matching:
         return {
             "Describe": Method(self.describe, EVERYONE, fetches),
             "FetchSetup": Method(self.fetch_setup, EVERYONE, fetches, _LONG_SECONDS),
-            "Exchange": Method(self.exchange, DEVICES, self._exchanges),
+            "Exchange": Method(self.exchange, DEVICES, self._exchanges, turns=self._turns),
             "ExchangeLarge": Method(self.exchange_large, DEVICES, self._exchanges, _LONG_SECONDS),
         }
 
@@ -146,9 +147,10 @@ class Matching:
         """The answer, once it is counted where the role's key has limits; both are done at the same time."""
         limits = self._design.key_limits(task.role, task.epoch.roles[task.role])
         if limits is None:
-            return await self._answering.answer(task)
+            return await self._answering.answer(task, account)
         await self._budget.check(account, limits)
-        answered, _ = await asyncio.gather(self._answering.answer(task), self._budget.spend(account, limits))
+        answering = self._answering.answer(task, account)
+        answered, _ = await asyncio.gather(answering, self._budget.spend(account, limits))
         return answered
 
     async def _learn(self, epoch: OpenEpoch, account: str, request_id: bytes, verdict: Verdict) -> None:
