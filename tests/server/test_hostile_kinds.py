@@ -1,50 +1,112 @@
-"""Hostile clients of `blindmatch bench flood` do what they say, and the relay refuses it with a status."""
+"""Hostile clients of `blindmatch bench flood` do what they say, and the server refuses it with a status."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from blindmatch_protocol.contract import Party, SetParameters, batches_of
+from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Credentials, Identity, Kind
+from blindmatch_server.matching.epochs import PublishedSource
+from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.publication import publish_epoch
 from blindmatch_server.relay.server import RelayConfig, open_relay
-from blindmatch_simulations.hostile import HELD, KINDS, NOTHING_REMOVED, Attack, intruding
+from blindmatch_simulations.bench.queries import Check, unlisted_picture
+from blindmatch_simulations.hostile import (
+    HELD,
+    LOST,
+    MATCHER,
+    NOTHING_REMOVED,
+    RELAY,
+    Attack,
+    Service,
+    intruding,
+)
+from support.memory import Seeded, random_hashes
 
 from .deployment import ALICE, Deployment, fixed
 from .test_relay import keys
 
-EXPECTED = {
+AT_THE_RELAY = {
     "calls": {"OK", "RESOURCE_EXHAUSTED"},
-    "oversize": {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"},
-    "slow": {HELD, "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"},
+    "oversize": {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", LOST},
+    "slow": {HELD, LOST, "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"},
     "garbage": {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "connection dropped"},
     "forged": {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", NOTHING_REMOVED},
     "draining": {"OK", "RESOURCE_EXHAUSTED"},
 }
+AT_THE_MATCHER = {
+    "calls": {"OK", "RESOURCE_EXHAUSTED"},
+    "oversize": {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE", "RESOURCE_EXHAUSTED", LOST},
+    "slow": {HELD, LOST, "INVALID_ARGUMENT", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED"},
+    "garbage": {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "connection dropped"},
+    "forged": {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"},
+}
 """How attempts of each kind may end."""
 
 
-async def attacked(directory: Path, kind: str) -> tuple[set[str], Deployment]:
+async def attacked(
+    service: Service, kind: str, deployment: Deployment, port: int, request: bytes = b""
+) -> Mapping[str, int]:
     """How attempts of one intruder ended within a second and a half."""
-    deployment = Deployment()
-    config = RelayConfig(deployment.listen(Kind.RELAY), directory)
-    services = fixed(lambda desk: open_relay(config, desk), lambda opened: [opened])
-    foreign = Deployment().credentials(ALICE)
-    root = deployment.credentials(ALICE).root
+    root, foreign = deployment.credentials(ALICE).root, Deployment().credentials(ALICE)
     accounts = {"mallory": deployment.credentials(Identity(Kind.DEVICE, "mallory"))}
-    async with deployment.server(Kind.RELAY, services) as port:
-        async with deployment.client(ALICE, Kind.RELAY, port) as alice:
-            await alice.one("Relay/Register", keys(1, one_time=20))
-        forged = Credentials(root, foreign.certificate, foreign.key)
-        made, stop = Attack(), asyncio.Event()
-        async with intruding(accounts, f"127.0.0.1:{port}", forged, [ALICE.name]) as intruders:
-            asyncio.get_running_loop().call_later(1.5, stop.set)
-            await made.run(kind, intruders, 12, stop)
-    return set(made.outcomes), deployment
+    forged = Credentials(root, foreign.certificate, foreign.key)
+    made, stop, address = Attack(), asyncio.Event(), f"127.0.0.1:{port}"
+    async with intruding(service, accounts, address, forged, [ALICE.name], request) as intruders:
+        asyncio.get_running_loop().call_later(1.5, stop.set)
+        await made.run(service.kinds[kind], intruders, 12, stop)
+    return made.outcomes
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+def run(test: Any) -> Any:
+    return asyncio.run(asyncio.wait_for(test, 100))
+
+
+@pytest.mark.parametrize("kind", sorted(RELAY.kinds))
 def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_relay(tmp_path: Path, kind: str) -> None:
-    outcomes, deployment = asyncio.run(asyncio.wait_for(attacked(tmp_path, kind), 100))
-    assert outcomes and outcomes <= EXPECTED[kind]
+    deployment = Deployment()
+
+    async def test() -> Mapping[str, int]:
+        config = RelayConfig(deployment.listen(Kind.RELAY), tmp_path)
+        services = fixed(lambda desk: open_relay(config, desk), lambda opened: [opened])
+        async with deployment.server(Kind.RELAY, services) as port:
+            async with deployment.client(ALICE, Kind.RELAY, port) as alice:
+                await alice.one("Relay/Register", keys(1, one_time=20))
+            return await attacked(RELAY, kind, deployment, port)
+
+    outcomes = run(test())
+    assert outcomes and set(outcomes) <= AT_THE_RELAY[kind]
     assert deployment.events("failure") == []
+
+
+@pytest.mark.parametrize("kind", sorted(MATCHER.kinds))
+def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_matcher(tmp_path: Path, kind: str) -> None:
+    entries = batches_of(*listed(40))
+    made = publish_epoch(DESIGN, entries, SetParameters(1, {}), Seeded("set"), None, tmp_path / "published")
+    check, deployment = Check(made, unlisted_picture()), Deployment()
+    request = wire.Envelope(design=DESIGN.info.name, version=DESIGN.info.version, epoch=1, role="matcher")
+    request.body = check.request()
+
+    async def test() -> Mapping[str, int]:
+        config = MatchingConfig(
+            DESIGN, PublishedSource(DESIGN, tmp_path / "published", Party.MATCHER), tmp_path, None
+        )
+        services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
+        async with deployment.server(Kind.MATCHER, services) as port:
+            return await attacked(MATCHER, kind, deployment, port, request.SerializeToString())
+
+    outcomes = run(test())
+    assert outcomes and set(outcomes) <= AT_THE_MATCHER[kind]
+    assert deployment.events("failure") == []
+
+
+def listed(count: int) -> tuple[Any, Any, Any]:
+    salts = np.frombuffer(Seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
+    return random_hashes(count), np.arange(count, dtype=np.uint64), salts

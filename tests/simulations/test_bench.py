@@ -13,7 +13,7 @@ from blindmatch_simulations.bench import flood
 from blindmatch_simulations.bench.alone import AloneError
 from blindmatch_simulations.bench.catalogue import CATALOGUE
 from blindmatch_simulations.bench.field import Outcome
-from blindmatch_simulations.bench.flood import Flood, Round
+from blindmatch_simulations.bench.flood import Flood, Round, Scene
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.peers.runner import PeerMissingError, Peers, runs_of
 from blindmatch_simulations.bench.procfs import cpu_seconds, mapped_mib, status_mib
@@ -23,7 +23,7 @@ from blindmatch_simulations.bench.runs import Run, conditions, cost_figures, cou
 from blindmatch_simulations.bench.table import COLUMNS, json_cells, markdown
 from blindmatch_simulations.bench.yardstick import Cost, Reading, reading
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.hostile import KINDS
+from blindmatch_simulations.hostile import SERVICES
 
 ROOT = Path(__file__).parents[2]
 QUIET = Reading(50.0, 1.0)
@@ -250,9 +250,12 @@ def test_bench_messenger_measures_every_row(tmp_path: Path) -> None:
 def test_bench_flood_measures_every_kind_of_hostile_client(tmp_path: Path) -> None:
     sizes = ["--texts", "10", "--rate", "20", "--pairs", "1", "--rounds", "1"]
     rows = bench(tmp_path, "flood", *sizes, "--accounts", "1", "--at-once", "4")
-    assert rows.keys() == ids("flood/") == {"flood/quiet", *(f"flood/{kind}" for kind in KINDS)}
-    for kind in KINDS:
-        row, quiet = rows[f"flood/{kind}"], rows["flood/quiet"]["figures"]
+    kinds = [("flood", kind) for kind in SERVICES["relay"].kinds]
+    kinds += [("flood/matcher", kind) for kind in SERVICES["matcher"].kinds]
+    quiets = {"flood/quiet", "flood/matcher/quiet"}
+    assert rows.keys() == ids("flood/") == quiets | {f"{scene}/{kind}" for scene, kind in kinds}
+    for scene, kind in kinds:
+        row, quiet = rows[f"{scene}/{kind}"], rows[f"{scene}/quiet"]["figures"]
         figures = row["figures"]
         assert figures["times"] == max(figures["p50_times"], figures["p95_times"]) > 0
         assert figures["attempts_per_second"] > 0 and row["why"].startswith("attempts ended in ")
@@ -271,7 +274,8 @@ def test_a_ratio_is_that_of_the_worse_percentile_and_of_undisturbed_rounds() -> 
 
 def test_hostile_clients_that_get_nowhere_measure_nothing() -> None:
     quiet, meter = Outcome(1, 1.0, [1.0], None, 0.0), Meter()
-    flood._record(meter, "calls", [Round(quiet, quiet, a_run(), 1.0, {})], Flood())
+    scene = Scene("flood", "texts", ["calls"], lambda: quiet, {"pairs": 1})
+    flood._record(meter, scene, "calls", [Round(quiet, quiet, a_run(), 1.0, {})], Flood())
     assert str(meter.rows[0].verdict) == "not measured" and "came to an end" in meter.rows[0].why
 
 

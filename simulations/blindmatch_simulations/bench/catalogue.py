@@ -132,6 +132,18 @@ _FLOOD: Final = {
         "the same beside certificates of another authority and foreign acknowledgements", "text", _TWICE
     ),
     "flood/draining": Kind("the same while their pre-keys are drained", "text", _TWICE),
+    "flood/matcher/quiet": Kind("bystanders' private checks, while nobody is hostile", "check"),
+    "flood/matcher/calls": Kind("the same beside a flood of well-formed requests", "check", _TWICE),
+    "flood/matcher/oversize": Kind("the same beside what is larger than the limits", "check", _TWICE),
+    "flood/matcher/slow": Kind(
+        "the same beside streams that are not read and bodies that stall", "check", _TWICE
+    ),
+    "flood/matcher/garbage": Kind(
+        "the same beside bytes that are no envelope, no element and no TLS", "check", _TWICE
+    ),
+    "flood/matcher/forged": Kind(
+        "the same beside certificates of another authority and requests to another epoch", "check", _TWICE
+    ),
 }
 
 _NEAR: Final = {

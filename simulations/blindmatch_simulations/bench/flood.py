@@ -1,27 +1,28 @@
-"""`blindmatch bench flood`: what hostile clients of a relay do to the texts of everybody else.
+"""`blindmatch bench flood`: what hostile clients of a relay or a matcher do to everybody else.
 
-    quiet texts, texts under attack, quiet texts, texts under attack ...      for each kind of hostile client
+    quiet, under attack, quiet, under attack ...      for each kind of hostile client
 
-Bystanders send texts at a fixed rate, far below what the relay can do, so that latency is not that of their
-own queue. A kind is compared with the quiet texts just before it.
+Bystanders send texts, or check pictures, at a fixed rate, far below what the server can do, so that latency
+is not that of their own queue. A kind is compared with the quiet time just before it.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from blindmatch_server.crew import cores
 
-from blindmatch_simulations.bench.field import Field, Load, Outcome, messenger_field
+from blindmatch_simulations.bench.field import Load, Outcome, messenger_field
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.runs import Run, counting
 from blindmatch_simulations.bench.worker import Worker, working
-from blindmatch_simulations.hostile import KINDS
+from blindmatch_simulations.hostile import RELAY
 
 REST_S: Final = 0.5
 """After an attack, until the relay has answered what was refused late."""
@@ -32,9 +33,9 @@ class Flood:
     """How much is done.
 
     Attributes:
-        texts: of the bystanders, quiet and under each kind of attack, in each round.
-        rate: texts a second of all bystanders together.
-        pairs: of bystanders.
+        texts: texts or checks of the bystanders, quiet and under each kind of attack, in each round.
+        rate: texts or checks a second of all bystanders together.
+        pairs: of bystanders; devices, where they check pictures.
         rounds: how often each kind attacks.
         accounts: of the attacker.
         at_once: attempts of one such account that are under way at the same time.
@@ -50,7 +51,7 @@ class Flood:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Quiet texts, then texts beside one kind of hostile client, whose attempts `outcomes` counts."""
+    """A quiet time, then one beside one kind of hostile client, whose attempts `outcomes` counts."""
 
     quiet: Outcome
     attacked: Outcome
@@ -59,51 +60,85 @@ class Round:
     outcomes: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Bystanders and hostile clients of one server.
+
+    Attributes:
+        rows: what ids of its rows begin with.
+        words: what bystanders do, for the progress.
+        kinds: of hostile clients.
+        order: has the bystanders do what they do once.
+        bystanders: parameters of the rows.
+    """
+
+    rows: str
+    words: str
+    kinds: Collection[str]
+    order: Callable[[], Outcome]
+    bystanders: Mapping[str, int | str]
+
+
 def bench_flood(meter: Meter, folder: Path, flood: Flood) -> None:
-    """Measure each kind of hostile client, in the new deployment `folder`."""
-    progress = meter.stage("devices and hostile clients register")
+    """Measure each kind of hostile client of a relay, in the new deployment `folder`."""
     with messenger_field(folder, Load(workers=1, pairs=flood.pairs)) as field:
         victims = [f"w0-{number}-b" for number in range(flood.pairs)]
-        sizes = str(flood.accounts), str(flood.at_once)
-        with working("hostile_worker", str(folder), *sizes, *victims) as hostile:
-            hostile.answer()
-            progress(1, 1)
-            found = {kind: _rounds(meter, field, hostile, kind, flood) for kind in KINDS}
-    _record_quiet(meter, [one for rounds in found.values() for one in rounds], flood)
+        bystanders = {"pairs": flood.pairs, "texts_per_second": round(flood.rate)}
+        order = partial(field.order, flood.texts, flood.rate)
+        scene = Scene("flood", "texts", RELAY.kinds, order, bystanders)
+        measure(meter, scene, flood, [str(folder), "relay"], ["-", *victims])
+
+
+def measure(meter: Meter, scene: Scene, flood: Flood, where: Sequence[str], what: Sequence[str]) -> None:
+    """Measure each kind of a scene.
+
+    Args:
+        meter: takes the rows.
+        scene: is attacked.
+        flood: how much is done.
+        where, what: the worker's first and last arguments.
+    """
+    sizes = str(flood.accounts), str(flood.at_once)
+    progress = meter.stage("hostile clients settle")
+    with working("hostile_worker", *where, *sizes, *what) as hostile:
+        hostile.answer()
+        progress(1, 1)
+        found = {kind: _rounds(meter, scene, hostile, kind, flood) for kind in scene.kinds}
+    _record_quiet(meter, scene, [one for rounds in found.values() for one in rounds])
     for kind, rounds in found.items():
-        _record(meter, kind, rounds, flood)
+        _record(meter, scene, kind, rounds, flood)
 
 
-def _rounds(meter: Meter, field: Field, hostile: Worker, kind: str, flood: Flood) -> list[Round]:
-    progress = meter.stage(f"texts beside hostile clients: {kind}")
+def _rounds(meter: Meter, scene: Scene, hostile: Worker, kind: str, flood: Flood) -> list[Round]:
+    progress = meter.stage(f"{scene.words} beside hostile clients: {kind}")
     rounds = []
     for done in range(flood.rounds):
-        rounds.append(_round(meter, field, hostile, kind, flood))
+        rounds.append(_round(meter, scene, hostile, kind))
         progress(done + 1, flood.rounds)
     return rounds
 
 
-def _round(meter: Meter, field: Field, hostile: Worker, kind: str, flood: Flood) -> Round:
+def _round(meter: Meter, scene: Scene, hostile: Worker, kind: str) -> Round:
     with meter.around(cores()) as around:
-        quiet = field.order(flood.texts, flood.rate)
+        quiet = scene.order()
         hostile.tell(kind)
         hostile.answer()
-        attacked = field.order(flood.texts, flood.rate)
+        attacked = scene.order()
         hostile.tell("stop")
         ended = hostile.answer()
         time.sleep(REST_S)
     return Round(quiet, attacked, around.runs[0], ended["seconds"], ended["outcomes"])
 
 
-def _record_quiet(meter: Meter, rounds: Sequence[Round], flood: Flood) -> None:
+def _record_quiet(meter: Meter, scene: Scene, rounds: Sequence[Round]) -> None:
     quiet = Outcome.joined([one.quiet for one in _counting(rounds)])
-    runs = [one.run for one in rounds]
-    meter.record("flood/quiet", _latencies(quiet), runs, messages=quiet.messages, **_bystanders(flood))
+    runs, row = [one.run for one in rounds], f"{scene.rows}/quiet"
+    meter.record(row, _latencies(quiet), runs, messages=quiet.messages, **scene.bystanders)
 
 
-def _record(meter: Meter, kind: str, rounds: Sequence[Round], flood: Flood) -> None:
-    row, parameters = f"flood/{kind}", _bystanders(flood)
-    parameters |= {"accounts": flood.accounts, "at_once": flood.at_once}
+def _record(meter: Meter, scene: Scene, kind: str, rounds: Sequence[Round], flood: Flood) -> None:
+    row = f"{scene.rows}/{kind}"
+    parameters = {**scene.bystanders, "accounts": flood.accounts, "at_once": flood.at_once}
     counted = _counting(rounds)
     outcomes = sum((Counter(one.outcomes) for one in counted), Counter[str]())
     if not outcomes:
@@ -129,10 +164,6 @@ def _counting(rounds: Sequence[Round]) -> list[Round]:
     """The rounds that figures are taken from: see `runs.counting`."""
     counted = counting([one.run for one in rounds])
     return [one for one in rounds if one.run in counted]
-
-
-def _bystanders(flood: Flood) -> dict[str, int | str]:
-    return {"pairs": flood.pairs, "texts_per_second": round(flood.rate)}
 
 
 def _latencies(outcome: Outcome) -> dict[str, float]:

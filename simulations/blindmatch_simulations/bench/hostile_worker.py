@@ -1,15 +1,16 @@
-"""Hostile clients of the relay in a process of their own.
+"""Hostile clients of a server in a process of their own.
 
-    python -m blindmatch_simulations.bench.hostile_worker HOME ACCOUNTS AT_ONCE VICTIM ...
+    python -m blindmatch_simulations.bench.hostile_worker HOME SERVICE ACCOUNTS AT_ONCE REQUEST VICTIM ...
 
-    stdout  {}                                   ACCOUNTS accounts are registered
-    stdin   calls                                a kind of `hostile.KINDS`
+    stdout  {}                                   ACCOUNTS accounts have settled
+    stdin   calls                                a kind of hostile client of SERVICE, see `hostile`
     stdout  {}                                   its attempts are under way, AT_ONCE of each account
     stdin   stop
     stdout  {"seconds": ..., "outcomes": {"OK": 5, "INVALID_ARGUMENT": 7}}
 
-The process has the lowest priority. Attackers have machines of their own; here they would take the cores from
-relay and bystanders, which is not what is measured.
+REQUEST is a file with a request that the service would answer, or - where none is needed. The process has
+the lowest priority. Attackers have machines of their own; here they would take the cores from server and
+bystanders, which is not what is measured.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from blindmatch_protocol.contract import Party
 from blindmatch_server.authority import Authority, Credentials, Identity, Kind
 
 from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.hostile import Attack, Intruder, intruding
+from blindmatch_simulations.hostile import SERVICES, Attack, Intruder, Service, intruding
+from blindmatch_simulations.hostile.intruder import Attempt
 
 LOWEST_PRIORITY: Final = 19
 UNDER_WAY_S: Final = 1.0
@@ -53,11 +54,11 @@ def forged(victim: str, root: bytes) -> Credentials:
 
 
 async def attack(
-    kind: str, intruders: Sequence[Intruder], at_once: int, line: Callable[[], Awaitable[str]]
+    attempt: Attempt, intruders: Sequence[Intruder], at_once: int, line: Callable[[], Awaitable[str]]
 ) -> dict[str, Any]:
     """Attack until the next line comes; what came of what was attempted after the first second."""
     stop, made = asyncio.Event(), Attack()
-    task = asyncio.create_task(made.run(kind, intruders, at_once, stop))
+    task = asyncio.create_task(made.run(attempt, intruders, at_once, stop))
     await asyncio.sleep(UNDER_WAY_S)
     made.outcomes.clear()
     began = time.monotonic()
@@ -69,28 +70,32 @@ async def attack(
     return {"seconds": seconds, "outcomes": outcomes}
 
 
-async def obey(home: Path, accounts: int, at_once: int, victims: Sequence[str]) -> None:
+async def obey(
+    home: Path, service: Service, accounts: int, at_once: int, request: bytes, victims: Sequence[str]
+) -> None:
     """Do what the lines of the standard input say."""
     deployment = Deployment.open(home)
     held = enrolled(deployment, accounts)
-    foreign = forged(victims[0], next(iter(held.values())).root)
-    address = deployment.endpoints()[Party.PROVIDER].address
+    foreign = forged(next(iter(victims), "somebody"), next(iter(held.values())).root)
+    address = deployment.endpoints()[service.party].address
 
     async def line() -> str:
         text: str = await asyncio.to_thread(sys.stdin.readline)
         return text.strip()
 
-    async with intruding(held, address, foreign, victims) as intruders:
+    async with intruding(service, held, address, foreign, victims, request) as intruders:
         print("{}", flush=True)
         while kind := await line():
-            print(json.dumps(await attack(kind, intruders, at_once, line)), flush=True)
+            ended = await attack(service.kinds[kind], intruders, at_once, line)
+            print(json.dumps(ended), flush=True)
 
 
 def main(arguments: list[str]) -> None:
-    """Register, then obey."""
-    home, accounts, at_once, *victims = arguments
+    """Settle, then obey."""
+    home, service, accounts, at_once, file, *victims = arguments
+    request = b"" if file == "-" else Path(file).read_bytes()
     os.nice(LOWEST_PRIORITY)
-    asyncio.run(obey(Path(home), int(accounts), int(at_once), victims))
+    asyncio.run(obey(Path(home), SERVICES[service], int(accounts), int(at_once), request, victims))
 
 
 if __name__ == "__main__":

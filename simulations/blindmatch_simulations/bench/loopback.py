@@ -42,7 +42,7 @@ MOST_CALLS: Final = 450
 """Calls of one device: a matcher allows 500 at once."""
 WARM_UP: Final = 20
 AT_ONCE: Final = 64
-"""Requests that are answered together where the crypto alone is measured; a matcher's largest batch."""
+"""Requests that are answered together where the crypto alone is measured."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -6,6 +6,8 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,6 +19,7 @@ from blindmatch_simulations.bench.flood import Flood, bench_flood
 from blindmatch_simulations.bench.hashing import bench_pdq
 from blindmatch_simulations.bench.imports import bench_import
 from blindmatch_simulations.bench.loopback import bench_latency, bench_throughput, serving
+from blindmatch_simulations.bench.matcher_flood import bench_matcher_flood
 from blindmatch_simulations.bench.messages import bench_messenger
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.peers.openmined import bench_openmined
@@ -142,22 +145,47 @@ def messenger(
     run_benches([lambda meter, folder: bench_messenger(meter, folder, load)], 1, 0, options, json_path)
 
 
+class FloodedServer(StrEnum):
+    """A server that `bench flood` attacks."""
+
+    RELAY = "relay"
+    MATCHER = "matcher"
+
+
+_FLOODS: Final[Mapping[FloodedServer, Callable[[Meter, Path, Flood], None]]] = {
+    FloodedServer.RELAY: bench_flood,
+    FloodedServer.MATCHER: bench_matcher_flood,
+}
+
+
 @app.command("flood")
 def flood(
-    texts: Annotated[int, typer.Option(min=10, help="Texts, quiet and under attack, a round.")] = 200,
-    rate: Annotated[float, typer.Option(min=1, max=200, help="Texts a second of all bystanders.")] = 40.0,
+    server: Annotated[
+        FloodedServer | None, typer.Option("--server", help="Which server is attacked. [default: both]")
+    ] = None,
+    texts: Annotated[
+        int, typer.Option(min=10, help="Texts or checks, quiet and under attack, a round.")
+    ] = 200,
+    rate: Annotated[float, typer.Option(min=1, max=200, help="Texts or checks a second of all.")] = 40.0,
     pairs: PairsOption = 4,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="How often each kind attacks.")] = 3,
     accounts: Annotated[int, typer.Option(min=1, max=64, help="Accounts of the hostile clients.")] = 4,
     at_once: Annotated[int, typer.Option(min=2, max=100, help="Attempts at once of each of them.")] = 16,
     json_path: JsonOption = None,
 ) -> None:
-    """Hostile clients of the relay: latency of everybody else's texts beside them, for each kind.
+    """Hostile clients of relay and matcher: latency of everybody else's texts and checks, for each kind.
 
-    Two minutes and a half. The ratio is that of median or 95th percentile, whichever is worse.
+    Four minutes a server. The ratio is that of median or 95th percentile, whichever is worse.
     """
     size = Flood(texts, rate, pairs, rounds, accounts, at_once)
-    run_benches([lambda meter, folder: bench_flood(meter, folder, size)], 1, 0, asdict(size), json_path)
+    servers = list(FloodedServer) if server is None else [server]
+    benches: list[Bench] = [partial(_flooded, _FLOODS[one], size) for one in servers]
+    options = asdict(size) | ({} if server is None else {"server": server.value})
+    run_benches(benches, 1, 0, options, json_path)
+
+
+def _flooded(bench: Callable[[Meter, Path, Flood], None], size: Flood, meter: Meter, folder: Path) -> None:
+    bench(meter, folder, size)
 
 
 @app.command("all")
@@ -183,6 +211,7 @@ def all_(
         lambda meter, folder: bench_pdq(meter, folder, peers),
         lambda meter, folder: bench_messenger(meter, folder, Load(texts, pictures)),
         lambda meter, folder: bench_flood(meter, folder, Flood()),
+        lambda meter, folder: bench_matcher_flood(meter, folder, Flood()),
         lambda meter, folder: bench_near(meter, folder, near),
     ]
     sizes = {"log2n": log2n, "records": records, "texts": texts, "pictures": pictures, "crops": crops}
