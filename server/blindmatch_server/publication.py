@@ -147,7 +147,9 @@ def publish_update(
     adds: EntrySource,
     removes: Sequence[int],
     rng: Randomness,
+    executor: Executor | None,
     folder: Path,
+    progress: Progress = no_progress,
 ) -> Publication:
     """Publish the epoch after `previous` as what it adds and removes, or finish an interrupted such build.
 
@@ -157,7 +159,9 @@ def publish_update(
         adds: entries to add.
         removes: ids of entries to remove.
         rng: gives the 32-byte seed of everything random in the build.
+        executor: where the design computes.
         folder: holds the epochs.
+        progress: called as additions are evaluated.
 
     Raises:
         BuildRunningError: if another build works in `folder`.
@@ -176,11 +180,11 @@ def publish_update(
     def run(out: FolderWorkspace, stream: Randomness, watch: Progress) -> Published:
         if current_epoch(folder) != previous:
             raise EpochPublishedError(f"epoch {previous} is not the one served, {current_epoch(folder)}")
-        return design.update(base.every_file(), adds, removes, out, stream)
+        return design.update(base.every_file(), adds, removes, out, stream, executor, watch)
 
     parameters = SetParameters(previous + 1, base.manifest.parameters)
     plan = Plan.of(design.info, parameters, base.manifest.entries + len(adds) - len(removes), work())
-    return _publish(_Job(design, plan, run, work), rng, folder, no_progress)
+    return _publish(_Job(design, plan, run, work), rng, folder, progress)
 
 
 def list_digest(entries: EntrySource, removes: Sequence[int] = ()) -> str:

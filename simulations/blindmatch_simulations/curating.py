@@ -112,7 +112,12 @@ def publish(
 
 
 def update(
-    deployment: Deployment, design: AnyDesign, previous: HashList, entries: HashList, rng: Randomness
+    deployment: Deployment,
+    design: AnyDesign,
+    previous: HashList,
+    entries: HashList,
+    rng: Randomness,
+    progress: Progress = no_progress,
 ) -> Publication:
     """Publish the epoch after the current one as what leads from list `previous` to `entries`.
 
@@ -135,7 +140,9 @@ def update(
             "make it with list import --onto, so that entries keep their ids"
         )
     removes = [int(number) for number in change.removes]
-    return publish_update(design, current.manifest.epoch, change.adds, removes, rng, folder)
+    epoch, adds = current.manifest.epoch, change.adds
+    with Crew() as crew:
+        return publish_update(design, epoch, adds, removes, rng, crew, folder, progress)
 
 
 def teach_centre(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,10 @@ from blindmatch_protocol.contract import (
     SetParameters,
     batches_of,
 )
-from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.designs.oprf_psi import DESIGN, delta
 from blindmatch_protocol.designs.oprf_psi.layers import MOST_DELTAS
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, SetFileError
+from blindmatch_protocol.oprf import evaluate
 from support.memory import MemoryWorkspace, Seeded, random_hashes
 
 MATCHER = Role("matcher")
@@ -96,6 +98,34 @@ def test_a_removed_hash_can_come_back_under_another_id_or_the_same() -> None:
     gone = updated(published(), part(NOTHING), [7])
     assert matched_id(gone, 7) is None
     assert matched_id(updated(gone, part(slice(7, 8))), 7) == 7
+
+
+def test_only_additions_that_may_be_there_are_evaluated_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    again: list[int] = []
+
+    def counted(key: Any, inputs: Sequence[bytes], executor: Any) -> Any:
+        again.append(len(inputs))
+        return evaluate(key, inputs, executor)
+
+    monkeypatch.setattr(delta, "evaluate", counted)
+    second = updated(published(), part(slice(50, 150)))
+    third = updated(second, part(slice(5, 8), 900), [5, 6, 7])
+    assert again == [0, 3]
+    with pytest.raises(DesignError, match="addition 1 "):
+        updated(third, part(slice(148, 150), 700), [148])
+    assert again == [0, 3, 2]
+
+
+def test_an_update_is_the_same_on_threads_and_says_how_far_it_is() -> None:
+    told: list[tuple[int, int]] = []
+    out, adds = MemoryWorkspace(), part(slice(50, 150))
+    with ThreadPoolExecutor(2) as threads:
+        DESIGN.update(
+            published(), adds, [3], out, Seeded("update"), threads, lambda *counts: told.append(counts)
+        )
+    made = {name: file.getvalue() for name, file in out.created.items()}
+    assert made == updated(published(), adds, [3])
+    assert told[0] == (100, 100)
 
 
 def test_an_update_may_only_add_or_only_remove_but_must_do_something() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,17 @@ def test_a_delta_adds_and_removes_and_leaves_the_rest() -> None:
     assert [after.finds(row.tobytes()) for row in NEW[:3]] == [100, 101, None]
     setup = DESIGN.open_setup(after.files, 4)
     assert setup.entries == 7 and setup.deltas == ((2, 1),)
+
+
+def test_an_update_is_the_same_on_threads_and_says_how_far_it_is() -> None:
+    told, out = list[tuple[int, int]](), MemoryWorkspace()
+    before, adds = start(), entries(NEW, 100)
+    with ThreadPoolExecutor(2) as threads:
+        made = DESIGN.update(
+            before.files, adds, [2], out, Seeded("none"), threads, lambda *counts: told.append(counts)
+        )
+    assert out.files((*made.setup, *made.roles[MATCHER])) == before.update(NEW, 100, [2]).files
+    assert told[0] == (len(NEW), len(NEW))
 
 
 def test_two_entries_of_one_family_are_removed_one_after_the_other() -> None:

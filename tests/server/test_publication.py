@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import EntrySource, Role, SetParameters, batches_of
-from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.designs.oprf_psi import DESIGN, build
+from blindmatch_protocol.designs.oprf_psi.build import BATCH
 from blindmatch_protocol.errors import DesignError
 from blindmatch_server import workspace
 from blindmatch_server.publication import (
@@ -353,7 +354,7 @@ def test_a_disk_that_fills_up_at_any_fsync_or_rename_is_an_error_and_the_build_c
 
 
 def update(folder: Path, previous: int, adds: EntrySource, removes: list[int]) -> Publication:
-    return publish_update(DESIGN, previous, adds, removes, Seeded("update"), folder)
+    return publish_update(DESIGN, previous, adds, removes, Seeded("update"), None, folder)
 
 
 def more(seed: int, count: int = 5) -> EntrySource:
@@ -383,6 +384,31 @@ def test_an_update_of_another_epoch_than_the_current_one_is_refused(tmp_path: Pa
     publish(tmp_path, 5)
     with pytest.raises(EpochPublishedError, match="epoch 3 is not later than the one served, 5"):
         update(tmp_path, 2, more(3), [])
+
+
+def test_an_interrupted_update_goes_on_with_what_was_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path)
+    adds, told, evaluated = more(2, 3 * BATCH), list[tuple[int, int]](), list[int]()
+    real = build.evaluated_rows
+
+    def stop(done: int, total: int) -> None:
+        told.append((done, total))
+        if done == 2 * BATCH:
+            raise KeyboardInterrupt
+
+    def counted(key: Any, batch: Any, executor: Any) -> Any:
+        evaluated.append(len(batch))
+        return real(key, batch, executor)
+
+    with pytest.raises(KeyboardInterrupt):
+        publish_update(DESIGN, 1, adds, [3], Seeded("update"), None, tmp_path, stop)
+    assert told == [(BATCH, 3 * BATCH), (2 * BATCH, 3 * BATCH)] and current_epoch(tmp_path) == 1
+    monkeypatch.setattr(build, "evaluated_rows", counted)
+    second = publish_update(DESIGN, 1, adds, [3], Seeded("other"), None, tmp_path)
+    assert evaluated == [BATCH]
+    assert DESIGN.open_setup(second.setup(), 2).deltas == ((3 * BATCH, 1),)
 
 
 def test_a_damaged_epoch_is_not_updated(tmp_path: Path) -> None:

@@ -211,9 +211,16 @@ class Design(ABC, Generic[S, D, X, R]):
         return state
 
     def update(
-        self, previous: Buffers, adds: EntrySource, removes: Sequence[int], out: Workspace, rng: Randomness
+        self,
+        previous: Buffers,
+        adds: EntrySource,
+        removes: Sequence[int],
+        out: Workspace,
+        rng: Randomness,
+        executor: Executor | None = None,
+        progress: Progress = no_progress,
     ) -> Published:
-        """The next epoch from the previous one's files.
+        """The next epoch from the previous one's files; `executor`, `out` and `progress` as in `publish`.
 
         Raises:
             DesignError: if the design can only be published whole.

@@ -10,6 +10,7 @@ from blindmatch_protocol.contract import AnyDesign, batches_of
 from blindmatch_protocol.contract.entries import SALT_BYTES, HeldEntries
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_server.crew import Crew
 from blindmatch_server.curator import HashList, random_hashes
 from blindmatch_server.publication import publish_update
 from blindmatch_server.published import Publication, open_publication
@@ -30,7 +31,8 @@ def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: 
     before = open_publication(folder)
     began = time.perf_counter(), used_cpu_seconds()
     try:
-        after = publish_update(design, before.manifest.epoch, adds, removes, rng, folder)
+        with Crew() as crew:
+            after = publish_update(design, before.manifest.epoch, adds, removes, rng, crew, folder)
         why, count = "", len(adds) + len(removes)
     except DesignError as error:
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.curator import (
@@ -26,6 +27,7 @@ from blindmatch_server.curator import (
     random_list,
 )
 from blindmatch_server.published import open_publication
+from rich.console import Console
 
 from blindmatch_simulations.cli.console import (
     ERR,
@@ -171,15 +173,14 @@ def build(
     if previous is not None and (epoch is not None or values):
         raise typer.BadParameter("an update is the epoch after the current one and keeps its parameters")
     rng, given, now = SystemRandomness(), _values(values), datetime.now(UTC)
-    with open_named(deployment, name) as entries:
+    with open_named(deployment, name) as entries, _building(console) as progress:
         if previous is None:
             check_key_lasts(given, now)
-            with _resumable(), progress_bar(console, "evaluating", last="writing the set") as progress:
-                publication = publish(deployment, loaded, entries, rng, epoch, given, progress)
+            publication = publish(deployment, loaded, entries, rng, epoch, given, progress)
         else:
             check_key_lasts_of_current(deployment, loaded, now)
             with open_named(deployment, previous) as old:
-                publication = update(deployment, loaded, old, entries, rng)
+                publication = update(deployment, loaded, old, entries, rng, progress)
     manifest = publication.manifest
     setup = sum(file.size for file in manifest.files if file.name in manifest.setup)
     result: dict[str, Any] = {
@@ -195,10 +196,11 @@ def build(
 
 
 @contextmanager
-def _resumable() -> Iterator[None]:
-    """Say what becomes of a build that the user interrupts."""
+def _building(console: Console) -> Iterator[Progress]:
+    """The bar of a build; says what becomes of one that the user interrupts."""
     try:
-        yield
+        with progress_bar(console, "evaluating", last="writing the set") as progress:
+            yield progress
     except KeyboardInterrupt:
         ERR.print("what is computed stays: the same command goes on from there", style="yellow")
         raise

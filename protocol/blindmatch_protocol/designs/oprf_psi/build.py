@@ -112,6 +112,12 @@ def _plan(key: SecretKey) -> bytes:
     return b"\0".join([key.public.element, *tags])
 
 
+def keys_of(rows: Rows) -> tuple[Rows, store.Values]:
+    """Store keys, uint8 (n, 16), and masks, uint64 (n,), of evaluated rows."""
+    masks = np.ascontiguousarray(rows[:, store.KEY_BYTES : _FRONT]).view(np.uint64)
+    return rows[:, : store.KEY_BYTES], masks.ravel()
+
+
 def _fronts(rows: Rows, progress: Progress) -> tuple[Rows, store.Values]:
     """Store keys and masks of all rows, copied stretch by stretch, so that the scratch need not be in
     memory while they are sorted."""

@@ -12,28 +12,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from blindmatch_protocol import labels
-from blindmatch_protocol.contract import Buffers, EntrySource, Workspace, no_progress
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import Buffers, EntrySource, Progress, Workspace
 from blindmatch_protocol.designs.oprf_psi import files
-from blindmatch_protocol.designs.oprf_psi.build import evaluate_list, oprf_inputs, write_layer
+from blindmatch_protocol.designs.oprf_psi.build import evaluate_list, keys_of, oprf_inputs, write_layer
 from blindmatch_protocol.designs.oprf_psi.layers import (
     MOST_DELTAS,
     PREVIOUS_KIND,
     REMOVED_KIND,
     AnyLayer,
+    Layer,
     delta_file,
     find,
 )
 from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import SecretKey, evaluate
 from blindmatch_protocol.setfile import SetFileWriter
 
 _COPY_BYTES = 1 << 20
+_CHECKED = 1 << 16
+"""Additions that are looked up together."""
 
 
 def write_update(
-    previous: Buffers, adds: EntrySource, removes: Sequence[int], out: Workspace
+    previous: Buffers,
+    adds: EntrySource,
+    removes: Sequence[int],
+    executor: Executor | None,
+    out: Workspace,
+    progress: Progress,
 ) -> tuple[str, ...]:
     """Write the next epoch's files; the names of the set-up's.
 
@@ -50,16 +61,16 @@ def write_update(
     ids = _checked_ids(removes)
     if not len(adds) and not len(ids):
         raise DesignError("an update must add or remove an entry")
-    _refuse_present(setup.layers, state.key, adds, frozenset(ids.tolist()))
+    rows = evaluate_list(adds, state.key, executor, out, progress)
+    _refuse_present(setup.layers, state.key, adds, rows, frozenset(ids.tolist()), executor)
     for layer in setup.layers:
         _copy(memoryview(previous[layer.name]), out, layer.name)
     epoch, newest = setup.epoch + 1, setup.layers[-1].file
     identity = files.identity(epoch, newest.identity.parameters)
-    rows = evaluate_list(adds, state.key, None, out, no_progress)
     file = SetFileWriter(out.create(delta_file(epoch)), identity)
     file.section(PREVIOUS_KIND, [newest.digest], 1)
     file.section(REMOVED_KIND, [ids.astype(">u8").tobytes()], len(ids))
-    digest = write_layer(file, rows, state.key, identity, no_progress)
+    digest = write_layer(file, rows, state.key, identity, progress)
     files.write_matcher(out.create(files.MATCHER_FILE), state.key, digest, identity, len(rows))
     return (*(layer.name for layer in setup.layers), delta_file(epoch))
 
@@ -74,17 +85,37 @@ def _checked_ids(removes: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.u
 
 
 def _refuse_present(
-    layers: tuple[AnyLayer, ...], key: SecretKey, adds: EntrySource, removes: frozenset[int]
+    layers: tuple[AnyLayer, ...],
+    key: SecretKey,
+    adds: EntrySource,
+    rows: Rows,
+    removes: frozenset[int],
+    executor: Executor | None,
 ) -> None:
-    """Make sure that no addition is in force already; one that is removed at the same time is not."""
+    """Make sure that no addition is in force already; one that is removed at the same time is not.
+
+    `rows` are those of `build.evaluate_list`. They tell nearly every new entry from those that are there;
+    only what is left is evaluated again, for the key that opens its label.
+    """
     at = 0
-    for batch in adds.batches(1024):
-        keys = labels.derive(evaluate(key, oprf_inputs(batch.hashes)))
-        for row in range(len(batch)):
-            label = find(layers, _one(keys, row), None)
+    for batch in adds.batches(_CHECKED):
+        maybe = _maybe_there(layers, rows[at : at + len(batch)])
+        keys = labels.derive(evaluate(key, oprf_inputs(batch.hashes[maybe]), executor))
+        for place, row in enumerate(maybe.tolist()):
+            label = find(layers, _one(keys, place), None)
             if label is not None and label.entry_id not in removes:
                 raise DesignError(f"addition {at + row} (counted from 0) is in the set already")
         at += len(batch)
+
+
+def _maybe_there(layers: tuple[AnyLayer, ...], rows: Rows) -> npt.NDArray[np.intp]:
+    """Which rows any layer's store has a label for."""
+    store_keys, masks = keys_of(rows)
+    there = np.zeros(len(rows), np.bool_)
+    for layer in layers:
+        if isinstance(layer, Layer):
+            there |= layer.numbers(store_keys, masks) < layer.entries
+    return there.nonzero()[0]
 
 
 def _one(keys: labels.EntryKeys, row: int) -> labels.EntryKeys:

@@ -176,7 +176,14 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
         return NoState()
 
     def update(
-        self, previous: Buffers, adds: EntrySource, removes: Sequence[int], out: Workspace, rng: Randomness
+        self,
+        previous: Buffers,
+        adds: EntrySource,
+        removes: Sequence[int],
+        out: Workspace,
+        rng: Randomness,
+        executor: Executor | None = None,
+        progress: Progress = no_progress,
     ) -> Published:
         """See `Design.update`. The key stays, so a new key needs `publish`. Takes no randomness.
 
@@ -184,7 +191,7 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
             SetFileError: if a previous file is damaged.
             DesignError: if nothing changes, an addition is in the set already, or a full set is due.
         """
-        names = write_update(previous, adds, removes, out)
+        names = write_update(previous, adds, removes, executor, out, progress)
         return Published(names, {MATCHER: (files.MATCHER_FILE,)})
 
     def start(self, state: NoState, setup: Setup, item: Item, rng: Randomness) -> Started[NoState, Waiting]:

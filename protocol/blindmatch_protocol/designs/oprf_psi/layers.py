@@ -15,13 +15,14 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Buffers, Label
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.filter import KIND as FILTER_KIND
 from blindmatch_protocol.filter import Filter
 from blindmatch_protocol.labels import EntryKeys, SealedLabels, unseal
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_protocol.store import Store
+from blindmatch_protocol.store import Store, Values
 
 SET_FILE: Final = "set.bin"
 DELTA_PREFIX: Final = "delta-"
@@ -70,11 +71,21 @@ class Layer:
         Raises:
             SetFileError: if the file was altered.
         """
-        number = int(self.store.lookup(keys.store_keys[:1])[0] ^ keys.masks[0])
+        number = int(self.numbers(keys.store_keys[:1], keys.masks[:1])[0])
         if number >= self.entries:
             return None
         opened = unseal(keys.label_keys[0].tobytes(), self.labels.record(number))
         return None if opened is None else opened[0]
+
+    def numbers(self, store_keys: Rows, masks: Values) -> Values:
+        """Where the labels of keys, uint8 (n, 16), lie, uint64 (n,); an absent key has any number, which is
+        below `entries` with a probability of entries / 2^64.
+
+        Raises:
+            SetFileError: if the file was altered.
+        """
+        numbers: Values = self.store.lookup(store_keys) ^ masks
+        return numbers
 
     def removes(self, entry_id: int) -> bool:
         """Is this id removed by this layer?"""

@@ -118,25 +118,24 @@ def build(
     """
     identity = files.identity(epoch, tokening, limits)
     file = SetFileWriter(out.create(SET_FILE), identity)
-    digest = write_layer(file, entries, key, tokening, executor, out, progress)
+    rows = evaluate_list(entries, key, tokening, executor, out, progress)
+    digest = write_layer(file, entries, rows, key, tokening, progress)
     files.write_matcher(out.create(files.MATCHER_FILE), key, digest, identity, len(entries))
 
 
 def write_layer(
     file: SetFileWriter,
     entries: EntrySource,
+    rows: Rows,
     key: SecretKey,
     tokening: Tokening,
-    executor: Executor | None,
-    out: Workspace,
     progress: Progress,
 ) -> bytes:
-    """Evaluate a list and write public key, labels, index and store; the file's overall digest.
+    """Write public key, labels, index and store of a list whose rows `evaluate_list` gave; the file's digest.
 
     Raises:
         DesignError: if the list changes while it is read.
     """
-    rows = evaluate_list(entries, key, tokening, executor, out, progress)
     held = hold(entries, key, tokening)
     file.section(PUBLIC_KEY_KIND, [key.public.element], 1)
     _write_labels(file, held, progress)
@@ -167,6 +166,13 @@ def evaluate_list(
     width = tokening.bands * _WIDTH
     scratch = out.scratch(SCRATCH, resumable.scratch_bytes(len(entries), width, BATCH))
     return resumable.fill(scratch, entries, width, _plan_bytes(key, tokening), compute, progress, BATCH)
+
+
+def keys_of(rows: Rows) -> derivation.TokenKeys:
+    """The tokens' keys of evaluated rows, the bands changing fastest."""
+    flat = rows.reshape(-1, _WIDTH)
+    masks = np.ascontiguousarray(flat[:, _FRONT:]).view("<u8").ravel().astype(np.uint64)
+    return derivation.TokenKeys(np.ascontiguousarray(flat[:, :_FRONT]), masks)
 
 
 def hold(entries: EntrySource, key: SecretKey, tokening: Tokening) -> Held:

@@ -16,22 +16,27 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from blindmatch_protocol.contract import Buffers, EntrySource, Workspace, no_progress
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import Buffers, EntrySource, Progress, Workspace
 from blindmatch_protocol.designs.token_psi import files
-from blindmatch_protocol.designs.token_psi.build import BATCH, oprf_inputs, write_layer
+from blindmatch_protocol.designs.token_psi.build import BATCH, evaluate_list, keys_of, write_layer
 from blindmatch_protocol.designs.token_psi.files import Setup
 from blindmatch_protocol.designs.token_psi.layers import MOST_DELTAS, PREVIOUS_KIND, REMOVED_KIND, delta_file
-from blindmatch_protocol.designs.token_psi.matching import opened_labels
-from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
+from blindmatch_protocol.designs.token_psi.matching import labels_under
 from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.oprf import SecretKey, evaluate
+from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.setfile import SetFileWriter
 
 _COPY_BYTES = 1 << 20
 
 
 def write_update(
-    previous: Buffers, adds: EntrySource, removes: Sequence[int], out: Workspace
+    previous: Buffers,
+    adds: EntrySource,
+    removes: Sequence[int],
+    executor: Executor | None,
+    out: Workspace,
+    progress: Progress,
 ) -> tuple[str, ...]:
     """Write the next epoch's files; the names of the set-up's.
 
@@ -46,7 +51,8 @@ def write_update(
     ids = _checked_ids(removes)
     if not len(adds) and not len(ids):
         raise DesignError("an update must add or remove an entry")
-    _refuse_present(setup, state.key, adds, frozenset(ids.tolist()))
+    rows = evaluate_list(adds, state.key, setup.tokening, executor, out, progress)
+    _refuse_present(setup, adds, rows, frozenset(ids.tolist()))
     for layer in setup.layers:
         _copy(memoryview(previous[layer.name]), out, layer.name)
     epoch, newest = setup.epoch + 1, setup.layers[-1].file
@@ -54,7 +60,7 @@ def write_update(
     file = SetFileWriter(out.create(delta_file(epoch)), identity)
     file.section(PREVIOUS_KIND, [newest.digest], 1)
     file.section(REMOVED_KIND, [ids.astype(">u8").tobytes()], len(ids))
-    digest = write_layer(file, adds, state.key, setup.tokening, None, out, no_progress)
+    digest = write_layer(file, adds, rows, state.key, setup.tokening, progress)
     files.write_matcher(out.create(files.MATCHER_FILE), state.key, digest, identity, len(adds))
     return (*(layer.name for layer in setup.layers), delta_file(epoch))
 
@@ -68,17 +74,19 @@ def _checked_ids(removes: Sequence[int]) -> npt.NDArray[np.uint64]:
     return ids
 
 
-def _refuse_present(setup: Setup, key: SecretKey, adds: EntrySource, removes: frozenset[int]) -> None:
-    """Make sure that no addition's hash is in force already; one removed at the same time is not."""
-    at, t = 0, setup.tokening
+def _refuse_present(setup: Setup, adds: EntrySource, rows: Rows, removes: frozenset[int]) -> None:
+    """Make sure that no addition's hash is in force already; one removed at the same time is not.
+
+    `rows` are those of `build.evaluate_list`.
+    """
+    at = 0
     for batch in adds.batches(BATCH):
-        outputs = evaluate(key, oprf_inputs(entry_tokens(batch.hashes, t.k, t.bands)))
-        for row, own in enumerate(batch.hashes):
-            opened = opened_labels(setup, outputs[row * t.bands : (row + 1) * t.bands])
+        for own in batch.hashes:
+            opened = labels_under(setup, keys_of(rows[at]))
             same = [label for label in opened if label.entry_hash == own.tobytes()]
             if any(label.entry_id not in removes for label in same):
-                raise DesignError(f"addition {at + row} (counted from 0) is in the set already")
-        at += len(batch)
+                raise DesignError(f"addition {at} (counted from 0) is in the set already")
+            at += 1
 
 
 def _copy(content: memoryview, out: Workspace, name: str) -> None:

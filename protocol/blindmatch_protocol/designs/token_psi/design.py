@@ -130,7 +130,14 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
         return Published((SET_FILE,), {MATCHER: (files.MATCHER_FILE,)})
 
     def update(
-        self, previous: Buffers, adds: EntrySource, removes: Sequence[int], out: Workspace, rng: Randomness
+        self,
+        previous: Buffers,
+        adds: EntrySource,
+        removes: Sequence[int],
+        out: Workspace,
+        rng: Randomness,
+        executor: Executor | None = None,
+        progress: Progress = no_progress,
     ) -> Published:
         """See `Design.update`. The key stays, so a new key needs `publish`. Takes no randomness.
 
@@ -138,7 +145,7 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
             SetFileError: if a previous file is damaged.
             DesignError: if nothing changes, an addition is in the set already, or a full set is due.
         """
-        names = write_update(previous, adds, removes, out)
+        names = write_update(previous, adds, removes, executor, out, progress)
         return Published(names, {MATCHER: (files.MATCHER_FILE,)})
 
     def open_setup(self, files_: Buffers, epoch: int | None = None) -> Setup:

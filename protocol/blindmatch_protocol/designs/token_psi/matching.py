@@ -12,6 +12,7 @@ from __future__ import annotations
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.outcome import Label
 from blindmatch_protocol.designs.token_psi import derivation, shares
+from blindmatch_protocol.designs.token_psi.derivation import TokenKeys
 from blindmatch_protocol.designs.token_psi.files import Setup
 from blindmatch_protocol.designs.token_psi.layers import Layer
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
@@ -40,7 +41,12 @@ def opened_labels(setup: Setup, outputs: Rows) -> list[Label]:
 
     Outputs may be of any number of tokens a band.
     """
-    keys, t = derivation.token_keys(outputs), setup.tokening
+    return labels_under(setup, derivation.token_keys(outputs))
+
+
+def labels_under(setup: Setup, keys: TokenKeys) -> list[Label]:
+    """The same from the tokens' keys, the bands changing fastest."""
+    t = setup.tokening
     found: list[Label] = []
     for place, layer in enumerate(setup.layers):
         read = (layer.store.lookup(keys.store_keys) ^ keys.masks).reshape(-1, t.bands).T

@@ -73,9 +73,9 @@ class NearInUpdate(Psi):
         return super().publish(entries, parameters, rng, executor, out, progress)
 
     def update(
-        self, previous: Any, adds: EntrySource, removes: Sequence[int], out: Any, rng: Randomness
+        self, previous: Any, adds: EntrySource, removes: Sequence[int], out: Any, rng: Randomness, *how: Any
     ) -> Published:
-        made = super().update(previous, adds, removes, out, rng)
+        made = super().update(previous, adds, removes, out, rng, *how)
         near = [_near(self._held.hashes, own) for batch in adds.batches(len(adds)) for own in batch.hashes]
         out.create(TOLD).write(bytes(near))
         return Published((*made.setup, TOLD), made.roles)

@@ -31,20 +31,20 @@ class RemovesNothing(Psi):
     """Says that an id is removed that nobody has."""
 
     def update(
-        self, previous: Any, adds: EntrySource, removes: Sequence[int], out: Any, rng: Randomness
+        self, previous: Any, adds: EntrySource, removes: Sequence[int], out: Any, rng: Randomness, *how: Any
     ) -> Published:
-        return super().update(previous, adds, [NOBODY] if removes else [], out, rng)
+        return super().update(previous, adds, [NOBODY] if removes else [], out, rng, *how)
 
 
 class AddsLater(Psi):
     """Removes now, and adds nothing."""
 
     def update(
-        self, previous: Any, adds: EntrySource, removes: Sequence[int], out: Any, rng: Randomness
+        self, previous: Any, adds: EntrySource, removes: Sequence[int], out: Any, rng: Randomness, *how: Any
     ) -> Published:
         (whole,) = adds.batches(len(adds))
         none = type(whole)(whole.hashes[:0], whole.ids[:0], whole.salts[:0])
-        return super().update(previous, HeldEntries(none), removes, out, rng)
+        return super().update(previous, HeldEntries(none), removes, out, rng, *how)
 
 
 class PassesOver(Psi):
@@ -108,9 +108,9 @@ class _Noted(Psi):
     """An update with a file more."""
 
     def update(
-        self, previous: Any, adds: EntrySource, removes: Sequence[int], out: Any, rng: Randomness
+        self, previous: Any, adds: EntrySource, removes: Sequence[int], out: Any, rng: Randomness, *how: Any
     ) -> Published:
-        made = super().update(previous, adds, removes, out, rng)
+        made = super().update(previous, adds, removes, out, rng, *how)
         (whole,) = adds.batches(len(adds))
         out.create(NOTES).write(self.note(whole.hashes[0].tobytes()))
         return Published((*made.setup, NOTES), made.roles)
