@@ -30,6 +30,7 @@ class Batcher(Generic[T, R]):
         executor: Executor,
         most: int = 64,
         most_waiting: int = 4096,
+        most_in_turn: int | None = None,
     ) -> None:
         """
         Args:
@@ -38,11 +39,14 @@ class Batcher(Generic[T, R]):
             executor: where it runs.
             most: tasks in a batch.
             most_waiting: tasks that may wait; more are refused.
+            most_in_turn: tasks in a batch that has tasks of accounts with more waiting; see `FairQueue`. By
+                default `most`.
         """
         self._work = work
         self._executor = executor
         self._most = most
         self._most_waiting = most_waiting
+        self._most_in_turn = most if most_in_turn is None else most_in_turn
         self._waiting: FairQueue[tuple[T, asyncio.Future[R]]] = FairQueue()
         self._runner: asyncio.Task[None] | None = None
         self._closed = False
@@ -83,12 +87,12 @@ class Batcher(Generic[T, R]):
             self._runner = None
 
     def _next(self) -> list[tuple[T, asyncio.Future[R]]]:
-        batch: list[tuple[T, asyncio.Future[R]]] = []
-        while self._waiting.waiting and len(batch) < self._most:
-            task, future = self._waiting.pop()
-            if not future.done():
-                batch.append((task, future))
-        return batch
+        """The next batch, without tasks whose callers are gone; empty if nothing waits."""
+        while self._waiting.waiting:
+            taken = self._waiting.take(self._most_in_turn, self._most)
+            if batch := [(task, future) for task, future in taken if not future.done()]:
+                return batch
+        return []
 
     async def _turn(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         loop = asyncio.get_running_loop()

@@ -1,12 +1,13 @@
-"""What waits for a worker, account by account: the order of FQ-CoDel (RFC 8290, section 4.2), with tasks for
-packets, one task a turn, and nothing dropped.
+"""What waits for a worker, account by account, after FQ-CoDel (RFC 8290, section 4.2): tasks for packets, one
+task a turn, and nothing dropped.
 
-    an account with nothing waiting asks      -> a new line; new lines come first, in the order they began
-    a line had its turn                       -> an old line, behind the others
-    an old line is empty when its turn comes  -> it is forgotten
+    an account with nothing waiting asks       -> a new line; new lines come first, in the order they began
+    a line had its turn and has more waiting   -> an old line, behind the others
+    a line had its turn and is empty           -> it is forgotten; the RFC lets it grow old first
 
-So an account that asks now and then is served before those that always have something waiting, and those are
-served alike, however much each of them has waiting.
+So those that ask one thing at a time are served together and first, and those that always have more waiting
+take turns, however much each of them has waiting. The difference to the RFC is for the former: were they
+old, a batch of theirs could not be told from one of the latter.
 """
 
 from __future__ import annotations
@@ -38,18 +39,22 @@ class FairQueue(Generic[T]):
         line.append(task)
         self._waiting += 1
 
-    def pop(self) -> T:
-        """Take the task whose turn it is.
+    def take(self, least: int, most: int) -> list[T]:
+        """The first task of every new line, up to `most`; then of old lines in turn, until there are `least`.
 
-        Raises:
-            IndexError: if none waits.
+        Of the old lines there is one task at least, if there are any, so that they do not starve.
         """
-        if not self._waiting:
-            raise IndexError("nothing waits")
-        line: deque[T] = deque()
-        while not line:
-            account, line = (self._new or self._old).popitem(last=False)
+        taken = [self._pop(self._new) for _ in range(min(most, len(self._new)))]
+        older = max(least - len(taken), 1)
+        while self._old and older:
+            taken.append(self._pop(self._old))
+            older -= 1
+        return taken
+
+    def _pop(self, lines: OrderedDict[str, deque[T]]) -> T:
+        account, line = lines.popitem(last=False)
         task = line.popleft()
-        self._old[account] = line
         self._waiting -= 1
+        if line:
+            self._old[account] = line
         return task

@@ -159,7 +159,7 @@ def test_bodies_that_come_while_the_server_is_busy_are_answered_together(tmp_pat
     async def test() -> None:
         design = Dummy()
         design.seconds = 0.3
-        async with matcher(tmp_path, design, most_batch=64, most_at_work=64) as (alice, bob):
+        async with matcher(tmp_path, design, most_in_turn=64, most_at_work=64) as (alice, bob):
             clients = [alice, bob] * 10
             words = [b"%d" % number for number in range(20)]
             calls = [c.one("Matching/Exchange", envelope(w)) for c, w in zip(clients, words, strict=True)]
@@ -175,7 +175,7 @@ def test_a_device_with_much_to_ask_has_turns_and_others_do_not_wait_for_it(tmp_p
     async def test() -> None:
         design = Dummy()
         design.seconds = 0.1
-        async with matcher(tmp_path, design, most_batch=64, most_at_work=2) as (alice, bob):
+        async with matcher(tmp_path, design, most_in_turn=64, most_at_work=2) as (alice, bob):
             many = [
                 asyncio.ensure_future(alice.one("Matching/Exchange", envelope(b"%d" % number)))
                 for number in range(20)
@@ -193,7 +193,7 @@ def test_a_body_that_crashes_the_design_fails_alone_and_says_nothing(tmp_path: P
     async def test() -> None:
         design, deployment = Dummy(), Deployment()
         design.seconds = 0.2
-        async with matcher(tmp_path, design, deployment, most_batch=64) as (alice, _):
+        async with matcher(tmp_path, design, deployment, most_in_turn=64) as (alice, _):
             words = [b"first", b"a", b"crash", b"b"]
             calls = [alice.one("Matching/Exchange", envelope(word)) for word in words]
             results: list[Any] = await asyncio.gather(*calls, return_exceptions=True)

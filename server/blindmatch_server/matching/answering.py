@@ -52,7 +52,7 @@ class Answering:
         self._turns = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self._threads = ThreadPoolExecutor(cores(), thread_name_prefix="spread")
         self._batcher: Batcher[Task, Answered] = Batcher(
-            self._answer, self._turns, limits.most_batch, limits.most_waiting
+            self._answer, self._turns, limits.most_batch, limits.most_waiting, limits.most_in_turn
         )
 
     async def answer(self, task: Task, account: str) -> Answered:

@@ -18,8 +18,9 @@ class MatchingLimits:
         most_body_bytes: a body that comes in parts.
         most_at_work: an account's bodies that are worked on at a time; others wait their turn.
         most_large: calls with bodies in parts that a device has at a time.
-        most_batch: bodies that are answered together: one a core. More do not cost less each, and who comes
-            next waits longer.
+        most_batch: bodies that are answered together.
+        most_in_turn: the same while accounts have more bodies waiting: one a core, so that who comes next
+            does not wait for many of theirs.
         most_waiting: bodies that wait for their batch; more are refused.
         poll_seconds: how often a new epoch is looked for.
     """
@@ -29,6 +30,7 @@ class MatchingLimits:
     most_body_bytes: int = 152 << 20
     most_at_work: int = 8
     most_large: int = 2
-    most_batch: int = field(default_factory=cores)
+    most_batch: int = 64
+    most_in_turn: int = field(default_factory=cores)
     most_waiting: int = 4096
     poll_seconds: float = 5.0
