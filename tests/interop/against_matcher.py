@@ -32,8 +32,8 @@ import numpy as np
 from blindmatch_protocol import store
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Party, SetParameters, batches_of
+from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.designs.oprf_psi.layers import SET_FILE
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.authority import Credentials, Identity, Kind

@@ -19,8 +19,8 @@ from blindmatch_protocol.contract import (
     SetParameters,
     batches_of,
 )
+from blindmatch_protocol.designs.deltas import MOST_DELTAS
 from blindmatch_protocol.designs.oprf_psi import DESIGN, delta
-from blindmatch_protocol.designs.oprf_psi.layers import MOST_DELTAS
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, SetFileError
 from blindmatch_protocol.oprf import evaluate
 from support.memory import MemoryWorkspace, Seeded, random_hashes

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from blindmatch_protocol import filter as filters
 from blindmatch_protocol import labels, plain_list, store
-from blindmatch_protocol.designs import oprf_psi, token_psi
+from blindmatch_protocol.designs import deltas, oprf_psi, token_psi
 from blindmatch_protocol.designs.oprf_psi import files as oprf_files
-from blindmatch_protocol.designs.oprf_psi import layers as oprf_layers
 from blindmatch_protocol.designs.token_psi import addresses, derivation, shares
 from blindmatch_protocol.designs.token_psi import files as token_files
 from blindmatch_protocol.designs.token_psi import layers as token_layers
@@ -53,9 +52,10 @@ def kinds(module: object, names: set[str]) -> set[int]:
 
 def of_code() -> dict[str, set[int]]:
     """Kinds by design, as its modules name them."""
+    chain = SHARED | kinds(deltas, SET_UP)
     return {
-        "oprf-psi": SHARED | {filters.KIND} | kinds(oprf_layers, SET_UP) | kinds(oprf_files, MATCHERS),
-        "token-psi": SHARED | kinds(token_layers, SET_UP) | kinds(token_files, MATCHERS),
+        "oprf-psi": chain | {filters.KIND} | kinds(oprf_files, MATCHERS),
+        "token-psi": chain | kinds(token_layers, SET_UP) | kinds(token_files, MATCHERS),
         "hash-upload": {plain_list.KIND_HASHES, plain_list.KIND_IDS, plain_list.KIND_SALTS},
     }
 

@@ -11,8 +11,8 @@ import pytest
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Match, SetParameters, batches_of
 from blindmatch_protocol.contract.entries import HeldEntries
+from blindmatch_protocol.designs.deltas import MOST_DELTAS, delta_file
 from blindmatch_protocol.designs.token_psi import DESIGN
-from blindmatch_protocol.designs.token_psi.layers import MOST_DELTAS, delta_file
 from blindmatch_protocol.errors import DesignError, SetFileError
 from support.memory import Held, MemoryWorkspace, Seeded, random_hashes
 from support.token_world import LISTED, MATCHER, SMALL, Picture, flipped, run

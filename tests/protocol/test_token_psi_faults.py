@@ -13,8 +13,9 @@ import pytest
 from blindmatch_protocol import labels, store
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Match, NoMatch, Party, SetParameters, batches_of
+from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, delta_file
 from blindmatch_protocol.designs.token_psi import DESIGN, Request
-from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND, PUBLIC_KEY_KIND, delta_file
+from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, SetFileError
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 from support.memory import Held, MemoryWorkspace, Seeded, random_hashes

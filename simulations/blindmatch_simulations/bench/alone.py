@@ -19,8 +19,8 @@ import blindmatch_client.device  # noqa: F401 - a device's process holds all of 
 import numpy as np
 from blindmatch_client.setup import SetupFiles, SetupStore
 from blindmatch_protocol.contract import SetParameters
+from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.designs.oprf_psi.layers import SET_FILE
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.labels import derive
 from blindmatch_protocol.oprf import OUTPUT_BYTES

@@ -13,8 +13,9 @@ import numpy as np
 from blindmatch_protocol import labels, store
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import EntrySource, SetParameters
+from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.designs.oprf_psi.layers import SET_FILE, FilterLayer, Layer
+from blindmatch_protocol.designs.oprf_psi.layers import FilterLayer, Layer
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile

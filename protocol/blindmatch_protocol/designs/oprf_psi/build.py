@@ -20,8 +20,8 @@ from blindmatch_protocol.ciphersuite import Mode
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
 from blindmatch_protocol.contract.files import Progress, Workspace
+from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, SET_FILE
 from blindmatch_protocol.designs.oprf_psi import files
-from blindmatch_protocol.designs.oprf_psi.layers import PUBLIC_KEY_KIND, SET_FILE
 from blindmatch_protocol.executor import Executor, Helpers, spread
 from blindmatch_protocol.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.setfile import Identity, SetFileWriter
@@ -122,13 +122,12 @@ def _fronts(rows: Rows, progress: Progress) -> tuple[Rows, store.Values]:
     """Store keys and masks of all rows, copied stretch by stretch, so that the scratch need not be in
     memory while they are sorted."""
     fronts = np.empty((len(rows), store.KEY_BYTES), np.uint8)
-    masks = np.empty((len(rows), labels.MASK_BYTES), np.uint8)
+    masks = np.empty(len(rows), np.uint64)
     for start in range(0, len(rows), _STRETCH):
         part = slice(start, start + _STRETCH)
-        fronts[part] = rows[part, : store.KEY_BYTES]
-        masks[part] = rows[part, store.KEY_BYTES : _FRONT]
+        fronts[part], masks[part] = keys_of(rows[part])
         progress(len(rows), len(rows))
-    return fronts, masks.view(np.uint64).ravel()
+    return fronts, masks
 
 
 class _Records:

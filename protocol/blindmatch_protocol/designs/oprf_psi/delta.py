@@ -17,23 +17,20 @@ import numpy.typing as npt
 from blindmatch_protocol import labels
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Buffers, EntrySource, Progress, Workspace
+from blindmatch_protocol.designs.deltas import (
+    MOST_DELTAS,
+    begin_delta,
+    checked_ids,
+    copy_files,
+    delta_file,
+)
 from blindmatch_protocol.designs.oprf_psi import files
 from blindmatch_protocol.designs.oprf_psi.build import evaluate_list, keys_of, oprf_inputs, write_layer
-from blindmatch_protocol.designs.oprf_psi.layers import (
-    MOST_DELTAS,
-    PREVIOUS_KIND,
-    REMOVED_KIND,
-    AnyLayer,
-    Layer,
-    delta_file,
-    find,
-)
+from blindmatch_protocol.designs.oprf_psi.layers import AnyLayer, Layer, find
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import SecretKey, evaluate
-from blindmatch_protocol.setfile import SetFileWriter
 
-_COPY_BYTES = 1 << 20
 _CHECKED = 1 << 16
 """Additions that are looked up together."""
 
@@ -58,30 +55,19 @@ def write_update(
         raise DesignError(f"{MOST_DELTAS} deltas have piled up: publish a full set")
     if setup.unconfirmed:
         raise DesignError("a set of kind filter cannot be updated: publish a whole set")
-    ids = _checked_ids(removes)
+    ids = checked_ids(removes)
     if not len(adds) and not len(ids):
         raise DesignError("an update must add or remove an entry")
     rows = evaluate_list(adds, state.key, executor, out, progress)
     _refuse_present(setup.layers, state.key, adds, rows, frozenset(ids.tolist()), executor)
-    for layer in setup.layers:
-        _copy(memoryview(previous[layer.name]), out, layer.name)
+    names = [layer.name for layer in setup.layers]
+    copy_files(names, previous, out)
     epoch, newest = setup.epoch + 1, setup.layers[-1].file
     identity = files.identity(epoch, newest.identity.parameters)
-    file = SetFileWriter(out.create(delta_file(epoch)), identity)
-    file.section(PREVIOUS_KIND, [newest.digest], 1)
-    file.section(REMOVED_KIND, [ids.astype(">u8").tobytes()], len(ids))
+    file = begin_delta(out, identity, newest, ids)
     digest = write_layer(file, rows, state.key, identity, progress)
     files.write_matcher(out.create(files.MATCHER_FILE), state.key, digest, identity, len(rows))
-    return (*(layer.name for layer in setup.layers), delta_file(epoch))
-
-
-def _checked_ids(removes: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    if any(not 0 <= number < 1 << 64 for number in removes):
-        raise DesignError("an entry id is an unsigned integer of 64 bits")
-    ids = np.unique(np.array(removes, np.uint64))
-    if len(ids) != len(removes):
-        raise DesignError("an id to remove is named twice")
-    return ids
+    return (*names, delta_file(epoch))
 
 
 def _refuse_present(
@@ -121,9 +107,3 @@ def _maybe_there(layers: tuple[AnyLayer, ...], rows: Rows) -> npt.NDArray[np.int
 def _one(keys: labels.EntryKeys, row: int) -> labels.EntryKeys:
     part = slice(row, row + 1)
     return labels.EntryKeys(keys.store_keys[part], keys.masks[part], keys.label_keys[part])
-
-
-def _copy(content: memoryview, out: Workspace, name: str) -> None:
-    writer = out.create(name)
-    for at in range(0, len(content), _COPY_BYTES):
-        writer.write(content[at : at + _COPY_BYTES])

@@ -54,11 +54,12 @@ from blindmatch_protocol.contract import (
     Workspace,
     no_progress,
 )
+from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import files
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, build
 from blindmatch_protocol.designs.oprf_psi.delta import write_update
 from blindmatch_protocol.designs.oprf_psi.files import MatcherState, Setup
-from blindmatch_protocol.designs.oprf_psi.layers import SET_FILE, find
+from blindmatch_protocol.designs.oprf_psi.layers import find
 from blindmatch_protocol.designs.oprf_psi.messages import MOST_EVALUATIONS, Reply, Request
 from blindmatch_protocol.designs.voprf_round import Holder, VoprfRound
 from blindmatch_protocol.errors import DesignError

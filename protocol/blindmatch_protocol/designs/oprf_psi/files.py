@@ -8,14 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from blindmatch_protocol.contract.files import Buffers, Writer
-from blindmatch_protocol.designs.oprf_psi.layers import (
-    MOST_DELTAS,
-    PUBLIC_KEY_KIND,
-    SET_FILE,
-    AnyLayer,
-    FilterLayer,
-    open_layers,
-)
+from blindmatch_protocol.designs.deltas import MOST_DELTAS, PUBLIC_KEY_KIND, SET_FILE
+from blindmatch_protocol.designs.oprf_psi.layers import AnyLayer, FilterLayer, open_layers
 from blindmatch_protocol.designs.oprf_psi.messages import MOST_EVALUATIONS
 from blindmatch_protocol.errors import ProtocolError, SetFileError
 from blindmatch_protocol.oprf import Mode, PublicKey, SecretKey

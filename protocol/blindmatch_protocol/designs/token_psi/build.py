@@ -25,10 +25,11 @@ from blindmatch_protocol.ciphersuite import Mode
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
 from blindmatch_protocol.contract.files import Progress, Workspace
+from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, SET_FILE
 from blindmatch_protocol.designs.token_psi import addresses, derivation, files, shares
 from blindmatch_protocol.designs.token_psi.families import Plan, plan
 from blindmatch_protocol.designs.token_psi.gf64 import Elements
-from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND, PUBLIC_KEY_KIND, SET_FILE
+from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.designs.token_psi.parameters import Limits, Tokening
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens
 from blindmatch_protocol.errors import DesignError
@@ -171,7 +172,7 @@ def evaluate_list(
 def keys_of(rows: Rows) -> derivation.TokenKeys:
     """The tokens' keys of evaluated rows, the bands changing fastest."""
     flat = rows.reshape(-1, _WIDTH)
-    masks = np.ascontiguousarray(flat[:, _FRONT:]).view("<u8").ravel().astype(np.uint64)
+    masks = np.ascontiguousarray(flat[:, _FRONT:]).view("<u8").ravel().astype(np.uint64, copy=False)
     return derivation.TokenKeys(np.ascontiguousarray(flat[:, :_FRONT]), masks)
 
 
@@ -232,10 +233,9 @@ def _member_secrets(held: Held) -> Rows:
 
 def _write_store(file: SetFileWriter, rows: Rows, held: Held, key: SecretKey, progress: Progress) -> None:
     count, bands = held.plan.stored.shape
-    flat = rows.reshape(count * bands, _WIDTH)
-    keys = np.ascontiguousarray(flat[:, :_FRONT])
-    masked = shares.values(held.coefficients[held.plan.first], bands).reshape(-1)
-    masked ^= np.ascontiguousarray(flat[:, _FRONT:]).view("<u8").ravel()
+    found = keys_of(rows)
+    keys, masked = found.store_keys, found.masks
+    masked ^= shares.values(held.coefficients[held.plan.first], bands).reshape(-1)
     _fill(keys, masked, held, key)
     order = store.order_of(keys)
     for parts, items in store.shards(keys, order, lambda a, b: masked[order[a:b]]):

@@ -13,21 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Buffers, EntrySource, Progress, Workspace
+from blindmatch_protocol.designs.deltas import (
+    MOST_DELTAS,
+    begin_delta,
+    checked_ids,
+    copy_files,
+    delta_file,
+)
 from blindmatch_protocol.designs.token_psi import files
 from blindmatch_protocol.designs.token_psi.build import BATCH, evaluate_list, keys_of, write_layer
 from blindmatch_protocol.designs.token_psi.files import Setup
-from blindmatch_protocol.designs.token_psi.layers import MOST_DELTAS, PREVIOUS_KIND, REMOVED_KIND, delta_file
 from blindmatch_protocol.designs.token_psi.matching import labels_under
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.setfile import SetFileWriter
-
-_COPY_BYTES = 1 << 20
 
 
 def write_update(
@@ -48,30 +48,19 @@ def write_update(
     setup, state = files.open_setup(previous, None), files.open_matcher(previous)
     if setup.full_set_due:
         raise DesignError(f"{MOST_DELTAS} deltas have piled up: publish a full set")
-    ids = _checked_ids(removes)
+    ids = checked_ids(removes)
     if not len(adds) and not len(ids):
         raise DesignError("an update must add or remove an entry")
     rows = evaluate_list(adds, state.key, setup.tokening, executor, out, progress)
     _refuse_present(setup, adds, rows, frozenset(ids.tolist()))
-    for layer in setup.layers:
-        _copy(memoryview(previous[layer.name]), out, layer.name)
+    names = [layer.name for layer in setup.layers]
+    copy_files(names, previous, out)
     epoch, newest = setup.epoch + 1, setup.layers[-1].file
     identity = files.identity(epoch, setup.tokening, setup.limits)
-    file = SetFileWriter(out.create(delta_file(epoch)), identity)
-    file.section(PREVIOUS_KIND, [newest.digest], 1)
-    file.section(REMOVED_KIND, [ids.astype(">u8").tobytes()], len(ids))
+    file = begin_delta(out, identity, newest, ids)
     digest = write_layer(file, adds, rows, state.key, setup.tokening, progress)
     files.write_matcher(out.create(files.MATCHER_FILE), state.key, digest, identity, len(adds))
-    return (*(layer.name for layer in setup.layers), delta_file(epoch))
-
-
-def _checked_ids(removes: Sequence[int]) -> npt.NDArray[np.uint64]:
-    if any(not 0 <= number < 1 << 64 for number in removes):
-        raise DesignError("an entry id is an unsigned integer of 64 bits")
-    ids = np.unique(np.array(removes, np.uint64))
-    if len(ids) != len(removes):
-        raise DesignError("an id to remove is named twice")
-    return ids
+    return (*names, delta_file(epoch))
 
 
 def _refuse_present(setup: Setup, adds: EntrySource, rows: Rows, removes: frozenset[int]) -> None:
@@ -87,9 +76,3 @@ def _refuse_present(setup: Setup, adds: EntrySource, rows: Rows, removes: frozen
             if any(label.entry_id not in removes for label in same):
                 raise DesignError(f"addition {at} (counted from 0) is in the set already")
             at += 1
-
-
-def _copy(content: memoryview, out: Workspace, name: str) -> None:
-    writer = out.create(name)
-    for at in range(0, len(content), _COPY_BYTES):
-        writer.write(content[at : at + _COPY_BYTES])

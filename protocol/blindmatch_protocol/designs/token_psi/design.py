@@ -54,11 +54,11 @@ from blindmatch_protocol.contract import (
     Workspace,
     no_progress,
 )
+from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.token_psi import files, leakage
 from blindmatch_protocol.designs.token_psi.build import TOKEN_BYTES, build, oprf_inputs
 from blindmatch_protocol.designs.token_psi.delta import write_update
 from blindmatch_protocol.designs.token_psi.files import MatcherState, Setup
-from blindmatch_protocol.designs.token_psi.layers import SET_FILE
 from blindmatch_protocol.designs.token_psi.matching import find_label
 from blindmatch_protocol.designs.token_psi.messages import Reply, Request
 from blindmatch_protocol.designs.token_psi.parameters import DECLARED, Tokening, of_values

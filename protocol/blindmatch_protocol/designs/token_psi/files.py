@@ -7,13 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from blindmatch_protocol.contract.files import Buffers, Writer
-from blindmatch_protocol.designs.token_psi.layers import (
-    MOST_DELTAS,
-    PUBLIC_KEY_KIND,
-    SET_FILE,
-    Layer,
-    open_layers,
-)
+from blindmatch_protocol.designs.deltas import MOST_DELTAS, PUBLIC_KEY_KIND, SET_FILE
+from blindmatch_protocol.designs.token_psi.layers import Layer, open_layers
 from blindmatch_protocol.designs.token_psi.parameters import Limits, Tokening, of_values
 from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
 from blindmatch_protocol.executor import Executor

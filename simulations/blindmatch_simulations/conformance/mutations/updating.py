@@ -9,7 +9,7 @@ from typing import Any
 
 from blindmatch_protocol.contract import EntrySource, Published
 from blindmatch_protocol.contract.entries import HeldEntries
-from blindmatch_protocol.designs.oprf_psi.layers import (
+from blindmatch_protocol.designs.deltas import (
     DELTA_PREFIX,
     PREVIOUS_KIND,
     PUBLIC_KEY_KIND,

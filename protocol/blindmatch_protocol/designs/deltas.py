@@ -1,0 +1,135 @@
+"""The chain of files of a set-up that is updated: a full set, and a delta for every epoch since.
+
+    set.bin (epoch 3) <--digest-- delta-0000000004.bin <--digest-- delta-0000000005.bin
+
+A delta holds what an epoch adds, as a small set of its own, and the ids of what it removes from the files
+before. It names the file before by its overall digest, so it fits one place only: applied twice, out of
+order or to another set it is refused. What a file holds besides is its design's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_protocol.contract import Buffers, Workspace
+from blindmatch_protocol.errors import DesignError, SetFileError
+from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
+
+SET_FILE: Final = "set.bin"
+DELTA_PREFIX: Final = "delta-"
+MOST_DELTAS: Final = 8
+"""Deltas on one full set at most: each costs every look-up, and a device another pass over the pairs."""
+
+PUBLIC_KEY_KIND: Final = 0x100
+"""Section of every set-up file: the VOPRF public key, 32 bytes."""
+PREVIOUS_KIND: Final = 0x103
+"""Section of a delta: the overall digest of the file before, 32 bytes."""
+REMOVED_KIND: Final = 0x104
+"""Section of a delta: ids it removes, 8 bytes each, big-endian, strictly ascending."""
+
+_COPY_BYTES: Final = 1 << 20
+
+
+def delta_file(epoch: int) -> str:
+    """The name of the delta that makes `epoch`."""
+    return f"{DELTA_PREFIX}{epoch:010}.bin"
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def open_chain(files: Buffers, design: str, version: int, epoch: int | None) -> list[tuple[str, SetFile]]:
+    """Open the full set and its deltas, by name; the last one must be of `epoch`, if that is given.
+
+    Raises:
+        SetFileError: if one is missing, truncated, altered, of another version, design or epoch, or does
+            not continue the one before.
+    """
+    if SET_FILE not in files:
+        raise SetFileError(f"{SET_FILE} is missing")
+    names = [SET_FILE, *sorted(name for name in files if name.startswith(DELTA_PREFIX))]
+    if len(names) > MOST_DELTAS + 1:
+        raise SetFileError(f"more than {MOST_DELTAS} deltas: a full set is due")
+    opened = [SetFile(files[name], name, design, version) for name in names]
+    for name, file, previous in zip(names[1:], opened[1:], opened, strict=False):
+        _check_continues(name, file, previous)
+    if epoch is not None and opened[-1].identity.epoch != epoch:
+        raise SetFileError(f"{names[-1]}: for epoch {opened[-1].identity.epoch}, not epoch {epoch}")
+    return list(zip(names, opened, strict=True))
+
+
+def _check_continues(name: str, file: SetFile, previous: SetFile) -> None:
+    epoch, before = file.identity.epoch, previous.identity.epoch
+    if name != delta_file(epoch):
+        raise SetFileError(f"{name}: holds the delta of epoch {epoch}: applied twice or out of order")
+    if epoch != before + 1:
+        raise SetFileError(f"{name}: continues epoch {epoch - 1}, not epoch {before}: out of order")
+    if bytes(file.section(PREVIOUS_KIND)) != previous.digest:
+        raise SetFileError(f"{name}: made for another set of epoch {before} than the one before it")
+    if bytes(file.section(PUBLIC_KEY_KIND)) != bytes(previous.section(PUBLIC_KEY_KIND)):
+        raise SetFileError(f"{name}: another public key than the set before it: that needs a full set")
+    if file.identity.parameters != previous.identity.parameters:
+        raise SetFileError(f"{name}: other parameters than the set before it: that needs a full set")
+
+
+def removed_ids(name: str, file: SetFile) -> npt.NDArray[np.uint64]:
+    """Ids that a file removes from those before it, ascending; a full set removes none.
+
+    Raises:
+        SetFileError: if they are not whole or do not ascend.
+    """
+    if name == SET_FILE:
+        return np.zeros(0, np.uint64)
+    raw = file.section(REMOVED_KIND)
+    if len(raw) % 8:
+        raise SetFileError(f"{name}: the removed ids are not whole")
+    ids = np.frombuffer(raw, ">u8").astype(np.uint64)
+    if (ids[1:] <= ids[:-1]).any():
+        raise SetFileError(f"{name}: the removed ids do not ascend")
+    return ids
+
+
+def is_among(removed: npt.NDArray[np.uint64], entry_id: int) -> bool:
+    """Is this id one of `removed`, which ascend?"""
+    wanted = np.uint64(entry_id)
+    at = int(np.searchsorted(removed, wanted))
+    return at < len(removed) and bool(removed[at] == wanted)
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def checked_ids(removes: Sequence[int]) -> npt.NDArray[np.uint64]:
+    """Ids to remove, ascending.
+
+    Raises:
+        DesignError: if one is no id, or is named twice.
+    """
+    if any(not 0 <= number < 1 << 64 for number in removes):
+        raise DesignError("an entry id is an unsigned integer of 64 bits")
+    ids = np.unique(np.array(removes, np.uint64))
+    if len(ids) != len(removes):
+        raise DesignError("an id to remove is named twice")
+    return ids
+
+
+def copy_files(names: Iterable[str], previous: Buffers, out: Workspace) -> None:
+    """Write these files as they were."""
+    for name in names:
+        content, writer = memoryview(previous[name]), out.create(name)
+        for at in range(0, len(content), _COPY_BYTES):
+            writer.write(content[at : at + _COPY_BYTES])
+
+
+def begin_delta(
+    out: Workspace, identity: Identity, newest: SetFile, removes: npt.NDArray[np.uint64]
+) -> SetFileWriter:
+    """The delta that goes on from `newest`, with what it removes; its design writes the rest."""
+    file = SetFileWriter(out.create(delta_file(identity.epoch)), identity)
+    file.section(PREVIOUS_KIND, [newest.digest], 1)
+    file.section(REMOVED_KIND, [removes.astype(">u8").tobytes()], len(removes))
+    return file
