@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from blindmatch_protocol.contract import Party, SetParameters, batches_of
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Credentials, Identity, Kind
 from blindmatch_server.matching.epochs import PublishedSource
 from blindmatch_server.matching.server import MatchingConfig, open_matching
-from blindmatch_server.publication import publish_epoch
 from blindmatch_server.relay.server import RelayConfig, open_relay
 from blindmatch_simulations.bench.queries import Check, unlisted_picture
 from blindmatch_simulations.hostile import (
@@ -28,9 +25,9 @@ from blindmatch_simulations.hostile import (
     Service,
     intruding,
 )
-from support.memory import Seeded, random_hashes
 
 from .deployment import ALICE, Deployment, fixed
+from .test_publication import publish
 from .test_relay import keys
 
 AT_THE_RELAY = {
@@ -88,11 +85,7 @@ def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_relay(tmp_pat
 
 @pytest.mark.parametrize("kind", sorted(MATCHER.kinds))
 def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_matcher(tmp_path: Path, kind: str) -> None:
-    entries = batches_of(*listed(40))
-    made = publish_epoch(DESIGN, entries, SetParameters(1, {}), Seeded("set"), None, tmp_path / "published")
-    check, deployment = Check(made, unlisted_picture()), Deployment()
-    request = wire.Envelope(design=DESIGN.info.name, version=DESIGN.info.version, epoch=1, role="matcher")
-    request.body = check.request()
+    check, deployment = Check(publish(tmp_path / "published"), unlisted_picture()), Deployment()
 
     async def test() -> Mapping[str, int]:
         config = MatchingConfig(
@@ -100,13 +93,8 @@ def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_matcher(tmp_p
         )
         services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
         async with deployment.server(Kind.MATCHER, services) as port:
-            return await attacked(MATCHER, kind, deployment, port, request.SerializeToString())
+            return await attacked(MATCHER, kind, deployment, port, check.envelope())
 
     outcomes = run(test())
     assert outcomes and set(outcomes) <= AT_THE_MATCHER[kind]
     assert deployment.events("failure") == []
-
-
-def listed(count: int) -> tuple[Any, Any, Any]:
-    salts = np.frombuffer(Seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
-    return random_hashes(count), np.arange(count, dtype=np.uint64), salts

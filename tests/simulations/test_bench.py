@@ -274,7 +274,7 @@ def test_a_ratio_is_that_of_the_worse_percentile_and_of_undisturbed_rounds() -> 
 
 def test_hostile_clients_that_get_nowhere_measure_nothing() -> None:
     quiet, meter = Outcome(1, 1.0, [1.0], None, 0.0), Meter()
-    scene = Scene("flood", "texts", ["calls"], lambda: quiet, {"pairs": 1})
+    scene = Scene("flood", "texts", ["calls"], lambda: quiet, {"pairs": 1}, [])
     flood._record(meter, scene, "calls", [Round(quiet, quiet, a_run(), 1.0, {})], Flood())
     assert str(meter.rows[0].verdict) == "not measured" and "came to an end" in meter.rows[0].why
 

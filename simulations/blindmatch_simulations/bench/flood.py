@@ -70,6 +70,7 @@ class Scene:
         kinds: of hostile clients.
         order: has the bystanders do what they do once.
         bystanders: parameters of the rows.
+        attack: the last arguments of `hostile_worker`, from HOME on.
     """
 
     rows: str
@@ -77,6 +78,7 @@ class Scene:
     kinds: Collection[str]
     order: Callable[[], Outcome]
     bystanders: Mapping[str, int | str]
+    attack: Sequence[str]
 
 
 def bench_flood(meter: Meter, folder: Path, flood: Flood) -> None:
@@ -85,22 +87,15 @@ def bench_flood(meter: Meter, folder: Path, flood: Flood) -> None:
         victims = [f"w0-{number}-b" for number in range(flood.pairs)]
         bystanders = {"pairs": flood.pairs, "texts_per_second": round(flood.rate)}
         order = partial(field.order, flood.texts, flood.rate)
-        scene = Scene("flood", "texts", RELAY.kinds, order, bystanders)
-        measure(meter, scene, flood, [str(folder), "relay"], ["-", *victims])
+        attack = [str(folder), "relay", "-", *victims]
+        measure(meter, Scene("flood", "texts", RELAY.kinds, order, bystanders, attack), flood)
 
 
-def measure(meter: Meter, scene: Scene, flood: Flood, where: Sequence[str], what: Sequence[str]) -> None:
-    """Measure each kind of a scene.
-
-    Args:
-        meter: takes the rows.
-        scene: is attacked.
-        flood: how much is done.
-        where, what: the worker's first and last arguments.
-    """
+def measure(meter: Meter, scene: Scene, flood: Flood) -> None:
+    """Measure each kind of a scene."""
     sizes = str(flood.accounts), str(flood.at_once)
     progress = meter.stage("hostile clients settle")
-    with working("hostile_worker", *where, *sizes, *what) as hostile:
+    with working("hostile_worker", *sizes, *scene.attack) as hostile:
         hostile.answer()
         progress(1, 1)
         found = {kind: _rounds(meter, scene, hostile, kind, flood) for kind in scene.kinds}

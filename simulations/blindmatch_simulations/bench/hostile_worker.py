@@ -1,6 +1,6 @@
 """Hostile clients of a server in a process of their own.
 
-    python -m blindmatch_simulations.bench.hostile_worker HOME SERVICE ACCOUNTS AT_ONCE REQUEST VICTIM ...
+    python -m blindmatch_simulations.bench.hostile_worker ACCOUNTS AT_ONCE HOME SERVICE REQUEST VICTIM ...
 
     stdout  {}                                   ACCOUNTS accounts have settled
     stdin   calls                                a kind of hostile client of SERVICE, see `hostile`
@@ -92,7 +92,7 @@ async def obey(
 
 def main(arguments: list[str]) -> None:
     """Settle, then obey."""
-    home, service, accounts, at_once, file, *victims = arguments
+    accounts, at_once, home, service, file, *victims = arguments
     request = b"" if file == "-" else Path(file).read_bytes()
     os.nice(LOWEST_PRIORITY)
     asyncio.run(obey(Path(home), SERVICES[service], int(accounts), int(at_once), request, victims))

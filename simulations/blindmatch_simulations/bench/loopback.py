@@ -174,10 +174,7 @@ def _shares(total: int, cost: Cost, crypto: float) -> dict[str, float]:
 
 def _ask_all(channels: Sequence[Channels], check: Check, each: int) -> Cost:
     """Let every device send `each` requests, one after the other; what it costs, here and on the clock."""
-    info = DESIGN.info
-    head = pb.Envelope(design=info.name, version=info.version, epoch=check.epoch, role=MATCHER)
-    head.body = check.request()
-    request = head.SerializeToString()
+    request = check.envelope()
 
     def device(opened: Channels) -> None:
         channel = opened.to(Party.MATCHER)

@@ -18,9 +18,7 @@ from typing import Final
 from blindmatch_client.egress import Egress
 from blindmatch_client.transport import MatchingExchange
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.designs.oprf_psi.design import MATCHER as ROLE
 from blindmatch_protocol.randomness import SystemRandomness
-from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
 from blindmatch_simulations.bench.field import Outcome
 from blindmatch_simulations.bench.flood import Flood, Scene, measure
@@ -40,7 +38,7 @@ def bench_matcher_flood(meter: Meter, folder: Path, flood: Flood) -> None:
         devices = [_device(served, number, stack) for number in range(flood.pairs)]
         bystanders = _Bystanders(served.check, devices)
         request = folder / "request"
-        request.write_bytes(_request(served.check))
+        request.write_bytes(served.check.envelope())
         scene = Scene(
             "flood/matcher",
             "checks",
@@ -52,21 +50,15 @@ def bench_matcher_flood(meter: Meter, folder: Path, flood: Flood) -> None:
                 "entries": ENTRIES,
                 "evaluations": SEVERAL,
             },
+            [str(home), "matcher", str(request)],
         )
-        measure(meter, scene, flood, [str(home), "matcher"], [str(request)])
+        measure(meter, scene, flood)
 
 
 def _device(served: Served, number: int, stack: ExitStack) -> Egress:
     egress = served.egress(f"bystander-{number}")
     stack.callback(egress.close)
     return egress
-
-
-def _request(check: Check) -> bytes:
-    info = DESIGN.info
-    made = wire.Envelope(design=info.name, version=info.version, epoch=check.epoch, role=ROLE)
-    made.body = check.request()
-    return made.SerializeToString()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.oprf import Mode
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness, RecordingRandomness, SystemRandomness, Tape
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.crew import Crew
 from blindmatch_server.curator import open_list, random_list
 from blindmatch_server.publication import publish_epoch
@@ -95,6 +96,13 @@ class Check:
     def request(self) -> bytes:
         """The encoding of a device's request."""
         return _only(self.session(SystemRandomness()).start(self.item)).encode()
+
+    def envelope(self) -> bytes:
+        """The same as it is sent."""
+        info = DESIGN.info
+        made = wire.Envelope(design=info.name, version=info.version, epoch=self.epoch, role=MATCHER)
+        made.body = self.request()
+        return made.SerializeToString()
 
     def answer(self, request: bytes) -> bytes:
         """The matcher's part: from bytes to bytes."""

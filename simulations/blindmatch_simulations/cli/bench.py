@@ -152,7 +152,7 @@ class FloodedServer(StrEnum):
     MATCHER = "matcher"
 
 
-_FLOODS: Final[Mapping[FloodedServer, Callable[[Meter, Path, Flood], None]]] = {
+_FLOODS: Final = {
     FloodedServer.RELAY: bench_flood,
     FloodedServer.MATCHER: bench_matcher_flood,
 }
@@ -179,13 +179,9 @@ def flood(
     """
     size = Flood(texts, rate, pairs, rounds, accounts, at_once)
     servers = list(FloodedServer) if server is None else [server]
-    benches: list[Bench] = [partial(_flooded, _FLOODS[one], size) for one in servers]
+    benches: list[Bench] = [partial(_FLOODS[one], flood=size) for one in servers]
     options = asdict(size) | ({} if server is None else {"server": server.value})
     run_benches(benches, 1, 0, options, json_path)
-
-
-def _flooded(bench: Callable[[Meter, Path, Flood], None], size: Flood, meter: Meter, folder: Path) -> None:
-    bench(meter, folder, size)
 
 
 @app.command("all")
@@ -210,8 +206,7 @@ def all_(
         _query(log2n, 300, 2000, 16),
         lambda meter, folder: bench_pdq(meter, folder, peers),
         lambda meter, folder: bench_messenger(meter, folder, Load(texts, pictures)),
-        lambda meter, folder: bench_flood(meter, folder, Flood()),
-        lambda meter, folder: bench_matcher_flood(meter, folder, Flood()),
+        *(partial(bench, flood=Flood()) for bench in _FLOODS.values()),
         lambda meter, folder: bench_near(meter, folder, near),
     ]
     sizes = {"log2n": log2n, "records": records, "texts": texts, "pictures": pictures, "crops": crops}
