@@ -1,4 +1,4 @@
-"""The demo's result: two tables for people, one JSON object for programs."""
+"""The demo's result: three tables for people, one JSON object for programs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from blindmatch_simulations.demo_checks import failures, intact, undeclared_byte
 from blindmatch_simulations.deployment import SERVERS
 from blindmatch_simulations.hosting import parties_of
 
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 
 
-def facts_seen(run: DemoRun, party: Party) -> dict[str, str]:
+def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
     """Facts declared to `party`, by the messenger and by the design, each with a sentence."""
     messenger = {fact.name: fact.says for fact in device_facts(run.on_schedule).get(party, ())}
     return messenger | {fact.name: fact.says for fact in declared_facts(run.design, party)}
@@ -65,17 +65,22 @@ def result(run: DemoRun) -> dict[str, Any]:
 
 
 def seen(run: DemoRun, party: Party) -> dict[str, Any]:
-    """What one party saw: facts, and bytes by account as it counted them itself."""
+    """What is declared to one party, and what it counted itself in this run."""
     arrived = {
         name: sum(row.bytes_in for row in run.counted[party] if row.account == name) for name in run.audits
     }
+    calls: dict[str, int] = {}
+    for row in run.counted[party]:
+        if row.account in run.audits:
+            calls[row.method] = calls.get(row.method, 0) + row.calls
     ciphertext = sum(audit.ciphertext for audit in run.audits.values()) if party is Party.PROVIDER else 0
     purposes = {
         str(purpose): sum(audit.bytes_by.get((party, purpose), 0) for audit in run.audits.values())
         for purpose in Purpose
     }
     return {
-        "facts": facts_seen(run, party),
+        "declared_facts": facts_declared(run, party),
+        "calls_observed": calls,
         "bytes_in": sum(arrived.values()),
         "bytes_in_by_account": arrived,
         "end_to_end_ciphertext_bytes": ciphertext,
@@ -98,8 +103,8 @@ def picture_rows(run: DemoRun) -> Iterator[dict[str, Any]]:
 
 
 def tables(run: DemoRun) -> list[Table]:
-    """What was sent, matched and reported; and what each party saw."""
-    return [_sent_table(run), _seen_table(run)]
+    """What was sent, matched and reported; what is declared to each party; and what each was seen to get."""
+    return [_sent_table(run), _declared_table(run), _observed_table(run)]
 
 
 def _sent_table(run: DemoRun) -> Table:
@@ -129,14 +134,18 @@ def _counts(rows: list[dict[str, Any]]) -> tuple[object, ...]:
     return len(rows), delivered, sum(row["expected"] for row in rows), words
 
 
-def _seen_table(run: DemoRun) -> Table:
+def _declared_table(run: DemoRun) -> Table:
+    rows = [(str(SERVERS[party]), ", ".join(facts_declared(run, party))) for party in parties_of(run.design)]
+    return table("what is declared to each party, in this run or not", ("party", "facts"), rows)
+
+
+def _observed_table(run: DemoRun) -> Table:
     rows = []
     for party in parties_of(run.design):
         saw = seen(run, party)
         purposes = "\n".join(f"{purpose} {size:,}" for purpose, size in saw["bytes_by_purpose"].items())
-        facts = ", ".join(saw["facts"])
-        cipher = saw["end_to_end_ciphertext_bytes"]
-        rows.append((str(SERVERS[party]), facts, saw["bytes_in"], cipher, purposes or "-"))
-    columns = ("party", "facts it learnt", "bytes in", "of it E2EE", "by purpose")
-    title = f"what each party saw (undeclared bytes: {undeclared_bytes(run)})"
+        calls, cipher = sum(saw["calls_observed"].values()), saw["end_to_end_ciphertext_bytes"]
+        rows.append((str(SERVERS[party]), calls, saw["bytes_in"], cipher, purposes or "-"))
+    columns = ("party", "calls", "bytes in", "of it E2EE", "by purpose")
+    title = f"what each party was seen to get (undeclared bytes: {undeclared_bytes(run)})"
     return table(title, columns, rows, whole=columns[2:])

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from blindmatch_client import cover
+from blindmatch_client.egress.methods import EXCHANGE
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations import demo as simulated
@@ -151,9 +152,11 @@ def test_the_demo_is_right_for_oprf_psi(private: Demo, workload: Workload) -> No
     check_right(private, workload, load_design("oprf-psi"))
 
 
-def test_each_party_is_shown_with_its_facts_and_bytes(private: Demo) -> None:
+def test_each_party_is_shown_with_what_is_declared_and_what_it_counted(private: Demo) -> None:
     parties = private.result["parties"]
-    assert "query_count" in parties["matcher"]["facts"]
+    assert "query_count" in parties["matcher"]["declared_facts"]
+    exchanged = {party: one["calls_observed"].get(EXCHANGE.path, 0) for party, one in parties.items()}
+    assert exchanged == {"matcher": private.result["sent"], "relay": 0, "centre": 0}
     assert parties["matcher"]["end_to_end_ciphertext_bytes"] == 0
     assert 0 < parties["relay"]["end_to_end_ciphertext_bytes"] < parties["relay"]["bytes_in"]
     for seen in parties.values():
@@ -170,8 +173,8 @@ def test_on_a_cover_schedule_no_party_is_told_when_there_is_a_match(
     done = demo(tmp_path, "oprf-psi", "--cover-period", "1")
     assert (done.code, done.result["failures"], done.result["cover_schedule"]) == (0, [], True)
     for name in ("centre", "relay"):
-        assert "match_time" in private.result["parties"][name]["facts"]
-        assert "match_time" not in done.result["parties"][name]["facts"]
+        assert "match_time" in private.result["parties"][name]["declared_facts"]
+        assert "match_time" not in done.result["parties"][name]["declared_facts"]
     left = done.result["parties"]["centre"]["bytes_by_purpose"]
     assert "report" not in left and left["cover"] > 0
     assert [row["reported"] for row in done.result["pictures"]] == [
