@@ -175,11 +175,23 @@ class Store:
             found[rows] = self._lookup_in(index, keys[rows])
         return found
 
-    def _lookup_in(self, index: int, keys: Rows) -> Values:
-        values = np.zeros(len(keys), np.uint64)
+    def check(self) -> None:
+        """Open every shard.
+
+        Raises:
+            SetFileError: if one was altered, or is none.
+        """
+        for index in range(1 << self._bits):
+            self._map(index)
+
+    def _map(self, index: int) -> ConstMap | None:
         if index not in self._maps:
             self._maps[index] = self._open(index)
-        held = self._maps[index]
+        return self._maps[index]
+
+    def _lookup_in(self, index: int, keys: Rows) -> Values:
+        values = np.zeros(len(keys), np.uint64)
+        held = self._map(index)
         if held is not None:
             held.get_many_into(_key_list(keys), values.data)
         return values

@@ -169,6 +169,20 @@ class Design(ABC, Generic[S, D, X, R]):
             SetFileError: if a file is truncated, altered, of another version, design or epoch.
         """
 
+    def check_setup(self, setup: S, progress: Progress = no_progress) -> None:
+        """Open, hash and validate every section of an opened set-up, without holding much of it in memory.
+
+        A device calls it once, before a set-up's first picture: what it has accepted makes no step on a
+        verified reply fail, whatever the picture. The default checks nothing.
+
+        Args:
+            setup: what `open_setup` gave.
+            progress: called with the bytes checked and all bytes, section by section.
+
+        Raises:
+            SetFileError: if a section was altered, or is not what its kind must be.
+        """
+
     @abstractmethod
     def epoch_of(self, setup: S) -> int:
         """The epoch of an opened set-up."""

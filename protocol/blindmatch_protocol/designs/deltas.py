@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from blindmatch_protocol.contract import Buffers, Workspace
+from blindmatch_protocol.contract import Buffers, Progress, Workspace
 from blindmatch_protocol.errors import DesignError, SetFileError
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
@@ -98,6 +98,23 @@ def is_among(removed: npt.NDArray[np.uint64], entry_id: int) -> bool:
     wanted = np.uint64(entry_id)
     at = int(np.searchsorted(removed, wanted))
     return at < len(removed) and bool(removed[at] == wanted)
+
+
+def check_files(files: Sequence[SetFile], progress: Progress) -> None:
+    """Compare every byte of these files with its digest.
+
+    Raises:
+        SetFileError: if one was altered.
+    """
+    total, done = sum(file.content_bytes for file in files), 0
+
+    def counted(length: int) -> None:
+        nonlocal done
+        done += length
+        progress(done, total)
+
+    for file in files:
+        file.verify(counted)
 
 
 # --- writing -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from hmac import compare_digest
@@ -76,8 +77,16 @@ class SetFile:
             self._checked.add((kind, index))
         return content
 
-    def verify(self) -> None:
+    @property
+    def content_bytes(self) -> int:
+        """Bytes of all sections."""
+        return sum(section.length for section in self.sections.values())
+
+    def verify(self, progress: Callable[[int], object] = int) -> None:
         """Check every byte of the file now, also of sections that were checked before.
+
+        Args:
+            progress: called with the length of each section that was checked.
 
         Raises:
             SetFileError: if one was altered.
@@ -85,6 +94,7 @@ class SetFile:
         self._checked.clear()
         for kind, index in self.sections:
             self.section(kind, index)
+            progress(self.sections[kind, index].length)
 
     def _open(self) -> None:
         data = self._data

@@ -163,6 +163,10 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
         """See `Design.open_setup`."""
         return files.open_setup(files_, epoch)
 
+    def check_setup(self, setup: Setup, progress: Progress = no_progress) -> None:
+        """See `Design.check_setup`."""
+        setup.check(progress)
+
     def epoch_of(self, setup: Setup) -> int:
         """See `Design.epoch_of`."""
         return setup.epoch

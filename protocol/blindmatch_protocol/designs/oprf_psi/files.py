@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from blindmatch_protocol.contract.files import Buffers, Writer
-from blindmatch_protocol.designs.deltas import MOST_DELTAS, PUBLIC_KEY_KIND, SET_FILE
+from blindmatch_protocol.contract.files import Buffers, Progress, Writer, no_progress
+from blindmatch_protocol.designs.deltas import MOST_DELTAS, PUBLIC_KEY_KIND, SET_FILE, check_files
 from blindmatch_protocol.designs.oprf_psi.layers import AnyLayer, FilterLayer, open_layers
 from blindmatch_protocol.designs.oprf_psi.messages import MOST_EVALUATIONS
 from blindmatch_protocol.errors import ProtocolError, SetFileError
@@ -62,14 +62,19 @@ class Setup:
         """Must the next epoch be a full set?"""
         return len(self.layers) > MOST_DELTAS
 
-    def verify(self) -> None:
+    def verify(self, progress: Progress = no_progress) -> None:
         """Check every byte of every file.
 
         Raises:
             SetFileError: if one was altered.
         """
+        check_files([layer.file for layer in self.layers], progress)
+
+    def check(self, progress: Progress) -> None:
+        """See `Design.check_setup`."""
+        self.verify(progress)
         for layer in self.layers:
-            layer.file.verify()
+            layer.check()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -55,6 +55,14 @@ class Layer:
         opened = unseal(keys.label_keys[0].tobytes(), self.labels.record(number))
         return None if opened is None else opened[0]
 
+    def check(self) -> None:
+        """Open what is opened at its first use otherwise.
+
+        Raises:
+            SetFileError: if it is not what it must be.
+        """
+        self.store.check()
+
     def numbers(self, store_keys: Rows, masks: Values) -> Values:
         """Where the labels of keys, uint8 (n, 16), lie, uint64 (n,); an absent key has any number, which is
         below `entries` with a probability of entries / 2^64.
@@ -92,6 +100,9 @@ class FilterLayer:
         """An unconfirmed label of `own_hash` if the first of `keys` is there."""
         there = bool(self.filter.contains(keys.store_keys[:1])[0])
         return Label(own_hash, UNCONFIRMED_ID, bytes(16)) if there and own_hash is not None else None
+
+    def check(self) -> None:
+        """The filter is open."""
 
     def removes(self, entry_id: int) -> bool:
         """A full set removes nothing."""

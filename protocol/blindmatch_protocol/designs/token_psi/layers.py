@@ -58,6 +58,15 @@ class Layer:
             self._opened.append(AddressIndex(self.file.section(ADDRESSES_KIND), self.entries))
         return self._opened[0]
 
+    def check(self) -> None:
+        """Open what is opened at its first use otherwise.
+
+        Raises:
+            SetFileError: if it is not what it must be.
+        """
+        self.store.check()
+        _ = self.addresses
+
     def labels_of(self, secrets: Rows) -> list[Label]:
         """Every label that candidate secrets, uint8 (m, 16), open, with its family's, each once."""
         rows, _ = self.addresses.lookup(derivation.addresses(secrets))
