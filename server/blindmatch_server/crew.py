@@ -175,7 +175,10 @@ class _Helper:
 
     def __init__(self) -> None:
         command = [sys.executable, "-P", "-m", helper.__name__]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        # in a group of its own: Ctrl-C is for the program alone, which closes the pipe
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+        )
         self.pid = self._process.pid
 
     def rows(self, function: RowFunction, secret: bytes, batch: EntryBatch) -> Rows:

@@ -10,7 +10,6 @@ this process chose.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from importlib import import_module
 from struct import Struct
@@ -86,7 +85,6 @@ def _read(pipe: IO[bytes], length: int) -> bytes:
 
 def main() -> None:
     """Serve over standard input and output; what a function prints goes to standard error."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
         try:

@@ -8,8 +8,10 @@ The port file is there while the server can be called, and longer only if it was
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
@@ -239,6 +241,7 @@ def _bind(server: grpc.aio.Server, listen: Listen) -> int:
         [(credentials.key, credentials.certificate)], credentials.root, require_client_auth=True
     )
     address = f"{listen.host}:{listen.port}"
+    _check_bindable(listen)
     try:
         port = server.add_secure_port(address, secured)
     except RuntimeError as error:
@@ -246,6 +249,20 @@ def _bind(server: grpc.aio.Server, listen: Listen) -> int:
     if port == 0:
         raise PortTakenError(f"address {address} cannot be bound: is it in use?")
     return port
+
+
+def _check_bindable(listen: Listen) -> None:
+    """Try the address first: gRPC says why it cannot bind one in lines of its own, on standard error."""
+    host, address = listen.host.strip("[]"), f"{listen.host}:{listen.port}"
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, listen.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except OSError as error:
+        why = {errno.EADDRINUSE: "it is in use", errno.EADDRNOTAVAIL: "it is not an address of this machine"}
+        reason = why.get(error.errno or 0, error.strerror or str(error))
+        raise PortTakenError(f"address {address} cannot be bound: {reason}") from error
 
 
 @contextmanager

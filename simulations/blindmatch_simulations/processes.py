@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,11 +29,18 @@ class ProcessError(BlindmatchError):
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    """A running server, and where its log goes."""
+    """A running server, where its log goes, and the byte of it that this start begins at."""
 
     party: Party
     process: subprocess.Popen[bytes]
     log: Path
+    begins: int
+
+    def lines(self) -> list[str]:
+        """The lines that this server has logged since it was started."""
+        with self.log.open("rb") as log:
+            log.seek(self.begins)
+            return log.read().decode(errors="replace").splitlines()
 
 
 @contextmanager
@@ -72,7 +80,7 @@ def check_alive(servers: Sequence[ServerProcess]) -> None:
     for server in servers:
         code = server.process.poll()
         if code is not None:
-            raise ProcessError(f"{SERVERS[server.party]} ended with exit code {code}: {_tail(server.log)}")
+            raise ProcessError(f"{SERVERS[server.party]} ended with exit code {code}: {_tail(server)}")
 
 
 def _start(deployment: Deployment, party: Party, options: Sequence[str]) -> ServerProcess:
@@ -83,8 +91,9 @@ def _start(deployment: Deployment, party: Party, options: Sequence[str]) -> Serv
     command = [sys.executable, "-m", "blindmatch_simulations", "serve", str(SERVERS[party])]
     command += ["--home", str(deployment.home), "--port", "0", "--end-with-input", *options]
     with log.open("ab") as sink:
+        begins = sink.tell()
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=sink, stderr=subprocess.STDOUT)
-    return ServerProcess(party, process, log)
+        return ServerProcess(party, process, log, begins)
 
 
 def _wait(deployment: Deployment, server: ServerProcess, deadline: float) -> None:
@@ -108,5 +117,10 @@ def _stop(server: ServerProcess) -> None:
             server.process.stdin.close()
 
 
-def _tail(log: Path, lines: int = 3) -> str:
-    return " | ".join(log.read_text(errors="replace").splitlines()[-lines:]) or "it wrote no log"
+def _tail(server: ServerProcess, lines: int = 3) -> str:
+    """Why a server ended: the reason it logged, or else the end of its log."""
+    last = server.lines()[-lines:]
+    for line in reversed(last):
+        with suppress(ValueError, TypeError, KeyError):
+            return str(json.loads(line)["reason"])
+    return " | ".join(last) or "it wrote no log"

@@ -100,7 +100,7 @@ def _entry_points() -> Iterator[Registered]:
 
 def _from_file(path: Path, attribute: str) -> AnyDesign:
     if not path.is_file():
-        raise RegistryError(f"{path}: no such file")
+        raise RegistryError(f"{path}: no such file") from FileNotFoundError(path)
     module = _module_of(path.resolve())
     if not hasattr(module, attribute):
         raise RegistryError(f"{path} has no {attribute}; name the Design object after the colon")

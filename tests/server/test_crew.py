@@ -68,6 +68,12 @@ class TestRows:
         expected = row_functions.mixed(SECRET, entries(count))
         assert (computed(crew, row_functions.mixed, count, size) == expected).all()
 
+    def test_come_from_processes_that_an_interrupted_terminal_does_not_reach(self, crew: Crew) -> None:
+        rows: Any = crew.rows(row_functions.mixed, SECRET, batches(40, 4))
+        next(rows)
+        assert [os.getpgid(pid) for pid in crew.pids] == list(crew.pids)
+        rows.close()
+
     def test_come_from_other_processes_each_of_which_computes(self, crew: Crew) -> None:
         pids = computed(crew, row_functions.whose, 400, 2).view(np.uint64)
         assert os.getpid() not in pids

@@ -302,8 +302,12 @@ def test_a_taken_port_is_an_error_with_an_exit_code_of_its_own() -> None:
 
         async with scripted(deployment) as (_, port):
             listen = deployment.listen(Kind.CENTRE, port=port)
-            with pytest.raises(PortTakenError, match=f"127.0.0.1:{port}"):
+            with pytest.raises(PortTakenError, match=f"127.0.0.1:{port} cannot be bound: it is in use"):
                 async with running("centre", listen, services):
+                    pass
+            foreign = replace(deployment.listen(Kind.CENTRE), host="192.0.2.1")
+            with pytest.raises(PortTakenError, match="not an address of this machine"):
+                async with running("centre", foreign, services):
                     pass
             code = await asyncio.to_thread(_serve_in_thread, deployment, port)
             assert code == exit_codes.PORT_TAKEN

@@ -196,5 +196,5 @@ def test_a_picture_that_cannot_be_decoded_is_not_sent(
 
 def test_a_picture_that_cannot_be_read_is_named(served: Path, tmp_path: Path) -> None:
     send = ["device", "send", "alice", "bob", "--picture"]
-    refused(in_process(served, *send, tmp_path / "lost.png"), REFUSED, "lost.png: No such file")
-    refused(in_process(served, *send, tmp_path), REFUSED, "Is a directory")
+    refused(in_process(served, *send, tmp_path / "lost.png"), BAD_STATE, "lost.png: No such file")
+    refused(in_process(served, *send, tmp_path), BAD_STATE, "Is a directory")

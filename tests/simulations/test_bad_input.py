@@ -80,11 +80,11 @@ def test_a_list_with_nothing_valid_is_refused(content: bytes, words: str, home: 
 
 
 def test_a_missing_source_a_folder_and_a_missing_list_are_named(home: Path, tmp_path: Path) -> None:
-    refused(in_process(home, "list", "import", tmp_path / "none.pdq", "l"), REFUSED, "none.pdq")
-    refused(in_process(home, "list", "import", home, "l"), REFUSED, "home", "directory")
+    refused(in_process(home, "list", "import", tmp_path / "none.pdq", "l"), BAD_STATE, "none.pdq")
+    refused(in_process(home, "list", "import", home, "l"), BAD_STATE, "home", "directory")
     for command in (["list", "inspect"], ["list", "build"], ["centre", "learn"], ["list", "diff", "known"]):
         refused(in_process(home, *command, "lost"), BAD_STATE, "lost.list")
-    refused(in_process(home, "list", "export", "known", tmp_path / "no" / "x"), REFUSED, "cannot write x")
+    refused(in_process(home, "list", "export", "known", tmp_path / "no" / "x"), BAD_STATE, "cannot write x")
 
 
 def test_a_damaged_list_is_refused(home: Path) -> None:
@@ -107,7 +107,7 @@ def test_pictures_that_are_none_are_refused_by_the_centre_with_the_file(home: Pa
     (tmp_path / "p" / "notes.txt").write_text("not a picture")
     learn = ["centre", "learn", "known", "--pictures"]
     refused(in_process(home, *learn, tmp_path / "p"), REFUSED, "notes.txt", "format")
-    refused(in_process(home, *learn, tmp_path / "q"), REFUSED, "q: No such file")
+    refused(in_process(home, *learn, tmp_path / "q"), BAD_STATE, "q: No such file")
 
 
 # designs
@@ -138,7 +138,7 @@ def test_a_file_without_a_design_is_refused_with_the_reason(
 def test_an_unknown_design_is_refused_with_those_there_are(home: Path, tmp_path: Path) -> None:
     refused(in_process(home, "list", "build", "known", "--design", "psi"), REFUSED, "'psi'", "oprf-psi")
     lost = f"{tmp_path / 'lost.py'}:X"
-    refused(in_process(home, "list", "build", "known", "--design", lost), REFUSED, "lost.py: no such file")
+    refused(in_process(home, "list", "build", "known", "--design", lost), BAD_STATE, "lost.py: no such file")
 
 
 # JSON

@@ -13,8 +13,10 @@ from blindmatch_simulations import cli
 from blindmatch_simulations.alone import alone
 from blindmatch_simulations.cli import app, exit_codes
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.cli.console import details, table
+from blindmatch_simulations.cli.console import details, progress_bar, table
+from blindmatch_simulations.cli.serve import Watched
 from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.processes import ServerProcess
 from rich.console import Console
 
 COMMAND = [sys.executable, "-m", "blindmatch_simulations"]
@@ -157,3 +159,66 @@ def test_columns_that_stay_whole_are_not_broken() -> None:
         console.print(table("t", ("design", "says"), rows, whole=("design",)))
     assert "provider-scan-with-a-long-name" in shown.get()
     assert {len(line) for line in shown.get().splitlines()[1:]} == {40}
+
+
+def test_a_list_is_not_replaced_by_random_hashes_unasked(tmp_path: Path) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    assert run(["certs", "init", *home]) == exit_codes.OK
+    assert run(["list", "random", "10", "known", *home]) == exit_codes.OK
+    before = (tmp_path / "home/curator/lists/known.list").read_bytes()
+    assert run(["list", "random", "10", "known", *home]) == exit_codes.USAGE
+    assert (tmp_path / "home/curator/lists/known.list").read_bytes() == before
+    assert run(["list", "random", "10", "known", "--replace", *home]) == exit_codes.OK
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list", "import", "none.txt", "x"], ["list", "pictures", "none", "x"], ["report", "none"]]
+)
+def test_a_missing_file_has_its_exit_code_and_leaves_no_empty_bar(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLINDMATCH_HOME", str(tmp_path / "home"))
+    assert run(["certs", "init"]) == exit_codes.OK
+    capsys.readouterr()
+    assert run(arguments) == exit_codes.BAD_STATE
+    shown = capsys.readouterr()
+    assert "none" in shown.err
+    assert not shown.out
+
+
+def test_progress_says_what_it_counts() -> None:
+    console = Console(record=True, width=120, force_terminal=True)
+    with progress_bar(console, "evaluating", "entries") as progress:
+        progress(1500, 20_000)
+    assert "1,500/20,000 entries" in console.export_text()
+
+
+def test_only_this_start_s_log_says_why_a_server_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    assert run(["certs", "init", "--home", str(home)]) == exit_codes.OK
+    (home / "matcher" / "log.jsonl").write_text('{"event":"stopped","reason":"an old story"}\n')
+    (home / "matcher" / "matcher.key").write_bytes(b"")
+    for arguments in (["list", "random", "10", "known"], ["list", "build", "known"]):
+        assert run([*arguments, "--home", str(home)]) == exit_codes.OK
+    capsys.readouterr()
+    assert run(["serve", "all", "--home", str(home)]) == exit_codes.UNREACHABLE
+    said = " ".join(capsys.readouterr().err.split())
+    assert "matcher ended with exit code 4: " in said
+    assert "an old story" not in said
+    assert "{" not in said
+
+
+def test_the_status_line_counts_calls_of_this_start(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    old = '{"event":"call","status":"OK"}\n'
+    log.write_text(old * 3)
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    watched = Watched(ServerProcess(Party.MATCHER, process, log, len(old) * 3))
+    assert watched.words() == "matcher 0 calls, 0 not OK"
+    with log.open("a") as more:
+        more.write(old + '{"event":"call","status":"UNAVAILABLE"}\n{"event":"call","sta')
+    assert watched.words() == "matcher 2 calls, 1 not OK"
+    assert watched.words() == "matcher 2 calls, 1 not OK"

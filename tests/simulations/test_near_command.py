@@ -44,7 +44,7 @@ def test_wishes_that_nothing_meets_have_no_proposal(
 ) -> None:
     result = tmp_path / "tune.json"
     arguments = ["design", "tune", "--crops", "5", "--device", "1", "--json", str(result)]
-    assert run(arguments) == 0
+    assert run(arguments) == 1
     assert json.loads(result.read_text())["proposal"] is None
     assert "lower a wish" in capsys.readouterr().out
 

@@ -22,7 +22,7 @@ def deployment(tmp_path: Path) -> Deployment:
 
 
 def _server(command: str, log: Path) -> ServerProcess:
-    return ServerProcess(Party.MATCHER, subprocess.Popen([sys.executable, "-c", command]), log)
+    return ServerProcess(Party.MATCHER, subprocess.Popen([sys.executable, "-c", command]), log, 0)
 
 
 def test_servers_end_with_the_block_even_if_it_fails(deployment: Deployment) -> None:
@@ -98,5 +98,5 @@ def test_a_server_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pyte
     assert process.stdout is not None and process.stdout.readline() == b"1\n"
     process.stdout.close()
     monkeypatch.setattr(processes, "STOP_SECONDS", 0.2)
-    processes._stop(ServerProcess(Party.MATCHER, process, tmp_path / "log"))
+    processes._stop(ServerProcess(Party.MATCHER, process, tmp_path / "log", 0))
     assert process.returncode == -9

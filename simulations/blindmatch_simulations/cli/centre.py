@@ -60,7 +60,7 @@ def learn(
     held = [_picture(path) for path in _files(pictures)] if pictures else []
     with (
         open_named(deployment, name) as entries,
-        progress_bar(console, "teaching the centre") as progress,
+        progress_bar(console, "teaching the centre", "entries") as progress,
     ):
         known = teach_centre(deployment, entries, held, progress)
         labels = len(entries)

@@ -20,6 +20,7 @@ from rich.progress import (
     MofNCompleteColumn,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -133,27 +134,47 @@ def _shown(key: str, value: object) -> str:
 
 
 @contextmanager
-def progress_bar(
-    console: Console, what: str, total: int | None = None, *, last: str = "", of_bytes: bool = False
-) -> Iterator[Progress]:
-    """A bar with rate, time taken and time left; yields a `Progress`.
+def progress_bar(console: Console, what: str, unit: str, *, last: str = "") -> Iterator[Progress]:
+    """A bar with rate, time taken and time left; yields a `Progress`. It appears at the first call, so that
+    input that is refused at once leaves none behind.
 
     Args:
         console: where it is drawn.
         what: is done.
-        total: how much there is to do, if that is known.
+        unit: what is counted, e.g. ``entries``; ``bytes`` are shown as kB and MB.
         last: is done when all are through, without a number.
-        of_bytes: what is counted are bytes.
     """
-    columns = (DownloadColumn(), TransferSpeedColumn()) if of_bytes else (MofNCompleteColumn(), RateColumn())
-    with bars(console, columns) as shown:
-        task = shown.add_task(what, total=total)
+    counts = (
+        (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (CountColumn(unit), RateColumn())
+    )
+    shown = bars(console, counts)
+    tasks: list[TaskID] = []
 
-        def progress(done: int, whole: int) -> None:
-            ends = bool(last) and done >= whole
-            shown.update(task, completed=done, total=whole, description=last if ends else what)
+    def progress(done: int, whole: int) -> None:
+        if not tasks:
+            shown.start()
+            tasks.append(shown.add_task(what))
+        ends = bool(last) and done >= whole
+        shown.update(tasks[0], completed=done, total=whole, description=last if ends else what)
 
+    try:
         yield progress
+    finally:
+        if tasks:
+            shown.stop()
+
+
+class CountColumn(MofNCompleteColumn):
+    """How many of how many, and of what."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """See `ProgressColumn.render`."""
+        whole = "?" if task.total is None else f"{int(task.total):,}"
+        return Text(f"{int(task.completed):,}/{whole} {self._unit}", style="progress.download")
 
 
 class RateColumn(ProgressColumn):

@@ -44,7 +44,7 @@ def code_of(error: BlindmatchError) -> int:
             return REFUSED_INPUT
         case ServiceError() | ProcessError() | OperatorError():
             return UNREACHABLE
-        case _ if isinstance(error, _bad_state()):
+        case _ if isinstance(error.__cause__, OSError) or isinstance(error, _bad_state()):
             return BAD_STATE
         case _:
             return REFUSED_INPUT

@@ -99,7 +99,7 @@ def import_(
     console = console_for(json_path)
     onto = open_named(Deployment.open(home_from(home)), base) if base else None
     with progress_bar(
-        console, f"importing {source.name}", last=f"sorting {source.name}", of_bytes=True
+        console, f"importing {source.name}", "bytes", last=f"sorting {source.name}"
     ) as progress:
         summary = import_list(
             source.absolute(),
@@ -126,7 +126,7 @@ def pictures(
     console = console_for(json_path)
     files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else [folder]
     onto = open_list(into) if into.exists() else None
-    with progress_bar(console, "hashing pictures") as progress:
+    with progress_bar(console, "hashing pictures", "pictures") as progress:
         summary = list_pictures(files, into, SystemRandomness(), onto=onto, progress=progress)
     console.print(details(f"list {name}", worded(_summary(summary))))
     write_json({"list": name} | _summary(summary), json_path)
@@ -136,11 +136,17 @@ def pictures(
 def random(
     count: Annotated[int, typer.Argument(min=1, help="How many hashes.")],
     name: NameArgument,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a list of this name.")] = False,
     home: HomeOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Make the list NAME of random hashes with 128 ones each: they match nothing, and fill a set."""
-    summary = random_list(count, _into(home, name), SystemRandomness())
+    into = _into(home, name)
+    if into.exists() and not replace:
+        raise typer.BadParameter(
+            f"there is a list {name}; another name, or --replace to lose it", param_hint="NAME"
+        )
+    summary = random_list(count, into, SystemRandomness())
     console_for(json_path).print(details(f"list {name}", worded(_summary(summary))))
     write_json({"list": name} | _summary(summary), json_path)
 
@@ -199,7 +205,7 @@ def build(
 def _building(console: Console) -> Iterator[Progress]:
     """The bar of a build; says what becomes of one that the user interrupts."""
     try:
-        with progress_bar(console, "evaluating", last="writing the set") as progress:
+        with progress_bar(console, "evaluating", "entries", last="writing the set") as progress:
             yield progress
     except KeyboardInterrupt:
         ERR.print("what is computed stays: the same command goes on from there", style="yellow")
@@ -244,7 +250,7 @@ def export_(
     console = console_for(json_path)
     with (
         open_named(Deployment.open(home_from(home)), name) as entries,
-        progress_bar(console, "exporting") as progress,
+        progress_bar(console, "exporting", "hashes") as progress,
     ):
         written = export(entries, export_format, out.absolute(), progress)
     write_json({"list": name, "format": str(export_format), "hashes": written, "file": str(out)}, json_path)

@@ -14,6 +14,7 @@ import typer
 from blindmatch_protocol.designs.token_psi import Limits, Tokening
 from rich.console import Console
 
+from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bench import CropsOption, RunsOption, SecondsOption, run_benches
 from blindmatch_simulations.cli.console import JsonOption, bars, console_for, table, write_json
 from blindmatch_simulations.near import Options, Point, Wishes, edited_crops, limits_for, tune
@@ -91,7 +92,11 @@ def tune_design(
     crops: CropsOption = 60,
     json_path: JsonOption = None,
 ) -> None:
-    """Draw the frontier of recall, device cost and list secrecy, and propose parameters and key limits."""
+    """Draw the frontier of recall, device cost and list secrecy, and propose parameters and key limits.
+
+    u is the CPU time of one ristretto255 multiplication by libsodium on this machine. Exit code 1 if nothing
+    meets the wishes.
+    """
     if design != TUNABLE:
         raise typer.BadParameter(f"only {TUNABLE} has parameters to tune, not {design}")
     console = console_for(json_path)
@@ -116,6 +121,8 @@ def tune_design(
     write_json(
         {"wishes": asdict(wishes), "points": points, "proposal": proposal, "limits": described}, json_path
     )
+    if found.proposal is None:
+        raise typer.Exit(exit_codes.WRONG)
 
 
 def _print_proposal(console: Console, design: str, tokening: Tokening, limits: Limits) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -123,9 +126,44 @@ def all_(
         # whoever reads "ready" may stop them at once
         with suppress(KeyboardInterrupt):
             OUT.print("ready; Ctrl-C stops them")
-            while True:
-                time.sleep(0.5)
-                check_alive(servers)
+            _watch([Watched(server) for server in servers])
+
+
+@dataclass(slots=True)
+class Watched:
+    """A server, and how many calls its log tells of."""
+
+    server: ServerProcess
+    read: int = 0
+    calls: int = 0
+    refused: int = 0
+
+    def words(self) -> str:
+        """Reads what was logged since it was last asked, and says what it came to."""
+        with self.server.log.open("rb") as log:
+            log.seek(self.server.begins + self.read)
+            new = log.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self.read += len(whole)
+        self.calls += whole.count(b'"event":"call"')
+        self.refused += whole.count(b'"event":"call"') - whole.count(b'"status":"OK"')
+        return f"{SERVERS[self.server.party]} {self.calls:,} calls, {self.refused:,} not OK"
+
+
+def _watch(servers: Sequence[Watched]) -> None:
+    """Show, on a terminal, that the servers live and what they do; ends when one does.
+
+    Raises:
+        ProcessError: if a server has ended.
+    """
+    began = time.monotonic()
+    with OUT.status("") as status:
+        while True:
+            check_alive([one.server for one in servers])
+            if OUT.is_terminal:
+                up = timedelta(seconds=int(time.monotonic() - began))
+                status.update(f"up {up}: " + "; ".join(one.words() for one in servers))
+            time.sleep(0.5)
 
 
 def _line(deployment: Deployment, server: ServerProcess, metrics: bool) -> str:
