@@ -162,11 +162,12 @@ class Detector:
         while isinstance(step, Mapping):
             replies = self._round(step, exchange, rounds)
             step = self._guarded("receive", partial(session.receive, replies))
-        if isinstance(step, Match) and not is_confirmed(self._design.info.relation, item, step):
+        outcome: Outcome = self._guarded("conclude", session.conclude)
+        if isinstance(outcome, Match) and not is_confirmed(self._design.info.relation, item, outcome):
             raise ProtocolError(
                 f"{self._design.info.name}/outcome", "an opened label must be of an entry the item matches"
             )
-        return step
+        return outcome
 
     def _round(
         self, bodies: Mapping[Role, Message], exchange: Exchange, rounds: list[Round]

@@ -20,6 +20,7 @@ from blindmatch_protocol.contract import (
     NoMatch,
     Outcome,
     Party,
+    Ready,
     Role,
     Session,
     SetParameters,
@@ -81,9 +82,14 @@ def answers(place: Held, *bodies: Message, pool: ThreadPoolExecutor | None = Non
     return list(DESIGN.answer(MATCHER, place.states[MATCHER], bodies, Seeded("matcher"), pool).replies)
 
 
-def run(place: Held, item: Picture) -> Mapping[Role, Message] | Outcome:
+def run(place: Held, item: Picture) -> Outcome:
     driver, request = ask(place, item)
-    return driver.receive({MATCHER: answers(place, request)[0]})
+    return concluded(driver, answers(place, request)[0])
+
+
+def concluded(driver: Session, reply: Message) -> Outcome:
+    assert isinstance(driver.receive({MATCHER: reply}), Ready)
+    return driver.conclude()
 
 
 def near(hash_: bytes, bit: int) -> bytes:
@@ -213,7 +219,7 @@ def test_a_bad_element_is_refused_and_does_not_touch_the_others(name: str) -> No
         replies[1]
     )
     for (driver, _), reply in zip(good, (replies[0], replies[2]), strict=True):
-        assert isinstance(driver.receive({MATCHER: reply}), Match)
+        assert isinstance(concluded(driver, reply), Match)
 
 
 def test_too_many_or_too_few_elements_and_another_epoch_are_refused() -> None:

@@ -26,6 +26,7 @@ from support.token_world import (
     answers,
     ask,
     broken,
+    concluded,
     flipped,
     label,
     run,
@@ -177,7 +178,7 @@ def test_a_bad_element_is_refused_and_does_not_touch_the_others(name: str) -> No
     assert isinstance(replies[1], ProtocolError)
     assert "token-psi/request: field blinded: row 1" in str(replies[1])
     for (driver, _), reply in zip(good, (replies[0], replies[2]), strict=True):
-        assert isinstance(driver.receive({MATCHER: reply}), Match)
+        assert isinstance(concluded(driver, reply), Match)
 
 
 def test_too_many_or_too_few_tokens_another_epoch_and_another_kind_are_refused() -> None:
@@ -267,7 +268,7 @@ def test_another_key_for_some_tokens_only_is_refused_whole(cheated: list[int]) -
         again, _ = ask(place, Picture(LISTED[0].tobytes()))
         with pytest.raises(ProtocolError, match="token-psi/reply: field proof: does not hold"):
             again.receive({MATCHER: Reply(1, rows, proof)})
-    assert isinstance(driver.receive({MATCHER: honest}), Match)
+    assert isinstance(concluded(driver, honest), Match)
 
 
 def test_a_replayed_reply_another_epoch_and_fewer_elements_are_refused() -> None:

@@ -24,6 +24,7 @@ from blindmatch_protocol.contract import (
     Send,
     Session,
     Started,
+    concluded,
 )
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
@@ -202,7 +203,7 @@ class ExtraRound(OprfPsi):
     def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> Any:
         if isinstance(session, Again):
             return session.step
-        step = super().receive(session, setup, replies, rng)
+        step = concluded(self, super().receive(session, setup, replies, rng), setup)
         if isinstance(step, Done) and isinstance(step.outcome, Match):
             uniform = np.frombuffer(rng.take(64), np.uint8).reshape(1, 64)
             return Send(Again(step), {MATCHER: oprf_psi.Request(setup.epoch, group.hash_to_group(uniform))})

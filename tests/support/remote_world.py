@@ -46,7 +46,7 @@ class World:
         made = {
             "format": manifests.FORMAT,
             "version": 1,
-            "contract": 1,
+            "contract": 2,
             "design": info.name,
             "design_version": info.version,
             "epoch": build.epoch,

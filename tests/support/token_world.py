@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import Label, Outcome, Role, Session
+from blindmatch_protocol.contract import Label, Outcome, Ready, Role, Session
 from blindmatch_protocol.designs.token_psi import DESIGN, Request
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
 
@@ -66,9 +66,14 @@ def answers(place: Held, *bodies: Message, pool: ThreadPoolExecutor | None = Non
     return list(DESIGN.answer(MATCHER, place.states[MATCHER], bodies, Seeded("matcher"), pool).replies)
 
 
-def run(place: Held, item: Picture) -> Mapping[Role, Message] | Outcome:
+def run(place: Held, item: Picture) -> Outcome:
     driver, request = ask(place, item)
-    return driver.receive({MATCHER: answers(place, request)[0]})
+    return concluded(driver, answers(place, request)[0])
+
+
+def concluded(driver: Session, reply: Message) -> Outcome:
+    assert isinstance(driver.receive({MATCHER: reply}), Ready)
+    return driver.conclude()
 
 
 def flipped(hash_: bytes, *bits: int) -> bytes:

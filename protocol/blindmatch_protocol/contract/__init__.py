@@ -1,4 +1,4 @@
-"""The design contract, version 1: what a design declares and the state machines it consists of.
+"""The design contract, version 2: what a design declares and the state machines it consists of.
 
 A design is one file or small folder with one `Design` object. It never opens a file or a socket, reads
 no clock and draws no randomness of its own: all that comes in as parameters. Read in this order:
@@ -30,7 +30,7 @@ from blindmatch_protocol.contract.design import (
     Started,
     Verdict,
 )
-from blindmatch_protocol.contract.driver import Exchange, Session, SessionError
+from blindmatch_protocol.contract.driver import Exchange, Session, SessionError, concluded
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource, batches_of
 from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, Writer, no_progress
 from blindmatch_protocol.contract.item import Item
@@ -40,6 +40,7 @@ from blindmatch_protocol.contract.outcome import (
     Match,
     NoMatch,
     Outcome,
+    Ready,
     Send,
     Step,
     Undisclosed,
@@ -74,6 +75,7 @@ __all__ = [
     "Party",
     "Progress",
     "Published",
+    "Ready",
     "Relation",
     "Role",
     "Send",
@@ -88,5 +90,6 @@ __all__ = [
     "Workspace",
     "Writer",
     "batches_of",
+    "concluded",
     "no_progress",
 ]

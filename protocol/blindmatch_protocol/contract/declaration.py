@@ -13,7 +13,7 @@ import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.item import Item
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 Role = NewType("Role", str)
 """A part in a design's protocol that a server plays, such as ``matcher`` or ``party_a``."""

@@ -4,6 +4,7 @@ curator    publish(entries) ----> set-up (same bytes for every device), one stat
 device     enrol --> prepare --> start(item) --+--> Send({role: body}) ... receive({role: reply}) --+
                                   ^            |                                                     |
                                   |            +--> Done(NoMatch | Match | Voucher | Undisclosed)    |
+                                  |            +--> Ready: message handed over --> conclude          |
                                   |                                                                  |
                                   +------------------ next item <---------- any number of rounds ----+
 each role  answer(state, bodies) -> replies, and verdicts where the server learns
@@ -22,7 +23,7 @@ from blindmatch_protocol.contract.declaration import Info, KeyLimits, Leak, Role
 from blindmatch_protocol.contract.entries import EntrySource
 from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_progress
 from blindmatch_protocol.contract.item import Item
-from blindmatch_protocol.contract.outcome import Done, Label, Outcome, Send, Step
+from blindmatch_protocol.contract.outcome import Done, Label, Outcome, Ready, Send, Step
 from blindmatch_protocol.errors import DesignError, ProtocolError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness
@@ -253,6 +254,15 @@ class Design(ABC, Generic[S, D, X, R]):
             ProtocolError: if a reply breaks the protocol; nothing was learnt then.
         """
 
+    def conclude(self, session: Any, setup: S) -> Outcome:
+        """The outcome of a session that is `Ready`: local, deterministic, without randomness, and without
+        failure on a set-up that was checked. Needed only by designs that answer with `Ready`.
+
+        Raises:
+            DesignError: if the design has no such sessions.
+        """
+        raise DesignError(f"design {self.info.name} concludes nothing")
+
     @abstractmethod
     def answer(
         self, role: Role, state: R, bodies: Sequence[Message], rng: Randomness, executor: Executor | None
@@ -277,6 +287,7 @@ __all__ = [
     "NoState",
     "Opener",
     "Published",
+    "Ready",
     "Send",
     "SetParameters",
     "Started",

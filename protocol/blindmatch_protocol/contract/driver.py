@@ -1,7 +1,8 @@
 """Runs one session through its legal steps: who may do what next is one table, all else raises.
 
-new --start--> sent --receive--> sent ... --> done
-           \\-------------------------------> done
+new --start--> sent --receive--> sent ... --> ready --conclude--> done
+          |                       +----------------------------> done
+          +------------> as after receive
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from typing import Any, Protocol
 
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract.declaration import Role
-from blindmatch_protocol.contract.design import AnyDesign
+from blindmatch_protocol.contract.design import AnyDesign, X
 from blindmatch_protocol.contract.item import Item
-from blindmatch_protocol.contract.outcome import Done, Outcome, Send
+from blindmatch_protocol.contract.outcome import Done, Outcome, Ready, Send, Step
 from blindmatch_protocol.errors import BlindmatchError, DesignError, ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
 MOST_ROUNDS = 64
 """A design that is not done by then has broken the contract."""
 
-_LEGAL = {("new", "start"): ("sent", "done"), ("sent", "receive"): ("sent", "done")}
+_LEGAL = frozenset({("new", "start"), ("sent", "receive"), ("ready", "conclude"), ("done", "conclude")})
 
 
 class SessionError(BlindmatchError):
@@ -45,8 +46,16 @@ class Finished:
     rounds: int
 
 
+def concluded(design: AnyDesign, step: Step[X], setup: Any) -> Send[X] | Done:
+    """`step`, with its outcome if it is `Ready`: for harnesses that drive a design's steps themselves."""
+    return Done(design.conclude(step.session, setup)) if isinstance(step, Ready) else step
+
+
 class Session:
-    """One item's session of `design`, from `start` to an outcome."""
+    """One item's session of `design`, from `start` to an outcome.
+
+    A caller may leave it `Ready` for as long as it likes; `conclude` then needs nobody else.
+    """
 
     def __init__(self, design: AnyDesign, setup: Any, state: Message, rng: Randomness) -> None:
         self._design = design
@@ -55,18 +64,19 @@ class Session:
         self._inner: Any = None
         self._phase = "new"
         self._asked: frozenset[Role] = frozenset()
+        self._outcome: Outcome | None = None
         self.state = state
         self.rounds = 0
 
-    def start(self, item: Item) -> Mapping[Role, Message] | Outcome:
-        """The first bodies to send, or the outcome if there is nothing to send."""
+    def start(self, item: Item) -> Mapping[Role, Message] | Ready | Outcome:
+        """The first bodies to send; if there is nothing to send, as `receive`."""
         self._expect("start")
         started = self._design.start(self.state, self._setup, item, self._rng)
         self.state = started.state
-        return self._take("start", started.step)
+        return self._take(started.step)
 
-    def receive(self, replies: Mapping[Role, Message]) -> Mapping[Role, Message] | Outcome:
-        """The next bodies, or the outcome.
+    def receive(self, replies: Mapping[Role, Message]) -> Mapping[Role, Message] | Ready | Outcome:
+        """The next bodies; or the outcome, or `Ready` if there is one to `conclude`.
 
         Raises:
             ProtocolError: if a role that was asked did not answer, or one answered unasked, or with a
@@ -79,7 +89,15 @@ class Session:
         for role, reply in replies.items():
             if type(reply) not in self._design.replies[role]:
                 raise ProtocolError(f"{name}/receive", f"role {role} does not answer with {reply!r}")
-        return self._take("receive", self._design.receive(self._inner, self._setup, replies, self._rng))
+        return self._take(self._design.receive(self._inner, self._setup, replies, self._rng))
+
+    def conclude(self) -> Outcome:
+        """The outcome, once nothing is left to send; it is worked out at the first call."""
+        self._expect("conclude")
+        if self._outcome is None:
+            self._outcome = self._design.conclude(self._inner, self._setup)
+            self._phase, self._inner = "done", None
+        return self._outcome
 
     def run(self, item: Item, exchange: Exchange) -> Finished:
         """Drive the whole session.
@@ -91,20 +109,25 @@ class Session:
         step = self.start(item)
         while isinstance(step, Mapping):
             step = self.receive(exchange(step))
-        return Finished(self.state, step, self.rounds)
+        return Finished(self.state, self.conclude(), self.rounds)
 
     def _expect(self, event: str) -> None:
         if (self._phase, event) not in _LEGAL:
             raise SessionError(f"a session that is {self._phase} cannot {event}")
 
-    def _take(self, event: str, step: Send[Any] | Done) -> Mapping[Role, Message] | Outcome:
-        if isinstance(step, Done):
-            self._phase, self._inner = "done", None
-            return step.outcome
-        self._check_bodies(step.bodies)
-        self._phase, self._inner, self._asked = "sent", step.session, frozenset(step.bodies)
-        self.rounds += 1
-        return step.bodies
+    def _take(self, step: Step[Any]) -> Mapping[Role, Message] | Ready | Outcome:
+        match step:
+            case Done(outcome):
+                self._phase, self._inner, self._outcome = "done", None, outcome
+                return outcome
+            case Ready(inner):
+                self._phase, self._inner = "ready", inner
+                return step
+            case Send(inner, bodies):
+                self._check_bodies(bodies)
+                self._phase, self._inner, self._asked = "sent", inner, frozenset(bodies)
+                self.rounds += 1
+                return bodies
 
     def _check_bodies(self, bodies: Mapping[Role, Message]) -> None:
         info = self._design.info

@@ -1,14 +1,14 @@
 """How a session goes on or ends: two closed unions.
 
-Step    = Send | Done          after each `start` and `receive`
-Outcome = NoMatch | Match | Voucher | Undisclosed      inside Done
+Step    = Send | Ready | Done  after each `start` and `receive`
+Outcome = NoMatch | Match | Voucher | Undisclosed      inside Done, or what a Ready session concludes to
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from blindmatch_protocol.codec import Fixed, Message, UInt, message
 from blindmatch_protocol.contract.declaration import Role
@@ -64,10 +64,20 @@ class Send(Generic[X]):
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """Nothing is left to send and every reply was verified; `Design.conclude` gives the outcome of `session`.
+
+    The device hands the message over before it concludes, so that the time the outcome takes shows to nobody.
+    """
+
+    session: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The session is over."""
 
     outcome: Outcome
 
 
-Step: TypeAlias = Send[X] | Done
+Step: TypeAlias = Send[X] | Ready | Done

@@ -10,7 +10,7 @@ one device alone, is refused; the epoch travels beside it, so that the error say
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,19 @@ class Holder:
     key: SecretKey
     epoch: int
     count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verified:
+    """A session whose reply was verified; what it opens, and how long that takes, nobody has seen yet.
+
+    Attributes:
+        outputs: OPRF outputs, uint8 (n, 64).
+        own_hash: the picture's hash, or None for a cover request.
+    """
+
+    outputs: Rows = field(repr=False)
+    own_hash: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

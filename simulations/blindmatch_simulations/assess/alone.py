@@ -88,5 +88,6 @@ def sessions_alone(
             with device:
                 step = session.receive(replies)
         with device:
+            session.conclude()
             state = design.prepare(session.state, setup, rng)
         yield AloneRow(index, hashing.wall, device.wall, device.cpu, roles.wall, roles.cpu)

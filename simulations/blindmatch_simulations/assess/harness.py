@@ -64,7 +64,8 @@ class _Bare:
         self._keep(session.state)
         while isinstance(step, Mapping):
             step = session.receive(_exchanged(self._opened, self._rng, step))
-        if isinstance(step, Match) and not is_confirmed(self._opened.design.info.relation, item, step):
+        outcome = session.conclude()
+        if isinstance(outcome, Match) and not is_confirmed(self._opened.design.info.relation, item, outcome):
             raise DesignError("a match that is none")
         self._prepare()
 

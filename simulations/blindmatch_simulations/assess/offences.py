@@ -67,6 +67,10 @@ class NeverAsks(Design[Any, Any, Any, Any]):
         """The real design's; never called, since nothing is sent."""
         return self._real.receive(session, setup, replies, rng)
 
+    def conclude(self, session: Any, setup: Any) -> Any:
+        """The real design's; never called either."""
+        return self._real.conclude(session, setup)
+
     def answer(self, role: Any, state: Any, bodies: Any, rng: Any, executor: Any) -> Any:
         """The real design's."""
         return self._real.answer(role, state, bodies, rng, executor)

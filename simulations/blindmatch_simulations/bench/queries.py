@@ -116,7 +116,8 @@ class Check:
         """The device's part: from the picture to the outcome."""
         session = self.session(rng)
         reply = answer(_only(session.start(self.item)).encode())
-        outcome = session.receive({MATCHER: decode_any(DESIGN.replies[MATCHER], reply, "bench/reply")})
+        session.receive({MATCHER: decode_any(DESIGN.replies[MATCHER], reply, "bench/reply")})
+        outcome = session.conclude()
         if not isinstance(outcome, NoMatch):
             raise BenchError("a picture that is not listed matched")
         return outcome

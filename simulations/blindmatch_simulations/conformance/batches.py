@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Answer, Role, Send
+from blindmatch_protocol.contract import Answer, Role, Send, concluded
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
@@ -93,11 +93,13 @@ def _equivalent(bench: Bench, role: Role, peer: Stop, answer: Answer, at: int) -
 
 
 def _next(bench: Bench, peer: Stop, replies: Any) -> Any:
+    setup = bench.deployed.setup
     try:
-        step = bench.design.receive(peer.session, bench.deployed.setup, replies, bench.rng("next"))
+        step = bench.design.receive(peer.session, setup, replies, bench.rng("next"))
     except ProtocolError as error:
         return error.rule
-    return sorted(step.bodies) if isinstance(step, Send) else step.outcome
+    end = concluded(bench.design, step, setup)
+    return sorted(end.bodies) if isinstance(end, Send) else end.outcome
 
 
 def _bad(bench: Bench, role: Role, good: Message) -> Message | None:

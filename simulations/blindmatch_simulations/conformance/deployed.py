@@ -204,4 +204,4 @@ def run_session(
         asked = [Asked(role, step[role], *ask(role, step[role])) for role in sorted(step)]
         rounds.append(tuple(asked))
         step = session.receive({one.role: one.reply for one in asked})
-    return Ran(tuple(rounds), step, before, session.state, tape.tape())
+    return Ran(tuple(rounds), session.conclude(), before, session.state, tape.tape())

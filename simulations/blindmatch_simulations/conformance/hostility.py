@@ -122,9 +122,11 @@ def _driver(bench: Bench, one: Pooled) -> None:
     deployed = bench.deployed
     session = Session(bench.design, deployed.setup, bench.design.enrol(rng), rng)
     _illegal(lambda: session.receive({}), "receive before start")
+    _illegal(session.conclude, "conclude before start")
     step = session.start(one.item)
     _illegal(lambda: session.start(one.item), "a second start")
     if isinstance(step, Mapping):
+        _illegal(session.conclude, "conclude before the replies")
         _refused(lambda: session.receive({}), "a round without its replies")
 
 

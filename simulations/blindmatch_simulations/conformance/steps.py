@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Done, Item, Role, Send
+from blindmatch_protocol.contract import Done, Item, Role, Send, concluded
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.errors import ProtocolError
 
@@ -44,7 +44,8 @@ def stops(deployed: Deployed, item: Item, rng: Seeded) -> list[Stop]:
 
 
 def deliver(deployed: Deployed, stop: Stop, role: Role, raw: bytes, rng: Seeded) -> Done | Send[Any] | None:
-    """Deliver `raw` as the reply of `role`; None if it is refused, as bytes or as a reply.
+    """Deliver `raw` as the reply of `role`, concluded where that ends the session; None if it is refused,
+    as bytes or as a reply.
 
     Raises:
         BrokenError: if it ends in anything but a step or a `ProtocolError`.
@@ -52,7 +53,8 @@ def deliver(deployed: Deployed, stop: Stop, role: Role, raw: bytes, rng: Seeded)
     design = deployed.design
     try:
         reply = decode_any(design.replies[role], raw, design.info.name)
-        return design.receive(stop.session, deployed.setup, {**stop.replies, role: reply}, rng)
+        step = design.receive(stop.session, deployed.setup, {**stop.replies, role: reply}, rng)
+        return concluded(design, step, deployed.setup)
     except ProtocolError:
         return None
     except Exception as error:

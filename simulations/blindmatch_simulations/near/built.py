@@ -90,7 +90,7 @@ class Built:
             body = step[MATCHER]
             assert isinstance(body, Request)
             step = session.receive({MATCHER: self.ask(body)})
-        return step
+        return session.conclude()
 
     def matches(self, picture: Fingerprinted) -> bool:
         """Does a session end in a match?"""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from blindmatch_protocol.contract import Item, Send
+from blindmatch_protocol.contract import Item, Send, concluded
 from blindmatch_protocol.designs.token_psi import DESIGN, MatcherState, Reply, Request, Setup
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
 from blindmatch_protocol.designs.token_psi.design import MATCHER
@@ -98,7 +98,7 @@ def _tasks(parties: Parties) -> dict[str, Callable[[], object]]:
 
     def device_proof() -> object:
         parties.started()
-        return DESIGN.receive(session, setup, {MATCHER: reply}, Seeded("none"))
+        return concluded(DESIGN, DESIGN.receive(session, setup, {MATCHER: reply}, Seeded("none")), setup)
 
     return {
         "device": device,

@@ -6,7 +6,7 @@
                           ---- Request: epoch, C ---->
                                                          D = k*C, proof that k is the set-up's key
                           <-- Reply: epoch, D, proof --
-        verify the proof; output = hash(tag, hash, D/r)
+        verify the proof; output = hash(tag, hash, D/r); Ready: what follows waits for the hand-over
         store key, mask, label key = derived from output
         number = store[store key] xor mask; number >= entries: NoMatch
         open label[number] with the label key; it does not open, or holds another hash: NoMatch
@@ -29,7 +29,6 @@ from blindmatch_protocol.contract import (
     Answer,
     Buffers,
     Design,
-    Done,
     EntrySource,
     Fact,
     Info,
@@ -45,6 +44,7 @@ from blindmatch_protocol.contract import (
     Party,
     Progress,
     Published,
+    Ready,
     Relation,
     Role,
     Send,
@@ -61,7 +61,7 @@ from blindmatch_protocol.designs.oprf_psi.delta import write_update
 from blindmatch_protocol.designs.oprf_psi.files import MatcherState, Setup
 from blindmatch_protocol.designs.oprf_psi.layers import find
 from blindmatch_protocol.designs.oprf_psi.messages import MOST_EVALUATIONS, Reply, Request
-from blindmatch_protocol.designs.voprf_round import Holder, VoprfRound
+from blindmatch_protocol.designs.voprf_round import Holder, Verified, VoprfRound
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import (
@@ -216,8 +216,12 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
         """See `Design.receive`."""
         key = setup.public_key
         outputs = ROUND.outputs(session.blinding, replies[MATCHER], setup.epoch, key)
-        label = find_label(setup, outputs[:1], session.own_hash)
-        return Done(NoMatch() if label is None else Match(label))
+        return Ready(Verified(outputs[:1], session.own_hash))
+
+    def conclude(self, session: Verified, setup: Setup) -> Outcome:
+        """See `Design.conclude`."""
+        label = find_label(setup, session.outputs, session.own_hash)
+        return NoMatch() if label is None else Match(label)
 
     def answer(
         self,

@@ -7,7 +7,7 @@
                               ---- Request: epoch, C ---->
                                                              D = k*C, one proof that k is the set-up's key
                               <-- Reply: epoch, D, proof --
-        verify the proof; outputs = hash(tag, band, T, D/r)
+        verify the proof; outputs = hash(tag, band, T, D/r); Ready: what follows waits for the hand-over
         store key, mask = derived from each output; value = store[store key] xor mask
         every `needed` values of distinct bands: candidate secret; its address is in the index?
         open the label there with the secret's label key, and the family's next ones
@@ -31,7 +31,6 @@ from blindmatch_protocol.contract import (
     Answer,
     Buffers,
     Design,
-    Done,
     EntrySource,
     Info,
     Item,
@@ -45,6 +44,7 @@ from blindmatch_protocol.contract import (
     Party,
     Progress,
     Published,
+    Ready,
     Relation,
     Role,
     Send,
@@ -63,7 +63,7 @@ from blindmatch_protocol.designs.token_psi.matching import find_label
 from blindmatch_protocol.designs.token_psi.messages import Reply, Request
 from blindmatch_protocol.designs.token_psi.parameters import DECLARED, Tokening, of_values
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, probe_tokens
-from blindmatch_protocol.designs.voprf_round import Holder, VoprfRound
+from blindmatch_protocol.designs.voprf_round import Holder, Verified, VoprfRound
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import (
@@ -201,8 +201,12 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
         """See `Design.receive`."""
         key = setup.public_key
         outputs = ROUND.outputs(session.blinding, replies[MATCHER], setup.epoch, key, setup.executor)
-        label = find_label(setup, outputs, session.own_hash)
-        return Done(NoMatch() if label is None else Match(label))
+        return Ready(Verified(outputs, session.own_hash))
+
+    def conclude(self, session: Verified, setup: Setup) -> Outcome:
+        """See `Design.conclude`."""
+        label = find_label(setup, session.outputs, session.own_hash)
+        return NoMatch() if label is None else Match(label)
 
     def answer(
         self,

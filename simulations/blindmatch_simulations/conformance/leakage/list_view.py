@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
-from blindmatch_protocol.contract import Match, Party
-from blindmatch_protocol.contract.outcome import Send
+from blindmatch_protocol.contract import Match, Party, Send, concluded
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.setfile import SetFile, layout
@@ -53,12 +52,14 @@ def view_of(build: Build, asked: Sequence[Pooled], rng: Randomness) -> list[Even
 
 def _rounds(deployed: Deployed, step: Any, number: int, rng: Randomness) -> list[Event]:
     design, events = deployed.design, list[Event]()
+    step = concluded(design, step, deployed.setup)
     while isinstance(step, Send):
         replies = {role: deployed.answer(role, body, rng)[0] for role, body in step.bodies.items()}
         events += [event_of(Party.DEVICE, "request", number, body) for body in step.bodies.values()]
         events += [event_of(Party.DEVICE, "reply", number, reply) for reply in replies.values()]
         events += computed(design, deployed.setup, step.session, replies, number)
-        step = design.receive(step.session, deployed.setup, replies, rng)
+        received = design.receive(step.session, deployed.setup, replies, rng)
+        step = concluded(design, received, deployed.setup)
     label = step.outcome.label.encode() if isinstance(step.outcome, Match) else b""
     events.append(Event(Party.DEVICE, "outcome", number, type(step.outcome).__name__.encode() + label))
     return events

@@ -125,7 +125,7 @@ class Play:
             if silent:
                 raise LostError("no reply")
             step = session.receive(replies)
-        return step
+        return session.conclude()
 
     def _ask(self, number: int, role: Role, body: Message, silent: bool) -> Message:
         party = self._deployed.design.info.roles[role]

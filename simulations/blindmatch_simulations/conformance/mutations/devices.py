@@ -7,7 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from blindmatch_protocol.contract import Done, Item, Match, NoMatch, Parameter, Send, Started, Step
+from blindmatch_protocol.contract import (
+    Done,
+    Item,
+    Match,
+    NoMatch,
+    Outcome,
+    Parameter,
+    Ready,
+    Send,
+    Started,
+    Step,
+    concluded,
+)
 from blindmatch_protocol.designs.oprf_psi import Reply, Request
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER, OprfPsi, Waiting, find_label
 from blindmatch_protocol.errors import ProtocolError
@@ -50,7 +62,7 @@ class HiddenRandomness(Psi):
 class Again:
     """A session that has ended, and is not over."""
 
-    end: Done
+    end: Done | Ready
 
 
 class ExtraRound(Psi):
@@ -59,7 +71,7 @@ class ExtraRound(Psi):
     def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
         if isinstance(session, Again):
             return session.end
-        step = super().receive(session, setup, replies, rng)
+        step = concluded(self, super().receive(session, setup, replies, rng), setup)
         if isinstance(step, Done) and isinstance(step.outcome, Match):
             return Send(Again(step), {MATCHER: self.again(session, setup, rng)})
         return step
@@ -144,7 +156,7 @@ class CountTells(Psi):
         if isinstance(session, Again):
             return session.end
         step = super().receive(session, setup, replies, rng)
-        if session.own_hash is None and isinstance(step, Done):
+        if session.own_hash is None and isinstance(step, Ready):
             return Send(Again(step), {MATCHER: Request(setup.epoch, session.blinding.blinded)})
         return step
 
@@ -198,6 +210,6 @@ class CrashOnBadReply(Psi):
 class Misses(Psi):
     """Does not find every second listed picture."""
 
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
-        step = super().receive(session, setup, replies, rng)
-        return Done(NoMatch()) if session.own_hash and session.own_hash[0] & 1 else step
+    def conclude(self, session: Any, setup: Any) -> Outcome:
+        missed = session.own_hash and session.own_hash[0] & 1
+        return NoMatch() if missed else super().conclude(session, setup)

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Annotated, Any, ClassVar
 
 from blindmatch_protocol.codec import Fixed, Message, Variable, message
-from blindmatch_protocol.contract import Answer, Done, Item, Match, Role, Send, Started, Step
+from blindmatch_protocol.contract import Answer, Item, Match, Outcome, Role, Send, Started
 from blindmatch_protocol.designs.oprf_psi import Request
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER, OprfPsi
 from blindmatch_protocol.randomness import Randomness
@@ -115,10 +115,10 @@ class OutcomeInNext(PaddedPsi):
     def padding(self, state: Any, item: Item, rng: Randomness) -> bytes:
         return bytes([self.last]) + bytes(7)
 
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
-        step = super().receive(session, setup, replies, rng)
-        self.last = isinstance(step, Done) and isinstance(step.outcome, Match)
-        return step
+    def conclude(self, session: Any, setup: Any) -> Outcome:
+        outcome = super().conclude(session, setup)
+        self.last = isinstance(outcome, Match)
+        return outcome
 
 
 @message

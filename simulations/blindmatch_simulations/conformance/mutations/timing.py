@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from blindmatch_protocol.contract import Done, Item, Match, Started, Step
+from blindmatch_protocol.contract import Done, Item, Match, Started, Step, concluded
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.mutations.devices import Psi
@@ -39,7 +39,7 @@ class SlowOnMatch(Psi):
     constant_time: ClassVar[frozenset[str]] = frozenset({"receive"})
 
     def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
-        step = super().receive(session, setup, replies, rng)
+        step = concluded(self, super().receive(session, setup, replies, rng), setup)
         if isinstance(step, Done) and isinstance(step.outcome, Match):
             TICKS.spend(WORK)
         return step

@@ -9,7 +9,18 @@ from typing import Annotated, Any, ClassVar, Final
 import numpy as np
 from blindmatch_protocol import labels
 from blindmatch_protocol.codec import Message, UInt, message
-from blindmatch_protocol.contract import Done, Item, NoMatch, Published, Send, Started, Step, no_progress
+from blindmatch_protocol.contract import (
+    Done,
+    Item,
+    NoMatch,
+    Published,
+    Ready,
+    Send,
+    Started,
+    Step,
+    concluded,
+    no_progress,
+)
 from blindmatch_protocol.designs.oprf_psi import Reply
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.designs.token_psi import Request, Tokening, TokenPsi
@@ -99,7 +110,7 @@ class SecondLook(HitsVisible):
         if isinstance(session, Again):
             return session.end
         step = super().receive(session, setup, replies, rng)
-        if not isinstance(step, Done) or self.hit_bands(session, setup, replies[MATCHER]) != 1:
+        if not isinstance(step, Ready) or self.hit_bands(session, setup, replies[MATCHER]) != 1:
             return step
         uniform = np.frombuffer(rng.take(64 * setup.tokening.tokens), np.uint8).reshape(-1, 64)
         return Send(Again(step), {MATCHER: Request(setup.epoch, hash_to_group(uniform))})
@@ -109,7 +120,7 @@ class FailedLabelTells(Psi):
     """Takes a label that does not open for a fault of the matcher."""
 
     def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
-        step = super().receive(session, setup, replies, rng)
+        step = concluded(self, super().receive(session, setup, replies, rng), setup)
         if session.own_hash is not None and step == Done(NoMatch()):
             reply, layer = replies[MATCHER], setup.layers[0]
             evaluation = Evaluation(reply.evaluated, reply.proof)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from blindmatch_client.detector import is_confirmed
 from blindmatch_client.transport import MOST_SMALL_BYTES
-from blindmatch_protocol.contract import Learner, Match, NoMatch, Send
+from blindmatch_protocol.contract import Learner, Match, NoMatch, Send, concluded
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.remote.counterpart import Heard
@@ -200,9 +200,10 @@ def _leads(material: Material, played: Played, again: Round, what: str) -> None:
     replies = {turn.role: material.reply(turn) for turn in again.turns}
     rng = material.rng(f"leads/{played.probe.name}")
     try:
-        step = material.design.receive(again.session, material.setup, replies, rng)
+        received = material.design.receive(again.session, material.setup, replies, rng)
     except ProtocolError as error:
         raise BrokenError(f"receive, round {again.number}", f"{what}: {error}") from error
+    step = concluded(material.design, received, material.setup)
     last = again.number == len(played.rounds)
     if isinstance(step, Send) is last or (
         not isinstance(step, Send) and type(step.outcome) is not type(played.outcome)

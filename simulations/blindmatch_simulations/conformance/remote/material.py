@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import AnyDesign, Outcome, Role, Send
+from blindmatch_protocol.contract import AnyDesign, Outcome, Role, Send, concluded
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.errors import ProtocolError
 
@@ -172,14 +172,15 @@ class Material:
     def _play(self, played: Played, rng: Seeded) -> None:
         design = self.design
         state = design.prepare(design.enrol(rng), self.setup, rng)
-        step = design.start(state, self.setup, played.probe.item, rng).step
+        step = concluded(design, design.start(state, self.setup, played.probe.item, rng).step, self.setup)
         while isinstance(step, Send):
             if len(played.rounds) == MOST_ROUNDS:
                 raise BrokenError("session", f"takes more than {MOST_ROUNDS} rounds")
             turns = tuple(self.ask(role, step.bodies[role]) for role in sorted(step.bodies))
             played.rounds.append(Round(len(played.rounds) + 1, step.session, turns))
             replies = {turn.role: self.reply(turn) for turn in turns}
-            step = design.receive(step.session, self.setup, replies, rng)
+            received = design.receive(step.session, self.setup, replies, rng)
+            step = concluded(design, received, self.setup)
         played.outcome = step.outcome
 
     def ask(self, role: Role, body: Message) -> Turn:

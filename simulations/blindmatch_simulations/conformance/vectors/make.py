@@ -191,7 +191,7 @@ def _session(deployed: Deployed, one: VectorItem) -> dict[str, Any]:
         "state_after": session.state.encode().hex(),
         "tape": tape.tape().hex(),
         "rounds": rounds,
-        "outcome": outcome_json(step),
+        "outcome": outcome_json(session.conclude()),
     }
 
 

@@ -100,7 +100,7 @@ def _session(deployed: Deployed, item: VectorItem, held: Mapping[str, Any]) -> I
                 for asked in recorded
             }
         )
-    if isinstance(step, Mapping) or outcome_json(step) != held["outcome"]:
+    if isinstance(step, Mapping) or outcome_json(session.conclude()) != held["outcome"]:
         yield f"{name}: another outcome than recorded"
     if session.state.encode().hex() != held["state_after"]:
         yield f"{name}: another state than recorded"
