@@ -65,6 +65,9 @@ COMMANDS: Mapping[str, Command] = {
         "run_conformance",
         "Check a design: correctness, codec, hostile bytes, epochs, files, bounds, and what it leaks.",
     ),
+    "attack": Command(
+        "attack", "app", "Attack the claims of the documents, in this process and on loopback."
+    ),
     "doctor": Command("doctor", "run_doctor", "Check a deployment, and say what is wrong and what to do."),
     "designs": Command(
         "designs",

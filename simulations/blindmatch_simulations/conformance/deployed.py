@@ -110,14 +110,25 @@ def publish(
     return Build(design, epoch, entries, out.files(), published)
 
 
-def update(before: Build, adds: Rows, removes: Sequence[int], rng: Randomness, salts: str = "salts") -> Build:
+def update(
+    before: Build,
+    adds: Rows,
+    removes: Sequence[int],
+    rng: Randomness,
+    salts: str = "salts",
+    numbered_as: int | None = None,
+) -> Build:
     """The next epoch of a build; `entries` of the result are the additions alone.
+
+    Additions get ids and salts as the first entries of epoch `numbered_as` have, by default of the next one.
 
     Raises:
         DesignError: if the design can only be published whole, or refuses the change.
     """
     epoch, out = before.epoch + 1, MemoryWorkspace()
-    published = before.design.update(before.files, _source(adds, epoch, salts), removes, out, rng)
+    published = before.design.update(
+        before.files, _source(adds, numbered_as or epoch, salts), removes, out, rng
+    )
     return Build(before.design, epoch, adds, out.files(), published)
 
 

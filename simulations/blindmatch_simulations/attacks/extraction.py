@@ -1,0 +1,65 @@
+"""A modified device asks for what it likes, and opens entries of the list.
+
+    oprf-psi    a hash of its choice an evaluation: of a dictionary it opens the entries that are in it
+    token-psi   tokens of its choice, half of them in each of two bands (`near.extraction`): of N entries
+                N (E / 2^(k+1))^2 open after E evaluations, whether anybody knows them or not
+
+The tokens are shortened to 8 bits here, so that 512 evaluations open a whole list.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_protocol.contract import Match, Party
+
+from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.arena import Arena, HashOnly
+from blindmatch_simulations.attacks.figure import Figure
+from blindmatch_simulations.attacks.weakness import AS_BUILT
+from blindmatch_simulations.conformance.deployed import Deployed, run_session
+from blindmatch_simulations.near.extraction import extract
+
+ENTRIES: Final = 64
+SHORT: Final = 8
+"""Bits of a token."""
+
+
+def run(arena: Arena) -> Figure:
+    """Count the entries that open, by the number of evaluations."""
+    deployed = arena.deployed(arena.hashes(ENTRIES, "list"), "set", k=SHORT, bands=2, probes=16)
+    spent = (32, 64) if arena.design.info.name == "oprf-psi" else (1 << SHORT, 2 << SHORT)
+    opened = {}
+    for at, evaluations in enumerate(spent, 1):
+        opened[f"{evaluations} evaluations"] = float(_opened(arena, deployed, evaluations))
+        arena.progress(at, len(spent))
+    most = max(opened.values())
+    return Figure("entries opened", most, most > 0, ENTRIES, None, opened)
+
+
+def _opened(arena: Arena, deployed: Deployed, evaluations: int) -> int:
+    rng = arena.rng("asked")
+
+    def ask(request: Any) -> Any:
+        (role,) = deployed.states
+        return deployed.answer(role, request, rng)[0]
+
+    if hasattr(deployed.setup, "tokening"):
+        return len(extract(deployed.setup, ask, evaluations, rng))
+    half = evaluations // 2
+    dictionary = np.concatenate([deployed.build.entries[:half], arena.hashes(half, "dictionary")])
+    ran = (run_session(deployed, HashOnly(row.tobytes()), rng) for row in dictionary)
+    return sum(isinstance(one.outcome, Match) for one in ran)
+
+
+ATTACK: Final = Adversary(
+    name="extraction",
+    means=Means(frozenset({Party.DEVICE}), has="a modified device, which asks for what it likes"),
+    claim="declared to a malicious device: any_hash, any_token (docs/threat-model.md)",
+    claimed=False,
+    budget="32 and 64 evaluations of oprf-psi, 256 and 512 of token-psi with tokens of 8 bits",
+    move=run,
+    weakness=AS_BUILT,
+    against=frozenset({"oprf-psi", "token-psi"}),
+)
