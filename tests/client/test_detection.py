@@ -6,6 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable
+from threading import Barrier
 from typing import Any
 
 import grpc
@@ -82,10 +83,9 @@ def test_two_roles_are_asked_at_the_same_time(make_world: MakeWorld) -> None:
     world = make_world(SHARES, HASHES)
     world.device("bob")
     alice = world.device("alice")
-    world.matcher.fault = lambda method: time.sleep(0.4)
-    started = time.monotonic()
-    alice.device.send_picture("bob", OTHER)
-    assert time.monotonic() - started < 0.75
+    both_asked = Barrier(2, timeout=30)
+    world.matcher.fault = lambda method: both_asked.wait() if method.endswith("/Exchange") else None
+    assert alice.device.send_picture("bob", OTHER).delivered
     assert {r.party for r in alice.recorder.records() if r.item == 0} == {
         Party.MATCHER,
         Party.MATCHER_B,

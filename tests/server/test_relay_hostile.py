@@ -274,11 +274,9 @@ def test_a_reader_that_does_not_read_holds_up_nobody_and_loses_nothing(tmp_path:
                 await clients["alice"].one("Relay/Send", sent)
             stream = clients["bob"].many("Relay/Receive", wire.ReceiveRequest(wait_ms=1000), 60)
             first = await stream.read()
-            began = time.monotonic()
             for number in range(20):
                 await clients["carol"].one("Relay/Send", message("mallet", number=number))
                 assert len(await waiting(clients["mallet"])) == number + 1
-            assert time.monotonic() - began < 10
             rest = []
             while (delivery := await stream.read()) is not grpc.aio.EOF:
                 rest.append(delivery)

@@ -282,11 +282,9 @@ def test_drain_cuts_off_what_outlasts_the_grace_period() -> None:
     async def test() -> None:
         deployment = Deployment()
         async with scripted(deployment, grace_seconds=0.2) as (service, port):
-            service.seconds = 4.0
+            service.seconds = 3600.0
             call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
             await service.called.wait()
-            began = time.monotonic()
-        assert time.monotonic() - began < 2.0
         assert (await refused(call))[0] in {STATUS.UNAVAILABLE, STATUS.CANCELLED}
 
     run(test())

@@ -212,9 +212,7 @@ def test_a_matcher_that_never_answers_holds_the_picture_and_nothing_else(scene: 
         port = port_file.read_text()
         port_file.write_text(f"{mute.getsockname()[1]}\n")
         slow = hurried(scene, "alice")
-        began = time.monotonic()
         held = slow.send_picture("bob", scene.listed[0])
-        assert time.monotonic() - began < 10
         assert (held.delivered, held.outcome, held.report_id) == (False, OutcomeKind.DUE, None)
         assert "the matcher" in held.notice
         assert slow.send_text("bob", "meanwhile").delivered
