@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,16 @@ def test_every_command_line_is_one_the_command_takes(
         assert not rest or rest == ["--help"] or not hasattr(command, "commands"), words
         if rest and rest != ["--help"]:
             command.make_context(words[0], list(rest))
+
+
+def test_the_reflection_client_of_the_wire_page_runs(served: Path, tmp_path: Path) -> None:
+    block = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "wire.md").read_text(), re.DOTALL)
+    assert block is not None
+    (tmp_path / "reflect.py").write_text(block[1])
+    command = [sys.executable, str(tmp_path / "reflect.py"), str(served), "alice"]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout
+    assert "blindmatch.v1.Matching" in said
+    assert 'design: "oprf-psi"' in said
 
 
 def test_commands_are_found_in_the_readme() -> None:

@@ -33,7 +33,9 @@ from blindmatch_simulations.near import Options as Near
 from blindmatch_simulations.near import bench_near
 
 app = typer.Typer(
-    help="Measure speed and size. A row that the machine's other work disturbed says so: run it again.",
+    help="Measure speed and size. A row that the machine's other work disturbed says so: run it again.\n\n"
+    "Times are also given in u, the CPU time of one ristretto255 scalar multiplication by libsodium in the "
+    "same run: u makes figures of different machines comparable.",
     no_args_is_help=True,
 )
 
