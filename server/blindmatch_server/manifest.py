@@ -1,4 +1,5 @@
-"""The JSON files of a publication: what an epoch consists of, and what a build is for."""
+"""What an epoch consists of, as JSON for its operators and as the manifest that devices verify; and what a
+build is for."""
 
 from __future__ import annotations
 
@@ -6,13 +7,23 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Final, Literal, Self
 
-from blindmatch_protocol.contract import Info, Published, SetParameters
+from blindmatch_protocol.contract import Info, Published, SetParameters, Stated
+from blindmatch_protocol.epoch_manifest import (
+    NO_PREDECESSOR,
+    EpochManifest,
+    ManifestFile,
+    parameters_of,
+    role_keys_of,
+)
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from blindmatch_server.workspace import FileRecord
 
 MANIFEST = "manifest.json"
+SIGNED = "epoch.manifest"
+"""The encoding of the signed manifest (docs/wire.md)."""
 FORMAT: Final = 1
+PLAN_FORMAT: Final = 2
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -48,27 +59,38 @@ class Plan(_Document):
         entries: entries of the list.
         parameters: the design's parameters, defaults included.
         work: SHA-256 over the list, or over what an update adds and removes.
+        valid_from, valid_seconds: of the epoch; a build that is taken up again keeps the first one's time.
     """
 
-    format: Literal[1]
+    format: Literal[2]
     design: str
     version: int
     epoch: Annotated[int, Field(ge=1)]
     entries: Count
     parameters: dict[str, int]
     work: Digest
+    valid_from: Count
+    valid_seconds: Annotated[int, Field(ge=1)]
 
     @classmethod
-    def of(cls, info: Info, parameters: SetParameters, entries: int, work: str) -> Self:
-        """The plan of a build of `entries` entries.
+    def of(
+        cls, info: Info, parameters: SetParameters, entries: int, work: str, validity: tuple[int, int]
+    ) -> Self:
+        """The plan of a build of `entries` entries, valid from a Unix time on for so many seconds.
 
         Raises:
             DesignError: if a parameter is unknown or out of its range.
         """
+        valid_from, valid_seconds = validity
         return cls(
-            format=FORMAT, design=info.name, version=info.version, epoch=parameters.epoch, entries=entries,
-            parameters=_values(info, parameters), work=work,
+            format=PLAN_FORMAT, design=info.name, version=info.version, epoch=parameters.epoch,
+            entries=entries, parameters=_values(info, parameters), work=work,
+            valid_from=valid_from, valid_seconds=valid_seconds,
         )  # fmt: skip
+
+    def continues(self, other: Plan | None) -> bool:
+        """Is this the plan `other`, at a later time?"""
+        return other is not None and self.model_copy(update={"valid_from": other.valid_from}) == other
 
 
 class Manifest(_Document):
@@ -108,6 +130,34 @@ class Manifest(_Document):
             roles={str(role): tuple(names) for role, names in published.roles.items()},
             opener=tuple(published.opener), files=tuple(sorted(files, key=lambda file: file.name)),
         )  # fmt: skip
+
+    def epoch_manifest(self, plan: Plan, stated: Stated, before: EpochManifest | None) -> EpochManifest:
+        """What the curator signs.
+
+        Args:
+            plan: of the build.
+            stated: what the set-up files say.
+            before: the manifest of the epoch that is current now, if there is one.
+        """
+        return EpochManifest(
+            design=self.design, version=self.version, epoch=self.epoch,
+            predecessor_epoch=before.epoch if before else 0,
+            predecessor=before.digest if before else NO_PREDECESSOR,
+            valid_from=plan.valid_from, valid_until=plan.valid_from + plan.valid_seconds,
+            entries=self.entries, parameters=parameters_of(self.parameters),
+            role_keys=role_keys_of(stated.role_keys), files=self._setup_files(),
+        )  # fmt: skip
+
+    def agrees(self, signed: EpochManifest) -> bool:
+        """Does a signed manifest say of the epoch and its set-up files what this one says?"""
+        theirs = (signed.design, signed.version, signed.epoch, signed.entries)
+        ours = (self.design, self.version, self.epoch, self.entries)
+        same = (signed.parameters, signed.files) == (parameters_of(self.parameters), self._setup_files())
+        return theirs == ours and same
+
+    def _setup_files(self) -> tuple[ManifestFile, ...]:
+        mine = (file for file in self.files if file.name in self.setup)
+        return tuple(ManifestFile(file.name, file.size, bytes.fromhex(file.sha256)) for file in mine)
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:

@@ -2,11 +2,12 @@
 
     folder/lock            held while an epoch is built
     folder/current         the epoch that is served, a number and a line end
-    folder/3/              a published epoch: manifest.json and the design's files, all read-only
+    folder/3/              a published epoch: manifest.json, epoch.manifest (signed by the curator) and the
+                           design's files, all read-only
     folder/.build-4/       a build: plan.json, seed, scratch, result/ (what becomes folder/4)
 
-    build result/ --fsync files--> manifest --fsync folder--> rename to folder/4 --fsync--> current.new
-        --fsync--> rename to current --fsync--> remove .build-4
+    build result/ --fsync files--> check, sign --> manifests --fsync folder--> rename to folder/4 --fsync-->
+        current.new --fsync--> rename to current --fsync--> remove .build-4
 
 The old epoch is served until `current` is replaced. A build that was killed at any point is taken up
 again by the same call: the seed in the build's folder makes the second run's randomness that of the
@@ -20,7 +21,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
@@ -34,13 +35,16 @@ from blindmatch_protocol.contract import (
     SetParameters,
     no_progress,
 )
+from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness
 from pydantic import ValidationError
 
+from blindmatch_server.curator.signing import CuratorKey, Signer
 from blindmatch_server.locking import HeldError, hold
-from blindmatch_server.manifest import MANIFEST, Manifest, Plan
+from blindmatch_server.manifest import MANIFEST, SIGNED, Manifest, Plan
+from blindmatch_server.mapping import MappedFile
 from blindmatch_server.published import (
     CURRENT,
     BuildRunningError,
@@ -51,10 +55,12 @@ from blindmatch_server.published import (
     PublicationError,
     current_epoch,
     open_publication,
+    read_signed,
 )
 from blindmatch_server.seed_stream import SEED_BYTES, SeedStream
 from blindmatch_server.workspace import (
     PRIVATE,
+    RESULT,
     FileRecord,
     FolderWorkspace,
     StorageError,
@@ -81,6 +87,8 @@ PLAN = "plan.json"
 SEED = "seed"
 LIST_TAG = b"blindmatch/build-list/v1"
 LIST_BATCH = 1 << 16
+OWN = frozenset({MANIFEST, SIGNED})
+"""Files of an epoch that are no design's."""
 
 
 Run: TypeAlias = Callable[[FolderWorkspace, Randomness, Progress], Published]
@@ -96,12 +104,14 @@ class _Job:
         plan: what it is for.
         run: the design's part.
         work: digest of what the build reads, computed again at its end.
+        key: signs the result.
     """
 
     design: AnyDesign
     plan: Plan
     run: Run
     work: Callable[[], str]
+    key: CuratorKey
 
 
 def publish_epoch(
@@ -111,6 +121,7 @@ def publish_epoch(
     rng: Randomness,
     executor: Executor | None,
     folder: Path,
+    signer: Signer,
     progress: Progress = no_progress,
 ) -> Publication:
     """Build an epoch, or finish an interrupted build of it, and make it the current one.
@@ -122,6 +133,7 @@ def publish_epoch(
         rng: gives the 32-byte seed of everything random in the build.
         executor: where the design computes.
         folder: holds all epochs of one design; made if it is not there.
+        signer: signs the epoch's manifest, once the set-up was opened and checked.
         progress: called with (done, total) entries.
 
     Raises:
@@ -137,8 +149,8 @@ def publish_epoch(
     def run(out: FolderWorkspace, stream: Randomness, watch: Progress) -> Published:
         return design.publish(entries, parameters, stream, executor, out, watch)
 
-    plan = Plan.of(design.info, parameters, len(entries), work())
-    return _publish(_Job(design, plan, run, work), rng, folder, progress)
+    plan = Plan.of(design.info, parameters, len(entries), work(), signer.validity)
+    return _publish(_Job(design, plan, run, work, signer.key), rng, folder, progress)
 
 
 def publish_update(
@@ -149,6 +161,7 @@ def publish_update(
     rng: Randomness,
     executor: Executor | None,
     folder: Path,
+    signer: Signer,
     progress: Progress = no_progress,
 ) -> Publication:
     """Publish the epoch after `previous` as what it adds and removes, or finish an interrupted such build.
@@ -161,6 +174,7 @@ def publish_update(
         rng: gives the 32-byte seed of everything random in the build.
         executor: where the design computes.
         folder: holds the epochs.
+        signer: signs the epoch's manifest, once the set-up was opened and checked.
         progress: called as additions are evaluated.
 
     Raises:
@@ -183,8 +197,9 @@ def publish_update(
         return design.update(base.every_file(), adds, removes, out, stream, executor, watch)
 
     parameters = SetParameters(previous + 1, base.manifest.parameters)
-    plan = Plan.of(design.info, parameters, base.manifest.entries + len(adds) - len(removes), work())
-    return _publish(_Job(design, plan, run, work), rng, folder, progress)
+    entries = base.manifest.entries + len(adds) - len(removes)
+    plan = Plan.of(design.info, parameters, entries, work(), signer.validity)
+    return _publish(_Job(design, plan, run, work, signer.key), rng, folder, progress)
 
 
 def list_digest(entries: EntrySource, removes: Sequence[int] = ()) -> str:
@@ -205,8 +220,9 @@ def _publish(job: _Job, rng: Randomness, folder: Path, progress: Progress) -> Pu
         build = folder / f".build-{epoch}"
         _clean_other_builds(folder, build)
         if not _renamed_before(folder, build, job.plan):
-            seed = _begin(build, job.plan, rng.take(SEED_BYTES))
-            _move(_build(job, SeedStream(seed), build, progress), folder / str(epoch))
+            plan, seed = _begin(build, job.plan, rng.take(SEED_BYTES))
+            result = _build(replace(job, plan=plan), SeedStream(seed), build, progress)
+            _move(result, folder / str(epoch))
         _point(folder, epoch)
         shutil.rmtree(build, ignore_errors=True)
     return open_publication(folder, epoch)
@@ -238,7 +254,7 @@ def _renamed_before(folder: Path, build: Path, plan: Plan) -> bool:
     """Was this epoch's build interrupted after its files were in place?"""
     served = current_epoch(folder) if (folder / CURRENT).exists() else 0
     if (folder / str(plan.epoch)).exists():
-        if build.is_dir() and (served == plan.epoch or _read_plan(build) == plan):
+        if build.is_dir() and (served == plan.epoch or plan.continues(_read_plan(build))):
             return True
         raise EpochPublishedError(f"epoch {plan.epoch} is published already in {folder.name}")
     if plan.epoch <= served:
@@ -246,18 +262,19 @@ def _renamed_before(folder: Path, build: Path, plan: Plan) -> bool:
     return False
 
 
-def _begin(build: Path, plan: Plan, fresh: bytes) -> bytes:
-    """Make or take up the build's folder; the seed in force."""
+def _begin(build: Path, plan: Plan, fresh: bytes) -> tuple[Plan, bytes]:
+    """Make or take up the build's folder; plan and seed in force."""
     with storage(f"preparing {build.name}"):
-        if _read_plan(build) == plan:
-            return (build / SEED).read_bytes()
+        begun = _read_plan(build)
+        if begun is not None and plan.continues(begun):
+            return begun, (build / SEED).read_bytes()
         if build.exists():
             shutil.rmtree(build)
         build.mkdir(mode=0o700)
         _write_synced(build / SEED, fresh)
         _write_synced(build / PLAN, plan.encode())
     sync_folder(build)
-    return fresh
+    return plan, fresh
 
 
 def _read_plan(build: Path) -> Plan | None:
@@ -269,7 +286,7 @@ def _read_plan(build: Path) -> Plan | None:
 
 
 def _build(job: _Job, rng: Randomness, build: Path, progress: Progress) -> Path:
-    """Run the design in `build`; the folder with its files and manifest, all on the disk."""
+    """Run the design in `build`; the folder with its files and manifests, all on the disk."""
     workspace = FolderWorkspace(build)
     try:
         published = job.run(workspace, rng, _relaxing(workspace, progress))
@@ -280,12 +297,27 @@ def _build(job: _Job, rng: Randomness, build: Path, progress: Progress) -> Path:
     if job.work() != job.plan.work:
         raise DesignError("the list changed while the set was built")
     manifest = Manifest.of(job.plan, published, records.values())
+    signed = _signed(job, manifest, build)
     with storage(f"writing {MANIFEST}"):
         _write_synced(workspace.result / MANIFEST, manifest.encode())
+        _write_synced(workspace.result / SIGNED, signed.encode())
         for path in workspace.result.iterdir():
-            path.chmod(0o444 if path.name in (MANIFEST, *published.setup) else 0o400)
+            path.chmod(0o444 if path.name in (*OWN, *published.setup) else 0o400)
     sync_folder(workspace.result)
     return workspace.result
+
+
+def _signed(job: _Job, manifest: Manifest, build: Path) -> SignedManifest:
+    """Sign what a device would adopt: a set-up that opens, and passes the design's own check."""
+    sizes = {file.name: file.size for file in manifest.files}
+    files = {name: MappedFile(build / RESULT / name, sizes[name]).content for name in manifest.setup}
+    setup = job.design.open_setup(files, job.plan.epoch)
+    job.design.check_setup(setup, no_progress)
+    folder = build.parent
+    before = None
+    if (folder / CURRENT).exists():
+        before = read_signed(folder / str(current_epoch(folder))).manifest
+    return job.key.sign(manifest.epoch_manifest(job.plan, job.design.stated(setup), before))
 
 
 def _relaxing(workspace: FolderWorkspace, progress: Progress) -> Progress:
@@ -304,8 +336,8 @@ def _check_published(design: AnyDesign, published: Published, records: Mapping[s
         raise DesignError(f"design {design.info.name} does not name the files it wrote")
     if not published.roles.keys() <= design.info.roles.keys():
         raise DesignError(f"design {design.info.name} wrote files for a role it does not declare")
-    if MANIFEST in records:
-        raise DesignError(f"design {design.info.name} wrote {MANIFEST}, which is not its own")
+    for name in OWN & records.keys():
+        raise DesignError(f"design {design.info.name} wrote {name}, which is not its own")
 
 
 def _move(result: Path, home: Path) -> None:

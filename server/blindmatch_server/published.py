@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_proofs.epoch_manifest import verify_signature
+from blindmatch_proofs.verdict import Failed
+from blindmatch_protocol.epoch_manifest import SignedManifest
+from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from pydantic import ValidationError
 
-from blindmatch_server.manifest import MANIFEST, FileEntry, Manifest
+from blindmatch_server.manifest import MANIFEST, SIGNED, FileEntry, Manifest
 from blindmatch_server.mapping import MappedFile, MappingError
 
 CURRENT = "current"
@@ -41,12 +44,13 @@ class Publication:
     Attributes:
         folder: the epoch's folder.
         manifest: what is in it.
+        signed: what devices get to verify it with; `check_signed` says whether the curator signed it.
     """
 
-    __slots__ = ("_files", "folder", "manifest")
+    __slots__ = ("_files", "folder", "manifest", "signed")
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder, self.manifest = folder, manifest
+    def __init__(self, folder: Path, manifest: Manifest, signed: SignedManifest) -> None:
+        self.folder, self.manifest, self.signed = folder, manifest, signed
         self._files = {file.name: _mapped(folder, file) for file in manifest.files}
 
     def setup(self) -> dict[str, memoryview]:
@@ -94,6 +98,18 @@ class Publication:
             for file in self.manifest.files:
                 self._files[file.name].check_digest(file.sha256)
 
+    def check_signed(self, curator: bytes) -> None:
+        """Make sure that the key `curator`, Ed25519, 32 bytes, signed the epoch's manifest.
+
+        Raises:
+            DamagedPublicationError: if it did not: no device would take the epoch.
+        """
+        match verify_signature(self.signed, curator):
+            case Failed(reason):
+                raise DamagedPublicationError(
+                    f"{SIGNED} of epoch {self.manifest.epoch}: {reason}; was it built in this deployment?"
+                )
+
     def _named(self, names: tuple[str, ...]) -> dict[str, memoryview]:
         return {name: self._files[name].content for name in names}
 
@@ -135,7 +151,8 @@ def open_publication(folder: Path, epoch: int | None = None) -> Publication:
 
     Raises:
         NoPublicationError: if there is no such epoch.
-        DamagedPublicationError: if its manifest is damaged, or a file is missing or has another length.
+        DamagedPublicationError: if its manifests are damaged or missing or say different things, or a file is
+            missing or has another length.
     """
     number = current_epoch(folder) if epoch is None else epoch
     home = folder / str(number)
@@ -147,4 +164,23 @@ def open_publication(folder: Path, epoch: int | None = None) -> Publication:
         raise DamagedPublicationError(f"{MANIFEST} of epoch {number} cannot be read: {error}") from error
     if manifest.epoch != number:
         raise DamagedPublicationError(f"{MANIFEST} of epoch {number} is for epoch {manifest.epoch}")
-    return Publication(home, manifest)
+    signed = read_signed(home)
+    if not manifest.agrees(signed.manifest):
+        raise DamagedPublicationError(f"{SIGNED} of epoch {number} is for other files than {MANIFEST}")
+    return Publication(home, manifest, signed)
+
+
+def read_signed(home: Path) -> SignedManifest:
+    """The signed manifest in an epoch's folder.
+
+    Raises:
+        DamagedPublicationError: if it is missing or is none.
+    """
+    try:
+        return SignedManifest.decode((home / SIGNED).read_bytes())
+    except FileNotFoundError:
+        raise DamagedPublicationError(
+            f"epoch {home.name} has no {SIGNED}: it must be signed; build a new one"
+        ) from None
+    except (OSError, ProtocolError) as error:
+        raise DamagedPublicationError(f"{SIGNED} of epoch {home.name} cannot be read: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +23,17 @@ from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.references import write_references
 from blindmatch_server.crew import Crew
 from blindmatch_server.curator import HashList, ListError, diff, open_list
+from blindmatch_server.curator.signing import VALID_DAYS, CuratorKey, Signer
+from blindmatch_server.manifest import SIGNED
 from blindmatch_server.publication import publish_epoch, publish_update
-from blindmatch_server.published import NoPublicationError, Publication, current_epoch, open_publication
+from blindmatch_server.published import (
+    CURRENT,
+    NoPublicationError,
+    Publication,
+    current_epoch,
+    open_publication,
+    read_signed,
+)
 
 from blindmatch_simulations.deployment import Deployment, DeploymentError
 
@@ -98,17 +108,20 @@ def publish(
     epoch: int | None = None,
     values: Mapping[str, int] | None = None,
     progress: Progress = no_progress,
+    days: int = VALID_DAYS,
 ) -> Publication:
-    """Build and publish an epoch of `design`, by default the next one, on all cores.
+    """Build, sign and publish an epoch of `design`, by default the next one, on all cores.
 
     Raises:
         PublicationError: if it is published already, or another build runs.
         DesignError: if the list or a parameter cannot be served.
+        StateError: if the curator's key is not here.
     """
     folder = deployment.published(design.info.name)
     parameters = SetParameters(epoch or next_epoch(folder), values or {})
+    signer = deployment.signer(datetime.now(UTC), days)
     with Crew() as crew:
-        return publish_epoch(design, entries, parameters, rng, crew, folder, progress)
+        return publish_epoch(design, entries, parameters, rng, crew, folder, signer, progress)
 
 
 def update(
@@ -118,13 +131,15 @@ def update(
     entries: HashList,
     rng: Randomness,
     progress: Progress = no_progress,
+    days: int = VALID_DAYS,
 ) -> Publication:
-    """Publish the epoch after the current one as what leads from list `previous` to `entries`.
+    """Sign and publish the epoch after the current one as what leads from list `previous` to `entries`.
 
     Raises:
         ListError: if the current epoch was not built from `previous`, or `entries` not made from it.
         DesignError: if the design cannot be updated, or a full set is due.
         PublicationError: if there is no epoch yet, or another build runs.
+        StateError: if the curator's key is not here.
     """
     folder = deployment.published(design.info.name)
     current = open_publication(folder)
@@ -141,8 +156,37 @@ def update(
         )
     removes = [int(number) for number in change.removes]
     epoch, adds = current.manifest.epoch, change.adds
+    signer = deployment.signer(datetime.now(UTC), days)
     with Crew() as crew:
-        return publish_update(design, epoch, adds, removes, rng, crew, folder, progress)
+        return publish_update(design, epoch, adds, removes, rng, crew, folder, signer, progress)
+
+
+def throwaway_signer() -> Signer:
+    """A key that nobody pins, for sets that no device adopts."""
+    return Signer.at(CuratorKey.generate(), datetime.now(UTC).timestamp())
+
+
+def lend(source: Path, into: Path, signer: Signer) -> Publication:
+    """Make the epoch served in `source`, built under another key, the first of the new folder `into`.
+
+    Its files are links where they can be made; `signer` signs it anew.
+    """
+    number = current_epoch(source)
+    epoch = into / str(number)
+    epoch.mkdir(mode=0o700, parents=True)
+    for file in (source / str(number)).iterdir():
+        if file.name != SIGNED:
+            _linked(file, epoch / file.name)
+    (epoch / SIGNED).write_bytes(signer.signed_anew(read_signed(source / str(number))).encode())
+    shutil.copyfile(source / CURRENT, into / CURRENT)
+    return open_publication(into)
+
+
+def _linked(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def teach_centre(

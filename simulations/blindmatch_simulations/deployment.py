@@ -5,6 +5,7 @@ HOME/
   addresses.json           where servers on other machines are called, if there are any
   authority/               the certificate authority; needed to enrol, not to run
   relay/ matcher/ ...      certificate, key, database and `port` of each server
+  curator/keys/            the curator's key, which signs every epoch, and its public half
   curator/lists/NAME/      plaintext hash lists
   curator/published/NAME/  epochs of a design: set-up and role files
   devices/NAME/            certificate, key and state of a device
@@ -28,10 +29,12 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.authority import Authority, Credentials, Identity, Kind
 from blindmatch_server.centre.keys import CentreKeys
+from blindmatch_server.curator.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey, Signer
+from blindmatch_server.key_files import read_key
 
 from blindmatch_simulations import addresses
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 HOME_VARIABLE: Final = "BLINDMATCH_HOME"
 DEFAULT_HOME: Final = "blindmatch-home"
 MARKER: Final = "deployment.json"
@@ -53,7 +56,7 @@ class Deployment:
 
     @classmethod
     def create(cls, home: Path, now: datetime) -> Deployment:
-        """Make a new one: the authority, and certificates for every server.
+        """Make a new one: the authority, certificates for every server, the keys of centre and curator.
 
         Raises:
             DeploymentError: if there is one already, or something else is in the way.
@@ -65,6 +68,7 @@ class Deployment:
         for kind in SERVERS.values():
             authority.issue(Identity(kind), now).write(home / kind, str(kind))
         CentreKeys.create(deployment.centre_keys)
+        CuratorKey.create(deployment.curator_keys)
         (home / MARKER).write_text(json.dumps({"layout": LAYOUT_VERSION}) + "\n")
         return deployment
 
@@ -94,6 +98,27 @@ class Deployment:
     def lists(self) -> Path:
         """Folder of the curator's lists."""
         return self.home / "curator" / "lists"
+
+    @property
+    def curator_keys(self) -> Path:
+        """Folder of the curator's key and its public half."""
+        return self.home / "curator" / "keys"
+
+    def curator_public_key(self) -> bytes:
+        """The key that signs epochs here: Ed25519, 32 bytes.
+
+        Raises:
+            StateError: if its file is missing or damaged.
+        """
+        return read_key(self.curator_keys / PUBLIC_KEY)
+
+    def signer(self, now: datetime, days: int = VALID_DAYS) -> Signer:
+        """The curator's hand under an epoch that is built at `now` and holds for so many days.
+
+        Raises:
+            StateError: if the curator's key is not here.
+        """
+        return Signer.at(CuratorKey.read(self.curator_keys), now.timestamp(), days)
 
     def published(self, design: str) -> Path:
         """Folder of a design's epochs."""

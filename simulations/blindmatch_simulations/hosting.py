@@ -105,7 +105,7 @@ def _matching(deployment: Deployment, party: Party, design: AnyDesign, folder: P
     if not published.is_dir():
         name = design.info.name
         raise DeploymentError(f"{name} is not published; blindmatch list build --design {name} does that")
-    source = PublishedSource(design, published, party)
+    source = PublishedSource(design, published, party, deployment.curator_public_key())
     reports = design.info.sends_content and _plays(design, party)
     centre = _centre_address(deployment, party) if reports else None
     return MatchingConfig(design, source, folder / "matching", centre)

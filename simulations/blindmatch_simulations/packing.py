@@ -3,6 +3,7 @@
 relay, matcher, matcher_b, centre   the server's certificate and key, and the files it serves from
 operator                            an operator's certificate and key
 device NAME                         a device's certificate and key
+each of them                        the curator's public key, which epochs are verified with
 
 Never in it: the authority's key, another party's key, a server's state.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.centre.keys import PUBLIC_KEY
+from blindmatch_server.curator.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
 
 from blindmatch_simulations.deployment import ADDRESSES, MARKER, SERVERS, Deployment, DeploymentError
 
@@ -33,12 +35,13 @@ def pack_caller(deployment: Deployment, source: Path, folder: Path) -> list[Path
     keys = [path for path in sorted(source.glob("*")) if path.suffix in (".crt", ".key")]
     if not keys:
         raise DeploymentError(f"{source.name} has no certificate; make one with: blindmatch certs issue")
-    return _copy(deployment, iter(keys), folder)
+    return _copy(deployment, iter([*keys, deployment.curator_keys / CURATOR_PUBLIC_KEY]), folder)
 
 
 def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> Iterator[Path]:
     home, name = deployment.server(party), str(SERVERS[party])
     yield from (home / "ca.crt", home / f"{name}.crt", home / f"{name}.key")
+    yield deployment.curator_keys / CURATOR_PUBLIC_KEY
     played = set(design.info.roles.values())
     published = deployment.published(design.info.name)
     if party in (Party.MATCHER, Party.MATCHER_B) or party in played or _opens(party, design):

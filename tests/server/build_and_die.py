@@ -25,6 +25,7 @@ from blindmatch_server.publication import publish_epoch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.dying import Points, die
 from support.memory import Seeded, random_hashes
+from support.signed import SIGNER
 
 BATCH = 16
 
@@ -50,7 +51,7 @@ def main(folder: str, epoch: str, count: str, point: str, helpers: str = "") -> 
     parameters, crew = SetParameters(int(epoch), {}), Crew(int(helpers)) if helpers else None
     if crew is not None:
         oprf_psi_build.SHARED = 0
-    publish_epoch(DESIGN, source, parameters, Seeded("publish"), crew, Path(folder), progress)
+    publish_epoch(DESIGN, source, parameters, Seeded("publish"), crew, Path(folder), SIGNER, progress)
     sys.stdout.write(f"{points.seen} {evaluated[0]}\n")
 
 

@@ -23,6 +23,7 @@ from blindmatch_server.crew import Crew, HelperWarning
 from blindmatch_server.publication import publish_epoch
 from support import row_functions
 from support.memory import Seeded, random_hashes
+from support.signed import SIGNER
 
 TESTS = Path(__file__).parent.parent
 SECRET = b"\xa5" * 32
@@ -237,7 +238,13 @@ def test_a_design_builds_the_same_files_with_helpers(
         {
             file.name: file.sha256
             for file in publish_epoch(
-                package.DESIGN, source, SetParameters(1, {}), Seeded("build"), executor, tmp_path / name
+                package.DESIGN,
+                source,
+                SetParameters(1, {}),
+                Seeded("build"),
+                executor,
+                tmp_path / name,
+                SIGNER,
             ).manifest.files
         }
         for name, executor in (("alone", None), ("helped", crew))

@@ -25,6 +25,7 @@ from blindmatch_simulations.hostile import (
     Service,
     intruding,
 )
+from support.signed import CURATOR
 
 from .deployment import ALICE, Deployment, fixed
 from .test_publication import publish
@@ -89,7 +90,10 @@ def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_matcher(tmp_p
 
     async def test() -> Mapping[str, int]:
         config = MatchingConfig(
-            DESIGN, PublishedSource(DESIGN, tmp_path / "published", Party.MATCHER), tmp_path, None
+            DESIGN,
+            PublishedSource(DESIGN, tmp_path / "published", Party.MATCHER, CURATOR.public),
+            tmp_path,
+            None,
         )
         services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
         async with deployment.server(Kind.MATCHER, services) as port:

@@ -22,6 +22,7 @@ from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, ope
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.rate import Rate
 from blindmatch_server.relay.server import RelayConfig, open_services
+from support.signed import CURATOR, SIGNER
 
 from .deployment import ALICE, BOB, Client, Deployment, fixed, refused
 from .designs_for_tests import ROLE, Ask, Dummy, Told
@@ -77,7 +78,7 @@ def publish(design: Dummy, folder: Path, epoch: int) -> None:
     import numpy as np
 
     entries = batches_of(np.zeros((1, 32), np.uint8), np.zeros(1, np.uint64), np.zeros((1, 16), np.uint8))
-    publish_epoch(design, entries, SetParameters(epoch, {}), SystemRandomness(), None, folder)
+    publish_epoch(design, entries, SetParameters(epoch, {}), SystemRandomness(), None, folder, SIGNER)
 
 
 def test_a_body_is_answered_with_the_role_s_reply(tmp_path: Path) -> None:
@@ -289,7 +290,7 @@ def test_a_new_epoch_is_served_once_it_is_open_and_a_damaged_one_is_not(tmp_path
         (folder / "current").write_text("3\n")
 
     async def test() -> None:
-        source = PublishedSource(design, folder, Party.MATCHER)
+        source = PublishedSource(design, folder, Party.MATCHER, CURATOR.public)
         deployment = Deployment()
         async with matcher(tmp_path, design, deployment, source, poll_seconds=0.05) as (alice, _):
             reply = await alice.one("Matching/Exchange", envelope(epoch=1))
@@ -335,7 +336,7 @@ def test_a_bad_set_stops_the_matcher_with_an_exit_code_of_its_own(tmp_path: Path
             **{**{s: getattr(design.info, s) for s in design.info.__slots__}, "version": 9}
         )
     deployment = Deployment()
-    source = PublishedSource(design, folder, Party.MATCHER)
+    source = PublishedSource(design, folder, Party.MATCHER, CURATOR.public)
     with pytest.raises(BlindmatchError):
         source.open()
     config = MatcherConfig(deployment.listen(Kind.MATCHER), MatchingConfig(design, source, tmp_path / "m"))

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN, build
 from blindmatch_protocol.designs.oprf_psi.build import BATCH
 from blindmatch_protocol.errors import DesignError
 from blindmatch_server import workspace
+from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_server.publication import (
     BuildRunningError,
     DamagedPublicationError,
@@ -35,6 +37,7 @@ from blindmatch_server.publication import (
 )
 from blindmatch_server.workspace import FolderWorkspace, WorkspaceError
 from support.memory import Seeded, random_hashes
+from support.signed import CURATOR, SIGNER
 
 SCRIPT = Path(__file__).parent / "build_and_die.py"
 COUNT = 70
@@ -47,7 +50,9 @@ def source(count: int = COUNT) -> EntrySource:
 
 def publish(folder: Path, epoch: int = 1, entries: EntrySource | None = None, **values: int) -> Publication:
     entries = source() if entries is None else entries
-    return publish_epoch(DESIGN, entries, SetParameters(epoch, values), Seeded("publish"), None, folder)
+    return publish_epoch(
+        DESIGN, entries, SetParameters(epoch, values), Seeded("publish"), None, folder, SIGNER
+    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -87,10 +92,41 @@ def test_the_manifest_is_canonical_and_describes_the_files(tmp_path: Path) -> No
     assert document["files"][1]["size"] == (tmp_path / "1" / "set.bin").stat().st_size
 
 
+def test_what_is_published_is_signed_and_names_the_epoch_before(tmp_path: Path) -> None:
+    first = publish(tmp_path)
+    second = update(tmp_path, 1, more(2), [3])
+    whole = publish(tmp_path, 5)
+    signed = [one.signed.manifest for one in (first, second, whole)]
+    assert [one.predecessor_epoch for one in signed] == [0, 1, 2]
+    assert [one.predecessor for one in signed] == [bytes(32), signed[0].digest, signed[1].digest]
+    assert [one.name for one in signed[1].files] == ["delta-0000000002.bin", "set.bin"]
+    key = DESIGN.open_setup(second.setup(), 2).public_key.element
+    assert [(one.role, one.key) for one in signed[1].role_keys] == [("matcher", key)]
+    assert (signed[1].entries, signed[1].valid_until) == (COUNT + 4, 1 + 4_000_000_000)
+    for publication in (first, second, whole):
+        publication.check_signed(CURATOR.public)
+        with pytest.raises(DamagedPublicationError, match="must be signed by the curator's key"):
+            publication.check_signed(CuratorKey.generate().public)
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage", "of another epoch"])
+def test_an_epoch_whose_signed_manifest_is_not_its_own_is_not_opened(tmp_path: Path, damage: str) -> None:
+    publish(tmp_path)
+    publish(tmp_path, 2)
+    path = tmp_path / "2" / "epoch.manifest"
+    other = (tmp_path / "1" / "epoch.manifest").read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(b"?" if damage == "garbage" else other)
+    words = {"missing": "must be signed", "garbage": "cannot be read", "of another epoch": "other files"}
+    with pytest.raises(DamagedPublicationError, match=words[damage]):
+        open_publication(tmp_path)
+
+
 def test_published_files_are_read_only_and_secret_ones_private(tmp_path: Path) -> None:
     publish(tmp_path)
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "1").iterdir()}
-    assert modes == {"manifest.json": 0o444, "set.bin": 0o444, "matcher.bin": 0o400}
+    assert modes == {"manifest.json": 0o444, "epoch.manifest": 0o444, "set.bin": 0o444, "matcher.bin": 0o400}
 
 
 def test_nothing_of_the_build_is_left(tmp_path: Path) -> None:
@@ -354,7 +390,7 @@ def test_a_disk_that_fills_up_at_any_fsync_or_rename_is_an_error_and_the_build_c
 
 
 def update(folder: Path, previous: int, adds: EntrySource, removes: list[int]) -> Publication:
-    return publish_update(DESIGN, previous, adds, removes, Seeded("update"), None, folder)
+    return publish_update(DESIGN, previous, adds, removes, Seeded("update"), None, folder, SIGNER)
 
 
 def more(seed: int, count: int = 5) -> EntrySource:
@@ -403,11 +439,12 @@ def test_an_interrupted_update_goes_on_with_what_was_evaluated(
         return real(key, batch, executor)
 
     with pytest.raises(KeyboardInterrupt):
-        publish_update(DESIGN, 1, adds, [3], Seeded("update"), None, tmp_path, stop)
+        publish_update(DESIGN, 1, adds, [3], Seeded("update"), None, tmp_path, SIGNER, stop)
     assert told == [(BATCH, 3 * BATCH), (2 * BATCH, 3 * BATCH)] and current_epoch(tmp_path) == 1
     monkeypatch.setattr(build, "evaluated_rows", counted)
-    second = publish_update(DESIGN, 1, adds, [3], Seeded("other"), None, tmp_path)
-    assert evaluated == [BATCH]
+    later = replace(SIGNER, valid_from=99)
+    second = publish_update(DESIGN, 1, adds, [3], Seeded("other"), None, tmp_path, later)
+    assert evaluated == [BATCH] and second.signed.manifest.valid_from == SIGNER.valid_from
     assert DESIGN.open_setup(second.setup(), 2).deltas == ((3 * BATCH, 1),)
 
 

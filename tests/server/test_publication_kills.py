@@ -12,7 +12,7 @@ from blindmatch_server.publication import NoPublicationError, current_epoch, ope
 
 SCRIPT = Path(__file__).parent / "build_and_die.py"
 COUNT, BATCH, BATCHES = 70, 16, 5
-CALLS = 12
+CALLS = 13
 """Calls of fsync and rename in one publication, in the order of the ladder in `publication`."""
 
 

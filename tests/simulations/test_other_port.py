@@ -30,7 +30,15 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
     made = Deployment.create(tmp_path / "home", datetime.now(UTC))
     nothing = batches_of(np.zeros((0, 32), np.uint8), np.zeros(0, np.uint64), np.zeros((0, 16), np.uint8))
     published = made.published(DESIGN.info.name)
-    publish_epoch(DESIGN, nothing, SetParameters(1, {}), SystemRandomness(), None, published)
+    publish_epoch(
+        DESIGN,
+        nothing,
+        SetParameters(1, {}),
+        SystemRandomness(),
+        None,
+        published,
+        made.signer(datetime.now(UTC)),
+    )
     with running_servers(made, (Party.CENTRE, Party.MATCHER), OPTIONS):
         yield made
 

@@ -28,6 +28,7 @@ from blindmatch_protocol.contract.design import (
     Published,
     SetParameters,
     Started,
+    Stated,
     Verdict,
 )
 from blindmatch_protocol.contract.driver import Exchange, Session, SessionError, concluded
@@ -83,6 +84,7 @@ __all__ = [
     "SessionError",
     "SetParameters",
     "Started",
+    "Stated",
     "Step",
     "Undisclosed",
     "Verdict",

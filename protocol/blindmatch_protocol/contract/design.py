@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 from blindmatch_protocol.codec import Message, message
@@ -76,6 +76,19 @@ class Published:
     setup: tuple[str, ...]
     roles: Mapping[Role, tuple[str, ...]]
     opener: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the files of a set-up say of themselves; the epoch's manifest must say the same.
+
+    Attributes:
+        parameters: those of the design's parameters that stand in the files.
+        role_keys: the public key that each role answers under, for designs whose roles have one.
+    """
+
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    role_keys: Mapping[Role, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +201,24 @@ class Design(ABC, Generic[S, D, X, R]):
     def epoch_of(self, setup: S) -> int:
         """The epoch of an opened set-up."""
 
+    def check_setup(self, setup: S, progress: Progress) -> None:
+        """Open, hash and structurally validate every section of an opened set-up, streamed.
+
+        After it returned a device's step on a verified reply cannot raise for what is in the files. The
+        default is for set-ups that are read whole when they are opened.
+
+        Args:
+            setup: opened.
+            progress: called with (done, total) bytes.
+
+        Raises:
+            SetFileError: if a section is altered, or not what its kind says.
+        """
+
+    def stated(self, setup: S) -> Stated:
+        """What the files of an opened set-up say of themselves; by default nothing."""
+        return Stated()
+
     @abstractmethod
     def open_role(self, role: Role, files: Buffers) -> R:
         """Open a role's state (set-up files are among `files` too).
@@ -291,5 +322,6 @@ __all__ = [
     "Send",
     "SetParameters",
     "Started",
+    "Stated",
     "Verdict",
 ]

@@ -135,6 +135,10 @@ Global___SetupFile: _TypeAlias = SetupFile  # noqa: Y015
 
 @_typing.final
 class Description(_message.Message):
+    """A device believes `manifest` alone, a whole epoch-manifest/signed in the canonical encoding (docs/wire.md);
+    the rest is for people and for checks of servers.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DESIGN_FIELD_NUMBER: _builtins.int
@@ -142,9 +146,11 @@ class Description(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
     SETUP_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
     design: _builtins.str
     version: _builtins.int
     epoch: _builtins.int
+    manifest: _builtins.bytes
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -157,10 +163,11 @@ class Description(_message.Message):
         epoch: _builtins.int = ...,
         roles: _abc.Iterable[_builtins.str] | None = ...,
         setup: _abc.Iterable[Global___SetupFile] | None = ...,
+        manifest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["design", b"design", "epoch", b"epoch", "roles", b"roles", "setup", b"setup", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["design", b"design", "epoch", b"epoch", "manifest", b"manifest", "roles", b"roles", "setup", b"setup", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from blindmatch_server.authority import write_secret
 from blindmatch_server.errors import StateError
+from blindmatch_server.key_files import line_of, read_key
 from blindmatch_server.keyed_hash import KEY_BYTES, KeyedHasher
 
 SEALING_KEY: Final = "centre.key"
@@ -42,9 +43,9 @@ class CentreKeys:
         if (directory / SEALING_KEY).exists() or (directory / HASHING_KEY).exists():
             raise StateError(f"{directory.name}: holds the centre's keys already")
         for name, length in ((SEALING_KEY, _X25519_BYTES), (HASHING_KEY, KEY_BYTES)):
-            write_secret(directory / name, _line(secrets.token_bytes(length)))
+            write_secret(directory / name, line_of(secrets.token_bytes(length)))
         keys = cls.read(directory)
-        (directory / PUBLIC_KEY).write_bytes(_line(keys.public_key))
+        (directory / PUBLIC_KEY).write_bytes(line_of(keys.public_key))
         return keys
 
     @classmethod
@@ -54,8 +55,8 @@ class CentreKeys:
         Raises:
             StateError: if a file is missing or is not 64 hex digits.
         """
-        sealing = X25519PrivateKey.from_private_bytes(_read(directory / SEALING_KEY))
-        return cls(sealing, KeyedHasher(_read(directory / HASHING_KEY)))
+        sealing = X25519PrivateKey.from_private_bytes(read_key(directory / SEALING_KEY))
+        return cls(sealing, KeyedHasher(read_key(directory / HASHING_KEY)))
 
 
 def read_public_key(directory: Path) -> bytes:
@@ -64,19 +65,4 @@ def read_public_key(directory: Path) -> bytes:
     Raises:
         StateError: if the file is missing or is not 64 hex digits.
     """
-    return _read(directory / PUBLIC_KEY)
-
-
-def _line(key: bytes) -> bytes:
-    return key.hex().encode() + b"\n"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        key = bytes.fromhex(content.decode("ascii"))
-    except (OSError, ValueError) as error:
-        raise StateError(f"{path.name}: cannot be read as a key") from error
-    if _line(key) != content or len(key) != _X25519_BYTES:
-        raise StateError(f"{path.name}: must be 64 hex digits and a line end")
-    return key
+    return read_key(directory / PUBLIC_KEY)

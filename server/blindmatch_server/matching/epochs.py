@@ -38,12 +38,14 @@ class OpenEpoch:
         epoch: its number.
         setup: what every device gets, by name.
         roles: opened states.
+        manifest: the encoding of the epoch's signed manifest.
         check: raises if a mapped file was damaged since it was opened.
     """
 
     epoch: int
     setup: Mapping[str, SetupFile]
     roles: Mapping[Role, Any]
+    manifest: bytes = b""
     check: Callable[[], None] = _intact
 
 
@@ -68,12 +70,14 @@ class HeldSource:
         epoch: their number.
         setup: what every device gets.
         roles: each role's files; the set-up's are added.
+        manifest: the encoding of the signed manifest, if devices are to adopt the epoch.
     """
 
     design: AnyDesign
     epoch: int
     setup: Buffers
     roles: Mapping[Role, Buffers]
+    manifest: bytes = b""
 
     def version(self) -> Hashable:
         """See `EpochSource`."""
@@ -83,7 +87,7 @@ class HeldSource:
         """See `EpochSource`."""
         states = {r: self.design.open_role(r, {**self.setup, **files}) for r, files in self.roles.items()}
         setup = {name: SetupFile(data, hashlib.sha256(data).digest()) for name, data in self.setup.items()}
-        return OpenEpoch(self.epoch, setup, states)
+        return OpenEpoch(self.epoch, setup, states, self.manifest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +98,20 @@ class PublishedSource:
         design: whose publication it is.
         folder: see `publication`.
         party: whose roles are opened.
+        curator: the public key that must have signed it, Ed25519, 32 bytes.
     """
 
     design: AnyDesign
     folder: Path
     party: Party
+    curator: bytes
 
     def version(self) -> Hashable:
         """See `EpochSource`."""
         return current_epoch(self.folder)
 
     def open(self) -> OpenEpoch:
-        """See `EpochSource`; every file is compared with its digest first."""
+        """See `EpochSource`; the signature is checked first, and every file compared with its digest."""
         info = self.design.info
         publication = open_publication(self.folder)
         manifest = publication.manifest
@@ -114,6 +120,7 @@ class PublishedSource:
                 f"{self.folder.name}: of design {manifest.design} version {manifest.version}, "
                 f"{info.name} version {info.version} expected"
             )
+        publication.check_signed(self.curator)
         publication.verify()
         # a set of another epoch under this one's name would be refused by every device
         self.design.open_setup(publication.setup(), manifest.epoch)
@@ -121,7 +128,8 @@ class PublishedSource:
         states = {role: self.design.open_role(role, publication.role(role)) for role in roles}
         digests = {file.name: bytes.fromhex(file.sha256) for file in manifest.files}
         setup = {name: SetupFile(data, digests[name]) for name, data in publication.setup().items()}
-        return OpenEpoch(manifest.epoch, setup, states, publication.check_intact)
+        signed = publication.signed.encode()
+        return OpenEpoch(manifest.epoch, setup, states, signed, publication.check_intact)
 
 
 class Epochs:

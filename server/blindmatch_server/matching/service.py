@@ -79,7 +79,7 @@ class Matching:
         }
 
     async def describe(self, request: wire.DescribeRequest, call: Call) -> wire.Description:
-        """The design, the epoch in force and its set-up files."""
+        """The design, the epoch in force with its signed manifest, and its set-up files."""
         epoch = self._epochs.current
         return wire.Description(
             design=self._design.info.name,
@@ -90,6 +90,7 @@ class Matching:
                 wire.SetupFile(name=name, size=len(memoryview(file.content)), sha256=file.sha256)
                 for name, file in sorted(epoch.setup.items())
             ],
+            manifest=epoch.manifest,
         )
 
     async def fetch_setup(self, request: wire.SetupRequest, call: Call) -> AsyncIterator[wire.Part]:

@@ -23,6 +23,7 @@ import msgspec
 from blindmatch_protocol.contract import AnyDesign, Progress, SetParameters
 from blindmatch_server.crew import Crew
 from blindmatch_server.curator import HashList
+from blindmatch_server.curator.signing import Signer
 from blindmatch_server.publication import list_digest, publish_epoch
 from blindmatch_server.published import CURRENT, Publication, PublicationError, open_publication
 
@@ -30,6 +31,7 @@ from blindmatch_simulations.assess.observed import Struct
 from blindmatch_simulations.assess.origin import folder_of, source_of
 from blindmatch_simulations.bench.procfs import cpu_seconds, used_cpu_seconds
 from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.curating import lend, throwaway_signer
 
 FIRST: Final = 1
 _SPENT: Final = "spent"
@@ -51,14 +53,9 @@ class Kept:
     folder: Path
     spent: Spent
 
-    def lend(self, into: Path) -> Publication:
-        """Make the set epoch 1 of the new folder of epochs `into`, by links where they can be made."""
-        epoch = into / str(FIRST)
-        epoch.mkdir(mode=0o700, parents=True)
-        for file in (self.folder / str(FIRST)).iterdir():
-            _linked(file, epoch / file.name)
-        shutil.copyfile(self.folder / CURRENT, into / CURRENT)
-        return open_publication(into)
+    def lend(self, into: Path, signer: Signer) -> Publication:
+        """Make the set epoch 1 of the new folder of epochs `into`, signed by `signer`."""
+        return lend(self.folder, into, signer)
 
 
 def kept_set(design: AnyDesign, entries: HashList, seed: int, root: Path, progress: Progress) -> Kept:
@@ -120,7 +117,9 @@ def _build(design: AnyDesign, entries: HashList, seed: int, folder: Path, progre
 
     rng = Seeded(f"assess/{seed}/{design.info.name}")
     with crew:
-        publish_epoch(design, entries, SetParameters(FIRST, {}), rng, crew, folder, watched)
+        publish_epoch(
+            design, entries, SetParameters(FIRST, {}), rng, crew, folder, throwaway_signer(), watched
+        )
     clock.note(0.0)
 
 
@@ -154,10 +153,3 @@ def _spent(folder: Path) -> Spent:
     with suppress(OSError, msgspec.DecodeError):
         return msgspec.json.decode((folder / _SPENT).read_bytes(), type=Spent)
     return Spent()
-
-
-def _linked(source: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copy2(source, target)

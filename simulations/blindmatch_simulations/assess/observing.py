@@ -121,7 +121,9 @@ class Observer:
     def _build(self, deployment: Deployment, design: AnyDesign, entries: HashList) -> Built:
         with self.stages("set built") as progress:
             kept = kept_set(design, entries, self.plan.seed, self.sets, progress)
-            publication = kept.lend(deployment.published(design.info.name))
+            publication = kept.lend(
+                deployment.published(design.info.name), deployment.signer(datetime.now(UTC))
+            )
         with self.stages("centre taught") as progress:
             teach_centre(deployment, entries, self._originals(), progress)
         self.seen["build_parts"] = kept.spent.parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 from blindmatch_protocol.contract import AnyDesign, batches_of
@@ -29,10 +30,12 @@ def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: 
     adds, removes = _change(entries, plan, rng)
     folder = deployment.published(design.info.name)
     before = open_publication(folder)
+    signer = deployment.signer(datetime.now(UTC))
     began = time.perf_counter(), used_cpu_seconds()
     try:
         with Crew() as crew:
-            after = publish_update(design, before.manifest.epoch, adds, removes, rng, crew, folder)
+            epoch = before.manifest.epoch
+            after = publish_update(design, epoch, adds, removes, rng, crew, folder, signer)
         why, count = "", len(adds) + len(removes)
     except DesignError as error:
         try:

@@ -58,8 +58,12 @@ def build(entries: Path, folder: Path) -> Mapping[str, float | None]:
     from blindmatch_server.curator import open_list
     from blindmatch_server.publication import publish_epoch
 
+    from blindmatch_simulations.curating import throwaway_signer
+
     with open_list(entries) as opened, Crew() as crew, peak_with(lambda: crew.pids) as peak:
-        publish_epoch(DESIGN, opened, SetParameters(1, {}), SystemRandomness(), crew, folder)
+        publish_epoch(
+            DESIGN, opened, SetParameters(1, {}), SystemRandomness(), crew, folder, throwaway_signer()
+        )
     return {"peak_mib": peak.mib}
 
 

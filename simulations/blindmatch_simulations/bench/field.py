@@ -146,7 +146,8 @@ def messenger_field(folder: Path, load: Load) -> Iterator[Field]:
     deployment = Deployment.create(folder, datetime.now(UTC))
     nothing = batches_of(np.zeros((0, 32), np.uint8), np.zeros(0, np.uint64), np.zeros((0, 16), np.uint8))
     published = deployment.published(DESIGN.info.name)
-    publish_epoch(DESIGN, nothing, SetParameters(1, {}), SystemRandomness(), None, published)
+    signer = deployment.signer(datetime.now(UTC))
+    publish_epoch(DESIGN, nothing, SetParameters(1, {}), SystemRandomness(), None, published, signer)
     parties = (Party.MATCHER, Party.PROVIDER)
     with ExitStack() as stack:
         servers = stack.enter_context(running_servers(deployment, parties, ("--design", DESIGN.info.name)))

@@ -81,7 +81,8 @@ def serving(folder: Path, entries: int, evaluations: int) -> Iterator[Served]:
     deployment = Deployment.create(folder, datetime.now(UTC))
     published = deployment.published(DESIGN.info.name)
     published.parent.mkdir(parents=True)
-    check = Check(publish_random(entries, published, evaluations), unlisted_picture())
+    signer = deployment.signer(datetime.now(UTC))
+    check = Check(publish_random(entries, published, evaluations, signer), unlisted_picture())
     options = ("--design", DESIGN.info.name)
     with running_servers(deployment, (Party.MATCHER,), options) as processes:
         yield Served(deployment, check, processes[0])

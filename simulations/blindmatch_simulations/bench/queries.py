@@ -23,11 +23,13 @@ from blindmatch_protocol.randomness import Randomness, RecordingRandomness, Syst
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.crew import Crew
 from blindmatch_server.curator import open_list, random_list
+from blindmatch_server.curator.signing import Signer
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import Publication
 
 from blindmatch_simulations.bench.arithmetic import OPRF, VOPRF, arithmetic
 from blindmatch_simulations.bench.meter import Meter
+from blindmatch_simulations.curating import throwaway_signer
 
 BATCHES: Final = (1, 16, 100)
 """Hashes that are checked together."""
@@ -152,13 +154,14 @@ def unlisted_picture() -> Picture:
     return picture
 
 
-def publish_random(entries: int, folder: Path, evaluations: int) -> Publication:
+def publish_random(entries: int, folder: Path, evaluations: int, signer: Signer | None = None) -> Publication:
     """Publish a set of random hashes into the new `folder`."""
     listed = folder.with_suffix(".list")
     random_list(entries, listed, SystemRandomness())
     parameters = SetParameters(1, {"evaluations": evaluations})
     with open_list(listed) as opened, Crew() as crew:
-        return publish_epoch(DESIGN, opened, parameters, SystemRandomness(), crew, folder)
+        signer = signer or throwaway_signer()
+        return publish_epoch(DESIGN, opened, parameters, SystemRandomness(), crew, folder, signer)
 
 
 def bench_design(meter: Meter, check: Check, evaluations: int) -> None:

@@ -29,6 +29,7 @@ from blindmatch_simulations.bench.alone import in_own_process
 from blindmatch_simulations.bench.arithmetic import ENTRY, arithmetic
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.runs import Run
+from blindmatch_simulations.curating import throwaway_signer
 
 LOOK_UPS: Final = 1000
 """Keys of a batched look-up."""
@@ -51,11 +52,11 @@ class Builder:
     def publish(self, threads: int, values: Mapping[str, int]) -> Publication:
         """Publish on so many cores; the set is left on the disk."""
         into, parameters = self.folder / f"build-{next(self.numbers)}", SetParameters(1, values)
-        rng = SystemRandomness()
+        rng, signer = SystemRandomness(), throwaway_signer()
         if threads == 1:
-            return publish_epoch(DESIGN, self.entries, parameters, rng, None, into)
+            return publish_epoch(DESIGN, self.entries, parameters, rng, None, into, signer)
         with Crew(threads) as crew:
-            return publish_epoch(DESIGN, self.entries, parameters, rng, crew, into)
+            return publish_epoch(DESIGN, self.entries, parameters, rng, crew, into, signer)
 
 
 def bench_set(meter: Meter, folder: Path, log2n: int) -> None:

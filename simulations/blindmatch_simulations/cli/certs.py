@@ -30,11 +30,12 @@ app = typer.Typer(help="Make a deployment and its certificates.", no_args_is_hel
 
 @app.command("init")
 def init(home: HomeOption = None) -> None:
-    """Make a deployment: an authority, and a certificate for each server."""
+    """Make a deployment: an authority, a certificate for each server, the keys of centre and curator."""
     folder = home_from(home)
     Deployment.create(folder, datetime.now(UTC))
     OUT.print(
-        f"made {folder}: an authority, certificates for every server, the centre's keys", soft_wrap=True
+        f"made {folder}: an authority, certificates for every server, the keys of centre and curator",
+        soft_wrap=True,
     )
     OUT.print("next: blindmatch list import FILE NAME, then blindmatch list build NAME")
 

@@ -26,6 +26,7 @@ from blindmatch_server.curator import (
     open_list,
     random_list,
 )
+from blindmatch_server.curator.signing import VALID_DAYS
 from blindmatch_server.published import open_publication
 from rich.console import Console
 
@@ -161,13 +162,19 @@ def build(
     ] = None,
     epoch: Annotated[int | None, typer.Option(min=1, help="Default: the one after the current.")] = None,
     values: ParameterOption = None,
+    valid_days: Annotated[
+        int, typer.Option(min=1, max=3650, help="Days until devices stop using the epoch.")
+    ] = VALID_DAYS,
     home: HomeOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Build the encrypted set of list NAME for a design and publish it as the next epoch.
+    """Build the encrypted set of list NAME for a design, sign it and publish it as the next epoch.
 
     An interrupted build goes on where it stopped. The old epoch is served until the new one is whole. With
     --from, devices fetch a delta as long as the change; the key stays, so rotating it needs a full build.
+
+    The epoch's manifest is signed with the curator's key, and names the one before: a device takes no other,
+    and never an older one. After --valid-days devices ask nobody until there is a newer epoch.
 
     A key ends at the Unix time --set key_expires=SECONDS, for designs that have it. Without it a key never
     ends: nothing makes anybody publish a new one, limits on evaluations count over all that time, and whoever
@@ -182,17 +189,19 @@ def build(
     with open_named(deployment, name) as entries, _building(console) as progress:
         if previous is None:
             check_key_lasts(given, now)
-            publication = publish(deployment, loaded, entries, rng, epoch, given, progress)
+            publication = publish(deployment, loaded, entries, rng, epoch, given, progress, valid_days)
         else:
             check_key_lasts_of_current(deployment, loaded, now)
             with open_named(deployment, previous) as old:
-                publication = update(deployment, loaded, old, entries, rng, progress)
+                publication = update(deployment, loaded, old, entries, rng, progress, valid_days)
     manifest = publication.manifest
     setup = sum(file.size for file in manifest.files if file.name in manifest.setup)
     result: dict[str, Any] = {
         "design": manifest.design,
         "epoch": manifest.epoch,
         "entries": manifest.entries,
+        "manifest": publication.signed.manifest.digest.hex(),
+        "valid_until": publication.signed.manifest.valid_until,
         "setup_bytes": setup,
         "setup_bytes_per_entry": round(setup / max(1, manifest.entries), 2),
         "folder": str(publication.folder),

@@ -36,6 +36,7 @@ from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.procfs import peak_with
 from blindmatch_simulations.bench.runs import Run
 from blindmatch_simulations.bench.yardstick import Cost, Reading, timed
+from blindmatch_simulations.curating import throwaway_signer
 
 FORMAT: Final = 1
 """Version of build.json."""
@@ -174,7 +175,9 @@ def build(entries: Path, folder: Path, values: Mapping[str, int]) -> Mapping[str
 
     def publish() -> None:
         with open_list(entries) as opened, crew:
-            publish_epoch(DESIGN, opened, SetParameters(1, values), SystemRandomness(), crew, folder)
+            publish_epoch(
+                DESIGN, opened, SetParameters(1, values), SystemRandomness(), crew, folder, throwaway_signer()
+            )
 
     with peak_with(lambda: crew.pids) as peak:
         cost = timed(publish)

@@ -33,6 +33,7 @@ from blindmatch_server.crew import cores
 from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.queries import BenchError
 from blindmatch_simulations.bench.runs import percentile
+from blindmatch_simulations.curating import lend
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import now_ms
 from blindmatch_simulations.near.building import Store
@@ -58,9 +59,7 @@ class Times:
 def asking(store: Store, folder: Path) -> Iterator[Egress]:
     """A matcher with `store` in a process of its own, and a device's way to it; `folder` is new."""
     deployment = Deployment.create(folder, datetime.now(UTC))
-    published = deployment.published(DESIGN.info.name)
-    published.parent.mkdir(parents=True)
-    published.symlink_to(store.folder.resolve(), target_is_directory=True)
+    lend(store.folder, deployment.published(DESIGN.info.name), deployment.signer(datetime.now(UTC)))
     identity = Identity(Kind.DEVICE, "near")
     deployment.enrol(identity, deployment.device("near"), datetime.now(UTC))
     with running_servers(deployment, (Party.MATCHER,), ("--design", DESIGN.info.name)):

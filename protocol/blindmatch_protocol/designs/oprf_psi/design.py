@@ -50,6 +50,7 @@ from blindmatch_protocol.contract import (
     Send,
     SetParameters,
     Started,
+    Stated,
     Step,
     Workspace,
     no_progress,
@@ -170,6 +171,10 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
     def epoch_of(self, setup: Setup) -> int:
         """See `Design.epoch_of`."""
         return setup.epoch
+
+    def stated(self, setup: Setup) -> Stated:
+        """See `Design.stated`."""
+        return Stated(setup.layers[-1].file.identity.parameters, {MATCHER: setup.public_key.element})
 
     def open_role(self, role: Role, files_: Buffers) -> MatcherState:
         """See `Design.open_role`."""

@@ -50,6 +50,7 @@ from blindmatch_protocol.contract import (
     Send,
     SetParameters,
     Started,
+    Stated,
     Step,
     Workspace,
     no_progress,
@@ -159,6 +160,10 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
     def epoch_of(self, setup: Setup) -> int:
         """See `Design.epoch_of`."""
         return setup.epoch
+
+    def stated(self, setup: Setup) -> Stated:
+        """See `Design.stated`."""
+        return Stated(setup.layers[-1].file.identity.parameters, {MATCHER: setup.public_key.element})
 
     def expires(self, setup: Setup) -> int | None:
         """See `Design.expires`."""
