@@ -201,20 +201,6 @@ class Design(ABC, Generic[S, D, X, R]):
     def epoch_of(self, setup: S) -> int:
         """The epoch of an opened set-up."""
 
-    def check_setup(self, setup: S, progress: Progress) -> None:
-        """Open, hash and structurally validate every section of an opened set-up, streamed.
-
-        After it returned a device's step on a verified reply cannot raise for what is in the files. The
-        default is for set-ups that are read whole when they are opened.
-
-        Args:
-            setup: opened.
-            progress: called with (done, total) bytes.
-
-        Raises:
-            SetFileError: if a section is altered, or not what its kind says.
-        """
-
     def stated(self, setup: S) -> Stated:
         """What the files of an opened set-up say of themselves; by default nothing."""
         return Stated()
