@@ -1,10 +1,12 @@
 """Drives a design for one picture after the other, whatever the design and whatever the picture.
 
-    picture --> Session.start --> device state saved --> exchange --> ... --> Decided(outcome)
-                     |                                      |
+    picture --> Session.start --> device state saved --> exchange --> ... --> Verified --conclude--> Decided
+                     |                                      |           |
+                     |                                      |           +--> Decided: a server learns it too
                      +---- the design breaks ---------------+---- no answer, or a wrong one --> Undecided
 
 Every picture is asked about in the same way, of whatever quality, before anything depends on the outcome.
+`Verified` is where the device hands the message over: the outcome is looked at after that.
 What is done with an undecided picture is the device's `FailureMode`; the detector itself sends nothing
 after a failure, and nothing at all any more to roles that cheated.
 """
@@ -19,7 +21,17 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import AnyDesign, Exchange, Item, Match, Outcome, Relation, Role, Session
+from blindmatch_protocol.contract import (
+    AnyDesign,
+    Exchange,
+    Item,
+    Match,
+    Outcome,
+    Ready,
+    Relation,
+    Role,
+    Session,
+)
 from blindmatch_protocol.errors import BlindmatchError, DesignError, PictureError, ProtocolError
 from blindmatch_protocol.randomness import Randomness, RecordingRandomness
 
@@ -56,6 +68,24 @@ class Undecided:
 
 
 Detection: TypeAlias = Decided | Undecided
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Verified:
+    """A session with nothing left to send, whose replies were all verified; its outcome was not looked at.
+
+    Attributes:
+        epoch: of the set it asked about.
+        conclude: works the outcome out; local. To be called once.
+        abandon: gives the session up; its trace then has no outcome.
+    """
+
+    epoch: int
+    conclude: Callable[[], Detection]
+    abandon: Callable[[], None]
+
+
+Asked: TypeAlias = Detection | Verified
 
 
 class StateKeeper(Protocol):
@@ -133,41 +163,68 @@ class Detector:
             self._state = after
 
     def match(self, item: Item, number: int) -> Detection:
-        """Run one session for `item`.
+        """`ask`, and conclude at once."""
+        asked = self.ask(item, number)
+        return asked.conclude() if isinstance(asked, Verified) else asked
+
+    def ask(self, item: Item, number: int) -> Asked:
+        """Run one session for `item`, up to where nothing but its outcome is left.
 
         Raises:
             PictureError: if the picture cannot be decoded; nothing was sent then.
         """
         if self._distrust is not None:
             return Undecided(Cause.CHEATED, self._distrust)
-        tape = RecordingRandomness(self._rng)
-        state_before, rounds = self._state.encode(), list[Round]()
-        outcome: Outcome | None = None
+        tape, rounds = RecordingRandomness(self._rng), list[Round]()
+        session = Session(self._design, self._setup, self._state, tape)
+        traced = partial(self._traced, number, self._state.encode(), tape, rounds)
         try:
-            outcome = self._drive(item, number, tape, rounds)
-        except PictureError:
-            raise
-        except BlindmatchError as error:
+            ready = self._drive(session, item, self._exchange_for(number), rounds)
+        except BaseException as error:
+            traced(None)
+            if isinstance(error, PictureError) or not isinstance(error, BlindmatchError):
+                raise
             return self._failed(error)
-        finally:
-            self._trace(SessionTrace(number, state_before, tape.tape(), tuple(rounds), outcome))
-        return Decided(outcome)
+        conclude = partial(self._conclude, session, item, traced)
+        if not ready:
+            return conclude()
+        return Verified(self._design.epoch_of(self._setup), conclude, partial(traced, None))
 
-    def _drive(self, item: Item, number: int, rng: Randomness, rounds: list[Round]) -> Outcome:
-        session = Session(self._design, self._setup, self._state, rng)
-        exchange = self._exchange_for(number)
+    def _traced(
+        self,
+        number: int,
+        state: bytes,
+        tape: RecordingRandomness,
+        rounds: list[Round],
+        outcome: Outcome | None,
+    ) -> None:
+        self._trace(SessionTrace(number, state, tape.tape(), tuple(rounds), outcome))
+
+    def _drive(self, session: Session, item: Item, exchange: Exchange, rounds: list[Round]) -> bool:
+        """Exchange all rounds; whether there is an outcome that nobody has looked at."""
         step = self._guarded("start", partial(session.start, item))
         self._keeper.save(session.state.encode())
         self._state = session.state
         while isinstance(step, Mapping):
             replies = self._round(step, exchange, rounds)
             step = self._guarded("receive", partial(session.receive, replies))
-        outcome: Outcome = self._guarded("conclude", session.conclude)
-        if isinstance(outcome, Match) and not is_confirmed(self._design.info.relation, item, outcome):
-            raise ProtocolError(
-                f"{self._design.info.name}/outcome", "an opened label must be of an entry the item matches"
-            )
-        return outcome
+        return isinstance(step, Ready)
+
+    def _conclude(self, session: Session, item: Item, traced: Callable[[Outcome | None], None]) -> Detection:
+        outcome: Outcome | None = None
+        try:
+            found: Outcome = self._guarded("conclude", session.conclude)
+            if isinstance(found, Match) and not is_confirmed(self._design.info.relation, item, found):
+                raise ProtocolError(
+                    f"{self._design.info.name}/outcome",
+                    "an opened label must be of an entry the item matches",
+                )
+            outcome = found
+        except BlindmatchError as error:
+            return self._failed(error)
+        finally:
+            traced(outcome)
+        return Decided(outcome)
 
     def _round(
         self, bodies: Mapping[Role, Message], exchange: Exchange, rounds: list[Round]

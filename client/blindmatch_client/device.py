@@ -23,7 +23,7 @@ from blindmatch_protocol.randomness import Randomness
 from blindmatch_client import notices
 from blindmatch_client.complaints import Complaints
 from blindmatch_client.cover import Cover
-from blindmatch_client.detector import TraceSink, Undecided
+from blindmatch_client.detector import TraceSink
 from blindmatch_client.egress import Egress
 from blindmatch_client.errors import ServiceError, StoreError
 from blindmatch_client.files import Files, read_chunks
@@ -33,6 +33,7 @@ from blindmatch_client.messenger import Account
 from blindmatch_client.messenger.attachment import AttachmentSealing, pieces
 from blindmatch_client.migration import migrate
 from blindmatch_client.outbox import Matching, Outbox, Queued, Stage
+from blindmatch_client.pictures import Pictures
 from blindmatch_client.receiving import Received, Receiver
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.reporting import Reporting
@@ -96,6 +97,7 @@ class Device:
             clock_ms,
             config.round_deadline_s,
         )
+        self._pictures = Pictures(config.mode, self._matcher, self._outbox, self._files, clock_ms)
         self._upkeep = Upkeep(keeper, store, self._relay, clock_ms)
         self._receiver = Receiver(keeper, store, self._files, self._relay)
         self._sender = Sender(
@@ -106,7 +108,7 @@ class Device:
             self._files,
             self._outbox,
             self._relay,
-            self._matcher,
+            self._pictures,
             self._reporting,
             rng,
             clock_ms,
@@ -180,6 +182,7 @@ class Device:
 
     def close(self) -> None:
         """Close store and channels."""
+        self._pictures.close()
         self._matcher.close()
         self._egress.close()
         self._store.close()
@@ -226,7 +229,7 @@ class Device:
         """
         if self._keeper.account.has_session(to):
             (row,) = self._sender.seal_texts(self._ids([to]), text)
-            return self._settle(self._sender.advance(row))
+            return self._settle(self._sender.hand_over(row))
         return self._send(self._queue([to], text)[0], None)
 
     def send_text_to(self, group: Sequence[str], text: str) -> list[Sent]:
@@ -314,16 +317,9 @@ class Device:
 
         Once a picture could not be matched the others are not tried, since each would wait as long.
         """
-        messages: list[Sent] = []
-        problems: list[str] = []
-        for number in self._outbox.open():
-            stalled = any(sent.outcome is OutcomeKind.DUE for sent in messages)
-            if stalled and self._outbox.get(number).matching is Matching.DUE:
-                continue
-            try:
-                messages.append(self._send(number, None))
-            except BlindmatchError as error:
-                problems.append(str(error))
+        ends = self._sender.advance(self._outbox.open())
+        messages = [self._settle(end) for end in ends if isinstance(end, Progress)]
+        problems = [str(end) for end in ends if isinstance(end, BlindmatchError)]
         problems += map(str, self._reporting.submit_all(self._cover is None))
         problems += map(str, self.complaints.submit_all())
         self._look_after_keys()
@@ -362,19 +358,18 @@ class Device:
 
     def _send_all(self, numbers: Sequence[int], picture: Picture | None, notice: str = "") -> list[Sent]:
         """Send the messages of a group; the first one's matching is everybody's."""
-        sent: list[Sent] = []
-        failure: Undecided | None = None
-        for number in numbers:
-            try:
-                progress = self._sender.advance(self._outbox.get(number), picture, failure)
-                failure = progress.failure
-                sent.append(self._settle(progress, notice))
-            except BlindmatchError as error:
-                sent.append(self._settle(Progress(self._outbox.get(number)), str(error)))
-        return sent
+        return [
+            self._settle(Progress(self._outbox.get(number)), str(end))
+            if isinstance(end, BlindmatchError)
+            else self._settle(end, notice)
+            for number, end in zip(numbers, self._sender.advance(numbers, picture), strict=True)
+        ]
 
     def _send(self, number: int, picture: Picture | None, notice: str = "") -> Sent:
-        return self._settle(self._sender.advance(self._outbox.get(number), picture), notice)
+        (end,) = self._sender.advance([number], picture)
+        if isinstance(end, BlindmatchError):
+            raise end
+        return self._settle(end, notice)
 
     def _settle(self, progress: Progress, notice: str = "") -> Sent:
         report_id = progress.report_id

@@ -38,6 +38,8 @@ _LATE: Final = DeclaredFact("late_query_time", "when a picture that was delivere
 FAILURE_FACTS: Final[Mapping[FailureMode, Mapping[Party, tuple[DeclaredFact, ...]]]] = {
     FailureMode.HOLD: {Party.MATCHER: (_RETRIED,), Party.PROVIDER: (_HELD,)},
     FailureMode.SEND_AND_MATCH_LATER: {Party.MATCHER: (_RETRIED, _LATE)},
-    FailureMode.SEND_UNMATCHED: {},
+    FailureMode.SEND_UNMATCHED: {Party.MATCHER: (_RETRIED,)},
 }
-"""What each mode discloses beyond the design and the messenger, by party, once a failure happens."""
+"""What each mode discloses beyond the design and the messenger, by party, once a failure happens.
+
+In every mode a device that stops between handing a message over and looking at the outcome asks again."""

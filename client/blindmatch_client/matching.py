@@ -19,7 +19,7 @@ from blindmatch_protocol.contract import AnyDesign, Item, Learner, Party
 from blindmatch_protocol.errors import BlindmatchError, DesignError, ProtocolError, SetFileError
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_client.detector import Cause, Decided, Detection, Detector, TraceSink, Undecided
+from blindmatch_client.detector import Asked, Cause, Detection, Detector, TraceSink, Undecided, Verified
 from blindmatch_client.egress import Egress
 from blindmatch_client.errors import DeviceError, MisbehavedError, RefusedError
 from blindmatch_client.setup import SetupFiles, SetupStore
@@ -128,24 +128,31 @@ class Matching:
         self._store.forget(self._distrust_name)
         self._detector = None
 
-    def match(self, item: Item, number: int) -> Detection:
-        """Match a picture.
+    def ask(self, item: Item, number: int) -> Asked:
+        """Ask about a picture, up to where nothing but its outcome is left.
 
         Raises:
             PictureError: if it cannot be decoded; nothing was sent for it then.
         """
         try:
-            detection = self._ready().match(item, number)
+            detection = self._ready().ask(item, number)
             if self._moved_on(detection):
-                detection = self._ready().match(item, number)
-            if isinstance(detection, Undecided) and isinstance(detection.error, SetFileError):
-                return self._damaged(detection)
+                detection = self._ready().ask(item, number)
         except (ProtocolError, MisbehavedError, SetFileError) as error:
             return Undecided(Cause.CHEATED, error)
         except DesignError as error:
             return Undecided(Cause.BROKEN, error)
         except DeviceError as error:
             return Undecided(Cause.UNAVAILABLE, error)
+        return detection if isinstance(detection, Verified) else self._judged(detection)
+
+    def conclude(self, verified: Verified) -> Detection:
+        """Look at the outcome. Nothing is sent, whatever comes of it."""
+        return self._judged(verified.conclude())
+
+    def _judged(self, detection: Detection) -> Detection:
+        if isinstance(detection, Undecided) and isinstance(detection.error, SetFileError):
+            return self._damaged(detection)
         self._remember(detection)
         return detection
 
@@ -156,9 +163,9 @@ class Matching:
         self._detector = None
         return Undecided(Cause.UNAVAILABLE, detection.error)
 
-    def _moved_on(self, detection: Detection) -> bool:
+    def _moved_on(self, detection: Asked) -> bool:
         """Was the picture refused for its epoch, and is there another one now?"""
-        if isinstance(detection, Decided) or not isinstance(detection.error, RefusedError):
+        if not isinstance(detection, Undecided) or not isinstance(detection.error, RefusedError):
             return False
         before = self._epoch
         return detection.error.status == EPOCH_MOVED and self.refresh() != before

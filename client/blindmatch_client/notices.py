@@ -14,6 +14,8 @@ def told(progress: Progress, mode: FailureMode, reported_already: bool, on_sched
     if progress.report_id is not None:
         return reported(row.recipient, progress.report_id, reported_already, on_schedule)
     if progress.failure is not None:
+        late = mode is FailureMode.HOLD and row.stage is Stage.SENT
+        mode = FailureMode.SEND_AND_MATCH_LATER if late else mode
         return undecided(row.recipient, mode, progress.failure)
     if progress.problem is None:
         return ""

@@ -179,6 +179,11 @@ class Outbox:
         )
         return [number for (number,) in rows]
 
+    def awaits(self, item: int) -> bool:
+        """Is a message that bears this picture not handed over yet?"""
+        query = "SELECT 1 FROM outgoing WHERE item = ? AND stage IN ('queued', 'sealed')"
+        return self._store.one(query, item) is not None
+
     def files(self) -> set[str]:
         """Sealed attachments that are still needed."""
         return {name for (name,) in self._store.all("SELECT file FROM outgoing WHERE file IS NOT NULL")}

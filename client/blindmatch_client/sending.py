@@ -1,40 +1,45 @@
 """Moves outgoing messages forward, each step saved before the next one sends anything.
 
     (text)  where there is a session: sealed in the transaction that queues it, several in one
-    QUEUED  match, as the failure mode says; upload the sealed attachment (once for a group); seal the
-            message, save the account
+    QUEUED  ask about the picture, as the failure mode says; upload the sealed attachment (once for a group);
+            seal the message, save the account
     SEALED  hand it to the relay
-    SENT    match now if that had to wait; then queue the report or voucher that the outcome owes
+    SENT    ask now if that had to wait; look at the outcome; queue the report or voucher that it owes
     DONE    a text at once, when the relay has it
 
-What goes to the relay, and when, is the same whatever the outcome of matching.
+What goes to the relay, and when, is the same whatever the outcome: it is looked at after the relay has the
+message, and of several messages after it has all. Only where a server learns the outcome it is there before.
+A device that stops in between asks again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from blindmatch_protocol.content import AttachmentRef, compose
 from blindmatch_protocol.contract import AnyDesign, Match, Voucher
+from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.franking import opening_of
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_client.detector import Decided, Undecided
+from blindmatch_client.detector import Undecided
 from blindmatch_client.errors import RefusedError, ServiceError
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.files import Files
 from blindmatch_client.keys import AccountKeeper
-from blindmatch_client.matching import Matching as Matcher
 from blindmatch_client.messenger import MessengerError
-from blindmatch_client.messenger.attachment import opened
 from blindmatch_client.outbox import Matching, Outbox, Outgoing, Stage, decode_outcome
+from blindmatch_client.pictures import Pictures
 from blindmatch_client.relay import SEAL_BYTES, RelayClient
 from blindmatch_client.reporting import ConfirmedMatch, Reported, Reporting
 from blindmatch_client.store import Store
+
+T = TypeVar("T")
 
 _PERMANENT: Final = frozenset({"NOT_FOUND", "INVALID_ARGUMENT", "PERMISSION_DENIED", "OUT_OF_RANGE"})
 """Refusals of the relay after which sending the message again is pointless."""
@@ -77,7 +82,7 @@ class Sender:
     files: Files
     outbox: Outbox
     relay: RelayClient
-    matcher: Matcher
+    pictures: Pictures
     reporting: Reporting
     rng: Randomness
     clock_ms: Callable[[], int]
@@ -111,13 +116,13 @@ class Sender:
         except MessengerError:
             return {}
         with ThreadPoolExecutor(_SIDE_BY_SIDE, "send") as pool:
-            problems = list(pool.map(self._handed_over, rows))
+            problems = list(pool.map(self._handed, rows))
         with self.store.transaction(synced=False):
             return {row.recipient: self._after(row, one) for row, one in zip(rows, problems, strict=True)}
 
-    def _handed_over(self, row: Outgoing) -> ServiceError | None:
+    def _handed(self, row: Outgoing) -> ServiceError | None:
         try:
-            self._hand_over(row)
+            self._send(row)
         except ServiceError as problem:
             return problem
         return None
@@ -131,9 +136,44 @@ class Sender:
             return Progress(self.outbox.get(row.number), None, problem)
 
     def advance(
+        self, numbers: Sequence[int], item: Picture | None = None
+    ) -> list[Progress | BlindmatchError]:
+        """Bring messages as far as they come now, or what stopped one in its place.
+
+        All are handed over before the outcome of any picture is looked at. Once a picture could not be
+        matched no other is asked about, since each would wait as long; its message is left out.
+
+        Args:
+            numbers: of the messages.
+            item: the picture that all of them bear, if it is decoded already.
+        """
+        ends: list[Progress | BlindmatchError] = []
+        for row, handed in self._handed_over(numbers, item):
+            if isinstance(handed, BlindmatchError):
+                self.pictures.given_up(row)
+                ends.append(handed)
+            else:
+                ends.append(_tried(partial(self._concluded, handed, item)))
+        return ends
+
+    def _handed_over(
+        self, numbers: Sequence[int], item: Picture | None
+    ) -> list[tuple[Outgoing, Progress | BlindmatchError]]:
+        handed: list[tuple[Outgoing, Progress | BlindmatchError]] = []
+        failed: dict[int | None, Undecided] = {}
+        for row in map(self.outbox.get, numbers):
+            if failed and row.item not in failed and row.matching is Matching.DUE:
+                continue
+            end = _tried(partial(self.hand_over, row, item, failed.get(row.item)))
+            if isinstance(end, Progress) and end.failure and end.row.matching is Matching.DUE:
+                failed[row.item] = end.failure
+            handed.append((row, end))
+        return handed
+
+    def hand_over(
         self, row: Outgoing, item: Picture | None = None, failure: Undecided | None = None
     ) -> Progress:
-        """Bring a message as far as it comes now.
+        """Ask about a message's picture, as the failure mode says, and bring the message to the relay.
 
         Args:
             row: the message as it stands.
@@ -143,10 +183,9 @@ class Sender:
         Raises:
             RefusedError: if the relay will never take it; it is FAILED then.
             MessengerError: if it cannot be sealed for its recipient; it is FAILED then.
-            ReportRefusedError: if a report was owed that must not, or cannot, be made.
         """
         if row.stage is Stage.QUEUED:
-            failure = failure or self._match(row, item)
+            failure = failure or self.pictures.ask(row, item)
             if failure is not None and self.mode is FailureMode.HOLD:
                 return Progress(self.outbox.get(row.number), failure)
         try:
@@ -154,27 +193,15 @@ class Sender:
         except ServiceError as problem:
             return self._waits(row.number, failure, problem)
         if row.stage is Stage.SENT and failure is None:
-            failure = self._match(row, item)
-        return self._settled(row, failure, item)
+            failure = self.pictures.ask(row, item)
+        return Progress(row, failure)
 
-    def _match(self, row: Outgoing, item: Picture | None) -> Undecided | None:
-        """Match if that is due; the failure, if it failed."""
-        if row.matching is not Matching.DUE or row.item is None:
-            return None
-        detection = self.matcher.match(item or Picture.from_bytes(self._plain(row)), row.item)
-        if isinstance(detection, Decided):
-            self.outbox.decided(row.item, detection.outcome, self.matcher.epoch, self.clock_ms())
-            return None
-        if self.mode is FailureMode.SEND_UNMATCHED:
-            self.outbox.skipped(row.item, str(detection.error))
-        else:
-            self.outbox.troubled(row.number, str(detection.error))
-        return detection
-
-    def _plain(self, row: Outgoing) -> bytes:
-        """The picture of `row`, opened; only what may be matched is ever whole in memory."""
-        assert row.file is not None and row.attachment is not None
-        return b"".join(opened(self.files.chunks(row.file), row.attachment))
+    def _concluded(self, handed: Progress, item: Picture | None) -> Progress:
+        """Look at the outcome, now that the relay has the message, and settle what it owes."""
+        row, failure = handed.row, handed.failure
+        if row.stage is not Stage.SENT:
+            return handed
+        return self._settled(row, self.pictures.look(row) or failure, item)
 
     def _brought_to_relay(self, row: Outgoing) -> Outgoing:
         """The message as it stands once the relay has it."""
@@ -183,11 +210,11 @@ class Sender:
             self._seal(self.outbox.get(row.number))
             row = self.outbox.get(row.number)
         if row.stage is Stage.SEALED:
-            self._hand_over(row)
+            self._send(row)
             row = self.outbox.sent(row)
         return row
 
-    def _hand_over(self, row: Outgoing) -> None:
+    def _send(self, row: Outgoing) -> None:
         assert row.sealed is not None
         self.relay.send(row.recipient, row.message_id, row.sealed, row.item)
 
@@ -231,8 +258,6 @@ class Sender:
 
     def _settled(self, row: Outgoing, failure: Undecided | None, item: Picture | None) -> Progress:
         """Queue what the outcome owes, and close the message, in one transaction."""
-        if row.stage is not Stage.SENT:
-            return Progress(row, failure)
         number = row.number
         row = self.outbox.get(number)  # matching may have come to its end since
         if row.matching is Matching.DUE:
@@ -256,9 +281,17 @@ class Sender:
         if isinstance(outcome, Voucher):
             self.reporting.queue_voucher(self.design, row.epoch, row.item, outcome.body.encode())
             return None
-        data = self._plain(row)
+        data = self.pictures.plain(row)
         picture = item or Picture.from_bytes(data)
         confirmed = ConfirmedMatch(self.design, row.epoch, picture, row.item, outcome)
         opening = opening_of(row.content, self.keeper.account.name, row.recipient)
         reported = Reported(opening, row.attachment.media_type, data, row.matched_at_ms)
         return self.reporting.queue(confirmed, reported)
+
+
+def _tried(run: Callable[[], T]) -> T | BlindmatchError:
+    """What `run` gives, or the error that stopped it."""
+    try:
+        return run()
+    except BlindmatchError as error:
+        return error
