@@ -46,7 +46,7 @@ MESSENGER_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
     Party.CENTRE: (
         DeclaredFact("account", "which account fetches the centre's key or reports, from its certificate"),
         DeclaredFact("address", "the network address of the device"),
-        DeclaredFact("report", "for a confirmed match: picture, message, both accounts, entry, times"),
+        DeclaredFact("report", "for a confirmed match: picture, both accounts, entry, times, commitment"),
     ),
 }
 """What each party learns from an honest device."""

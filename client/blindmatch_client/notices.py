@@ -41,7 +41,8 @@ def reported(recipient: str, report_id: bytes, received: bool, on_schedule: bool
     )
     return (
         f"The picture you sent to {recipient} matches an entry of the list of known abuse material. {how}, "
-        "with the message it was part of. People there check every report before anything follows from it. "
+        "with your name, the recipient's and the time; nothing else of the message is in the report. "
+        "People there check every report before anything follows from it. "
         f"You can complain at the centre under report number {report_id.hex()}.{seen}"
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Item, Match, Outcome, Party
-from blindmatch_protocol.franking import CommitmentOpening, commit
+from blindmatch_protocol.franking import CommitmentOpening, Shown
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.report import MOST_PICTURE_BYTES, Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -72,10 +72,10 @@ class ConfirmedMatch:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reported:
-    """What a report tells beside the match: the message that bore the picture, and the picture."""
+    """What a report tells beside the match: what `disclose` shows of the message, and the picture."""
 
+    shown: Shown
     opening: CommitmentOpening
-    media_type: str
     picture: bytes
     matched_at_ms: int
 
@@ -248,7 +248,7 @@ class Reporting:
         return [ReportStanding(*row) for row in rows]
 
     def _report(self, confirmed: ConfirmedMatch, reported: Reported) -> Report:
-        info, statement = confirmed.design.info, reported.opening.statement
+        info, shown = confirmed.design.info, reported.shown
         return Report(
             report_id=self._rng.take(16),
             design=info.name,
@@ -256,13 +256,12 @@ class Reporting:
             epoch=confirmed.epoch,
             label=confirmed.match.label,
             reporter=self._account,
-            sender=statement.sender,
-            recipient=statement.recipient,
+            sender=shown.sender,
+            recipient=shown.recipient,
+            sent_at_ms=shown.sent_at,
             matched_at_ms=reported.matched_at_ms,
-            commitment=commit(reported.opening),
-            opening=reported.opening.encode(),
-            attachment=0,
-            media_type=reported.media_type,
+            media_type=shown.attachment.media_type,
+            opening=(reported.opening,),
             picture=reported.picture,
         )
 

@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 from blindmatch_protocol.content import AttachmentRef, compose
 from blindmatch_protocol.contract import AnyDesign, Match, Voucher
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.franking import opening_of
+from blindmatch_protocol.franking import disclose
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 
@@ -284,8 +284,8 @@ class Sender:
         data = self.pictures.plain(row)
         picture = item or Picture.from_bytes(data)
         confirmed = ConfirmedMatch(self.design, row.epoch, picture, row.item, outcome)
-        opening = opening_of(row.content, self.keeper.account.name, row.recipient)
-        reported = Reported(opening, row.attachment.media_type, data, row.matched_at_ms)
+        shown, opening = disclose(row.content, self.keeper.account.name, row.recipient, 0)
+        reported = Reported(shown, opening, data, row.matched_at_ms)
         return self.reporting.queue(confirmed, reported)
 
 

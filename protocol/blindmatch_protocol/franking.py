@@ -1,26 +1,36 @@
-"""The commitment in every message that binds who said what to whom.
+"""The commitment in every message, which opens part by part, and what a report opens of it.
 
 ::
 
-    sender                                   relay                 recipient                centre
-      C = HMAC(Kf, tag || statement)
-      C outside, Kf inside the ciphertext -> sees C only --------> C, Kf, statement
-                                                                   recomputes C
-                                                                   reports C, Kf, statement -> recomputes C
+    sender                                     relay            recipient           centre
+      salt_p = HMAC(Kf, tag || p)
+      leaf_p = HMAC(salt_p, tag || kind || value)
+      C = SHA-256(tag || all leaves)
+      C outside, Kf inside the ciphertext ---> sees C only ---> derives C again
+      report: 4 values, their salts, the other leaves -------------------------> derives C again
 
-This is the committing part of message franking (Facebook 2016, "Messenger Secret Conversations", section
-"Franking"; Grubbs, Lu and Ristenpart 2017, "Message Franking via Committing Authenticated Encryption",
-section 3). It *hides*: under a random key that is used once the relay learns nothing from C. It *binds*:
-two openings of one C are a collision of HMAC-SHA-256 under keys of one fixed length. The other part, the
-relay's own stamp on C that says when and from whom it came, needs nothing more in a message than this.
+The parts are sender, recipient, time, id, text, and 32 places for attachments, filled or not: the number of
+leaves says nothing. The leaves of places stand in ascending order, so neither does where one of them stands.
+
+It *binds*: C has one list of leaves (SHA-256 of inputs of one length), and a leaf one kind and value, since
+two openings of it are a collision of HMAC-SHA-256 under keys of one fixed length; this is the committing part
+of message franking (Grubbs, Lu and Ristenpart 2017, "Message Franking via Committing Authenticated
+Encryption", section 3). It *hides* what is not opened: the salts of closed leaves are outputs of HMAC under a
+key that is used once and never reported, so a closed leaf is pseudorandom to whoever does not have them, the
+relay and the centre among them (opening only what is abusive: Leontiadis and Vaudenay 2023, "Private Message
+Franking with After Opening Privacy"). The relay's own stamp on C, which would say when and from whom it came,
+is not built: who has Kf can make C for any message it says it sent.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+from dataclasses import dataclass
+from enum import IntEnum
 from typing import Annotated, ClassVar, Final
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, message
+from blindmatch_protocol.codec import Fixed, Message, Sequence, Text, UInt, message
 from blindmatch_protocol.content import (
     ATTACHMENTS_MOST,
     FRANKING_KEY_LENGTH,
@@ -30,9 +40,34 @@ from blindmatch_protocol.content import (
     TEXT_MOST,
     Content,
 )
+from blindmatch_protocol.errors import ProtocolError
 
-COMMITMENT_TAG: Final = b"blindmatch/franking/commitment/v1"
+SALT_TAG: Final = b"blindmatch/franking/salt/v2"
+LEAF_TAG: Final = b"blindmatch/franking/leaf/v2"
+COMMITMENT_TAG: Final = b"blindmatch/franking/commitment/v2"
 COMMITMENT_LENGTH: Final = 32
+LEAF_LENGTH: Final = 32
+
+_STEP: Final = "franking/commit"
+
+
+class Kind(IntEnum):
+    """What a leaf is of."""
+
+    SENDER = 0
+    RECIPIENT = 1
+    TIME = 2
+    ID = 3
+    TEXT = 4
+    ATTACHMENT = 5
+    NO_ATTACHMENT = 6
+
+
+OPENED: Final = 4
+"""Parts that a report opens: sender, recipient, time and one attachment."""
+
+CLOSED: Final = Kind.ATTACHMENT + ATTACHMENTS_MOST - OPENED
+"""Leaves that it does not open: id, text and 31 places."""
 
 
 @message
@@ -46,44 +81,123 @@ class AttachmentDigest(Message):
     media_type: Annotated[str, Text(MEDIA_TYPE_MOST)]
 
 
-@message
-class Statement(Message):
-    """What a commitment binds."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Shown:
+    """What a report shows of a message, and all that it shows."""
 
-    TAG: ClassVar[int] = 0x63
-    NAME: ClassVar[str] = "franking/statement"
-    sender: Annotated[str, Text(NAME_MOST)]
-    recipient: Annotated[str, Text(NAME_MOST)]
-    id: Annotated[bytes, Fixed(ID_LENGTH)]
-    sent_at: Annotated[int, UInt(64)]
-    text: Annotated[str, Text(TEXT_MOST)]
-    attachments: Annotated[tuple[AttachmentDigest, ...], Sequence(Nested(AttachmentDigest), ATTACHMENTS_MOST)]
+    sender: str
+    recipient: str
+    sent_at: int
+    attachment: AttachmentDigest
 
 
 @message
 class CommitmentOpening(Message):
-    """A statement and the key that shows which commitment it stands in; a report carries it."""
+    """What shows that a `Shown` stands in a commitment; 1,225 bytes, whatever the message held."""
 
-    TAG: ClassVar[int] = 0x64
+    TAG: ClassVar[int] = 0x69
     NAME: ClassVar[str] = "franking/opening"
-    statement: Annotated[Statement, Nested(Statement)]
-    key: Annotated[bytes, Fixed(FRANKING_KEY_LENGTH)]
+    commitment: Annotated[bytes, Fixed(COMMITMENT_LENGTH)]
+    salts: Annotated[tuple[bytes, ...], Sequence(Fixed(32), OPENED, OPENED)]
+    """Of sender, recipient, time and the attachment."""
+    closed: Annotated[tuple[bytes, ...], Sequence(Fixed(LEAF_LENGTH), CLOSED, CLOSED)]
+    """The leaves of id and text, then those of the other places in ascending order."""
+
+    def check(self) -> None:
+        """One order of the places: another one would tell something."""
+        if list(self.closed[2:]) != sorted(self.closed[2:]):
+            raise ProtocolError(self.NAME, "places stand in ascending order", "closed")
 
 
-def opening_of(content: Content, sender: str, recipient: str) -> CommitmentOpening:
-    """The opening of the commitment in the message that carried `content`."""
-    digests = tuple(AttachmentDigest(a.digest, a.media_type) for a in content.attachments)
-    statement = Statement(sender, recipient, content.id, content.sent_at, content.text, digests)
-    return CommitmentOpening(statement, content.franking_key)
-
-
-def commit(opening: CommitmentOpening) -> bytes:
-    """The commitment, 32 bytes.
+def commit(content: Content, sender: str, recipient: str) -> bytes:
+    """The commitment of the message that carries `content` from `sender` to `recipient`, 32 bytes.
 
     Raises:
-        ProtocolError: if a field of `opening` breaks its rule; a key of another length is such a case, and
-            must be, since HMAC fills short keys with zeros.
+        ProtocolError: if a part breaks its rule; a franking key of another length is such a case, and must
+            be, since HMAC fills short keys with zeros.
     """
-    key, statement = opening.key, opening.statement
-    CommitmentOpening(statement, key).encode()
-    return hmac.digest(key, COMMITMENT_TAG + statement.encode(), "sha256")
+    leaves = _leaves(_salts(content.franking_key), _parts(content, sender, recipient))
+    return _root(leaves[: Kind.ATTACHMENT], leaves[Kind.ATTACHMENT :])
+
+
+def disclose(content: Content, sender: str, recipient: str, number: int) -> tuple[Shown, CommitmentOpening]:
+    """What a report says of the message's attachment `number`, from 0, and what shows it.
+
+    Raises:
+        ProtocolError: as `commit`, and if there is no such attachment.
+    """
+    if not 0 <= number < len(content.attachments):
+        raise ProtocolError(_STEP, "the message has no attachment with this number", "attachments")
+    salts = _salts(content.franking_key)
+    leaves = _leaves(salts, _parts(content, sender, recipient))
+    place = Kind.ATTACHMENT + number
+    others = sorted(leaves[Kind.ATTACHMENT : place] + leaves[place + 1 :])
+    opening = CommitmentOpening(
+        _root(leaves[: Kind.ATTACHMENT], leaves[Kind.ATTACHMENT :]),
+        (salts[Kind.SENDER], salts[Kind.RECIPIENT], salts[Kind.TIME], salts[place]),
+        (leaves[Kind.ID], leaves[Kind.TEXT], *others),
+    )
+    return Shown(sender, recipient, content.sent_at, _digest(content, number)), opening
+
+
+def opened_commitment(shown: Shown, opening: CommitmentOpening) -> bytes:
+    """The commitment that `opening` shows `shown` in, 32 bytes; it says nothing unless it is the message's.
+
+    Raises:
+        ProtocolError: if a field of either breaks its rule.
+    """
+    opening.encode()
+    opening.check()
+    parts = [*_names(shown.sender, shown.recipient), _time(shown.sent_at), _attachment(shown.attachment)]
+    sender, recipient, time, attachment = _leaves(opening.salts, parts)
+    return _root([sender, recipient, time, *opening.closed[:2]], [attachment, *opening.closed[2:]])
+
+
+def _salts(key: bytes) -> tuple[bytes, ...]:
+    Fixed(FRANKING_KEY_LENGTH).write(key, _STEP, "franking_key")
+    places = range(Kind.ATTACHMENT + ATTACHMENTS_MOST)
+    return tuple(hmac.digest(key, SALT_TAG + bytes([place]), "sha256") for place in places)
+
+
+def _parts(content: Content, sender: str, recipient: str) -> list[bytes]:
+    """Kind and value of every part, in the order of their places."""
+    present = [_attachment(_digest(content, number)) for number in range(len(content.attachments))]
+    if len(present) > ATTACHMENTS_MOST:
+        raise ProtocolError(_STEP, f"must be at most {ATTACHMENTS_MOST}", "attachments")
+    return [
+        *_names(sender, recipient),
+        _time(content.sent_at),
+        bytes([Kind.ID]) + Fixed(ID_LENGTH).write(content.id, _STEP, "id"),
+        bytes([Kind.TEXT]) + Text(TEXT_MOST).write(content.text, _STEP, "text"),
+        *present,
+        *[bytes([Kind.NO_ATTACHMENT])] * (ATTACHMENTS_MOST - len(present)),
+    ]
+
+
+def _names(sender: str, recipient: str) -> tuple[bytes, bytes]:
+    name = Text(NAME_MOST)
+    return (
+        bytes([Kind.SENDER]) + name.write(sender, _STEP, "sender"),
+        bytes([Kind.RECIPIENT]) + name.write(recipient, _STEP, "recipient"),
+    )
+
+
+def _time(sent_at: int) -> bytes:
+    return bytes([Kind.TIME]) + UInt(64).write(sent_at, _STEP, "sent_at")
+
+
+def _attachment(digest: AttachmentDigest) -> bytes:
+    return bytes([Kind.ATTACHMENT]) + digest.encode()
+
+
+def _digest(content: Content, number: int) -> AttachmentDigest:
+    attachment = content.attachments[number]
+    return AttachmentDigest(attachment.digest, attachment.media_type)
+
+
+def _leaves(salts: tuple[bytes, ...], parts: list[bytes]) -> list[bytes]:
+    return [hmac.digest(s, LEAF_TAG + part, "sha256") for s, part in zip(salts, parts, strict=True)]
+
+
+def _root(fixed: list[bytes], places: list[bytes]) -> bytes:
+    return hashlib.sha256(COMMITMENT_TAG + b"".join([*fixed, *sorted(places)])).digest()

@@ -21,7 +21,8 @@ from blindmatch_protocol.codec import Fixed, Message, Nested, Reader, Sequence, 
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking import COMMITMENT_LENGTH
 
-WIRE_VERSION: Final = 1
+WIRE_VERSION: Final = 2
+"""Version 1 had commitments that open as a whole."""
 SESSION_TAG: Final = b"blindmatch/messenger/session/v1"
 SESSION_ID_LENGTH: Final = 16
 CIPHERTEXT_MOST: Final = 1 << 17

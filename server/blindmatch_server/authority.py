@@ -111,6 +111,16 @@ class Identity:
         raise IdentityError("identity: must be the URI of a party of this deployment")
 
 
+def identity_of(account: str) -> Identity:
+    """The device or service with this account name; a device's name is never that of a service.
+
+    Raises:
+        IdentityError: if no party can have the name.
+    """
+    services = set(Kind) - NAMED
+    return Identity(Kind(account)) if account in services else Identity(Kind.DEVICE, account)
+
+
 def server_name(kind: Kind) -> str:
     """The DNS name in a server's certificate: what clients set ``grpc.ssl_target_name_override`` to."""
     return f"{kind.replace('_', '-')}.blindmatch.test"

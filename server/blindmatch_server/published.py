@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from blindmatch_proofs.epoch_manifest import verify_signature
-from blindmatch_proofs.verdict import Failed
+from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.contract import Info
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from pydantic import ValidationError
@@ -144,6 +145,24 @@ def current_epoch(folder: Path) -> int:
     if not (number.isdecimal() and text == f"{int(number)}\n"):
         raise DamagedPublicationError(f"{CURRENT} does not hold the number of an epoch")
     return int(number)
+
+
+def signed_epochs(folder: Path, info: Info, curator: bytes) -> frozenset[int]:
+    """Numbers of a design's epochs in `folder` whose manifest the key `curator` signed; no others count."""
+    homes = [home.parent for home in folder.glob(f"[0-9]*/{SIGNED}")]
+    return frozenset(number for home in homes if (number := _signed_number(home, info, curator)))
+
+
+def _signed_number(home: Path, info: Info, curator: bytes) -> int:
+    """The epoch in `home`; 0, which none has, if it is not signed or of another design."""
+    try:
+        signed = read_signed(home)
+    except DamagedPublicationError:
+        return 0
+    manifest = signed.manifest
+    if (manifest.design, manifest.version) != (info.name, info.version):
+        return 0
+    return manifest.epoch if verify_signature(signed, curator) == Passed() else 0
 
 
 def open_publication(folder: Path, epoch: int | None = None) -> Publication:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.statute import statistics_form
+from blindmatch_server.centre.unproven import IN_STATISTICS
 
 NOT_MEASURED: Final = "not measured"
 COLUMNS: Final = ("figure", "value", "unit")
@@ -50,6 +51,7 @@ def published(found: pb.Statistics, scanned: int | None = None) -> dict[str, Any
         ],
         "error_rate": form.error_rate,
         "caution": form.caution,
+        "not_shown": IN_STATISTICS,
         "source": form.source,
     }
 
@@ -65,7 +67,7 @@ def _counts(found: pb.Statistics, scanned: int | None) -> list[Figure]:
         "videos": found.videos,
         "other files, or not readable": found.other_files,
         "accounts that sent at least one": found.accounts_sent,
-        "accounts that received at least one": found.accounts_received,
+        "accounts named as recipient of at least one": found.accounts_received,
         "reports that passed the machine checks": found.checks_passed,
         "reports that failed one": found.checks_failed,
         "reports that could not be checked": found.checks_unavailable,

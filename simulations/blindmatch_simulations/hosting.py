@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.authority import Identity
+from blindmatch_server.centre.deployed import Deployed
 from blindmatch_server.centre.keys import read_public_key
 from blindmatch_server.centre.server import CentreConfig, serve_centre
 from blindmatch_server.centre.vouchers import OpenerFiles
 from blindmatch_server.matching.epochs import PublishedSource
 from blindmatch_server.matching.filing import CentreAddress
 from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, serve_matcher
-from blindmatch_server.published import open_publication
+from blindmatch_server.published import open_publication, signed_epochs
 from blindmatch_server.relay.server import RelayConfig, serve_relay
 from blindmatch_server.serving import Listen
 
 from blindmatch_simulations.alone import alone
 from blindmatch_simulations.deployment import SERVERS, Deployment, DeploymentError
-from blindmatch_simulations.registry import all_designs
 
 STATE: Final = "state"
 
@@ -125,10 +126,11 @@ def _centre_address(deployment: Deployment, party: Party) -> CentreAddress:
 
 def _centre(deployment: Deployment, design: AnyDesign, listen: Listen, folder: Path) -> CentreConfig:
     name = design.info.name
-    designs = {known: registered.design for known, registered in all_designs().items()} | {name: design}
+    curator = deployment.curator_public_key()
+    deployed = Deployed(design, partial(signed_epochs, deployment.published(name), design.info, curator))
     openers = {}
     if design.vouchers and deployment.published(name).is_dir():
         publication = open_publication(deployment.published(name))
         openers[name] = OpenerFiles(publication.manifest.epoch, publication.opener())
     references = deployment.references if deployment.references.exists() else None
-    return CentreConfig(listen, folder, deployment.centre_keys, designs, references, openers)
+    return CentreConfig(listen, folder, deployment.centre_keys, deployed, references, openers)

@@ -17,6 +17,7 @@ from pathlib import Path
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.centre.keys import PUBLIC_KEY
 from blindmatch_server.curator.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
+from blindmatch_server.manifest import SIGNED
 
 from blindmatch_simulations.deployment import ADDRESSES, MARKER, SERVERS, Deployment, DeploymentError
 
@@ -49,6 +50,7 @@ def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> It
             raise DeploymentError(f"{design.info.name} is not published; blindmatch list build does that")
         yield from _below(published)
     if party is Party.CENTRE:
+        yield from sorted(published.glob(f"*/{SIGNED}"))
         yield from _below(deployment.centre_keys)
         if deployment.references.exists():
             yield deployment.references

@@ -22,7 +22,7 @@ from blindmatch_client.messenger.state import SESSIONS_MOST
 from blindmatch_client.messenger.suite import AGREEMENT_TAG, SKIP_MOST, KeyAgreement
 from blindmatch_protocol.codec import Text
 from blindmatch_protocol.content import NAME_MOST, Content, compose
-from blindmatch_protocol.franking import commit, opening_of
+from blindmatch_protocol.franking import commit
 from blindmatch_protocol.padding import pad_text
 from blindmatch_protocol.randomness import SystemRandomness
 from blindmatch_protocol.sealed_message import SealedMessage
@@ -263,18 +263,18 @@ def forged(recipient: Account, padded: bytes, commitment: bytes) -> bytes:
 
 def test_an_authentic_message_whose_commitment_binds_something_else_is_refused() -> None:
     bob, content = account("bob"), say("abuse")
-    harmless = commit(opening_of(replace(content, text="harmless"), "mallory", "bob"))
+    harmless = commit(replace(content, text="harmless"), "mallory", "bob")
     before = bob.dump()
     with pytest.raises(CommitmentError):
         bob.decrypt("mallory", forged(bob, pad_text(content.encode()), harmless))
     assert bob.dump() == before
-    honest = commit(opening_of(content, "mallory", "bob"))
+    honest = commit(content, "mallory", "bob")
     assert bob.decrypt("mallory", forged(bob, pad_text(content.encode()), honest)) == content
 
 
 def test_a_false_commitment_inside_a_session_leaves_the_session_as_it_was() -> None:
     bob, content = account("bob"), say("x")
-    good = Plain(pad_text(content.encode()), commit(opening_of(content, "mallory", "bob")))
+    good = Plain(pad_text(content.encode()), commit(content, "mallory", "bob"))
     session, first = hostile(bob, good)
     bob.decrypt("mallory", first.encode())
     _, false = session.encrypt(replace(good, commitment=bytes(32)))

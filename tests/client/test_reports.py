@@ -10,10 +10,13 @@ import pytest
 from blindmatch_client.errors import ReportRefusedError
 from blindmatch_client.reporting import ConfirmedMatch, Reported, Reporting
 from blindmatch_client.store import Store
+from blindmatch_proofs.franking import verify_opening
+from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
-from blindmatch_protocol.franking import CommitmentOpening, commit
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.sealed_message import SealedMessage
 from dummy_designs import ECHO, SHARES, VOUCHERS, Sealed
 from support.fakes import World, down, hashes_with, picture, poor_picture
 
@@ -77,7 +80,7 @@ def bench(make_world: MakeWorld, tmp_path: Path) -> Iterator[Bench]:
 def test_without_the_centres_key_a_report_is_refused_and_not_asked_for_then(bench: Bench) -> None:
     confirmed = ConfirmedMatch(ECHO, 1, Picture.from_bytes(LISTED), 0, Match(label(MINE)))
     with pytest.raises(ReportRefusedError, match="register the device first"):
-        bench.reporting.queue(confirmed, Reported(object(), "image/png", LISTED, 1))  # type: ignore[arg-type]
+        bench.reporting.queue(confirmed, Reported(object(), object(), LISTED, 1))  # type: ignore[arg-type]
     assert bench.reporting.waiting() == 0
 
 
@@ -92,8 +95,11 @@ def test_a_report_holds_what_the_centre_needs_to_check_it(make_world: MakeWorld)
     alice = world.device("alice")
     sent = alice.device.send_picture("bob", LISTED, "look")
     (report,) = world.centre.reports
-    opening = CommitmentOpening.decode(report.opening)
-    assert commit(opening) == report.commitment and opening.statement.text == "look"
+    (opening,) = report.opening
+    assert verify_opening(report.shown, opening) == Passed()
+    (handed_over,) = [r for r in alice.recorder.records() if r.method.endswith("/Send")]
+    message = SealedMessage.decode(pb.SendRequest.FromString(handed_over.requests[0]).sealed)
+    assert message.commitment == opening.commitment and b"look" not in report.encode()
     assert (report.reporter, report.sender, report.recipient) == ("alice", "alice", "bob")
     assert (report.report_id, report.picture, report.media_type) == (sent.report_id, LISTED, "image/png")
     assert report.label.entry_hash == MINE and report.design == "dummy-echo"

@@ -1,80 +1,149 @@
-"""Franking: a commitment has one opening, and a verdict is no boolean."""
+"""Franking: a commitment binds every part of a message, and opens one of its attachments alone."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
-from blindmatch_proofs.franking import verify_attachment, verify_opening
-from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_proofs.franking import verify_content, verify_opening
+from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.franking import AttachmentDigest, CommitmentOpening, commit, opening_of
+from blindmatch_protocol.franking import (
+    LEAF_TAG,
+    SALT_TAG,
+    AttachmentDigest,
+    CommitmentOpening,
+    Kind,
+    Shown,
+    commit,
+    disclose,
+)
 
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors/franking-v2.json").read_text())
+MESSAGES = {case["name"]: case for case in VECTORS["messages"]}
 PICTURE = b"a picture"
 REF = AttachmentRef(b"b" * 16, b"k" * 32, hashlib.sha256(PICTURE).digest(), 1024, "image/png")
-CONTENT = Content(b"i" * 16, 5, "text", (REF,), b"f" * 32)
-OPENING = opening_of(CONTENT, "alice", "bob")
-COMMITMENT = commit(OPENING)
-DIGEST = OPENING.statement.attachments[0]
+OTHER = replace(REF, blob_id=b"c" * 16, digest=bytes(32))
+CONTENT = Content(b"i" * 16, 5, "text", (REF, OTHER), b"f" * 32)
+COMMITMENT = commit(CONTENT, "alice", "bob")
 
 
-def test_the_opening_of_a_commitment_passes() -> None:
-    assert verify_opening(COMMITMENT, OPENING) == Passed()
+def content_of(case: dict[str, Any]) -> Content:
+    refs = [
+        AttachmentRef(n.to_bytes(16, "big"), bytes(32), bytes.fromhex(a["digest"]), 1024, a["media_type"])
+        for n, a in enumerate(case["attachments"])
+    ]
+    key = bytes.fromhex(case["franking_key"])
+    return Content(bytes.fromhex(case["id"]), case["sent_at"], case["text"], tuple(refs), key)
 
 
-def test_a_commitment_is_hmac_over_the_tag_and_the_statement() -> None:
-    bound = b"blindmatch/franking/commitment/v1" + OPENING.statement.encode()
-    assert hmac.digest(b"f" * 32, bound, "sha256") == COMMITMENT
+@pytest.mark.parametrize("name", MESSAGES)
+def test_commitments_are_those_of_the_vectors(name: str) -> None:
+    case = MESSAGES[name]
+    commitment = commit(content_of(case), case["sender"], case["recipient"])
+    assert commitment.hex() == case["commitment"]
+
+
+@pytest.mark.parametrize("case", VECTORS["openings"], ids=lambda case: case["name"])
+def test_openings_are_good_or_not_as_the_vectors_say(case: dict[str, Any]) -> None:
+    digest = AttachmentDigest(bytes.fromhex(case["digest"]), case["media_type"])
+    shown = Shown(case["sender"], case["recipient"], case["sent_at"], digest)
+    raw = bytes.fromhex(case["opening"])
+    try:
+        verdict: Verdict = verify_opening(shown, CommitmentOpening.decode(raw))
+    except ProtocolError as error:
+        verdict = Failed(str(error))
+    assert isinstance(verdict, Passed if case["success"] else Failed)
+    if case["success"]:
+        message = MESSAGES[case["message"]]
+        made = disclose(content_of(message), message["sender"], message["recipient"], case["attachment"])
+        assert (made[1].encode(), made[1].commitment.hex()) == (raw, message["commitment"])
+
+
+def test_a_commitment_of_version_1_is_refused() -> None:
+    case = MESSAGES["one"]
+    old = bytes.fromhex(VECTORS["commitment-version-1"])
+    assert isinstance(verify_content(old, content_of(case), "alice", "bob"), Failed)
+
+
+def test_the_whole_content_of_a_message_is_bound() -> None:
+    assert verify_content(COMMITMENT, CONTENT, "alice", "bob") == Passed()
+    assert isinstance(verify_content(COMMITMENT, CONTENT, "mallory", "bob"), Failed)
+    assert isinstance(verify_content(COMMITMENT, CONTENT, "alice", "mallory"), Failed)
+    assert isinstance(verify_content(COMMITMENT, CONTENT, "alicebob", ""), Failed)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"sender": "mallory"},
-        {"recipient": "mallory"},
-        {"sender": "alicebob", "recipient": ""},
         {"id": bytes(16)},
         {"sent_at": 6},
         {"text": "Text"},
         {"attachments": ()},
-        {"attachments": (DIGEST, DIGEST)},
-        {"attachments": (AttachmentDigest(bytes(32), "image/png"),)},
-        {"attachments": (AttachmentDigest(DIGEST.digest, "image/gif"),)},
+        {"attachments": (REF,)},
+        {"attachments": (OTHER, REF)},
+        {"attachments": (REF, OTHER, OTHER)},
+        {"attachments": (replace(REF, digest=b"d" * 32), OTHER)},
+        {"attachments": (replace(REF, media_type="image/gif"), OTHER)},
+        {"franking_key": b"g" * 32},
     ],
 )
-def test_another_statement_does_not_open_the_commitment(change: dict[str, object]) -> None:
-    statement = replace(OPENING.statement, **change)  # type: ignore[arg-type]
-    assert isinstance(verify_opening(COMMITMENT, replace(OPENING, statement=statement)), Failed)
-
-
-def test_another_key_does_not_open_the_commitment() -> None:
-    assert isinstance(verify_opening(COMMITMENT, replace(OPENING, key=b"g" * 32)), Failed)
+def test_another_content_does_not_have_the_commitment(change: dict[str, Any]) -> None:
+    assert isinstance(verify_content(COMMITMENT, replace(CONTENT, **change), "alice", "bob"), Failed)
 
 
 @pytest.mark.parametrize("key", [b"f" * 31, b"f" * 32 + b"\x00", b""])
 def test_a_key_that_hmac_would_fill_with_zeros_is_refused(key: bytes) -> None:
+    content = replace(CONTENT, franking_key=key)
     with pytest.raises(ProtocolError, match="key"):
-        commit(CommitmentOpening(OPENING.statement, key))
-    verdict = verify_opening(COMMITMENT, replace(OPENING, key=key))
+        commit(content, "alice", "bob")
+    verdict = verify_content(COMMITMENT, content, "alice", "bob")
     assert isinstance(verdict, Failed)
     assert "malformed" in verdict.reason
 
 
 @pytest.mark.parametrize("length", [0, 31, 33])
 def test_a_commitment_of_another_length_fails(length: int) -> None:
-    assert verify_opening(bytes(length), OPENING) == Failed("a commitment is 32 bytes")
+    verdict = verify_content(bytes(length), CONTENT, "alice", "bob")
+    assert verdict == Failed("a commitment is 32 bytes")
 
 
-def test_an_attachment_is_checked_against_the_opened_digests() -> None:
-    assert verify_attachment(OPENING, PICTURE) == Passed()
-    assert isinstance(verify_attachment(OPENING, b"another"), Failed)
+def test_what_is_not_opened_is_not_in_an_opening_and_its_number_does_not_show() -> None:
+    shown, opening = disclose(CONTENT, "alice", "bob", 0)
+    assert shown.attachment.digest == REF.digest
+    raw = opening.encode()
+    for closed in (b"text", CONTENT.id, OTHER.digest, CONTENT.franking_key, REF.key):
+        assert closed not in raw
+    alone = disclose(replace(CONTENT, attachments=(REF,)), "alice", "bob", 0)[1]
+    full = replace(CONTENT, text="x" * 60000, attachments=(REF, *[OTHER] * 31))
+    assert len(raw) == len(alone.encode()) == len(disclose(full, "alice", "bob", 7)[1].encode()) == 1225
 
 
-def test_the_keys_of_attachments_are_not_part_of_an_opening() -> None:
-    assert REF.key not in OPENING.encode()
+def test_whoever_guesses_the_text_cannot_tell_from_a_report_that_the_guess_is_right() -> None:
+    """Its leaf is under a salt that no report shows and that follows from none that it does."""
+    opening = disclose(CONTENT, "alice", "bob", 0)[1]
+    guess = LEAF_TAG + bytes([Kind.TEXT]) + len(b"text").to_bytes(4, "big") + b"text"
+    salt = hmac.digest(CONTENT.franking_key, SALT_TAG + bytes([Kind.TEXT]), "sha256")
+    assert hmac.digest(salt, guess, "sha256") == opening.closed[1]
+    known = {*opening.salts, *opening.closed, opening.commitment}
+    assert salt not in known
+    assert not {hmac.digest(key, guess, "sha256") for key in known} & set(opening.closed)
+    assert salt not in {hmac.digest(k, SALT_TAG + bytes([Kind.TEXT]), "sha256") for k in known}
+
+
+def test_where_an_attachment_stands_in_the_message_does_not_show() -> None:
+    """All places are in one order, whichever of them is opened."""
+    for number in (0, 1):
+        closed = disclose(CONTENT, "alice", "bob", number)[1].closed[2:]
+        assert list(closed) == sorted(closed)
+    with pytest.raises(ProtocolError, match="no attachment with this number"):
+        disclose(CONTENT, "alice", "bob", 2)
 
 
 @pytest.mark.parametrize("verdict", [Passed(), Failed("reason")])

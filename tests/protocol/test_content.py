@@ -8,9 +8,15 @@ import pytest
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.content import AttachmentRef, Content, compose
 from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.franking import opening_of
+from blindmatch_protocol.franking import disclose
 from blindmatch_protocol.randomness import Tape
-from blindmatch_protocol.sealed_message import InitialHeader, RatchetHeader, SealedMessage, session_id
+from blindmatch_protocol.sealed_message import (
+    WIRE_VERSION,
+    InitialHeader,
+    RatchetHeader,
+    SealedMessage,
+    session_id,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,9 +24,9 @@ REF = AttachmentRef(bytes(16), bytes(32), bytes(32), 1024, "image/png")
 CONTENT = Content(bytes(16), 1, "text", (REF,), bytes(32))
 INITIAL = InitialHeader(bytes(32), bytes(32), bytes(32), (bytes(32),))
 SEALED = SealedMessage(
-    1, session_id(INITIAL), (INITIAL,), RatchetHeader(bytes(32), 0, 0), bytes(32), b"ciphertext"
+    WIRE_VERSION, session_id(INITIAL), (INITIAL,), RatchetHeader(bytes(32), 0, 0), bytes(32), b"ciphertext"
 )
-MESSAGES: list[Message] = [CONTENT, SEALED, opening_of(CONTENT, "alice", "bob")]
+MESSAGES: list[Message] = [CONTENT, SEALED, disclose(CONTENT, "alice", "bob", 0)[1]]
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=repr)
@@ -81,8 +87,8 @@ def test_a_content_out_of_bounds_cannot_be_encoded(change: dict[str, object], fi
 
 
 def test_a_sealed_message_of_another_version_is_named_as_such() -> None:
-    with pytest.raises(ProtocolError, match="field version: must be 1, not 2"):
-        SealedMessage.decode(SEALED.encode()[:1] + b"\x02 in whatever form")
+    with pytest.raises(ProtocolError, match="field version: must be 2, not 1"):
+        SealedMessage.decode(SEALED.encode()[:1] + b"\x01 in whatever form")
 
 
 def test_a_session_that_does_not_follow_from_the_initial_header_is_refused() -> None:

@@ -13,7 +13,7 @@ from blindmatch_server.serving import Listen
 def main(directory: Path, grace: float = 10.0) -> int:
     credentials = Credentials.read(directory, "centre")
     listen = Listen(credentials, port_file=directory / "port", grace_seconds=grace)
-    return serve_centre(CentreConfig(listen, directory / "state", directory / "keys", {}))
+    return serve_centre(CentreConfig(listen, directory / "state", directory / "keys"))
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ class Dummy(Design[Any, NoState, Any, bytes]):
         option="0b",
         summary="replies with what it was asked",
         relation=Relation(31),
-        learns=frozenset({Learner.SERVER}),
+        learns=frozenset({Learner.SERVER, Learner.DEVICE}),
         roles={ROLE: Party.MATCHER, SECOND: Party.MATCHER_B},
     )
     requests = {ROLE: (Ask,), SECOND: (Ask,)}  # noqa: RUF012

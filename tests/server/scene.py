@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.contract import Label, batches_of
-from blindmatch_protocol.franking import AttachmentDigest, CommitmentOpening, Statement, commit
+from blindmatch_protocol.franking import CommitmentOpening, Shown, disclose
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.report import Report, seal_report
 from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.centre.assessment import Assessment
+from blindmatch_server.centre.deployed import Deployed
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.limits import CentreLimits
 from blindmatch_server.centre.references import References, write_references
 from blindmatch_server.centre.server import CentreConfig, open_centre
-from blindmatch_server.centre.verify import Assessment, Verifier
+from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.centre.vouchers import OpenerFiles
 from PIL import Image
 
@@ -39,6 +42,25 @@ def picture(seed: int) -> bytes:
 LISTED, OTHER = picture(1), picture(2)
 HASH = Picture.from_bytes(LISTED).hash
 ENTRY = Label(HASH, (1 << 64) - 5, b"s" * 16)
+EPOCH = (1 << 64) - 1
+
+
+def message(
+    number: int = 1, picture: bytes = LISTED, sender: str = "alice", recipient: str = "bob"
+) -> tuple[Shown, CommitmentOpening]:
+    """What its sender can open of a message with `picture`: each number has a franking key of its own."""
+    digest = hashlib.sha256(picture).digest()
+    content = Content(
+        b"m" * 16,
+        17,
+        "private words",
+        (
+            AttachmentRef(b"other" * 4, b"k" * 32, bytes(32), 1024, "image/png"),
+            AttachmentRef(b"b" * 16, b"k" * 32, digest, 1024, "image/png"),
+        ),
+        number.to_bytes(32, "big"),
+    )
+    return disclose(content, sender, recipient, 1)
 
 
 @dataclass
@@ -65,23 +87,21 @@ class Scene:
         write_references(self.references, entries, hashes)
 
     def report(self, number: int = 1, content: bytes = LISTED, **changes: Any) -> Report:
-        digest = AttachmentDigest(hashlib.sha256(content).digest(), "image/png")
-        statement = Statement("alice", "bob", b"m" * 16, 17, "hello", (digest,))
-        opening = CommitmentOpening(statement, b"k" * 32)
+        """A true report about message `number` of Alice's to Bob, then changed."""
+        shown, opening = message(number, content)
         values = {
             "report_id": number.to_bytes(16, "big"),
             "design": "dummy",
             "version": 3,
-            "epoch": (1 << 64) - 1,
+            "epoch": EPOCH,
             "label": ENTRY,
             "reporter": "alice",
-            "sender": "alice",
-            "recipient": "bob",
+            "sender": shown.sender,
+            "recipient": shown.recipient,
+            "sent_at_ms": shown.sent_at,
             "matched_at_ms": (1 << 64) - 1,
-            "commitment": commit(opening),
-            "opening": opening.encode(),
-            "attachment": 0,
             "media_type": "image/png",
+            "opening": (opening,),
             "picture": content,
         }
         return Report(**{**values, **changes})
@@ -90,14 +110,15 @@ class Scene:
         return seal_report(report, self.keys.public_key)
 
     def verifier(self, **changes: Any) -> Verifier:
-        return replace(Verifier(self.keys, {"dummy": Dummy()}, References(self.references)), **changes)
+        deployed = Deployed(Dummy(), lambda: {5, EPOCH})
+        return replace(Verifier(self.keys, deployed, References(self.references)), **changes)
 
     def assess(self, report: Report, submitter: Identity = ALICE, **changes: Any) -> Assessment:
         return self.verifier(**changes).assess(self.seal(report), report.report_id, submitter)
 
     @asynccontextmanager
     async def centre(
-        self, deployment: Deployment | None = None, **limits: Any
+        self, deployment: Deployment | None = None, design: Dummy | None = None, **limits: Any
     ) -> AsyncIterator[tuple[Client, Client, Client, int]]:
         """A running centre; the clients of Alice, Bob and an operator, and the port."""
         deployment = deployment or Deployment()
@@ -105,7 +126,7 @@ class Scene:
             deployment.listen(Kind.CENTRE),
             self.directory / "state",
             self.directory / "keys",
-            {"dummy": Dummy()},
+            Deployed(design or Dummy(), lambda: {5, EPOCH}),
             self.references,
             {"dummy": OpenerFiles(5, {})},
             CentreLimits(**limits),

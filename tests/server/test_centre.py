@@ -16,9 +16,9 @@ import pytest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
 from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.centre.assessment import Check
 from blindmatch_server.centre.keys import CentreKeys, read_public_key
 from blindmatch_server.centre.server import CentreConfig, serve_centre
-from blindmatch_server.centre.verify import Check
 from blindmatch_server.errors import StateError
 from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.filing import CentreAddress
@@ -304,8 +304,7 @@ def test_bad_files_stop_the_centre_with_an_exit_code_of_its_own(scene: Scene, da
         deployment.listen(Kind.CENTRE),
         scene.directory / "state",
         scene.directory / "keys",
-        {},
-        scene.references,
+        references=scene.references,
     )
     assert serve_centre(config) == exit_codes.BAD_STATE
     assert deployment.events("stopped")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from blindmatch_server.authority import Credentials
+from blindmatch_server.centre.deployed import Deployed
 from blindmatch_server.centre.server import CentreConfig, serve_centre
 from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.filing import CentreAddress
@@ -20,6 +21,7 @@ from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.server import RelayConfig, serve_relay
 from blindmatch_server.serving import Listen
 from server.designs_for_tests import ROLE, Dummy
+from server.scene import EPOCH
 
 from support.mortal import Arm, armed
 
@@ -54,7 +56,7 @@ def centre_life(plan: Plan) -> None:
         plan.listen(),
         plan.folder / "state",
         plan.folder / "keys",
-        {"dummy": Dummy()},
+        Deployed(Dummy(), lambda: {EPOCH, 5}),
         plan.folder / "references.sqlite",
     )
     raise SystemExit(serve_centre(config))

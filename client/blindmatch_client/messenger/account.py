@@ -18,12 +18,12 @@ from typing import Final, cast
 
 import doubleratchet
 import x3dh
-from blindmatch_proofs.franking import verify_opening
+from blindmatch_proofs.franking import verify_content
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec import Text
 from blindmatch_protocol.content import NAME_MOST, Content
 from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.franking import commit, opening_of
+from blindmatch_protocol.franking import commit
 from blindmatch_protocol.padding import pad_text, unpad_text
 from blindmatch_protocol.sealed_message import InitialHeader, SealedMessage
 
@@ -238,7 +238,7 @@ class Account:
     def _plain(self, recipient: str, content: Content) -> Plain:
         try:
             content.check()
-            commitment = commit(opening_of(content, self._name, recipient))
+            commitment = commit(content, self._name, recipient)
             return Plain(pad_text(content.encode()), commitment)
         except ProtocolError as error:
             raise MalformedError(error) from None
@@ -248,8 +248,7 @@ class Account:
             content = Content.decode(unpad_text(padded))
         except ProtocolError as error:
             raise MalformedError(error) from None
-        verdict = verify_opening(commitment, opening_of(content, sender, self._name))
-        if verdict != Passed():
+        if verify_content(commitment, content, sender, self._name) != Passed():
             raise CommitmentError
         return content
 

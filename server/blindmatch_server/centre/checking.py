@@ -7,10 +7,11 @@ from sqlite3 import Connection
 
 from blindmatch_proofs.verdict import Failed
 
-from blindmatch_server.authority import NAMED, Identity, Kind
+from blindmatch_server.authority import identity_of
 from blindmatch_server.blobs import Blobs
-from blindmatch_server.centre import notices, store
-from blindmatch_server.centre.verify import Assessment, Check, Facts, NotAvailable, Verifier
+from blindmatch_server.centre import notices, store, subjects
+from blindmatch_server.centre.assessment import Assessment, Check, Facts, NotAvailable
+from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.clock import Clock, milliseconds
 from blindmatch_server.database import Database
 from blindmatch_server.log import Log
@@ -74,7 +75,7 @@ class Checking:
             self._log.failure("checking", error)
             return Assessment({Check.SEALED: NotAvailable("the centre cannot read its copy")}, Facts())
         try:
-            submitter = _identity(submission.submitter)
+            submitter = identity_of(submission.submitter)
             return self._verifier.assess(sealed, submission.report_id, submitter)
         except MemoryError:
             return Assessment({Check.PICTURE: Failed("too large to be checked")}, Facts())
@@ -84,12 +85,7 @@ class Checking:
 
 
 def _record(connection: Connection, report_id: bytes, assessment: Assessment, at_ms: int) -> None:
-    """Store the verdicts, and the notice that the user gets some day, in one transaction."""
-    row = store.record_checks(connection, report_id, assessment, at_ms)
+    """Store the verdicts, what the report is about, and the notice to the user, in one transaction."""
+    judged = subjects.settle(connection, report_id, assessment)
+    row = store.record_checks(connection, report_id, judged, at_ms)
     notices.plan(connection, row)
-
-
-def _identity(account: str) -> Identity:
-    """The identity with this account name; a device's name is never that of a service."""
-    services = set(Kind) - NAMED
-    return Identity(Kind(account)) if account in services else Identity(Kind.DEVICE, account)

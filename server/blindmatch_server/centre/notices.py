@@ -5,9 +5,9 @@ found unfounded ------> the same notice becomes one of that, due at once (or sta
 authority says hold --> due at the latest day the law allows
 complaint settled ----> a notice of its own, due at once
 
-Who is told is the sender, once the checks have shown that the sender wrote the message. A report that they
-do not bear out may name anybody: then only a device that handed it in under its own name is told, and for a
-report by a provider, whose word on who sent what is taken, the account it names.
+Who is told is the device that handed the report in, under the name in its certificate: no other can report
+what it sent. For a report by a provider that sees pictures itself, whose word on who sent what is taken, it
+is the account it names, unless a check failed: then the report may name anybody, and nobody is told.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from enum import StrEnum
 from sqlite3 import Connection
 from typing import Any, Final
 
-from blindmatch_server.authority import NAMED, Kind
 from blindmatch_server.centre import store
+from blindmatch_server.centre.assessment import Outcome
 from blindmatch_server.centre.statute import notice_periods
-from blindmatch_server.centre.verify import Outcome
+from blindmatch_server.centre.unproven import is_device
 from blindmatch_server.errors import NotFoundError, PreconditionError
 
 _STEP: Final = "centre/notice"
-_SERVICES: Final = frozenset(map(str, set(Kind) - NAMED))
 _COLUMNS: Final = "notice_id, report_id, account, kind, words, due_at_ms, sent_at_ms"
 
 
@@ -66,9 +65,9 @@ class Notice:
 def concerned(row: store.Row) -> str:
     """The account that is told of a report; empty if none can be."""
     submitter = row.submission.submitter
-    if row.outcome is Outcome.PASSED or submitter in _SERVICES:
-        return row.facts.sender
-    return submitter
+    if is_device(submitter):
+        return submitter
+    return "" if row.outcome is Outcome.FAILED else row.facts.sender
 
 
 def plan(connection: Connection, row: store.Row) -> None:
@@ -185,13 +184,13 @@ def mark_sent(connection: Connection, notice_id: bytes, at_ms: int, actor: str) 
     return find(connection, notice_id)
 
 
-def text_of(notice: Notice, received_at_ms: int) -> str:
+def text_of(notice: Notice, submission: store.Submission) -> str:
     """What the user reads; the notice's number lets a repeated one be known."""
-    day = datetime.fromtimestamp(received_at_ms / 1000, UTC).date().isoformat()
+    day = datetime.fromtimestamp(submission.received_at_ms / 1000, UTC).date().isoformat()
     number = f"report {notice.report_id.hex()}"
     said = {
         NoticeKind.REPORTED: f"A picture in a message of yours was reported to the centre on {day} as "
-        f"{number}.",
+        f"{number}. {_who_says_so(submission.submitter)}",
         NoticeKind.UNFOUNDED: f"People at the centre looked at {number} of {day}, about a picture in a "
         "message of yours, and found it unfounded. Nothing follows from it.",
         NoticeKind.REVERSED: f"Your complaint about {number} was upheld: the decision is reversed, and the "
@@ -202,6 +201,12 @@ def text_of(notice: Notice, received_at_ms: int) -> str:
     right = " You can complain at the centre under the report's number."
     end = right if notice.kind in (NoticeKind.REPORTED, NoticeKind.REJECTED) else ""
     return f"{said}{reason}{end} (Notice {notice.notice_id.hex()[:8]})"
+
+
+def _who_says_so(submitter: str) -> str:
+    if is_device(submitter):
+        return "Your own device reported it; the checks do not show that anybody received it."
+    return f"The {submitter} reported it and says that you sent it; the checks do not show who did."
 
 
 def _open_notice(connection: Connection, report_id: bytes) -> Notice | None:

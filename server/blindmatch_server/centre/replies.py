@@ -78,7 +78,7 @@ def notice(held: notices.Notice, row: store.Row) -> wire.Notice:
         report_id=held.report_id,
         account=held.account,
         kind=held.kind,
-        text=notices.text_of(held, row.submission.received_at_ms),
+        text=notices.text_of(held, row.submission),
         due_at_ms=held.due_at_ms,
         sent_at_ms=held.sent_at_ms,
     )

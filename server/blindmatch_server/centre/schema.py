@@ -2,6 +2,7 @@
 
 version 1: the machine checks alone decided a report
 version 2: checks and decision apart; who did what in the journal; complaints and notices
+version 3: what each report is about, so that nothing is reported twice
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 from blindmatch_server.database import Migration
 
-VERSION: Final = 2
+VERSION: Final = 3
 _JOURNAL: Final = """
 CREATE TABLE journal (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -51,6 +52,12 @@ CREATE TABLE notices (
 ) STRICT;
 CREATE INDEX notices_by_report ON notices (report_id);
 CREATE INDEX notices_due ON notices (due_at_ms) WHERE sent_at_ms = 0
+"""
+_SUBJECTS: Final = """
+CREATE TABLE subjects (
+    subject BLOB PRIMARY KEY,
+    report_id BLOB NOT NULL REFERENCES reports (report_id)
+) STRICT, WITHOUT ROWID
 """
 SCHEMA: Final = f"""
 CREATE TABLE reports (
@@ -100,7 +107,8 @@ CREATE TABLE vouchers (
     UNIQUE (account, design, epoch, digest)
 ) STRICT;
 {_JOURNAL};
-{_REDRESS}
+{_REDRESS};
+{_SUBJECTS}
 """
 
 _TO_2: Final = (
@@ -127,5 +135,10 @@ def _to_2(connection: Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {1: _to_2}
+def _to_3(connection: Connection) -> None:
+    """Reports from before have no subject: the centre would have to open each again."""
+    connection.execute(_SUBJECTS)
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _to_2, 2: _to_3}
 """By the version they start from. Reports of version 1 get their notices when the centre opens."""

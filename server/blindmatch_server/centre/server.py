@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blindmatch_protocol.contract import AnyDesign
-
 from blindmatch_server.blobs import Blobs
 from blindmatch_server.centre import notices, schema, slots, store
 from blindmatch_server.centre.checking import Checking
+from blindmatch_server.centre.deployed import Deployed
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.limits import CentreLimits
 from blindmatch_server.centre.references import References
@@ -32,16 +31,16 @@ class CentreConfig:
         listen: where it listens, with certificate and clock.
         directory: holds its database and the sealed reports; made if it is not there.
         keys_directory: what `CentreKeys.create` made.
-        designs: known designs by name.
+        deployed: the design and epochs that reports may be about; None: no report can pass.
         references: what `write_references` made; None if the centre has no copy of the list.
-        openers: files of designs with vouchers, by the design's name.
+        openers: files of the design, if it has vouchers, by its name.
         limits: what it allows.
     """
 
     listen: Listen
     directory: Path
     keys_directory: Path
-    designs: Mapping[str, AnyDesign]
+    deployed: Deployed | None = None
     references: Path | None = None
     openers: Mapping[str, OpenerFiles] = field(default_factory=dict)
     limits: CentreLimits = field(default_factory=CentreLimits)
@@ -73,10 +72,12 @@ async def open_centre(config: CentreConfig, desk: Desk) -> AsyncIterator[Centre]
     database = Database(path, schema.SCHEMA, schema.VERSION, schema.MIGRATIONS)
     try:
         await database.run(notices.plan_missing)
-        vouchers = Vouchers(database, config.designs, config.openers, config.limits)
+        known = [config.deployed.design] if config.deployed else []
+        designs = {design.info.name: design for design in known}
+        vouchers = Vouchers(database, designs, config.openers, config.limits)
         blobs = Blobs(config.directory / "reports")
         blobs.keep_only(await database.run(store.blob_ids))
-        verifier = Verifier(keys, config.designs, references)
+        verifier = Verifier(keys, config.deployed, references)
         checking = Checking(database, blobs, verifier, desk.log, desk.clock)
         slots_database = Database(config.directory / "slots.sqlite", slots.SCHEMA, slots.VERSION)
         taken = slots.Slots(slots_database, keys.sealing)

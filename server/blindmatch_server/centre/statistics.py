@@ -98,7 +98,7 @@ SELECT
     COUNT(*) FILTER (WHERE EXISTS (
         SELECT 1 FROM journal AS j WHERE j.report_id = r.report_id AND j.state = 'removal asked'
     )) AS removal_asked,
-    -- accounts count only where the checks have shown who wrote the message
+    -- accounts count only where all checks passed; what those do not show: unproven.py
     COUNT(DISTINCT CASE WHEN outcome = 'passed' THEN NULLIF(sender, '') END) AS accounts_sent,
     COUNT(DISTINCT CASE WHEN outcome = 'passed' THEN NULLIF(recipient, '') END) AS accounts_received
 FROM reports AS r WHERE received_at_ms >= ? AND received_at_ms < ?

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from blindmatch_protocol.contract import Label
 
+from blindmatch_server.centre.assessment import Assessment, Facts, Outcome, describe
 from blindmatch_server.centre.states import Cause, State, check_transition
-from blindmatch_server.centre.verify import Assessment, Facts, Outcome, describe
 from blindmatch_server.database import signed, unsigned
 from blindmatch_server.errors import ConflictError, NotFoundError, QuotaError
 

@@ -13,8 +13,8 @@ from typing import Final
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_server.centre import notices, store
+from blindmatch_server.centre.assessment import Outcome
 from blindmatch_server.centre.states import Cause, State, check_transition
-from blindmatch_server.centre.verify import Outcome
 from blindmatch_server.errors import PreconditionError
 
 MOST_WORDS: Final = 2000

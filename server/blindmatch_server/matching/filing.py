@@ -1,6 +1,6 @@
 """Reports by a server that has the picture itself (no E2EE, or a trusted scanner).
 
-verdict with content --> Report, no commitment --HPKE--> ledger --Submit, again until receipt--> centre
+verdict with content --> Report, no opening --HPKE--> ledger --Submit, again until receipt--> centre
 """
 
 from __future__ import annotations
@@ -84,11 +84,10 @@ def _report(
         reporter=reporter.account,
         sender=account,
         recipient="",
+        sent_at_ms=at_ms,
         matched_at_ms=at_ms,
-        commitment=b"",
-        opening=b"",
-        attachment=0,
         media_type="image/png",
+        opening=(),
         picture=_png(content),
     )
 

@@ -10,6 +10,7 @@ import typer
 from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.centre.unproven import not_shown
 from rich.table import Table
 
 from blindmatch_simulations.cli import complaints, statistics, triage
@@ -97,6 +98,8 @@ def list_(home: HomeOption = None, json_path: JsonOption = None) -> None:
     made = table("reports at the centre", COLUMNS, rows)
     made.columns[0].no_wrap = True
     console.print(made)
+    if found.reports:
+        console.print("what the checks of a report do not show: blindmatch centre show REPORT")
     if found.vouchers:
         console.print(_voucher_table(found.vouchers))
     write_json([described(report) for report in found.reports], json_path)
@@ -126,6 +129,7 @@ def show(
         "width": found.width,
         "height": found.height,
         "checks": list(found.checks),
+        "not_shown": not_shown(found.row.reporter),
         "journal": [triage.journal_entry(entry) for entry in found.journal],
         "complaints": [complaints.described(one) for one in found.complaints],
         "notices": [triage.described_notice(one) for one in found.notices],

@@ -46,10 +46,12 @@ def show_statistics(
     rows = [(one.name, NOT_MEASURED if one.value is None else one.value, one.unit) for one in shown]
     console.print(table("statistics of the centre", COLUMNS, rows))
     console.print(f"caution: {result['caution']}", soft_wrap=True)
+    console.print(f"not shown: {result['not_shown']}", soft_wrap=True)
     console.print(f"source: {result['source']}", soft_wrap=True)
     write_json(result, json_path)
     if csv_path is not None:
-        _write_csv([*shown, Figure("caution", str(result["caution"]), "words")], csv_path)
+        words = [Figure(name, str(result[name]), "words") for name in ("caution", "not_shown")]
+        _write_csv([*shown, *words], csv_path)
 
 
 def _milliseconds(day: datetime | None) -> int:

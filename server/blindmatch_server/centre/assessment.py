@@ -1,0 +1,110 @@
+"""What the checks of a report came to: a verdict for each, and what they come to together.
+
+any failed                 -> failed(the first one's reason)
+a needed one not available -> unavailable(its reason)
+else                       -> passed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from blindmatch_proofs.verdict import Failed, Passed
+
+
+@dataclass(frozen=True, slots=True)
+class NotAvailable:
+    """The check could not be made.
+
+    Attributes:
+        reason: what was missing.
+        needed: whether the report cannot be confirmed without it.
+    """
+
+    reason: str
+    needed: bool = True
+
+
+Verdict: TypeAlias = Passed | Failed | NotAvailable
+
+
+class Check(StrEnum):
+    """The checks, in their order."""
+
+    SEALED = "sealed"
+    DESIGN = "design"
+    REPORTER = "reporter"
+    LABEL = "label"
+    PICTURE = "picture"
+    RELATION = "relation"
+    FRANKING = "franking"
+    SECOND = "second"
+    ONCE = "once"
+
+
+class Outcome(StrEnum):
+    """What all checks of a report came to."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a report says, as far as it could be opened."""
+
+    design: str = ""
+    version: int = 0
+    epoch: int = 0
+    entry_id: int = 0
+    pdq_distance: int | None = None
+    second_distance: int | None = None
+    sender: str = ""
+    recipient: str = ""
+    matched_at_ms: int = 0
+    sent_at_ms: int = 0
+    media_type: str = ""
+    width: int = 0
+    height: int = 0
+    picture_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """All verdicts, and what they come to.
+
+    Attributes:
+        verdicts: in the order of the checks.
+        facts: what the report says.
+        subject: names what was reported, 32 bytes (`subjects`); empty if the report did not open.
+    """
+
+    verdicts: Mapping[Check, Verdict]
+    facts: Facts
+    subject: bytes = b""
+
+    @property
+    def outcome(self) -> tuple[Outcome, str]:
+        """What they come to and, unless all passed, the reason."""
+        for check, verdict in self.verdicts.items():
+            if isinstance(verdict, Failed):
+                return Outcome.FAILED, f"{check}: {verdict.reason}"
+        for check, verdict in self.verdicts.items():
+            if isinstance(verdict, NotAvailable) and verdict.needed:
+                return Outcome.UNAVAILABLE, f"{check}: {verdict.reason}"
+        return Outcome.PASSED, ""
+
+
+def describe(check: Check, verdict: Verdict) -> str:
+    """A verdict in one line: ``label: passed``."""
+    match verdict:
+        case Passed():
+            return f"{check}: passed"
+        case Failed(reason):
+            return f"{check}: failed: {reason}"
+        case NotAvailable(reason):
+            return f"{check}: not available: {reason}"

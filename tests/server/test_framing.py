@@ -1,0 +1,202 @@
+"""Who holds a listed picture and its label cannot have a report about somebody else pass, nor one twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blindmatch_protocol.report import Report
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.authority import Identity, Kind
+from support.mortal import Arm
+from support.mortal_servers import Plan, centre_life, living
+
+from .deployment import ALICE, OPERATOR, Client, Deployment
+from .designs_for_tests import Dummy
+from .scene import Scene, message
+from .test_centre import submission
+from .test_kills import asked, died
+
+MALLORY = Identity(Kind.DEVICE, "mallory")
+MATCHER, RELAY = Identity(Kind.MATCHER), Identity(Kind.RELAY)
+
+
+@dataclass
+class Desk:
+    """A running centre, and what anybody hands in."""
+
+    scene: Scene
+    deployment: Deployment
+    operator: Client
+    port: int
+
+    async def submit(self, by: Identity, report: Report) -> None:
+        async with self.deployment.client(by, Kind.CENTRE, self.port) as client:
+            await client.one("Centre/Submit", submission(report.report_id, self.scene.seal(report)))
+
+    async def rows(self) -> dict[int, Any]:
+        found = (await self.operator.one("Centre/List", wire.ListRequest())).reports
+        return {int.from_bytes(row.report_id, "big"): row for row in found}
+
+    async def notified(self) -> set[str]:
+        found = set()
+        for number in await self.rows():
+            show = wire.ShowRequest(report_id=number.to_bytes(16, "big"))
+            detail = await self.operator.one("Centre/Show", show)
+            found |= {notice.account for notice in detail.notices}
+        return found
+
+
+@asynccontextmanager
+async def desk(directory: Path, design: Dummy | None = None) -> AsyncIterator[Desk]:
+    deployment, scene = Deployment(), Scene(directory)
+    async with scene.centre(deployment, design) as (_, _, operator, port):
+        yield Desk(scene, deployment, operator, port)
+
+
+def run(test: Any) -> None:
+    asyncio.run(asyncio.wait_for(test, 60))
+
+
+def clear(design: Dummy) -> Dummy:
+    """The same, with pictures in the clear for its matcher."""
+    design.info = replace(design.info, sends_content=True)  # type: ignore[misc]
+    return design
+
+
+def forged(scene: Scene, **changes: Any) -> Report:
+    """A report with everything right but who it is about: commitment and opening of an invented message."""
+    sender, recipient = changes.get("sender", "alice"), changes.get("recipient", "bob")
+    opening = message(9, sender=sender, recipient=recipient)[1]
+    return scene.report(9, **{"opening": (opening,), **changes})
+
+
+FRAMINGS: dict[str, tuple[Identity, dict[str, Any], str]] = {
+    "a recipient about who is said to have sent it": (MALLORY, {"recipient": "mallory"}, "reporter: "),
+    "a device of the matcher's about two others": (MALLORY, {}, "reporter: "),
+    "a device in the sender's name": (MALLORY, {"reporter": "alice"}, "reporter: another party"),
+    "the matcher": (MATCHER, {}, "reporter: in dummy the matcher sees no picture"),
+    "the relay": (RELAY, {}, "reporter: in dummy the relay sees no picture"),
+    "the relay, in a design where it would see pictures": (
+        RELAY,
+        {"design": "provider-scan", "version": 1, "opening": (), "recipient": ""},
+        "design: what is deployed here is dummy",
+    ),
+    "the relay, without an opening": (RELAY, {"opening": (), "recipient": ""}, "reporter: "),
+    "the matcher, without an opening": (MATCHER, {"opening": (), "recipient": ""}, "reporter: "),
+    "a device, without an opening": (MALLORY, {"opening": (), "sender": "mallory"}, "franking: "),
+    "a device, in an epoch that is not there": (
+        MALLORY,
+        {"sender": "mallory", "epoch": 4},
+        "design: no such",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FRAMINGS)
+def test_a_report_about_others_fails_whoever_makes_it_up(tmp_path: Path, name: str) -> None:
+    by, changes, reason = FRAMINGS[name]
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            await d.submit(by, forged(d.scene, **{"reporter": by.account, **changes}))
+            row = (await d.rows())[9]
+            assert (row.checks, row.checks_reason.startswith(reason)) == ("failed", True), row.checks_reason
+            # what failed accuses nobody, so the centre writes to nobody but the device that sent it
+            assert await d.notified() <= {"mallory"}
+
+    run(test())
+
+
+def test_a_device_can_accuse_itself_alone_and_the_centre_says_what_that_does_not_show(tmp_path: Path) -> None:
+    """Its own word on a recipient passes: that is what `unproven` is there for."""
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            await d.submit(MALLORY, forged(d.scene, sender="mallory", reporter="mallory"))
+            assert (await d.rows())[9].checks == "passed"
+            assert await d.notified() == {"mallory"}
+            detail = await d.operator.one("Centre/Show", wire.ShowRequest(report_id=(9).to_bytes(16, "big")))
+            (notice,) = detail.notices
+            assert "the checks do not show that anybody received it" in notice.text
+
+    run(test())
+
+
+def test_where_the_matcher_sees_pictures_its_word_counts_and_the_notice_says_that_it_is_its_word(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        async with desk(tmp_path, clear(Dummy())) as d:
+            filed = d.scene.report(1, opening=(), recipient="", reporter="matcher")
+            await d.submit(MATCHER, filed)
+            await d.submit(MATCHER, replace(filed, report_id=bytes(16)))
+            rows = await d.rows()
+            assert (rows[1].checks, rows[0].checks) == ("passed", "failed")
+            detail = await d.operator.one("Centre/Show", wire.ShowRequest(report_id=filed.report_id))
+            assert [notice.account for notice in detail.notices] == ["alice"]
+            assert "the checks do not show who did" in detail.notices[0].text
+
+    run(test())
+
+
+def test_a_message_is_reported_once_however_many_reports_come_at_a_time(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            first = d.scene.report(1)
+            same = [replace(first, report_id=n.to_bytes(16, "big")) for n in range(1, 4)]
+            another = d.scene.report(9)
+            await asyncio.gather(*(d.submit(ALICE, report) for report in (*same, another)))
+            rows = await d.rows()
+            passed = [number for number, row in rows.items() if row.checks == "passed"]
+            assert len(rows) == 4 and len(passed) == 2 and 9 in passed
+            one = next(number for number in passed if number != 9).to_bytes(16, "big").hex()
+            reasons = {row.checks_reason for row in rows.values() if row.checks == "failed"}
+            assert reasons == {f"once: the same was reported before, as {one}"}
+
+    run(test())
+
+
+def test_a_report_that_fails_does_not_take_the_message_from_its_sender(tmp_path: Path) -> None:
+    """The relay sees every commitment; a report about it by a device of its own comes first, and fails."""
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            true = d.scene.report(1)
+            await d.submit(MALLORY, replace(true, report_id=bytes(16), reporter="mallory"))
+            await d.rows()
+            await d.submit(ALICE, true)
+            rows = await d.rows()
+            assert (rows[0].checks, rows[1].checks) == ("failed", "passed")
+
+    run(test())
+
+
+@pytest.mark.slow
+def test_a_message_is_reported_once_although_the_centre_is_killed_between(tmp_path: Path) -> None:
+    deployment, scene = Deployment(), Scene(tmp_path)
+    first = scene.report(1)
+    second = replace(first, report_id=(2).to_bytes(16, "big"))
+    credentials = deployment.credentials(Identity(Kind.CENTRE))
+
+    def handed_in(port: int | None, report: Report) -> None:
+        parts = submission(report.report_id, scene.seal(report))
+        asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts)
+
+    # the commits: 1 to 3 at the start, 4 takes the report in, 6 records the checks
+    arm = Arm("centre.commit.after", 6)
+    with living(centre_life, Plan(scene.directory, credentials, arm)) as port:
+        handed_in(port, first)
+        asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest())
+    assert died(scene.directory, arm)
+    with living(centre_life, Plan(scene.directory, credentials)) as port:
+        handed_in(port, second)
+        listed = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest())
+    found = {row.report_id: (row.checks, row.checks_reason) for row in listed.reports}
+    assert found[first.report_id] == ("passed", "")
+    assert found[second.report_id][1].startswith("once: ")
