@@ -15,7 +15,9 @@ def test_there_are_enough_different_cheats() -> None:
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name.replace(" ", "-"))
 def test_a_planted_cheat_is_caught(cheat: Cheat) -> None:
-    report = check_design(cheat.make(), Options(runs=(30, 30), only=[cheat.caught_by], clock=cheat.clock))
+    only = [cheat.caught_by]
+    options = Options(runs=(30, 30), only=only, clock=cheat.clock, device=cheat.device)
+    report = check_design(cheat.make(), options)
     (failure,) = report.failed
     assert failure.step
     assert cheat.where in failure.step

@@ -8,6 +8,7 @@ from functools import cached_property
 from time import thread_time_ns
 from typing import Any
 
+from blindmatch_client.device import Device
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import AnyDesign, Voucher
 from blindmatch_protocol.errors import BlindmatchError
@@ -29,6 +30,7 @@ class Bench:
         runs: (training, held-out) sessions of a game and class of pairs.
         values: parameters other than their defaults.
         clock: nanoseconds that a thread has worked.
+        device: the kind of device that is run whole.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class Bench:
         runs: tuple[int, int] = (32, 64),
         values: Mapping[str, int] | None = None,
         clock: Callable[[], int] = thread_time_ns,
+        device: type[Device] = Device,
     ) -> None:
         self.design = design
         self.seed = seed
         self.runs = runs
         self.values = dict(values or {})
         self.clock = clock
+        self.device = device
         self.held_out = 0
 
     def rng(self, purpose: str) -> Seeded:

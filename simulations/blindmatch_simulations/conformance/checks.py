@@ -19,6 +19,7 @@ from blindmatch_simulations.conformance import (
     updates,
 )
 from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.hand_over import check_hand_over
 from blindmatch_simulations.conformance.leakage import (
     games,
     list_games,
@@ -64,6 +65,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("list", "devices learn nothing of the list that is not declared", list_secrecy.check_list),
     Check("list games", "two lists that agree on the facts look alike", list_games.check_lists),
     Check("timing", "times of steps are measured, and alike where that is claimed", timing.check_timing),
+    Check("hand-over", "a device hands a message over before it looks at the outcome", check_hand_over),
     Check("tightness", "declared facts are really disclosed", tightness.check_tightness),
 )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from time import perf_counter, process_time, thread_time_ns
 from typing import Final
 
+from blindmatch_client.device import Device
 from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.conformance.bench import Bench
@@ -35,6 +36,7 @@ class Options:
         values: parameters other than their defaults.
         only: names of the checks to run; all if it is empty.
         clock: nanoseconds that a thread has worked, for the times of steps.
+        device: the kind of device that is run whole.
     """
 
     seed: int = 1
@@ -43,6 +45,7 @@ class Options:
     values: Mapping[str, int] = field(default_factory=dict)
     only: Sequence[str] = ()
     clock: Callable[[], int] = thread_time_ns
+    device: type[Device] = Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ def check_design(
 ) -> Report:
     """Run the checks; `watch` is told the name of each before it runs."""
     options = options or Options()
-    bench = Bench(design, options.seed, options.runs or QUICK, options.values, options.clock)
+    runs = options.runs or QUICK
+    bench = Bench(design, options.seed, runs, options.values, options.clock, options.device)
     bench.held_out = GAMES[1] if options.games else 0
     results: list[Result] = []
     seconds: dict[str, float] = {}
@@ -130,6 +134,7 @@ def _step_of(error: Exception) -> str:
         "prepare",
         "start",
         "receive",
+        "conclude",
         "answer",
         "simulate",
     )

@@ -66,7 +66,7 @@ def check_timing(bench: Bench) -> Passed:
     tests, found = len(pairs) * len(STEPS), list[Timed]()
     for name, some in pairs.items():
         runs = _runs(bench, stage.table.deployed, name, some, tests)
-        made = [Timed(step, _judged(name, step, runs, tests), step in claims) for step in STEPS]
+        made = [Timed(step, judged_by_time(name, step, runs, tests), step in claims) for step in STEPS]
         _hold(made)
         found += made
     return Passed(_words(found, claims), {"claimed": sorted(claims), "steps": list(map(_figure, found))})
@@ -156,7 +156,8 @@ def _clocked(clock: Callable[[], int], spent: dict[str, int], step: str, run: Ca
         spent[step] += clock() - began
 
 
-def _judged(name: str, step: str, runs: tuple[list[Run], list[Run]], tests: int) -> Finding:
+def judged_by_time(name: str, step: str, runs: tuple[list[Run], list[Run]], tests: int) -> Finding:
+    """What the first number of the event of kind `step` tells, by which part of all of them it lies in."""
     training, held = runs
     took = [_took(run.view, step) for run in training[: len(training) // 2]]
     tried = [_binned(words, step, took, bins) for words, bins in BINS.items()]

@@ -5,6 +5,7 @@ devices    cheats of the device: blinds, rounds, cover, memory, checks that are 
 worst      cheats that show in one class of pairs alone
 lists      cheats of publishing that tell of the list
 timing     cheats that take their time
+hasty      a device that looks at the outcome first
 updating   cheats of updates and of those who apply them
 roles      cheats of publishing and of roles, and claims that are too small
 table      all of them as data, and the mutation score

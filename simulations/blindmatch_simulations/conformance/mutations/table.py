@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from time import thread_time_ns
 from typing import Final
 
+from blindmatch_client.device import Device
 from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.conformance.mutations import (
@@ -18,6 +19,7 @@ from blindmatch_simulations.conformance.mutations import (
     updating,
     worst,
 )
+from blindmatch_simulations.conformance.mutations.hasty import HastyDevice
 from blindmatch_simulations.conformance.mutations.timing import TICKS
 from blindmatch_simulations.conformance.run import Options, check_design
 
@@ -32,6 +34,7 @@ class Cheat:
         caught_by: a check that must fail, by name.
         where: what the failing step must say, such as a class of pairs.
         clock: nanoseconds, for a cheat that takes its time.
+        device: the kind of device, for a cheat that is one.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Cheat:
     caught_by: str
     where: str = ""
     clock: Callable[[], int] = thread_time_ns
+    device: type[Device] = Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ CHEATS: Final = (
         "a match takes longer, and is said not to", timing.SlowOnMatch, "timing", "receive: a match", TICKS
     ),
     Cheat("cover is quicker, and is said not to be", timing.QuickCover, "timing", "start: quality 0", TICKS),
+    Cheat("a device that looks first", devices.Psi, "hand-over", "hand-over: match", device=HastyDevice),
     Cheat("a learner is not declared", roles.UndeclaredLearner, "outcomes"),
 )
 """At least one for every way in which a claim can be wrong that this suite says it finds."""
@@ -116,5 +121,7 @@ def mutation_score(seed: int = 1, whole: bool = True) -> Iterator[Caught]:
     """Run the checks on every cheat: all of them, or the one alone that must fail."""
     for cheat in CHEATS:
         only = () if whole else (cheat.caught_by,)
-        report = check_design(cheat.make(), Options(seed=seed, only=only, clock=cheat.clock))
+        report = check_design(
+            cheat.make(), Options(seed=seed, only=only, clock=cheat.clock, device=cheat.device)
+        )
         yield Caught(cheat, {result.check: result.step for result in report.failed})
