@@ -33,7 +33,7 @@ from blindmatch_protocol.contract import (
     Session,
 )
 from blindmatch_protocol.errors import BlindmatchError, DesignError, PictureError, ProtocolError
-from blindmatch_protocol.randomness import Randomness, RecordingRandomness
+from blindmatch_protocol.randomness import Randomness, Recording
 
 from blindmatch_client.errors import MisbehavedError, ServiceError
 from blindmatch_client.trace import Encodings, Round, SessionTrace
@@ -175,8 +175,8 @@ class Detector:
         """
         if self._distrust is not None:
             return Undecided(Cause.CHEATED, self._distrust)
-        tape, rounds = RecordingRandomness(self._rng), list[Round]()
-        session = Session(self._design, self._setup, self._state, tape)
+        tape, rounds = Recording(self._rng), list[Round]()
+        session = Session(self._design, self._setup, self._state, tape.rng)
         traced = partial(self._traced, number, self._state.encode(), tape, rounds)
         try:
             ready = self._drive(session, item, self._exchange_for(number), rounds)
@@ -194,7 +194,7 @@ class Detector:
         self,
         number: int,
         state: bytes,
-        tape: RecordingRandomness,
+        tape: Recording,
         rounds: list[Round],
         outcome: Outcome | None,
     ) -> None:

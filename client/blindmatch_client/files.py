@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from blindmatch_protocol.failpoint import reach
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 
 from blindmatch_client.errors import StoreError
 
@@ -41,7 +41,7 @@ class Files:
         Raises:
             StoreError: if it cannot be written.
         """
-        name = SystemRandomness().take(16).hex()
+        name = system_randomness().take(16).hex()
         part = self.path(name + _PART)
         try:
             _written(part, chunks)

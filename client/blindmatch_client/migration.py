@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_protocol.content import AttachmentRef, Content
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 
 from blindmatch_client.errors import StoreError
 from blindmatch_client.files import Files
@@ -126,7 +126,7 @@ def _kept_picture(row: Mapping[str, Any], files: Files) -> dict[str, Any]:
     if row["picture"] is None:
         return {"file": None, "uploaded": 0}
     ref = None if row["attachment"] is None else AttachmentRef.decode(row["attachment"])
-    sealing = AttachmentSealing(SystemRandomness(), None if ref is None else ref.key)
+    sealing = AttachmentSealing(system_randomness(), None if ref is None else ref.key)
     name = files.write(sealing.blob(pieces(row["picture"])))
     kept = ref or sealing.ref(row["media_type"])
     return {"file": name, "uploaded": int(ref is not None), "attachment": kept.encode()}
@@ -137,5 +137,5 @@ def _kept_attachment(old: sqlite3.Connection, row: Mapping[str, Any], files: Fil
         return None
     query = "SELECT content FROM incoming WHERE sequence = ?"
     content = Content.decode(old.execute(query, (row["sequence"],)).fetchone()[0])
-    sealing = AttachmentSealing(SystemRandomness(), content.attachments[row["position"]].key)
+    sealing = AttachmentSealing(system_randomness(), content.attachments[row["position"]].key)
     return files.write(sealing.blob(pieces(row["data"])))

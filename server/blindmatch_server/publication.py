@@ -57,7 +57,7 @@ from blindmatch_server.published import (
     open_publication,
     read_signed,
 )
-from blindmatch_server.seed_stream import SEED_BYTES, SeedStream
+from blindmatch_server.seed_stream import SEED_BYTES, seed_stream
 from blindmatch_server.workspace import (
     PRIVATE,
     RESULT,
@@ -221,7 +221,7 @@ def _publish(job: _Job, rng: Randomness, folder: Path, progress: Progress) -> Pu
         _clean_other_builds(folder, build)
         if not _renamed_before(folder, build, job.plan):
             plan, seed = _begin(build, job.plan, rng.take(SEED_BYTES))
-            result = _build(replace(job, plan=plan), SeedStream(seed), build, progress)
+            result = _build(replace(job, plan=plan), seed_stream(seed), build, progress)
             _move(result, folder / str(epoch))
         _point(folder, epoch)
         shutil.rmtree(build, ignore_errors=True)

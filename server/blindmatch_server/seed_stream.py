@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from hashlib import sha512
 
+from blindmatch_protocol.randomness import Randomness
+
 SEED_BYTES = 32
 SEED_TAG = b"blindmatch/publication-seed/v1"
 
 
-class SeedStream:
+def seed_stream(seed: bytes) -> Randomness:
     """Randomness from a seed: SHA-512 over tag, seed and a counter, block after block."""
+    counter, held = 0, b""
 
-    __slots__ = ("_counter", "_held", "_seed")
-
-    def __init__(self, seed: bytes) -> None:
-        self._seed, self._counter, self._held = seed, 0, b""
-
-    def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
-        while len(self._held) < count:
-            self._held += sha512(SEED_TAG + self._seed + self._counter.to_bytes(8, "big")).digest()
-            self._counter += 1
-        taken, self._held = self._held[:count], self._held[count:]
+    def draw(count: int) -> bytes:
+        nonlocal counter, held
+        while len(held) < count:
+            held += sha512(SEED_TAG + seed + counter.to_bytes(8, "big")).digest()
+            counter += 1
+        taken, held = held[:count], held[count:]
         return taken
+
+    return Randomness(draw)

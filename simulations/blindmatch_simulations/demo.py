@@ -20,7 +20,7 @@ from blindmatch_protocol.contract import AnyDesign, Learner, Match, Party, Progr
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.picture.distance import rows as hash_rows
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator import HashList, import_list, list_hashes, open_list, random_hashes
 from blindmatch_server.published import open_publication
@@ -137,7 +137,7 @@ def run(
     deployment = Deployment.create(home, datetime.now(UTC))
     with _made_list(deployment, workload, set_size, clock) as entries:
         progress = clock.begin("set built")
-        published = publish(deployment, design, entries, SystemRandomness(), progress=progress)
+        published = publish(deployment, design, entries, system_randomness(), progress=progress)
         progress = clock.begin("centre taught")
         listed = [Picture.from_bytes(picture.data) for picture in workload.listed]
         teach_centre(deployment, entries, listed, progress)
@@ -162,7 +162,7 @@ def run(
 
 def _made_list(deployment: Deployment, workload: Workload, set_size: int, clock: _Clock) -> HashList:
     """Write random hashes as `pdq` lines, import them, and add those of the listed pictures."""
-    rng = SystemRandomness()
+    rng = system_randomness()
     deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
     source, into = deployment.lists / "random.pdq", list_path(deployment, LIST)
     progress = clock.begin("list imported")
@@ -313,7 +313,7 @@ class _Conversation:
             role: self.design.open_role(role, publication.role(role)) for role in self.design.info.roles
         }
         setup = self.design.open_setup(publication.setup(), publication.manifest.epoch)
-        return Counterpart(self.design, setup, states, self.entries.hashes, SystemRandomness())
+        return Counterpart(self.design, setup, states, self.entries.hashes, system_randomness())
 
 
 def _arrived(counted: Mapping[Party, Sequence[pb.Counter]], account: str) -> dict[tuple[Party, str], int]:

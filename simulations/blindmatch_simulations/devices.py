@@ -12,7 +12,7 @@ from blindmatch_client.errors import StoreError
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.trace import SessionTrace
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.authority import Identity, Kind
 
 from blindmatch_simulations.addresses import Addresses
@@ -136,5 +136,5 @@ def _watched(
     options = settings.options
     config = DeviceConfig(name, design, settings.mode, key=options.key(passphrase), cover=options.cover)
     folder = deployment.device(name) / STATE
-    device = make(folder, config, egress, SystemRandomness(), now_ms, traces.append)
+    device = make(folder, config, egress, system_randomness(), now_ms, traces.append)
     return Watched(device, recorder, traces)

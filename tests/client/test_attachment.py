@@ -11,11 +11,11 @@ from blindmatch_client.messenger.attachment import ATTACHMENT_TAG
 from blindmatch_client.messenger.errors import AttachmentError
 from blindmatch_protocol.committing_aead import seal
 from blindmatch_protocol.padding import pad_attachment, padded_attachment_length
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-RANDOMNESS = SystemRandomness()
+RANDOMNESS = system_randomness()
 
 
 @given(st.binary(max_size=5000))

@@ -14,7 +14,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.cover import SLOT_SIZES, Slot, capacity, cover, fragments_of, open_slot, seal_slot
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.padding import padded_attachment_length
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.report import open_report
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dummy_designs import ECHO
@@ -25,7 +25,7 @@ from .conftest import MakeWorld
 LISTED, OTHER = picture(1, 256), picture(2, 256)
 SMALL = SLOT_SIZES[0]
 PERIOD_S = 60
-RNG = SystemRandomness()
+RNG = system_randomness()
 
 
 class Scheduled:

@@ -22,7 +22,7 @@ from blindmatch_protocol.contract import AnyDesign, Match, Party, Session
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.errors import DesignError, PictureError, ProtocolError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import SystemRandomness, Tape
+from blindmatch_protocol.randomness import replayed, system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
 from dummy_designs import ECHO, LARGE, SHARES, VOUCHERS, Counter, Failing, Found, Knock
@@ -109,7 +109,7 @@ def test_a_large_body_of_a_design_that_has_not_declared_it_does_not_leave(make_w
     world = make_world(LARGE, HASHES)
     small = type("Small", (type(LARGE),), {"info": dataclasses.replace(LARGE.info, large_bodies=False)})()
     egress = world.egress("alice", alice := world.device("alice").recorder, [])
-    session = Session(small, 1, small.enrol(SystemRandomness()), SystemRandomness())
+    session = Session(small, 1, small.enrol(system_randomness()), system_randomness())
     bodies = session.start(Picture.from_bytes(OTHER))
     before = len(alice.records())
     with pytest.raises(DesignError, match="needs large_bodies"):
@@ -138,7 +138,7 @@ def test_a_trace_lets_the_session_be_run_again_byte_for_byte(make_world: MakeWor
     alice = world.device("alice")
     alice.device.send_picture("bob", LISTED)
     (trace,) = alice.traces
-    session = Session(ECHO, 1, Counter.decode(trace.state_before), Tape(trace.tape))
+    session = Session(ECHO, 1, Counter.decode(trace.state_before), replayed(trace.tape))
     step: Any = session.start(Picture.from_bytes(LISTED))
     for one in trace.rounds:
         assert {role: body.encode() for role, body in step.items()} == one.bodies
@@ -355,7 +355,7 @@ def test_the_detector_tells_causes_apart() -> None:
         def exchange(bodies: Any) -> Any:
             raise error
 
-        return Detector(ECHO, 1, lambda n: exchange, Kept(), SystemRandomness()).match(
+        return Detector(ECHO, 1, lambda n: exchange, Kept(), system_randomness()).match(
             Picture.from_bytes(OTHER), 0
         )
 

@@ -24,7 +24,7 @@ from blindmatch_protocol.codec import Text
 from blindmatch_protocol.content import NAME_MOST, Content, compose
 from blindmatch_protocol.franking import commit
 from blindmatch_protocol.padding import pad_text
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.sealed_message import SealedMessage
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +44,7 @@ def bundle(owner: Account, one_time: int = 1) -> FetchedBundle:
 
 
 def say(text: str) -> Content:
-    return compose(text, (), NOW, SystemRandomness())
+    return compose(text, (), NOW, system_randomness())
 
 
 def send(sender: Account, recipient: Account, text: str) -> bytes:

@@ -19,7 +19,7 @@ from blindmatch_client.messenger.errors import (
     StateError,
 )
 from blindmatch_protocol.content import Content, compose
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.sealed_message import SealedMessage
 
 NOW = 1_700_000_000_000
@@ -37,7 +37,7 @@ def bundle(owner: Account, one_time: int = 1) -> FetchedBundle:
 
 
 def say(text: str) -> Content:
-    return compose(text, (), NOW, SystemRandomness())
+    return compose(text, (), NOW, system_randomness())
 
 
 def send(sender: Account, recipient: Account, text: str) -> bytes:

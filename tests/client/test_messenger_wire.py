@@ -12,7 +12,7 @@ from blindmatch_client.messenger import Account, FetchedBundle
 from blindmatch_client.messenger.attachment import seal_attachment
 from blindmatch_client.messenger.state import AccountState
 from blindmatch_protocol.content import Content, compose
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.sealed_message import MessageBinding, SealedMessage
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -84,7 +84,7 @@ def test_a_first_message_opens_by_the_page_alone(one_time: int) -> None:
     alice, bob = Account.create("alice", 0), Account.create("bob", 0)
     keys, shown = private_keys(bob), bob.published()
     bundle = FetchedBundle(shown.identity, shown.signed_pre_key, shown.signature, shown.one_time[:one_time])
-    content = compose("from the trip", (), 1, SystemRandomness())
+    content = compose("from the trip", (), 1, system_randomness())
     message = SealedMessage.decode(alice.encrypt("bob", content, bundle))
     (initial,) = message.initial
 
@@ -111,7 +111,7 @@ def test_a_first_message_opens_by_the_page_alone(one_time: int) -> None:
 
 def test_an_attachment_opens_by_the_page_alone() -> None:
     data = b"a picture's bytes" * 200
-    blob, ref = seal_attachment(data, "image/png", SystemRandomness())
+    blob, ref = seal_attachment(data, "image/png", system_randomness())
     padded = open_committed(ref.key, blob, b"blindmatch/messenger/attachment/v1")
     assert padded.rstrip(b"\0") == data + b"\x80"
     assert ref.digest == hashlib.sha256(data).digest()

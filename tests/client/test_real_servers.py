@@ -14,14 +14,14 @@ from blindmatch_client.device import Device, DeviceConfig, OutcomeKind
 from blindmatch_client.egress import Egress, Endpoint, Recorder
 from blindmatch_protocol.contract import AnyDesign, Party, SetParameters, batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import seeded, system_randomness
 from blindmatch_server.authority import Kind
 from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.relay.server import RelayConfig, open_relay
 from dummy_designs import ECHO, LARGE
 from support.fakes import AUTHORITY, FakeCentre, credentials_of, hashes_with, picture, rpc, serve
-from support.memory import MemoryWorkspace, Seeded
+from support.memory import MemoryWorkspace
 
 from ..server.deployment import Deployment, fixed  # noqa: TID252 # isort: skip
 
@@ -31,10 +31,10 @@ LISTED, OTHER = picture(1), picture(2)
 def source_of(design: AnyDesign) -> HeldSource:
     hashes = hashes_with(LISTED)
     n = len(hashes)
-    salts = np.frombuffer(Seeded("salts").take(16 * n), np.uint8).reshape(n, 16)
+    salts = np.frombuffer(seeded("salts").take(16 * n), np.uint8).reshape(n, 16)
     out = MemoryWorkspace()
     entries = batches_of(hashes, np.arange(1, n + 1, dtype=np.uint64), salts)
-    published = design.publish(entries, SetParameters(4, {}), SystemRandomness(), None, out)
+    published = design.publish(entries, SetParameters(4, {}), system_randomness(), None, out)
     roles = {role: out.files(names) for role, names in published.roles.items()}
     return HeldSource(design, 4, out.files(published.setup), roles)
 
@@ -47,7 +47,7 @@ def play(folder: Path, design: AnyDesign, ports: dict[Party, int]) -> tuple[list
         endpoints = {party: Endpoint(f"127.0.0.1:{port}") for party, port in ports.items()}
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000  # noqa: E731
         egress = Egress(endpoints, credentials_of(name), records, clock)
-        made = Device.create(folder / name, DeviceConfig(name, design), egress, SystemRandomness(), clock)
+        made = Device.create(folder / name, DeviceConfig(name, design), egress, system_randomness(), clock)
         made.register()
         return made
 

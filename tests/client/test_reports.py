@@ -14,7 +14,7 @@ from blindmatch_proofs.franking import verify_opening
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
 from dummy_designs import ECHO, SHARES, VOUCHERS, Sealed
@@ -72,7 +72,7 @@ def bench(make_world: MakeWorld, tmp_path: Path) -> Iterator[Bench]:
     store = Store(folder, create=True)
     alice = world.device("alice")
     egress = world.egress("alice", alice.recorder, [])
-    yield Bench(Reporting(egress, store, "alice", SystemRandomness(), lambda: 1), store)
+    yield Bench(Reporting(egress, store, "alice", system_randomness(), lambda: 1), store)
     egress.close()
     store.close()
 

@@ -20,7 +20,7 @@ from blindmatch_client.outbox import Matching, Outbox, Stage
 from blindmatch_client.store import FILE_NAME, KEY_NAME, Store
 from blindmatch_client.vault import KeyFile, KeySource, Lock, Passphrase, Vault
 from blindmatch_protocol.content import compose
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from dummy_designs import ECHO
 from support.fakes import hashes_with, picture
 
@@ -175,7 +175,7 @@ def test_a_store_of_version_1_is_sealed_and_nothing_of_it_is_lost(
     assert b"a text that was kept" in on_disk(folder)
     egress = world.egress("alice", Recorder(), [])
     config = DeviceConfig("alice", ECHO, key=quick("new"))
-    device = Device.open(folder, config, egress, SystemRandomness(), lambda: 1)
+    device = Device.open(folder, config, egress, system_randomness(), lambda: 1)
     first, second = device.inbox()
     assert (first.text, second.text) == ("a text that was kept", "with a picture")
     assert second.pictures == (picture(5, 64, "JPEG"),)
@@ -223,7 +223,7 @@ def test_the_sessions_of_a_store_of_version_2_go_on(tmp_path: Path) -> None:
     (waiting,) = (Outbox(store).get(number) for number in Outbox(store).open())
     assert waiting.stage is Stage.SEALED and waiting.sealed is not None
     with alice.saving() as account:
-        sealed = account.encrypt("bob", compose("after it", (), 1, SystemRandomness()))
+        sealed = account.encrypt("bob", compose("after it", (), 1, system_randomness()))
     with pytest.raises(MalformedError, match="field version: must be 2, not 1"):
         bob.account.decrypt("alice", waiting.sealed)
     with bob.saving() as account:

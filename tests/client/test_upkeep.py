@@ -12,7 +12,7 @@ from blindmatch_client.device import Device, DeviceConfig, OutcomeKind
 from blindmatch_client.egress import Recorder
 from blindmatch_client.failure import FailureMode
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from dummy_designs import ECHO
 from support.fakes import Owned, World, down, hashes_with, picture
 
@@ -31,7 +31,7 @@ def timed(world: World, name: str, clock: Callable[[], int]) -> Owned:
     recorder = Recorder()
     egress = world.egress(name, recorder, [])
     folder: Path = world.folder / name
-    device = Device.create(folder, DeviceConfig(name, ECHO), egress, SystemRandomness(), clock)
+    device = Device.create(folder, DeviceConfig(name, ECHO), egress, system_randomness(), clock)
     world.devices.append(device)
     device.register()
     return Owned(device, recorder, [], [])

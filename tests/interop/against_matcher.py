@@ -34,7 +34,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Party, SetParameters, batches_of
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.authority import Credentials, Identity, Kind
 from blindmatch_server.curator import open_list
@@ -131,7 +131,7 @@ def published(entries: Rows, **values: int) -> Build:
     """A full set, epoch 1, under a fresh key."""
     out = MemoryWorkspace()
     parameters = SetParameters(1, values)
-    made = DESIGN.publish(source_of(entries), parameters, SystemRandomness(), None, out)  # type: ignore[arg-type]
+    made = DESIGN.publish(source_of(entries), parameters, system_randomness(), None, out)  # type: ignore[arg-type]
     return Build(DESIGN, 1, entries, out.files(), made)
 
 
@@ -139,7 +139,7 @@ def updated(build: Build, adds: Rows, ids: Sequence[int]) -> Build:
     """The epoch after `build`, without its first entries, which have these `ids`."""
     out = MemoryWorkspace()
     source = source_of(adds, 1 + (build.epoch << 20))
-    made = DESIGN.update(build.files, source, ids, out, SystemRandomness())  # type: ignore[arg-type]
+    made = DESIGN.update(build.files, source, ids, out, system_randomness())  # type: ignore[arg-type]
     entries = np.concatenate([build.entries[len(ids) :], adds])
     return Build(DESIGN, build.epoch + 1, entries, out.files(), made)
 

@@ -12,7 +12,8 @@ from blindmatch_protocol.contract import AnyDesign, SetParameters, batches_of
 from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.designs.deltas import PREVIOUS_KIND, SET_FILE, delta_file
 from blindmatch_protocol.errors import SetFileError
-from support.memory import MemoryWorkspace, Seeded, random_hashes
+from blindmatch_protocol.randomness import seeded
+from support.memory import MemoryWorkspace, random_hashes
 from support.set_files import altered, opened, resealed
 
 ENTRIES = 30
@@ -26,7 +27,7 @@ DESIGNS: dict[str, AnyDesign] = {
 
 
 def source(count: int, first: int) -> Any:
-    salts = np.frombuffer(Seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
+    salts = np.frombuffer(seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
     ids = np.arange(first, first + count, dtype=np.uint64)
     return batches_of(random_hashes(count, seed=first), ids, salts)
 
@@ -35,11 +36,11 @@ def source(count: int, first: int) -> Any:
 def files(kind: str) -> dict[str, bytes]:
     """The set-up files of a full set, and of a delta on it where the design has any."""
     design, out = DESIGNS[kind], MemoryWorkspace()
-    made = design.publish(source(ENTRIES, 1), SetParameters(1, VALUES[kind]), Seeded("k"), None, out)
+    made = design.publish(source(ENTRIES, 1), SetParameters(1, VALUES[kind]), seeded("k"), None, out)
     if kind == "filter":
         return out.files(made.setup)
     whole, out = {name: raw.getvalue() for name, raw in out.created.items()}, MemoryWorkspace()
-    made = design.update(whole, source(ADDED, 100), [2, 3], out, Seeded("none"))
+    made = design.update(whole, source(ADDED, 100), [2, 3], out, seeded("none"))
     return out.files(made.setup)
 
 

@@ -9,7 +9,7 @@ from blindmatch_protocol.codec import Message
 from blindmatch_protocol.content import AttachmentRef, Content, compose
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking import disclose
-from blindmatch_protocol.randomness import Tape
+from blindmatch_protocol.randomness import replayed
 from blindmatch_protocol.sealed_message import (
     WIRE_VERSION,
     InitialHeader,
@@ -60,7 +60,7 @@ def test_repr_shows_no_field(message: Message) -> None:
 
 
 def test_composing_takes_id_and_franking_key_from_the_randomness() -> None:
-    content = compose("text", (), 7, Tape(bytes(16) + b"k" * 32))
+    content = compose("text", (), 7, replayed(bytes(16) + b"k" * 32))
     assert (content.id, content.franking_key, content.sent_at) == (bytes(16), b"k" * 32, 7)
 
 

@@ -11,11 +11,11 @@ from blindmatch_protocol import dleq, group
 from blindmatch_protocol.ciphersuite import Mode
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-RNG = SystemRandomness()
+RNG = system_randomness()
 ORDER_BYTES = group.ORDER.to_bytes(32, "little")
 
 

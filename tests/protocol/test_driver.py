@@ -7,8 +7,9 @@ from blindmatch_protocol.contract import Match, NoMatch, Ready, Session, Session
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.designs.token_psi import DESIGN as TOKEN_PSI
 from blindmatch_protocol.errors import DesignError, ProtocolError
+from blindmatch_protocol.randomness import seeded
 from dummy_designs import ECHO
-from support.memory import Held, Seeded, held, random_hashes
+from support.memory import Held, held, random_hashes
 from support.token_world import MATCHER, SMALL, Picture
 
 LISTED = random_hashes(8)
@@ -21,12 +22,12 @@ def place_of(name: str) -> Held:
 
 
 def session(place: Held) -> Session:
-    return Session(place.design, place.setup, place.design.enrol(Seeded("a")), Seeded("a"))
+    return Session(place.design, place.setup, place.design.enrol(seeded("a")), seeded("a"))
 
 
 def answered(place: Held, driver: Session, hash_: bytes) -> object:
     body = driver.start(Picture(hash_))[MATCHER]  # type: ignore[index]
-    (reply,) = place.design.answer(MATCHER, place.states[MATCHER], [body], Seeded("m"), None).replies
+    (reply,) = place.design.answer(MATCHER, place.states[MATCHER], [body], seeded("m"), None).replies
     return driver.receive({MATCHER: reply})
 
 

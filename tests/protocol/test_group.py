@@ -15,7 +15,7 @@ from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import GroupError, ProtocolError
 from blindmatch_protocol.group import ORDER
-from blindmatch_protocol.randomness import SystemRandomness, Tape
+from blindmatch_protocol.randomness import replayed, system_randomness
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,12 +101,12 @@ def test_multiplication_distributes_over_addition(left: int, right: int) -> None
 
 
 def test_the_generators_multiples_agree_with_general_multiplication() -> None:
-    some = group.random_scalars(5, SystemRandomness())
+    some = group.random_scalars(5, system_randomness())
     assert np.array_equal(group.multiply_base(some), group.multiply(some, row(GENERATOR)))
 
 
 def test_a_combination_is_the_sum_of_the_products() -> None:
-    some, points = group.random_scalars(3, SystemRandomness()), elements(3)
+    some, points = group.random_scalars(3, system_randomness()), elements(3)
     products = group.multiply(some, points)
     expected = group.add(group.add(products[0], products[1]), products[2])
     assert np.array_equal(group.combine(some, points), expected)
@@ -118,7 +118,7 @@ def test_a_combination_of_nothing_is_the_identity() -> None:
 
 
 def test_an_executor_changes_no_result(executor: ThreadPoolExecutor) -> None:
-    some, points = group.random_scalars(101, SystemRandomness()), elements(101)
+    some, points = group.random_scalars(101, system_randomness()), elements(101)
     uniform = np.tile(np.arange(64, dtype=np.uint8), (101, 1)) + np.arange(101, dtype=np.uint8)[:, None]
     for operation in (group.multiply, group.add, group.subtract, group.combine):
         left = points if operation in (group.add, group.subtract) else some
@@ -131,7 +131,7 @@ def test_empty_batches_give_empty_batches(executor: ThreadPoolExecutor) -> None:
     nothing = np.empty((0, 32), np.uint8)
     assert group.multiply(row(1), nothing, executor).shape == (0, 32)
     assert group.hash_to_group(np.empty((0, 64), np.uint8)).shape == (0, 32)
-    assert group.random_scalars(0, Tape(b"")).shape == (0, 32)
+    assert group.random_scalars(0, replayed(b"")).shape == (0, 32)
     group.check_elements(nothing, "step", "field")
     group.check_scalars(nothing, "step", "field")
 
@@ -148,7 +148,7 @@ def test_strided_and_read_only_operands_are_read_correctly() -> None:
 
 def test_random_scalars_reduce_64_bytes_each_and_skip_zero() -> None:
     zero = ORDER.to_bytes(64, "little")
-    tape = Tape(row(5, 64).tobytes() + zero + row(ORDER + 6, 64).tobytes() + row(7, 64).tobytes())
+    tape = replayed(row(5, 64).tobytes() + zero + row(ORDER + 6, 64).tobytes() + row(7, 64).tobytes())
     assert [number(s) for s in group.random_scalars(2, tape)] == [6, 7]
 
 

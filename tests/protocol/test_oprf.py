@@ -16,7 +16,7 @@ from blindmatch_protocol import ciphersuite, group, oprf
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.oprf import Evaluation, Mode, PublicKey, SecretKey
-from blindmatch_protocol.randomness import SystemRandomness, Tape
+from blindmatch_protocol.randomness import Randomness, replayed, system_randomness
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from voprf import ristretto as peer
@@ -27,7 +27,7 @@ MODE_FIELDS = {"mode", "secret_key", "vectors"}
 CASE_FIELDS = {"input", "blind", "blinded_element", "evaluation_element", "output"}
 PROOF_FIELDS = {"proof_random_scalar", "proof"}
 
-RNG = SystemRandomness()
+RNG = system_randomness()
 inputs_of_any_kind = st.lists(st.binary(max_size=200), min_size=1, max_size=4)
 modes = st.sampled_from(Mode)
 
@@ -51,9 +51,9 @@ def rows(values: list[str]) -> Rows:
     return np.frombuffer(bytes.fromhex("".join(values)), np.uint8).reshape(len(values), -1)
 
 
-def scalar_tape(*scalars: str) -> Tape:
+def scalar_tape(*scalars: str) -> Randomness:
     """Randomness that `random_scalars` reduces to just these scalars."""
-    return Tape(b"".join(bytes.fromhex(scalar) + bytes(32) for scalar in scalars))
+    return replayed(b"".join(bytes.fromhex(scalar) + bytes(32) for scalar in scalars))
 
 
 def rfc_key(mode: Mode) -> SecretKey:
@@ -198,7 +198,7 @@ def test_the_voprf_package_as_a_client_agrees() -> None:
 @pytest.mark.parametrize("mode", Mode)
 def test_an_empty_batch_is_an_empty_batch(mode: Mode) -> None:
     key = rfc_key(mode)
-    state, blinded = oprf.blind([], mode, Tape(b""))
+    state, blinded = oprf.blind([], mode, replayed(b""))
     assert (len(state), blinded.shape, oprf.evaluate(key, []).shape) == (0, (0, 32), (0, 64))
     if mode is Mode.OPRF:
         assert oprf.finalize(state, oprf.blind_evaluate(key, blinded, RNG)).shape == (0, 64)
@@ -211,7 +211,7 @@ def test_an_empty_batch_is_an_empty_batch(mode: Mode) -> None:
 
 def test_more_inputs_than_one_proof_covers_are_refused() -> None:
     with pytest.raises(ProtocolError, match="at most 65535"):
-        oprf.blind([b""] * 65_536, Mode.VOPRF, Tape(b""))
+        oprf.blind([b""] * 65_536, Mode.VOPRF, replayed(b""))
     with pytest.raises(ProtocolError, match="1 to 65535 rows, not 65536"):
         oprf.blind_evaluate(rfc_key(Mode.VOPRF), np.zeros((65_536, 32), np.uint8), RNG)
 

@@ -31,10 +31,11 @@ from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, SCRATCH
 from blindmatch_protocol.designs.oprf_psi.layers import UNCONFIRMED_ID
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
 from blindmatch_protocol.oprf import Mode, SecretKey, evaluate
+from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.memory import Held, MemoryWorkspace, Seeded, held, random_hashes
+from support.memory import Held, MemoryWorkspace, counting, held, random_hashes
 
 MATCHER = Role("matcher")
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -65,7 +66,7 @@ def world(evaluations: int = 1, epoch: int = 1) -> Held:
 
 
 def session(place: Held, seed: str = "device") -> Session:
-    rng = Seeded(seed)
+    rng = seeded(seed)
     return Session(DESIGN, place.setup, DESIGN.enrol(rng), rng)
 
 
@@ -79,7 +80,7 @@ def ask(place: Held, item: Picture, seed: str = "device") -> tuple[Session, Requ
 
 
 def answers(place: Held, *bodies: Message, pool: ThreadPoolExecutor | None = None) -> list[Any]:
-    return list(DESIGN.answer(MATCHER, place.states[MATCHER], bodies, Seeded("matcher"), pool).replies)
+    return list(DESIGN.answer(MATCHER, place.states[MATCHER], bodies, seeded("matcher"), pool).replies)
 
 
 def run(place: Held, item: Picture) -> Outcome:
@@ -164,19 +165,12 @@ def test_requests_do_not_show_the_kind_of_set() -> None:
 
 @pytest.mark.parametrize("evaluations", [1, 3])
 def test_a_request_has_one_size_and_takes_as_much_randomness_whatever_the_item_is(evaluations: int) -> None:
-    class Counting(Seeded):
-        taken: tuple[int, ...] = ()
-
-        def take(self, count: int) -> bytes:
-            self.taken = (*self.taken, count)
-            return super().take(count)
-
     place, seen = world(evaluations), set()
     for item in (Picture(LISTED[0].tobytes()), Picture(bytes(32)), Picture(LISTED[0].tobytes(), 49)):
-        rng = Counting("size")
+        rng, taken = counting("size")
         started = DESIGN.start(DESIGN.enrol(rng), place.setup, item, rng)
         body = started.step.bodies[MATCHER]  # type: ignore[union-attr]
-        seen.add((len(body.encode()), rng.taken))
+        seen.add((len(body.encode()), tuple(taken)))
     assert len(seen) == 1
 
 
@@ -197,7 +191,7 @@ def test_the_simulator_needs_only_the_declared_facts(evaluations: int) -> None:
     place, item = world(evaluations), Picture(LISTED[0].tobytes())
     leak = next(leak for leak in DESIGN.leakage() if leak.parties == {Party.MATCHER})
     facts = {fact.name: fact.project(item, place.setup) for fact in leak.facts}
-    simulated = DESIGN.simulate(MATCHER, facts, None, Seeded("simulator"))
+    simulated = DESIGN.simulate(MATCHER, facts, None, seeded("simulator"))
     assert simulated is not None
     real = ask(place, item)[1]
     assert [len(body.encode()) for body in simulated] == [len(real.encode())]
@@ -292,11 +286,11 @@ def test_a_bad_element_in_a_reply_is_refused(name: str) -> None:
 
 def test_a_reply_by_another_key_is_refused_and_nothing_is_learnt() -> None:
     place = world()
-    key = SecretKey(Mode.VOPRF, group.random_scalars(1, Seeded("other")).tobytes())
+    key = SecretKey(Mode.VOPRF, group.random_scalars(1, seeded("other")).tobytes())
     cheat = replace(place.states[MATCHER], key=key)
     for item in (Picture(LISTED[0].tobytes()), Picture(bytes(32)), Picture(bytes(32), 10)):
         driver, request = ask(place, item)
-        reply = DESIGN.answer(MATCHER, cheat, [request], Seeded("matcher"), None).replies[0]
+        reply = DESIGN.answer(MATCHER, cheat, [request], seeded("matcher"), None).replies[0]
         with pytest.raises(ProtocolError, match="oprf-psi/reply: field proof: does not hold"):
             driver.receive({MATCHER: reply})  # type: ignore[dict-item]
 
@@ -351,9 +345,9 @@ def published(
     count: int = COUNT, epoch: int = 1, out: MemoryWorkspace | None = None, seed: str = "k"
 ) -> dict[str, bytes]:
     out = out or MemoryWorkspace()
-    salts = np.frombuffer(Seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
+    salts = np.frombuffer(seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
     source = batches_of(LISTED[:count], np.arange(count, dtype=np.uint64), salts)
-    DESIGN.publish(source, SetParameters(epoch, {}), Seeded(seed), None, out)
+    DESIGN.publish(source, SetParameters(epoch, {}), seeded(seed), None, out)
     return {name: file.getvalue() for name, file in out.created.items()}
 
 
@@ -465,7 +459,7 @@ def test_a_list_that_changes_while_it_is_read_is_refused() -> None:
             return batches_of(LISTED, np.arange(COUNT, dtype=np.uint64), salts).batches(size, start)
 
     with pytest.raises(DesignError, match="changed while it was read"):
-        DESIGN.publish(Shrinking(), SetParameters(1, {}), Seeded("k"), None, MemoryWorkspace())
+        DESIGN.publish(Shrinking(), SetParameters(1, {}), seeded("k"), None, MemoryWorkspace())
 
 
 @pytest.mark.parametrize("values", [{"evaluations": 0}, {"evaluations": 1025}, {"signatures": 1}])
@@ -478,5 +472,5 @@ def test_progress_reaches_the_total() -> None:
     calls: list[tuple[int, int]] = []
     source = batches_of(LISTED, np.arange(COUNT, dtype=np.uint64), np.zeros((COUNT, 16), np.uint8))
     out = MemoryWorkspace()
-    DESIGN.publish(source, SetParameters(1, {}), Seeded("k"), None, out, lambda a, b: calls.append((a, b)))
+    DESIGN.publish(source, SetParameters(1, {}), seeded("k"), None, out, lambda a, b: calls.append((a, b)))
     assert calls[-1] == (COUNT, COUNT)

@@ -23,7 +23,8 @@ from blindmatch_protocol.designs.deltas import MOST_DELTAS
 from blindmatch_protocol.designs.oprf_psi import DESIGN, delta
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, SetFileError
 from blindmatch_protocol.oprf import evaluate
-from support.memory import MemoryWorkspace, Seeded, random_hashes
+from blindmatch_protocol.randomness import seeded
+from support.memory import MemoryWorkspace, random_hashes
 
 MATCHER = Role("matcher")
 HASHES = random_hashes(200)
@@ -50,13 +51,13 @@ def part(rows: slice, first_id: int | None = None) -> Any:
 
 def published(epoch: int = 1, seed: str = "key") -> dict[str, bytes]:
     out = MemoryWorkspace()
-    DESIGN.publish(part(slice(0, 50)), SetParameters(epoch, {}), Seeded(seed), None, out)
+    DESIGN.publish(part(slice(0, 50)), SetParameters(epoch, {}), seeded(seed), None, out)
     return {name: file.getvalue() for name, file in out.created.items()}
 
 
 def updated(files: Mapping[str, bytes], adds: Any, removes: Sequence[int] = ()) -> dict[str, bytes]:
     out = MemoryWorkspace()
-    named = DESIGN.update(files, adds, removes, out, Seeded("update"))
+    named = DESIGN.update(files, adds, removes, out, seeded("update"))
     made = {name: file.getvalue() for name, file in out.created.items()}
     assert {*named.setup, *named.roles[MATCHER]} == made.keys()
     return made
@@ -67,7 +68,7 @@ def setup_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def outcome(files: Mapping[str, bytes], row: int) -> Outcome:
-    rng = Seeded("device")
+    rng = seeded("device")
     state = DESIGN.open_role(MATCHER, files)
 
     def exchange(bodies: Mapping[Role, Any]) -> dict[Role, Any]:
@@ -121,7 +122,7 @@ def test_an_update_is_the_same_on_threads_and_says_how_far_it_is() -> None:
     out, adds = MemoryWorkspace(), part(slice(50, 150))
     with ThreadPoolExecutor(2) as threads:
         DESIGN.update(
-            published(), adds, [3], out, Seeded("update"), threads, lambda *counts: told.append(counts)
+            published(), adds, [3], out, seeded("update"), threads, lambda *counts: told.append(counts)
         )
     made = {name: file.getvalue() for name, file in out.created.items()}
     assert made == updated(published(), adds, [3])
@@ -178,7 +179,7 @@ def test_after_the_last_delta_a_full_set_is_due() -> None:
 
 def test_a_set_of_kind_filter_cannot_be_updated() -> None:
     out = MemoryWorkspace()
-    DESIGN.publish(part(slice(0, 5)), SetParameters(1, {"filter": 1}), Seeded("key"), None, out)
+    DESIGN.publish(part(slice(0, 5)), SetParameters(1, {"filter": 1}), seeded("key"), None, out)
     with pytest.raises(DesignError, match="filter cannot be updated"):
         updated({name: file.getvalue() for name, file in out.created.items()}, part(slice(5, 6)))
 
@@ -237,9 +238,9 @@ def test_a_setup_that_lacks_its_newest_delta_is_of_another_epoch() -> None:
 def test_a_device_that_still_has_the_epoch_before_is_told_so() -> None:
     first, second, _ = chain()
     setup, state = DESIGN.open_setup(setup_files(first)), DESIGN.open_role(MATCHER, second)
-    started = DESIGN.start(DESIGN.enrol(Seeded("d")), setup, Picture(HASHES[0].tobytes()), Seeded("d"))
+    started = DESIGN.start(DESIGN.enrol(seeded("d")), setup, Picture(HASHES[0].tobytes()), seeded("d"))
     body = started.step.bodies[MATCHER]  # type: ignore[union-attr]
-    reply = DESIGN.answer(MATCHER, state, [body], Seeded("m"), None).replies[0]
+    reply = DESIGN.answer(MATCHER, state, [body], seeded("m"), None).replies[0]
     assert isinstance(reply, EpochMismatchError)
 
 

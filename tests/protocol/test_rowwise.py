@@ -12,7 +12,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch
 from blindmatch_protocol.designs.oprf_psi.build import evaluated_rows
 from blindmatch_protocol.oprf import Mode
-from blindmatch_protocol.randomness import Tape
+from blindmatch_protocol.randomness import replayed
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 
@@ -21,7 +21,7 @@ def rows(count: int, width: int, salt: int = 0) -> Rows:
     return np.frombuffer(raw, np.uint8).reshape(count, width)
 
 
-KEY = oprf.generate_key_pair(Mode.VOPRF, Tape(hashlib.shake_256(b"key").digest(64)))
+KEY = oprf.generate_key_pair(Mode.VOPRF, replayed(hashlib.shake_256(b"key").digest(64)))
 
 
 @pytest.mark.parametrize("width", [0, 1, 111, 112, 127, 128, 240])

@@ -14,9 +14,10 @@ from blindmatch_protocol.designs.token_psi.tokens import band_bits
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
 from blindmatch_protocol.oprf import Evaluation as Evaluated
 from blindmatch_protocol.oprf import Mode, SecretKey, finalize
+from blindmatch_protocol.randomness import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.memory import Held, Seeded, held, random_hashes
+from support.memory import Held, counting, held, random_hashes
 from support.token_world import (
     BAD_ELEMENTS,
     LISTED,
@@ -59,7 +60,7 @@ def test_two_bands_are_enough_and_a_lone_one_looks_like_a_miss() -> None:
 
 def opened(place: Held, item: Picture) -> list[Label]:
     """All labels a picture's tokens open, whatever their distance."""
-    started = DESIGN.start(DESIGN.enrol(Seeded("x")), place.setup, item, Seeded("x"))
+    started = DESIGN.start(DESIGN.enrol(seeded("x")), place.setup, item, seeded("x"))
     session = started.step.session  # type: ignore[union-attr]
     reply = answers(place, started.step.bodies[MATCHER])[0]  # type: ignore[union-attr]
     outputs = finalize(session.blinding, Evaluated(reply.evaluated, reply.proof), place.setup.public_key)
@@ -125,20 +126,13 @@ def test_parameters_that_do_not_go_together_are_refused_before_any_work() -> Non
 
 @pytest.mark.parametrize("full", [False, True])
 def test_a_request_has_one_size_and_takes_as_much_randomness_whatever_the_item_is(full: bool) -> None:
-    class Counting(Seeded):
-        taken: tuple[int, ...] = ()
-
-        def take(self, count: int) -> bytes:
-            self.taken = (*self.taken, count)
-            return super().take(count)
-
     place, seen = world(full), set()
     listed, poor = LISTED[0].tobytes(), Picture(LISTED[0].tobytes(), 49)
     for item in (Picture(listed), Picture(bytes(32)), poor, Picture(listed, weak=(1, 2, 3))):
-        rng = Counting("size")
+        rng, taken = counting("size")
         started = DESIGN.start(DESIGN.enrol(rng), place.setup, item, rng)
         body = started.step.bodies[MATCHER]  # type: ignore[union-attr]
-        seen.add((len(body.encode()), len(body.blinded), rng.taken))
+        seen.add((len(body.encode()), len(body.blinded), tuple(taken)))
     assert len(seen) == 1
     assert seen.pop()[0] <= 6 * 1024
 
@@ -159,7 +153,7 @@ def test_the_simulator_needs_only_the_declared_facts() -> None:
     place, item = world(), Picture(LISTED[0].tobytes())
     leak = next(leak for leak in DESIGN.leakage() if leak.parties == {Party.MATCHER})
     facts = {fact.name: fact.project(item, place.setup) for fact in leak.facts}
-    simulated = DESIGN.simulate(MATCHER, facts, None, Seeded("simulator"))
+    simulated = DESIGN.simulate(MATCHER, facts, None, seeded("simulator"))
     assert simulated is not None
     assert [len(body.encode()) for body in simulated] == [len(ask(place, item)[1].encode())]
     assert isinstance(answers(place, *simulated)[0], Reply)
@@ -260,7 +254,7 @@ def test_another_key_for_some_tokens_only_is_refused_whole(cheated: list[int]) -
     driver, request = ask(place, Picture(LISTED[0].tobytes()))
     other = replace(place.states[MATCHER], key=SecretKey(Mode.VOPRF, (7).to_bytes(32, "little")))
     honest = answers(place, request)[0]
-    wrong = DESIGN.answer(MATCHER, other, [request], Seeded("m"), None).replies[0]
+    wrong = DESIGN.answer(MATCHER, other, [request], seeded("m"), None).replies[0]
     assert isinstance(wrong, Reply)
     rows = honest.evaluated.copy()
     rows[cheated] = wrong.evaluated[cheated]

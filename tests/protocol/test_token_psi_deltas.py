@@ -14,7 +14,8 @@ from blindmatch_protocol.contract.entries import HeldEntries
 from blindmatch_protocol.designs.deltas import MOST_DELTAS, delta_file
 from blindmatch_protocol.designs.token_psi import DESIGN
 from blindmatch_protocol.errors import DesignError, SetFileError
-from support.memory import Held, MemoryWorkspace, Seeded, random_hashes
+from blindmatch_protocol.randomness import seeded
+from support.memory import Held, MemoryWorkspace, random_hashes
 from support.token_world import LISTED, MATCHER, SMALL, Picture, flipped, run
 
 NEW = random_hashes(6, seed=44)
@@ -28,7 +29,7 @@ class Epochs:
 
     def update(self, hashes: Rows = NEW[:0], first_id: int = 100, removes: Sequence[int] = ()) -> Epochs:
         out = MemoryWorkspace()
-        published = DESIGN.update(self.files, entries(hashes, first_id), removes, out, Seeded("none"))
+        published = DESIGN.update(self.files, entries(hashes, first_id), removes, out, seeded("none"))
         return Epochs(out.files((*published.setup, *published.roles[MATCHER])))
 
     def finds(self, hash_: bytes) -> int | None:
@@ -42,13 +43,13 @@ class Epochs:
 
 def entries(hashes: Rows, first_id: int) -> HeldEntries:
     n = len(hashes)
-    salts = np.frombuffer(Seeded("salts").take(16 * max(n, 1)), np.uint8).reshape(-1, 16)[:n]
+    salts = np.frombuffer(seeded("salts").take(16 * max(n, 1)), np.uint8).reshape(-1, 16)[:n]
     return batches_of(hashes, np.arange(first_id, first_id + n, dtype=np.uint64), salts)
 
 
 def start(hashes: Rows = LISTED[:6]) -> Epochs:
     out = MemoryWorkspace()
-    DESIGN.publish(entries(hashes, 1), SetParameters(3, SMALL), Seeded("k"), None, out)
+    DESIGN.publish(entries(hashes, 1), SetParameters(3, SMALL), seeded("k"), None, out)
     return Epochs({name: file.getvalue() for name, file in out.created.items()})
 
 
@@ -65,7 +66,7 @@ def test_an_update_is_the_same_on_threads_and_says_how_far_it_is() -> None:
     before, adds = start(), entries(NEW, 100)
     with ThreadPoolExecutor(2) as threads:
         made = DESIGN.update(
-            before.files, adds, [2], out, Seeded("none"), threads, lambda *counts: told.append(counts)
+            before.files, adds, [2], out, seeded("none"), threads, lambda *counts: told.append(counts)
         )
     assert out.files((*made.setup, *made.roles[MATCHER])) == before.update(NEW, 100, [2]).files
     assert told[0] == (len(NEW), len(NEW))

@@ -17,8 +17,9 @@ from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, delta_file
 from blindmatch_protocol.designs.token_psi import DESIGN, Request
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, SetFileError
+from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
-from support.memory import Held, MemoryWorkspace, Seeded, random_hashes
+from support.memory import Held, MemoryWorkspace, random_hashes
 from support.token_world import BAD_ELEMENTS, LISTED, MATCHER, SMALL, Picture, answers, ask, run
 
 COUNT = 5
@@ -26,20 +27,20 @@ ONE_BAND_LESS = {**SMALL, "bands": 3}
 
 
 def salts(count: int) -> Rows:
-    return np.frombuffer(Seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
+    return np.frombuffer(seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
 
 
 def published(epoch: int = 1, seed: str = "k", values: dict[str, int] = SMALL) -> dict[str, bytes]:
     out = MemoryWorkspace()
     source = batches_of(LISTED[:COUNT], np.arange(1, COUNT + 1, dtype=np.uint64), salts(COUNT))
-    DESIGN.publish(source, SetParameters(epoch, values), Seeded(seed), None, out)
+    DESIGN.publish(source, SetParameters(epoch, values), seeded(seed), None, out)
     return {name: file.getvalue() for name, file in out.created.items()}
 
 
 def updated(files: dict[str, bytes], count: int = 1, removes: Sequence[int] = ()) -> dict[str, bytes]:
     out, added = MemoryWorkspace(), random_hashes(count, seed=44)
     source = batches_of(added, np.arange(100, 100 + count, dtype=np.uint64), salts(count))
-    made = DESIGN.update(files, source, removes, out, Seeded("none"))
+    made = DESIGN.update(files, source, removes, out, seeded("none"))
     return out.files((*made.setup, *made.roles[MATCHER]))
 
 
@@ -189,14 +190,14 @@ def test_a_list_that_changes_while_it_is_read_is_refused() -> None:
             return whole.batches(size, start)
 
     with pytest.raises(DesignError, match="changed while it was read"):
-        DESIGN.publish(Shrinking(), SetParameters(1, SMALL), Seeded("k"), None, MemoryWorkspace())
+        DESIGN.publish(Shrinking(), SetParameters(1, SMALL), seeded("k"), None, MemoryWorkspace())
 
 
 def test_progress_reaches_the_total() -> None:
     calls: list[tuple[int, int]] = []
     source = batches_of(LISTED[:COUNT], np.arange(COUNT, dtype=np.uint64), salts(COUNT))
     parameters, out = SetParameters(1, SMALL), MemoryWorkspace()
-    DESIGN.publish(source, parameters, Seeded("k"), None, out, lambda a, b: calls.append((a, b)))
+    DESIGN.publish(source, parameters, seeded("k"), None, out, lambda a, b: calls.append((a, b)))
     assert calls[-1] == (COUNT, COUNT)
 
 
@@ -222,13 +223,13 @@ def test_what_a_delta_reveals_is_declared() -> None:
 
 def test_no_body_gives_no_reply() -> None:
     state = DESIGN.open_role(MATCHER, published())
-    assert list(DESIGN.answer(MATCHER, state, [], Seeded("m"), None).replies) == []
+    assert list(DESIGN.answer(MATCHER, state, [], seeded("m"), None).replies) == []
 
 
 def test_a_role_the_design_does_not_have_is_refused() -> None:
     state = DESIGN.open_role(MATCHER, published())
     request: list[Request] = []
     with pytest.raises(DesignError, match="has no role relay"):
-        DESIGN.answer("relay", state, request, Seeded("m"), None)  # type: ignore[arg-type]
+        DESIGN.answer("relay", state, request, seeded("m"), None)  # type: ignore[arg-type]
     with pytest.raises(DesignError, match="has no role relay"):
         DESIGN.key_limits("relay", state)  # type: ignore[arg-type]

@@ -18,8 +18,9 @@ from blindmatch_protocol.designs.token_psi import files as token_files
 from blindmatch_protocol.designs.token_psi.build import SCRATCH
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
-from support.memory import Held, MemoryWorkspace, Seeded, held
+from support.memory import Held, MemoryWorkspace, held
 from support.token_world import LISTED, MATCHER, SMALL, Picture, ask, run, world
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -69,10 +70,10 @@ def published(
     epoch: int = 1, out: MemoryWorkspace | None = None, seed: str = "k", values: Mapping[str, int] = SMALL
 ) -> dict[str, bytes]:
     out = out or MemoryWorkspace()
-    salts = np.frombuffer(Seeded("salts").take(16 * 5), np.uint8).reshape(5, 16)
+    salts = np.frombuffer(seeded("salts").take(16 * 5), np.uint8).reshape(5, 16)
     source = batches_of(LISTED[:5], np.arange(5, dtype=np.uint64), salts)
     with ThreadPoolExecutor(2) as pool:
-        DESIGN.publish(source, SetParameters(epoch, values), Seeded(seed), pool, out)
+        DESIGN.publish(source, SetParameters(epoch, values), seeded(seed), pool, out)
     return {name: file.getvalue() for name, file in out.created.items()}
 
 
@@ -117,7 +118,7 @@ def test_a_set_for_other_parameters_is_refused() -> None:
         token_files.open_setup(files, 1, Tokening(**{**SMALL, "probes": 3}))
     driver, request = ask(world(), Picture(LISTED[0].tobytes()))
     state = DESIGN.open_role(MATCHER, other)
-    refused = DESIGN.answer(MATCHER, state, [request], Seeded("m"), None).replies[0]
+    refused = DESIGN.answer(MATCHER, state, [request], seeded("m"), None).replies[0]
     assert "must have 12 rows, not 8" in str(refused)
     assert driver.rounds == 1
 

@@ -19,12 +19,13 @@ import numpy as np
 from blindmatch_protocol.contract import SetParameters, batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi import build as oprf_psi_build
+from blindmatch_protocol.randomness import seeded
 from blindmatch_server.crew import Crew
 from blindmatch_server.publication import publish_epoch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.dying import Points, die
-from support.memory import Seeded, random_hashes
+from support.memory import random_hashes
 from support.signed import SIGNER
 
 BATCH = 16
@@ -46,12 +47,12 @@ def main(folder: str, epoch: str, count: str, point: str, helpers: str = "") -> 
 
     entries = int(count)
     hashes = random_hashes(entries)
-    salts = np.frombuffer(Seeded("salts").take(16 * entries), np.uint8).reshape(entries, 16)
+    salts = np.frombuffer(seeded("salts").take(16 * entries), np.uint8).reshape(entries, 16)
     source = batches_of(hashes, np.arange(entries, dtype=np.uint64), salts)
     parameters, crew = SetParameters(int(epoch), {}), Crew(int(helpers)) if helpers else None
     if crew is not None:
         oprf_psi_build.SHARED = 0
-    publish_epoch(DESIGN, source, parameters, Seeded("publish"), crew, Path(folder), SIGNER, progress)
+    publish_epoch(DESIGN, source, parameters, seeded("publish"), crew, Path(folder), SIGNER, progress)
     sys.stdout.write(f"{points.seen} {evaluated[0]}\n")
 
 

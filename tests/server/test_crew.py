@@ -19,10 +19,11 @@ from blindmatch_protocol.contract import EntryBatch, SetParameters, batches_of
 from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Helpers
+from blindmatch_protocol.randomness import seeded
 from blindmatch_server.crew import Crew, HelperWarning
 from blindmatch_server.publication import publish_epoch
 from support import row_functions
-from support.memory import Seeded, random_hashes
+from support.memory import random_hashes
 from support.signed import SIGNER
 
 TESTS = Path(__file__).parent.parent
@@ -42,7 +43,7 @@ def crew() -> Iterator[Crew]:
 
 
 def entries(count: int) -> EntryBatch:
-    salts = np.frombuffer(Seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
+    salts = np.frombuffer(seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
     return EntryBatch(random_hashes(count), np.arange(count, dtype=np.uint64), salts)
 
 
@@ -241,7 +242,7 @@ def test_a_design_builds_the_same_files_with_helpers(
                 package.DESIGN,
                 source,
                 SetParameters(1, {}),
-                Seeded("build"),
+                seeded("build"),
                 executor,
                 tmp_path / name,
                 SIGNER,

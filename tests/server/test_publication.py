@@ -21,6 +21,7 @@ from blindmatch_protocol.contract import EntrySource, Role, SetParameters, batch
 from blindmatch_protocol.designs.oprf_psi import DESIGN, build
 from blindmatch_protocol.designs.oprf_psi.build import BATCH
 from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.randomness import seeded
 from blindmatch_server import workspace
 from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_server.publication import (
@@ -36,7 +37,7 @@ from blindmatch_server.publication import (
     publish_update,
 )
 from blindmatch_server.workspace import FolderWorkspace, WorkspaceError
-from support.memory import Seeded, random_hashes
+from support.memory import random_hashes
 from support.signed import CURATOR, SIGNER
 
 SCRIPT = Path(__file__).parent / "build_and_die.py"
@@ -44,14 +45,14 @@ COUNT = 70
 
 
 def source(count: int = COUNT) -> EntrySource:
-    salts = np.frombuffer(Seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
+    salts = np.frombuffer(seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
     return batches_of(random_hashes(count), np.arange(count, dtype=np.uint64), salts)
 
 
 def publish(folder: Path, epoch: int = 1, entries: EntrySource | None = None, **values: int) -> Publication:
     entries = source() if entries is None else entries
     return publish_epoch(
-        DESIGN, entries, SetParameters(epoch, values), Seeded("publish"), None, folder, SIGNER
+        DESIGN, entries, SetParameters(epoch, values), seeded("publish"), None, folder, SIGNER
     )
 
 
@@ -390,7 +391,7 @@ def test_a_disk_that_fills_up_at_any_fsync_or_rename_is_an_error_and_the_build_c
 
 
 def update(folder: Path, previous: int, adds: EntrySource, removes: list[int]) -> Publication:
-    return publish_update(DESIGN, previous, adds, removes, Seeded("update"), None, folder, SIGNER)
+    return publish_update(DESIGN, previous, adds, removes, seeded("update"), None, folder, SIGNER)
 
 
 def more(seed: int, count: int = 5) -> EntrySource:
@@ -439,11 +440,11 @@ def test_an_interrupted_update_goes_on_with_what_was_evaluated(
         return real(key, batch, executor)
 
     with pytest.raises(KeyboardInterrupt):
-        publish_update(DESIGN, 1, adds, [3], Seeded("update"), None, tmp_path, SIGNER, stop)
+        publish_update(DESIGN, 1, adds, [3], seeded("update"), None, tmp_path, SIGNER, stop)
     assert told == [(BATCH, 3 * BATCH), (2 * BATCH, 3 * BATCH)] and current_epoch(tmp_path) == 1
     monkeypatch.setattr(build, "evaluated_rows", counted)
     later = replace(SIGNER, valid_from=99)
-    second = publish_update(DESIGN, 1, adds, [3], Seeded("other"), None, tmp_path, later)
+    second = publish_update(DESIGN, 1, adds, [3], seeded("other"), None, tmp_path, later)
     assert evaluated == [BATCH] and second.signed.manifest.valid_from == SIGNER.valid_from
     assert DESIGN.open_setup(second.setup(), 2).deltas == ((3 * BATCH, 1),)
 

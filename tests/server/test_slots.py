@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from blindmatch_protocol.cover import SLOT_SIZES, Slot, cover, fragment, fragments_of, seal_slot
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import slots
 
@@ -19,7 +19,7 @@ from .deployment import refused
 from .scene import Scene
 
 SIZE = SLOT_SIZES[0]
-RNG = SystemRandomness()
+RNG = system_randomness()
 
 
 def run(test: Any) -> None:

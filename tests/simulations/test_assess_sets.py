@@ -12,7 +12,7 @@ from blindmatch_client.trace import SessionTrace
 from blindmatch_protocol.contract import NoMatch, Relation, Voucher
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator import HashList
 from blindmatch_server.published import open_publication
 from blindmatch_simulations.assess.alone import open_set
@@ -164,7 +164,7 @@ def test_sessions_with_the_harness_and_without_it_are_paired(
     kept_set(design, entries, 7, tmp_path / "sets", quiet).lend(deployment.published(name))
     files = [material.data(item) for item in material.items()[:2]]
     opened = open_set(deployment, design)
-    found = added_by_harness(opened, files, SystemRandomness(), quiet, pairs=LEAST_PAIRS)
+    found = added_by_harness(opened, files, system_randomness(), quiet, pairs=LEAST_PAIRS)
     assert [row.index for row in found] == list(range(LEAST_PAIRS))
     assert min(min(row.bare_ms, row.bare_cpu_ms, row.watched_ms, row.watched_cpu_ms) for row in found) > 0
 
@@ -174,7 +174,7 @@ def test_a_design_that_asks_nobody_has_no_pairs(
 ) -> None:
     design = load_design("none")
     kept_set(design, entries, 7, tmp_path / "sets", quiet).lend(deployment.published("none"))
-    assert added_by_harness(open_set(deployment, design), [b"x"], SystemRandomness(), quiet) == []
+    assert added_by_harness(open_set(deployment, design), [b"x"], system_randomness(), quiet) == []
 
 
 @pytest.mark.parametrize(

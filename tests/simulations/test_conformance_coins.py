@@ -18,10 +18,9 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN, Request
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.randomness import RecordingRandomness, Tape
+from blindmatch_protocol.randomness import Recording, replayed, seeded
 from blindmatch_simulations.conformance.deployed import opened, publish
 from blindmatch_simulations.conformance.pool import Pooled, make_pool
-from blindmatch_simulations.conformance.seeded import Seeded
 
 FILLER = 32
 
@@ -49,17 +48,17 @@ def test_a_request_is_explained_by_any_other_picture(
     shown: str, claimed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group, "hash_to_group", _programmed)
-    deployed = opened(publish(DESIGN, POOL.entries, Seeded("coins")))
+    deployed = opened(publish(DESIGN, POOL.entries, seeded("coins")))
     one, other = (next(p for p in POOL.pictures if p.name == name) for name in (shown, claimed))
-    tape = RecordingRandomness(Seeded(f"coins/{shown}"))
-    started = DESIGN.start(NoState(), deployed.setup, one.item, tape)
+    tape = Recording(seeded(f"coins/{shown}"))
+    started = DESIGN.start(NoState(), deployed.setup, one.item, tape.rng)
     assert isinstance(started.step, Send)
     filler, uniform = tape.tape()[:FILLER], np.frombuffer(tape.tape()[FILLER:], np.uint8).reshape(1, 64)
     blind = group.reduce_scalars(uniform)
 
     ratio = group.multiply_scalars(_log_of(one, filler), group.invert_scalars(_log_of(other, filler)))
     other_blind = group.multiply_scalars(blind, ratio)
-    explained = Tape(filler + other_blind.tobytes().ljust(64, b"\0"))
+    explained = replayed(filler + other_blind.tobytes().ljust(64, b"\0"))
     again = DESIGN.start(NoState(), deployed.setup, other.item, explained)
     assert isinstance(again.step, Send)
     assert again.step.bodies[MATCHER] == started.step.bodies[MATCHER]
@@ -68,10 +67,10 @@ def test_a_request_is_explained_by_any_other_picture(
 
 def test_with_a_fixed_blind_no_coins_explain_another_picture() -> None:
     """What the argument rests on: the blind is free. One that is not leaves two requests that differ."""
-    deployed = opened(publish(DESIGN, POOL.entries, Seeded("coins")))
+    deployed = opened(publish(DESIGN, POOL.entries, seeded("coins")))
     bodies = []
     for one in POOL.of("listed", "other")[:2]:
-        started = DESIGN.start(NoState(), deployed.setup, one.item, Tape(bytes(FILLER) + bytes([1] * 64)))
+        started = DESIGN.start(NoState(), deployed.setup, one.item, replayed(bytes(FILLER) + bytes([1] * 64)))
         assert isinstance(started.step, Send)
         bodies.append(started.step.bodies[MATCHER])
     assert all(isinstance(body, Request) for body in bodies)

@@ -7,6 +7,7 @@ from typing import ClassVar
 import pytest
 from blindmatch_protocol.contract import NoMatch
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi
+from blindmatch_protocol.randomness import Randomness
 from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.leakage.scenarios import Move
@@ -15,7 +16,6 @@ from blindmatch_simulations.conformance.leakage.timing import STEPS, TIMED, clai
 from blindmatch_simulations.conformance.mutations.devices import Psi, SkippedCover
 from blindmatch_simulations.conformance.mutations.timing import STEP, TICKS, WORK, SlowAndSilent
 from blindmatch_simulations.conformance.pool import Pooled
-from blindmatch_simulations.conformance.seeded import Seeded
 
 FEW = (32, 32)
 
@@ -74,6 +74,6 @@ def test_only_the_step_that_works_takes_longer() -> None:
     assert listed == {**other, "receive": other["receive"] + WORK}
 
 
-def _times(stage: Stage, one: Pooled, rng: Seeded) -> dict[str, int]:
+def _times(stage: Stage, one: Pooled, rng: Randomness) -> dict[str, int]:
     events = timed_session(stage.table.deployed, (Move(one),), rng, TICKS)
     return {event.kind: event.shape[0] for event in events}

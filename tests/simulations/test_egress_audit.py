@@ -30,12 +30,12 @@ from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_sc
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import RecordingRandomness
+from blindmatch_protocol.randomness import Randomness, Recording, seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.audit import Audit, Evidence, audit_device
 from blindmatch_simulations.audit.replay import Counterpart
 from blindmatch_simulations.pictures import crops
-from support.memory import Held, Seeded, held, random_hashes
+from support.memory import Held, held, random_hashes
 
 LISTED = (0, 3)
 EXCHANGE = "/blindmatch.v1.Matching/Exchange"
@@ -59,7 +59,7 @@ class Device:
     """Runs sessions against roles in process and records them as the client does."""
 
     held: Held
-    rng: Seeded = field(default_factory=lambda: Seeded("device"))
+    rng: Randomness = field(default_factory=lambda: seeded("device"))
     records: list[EgressRecord] = field(default_factory=list)
     traces: list[SessionTrace] = field(default_factory=list)
 
@@ -69,7 +69,7 @@ class Device:
 
     def match(self, item: Picture, number: int) -> None:
         state = self.design.enrol(self.rng)
-        tape = RecordingRandomness(self.rng)
+        tape = Recording(self.rng)
         rounds: list[Round] = []
 
         def exchange(bodies: Mapping[Role, Message]) -> Mapping[Role, Message]:
@@ -77,7 +77,7 @@ class Device:
             rounds.append(Round(_encoded(bodies), _encoded(replies)))
             return replies
 
-        finished = Session(self.design, self.held.setup, state, tape).run(item, exchange)
+        finished = Session(self.design, self.held.setup, state, tape.rng).run(item, exchange)
         self.traces.append(SessionTrace(number, state.encode(), tape.tape(), tuple(rounds), finished.outcome))
 
     def _ask(self, role: Role, body: Message, number: int) -> Message:
@@ -92,7 +92,7 @@ class Device:
         return reply
 
     def request_id(self, number: int) -> bytes:
-        return Seeded(f"request {number}").take(16)
+        return seeded(f"request {number}").take(16)
 
     def record(self, party: Party, method: str, purpose: Purpose, item: int | None, request: Any) -> None:
         raw = (request.SerializeToString(deterministic=True),)
@@ -111,7 +111,7 @@ def _device(design: AnyDesign, pictures: list[Picture]) -> Device:
 def _audit(device: Device, items: Iterable[Picture], **more: Any) -> Audit:
     numbered = dict(enumerate(items))
     own = device.held
-    counterpart = Counterpart(own.design, own.setup, own.states, own.entries, Seeded("audit"))
+    counterpart = Counterpart(own.design, own.setup, own.states, own.entries, seeded("audit"))
     evidence = Evidence(device.records, device.traces, numbered, {}, list(numbered.values()), **more)
     return audit_device(counterpart, evidence)
 
@@ -189,7 +189,7 @@ class HashDerivedBlind(OprfPsi):
 
     def start(self, state: NoState, setup: Any, item: Any, rng: Any) -> Started[NoState, Any]:
         rng.take(96)
-        return super().start(state, setup, item, Seeded(item.hash.hex()))
+        return super().start(state, setup, item, seeded(item.hash.hex()))
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class FixedBlind(OprfPsi):
     """The same randomness for every picture: equal pictures make equal requests."""
 
     def start(self, state: NoState, setup: Any, item: Any, rng: Any) -> Started[NoState, Any]:
-        return super().start(state, setup, item, Seeded("always"))
+        return super().start(state, setup, item, seeded("always"))
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_retry_with_the_same_bytes_is_declared(pictures: list[Picture]) -> Non
 @pytest.mark.parametrize(
     ("given", "rule"),
     [
-        (Seeded("request 1").take(16), "two pictures share a request id"),
+        (seeded("request 1").take(16), "two pictures share a request id"),
         (bytes(16), "a picture has two request ids"),
         (b"", "a request id must have 16 bytes"),
         (bytes(17), "a request id must have 16 bytes"),

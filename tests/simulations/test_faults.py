@@ -16,7 +16,7 @@ from blindmatch_client.egress import Egress, Recorder, Retry
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import Watched, create_device, now_ms, open_device
@@ -201,7 +201,7 @@ def hurried(scene: Scene, name: str) -> Device:
     credentials = deployment.caller_credentials(Identity(Kind.DEVICE, name), deployment.device(name))
     egress = Egress(deployment.endpoints(), credentials, Recorder(), now_ms, retry=Retry(attempts=1))
     config = DeviceConfig(name, load_design(DESIGN), round_deadline_s=0.5)
-    return Device.open(deployment.device(name) / "state", config, egress, SystemRandomness(), now_ms)
+    return Device.open(deployment.device(name) / "state", config, egress, system_randomness(), now_ms)
 
 
 def test_a_matcher_that_never_answers_holds_the_picture_and_nothing_else(scene: Scene) -> None:

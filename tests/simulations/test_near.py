@@ -10,10 +10,11 @@ from blindmatch_protocol.designs.token_psi import DESIGN, Limits, Tokening
 from blindmatch_protocol.designs.token_psi.families import plan
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.edits import BY_NAME, EDITS
 from blindmatch_simulations.near import EditedPairs, Wishes, edited_crops, extraction, limits_for, tune
 from blindmatch_simulations.near.agreement import agreement
-from blindmatch_simulations.near.built import Seeded, build, item
+from blindmatch_simulations.near.built import build, item
 from blindmatch_simulations.near.intervals import lower_bound, upper_bound
 from blindmatch_simulations.near.recall import recall
 from blindmatch_simulations.near.sample import hamming
@@ -105,7 +106,7 @@ def test_revealed_pairs_are_those_of_a_slow_reference(pairs: EditedPairs) -> Non
 def test_the_extraction_attack_opens_what_the_formula_says(evaluations: int) -> None:
     k, hashes = 8, random_list(100, 4)
     place = build(hashes, Tokening(k=k, bands=3, probes=32))
-    opened = extraction.extract(place.setup, place.ask, evaluations, Seeded("attack"))
+    opened = extraction.extract(place.setup, place.ask, evaluations, seeded("attack"))
     own, stored = entry_tokens(hashes, k, 3)[:, :2], ~plan(hashes, k, 3).lost[:, :2]
     exact = {row + 1 for row in ((own < evaluations // 2) & stored).all(axis=1).nonzero()[0].tolist()}
     assert opened.keys() == exact

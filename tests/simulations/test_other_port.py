@@ -15,7 +15,7 @@ from blindmatch_client.device import Device
 from blindmatch_client.errors import ServiceUnavailableError
 from blindmatch_protocol.contract import Party, SetParameters, batches_of
 from blindmatch_protocol.designs.none import DESIGN
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.publication import publish_epoch
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import create_device
@@ -34,7 +34,7 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
         DESIGN,
         nothing,
         SetParameters(1, {}),
-        SystemRandomness(),
+        system_randomness(),
         None,
         published,
         made.signer(datetime.now(UTC)),

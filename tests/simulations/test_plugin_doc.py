@@ -13,11 +13,12 @@ from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import AnyDesign, Design, Match, NoMatch, Role, Session
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.conformance.leakage.timing import claimed
 from blindmatch_simulations.pictures import crops
 from blindmatch_simulations.registry import load_design
-from support.memory import Held, Seeded, held, random_hashes
+from support.memory import Held, held, random_hashes
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "plugin.md").read_text()
@@ -51,7 +52,7 @@ def _asked(published: Held, picture: Picture) -> object:
     def exchange(bodies: Mapping[Role, Message]) -> Mapping[Role, Message]:
         return {role: _reply(published, role, body) for role, body in bodies.items()}
 
-    design, rng = published.design, Seeded("device")
+    design, rng = published.design, seeded("device")
     return Session(design, published.setup, design.enrol(rng), rng).run(picture, exchange).outcome
 
 
@@ -59,7 +60,7 @@ def _reply(published: Held, role: Role, body: Message) -> Message:
     design = published.design
     (kind,) = design.requests[role]
     sent = kind.decode(body.encode())
-    (reply,) = design.answer(role, published.states[role], [sent], Seeded("matcher"), None).replies
+    (reply,) = design.answer(role, published.states[role], [sent], seeded("matcher"), None).replies
     assert isinstance(reply, Message)
     return reply
 
@@ -104,7 +105,7 @@ def test_the_design_of_the_page_asks_about_a_poor_picture_too(design: AnyDesign)
     poor = Picture.from_pixels(np.full((80, 80, 3), 128, np.uint8))
     assert poor.quality < 50
     published = held(design, random_hashes(20))
-    session = Session(design, published.setup, design.enrol(Seeded("device")), Seeded("device"))
+    session = Session(design, published.setup, design.enrol(seeded("device")), seeded("device"))
     bodies = session.start(poor)
     assert isinstance(bodies, Mapping)
     assert [body.hash for body in bodies.values()] == [bytes(32)]
@@ -114,7 +115,7 @@ def test_the_design_of_the_page_refuses_a_label_of_another_hash(
     design: AnyDesign, pictures: list[Picture]
 ) -> None:
     published = _published(design, pictures[0])
-    rng = Seeded("device")
+    rng = seeded("device")
     asked = Session(design, published.setup, design.enrol(rng), rng)
     other = Session(design, published.setup, design.enrol(rng), rng)
     bodies, others = asked.start(pictures[1]), other.start(pictures[0])

@@ -9,10 +9,9 @@ from typing import Any
 import grpc
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import Role
-from blindmatch_protocol.randomness import Tape
+from blindmatch_protocol.randomness import replayed, seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.conformance.deployed import Build
-from blindmatch_simulations.conformance.seeded import Seeded
 
 from support.foreign_matcher import ForeignMatcher
 from support.remote_world import built
@@ -44,14 +43,14 @@ class WrongKeyForSome(ForeignMatcher):
 
     def answer(self, role: Role, asked: Message) -> Message:
         chosen = self.other if asked.encode()[-1] & 1 else self.states[role]
-        return self.reply_with(chosen, role, asked, Seeded(asked.encode().hex()))
+        return self.reply_with(chosen, role, asked, seeded(asked.encode().hex()))
 
 
 class SameNonce(ForeignMatcher):
     """Proves with one nonce."""
 
     def answer(self, role: Role, asked: Message) -> Message:
-        return self.reply_with(self.states[role], role, asked, Tape(bytes(range(64))))
+        return self.reply_with(self.states[role], role, asked, replayed(bytes(range(64))))
 
 
 class PadsAMatch(ForeignMatcher):

@@ -24,7 +24,7 @@ from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import AnyDesign, Party, Role, SetParameters, batches_of
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import seeded, system_randomness
 from blindmatch_protocol.report import Report, open_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
@@ -32,7 +32,7 @@ from blindmatch_server.authority import Authority, Identity, Kind
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from PIL import Image
 
-from support.memory import MemoryWorkspace, Seeded, random_hashes
+from support.memory import MemoryWorkspace, random_hashes
 
 NOW = datetime.now(UTC)
 AUTHORITY = Authority.create(NOW)
@@ -192,10 +192,10 @@ class Epoch:
 
 def publish(design: AnyDesign, hashes: np.ndarray[Any, Any], number: int) -> Epoch:
     n = len(hashes)
-    salts = np.frombuffer(Seeded("salts").take(16 * n), np.uint8).reshape(n, 16)
+    salts = np.frombuffer(seeded("salts").take(16 * n), np.uint8).reshape(n, 16)
     out = MemoryWorkspace()
     source = batches_of(hashes, np.arange(1, n + 1, dtype=np.uint64), salts)
-    published = design.publish(source, SetParameters(number, {}), Seeded(f"publish{number}"), None, out)
+    published = design.publish(source, SetParameters(number, {}), seeded(f"publish{number}"), None, out)
     setup = out.files(published.setup)
     states = {
         role: design.open_role(role, {**setup, **out.files(names)}) for role, names in published.roles.items()
@@ -264,7 +264,7 @@ class FakeMatcher(Fake, rpc.MatchingServicer):
         try:
             body = decode_any(self.design.requests[role], request.body, "fake")
             (reply,) = self.design.answer(
-                role, self.epoch.states[role], [body], SystemRandomness(), None
+                role, self.epoch.states[role], [body], system_randomness(), None
             ).replies
             if isinstance(reply, ProtocolError):
                 raise reply
@@ -397,7 +397,7 @@ class World:
             self.folder / name,
             DeviceConfig(account=name, design=self.design, **config),
             egress,
-            SystemRandomness(),
+            system_randomness(),
             lambda: next(clock),
             traces.append,
         )

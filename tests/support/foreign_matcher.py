@@ -13,7 +13,7 @@ import grpc
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.contract import Learner, Party, Role
 from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
-from blindmatch_protocol.randomness import Randomness, SystemRandomness
+from blindmatch_protocol.randomness import Randomness, system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as stubs
 from blindmatch_server.authority import Credentials
@@ -107,7 +107,7 @@ class ForeignMatcher(stubs.MatchingServicer):
 
     def answer(self, role: Role, asked: Message) -> Message:
         """The reply; raises the `ProtocolError` to refuse with."""
-        return self.reply_with(self.states[role], role, asked, SystemRandomness())
+        return self.reply_with(self.states[role], role, asked, system_randomness())
 
     def reply_with(self, state: Any, role: Role, asked: Message, rng: Randomness) -> Message:
         """The design's own answer under `state`."""

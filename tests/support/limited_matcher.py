@@ -6,11 +6,12 @@ import numpy as np
 from blindmatch_protocol.contract import SetParameters, batches_of
 from blindmatch_protocol.designs.token_psi import DESIGN
 from blindmatch_protocol.designs.token_psi.design import MATCHER
+from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, serve_matcher
 
-from support.memory import Held, MemoryWorkspace, Seeded
+from support.memory import Held, MemoryWorkspace
 from support.mortal import armed
 from support.mortal_servers import Plan
 from support.token_world import LISTED, SMALL, Picture, ask
@@ -27,7 +28,7 @@ def source(epoch: int = 1, seed: str = "publish", **limits: int) -> HeldSource:
     out, hashes = MemoryWorkspace(), LISTED[:4]
     entries = batches_of(hashes, np.arange(1, 5, dtype=np.uint64), np.zeros((4, 16), np.uint8))
     values = SMALL | LIMITS | limits
-    made = DESIGN.publish(entries, SetParameters(epoch, values), Seeded(seed), None, out)
+    made = DESIGN.publish(entries, SetParameters(epoch, values), seeded(seed), None, out)
     roles = {role: out.files(names) for role, names in made.roles.items()}
     return HeldSource(DESIGN, epoch, out.files(made.setup), roles)
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from hashlib import shake_256
 from typing import Any
 
 import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import AnyDesign, Role, SetParameters, batches_of
+from blindmatch_protocol.randomness import Randomness, seeded
 
 
-class Seeded:
-    """Reproducible bytes; for tests alone."""
+def counting(seed: str) -> tuple[Randomness, list[int]]:
+    """Seeded randomness, and the sizes it was asked for."""
+    source, taken = seeded(seed), list[int]()
 
-    def __init__(self, seed: str) -> None:
-        self._seed = seed.encode()
-        self._count = 0
+    def draw(count: int) -> bytes:
+        taken.append(count)
+        return source.take(count)
 
-    def take(self, count: int) -> bytes:
-        self._count += 1
-        return shake_256(self._seed + self._count.to_bytes(8, "big")).digest(count)
+    return Randomness(draw), taken
 
 
 @dataclass
@@ -65,10 +64,10 @@ def random_hashes(count: int, seed: int = 1) -> Rows:
 def held(design: AnyDesign, hashes: Rows, epoch: int = 1, values: dict[str, int] | None = None) -> Held:
     """Publish `design` for `hashes` and open set-up and roles."""
     n = len(hashes)
-    salts = np.frombuffer(Seeded("salts").take(16 * n), np.uint8).reshape(n, 16)
+    salts = np.frombuffer(seeded("salts").take(16 * n), np.uint8).reshape(n, 16)
     out = MemoryWorkspace()
     source = batches_of(hashes, np.arange(1, n + 1, dtype=np.uint64), salts)
-    published = design.publish(source, SetParameters(epoch, values or {}), Seeded("publish"), None, out)
+    published = design.publish(source, SetParameters(epoch, values or {}), seeded("publish"), None, out)
     setup_files = out.files(published.setup)
     states = {
         role: design.open_role(role, {**setup_files, **out.files(names)})

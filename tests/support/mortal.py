@@ -31,7 +31,7 @@ from blindmatch_client.vault import Passphrase
 from blindmatch_protocol import failpoint
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Credentials as ServerCredentials
 from blindmatch_server.relay.server import RelayConfig, serve_relay
@@ -204,7 +204,7 @@ def opened(plan: DevicePlan) -> Device:
     make = Device.open if (plan.home / FILE_NAME).exists() else Device.create
     key = Passphrase("for tests", 1, 1 << 20)
     config = DeviceConfig(plan.name, ECHO, unreadable=Unreadable.SEND, key=key)
-    return make(plan.home, config, egress, SystemRandomness(), clock)
+    return make(plan.home, config, egress, system_randomness(), clock)
 
 
 def _obey(device: Device, plan: DevicePlan, order: Order) -> None:

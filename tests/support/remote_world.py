@@ -10,6 +10,7 @@ from typing import Any
 
 from blindmatch_client.egress.channels import SERVER_NAMES
 from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_protocol.randomness import seeded
 from blindmatch_server.authority import Authority, Identity, Kind
 from blindmatch_simulations.conformance.deployed import Build, publish
 from blindmatch_simulations.conformance.pool import random_hashes
@@ -17,7 +18,6 @@ from blindmatch_simulations.conformance.remote import manifest as manifests
 from blindmatch_simulations.conformance.remote.manifest import read_manifest
 from blindmatch_simulations.conformance.remote.run import check_remote
 from blindmatch_simulations.conformance.run import Report
-from blindmatch_simulations.conformance.seeded import Seeded
 
 from support.foreign_matcher import ForeignMatcher, serving
 
@@ -84,7 +84,7 @@ def _digest(raw: bytes) -> str:
 
 
 def built(design: AnyDesign, purpose: str = "key") -> Build:
-    return publish(design, ENTRIES, Seeded(purpose), 3)
+    return publish(design, ENTRIES, seeded(purpose), 3)
 
 
 def lines(report: Report) -> list[str]:

@@ -14,8 +14,9 @@ from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import Label, Outcome, Ready, Role, Session
 from blindmatch_protocol.designs.token_psi import DESIGN, Request
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
+from blindmatch_protocol.randomness import seeded
 
-from support.memory import Held, Seeded, held, random_hashes
+from support.memory import Held, held, random_hashes
 
 MATCHER = Role("matcher")
 COUNT = 24
@@ -53,7 +54,7 @@ def world(full: bool = False, epoch: int = 1) -> Held:
 
 
 def ask(place: Held, item: Picture, seed: str = "device") -> tuple[Session, Request]:
-    rng = Seeded(seed)
+    rng = seeded(seed)
     driver = Session(DESIGN, place.setup, DESIGN.enrol(rng), rng)
     bodies = driver.start(item)
     assert isinstance(bodies, Mapping)
@@ -63,7 +64,7 @@ def ask(place: Held, item: Picture, seed: str = "device") -> tuple[Session, Requ
 
 
 def answers(place: Held, *bodies: Message, pool: ThreadPoolExecutor | None = None) -> list[Any]:
-    return list(DESIGN.answer(MATCHER, place.states[MATCHER], bodies, Seeded("matcher"), pool).replies)
+    return list(DESIGN.answer(MATCHER, place.states[MATCHER], bodies, seeded("matcher"), pool).replies)
 
 
 def run(place: Held, item: Picture) -> Outcome:

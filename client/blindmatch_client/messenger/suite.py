@@ -18,7 +18,7 @@ import doubleratchet
 import x3dh
 from blindmatch_protocol.committing_aead import seal, unseal
 from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.sealed_message import RatchetHeader
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -79,7 +79,7 @@ class CommittingAead(doubleratchet.AEAD):
 
     @staticmethod
     async def encrypt(plaintext: bytes, key: bytes, associated_data: bytes) -> bytes:
-        salt = SystemRandomness().take(SALT_LENGTH)
+        salt = system_randomness().take(SALT_LENGTH)
         return salt + seal(_salted(key, salt), plaintext, associated_data)
 
     @staticmethod

@@ -21,7 +21,7 @@ from blindmatch_protocol.contract import Answer
 from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import Blinding, Evaluation, PublicKey, SecretKey, blind_evaluate, finalize
-from blindmatch_protocol.randomness import Randomness, Tape
+from blindmatch_protocol.randomness import Randomness, replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class VoprfRound:
     ) -> Answer:
         """A reply, or what a body broke, for each. Takes 64 bytes of `rng` a body; several bodies are the
         executor's tasks, the elements of a single one are."""
-        tapes = [Tape(rng.take(group.UNIFORM_BYTES)) for _ in bodies]
+        tapes = [replayed(rng.take(group.UNIFORM_BYTES)) for _ in bodies]
         if executor is None or len(bodies) < 2:
             return Answer([self._one(holder, b, t, executor) for b, t in zip(bodies, tapes, strict=True)])
         return Answer(list(executor.map(lambda b, t: self._one(holder, b, t, None), bodies, tapes)))
@@ -103,14 +103,16 @@ class VoprfRound:
         return body
 
     def _one(
-        self, holder: Holder, body: Message, tape: Tape, executor: Executor | None
+        self, holder: Holder, body: Message, tape: Randomness, executor: Executor | None
     ) -> Message | ProtocolError:
         try:
             return self._evaluated(holder, body, tape, executor)
         except ProtocolError as error:
             return error
 
-    def _evaluated(self, holder: Holder, body: Message, tape: Tape, executor: Executor | None) -> Message:
+    def _evaluated(
+        self, holder: Holder, body: Message, tape: Randomness, executor: Executor | None
+    ) -> Message:
         step = self.request.NAME
         if not isinstance(body, self.request):
             raise ProtocolError(step, f"the matcher does not answer {body!r}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.randomness import Randomness, SystemRandomness
+from blindmatch_protocol.randomness import Randomness, system_randomness
 
 from blindmatch_server.authority import Kind
 from blindmatch_server.endpoint import Desk, Service
@@ -41,7 +41,7 @@ class MatchingConfig:
     directory: Path
     centre: CentreAddress | None = None
     limits: MatchingLimits = field(default_factory=MatchingLimits)
-    rng: Randomness = field(default_factory=SystemRandomness)
+    rng: Randomness = field(default_factory=system_randomness)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import AnyDesign, Progress, Relation
 from blindmatch_protocol.picture.distance import near_pairs, rows
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator import HashList
 
 from blindmatch_simulations.assess.alone import open_set
@@ -62,7 +62,7 @@ def audited(
     evidence = Evidence(watched.recorder.records(), watched.traces, items, sizes, decoys, arrived)
     opened = open_set(deployment, design)
     near = near_entries(design.info.relation, decoys, entries.hashes)
-    counterpart = Counterpart(design, opened.setup, opened.states, near, SystemRandomness())
+    counterpart = Counterpart(design, opened.setup, opened.states, near, system_randomness())
     return _summary(audit_device(counterpart, evidence))
 
 

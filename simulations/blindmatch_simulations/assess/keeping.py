@@ -21,6 +21,7 @@ from typing import Final
 
 import msgspec
 from blindmatch_protocol.contract import AnyDesign, Progress, SetParameters
+from blindmatch_protocol.randomness import seeded
 from blindmatch_server.crew import Crew
 from blindmatch_server.curator import HashList
 from blindmatch_server.curator.signing import Signer
@@ -30,7 +31,6 @@ from blindmatch_server.published import CURRENT, Publication, PublicationError, 
 from blindmatch_simulations.assess.observed import Struct
 from blindmatch_simulations.assess.origin import folder_of, source_of
 from blindmatch_simulations.bench.procfs import cpu_seconds, used_cpu_seconds
-from blindmatch_simulations.conformance.seeded import Seeded
 from blindmatch_simulations.curating import lend, throwaway_signer
 
 FIRST: Final = 1
@@ -115,7 +115,7 @@ def _build(design: AnyDesign, entries: HashList, seed: int, folder: Path, progre
         clock.note(_NOTE_SECONDS)
         progress(done, total)
 
-    rng = Seeded(f"assess/{seed}/{design.info.name}")
+    rng = seeded(f"assess/{seed}/{design.info.name}")
     with crew:
         publish_epoch(
             design, entries, SetParameters(FIRST, {}), rng, crew, folder, throwaway_signer(), watched

@@ -16,10 +16,10 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.picture.distance import distances, rows
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import seeded
 from blindmatch_server.curator import HashList, list_hashes, open_list, random_hashes
 
 from blindmatch_simulations.assess.plan import Plan
-from blindmatch_simulations.conformance.seeded import Seeded
 from blindmatch_simulations.edits import BY_NAME
 from blindmatch_simulations.pictures import SamplePicture, crops
 
@@ -118,7 +118,7 @@ def _nearest(row: Rows, known: Rows) -> int:
 
 def _write_list(plan: Plan, path: Path, listed: list[SamplePicture]) -> Rows:
     """The listed pictures' hashes first, then random ones; ids and salts follow from the seed."""
-    rng = Seeded(f"assess/{plan.seed}/list")
+    rng = seeded(f"assess/{plan.seed}/list")
     hashes = np.concatenate([rows([one.hash for one in listed]), random_hashes(plan.list.random, rng)])
     list_hashes(hashes, path, rng)
     return hashes

@@ -13,7 +13,7 @@ from typing import Any, Final
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import AnyDesign, Learner, Match, Progress
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator import HashList
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.published import Publication, open_publication
@@ -279,11 +279,11 @@ class Observer:
         pictures = [(item.index, self.material.data(item)) for item in items]
         with self.stages("timed alone") as progress:
             rows = []
-            for row in sessions_alone(opened, pictures, SystemRandomness()):
+            for row in sessions_alone(opened, pictures, system_randomness()):
                 rows.append(row)
                 progress(len(rows), len(pictures))
         with self.stages("harness timed") as progress:
-            pairs = added_by_harness(opened, [data for _, data in pictures], SystemRandomness(), progress)
+            pairs = added_by_harness(opened, [data for _, data in pictures], system_randomness(), progress)
         self.seen.update(alone=tuple(rows), harness=tuple(pairs))
 
 

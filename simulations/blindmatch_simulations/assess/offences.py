@@ -10,7 +10,7 @@ from blindmatch_client.device import Device, DeviceConfig, Unreadable
 from blindmatch_client.egress import Egress, Recorder
 from blindmatch_protocol.contract import AnyDesign, Design, Done, NoMatch, Started
 from blindmatch_protocol.errors import PictureError
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.authority import Identity, Kind
 
 from blindmatch_simulations.assess.observed import Offence
@@ -133,4 +133,4 @@ def _device(deployment: Deployment, name: str, design: AnyDesign, unreadable: Un
     credentials = deployment.caller_credentials(identity, folder)
     egress = Egress(deployment.endpoints(), credentials, Recorder(), now_ms)
     config = DeviceConfig(account=name, design=design, unreadable=unreadable)
-    return Device.create(folder / STATE, config, egress, SystemRandomness(), now_ms)
+    return Device.create(folder / STATE, config, egress, system_randomness(), now_ms)

@@ -10,7 +10,7 @@ import numpy as np
 from blindmatch_protocol.contract import AnyDesign, batches_of
 from blindmatch_protocol.contract.entries import SALT_BYTES, HeldEntries
 from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.randomness import Randomness, seeded
 from blindmatch_server.crew import Crew
 from blindmatch_server.curator import HashList, random_hashes
 from blindmatch_server.publication import publish_update
@@ -19,14 +19,13 @@ from blindmatch_server.published import Publication, open_publication
 from blindmatch_simulations.assess.observed import Built, Updated
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.bench.procfs import used_cpu_seconds
-from blindmatch_simulations.conformance.seeded import Seeded
 from blindmatch_simulations.curating import publish
 from blindmatch_simulations.deployment import Deployment
 
 
 def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: Plan) -> Updated:
     """Publish a second epoch with the plan's additions and removals; whole, if a set cannot be changed."""
-    rng = Seeded(f"assess/{plan.seed}/update")
+    rng = seeded(f"assess/{plan.seed}/update")
     adds, removes = _change(entries, plan, rng)
     folder = deployment.published(design.info.name)
     before = open_publication(folder)

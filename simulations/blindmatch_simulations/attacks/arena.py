@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.contract import AnyDesign, Progress, Role, no_progress
+from blindmatch_protocol.randomness import Randomness, seeded
 
 from blindmatch_simulations.conformance.deployed import Build, Deployed, opened, publish
-from blindmatch_simulations.conformance.seeded import Seeded
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -31,9 +31,9 @@ class Arena:
     progress: Progress = no_progress
     thorough: bool = True
 
-    def rng(self, purpose: str) -> Seeded:
+    def rng(self, purpose: str) -> Randomness:
         """Randomness for one purpose."""
-        return Seeded(f"attack/{self.seed}/{purpose}")
+        return seeded(f"attack/{self.seed}/{purpose}")
 
     def hashes(self, count: int, purpose: str) -> Rows:
         """Random hashes, uint8 (count, 32)."""

@@ -16,13 +16,13 @@ from blindmatch_protocol import dleq, group
 from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.oprf import Mode, blind_evaluate, generate_key_pair
+from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.attacks.adversary import Adversary, Means
 from blindmatch_simulations.attacks.arena import Arena, HashOnly, only_role
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.conformance.deployed import Deployed
-from blindmatch_simulations.conformance.seeded import Seeded
 from blindmatch_simulations.conformance.steps import Stop, deliver, hostile, stops
 from blindmatch_simulations.conformance.verdict import BrokenError
 
@@ -63,7 +63,7 @@ def _forged(arena: Arena, deployed: Deployed, stop: Stop, foreign: Stop) -> Iter
     yield from hostile(deployed.design.replies[role], reply.encode(), rng, FLIPS)
 
 
-def _replies(body: Any, reply: Any, others: Any, rng: Seeded) -> Iterator[Message]:
+def _replies(body: Any, reply: Any, others: Any, rng: Randomness) -> Iterator[Message]:
     """Well-formed ones."""
     wrong = blind_evaluate(generate_key_pair(Mode.VOPRF, rng), body.blinded, rng)
     rows: Rows = reply.evaluated

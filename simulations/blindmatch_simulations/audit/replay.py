@@ -28,7 +28,7 @@ from blindmatch_protocol.contract import Adversary, AnyDesign, Item, Learner, Pa
 from blindmatch_protocol.contract.outcome import Match
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.randomness import Randomness, Tape, TapeExhaustedError
+from blindmatch_protocol.randomness import Randomness, Recording, TapeExhaustedError, replayed
 
 from blindmatch_simulations.audit.finding import Finding
 
@@ -71,7 +71,7 @@ class Counterpart:
     def bodies(self, state: Message, item: Item, rounds: int | None = None) -> Bodies:
         """Bodies of a whole session on fresh randomness, or of its first `rounds` rounds."""
         sent: Bodies = []
-        session = Session(self.design, self.setup, state, self.rng)
+        session = Session(self.design, self.setup, state, Recording(self.rng).rng)
         step = session.start(item)
         while isinstance(step, Mapping):
             sent.append({role: body.encode() for role, body in step.items()})
@@ -104,7 +104,7 @@ def replay(counterpart: Counterpart, trace: SessionTrace, item: Item) -> list[Fi
 def _derive_again(counterpart: Counterpart, trace: SessionTrace, item: Item) -> Bodies:
     design = counterpart.design
     state = design.device_state.decode(trace.state_before)
-    session = Session(design, counterpart.setup, state, Tape(trace.tape))
+    session = Session(design, counterpart.setup, state, replayed(trace.tape))
     derived: Bodies = []
     step = session.start(item)
     for recorded in trace.rounds:

@@ -24,7 +24,7 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.labels import derive
 from blindmatch_protocol.oprf import OUTPUT_BYTES
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 
 from blindmatch_simulations.bench.procfs import mapped_mib, peak_with, status_mib
 from blindmatch_simulations.bench.yardstick import Cost, timed
@@ -62,7 +62,7 @@ def build(entries: Path, folder: Path) -> Mapping[str, float | None]:
 
     with open_list(entries) as opened, Crew() as crew, peak_with(lambda: crew.pids) as peak:
         publish_epoch(
-            DESIGN, opened, SetParameters(1, {}), SystemRandomness(), crew, folder, throwaway_signer()
+            DESIGN, opened, SetParameters(1, {}), system_randomness(), crew, folder, throwaway_signer()
         )
     return {"peak_mib": peak.mib}
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from blindmatch_protocol import group, sodium
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 
 ENTRY: Final = {"hash_to_group": 1, "multiply": 1}
 """Operations for an entry of a set."""
@@ -34,7 +34,7 @@ def arithmetic(operations: Mapping[str, int]) -> Callable[[], None]:
 
 
 def _operations() -> Mapping[str, tuple[Any, tuple[bytes, ...]]]:
-    rng = SystemRandomness()
+    rng = system_randomness()
     scalar = group.random_scalars(1, rng).tobytes()
     element = group.multiply_base(group.random_scalars(1, rng)).tobytes()
     named = {

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from blindmatch_protocol.contract import Party, SetParameters, batches_of
 from blindmatch_protocol.designs.none import DESIGN
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.publication import publish_epoch
 
 from blindmatch_simulations.bench.procfs import cpu_seconds, status_mib
@@ -147,7 +147,7 @@ def messenger_field(folder: Path, load: Load) -> Iterator[Field]:
     nothing = batches_of(np.zeros((0, 32), np.uint8), np.zeros(0, np.uint64), np.zeros((0, 16), np.uint8))
     published = deployment.published(DESIGN.info.name)
     signer = deployment.signer(datetime.now(UTC))
-    publish_epoch(DESIGN, nothing, SetParameters(1, {}), SystemRandomness(), None, published, signer)
+    publish_epoch(DESIGN, nothing, SetParameters(1, {}), system_randomness(), None, published, signer)
     parties = (Party.MATCHER, Party.PROVIDER)
     with ExitStack() as stack:
         servers = stack.enter_context(running_servers(deployment, parties, ("--design", DESIGN.info.name)))

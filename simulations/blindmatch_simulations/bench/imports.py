@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator import ListFormat, import_list, random_hashes
 
 from blindmatch_simulations.bench.meter import Meter
@@ -33,7 +33,7 @@ _NCMEC_TAIL: Final = "</images>\n</queryResult>\n"
 
 def bench_import(meter: Meter, folder: Path, records: int) -> None:
     """Measure the import of `records` random hashes in each format, in the empty `folder`."""
-    digits = random_hashes(records, SystemRandomness()).tobytes().hex()
+    digits = random_hashes(records, system_randomness()).tobytes().hex()
     listed = [digits[at : at + 64] for at in range(0, len(digits), 64)]
     for name, kind, made in (
         ("pdq-lines", ListFormat.PDQ, _lines(listed)),
@@ -54,7 +54,7 @@ def bench_import(meter: Meter, folder: Path, records: int) -> None:
 
 
 def _importing(source: Path, into: Path, kind: ListFormat) -> Callable[[], object]:
-    return lambda: import_list(source, into, SystemRandomness(), list_format=kind)
+    return lambda: import_list(source, into, system_randomness(), list_format=kind)
 
 
 def _lines(listed: list[str]) -> Iterator[str]:

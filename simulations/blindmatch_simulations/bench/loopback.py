@@ -24,7 +24,7 @@ from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.crew import cores
@@ -119,7 +119,7 @@ def _calls(check: Check, egress: Egress) -> tuple[Callable[[], object], ...]:
     return (
         lambda: egress.unary(describe, pb.DescribeRequest()),
         check.both_sides,
-        lambda: check.session(SystemRandomness()).run(check.item, exchange),
+        lambda: check.session(system_randomness()).run(check.item, exchange),
     )
 
 
@@ -153,7 +153,7 @@ def bench_throughput(meter: Meter, served: Served, requests: int, devices: int) 
 
 def _crypto(meter: Meter, check: Check) -> float:
     """Seconds of wall time of a request's crypto, with all cores."""
-    rng = SystemRandomness()
+    rng = system_randomness()
     bodies = [decode_any(DESIGN.requests[MATCHER], check.request(), "bench/request") for _ in range(AT_ONCE)]
     with ThreadPoolExecutor(cores()) as pool:
         row = meter.time(

@@ -18,7 +18,7 @@ from typing import Final
 from blindmatch_client.egress import Egress
 from blindmatch_client.transport import MatchingExchange
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 
 from blindmatch_simulations.bench.field import Outcome
 from blindmatch_simulations.bench.flood import Flood, Scene, measure
@@ -89,6 +89,6 @@ class _Bystanders:
         for number in range(checks):
             due = start + number * every
             time.sleep(max(0.0, due - time.monotonic()))
-            self.check.session(SystemRandomness()).run(self.check.item, exchange)
+            self.check.session(system_randomness()).run(self.check.item, exchange)
             latencies.append((time.monotonic() - due) * 1e6)
         return latencies

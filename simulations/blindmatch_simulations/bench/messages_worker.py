@@ -25,7 +25,7 @@ from blindmatch_client.device import Device, DeviceConfig
 from blindmatch_client.egress import Egress, Recorder
 from blindmatch_protocol.designs.none import DESIGN
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.authority import Identity, Kind
 
 from blindmatch_simulations.deployment import Deployment
@@ -45,7 +45,7 @@ def new_device(deployment: Deployment, name: str) -> Device:
     credentials = deployment.caller_credentials(identity, folder)
     egress = Egress(deployment.endpoints(), credentials, Recorder(most_records=10), now_ms)
     config = DeviceConfig(account=name, design=DESIGN)
-    device = Device.create(folder / "state", config, egress, SystemRandomness(), now_ms)
+    device = Device.create(folder / "state", config, egress, system_randomness(), now_ms)
     device.register()
     return device
 

@@ -19,7 +19,7 @@ from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.oprf import Mode
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import Randomness, RecordingRandomness, SystemRandomness, Tape
+from blindmatch_protocol.randomness import Randomness, Recording, replayed, system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.crew import Crew
 from blindmatch_server.curator import open_list, random_list
@@ -52,7 +52,7 @@ def bench_primitives(meter: Meter) -> None:
 
 
 def _primitive(mode: Mode, batch: int) -> Callable[[], object]:
-    rng = SystemRandomness()
+    rng = system_randomness()
     key = oprf.generate_key_pair(mode, rng)
     inputs = [rng.take(32) for _ in range(batch)]
     public = key.public if mode is Mode.VOPRF else None
@@ -97,7 +97,7 @@ class Check:
 
     def request(self) -> bytes:
         """The encoding of a device's request."""
-        return _only(self.session(SystemRandomness()).start(self.item)).encode()
+        return _only(self.session(system_randomness()).start(self.item)).encode()
 
     def envelope(self) -> bytes:
         """The same as it is sent."""
@@ -109,7 +109,7 @@ class Check:
     def answer(self, request: bytes) -> bytes:
         """The matcher's part: from bytes to bytes."""
         body = decode_any(DESIGN.requests[MATCHER], request, "bench/request")
-        reply = DESIGN.answer(MATCHER, self.role, [body], SystemRandomness(), None).replies[0]
+        reply = DESIGN.answer(MATCHER, self.role, [body], system_randomness(), None).replies[0]
         if not isinstance(reply, Message):
             raise reply
         return reply.encode()
@@ -126,19 +126,19 @@ class Check:
 
     def both_sides(self) -> Outcome:
         """A whole check without a network."""
-        return self.device(SystemRandomness(), self.answer)
+        return self.device(system_randomness(), self.answer)
 
     def replayed_device(self) -> Callable[[], Outcome]:
         """The device's part alone, with randomness and the reply that belongs to it recorded."""
-        recording, replies = RecordingRandomness(SystemRandomness()), list[bytes]()
+        recording, replies = Recording(system_randomness()), list[bytes]()
 
         def answer(request: bytes) -> bytes:
             replies.append(self.answer(request))
             return replies[0]
 
-        self.device(recording, answer)
+        self.device(recording.rng, answer)
         tape = recording.tape()
-        return lambda: self.device(Tape(tape), lambda request: replies[0])
+        return lambda: self.device(replayed(tape), lambda request: replies[0])
 
 
 def _only(step: Any) -> Message:
@@ -148,7 +148,7 @@ def _only(step: Any) -> Message:
 
 def unlisted_picture() -> Picture:
     """A picture of noise, which no list holds; its hash is computed already."""
-    pixels = np.frombuffer(SystemRandomness().take(128 * 128 * 3), np.uint8).reshape(128, 128, 3)
+    pixels = np.frombuffer(system_randomness().take(128 * 128 * 3), np.uint8).reshape(128, 128, 3)
     picture = Picture.from_pixels(pixels)
     _ = picture.fingerprint
     return picture
@@ -157,11 +157,11 @@ def unlisted_picture() -> Picture:
 def publish_random(entries: int, folder: Path, evaluations: int, signer: Signer | None = None) -> Publication:
     """Publish a set of random hashes into the new `folder`."""
     listed = folder.with_suffix(".list")
-    random_list(entries, listed, SystemRandomness())
+    random_list(entries, listed, system_randomness())
     parameters = SetParameters(1, {"evaluations": evaluations})
     with open_list(listed) as opened, Crew() as crew:
         signer = signer or throwaway_signer()
-        return publish_epoch(DESIGN, opened, parameters, SystemRandomness(), crew, folder, signer)
+        return publish_epoch(DESIGN, opened, parameters, system_randomness(), crew, folder, signer)
 
 
 def bench_design(meter: Meter, check: Check, evaluations: int) -> None:

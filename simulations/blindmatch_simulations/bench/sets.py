@@ -16,7 +16,7 @@ from blindmatch_protocol.contract import EntrySource, SetParameters
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi.layers import FilterLayer, Layer
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.crew import Crew, cores
@@ -52,7 +52,7 @@ class Builder:
     def publish(self, threads: int, values: Mapping[str, int]) -> Publication:
         """Publish on so many cores; the set is left on the disk."""
         into, parameters = self.folder / f"build-{next(self.numbers)}", SetParameters(1, values)
-        rng, signer = SystemRandomness(), throwaway_signer()
+        rng, signer = system_randomness(), throwaway_signer()
         if threads == 1:
             return publish_epoch(DESIGN, self.entries, parameters, rng, None, into, signer)
         with Crew(threads) as crew:
@@ -63,7 +63,7 @@ def bench_set(meter: Meter, folder: Path, log2n: int) -> None:
     """Measure sets of 2^`log2n` random hashes, in the empty `folder`."""
     entries = 1 << log2n
     listed = folder / "bench.list"
-    random_list(entries, listed, SystemRandomness())
+    random_list(entries, listed, system_randomness())
     with open_list(listed) as opened:
         builder = Builder(opened, folder, count())
         published = _builds(meter, builder, entries)
@@ -130,7 +130,7 @@ def _look_ups(meter: Meter, labelled: Publication, filtered: Publication) -> Non
     full = DESIGN.open_setup(labelled.setup(), 1).layers[0]
     small = DESIGN.open_setup(filtered.setup(), 1).layers[0]
     assert isinstance(full, Layer) and isinstance(small, FilterLayer)
-    keys: Rows = np.frombuffer(SystemRandomness().take(LOOK_UPS * store.KEY_BYTES), np.uint8)
+    keys: Rows = np.frombuffer(system_randomness().take(LOOK_UPS * store.KEY_BYTES), np.uint8)
     keys = keys.reshape(LOOK_UPS, store.KEY_BYTES)
     full.store.lookup(keys)
     meter.time("set/look-up/store", lambda: full.store.lookup(keys[:1]), entries=entries)

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 
 from blindmatch_simulations.bench.procfs import used_cpu_seconds
 
@@ -96,6 +96,6 @@ def _multiply() -> None:
 @cache
 def _operands() -> tuple[Rows, Rows]:
     """A random scalar, uint8 (1, 32), and random elements, uint8 (64, 32)."""
-    rng = SystemRandomness()
+    rng = system_randomness()
     scalars = group.random_scalars(PER_BATCH, rng)
     return scalars[:1], group.multiply_base(scalars)

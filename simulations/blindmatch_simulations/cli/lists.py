@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from blindmatch_protocol.contract import Progress
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.curator import (
     ExportFormat,
@@ -105,7 +105,7 @@ def import_(
         summary = import_list(
             source.absolute(),
             into,
-            SystemRandomness(),
+            system_randomness(),
             list_format=list_format,
             onto=onto,
             families=Near() if families else None,
@@ -128,7 +128,7 @@ def pictures(
     files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else [folder]
     onto = open_list(into) if into.exists() else None
     with progress_bar(console, "hashing pictures", "pictures") as progress:
-        summary = list_pictures(files, into, SystemRandomness(), onto=onto, progress=progress)
+        summary = list_pictures(files, into, system_randomness(), onto=onto, progress=progress)
     console.print(details(f"list {name}", worded(_summary(summary))))
     write_json({"list": name} | _summary(summary), json_path)
 
@@ -147,7 +147,7 @@ def random(
         raise typer.BadParameter(
             f"there is a list {name}; another name, or --replace to lose it", param_hint="NAME"
         )
-    summary = random_list(count, into, SystemRandomness())
+    summary = random_list(count, into, system_randomness())
     console_for(json_path).print(details(f"list {name}", worded(_summary(summary))))
     write_json({"list": name} | _summary(summary), json_path)
 
@@ -185,7 +185,7 @@ def build(
     loaded = load_design(design)
     if previous is not None and (epoch is not None or values):
         raise typer.BadParameter("an update is the epoch after the current one and keeps its parameters")
-    rng, given, now = SystemRandomness(), _values(values), datetime.now(UTC)
+    rng, given, now = system_randomness(), _values(values), datetime.now(UTC)
     with open_named(deployment, name) as entries, _building(console) as progress:
         if previous is None:
             check_key_lasts(given, now)

@@ -12,10 +12,10 @@ from blindmatch_client.device import Device
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import AnyDesign, Voucher
 from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.randomness import Randomness, seeded
 
 from blindmatch_simulations.conformance.deployed import Build, Deployed, Ran, opened, publish, run_session
 from blindmatch_simulations.conformance.pool import Pool, Pooled, make_pool
-from blindmatch_simulations.conformance.seeded import Seeded
 from blindmatch_simulations.conformance.verdict import BrokenError
 
 WORKERS = 2
@@ -50,9 +50,9 @@ class Bench:
         self.device = device
         self.held_out = 0
 
-    def rng(self, purpose: str) -> Seeded:
+    def rng(self, purpose: str) -> Randomness:
         """Randomness for one purpose."""
-        return Seeded(f"conformance/{self.seed}/{purpose}")
+        return seeded(f"conformance/{self.seed}/{purpose}")
 
     @cached_property
     def pool(self) -> Pool:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.fields import made_up
-from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.seeded import below
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
 WHOLE = 2048
@@ -45,7 +46,7 @@ def check_codec(bench: Bench) -> Passed:
     return Passed(f"{len(classes)} messages, {tried} altered encodings", {"altered": tried})
 
 
-def check_encoding(kind: type[Message], raw: bytes, rng: Seeded) -> int:
+def check_encoding(kind: type[Message], raw: bytes, rng: Randomness) -> int:
     """Try everything on one encoding; the number of altered ones."""
     if kind.decode(raw).encode() != raw:
         raise BrokenError(kind.NAME, "decoding and encoding gives other bytes", raw=raw[:256])
@@ -75,16 +76,16 @@ def accepted(kind: type[Message], raw: bytes) -> bool:
     return True
 
 
-def places(length: int, rng: Seeded) -> Sequence[int]:
+def places(length: int, rng: Randomness) -> Sequence[int]:
     """Positions to alter in `length` bytes; all of them up to `WHOLE`."""
     if length <= WHOLE:
         return range(length)
     ends = WHOLE // 4 if length < LARGE else WHOLE // 128
-    middle = {ends + rng.below(length - 2 * ends) for _ in range(2 * ends)}
+    middle = {ends + below(rng, length - 2 * ends) for _ in range(2 * ends)}
     return [*range(ends), *sorted(middle), *range(length - ends, length)]
 
 
-def _refused(raw: bytes, rng: Seeded) -> Iterator[tuple[bytes, str]]:
+def _refused(raw: bytes, rng: Randomness) -> Iterator[tuple[bytes, str]]:
     yield b"", "nothing at all"
     for at in places(len(raw), rng):
         yield raw[:at], f"a truncation to {at} of {len(raw)} bytes"
@@ -95,10 +96,10 @@ def _refused(raw: bytes, rng: Seeded) -> Iterator[tuple[bytes, str]]:
             yield bytes([tag]) + raw[1:], f"the tag {tag:#04x}"
 
 
-def _flipped(raw: bytes, rng: Seeded) -> Iterator[bytes]:
+def _flipped(raw: bytes, rng: Randomness) -> Iterator[bytes]:
     for at in places(len(raw), rng):
         altered = bytearray(raw)
-        altered[at] ^= 1 + rng.below(255)
+        altered[at] ^= 1 + below(rng, 255)
         yield bytes(altered)
 
 

@@ -23,9 +23,8 @@ from blindmatch_protocol.contract import (
 from blindmatch_protocol.contract.entries import HeldEntries
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.randomness import Randomness, RecordingRandomness
+from blindmatch_protocol.randomness import Randomness, Recording, seeded
 
-from blindmatch_simulations.conformance.seeded import Seeded
 from blindmatch_simulations.conformance.verdict import BrokenError
 
 
@@ -139,7 +138,7 @@ def entry_id(row: int, epoch: int = 1) -> int:
 
 def _source(entries: Rows, epoch: int, salts: str) -> HeldEntries:
     n = len(entries)
-    salt_rows = np.frombuffer(Seeded(f"{salts}/{epoch}").take(16 * n), np.uint8).reshape(n, 16)
+    salt_rows = np.frombuffer(seeded(f"{salts}/{epoch}").take(16 * n), np.uint8).reshape(n, 16)
     return batches_of(entries, np.arange(n, dtype=np.uint64) + np.uint64(entry_id(0, epoch)), salt_rows)
 
 
@@ -207,8 +206,8 @@ def run_session(
     """
     before = enrolled(deployed, rng) if state is None else state
     ask = answering or (lambda role, body: deployed.answer(role, body, rng))
-    tape = RecordingRandomness(rng)
-    session = Session(deployed.design, deployed.setup, before, tape)
+    tape = Recording(rng)
+    session = Session(deployed.design, deployed.setup, before, tape.rng)
     rounds: list[tuple[Asked, ...]] = []
     step = session.start(item)
     while isinstance(step, Mapping):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.randomness import Tape, TapeExhaustedError
+from blindmatch_protocol.randomness import TapeExhaustedError, replayed
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import Ran, opened, publish, run_session
@@ -30,7 +30,7 @@ def check_tape(bench: Bench) -> Passed:
 
 def _replayed(bench: Bench, item: Any, ran: Ran) -> Ran:
     replies = iter([(asked.reply, asked.verdict) for one in ran.rounds for asked in one])
-    tape: Any = Tape(ran.tape)
+    tape: Any = replayed(ran.tape)
     return run_session(bench.deployed, item, tape, ran.state_before, lambda role, body: next(replies))
 
 

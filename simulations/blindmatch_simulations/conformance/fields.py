@@ -19,8 +19,9 @@ from blindmatch_protocol.codec import (
     layout,
 )
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.seeded import below, flag
 
 MOST_ROWS = 1024
 """Rows and elements that are looked at one by one; the others count by their number."""
@@ -54,7 +55,7 @@ def byte_fields(message: Message) -> list[bytes]:
     return [value for _, value in fields_of(message) if isinstance(value, bytes)]
 
 
-def made_up(kind: type[Message], rng: Seeded, tries: int = 8) -> list[Message]:
+def made_up(kind: type[Message], rng: Randomness, tries: int = 8) -> list[Message]:
     """Random messages of `kind` that its own rules accept; maybe none."""
     found: list[Message] = []
     for _ in range(tries):
@@ -66,12 +67,12 @@ def made_up(kind: type[Message], rng: Seeded, tries: int = 8) -> list[Message]:
     return found
 
 
-def _value(encoding: Any, rng: Seeded) -> Any:
+def _value(encoding: Any, rng: Randomness) -> Any:
     match encoding:
         case UInt(bits):
             return int.from_bytes(rng.take(bits // 8), "big")
         case Flag():
-            return rng.flag()
+            return flag(rng)
         case Fixed(length):
             return rng.take(length)
         case Variable():
@@ -89,6 +90,6 @@ def _value(encoding: Any, rng: Seeded) -> Any:
             raise ProtocolError("conformance", f"no values are made up for {type(encoding).__name__}")
 
 
-def _count(encoding: Any, rng: Seeded) -> int:
+def _count(encoding: Any, rng: Randomness) -> int:
     spread = min(SMALL, encoding.most - encoding.least)
-    return int(encoding.least) + rng.below(spread + 1)
+    return int(encoding.least) + below(rng, spread + 1)

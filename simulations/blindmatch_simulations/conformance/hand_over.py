@@ -33,6 +33,7 @@ from blindmatch_simulations.conformance.parties import (
     local_device,
 )
 from blindmatch_simulations.conformance.pool import picture
+from blindmatch_simulations.conformance.seeded import flag
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
 FAMILY: Final = 64
@@ -107,7 +108,7 @@ def _timed(
     for name, (left, right) in CLASSES.items():
         rng, runs = bench.rng(f"hand-over/{name}"), list[Run]()
         for _ in range(bench.held_out // len(CLASSES) // TRAINING):
-            coin = rng.flag()
+            coin = flag(rng)
             took = _time_of(device, parties, pictures[right if coin else left])
             runs.append(Run([Event(Party.PROVIDER, STEP, 0, b"", (), (took,))], None, coin))
         part = len(runs) // TRAINING

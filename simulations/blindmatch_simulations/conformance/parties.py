@@ -20,11 +20,11 @@ from blindmatch_client.egress import Call, Egress, Recorder
 from blindmatch_client.messenger import Account
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import AnyDesign, Outcome, Party, Role
+from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from blindmatch_simulations.conformance.deployed import Deployed
-from blindmatch_simulations.conformance.seeded import Seeded
 
 NOW_MS: Final = 1_700_000_000_000
 SENDER, RECIPIENT = "alice", "bob"
@@ -49,7 +49,7 @@ class LocalParties(Egress):
         rng: of the roles.
     """
 
-    def __init__(self, deployed: Deployed, clock: Callable[[], int], rng: Seeded) -> None:
+    def __init__(self, deployed: Deployed, clock: Callable[[], int], rng: Randomness) -> None:
         self._deployed, self._clock, self._rng = deployed, clock, rng
         self._bob = Account.create(RECIPIENT, NOW_MS, 1).published()
         self._sealing_key = X25519PrivateKey.generate().public_key().public_bytes_raw()
@@ -155,7 +155,7 @@ class LocalParties(Egress):
 
 
 @contextmanager
-def local_device(kind: type[Device], parties: LocalParties, rng: Seeded) -> Iterator[Device]:
+def local_device(kind: type[Device], parties: LocalParties, rng: Randomness) -> Iterator[Device]:
     """A registered device of this kind, in a folder that goes with it."""
     design = watched(parties.design, lambda: parties.note(CONCLUDE))
     with tempfile.TemporaryDirectory() as folder:

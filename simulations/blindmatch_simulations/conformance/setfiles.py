@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import Deployed, run_session
-from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.seeded import below
 from blindmatch_simulations.conformance.verdict import BrokenError, Passed
 
 FLIPS = 40
@@ -44,17 +45,17 @@ def _check(bench: Bench, files: Mapping[str, bytes], step: str) -> Passed:
 
 
 def altered_copies(
-    raw: bytes, rng: Seeded, truncations: int = TRUNCATIONS, flips: int = FLIPS
+    raw: bytes, rng: Randomness, truncations: int = TRUNCATIONS, flips: int = FLIPS
 ) -> Iterator[tuple[bytes, str]]:
     """Truncated copies of a file, a longer one and ones with a bit flipped, and what was done to each."""
     for _ in range(truncations):
-        at = rng.below(len(raw))
+        at = below(rng, len(raw))
         yield raw[:at], f"truncated to {at} bytes"
     yield raw + b"\0", "a byte more"
     ends = [*range(0, 64, 8), *range(len(raw) - 64, len(raw), 8)]
-    for at in [*ends, *(rng.below(len(raw)) for _ in range(flips))]:
+    for at in [*ends, *(below(rng, len(raw)) for _ in range(flips))]:
         altered = bytearray(raw)
-        altered[at] ^= 1 << rng.below(8)
+        altered[at] ^= 1 << below(rng, 8)
         yield bytes(altered), f"byte {at} altered"
 
 

@@ -10,10 +10,11 @@ from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.contract import Done, Item, Role, Send, concluded
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.deployed import Deployed, enrolled
 from blindmatch_simulations.conformance.fields import made_up
-from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.seeded import below
 from blindmatch_simulations.conformance.verdict import BrokenError
 
 
@@ -32,7 +33,7 @@ class Stop:
         return f"receive, round {self.number}"
 
 
-def stops(deployed: Deployed, item: Item, rng: Seeded) -> list[Stop]:
+def stops(deployed: Deployed, item: Item, rng: Randomness) -> list[Stop]:
     """All rounds of an honest session."""
     design, found = deployed.design, list[Stop]()
     step = design.start(enrolled(deployed, rng), deployed.setup, item, rng).step
@@ -43,7 +44,9 @@ def stops(deployed: Deployed, item: Item, rng: Seeded) -> list[Stop]:
     return found
 
 
-def deliver(deployed: Deployed, stop: Stop, role: Role, raw: bytes, rng: Seeded) -> Done | Send[Any] | None:
+def deliver(
+    deployed: Deployed, stop: Stop, role: Role, raw: bytes, rng: Randomness
+) -> Done | Send[Any] | None:
     """Deliver `raw` as the reply of `role`, concluded where that ends the session; None if it is refused,
     as bytes or as a reply.
 
@@ -61,7 +64,7 @@ def deliver(deployed: Deployed, stop: Stop, role: Role, raw: bytes, rng: Seeded)
         raise BrokenError(stop.name, raised(error), role=role, reply=raw[:4096]) from error
 
 
-def ask(deployed: Deployed, role: Role, raw: bytes, rng: Seeded) -> Message | None:
+def ask(deployed: Deployed, role: Role, raw: bytes, rng: Randomness) -> Message | None:
     """Deliver `raw` to `role`; None if it is refused.
 
     Raises:
@@ -85,7 +88,7 @@ def raised(error: Exception) -> str:
     return f"hostile bytes end in {type(error).__name__}, not in ProtocolError: {error}"
 
 
-def hostile(kinds: tuple[type[Message], ...], raw: bytes, rng: Seeded, count: int) -> Iterator[bytes]:
+def hostile(kinds: tuple[type[Message], ...], raw: bytes, rng: Randomness, count: int) -> Iterator[bytes]:
     """Bytes that a hostile party may send where `raw` is right.
 
     Extremes first: nothing, zeros, ones, other lengths, rows that are no group elements; then flipped bytes,
@@ -102,7 +105,7 @@ def hostile(kinds: tuple[type[Message], ...], raw: bytes, rng: Seeded, count: in
         yield from (made.encode() for made in made_up(kind, rng, 4))
     for _ in range(count):
         altered = bytearray(raw)
-        altered[rng.below(len(raw))] ^= 1 << rng.below(8)
+        altered[below(rng, len(raw))] ^= 1 << below(rng, 8)
         yield bytes(altered)
     for _ in range(count // 8):
         yield raw[:1] + rng.take(len(raw) - 1)

@@ -13,6 +13,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.designs.token_psi import DESIGN, Limits, Tokening
 from blindmatch_protocol.designs.token_psi.design import MATCHER
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
+from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.crew import cores
 
@@ -20,7 +21,7 @@ from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.near import extraction
 from blindmatch_simulations.near.agreement import agreement
 from blindmatch_simulations.near.building import Store, opened_store
-from blindmatch_simulations.near.built import Seeded, build, item
+from blindmatch_simulations.near.built import build, item
 from blindmatch_simulations.near.cost import Parties, record_costs
 from blindmatch_simulations.near.intervals import upper_bound
 from blindmatch_simulations.near.loopback import asking, record_latency
@@ -217,7 +218,7 @@ def _attack(meter: Meter, seed: int, k: int = 10, entries: int = 128) -> None:
     """The attack at a small k, against the formula."""
     place = build(random_list(entries, seed), Tokening(k=k, bands=4, probes=64))
     for evaluations in (1 << k, 2 << k):
-        opened = extraction.extract(place.setup, place.ask, evaluations, Seeded(f"attack {seed}"))
+        opened = extraction.extract(place.setup, place.ask, evaluations, seeded(f"attack {seed}"))
         share = extraction.expected_share(evaluations, k)
         why = f"protocol; the formula says {entries * share:.0f}, less the tokens lost to other entries"
         named = {"k": k, "entries": entries, "evaluations": evaluations}

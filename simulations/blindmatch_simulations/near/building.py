@@ -24,7 +24,7 @@ from typing import Any, Final
 from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.crew import Crew, cores
 from blindmatch_server.curator import open_list, random_list, traces
 from blindmatch_server.publication import publish_epoch
@@ -108,7 +108,7 @@ def _build(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> None
     """Build in a process of its own, whose memory is the build's alone."""
     listed, fresh = folder / LIST, _is_fresh(folder)
     if fresh:
-        random_list(entries, listed, SystemRandomness())
+        random_list(entries, listed, system_randomness())
     with open_list(listed) as opened:
         _check_entries(folder, len(opened), entries)
     meter.stage(f"building a set of {entries:,} entries")(0, 1)
@@ -176,7 +176,13 @@ def build(entries: Path, folder: Path, values: Mapping[str, int]) -> Mapping[str
     def publish() -> None:
         with open_list(entries) as opened, crew:
             publish_epoch(
-                DESIGN, opened, SetParameters(1, values), SystemRandomness(), crew, folder, throwaway_signer()
+                DESIGN,
+                opened,
+                SetParameters(1, values),
+                system_randomness(),
+                crew,
+                folder,
+                throwaway_signer(),
             )
 
     with peak_with(lambda: crew.pids) as peak:

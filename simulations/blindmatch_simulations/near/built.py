@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import shake_256
 from time import process_time
 from typing import Any
 
@@ -16,20 +15,9 @@ from blindmatch_protocol.contract import Match, Outcome, Session, SetParameters,
 from blindmatch_protocol.designs.token_psi import DESIGN, MatcherState, Reply, Request, Setup, Tokening
 from blindmatch_protocol.designs.token_psi.design import MATCHER
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.randomness import seeded
 
 from blindmatch_simulations.near.sample import Fingerprints
-
-
-class Seeded:
-    """Reproducible bytes: for measurements, never for a real key."""
-
-    def __init__(self, seed: str) -> None:
-        self._seed, self._count = seed.encode(), 0
-
-    def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
-        self._count += 1
-        return shake_256(self._seed + self._count.to_bytes(8, "big")).digest(count)
 
 
 @dataclass(slots=True)
@@ -75,7 +63,7 @@ class Built:
 
     def ask(self, request: Request) -> Reply:
         """The matcher's reply; raises the `ProtocolError` it answers with."""
-        (reply,) = DESIGN.answer(MATCHER, self.matcher, [request], Seeded("matcher"), None).replies
+        (reply,) = DESIGN.answer(MATCHER, self.matcher, [request], seeded("matcher"), None).replies
         if isinstance(reply, ProtocolError):
             raise reply
         assert isinstance(reply, Reply)
@@ -83,7 +71,7 @@ class Built:
 
     def run(self, picture: Fingerprinted, seed: str = "device") -> Outcome:
         """A whole session of one picture."""
-        rng = Seeded(seed)
+        rng = seeded(seed)
         session = Session(DESIGN, self.setup, DESIGN.enrol(rng), rng)
         step = session.start(picture)
         while isinstance(step, Mapping):
@@ -99,7 +87,7 @@ class Built:
 
 def build(hashes: Rows, tokening: Tokening, seed: str = "set") -> Built:
     """Publish a list, uint8 (n, 32), and open it."""
-    count, out, rng = len(hashes), _Files(), Seeded(seed)
+    count, out, rng = len(hashes), _Files(), seeded(seed)
     salts = np.frombuffer(rng.take(16 * count), np.uint8).reshape(count, 16)
     source = batches_of(hashes, np.arange(1, count + 1, dtype=np.uint64), salts)
     start = process_time()

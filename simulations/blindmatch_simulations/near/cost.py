@@ -18,9 +18,9 @@ from blindmatch_protocol.designs.token_psi.shares import candidate_count
 from blindmatch_protocol.designs.token_psi.tokens import probe_tokens
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.oprf import Evaluation, Mode, SecretKey, blind, blind_evaluate, finalize
+from blindmatch_protocol.randomness import seeded
 
 from blindmatch_simulations.bench.meter import Meter
-from blindmatch_simulations.near.built import Seeded
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -39,7 +39,7 @@ class Parties:
 
     def started(self) -> tuple[Any, Request]:
         """The device's session and its request."""
-        rng = Seeded("device")
+        rng = seeded("device")
         step = DESIGN.start(DESIGN.enrol(rng), self.setup, self.picture, rng).step
         assert isinstance(step, Send)
         body = step.bodies[MATCHER]
@@ -48,7 +48,7 @@ class Parties:
 
     def ask(self, request: Request) -> Reply:
         """The matcher's reply; raises the `ProtocolError` it answers with."""
-        (reply,) = DESIGN.answer(MATCHER, self.matcher, [request], Seeded("matcher"), None).replies
+        (reply,) = DESIGN.answer(MATCHER, self.matcher, [request], seeded("matcher"), None).replies
         if isinstance(reply, ProtocolError):
             raise reply
         assert isinstance(reply, Reply)
@@ -88,22 +88,22 @@ def _tasks(parties: Parties) -> dict[str, Callable[[], object]]:
     session, request = parties.started()
     reply = parties.ask(request)
     key = SecretKey(Mode.OPRF, parties.matcher.key.reveal())
-    plain, sent = blind(parties.tokens(), Mode.OPRF, Seeded("plain"))
-    evaluated = blind_evaluate(key, sent, Seeded("none"))
+    plain, sent = blind(parties.tokens(), Mode.OPRF, seeded("plain"))
+    evaluated = blind_evaluate(key, sent, seeded("none"))
     outputs = finalize(plain, evaluated)
 
     def device() -> object:
-        state, _ = blind(parties.tokens(), Mode.OPRF, Seeded("plain"))
+        state, _ = blind(parties.tokens(), Mode.OPRF, seeded("plain"))
         return find_label(setup, finalize(state, Evaluation(evaluated.elements)), own_hash)
 
     def device_proof() -> object:
         parties.started()
-        return concluded(DESIGN, DESIGN.receive(session, setup, {MATCHER: reply}, Seeded("none")), setup)
+        return concluded(DESIGN, DESIGN.receive(session, setup, {MATCHER: reply}, seeded("none")), setup)
 
     return {
         "device": device,
         "device-proof": device_proof,
-        "matcher": lambda: blind_evaluate(key, sent, Seeded("none")),
+        "matcher": lambda: blind_evaluate(key, sent, seeded("none")),
         "matcher-proof": lambda: parties.ask(request),
         "pairs": lambda: find_label(setup, outputs, own_hash),
     }

@@ -25,7 +25,7 @@ from blindmatch_client.transport import MatchingExchange
 from blindmatch_protocol.contract import Exchange, Item, NoMatch, Party, Session
 from blindmatch_protocol.designs.token_psi import DESIGN, MatcherState, Request, Setup
 from blindmatch_protocol.designs.token_psi.design import MATCHER
-from blindmatch_protocol.randomness import SystemRandomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.crew import cores
@@ -107,13 +107,13 @@ def _turn(
     times.add("empty", time.perf_counter() - start)
     request = _match(exchange, setup, picture, times)
     start = time.perf_counter()
-    DESIGN.answer(MATCHER, matcher, [request], SystemRandomness(), pool)
+    DESIGN.answer(MATCHER, matcher, [request], system_randomness(), pool)
     times.add("answer", time.perf_counter() - start)
 
 
 def _match(exchange: Exchange, setup: Setup, picture: Item, times: Times) -> Request:
     """One private match; its request."""
-    rng = SystemRandomness()
+    rng = system_randomness()
     session = Session(DESIGN, setup, DESIGN.enrol(rng), rng)
     start = time.perf_counter()
     bodies = session.start(picture)

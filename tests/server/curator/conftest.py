@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from hashlib import shake_256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.randomness import Randomness, seeded
 from blindmatch_server.curator import ListFormat, random_hashes
 from blindmatch_server.curator.formats import READERS
 from blindmatch_server.curator.formats.block import Block
@@ -18,27 +17,15 @@ from blindmatch_server.curator.rejects import Reject
 from blindmatch_server.curator.source import Source
 
 
-class Seeded:
-    """Randomness that is the same in each run."""
-
-    def __init__(self, seed: bytes) -> None:
-        self._seed = seed
-        self._calls = 0
-
-    def take(self, count: int) -> bytes:
-        self._calls += 1
-        return shake_256(self._seed + self._calls.to_bytes(8, "big")).digest(count)
-
-
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> Randomness:
-    return Seeded(request.node.name.encode())
+    return seeded(request.node.name)
 
 
 @pytest.fixture(scope="session")
 def hexes() -> list[str]:
     """Sixty-four acceptable hashes in hex."""
-    return [row.tobytes().hex() for row in random_hashes(64, Seeded(b"hexes"))]
+    return [row.tobytes().hex() for row in random_hashes(64, seeded("hexes"))]
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from blindmatch_protocol.randomness import seeded
 from blindmatch_server.curator import import_list, open_list
 from blindmatch_server.curator.formats import pdq_lines
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from support.dying import Points, die
-from support.memory import Seeded
 
 
 def main(source: str, into: str, point: str) -> None:
@@ -33,7 +33,7 @@ def main(source: str, into: str, point: str) -> None:
 
     with ExitStack() as stack:
         onto = stack.enter_context(open_list(target)) if target.exists() else None
-        import_list(Path(source), target, Seeded("salts"), onto=onto, progress=progress)
+        import_list(Path(source), target, seeded("salts"), onto=onto, progress=progress)
     sys.stdout.write(f"{points.seen} {len(blocks)}\n")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_protocol.randomness import seeded
 from blindmatch_server.curator import (
     ListBusyError,
     SourceChangedError,
@@ -21,7 +22,7 @@ from blindmatch_server.curator import (
     rejects_path,
     traces,
 )
-from support.memory import Seeded, random_hashes
+from support.memory import random_hashes
 
 SCRIPT = Path(__file__).parent / "import_and_die.py"
 CALLS, BLOCKS = 6, 4
@@ -47,7 +48,7 @@ def held(tmp_path: Path) -> Path:
     """A list of ten other hashes."""
     folder = tmp_path / "lists"
     folder.mkdir()
-    list_hashes(random_hashes(40)[30:], folder / "known.list", Seeded("held"))
+    list_hashes(random_hashes(40)[30:], folder / "known.list", seeded("held"))
     return folder / "known.list"
 
 
@@ -79,7 +80,7 @@ def test_the_first_list_of_a_folder_can_be_made_again_after_a_kill(source: Path,
     left = set(into.parent.iterdir())
     assert into.with_name(".known.list.lock") in left and len(left) > 1
     assert left <= traces(into), "all of it is known to be an import's"
-    assert random_list(40, into, Seeded("again")).entries == 40
+    assert random_list(40, into, seeded("again")).entries == 40
     assert set(into.parent.iterdir()) == {into, into.with_name(".known.list.lock")}
 
 
@@ -101,12 +102,12 @@ class Stopping:
 
 def test_two_imports_into_one_list_are_refused(source: Path, held: Path) -> None:
     stopping: Any = Stopping(source.read_bytes())
-    thread = threading.Thread(target=import_list, args=([stopping], held, Seeded("one")))
+    thread = threading.Thread(target=import_list, args=([stopping], held, seeded("one")))
     thread.start()
     try:
         assert stopping.reached.wait(60)
         with pytest.raises(ListBusyError, match=r"another import writes known\.list"):
-            import_list(source, held, Seeded("two"))
+            import_list(source, held, seeded("two"))
     finally:
         stopping.go_on.set()
         thread.join()
@@ -115,8 +116,8 @@ def test_two_imports_into_one_list_are_refused(source: Path, held: Path) -> None
 
 def test_an_import_onto_a_list_that_was_replaced_meanwhile_is_refused(source: Path, held: Path) -> None:
     with open_list(held) as onto:
-        import_list(source, held, Seeded("one"), onto=onto)
+        import_list(source, held, seeded("one"), onto=onto)
         newest = hashes_of(held)
         with pytest.raises(SourceChangedError, match=r"has replaced known\.list meanwhile"):
-            import_list(source, held, Seeded("two"), onto=onto)
+            import_list(source, held, seeded("two"), onto=onto)
     assert hashes_of(held) == newest

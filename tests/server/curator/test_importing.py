@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_protocol.randomness import Randomness
 from blindmatch_server.curator import (
     FormatError,
     ListError,
@@ -116,14 +117,13 @@ def test_ids_and_salts_stay_when_a_list_grows(rng: Any, into: Path, hexes: list[
 
 
 def test_the_same_randomness_and_time_make_the_same_file(into: Path, hexes: list[str]) -> None:
-    class Counting:
-        def take(self, count: int) -> bytes:
-            return bytes(range(16)) * (count // 16)
+    def counting() -> Randomness:
+        return Randomness(lambda count: bytes(range(16)) * (count // 16))
 
     title = Title("same", datetime(2026, 1, 1, tzinfo=UTC))
-    import_list(io.BytesIO(pdq_lines(hexes)), into, Counting(), title=title)
+    import_list(io.BytesIO(pdq_lines(hexes)), into, counting(), title=title)
     first = into.read_bytes()
-    import_list(io.BytesIO(pdq_lines(hexes)), into, Counting(), title=title)
+    import_list(io.BytesIO(pdq_lines(hexes)), into, counting(), title=title)
     assert into.read_bytes() == first
 
 
@@ -174,12 +174,11 @@ def test_a_failed_import_leaves_the_old_list_and_nothing_else(rng: Any, into: Pa
     import_list(io.BytesIO(pdq_lines(hexes)), into, rng)
     before = into.read_bytes()
 
-    class Failing:
-        def take(self, count: int) -> bytes:
-            raise RuntimeError("no randomness")
+    def fail(count: int) -> bytes:
+        raise RuntimeError("no randomness")
 
     with pytest.raises(RuntimeError):
-        import_list(io.BytesIO(pdq_lines(hexes)), into, Failing())
+        import_list(io.BytesIO(pdq_lines(hexes)), into, Randomness(fail))
     with pytest.raises(FormatError):
         import_list(io.BytesIO(b"<queryResult"), into, rng)
     assert into.read_bytes() == before

@@ -15,6 +15,7 @@ from blindmatch_simulations.conformance.leakage.interval import advantage
 from blindmatch_simulations.conformance.leakage.play import Behaviour, Event, Play
 from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, Pair, playable
 from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
+from blindmatch_simulations.conformance.seeded import below, flag
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
 FEWER: Final = ((16, 3), (32, 2))
@@ -107,8 +108,8 @@ def play_class(bench: Bench, stage: Stage, one: Class, classes: int) -> tuple[li
 
     def run(number: int) -> Run:
         rng = bench.rng(f"game/{one.name}/{number}")
-        pair = one.pairs[rng.below(len(one.pairs))]
-        coin = rng.flag()
+        pair = one.pairs[below(rng, len(one.pairs))]
+        coin = flag(rng)
         events = Play(stage.table, one.behaviour, rng).run(pair.right if coin else pair.left)
         return Run(events, pair, coin)
 

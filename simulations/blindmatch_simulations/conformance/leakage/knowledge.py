@@ -14,12 +14,12 @@ from hashlib import blake2b, sha256, sha512
 from typing import Final
 
 from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.deployed import Deployed, run_session
 from blindmatch_simulations.conformance.fields import byte_fields
 from blindmatch_simulations.conformance.leakage.play import Event
 from blindmatch_simulations.conformance.pool import Pool, Pooled
-from blindmatch_simulations.conformance.seeded import Seeded
 
 RERUNS: Final = 2
 LEAST: Final = 4
@@ -45,7 +45,7 @@ class Guesses:
         return found + _salted(own, leaves) + _masked(own, asked)
 
 
-def guesses(deployed: Deployed, pool: Pool, rng: Seeded) -> Guesses:
+def guesses(deployed: Deployed, pool: Pool, rng: Randomness) -> Guesses:
     """Work out everything for every picture of the pool."""
     fields = {
         one.name: frozenset([*_digests(one.item.hash), *_reruns(deployed, one, rng)]) for one in pool.pictures
@@ -53,7 +53,7 @@ def guesses(deployed: Deployed, pool: Pool, rng: Seeded) -> Guesses:
     return Guesses(fields, {one.name: one.item.hash for one in pool.pictures})
 
 
-def _reruns(deployed: Deployed, one: Pooled, rng: Seeded) -> Iterable[bytes]:
+def _reruns(deployed: Deployed, one: Pooled, rng: Randomness) -> Iterable[bytes]:
     for _ in range(RERUNS):
         try:
             ran = run_session(deployed, one.item, rng)

@@ -29,6 +29,7 @@ from blindmatch_simulations.conformance.leakage.lists import (
     playable_pair,
 )
 from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
+from blindmatch_simulations.conformance.seeded import flag
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
 DEVICE: Final = "semi-honest device"
@@ -71,7 +72,7 @@ def play_lists(
 
     def run(number: int) -> Run:
         rng = bench.rng(f"lists/{name}/{number}")
-        coin = rng.flag()
+        coin = flag(rng)
         build = built(bench, stage, pair.right if coin else pair.left, rng)
         return Run(view_of(build, pair.asked, rng), pair, coin)
 

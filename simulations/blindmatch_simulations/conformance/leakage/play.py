@@ -22,11 +22,12 @@ from blindmatch_client.detector import is_confirmed
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.contract import Match, Outcome, Party, Role, Session, Verdict, Voucher
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.deployed import Deployed, enrolled
 from blindmatch_simulations.conformance.fields import fields_of
 from blindmatch_simulations.conformance.leakage.scenarios import Move, Moves
-from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.seeded import below
 
 
 class Behaviour(StrEnum):
@@ -79,7 +80,7 @@ class Play:
         ends: how each session ended on its device, and the account's state then: kind and bytes.
     """
 
-    def __init__(self, table: Table, behaviour: Behaviour, rng: Seeded) -> None:
+    def __init__(self, table: Table, behaviour: Behaviour, rng: Randomness) -> None:
         self._deployed = table.deployed
         self._other = table.other
         self._behaviour = behaviour
@@ -143,7 +144,7 @@ class Play:
                 return self._other.answer(role, body, self._rng)[0]
             case Behaviour.ALTERED:
                 raw = bytearray(reply.encode())
-                raw[self._rng.below(len(raw))] ^= 1 << self._rng.below(8)
+                raw[below(self._rng, len(raw))] ^= 1 << below(self._rng, 8)
                 design = self._deployed.design
                 return decode_any(design.replies[role], bytes(raw), design.info.name)
             case _:

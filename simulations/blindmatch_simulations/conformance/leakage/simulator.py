@@ -7,6 +7,7 @@ from typing import Any
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import Adversary, Learner, Outcome, Role
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import Deployed, run_session
@@ -18,7 +19,7 @@ from blindmatch_simulations.conformance.leakage.play import Event, event_of
 from blindmatch_simulations.conformance.leakage.scenarios import Move, Pair
 from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
 from blindmatch_simulations.conformance.pool import Pooled
-from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.seeded import below, flag
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
 KINDS = ("listed", "near-30", "far-32", "lone", "other", "poor")
@@ -43,7 +44,7 @@ def _has_simulator(bench: Bench, stage: Stage, role: Role) -> bool:
 
 
 def simulated_view(
-    deployed: Deployed, role: Role, one: Pooled, output: Outcome | None, rng: Seeded
+    deployed: Deployed, role: Role, one: Pooled, output: Outcome | None, rng: Randomness
 ) -> tuple[Message, ...] | None:
     """What the simulator makes of the facts declared to the role's party."""
     design = deployed.design
@@ -72,21 +73,21 @@ def _run(bench: Bench, stage: Stage, role: Role, kind: str, number: int) -> Run:
     """A view of one picture, real if the coin is True; the adversary guesses that picture and another."""
     rng = bench.rng(f"simulator/{role}/{kind}/{number}")
     chosen, others = stage.pool.of(kind), stage.pool.of("other", "far-33")
-    one = chosen[rng.below(len(chosen))]
+    one = chosen[below(rng, len(chosen))]
     different = [other for other in others if other is not one]
-    pair = Pair((Move(different[rng.below(len(different))]),), (Move(one),))
-    coin = rng.flag()
+    pair = Pair((Move(different[below(rng, len(different))]),), (Move(one),))
+    coin = flag(rng)
     deployed = stage.table.deployed
     bodies = _real(deployed, role, one, rng) if coin else _simulated(deployed, role, one, rng)
     return Run(_answered(deployed, role, bodies, rng), pair, coin)
 
 
-def _real(deployed: Deployed, role: Role, one: Pooled, rng: Seeded) -> list[Message]:
+def _real(deployed: Deployed, role: Role, one: Pooled, rng: Randomness) -> list[Message]:
     ran = run_session(deployed, one.item, rng)
     return [asked.body for step in ran.rounds for asked in step if asked.role == role]
 
 
-def _simulated(deployed: Deployed, role: Role, one: Pooled, rng: Seeded) -> list[Message]:
+def _simulated(deployed: Deployed, role: Role, one: Pooled, rng: Randomness) -> list[Message]:
     learns = Learner.SERVER in deployed.design.info.learns
     output = run_session(deployed, one.item, rng).outcome if learns else None
     made = simulated_view(deployed, role, one, output, rng)
@@ -95,7 +96,7 @@ def _simulated(deployed: Deployed, role: Role, one: Pooled, rng: Seeded) -> list
     return list(made)
 
 
-def _answered(deployed: Deployed, role: Role, bodies: list[Message], rng: Seeded) -> list[Event]:
+def _answered(deployed: Deployed, role: Role, bodies: list[Message], rng: Randomness) -> list[Event]:
     """The view with the role's own replies, which its keys and state make of the bodies."""
     party, events = deployed.design.info.roles[role], list[Event]()
     for body in bodies:

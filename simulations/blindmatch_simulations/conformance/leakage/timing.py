@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from blindmatch_protocol.contract import Adversary, AnyDesign, Party, Send
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import Deployed, enrolled
@@ -32,7 +33,7 @@ from blindmatch_simulations.conformance.leakage.list_view import NO_GUESSES
 from blindmatch_simulations.conformance.leakage.play import Event
 from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, Moves, Pair, playable
 from blindmatch_simulations.conformance.leakage.stage import stage_of
-from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_simulations.conformance.seeded import below, flag
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
 T = TypeVar("T")
@@ -121,14 +122,14 @@ def _runs(
     runs: list[Run] = []
     for number in range(training + held):
         rng = bench.rng(f"timing/{name}/{number}")
-        pair, coin = pairs[rng.below(len(pairs))], rng.flag()
+        pair, coin = pairs[below(rng, len(pairs))], flag(rng)
         runs.append(
             Run(timed_session(deployed, pair.right if coin else pair.left, rng, bench.clock), pair, coin)
         )
     return runs[:training], runs[training:]
 
 
-def timed_session(deployed: Deployed, moves: Moves, rng: Seeded, clock: Callable[[], int]) -> list[Event]:
+def timed_session(deployed: Deployed, moves: Moves, rng: Randomness, clock: Callable[[], int]) -> list[Event]:
     """The first picture's session, as one event for each step with its CPU time in nanoseconds."""
     item, design, spent = moves[0].one.item, deployed.design, dict.fromkeys(STEPS, 0)
     item.hash, item.coefficients, item.pixels  # noqa: B018 - computed when first asked for, which is not timed
@@ -144,7 +145,7 @@ def timed_session(deployed: Deployed, moves: Moves, rng: Seeded, clock: Callable
     return [Event(Party.MATCHER, kind, 0, b"", (), (took,)) for kind, took in spent.items()]
 
 
-def _answers(deployed: Deployed, asked: Send[Any], rng: Seeded) -> Mapping[Any, Any]:
+def _answers(deployed: Deployed, asked: Send[Any], rng: Randomness) -> Mapping[Any, Any]:
     return {role: deployed.answer(role, body, rng)[0] for role, body in asked.bodies.items()}
 
 

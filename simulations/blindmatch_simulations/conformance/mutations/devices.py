@@ -25,9 +25,7 @@ from blindmatch_protocol.designs.oprf_psi.design import MATCHER, OprfPsi, Waitin
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.group import hash_to_group
 from blindmatch_protocol.oprf import Blinding, Evaluation, Mode, finalize
-from blindmatch_protocol.randomness import Randomness
-
-from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_protocol.randomness import Randomness, seeded
 
 
 class Psi(OprfPsi):
@@ -40,7 +38,7 @@ class FixedBlind(Psi):
     """The same randomness for every picture."""
 
     def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
-        return super().start(state, setup, item, Seeded("always"))
+        return super().start(state, setup, item, seeded("always"))
 
 
 class HashDerivedBlind(Psi):
@@ -48,14 +46,14 @@ class HashDerivedBlind(Psi):
 
     def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
         rng.take(96)
-        return super().start(state, setup, item, Seeded(item.hash.hex()))
+        return super().start(state, setup, item, seeded(item.hash.hex()))
 
 
 class HiddenRandomness(Psi):
     """Draws randomness of its own, which no tape records."""
 
     def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
-        return super().start(state, setup, item, Seeded(secrets.token_hex(8)))
+        return super().start(state, setup, item, seeded(secrets.token_hex(8)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ class CoverFromMemory(Psi):
 
     def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
         poor = item.quality < self.info.relation.minimum_quality
-        return super().start(state, setup, item, Seeded("cover") if poor else rng)
+        return super().start(state, setup, item, seeded("cover") if poor else rng)
 
 
 FOUR = replace(

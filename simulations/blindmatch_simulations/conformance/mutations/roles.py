@@ -25,10 +25,9 @@ from blindmatch_protocol.designs.oprf_psi import Reply, Request
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.oprf import blind_evaluate
-from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.randomness import Randomness, seeded
 
 from blindmatch_simulations.conformance.mutations.devices import Psi
-from blindmatch_simulations.conformance.seeded import Seeded
 
 
 class KeyReuse(Psi):
@@ -37,7 +36,7 @@ class KeyReuse(Psi):
     def publish(
         self, entries: Any, parameters: Any, rng: Randomness, executor: Any, out: Any, progress: Any = None
     ) -> Published:
-        return super().publish(entries, parameters, Seeded("the one key"), executor, out)
+        return super().publish(entries, parameters, seeded("the one key"), executor, out)
 
 
 class EpochIgnored(Psi):

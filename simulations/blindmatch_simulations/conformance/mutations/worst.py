@@ -29,7 +29,7 @@ from blindmatch_protocol.designs.token_psi.derivation import STORE_KEY_BYTES, to
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.group import hash_to_group
 from blindmatch_protocol.oprf import Evaluation, Mode, finalize, generate_key_pair
-from blindmatch_protocol.randomness import Randomness, Tape
+from blindmatch_protocol.randomness import Randomness, replayed
 
 from blindmatch_simulations.conformance.mutations.devices import Again, Psi
 
@@ -76,10 +76,10 @@ class HitsVisible(SmallTokens):
         progress: Any = no_progress,
     ) -> Published:
         drawn = rng.take(KEY_PAIR_BYTES)
-        made = super().publish(entries, parameters, Tape(drawn), executor, out, progress)
+        made = super().publish(entries, parameters, replayed(drawn), executor, out, progress)
         names = ("k", "bands", "probes", "needed")
         tokening = Tokening(**{name: parameters.value(self.info, name) for name in names})
-        key = generate_key_pair(Mode.VOPRF, Tape(drawn))
+        key = generate_key_pair(Mode.VOPRF, replayed(drawn))
         for batch in entries.batches(len(entries)):
             rows = evaluated_rows(key, batch, tokening).reshape(-1, STORE_KEY_BYTES + 8)
             out.create(HINTS).write(b"".join(sorted(map(_hint, rows[:, :STORE_KEY_BYTES]))))

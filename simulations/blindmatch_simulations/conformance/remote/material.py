@@ -12,12 +12,12 @@ from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import AnyDesign, Outcome, Role, Send, concluded
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.randomness import Randomness, seeded
 
 from blindmatch_simulations.conformance.pool import DISTANCES, random_hashes
 from blindmatch_simulations.conformance.remote.counterpart import Answer, Counterpart, Heard, Refused
 from blindmatch_simulations.conformance.remote.manifest import HeldManifest, Manifest
 from blindmatch_simulations.conformance.remote.reading import reply_in
-from blindmatch_simulations.conformance.seeded import Seeded
 from blindmatch_simulations.conformance.vectors.item import VectorItem, flipped
 from blindmatch_simulations.conformance.verdict import BrokenError
 from blindmatch_simulations.oracle import Oracle
@@ -112,9 +112,9 @@ class Material:
         """What the counterpart claims."""
         return self.held.manifest
 
-    def rng(self, purpose: str) -> Seeded:
+    def rng(self, purpose: str) -> Randomness:
         """Randomness for one purpose."""
-        return Seeded(f"remote/{self.seed}/{purpose}")
+        return seeded(f"remote/{self.seed}/{purpose}")
 
     @cached_property
     def probes(self) -> tuple[Probe, ...]:
@@ -169,7 +169,7 @@ class Material:
             played.broken = BrokenError(step, f"the device refuses it: {error}")
         return played
 
-    def _play(self, played: Played, rng: Seeded) -> None:
+    def _play(self, played: Played, rng: Randomness) -> None:
         design = self.design
         state = design.prepare(design.enrol(rng), self.setup, rng)
         step = concluded(design, design.start(state, self.setup, played.probe.item, rng).step, self.setup)
@@ -217,7 +217,7 @@ class Material:
 
 def item_of(name: str, value: bytes, quality: int) -> VectorItem:
     """A picture with this hash: the magnitudes of its coefficients follow from the hash, its pixels too."""
-    rng = Seeded(f"remote/item/{value.hex()}")
+    rng = seeded(f"remote/item/{value.hex()}")
     order = sorted(range(256), key=lambda at: (rng.take(8), at))
     bits = np.unpackbits(np.frombuffer(value, np.uint8))
     weights = [0] * 256

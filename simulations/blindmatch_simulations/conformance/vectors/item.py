@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-
-from blindmatch_simulations.conformance.seeded import Seeded
+from blindmatch_protocol.randomness import seeded
 
 SIDE: Final = 4
 
@@ -70,7 +69,7 @@ def from_json(held: dict[str, Any]) -> VectorItem:
 
 def make_item(name: str, quality: int) -> VectorItem:
     """The item that `name` determines: 128 ones, every magnitude from 1 to 128 once on either side."""
-    rng = Seeded(f"vector/{name}")
+    rng = seeded(f"vector/{name}")
     order = sorted(range(256), key=lambda at: (rng.take(8), at))
     weights = [0] * 256
     for rank, at in enumerate(order):

@@ -21,12 +21,11 @@ from blindmatch_protocol.codec import (
 )
 from blindmatch_protocol.contract import AnyDesign, Item, Match, Outcome, Role, Session, Verdict, Voucher
 from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.randomness import RecordingRandomness, Tape
+from blindmatch_protocol.randomness import Recording, replayed, seeded
 
 from blindmatch_simulations.conformance.codec_check import message_classes
 from blindmatch_simulations.conformance.deployed import Build, Deployed, enrolled, opened, publish
 from blindmatch_simulations.conformance.fields import made_up
-from blindmatch_simulations.conformance.seeded import Seeded
 from blindmatch_simulations.conformance.vectors.damaged import refused_files
 from blindmatch_simulations.conformance.vectors.item import VectorItem, flipped, make_item
 
@@ -50,7 +49,7 @@ def vectors_of(design: AnyDesign) -> dict[str, Any]:
     """Everything there is to test in an implementation of `design`."""
     pictures = items()
     entries = np.frombuffer(b"".join(entries_of(pictures)), np.uint8).reshape(-1, 32)
-    build = publish(design, entries, Seeded("vectors/publish"))
+    build = publish(design, entries, seeded("vectors/publish"))
     deployed = opened(build)
     sessions = [_session(deployed, one) for one in pictures]
     return {
@@ -83,7 +82,7 @@ def _set(build: Build) -> dict[str, Any]:
 def _message(kind: type[Message], place: str, sessions: list[dict[str, Any]]) -> dict[str, Any]:
     """Layout, accepted encodings with their fields, and refused ones with the rule."""
     seen = [bytes.fromhex(raw) for raw in _of_kind(kind, sessions)]
-    made = [message.encode() for message in made_up(kind, Seeded(f"vectors/{kind.NAME}"), 4)]
+    made = [message.encode() for message in made_up(kind, seeded(f"vectors/{kind.NAME}"), 4)]
     good = list(dict.fromkeys([*seen[:2], *made[:2]]))
     return {
         "name": kind.NAME,
@@ -176,9 +175,9 @@ def encoding_words(encoding: Any) -> str:
 
 def _session(deployed: Deployed, one: VectorItem) -> dict[str, Any]:
     """One item's session: states, tapes, every body and reply, and the outcome."""
-    state = enrolled(deployed, Seeded(f"vectors/enrol/{one.name}"))
-    tape = RecordingRandomness(Seeded(f"vectors/device/{one.name}"))
-    session = Session(deployed.design, deployed.setup, state, tape)
+    state = enrolled(deployed, seeded(f"vectors/enrol/{one.name}"))
+    tape = Recording(seeded(f"vectors/device/{one.name}"))
+    session = Session(deployed.design, deployed.setup, state, tape.rng)
     rounds: list[list[dict[str, Any]]] = []
     step = session.start(one)
     while isinstance(step, Mapping):
@@ -196,8 +195,8 @@ def _session(deployed: Deployed, one: VectorItem) -> dict[str, Any]:
 
 
 def _ask(deployed: Deployed, one: VectorItem, role: Role, body: Message) -> tuple[dict[str, Any], Message]:
-    tape = RecordingRandomness(Seeded(f"vectors/role/{role}/{one.name}"))
-    reply, verdict = deployed.answer(role, body, tape)
+    tape = Recording(seeded(f"vectors/role/{role}/{one.name}"))
+    reply, verdict = deployed.answer(role, body, tape.rng)
     held = {
         "role": str(role),
         "body": body.encode().hex(),
@@ -252,7 +251,7 @@ def refuses_request(deployed: Deployed, role: Role, raw: bytes) -> str | None:
     """None if `role` answers `raw`, else the rule that it breaks."""
     try:
         body = decode_any(deployed.design.requests[role], raw, f"request to {role}")
-        deployed.answer(role, body, Seeded("vectors/refused"))
+        deployed.answer(role, body, seeded("vectors/refused"))
     except ProtocolError as error:
         return str(error)
     return None
@@ -277,7 +276,7 @@ def refuses_reply(
     """None if the device goes on with `raw` as a role's reply in round `number`, else the broken rule."""
     design = deployed.design
     state = design.device_state.decode(bytes.fromhex(held["state_before"]))
-    session = Session(design, deployed.setup, state, Tape(bytes.fromhex(held["tape"])))
+    session = Session(design, deployed.setup, state, replayed(bytes.fromhex(held["tape"])))
     session.start(item)
     rounds = [_replies(turn) for turn in held["rounds"][: number + 1]]
     for right in rounds[:-1]:

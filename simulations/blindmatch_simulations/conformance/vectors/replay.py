@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import AnyDesign, Published, Role, Session
-from blindmatch_protocol.randomness import Tape
+from blindmatch_protocol.randomness import replayed
 
 from blindmatch_simulations.conformance.codec_check import message_classes
 from blindmatch_simulations.conformance.deployed import Build, Deployed, opened
@@ -83,7 +83,7 @@ def _messages(design: AnyDesign, recorded: list[Mapping[str, Any]]) -> Iterator[
 def _session(deployed: Deployed, item: VectorItem, held: Mapping[str, Any]) -> Iterator[str]:
     design, name = deployed.design, held["item"]
     state = design.device_state.decode(bytes.fromhex(held["state_before"]))
-    session = Session(design, deployed.setup, state, Tape(bytes.fromhex(held["tape"])))
+    session = Session(design, deployed.setup, state, replayed(bytes.fromhex(held["tape"])))
     step: Any = session.start(item)
     for number, recorded in enumerate(held["rounds"], 1):
         bodies = {asked["role"]: asked["body"] for asked in recorded}
@@ -109,6 +109,6 @@ def _session(deployed: Deployed, item: VectorItem, held: Mapping[str, Any]) -> I
 def _answer(deployed: Deployed, name: str, asked: Mapping[str, Any]) -> Iterator[str]:
     role = Role(asked["role"])
     body = decode_any(deployed.design.requests[role], bytes.fromhex(asked["body"]), "request")
-    reply, verdict = deployed.answer(role, body, Tape(bytes.fromhex(asked["tape"])))
+    reply, verdict = deployed.answer(role, body, replayed(bytes.fromhex(asked["tape"])))
     if reply.encode().hex() != asked["reply"] or verdict_json(verdict) != asked["verdict"]:
         yield f"{name}: role {role} answers differently"
