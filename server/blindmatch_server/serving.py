@@ -76,6 +76,10 @@ OpenServices: TypeAlias = Callable[[Desk], AbstractAsyncContextManager[Sequence[
 """Opens a server's services, and closes what they hold when the server has drained."""
 
 
+Run: TypeAlias = Callable[[str, Listen, OpenServices], int]
+"""Runs a server, by its name, until something ends it; one of `exit_codes`. `serve` is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """A server that takes calls."""

@@ -17,7 +17,8 @@ from blindmatch_server.matching.filing import CentreAddress
 from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, serve_matcher
 from blindmatch_server.published import open_publication, signed_epochs
 from blindmatch_server.relay.server import RelayConfig, serve_relay
-from blindmatch_server.serving import Listen
+from blindmatch_server.serving import Listen, Run
+from blindmatch_server.serving import serve as serve_until_signal
 
 from blindmatch_simulations.alone import alone
 from blindmatch_simulations.deployment import SERVERS, Deployment, DeploymentError
@@ -58,19 +59,20 @@ def serve(
         DeploymentError: if the design is not published yet, the party has no server, or it runs already.
         StateError: if the server's files cannot be used.
     """
-    listen = _listen(deployment, party, host, port, metrics_port, ends_with)
+    listen = listen_of(deployment, party, host, port, metrics_port, ends_with)
     with alone(deployment, party):
-        return _serve(deployment, party, design, listen)
+        return host_with(serve_until_signal, deployment, party, design, listen)
 
 
-def _listen(
+def listen_of(
     deployment: Deployment,
     party: Party,
     host: str,
     port: int,
-    metrics_port: int | None,
-    ends_with: int | None,
+    metrics_port: int | None = None,
+    ends_with: int | None = None,
 ) -> Listen:
+    """Where and how the server of `party` listens; arguments as for `serve`."""
     return Listen(
         credentials=deployment.server_credentials(party),
         host=host,
@@ -82,17 +84,18 @@ def _listen(
     )
 
 
-def _serve(deployment: Deployment, party: Party, design: AnyDesign, listen: Listen) -> int:
+def host_with(run: Run, deployment: Deployment, party: Party, design: AnyDesign, listen: Listen) -> int:
+    """Have `run` run the server of `party`; the caller has made sure it is alone. Raises as `serve` does."""
     folder = deployment.server(party) / STATE
     match party:
         case Party.PROVIDER:
             matching = _matching(deployment, party, design, folder) if _plays(design, party) else None
-            return serve_relay(RelayConfig(listen, folder, matching=matching))
+            return serve_relay(RelayConfig(listen, folder, matching=matching), run)
         case Party.MATCHER | Party.MATCHER_B:
             matching = _matching(deployment, party, design, folder)
-            return serve_matcher(MatcherConfig(listen, matching, SERVERS[party]))
+            return serve_matcher(MatcherConfig(listen, matching, SERVERS[party]), run)
         case Party.CENTRE:
-            return serve_centre(_centre(deployment, design, listen, folder))
+            return serve_centre(_centre(deployment, design, listen, folder), run)
         case _:
             raise DeploymentError(f"the {party} has no server")
 

@@ -20,7 +20,7 @@ from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.centre.vouchers import OpenerFiles, Vouchers
 from blindmatch_server.database import Database
 from blindmatch_server.endpoint import Desk, Service
-from blindmatch_server.serving import Listen, serve
+from blindmatch_server.serving import Listen, Run, serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,15 @@ class CentreConfig:
     limits: CentreLimits = field(default_factory=CentreLimits)
 
 
-def serve_centre(config: CentreConfig) -> int:
-    """Run a centre until SIGTERM or SIGINT; returns one of `exit_codes`."""
+def serve_centre(config: CentreConfig, run: Run = serve) -> int:
+    """Run a centre, by default until SIGTERM or SIGINT; returns one of `exit_codes`."""
 
     @asynccontextmanager
     async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
         async with open_centre(config, desk) as centre:
             yield [centre]
 
-    return serve("centre", config.listen, services)
+    return run("centre", config.listen, services)
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from blindmatch_server.matching.filing import CentreAddress, Filer
 from blindmatch_server.matching.ledger import Ledger
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.service import Matching
-from blindmatch_server.serving import Listen, serve
+from blindmatch_server.serving import Listen, Run, serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +59,15 @@ class MatcherConfig:
     kind: Kind = Kind.MATCHER
 
 
-def serve_matcher(config: MatcherConfig) -> int:
-    """Run a matcher until SIGTERM or SIGINT; returns one of `exit_codes`."""
+def serve_matcher(config: MatcherConfig, run: Run = serve) -> int:
+    """Run a matcher, by default until SIGTERM or SIGINT; returns one of `exit_codes`."""
 
     @asynccontextmanager
     async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
         async with open_matching(config.matching, desk) as matching:
             yield [matching]
 
-    return serve(str(config.kind), config.listen, services)
+    return run(str(config.kind), config.listen, services)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.retention import Retention
 from blindmatch_server.relay.service import Relay
-from blindmatch_server.serving import Listen, serve
+from blindmatch_server.serving import Listen, Run, serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class RelayConfig:
     matching: MatchingConfig | None = None
 
 
-def serve_relay(config: RelayConfig) -> int:
-    """Run a relay until SIGTERM or SIGINT; returns one of `exit_codes`."""
+def serve_relay(config: RelayConfig, run: Run = serve) -> int:
+    """Run a relay, by default until SIGTERM or SIGINT; returns one of `exit_codes`."""
 
-    return serve("relay", config.listen, lambda desk: open_services(config, desk))
+    return run("relay", config.listen, lambda desk: open_services(config, desk))
 
 
 @asynccontextmanager

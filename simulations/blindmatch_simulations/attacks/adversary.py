@@ -52,7 +52,7 @@ class Adversary(Generic[M, W]):
         budget: what it may spend, in words.
         move: what it does.
         weakness: where planted, the adversary must succeed.
-        against: names of the designs, or of the server, it is played against; empty for every design.
+        against: names of the designs, or of the server, it is played against; empty if that does not matter.
     """
 
     name: str

@@ -42,13 +42,14 @@ class Arena:
 
     def publish(self, entries: Rows, purpose: str, **values: int) -> Build:
         """Epoch 1 of the design with this list; `values` are parameters that the design has."""
-        return publish(self.design, entries, self.rng(f"publish/{purpose}"), 1, self._known(values))
+        return publish(self.design, entries, self.rng(f"publish/{purpose}"), 1, self.known(values))
 
     def deployed(self, entries: Rows, purpose: str, **values: int) -> Deployed:
         """The same, opened."""
         return opened(self.publish(entries, purpose, **values))
 
-    def _known(self, values: Mapping[str, int]) -> dict[str, int]:
+    def known(self, values: Mapping[str, int]) -> dict[str, int]:
+        """Those of `values` that are parameters of the design."""
         names = {parameter.name for parameter in self.design.info.parameters}
         return {name: value for name, value in values.items() if name in names}
 

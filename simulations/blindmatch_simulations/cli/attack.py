@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.run import Ran, as_json, described, run_attack
-from blindmatch_simulations.attacks.table import ATTACKS, Attack, against
+from blindmatch_simulations.attacks.table import ATTACKS, Attack, pairs
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import ERR, JsonOption, bars, console_for, table, write_json
 from blindmatch_simulations.registry import load_design
@@ -36,8 +36,7 @@ DesignsOption = Annotated[
 @app.command("list")
 def list_(designs: DesignsOption = None, json_path: JsonOption = None) -> None:
     """List the attacks: what each adversary holds, may spend, and which sentence it attacks."""
-    names = {one.name for design in _loaded(designs) for one in against(design)}
-    shown = [one for one in ATTACKS.values() if one.name in names]
+    shown = list({attack.name: attack for attack, _ in pairs(_loaded(designs))}.values())
     rows = [(a.name, a.means.words(), a.budget, a.claim, _word(a)) for a in shown]
     console_for(json_path).print(table("Attacks", LISTED, rows))
     write_json({"attacks": [described(one) for one in shown]}, json_path)
@@ -59,20 +58,20 @@ def run(
     """
     if name != ALL and name not in ATTACKS:
         raise typer.BadParameter(f"no attack is called {name!r}; there are {', '.join(ATTACKS)}")
-    pairs = [(one, made) for made in _loaded(designs) for one in against(made) if name in (ALL, one.name)]
-    if not pairs:
+    chosen = [(one, design) for one, design in pairs(_loaded(designs)) if name in (ALL, one.name)]
+    if not chosen:
         raise DesignError(f"{name} is not played against {', '.join(designs or DEFAULT)}")
-    results = _results(pairs, weakened)
+    results = _results(chosen, weakened)
     rows = [(r.attack.name, r.design, r.figure.words(), _verdict(r), r.attack.claim) for r in results]
     console_for(json_path).print(table("Attacks", COLUMNS, rows, whole=COLUMNS[:2]))
     write_json(as_json(results, weakened), json_path)
     _judge(results, weakened)
 
 
-def _results(pairs: Sequence[tuple[Attack, AnyDesign]], weakened: bool) -> list[Ran]:
+def _results(chosen: Sequence[tuple[Attack, AnyDesign]], weakened: bool) -> list[Ran]:
     results = []
     with bars(ERR) as shown:
-        for attack, design in pairs:
+        for attack, design in chosen:
             progress = _task(shown, f"{attack.name}, {design.info.name}")
             arena = Arena(design, progress=progress)
             results.append(run_attack(attack, arena, weakened))

@@ -1,0 +1,140 @@
+"""A device hides a picture's hash where an audit may not look; the audit of its records must see each way.
+
+    message id    half the hash is the message's id
+    commitment    the whole hash stands for the commitment
+    attachment    the picture goes to the relay as it is, in the length that its ciphertext would have
+    name          the hash is in a name that the device asks the relay for
+    repetition    one request is made so often as the hash's first byte says
+
+An honest device sends a picture; then what it recorded of itself is changed as if it had cheated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+from blindmatch_client.egress import methods
+from blindmatch_client.trace import EgressRecord, Purpose
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.sealed_message import SealedMessage
+from blindmatch_server.published import open_publication
+
+from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.errors import AttackError
+from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
+from blindmatch_simulations.attacks.weakness import AS_BUILT
+from blindmatch_simulations.audit import Evidence, audit_device
+from blindmatch_simulations.audit.replay import Counterpart
+
+Records: TypeAlias = Sequence[EgressRecord]
+Cheat: TypeAlias = Callable[[Records, Picture, bytes], Records]
+
+
+def _message_id(records: Records, picture: Picture, data: bytes) -> Records:
+    return _each(
+        records, methods.SEND, lambda raw: _changed(pb.SendRequest, raw, message_id=picture.hash[:16])
+    )
+
+
+def _commitment(records: Records, picture: Picture, data: bytes) -> Records:
+    def cheating(raw: bytes) -> bytes:
+        sealed = SealedMessage.decode(pb.SendRequest.FromString(raw).sealed)
+        return _changed(pb.SendRequest, raw, sealed=replace(sealed, commitment=picture.hash).encode())
+
+    return _each(records, methods.SEND, cheating)
+
+
+def _attachment(records: Records, picture: Picture, data: bytes) -> Records:
+    left = iter(data)
+
+    def cheating(raw: bytes) -> bytes:
+        size = len(pb.Part.FromString(raw).data)
+        own = bytes(byte for byte, _ in zip(left, range(size), strict=False))
+        return _changed(pb.Part, raw, data=own.ljust(size, b"\0"))
+
+    return _each(records, methods.UPLOAD, cheating)
+
+
+def _name(records: Records, picture: Picture, data: bytes) -> Records:
+    request = pb.BundleRequest(account=picture.hash.hex()).SerializeToString(deterministic=True)
+    path, at_ms = methods.FETCH_BUNDLE.path, records[-1].at_ms
+    return [
+        *records,
+        EgressRecord(len(records), Party.PROVIDER, path, Purpose.MESSAGE, None, (request,), 0, at_ms),
+    ]
+
+
+def _repetition(records: Records, picture: Picture, data: bytes) -> Records:
+    again = [one for one in records if one.method == methods.EXCHANGE.path] * (picture.hash[0] + 1)
+    return [*records, *(replace(one, sequence=len(records) + at) for at, one in enumerate(again))]
+
+
+CHEATS: Final[dict[str, Cheat]] = {
+    "message id": _message_id,
+    "commitment": _commitment,
+    "attachment": _attachment,
+    "name": _name,
+    "repetition": _repetition,
+}
+
+
+def run(arena: Arena) -> Figure:
+    """Count the cheats of which the audit finds nothing."""
+    data, cases = drawn(1), {}
+    with loopback(arena, [drawn(2)]) as held:
+        counterpart, evidence = _honest(arena, held, data)
+    if audit_device(counterpart, evidence).findings:
+        raise AttackError("the audit finds something in an honest device")
+    for at, (name, cheat) in enumerate(CHEATS.items(), 1):
+        records = cheat(evidence.records, Picture.from_bytes(data), data)
+        cases[name] = (not audit_device(counterpart, replace(evidence, records=records)).findings, 1)
+        arena.progress(at, len(CHEATS))
+    return counted("cheats unseen", cases)
+
+
+def _honest(arena: Arena, held: Loopback, data: bytes) -> tuple[Counterpart, Evidence]:
+    _, alice = held.device("bob"), held.device("alice")
+    number = alice.device.send_picture("bob", data).item
+    assert number is not None
+    publication = open_publication(held.deployment.published(held.design.info.name))
+    states = {role: held.design.open_role(role, publication.role(role)) for role in held.design.info.roles}
+    setup = held.design.open_setup(publication.setup(), publication.manifest.epoch)
+    others = [Picture.from_bytes(drawn(other)) for other in (3, 4)]
+    item = Picture.from_bytes(data)
+    hashes = arena.hashes(1, "list")
+    counterpart = Counterpart(held.design, setup, states, hashes, arena.rng("audit"))
+    records, traces = alice.recorder.records(), list(alice.traces)
+    return counterpart, Evidence(records, traces, {number: item}, {number: len(data)}, [item, *others])
+
+
+def _each(records: Records, method: methods.Method[Any, Any], change: Callable[[bytes], bytes]) -> Records:
+    """The records, with every request of a method changed."""
+    return [
+        replace(one, requests=tuple(map(change, one.requests))) if one.method == method.path else one
+        for one in records
+    ]
+
+
+def _changed(kind: Any, raw: bytes, **fields: Any) -> bytes:
+    made = kind.FromString(raw)
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return bytes(made.SerializeToString(deterministic=True))
+
+
+ATTACK: Final = Adversary(
+    name="audit-evasion",
+    means=Means(frozenset({Party.DEVICE}), has="records of itself that it does not forge"),
+    claim="every byte that left the device is ciphertext that its keys give again, or declared",
+    claimed=True,
+    budget=f"{len(CHEATS)} cheats, one picture",
+    move=run,
+    weakness=AS_BUILT,
+    against=frozenset({"oprf-psi", "token-psi"}),
+)

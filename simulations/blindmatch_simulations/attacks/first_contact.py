@@ -1,0 +1,150 @@
+"""A relay hands out keys of its own: to whoever writes somebody for the first time, and in the centre's name.
+
+    first-contact     Alice writes Bob for the first time; the relay gives her its own keys as Bob's and reads
+    substituted-key   the same when she has compared Bob's number with him, and once a session is reset
+    forged-notice     the relay makes a message of the account that bears the centre's notices
+
+The first succeeds before keys are compared, and is declared. The others are claimed to be withstood.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+
+from blindmatch_client.egress import Call
+from blindmatch_client.egress.methods import FETCH_BUNDLE, RECEIVE, REGISTER, SEND
+from blindmatch_client.messenger import Account, MessengerError
+from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_protocol.content import compose
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+
+from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.loopback import loopback
+from blindmatch_simulations.attacks.weakness import AS_BUILT, replacing
+from blindmatch_simulations.devices import now_ms
+from blindmatch_simulations.notifying import ACCOUNT as NOTICES
+
+ALICE, BOB = "alice", "bob"
+TEXTS: Final = ("meet me at six", "the other entrance")
+FORGED: Final = "Nothing was reported about you."
+WAIT_MS: Final = 200
+
+
+class _Relay:
+    """A relay that answers for `victim` with an account of its own, once it is told to, and reads along."""
+
+    def __init__(self, victim: str) -> None:
+        self.own = Account.create(victim, now_ms(), 10)
+        self.active = False
+        self.read: list[str] = []
+
+    def __call__(self, call: Call[Any, Any], request: Any, reply: Any) -> Any:
+        """See `Tamper`."""
+        if self.active and call.method is FETCH_BUNDLE and request.account == self.own.name:
+            return self._bundle()
+        if self.active and call.method is SEND and request.recipient == self.own.name:
+            self._open(request.sealed)
+        return reply
+
+    def _bundle(self) -> pb.Bundle:
+        keys = self.own.published()
+        return pb.Bundle(
+            identity_key=keys.identity,
+            signed_pre_key=keys.signed_pre_key,
+            signed_pre_key_signature=keys.signature,
+            one_time_pre_keys=keys.one_time[:1],
+        )
+
+    def _open(self, sealed: bytes) -> None:
+        with suppress(MessengerError):
+            self.read.append(self.own.decrypt(ALICE, sealed).text)
+
+
+def read_at_first_contact(arena: Arena) -> Figure:
+    """Count the texts that the relay reads of a conversation that begins under its eyes."""
+    relay = _Relay(BOB)
+    with loopback(arena) as held:
+        held.device(BOB)
+        alice = held.device(ALICE, relay)
+        relay.active = True
+        for at, text in enumerate(TEXTS, 1):
+            alice.device.send_text(BOB, text)
+            arena.progress(at, len(TEXTS))
+    return counted("texts read", {"before any comparison": (len(relay.read), len(TEXTS))})
+
+
+def read_after_comparison(arena: Arena) -> Figure:
+    """Count the texts that the relay reads once Alice has Bob's key and the session begins again."""
+    relay = _Relay(BOB)
+    with loopback(arena) as held:
+        held.device(BOB)
+        alice = held.device(ALICE, relay)
+        alice.device.send_text(BOB, "hello")
+        alice.device.reset_session(BOB)
+        relay.active = True
+        for at, text in enumerate(TEXTS, 1):
+            with suppress(BlindmatchError):
+                alice.device.send_text(BOB, text)
+            arena.progress(at, len(TEXTS))
+    return counted("texts read", {"after a reset": (len(relay.read), len(TEXTS))})
+
+
+def forge_notice(arena: Arena) -> Figure:
+    """Count the notices of the centre that the relay makes up and a device shows as such."""
+    centre = Account.create(NOTICES, now_ms(), 0)
+    bundles: list[FetchedBundle] = []
+
+    def relay(call: Call[Any, Any], request: Any, reply: Any) -> Any:
+        if call.method is REGISTER:
+            bundles.append(
+                FetchedBundle(
+                    request.identity_key, request.signed_pre_key, request.signed_pre_key_signature, ()
+                )
+            )
+        if call.method is RECEIVE:
+            notice = compose(FORGED, (), now_ms(), arena.rng("notice"))
+            reply.sender, reply.sealed = NOTICES, centre.encrypt(ALICE, notice, bundles[-1])
+        return reply
+
+    with loopback(arena) as held:
+        alice, bob = held.device(ALICE, relay), held.device(BOB)
+        bob.device.send_text(ALICE, "hello")
+        shown = [one for one in alice.device.receive(WAIT_MS) if (one.sender, one.text) == (NOTICES, FORGED)]
+    arena.progress(1, 1)
+    return counted("notices forged", {"to whoever never had one": (len(shown), 1)})
+
+
+_RELAY: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys of its own")
+
+FIRST_CONTACT: Final = Adversary(
+    name="first-contact",
+    means=_RELAY,
+    claim="keys that nobody has compared may be the relay's own (docs/threat-model.md)",
+    claimed=False,
+    budget="one conversation",
+    move=read_at_first_contact,
+    weakness=AS_BUILT,
+)
+SUBSTITUTED_KEY: Final = Adversary(
+    name="substituted-key",
+    means=_RELAY,
+    claim="after comparison or configuration a substituted key is refused",
+    claimed=True,
+    budget="one conversation, begun again",
+    move=read_after_comparison,
+    weakness=replacing((Account, "_check_bundle", lambda *_: None)),
+)
+FORGED_NOTICE: Final = Adversary(
+    name="forged-notice",
+    means=_RELAY,
+    claim="keys of centre and services come with the configuration: nobody else speaks in their name",
+    claimed=True,
+    budget="one notice",
+    move=forge_notice,
+    weakness=AS_BUILT,
+)

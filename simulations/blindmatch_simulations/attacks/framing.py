@@ -1,0 +1,158 @@
+"""Whoever holds a listed picture and its label files reports about others; the checks must fail each.
+
+    the recipient   a device reports that somebody sent it the picture
+    a service       relay and matcher report a message between two others, with a commitment made up for it
+    another design  relay and matcher report under a design whose provider reads messages, with no commitment
+    a repetition    a device reports one message of its own again and again
+
+The picture is on the list, the label is right, and all of it is sealed to the centre as a report should be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from blindmatch_client.egress import Call, Egress, Recorder
+from blindmatch_client.egress.methods import SUBMIT
+from blindmatch_client.relay import sized_parts
+from blindmatch_client.trace import Purpose
+from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol.content import AttachmentRef, Content, compose
+from blindmatch_protocol.contract import Match, Party
+from blindmatch_protocol.franking import disclose
+from blindmatch_protocol.report import Report, seal_report
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.centre import verify
+from blindmatch_server.centre.keys import read_public_key
+
+from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.errors import AttackError
+from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
+from blindmatch_simulations.attacks.weakness import replacing
+from blindmatch_simulations.devices import now_ms
+from blindmatch_simulations.operators import centre_list
+
+ALICE, BOB, MALLORY = "alice", "bob", "mallory"
+OTHER_DESIGN: Final = "provider-scan"
+PICTURE: Final = 1
+TYPE: Final = "image/png"
+PASSED: Final = "passed"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Forgery:
+    """A report that says what it must not."""
+
+    case: str
+    submitter: Identity
+    report: Report
+
+
+def run(arena: Arena) -> Figure:
+    """Count the reports that pass every check, by case."""
+    with loopback(arena, [drawn(PICTURE)]) as held:
+        forged = list(_forged(arena, held))
+        for at, one in enumerate(forged, 1):
+            _submit(held, one)
+            arena.progress(at, len(forged))
+        checks = {row.report_id: row.checks for row in centre_list(held.deployment).reports}
+    cases: dict[str, tuple[int, int]] = {}
+    for one in forged:
+        times, tries = cases.get(one.case, (0, 0))
+        cases[one.case] = (times + (checks[one.report.report_id] == PASSED), tries + 1)
+    times, tries = cases["a repetition"]
+    if not times:
+        raise AttackError("the first report of a device about a message of its own does not pass")
+    cases["a repetition"] = (times - 1, tries - 1)
+    return counted("reports that passed", cases)
+
+
+def _forged(arena: Arena, held: Loopback) -> Iterator[Forgery]:
+    made = _Reports(arena, held)
+    mallory = Identity(Kind.DEVICE, MALLORY)
+    yield Forgery("the recipient", mallory, made.report(mallory, ALICE, MALLORY))
+    for kind in (Kind.RELAY, Kind.MATCHER):
+        service = Identity(kind)
+        yield Forgery("a service", service, made.report(service, ALICE, BOB))
+        without = replace(made.report(service, ALICE, BOB), design=OTHER_DESIGN, recipient="", opening=())
+        yield Forgery("another design", service, without)
+    own = made.content()
+    for _ in range(3):
+        yield Forgery("a repetition", mallory, made.report(mallory, MALLORY, BOB, own))
+
+
+class _Reports:
+    """Makes reports from what mallory's device learns of a listed picture."""
+
+    def __init__(self, arena: Arena, held: Loopback) -> None:
+        self._rng, self._design = arena.rng("reports"), held.design
+        watched, self._data = held.device(MALLORY), drawn(PICTURE)
+        held.device(BOB)
+        watched.device.send_picture(BOB, self._data)
+        (trace,) = watched.traces
+        assert isinstance(trace.outcome, Match)
+        self._label = trace.outcome.label
+
+    def content(self) -> Content:
+        """A message with the picture, which nobody has sent."""
+        digest = hashlib.sha256(self._data).digest()
+        ref = AttachmentRef(self._rng.take(16), self._rng.take(32), digest, len(self._data), TYPE)
+        return compose("", (ref,), now_ms(), self._rng)
+
+    def report(
+        self, reporter: Identity, sender: str, recipient: str, content: Content | None = None
+    ) -> Report:
+        """A report of `reporter` that `sender` sent the picture to `recipient`."""
+        shown, opening = disclose(content or self.content(), sender, recipient, 0)
+        info = self._design.info
+        return Report(
+            report_id=self._rng.take(16),
+            design=info.name,
+            version=info.version,
+            epoch=1,
+            label=self._label,
+            reporter=reporter.account,
+            sender=sender,
+            recipient=recipient,
+            sent_at_ms=shown.sent_at,
+            matched_at_ms=now_ms(),
+            media_type=TYPE,
+            opening=(opening,),
+            picture=self._data,
+        )
+
+
+def _submit(held: Loopback, forgery: Forgery) -> None:
+    deployment, report = held.deployment, forgery.report
+    body = seal_report(report, read_public_key(deployment.centre_keys))
+    credentials = deployment.caller_credentials(forgery.submitter, deployment.folder_of(forgery.submitter))
+    egress = Egress(deployment.directory(), credentials, Recorder(), now_ms)
+    try:
+        egress.upload(Call(Party.CENTRE, SUBMIT, Purpose.REPORT), lambda: _parts(report.report_id, body))
+    finally:
+        egress.close()
+
+
+def _parts(report_id: bytes, body: bytes) -> Iterator[pb.SubmitPart]:
+    for number, part in enumerate(sized_parts(body)):
+        yield pb.SubmitPart(report_id=b"" if number else report_id, part=part)
+
+
+ATTACK: Final = Adversary(
+    name="framing",
+    means=Means(frozenset({Party.DEVICE, Party.MATCHER, Party.PROVIDER}), has="a listed picture, its label"),
+    claim="the reporter is the sender, in the design that is deployed; one commitment, one report",
+    claimed=True,
+    budget="eight reports",
+    move=run,
+    weakness=replacing(
+        (verify, "check_reporter", lambda *_: Passed()), (verify, "check_design", lambda *_: Passed())
+    ),
+    against=frozenset({"oprf-psi", "token-psi"}),
+)

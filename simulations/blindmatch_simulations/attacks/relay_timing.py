@@ -1,0 +1,151 @@
+"""The relay looks at the time from the matcher's reply to the upload: does it tell whether there was a match?
+
+    reply of the matcher --> [what depends on the outcome?] --> Upload, Send to the relay
+
+Pictures without a match, with one and with a family of 64 entries are sent by turns. Two things are judged:
+the order of events (no step that looks at the outcome before the message is handed over), and, in a thorough
+run, whether the times tell the three kinds apart. Other traces of time are not looked at.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_client.egress import Call, Egress
+from blindmatch_client.egress.methods import EXCHANGE, SEND, UPLOAD
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import Adversary as Conduct
+from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_protocol.contract.driver import concluded
+from blindmatch_protocol.designs.oprf_psi import OprfPsi
+from blindmatch_protocol.designs.token_psi import TokenPsi
+from blindmatch_protocol.picture.item import Picture
+
+from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.figure import Figure, advantages
+from blindmatch_simulations.attacks.game import Played, won
+from blindmatch_simulations.attacks.loopback import drawn, loopback
+from blindmatch_simulations.attacks.weakness import replacing
+from blindmatch_simulations.conformance.leakage.interval import Advantage
+
+KINDS: Final = {"no match": 1, "a match": 2, "a family": 3}
+FAMILY: Final = 64
+ROUNDS: Final = 100
+QUICK_ROUNDS: Final = 2
+BUCKETS: Final = 8
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What happened to one picture after another, in its order, and when."""
+
+    events: list[tuple[str, int]] = field(default_factory=list)
+    gaps: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    too_early: int = 0
+
+    def note(self, what: str) -> None:
+        """Something happens now."""
+        self.events.append((what, time.perf_counter_ns()))
+
+    def tamper(self, call: Call[Any, Any], request: Any, reply: Any) -> Any:
+        """A `Tamper` that changes nothing and notes the matcher's reply, and the relay's when it has all."""
+        if call.method in (EXCHANGE, SEND):
+            self.note("reply" if call.method is EXCHANGE else "send")
+        return reply
+
+    def sent(self, kind: str) -> None:
+        """A picture of this kind was sent; look at what happened."""
+        names = [name for name, _ in self.events]
+        when = dict(reversed(self.events))
+        self.too_early += "outcome" in names[: names.index("send")]
+        self.gaps[kind].append(when["upload"] - when["reply"])
+        self.events.clear()
+
+
+def run(arena: Arena) -> Figure:
+    """Count the pictures whose outcome was looked at too early; in a thorough run, the advantage by time."""
+    rounds, watch = ROUNDS if arena.thorough else QUICK_ROUNDS, _Watch()
+    listed = [drawn(KINDS["a match"]), drawn(KINDS["a family"])]
+    with _noting(arena, watch), loopback(arena, listed, _family()) as held:
+        held.device("bob")
+        alice = held.device("alice", watch.tamper)
+        for number in range(rounds * len(KINDS)):
+            kind = [*KINDS][number % len(KINDS)]
+            alice.device.send_picture("bob", drawn(KINDS[kind]))
+            watch.sent(kind)
+            arena.progress(number + 1, rounds * len(KINDS))
+    return _figure(watch, rounds * len(KINDS))
+
+
+def _figure(watch: _Watch, pictures: int) -> Figure:
+    early = watch.too_early
+    if early or pictures <= QUICK_ROUNDS * len(KINDS):
+        return Figure("outcomes looked at too early", float(early), early > 0, pictures)
+    found = advantages({kind: _by_time(watch, kind) for kind in KINDS if kind != "no match"})
+    return replace(found, measure="advantage by time")
+
+
+def _by_time(watch: _Watch, kind: str) -> Advantage:
+    """The advantage in telling a kind from no match by the eighth of all times that a picture's lies in."""
+    pairs = [*zip(watch.gaps["no match"], watch.gaps[kind], strict=True)]
+    edges = np.quantile(np.array(pairs), np.arange(1, BUCKETS) / BUCKETS)
+    return won(
+        [Played((int(np.searchsorted(edges, pair[at])),), bool(at)) for pair in pairs for at in (0, 1)]
+    )
+
+
+def _family() -> Rows:
+    """Hashes that differ from the third picture's in one bit each."""
+    own = np.frombuffer(Picture.from_bytes(drawn(KINDS["a family"])).hash, np.uint8)
+    made = np.repeat(own[None, :], FAMILY - 1, axis=0)
+    at = np.arange(FAMILY - 1)
+    made[at, at // 8] ^= np.uint8(1) << (at % 8).astype(np.uint8)
+    return made
+
+
+@contextmanager
+def _noting(arena: Arena, watch: _Watch) -> Iterator[None]:
+    """Have `watch` note when an outcome is looked at, and when an upload begins."""
+    owner = type(arena.design)
+    conclude, upload = owner.conclude, Egress.upload
+
+    def looking(self: Any, *arguments: Any) -> Any:
+        watch.note("outcome")
+        return conclude(self, *arguments)
+
+    def uploading(self: Any, call: Call[Any, Any], *arguments: Any) -> Any:
+        if call.method is UPLOAD:
+            watch.note("upload")
+        return upload(self, call, *arguments)
+
+    with replacing((owner, "conclude", looking), (Egress, "upload", uploading))():
+        yield
+
+
+def _at_once(owner: type[AnyDesign]) -> tuple[Any, str, Any]:
+    """A design whose device looks at the outcome as soon as the reply is verified."""
+    receive = owner.receive
+
+    def receiving(self: AnyDesign, session: Any, setup: Any, *arguments: Any) -> Any:
+        return concluded(self, receive(self, session, setup, *arguments), setup)
+
+    return owner, "receive", receiving
+
+
+ATTACK: Final = Adversary(
+    name="relay-timing",
+    means=Means(frozenset({Party.PROVIDER}), Conduct.SEMI_HONEST, "a clock"),
+    claim="whatever depends on the outcome happens after the message was handed over",
+    claimed=True,
+    budget=f"{ROUNDS} pictures of each of three kinds",
+    move=run,
+    weakness=replacing(_at_once(OprfPsi), _at_once(TokenPsi)),
+    against=frozenset({"oprf-psi", "token-psi"}),
+)

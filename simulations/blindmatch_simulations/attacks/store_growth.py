@@ -1,0 +1,58 @@
+"""A sender fills a victim's store with first messages that use no one-time pre-key.
+
+X3DH lets a first message go without a one-time pre-key, and whoever gets one must remember it, or its repeat
+would be a message again. A sender starts as many sessions as it likes; what the victim keeps must not grow
+with them.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+from blindmatch_client.messenger import Account, MessengerError
+from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_protocol.content import compose
+from blindmatch_protocol.contract import Party
+
+from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.figure import Figure
+from blindmatch_simulations.attacks.weakness import AS_BUILT
+
+MESSAGES: Final = 200
+"""First messages before the store is looked at for the first time, and as many again before the second."""
+NOW: Final = 1_700_000_000_000
+
+
+def run(arena: Arena) -> Figure:
+    """Bytes that each further first message leaves with the victim for good."""
+    victim, sender = Account.create("victim", NOW, 1), Account.create("mallory", NOW, 1)
+    sizes = []
+    for number in range(1, 2 * MESSAGES + 1):
+        _first_message(arena, victim, sender, number)
+        arena.progress(number, 2 * MESSAGES)
+        if number % MESSAGES == 0:
+            sizes.append(len(victim.dump()))
+    grown = (sizes[1] - sizes[0]) / MESSAGES
+    return Figure("bytes for good a message", round(grown, 2), grown >= 1, MESSAGES)
+
+
+def _first_message(arena: Arena, victim: Account, sender: Account, number: int) -> None:
+    keys = victim.published()
+    bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, ())
+    sender.reset_sessions("victim")
+    sealed = sender.encrypt("victim", compose("", (), NOW, arena.rng(f"message/{number}")), bundle)
+    with suppress(MessengerError):
+        victim.decrypt("mallory", sealed)
+
+
+ATTACK: Final = Adversary(
+    name="store-growth",
+    means=Means(frozenset({Party.DEVICE}), has="the victim's pre-keys, no one-time one among them"),
+    claim="what a device keeps of first messages without a one-time pre-key is bounded for each sender",
+    claimed=True,
+    budget=f"{2 * MESSAGES} first messages by one account",
+    move=run,
+    weakness=AS_BUILT,
+)

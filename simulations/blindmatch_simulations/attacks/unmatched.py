@@ -1,0 +1,52 @@
+"""A modified device sends a listed picture without having it matched; nobody can tell."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from blindmatch_client.egress import Call
+from blindmatch_client.egress.methods import EXCHANGE
+from blindmatch_client.errors import ServiceUnavailableError
+from blindmatch_client.failure import FailureMode
+from blindmatch_protocol.contract import Party
+
+from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.loopback import drawn, loopback
+from blindmatch_simulations.attacks.weakness import AS_BUILT
+from blindmatch_simulations.operators import centre_list
+
+PICTURES: Final = 3
+WAIT_MS: Final = 200
+
+
+def _no_answer(call: Call[Any, Any], request: Any, reply: Any) -> Any:
+    """What mallory's device does with the matcher's replies: it looks at none."""
+    if call.method is EXCHANGE:
+        raise ServiceUnavailableError(Party.MATCHER, "is not listened to")
+    return reply
+
+
+def run(arena: Arena) -> Figure:
+    """Count the listed pictures that arrive without a report."""
+    listed = [drawn(number) for number in range(PICTURES)]
+    with loopback(arena, listed) as held:
+        bob, mallory = held.device("bob"), held.device("mallory", _no_answer, FailureMode.SEND_UNMATCHED)
+        for at, picture in enumerate(listed, 1):
+            mallory.device.send_picture("bob", picture)
+            arena.progress(at, PICTURES)
+        arrived = [one for message in bob.device.receive(WAIT_MS) for one in message.pictures]
+        reports = len(centre_list(held.deployment).reports)
+    return counted("pictures unmatched", {"delivered": (len(arrived) - reports, PICTURES)})
+
+
+ATTACK: Final = Adversary(
+    name="unmatched",
+    means=Means(frozenset({Party.DEVICE}), has="a modified device"),
+    claim="whoever changes the sender's device sends what they like unmatched (docs/threat-model.md)",
+    claimed=False,
+    budget=f"{PICTURES} listed pictures",
+    move=run,
+    weakness=AS_BUILT,
+)

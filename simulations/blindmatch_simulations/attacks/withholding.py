@@ -1,0 +1,107 @@
+"""A matcher with the curator's help serves a set that breaks where certain pictures look, and only there.
+
+    a wrong digest   labels do not have the digest that the file's table says: listed pictures alone get there
+    no map           one shard of the store is noise with a right digest: only some keys lead there
+
+Everything else is right, and the curator's key has signed it. If a device finds the fault when a picture
+gets there, and then holds it back or asks again, the matcher learns which pictures these are. So the device
+must take the set for all pictures or for none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any, Final
+
+from blindmatch_client.egress.methods import EXCHANGE
+from blindmatch_protocol import labels, store
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.designs.oprf_psi import OprfPsi
+from blindmatch_protocol.designs.token_psi import TokenPsi
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.setfile import SetFileWriter
+
+from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
+from blindmatch_simulations.attacks.weakness import Weakness, replacing
+
+PICTURES: Final = 12
+LISTED: Final = 4
+FLUSHES: Final = 2
+SHARDS: Final = {"oprf-psi": 2, "token-psi": 6}
+"""Log2 of the shards of a store: a picture of oprf-psi asks for one key, one of token-psi for 16."""
+
+_UNCHECKED: Final = ((OprfPsi, "check_setup", lambda *_: None), (TokenPsi, "check_setup", lambda *_: None))
+
+
+def run(arena: Arena) -> Figure:
+    """Count the pictures that fare otherwise than the others, by form."""
+    forms: dict[str, Weakness] = {"a wrong digest": _wrong_digest(), "no map": _no_map(arena)}
+    cases = {}
+    for at, (name, tools) in enumerate(forms.items(), 1):
+        listed = [drawn(number) for number in range(LISTED)]
+        with loopback(arena, listed, tools=tools) as held:
+            cases[name] = (_told_apart(held), PICTURES)
+        arena.progress(at, len(forms))
+    return counted("pictures told apart", cases)
+
+
+def _told_apart(held: Loopback) -> int:
+    """How many pictures fare otherwise than most: whether they are sent, how often they are asked for."""
+    held.device("bob")
+    try:
+        alice = held.device("alice")
+    except BlindmatchError:
+        alice = held.owned[-1]
+    sent = [alice.device.send_picture("bob", drawn(number)) for number in range(PICTURES)]
+    for _ in range(FLUSHES):
+        alice.device.flush()
+    asked = Counter(one.item for one in alice.recorder.records() if one.method == EXCHANGE.path)
+    fared = Counter((one.delivered, asked[one.item]) for one in sent)
+    return PICTURES - fared.most_common(1)[0][1]
+
+
+def _wrong_digest() -> Weakness:
+    """A curator's tools that write the labels with another digest than theirs."""
+    section = SetFileWriter.section
+
+    def written(self: Any, kind: int, *arguments: Any) -> Any:
+        made = section(self, kind, *arguments)
+        if kind == labels.KIND:
+            made = replace(made, digest=sha256(made.digest).digest())
+            self._sections[-1] = made
+        return made
+
+    return replacing((SetFileWriter, "section", written), *_UNCHECKED)
+
+
+def _no_map(arena: Arena) -> Weakness:
+    """Tools that write noise for the first shard that has keys, of several."""
+    shard, noise = store._shard, arena.rng("noise")
+    written: list[bool] = []
+
+    def made(keys: Any, values: Any, bits: int) -> Any:
+        header, *content = shard(keys, values, bits)
+        if written or not content:
+            return [header, *content]
+        written.append(True)
+        return [header, noise.take(len(content[0]))]
+
+    bits = SHARDS[arena.design.info.name]
+    return replacing((store, "_shard", made), (store, "bits_for", lambda count: bits), *_UNCHECKED)
+
+
+ATTACK: Final = Adversary(
+    name="withholding",
+    means=Means(frozenset({Party.MATCHER, Party.CURATOR}), has="a set that is built and signed for it"),
+    claim="an epoch is adopted once every section of it was checked; a later fault stops all pictures alike",
+    claimed=True,
+    budget=f"two sets, {PICTURES} pictures each",
+    move=run,
+    weakness=replacing(*_UNCHECKED),
+    against=frozenset({"oprf-psi", "token-psi"}),
+)
