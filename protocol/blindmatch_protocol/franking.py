@@ -4,13 +4,14 @@
 
     sender                                     relay            recipient           centre
       salt_p = HMAC(Kf, tag || p)
-      leaf_p = HMAC(salt_p, tag || kind || value)
+      leaf_p = HMAC(salt_p, tag || kind || value), or salt_p if the place is empty
       C = SHA-256(tag || all leaves)
       C outside, Kf inside the ciphertext ---> sees C only ---> derives C again
       report: 4 values, their salts, the other leaves -------------------------> derives C again
 
-The parts are sender, recipient, time, id, text, and 32 places for attachments, filled or not: the number of
-leaves says nothing. The leaves of places stand in ascending order, so neither does where one of them stands.
+The parts are sender, recipient, time, id, text, and 32 places for attachments. An empty place looks like a
+filled one, so the number of leaves says nothing; the leaves of places stand in ascending order, so neither
+does where one of them stands.
 
 It *binds*: C has one list of leaves (SHA-256 of inputs of one length), and a leaf one kind and value, since
 two openings of it are a collision of HMAC-SHA-256 under keys of one fixed length; this is the committing part
@@ -60,7 +61,6 @@ class Kind(IntEnum):
     ID = 3
     TEXT = 4
     ATTACHMENT = 5
-    NO_ATTACHMENT = 6
 
 
 OPENED: Final = 4
@@ -160,7 +160,7 @@ def _salts(key: bytes) -> tuple[bytes, ...]:
 
 
 def _parts(content: Content, sender: str, recipient: str) -> list[bytes]:
-    """Kind and value of every part, in the order of their places."""
+    """Kind and value of every part that is there, in the order of their places."""
     present = [_attachment(_digest(content, number)) for number in range(len(content.attachments))]
     if len(present) > ATTACHMENTS_MOST:
         raise ProtocolError(_STEP, f"must be at most {ATTACHMENTS_MOST}", "attachments")
@@ -170,7 +170,6 @@ def _parts(content: Content, sender: str, recipient: str) -> list[bytes]:
         bytes([Kind.ID]) + Fixed(ID_LENGTH).write(content.id, _STEP, "id"),
         bytes([Kind.TEXT]) + Text(TEXT_MOST).write(content.text, _STEP, "text"),
         *present,
-        *[bytes([Kind.NO_ATTACHMENT])] * (ATTACHMENTS_MOST - len(present)),
     ]
 
 
@@ -196,7 +195,9 @@ def _digest(content: Content, number: int) -> AttachmentDigest:
 
 
 def _leaves(salts: tuple[bytes, ...], parts: list[bytes]) -> list[bytes]:
-    return [hmac.digest(s, LEAF_TAG + part, "sha256") for s, part in zip(salts, parts, strict=True)]
+    """The leaf of each part, then those of the places without one."""
+    filled = [hmac.digest(s, LEAF_TAG + part, "sha256") for s, part in zip(salts, parts, strict=False)]
+    return [*filled, *salts[len(parts) :]]
 
 
 def _root(fixed: list[bytes], places: list[bytes]) -> bytes:
