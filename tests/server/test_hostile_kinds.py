@@ -59,7 +59,7 @@ async def attacked(
     made, stop, address = Attack(), asyncio.Event(), f"127.0.0.1:{port}"
     async with intruding(service, accounts, address, forged, [ALICE.name], request) as intruders:
         asyncio.get_running_loop().call_later(1.5, stop.set)
-        await made.run(service.kinds[kind], intruders, 12, stop)
+        await made.run(service.kinds[kind].move, intruders, 12, stop)
     return made.outcomes
 
 

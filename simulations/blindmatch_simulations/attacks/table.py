@@ -9,6 +9,7 @@ from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.attacks import (
     audit_evasion,
+    crowding,
     extraction,
     first_contact,
     forged_replies,
@@ -44,6 +45,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
         first_contact.SUBSTITUTED_KEY,
         first_contact.FORGED_NOTICE,
         store_growth.ATTACK,
+        crowding.ATTACK,
         open_report.ATTACK,
         forged_replies.ATTACK,
         guessing.ATTACK,

@@ -86,7 +86,7 @@ async def obey(
     async with intruding(service, held, address, foreign, victims, request) as intruders:
         print("{}", flush=True)
         while kind := await line():
-            ended = await attack(service.kinds[kind], intruders, at_once, line)
+            ended = await attack(service.kinds[kind].move, intruders, at_once, line)
             print(json.dumps(ended), flush=True)
 
 

@@ -15,6 +15,8 @@ from blindmatch_protocol.contract import Party
 from blindmatch_server.authority import Credentials, Kind, server_name
 from google.protobuf.message import Message
 
+from blindmatch_simulations.attacks.adversary import Adversary, Means
+
 HELD_S: Final = 1.0
 """How long one slow call is held before it is dropped and made again."""
 CALL_S: Final = 20.0
@@ -93,6 +95,27 @@ class Intruder:
 Attempt: TypeAlias = Callable[[Intruder, int], Awaitable[str]]
 """One attempt, with a number that differs among all of the intruder's; the status or another word."""
 
+HostileClient: TypeAlias = Adversary[Attempt, None]
+"""An adversary whose move is one attempt. What it does to others is measured: no weakness is planted."""
+
+
+def clients(party: str, victims: str, moves: Mapping[str, tuple[str, Attempt]]) -> dict[str, HostileClient]:
+    """The hostile clients of a server, by kind; of each what one attempt is, in words and as code."""
+    claim = f"{victims} of others take at most twice as long beside them (docs/messenger.md, hostile clients)"
+    return {
+        kind: Adversary(
+            name=kind,
+            means=Means(frozenset({Party.DEVICE}), has=has),
+            claim=claim,
+            claimed=True,
+            budget="four accounts with 16 attempts at once each, see bench flood",
+            move=attempt,
+            weakness=None,
+            against=frozenset({party}),
+        )
+        for kind, (has, attempt) in moves.items()
+    }
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -100,13 +123,13 @@ class Service:
 
     Attributes:
         kind, party: which.
-        kinds: attempts by the kind of hostile client.
+        kinds: hostile clients by kind.
         settle: what an account does first.
     """
 
     kind: Kind
     party: Party
-    kinds: Mapping[str, Attempt]
+    kinds: Mapping[str, HostileClient]
     settle: Callable[[Intruder], Awaitable[None]]
 
 

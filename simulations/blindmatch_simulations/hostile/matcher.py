@@ -1,12 +1,5 @@
 """Hostile clients of a matcher: what each kind does, attempt by attempt.
 
-    kind      what one attempt is
-    calls     a well-formed request, which costs the matcher a multiplication an element and a proof
-    oversize  a body, or the announcement of one, above the limits; a set-up file from beyond its end
-    slow      a set-up file that is asked for and not read, a body in parts that does not go on
-    garbage   bytes that are no envelope, elements of which the last is none, and bytes that are no TLS
-    forged    a certificate of another authority, a request to an epoch that is not there
-
 Attackers have certificates, except where it says otherwise, and know the design and its epoch.
 """
 
@@ -18,7 +11,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Kind
 
-from blindmatch_simulations.hostile.intruder import Intruder, Service, parts, stalled
+from blindmatch_simulations.hostile.intruder import Intruder, Service, clients, parts, stalled
 
 _SET_UP: Final = "set.bin"
 
@@ -73,7 +66,20 @@ async def _forged(intruder: Intruder, number: int) -> str:
 MATCHER: Final = Service(
     Kind.MATCHER,
     Party.MATCHER,
-    {"calls": _calls, "oversize": _oversize, "slow": _slow, "garbage": _garbage, "forged": _forged},
+    clients(
+        "matcher",
+        "checks",
+        {
+            "calls": ("a well-formed request: a multiplication an element and a proof", _calls),
+            "oversize": (
+                "a body or its announcement above the limits, a file from beyond its end",
+                _oversize,
+            ),
+            "slow": ("a set-up file that is asked for and not read, a body that does not go on", _slow),
+            "garbage": ("no envelope, elements of which the last is none, no TLS", _garbage),
+            "forged": ("a certificate of another authority, an epoch that is not there", _forged),
+        },
+    ),
     _settle,
 )
 

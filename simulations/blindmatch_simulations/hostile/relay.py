@@ -1,13 +1,5 @@
 """Hostile clients of a relay: what each kind does, attempt by attempt, and what the relay answers.
 
-    kind      what one attempt is
-    calls     a well-formed message to an account of the attacker's own
-    oversize  a message, an attachment or an acknowledgement above the limits
-    slow      a stream of what waits that is opened and not read, an upload that does not go on
-    garbage   bytes that are no message in a call, and bytes that are no TLS on a connection
-    forged    a certificate of another authority, an acknowledgement of what waits for others
-    draining  another account's pre-keys
-
 Attackers have certificates and accounts, except where it says otherwise: accounts are free here.
 """
 
@@ -21,7 +13,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Kind
 
-from blindmatch_simulations.hostile.intruder import CALL_S, Intruder, Service, parts, stalled
+from blindmatch_simulations.hostile.intruder import CALL_S, Intruder, Service, clients, parts, stalled
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -93,14 +85,18 @@ async def _draining(intruder: Intruder, number: int) -> str:
 RELAY: Final = Service(
     Kind.RELAY,
     Party.PROVIDER,
-    {
-        "calls": _calls,
-        "oversize": _oversize,
-        "slow": _slow,
-        "garbage": _garbage,
-        "forged": _forged,
-        "draining": _draining,
-    },
+    clients(
+        "relay",
+        "texts",
+        {
+            "calls": ("a well-formed message to an account of the attacker's own", _calls),
+            "oversize": ("a message, an attachment or an acknowledgement above the limits", _oversize),
+            "slow": ("a stream that is opened and not read, an upload that does not go on", _slow),
+            "garbage": ("bytes that are no message, and bytes that are no TLS", _garbage),
+            "forged": ("a certificate of another authority, what waits for others acknowledged", _forged),
+            "draining": ("another account's pre-keys", _draining),
+        },
+    ),
     _settle,
 )
 
