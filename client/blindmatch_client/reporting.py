@@ -45,8 +45,8 @@ class ConfirmedMatch:
         outcome: a `Match`.
 
     Raises:
-        ReportRefusedError: for any other outcome, and for a label whose hash is not within the design's
-            relation to the picture's own.
+        ReportRefusedError: for any other outcome, for a match that a filter alone says, and for a label
+            whose hash is not within the design's relation to the picture's own.
     """
 
     design: AnyDesign
@@ -58,6 +58,8 @@ class ConfirmedMatch:
     def __post_init__(self) -> None:
         if not isinstance(self.outcome, Match):
             raise ReportRefusedError("report refused: the outcome is not a match")
+        if self.outcome.label.unconfirmed:
+            raise ReportRefusedError("report refused: a filter alone says that the entry is there")
         if not is_confirmed(self.design.info.relation, self.item, self.outcome):
             raise ReportRefusedError(
                 "report refused: the opened label is of an entry the picture does not match"

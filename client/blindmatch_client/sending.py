@@ -281,6 +281,8 @@ class Sender:
         if isinstance(outcome, Voucher):
             self.reporting.queue_voucher(self.design, row.epoch, row.item, outcome.body.encode())
             return None
+        if outcome.label.unconfirmed:
+            return None  # a filter's word is no evidence: nothing of the message leaves
         data = self.pictures.plain(row)
         picture = item or Picture.from_bytes(data)
         confirmed = ConfirmedMatch(self.design, row.epoch, picture, row.item, outcome)

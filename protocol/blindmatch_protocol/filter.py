@@ -33,12 +33,18 @@ BLOCK: Final = 512
 MOST_ENTRIES: Final = 1 << 26
 """Beyond, 32 bits are too few to choose buckets evenly."""
 
+MOST_IN_BUCKET: Final = 64
+"""Buckets hold one entry on average; one of so many does not come by chance."""
+
 MAGIC: Final = b"BMFILTR\n"
 VERSION: Final = 1
 HEADER: Final = struct.Struct(">8sIIQ40x")
 
 _STRETCH = 4096
 """Keys looked up at once, so that a batch takes a few megabytes of working memory."""
+
+_CHECKED = 1 << 16
+"""Bytes of bucket sizes checked at once."""
 
 _Numbers: TypeAlias = npt.NDArray[np.int64]
 
@@ -104,6 +110,35 @@ class Filter:
             raise SetFileError("filter: the starts do not ascend to the number of entries")
         prints = np.frombuffer(section[unary_end:], np.uint8).reshape(count, FINGERPRINT_BYTES)
         return cls(count, starts, np.frombuffer(section[starts_end:unary_end], np.uint8), prints)
+
+    def check(self) -> None:
+        """Make sure that starts and bucket sizes fit together, so that a look-up ends within its bucket.
+
+        Raises:
+            SetFileError: if they do not, or a bucket is larger than chance makes one.
+        """
+        edge, seen = -1, 0
+        for at in range(0, len(self.unary), _CHECKED):
+            bits = np.unpackbits(self.unary[at : at + _CHECKED])[: 2 * self.count - 8 * at]
+            zeros = (bits == 0).nonzero()[0] + 8 * at
+            self._check_stretch(zeros, edge, seen)
+            edge, seen = int([edge, *zeros[-1:]][-1]), seen + len(zeros)
+        if seen != self.count or edge != 2 * self.count - 1 or self.starts[0] or self._padding():
+            raise SetFileError("filter: the buckets do not hold the entries")
+
+    def _check_stretch(self, zeros: _Numbers, edge: int, seen: int) -> None:
+        """Check buckets by the zeros that end them; `edge` is the last zero before, `seen` their number."""
+        ends = np.arange(seen + 1, seen + len(zeros) + 1)
+        if seen + len(zeros) > self.count or np.diff(zeros, prepend=edge).max(initial=0) > MOST_IN_BUCKET:
+            raise SetFileError("filter: a bucket has more entries than come by chance, or is one too many")
+        whole = ends % BLOCK == 0
+        if (self.starts[ends[whole] // BLOCK] != (zeros + 1 - ends)[whole]).any():
+            raise SetFileError("filter: the starts are not those of the buckets")
+
+    def _padding(self) -> bool:
+        """Is a bit behind the last bucket's not zero?"""
+        used = 2 * self.count % 8
+        return bool(used and np.unpackbits(self.unary[-1:])[used:].any())
 
     def contains(self, keys: Rows) -> npt.NDArray[np.bool_]:
         """Which of `keys`, uint8 (n, 9 or more), are present, bool (n,); wrong for one absent key in 2^40."""

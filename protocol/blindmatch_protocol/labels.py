@@ -4,26 +4,25 @@
                                     +-- H(mask tag)   --> mask 8: hides the label's number in the store
                                     +-- H(label tag)  --> label key 32: seals the label
 
-H(tag) is SHA-512 over the tag, zero-padded to one block of 128 bytes, and the output, cut to length. A
-tag holds a version and fills a block, so no two inputs of different tags are equal. The output of
-RFC 9497's Finalize is itself a SHA-512 value, uniform to whoever lacks the OPRF key (sections 3.3.1 and
-7.2), so no extraction step is needed (RFC 5869, section 3.3).
+H is that of `tagged`, under the epoch of the file the entry lies in: an entry that is removed and listed
+again under one OPRF key lies elsewhere, under another mask and another key.
 
 A label is sealed by ChaCha20-Poly1305 (RFC 8439, section 2.8) under nonce zero: every entry has a label
-key of its own, which seals this one record. The cipher does not commit to its key, and need not: a device
-accepts a label only if the hash inside equals the hash it asked with. Whoever makes one record that opens
-under two entries' keys must put a hash inside, and whoever has that hash's own key and may write records
-could have listed the hash just as well.
+key of its own in every file, which seals this one record. The cipher does not commit to its key, and need
+not: a device accepts a label only if the hash inside equals the hash it asked with. Whoever makes one record
+that opens under two entries' keys must put a hash inside, and whoever has that hash's own key and may write
+records could have listed the hash just as well.
 
-Record: ciphertext of hash 32, id 8 (big-endian), salt 16, k signatures of 64 each; then the tag, 16 bytes.
+Record: ciphertext of hash 32, id 8 (big-endian), salt 16, first and last epoch 8 each (big-endian), k
+signatures of 64 each; then the tag, 16 bytes.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from hashlib import sha512
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,16 +32,14 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from blindmatch_protocol import rowwise
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.contract.entries import EntryBatch
-from blindmatch_protocol.contract.outcome import Label
+from blindmatch_protocol.contract.outcome import OPEN_END, SIGNATURE_BYTES, Label
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.tagged import cut, expand
 
-if TYPE_CHECKING:
-    from hashlib import _Hash
-
-STORE_TAG: Final = b"blindmatch/entry/store-key/v1"
-MASK_TAG: Final = b"blindmatch/entry/mask/v1"
-LABEL_TAG: Final = b"blindmatch/entry/label-key/v1"
+STORE_TAG: Final = b"blindmatch/entry/store-key/v2"
+MASK_TAG: Final = b"blindmatch/entry/mask/v2"
+LABEL_TAG: Final = b"blindmatch/entry/label-key/v2"
 
 KIND: Final = 0x02
 """Section kind of a stretch of labels."""
@@ -52,87 +49,90 @@ STRETCH: Final = 1 << 14
 STORE_KEY_BYTES: Final = 16
 MASK_BYTES: Final = 8
 LABEL_KEY_BYTES: Final = 32
-PLAIN_BYTES: Final = 56
-SIGNATURE_BYTES: Final = 64
 TAG_BYTES: Final = 16
 
-_BLOCK = 128
-_NONCE = bytes(12)
+_PLAIN: Final = struct.Struct(">32sQ16sQQ")
+_NONCE: Final = bytes(12)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EntryKeys:
-    """Keys of `n` entries.
+class Places:
+    """Where `n` entries lie in the file of an epoch.
 
     Attributes:
         store_keys: uint8 (n, 16).
         masks: uint64 (n,).
-        label_keys: uint8 (n, 32), secret to everyone without the output.
     """
 
     store_keys: Rows
     masks: npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EntryKeys(Places):
+    """Places and keys of `n` entries.
+
+    Attributes:
+        label_keys: uint8 (n, 32), secret to everyone without the output.
+    """
+
     label_keys: Rows = field(repr=False)
 
 
-def _start(tag: bytes) -> Callable[[], _Hash]:
-    """Gives the hash state after one block that holds the tag."""
-    return sha512(tag.ljust(_BLOCK, b"\0")).copy
+def derive(outputs: Rows, epoch: int) -> EntryKeys:
+    """Keys of the entries with these OPRF outputs, uint8 (n, 64), in the file of an epoch."""
+    at = places(outputs, epoch)
+    return EntryKeys(at.store_keys, at.masks, expand(LABEL_TAG, epoch, cut(outputs), LABEL_KEY_BYTES))
 
 
-_STORE, _MASK, _LABEL = (_start(tag) for tag in (STORE_TAG, MASK_TAG, LABEL_TAG))
-
-
-def derive(outputs: Rows) -> EntryKeys:
-    """Keys of the entries with these OPRF outputs, uint8 (n, 64)."""
-    raw = outputs.tobytes()
-    parts = [raw[at : at + 64] for at in range(0, len(raw), 64)]
-    masks = _expand(_MASK, parts, MASK_BYTES).view(">u8").ravel().astype(np.uint64)
-    return EntryKeys(_expand(_STORE, parts, STORE_KEY_BYTES), masks, _expand(_LABEL, parts, LABEL_KEY_BYTES))
-
-
-def _expand(start: Callable[[], _Hash], parts: list[bytes], length: int) -> Rows:
-    """The derivation of one tag for every output, uint8 (n, length)."""
-    digests = []
-    for part in parts:
-        state = start()
-        state.update(part)
-        digests.append(state.digest())
-    rows = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 64)
-    return np.ascontiguousarray(rows[:, :length])
+def places(outputs: Rows, epoch: int) -> Places:
+    """`derive` without the label keys."""
+    parts = cut(outputs)
+    masks = expand(MASK_TAG, epoch, parts, MASK_BYTES).view(">u8").ravel().astype(np.uint64)
+    return Places(expand(STORE_TAG, epoch, parts, STORE_KEY_BYTES), masks)
 
 
 def record_bytes(signatures: int) -> int:
-    """Length of a sealed label with so many signatures: 72 without any."""
-    return PLAIN_BYTES + SIGNATURE_BYTES * signatures + TAG_BYTES
+    """Length of a sealed label with so many signatures: 88 without any."""
+    return _PLAIN.size + SIGNATURE_BYTES * signatures + TAG_BYTES
 
 
-def seal(label_keys: Rows, entries: EntryBatch, signatures: Rows | None = None) -> Rows:
+def seal(
+    label_keys: Rows, entries: EntryBatch, first_epoch: int, signatures: Rows, last_epoch: int = OPEN_END
+) -> Rows:
     """Seal the labels of `entries`.
 
     Args:
         label_keys: uint8 (n, 32), one for each entry.
         entries: n entries.
-        signatures: uint8 (n, 64 * k), or None for k = 0.
+        first_epoch: first epoch of whose files the labels may be.
+        signatures: uint8 (n, 64 * k).
+        last_epoch: the last one.
 
     Returns:
-        Records, uint8 (n, 72 + 64 * k).
+        Records, uint8 (n, 88 + 64 * k).
     """
-    count = len(entries)
-    extra = np.empty((count, 0), np.uint8) if signatures is None else signatures
-    numbers = entries.ids.astype(">u8").view(np.uint8).reshape(count, 8)
-    plain = np.concatenate([entries.hashes, numbers, entries.salts, extra], axis=1)
+    numbers = entries.ids.astype(">u8").view(np.uint8).reshape(len(entries), 8)
+    span = first_epoch.to_bytes(8, "big") + last_epoch.to_bytes(8, "big")
+    plain = rowwise.joined(len(entries), entries.hashes, numbers, entries.salts, span, signatures)
     return rowwise.seal(label_keys, plain)
 
 
-def unseal(label_key: bytes, record: Buffer) -> tuple[Label, bytes] | None:
-    """The label in a record and its signatures, 64 bytes each, or None if the key does not open it."""
+def unsigned(count: int, signatures: int) -> Rows:
+    """Signatures of `count` labels that nobody has signed: zeros, uint8 (count, 64 * signatures)."""
+    return np.zeros((count, SIGNATURE_BYTES * signatures), np.uint8)
+
+
+def unseal(label_key: bytes, record: Buffer, epoch: int) -> Label | None:
+    """The label in a record of the file of `epoch`; None if the key does not open it, or it is for others."""
     try:
         plain = ChaCha20Poly1305(label_key).decrypt(_NONCE, record, None)
     except InvalidTag:
         return None
-    label = Label(plain[:32], int.from_bytes(plain[32:40], "big"), plain[40:PLAIN_BYTES])
-    return label, plain[PLAIN_BYTES:]
+    entry_hash, entry_id, salt, first, last = _PLAIN.unpack_from(plain)
+    if not first <= epoch <= last:
+        return None
+    return Label(entry_hash, entry_id, salt, first, last, plain[_PLAIN.size :])
 
 
 def stretches(records: Callable[[int, int], Rows], count: int) -> Iterator[tuple[list[Buffer], int]]:
@@ -166,11 +166,13 @@ class SealedLabels:
     def __len__(self) -> int:
         return self._count
 
-    def record(self, number: int) -> memoryview:
-        """The record with this number, 0 to `len` - 1.
+    def unseal(self, label_key: bytes, number: int) -> Label | None:
+        """The label with this number, 0 to `len` - 1, if the key opens it; see `unseal`.
 
         Raises:
             SetFileError: if its section was altered.
         """
         index, within = divmod(number, STRETCH)
-        return self._file.section(KIND, index)[within * self._width : (within + 1) * self._width]
+        section = self._file.section(KIND, index)
+        record = section[within * self._width : (within + 1) * self._width]
+        return unseal(label_key, record, self._file.identity.epoch)

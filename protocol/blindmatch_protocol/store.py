@@ -1,32 +1,34 @@
-"""The key-value store of an encrypted hash set: 16-byte keys to 64-bit values, 9.0 to 9.2 bytes a key.
+"""The key-value store of an encrypted hash set: 16-byte keys to values of one or more 64-bit words.
 
-A shard is a `fastconstmap.ConstMap` (a binary fuse map: three reads and two XORs a look-up) behind a
-header of our own, since that library's format may still change. Keys are pseudorandom, so their first
-bits cut them evenly into shards; building holds one shard's keys as Python objects, and a look-up costs
-the same whatever the number of entries.
+A shard is a binary fuse map (`fuse_map`: three reads and two XORs a look-up) for each word of a value, behind
+a header. It takes 9.0 to 9.2 bytes a key and word. Keys are pseudorandom, so their first bits cut them evenly
+into shards; building holds one shard's keys as Python objects, and a look-up costs the same whatever the
+number of entries.
 
-The map answers for absent keys too: with the XOR of three cells, or, for the 0.2 % of keys whose three
-cells are all empty, with 0. Values are therefore stored masked by 64 bits that only the key's owner can
-derive (`labels`): whatever an absent key reads, 0 included, its own mask turns into a uniform number.
+A map answers for absent keys too, with the XOR of three cells. Cells that no key needs are filled with
+pseudorandom words, and the others made to fit: values are masked by what only a key's owner can
+derive (`labels`), so all cells of a map are uniform to whoever lacks the OPRF key, and a lone key that is
+there reads as one that is not, however few there are.
 
-Shard, in a section of its own (docs/set-format.md): magic 8, version 4, bits 4, keys 8, zeros to 64, map.
+Shard, in a section of its own (docs/set-format.md): magic 8, version 4, bits 4, keys 8, words 4, zeros to
+64, a map for each word.
 """
 
 from __future__ import annotations
 
 import struct
-import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from fastconstmap import ConstMap
 
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.errors import DesignError, SetFileError
+from blindmatch_protocol.fuse_map import Cells, Fitted, FuseMap, Words, key_list, open_map
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.tagged import expand
 
 KIND = 0x01
 """Section kind of a shard."""
@@ -36,10 +38,10 @@ MOST_SHARD_KEYS = 1 << 20
 MOST_BITS = 12
 
 MAGIC = b"BMSTORE\n"
-VERSION = 1
-HEADER = struct.Struct(">8sIIQ40x")
+VERSION = 2
+HEADER = struct.Struct(">8sIIQI36x")
+FILL_TAG = b"blindmatch/store/fill/v2"
 
-Values: TypeAlias = npt.NDArray[np.uint64]
 Order: TypeAlias = npt.NDArray[np.uint32]
 
 
@@ -63,11 +65,11 @@ def order_of(keys: Rows) -> Order:
         DuplicateKeyError: if two are equal.
     """
     bits_for(len(keys))
-    front = _words(keys, 0)
+    front = _eight(keys, 0)
     order = np.argsort(front, kind="stable").astype(np.uint32)
     front = front[order]
     if (front[1:] == front[:-1]).any():
-        order = np.lexsort((_words(keys, 8), _words(keys, 0))).astype(np.uint32)
+        order = np.lexsort((_eight(keys, 8), _eight(keys, 0))).astype(np.uint32)
     near = (front[1:] == front[:-1]).nonzero()[0]
     equal = (keys[order[near]] == keys[order[near + 1]]).all(axis=1)
     if equal.any():
@@ -76,7 +78,7 @@ def order_of(keys: Rows) -> Order:
     return order
 
 
-def _words(keys: Rows, start: int) -> Values:
+def _eight(keys: Rows, start: int) -> Words:
     """Eight bytes of every key from `start` on, as a number."""
     return np.ascontiguousarray(keys[:, start : start + 8]).view(">u8").ravel().astype(np.uint64)
 
@@ -94,16 +96,24 @@ def bits_for(count: int) -> int:
 
 
 def shards(
-    keys: Rows, order: Order, values: Callable[[int, int], Values], bits: int | None = None
+    keys: Rows,
+    order: Order,
+    values: Callable[[int, int], Words],
+    words: int,
+    fill_key: bytes,
+    bits: int | None = None,
 ) -> Iterator[tuple[list[Buffer], int]]:
     """The shards of a store, one after the other, as parts to write and number of keys.
 
-    The same keys, order and values give the same bytes.
+    The same arguments give the same bytes.
 
     Args:
         keys: uint8 (n, 16), distinct.
         order: what `order_of` gave for them.
-        values: gives the values of the keys `start` to `stop` in that order, uint64 (stop - start,).
+        values: gives the values of the keys `start` to `stop` in that order, uint64 (stop - start, words);
+            they must look uniform, whatever they hide.
+        words: of a value.
+        fill_key: 32 bytes that no device can derive (`fill_key`).
         bits: leading bits that choose the shard; `bits_for(n)` if None.
 
     Raises:
@@ -111,8 +121,18 @@ def shards(
             OPRF key gives new keys).
     """
     bits = bits_for(len(keys)) if bits is None else bits
-    for start, stop in pairwise(_bounds(keys, order, bits)):
-        yield _shard(keys[order[start:stop]], values(start, stop), bits), stop - start
+    for shard, (start, stop) in enumerate(pairwise(_bounds(keys, order, bits))):
+        header = HEADER.pack(MAGIC, VERSION, bits, stop - start, words)
+        maps: list[Buffer] = []
+        if stop > start:
+            fitted = Fitted(keys[order[start:stop]], Cells(fill_key, shard))
+            maps = [fitted.map(word, column) for word, column in enumerate(values(start, stop).T)]
+        yield [header, *maps], stop - start
+
+
+def fill_key(secret: bytes, epoch: int) -> bytes:
+    """The key of pseudorandom cells in the file of an epoch, 32 bytes, from the OPRF's secret key."""
+    return expand(FILL_TAG, epoch, [secret], 32).tobytes()
 
 
 def _bounds(keys: Rows, order: Order, bits: int) -> list[int]:
@@ -121,26 +141,7 @@ def _bounds(keys: Rows, order: Order, bits: int) -> list[int]:
     return [*np.searchsorted(_fronts(keys)[order], firsts).tolist(), len(keys)]
 
 
-def _shard(keys: Rows, values: Values, bits: int) -> list[Buffer]:
-    header = HEADER.pack(MAGIC, VERSION, bits, len(keys))
-    if not len(keys):
-        return [header]
-    try:
-        built = ConstMap(dict(zip(_key_list(keys), values.tolist(), strict=True)))
-    except ValueError as error:
-        raise DesignError("store: two keys collide; build the set with another OPRF key") from error
-    content = bytearray(built.serialized_size())
-    built.write_into(content)
-    return [header, content]
-
-
-def _key_list(keys: Rows) -> list[bytes]:
-    """Rows as byte strings; numpy makes the list."""
-    listed: list[bytes] = np.ascontiguousarray(keys).view(f"V{KEY_BYTES}").ravel().tolist()
-    return listed
-
-
-def _fronts(keys: Rows) -> Values:
+def _fronts(keys: Rows) -> Words:
     """The first four bytes of every key as a number."""
     return np.ascontiguousarray(keys[:, :4]).view(">u4").ravel().astype(np.uint64)
 
@@ -148,82 +149,79 @@ def _fronts(keys: Rows) -> Values:
 class Store:
     """Looks keys up in the shards of a set file; a shard is checked and mapped when first needed.
 
+    Args:
+        file: the set file.
+        words: of a value.
+
     Raises:
         SetFileError: if the number of shards is not a power of two.
     """
 
-    __slots__ = ("_bits", "_file", "_maps")
+    __slots__ = ("_bits", "_file", "_maps", "_words")
 
-    def __init__(self, file: SetFile) -> None:
+    def __init__(self, file: SetFile, words: int) -> None:
         count = file.count(KIND)
         self._bits = count.bit_length() - 1
         if count != 1 << max(self._bits, 0) or self._bits > MOST_BITS:
             raise SetFileError(f"store: {count} shards are not a power of two")
-        self._file = file
-        self._maps: dict[int, ConstMap | None] = {}
+        self._file, self._words = file, words
+        self._maps: dict[int, tuple[FuseMap, ...]] = {}
 
-    def lookup(self, keys: Rows) -> Values:
-        """Values of `keys`, uint8 (n, 16); uint64 (n,). An absent key has some value, never an error.
+    def lookup(self, keys: Rows) -> Words:
+        """Values of `keys`, uint8 (n, 16); uint64 (n, words). An absent key has some value, never an error.
 
         Raises:
             SetFileError: if a shard was altered.
         """
-        found = np.zeros(len(keys), np.uint64)
+        found = np.zeros((len(keys), self._words), np.uint64)
         owners = _fronts(keys) >> np.uint64(32 - self._bits)
         for index in np.unique(owners).tolist():
             rows = (owners == index).nonzero()[0]
-            found[rows] = self._lookup_in(index, keys[rows])
+            names, values = key_list(keys[rows]), np.zeros(len(rows), np.uint64)
+            for word, held in enumerate(self._opened(index)):
+                held.get_many_into(names, values.data)
+                found[rows, word] = values
         return found
 
-    def check(self) -> None:
-        """Open every shard.
+    def check(self, keys: int) -> None:
+        """Open every shard; together they must have so many keys.
 
         Raises:
-            SetFileError: if one was altered, or is none.
+            SetFileError: if one was altered, or is none, or they have another number of keys.
         """
         for index in range(1 << self._bits):
-            self._map(index)
+            self._opened(index)
+        held = sum(self._file.row(KIND, index).items for index in range(1 << self._bits))
+        if held != keys:
+            raise SetFileError(f"store: {held} keys, not the {keys} that belong to the entries")
 
-    def _map(self, index: int) -> ConstMap | None:
+    def _opened(self, index: int) -> tuple[FuseMap, ...]:
         if index not in self._maps:
             self._maps[index] = self._open(index)
         return self._maps[index]
 
-    def _lookup_in(self, index: int, keys: Rows) -> Values:
-        values = np.zeros(len(keys), np.uint64)
-        held = self._map(index)
-        if held is not None:
-            held.get_many_into(_key_list(keys), values.data)
-        return values
-
-    def _open(self, index: int) -> ConstMap | None:
+    def _open(self, index: int) -> tuple[FuseMap, ...]:
         content = self._file.section(KIND, index)
-        count = _read_header(bytes(content[: HEADER.size]), self._bits)
-        if count != self._file.row(KIND, index).items:
+        keys = _read_header(bytes(content[: HEADER.size]), self._bits, self._words)
+        if keys != self._file.row(KIND, index).items:
             raise SetFileError("store: a shard's number of keys is not the table's")
         body = content[HEADER.size :]
-        if not count:
-            return None
-        try:
-            return ConstMap.from_buffer(body) if _mappable(body) else ConstMap.from_bytes(body)
-        except ValueError as error:
-            raise SetFileError(f"store: shard {index} is no map of a version this program reads") from error
+        each, left = divmod(len(body), self._words)
+        if left or bool(each) != bool(keys):
+            raise SetFileError(f"store: shard {index} has no map for each word")
+        parts = [body[at : at + each] for at in range(0, len(body), each)] if each else []
+        return tuple(open_map(part, keys) for part in parts)
 
 
-def _mappable(body: memoryview) -> bool:
-    """Can the map be used in place? It must lie at a multiple of eight on a little-endian machine."""
-    return sys.byteorder == "little" and np.frombuffer(body, np.uint8).ctypes.data % 8 == 0
-
-
-def _read_header(raw: bytes, bits: int) -> int:
+def _read_header(raw: bytes, bits: int, words: int) -> int:
     """The number of keys of a shard."""
     if len(raw) != HEADER.size:
         raise SetFileError("store: a shard is truncated")
-    magic, version, its_bits, count = HEADER.unpack(raw)
+    magic, version, its_bits, keys, its_words = HEADER.unpack(raw)
     if magic != MAGIC:
         raise SetFileError("store: the magic number is missing")
     if version != VERSION:
         raise SetFileError(f"store: version {version} is not the one this program reads, {VERSION}")
-    if its_bits != bits or raw != HEADER.pack(MAGIC, VERSION, bits, count):
+    if (its_bits, its_words) != (bits, words) or raw != HEADER.pack(MAGIC, VERSION, bits, keys, words):
         raise SetFileError("store: a shard's header is not the one that belongs to this store")
-    return int(count)
+    return int(keys)

@@ -174,7 +174,7 @@ def test_an_epoch_that_moves_on_while_it_is_fetched_is_refused_with_the_reason(f
 
 # --- set files -----------------------------------------------------------------------------------
 
-SET = (Path(__file__).parents[1] / "vectors" / "set-file-v1.bin").read_bytes()
+SET = (Path(__file__).parents[1] / "vectors" / "set-file-v2.bin").read_bytes()
 
 
 @pytest.fixture

@@ -174,7 +174,9 @@ def against_shards(credentials: Credentials, device: Device) -> None:
     """Every entry of a store that is cut into as many shards as one of 2^26 entries is."""
     with patch.object(store, "MOST_SHARD_KEYS", 1):
         build = published(drawn(SHARDED))
-    shards = SetFile(build.files[SET_FILE], SET_FILE, DESIGN.info.name, 1, 1).count(store.KIND)
+    shards = SetFile(build.files[SET_FILE], SET_FILE, DESIGN.info.name, DESIGN.info.version, 1).count(
+        store.KIND
+    )
     if shards != SHARDED:
         raise SystemExit(f"many shards: the set has {shards}, not {SHARDED}")
     items = [*items_of(build.entries), *(Asked(row.tobytes()) for row in build.entries)]

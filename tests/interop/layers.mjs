@@ -2,7 +2,7 @@
 
 import { createDecipheriv, createHash } from 'node:crypto';
 
-import { ascii, equal, hex, ProtocolError, Reader } from './bytes.mjs';
+import { ascii, equal, hex, number, ProtocolError, Reader } from './bytes.mjs';
 import { openFilter } from './filter.mjs';
 import { openSetFile } from './setfile.mjs';
 import { openStore } from './store.mjs';
@@ -15,6 +15,7 @@ const PREVIOUS = 0x103;
 const REMOVED = 0x104;
 const STRETCH = 16_384;
 const MOST_DELTAS = 8;
+const MOST_SIGNATURES = 8n;
 const SET = 'set.bin';
 
 /** `files`: set-up files by name. Gives evaluations, public key and `find(output)`; the newest epoch must be `epoch`. */
@@ -26,7 +27,7 @@ export function openLayers(files, epoch) {
   const opened = names.map((name, at) => {
     const of = first + BigInt(at);
     if (at > 0 && name !== `delta-${String(of).padStart(10, '0')}.bin`) throw new ProtocolError(`another name: ${name}`);
-    return openSetFile(files[name], 'oprf-psi', 1, of);
+    return openSetFile(files[name], 'oprf-psi', 2, of);
   });
   opened.slice(1).forEach((file, at) => checkContinues(file, opened[at]));
   const { evaluations } = opened[0].parameters;
@@ -36,14 +37,14 @@ export function openLayers(files, epoch) {
     evaluations: Number(evaluations),
     publicKey: contentOf(opened[0], PUBLIC_KEY),
     entries: layers.map((layer) => layer.entries),
-    find: (output) => find(layers, keysOf(output)),
+    find: (output) => find(layers, output),
   };
 }
 
 /** Newer layers first; an id that a later layer removes is no match. */
-function find(layers, keys) {
+function find(layers, output) {
   for (let at = layers.length - 1; at >= 0; at -= 1) {
-    const label = layers[at].find(keys);
+    const label = layers[at].find(keysOf(output, layers[at].epoch));
     if (label !== null) return layers.slice(at + 1).some((later) => later.removes(label.id)) ? null : label;
   }
   return null;
@@ -60,16 +61,18 @@ function checkContinues(file, previous) {
 function openLayer(file, isDelta) {
   const { filter, signatures } = file.parameters;
   if (filter === 1n && !isDelta) return openFilterLayer(file);
-  if (filter !== 0n || signatures === undefined) throw new ProtocolError('parameters of another set');
+  if (filter !== 0n || !(signatures <= MOST_SIGNATURES)) throw new ProtocolError('parameters of another set');
   const removed = new Set(isDelta ? removedIds(contentOf(file, REMOVED)) : []);
-  const width = 72 + 64 * Number(signatures);
-  const store = openStore(file.count(SHARD), (at) => file.section(SHARD, at));
+  const width = 88 + 64 * Number(signatures);
+  const store = openStore(file.count(SHARD), 1, (at) => file.section(SHARD, at));
+  const opened = (keys, place) => openLabel(keys.label, record(file, place, width), file.epoch);
   return {
+    epoch: file.epoch,
     entries: file.entries,
     removes: (id) => removed.has(id),
     find: (keys) => {
-      const place = store.lookup(keys.store) ^ keys.mask;
-      return place < BigInt(file.entries) ? openLabel(keys.label, record(file, Number(place), width)) : null;
+      const place = store.lookup(keys.store)[0] ^ keys.mask;
+      return place < BigInt(file.entries) ? opened(keys, Number(place)) : null;
     },
   };
 }
@@ -78,6 +81,7 @@ function openLayer(file, isDelta) {
 function openFilterLayer(file) {
   const filter = openFilter(contentOf(file, FILTER), file.entries);
   return {
+    epoch: file.epoch,
     entries: file.entries,
     removes: () => false,
     find: (keys) => (filter.contains(keys.store) ? { hash: null, id: null, salt: null } : null),
@@ -105,8 +109,9 @@ function contentOf(file, kind, index = 0) {
   return section.content;
 }
 
-function keysOf(output) {
-  const taken = (tag, count) => derive(`blindmatch/entry/${tag}/v1`, output).subarray(0, count);
+/** Keys of an entry in the file of an epoch. */
+function keysOf(output, epoch) {
+  const taken = (tag, count) => derive(`blindmatch/entry/${tag}/v2`, epoch, output).subarray(0, count);
   return {
     store: taken('store-key', 16),
     mask: BigInt(`0x${hex(taken('mask', 8))}`),
@@ -114,18 +119,22 @@ function keysOf(output) {
   };
 }
 
-function derive(tag, output) {
+function derive(tag, epoch, output) {
   const block = new Uint8Array(128);
   block.set(ascii(tag));
+  block.set(number(epoch, 8), 120);
   return createHash('sha512').update(block).update(output).digest();
 }
 
-function openLabel(key, sealed) {
+/** The label in a record of the file of an epoch, or null if the key does not open it or it is for other epochs. */
+function openLabel(key, sealed, epoch) {
   const body = sealed.subarray(0, sealed.length - 16);
   const cipher = createDecipheriv('chacha20-poly1305', key, new Uint8Array(12), { authTagLength: 16 });
   cipher.setAuthTag(sealed.subarray(sealed.length - 16));
   try {
     const plain = Buffer.concat([cipher.update(body), cipher.final()]);
+    const [first, last] = [plain.readBigUInt64BE(56), plain.readBigUInt64BE(64)];
+    if (epoch < first || epoch > last) return null;
     return { hash: plain.subarray(0, 32), id: plain.readBigUInt64BE(32), salt: plain.subarray(40, 56) };
   } catch {
     return null;

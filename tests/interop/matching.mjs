@@ -16,7 +16,7 @@ const EXCHANGE_MS = 30_000;
 const CALL_MS = 20_000;
 const SETUP_MS = 600_000;
 const DESIGN = 'oprf-psi';
-const VERSION = 1;
+const VERSION = 2;
 const ROLE = 'matcher';
 
 /** `address` is host:port; `pem` has root, key and certificate; `serverName` is what the matcher's certificate bears. */

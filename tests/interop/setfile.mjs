@@ -1,4 +1,4 @@
-// A set file, version 1 (docs/set-format.md): header, sections, parameters, table, trailer, all digests checked.
+// A set file, version 2 (docs/set-format.md): header, sections, parameters, table, trailer, all digests checked.
 
 import { createHash } from 'node:crypto';
 
@@ -8,7 +8,9 @@ const HEADER = 64;
 const TRAILER = 72;
 const ALIGNED = 64;
 const MOST_PARAMETERS = 64;
-const sha256 = (bytes) => createHash('sha256').update(bytes).digest();
+const PAGE = 4096;
+const [LEAF, NODE] = [Uint8Array.of(0), Uint8Array.of(1)];
+const sha256 = (...parts) => parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest();
 
 /** A file's parameters, sections, number of entries and overall digest; every digest is checked at once. */
 export function openSetFile(raw, design, version, epoch) {
@@ -16,7 +18,7 @@ export function openSetFile(raw, design, version, epoch) {
   const trailer = readTrailer(raw);
   const tables = raw.subarray(trailer.parametersAt, raw.length - TRAILER);
   const covered = raw.subarray(raw.length - TRAILER, raw.length - TRAILER + 32);
-  const digest = sha256(concat(ascii('blindmatch/set-file/v1'), raw.subarray(0, HEADER), tables, covered));
+  const digest = sha256(concat(ascii('blindmatch/set-file/v2'), raw.subarray(0, HEADER), tables, covered));
   if (!equal(digest, trailer.digest)) throw new ProtocolError('altered: overall digest');
   checkHeader(raw, design, version, epoch);
   const reader = new Reader(tables);
@@ -28,6 +30,7 @@ export function openSetFile(raw, design, version, epoch) {
   rows.forEach((row) => section(raw, rows, row.kind, row.index));
   return {
     digest,
+    epoch: BigInt(epoch),
     entries,
     parameters,
     count: (kind) => rows.filter((row) => row.kind === kind).length,
@@ -69,7 +72,7 @@ function readTrailer(raw) {
 function checkHeader(raw, design, version, epoch) {
   const reader = new Reader(raw.subarray(0, HEADER));
   if (!equal(reader.take(8), unhex('89424d5345540d0a'))) throw new ProtocolError('not a set file');
-  if (reader.uint(4) !== 1n || reader.uint(4) !== 0n) throw new ProtocolError('another format');
+  if (reader.uint(4) !== 2n || reader.uint(4) !== 0n) throw new ProtocolError('another format');
   if (name(reader.take(32)) !== design) throw new ProtocolError('of another design');
   if (reader.uint(4) !== BigInt(version) || reader.uint(4) !== 0n) throw new ProtocolError('another version');
   if (reader.uint(8) !== BigInt(epoch)) throw new ProtocolError('of another epoch');
@@ -85,8 +88,20 @@ function section(raw, rows, kind, index) {
   const row = rows.find((one) => one.kind === kind && one.index === index);
   if (row === undefined) return undefined;
   const content = raw.subarray(row.offset, row.offset + row.length);
-  if (!equal(sha256(content), row.digest)) throw new ProtocolError('altered: section');
+  if (!equal(rootOf(content), row.digest)) throw new ProtocolError('altered: section');
   return { content, items: row.items };
+}
+
+/** The root over a section's pages: the tree hash of RFC 9162, section 2.1.1. */
+export function rootOf(content) {
+  if (content.length === 0) return sha256();
+  let level = [];
+  for (let at = 0; at < content.length; at += PAGE) level.push(sha256(LEAF, content.subarray(at, at + PAGE)));
+  while (level.length > 1) {
+    const pairs = level.filter((_, at) => at % 2 === 0);
+    level = pairs.map((left, at) => (2 * at + 1 < level.length ? sha256(NODE, left, level[2 * at + 1]) : left));
+  }
+  return level[0];
 }
 
 /** 1 to 32 printable ASCII characters, padded with zeros. */

@@ -1,4 +1,4 @@
-// The key-value store of a set (docs/set-format.md, kind 0x01): 16-byte keys to masked numbers.
+// The key-value store of a set (docs/set-format.md, kind 0x01): 16-byte keys to masked values of 64-bit words.
 //
 // A key that is not there reads something, too: nothing here says whether a key is in the store.
 
@@ -8,22 +8,27 @@ const HEADER = 64;
 const MAP_HEADER = 32;
 const CHECKSUM = 8;
 const MOST_BITS = 12;
+const MOST_WORDS = 2;
 const MASK = (1n << 64n) - 1n;
 
-/** A store of `count` shards; `sectionOf(at)` gives the section of each, which is opened when a key is first in it. */
-export function openStore(count, sectionOf) {
+/**
+ * A store of `count` shards, whose values have so many words; `sectionOf(at)` gives the section of each, which is
+ * opened when a key is first in it.
+ */
+export function openStore(count, words, sectionOf) {
   const bits = Math.log2(count);
   if (!Number.isInteger(bits) || bits > MOST_BITS) throw new ProtocolError(`${count} shards are not a power of two`);
   const shards = new Map();
   const shard = (at) => {
-    if (!shards.has(at)) shards.set(at, checkedShard(sectionOf(at), bits));
+    if (!shards.has(at)) shards.set(at, checkedShard(sectionOf(at), bits, words));
     return shards.get(at);
   };
   return { lookup: (key) => shard(shardOf(key, bits)).lookup(key) };
 }
 
-function checkedShard({ content, items }, bits) {
+function checkedShard({ content, items }, bits, words) {
   const shard = openShard(content);
+  if (shard.words !== words) throw new ProtocolError('a shard of values of another length');
   if (shard.bits !== bits) throw new ProtocolError('a shard of a store with another number of shards');
   if (shard.keys !== BigInt(items)) throw new ProtocolError('another number of keys than the table says');
   return shard;
@@ -33,16 +38,21 @@ function checkedShard({ content, items }, bits) {
 export function openShard(raw) {
   const reader = new Reader(raw);
   if (!equal(reader.take(8), ascii('BMSTORE\n'))) throw new ProtocolError('not a shard');
-  if (reader.uint(4) !== 1n) throw new ProtocolError('a shard of another version');
+  if (reader.uint(4) !== 2n) throw new ProtocolError('a shard of another version');
   const bits = Number(reader.uint(4));
   const keys = reader.uint(8);
-  if (bits > MOST_BITS || reader.take(40).some((byte) => byte !== 0)) throw new ProtocolError('a damaged shard');
-  const map = raw.subarray(HEADER);
+  const words = Number(reader.uint(4));
+  const sound = bits <= MOST_BITS && words >= 1 && words <= MOST_WORDS;
+  if (!sound || reader.take(36).some((byte) => byte !== 0)) throw new ProtocolError('a damaged shard');
+  const maps = raw.subarray(HEADER);
   if (keys === 0n) {
-    if (map.length !== 0) throw new ProtocolError('an empty shard with a map');
-    return { bits, keys, lookup: () => 0n };
+    if (maps.length !== 0) throw new ProtocolError('an empty shard with a map');
+    return { bits, keys, words, lookup: () => Array(words).fill(0n) };
   }
-  return { bits, keys, lookup: openMap(map, keys) };
+  const each = maps.length / words;
+  if (!Number.isInteger(each)) throw new ProtocolError('a map for each word');
+  const opened = Array.from({ length: words }, (_, at) => openMap(maps.subarray(each * at, each * (at + 1)), keys));
+  return { bits, keys, words, lookup: (key) => opened.map((map) => map(key)) };
 }
 
 /** The shard that a key is in: its first `bits` bits. */
@@ -59,6 +69,7 @@ function openMap(raw, keys) {
     BigInt(held) === keys &&
     length > 0 &&
     (length & (length - 1)) === 0 &&
+    count > 0 &&
     cells === (count + 2) * length &&
     raw.length === MAP_HEADER + 8 * cells + CHECKSUM &&
     view.readBigUInt64LE(raw.length - CHECKSUM) === fnv1a(raw.subarray(0, raw.length - CHECKSUM));

@@ -6,12 +6,12 @@ import { test } from 'node:test';
 
 import { ProtocolError, unhex } from './bytes.mjs';
 import { openFilter } from './filter.mjs';
-import { openSetFile } from './setfile.mjs';
+import { openSetFile, rootOf } from './setfile.mjs';
 import { openShard, openStore, shardOf, xxh64 } from './store.mjs';
 
 const file = (name) => Uint8Array.from(readFileSync(new URL(`../vectors/${name}`, import.meta.url)));
 const held = JSON.parse(readFileSync(new URL('../vectors/designs/oprf-psi.json', import.meta.url), 'utf8'));
-const { content: shard, items } = openSetFile(unhex(held.set.files['set.bin']), 'oprf-psi', 1, held.set.epoch).section(0x01);
+const { content: shard, items } = openSetFile(unhex(held.set.files['set.bin']), 'oprf-psi', 2, held.set.epoch).section(0x01);
 
 test('XXH64 of nothing', () => assert.equal(xxh64(new Uint8Array(0)), 0xef46db3751d8e999n));
 
@@ -36,39 +36,56 @@ test('a shard with any byte altered, or cut, is refused', () => {
 function shardOfStore(bits, empty = false) {
   const made = Uint8Array.from(empty ? shard.subarray(0, 64) : shard);
   made[15] = bits;
-  if (empty) made.fill(0, 16, 64);
+  if (empty) made.fill(0, 16, 24);
   return { content: made, items: empty ? 0 : items };
 }
 
 test('a key is looked up in the shard that its first bits name, and in no other', () => {
   const asked = [];
-  const store = openStore(4, (at) => {
+  const store = openStore(4, 1, (at) => {
     asked.push(at);
     return shardOfStore(2, at === 1);
   });
   const key = (first) => unhex(`${first}1122334455667788990011223344aa`);
   const expected = openShard(shard).lookup(key('80'));
-  assert.equal(store.lookup(key('80')), expected);
-  assert.equal(store.lookup(key('40')), 0n);
-  assert.equal(store.lookup(key('7f')), 0n);
+  assert.deepEqual(store.lookup(key('80')), expected);
+  assert.deepEqual(store.lookup(key('40')), [0n]);
+  assert.deepEqual(store.lookup(key('7f')), [0n]);
   store.lookup(key('bf'));
   assert.deepEqual(asked, [2, 1]);
 });
 
 test('a store is refused whose shards are not as many as they say', () => {
-  for (const count of [0, 3, 5, 8192]) assert.throws(() => openStore(count, () => shardOfStore(0)), ProtocolError);
+  for (const count of [0, 3, 5, 8192]) assert.throws(() => openStore(count, 1, () => shardOfStore(0)), ProtocolError);
   for (const [count, bits] of [[1, 1], [2, 0], [4, 1]]) {
-    const store = openStore(count, () => shardOfStore(bits));
+    const store = openStore(count, 1, () => shardOfStore(bits));
     assert.throws(() => store.lookup(new Uint8Array(16)), ProtocolError, `${count} shards of ${bits} bits`);
   }
-  const wrong = openStore(1, () => ({ content: shard, items: items + 1 }));
+  const wrong = openStore(1, 1, () => ({ content: shard, items: items + 1 }));
   assert.throws(() => wrong.lookup(new Uint8Array(16)), ProtocolError);
+  const wider = openStore(1, 2, () => ({ content: shard, items }));
+  assert.throws(() => wider.lookup(new Uint8Array(16)), ProtocolError);
 });
 
 test('a filter that is cut or of another length is refused', () => {
-  const set = openSetFile(file('oprf-psi-v1-filter-set.bin'), 'oprf-psi', 1, 9);
+  const set = openSetFile(file('oprf-psi-v2-filter-set.bin'), 'oprf-psi', 2, 9);
   const { content } = set.section(0x03);
   assert.ok(openFilter(content, set.entries));
   assert.throws(() => openFilter(content, set.entries + 1), ProtocolError);
   assert.throws(() => openFilter(content.subarray(0, content.length - 1), set.entries), ProtocolError);
+});
+
+test('a set of version 1 is refused', () => {
+  for (const kind of ['labelled', 'filter']) {
+    const raw = file(`oprf-psi-v1-${kind}-set.bin`);
+    assert.throws(() => openSetFile(raw, 'oprf-psi', 2, 9), ProtocolError);
+  }
+});
+
+test('the root over pages is that of RFC 9162 whatever the number of pages', () => {
+  const { digests } = JSON.parse(file('set-file-pages.json').reduce((text, byte) => text + String.fromCharCode(byte), ''));
+  for (const { length, root } of digests) {
+    const content = Uint8Array.from({ length }, (_, at) => (at * at) % 251);
+    assert.equal(Buffer.from(rootOf(content)).toString('hex'), root, `${length} bytes`);
+  }
 });

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from blindmatch_protocol import labels
 from blindmatch_protocol.contract import EntryBatch, Label
-from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.errors import ProtocolError, SetFileError
 from blindmatch_protocol.labels import SealedLabels
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
@@ -23,55 +23,83 @@ def entries(count: int) -> EntryBatch:
 
 
 def test_keys_are_the_documented_hashes() -> None:
-    outputs = rows(3, 64)
-    keys = labels.derive(outputs)
+    outputs, epoch = rows(3, 64), 2**40 + 7
+    keys = labels.derive(outputs, epoch)
     for row, output in enumerate(outputs):
         tags = (
-            b"blindmatch/entry/store-key/v1",
-            b"blindmatch/entry/mask/v1",
-            b"blindmatch/entry/label-key/v1",
+            b"blindmatch/entry/store-key/v2",
+            b"blindmatch/entry/mask/v2",
+            b"blindmatch/entry/label-key/v2",
         )
-        store, mask, label = (sha512(tag + bytes(128 - len(tag)) + output.tobytes()).digest() for tag in tags)
+        blocks = (tag + bytes(120 - len(tag)) + epoch.to_bytes(8, "big") for tag in tags)
+        store, mask, label = (sha512(block + output.tobytes()).digest() for block in blocks)
         assert keys.store_keys[row].tobytes() == store[:16]
         assert int(keys.masks[row]) == int.from_bytes(mask[:8], "big")
         assert keys.label_keys[row].tobytes() == label[:32]
 
 
 def test_keys_do_not_show_in_repr() -> None:
-    keys = labels.derive(rows(1, 64))
+    keys = labels.derive(rows(1, 64), 1)
     assert "label_keys" not in repr(keys)
 
 
 @pytest.mark.parametrize("signatures", [0, 1, 3])
 def test_a_label_opens_under_its_own_key_only(signatures: int) -> None:
-    keys, batch, extra = labels.derive(rows(4, 64)), entries(4), rows(4, 64 * signatures, 9)
-    records = labels.seal(keys.label_keys, batch, extra)
+    keys, batch, extra = labels.derive(rows(4, 64), 1), entries(4), rows(4, 64 * signatures, 9)
+    records = labels.seal(keys.label_keys, batch, 5, extra)
     assert records.shape == (4, labels.record_bytes(signatures))
     for row in range(4):
-        opened = labels.unseal(keys.label_keys[row].tobytes(), records[row].tobytes())
-        expected = Label(batch.hashes[row].tobytes(), int(batch.ids[row]), batch.salts[row].tobytes())
-        assert opened == (expected, extra[row].tobytes())
-        assert labels.unseal(keys.label_keys[row - 1].tobytes(), records[row].tobytes()) is None
+        opened = labels.unseal(keys.label_keys[row].tobytes(), records[row].tobytes(), 5)
+        known = (batch.hashes[row].tobytes(), int(batch.ids[row]), batch.salts[row].tobytes())
+        assert opened == Label(*known, 5, 2**64 - 1, extra[row].tobytes())
+        assert labels.unseal(keys.label_keys[row - 1].tobytes(), records[row].tobytes(), 5) is None
 
 
-def test_a_label_without_signatures_takes_at_most_80_bytes() -> None:
-    assert labels.record_bytes(0) <= 80
+def test_a_label_opens_in_files_of_its_epochs_alone() -> None:
+    key = labels.derive(rows(1, 64), 1).label_keys
+    record = labels.seal(key, entries(1), 5, labels.unsigned(1, 0), 7)[0].tobytes()
+    found = [labels.unseal(key.tobytes(), record, epoch) is not None for epoch in (1, 4, 5, 6, 7, 8)]
+    assert found == [False, False, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "signatures", "rule"),
+    [
+        (8, 7, b"", "must not be before the first"),
+        (1, 7, bytes(63), "64 bytes each"),
+        (1, 7, bytes(576), "512"),
+    ],
+)
+def test_a_label_that_breaks_a_rule_is_not_decoded(
+    first: int, last: int, signatures: bytes, rule: str
+) -> None:
+    whole = Label(bytes(32), 1, bytes(16), 1, 7).encode()[:-20]
+    tail = (
+        first.to_bytes(8, "big") + last.to_bytes(8, "big") + len(signatures).to_bytes(4, "big") + signatures
+    )
+    with pytest.raises(ProtocolError, match=rule):
+        Label.decode(whole + tail)
+
+
+@pytest.mark.parametrize(("signatures", "length"), [(0, 88), (8, 600)])
+def test_a_record_has_the_documented_length(signatures: int, length: int) -> None:
+    assert labels.record_bytes(signatures) == length
 
 
 def test_every_flipped_bit_keeps_a_label_closed() -> None:
-    keys = labels.derive(rows(1, 64))
-    record = labels.seal(keys.label_keys, entries(1))[0]
+    keys = labels.derive(rows(1, 64), 1)
+    record = labels.seal(keys.label_keys, entries(1), 1, labels.unsigned(1, 0))[0]
     for bit in range(8 * len(record)):
         altered = record.copy()
         altered[bit // 8] ^= 1 << bit % 8
-        assert labels.unseal(keys.label_keys[0].tobytes(), altered.tobytes()) is None
+        assert labels.unseal(keys.label_keys[0].tobytes(), altered.tobytes(), 1) is None
 
 
 def test_truncated_records_stay_closed() -> None:
-    keys = labels.derive(rows(1, 64))
-    record = labels.seal(keys.label_keys, entries(1))[0].tobytes()
+    keys = labels.derive(rows(1, 64), 1)
+    record = labels.seal(keys.label_keys, entries(1), 1, labels.unsigned(1, 0))[0].tobytes()
     for length in range(len(record)):
-        assert labels.unseal(keys.label_keys[0].tobytes(), record[:length]) is None
+        assert labels.unseal(keys.label_keys[0].tobytes(), record[:length], 1) is None
 
 
 def stored(records: labels.Rows) -> SetFile:
@@ -84,15 +112,17 @@ def stored(records: labels.Rows) -> SetFile:
 
 
 @pytest.mark.parametrize("count", [0, 1, labels.STRETCH, labels.STRETCH + 1])
-def test_records_are_found_by_their_number(count: int) -> None:
-    records = rows(count, 72)
-    held = SealedLabels(stored(records), count, 0)
+def test_labels_are_found_by_their_number(count: int) -> None:
+    keys, batch = rows(count, 32), entries(count)
+    held = SealedLabels(stored(labels.seal(keys, batch, 1, labels.unsigned(count, 0))), count, 0)
     assert len(held) == count
     for number in {0, count // 2, count - 1} if count else ():
-        assert bytes(held.record(number)) == records[number].tobytes()
+        found = held.unseal(keys[number].tobytes(), number)
+        assert found is not None and found.entry_hash == batch.hashes[number].tobytes()
+        assert held.unseal(keys[number - 1].tobytes(), number) is None or count == 1
 
 
 @pytest.mark.parametrize(("count", "signatures"), [(9, 0), (11, 0), (10, 1)])
 def test_sections_that_do_not_hold_the_records_they_should_are_refused(count: int, signatures: int) -> None:
     with pytest.raises(SetFileError, match="number of records"):
-        SealedLabels(stored(rows(10, 72)), count, signatures)
+        SealedLabels(stored(rows(10, 88)), count, signatures)

@@ -26,9 +26,9 @@ from blindmatch_protocol.contract import (
     SetParameters,
     batches_of,
 )
+from blindmatch_protocol.contract.outcome import UNCONFIRMED_ID
 from blindmatch_protocol.designs.oprf_psi import DESIGN, Reply, Request, build
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, SCRATCH
-from blindmatch_protocol.designs.oprf_psi.layers import UNCONFIRMED_ID
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
 from blindmatch_protocol.oprf import Mode, SecretKey, evaluate
 from blindmatch_protocol.randomness import seeded
@@ -114,7 +114,7 @@ def test_outcomes_are_those_of_the_declared_relation(evaluations: int) -> None:
 
 def test_a_match_holds_the_label_of_the_entry() -> None:
     place = world()
-    expected = Label(LISTED[5].tobytes(), 6, place.salts[5].tobytes())
+    expected = Label(LISTED[5].tobytes(), 6, place.salts[5].tobytes(), first_epoch=1)
     assert run(place, Picture(LISTED[5].tobytes())) == Match(expected)
 
 
@@ -129,13 +129,15 @@ def test_a_label_of_another_hash_is_no_match() -> None:
     place = world()
     state = place.states[MATCHER]
     output = evaluate(state.key, [INPUT_TAG + LISTED[0].tobytes()])
-    keys = labels.derive(output)
+    keys = labels.derive(output, 1)
     other = batches_of(LISTED[1:2], np.array([9], np.uint64), place.salts[1:2]).held
-    record = labels.seal(keys.label_keys, other)
+    record = labels.seal(keys.label_keys, other, 1, labels.unsigned(1, 0))
 
     class Forged:
-        def record(self, number: int) -> bytes:
-            return record.tobytes()
+        def unseal(self, label_key: bytes, number: int) -> Label | None:
+            found = labels.unseal(label_key, record.tobytes(), 1)
+            assert found is not None
+            return found
 
     layer = replace(place.setup.layers[0], labels=Forged())
     forged = Held(DESIGN, replace(place.setup, layers=(layer,)), place.states, LISTED, place.salts)
@@ -321,21 +323,33 @@ def test_fewer_elements_than_asked_for_are_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["labelled", "filter"])
-def test_the_frozen_example_of_version_1_stays_readable(kind: str) -> None:
-    expected = json.loads((VECTORS / "oprf-psi-v1.json").read_text())
-    names = {"set.bin": f"oprf-psi-v1-{kind}-set.bin", "matcher.bin": f"oprf-psi-v1-{kind}-matcher.bin"}
+def test_the_frozen_example_of_version_2_stays_readable(kind: str) -> None:
+    expected = json.loads((VECTORS / "oprf-psi-v2.json").read_text())
+    names = {"set.bin": f"oprf-psi-v2-{kind}-set.bin", "matcher.bin": f"oprf-psi-v2-{kind}-matcher.bin"}
     files = {name: (VECTORS / stored).read_bytes() for name, stored in names.items()}
     hashes = np.frombuffer(bytes.fromhex("".join(expected["hashes"])), np.uint8).reshape(-1, 32)
     setup, state = DESIGN.open_setup(files, expected["epoch"]), DESIGN.open_role(MATCHER, files)
-    setup.verify()
+    DESIGN.check_setup(setup)
     place = Held(DESIGN, setup, {MATCHER: state}, hashes, hashes)
     for number, row in enumerate(hashes):
         found = run(place, Picture(row.tobytes()))
-        labelled = Label(row.tobytes(), number + 1, bytes.fromhex(expected["salts"][number]))
+        salt = bytes.fromhex(expected["salts"][number])
+        labelled = Label(row.tobytes(), number + 1, salt, expected["epoch"], signatures=bytes(128))
         unconfirmed = Label(row.tobytes(), UNCONFIRMED_ID, bytes(16))
         assert found == Match(labelled if kind == "labelled" else unconfirmed)
     for row in random_hashes(10, seed=77):
         assert run(place, Picture(row.tobytes())) == NoMatch()
+
+
+@pytest.mark.parametrize("kind", ["labelled", "filter"])
+def test_the_frozen_example_of_version_1_is_refused_with_the_reason(kind: str) -> None:
+    files = {
+        name: (VECTORS / f"oprf-psi-v1-{kind}-{name}").read_bytes() for name in ("set.bin", "matcher.bin")
+    }
+    with pytest.raises(SetFileError, match=r"set\.bin: set format 1 is earlier"):
+        DESIGN.open_setup(files)
+    with pytest.raises(SetFileError, match=r"matcher\.bin: set format 1 is earlier"):
+        DESIGN.open_role(MATCHER, files)
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -390,7 +404,7 @@ def test_every_flipped_byte_of_the_files_is_refused_when_verified() -> None:
 def test_an_altered_store_or_label_is_an_error_and_not_a_missed_match() -> None:
     files = published()
     state = DESIGN.open_role(MATCHER, files)
-    place = SetFile(files["set.bin"], "set.bin", "oprf-psi", 1)
+    place = SetFile(files["set.bin"], "set.bin", "oprf-psi", 2)
     for kind in (store.KIND, labels.KIND):
         row, altered = place.row(kind), bytearray(files["set.bin"])
         altered[row.end - 1] ^= 1
@@ -420,7 +434,7 @@ def test_a_matcher_file_beside_another_set_is_refused() -> None:
 @pytest.mark.parametrize("name", BAD_ELEMENTS)
 def test_a_public_key_that_is_no_element_is_refused_even_under_a_fitting_digest(name: str) -> None:
     files = published(3)
-    old, out = SetFile(files["set.bin"], "set.bin", "oprf-psi", 1), MemoryWorkspace()
+    old, out = SetFile(files["set.bin"], "set.bin", "oprf-psi", 2), MemoryWorkspace()
     writer = SetFileWriter(out.create("set.bin"), old.identity)
     for kind, index in old.sections:
         content = BAD_ELEMENTS[name] if kind == 0x100 else old.section(kind, index)
@@ -462,7 +476,7 @@ def test_a_list_that_changes_while_it_is_read_is_refused() -> None:
         DESIGN.publish(Shrinking(), SetParameters(1, {}), seeded("k"), None, MemoryWorkspace())
 
 
-@pytest.mark.parametrize("values", [{"evaluations": 0}, {"evaluations": 1025}, {"signatures": 1}])
+@pytest.mark.parametrize("values", [{"evaluations": 0}, {"evaluations": 1025}, {"signatures": 9}])
 def test_parameters_out_of_range_are_refused(values: dict[str, int]) -> None:
     with pytest.raises(DesignError, match="must be"):
         held(DESIGN, LISTED, 1, values)

@@ -17,9 +17,9 @@ from blindmatch_protocol.designs.token_psi import addresses, derivation, shares
 from blindmatch_protocol.designs.token_psi import files as token_files
 from blindmatch_protocol.designs.token_psi import layers as token_layers
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
-from blindmatch_protocol.designs.token_psi.gf64 import Elements
-from blindmatch_protocol.designs.token_psi.parameters import LIMITS, TOKENING
+from blindmatch_protocol.designs.token_psi.parameters import DECLARED
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
+from blindmatch_protocol.fuse_map import Words
 from blindmatch_protocol.oprf import evaluate
 from blindmatch_protocol.setfile import SetFile
 
@@ -71,8 +71,8 @@ def test_every_kind_of_a_design_is_documented_with_its_number_and_nothing_else_i
 def test_the_files_of_the_designs_have_documented_kinds_alone() -> None:
     found = of_code()
     paths = {
-        "token-psi": [VECTORS / f"token-psi-v1-{name}" for name in ("set.bin", "matcher.bin")],
-        "oprf-psi": sorted(VECTORS.glob("oprf-psi-v1*.bin")),
+        "token-psi": [VECTORS / f"token-psi-v2-{name}" for name in ("set.bin", "matcher.bin")],
+        "oprf-psi": sorted(VECTORS.glob("oprf-psi-v2*.bin")),
     }
     for design, files in paths.items():
         assert files
@@ -87,7 +87,7 @@ def test_the_parameters_of_both_designs_are_documented() -> None:
     parts = dict(zip(("oprf-psi", "token-psi"), part.split("\n`token-psi` has "), strict=True))
     named = {name: set(re.findall(r"`([a-z_]+)`", text)) for name, text in parts.items()}
     assert named["oprf-psi"] == {p.name for p in oprf_psi.DESIGN.info.parameters}
-    assert named["token-psi"] == {p.name for p in (*TOKENING, *LIMITS)}
+    assert named["token-psi"] == {p.name for p in DECLARED}
 
 
 # --- section 0x105, read with the document alone
@@ -109,7 +109,7 @@ def read_index(content: bytes, n: int, address: int) -> list[int]:
     return [at for at in range(directory[bucket], directory[bucket + 1]) if fingerprints[at] == wanted]
 
 
-def sorted_addresses(count: int) -> Elements:
+def sorted_addresses(count: int) -> Words:
     return np.sort(np.random.default_rng(count).integers(0, 2**64, count, np.uint64, endpoint=False))
 
 
@@ -127,21 +127,21 @@ def test_a_reader_made_from_the_document_finds_every_label_and_what_the_code_fin
 
 
 def test_a_reader_made_from_the_document_finds_the_labels_of_the_frozen_set() -> None:
-    files = {name: (VECTORS / f"token-psi-v1-{name}").read_bytes() for name in ("set.bin", "matcher.bin")}
+    files = {name: (VECTORS / f"token-psi-v2-{name}").read_bytes() for name in ("set.bin", "matcher.bin")}
     setup, key = token_files.open_setup(files, None), token_files.open_matcher(files).key
     file, t = setup.layers[0].file, setup.tokening
     content, count = bytes(file.section(0x105)), file.row(0x105).items
     sealed = labels.SealedLabels(file, count, 0)
-    for text in json.loads((VECTORS / "token-psi-v1.json").read_text())["hashes"]:
+    for text in json.loads((VECTORS / "token-psi-v2.json").read_text())["hashes"]:
         own = np.frombuffer(bytes.fromhex(text), np.uint8).reshape(1, 32)
-        keys = derivation.token_keys(evaluate(key, oprf_inputs(entry_tokens(own, t.k, t.bands))))
-        read = setup.layers[0].store.lookup(keys.store_keys) ^ keys.masks
+        outputs, epoch = evaluate(key, oprf_inputs(entry_tokens(own, t.k, t.bands))), setup.epoch
+        read = setup.layers[0].values(derivation.token_keys(outputs, epoch))
         opened = set()
-        for secret in shares.candidates(read.reshape(-1, 1), t.needed).reshape(-1, 1, 16):
-            (address,) = derivation.addresses(secret).tolist()
+        for secret in shares.candidates(read.reshape(-1, 1, 16), t.needed).reshape(-1, 1, 16):
+            (address,) = derivation.addresses(secret, epoch).tolist()
             for number in read_index(content, count, address):
-                found = labels.unseal(derivation.label_keys(secret).tobytes(), sealed.record(number))
-                opened |= set() if found is None else {found[0].entry_hash.hex()}
+                found = sealed.unseal(derivation.label_keys(secret, epoch).tobytes(), number)
+                opened |= set() if found is None else {found.entry_hash.hex()}
         # members of a family share the first one's secret
         assert opened and hamming_of(text, opened.pop()) <= 31
 

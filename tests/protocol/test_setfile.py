@@ -116,7 +116,7 @@ def test_any_epoch_is_accepted_if_none_is_expected() -> None:
     assert opened(written(replace(IDENTITY, epoch=8)), None).identity.epoch == 8
 
 
-@pytest.mark.parametrize(("version", "age"), [(2, "later"), (0, "earlier")])
+@pytest.mark.parametrize(("version", "age"), [(3, "later"), (1, "earlier")])
 def test_another_format_version_is_refused_with_the_reason(version: int, age: str) -> None:
     data = bytearray(written())
     data[8:12] = version.to_bytes(4, "big")
@@ -180,10 +180,10 @@ def test_mutations_are_refused_or_leave_the_file_as_it_was(data: st.DataObject) 
         opened(mutated).verify()
 
 
-def test_the_frozen_example_of_version_1_stays_readable() -> None:
-    expected = json.loads((VECTORS / "set-file-v1.json").read_text())
-    data = (VECTORS / "set-file-v1.bin").read_bytes()
-    file = SetFile(data, "set-file-v1.bin", expected["design"], expected["design_version"], expected["epoch"])
+def test_the_frozen_example_of_version_2_stays_readable() -> None:
+    expected = json.loads((VECTORS / "set-file-v2.json").read_text())
+    data = (VECTORS / "set-file-v2.bin").read_bytes()
+    file = SetFile(data, "set-file-v2.bin", expected["design"], expected["design_version"], expected["epoch"])
     file.verify()
     assert file.identity.parameters == expected["parameters"]
     assert file.digest.hex() == expected["digest"]
@@ -195,4 +195,9 @@ def test_the_frozen_example_of_version_1_stays_readable() -> None:
 
 
 def test_the_writer_still_makes_the_frozen_example() -> None:
-    assert written() == (VECTORS / "set-file-v1.bin").read_bytes()
+    assert written() == (VECTORS / "set-file-v2.bin").read_bytes()
+
+
+def test_the_frozen_example_of_version_1_is_refused_with_the_reason() -> None:
+    with pytest.raises(SetFileError, match=r"set\.bin: set format 1 is earlier than the one .* reads, 2"):
+        opened((VECTORS / "set-file-v1.bin").read_bytes())

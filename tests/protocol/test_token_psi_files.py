@@ -29,38 +29,53 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 # --- frozen examples -------------------------------------------------------------------------------
 
 
-def test_the_frozen_set_of_version_1_stays_readable() -> None:
-    expected = json.loads((VECTORS / "token-psi-v1.json").read_text())
-    files = {name: (VECTORS / f"token-psi-v1-{name}").read_bytes() for name in ("set.bin", "matcher.bin")}
+def frozen(version: int) -> dict[str, bytes]:
+    names = ("set.bin", "matcher.bin")
+    return {name: (VECTORS / f"token-psi-v{version}-{name}").read_bytes() for name in names}
+
+
+def test_the_frozen_set_of_version_1_is_refused_with_the_reason() -> None:
+    with pytest.raises(SetFileError, match=r"set\.bin: set format 1 is earlier"):
+        DESIGN.open_setup(frozen(1))
+    with pytest.raises(SetFileError, match=r"matcher\.bin: set format 1 is earlier"):
+        DESIGN.open_role(MATCHER, frozen(1))
+
+
+def test_the_frozen_set_of_version_2_stays_readable() -> None:
+    expected, files = json.loads((VECTORS / "token-psi-v2.json").read_text()), frozen(2)
     hashes = np.frombuffer(bytes.fromhex("".join(expected["hashes"])), np.uint8).reshape(-1, 32)
     setup = DESIGN.open_setup(files, expected["epoch"])
-    setup.verify()
+    DESIGN.check_setup(setup)
     place = Held(DESIGN, setup, {MATCHER: DESIGN.open_role(MATCHER, files)}, hashes, hashes)
     for number, row in enumerate(hashes):
         salt = bytes.fromhex(expected["salts"][number])
         found = run(place, Picture(row.tobytes()))
-        assert found == Match(Label(row.tobytes(), number + 1, salt))
+        assert found == Match(Label(row.tobytes(), number + 1, salt, expected["epoch"]))
     assert run(place, Picture(LISTED[0].tobytes())) == NoMatch()
 
 
 def test_tokens_derivations_and_shares_are_the_frozen_ones() -> None:
-    expected = json.loads((VECTORS / "token-psi-v1.json").read_text())
-    asked, shared = expected["probes"], expected["shares"]
+    expected = json.loads((VECTORS / "token-psi-v2.json").read_text())
+    asked, shared, epoch = expected["probes"], expected["shares"], expected["epoch"]
     coefficients = np.array(asked["coefficients"], np.float32)
     own = np.packbits(coefficients > 0).tobytes()
     shape = (asked["k"], asked["bands"], asked["probes"])
     assert tokens.probe_tokens(own, coefficients, *shape).tolist() == asked["tokens"]
     for row in expected["derivation"]:
         output = np.frombuffer(bytes.fromhex(row["output"]), np.uint8).reshape(1, 64)
-        keys = derivation.token_keys(output)
-        assert keys.store_keys.tobytes().hex() == row["store_key"] and int(keys.masks[0]) == row["mask"]
-    polynomial = np.array([shared["coefficients"]], np.uint64)
+        keys = derivation.token_keys(output, expected["epoch"])
+        assert (keys.store_keys.tobytes().hex(), keys.masks.tobytes().hex()) == (
+            row["store_key"],
+            row["mask"],
+        )
+    epoch = expected["epoch"]
+    polynomial = np.frombuffer(bytes.fromhex("".join(shared["coefficients"])), np.uint8).reshape(1, 2, 16)
     secret = shares.secrets_of(polynomial)
-    assert shares.values(polynomial, 10)[0].tolist() == shared["values"]
+    assert [row.tobytes().hex() for row in shares.values(polynomial, 10)[0]] == shared["values"]
     assert secret.tobytes().hex() == shared["secret"]
-    assert int(derivation.addresses(secret)[0]) == shared["address"]
-    assert derivation.label_keys(secret).tobytes().hex() == shared["label_key"]
-    assert derivation.member_secret(secret.tobytes(), 1).hex() == shared["second_member"]
+    assert int(derivation.addresses(secret, epoch)[0]) == shared["address"]
+    assert derivation.label_keys(secret, epoch).tobytes().hex() == shared["label_key"]
+    assert derivation.member_secret(secret.tobytes(), 1, epoch).hex() == shared["second_member"]
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -90,7 +105,7 @@ def test_the_same_seed_gives_the_same_files_also_over_a_used_or_altered_scratch(
 def test_every_altered_byte_of_a_section_is_refused_when_it_is_used() -> None:
     files = published()
     state = DESIGN.open_role(MATCHER, files)
-    place = SetFile(files["set.bin"], "set.bin", "token-psi", 1)
+    place = SetFile(files["set.bin"], "set.bin", "token-psi", 2)
     for kind in (store.KIND, labels.KIND, ADDRESSES_KIND):
         row = place.row(kind)
         for at in range(row.offset, row.end, 37):
@@ -127,7 +142,7 @@ def test_a_set_for_other_parameters_is_refused() -> None:
 def test_a_set_whose_parameters_make_no_sense_is_refused_even_under_a_fitting_digest(
     values: dict[str, int],
 ) -> None:
-    old = SetFile(published()["set.bin"], "set.bin", "token-psi", 1)
+    old = SetFile(published()["set.bin"], "set.bin", "token-psi", 2)
     out = MemoryWorkspace()
     writer = SetFileWriter(out.create("set.bin"), replace(old.identity, parameters=values))
     for kind, index in old.sections:

@@ -7,65 +7,67 @@ from hashlib import shake_256
 
 import numpy as np
 import pytest
-from blindmatch_protocol.designs.token_psi import addresses, bands, derivation, families, gf64, shares, tokens
+from blindmatch_protocol.designs.token_psi import (
+    addresses,
+    bands,
+    derivation,
+    families,
+    gf256,
+    shares,
+    tokens,
+)
 from blindmatch_protocol.designs.token_psi.build import oprf_input_rows, oprf_inputs
 from blindmatch_protocol.designs.token_psi.parameters import LIMITS, Limits, Tokening, of_values
 from blindmatch_protocol.errors import DesignError, SetFileError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.memory import random_hashes
 
-MODULUS = 1 << 64 | 0b11011
-ELEMENTS = st.integers(0, 2**64 - 1)
+MODULUS = 0b100011011
+ELEMENTS = st.integers(0, 255)
 
 
 def slow_product(left: int, right: int) -> int:
     """Product of polynomials over GF(2), then the remainder: the definition, step by step."""
     product = 0
-    for bit in range(64):
+    for bit in range(8):
         product ^= (left << bit) * (right >> bit & 1)
-    for bit in range(126, 63, -1):
-        product ^= (MODULUS << bit - 64) * (product >> bit & 1)
+    for bit in range(14, 7, -1):
+        product ^= (MODULUS << bit - 8) * (product >> bit & 1)
     return product
 
 
-# --- GF(2^64) ------------------------------------------------------------------------------------
+# --- GF(2^8) -------------------------------------------------------------------------------------
 
 
-@given(ELEMENTS, ELEMENTS)
-def test_products_are_those_of_the_slow_reference(left: int, right: int) -> None:
-    expected = slow_product(left, right)
-    assert gf64.multiply(left, right) == expected
-    assert gf64.scaled(left, np.array([[right]], np.uint64)).tolist() == [[expected]]
+def test_all_products_are_those_of_the_slow_reference() -> None:
+    expected = [[slow_product(left, right) for right in range(256)] for left in range(256)]
+    assert gf256.PRODUCTS.tolist() == expected
 
 
-@settings(max_examples=25)
-@given(ELEMENTS)
-def test_inverses_give_one_and_zero_has_none(value: int) -> None:
-    if value:
-        assert slow_product(value, gf64.inverse(value)) == 1
+def test_products_and_inverses_are_those_that_fips_197_gives() -> None:
+    """FIPS 197, section 4.2: {57} times {83} is {c1}, {57} times {13} is {fe}; {53} and {ca} are inverse."""
+    assert (gf256.multiply(0x57, 0x83), gf256.multiply(0x57, 0x13)) == (0xC1, 0xFE)
+    assert gf256.inverse(0x53) == 0xCA
+    assert all(gf256.multiply(value, gf256.inverse(value)) == 1 for value in range(1, 256))
     with pytest.raises(ZeroDivisionError):
-        gf64.inverse(0)
+        gf256.inverse(0)
 
 
-def test_the_modulus_has_no_factor() -> None:
-    """Rabin's test: x^(2^64) = x, and x^(2^32) - x has no common factor with the modulus (64 = 2^6)."""
-    power = 2
-    for _ in range(32):
-        power = slow_product(power, power)
-    half = power ^ 2
-    for _ in range(32):
-        power = slow_product(power, power)
-    assert power == 2
-    left, right = MODULUS, half
-    while right:
-        while left.bit_length() >= right.bit_length():
-            left ^= right << left.bit_length() - right.bit_length()
-        left, right = right, left
-    assert left == 1
+@given(st.lists(ELEMENTS, min_size=3, max_size=3), st.binary(min_size=48, max_size=48))
+def test_rows_are_scaled_by_their_constants(constants: list[int], raw: bytes) -> None:
+    values = np.frombuffer(raw, np.uint8).reshape(3, 16)
+    found = gf256.scaled(np.array(constants, np.uint8), values)
+    assert found.tolist() == [
+        [slow_product(c, v) for v in row] for c, row in zip(constants, values.tolist(), strict=True)
+    ]
 
 
 # --- shares --------------------------------------------------------------------------------------
+
+
+def drawn(seed: int, *shape: int) -> gf256.Elements:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
 def slow_value(coefficients: list[int], band: int) -> int:
@@ -77,20 +79,21 @@ def slow_value(coefficients: list[int], band: int) -> int:
 
 
 @pytest.mark.parametrize("needed", [2, 3])
-def test_values_are_those_of_the_polynomial(needed: int) -> None:
-    drawn = np.random.default_rng(1).integers(0, 2**64, (3, needed), np.uint64)
-    found = shares.values(drawn, 6)
-    assert found.tolist() == [[slow_value(row, band) for band in range(6)] for row in drawn.tolist()]
+def test_values_are_those_of_the_polynomial_of_each_byte(needed: int) -> None:
+    polynomials = drawn(1, 3, needed, 16)
+    found = shares.values(polynomials, 16)
+    for row, polynomial in enumerate(polynomials):
+        columns = polynomial.T.tolist()
+        assert found[row].tolist() == [[slow_value(column, band) for column in columns] for band in range(16)]
 
 
 @pytest.mark.parametrize("needed", [2, 3])
 def test_every_combination_of_enough_bands_gives_the_secret_and_no_smaller_one_does(needed: int) -> None:
-    rng = np.random.default_rng(2)
-    polynomial = rng.integers(0, 2**64, (1, needed), np.uint64)
+    polynomial = drawn(2, 1, needed, 16)
     secret, own = shares.secrets_of(polynomial), shares.values(polynomial, 5)[0]
     for count in range(6):
         for hit in itertools.combinations(range(5), count):
-            found = rng.integers(0, 2**64, (5, 4), np.uint64)
+            found = drawn(count, 5, 4, 16)
             for band in hit:
                 found[band, band % 4] = own[band]
             tried = shares.candidates(found, needed)
@@ -99,9 +102,20 @@ def test_every_combination_of_enough_bands_gives_the_secret_and_no_smaller_one_d
             assert matches == len(list(itertools.combinations(hit, needed)))
 
 
+def test_a_lone_value_leaves_every_secret_as_likely() -> None:
+    """Two needed, one known: for each byte, every secret has exactly one polynomial through the value. With
+    all 16 bytes apart that is 2^128 secrets, none more likely than another."""
+    for band, value in ((0, 0), (3, 77), (15, 255)):
+        polynomials = (
+            np.stack(np.meshgrid(range(256), range(256)), axis=-1).reshape(-1, 2, 1).astype(np.uint8)
+        )
+        through = polynomials[shares.values(np.repeat(polynomials, 16, axis=2), 16)[:, band, 0] == value]
+        assert sorted(through[:, 0, 0].tolist()) == list(range(256))
+
+
 def test_candidates_come_in_the_documented_order() -> None:
-    polynomials = np.random.default_rng(3).integers(0, 2**64, (4, 2), np.uint64)
-    found = shares.values(polynomials, 3).T.copy()  # probe p of every band lies on polynomial p
+    polynomials = drawn(3, 4, 2, 16)
+    found = shares.values(polynomials, 3).swapaxes(0, 1)  # probe p of every band lies on polynomial p
     tried = shares.candidates(found, 2).reshape(3, 4, 4, 16)
     for probe in range(4):
         assert (tried[:, probe, probe] == shares.secrets_of(polynomials)[probe]).all()
@@ -153,18 +167,31 @@ def test_each_derivation_depends_on_every_byte_of_its_input_and_has_its_own_tag(
     assert len(set(derivation.TAGS)) == len(derivation.TAGS)
     secret = np.arange(16, dtype=np.uint8)
     flipped = np.stack([secret, *(secret ^ (np.arange(16) == at) for at in range(16))]).astype(np.uint8)
-    assert len(set(derivation.addresses(flipped).tolist())) == 17
-    assert len({row.tobytes() for row in derivation.label_keys(flipped)}) == 17
+    assert len(set(derivation.addresses(flipped, 1).tolist())) == 17
+    assert len({row.tobytes() for row in derivation.label_keys(flipped, 1)}) == 17
     outputs = np.zeros((65, 64), np.uint8)
     outputs[range(1, 65), range(64)] = 1
-    keys = derivation.token_keys(outputs)
-    assert len({row.tobytes() for row in keys.store_keys}) == len(set(keys.masks.tolist())) == 65
+    keys = derivation.token_keys(outputs, 1)
+    assert len({row.tobytes() for row in keys.store_keys}) == len({row.tobytes() for row in keys.masks}) == 65
+
+
+def test_each_derivation_is_another_one_under_another_epoch() -> None:
+    output, secret = drawn(4, 1, 64), drawn(5, 1, 16)
+    of_token = [derivation.token_keys(output, epoch) for epoch in (1, 2)]
+    for parts in (
+        [keys.store_keys.tobytes() for keys in of_token],
+        [keys.masks.tobytes() for keys in of_token],
+        [derivation.addresses(secret, epoch).tobytes() for epoch in (1, 2)],
+        [derivation.label_keys(secret, epoch).tobytes() for epoch in (1, 2)],
+        [derivation.member_secret(secret.tobytes(), 1, epoch) for epoch in (1, 2)],
+    ):
+        assert len(set(parts)) == 2
 
 
 def test_members_of_a_family_have_secrets_of_their_own() -> None:
     first = bytes(range(16))
-    assert derivation.member_secret(first, 0) == first
-    assert len({derivation.member_secret(first, member) for member in range(64)}) == 64
+    assert derivation.member_secret(first, 0, 1) == first
+    assert len({derivation.member_secret(first, member, 1) for member in range(64)}) == 64
 
 
 # --- index of addresses --------------------------------------------------------------------------
@@ -195,6 +222,19 @@ def test_an_index_of_another_length_or_order_is_refused() -> None:
     content[0] = 1
     with pytest.raises(SetFileError, match="in order"):
         addresses.AddressIndex(memoryview(content), 100)
+
+
+def test_an_index_that_would_make_some_look_ups_slow_is_refused() -> None:
+    """One bucket that has all labels: whoever meets it waits for as long as there are labels."""
+    count = 1000
+    listed = np.sort(np.random.default_rng(6).integers(0, 2**64, count, np.uint64))
+    content = bytearray(b"".join(addresses.index_parts(listed)))
+    directory = np.frombuffer(content, "<u4", (1 << addresses.bucket_bits(count)) + 1)
+    directory[1:-1] = 0
+    with pytest.raises(SetFileError, match="does not cover the labels in order"):
+        addresses.AddressIndex(memoryview(content), count)
+    with pytest.raises(DesignError, match="too many labels in one bucket"):
+        addresses.index_parts(np.arange(count, dtype=np.uint64))
 
 
 # --- families ------------------------------------------------------------------------------------

@@ -60,9 +60,9 @@ def counted(module: Any) -> list[int]:
     """Counts the entries that are evaluated."""
     total, original = [0], module.evaluated_rows
 
-    def counting(key: Any, batch: Any, executor: Any = None) -> Any:
+    def counting(key: Any, batch: Any, *others: Any) -> Any:
         total[0] += len(batch)
-        return original(key, batch, executor)
+        return original(key, batch, *others)
 
     module.evaluated_rows = counting
     return total

@@ -58,7 +58,7 @@ class Slip(Message):
     TAG: ClassVar[int] = 0x73
     NAME: ClassVar[str] = "dummy/voucher"
     opens: Annotated[int, UInt(8)]
-    label: Annotated[bytes, Fixed(57)]
+    label: Annotated[bytes, Fixed(77)]
 
 
 class Pile:

@@ -435,9 +435,9 @@ def test_an_interrupted_update_goes_on_with_what_was_evaluated(
         if done == 2 * BATCH:
             raise KeyboardInterrupt
 
-    def counted(key: Any, batch: Any, executor: Any) -> Any:
+    def counted(key: Any, batch: Any, *others: Any) -> Any:
         evaluated.append(len(batch))
-        return real(key, batch, executor)
+        return real(key, batch, *others)
 
     with pytest.raises(KeyboardInterrupt):
         publish_update(DESIGN, 1, adds, [3], seeded("update"), None, tmp_path, SIGNER, stop)

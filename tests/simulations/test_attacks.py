@@ -19,8 +19,6 @@ PAIRS = pairs([load_design(name) for name in ("oprf-psi", "token-psi")])
 OPEN = {
     "withholding",
     "rollback",
-    "relisting",
-    "lone-hit",
     "audit-evasion",
     "forged-notice",
     "store-growth",

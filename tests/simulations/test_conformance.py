@@ -96,7 +96,7 @@ def test_parameters_that_the_design_does_not_take_are_refused_before_any_check(
 def replay_file(folder: Path, **changed: object) -> Path:
     """A replay file of a check that passes, with fields changed, or left out where that is None."""
     held: dict[str, object] = {
-        "replay": 1, "design": "hash-upload", "version": 1, "check": "tape", "seed": 1, "games": False,
+        "replay": 1, "design": "hash-upload", "version": 2, "check": "tape", "seed": 1, "games": False,
         "runs": [32, 48], "values": {}, "step": "s", "rule": "r", "evidence": {},
     }  # fmt: skip
     path = folder / "replay.json"

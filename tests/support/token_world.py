@@ -90,4 +90,4 @@ def broken(hash_: bytes, *broken_bands: int, k: int = 24, bands: int = 4) -> byt
 
 
 def label(row: int, place: Held) -> Label:
-    return Label(LISTED[row].tobytes(), row + 1, place.salts[row].tobytes())
+    return Label(LISTED[row].tobytes(), row + 1, place.salts[row].tobytes(), DESIGN.epoch_of(place.setup))

@@ -8,17 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
-from blindmatch_protocol.codec import Fixed, Message, UInt, message
+from blindmatch_protocol.codec import Fixed, Message, UInt, Variable, message
 from blindmatch_protocol.contract.declaration import Role
+from blindmatch_protocol.errors import ProtocolError
 
 X = TypeVar("X")
 
 
+OPEN_END: Final = 2**64 - 1
+"""Last epoch of a label that holds until its entry is removed."""
+UNCONFIRMED_ID: Final = 2**64 - 1
+"""Entry id of a match that a filter says: there is no label behind it, and its salt is zero."""
+SIGNATURE_BYTES: Final = 64
+MOST_SIGNATURES: Final = 8
+
+
 @message
 class Label(Message):
-    """What is known of an entry by whoever opened it: its hash, id and salt."""
+    """What is known of an entry by whoever opened it: its hash, id and salt.
+
+    Attributes:
+        entry_hash: the entry's hash.
+        entry_id: its number in the list.
+        salt: random bytes that nobody else knows but those who hold the list.
+        first_epoch: the first epoch of whose files the label may be; 0 where there is no sealed label.
+        last_epoch: the last one.
+        signatures: 0 to 8 signatures of 64 bytes; one that is not used is zeros.
+    """
 
     TAG: ClassVar[int] = 0x01
     NAME: ClassVar[str] = "label"
@@ -26,6 +44,21 @@ class Label(Message):
     entry_hash: Annotated[bytes, Fixed(32)]
     entry_id: Annotated[int, UInt(64)]
     salt: Annotated[bytes, Fixed(16)]
+    first_epoch: Annotated[int, UInt(64)] = 0
+    last_epoch: Annotated[int, UInt(64)] = OPEN_END
+    signatures: Annotated[bytes, Variable(SIGNATURE_BYTES * MOST_SIGNATURES)] = b""
+
+    def check(self) -> None:
+        """The range is one, and the signatures are whole."""
+        if self.first_epoch > self.last_epoch:
+            raise ProtocolError(self.NAME, "must not be before the first", "last_epoch")
+        if len(self.signatures) % SIGNATURE_BYTES:
+            raise ProtocolError(self.NAME, f"must be {SIGNATURE_BYTES} bytes each", "signatures")
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Does a filter alone say that the entry is there? Such a match never leads to a report."""
+        return self.entry_id == UNCONFIRMED_ID and not any(self.salt)
 
 
 @dataclass(frozen=True, slots=True)

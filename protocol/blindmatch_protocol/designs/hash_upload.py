@@ -129,7 +129,7 @@ class HashUpload(Design[int, NoState, Asked, PlainList]):
 
     info = Info(
         name=_NAME,
-        version=1,
+        version=2,
         option="1b",
         summary="The device uploads every hash in the clear; the matcher compares and tells the device.",
         relation=Relation(distance=MATCH_DISTANCE),

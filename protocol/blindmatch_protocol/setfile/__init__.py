@@ -1,7 +1,19 @@
-"""Set files, version 1: the container of everything a design publishes (docs/set-format.md)."""
+"""Set files, version 2: the container of everything a design publishes (docs/set-format.md)."""
 
 from blindmatch_protocol.setfile.layout import FORMAT_VERSION, Identity, Section
+from blindmatch_protocol.setfile.pages import PAGE_BYTES, inclusion_proof, is_page, leaves_of
 from blindmatch_protocol.setfile.reader import SetFile, ending
 from blindmatch_protocol.setfile.writer import SetFileWriter
 
-__all__ = ["FORMAT_VERSION", "Identity", "Section", "SetFile", "SetFileWriter", "ending"]
+__all__ = [
+    "FORMAT_VERSION",
+    "PAGE_BYTES",
+    "Identity",
+    "Section",
+    "SetFile",
+    "SetFileWriter",
+    "ending",
+    "inclusion_proof",
+    "is_page",
+    "leaves_of",
+]

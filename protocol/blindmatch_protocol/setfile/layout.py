@@ -1,4 +1,4 @@
-"""The fixed pieces of a set file, version 1: header, parameters, section table, trailer.
+"""The fixed pieces of a set file, version 2: header, parameters, section table, trailer.
 
     header 64 | section, zeros to a multiple of 64 | ... | parameters 40 each | table 64 each | trailer 72
 
@@ -16,11 +16,11 @@ from itertools import pairwise
 
 from blindmatch_protocol.errors import SetFileError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAGIC = b"\x89BMSET\r\n"
 """A byte above 127 and both line ends, so that a text-mode copy is noticed (as in PNG)."""
 END_MAGIC = b"BMSETEND"
-DIGEST_TAG = b"blindmatch/set-file/v1"
+DIGEST_TAG = b"blindmatch/set-file/v2"
 ALIGNMENT = 64
 DIGEST_BYTES = 32
 NAME_BYTES = 32
@@ -62,7 +62,7 @@ class Section:
         offset: where it starts, a multiple of 64.
         length: its bytes.
         items: how many keys, labels, ... it holds.
-        digest: SHA-256 of its bytes.
+        digest: the root over its pages (`pages`).
     """
 
     kind: int

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
 from hmac import compare_digest
 from io import SEEK_END
 from typing import BinaryIO, NoReturn
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.errors import SetFileError
-from blindmatch_protocol.setfile import layout
+from blindmatch_protocol.setfile import layout, pages
 from blindmatch_protocol.setfile.layout import Section
 
 
@@ -72,7 +71,7 @@ class SetFile:
         row = self.row(kind, index)
         content = self._data[row.offset : row.end]
         if (kind, index) not in self._checked:
-            if not compare_digest(sha256(content).digest(), row.digest):
+            if not compare_digest(pages.root_of(pages.leaves_of(content)), row.digest):
                 self._refuse(f"altered: section {index} of kind {kind:#x} does not have its digest")
             self._checked.add((kind, index))
         return content

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from hashlib import sha256
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.contract.files import Writer
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.setfile import layout
 from blindmatch_protocol.setfile.layout import Identity, Section, Trailer
+from blindmatch_protocol.setfile.pages import PageHash
 
 
 class SetFileWriter:
@@ -44,7 +44,7 @@ class SetFileWriter:
         if len(self._sections) == layout.MOST_SECTIONS:
             raise SetFileError(f"more than {layout.MOST_SECTIONS} sections")
         index = sum(section.kind == kind for section in self._sections)
-        start, digest = self._at, sha256()
+        start, digest = self._at, PageHash()
         for part in parts:
             digest.update(part)
             self._write(part)

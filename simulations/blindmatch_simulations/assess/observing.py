@@ -19,7 +19,7 @@ from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.published import Publication, open_publication
 
 from blindmatch_simulations.assess import procfs
-from blindmatch_simulations.assess.alone import key_use, open_set, sessions_alone
+from blindmatch_simulations.assess.alone import open_set, sessions_alone
 from blindmatch_simulations.assess.attributing import by_opener, by_server, expected_of
 from blindmatch_simulations.assess.auditing import audited
 from blindmatch_simulations.assess.describing import described
@@ -284,7 +284,7 @@ class Observer:
                 progress(len(rows), len(pictures))
         with self.stages("harness timed") as progress:
             pairs = added_by_harness(opened, [data for _, data in pictures], system_randomness(), progress)
-        self.seen.update(alone=tuple(rows), harness=tuple(pairs), key=key_use(opened))
+        self.seen.update(alone=tuple(rows), harness=tuple(pairs))
 
 
 def setup_bytes(publication: Publication) -> int:

@@ -10,18 +10,20 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
+import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs.token_psi import derivation
 from blindmatch_protocol.designs.token_psi.build import oprf_input_rows
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
+from blindmatch_protocol.fuse_map import Cells
 from blindmatch_protocol.oprf import evaluate_rows
 
 from blindmatch_simulations.attacks.adversary import Adversary, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, advantages
 from blindmatch_simulations.attacks.game import Played, won
-from blindmatch_simulations.attacks.weakness import AS_BUILT
+from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.conformance.deployed import opened, update
 from blindmatch_simulations.conformance.leakage.interval import Advantage
 
@@ -71,8 +73,9 @@ def _read(deployed: Any, hashes: Rows, count: int) -> list[int]:
     """
     inputs = oprf_input_rows(entry_tokens(hashes, K, BANDS))[:count]
     (state,) = deployed.states.values()
-    keys = derivation.token_keys(evaluate_rows(state.key, inputs))
-    read: list[int] = deployed.setup.layers[-1].store.lookup(keys.store_keys).tolist()
+    layer = deployed.setup.layers[-1]
+    keys = derivation.token_keys(evaluate_rows(state.key, inputs), layer.epoch)
+    read: list[int] = layer.store.lookup(keys.store_keys)[:, 0].tolist()
     return read
 
 
@@ -83,6 +86,6 @@ ATTACK: Final = Adversary(
     claimed=True,
     budget=f"{LOOK_UPS} tokens a size, half of them an entry's",
     move=run,
-    weakness=AS_BUILT,
+    weakness=replacing((Cells, "__call__", lambda cells, word, count: np.zeros(count, np.uint64))),
     against=frozenset({"token-psi"}),
 )

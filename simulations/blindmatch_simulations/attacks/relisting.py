@@ -10,21 +10,25 @@ another id and salt, as the list tools do it, or as it was.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol import labels, store
+from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.designs.token_psi import build, derivation
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.tagged import expand
 
 from blindmatch_simulations.attacks.adversary import Adversary, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, advantages
 from blindmatch_simulations.attacks.game import Played, won
-from blindmatch_simulations.attacks.weakness import AS_BUILT
+from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.conformance.deployed import entry_id, opened, update
 
 ENTRIES: Final = 12
@@ -82,6 +86,11 @@ def _words(file: SetFile, kind: int, dtype: str) -> npt.NDArray[Any]:
     return np.frombuffer(content, dtype, len(content) // np.dtype(dtype).itemsize)
 
 
+def _without_epoch(tag: bytes, epoch: int, parts: Iterable[bytes], length: int) -> Rows:
+    """Keys that are the same in the files of all epochs."""
+    return expand(tag, 0, parts, length)
+
+
 ATTACK: Final = Adversary(
     name="relisting",
     means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the files of every epoch, and no query"),
@@ -90,6 +99,6 @@ ATTACK: Final = Adversary(
     claimed=True,
     budget=f"twice {TRIALS} histories of a set of {ENTRIES} entries",
     move=run,
-    weakness=AS_BUILT,
+    weakness=replacing(*((owner, "expand", _without_epoch) for owner in (labels, derivation, build))),
     against=frozenset({"oprf-psi", "token-psi"}),
 )

@@ -81,18 +81,18 @@ def _wrong_digest() -> Weakness:
 
 def _no_map(arena: Arena) -> Weakness:
     """Tools that write noise for the first shard that has keys, of several."""
-    shard, noise = store._shard, arena.rng("noise")
+    shards, noise = store.shards, arena.rng("noise")
     written: list[bool] = []
 
-    def made(keys: Any, values: Any, bits: int) -> Any:
-        header, *content = shard(keys, values, bits)
-        if written or not content:
-            return [header, *content]
-        written.append(True)
-        return [header, noise.take(len(content[0]))]
+    def made(*arguments: Any) -> Any:
+        for (header, *content), items in shards(*arguments):
+            if content and not written:
+                written.append(True)
+                content = [noise.take(len(part)) for part in content]
+            yield [header, *content], items
 
     bits = SHARDS[arena.design.info.name]
-    return replacing((store, "_shard", made), (store, "bits_for", lambda count: bits), *_UNCHECKED)
+    return replacing((store, "shards", made), (store, "bits_for", lambda count: bits), *_UNCHECKED)
 
 
 ATTACK: Final = Adversary(

@@ -22,7 +22,6 @@ from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.labels import derive
 from blindmatch_protocol.oprf import OUTPUT_BYTES
 from blindmatch_protocol.randomness import system_randomness
 
@@ -85,7 +84,7 @@ def start(folder: Path) -> Mapping[str, Cost | float | None]:
 
     def open_alone() -> None:
         setup = DESIGN.open_setup(found[0].files, found[0].epoch)
-        setup.layers[0].find(derive(np.zeros((1, OUTPUT_BYTES), np.uint8)), bytes(32))
+        setup.layers[0].find(np.zeros((1, OUTPUT_BYTES), np.uint8), bytes(32))
 
     times = {"device": timed(as_a_device), "open": timed(open_alone)}
     resident = {"before": before, "after": status_mib("VmRSS"), "own": status_mib("RssAnon")}

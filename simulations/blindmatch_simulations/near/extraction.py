@@ -24,7 +24,6 @@ from blindmatch_protocol.designs.token_psi import (
     shares,
 )
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
-from blindmatch_protocol.designs.token_psi.gf64 import Elements
 from blindmatch_protocol.designs.token_psi.parameters import LIMITS
 from blindmatch_protocol.oprf import Evaluation, Mode, blind, finalize
 from blindmatch_protocol.randomness import Randomness
@@ -84,10 +83,8 @@ def extract(
     return {label.entry_id: label for label in setup.layers[0].labels_of(secrets)}
 
 
-def _values(
-    setup: Setup, ask: Callable[[Request], Reply], band: int, count: int, rng: Randomness
-) -> Elements:
-    """What the store holds for the first `count` tokens of a band, (count,)."""
+def _values(setup: Setup, ask: Callable[[Request], Reply], band: int, count: int, rng: Randomness) -> Rows:
+    """What the full set holds for the first `count` tokens of a band, (count, 16)."""
     tokens = np.zeros((count, band + 1), np.uint32)
     tokens[:, band] = np.arange(count)
     inputs = oprf_inputs(tokens)[band :: band + 1]
@@ -95,8 +92,8 @@ def _values(
         [_outputs(setup, ask, inputs[at : at + setup.tokening.tokens], rng)
          for at in range(0, count, setup.tokening.tokens)]
     )  # fmt: skip
-    keys = derivation.token_keys(outputs)
-    return setup.layers[0].store.lookup(keys.store_keys) ^ keys.masks
+    layer = setup.layers[0]
+    return layer.values(derivation.token_keys(outputs, layer.epoch))
 
 
 def _outputs(setup: Setup, ask: Callable[[Request], Reply], inputs: list[bytes], rng: Randomness) -> Rows:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from blindmatch_protocol import labels
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Buffers, EntrySource, Progress, Workspace
 from blindmatch_protocol.designs.deltas import (
@@ -27,6 +26,7 @@ from blindmatch_protocol.designs.deltas import (
 from blindmatch_protocol.designs.oprf_psi import files
 from blindmatch_protocol.designs.oprf_psi.build import evaluate_list, keys_of, oprf_inputs, write_layer
 from blindmatch_protocol.designs.oprf_psi.layers import AnyLayer, Layer, find
+from blindmatch_protocol.designs.recipe import Recipe
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import SecretKey, evaluate
@@ -58,12 +58,14 @@ def write_update(
     ids = checked_ids(removes)
     if not len(adds) and not len(ids):
         raise DesignError("an update must add or remove an entry")
-    rows = evaluate_list(adds, state.key, executor, out, progress)
+    epoch, newest = setup.epoch + 1, setup.layers[-1].file
+    identity = files.identity(epoch, newest.identity.parameters)
+    earlier = tuple(layer.file.identity.epoch for layer in setup.layers)
+    recipe = Recipe(epoch, identity.parameters["signatures"], earlier)
+    rows = evaluate_list(adds, state.key, recipe, executor, out, progress)
     _refuse_present(setup.layers, state.key, adds, rows, frozenset(ids.tolist()), executor)
     names = [layer.name for layer in setup.layers]
     copy_files(names, previous, out)
-    epoch, newest = setup.epoch + 1, setup.layers[-1].file
-    identity = files.identity(epoch, newest.identity.parameters)
     file = begin_delta(out, identity, newest, ids)
     digest = write_layer(file, rows, state.key, identity, progress)
     files.write_matcher(out.create(files.MATCHER_FILE), state.key, digest, identity, len(rows))
@@ -86,9 +88,9 @@ def _refuse_present(
     at = 0
     for batch in adds.batches(_CHECKED):
         maybe = _maybe_there(layers, rows[at : at + len(batch)])
-        keys = labels.derive(evaluate(key, oprf_inputs(batch.hashes[maybe]), executor))
+        outputs = evaluate(key, oprf_inputs(batch.hashes[maybe]), executor)
         for place, row in enumerate(maybe.tolist()):
-            label = find(layers, _one(keys, place), None)
+            label = find(layers, outputs[place : place + 1], None)
             if label is not None and label.entry_id not in removes:
                 raise DesignError(f"addition {at + row} (counted from 0) is in the set already")
         at += len(batch)
@@ -96,14 +98,8 @@ def _refuse_present(
 
 def _maybe_there(layers: tuple[AnyLayer, ...], rows: Rows) -> npt.NDArray[np.intp]:
     """Which rows any layer's store has a label for."""
-    store_keys, masks = keys_of(rows)
     there = np.zeros(len(rows), np.bool_)
-    for layer in layers:
+    for file, layer in enumerate(layers, 1):
         if isinstance(layer, Layer):
-            there |= layer.numbers(store_keys, masks) < layer.entries
+            there |= layer.numbers(keys_of(rows, file)) < layer.entries
     return there.nonzero()[0]
-
-
-def _one(keys: labels.EntryKeys, row: int) -> labels.EntryKeys:
-    part = slice(row, row + 1)
-    return labels.EntryKeys(keys.store_keys[part], keys.masks[part], keys.label_keys[part])

@@ -7,7 +7,7 @@
                                                          D = k*C, proof that k is the set-up's key
                           <-- Reply: epoch, D, proof --
         verify the proof; output = hash(tag, hash, D/r); Ready: what follows waits for the hand-over
-        store key, mask, label key = derived from output
+        store key, mask, label key = derived from output and the epoch of each layer, the newest first
         number = store[store key] xor mask; number >= entries: NoMatch
         open label[number] with the label key; it does not open, or holds another hash: NoMatch
         Match(label)
@@ -22,7 +22,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from blindmatch_protocol import labels
 from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.contract import (
     Adversary,
@@ -62,6 +61,7 @@ from blindmatch_protocol.designs.oprf_psi.delta import write_update
 from blindmatch_protocol.designs.oprf_psi.files import MatcherState, Setup
 from blindmatch_protocol.designs.oprf_psi.layers import find
 from blindmatch_protocol.designs.oprf_psi.messages import MOST_EVALUATIONS, Reply, Request
+from blindmatch_protocol.designs.recipe import SIGNATURES
 from blindmatch_protocol.designs.voprf_round import Holder, Verified, VoprfRound
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor
@@ -128,7 +128,7 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
                 "evaluations", "Blinded elements in every request.", "elements", 1, 1, MOST_EVALUATIONS
             ),
             Parameter("filter", "Kind of set: 0 labelled, 1 filter (unconfirmed matches).", "kind", 0, 0, 1),
-            Parameter("signatures", "Signatures that a label holds.", "signatures", 0, 0, 0),
+            SIGNATURES,
         ),
     )
     requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Request,)}
@@ -255,7 +255,7 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
 
 def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | None:
     """The label that an OPRF output, uint8 (1, 64), opens, if it is one of `own_hash`."""
-    label = find(setup.layers, labels.derive(outputs), own_hash)
+    label = find(setup.layers, outputs, own_hash)
     return label if label is not None and label.entry_hash == own_hash else None
 
 

@@ -16,7 +16,7 @@ from blindmatch_protocol.oprf import Mode, PublicKey, SecretKey
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 DESIGN_NAME: Final = "oprf-psi"
-DESIGN_VERSION: Final = 1
+DESIGN_VERSION: Final = 2
 
 MATCHER_FILE: Final = "matcher.bin"
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from blindmatch_protocol import labels
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Buffers, Label
-from blindmatch_protocol.designs.deltas import SET_FILE, is_among, open_chain, removed_ids
+from blindmatch_protocol.contract.outcome import UNCONFIRMED_ID
+from blindmatch_protocol.designs.deltas import SET_FILE, check_kinds, is_among, open_chain, removed_ids
+from blindmatch_protocol.designs.recipe import signatures_of
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.filter import KIND as FILTER_KIND
 from blindmatch_protocol.filter import Filter
-from blindmatch_protocol.labels import EntryKeys, SealedLabels, unseal
+from blindmatch_protocol.fuse_map import Words
+from blindmatch_protocol.labels import Places, SealedLabels
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_protocol.store import Store, Values
-
-MOST_SIGNATURES: Final = 16
-UNCONFIRMED_ID: Final = 2**64 - 1
-"""Entry id of a match that a filter says: there is no label behind it, and its salt is zero."""
+from blindmatch_protocol.store import KIND as SHARD_KIND
+from blindmatch_protocol.store import Store
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,34 +44,35 @@ class Layer:
     removed: npt.NDArray[np.uint64] = field(repr=False)
     file: SetFile = field(repr=False)
 
-    def find(self, keys: EntryKeys, own_hash: bytes | None) -> Label | None:
-        """The label that opens under the first of `keys`, if there is one; it may hold any hash.
+    def find(self, output: Rows, own_hash: bytes | None) -> Label | None:
+        """The label that an OPRF output, uint8 (1, 64), opens, if there is one; it may hold any hash.
 
         Raises:
             SetFileError: if the file was altered.
         """
-        number = int(self.numbers(keys.store_keys[:1], keys.masks[:1])[0])
+        keys = labels.derive(output, self.file.identity.epoch)
+        number = int(self.numbers(keys)[0])
         if number >= self.entries:
             return None
-        opened = unseal(keys.label_keys[0].tobytes(), self.labels.record(number))
-        return None if opened is None else opened[0]
+        return self.labels.unseal(keys.label_keys[0].tobytes(), number)
 
     def check(self) -> None:
-        """Open what is opened at its first use otherwise.
+        """Open what is opened at its first use otherwise; see `Design.check_setup`.
 
         Raises:
             SetFileError: if it is not what it must be.
         """
-        self.store.check()
+        check_kinds(self.name, self.file, frozenset({SHARD_KIND, labels.KIND}))
+        self.store.check(self.entries)
 
-    def numbers(self, store_keys: Rows, masks: Values) -> Values:
-        """Where the labels of keys, uint8 (n, 16), lie, uint64 (n,); an absent key has any number, which is
-        below `entries` with a probability of entries / 2^64.
+    def numbers(self, places: Places) -> Words:
+        """The numbers of the labels of `n` entries, uint64 (n,); an absent one has any number, which is below
+        `entries` with a probability of entries / 2^64.
 
         Raises:
             SetFileError: if the file was altered.
         """
-        numbers: Values = self.store.lookup(store_keys) ^ masks
+        numbers: Words = self.store.lookup(places.store_keys)[:, 0] ^ places.masks
         return numbers
 
     def removes(self, entry_id: int) -> bool:
@@ -96,13 +98,15 @@ class FilterLayer:
     removed: npt.NDArray[np.uint64] = field(repr=False)
     file: SetFile = field(repr=False)
 
-    def find(self, keys: EntryKeys, own_hash: bytes | None) -> Label | None:
-        """An unconfirmed label of `own_hash` if the first of `keys` is there."""
-        there = bool(self.filter.contains(keys.store_keys[:1])[0])
+    def find(self, output: Rows, own_hash: bytes | None) -> Label | None:
+        """An unconfirmed label of `own_hash` if the entry of this output is there."""
+        there = bool(self.filter.contains(labels.places(output, self.file.identity.epoch).store_keys)[0])
         return Label(own_hash, UNCONFIRMED_ID, bytes(16)) if there and own_hash is not None else None
 
     def check(self) -> None:
-        """The filter is open."""
+        """As `Layer.check`."""
+        check_kinds(self.name, self.file, frozenset(), FILTER_KIND)
+        self.filter.check()
 
     def removes(self, entry_id: int) -> bool:
         """A full set removes nothing."""
@@ -112,10 +116,10 @@ class FilterLayer:
 AnyLayer: TypeAlias = Layer | FilterLayer
 
 
-def find(layers: tuple[AnyLayer, ...], keys: EntryKeys, own_hash: bytes | None) -> Label | None:
-    """The label that opens under the first of `keys`, unless a later layer removed it."""
+def find(layers: tuple[AnyLayer, ...], output: Rows, own_hash: bytes | None) -> Label | None:
+    """The label that an OPRF output, uint8 (1, 64), opens, unless a later layer removed it."""
     for place in range(len(layers) - 1, -1, -1):
-        label = layers[place].find(keys, own_hash)
+        label = layers[place].find(output, own_hash)
         if label is not None:
             gone = any(layer.removes(label.entry_id) for layer in layers[place + 1 :])
             return None if gone else label
@@ -133,17 +137,17 @@ def open_layers(files: Buffers, design: str, version: int, epoch: int | None) ->
 
 
 def _layer(name: str, file: SetFile) -> AnyLayer:
-    if _parameter(name, file, "filter", 1):
+    if _is_filter(name, file):
         held = Filter.open(file.section(FILTER_KIND))
         if held.count != file.entries or name != SET_FILE:
             raise SetFileError(f"{name}: a filter must hold every entry, and has no deltas")
         return FilterLayer(name, file.entries, held, np.zeros(0, np.uint64), file)
-    labels = SealedLabels(file, file.entries, _parameter(name, file, "signatures", MOST_SIGNATURES))
-    return Layer(name, file.entries, Store(file), labels, removed_ids(name, file), file)
+    sealed = SealedLabels(file, file.entries, signatures_of(name, file))
+    return Layer(name, file.entries, Store(file, 1), sealed, removed_ids(name, file), file)
 
 
-def _parameter(name: str, file: SetFile, parameter: str, most: int) -> int:
-    value = file.identity.parameters.get(parameter)
-    if value is None or value > most:
-        raise SetFileError(f"{name}: parameter {parameter}: must be there and at most {most}")
-    return value
+def _is_filter(name: str, file: SetFile) -> bool:
+    value = file.identity.parameters.get("filter")
+    if value not in (0, 1):
+        raise SetFileError(f"{name}: parameter filter: must be there, 0 or 1")
+    return value == 1

@@ -18,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from blindmatch_protocol.codec import Buffer
-from blindmatch_protocol.designs.token_psi.gf64 import Elements
 from blindmatch_protocol.errors import DesignError, SetFileError
+from blindmatch_protocol.fuse_map import Words
 
 MOST_LABELS: Final = (1 << 32) - 1
+MOST_IN_BUCKET: Final = 64
+"""Labels of a bucket: 4 to 8 on average, so one of more does not come by chance."""
 _FINGERPRINT_BITS: Final = 32
 
 Numbers: TypeAlias = npt.NDArray[np.intp]
@@ -37,17 +39,19 @@ def bitmap_bits(labels: int) -> int:
     return (max(labels, 1) - 1).bit_length() + 3
 
 
-def index_parts(addresses: Elements) -> list[Buffer]:
+def index_parts(addresses: Words) -> list[Buffer]:
     """The section for labels with these addresses, uint64 (n,), ascending.
 
     Raises:
-        DesignError: if there are too many.
+        DesignError: if there are too many, or they are not spread as chance spreads them.
     """
     if len(addresses) > MOST_LABELS:
         raise DesignError(f"at most {MOST_LABELS} entries fit one set")
     bits = bucket_bits(len(addresses))
     edges = np.arange((1 << bits) + 1, dtype=np.uint64)
     directory = np.searchsorted(_buckets(addresses, bits), edges).astype("<u4")
+    if np.diff(directory.astype(np.int64)).max() > MOST_IN_BUCKET:
+        raise DesignError("addresses: too many labels in one bucket; build the set with another OPRF key")
     places = _low(addresses, bitmap_bits(len(addresses)))
     bitmap = np.zeros(1 << bitmap_bits(len(addresses)) - 3, np.uint8)
     np.bitwise_or.at(bitmap, places >> 3, np.uint8(1) << (places & 7).astype(np.uint8))
@@ -72,10 +76,23 @@ class AddressIndex:
         self._directory, self._fingerprints = numbers[:buckets], numbers[buckets:]
         self._bitmap = np.frombuffer(content, np.uint8, offset=4 * (buckets + labels))
         steps = np.diff(self._directory.astype(np.int64))
-        if (steps < 0).any() or self._directory[0] != 0 or self._directory[-1] != labels:
+        uneven = (steps < 0).any() or steps.max() > MOST_IN_BUCKET
+        if uneven or self._directory[0] != 0 or self._directory[-1] != labels:
             raise SetFileError("addresses: the directory does not cover the labels in order")
 
-    def lookup(self, addresses: Elements) -> tuple[Numbers, Numbers]:
+    def check(self) -> None:
+        """Make sure that the labels of each bucket are in order, and that the bitmap has no bit too many.
+
+        Raises:
+            SetFileError: if not.
+        """
+        falls = (self._fingerprints[1:] < self._fingerprints[:-1]).nonzero()[0] + 1
+        if not np.isin(falls, self._directory).all():
+            raise SetFileError("addresses: the labels of a bucket are not in order")
+        if int(np.bitwise_count(self._bitmap).sum(dtype=np.int64)) > len(self._fingerprints):
+            raise SetFileError("addresses: the bitmap has more bits than there are labels")
+
+    def lookup(self, addresses: Words) -> tuple[Numbers, Numbers]:
         """Which of `addresses`, uint64 (n,), may be labels': rows and label numbers, (m,) each."""
         places = _low(addresses, self._low_bits)
         rows = (self._bitmap[places >> 3] >> (places & 7).astype(np.uint8) & 1).nonzero()[0]
@@ -93,14 +110,14 @@ class AddressIndex:
         return np.concatenate([none, *where]), np.concatenate([none, *numbers])
 
 
-def _low(addresses: Elements, bits: int) -> Numbers:
+def _low(addresses: Words, bits: int) -> Numbers:
     return (addresses & np.uint64((1 << bits) - 1)).astype(np.intp)
 
 
-def _buckets(addresses: Elements, bits: int) -> Elements:
+def _buckets(addresses: Words, bits: int) -> Words:
     return addresses >> np.uint64(64 - bits) if bits else np.zeros(len(addresses), np.uint64)
 
 
-def _fingerprints(addresses: Elements, bits: int) -> npt.NDArray[np.uint32]:
+def _fingerprints(addresses: Words, bits: int) -> npt.NDArray[np.uint32]:
     """The 32 bits after the bucket's."""
     return (addresses >> np.uint64(64 - bits - _FINGERPRINT_BITS)).astype(np.uint32)

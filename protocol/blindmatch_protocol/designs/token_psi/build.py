@@ -26,16 +26,18 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
 from blindmatch_protocol.contract.files import Progress, Workspace
 from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, SET_FILE
+from blindmatch_protocol.designs.recipe import SIGNATURES, Recipe
 from blindmatch_protocol.designs.token_psi import addresses, derivation, files, shares
 from blindmatch_protocol.designs.token_psi.families import Plan, plan
-from blindmatch_protocol.designs.token_psi.gf64 import Elements
+from blindmatch_protocol.designs.token_psi.gf256 import Elements
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
-from blindmatch_protocol.designs.token_psi.parameters import Limits, Tokening
+from blindmatch_protocol.designs.token_psi.parameters import Tokening, of_values
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor, Helpers, spread
 from blindmatch_protocol.oprf import SecretKey, evaluate_rows
-from blindmatch_protocol.setfile import SetFileWriter
+from blindmatch_protocol.setfile import Identity, SetFileWriter
+from blindmatch_protocol.tagged import cut, expand
 
 INPUT_TAG: Final = b"blindmatch/token-psi/token/v1"
 """Goes before a band's number and its bits in every OPRF input."""
@@ -48,7 +50,7 @@ SHARED: Final = 1 << 12
 TOKEN_BYTES: Final = 4
 _NUMBERS = Struct(">4I")
 _FRONT = derivation.STORE_KEY_BYTES
-_WIDTH = _FRONT + 8
+_WIDTH = _FRONT + shares.VALUE_BYTES
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -58,12 +60,14 @@ class Held:
     Attributes:
         entries: all entries.
         plan: families and tokens.
-        coefficients: of each family's polynomial, under its first member, uint64 (n, needed).
+        coefficients: of each family's polynomial, under its first member, uint8 (n, needed, 16).
+        recipe: what the file is made for.
     """
 
     entries: EntryBatch
     plan: Plan
     coefficients: Elements
+    recipe: Recipe
 
 
 def oprf_inputs(tokens: Tokens) -> list[bytes]:
@@ -83,31 +87,31 @@ def oprf_input_rows(tokens: Tokens) -> Rows:
 
 
 def evaluated_rows(
-    key: SecretKey, batch: EntryBatch, tokening: Tokening, executor: Executor | None = None
+    key: SecretKey, batch: EntryBatch, tokening: Tokening, recipe: Recipe, executor: Executor | None = None
 ) -> Rows:
-    """For each entry and band: store key 16, mask 8 (little-endian); uint8 (n, bands * 24)."""
+    """For each entry, file and band: store key 16, mask 16; uint8 (n, epochs * bands * 32)."""
 
     def work(start: int, stop: int) -> Rows:
         tokens = entry_tokens(batch.hashes[start:stop], tokening.k, tokening.bands)
-        keys = derivation.token_keys(evaluate_rows(key, oprf_input_rows(tokens)))
-        masks = keys.masks.astype("<u8")[:, None].view(np.uint8)
-        return np.concatenate([keys.store_keys, masks], axis=1).reshape(stop - start, -1)
+        outputs = evaluate_rows(key, oprf_input_rows(tokens))
+        keys = [derivation.token_keys(outputs, epoch) for epoch in recipe.epochs]
+        rows = [np.concatenate([one.store_keys, one.masks], axis=1).reshape(stop - start, -1) for one in keys]
+        return np.concatenate(rows, axis=1)
 
     return np.concatenate(spread(work, len(batch), executor))
 
 
 def rows_of(secret: bytes, batch: EntryBatch) -> Rows:
-    """`evaluated_rows` in a helper; `secret` is the tokening's numbers and the key of mode VOPRF."""
+    """`evaluated_rows` in a helper; `secret` is tokening, recipe and the key of mode VOPRF."""
     tokening = Tokening(*_NUMBERS.unpack_from(secret))
-    return evaluated_rows(SecretKey(Mode.VOPRF, secret[_NUMBERS.size :]), batch, tokening)
+    recipe, scalar = Recipe.unpack(secret[_NUMBERS.size :])
+    return evaluated_rows(SecretKey(Mode.VOPRF, scalar), batch, tokening, recipe)
 
 
 def build(
     entries: EntrySource,
     key: SecretKey,
-    epoch: int,
-    tokening: Tokening,
-    limits: Limits,
+    identity: Identity,
     executor: Executor | None,
     out: Workspace,
     progress: Progress,
@@ -115,12 +119,13 @@ def build(
     """Write ``set.bin`` and ``matcher.bin``.
 
     Raises:
-        DesignError: if the list changes while it is read.
+        DesignError: if the list changes while it is read, or the parameters do not go together.
     """
-    identity = files.identity(epoch, tokening, limits)
+    tokening, _ = of_values(identity.parameters)
+    recipe = Recipe(identity.epoch, identity.parameters[SIGNATURES.name])
     file = SetFileWriter(out.create(SET_FILE), identity)
-    rows = evaluate_list(entries, key, tokening, executor, out, progress)
-    digest = write_layer(file, entries, rows, key, tokening, progress)
+    rows = evaluate_list(entries, key, tokening, recipe, executor, out, progress)
+    digest = write_layer(file, entries, rows, key, tokening, recipe, progress)
     files.write_matcher(out.create(files.MATCHER_FILE), key, digest, identity, len(entries))
 
 
@@ -130,6 +135,7 @@ def write_layer(
     rows: Rows,
     key: SecretKey,
     tokening: Tokening,
+    recipe: Recipe,
     progress: Progress,
 ) -> bytes:
     """Write public key, labels, index and store of a list whose rows `evaluate_list` gave; the file's digest.
@@ -137,7 +143,7 @@ def write_layer(
     Raises:
         DesignError: if the list changes while it is read.
     """
-    held = hold(entries, key, tokening)
+    held = hold(entries, key, tokening, recipe)
     file.section(PUBLIC_KEY_KIND, [key.public.element], 1)
     _write_labels(file, held, progress)
     _write_store(file, rows, held, key, progress)
@@ -148,6 +154,7 @@ def evaluate_list(
     entries: EntrySource,
     key: SecretKey,
     tokening: Tokening,
+    recipe: Recipe,
     executor: Executor | None,
     out: Workspace,
     progress: Progress,
@@ -160,23 +167,26 @@ def evaluate_list(
 
     def compute(batches: Iterator[EntryBatch]) -> Iterator[Rows]:
         if isinstance(executor, Helpers) and len(entries) >= SHARED:
-            secret = _NUMBERS.pack(*astuple(tokening)) + key.reveal()
+            secret = _NUMBERS.pack(*astuple(tokening)) + recipe.pack() + key.reveal()
             return executor.rows(rows_of, secret, batches)
-        return (evaluated_rows(key, batch, tokening, executor) for batch in batches)
+        return (evaluated_rows(key, batch, tokening, recipe, executor) for batch in batches)
 
-    width = tokening.bands * _WIDTH
+    width = len(recipe.epochs) * tokening.bands * _WIDTH
     scratch = out.scratch(SCRATCH, resumable.scratch_bytes(len(entries), width, BATCH))
-    return resumable.fill(scratch, entries, width, _plan_bytes(key, tokening), compute, progress, BATCH)
+    made_for = _plan_bytes(key, tokening, recipe)
+    return resumable.fill(scratch, entries, width, made_for, compute, progress, BATCH)
 
 
-def keys_of(rows: Rows) -> derivation.TokenKeys:
-    """The tokens' keys of evaluated rows, the bands changing fastest."""
-    flat = rows.reshape(-1, _WIDTH)
-    masks = np.ascontiguousarray(flat[:, _FRONT:]).view("<u8").ravel().astype(np.uint64, copy=False)
-    return derivation.TokenKeys(np.ascontiguousarray(flat[:, :_FRONT]), masks)
+def keys_of(rows: Rows, bands: int, file: int = 0) -> derivation.TokenKeys:
+    """The tokens' keys of evaluated rows, the bands changing fastest, in their own file (0), the first of the
+    earlier ones (1), ..."""
+    width = bands * _WIDTH
+    flat = rows[:, file * width : (file + 1) * width].reshape(-1, _WIDTH)
+    keys, masks = (np.ascontiguousarray(part) for part in (flat[:, :_FRONT], flat[:, _FRONT:]))
+    return derivation.TokenKeys(keys, masks)
 
 
-def hold(entries: EntrySource, key: SecretKey, tokening: Tokening) -> Held:
+def hold(entries: EntrySource, key: SecretKey, tokening: Tokening, recipe: Recipe) -> Held:
     """Read the list once more, and find families and polynomials.
 
     Raises:
@@ -193,28 +203,31 @@ def hold(entries: EntrySource, key: SecretKey, tokening: Tokening) -> Held:
         np.concatenate([part.salts for part in parts]),
     )
     found = plan(whole.hashes, tokening.k, tokening.bands)
-    return Held(whole, found, polynomials(whole, key, tokening.needed))
+    return Held(whole, found, polynomials(whole, key, tokening.needed, recipe.epoch), recipe)
 
 
-def polynomials(entries: EntryBatch, key: SecretKey, needed: int) -> Elements:
-    """A polynomial for every entry, uint64 (n, needed), that only the key and the whole entry give."""
+def polynomials(entries: EntryBatch, key: SecretKey, needed: int, epoch: int) -> Elements:
+    """A polynomial for every entry, uint8 (n, needed, 16), that only the key, the whole entry and the epoch
+    give."""
     numbers = entries.ids.astype(">u8")[:, None].view(np.uint8)
-    parts = derivation.cut(np.concatenate([entries.hashes, numbers, entries.salts], axis=1))
-    secret = key.reveal()
-    rows = derivation.tagged(derivation.POLYNOMIAL_TAG, (secret + part for part in parts), 8 * needed)
-    return rows.view("<u8").astype(np.uint64).reshape(-1, needed)
+    parts = cut(np.concatenate([entries.hashes, numbers, entries.salts], axis=1))
+    secret, length = key.reveal(), shares.VALUE_BYTES * needed
+    rows = expand(derivation.POLYNOMIAL_TAG, epoch, (secret + part for part in parts), length)
+    return rows.reshape(-1, needed, shares.VALUE_BYTES)
 
 
 def _write_labels(file: SetFileWriter, held: Held, progress: Progress) -> None:
+    epoch, signatures = held.recipe.epoch, held.recipe.signatures
     secrets = _member_secrets(held)
-    where = derivation.addresses(secrets)
+    where = derivation.addresses(secrets, epoch)
     order = np.argsort(where, kind="stable")
     entries, count = held.entries, len(held.entries)
 
     def records(start: int, stop: int) -> Rows:
         rows = order[start:stop]
         part = EntryBatch(entries.hashes[rows], entries.ids[rows], entries.salts[rows])
-        return labels.seal(derivation.label_keys(secrets[rows]), part)
+        keys = derivation.label_keys(secrets[rows], epoch)
+        return labels.seal(keys, part, epoch, labels.unsigned(len(part), signatures))
 
     for parts, items in labels.stretches(records, count):
         file.section(labels.KIND, parts, items)
@@ -226,34 +239,35 @@ def _member_secrets(held: Held) -> Rows:
     """The secret under which each entry's label lies, uint8 (n, 16)."""
     secrets = shares.secrets_of(held.coefficients[held.plan.first])
     for row in held.plan.member.nonzero()[0].tolist():
-        own = derivation.member_secret(secrets[row].tobytes(), int(held.plan.member[row]))
+        member = int(held.plan.member[row])
+        own = derivation.member_secret(secrets[row].tobytes(), member, held.recipe.epoch)
         secrets[row] = np.frombuffer(own, np.uint8)
     return secrets
 
 
 def _write_store(file: SetFileWriter, rows: Rows, held: Held, key: SecretKey, progress: Progress) -> None:
     count, bands = held.plan.stored.shape
-    found = keys_of(rows)
+    found = keys_of(rows, bands)
     keys, masked = found.store_keys, found.masks
-    masked ^= shares.values(held.coefficients[held.plan.first], bands).reshape(-1)
+    masked ^= shares.values(held.coefficients[held.plan.first], bands).reshape(-1, shares.VALUE_BYTES)
     _fill(keys, masked, held, key)
-    order = store.order_of(keys)
-    for parts, items in store.shards(keys, order, lambda a, b: masked[order[a:b]]):
+    order, words = store.order_of(keys), masked.view("<u8")
+    fill = store.fill_key(key.reveal(), held.recipe.epoch)
+    for parts, items in store.shards(keys, order, lambda a, b: words[order[a:b]], derivation.WORDS, fill):
         file.section(store.KIND, parts, items)
         progress(count, count)
 
 
-def _fill(keys: Rows, masked: Elements, held: Held, key: SecretKey) -> None:
+def _fill(keys: Rows, masked: Rows, held: Held, key: SecretKey) -> None:
     """Put pseudorandom keys and values in the place of tokens that are not stored for their entry."""
     gaps = (~held.plan.stored.reshape(-1)).nonzero()[0]
     secret = key.reveal()
     inputs = (secret + int(gap).to_bytes(8, "big") for gap in gaps)
-    filler = derivation.tagged(derivation.FILLER_TAG, inputs, _WIDTH)
-    keys[gaps] = filler[:, :_FRONT]
-    masked[gaps] = np.ascontiguousarray(filler[:, _FRONT:]).view("<u8").ravel()
+    filler = expand(derivation.FILLER_TAG, held.recipe.epoch, inputs, _WIDTH)
+    keys[gaps], masked[gaps] = filler[:, :_FRONT], filler[:, _FRONT:]
 
 
-def _plan_bytes(key: SecretKey, tokening: Tokening) -> bytes:
+def _plan_bytes(key: SecretKey, tokening: Tokening, recipe: Recipe) -> bytes:
     """What the scratch's rows depend on besides the entries."""
-    numbers = repr((tokening.k, tokening.bands)).encode()
-    return b"\0".join([key.public.element, numbers, INPUT_TAG, derivation.STORE_TAG, derivation.MASK_TAG])
+    numbers, tags = repr((tokening.k, tokening.bands)).encode(), (derivation.STORE_TAG, derivation.MASK_TAG)
+    return b"\0".join([key.public.element, numbers, INPUT_TAG, *tags, recipe.pack()])

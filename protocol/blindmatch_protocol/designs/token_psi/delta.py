@@ -22,6 +22,7 @@ from blindmatch_protocol.designs.deltas import (
     copy_files,
     delta_file,
 )
+from blindmatch_protocol.designs.recipe import SIGNATURES, Recipe
 from blindmatch_protocol.designs.token_psi import files
 from blindmatch_protocol.designs.token_psi.build import BATCH, evaluate_list, keys_of, write_layer
 from blindmatch_protocol.designs.token_psi.files import Setup
@@ -51,14 +52,16 @@ def write_update(
     ids = checked_ids(removes)
     if not len(adds) and not len(ids):
         raise DesignError("an update must add or remove an entry")
-    rows = evaluate_list(adds, state.key, setup.tokening, executor, out, progress)
+    epoch, newest = setup.epoch + 1, setup.layers[-1].file
+    identity = files.identity(epoch, newest.identity.parameters)
+    earlier = tuple(layer.epoch for layer in setup.layers)
+    recipe = Recipe(epoch, identity.parameters[SIGNATURES.name], earlier)
+    rows = evaluate_list(adds, state.key, setup.tokening, recipe, executor, out, progress)
     _refuse_present(setup, adds, rows, frozenset(ids.tolist()))
     names = [layer.name for layer in setup.layers]
     copy_files(names, previous, out)
-    epoch, newest = setup.epoch + 1, setup.layers[-1].file
-    identity = files.identity(epoch, setup.tokening, setup.limits)
     file = begin_delta(out, identity, newest, ids)
-    digest = write_layer(file, adds, rows, state.key, setup.tokening, progress)
+    digest = write_layer(file, adds, rows, state.key, setup.tokening, recipe, progress)
     files.write_matcher(out.create(files.MATCHER_FILE), state.key, digest, identity, len(adds))
     return (*names, delta_file(epoch))
 
@@ -68,10 +71,11 @@ def _refuse_present(setup: Setup, adds: EntrySource, rows: Rows, removes: frozen
 
     `rows` are those of `build.evaluate_list`.
     """
-    at = 0
+    at, bands, layers = 0, setup.tokening.bands, len(setup.layers)
     for batch in adds.batches(BATCH):
         for own in batch.hashes:
-            opened = labels_under(setup, keys_of(rows[at]))
+            row = rows[at : at + 1]
+            opened = labels_under(setup, [keys_of(row, bands, 1 + place) for place in range(layers)])
             same = [label for label in opened if label.entry_hash == own.tobytes()]
             if any(label.entry_id not in removes for label in same):
                 raise DesignError(f"addition {at} (counted from 0) is in the set already")

@@ -125,9 +125,9 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
     ) -> Published:
         """See `Design.publish`. Takes 64 bytes of `rng`, for the key."""
         values = {p.name: parameters.value(self.info, p.name) for p in self.info.parameters}
-        tokening, limits = of_values(values)
+        of_values(values)
         key = generate_key_pair(Mode.VOPRF, rng)
-        build(entries, key, parameters.epoch, tokening, limits, executor, out, progress)
+        build(entries, key, files.identity(parameters.epoch, values), executor, out, progress)
         return Published((SET_FILE,), {MATCHER: (files.MATCHER_FILE,)})
 
     def update(

@@ -3,6 +3,7 @@ for the matcher."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +17,7 @@ from blindmatch_protocol.oprf import Mode, PublicKey, SecretKey
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 DESIGN_NAME: Final = "token-psi"
-DESIGN_VERSION: Final = 1
+DESIGN_VERSION: Final = 2
 
 MATCHER_FILE: Final = "matcher.bin"
 
@@ -93,9 +94,9 @@ class MatcherState:
     limits: Limits = field(default_factory=Limits)
 
 
-def identity(epoch: int, tokening: Tokening, limits: Limits) -> Identity:
+def identity(epoch: int, parameters: Mapping[str, int]) -> Identity:
     """What both files say they are for."""
-    return Identity(DESIGN_NAME, DESIGN_VERSION, epoch, tokening.values() | limits.values())
+    return Identity(DESIGN_NAME, DESIGN_VERSION, epoch, parameters)
 
 
 def open_setup(files: Buffers, epoch: int | None, expected: Tokening | None = None) -> Setup:

@@ -14,12 +14,16 @@ import numpy.typing as npt
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Buffers, Label
-from blindmatch_protocol.designs.deltas import is_among, open_chain, removed_ids
+from blindmatch_protocol.designs.deltas import check_kinds, is_among, open_chain, removed_ids
+from blindmatch_protocol.designs.recipe import signatures_of
 from blindmatch_protocol.designs.token_psi import derivation
 from blindmatch_protocol.designs.token_psi.addresses import AddressIndex
+from blindmatch_protocol.designs.token_psi.derivation import TokenKeys
 from blindmatch_protocol.designs.token_psi.families import MOST_MEMBERS
-from blindmatch_protocol.labels import SealedLabels, unseal
+from blindmatch_protocol.labels import KIND as LABEL_KIND
+from blindmatch_protocol.labels import SealedLabels
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.store import KIND as SHARD_KIND
 from blindmatch_protocol.store import Store
 
 ADDRESSES_KIND: Final = 0x105
@@ -48,6 +52,11 @@ class Layer:
     _opened: list[AddressIndex] = field(default_factory=list, repr=False)
 
     @property
+    def epoch(self) -> int:
+        """Of the file, under which all keys in it are derived."""
+        return self.file.identity.epoch
+
+    @property
     def addresses(self) -> AddressIndex:
         """Finds labels by address; checked and opened when first asked for.
 
@@ -59,17 +68,26 @@ class Layer:
         return self._opened[0]
 
     def check(self) -> None:
-        """Open what is opened at its first use otherwise.
+        """Open what is opened at its first use otherwise; see `Design.check_setup`.
 
         Raises:
             SetFileError: if it is not what it must be.
         """
-        self.store.check()
-        _ = self.addresses
+        check_kinds(self.name, self.file, frozenset({SHARD_KIND, LABEL_KIND}), ADDRESSES_KIND)
+        self.store.check(self.entries * self.file.identity.parameters["bands"])
+        self.addresses.check()
+
+    def values(self, keys: TokenKeys) -> Rows:
+        """What the store holds for `n` tokens, whether it holds them or not, uint8 (n, 16).
+
+        Raises:
+            SetFileError: if the file was altered.
+        """
+        return keys.values(self.store.lookup(keys.store_keys))
 
     def labels_of(self, secrets: Rows) -> list[Label]:
         """Every label that candidate secrets, uint8 (m, 16), open, with its family's, each once."""
-        rows, _ = self.addresses.lookup(derivation.addresses(secrets))
+        rows, _ = self.addresses.lookup(derivation.addresses(secrets, self.epoch))
         distinct = dict.fromkeys(secrets[row].tobytes() for row in rows.tolist())
         return [label for secret in distinct for label in self._family(secret)]
 
@@ -80,19 +98,19 @@ class Layer:
     def _family(self, secret: bytes) -> Iterator[Label]:
         """The labels of a family's members, in their order, up to the first that is not there."""
         for member in range(MOST_MEMBERS):
-            label = self._open(derivation.member_secret(secret, member))
+            label = self._open(derivation.member_secret(secret, member, self.epoch))
             if label is None:
                 return
             yield label
 
     def _open(self, secret: bytes) -> Label | None:
         row = np.frombuffer(secret, np.uint8).reshape(1, -1)
-        _, numbers = self.addresses.lookup(derivation.addresses(row))
-        key = derivation.label_keys(row).tobytes()
+        _, numbers = self.addresses.lookup(derivation.addresses(row, self.epoch))
+        key = derivation.label_keys(row, self.epoch).tobytes()
         for number in numbers.tolist():
-            opened = unseal(key, self.labels.record(number))
-            if opened is not None:
-                return opened[0]
+            label = self.labels.unseal(key, number)
+            if label is not None:
+                return label
         return None
 
 
@@ -108,5 +126,5 @@ def open_layers(files: Buffers, design: str, version: int, epoch: int | None) ->
 
 def _layer(name: str, file: SetFile) -> Layer:
     file.row(ADDRESSES_KIND)
-    sealed = SealedLabels(file, file.entries, 0)
-    return Layer(name, file.entries, Store(file), sealed, removed_ids(name, file), file)
+    sealed = SealedLabels(file, file.entries, signatures_of(name, file))
+    return Layer(name, file.entries, Store(file, derivation.WORDS), sealed, removed_ids(name, file), file)

@@ -1,6 +1,7 @@
 """From the OPRF outputs of a picture's tokens to the labels they open, on the device.
 
-    outputs --> store keys, masks --> store[key] xor mask: a value for every probe, whether it hit or not
+    outputs, under a layer's epoch --> store keys, masks
+    store[key] xor mask --> a value for every probe, whether it hit or not
     values of any `needed` bands --> candidate secrets --> addresses --> index --> label, opened by its key
 
 A token that is in nobody's entry reads a value that looks like any other, so a hit in fewer than `needed`
@@ -8,6 +9,8 @@ bands cannot be told from none: an address of its candidates would have to be me
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.outcome import Label
@@ -41,15 +44,15 @@ def opened_labels(setup: Setup, outputs: Rows) -> list[Label]:
 
     Outputs may be of any number of tokens a band.
     """
-    return labels_under(setup, derivation.token_keys(outputs))
+    return labels_under(setup, [derivation.token_keys(outputs, layer.epoch) for layer in setup.layers])
 
 
-def labels_under(setup: Setup, keys: TokenKeys) -> list[Label]:
-    """The same from the tokens' keys, the bands changing fastest."""
+def labels_under(setup: Setup, keys: Sequence[TokenKeys]) -> list[Label]:
+    """The same from the tokens' keys in each layer, the bands changing fastest."""
     t = setup.tokening
     found: list[Label] = []
     for place, layer in enumerate(setup.layers):
-        read = (layer.store.lookup(keys.store_keys) ^ keys.masks).reshape(-1, t.bands).T
+        read = layer.values(keys[place]).reshape(-1, t.bands, shares.VALUE_BYTES).swapaxes(0, 1)
         later = setup.layers[place + 1 :]
         found += in_force(layer.labels_of(shares.candidates(read, t.needed)), later)
     return found

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from blindmatch_protocol.contract.declaration import KEY_EXPIRES, Parameter
+from blindmatch_protocol.designs.recipe import SIGNATURES
 from blindmatch_protocol.designs.token_psi.messages import MOST_TOKENS
 from blindmatch_protocol.designs.token_psi.shares import candidate_count
 from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS
@@ -50,7 +51,7 @@ LIMITS: Final = (
 )
 """The defaults are those `blindmatch design tune` derives for the default k: a device on its own opens a
 thousandth of the list at most, all that pool a quarter."""
-DECLARED: Final = (*TOKENING, *LIMITS)
+DECLARED: Final = (*TOKENING, *LIMITS, SIGNATURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,7 @@ class Limits:
 
 
 def of_values(values: Mapping[str, int]) -> tuple[Tokening, Limits]:
-    """Tokening and limits with these parameters; all of the tokening's must be there, and all limits or none
-    (the first sets had none).
+    """Tokening and limits with these parameters; all of the tokening's must be there, and all limits or none.
 
     Raises:
         DesignError: if one is missing, unknown or out of range, or they do not go together.
@@ -119,7 +119,7 @@ def of_values(values: Mapping[str, int]) -> tuple[Tokening, Limits]:
     tokening, limits = (
         {p.name: values[p.name] for p in some if p.name in values} for some in (TOKENING, LIMITS)
     )
-    if len(tokening) < len(TOKENING) or len(tokening) + len(limits) < len(values):
+    if len(tokening) < len(TOKENING) or values.keys() - {p.name for p in DECLARED}:
         raise DesignError("parameters: must be k, bands, probes and needed, and the key's limits")
     if limits and len(limits) < len(LIMITS):
         names = ", ".join(parameter.name for parameter in LIMITS)

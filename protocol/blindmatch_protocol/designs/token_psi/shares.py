@@ -1,13 +1,14 @@
 """Shares of an entry's secret: any `needed` values at distinct bands give it, fewer give nothing of it.
 
-A Reed-Solomon code over GF(2^64): an entry has a random polynomial c0 + c1 x (+ c2 x^2) of degree
-needed - 1, its value at band j is the polynomial at x = j + 1, and its secret is (c0, c1), 128 bits. Fewer
-than `needed` values leave c0 and c1 with at least 64 bits that they do not determine (Shamir 1979).
+Shamir's scheme (1979) over GF(2^8), for each byte of a value apart: an entry has a random polynomial
+c0 + c1 x (+ c2 x^2) of degree needed - 1 whose coefficients are 16 bytes each, its value at band j is the
+polynomial at x = j + 1, and its secret is c0. Fewer than `needed` values leave all 128 bits of the secret
+uniform: whoever has a lone value, and suspects it is one, has to try 2^128 secrets.
 
-Interpolation is linear: c0 and c1 are sums over the values, each times a constant that the choice of bands
-determines (Lagrange). So all combinations of all probes need few products (`gf64.scaled`) and then only XOR:
+Interpolation is linear: c0 is a sum over the values, each times a constant that the choice of bands
+determines (Lagrange). So all combinations of all probes need few products and then only XOR:
 
-    bands i < j    S[i, j, a, b] = L[i, j](value of probe a of band i) + R[i, j](value of probe b of band j)
+    bands i < j    c0[i, j, a, b] = L[i, j] * (probe a's value at band i) + L[j, i] * (probe b's at band j)
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from __future__ import annotations
 from functools import cache
 from itertools import combinations
 from math import comb
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.designs.token_psi import gf64
-from blindmatch_protocol.designs.token_psi.gf64 import Elements
+from blindmatch_protocol.designs.token_psi import gf256
+from blindmatch_protocol.designs.token_psi.gf256 import Elements
 
-SECRET_BYTES = 16
+SECRET_BYTES: Final = 16
+VALUE_BYTES: Final = SECRET_BYTES
+"""Bytes of a value, of a coefficient and of the secret."""
 
 
 def candidate_count(bands: int, probes: int, needed: int) -> int:
@@ -32,70 +36,54 @@ def candidate_count(bands: int, probes: int, needed: int) -> int:
 
 
 def values(coefficients: Elements, bands: int) -> Elements:
-    """The values of polynomials, uint64 (n, needed) with c0 first, at every band: uint64 (n, bands)."""
-    found = np.empty((len(coefficients), bands), np.uint64)
-    for band in range(bands):
+    """The values of polynomials, uint8 (n, needed, 16) with c0 first, at every band: uint8 (n, bands, 16)."""
+    points = np.arange(1, bands + 1, dtype=np.uint8)[:, None]
+    found = np.empty((len(coefficients), bands, VALUE_BYTES), np.uint8)
+    for band, point in enumerate(points):
         total = coefficients[:, -1]
         for column in range(coefficients.shape[1] - 2, -1, -1):
-            total = gf64.scaled(band + 1, total) ^ coefficients[:, column]
+            total = gf256.scaled(point, total) ^ coefficients[:, column]
         found[:, band] = total
     return found
 
 
 def secrets_of(coefficients: Elements) -> Rows:
-    """The secrets of polynomials, uint64 (n, needed): c0 and c1, little-endian, uint8 (n, 16)."""
-    return np.ascontiguousarray(coefficients[:, :2], "<u8").view(np.uint8).reshape(-1, SECRET_BYTES)
+    """The secrets of polynomials, uint8 (n, needed, 16): c0, uint8 (n, 16)."""
+    return np.ascontiguousarray(coefficients[:, 0])
 
 
 def candidates(found: Elements, needed: int) -> Rows:
     """The secret of every combination of values at `needed` distinct bands.
 
     Args:
-        found: what was read at each band's probes, uint64 (bands, probes).
+        found: what was read at each band's probes, uint8 (bands, probes, 16).
         needed: 2 or 3.
 
     Returns:
         uint8 (m, 16), m as in `candidate_count`: combinations of bands in lexicographic order, and for
         each of them the probes', the last band's changing fastest.
     """
-    bands, probes = found.shape
-    chosen, tables = _tables(bands, needed)
-    parts = _scaled(tables, found[chosen])
+    bands, probes, _ = found.shape
+    chosen, constants = _lagrange(bands, needed)
+    parts = gf256.scaled(constants[:, :, None], found[chosen]).view(np.uint64)
     total = parts[:, 0]
     for position in range(1, needed):
         total = total[:, :, None] ^ parts[:, position].reshape(len(chosen), 1, probes, 2)
         total = total.reshape(len(chosen), -1, 2)
-    return np.ascontiguousarray(total, "<u8").view(np.uint8).reshape(-1, SECRET_BYTES)
-
-
-def _scaled(tables: Elements, found: Elements) -> Elements:
-    """Parts of c0 and c1: (m, needed, probes, 2) from tables (m, needed, 2, 8, 256), (m, needed, probes)."""
-    octets = gf64.split(found).astype(np.intp)
-    count = tables.shape[0] * tables.shape[1] * 2
-    flat = tables.reshape(-1)
-    starts = (np.arange(count) * 2048).reshape(tables.shape[0], tables.shape[1], 1, 2)
-    total = flat[starts + octets[..., 0, None]]
-    for byte in range(1, 8):
-        total ^= flat[starts + byte * 256 + octets[..., byte, None]]
-    return total
+    return np.ascontiguousarray(total).view(np.uint8).reshape(-1, SECRET_BYTES)
 
 
 @cache
-def _tables(bands: int, needed: int) -> tuple[npt.NDArray[np.intp], Elements]:
-    """Combinations of bands, (m, needed), and their products' tables, uint64 (m, needed, 2, 8, 256)."""
+def _lagrange(bands: int, needed: int) -> tuple[npt.NDArray[np.intp], Elements]:
+    """Combinations of bands, (m, needed), and what the value of each band is multiplied by, (m, needed)."""
     chosen = list(combinations(range(bands), needed))
-    rows = [[[gf64.tables(c) for c in _lagrange(combo, at)] for at in range(needed)] for combo in chosen]
-    return np.array(chosen, np.intp), np.array(rows, np.uint64)
+    rows = [[_constant(combo, at) for at in range(needed)] for combo in chosen]
+    return np.array(chosen, np.intp), np.array(rows, np.uint8)
 
 
-@cache
-def _lagrange(combo: tuple[int, ...], at: int) -> tuple[int, int]:
-    """What the value of band `combo[at]` is multiplied by in c0 and in c1."""
-    own, scale, basis = combo[at] + 1, 1, [1]
+def _constant(combo: tuple[int, ...], at: int) -> int:
+    """The Lagrange polynomial of band `combo[at]` at x = 0: over the other bands, x / (own - x)."""
+    own, product = combo[at] + 1, 1
     for band in combo[:at] + combo[at + 1 :]:
-        # the basis polynomial grows by the factor (x + band + 1) / (own + band + 1)
-        lower, upper = [gf64.multiply(c, band + 1) for c in basis] + [0], [0, *basis]
-        basis = [a ^ b for a, b in zip(lower, upper, strict=True)]
-        scale = gf64.multiply(scale, own ^ (band + 1))
-    factor = gf64.inverse(scale)
-    return gf64.multiply(basis[0], factor), gf64.multiply(basis[1], factor)
+        product = gf256.multiply(product, gf256.multiply(band + 1, gf256.inverse(own ^ (band + 1))))
+    return product

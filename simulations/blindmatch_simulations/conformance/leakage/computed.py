@@ -35,30 +35,35 @@ def computed(
     plain = Blinding(Mode.OPRF, held.inputs, held.blinds, held.blinded)
     outputs = finalize(plain, Evaluation(reply.evaluated), step=reply.NAME)
     keys, shape = _of_tokens(setup, outputs) if isinstance(design, TokenPsi) else _of_element(setup, outputs)
-    leaves = tuple(row.tobytes() for part in (outputs, keys) for row in part)
+    leaves = tuple(row.tobytes() for part in (outputs, *keys) for row in part)
     return [Event(Party.DEVICE, "computed", move, b"", leaves, shape)]
 
 
-def _of_element(setup: Any, outputs: Any) -> tuple[Any, tuple[Any, ...]]:
-    keys = labels.derive(outputs)
-    shape: list[Any] = []
+def _of_element(setup: Any, outputs: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    keys, shape = list[Any](), list[Any]()
     for layer in setup.layers:
+        own = labels.places(outputs, layer.file.identity.epoch)
+        keys.append(own.store_keys)
         if hasattr(layer, "store"):
-            read = layer.store.lookup(keys.store_keys)
-            shape += [*_alike(read), int(((read ^ keys.masks) < layer.entries).sum())]
-    return keys.store_keys, tuple(shape)
+            read = layer.store.lookup(own.store_keys)
+            shape += [*_alike(read), int((layer.numbers(own) < layer.entries).sum())]
+    return keys, tuple(shape)
 
 
-def _of_tokens(setup: Any, outputs: Any) -> tuple[Any, tuple[Any, ...]]:
-    keys, t = derivation.token_keys(outputs), setup.tokening
-    shape: list[Any] = []
+def _of_tokens(setup: Any, outputs: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    t = setup.tokening
+    keys, shape = list[Any](), list[Any]()
     for layer in setup.layers:
-        read = layer.store.lookup(keys.store_keys)
-        values = (read ^ keys.masks).reshape(-1, t.bands).T
-        secrets = shares.candidates(values, t.needed)
-        met, _ = layer.addresses.lookup(derivation.addresses(secrets))
-        shape += [*_alike(read), *_alike(values), len(set(met.tolist()))]
-    return keys.store_keys, tuple(shape)
+        own = derivation.token_keys(outputs, layer.epoch)
+        keys.append(own.store_keys)
+        values = layer.values(own)
+        by_band = values.reshape(-1, t.bands, shares.VALUE_BYTES).swapaxes(0, 1)
+        met, _ = layer.addresses.lookup(
+            derivation.addresses(shares.candidates(by_band, t.needed), layer.epoch)
+        )
+        read = layer.store.lookup(own.store_keys)
+        shape += [*_alike(read), *_alike(values.view(np.uint64)), len(set(met.tolist()))]
+    return keys, tuple(shape)
 
 
 def _alike(read: Any) -> tuple[int, int]:

@@ -23,9 +23,10 @@ from blindmatch_protocol.contract import (
 )
 from blindmatch_protocol.designs.oprf_psi import Reply
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
+from blindmatch_protocol.designs.recipe import Recipe
 from blindmatch_protocol.designs.token_psi import Request, Tokening, TokenPsi
-from blindmatch_protocol.designs.token_psi.build import evaluated_rows
-from blindmatch_protocol.designs.token_psi.derivation import STORE_KEY_BYTES, token_keys
+from blindmatch_protocol.designs.token_psi.build import evaluated_rows, keys_of
+from blindmatch_protocol.designs.token_psi.derivation import token_keys
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.group import hash_to_group
 from blindmatch_protocol.oprf import Evaluation, Mode, finalize, generate_key_pair
@@ -81,8 +82,9 @@ class HitsVisible(SmallTokens):
         tokening = Tokening(**{name: parameters.value(self.info, name) for name in names})
         key = generate_key_pair(Mode.VOPRF, replayed(drawn))
         for batch in entries.batches(len(entries)):
-            rows = evaluated_rows(key, batch, tokening).reshape(-1, STORE_KEY_BYTES + 8)
-            out.create(HINTS).write(b"".join(sorted(map(_hint, rows[:, :STORE_KEY_BYTES]))))
+            rows = evaluated_rows(key, batch, tokening, Recipe(parameters.epoch))
+            store_keys = keys_of(rows, tokening.bands).store_keys
+            out.create(HINTS).write(b"".join(sorted(map(_hint, store_keys))))
         return Published((*made.setup, HINTS), made.roles)
 
     def open_setup(self, files_: Any, epoch: int | None = None) -> Any:
@@ -95,7 +97,8 @@ class HitsVisible(SmallTokens):
         outputs = finalize(
             session.blinding, Evaluation(reply.evaluated, reply.proof), setup.public_key, step=Reply.NAME
         )
-        found = [_hint(key) in setup.hints for key in token_keys(outputs).store_keys]
+        keys = token_keys(outputs, setup.layers[0].epoch)
+        found = [_hint(key) in setup.hints for key in keys.store_keys]
         return int(np.array(found).reshape(-1, setup.tokening.bands).any(axis=0).sum())
 
 
@@ -124,10 +127,8 @@ class FailedLabelTells(Psi):
         if session.own_hash is not None and step == Done(NoMatch()):
             reply, layer = replies[MATCHER], setup.layers[0]
             evaluation = Evaluation(reply.evaluated, reply.proof)
-            keys = labels.derive(
-                finalize(session.blinding, evaluation, setup.public_key, step=Reply.NAME)[:1]
-            )
-            if int(layer.store.lookup(keys.store_keys)[0] ^ keys.masks[0]) < layer.entries:
+            output = finalize(session.blinding, evaluation, setup.public_key, step=Reply.NAME)[:1]
+            if int(layer.numbers(labels.places(output, layer.file.identity.epoch))[0]) < layer.entries:
                 raise ProtocolError(Reply.NAME, "a label does not open")
         return step
 

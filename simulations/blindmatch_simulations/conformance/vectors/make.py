@@ -29,7 +29,7 @@ from blindmatch_simulations.conformance.fields import made_up
 from blindmatch_simulations.conformance.vectors.damaged import refused_files
 from blindmatch_simulations.conformance.vectors.item import VectorItem, flipped, make_item
 
-VECTORS_VERSION: Final = 2
+VECTORS_VERSION: Final = 3
 FILLERS: Final = 5
 
 

@@ -1,0 +1,123 @@
+"""Binary fuse maps (Graf and Lemire 2022, "Binary Fuse Filters") from 16-byte keys to 64-bit words, as the
+library `fastconstmap` writes them, with cells that all look uniform.
+
+A key reads the XOR of three cells, whose places follow from the key and the map's head. Where the library
+leaves cells empty, an absent key reads zero the more often the smaller a map is: for 48 % of keys at 10 keys
+and for 0.2 % at a million. `Fitted` leaves none empty.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from fastconstmap import ConstMap
+
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.errors import DesignError, SetFileError
+
+KEY_BYTES: Final = 16
+
+_MAP = struct.Struct("<8sQIIII")
+"""Magic, seed, segment length, segments, cells, keys: how `fastconstmap` writes a map; cells follow."""
+_MAP_MAGIC = b"CMAP0003"
+_CHECKSUM_BYTES = 8
+
+Words: TypeAlias = npt.NDArray[np.uint64]
+"""Numbers of 64 bits, or values of several, shape (n, words)."""
+FuseMap: TypeAlias = ConstMap
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Cells:
+    """Pseudorandom words of one shard: ChaCha20 (RFC 8439) under `key`, its nonce the shard and the word."""
+
+    key: bytes
+    shard: int
+
+    def __call__(self, word: int, count: int) -> Words:
+        """`count` cells of the map of this word of values."""
+        nonce = bytes(4) + self.shard.to_bytes(8, "big") + word.to_bytes(4, "big")
+        stream = Cipher(algorithms.ChaCha20(self.key, nonce), None).encryptor().update(bytes(8 * count))
+        return np.frombuffer(stream, "<u8").astype(np.uint64)
+
+
+class Fitted:
+    """Builds maps of one shard's keys whose cells all look uniform.
+
+    Where a key's three cells lie depends on the keys alone. So: fill a map's cells with pseudorandom words,
+    read every key, build a second map of the same keys with what is missing to the values, and add (XOR) its
+    cells. Keys then read their values, and cells that no key needs keep what they were filled with.
+
+    Args:
+        keys: uint8 (n, 16), distinct, at least one.
+        cells: gives pseudorandom cells.
+    """
+
+    def __init__(self, keys: Rows, cells: Cells) -> None:
+        self._names, self._fill = key_list(keys), cells
+        self._content = self._built(np.zeros(len(keys), np.uint64))
+        # the library reads this buffer whenever a key is looked up, so it sees what is put into it here
+        self._map = ConstMap.from_buffer(self._content)
+        self._cells = _cells_of(self._content)
+
+    def map(self, word: int, values: Words) -> bytearray:
+        """The map of these values, uint64 (n,), which are that word of the shard's values."""
+        self._cells[:] = self._fill(word, len(self._cells))
+        missing = self._built(values ^ self._read())
+        if missing[: _MAP.size] != self._content[: _MAP.size]:
+            raise DesignError("store: a map of the same keys has another form")
+        self._cells ^= _cells_of(missing)
+        if (self._read() != values).any():
+            raise DesignError("store: a key does not read its value")
+        self._map.write_into(missing)
+        return missing
+
+    def _read(self) -> Words:
+        found = np.zeros(len(self._names), np.uint64)
+        self._map.get_many_into(self._names, found.data)
+        return found
+
+    def _built(self, values: Words) -> bytearray:
+        try:
+            built = ConstMap(dict(zip(self._names, values.tolist(), strict=True)))
+        except ValueError as error:
+            raise DesignError("store: two keys collide; build the set with another OPRF key") from error
+        content = bytearray(built.serialized_size())
+        built.write_into(content)
+        return content
+
+
+def _cells_of(content: bytearray) -> Words:
+    """The cells of a map, which are changed with it."""
+    return np.frombuffer(content, "<u8", (len(content) - _MAP.size - _CHECKSUM_BYTES) // 8, _MAP.size)
+
+
+def key_list(keys: Rows) -> list[bytes]:
+    """Rows as byte strings; numpy makes the list."""
+    listed: list[bytes] = np.ascontiguousarray(keys).view(f"V{KEY_BYTES}").ravel().tolist()
+    return listed
+
+
+def open_map(body: memoryview, keys: int) -> ConstMap:
+    """A map that is sound: no key reads beyond its cells (see docs/set-format.md for where it reads)."""
+    if len(body) >= _MAP.size + _CHECKSUM_BYTES:
+        magic, _, length, segments, cells, held = _MAP.unpack_from(body)
+        powers = length > 0 and not length & (length - 1) and segments > 0
+        fits = cells == (segments + 2) * length and len(body) == _MAP.size + 8 * cells + _CHECKSUM_BYTES
+        if magic == _MAP_MAGIC and powers and fits and held == keys:
+            try:
+                return ConstMap.from_buffer(body) if _mappable(body) else ConstMap.from_bytes(body)
+            except ValueError as error:
+                raise SetFileError("store: a shard has a map with a wrong checksum") from error
+    raise SetFileError("store: a shard has no map of a version this program reads")
+
+
+def _mappable(body: memoryview) -> bool:
+    """Can the map be used in place? It must lie at a multiple of eight on a little-endian machine."""
+    return sys.byteorder == "little" and np.frombuffer(body, np.uint8).ctypes.data % 8 == 0
