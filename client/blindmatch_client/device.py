@@ -95,6 +95,7 @@ class Device:
             trace,
             self._outbox.request_id,
             clock_ms,
+            config.curator,
             config.round_deadline_s,
         )
         self._pictures = Pictures(config.mode, self._matcher, self._outbox, self._files, clock_ms)
@@ -178,7 +179,7 @@ class Device:
     @property
     def distrust(self) -> str | None:
         """How a matching role cheated, if one did: nothing is asked any more until `trust_again`."""
-        return self._matcher.distrust
+        return self._matcher.record.distrust
 
     def close(self) -> None:
         """Close store and channels."""
@@ -194,6 +195,7 @@ class Device:
 
         Raises:
             ServiceError: if a party cannot be reached or refuses; call it again then.
+            DeviceError: if the set that is offered must not be adopted.
             SetFileError: if the set-up is not what it must be.
             DesignError: if the design fails on it.
         """
@@ -207,7 +209,10 @@ class Device:
         return self._matcher.refresh()
 
     def trust_again(self) -> None:
-        """Ask a role that cheated again, as the user decided."""
+        """Ask again, as the user decided, roles that cheated, and with a set that failed.
+
+        What was adopted, and all evidence, stays: no older epoch is taken, and no second one of a number.
+        """
         self._matcher.forgive()
 
     def reset_session(self, peer: str) -> bool:
@@ -310,7 +315,9 @@ class Device:
     def standing(self) -> Standing:
         """What waits, and what became of reports and complaints. Nothing is sent."""
         waiting, reports = len(self._outbox.open()), tuple(self._reporting.standing())
-        return Standing(self.distrust, waiting, reports, tuple(self.complaints.all()))
+        record, complaints = self._matcher.record, tuple(self.complaints.all())
+        evidence = tuple(record.evidence())
+        return Standing(record.distrust, record.newest(), evidence, waiting, reports, complaints)
 
     def flush(self) -> Flushed:
         """Try again whatever waits: messages, pictures to be matched, reports, complaints.

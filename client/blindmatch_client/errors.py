@@ -38,6 +38,10 @@ class ReportRefusedError(DeviceError):
     """A report was asked for without a confirmed match; nothing was written or sent."""
 
 
+class EpochRefusedError(DeviceError):
+    """A set that is offered must not be adopted, or an adopted one failed; nothing is asked with it."""
+
+
 class ServiceError(DeviceError):
     """A call to another party failed.
 

@@ -1,8 +1,8 @@
 """One account's matching over the epochs: set-up, device state, distrust, and the detector for it all.
 
-no set-up here -> fetch; refused because the epoch moved on -> fetch, ask once more with the new one
+no adopted set -> adopt one (adoption.py); refused because the epoch moved on -> adopt, ask once more with it
 a role cheated -> remembered; nobody is asked about a picture any more until the user says so
-the set-up has ended -> fetch a newer one; while there is none, nobody is asked
+the set has ended, or failed in use -> adopt a newer one; while there is none, nobody is asked
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Item, Learner, Party
-from blindmatch_protocol.errors import BlindmatchError, DesignError, ProtocolError, SetFileError
+from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
 from blindmatch_protocol.randomness import Randomness
 
+from blindmatch_client.adoption import Adoption, Opened
 from blindmatch_client.detector import Asked, Cause, Detection, Detector, TraceSink, Undecided, Verified
 from blindmatch_client.egress import Egress
 from blindmatch_client.errors import DeviceError, MisbehavedError, RefusedError
-from blindmatch_client.setup import SetupFiles, SetupStore
+from blindmatch_client.evidence import AdoptionRecord
 from blindmatch_client.store import DesignState, Store
 from blindmatch_client.transport import ROUND_DEADLINE_S, MatchingExchange
-
-T = TypeVar("T")
 
 EPOCH_MOVED: Final = "FAILED_PRECONDITION"
 
@@ -57,6 +56,7 @@ class Matching:
         trace: gets each session's trace.
         request_id: 16 bytes that name a picture to a server that learns, by the picture's number.
         clock_ms: Unix time in milliseconds.
+        curator: the public key that signs epochs, Ed25519, 32 bytes.
         deadline_s: for one role's answer.
     """
 
@@ -70,21 +70,23 @@ class Matching:
         trace: TraceSink,
         request_id: Callable[[int], bytes],
         clock_ms: Callable[[], int],
+        curator: bytes,
         deadline_s: float = ROUND_DEADLINE_S,
     ) -> None:
         self._design = design
         self._egress = egress
         self._store = store
-        self._setups = SetupStore(folder, design)
+        self._record = AdoptionRecord(store, design)
+        host = self._host()
+        self._adoption = Adoption(design, egress, host, self._record, folder, curator, clock_ms)
         self._rng = rng
         self._trace = trace
         self._request_id = request_id
         self._clock_ms = clock_ms
         self._deadline_s = deadline_s
-        self._distrust_name = f"distrust/{design.info.name}"
         self._detector: Detector | None = None
         self._epoch = 0
-        self._ends: int | None = None
+        self._ends = 0
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="match")
 
     def close(self) -> None:
@@ -97,20 +99,22 @@ class Matching:
         return self._epoch
 
     @property
-    def distrust(self) -> str | None:
-        """How a role cheated, if one did and the user has not said to go on."""
-        reason = self._store.get(self._distrust_name)
-        return None if reason is None else reason.decode()
+    def record(self) -> AdoptionRecord:
+        """What was adopted and refused, and whether the roles are trusted."""
+        return self._record
 
     def refresh(self) -> int:
-        """Fetch the current epoch's set-up if it is not here, and do the offline phase; the epoch.
+        """Adopt the current epoch's set if it is not adopted, and do the offline phase; the epoch.
 
         Raises:
+            DistrustError: if a role cheated and the user has not said to go on.
             ServiceError: if its host cannot be reached, refuses or describes nonsense.
-            SetFileError: if the files are not what they must be.
-            DesignError: if the design fails on them.
+            EpochRefusedError: if what it offers must not be adopted, or has failed here.
+            SetFileError: if the set is faulty or of another design.
+            DesignError: if the design fails on it.
         """
-        self._open(self._setups.fetch(self._egress, self._host()))
+        self._check_trusted()
+        self._use(self._adoption.refresh())
         self.prepare()
         return self._epoch
 
@@ -125,7 +129,7 @@ class Matching:
 
     def forgive(self) -> None:
         """Ask the roles again, as the user decided."""
-        self._store.forget(self._distrust_name)
+        self._record.forgive()
         self._detector = None
 
     def ask(self, item: Item, number: int) -> Asked:
@@ -138,30 +142,28 @@ class Matching:
             detection = self._ready().ask(item, number)
             if self._moved_on(detection):
                 detection = self._ready().ask(item, number)
-        except (ProtocolError, MisbehavedError, SetFileError) as error:
+        except (ProtocolError, MisbehavedError, DistrustError) as error:
             return Undecided(Cause.CHEATED, error)
         except DesignError as error:
             return Undecided(Cause.BROKEN, error)
-        except DeviceError as error:
+        except (DeviceError, SetFileError) as error:
             return Undecided(Cause.UNAVAILABLE, error)
-        return detection if isinstance(detection, Verified) else self._judged(detection)
+        return detection if isinstance(detection, Verified) else self._judged(detection, self._epoch)
 
     def conclude(self, verified: Verified) -> Detection:
         """Look at the outcome. Nothing is sent, whatever comes of it."""
-        return self._judged(verified.conclude())
+        return self._judged(verified.conclude(), verified.epoch)
 
-    def _judged(self, detection: Detection) -> Detection:
-        if isinstance(detection, Undecided) and isinstance(detection.error, SetFileError):
-            return self._damaged(detection)
-        self._remember(detection)
-        return detection
-
-    def _damaged(self, detection: Undecided) -> Undecided:
-        """A file of the set-up proved wrong when it was used: was it this device that damaged its copy?"""
-        if self._setups.distrust(self._epoch):
+    def _judged(self, detection: Detection, epoch: int) -> Detection:
+        """Remember what a failure with the set of `epoch` means for all pictures that follow."""
+        if not isinstance(detection, Undecided):
+            return detection
+        if detection.cause is Cause.CHEATED:
+            self._record.doubt(str(detection.error))
+        if detection.cause is not Cause.BROKEN or isinstance(detection.error, DeviceError):
             return detection
         self._detector = None
-        return Undecided(Cause.UNAVAILABLE, detection.error)
+        return Undecided(Cause.UNAVAILABLE, self._adoption.fail(epoch, detection.error))
 
     def _moved_on(self, detection: Asked) -> bool:
         """Was the picture refused for its epoch, and is there another one now?"""
@@ -170,62 +172,44 @@ class Matching:
         before = self._epoch
         return detection.error.status == EPOCH_MOVED and self.refresh() != before
 
-    def _remember(self, detection: Detection) -> None:
-        if isinstance(detection, Undecided) and detection.cause is Cause.CHEATED:
-            self._store.put(self._distrust_name, str(detection.error).encode())
+    def _check_trusted(self) -> None:
+        reason = self._record.distrust
+        if reason is not None:
+            raise DistrustError(reason)
 
     def _ready(self) -> Detector:
+        self._check_trusted()
         if self._detector is None:
-            here = self._setups.newest()
-            self._open(here or self._setups.fetch(self._egress, self._host()))
-            self.prepare()
+            here = self._adoption.here()
+            if here is None:
+                self.refresh()
+            else:
+                self._use(here)
+                self.prepare()
         if self._ended():
             self.refresh()
             if self._ended():
-                raise EndedError(self._epoch, self._ends or 0)
+                raise EndedError(self._epoch, self._ends)
         assert self._detector is not None
         return self._detector
 
     def _ended(self) -> bool:
-        return self._ends is not None and self._clock_ms() >= 1000 * self._ends
+        return self._clock_ms() >= 1000 * self._ends
 
-    def _open(self, files: SetupFiles) -> None:
-        """Take `files` into use."""
-        if self._detector is not None and files.epoch == self._epoch:
+    def _use(self, opened: Opened) -> None:
+        """Take an adopted epoch into use; its steps may use all cores."""
+        if self._detector is not None and opened.epoch == self._epoch:
             return
-        setup, self._ends = self._opened(lambda: self._setup_of(files))
-        self._epoch = files.epoch
-        reason = self.distrust
-        self._detector = Detector(
-            self._design,
-            setup,
-            partial(self._exchange, files.epoch),
-            self._state(),
-            self._rng,
-            self._trace,
-            DistrustError(reason) if reason else None,
-        )
-
-    def _setup_of(self, files: SetupFiles) -> tuple[Any, int | None]:
-        """The opened set-up, whose steps may use all cores, and when it ends."""
-        setup = self._design.open_setup(files.files, files.epoch)
-        return self._design.with_executor(setup, self._threads), self._design.expires(setup)
+        self._epoch, self._ends = opened.epoch, opened.ends
+        setup = self._design.with_executor(opened.setup, self._threads)
+        exchange = partial(self._exchange, opened.epoch)
+        self._detector = Detector(self._design, setup, exchange, self._state(), self._rng, self._trace)
 
     def _exchange(self, epoch: int, number: int) -> MatchingExchange:
         """The way to the roles for one picture. Where servers do not learn, nothing ties a retry to it."""
         learns = Learner.SERVER in self._design.info.learns
         name = self._request_id(number) if learns else b""
         return MatchingExchange(self._egress, self._design, epoch, number, self._deadline_s, name)
-
-    def _opened(self, run: Callable[[], T]) -> T:
-        """The opened set-up; whatever a design raises on hostile files becomes `SetFileError`."""
-        try:
-            return run()
-        except BlindmatchError:
-            raise
-        except Exception as error:
-            name = self._design.info.name
-            raise SetFileError(f"set-up: design {name} cannot open it ({type(error).__name__})") from None
 
     def _state(self) -> DesignState:
         info = self._design.info

@@ -3,6 +3,7 @@
     1  not sealed        read all rows --> seal into a new store beside it --> sync --> rename over the old
     2  no rows of peers  one transaction adds the table; the account fills it when it is saved next
     3  no complaints     one transaction adds the table
+    4  no adoptions      one transaction adds the tables; the set-up there was is fetched and checked anew
 
 A crash leaves the old store whole, or the new one. What the old one held was in the clear on this disk:
 removing its names does not overwrite the blocks (docs/messenger.md).
@@ -22,12 +23,12 @@ from blindmatch_protocol.randomness import system_randomness
 from blindmatch_client.errors import StoreError
 from blindmatch_client.files import Files
 from blindmatch_client.messenger.attachment import AttachmentSealing, pieces
-from blindmatch_client.schema import COMPLAINT, PEER, SCHEMA_VERSION
+from blindmatch_client.schema import ADOPTION, COMPLAINT, PEER, SCHEMA_VERSION
 from blindmatch_client.store import FILE_NAME, KEY_NAME, add_functions, insert_lock, made_aside
 from blindmatch_client.vault import KeyFile, KeySource, Vault
 
 UNSEALED_VERSION: Final = 1
-ADDED: Final[Mapping[int, str]] = {2: PEER, 3: COMPLAINT}
+ADDED: Final[Mapping[int, str]] = {2: PEER, 3: COMPLAINT, 4: ADOPTION}
 """The tables that a version lacked, and those before it as well."""
 
 _COPIED: Final = {

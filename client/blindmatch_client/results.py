@@ -9,6 +9,7 @@ from blindmatch_protocol.contract import AnyDesign, Match, NoMatch, Undisclosed,
 
 from blindmatch_client.complaints import Complaint
 from blindmatch_client.cover import CoverSchedule
+from blindmatch_client.evidence import Adopted, Evidence
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.outbox import Matching, Outgoing, decode_outcome
 from blindmatch_client.reporting import ReportStanding
@@ -43,6 +44,7 @@ class DeviceConfig:
     Attributes:
         account: the name in the device's certificate.
         design: the design pictures are matched with.
+        curator: the public key that signs its epochs, Ed25519, 32 bytes; it comes with the app.
         mode: what is done with a picture that cannot be matched now.
         unreadable: what is done with an attachment that is no picture.
         round_deadline_s: for one role's answer.
@@ -52,6 +54,7 @@ class DeviceConfig:
 
     account: str
     design: AnyDesign
+    curator: bytes
     mode: FailureMode = FailureMode.HOLD
     unreadable: Unreadable = Unreadable.REFUSE
     round_deadline_s: float = ROUND_DEADLINE_S
@@ -90,12 +93,16 @@ class Standing:
 
     Attributes:
         distrust: how a matching role cheated, if one did.
+        adopted: the highest epoch that was adopted; None before there is one.
+        evidence: sets that were refused or failed, oldest first.
         messages: how many wait.
         reports: all it ever made, oldest first.
         complaints: all its user ever made, oldest first.
     """
 
     distrust: str | None
+    adopted: Adopted | None
+    evidence: tuple[Evidence, ...]
     messages: int
     reports: tuple[ReportStanding, ...]
     complaints: tuple[Complaint, ...]

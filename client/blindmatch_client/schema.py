@@ -1,10 +1,10 @@
-"""The tables of a device's store, version 4. Columns called sealed in comments hold what vault.py makes."""
+"""The tables of a device's store, version 5. Columns called sealed in comments hold what vault.py makes."""
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 PEER: Final = """
 CREATE TABLE peer (
@@ -25,6 +25,28 @@ CREATE TABLE complaint (
 ) STRICT;
 """
 """What the user complained about; there was none up to version 3."""
+
+ADOPTION: Final = """
+CREATE TABLE adopted (
+  design TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  manifest BLOB NOT NULL, -- sealed
+  fault BLOB, -- sealed
+  examined INTEGER NOT NULL,
+  PRIMARY KEY (design, epoch)
+) STRICT;
+CREATE TABLE evidence (
+  name BLOB PRIMARY KEY,
+  design TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  found_at_ms INTEGER NOT NULL,
+  words BLOB NOT NULL, -- sealed
+  shown_manifest BLOB NOT NULL, -- sealed
+  held_manifest BLOB NOT NULL -- sealed
+) STRICT;
+"""
+"""Epochs that were adopted, and what was refused (evidence.py); there was none up to version 4."""
 
 SCHEMA: Final = (
     """
@@ -101,4 +123,5 @@ CREATE INDEX attachment_missing ON attachment (sequence) WHERE file IS NULL AND 
 """
     + PEER
     + COMPLAINT
+    + ADOPTION
 )

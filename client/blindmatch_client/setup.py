@@ -1,13 +1,14 @@
-"""The set-up files of an epoch on the device: fetched once, checked, kept until the next one is whole.
+"""The set-up files of an epoch on the device: fetched once, checked, kept until the next one is adopted.
 
-setup/oprf-psi-1/epoch-7/        whole; description.pb says what must be in it, checked.json how it ended
+setup/oprf-psi-1/epoch-7/        whole; checked.json says which bytes were compared, and with which manifest
 setup/oprf-psi-1/epoch-8.part/   being fetched; goes on where it stopped
-                 epoch-8.part --fsync, rename--> epoch-8, then epoch-7 is removed
+                 epoch-8.part --fsync, rename--> epoch-8, checked and adopted (adoption.py), then epoch-7 goes
 
-Every byte is compared with the description once, when it was fetched. A start need not read a set of a
-hundred megabytes again: a set file's last bytes hold a digest that stands for all of it, and its sections
-are checked when they are first used (docs/set-format.md). So a start compares lengths and those last bytes.
-Files of any other form are compared as a whole each time, and so is everything after a check failed.
+What must be in a folder is said by the epoch's manifest, which the account keeps; nothing else is fetched,
+and no byte more. Every byte is compared with the manifest once, when it was fetched. A start need not read a
+set of a hundred megabytes again: a set file's last bytes hold a digest that stands for all of it, so a start
+compares lengths and those last bytes. Files of any other form are compared as a whole each time, and so is
+everything once the set is suspected.
 """
 
 from __future__ import annotations
@@ -26,24 +27,21 @@ from typing import Final
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.contract import AnyDesign, Buffers, Party
+from blindmatch_protocol.epoch_manifest import EpochManifest, ManifestFile
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import ending
-from google.protobuf.message import DecodeError
 
 from blindmatch_client.egress import Call, Egress
-from blindmatch_client.egress.methods import DESCRIBE, FETCH_SETUP
+from blindmatch_client.egress.methods import FETCH_SETUP
 from blindmatch_client.errors import MisbehavedError
 from blindmatch_client.files import sync_folder
 from blindmatch_client.trace import Purpose
 
 FETCH_DEADLINE_S: Final = 600.0
-MOST_FILES: Final = 64
 MOST_SETUP_BYTES: Final = 64 << 30
-_MANIFEST: Final = "description.pb"
 _CHECKED: Final = "checked.json"
-_OWN_NAMES: Final = frozenset({_MANIFEST, _CHECKED})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 
@@ -65,47 +63,38 @@ class SetupStore:
 
     def __init__(self, root: Path, design: AnyDesign) -> None:
         info = design.info
-        self._name, self._version = info.name, info.version
         self._folder = root / f"{info.name}-{info.version}"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def newest(self) -> SetupFiles | None:
-        """The newest epoch that is here and whole, without asking anybody."""
-        for epoch in sorted(self._epochs(), reverse=True):
-            folder = self._whole(epoch)
-            description = _manifest(folder)
-            if description is not None and _is_whole(folder, description):
-                return _opened(folder, description)
-        return None
+    def whole(self, manifest: EpochManifest) -> SetupFiles | None:
+        """The files of an epoch if they are here as its manifest says, without asking anybody."""
+        folder = self._of(manifest.epoch)
+        return _opened(folder, manifest) if _is_whole(folder, manifest) else None
 
-    def distrust(self, epoch: int) -> bool:
-        """Compare every byte of an epoch again, because one was found wrong; are all as described?
+    def suspect(self, epoch: int) -> None:
+        """Compare every byte of an epoch again before it counts as whole, since one may be wrong."""
+        (self._of(epoch) / _CHECKED).unlink(missing_ok=True)
 
-        If not, it is this device's copy that is damaged: `newest` no longer gives it, and `fetch` mends it.
-        """
-        folder = self._whole(epoch)
-        (folder / _CHECKED).unlink(missing_ok=True)
-        description = _manifest(folder)
-        return description is not None and _is_whole(folder, description)
-
-    def fetch(self, egress: Egress, party: Party) -> SetupFiles:
-        """The current epoch of `party`; only what is missing or damaged is fetched.
+    def complete(self, manifest: EpochManifest, egress: Egress, party: Party) -> SetupFiles:
+        """The files of an epoch; what is missing or damaged is fetched from `party`, and nothing else.
 
         Raises:
-            ServiceError: if the party cannot be reached, refuses or describes nonsense.
-            SetFileError: if it serves another design or version, or bytes that are not what it described.
+            ServiceError: if the party cannot be reached or refuses, or sends other bytes than the manifest's.
+            SetFileError: if the manifest names files that cannot be.
         """
-        description = egress.unary(
-            Call(party, DESCRIBE, Purpose.SETUP, idempotent=True), pb.DescribeRequest()
-        )
-        self._check(description, party)
-        whole = self._whole(description.epoch)
-        if _manifest(whole) != description or not _is_whole(whole, description):
-            self._complete(whole, description, _Source(egress, party, description.epoch))
-        self._forget_all_but(description.epoch)
-        return _opened(whole, description)
+        _check_names(manifest)
+        whole = self._of(manifest.epoch)
+        if not _is_whole(whole, manifest):
+            self._fetch(whole, manifest, _Source(egress, party, manifest.epoch))
+        return _opened(whole, manifest)
 
-    def _complete(self, whole: Path, description: pb.Description, source: _Source) -> None:
+    def keep_only(self, epoch: int) -> None:
+        """Remove every other epoch."""
+        for folder in list(self._folder.iterdir()):
+            if folder != self._of(epoch):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _fetch(self, whole: Path, manifest: EpochManifest, source: _Source) -> None:
         """Fetch into the partial folder (which begins as the damaged whole one, if there is one)."""
         part = whole.with_name(whole.name + ".part")
         if whole.exists() and not part.exists():
@@ -113,42 +102,24 @@ class SetupStore:
         shutil.rmtree(whole, ignore_errors=True)
         part.mkdir(exist_ok=True, mode=0o700)
         (part / _CHECKED).unlink(missing_ok=True)
-        for file in description.setup:
+        for file in manifest.files:
             source.complete(part / file.name, file)
-        _note_checked(part, description)
-        _write_durably(part / _MANIFEST, description.SerializeToString(deterministic=True))
+        _note_checked(part, manifest)
         reach("setup.rename.before")
         part.rename(whole)
         reach("setup.rename.after")
         sync_folder(whole.parent)
 
-    def _check(self, description: pb.Description, party: Party) -> None:
-        if (description.design, description.version) != (self._name, self._version):
-            raise SetFileError(
-                f"set-up: must be of design {self._name} version {self._version}, "
-                f"not of {description.design!r} version {description.version}"
-            )
-        names = [file.name for file in description.setup]
-        if len(set(names)) != len(names) or len(names) > MOST_FILES:
-            raise MisbehavedError(party, f"a set-up has up to {MOST_FILES} files with different names")
-        if not all(_NAME.fullmatch(name) and name not in _OWN_NAMES and len(name) < 128 for name in names):
-            raise MisbehavedError(party, "a set-up file's name is letters, digits, dots, - and _")
-        if sum(file.size for file in description.setup) > MOST_SETUP_BYTES or not description.epoch:
-            raise MisbehavedError(party, "a set-up has an epoch from 1 on and is not endless")
-
-    def _whole(self, epoch: int) -> Path:
+    def _of(self, epoch: int) -> Path:
         return self._folder / f"epoch-{epoch}"
 
-    def _epochs(self) -> Iterator[int]:
-        for folder in self._folder.iterdir():
-            number = folder.name.removeprefix("epoch-")
-            if number.isdecimal():
-                yield int(number)
 
-    def _forget_all_but(self, epoch: int) -> None:
-        for folder in list(self._folder.iterdir()):
-            if folder != self._whole(epoch):
-                shutil.rmtree(folder, ignore_errors=True)
+def _check_names(manifest: EpochManifest) -> None:
+    names = [file.name for file in manifest.files]
+    if not all(_NAME.fullmatch(name) and name != _CHECKED for name in names):
+        raise SetFileError("set-up: a file's name is letters, digits, dots, - and _")
+    if sum(file.size for file in manifest.files) > MOST_SETUP_BYTES:
+        raise SetFileError(f"set-up: all files together have at most {MOST_SETUP_BYTES >> 30} GiB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,27 +130,28 @@ class _Source:
     party: Party
     epoch: int
 
-    def complete(self, path: Path, file: pb.SetupFile) -> None:
+    def complete(self, path: Path, file: ManifestFile) -> None:
         """Bring `path` to what `file` describes.
 
         Raises:
-            SetFileError: if what was fetched from the first byte on has another digest.
+            MisbehavedError: if what was fetched from the first byte on has another digest.
         """
         resumed = path.exists()
         if resumed and (path.stat().st_size > file.size or not path.is_file()):
             path.unlink()
         self._append(path, file)
-        if resumed and _digest(path) != file.sha256:
+        if resumed and _digest(path) != file.digest:
             # what was here before may be what is wrong: once more from the first byte on
             path.unlink()
             self._append(path, file)
-        if _digest(path) != file.sha256:
+        if _digest(path) != file.digest:
             path.unlink()
-            raise SetFileError(
-                f"set-up: file {file.name}: its bytes must have the digest it was described with"
+            raise MisbehavedError(
+                self.party,
+                f"the bytes of set-up file {file.name} must have the digest that its manifest says",
             )
 
-    def _append(self, path: Path, file: pb.SetupFile) -> None:
+    def _append(self, path: Path, file: ManifestFile) -> None:
         """Fetch what is missing at the end; each attempt goes on where the one before stopped."""
         path.touch(mode=0o600)
 
@@ -191,7 +163,7 @@ class _Source:
             self.egress.stream(call, request, self._writer(path, file))
         _sync_file(path)
 
-    def _writer(self, path: Path, file: pb.SetupFile) -> Callable[[Iterator[pb.Part]], None]:
+    def _writer(self, path: Path, file: ManifestFile) -> Callable[[Iterator[pb.Part]], None]:
         def write(parts: Iterator[pb.Part]) -> None:
             with path.open("ab") as out:
                 for number, part in enumerate(parts):
@@ -199,58 +171,56 @@ class _Source:
                         raise MisbehavedError(
                             self.party, "the first part, and no other, bears the file's size"
                         )
-                    if out.tell() + len(part.data) > file.size:
-                        raise MisbehavedError(self.party, "a set-up file is not longer than described")
+                    if not part.data or out.tell() + len(part.data) > file.size:
+                        raise MisbehavedError(
+                            self.party,
+                            "a set-up file is not longer than its manifest says, and no part empty",
+                        )
                     out.write(part.data)
                 if out.tell() != file.size:
-                    raise MisbehavedError(self.party, "a set-up file is not shorter than described")
+                    raise MisbehavedError(self.party, "a set-up file is not shorter than its manifest says")
 
         return write
 
 
-def _manifest(folder: Path) -> pb.Description | None:
-    """What must be in `folder`, as far as it can be read."""
-    try:
-        return pb.Description.FromString((folder / _MANIFEST).read_bytes())
-    except (OSError, DecodeError):
-        return None
-
-
-def _is_whole(folder: Path, description: pb.Description) -> bool:
+def _is_whole(folder: Path, manifest: EpochManifest) -> bool:
     """Is every file there with the bytes described, as far as must be read to know it?"""
-    noted = _noted(folder)
-    if not (folder / _MANIFEST).is_file() or not all(
-        _is_right(folder / file.name, file, (noted or {}).get(file.name)) for file in description.setup
+    noted = _noted(folder, manifest)
+    if not folder.is_dir() or not all(
+        _is_right(folder / file.name, file, (noted or {}).get(file.name)) for file in manifest.files
     ):
         return False
     if noted is None:
         with contextlib.suppress(OSError):  # on a disk that cannot be written every start reads all
-            _note_checked(folder, description)
+            _note_checked(folder, manifest)
     return True
 
 
-def _is_right(path: Path, file: pb.SetupFile, noted: str | None) -> bool:
+def _is_right(path: Path, file: ManifestFile, noted: str | None) -> bool:
     if not path.is_file() or path.stat().st_size != file.size:
         return False
-    return (noted is not None and _ending(path) == noted) or _digest(path) == file.sha256
+    return (noted is not None and _ending(path) == noted) or _digest(path) == file.digest
 
 
-def _noted(folder: Path) -> Mapping[str, str] | None:
-    """The endings of the set files whose every byte has been compared, if that was done."""
+def _noted(folder: Path, manifest: EpochManifest) -> Mapping[str, str] | None:
+    """The endings of the set files, if every byte was compared with this very manifest."""
     try:
         noted = json.loads((folder / _CHECKED).read_bytes())
-    except (OSError, ValueError):
+        endings = noted["endings"] if noted["manifest"] == manifest.digest.hex() else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return noted if isinstance(noted, dict) else None
+    return endings if isinstance(endings, dict) else None
 
 
-def _note_checked(folder: Path, description: pb.Description) -> None:
+def _note_checked(folder: Path, manifest: EpochManifest) -> None:
     """Note the endings of the set files, each of which was compared byte by byte."""
-    endings = {file.name: _ending(folder / file.name) for file in description.setup}
-    noted = json.dumps({name: found for name, found in endings.items() if found is not None})
+    endings = {file.name: _ending(folder / file.name) for file in manifest.files}
+    kept = {name: found for name, found in endings.items() if found is not None}
     new = folder / f"{_CHECKED}.new"
-    _write_durably(new, noted.encode())
+    new.write_text(json.dumps({"manifest": manifest.digest.hex(), "endings": kept}))
+    _sync_file(new)
     new.rename(folder / _CHECKED)
+    sync_folder(folder)
 
 
 def _ending(path: Path) -> str | None:
@@ -260,9 +230,8 @@ def _ending(path: Path) -> str | None:
     return None if found is None else found.hex()
 
 
-def _opened(folder: Path, description: pb.Description) -> SetupFiles:
-    files = {file.name: _mapped(folder / file.name) for file in description.setup}
-    return SetupFiles(description.epoch, files)
+def _opened(folder: Path, manifest: EpochManifest) -> SetupFiles:
+    return SetupFiles(manifest.epoch, {file.name: _mapped(folder / file.name) for file in manifest.files})
 
 
 def _mapped(path: Path) -> Buffer:
@@ -276,12 +245,6 @@ def _mapped(path: Path) -> Buffer:
 def _digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
-    _sync_file(path)
-    sync_folder(path.parent)
 
 
 def _sync_file(path: Path) -> None:

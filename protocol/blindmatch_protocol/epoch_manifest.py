@@ -33,6 +33,7 @@ SIGNATURE_BYTES: Final = 64
 """Ed25519 (RFC 8032, section 5.1)."""
 NO_PREDECESSOR: Final = bytes(DIGEST_BYTES)
 NAME_MOST: Final = 64
+EPOCH_MOST: Final = (1 << 63) - 1
 FILE_NAME_MOST: Final = 127
 FILES_MOST: Final = 64
 PARAMETERS_MOST: Final = 64
@@ -98,6 +99,7 @@ class EpochManifest(Message):
 
     def check(self) -> None:
         """Epochs are counted from 1 on and ascend; there is a predecessor or there is none."""
+        self._expect(self.epoch <= EPOCH_MOST, "must be below 2^63", "epoch")
         self._expect(self.predecessor_epoch < self.epoch, "must be below the epoch", "predecessor_epoch")
         first, zeros = self.predecessor_epoch == 0, self.predecessor == NO_PREDECESSOR
         self._expect(first == zeros, "is zeros for the first epoch, and for no other", "predecessor")

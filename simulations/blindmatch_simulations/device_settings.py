@@ -87,6 +87,7 @@ class Settings:
 
     Attributes:
         design: reference of its design.
+        curator: the public key that signs its epochs, Ed25519, 32 bytes.
         mode: its failure mode.
         addresses: where it calls servers, if not where the deployment says.
         options: what else was decided.
@@ -94,6 +95,7 @@ class Settings:
     """
 
     design: str
+    curator: bytes
     mode: FailureMode
     addresses: Addresses
     options: Options = field(default_factory=Options)
@@ -117,7 +119,8 @@ class Settings:
     def write(self, deployment: Deployment, name: str) -> None:
         """Keep them, in one step, on disk when this returns."""
         path = deployment.device(name) / SETTINGS
-        held = {"design": self.design, "mode": str(self.mode), "addresses": encoded(self.addresses)}
+        held: dict[str, Any] = {"design": self.design, "curator": self.curator.hex(), "mode": str(self.mode)}
+        held["addresses"] = encoded(self.addresses)
         held |= self.options.encoded()
         if self.following is not None:
             held["following"] = self.following.encoded()
@@ -136,6 +139,7 @@ class Settings:
         kept, following = decoded(held.get("addresses", {}), where), held.get("following")
         return cls(
             str(held["design"]),
+            bytes.fromhex(held["curator"]),
             FailureMode(held["mode"]),
             kept,
             Options.decoded(held),

@@ -62,13 +62,15 @@ def create_device(
     Raises:
         AuthorityError: if the name breaks the rule for names.
         StoreError: if there is one already.
+        StateError: if the curator's public key is not here.
         RegistryError: if there is no such design.
     """
     design = load_design(reference)
     identity = Identity(Kind.DEVICE, name)
     folder = deployment.device(name)
     deployment.enrol(identity, folder, datetime.now(UTC))
-    settings = Settings(portable_reference(reference), mode, addresses or {}, options or Options())
+    curator = deployment.curator_public_key()
+    settings = Settings(portable_reference(reference), curator, mode, addresses or {}, options or Options())
     watched = _watched(deployment, name, design, settings, True, passphrase)
     settings.write(deployment, name)
     return watched
@@ -134,7 +136,9 @@ def _watched(
     egress = Egress(deployment.directory(settings.addresses), credentials, recorder, now_ms)
     make = Device.create if create else Device.open
     options = settings.options
-    config = DeviceConfig(name, design, settings.mode, key=options.key(passphrase), cover=options.cover)
+    config = DeviceConfig(
+        name, design, settings.curator, settings.mode, key=options.key(passphrase), cover=options.cover
+    )
     folder = deployment.device(name) / STATE
     device = make(folder, config, egress, system_randomness(), now_ms, traces.append)
     return Watched(device, recorder, traces)

@@ -19,6 +19,7 @@ from blindmatch_protocol.report import open_report
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dummy_designs import ECHO
 from support.fakes import Owned, World, down, hashes_with, picture
+from support.signed import CURATOR
 
 from .conftest import MakeWorld
 
@@ -41,7 +42,7 @@ class Scheduled:
     def open(self, make: object = Device.open) -> Owned:
         recorder = Recorder()
         egress = self.world.egress("alice", recorder, [])
-        config = DeviceConfig("alice", ECHO, cover=CoverSchedule(PERIOD_S, self.size))
+        config = DeviceConfig("alice", ECHO, CURATOR.public, cover=CoverSchedule(PERIOD_S, self.size))
         folder: Path = self.world.folder / "alice"
         device = make(folder, config, egress, RNG, lambda: self.now)  # type: ignore[operator]
         self.world.devices.append(device)

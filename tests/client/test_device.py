@@ -220,7 +220,7 @@ def test_the_store_is_for_its_owner_alone_and_of_a_known_version(world: World) -
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="must be of version 4"):
+    with pytest.raises(StoreError, match="must be of version 5"):
         world.device("alice", fresh=False)
 
 

@@ -143,6 +143,9 @@ def test_a_design_that_cannot_conclude_has_delivered_and_stays_due(world: World)
     assert "failed in conclude" in sent.notice and "sent all the same" in sent.notice
     assert outcomes(alice) == [None]
     design_of(world).broken = False
+    (still,) = alice.device.flush().messages
+    assert still.outcome is OutcomeKind.DUE and len(world.matcher.asked) == 1, "failed for all"
+    alice.device.trust_again()
     (later,) = alice.device.flush().messages
     assert later.outcome is OutcomeKind.MATCH and outcomes(alice) == [None, Match]
 

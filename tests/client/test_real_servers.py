@@ -22,6 +22,7 @@ from blindmatch_server.relay.server import RelayConfig, open_relay
 from dummy_designs import ECHO, LARGE
 from support.fakes import AUTHORITY, FakeCentre, credentials_of, hashes_with, picture, rpc, serve
 from support.memory import MemoryWorkspace
+from support.signed import CURATOR, manifest_of, signed
 
 from ..server.deployment import Deployment, fixed  # noqa: TID252 # isort: skip
 
@@ -36,7 +37,8 @@ def source_of(design: AnyDesign) -> HeldSource:
     entries = batches_of(hashes, np.arange(1, n + 1, dtype=np.uint64), salts)
     published = design.publish(entries, SetParameters(4, {}), system_randomness(), None, out)
     roles = {role: out.files(names) for role, names in published.roles.items()}
-    return HeldSource(design, 4, out.files(published.setup), roles)
+    setup = out.files(published.setup)
+    return HeldSource(design, 4, setup, roles, signed(manifest_of(design, setup, 4)).encode())
 
 
 def play(folder: Path, design: AnyDesign, ports: dict[Party, int]) -> tuple[list[Any], list[Any], Recorder]:
@@ -47,7 +49,9 @@ def play(folder: Path, design: AnyDesign, ports: dict[Party, int]) -> tuple[list
         endpoints = {party: Endpoint(f"127.0.0.1:{port}") for party, port in ports.items()}
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000  # noqa: E731
         egress = Egress(endpoints, credentials_of(name), records, clock)
-        made = Device.create(folder / name, DeviceConfig(name, design), egress, system_randomness(), clock)
+        made = Device.create(
+            folder / name, DeviceConfig(name, design, CURATOR.public), egress, system_randomness(), clock
+        )
         made.register()
         return made
 

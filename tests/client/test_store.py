@@ -23,6 +23,7 @@ from blindmatch_protocol.content import compose
 from blindmatch_protocol.randomness import system_randomness
 from dummy_designs import ECHO
 from support.fakes import hashes_with, picture
+from support.signed import CURATOR
 
 from .conftest import MakeWorld
 
@@ -157,7 +158,7 @@ def test_which_tables_and_columns_are_in_the_clear_is_known(tmp_path: Path) -> N
         *("kind", "salt", "operations", "memory", "wrapped", "name", "design", "version", "epoch", "number"),
         *("message_id", "queued_at_ms", "stage", "matching", "item", "file", "uploaded", "matched_at_ms"),
         *("report_id", "made_at_ms", "fragments_sent", "received_at_ms", "sequence", "accepted_at_ms"),
-        *("acknowledged", "shown", "position", "complaint_id"),
+        *("acknowledged", "shown", "position", "complaint_id", "examined", "found_at_ms"),
     }
 
 
@@ -174,7 +175,7 @@ def test_a_store_of_version_1_is_sealed_and_nothing_of_it_is_lost(
     folder = old_device(world.folder / "alice")
     assert b"a text that was kept" in on_disk(folder)
     egress = world.egress("alice", Recorder(), [])
-    config = DeviceConfig("alice", ECHO, key=quick("new"))
+    config = DeviceConfig("alice", ECHO, CURATOR.public, key=quick("new"))
     device = Device.open(folder, config, egress, system_randomness(), lambda: 1)
     first, second = device.inbox()
     assert (first.text, second.text) == ("a text that was kept", "with a picture")
@@ -238,17 +239,20 @@ def test_the_sessions_of_a_store_of_version_2_go_on(tmp_path: Path) -> None:
         one.close()
 
 
-def test_a_store_of_version_3_gets_its_table_of_complaints(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_store_of_an_older_version_gets_the_tables_it_lacks(tmp_path: Path, version: int) -> None:
     store = Store(tmp_path, True, None, {"account": SECRET})
     store.close()
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
-        db.executescript("DROP TABLE complaint; PRAGMA user_version = 3;")
+        lacks = "DROP TABLE complaint;" if version == 3 else ""
+        db.executescript(f"DROP TABLE adopted; DROP TABLE evidence; {lacks} PRAGMA user_version = {version};")
     db.close()
     with pytest.raises(StoreError, match="version"):
         Store(tmp_path, False)
     assert migration.migrate(tmp_path, None) and not migration.migrate(tmp_path, None)
     again = Store(tmp_path, False)
-    assert (again.get("account"), again.all("SELECT * FROM complaint")) == (SECRET, [])
+    assert again.get("account") == SECRET
+    assert again.all("SELECT name FROM complaint JOIN adopted JOIN evidence") == []
     again.close()
 
 

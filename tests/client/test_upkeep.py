@@ -15,6 +15,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.randomness import system_randomness
 from dummy_designs import ECHO
 from support.fakes import Owned, World, down, hashes_with, picture
+from support.signed import CURATOR
 
 from .conftest import MakeWorld
 
@@ -31,7 +32,9 @@ def timed(world: World, name: str, clock: Callable[[], int]) -> Owned:
     recorder = Recorder()
     egress = world.egress(name, recorder, [])
     folder: Path = world.folder / name
-    device = Device.create(folder, DeviceConfig(name, ECHO), egress, system_randomness(), clock)
+    device = Device.create(
+        folder, DeviceConfig(name, ECHO, CURATOR.public), egress, system_randomness(), clock
+    )
     world.devices.append(device)
     device.register()
     return Owned(device, recorder, [], [])

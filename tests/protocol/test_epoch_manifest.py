@@ -51,6 +51,7 @@ def test_the_largest_manifest_is_within_the_bound() -> None:
 
 BROKEN: dict[str, dict[str, Any]] = {
     "no epoch": {"epoch": 0},
+    "an epoch beyond 2^63": {"epoch": 1 << 63},
     "a later predecessor": {"predecessor_epoch": 3, "predecessor": b"p" * 32},
     "a predecessor without a digest": {"predecessor_epoch": 1},
     "a digest without a predecessor": {"predecessor": b"p" * 32},

@@ -6,16 +6,20 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_server.authority import Authority, Identity, Kind
+from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.doctor import Status, examine
 from blindmatch_simulations.doctor.certificates import certificates
 from blindmatch_simulations.doctor.files import clock
+from blindmatch_simulations.doctor.servers import published
 from blindmatch_simulations.registry import load_design
 from support.command import in_process
 
@@ -54,9 +58,18 @@ def test_a_deployment_that_runs_is_well(running: Path) -> None:
     code, found = doctor(running)
     assert {one["status"] for one in found.values()} == {"ok"}, found
     assert code == 0
-    for check in ("layout", "permissions", "clock", "certificate of relay", "references", "epoch", "disk"):
+    for check in (
+        "layout",
+        "permissions",
+        "clock",
+        "certificate of relay",
+        "references",
+        "epoch",
+        "manifest",
+        "disk",
+    ):
         assert check in found
-    assert found["epoch of the matcher"]["what"] == "serves epoch 1, the files published here"
+    assert found["epoch of the matcher"]["what"] == "serves epoch 1, the set published here"
     assert all(found[name]["what"].startswith("serving at") for name in ("relay", "matcher", "centre"))
 
 
@@ -78,12 +91,16 @@ def test_a_matcher_that_serves_an_older_epoch_than_is_published_is_found(
 ) -> None:
     shutil.copytree(running / "curator", running.with_name("curator"))
     try:
-        published = running / "curator/published/oprf-psi"
-        shutil.copytree(published / "1", published / "2")
-        manifest = json.loads((published / "2/manifest.json").read_text()) | {"epoch": 2}
-        (published / "2/manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        folder = running / "curator/published/oprf-psi"
+        shutil.copytree(folder / "1", folder / "2")
+        manifest = json.loads((folder / "2/manifest.json").read_text()) | {"epoch": 2}
+        (folder / "2/manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        before = SignedManifest.decode((folder / "1/epoch.manifest").read_bytes()).manifest
+        second = CuratorKey.read(running / "curator/keys").sign(replace(before, epoch=2))
+        (folder / "2/epoch.manifest").chmod(0o600)
+        (folder / "2/epoch.manifest").write_bytes(second.encode())
         # the matcher refuses what is no epoch 2 inside, and goes on with 1
-        (published / "current").write_text("2\n")
+        (folder / "current").write_text("2\n")
         code, found = doctor(running)
         assert code == 7
         assert found["epoch of the matcher"]["what"] == "it serves epoch 1, 2 is published"
@@ -134,6 +151,17 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "epoch",
         "",
     ),
+    "another curator's key": (
+        lambda h: (h / "curator/keys/curator.pub").write_text("11" * 32 + "\n"),
+        "manifest",
+        "must be signed by the curator's key",
+    ),
+    "no curator's key": (lambda h: (h / "curator/keys/curator.pub").unlink(), "manifest", "curator.pub"),
+    "no signed manifest": (
+        lambda h: (h / "curator/published/oprf-psi/1/epoch.manifest").unlink(),
+        "epoch",
+        "must be signed",
+    ),
     "no epoch": (lambda h: shutil.rmtree(h / "curator/published"), "epoch", "not published"),
     "bad addresses": (lambda h: (h / "addresses.json").write_text("{"), "addresses", "JSON"),
 }
@@ -167,6 +195,14 @@ def test_certificates_are_looked_at_by_the_calendar(tmp_path: Path, days: int, s
     found = list(certificates(deployment, NOW + timedelta(days=days)))
     assert {one.status for one in found} == {status}
     assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    ("days", "status"), [(0, Status.OK), (350, Status.OK), (360, Status.WARNING), (366, Status.WRONG)]
+)
+def test_the_end_of_an_epoch_is_seen_before_it_comes(prepared: Path, days: int, status: Status) -> None:
+    findings, _ = published(Deployment.open(prepared), DESIGN, datetime.now(UTC) + timedelta(days=days))
+    assert {one.check: one.status for one in findings}["manifest"] is status
 
 
 def test_a_clock_that_is_behind_is_found(tmp_path: Path) -> None:

@@ -200,7 +200,8 @@ def hurried(scene: Scene, name: str) -> Device:
     deployment = scene.deployment
     credentials = deployment.caller_credentials(Identity(Kind.DEVICE, name), deployment.device(name))
     egress = Egress(deployment.endpoints(), credentials, Recorder(), now_ms, retry=Retry(attempts=1))
-    config = DeviceConfig(name, load_design(DESIGN), round_deadline_s=0.5)
+    curator = deployment.curator_public_key()
+    config = DeviceConfig(name, load_design(DESIGN), curator, round_deadline_s=0.5)
     return Device.open(deployment.device(name) / "state", config, egress, system_randomness(), now_ms)
 
 

@@ -21,7 +21,8 @@ from blindmatch_client.device import Device, DeviceConfig
 from blindmatch_client.egress import Credentials, Egress, Endpoint, Recorder, Retry
 from blindmatch_client.trace import SessionTrace
 from blindmatch_protocol.codec import decode_any
-from blindmatch_protocol.contract import AnyDesign, Party, Role, SetParameters, batches_of
+from blindmatch_protocol.contract import AnyDesign, Party, Role, SetParameters, Stated, batches_of
+from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import seeded, system_randomness
@@ -33,6 +34,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from PIL import Image
 
 from support.memory import MemoryWorkspace, random_hashes
+from support.signed import CURATOR, manifest_of
 
 NOW = datetime.now(UTC)
 AUTHORITY = Authority.create(NOW)
@@ -188,19 +190,21 @@ class Epoch:
     setup: dict[str, bytes]
     states: dict[Role, Any]
     opener: dict[str, bytes]
+    stated: Stated
 
 
-def publish(design: AnyDesign, hashes: np.ndarray[Any, Any], number: int) -> Epoch:
+def publish(design: AnyDesign, hashes: np.ndarray[Any, Any], number: int, purpose: str = "publish") -> Epoch:
     n = len(hashes)
     salts = np.frombuffer(seeded("salts").take(16 * n), np.uint8).reshape(n, 16)
     out = MemoryWorkspace()
     source = batches_of(hashes, np.arange(1, n + 1, dtype=np.uint64), salts)
-    published = design.publish(source, SetParameters(number, {}), seeded(f"publish{number}"), None, out)
+    published = design.publish(source, SetParameters(number, {}), seeded(f"{purpose}{number}"), None, out)
     setup = out.files(published.setup)
     states = {
         role: design.open_role(role, {**setup, **out.files(names)}) for role, names in published.roles.items()
     }
-    return Epoch(number, setup, states, out.files(published.opener))
+    stated = design.stated(design.open_setup(setup, number))
+    return Epoch(number, setup, states, out.files(published.opener), stated)
 
 
 Alter = Callable[[pb.Envelope], pb.Envelope]
@@ -218,18 +222,22 @@ class FakeMatcher(Fake, rpc.MatchingServicer):
         self.alter: Alter = lambda envelope: envelope
         self.alter_part: Callable[[pb.Part], pb.Part] = lambda part: part
         self.part_bytes = 1 << 18
-        self.description: pb.Description | None = None
+        self.manifests: dict[int, EpochManifest] = {}
+        self.alter_manifest: Callable[[EpochManifest], EpochManifest] = lambda manifest: manifest
+        self.curator = CURATOR
+        self.manifest: bytes | None = None
 
     def Describe(self, request: Any, context: Any) -> Any:
         self.enter("Describe", context)
-        if self.description is not None:
-            return self.description
-        info = self.design.info
-        files = [
-            pb.SetupFile(name=name, size=len(data), sha256=hashlib.sha256(data).digest())
-            for name, data in self.epoch.setup.items()
-        ]
-        return pb.Description(design=info.name, version=info.version, epoch=self.epoch.number, setup=files)
+        return pb.Description(manifest=self._signed() if self.manifest is None else self.manifest)
+
+    def _signed(self) -> bytes:
+        """The manifest of the epoch as it is now, which continues the last one that was described."""
+        epoch = self.epoch
+        before = self.manifests.get(max((one for one in self.manifests if one < epoch.number), default=0))
+        made = manifest_of(self.design, epoch.setup, epoch.number, before, epoch.stated)
+        self.manifests[epoch.number] = self.alter_manifest(made)
+        return self.curator.sign(self.manifests[epoch.number]).encode()
 
     def FetchSetup(self, request: Any, context: Any) -> Any:
         self.enter("FetchSetup", context)
@@ -395,7 +403,7 @@ class World:
         open_it = Device.create if fresh else Device.open
         device = open_it(
             self.folder / name,
-            DeviceConfig(account=name, design=self.design, **config),
+            DeviceConfig(account=name, design=self.design, curator=CURATOR.public, **config),
             egress,
             system_randomness(),
             lambda: next(clock),

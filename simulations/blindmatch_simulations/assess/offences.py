@@ -132,5 +132,7 @@ def _device(deployment: Deployment, name: str, design: AnyDesign, unreadable: Un
     deployment.enrol(identity, folder, datetime.now(UTC))
     credentials = deployment.caller_credentials(identity, folder)
     egress = Egress(deployment.endpoints(), credentials, Recorder(), now_ms)
-    config = DeviceConfig(account=name, design=design, unreadable=unreadable)
+    config = DeviceConfig(
+        account=name, design=design, curator=deployment.curator_public_key(), unreadable=unreadable
+    )
     return Device.create(folder / STATE, config, egress, system_randomness(), now_ms)

@@ -21,9 +21,11 @@ from blindmatch_client.setup import SetupFiles, SetupStore
 from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.oprf import OUTPUT_BYTES
 from blindmatch_protocol.randomness import system_randomness
+from blindmatch_server.manifest import SIGNED
 
 from blindmatch_simulations.bench.procfs import mapped_mib, peak_with, status_mib
 from blindmatch_simulations.bench.yardstick import Cost, timed
@@ -69,18 +71,19 @@ def build(entries: Path, folder: Path) -> Mapping[str, float | None]:
 def start(folder: Path) -> Mapping[str, Cost | float | None]:
     """Start as a device does whose set-up lies in `folder`.
 
-    Seconds, wall and CPU: `device` to find the set-up, compare what must be compared at a start and open
-    it; `open` to open it again from the map alone and look one key up. MiB: resident before, and after; of
-    the map itself; of what is resident, the process's own, which is in no file.
+    Seconds, wall and CPU: `device` to read the adopted set-up's manifest, compare what must be compared at a
+    start and open it; `open` to open it again from the map alone and look one key up. MiB: resident before,
+    and after; of the map itself; of what is resident, the process's own, which is in no file.
     """
     before, found = status_mib("VmRSS"), list[SetupFiles]()
 
     def as_a_device() -> None:
-        newest = SetupStore(folder, DESIGN).newest()
-        if newest is None:
+        signed = SignedManifest.decode((folder / SIGNED).read_bytes())
+        whole = SetupStore(folder, DESIGN).whole(signed.manifest)
+        if whole is None:
             raise AloneError("there is no whole set-up")
-        found.append(newest)
-        DESIGN.open_setup(newest.files, newest.epoch)
+        found.append(whole)
+        DESIGN.open_setup(whole.files, whole.epoch)
 
     def open_alone() -> None:
         setup = DESIGN.open_setup(found[0].files, found[0].epoch)

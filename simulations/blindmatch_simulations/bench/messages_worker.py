@@ -44,7 +44,7 @@ def new_device(deployment: Deployment, name: str) -> Device:
     deployment.enrol(identity, folder, datetime.now(UTC))
     credentials = deployment.caller_credentials(identity, folder)
     egress = Egress(deployment.endpoints(), credentials, Recorder(most_records=10), now_ms)
-    config = DeviceConfig(account=name, design=DESIGN)
+    config = DeviceConfig(account=name, design=DESIGN, curator=deployment.curator_public_key())
     device = Device.create(folder / "state", config, egress, system_randomness(), now_ms)
     device.register()
     return device

@@ -17,11 +17,10 @@ from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi.layers import FilterLayer, Layer
 from blindmatch_protocol.randomness import system_randomness
-from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.crew import Crew, cores
 from blindmatch_server.curator import open_list, random_list
-from blindmatch_server.manifest import Manifest
+from blindmatch_server.manifest import SIGNED, Manifest
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import Publication
 
@@ -176,9 +175,6 @@ def _lay_out(published: Publication, root: Path) -> None:
     info, manifest = DESIGN.info, published.manifest
     folder = root / f"{info.name}-{info.version}" / f"epoch-{manifest.epoch}"
     folder.mkdir(parents=True)
-    description = pb.Description(design=info.name, version=info.version, epoch=manifest.epoch)
-    for file in manifest.files:
-        if file.name in manifest.setup:
-            (folder / file.name).hardlink_to(published.folder / file.name)
-            description.setup.add(name=file.name, size=file.size, sha256=bytes.fromhex(file.sha256))
-    (folder / "description.pb").write_bytes(description.SerializeToString(deterministic=True))
+    for name in manifest.setup:
+        (folder / name).hardlink_to(published.folder / name)
+    (root / SIGNED).write_bytes(published.signed.encode())

@@ -157,6 +157,7 @@ def flush(name: NameArgument, home: HomeOption = None, json_path: JsonOption = N
 
 app.command("complain")(redress.complain)
 app.command("status")(redress.status)
+app.command("forgive")(redress.forgive)
 app.command("relock")(relock.relock)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,10 +18,18 @@ from blindmatch_protocol.contract import (
     Role,
     Session,
     SetParameters,
+    Stated,
     Verdict,
     batches_of,
 )
 from blindmatch_protocol.contract.entries import HeldEntries
+from blindmatch_protocol.epoch_manifest import (
+    NO_PREDECESSOR,
+    EpochManifest,
+    ManifestFile,
+    parameters_of,
+    role_keys_of,
+)
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness, Recording, seeded
@@ -67,6 +76,32 @@ class Build:
     def role_files(self, role: Role) -> dict[str, bytes]:
         """What a role gets: the set-up, and its own."""
         return {**self.setup_files, **{name: self.files[name] for name in self.published.roles[role]}}
+
+
+def manifest_of(
+    design: AnyDesign,
+    files: Mapping[str, bytes],
+    epoch: int,
+    before: EpochManifest | None = None,
+    stated: Stated | None = None,
+) -> EpochManifest:
+    """The manifest of set-up files in memory, valid for years; `stated` is given if they do not open."""
+    held = stated or design.stated(design.open_setup(files, epoch))
+    return EpochManifest(
+        design=design.info.name,
+        version=design.info.version,
+        epoch=epoch,
+        predecessor_epoch=before.epoch if before else 0,
+        predecessor=before.digest if before else NO_PREDECESSOR,
+        valid_from=1,
+        valid_until=4_000_000_000,
+        entries=0,
+        parameters=parameters_of(held.parameters),
+        role_keys=role_keys_of(held.role_keys),
+        files=tuple(
+            ManifestFile(name, len(files[name]), sha256(files[name]).digest()) for name in sorted(files)
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -22,9 +22,10 @@ from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import AnyDesign, Outcome, Party, Role
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.curator.signing import CuratorKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from blindmatch_simulations.conformance.deployed import Deployed
+from blindmatch_simulations.conformance.deployed import Deployed, manifest_of
 
 NOW_MS: Final = 1_700_000_000_000
 SENDER, RECIPIENT = "alice", "bob"
@@ -53,6 +54,7 @@ class LocalParties(Egress):
         self._deployed, self._clock, self._rng = deployed, clock, rng
         self._bob = Account.create(RECIPIENT, NOW_MS, 1).published()
         self._sealing_key = X25519PrivateKey.generate().public_key().public_bytes_raw()
+        self.curator = CuratorKey.generate()
         self.recorder = Recorder(1, keep_requests=False)
         self.noted: list[Noted] = []
 
@@ -110,12 +112,8 @@ class LocalParties(Egress):
 
     def _describe(self, request: Any) -> Any:
         build = self._deployed.build
-        info = build.design.info
-        files = [
-            pb.SetupFile(name=name, size=len(data), sha256=sha256(data).digest())
-            for name, data in build.setup_files.items()
-        ]
-        return pb.Description(design=info.name, version=info.version, epoch=build.epoch, setup=files)
+        manifest = manifest_of(build.design, build.setup_files, build.epoch)
+        return pb.Description(manifest=self.curator.sign(manifest).encode())
 
     def _exchange(self, request: Any) -> Any:
         design, role = self._deployed.design, Role(request.role)
@@ -159,7 +157,7 @@ def local_device(kind: type[Device], parties: LocalParties, rng: Randomness) -> 
     """A registered device of this kind, in a folder that goes with it."""
     design = watched(parties.design, lambda: parties.note(CONCLUDE))
     with tempfile.TemporaryDirectory() as folder:
-        config = DeviceConfig(SENDER, design)
+        config = DeviceConfig(SENDER, design, parties.curator.public)
         device = kind.create(Path(folder) / SENDER, config, parties, rng, lambda: NOW_MS)
         try:
             device.register()

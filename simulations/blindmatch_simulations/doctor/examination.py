@@ -27,7 +27,7 @@ def examine(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterato
     yield from clock(deployment, now)
     yield from certificates(deployment, now)
     yield from centre(deployment)
-    found, epoch = published(deployment, design)
+    found, epoch = published(deployment, design, now)
     yield from found
     yield from disk(deployment)
     yield from servers(deployment, design, epoch)

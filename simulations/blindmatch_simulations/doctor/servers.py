@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import grpc
@@ -18,10 +18,16 @@ from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.authority import Credentials, Identity, Kind
-from blindmatch_server.published import NoPublicationError, Publication, open_publication
+from blindmatch_server.published import (
+    DamagedPublicationError,
+    NoPublicationError,
+    Publication,
+    open_publication,
+)
 from grpc_health.v1 import health_pb2
 
 from blindmatch_simulations.deployment import SERVERS, Deployment
+from blindmatch_simulations.doctor.certificates import SOON
 from blindmatch_simulations.doctor.finding import Finding, Status
 from blindmatch_simulations.hosting import parties_of
 
@@ -31,8 +37,10 @@ _HEALTH: Final = "/grpc.health.v1.Health/Check"
 _DESCRIBE: Final = "/blindmatch.v1.Matching/Describe"
 
 
-def published(deployment: Deployment, design: AnyDesign) -> tuple[list[Finding], Publication | None]:
-    """Whether the current epoch is intact, every byte of it; and the epoch."""
+def published(
+    deployment: Deployment, design: AnyDesign, now: datetime
+) -> tuple[list[Finding], Publication | None]:
+    """Whether the current epoch is intact, every byte of it, and signed; and the epoch."""
     name = design.info.name
     if not deployment.published(name).is_dir():
         return _nothing_published(deployment, name), None
@@ -49,7 +57,30 @@ def published(deployment: Deployment, design: AnyDesign) -> tuple[list[Finding],
     what = (
         f"epoch {opened.manifest.epoch} of {name}, {len(opened.manifest.files)} files, {size:,} bytes, intact"
     )
-    return [Finding("epoch", Status.OK, what)], opened
+    return [Finding("epoch", Status.OK, what), *_signed(deployment, opened, now)], opened
+
+
+def _signed(deployment: Deployment, epoch: Publication, now: datetime) -> Iterator[Finding]:
+    """Whether the curator of this deployment signed the epoch, and for how long it holds."""
+    try:
+        epoch.check_signed(deployment.curator_public_key())
+    except DamagedPublicationError as error:
+        yield Finding("manifest", Status.WRONG, str(error), "build a new epoch: no device takes this one")
+        return
+    except BlindmatchError as error:
+        remedy = "bring curator/keys/curator.pub back: certs pack copies it to each machine"
+        yield Finding("manifest", Status.WRONG, str(error), remedy)
+        return
+    manifest = epoch.signed.manifest
+    left = timedelta(seconds=manifest.valid_until - now.timestamp())
+    what = f"signed by the curator, {manifest.digest.hex()[:16]}, "
+    remedy = "blindmatch list build NAME publishes a newer one"
+    if left <= timedelta():
+        yield Finding("manifest", Status.WRONG, what + "ended: devices ask nobody with it", remedy)
+    elif left < SOON:
+        yield Finding("manifest", Status.WARNING, f"{what}ends in {left.days} days", remedy)
+    else:
+        yield Finding("manifest", Status.OK, f"{what}holds for {left.days} days")
 
 
 def _nothing_published(deployment: Deployment, name: str) -> list[Finding]:
@@ -184,8 +215,7 @@ def _compared(check: str, told: pb.Description, epoch: Publication) -> Finding:
     if told.epoch != manifest.epoch:
         what = f"it serves epoch {told.epoch}, {manifest.epoch} is published"
         return Finding(check, Status.UNREACHABLE, what, "copy the epoch to it, or send it SIGHUP")
-    ours = {file.name: file.sha256 for file in manifest.files if file.name in manifest.setup}
-    if {file.name: file.sha256.hex() for file in told.setup} != ours:
-        what = f"it serves other files as epoch {told.epoch} than are published here"
+    if told.manifest != epoch.signed.encode():
+        what = f"it serves another set as epoch {told.epoch} than is published here"
         return Finding(check, Status.UNREACHABLE, what, "publish a new epoch: an epoch's files never change")
-    return Finding(check, Status.OK, f"serves epoch {told.epoch}, the files published here")
+    return Finding(check, Status.OK, f"serves epoch {told.epoch}, the set published here")
