@@ -20,6 +20,7 @@ import pytest
 from blindmatch_protocol.contract import EntrySource, Role, SetParameters, batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN, build
 from blindmatch_protocol.designs.oprf_psi.build import BATCH
+from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.randomness import seeded
 from blindmatch_server import workspace
@@ -36,6 +37,7 @@ from blindmatch_server.publication import (
     publish_epoch,
     publish_update,
 )
+from blindmatch_server.published import signed_epochs
 from blindmatch_server.workspace import FolderWorkspace, WorkspaceError
 from support.memory import random_hashes
 from support.signed import CURATOR, SIGNER
@@ -122,6 +124,20 @@ def test_an_epoch_whose_signed_manifest_is_not_its_own_is_not_opened(tmp_path: P
     words = {"missing": "must be signed", "garbage": "cannot be read", "of another epoch": "other files"}
     with pytest.raises(DamagedPublicationError, match=words[damage]):
         open_publication(tmp_path)
+
+
+def test_the_centre_counts_epochs_that_the_curator_signed_for_this_design_and_no_others(
+    tmp_path: Path,
+) -> None:
+    assert signed_epochs(tmp_path / "none", DESIGN.info, CURATOR.public) == frozenset()
+    for epoch in (1, 2, 3):
+        publish(tmp_path, epoch)
+    for at, forged in ((2, b"no manifest"), (3, None)):
+        path = writable(tmp_path / str(at) / "epoch.manifest")
+        manifest = SignedManifest.decode(path.read_bytes()).manifest
+        path.write_bytes(forged or CuratorKey.generate().sign(manifest).encode())
+    assert signed_epochs(tmp_path, DESIGN.info, CURATOR.public) == {1}
+    assert signed_epochs(tmp_path, replace(DESIGN.info, version=9), CURATOR.public) == frozenset()
 
 
 def test_published_files_are_read_only_and_secret_ones_private(tmp_path: Path) -> None:

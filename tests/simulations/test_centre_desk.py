@@ -105,11 +105,15 @@ def _published(home: Path, report: str) -> None:
     assert figures["accounts removed or suspended"] == "not measured"
     assert "understates error" in ran.json["caution"]
     assert "caution: B/A" in ran.err
+    assert "do not show that a recipient" in ran.json["not_shown"]
+    assert "not shown: recipients" in ran.err
+    assert "accounts named as recipient of at least one" in figures
     table = list(csv.reader(io.StringIO(done(centre(home, "statistics", "--csv", "-")).out)))
     assert table[0] == ["figure", "value", "unit"]
     values = {name: value for name, value, _ in table}
     assert values["false matches per item scanned"] == "not measured"
     assert "B/C" in values["caution"]
+    assert values["not_shown"] == ran.json["not_shown"]
     for secret in ("alice", "bob", "operator", "local", report):
         assert secret not in ran.out + str(table)
 

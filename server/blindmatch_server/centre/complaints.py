@@ -124,7 +124,7 @@ def _reverse(connection: Connection, row: store.Row, reason: str, at_ms: int, ac
 
 
 def _concerning(connection: Connection, report_id: bytes, account: str) -> store.Row:
-    """The report, if the account took part in the message or handed the report in."""
+    """The report, if it names the account, or the account handed it in."""
     row = store.find(connection, report_id)
     if account not in (
         notices.concerned(row),
