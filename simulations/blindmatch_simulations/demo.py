@@ -22,11 +22,13 @@ from blindmatch_protocol.picture.distance import rows as hash_rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.curator import HashList, import_list, list_hashes, open_list, random_hashes
 from blindmatch_server.published import open_publication
 
 from blindmatch_simulations.audit import Audit, Evidence, audit_device
 from blindmatch_simulations.audit.replay import Counterpart
+from blindmatch_simulations.audit.reports import Reportable
 from blindmatch_simulations.curating import list_path, publish, teach_centre
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import Options, Watched, create_device
@@ -296,12 +298,15 @@ class _Conversation:
         numbers = [one.item for one in sent]
         items = {n: p for n, p in zip(numbers, pictures, strict=True) if n is not None}
         pairs = zip(numbers, self.workload.sendings, strict=True)
-        sizes = {n: len(sending.data) for n, sending in pairs if n is not None}
+        files = {n: sending.data for n, sending in pairs if n is not None}
+        sizes = {n: len(data) for n, data in files.items()}
+        centre = CentreKeys.read(self.deployment.centre_keys).sealing
         audits = {}
         for at, (name, watched) in enumerate(((SENDER, alice), (RECIPIENT, bob)), 1):
             arrived = _arrived(counted, name)
+            known = Reportable(centre, name, frozenset({RECIPIENT}), files)
             evidence = Evidence(
-                watched.recorder.records(), watched.traces, items, sizes, list(pictures), arrived
+                watched.recorder.records(), watched.traces, items, sizes, list(pictures), arrived, known
             )
             audits[name] = audit_device(counterpart, evidence)
             progress(at, 2)

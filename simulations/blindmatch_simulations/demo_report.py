@@ -50,6 +50,7 @@ def result(run: DemoRun) -> dict[str, Any]:
         "vouchers": [
             {"account": row.account, "held": row.held, "opened": row.opened} for row in run.vouchers
         ],
+        "reports_audited": sum(audit.reports_opened or 0 for audit in run.audits.values()),
         "undeclared_egress_bytes": undeclared_bytes(run),
         "findings": [
             {"account": name, "party": str(f.party), "item": f.item, "rule": f.rule, "bytes": f.size}

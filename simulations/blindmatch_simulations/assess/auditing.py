@@ -10,12 +10,14 @@ from blindmatch_protocol.contract import AnyDesign, Progress, Relation
 from blindmatch_protocol.picture.distance import near_pairs, rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
+from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.curator import HashList
 
 from blindmatch_simulations.assess.alone import open_set
 from blindmatch_simulations.assess.observed import Audited, AuditFinding
 from blindmatch_simulations.audit import Audit, Evidence, audit_device
 from blindmatch_simulations.audit.replay import Counterpart
+from blindmatch_simulations.audit.reports import Reportable
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import create_device
 from blindmatch_simulations.hosting import parties_of
@@ -57,9 +59,12 @@ def audited(
         watched.device.close()
     numbers = [one.item for one in sent]
     items = {n: picture for n, picture in zip(numbers, pictures, strict=True) if n is not None}
-    sizes = {n: len(data) for n, data in zip(numbers, files, strict=True) if n is not None}
+    sent_files = {n: data for n, data in zip(numbers, files, strict=True) if n is not None}
+    sizes = {n: len(data) for n, data in sent_files.items()}
+    centre = CentreKeys.read(deployment.centre_keys).sealing
+    known = Reportable(centre, AUDITED, frozenset({recipient}), sent_files)
     decoys = [*pictures, *map(Picture.from_bytes, pool)]
-    evidence = Evidence(watched.recorder.records(), watched.traces, items, sizes, decoys, arrived)
+    evidence = Evidence(watched.recorder.records(), watched.traces, items, sizes, decoys, arrived, known)
     opened = open_set(deployment, design)
     near = near_entries(design.info.relation, decoys, entries.hashes)
     counterpart = Counterpart(design, opened.setup, opened.states, near, system_randomness())

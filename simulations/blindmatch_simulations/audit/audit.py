@@ -19,6 +19,7 @@ from blindmatch_simulations.audit.records import (
     ciphertext_bytes,
 )
 from blindmatch_simulations.audit.replay import Counterpart, confirmed, explain, replay
+from blindmatch_simulations.audit.reports import Reportable, check_opened, count_reports
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -32,6 +33,7 @@ class Evidence:
         plain_sizes: length of each picture's file by number.
         arrived: request bytes that servers counted for it, by party and method; None: not measured.
         pool: pictures to take decoys from.
+        reports: what its reports may be about, and the key that opens them; None: they are not opened.
     """
 
     records: Sequence[EgressRecord]
@@ -40,6 +42,7 @@ class Evidence:
     plain_sizes: Mapping[int, int]
     pool: Sequence[Item]
     arrived: Mapping[tuple[Party, str], int] | None = None
+    reports: Reportable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Audit:
         pictures: how many pictures were matched.
         sessions: how many sessions were derived again.
         arrivals_checked: whether the servers' counts were held against the seam's.
+        reports_opened: how many reports were opened and held against what they may open; None: not looked at.
     """
 
     findings: tuple[Finding, ...]
@@ -61,6 +65,7 @@ class Audit:
     pictures: int = 0
     sessions: int = 0
     arrivals_checked: bool = False
+    reports_opened: int | None = None
 
     @property
     def undeclared_bytes(self) -> int:
@@ -82,6 +87,10 @@ def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
         *check_uploads(evidence.records, evidence.plain_sizes),
         *check_arrivals(evidence.records, evidence.arrived or {}),
     ]
+    if evidence.reports is not None:
+        findings += check_opened(
+            design, design.epoch_of(setup), evidence.records, evidence.traces, evidence.reports
+        )
     for trace in evidence.traces:
         item = evidence.items[trace.item]
         findings += replay(counterpart, trace, item)
@@ -93,6 +102,7 @@ def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
         pictures=len(evidence.items),
         sessions=len(evidence.traces),
         arrivals_checked=evidence.arrived is not None,
+        reports_opened=count_reports(evidence.records, evidence.reports) if evidence.reports else None,
     )
 
 

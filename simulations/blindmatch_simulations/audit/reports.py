@@ -1,0 +1,170 @@
+"""Opens the reports that left a device with the centre's own key, and holds each against what it may open.
+
+A report may open sender, recipient and time of a message, and the picture of it that matched. Every field but
+its random id is held against what is known without it: the session's outcome, the picture's file, who it was
+sent to, and the commitment that left with the message. Leaves that a report leaves closed are bound by that
+commitment: with it they could only have been false when the message was sealed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from blindmatch_client.egress import methods
+from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
+from blindmatch_proofs.franking import verify_opening
+from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol.contract import AnyDesign, Match, Outcome, Party
+from blindmatch_protocol.cover import Slot, open_slot
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.picture import container
+from blindmatch_protocol.report import Report, open_report
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.sealed_message import SealedMessage
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from google.protobuf.message import DecodeError
+
+from blindmatch_simulations.audit.finding import Finding
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Reportable:
+    """What reports of a device may be about.
+
+    Attributes:
+        centre: the centre's secret key, which opens them.
+        account: the device's.
+        recipients: of its pictures.
+        files: its pictures' files, by number.
+    """
+
+    centre: X25519PrivateKey
+    account: str
+    recipients: frozenset[str]
+    files: Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Sealed:
+    """A report as it left, whole; `item` if the calls named one."""
+
+    report_id: bytes
+    body: bytes
+    item: int | None
+
+
+def check_opened(
+    design: AnyDesign,
+    epoch: int,
+    records: Sequence[EgressRecord],
+    traces: Sequence[SessionTrace],
+    known: Reportable,
+) -> Iterator[Finding]:
+    """Every report that left opens what it may, and nothing else; one that does not open is a finding."""
+    outcomes = {trace.item: trace.outcome for trace in traces}
+    for sealed in _sealed_reports(records, known.centre):
+        try:
+            report = open_report(sealed.body, sealed.report_id, known.centre)
+        except ProtocolError as error:
+            yield _finding(sealed, sealed.item, f"not a report as the centre takes it: {error}")
+            continue
+        item = _item_of(report, sealed, known.files)
+        if item is None:
+            yield _finding(sealed, None, "a report bears no picture that was sent")
+            continue
+        declared = (report.design, report.version, report.epoch)
+        if declared != (design.info.name, design.info.version, epoch):
+            yield _finding(sealed, item, "a report names another design or epoch")
+        for what in _opened_beyond(report, item, outcomes.get(item), records, known):
+            yield _finding(sealed, item, f"a report opens {what}")
+
+
+def _opened_beyond(
+    report: Report,
+    item: int,
+    outcome: Outcome | None,
+    records: Sequence[EgressRecord],
+    known: Reportable,
+) -> Iterator[str]:
+    """What the report opens that it may not, in words."""
+    file = known.files[item]
+    right = {
+        "a label that no session opened": isinstance(outcome, Match) and outcome.label == report.label,
+        "another picture than the one that matched": report.picture == file,
+        "more than a media type": report.media_type == f"image/{container.sniff(file).lower()}",
+        "another sender than the device": (report.reporter, report.sender) == (known.account,) * 2,
+        "a recipient to whom nothing was sent": report.recipient in known.recipients,
+        "a time outside the run": _in_time(report, records),
+        "parts of a message that did not leave": _opens_what_left(report, item, records),
+    }
+    yield from (what for what, holds in right.items() if not holds)
+
+
+def count_reports(records: Sequence[EgressRecord], known: Reportable) -> int:
+    """How many whole reports left the device, each counted once however often it was handed in."""
+    return len({sealed.report_id for sealed in _sealed_reports(records, known.centre)})
+
+
+def _sealed_reports(records: Sequence[EgressRecord], centre: X25519PrivateKey) -> Iterator[_Sealed]:
+    slots: dict[bytes, dict[int, Slot]] = defaultdict(dict)
+    for record in records:
+        if record.method != methods.SUBMIT.path:
+            continue
+        report_id, body = _submitted(record)
+        if record.purpose is not Purpose.COVER:
+            yield _Sealed(report_id, body, record.item)
+            continue
+        try:
+            slot = open_slot(body, report_id, centre)
+        except ProtocolError:
+            yield _Sealed(report_id, body, record.item)  # no slot: judged as a report, which it is not either
+            continue
+        if slot.count:
+            slots[slot.submission][slot.position] = slot
+    for submission, held in slots.items():
+        whole = b"".join(held[position].data for position in sorted(held))
+        if len(held) == next(iter(held.values())).count:
+            yield _Sealed(submission, whole, None)
+
+
+def _submitted(record: EgressRecord) -> tuple[bytes, bytes]:
+    try:
+        parts = [pb.SubmitPart.FromString(raw) for raw in record.requests]
+    except DecodeError:
+        return b"", b""
+    return parts[0].report_id if parts else b"", b"".join(part.part.data for part in parts)
+
+
+def _item_of(report: Report, sealed: _Sealed, files: Mapping[int, bytes]) -> int | None:
+    if sealed.item is not None:
+        return sealed.item if sealed.item in files else None
+    return next((number for number, data in files.items() if data == report.picture), None)
+
+
+def _in_time(report: Report, records: Sequence[EgressRecord]) -> bool:
+    first, last = min(r.at_ms for r in records), max(r.at_ms for r in records)
+    return all(first <= at <= last for at in (report.sent_at_ms, report.matched_at_ms))
+
+
+def _opens_what_left(report: Report, item: int, records: Sequence[EgressRecord]) -> bool:
+    """Does the report open the commitment of a message that left with this picture?"""
+    if len(report.opening) != 1 or verify_opening(report.shown, report.opening[0]) != Passed():
+        return False
+    return report.opening[0].commitment in set(_commitments(item, records))
+
+
+def _commitments(item: int, records: Sequence[EgressRecord]) -> Iterator[bytes]:
+    for record in records:
+        if record.method != methods.SEND.path or record.item != item:
+            continue
+        for raw in record.requests:
+            try:
+                yield SealedMessage.decode(pb.SendRequest.FromString(raw).sealed).commitment
+            except (DecodeError, ProtocolError):
+                continue  # a finding of `records.check_forms`
+
+
+def _finding(sealed: _Sealed, item: int | None, rule: str) -> Finding:
+    return Finding(Party.CENTRE, item, rule, max(1, len(sealed.body)))

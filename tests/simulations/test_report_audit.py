@@ -1,0 +1,148 @@
+"""The audit opens every report that left, and finds whatever it opens beyond the picture that matched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from blindmatch_client.reporting import Reporting
+from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
+from blindmatch_protocol.contract import Label
+from blindmatch_protocol.cover import SLOT_SIZES, fragment, fragments_of, seal_slot
+from blindmatch_protocol.franking import LEAF_LENGTH, opened_commitment
+from blindmatch_protocol.padding import pad_attachment
+from blindmatch_protocol.report import REFUSED_INFO, Report, open_report, seal_report
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_simulations.audit.finding import Finding
+from blindmatch_simulations.audit.reports import Reportable, check_opened, count_reports
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from dummy_designs import ECHO
+from support.fakes import World, hashes_with, picture
+
+LISTED, OTHER = picture(1), picture(2)
+TEXT = "words that are nobody's business"
+
+
+@dataclass
+class Run:
+    """What a device recorded of sending two pictures with a text, and the key that opens its reports."""
+
+    records: Sequence[EgressRecord]
+    traces: Sequence[SessionTrace]
+    centre: X25519PrivateKey
+
+    def findings(self, records: Sequence[EgressRecord] | None = None) -> tuple[list[Finding], int]:
+        known = Reportable(self.centre, "alice", frozenset({"bob"}), {0: OTHER, 1: LISTED})
+        # device and seam have a clock each here, which count how often they were read
+        timed = [replace(r, at_ms=r.at_ms + 1000 * (n > 0)) for n, r in enumerate(records or self.records)]
+        return list(check_opened(ECHO, 1, timed, self.traces, known)), count_reports(timed, known)
+
+    @property
+    def submitted(self) -> EgressRecord:
+        (record,) = [record for record in self.records if record.purpose is Purpose.REPORT]
+        return record
+
+    @property
+    def sealed(self) -> tuple[bytes, bytes]:
+        parts = [pb.SubmitPart.FromString(raw) for raw in self.submitted.requests]
+        return parts[0].report_id, b"".join(part.part.data for part in parts)
+
+    def with_body(self, body: bytes) -> list[EgressRecord]:
+        """The records, with another sealed report in place of the one."""
+        return self.with_records([replace(self.submitted, requests=(_part(self.sealed[0], body),))])
+
+    def with_records(self, instead: list[EgressRecord]) -> list[EgressRecord]:
+        return [record for record in self.records if record != self.submitted] + instead
+
+
+def _part(report_id: bytes, body: bytes) -> bytes:
+    part = pb.SubmitPart(report_id=report_id, part=pb.Part(size=len(body), data=body))
+    return part.SerializeToString(deterministic=True)
+
+
+def run_of(folder: Path) -> Run:
+    world = World(folder, ECHO, hashes_with(LISTED))
+    try:
+        world.device("bob")
+        alice = world.device("alice")
+        for data in (OTHER, LISTED):
+            alice.device.send_picture("bob", data, TEXT)
+        return Run(alice.recorder.records(), alice.traces, world.centre.key)
+    finally:
+        world.close()
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    yield run_of(tmp_path_factory.mktemp("honest"))
+
+
+def test_an_honest_device_opens_what_it_may(honest: Run) -> None:
+    assert honest.findings() == ([], 1)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_report_in_slots_is_put_together_and_opened(honest: Run, lost: int) -> None:
+    report_id, body = honest.sealed
+    key, size = honest.centre.public_key().public_bytes_raw(), SLOT_SIZES[0]
+    slots = []
+    for position in range(fragments_of(len(body), size)):
+        name = position.to_bytes(16, "big")
+        sealed = seal_slot(fragment(body, report_id, position, size), name, key)
+        requests = (_part(name, sealed),)
+        slots.append(replace(honest.submitted, purpose=Purpose.COVER, item=None, requests=requests))
+    assert len(slots) > 1
+    assert honest.findings(honest.with_records(slots[lost:])) == ([], 1 - lost)
+
+
+def stuffed(report: Report) -> Report:
+    """The text in the place of a leaf that nobody can open, under a commitment that fits."""
+    (opening,) = report.opening
+    closed = (opening.closed[0], TEXT.encode()[:LEAF_LENGTH].ljust(LEAF_LENGTH), *opening.closed[2:])
+    opening = replace(opening, closed=closed)
+    return replace(report, opening=(replace(opening, commitment=opened_commitment(report.shown, opening)),))
+
+
+CHEATS: dict[str, tuple[Callable[[Report], Report], str]] = {
+    "behind the picture": (lambda r: replace(r, picture=r.picture + TEXT.encode()), "another picture"),
+    "another picture": (lambda r: replace(r, picture=OTHER), "another picture"),
+    "in the media type": (lambda r: replace(r, media_type=f"image/png; {TEXT}"), "more than a media type"),
+    "in place of the recipient": (
+        lambda r: replace(r, recipient=TEXT),
+        "a recipient to whom",
+    ),
+    "in place of the sender": (lambda r: replace(r, sender="carol"), "another sender"),
+    "in the time": (lambda r: replace(r, sent_at_ms=int.from_bytes(TEXT.encode()[:8], "big")), "a time"),
+    "in the label": (lambda r: replace(r, label=Label(bytes(32), 7, TEXT.encode()[:16])), "a label"),
+    "in a closed leaf": (stuffed, "parts of a message that did not leave"),
+    "without an opening": (lambda r: replace(r, opening=()), "parts of a message that did not leave"),
+    "in the epoch": (lambda r: replace(r, epoch=7), "names another design or epoch"),
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_report_that_opens_anything_else_is_found(honest: Run, name: str) -> None:
+    change, rule = CHEATS[name]
+    report = change(open_report(honest.sealed[1], honest.sealed[0], honest.centre))
+    body = seal_report(report, honest.centre.public_key().public_bytes_raw())
+    findings, opened = honest.findings(honest.with_body(body))
+    assert opened == 1
+    assert any(rule in finding.rule for finding in findings), findings
+
+
+def test_a_report_that_opens_the_whole_message_as_version_1_did_is_found(honest: Run) -> None:
+    suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+    plain = pad_attachment(TEXT.encode())
+    body = suite.encrypt(plain, honest.centre.public_key(), REFUSED_INFO + honest.sealed[0])
+    (finding,), _ = honest.findings(honest.with_body(body))
+    assert "version 1, which opens the whole message, is not taken" in finding.rule
+
+
+def test_a_device_that_opens_the_text_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Reporting._report
+    monkeypatch.setattr(Reporting, "_report", lambda *given: stuffed(made(*given)))
+    findings, _ = run_of(tmp_path).findings()
+    assert [finding.rule for finding in findings] == ["a report opens parts of a message that did not leave"]
