@@ -14,19 +14,24 @@ from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol.picture.decode import decode
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
 _NOISE_SEED: Final = 1
 _CAPTION: Final = "seen this one?"
+_CLOCK: Final = "12:00"
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A named edit; `apply` raises `PictureError` where its input is no picture."""
+    """A named edit; `apply` raises `PictureError` where its input is no picture.
+
+    A `strong` one defeats PDQ on many pictures: most of what it makes is more than 31 bits away.
+    """
 
     name: str
     note: str
     apply: Callable[[bytes], bytes]
+    strong: bool = False
 
 
 def opened(data: bytes) -> Image.Image:
@@ -63,15 +68,45 @@ def _filtered(data: bytes, kind: ImageFilter.Filter) -> bytes:
     return encoded(opened(data).filter(kind))
 
 
-def _captioned(data: bytes) -> bytes:
-    """A white bar with text over the lowest twelfth."""
+def _captioned(data: bytes, part: int = 12, middle: bool = False) -> bytes:
+    """A white bar with text over the lowest `part`-th, or over the middle one."""
     image = opened(data)
-    bar = max(8, image.height // 12)
-    text = Image.new("RGB", (90, 12), "white")
-    ImageDraw.Draw(text).text((2, 0), _CAPTION, "black", ImageFont.load_default_imagefont())
-    image.paste("white", (0, image.height - bar, image.width, image.height))
-    image.paste(text.resize((min(image.width, bar * 90 // 12), bar)), (0, image.height - bar))
+    bar = max(8, image.height // part)
+    top = (image.height - bar) // 2 if middle else image.height - bar
+    image.paste("white", (0, top, image.width, top + bar))
+    image.paste(_written(_CAPTION, "white", "black", bar, image.width), (0, top))
     return encoded(image)
+
+
+def _written(words: str, ground: str, ink: str, height: int, most: int) -> Image.Image:
+    """Words in a bar of `height` pixels, at most `most` wide."""
+    text = Image.new("RGB", (90, 12), ground)
+    ImageDraw.Draw(text).text((2, 0), words, ink, ImageFont.load_default_imagefont())
+    return text.resize((min(most, height * 90 // 12), height))
+
+
+def _bordered(data: bytes, width: int) -> bytes:
+    """A black frame of `width` pixels around the picture."""
+    return encoded(ImageOps.expand(opened(data), width, "black"))
+
+
+def _with_status_bar(data: bytes) -> bytes:
+    """A dark bar with a clock above the picture, a sixteenth of its height: a screenshot of it."""
+    image = opened(data)
+    bar = max(8, image.height // 16)
+    made = Image.new("RGB", (image.width, image.height + bar), "#202020")
+    made.paste(_written(_CLOCK, "#202020", "white", bar, image.width), (0, 0))
+    made.paste(image, (0, bar))
+    return encoded(made)
+
+
+def _flipped(data: bytes) -> bytes:
+    return encoded(ImageOps.mirror(opened(data)))
+
+
+def _rotated(data: bytes, degrees: float) -> bytes:
+    """Turned to the left within its old size; the corners that come free are black."""
+    return encoded(opened(data).rotate(degrees, Image.Resampling.BICUBIC))
 
 
 def _cropped(data: bytes, share: float) -> bytes:
@@ -93,7 +128,7 @@ def _noisy(data: bytes, most: int) -> bytes:
     return encoded(Image.fromarray(np.clip(pixels + noise.reshape(pixels.shape), 0, 255).astype(np.uint8)))
 
 
-EDITS: Final = tuple(
+MILD: Final = tuple(
     Edit(name, note, apply)
     for name, note, apply in (
         ("identical", "the same bytes", _identical),
@@ -117,6 +152,23 @@ EDITS: Final = tuple(
         ("crop-2%", "2 % of width and height cut off", partial(_cropped, share=0.02)),
     )
 )
-"""All edits, the harmless ones first."""
+"""What happens to a picture without anybody's wish to hide it, the harmless ones first."""
+
+STRONG: Final = tuple(
+    Edit(name, note, apply, strong=True)
+    for name, note, apply in (
+        ("crop-5%", "5 % of width and height cut off", partial(_cropped, share=0.05)),
+        ("border", "a black border of 10 pixels", partial(_bordered, width=10)),
+        ("status-bar", "a screenshot's status bar above it", _with_status_bar),
+        ("caption-5th", "a text bar over the lowest fifth", partial(_captioned, part=5)),
+        ("caption-middle", "a text bar across the middle eighth", partial(_captioned, part=8, middle=True)),
+        ("rotate-2", "turned by 2 degrees", partial(_rotated, degrees=2)),
+        ("flip", "mirrored left to right", _flipped),
+    )
+)
+"""What anybody can do with two touches on a phone, and what a network or an application does by itself."""
+
+EDITS: Final = MILD + STRONG
+"""The standard suite."""
 
 BY_NAME: Final = {edit.name: edit for edit in EDITS}

@@ -7,6 +7,7 @@ violation of WCAG 2.1 A or AA, on an error of the page's script, on a summary of
 and if the browser did not show what was asked for: the width, the colours, the zoom, all views of the page.
 200 % zoom is a window of 1280 pixels that shows 640 CSS pixels. There, and at every other width, with all
 evidence open, nothing may be wider than its place: not the page, a view, a table, or the words of a figure.
+The calculator's script must give the cells that the page was drawn with, and refuse what Python refuses.
 """
 
 from __future__ import annotations
@@ -75,16 +76,42 @@ const tooWide = () => {{
   }}
   return found;
 }};
+const miscounts = () => {{
+  const found = [], by = (id) => document.getElementById(id), calc = by("calc");
+  if (!calc) return found;
+  const cells = () => [...document.querySelectorAll("#calc-table tbody td")].map((one) => one.textContent);
+  const told = (field) => field.dispatchEvent(new Event("input", {{bubbles: true}}));
+  const before = cells();
+  told(calc.querySelector("input"));
+  cells().forEach((words, at) => {{
+    const was = before[at];
+    if (words !== was) found.push(`calculator: "${{words}}" by the script, "${{was}}" without it`);
+  }});
+  const fields = [...calc.querySelectorAll("input"), by("items"), by("rate")];
+  for (const field of fields) for (const bad of ["-1", "", "1e300"]) {{
+    const good = field.value, says = by(field.form === calc ? "calc-says" : "threshold-says");
+    field.value = bad;
+    told(field);
+    if (!says.textContent.includes("must be")) found.push(`${{field.id}}: ${{bad || "nothing"}} was taken`);
+    if (field.form === calc && cells().some((words, at) => words === before[at] && words !== "not measured"))
+      found.push(`${{field.id}}: figures are left for ${{bad || "nothing"}}`);
+    field.value = good;
+    told(field);
+  }}
+  return found;
+}};
 window.addEventListener("load", () => {{
   const evidence = document.querySelectorAll("details");
   const closed = tooWide();
   evidence.forEach((one) => {{ one.open = true; }});
   const opened = tooWide();
   evidence.forEach((one, at) => {{ one.open = at % 7 === 0; }});
+  const counted = miscounts();
   axe.run(document, {{runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}).then((found) => {{
     const told = {{
       violations: found.violations.map((v) => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 200)]),
       passes: found.passes.length, errors: window.probeErrors, wide: [...new Set([...closed, ...opened])],
+      counted,
       dark: matchMedia("(prefers-color-scheme: dark)").matches, scale: devicePixelRatio,
       width: innerWidth, sections: document.querySelectorAll("main > section").length,
     }};
@@ -163,7 +190,7 @@ def _clean(name: str, view: View, told: dict[str, Any] | None, sections: int) ->
     if told is None:
         print(f"{name}: the page did not answer within {SECONDS} s")  # noqa: T201
         return False
-    faults = [*told["violations"], *told["errors"], *told["wide"]]
+    faults = [*told["violations"], *told["errors"], *told["wide"], *told["counted"]]
     for what, asked in (("width", view.width), ("dark", view.dark), ("scale", view.scale)):
         if told[what] != asked:
             faults.append(f"{what} is {told[what]}, {asked} was asked for")

@@ -118,7 +118,7 @@ def test_a_design_that_hangs_is_ended_with_all_its_processes(tmp_path: Path) -> 
 
 
 def test_results_follow_the_committed_schema(made: Path) -> None:
-    committed = json.loads(Path(store.__file__).with_name("results-v1.schema.json").read_text())
+    committed = json.loads(Path(store.__file__).with_name("results-v2.schema.json").read_text())
     assert committed == schema()
     jsonschema.validate(json.loads((made / store.RESULTS).read_text()), committed)
 

@@ -9,7 +9,7 @@ from blindmatch_protocol.picture import distance, pdq
 from blindmatch_protocol.picture.decode import decode
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations import pictures
-from blindmatch_simulations.edits import BY_NAME, EDITS, Edit
+from blindmatch_simulations.edits import BY_NAME, EDITS, STRONG, Edit
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_too_many_crops_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_are_enough_edits_with_names_of_their_own() -> None:
-    assert len(EDITS) == len(BY_NAME) == 19
+    assert len(EDITS) == len(BY_NAME) == 26
     assert all(edit.note for edit in EDITS)
 
 
@@ -71,7 +71,7 @@ def test_an_edit_is_deterministic_and_changes_what_it_says(
         assert (data == sample.data) == (edit.name == "identical")
         after = decode(data).pixels
         assert after.shape[:2] == _expected_size(edit.name, sample.box[2:])
-        if edit.name not in ("identical", "resize-0.5", "resize-0.75", "resize-1.5", "crop-2%"):
+        if edit.name != "identical" and after.shape == decode(sample.data).pixels.shape:
             assert (after != decode(sample.data).pixels).any()
 
 
@@ -81,6 +81,14 @@ def test_mild_edits_leave_most_pictures_within_pdqs_distance(standard: list[pict
         edited = [Picture.from_bytes(BY_NAME[name].apply(sample.data)).hash for sample in standard[:8]]
         apart = distance.distances(distance.rows(edited), plain).diagonal()
         assert np.count_nonzero(apart <= pdq.MATCH_DISTANCE) >= 7
+
+
+def test_strong_edits_hide_most_pictures_from_pdq(standard: list[pictures.SamplePicture]) -> None:
+    for edit in STRONG:
+        edited = [Picture.from_bytes(edit.apply(sample.data)).hash for sample in standard[:12]]
+        plain = distance.rows([sample.hash for sample in standard[:12]])
+        apart = distance.distances(distance.rows(edited), plain).diagonal()
+        assert np.count_nonzero(apart <= pdq.MATCH_DISTANCE) <= 6, edit.name
 
 
 @pytest.mark.parametrize(
@@ -94,6 +102,9 @@ def test_an_edit_of_no_picture_is_a_picture_error(edit: Edit) -> None:
 def _expected_size(name: str, size: tuple[int, ...]) -> tuple[int, ...]:
     if name.startswith("resize-"):
         return tuple(round(side * float(name.removeprefix("resize-"))) for side in size)
-    if name == "crop-2%":
-        return tuple(side - 2 * round(side * 0.01) for side in size)
-    return size
+    if name.startswith("crop-"):
+        share = float(name.removeprefix("crop-").removesuffix("%")) / 200
+        return tuple(side - 2 * round(side * share) for side in size)
+    if name == "border":
+        return tuple(side + 20 for side in size)
+    return (size[0] + max(8, size[0] // 16), size[1]) if name == "status-bar" else size

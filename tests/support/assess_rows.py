@@ -81,8 +81,8 @@ def observed(name: str = "quoted", option: str = "1b", differs: str = "", tells:
 def row(seen: Observed, checks: tuple[Check, ...] = (), why: str = "no time") -> Measured:
     return Measured(
         "measured", seen.design.name, seen.design.name, seen.design, seen.entries,
-        judging.figures(seen, checks, why), judging.recall_by_edit(seen.pictures, EDITS),
-        judging.recall_by_distance(seen.pictures), seen.traffic, seen.servers, seen.audit,
+        judging.figures(seen, checks, why), judging.recall_by_edit(seen, EDITS),
+        judging.recall_by_distance(seen), seen.traffic, seen.servers, seen.audit,
         seen.update, seen.offence,
-        judging.tries_until_hidden(seen.pictures, EDITS), checks, why, {}, 0.0, 1.0,
+        judging.tries_until_hidden(seen.pictures, EDITS), checks, why, {}, 0.0, 1.0, seen.key,
     )  # fmt: skip

@@ -7,17 +7,18 @@ from statistics import fmean, median
 from typing import Final
 
 from blindmatch_protocol.contract import Learner
+from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 
 from blindmatch_simulations.assess.intervals import interval, median_ratio
 from blindmatch_simulations.assess.observed import (
-    AloneRow,
     Check,
-    Described,
     HarnessRow,
+    KeyUse,
     Observed,
     PictureRow,
 )
 from blindmatch_simulations.assess.results import Figure, Recall
+from blindmatch_simulations.conformance.leakage.interval import resolution
 
 DISTANCES: Final = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 31), (32, 48), (49, 256))
 """Ranges of the distance between an edited picture and its original, both ends included."""
@@ -28,8 +29,25 @@ GAMES: Final = ("games", "malicious games")
 LIST_GAMES: Final = ("list games",)
 """The check that plays for lists, against a device."""
 NO_LEARNER: Final = "what whoever learns of matches learnt could not be told apart by picture"
-NO_ROLES: Final = "it asks nobody, so there is no session that the harness could record"
+NOTHING: Final = "nothing to measure"
+"""How the reason begins where there is nothing a figure could be of: no gap in the run."""
+NO_MATCHES: Final = f"{NOTHING}: the design matches nothing"
+NO_ROLES: Final = f"{NOTHING}: it asks nobody"
+OF_MATCHES: Final = (
+    "recall",
+    "recall_pairs",
+    "recall_identical",
+    "false_matches",
+    "evading",
+    "skipped_unnoticed",
+)
+"""Figures that are of nothing where nothing is matched."""
 NO_PROOF: Final = "no log of published epochs is run by this command yet"
+
+
+def matches_nothing(seen: Observed) -> bool:
+    """Does the design call nothing a match, by its declaration and in this run?"""
+    return seen.design.distance is None and not any(row.matched for row in seen.pictures)
 
 
 def share(hits: int, trials: int, pairs: int | None = None) -> Figure:
@@ -56,28 +74,32 @@ def number(value: float | None, why: str = "the system does not tell", n: int | 
 def figures(seen: Observed, checks: Sequence[Check], checks_why: str) -> dict[str, Figure]:
     """All figures of the catalogue."""
     return {
-        **_effectiveness(seen.pictures, seen.entries),
-        **_costs(seen.pictures, seen.alone, list(seen.design.learns)),
+        **_effectiveness(seen),
+        **_costs(seen),
         **_set(seen),
         **_harness(seen.harness),
         **_privacy(seen, checks, checks_why),
         **_security(seen, checks, checks_why),
         "audit_sessions": number(seen.audit.sessions, n=seen.audit.pictures),
         "proof_bytes": Figure(None, NO_PROOF),
+        **(dict.fromkeys(OF_MATCHES, Figure(None, NO_MATCHES)) if matches_nothing(seen) else {}),
     }
 
 
-def recall_by_edit(rows: Sequence[PictureRow], edits: Iterable[str]) -> tuple[Recall, ...]:
+def recall_by_edit(seen: Observed, edits: Iterable[str]) -> tuple[Recall, ...]:
     """Listed pictures found, edit by edit."""
-    return tuple(_recall(name, [r for r in rows if r.listed and r.edit == name]) for name in edits)
+    return tuple(
+        _recall(seen, name, [r for r in seen.pictures if r.listed and r.edit == name]) for name in edits
+    )
 
 
-def recall_by_distance(rows: Sequence[PictureRow]) -> tuple[Recall, ...]:
+def recall_by_distance(seen: Observed) -> tuple[Recall, ...]:
     """Listed pictures found, by how far the edit moved their hash."""
     return tuple(
         _recall(
+            seen,
             str(low) if low == high else f"{low} to {high}",
-            [row for row in rows if row.listed and low <= row.origin_distance <= high],
+            [row for row in seen.pictures if row.listed and low <= row.origin_distance <= high],
         )
         for low, high in DISTANCES
     )
@@ -93,38 +115,44 @@ def tries_until_hidden(rows: Sequence[PictureRow], edits: Sequence[str]) -> tupl
     return tuple(found)
 
 
-def _recall(name: str, rows: Sequence[PictureRow]) -> Recall:
+def _recall(seen: Observed, name: str, rows: Sequence[PictureRow]) -> Recall:
+    if matches_nothing(seen):
+        return Recall(name, len(rows), None, Figure(None, NO_MATCHES))
     if any(row.matched is None for row in rows):
         return Recall(name, len(rows), None, Figure(None, NO_LEARNER))
-    found = sum(row.matched is True for row in rows)
-    return Recall(name, len(rows), found, share(found, len(rows)))
+    return Recall(name, len(rows), sum(row.matched is True for row in rows), _found(rows))
 
 
-def _effectiveness(rows: Sequence[PictureRow], entries: int) -> dict[str, Figure]:
+def _found(rows: Sequence[PictureRow]) -> Figure:
+    """The share of pictures that led to a match."""
+    return share(sum(row.matched is True for row in rows), len(rows))
+
+
+def _is_pdqs(row: PictureRow) -> bool:
+    """Does PDQ itself call this picture a match with an entry?"""
+    return row.list_distance <= MATCH_DISTANCE and row.quality >= LEAST_QUALITY
+
+
+def _effectiveness(seen: Observed) -> dict[str, Figure]:
+    rows = seen.pictures
     listed = [row for row in rows if row.listed]
     others = [row for row in rows if not row.listed]
-    plain = [row for row in listed if row.edit == "identical"]
+    names = ("recall", "recall_pairs", "recall_identical", "false_matches", "wrong_outcomes")
     if any(row.matched is None for row in rows):
-        unknown = Figure(None, NO_LEARNER)
-        return dict.fromkeys(("recall", "recall_identical", "false_matches", "wrong_outcomes"), unknown)
+        return dict.fromkeys(names, Figure(None, NO_LEARNER))
+    false = sum(row.matched is True for row in others)
     return {
-        "recall": share(sum(row.matched is True for row in listed), len(listed)),
-        "recall_identical": share(sum(row.matched is True for row in plain), len(plain)),
-        "false_matches": share(
-            sum(row.matched is True for row in others), len(others), len(others) * entries
-        ),
+        "recall": _found(listed),
+        "recall_pairs": _found([row for row in listed if _is_pdqs(row)]),
+        "recall_identical": _found([row for row in listed if row.edit == "identical"]),
+        "false_matches": share(false, len(others), len(others) * seen.entries),
         "wrong_outcomes": share(sum(row.matched is not row.expected for row in rows), len(rows)),
     }
 
 
-def _costs(rows: Sequence[PictureRow], alone: Sequence[AloneRow], learns: Sequence[str]) -> dict[str, Figure]:
-    reported = [row.report_bytes for row in rows if row.report_bytes]
-    if reported:
-        report = timing(reported, middle=False)
-    elif learns == [str(Learner.SERVER)]:
-        report = Figure(0.0, "the server reports by itself; the device sends nothing for a report")
-    else:
-        report = Figure(None, "no device made a report")
+def _costs(seen: Observed) -> dict[str, Figure]:
+    rows, alone = seen.pictures, seen.alone
+    nobody = dict.fromkeys(("matcher_cpu_ms", "matcher_ms"), Figure(None, NO_ROLES))
     return {
         "device_ms": timing([row.device_ms for row in alone]),
         "device_cpu_ms": timing([row.device_cpu_ms for row in alone], middle=False),
@@ -134,8 +162,18 @@ def _costs(rows: Sequence[PictureRow], alone: Sequence[AloneRow], learns: Sequen
         "matcher_ms": timing([row.role_ms for row in alone]),
         "query_up_bytes": timing([row.up_bytes for row in rows], middle=False),
         "query_down_bytes": timing([row.down_bytes for row in rows], middle=False),
-        "report_bytes": report,
+        "report_bytes": _report(seen),
+        **({} if seen.design.roles else nobody),
     }
+
+
+def _report(seen: Observed) -> Figure:
+    reported = [row.report_bytes for row in seen.pictures if row.report_bytes]
+    if reported:
+        return timing(reported, middle=False)
+    if list(seen.design.learns) == [str(Learner.SERVER)]:
+        return Figure(0.0, "the server reports by itself; the device sends nothing for a report")
+    return Figure(None, NO_MATCHES if matches_nothing(seen) else "no device made a report")
 
 
 def _set(seen: Observed) -> dict[str, Figure]:
@@ -174,6 +212,8 @@ def _added(bare: Sequence[float], watched: Sequence[float]) -> Figure:
 def _server_cpu(seen: Observed) -> Figure:
     names = {"provider": "relay"}
     playing = {names.get(party, party) for party in seen.design.roles.values()}
+    if not playing:
+        return Figure(None, NO_ROLES)
     spent = [one.cpu_s for one in seen.servers if one.party in playing]
     if any(value is None for value in spent):
         return Figure(None, "the system does not tell")
@@ -183,28 +223,19 @@ def _server_cpu(seen: Observed) -> Figure:
 
 def _privacy(seen: Observed, checks: Sequence[Check], why: str) -> dict[str, Figure]:
     return {
-        "facts_matcher": number(len(facts_of_roles(seen.design))),
         "undeclared_bytes": number(seen.audit.undeclared_bytes, n=seen.audit.pictures),
-        "advantage": _advantage(checks, GAMES, why),
-        "list_advantage": _advantage(checks, LIST_GAMES, why),
+        "advantage": _advantage(seen, checks, GAMES, why),
+        "list_advantage": _advantage(seen, checks, LIST_GAMES, why),
     }
 
 
-def facts_of_roles(design: Described) -> set[str]:
-    """Facts that the design declares to anyone but the device, semi-honest."""
-    return {
-        fact.name
-        for one in design.declared
-        if one.source == "design" and one.adversary == "semi-honest" and one.parties != ("device",)
-        for fact in one.facts
-    }
-
-
-def _advantage(checks: Sequence[Check], games: Sequence[str], why: str) -> Figure:
-    """Over all opponents of the `games` that were played."""
+def _advantage(seen: Observed, checks: Sequence[Check], games: Sequence[str], why: str) -> Figure:
+    """The largest upper bound over all opponents of the `games` that were played, and what its runs show."""
     played = [check for check in checks if check.check in games]
     if any(check.verdict == "failed" for check in played):
         return Figure(1.0, "", n=len(played))
+    if matches_nothing(seen):
+        return Figure(None, NO_MATCHES)
     found = [
         (float(one["interval"][1]), int(one["held_out_runs"]))
         for check in played
@@ -215,7 +246,8 @@ def _advantage(checks: Sequence[Check], games: Sequence[str], why: str) -> Figur
         words = "; ".join(f"{check.check}: {check.reason}" for check in played) or why
         return Figure(None, words or "the games were not played")
     note = "" if len(played) == len(games) else f"over the semi-honest games alone: {why}"
-    return Figure(max(high for high, _ in found), note, n=sum(runs for _, runs in found))
+    high, runs = max(found)
+    return Figure(high, note, n=runs, resolution=round(resolution(runs), 4))
 
 
 def _security(seen: Observed, checks: Sequence[Check], why: str) -> dict[str, Figure]:
@@ -233,12 +265,9 @@ def _security(seen: Observed, checks: Sequence[Check], why: str) -> dict[str, Fi
     }
 
 
-def key_tries(design: Described) -> int | None:
-    """Pictures that an account may ask about under one key; None without such a limit (token-psi has one)."""
-    values = design.parameters
-    if not values.get("account_evaluations") or not {"bands", "probes"} <= values.keys():
-        return None
-    return values["account_evaluations"] // (values["bands"] * values["probes"])
+def key_tries(key: KeyUse | None) -> int | None:
+    """Pictures that an account may ask about under one key; None without such a limit."""
+    return None if key is None or key.per_account is None else key.per_account // key.cost
 
 
 def _oracle(seen: Observed) -> Figure:
@@ -246,7 +275,7 @@ def _oracle(seen: Observed) -> Figure:
     if str(Learner.DEVICE) not in seen.design.learns:
         return Figure(0.0)
     allowed = seen.query_rate * DAY_SECONDS + seen.query_burst
-    limit = key_tries(seen.design)
+    limit = key_tries(seen.key)
     if limit is None or allowed <= limit:
         return Figure(allowed)
     return Figure(float(limit), "the limits of a key allow no more under one key, however many days it lasts")

@@ -139,6 +139,19 @@ class Audited(Struct, frozen=True):
     findings: tuple[AuditFinding, ...]
 
 
+class KeyUse(Struct, frozen=True):
+    """What a role's key may be asked for, as the design limits it (contract: `KeyLimits`).
+
+    Attributes:
+        cost: evaluations that one picture takes.
+        per_account, in_all: evaluations in the key's life; None for no limit.
+    """
+
+    cost: int
+    per_account: int | None
+    in_all: int | None
+
+
 class Built(Struct, frozen=True):
     """One build: the set, or its update."""
 
@@ -214,3 +227,4 @@ class Observed(Struct, frozen=True):
     query_rate: float
     query_burst: int
     stages: dict[str, float]
+    key: KeyUse | None = None

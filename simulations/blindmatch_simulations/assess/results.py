@@ -14,6 +14,7 @@ from blindmatch_simulations.assess.observed import (
     Audited,
     Check,
     Described,
+    KeyUse,
     Offence,
     ServerCost,
     Struct,
@@ -22,7 +23,7 @@ from blindmatch_simulations.assess.observed import (
 )
 
 FORMAT: Final = "blindmatch-assess"
-VERSION: Final = 1
+VERSION: Final = 2
 """Goes up when a reader of the earlier schema would misread or refuse a file."""
 
 
@@ -33,6 +34,7 @@ class Figure(Struct, frozen=True):
         low, high: 95 % interval of a share, or the lowest and highest of repeated timings.
         n: trials, pictures or repetitions behind it.
         pairs: pairs of a picture and an entry behind it, for false matches.
+        resolution: of an advantage's upper bound: what guessing alone gives over as many runs.
     """
 
     value: float | None
@@ -41,6 +43,7 @@ class Figure(Struct, frozen=True):
     high: float | None = None
     n: int | None = None
     pairs: int | None = None
+    resolution: float | None = None
 
 
 class Recall(Struct, frozen=True):
@@ -84,6 +87,7 @@ class Measured(Struct, frozen=True):
     stages: dict[str, float]
     peak_mib_all: float
     seconds: float
+    key: KeyUse | None = None
 
 
 class Design(Struct, frozen=True):
@@ -121,10 +125,10 @@ class Machine(Struct, frozen=True):
 
 
 class Results(Struct, frozen=True):
-    """Version 1 of the results file."""
+    """Version 2 of the results file."""
 
     format: Literal["blindmatch-assess"]
-    version: Literal[1]
+    version: Literal[2]
     made_at: str
     command: str
     seed: int
@@ -138,7 +142,7 @@ class Results(Struct, frozen=True):
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of the results file; ``results-v1.schema.json`` is this, committed."""
+    """The JSON Schema of the results file; ``results-v2.schema.json`` is this, committed."""
     made = msgspec.json.schema(Results)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{FORMAT} {VERSION}", **made}
 

@@ -243,8 +243,8 @@ def _row(
         design=seen.design,
         entries=seen.entries,
         figures=judging.figures(seen, checks, why),
-        recall_by_edit=judging.recall_by_edit(seen.pictures, plan.pictures.edits),
-        recall_by_distance=judging.recall_by_distance(seen.pictures),
+        recall_by_edit=judging.recall_by_edit(seen, plan.pictures.edits),
+        recall_by_distance=judging.recall_by_distance(seen),
         traffic=seen.traffic,
         servers=seen.servers,
         audit=seen.audit,
@@ -256,6 +256,7 @@ def _row(
         stages=seen.stages,
         peak_mib_all=ran.peak_mib,
         seconds=ran.seconds,
+        key=seen.key,
     )
 
 

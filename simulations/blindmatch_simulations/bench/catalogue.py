@@ -148,13 +148,15 @@ _FLOOD: Final = {
 
 _NEAR: Final = {
     "near/recall/at-160": Kind(
-        "near: recall of pairs within 31 bits, all edits, 160 tokens asked",
+        "near: recall of pairs within 31 bits, whatever the edit, 160 tokens asked",
         target=_least("share", 0.99, entries=MILLION, evaluations=160),
     ),
     "near/recall/at-320": Kind(
         "near: the same with 320 tokens",
         target=_least("share", 0.997, entries=MILLION, evaluations=320),
     ),
+    "near/recall/sent-found": Kind("near: found of all edited pictures, strong edits among them"),
+    "near/recall/sent-pdq": Kind("near: of all edited pictures, those within 31 bits: PDQ's own matches"),
     "near/recall/far": Kind("near: recall beyond 24 bits"),
     "near/recall/edit": Kind("near: recall of one edit"),
     "near/recall/distance": Kind("near: recall at some distances"),

@@ -11,6 +11,7 @@ from blindmatch_protocol.contract import Progress
 
 from blindmatch_simulations.assess import corpus as pictures
 from blindmatch_simulations.assess import store
+from blindmatch_simulations.assess.judging import NOTHING
 from blindmatch_simulations.assess.plan import FULL, QUICK, STANDARD, plan_text
 from blindmatch_simulations.assess.report import draw_report
 from blindmatch_simulations.assess.results import Design, Figure, Results
@@ -133,7 +134,7 @@ def _row(one: Design) -> tuple[object, ...]:
 
 def _cell(figure: Figure) -> str:
     if figure.value is None:
-        return NOT_MEASURED
+        return NOTHING if figure.why.startswith(NOTHING) else NOT_MEASURED
     if figure.low is not None and figure.high is not None and figure.pairs is not None:
         return f"{figure.value:.3g} (at most {figure.high:.3g})"
     return f"{figure.value:,.4g}" if figure.value < 1e4 else f"{figure.value:,.0f}"

@@ -1,4 +1,5 @@
-"""Recall: of the pairs that PDQ calls a match, how many the tokens find; by edit and by distance."""
+"""Recall: of the pairs that PDQ calls a match, how many the tokens find, by edit and by distance; and of all
+edited pictures, how many PDQ calls a match and how many are found."""
 
 from __future__ import annotations
 
@@ -28,12 +29,14 @@ class Recall:
         edit: index of the edit, (m,).
         distance: (m,).
         names: of the edits.
+        sent: all edited pictures, matching or not.
     """
 
     found: npt.NDArray[np.bool_]
     edit: npt.NDArray[np.intp]
     distance: npt.NDArray[np.int32]
     names: tuple[str, ...]
+    sent: int
 
     @property
     def share(self) -> float:
@@ -41,8 +44,12 @@ class Recall:
         return 100 * float(self.found.mean()) if len(self.found) else float("nan")
 
     def record(self, meter: Meter, row: str, why: str, **parameters: int | str) -> None:
-        """Rows over all pairs, called `row`, for far pairs, by edit and by distance."""
+        """Rows over all pairs, called `row`, for far pairs, by edit and by distance; and over all "
+        "pictures."""
         self._row(meter, row, np.ones(len(self.found), np.bool_), why, parameters)
+        for name, hits in (("found", int(self.found.sum())), ("pdq", len(self.found))):
+            figures = {"share": hits / self.sent, "least_share": lower_bound(hits, self.sent)}
+            meter.record(f"near/recall/sent-{name}", figures, None, why, pictures=self.sent, **parameters)
         self._row(meter, "near/recall/far", self.distance > FAR, why, parameters | {"beyond": FAR})
         for number, name in enumerate(self.names):
             self._row(meter, "near/recall/edit", self.edit == number, why, parameters | {"edit": name})
@@ -77,5 +84,5 @@ def recall(
     if lost is not None:
         hit &= ~lost[pairs.original, : tokening.bands]
     matching = pairs.matching()
-    found = hit.sum(axis=1) >= tokening.needed
-    return Recall(found[matching], pairs.edit[matching], pairs.distances()[matching], pairs.names)
+    found, distances = hit.sum(axis=1) >= tokening.needed, pairs.distances()[matching]
+    return Recall(found[matching], pairs.edit[matching], distances, pairs.names, len(matching))

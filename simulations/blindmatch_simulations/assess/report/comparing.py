@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.report.assuming import footer
 from blindmatch_simulations.assess.report.markup import (
-    NOT_MEASURED,
+    absent,
+    beside,
     interval,
     paragraph,
     section,
@@ -63,8 +64,8 @@ def _rows(one: Measured, other: Measured) -> Iterator[list[str]]:
 
 def _cell(name: str, figure: Figure) -> str:
     if figure.value is None:
-        return NOT_MEASURED
-    spread = interval(figure, FIGURES[name].unit)
+        return absent(figure.why)
+    spread = beside(name, figure) or interval(figure, FIGURES[name].unit)
     return text(shown(name, figure)) + (f'<br><span class="soft">{text(spread)}</span>' if spread else "")
 
 

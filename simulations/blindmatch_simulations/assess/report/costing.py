@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from blindmatch_simulations.assess import severity
 from blindmatch_simulations.assess.catalogue import FIGURES
-from blindmatch_simulations.assess.judging import facts_of_roles
 from blindmatch_simulations.assess.report.markup import cell, number, paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import evidence, measured
 from blindmatch_simulations.assess.report.svg import Point, scatter, trade
@@ -39,7 +39,7 @@ def cost_view(results: Results) -> str:
     return section(
         "cost",
         "Cost per picture",
-        paragraph(_frontier_words(rows)),
+        paragraph(frontier_words(rows)),
         paragraph(_what_costs_are(rows)),
         f'<div class="charts">{figure}</div>',
         table("Cost by design", ["cost", *(one.design.name for one in rows)], lines),
@@ -74,20 +74,29 @@ def frontier_chart(rows: Sequence[Measured]) -> str:
 
 
 def frontier(rows: Sequence[Measured], among_equals: bool = False) -> list[str]:
-    """Names of designs that no other one beats in recall and device CPU.
+    """Names of designs that no other one beats (see `beaten`)."""
+    off = beaten(rows, among_equals)
+    return [one.design.name for one, _, _ in _known(rows) if one.design.name not in off]
 
-    With `among_equals`, only a design that declares no further fact to the servers can beat another.
+
+def beaten(rows: Sequence[Measured], among_equals: bool = False) -> dict[str, str]:
+    """Designs off the frontier, each with one that finds more for no more device CPU, or as much for a tenth
+    less.
+
+    With `among_equals` the other one tells servers nothing, outcome included, that this one does not.
     """
     known = _known(rows)
-    return [
-        one.design.name
+    return {
+        one.design.name: other.design.name
         for one, recall, time in known
-        if not any(
-            r >= recall and t <= time and (r > recall or t < CLEARLY_LESS * time)
-            for other, r, t in known
-            if not among_equals or facts_of_roles(other.design) <= facts_of_roles(one.design)
-        )
-    ]
+        for other, r, t in known
+        if r >= recall and t <= time and (r > recall or t < CLEARLY_LESS * time)
+        if not among_equals or _told(other) <= _told(one)
+    }
+
+
+def _told(one: Measured) -> set[str]:
+    return {fact.name for fact in severity.told_to_servers(one.design)}
 
 
 def _known(rows: Sequence[Measured]) -> list[tuple[Measured, float, float]]:
@@ -100,14 +109,16 @@ def _known(rows: Sequence[Measured]) -> list[tuple[Measured, float, float]]:
     ]
 
 
-def _frontier_words(rows: Sequence[Measured]) -> str:
-    best, private = (", ".join(frontier(rows, equals)) or "none" for equals in (False, True))
+def frontier_words(rows: Sequence[Measured]) -> str:
+    """Both frontiers in words, with what beats whom."""
+    lines = []
+    for equals in (False, True):
+        off = "; ".join(f"{name} is beaten by {by}" for name, by in beaten(rows, equals).items())
+        lines.append(f"{', '.join(frontier(rows, equals)) or 'none'} ({off or 'none is beaten'})")
     return (
-        f"Frontier of recall and device CPU, among designs that find anything: {best}. A design is on it if "
-        "no other finds more for at most the same device CPU, or as much for a tenth less. Privacy is not in "
-        "this comparison: a design that uploads every hash is cheap. If a design has to match only those "
-        "that "
-        f"declare no further fact to a server, these are on the frontier: {private}."
+        "A design that finds anything is on the frontier unless another finds more for no more device CPU, "
+        f"or as much for a tenth less. Privacy left out, these are on it: {lines[0]}. If only a design can "
+        f"beat another that tells servers nothing further, outcome included: {lines[1]}."
     )
 
 
@@ -115,11 +126,8 @@ def _what_costs_are(rows: Sequence[Measured]) -> str:
     entries = number(max((one.entries for one in rows), default=0))
     return (
         f"Costs are those of this machine and of a list of {entries} entries. Where a server compares a "
-        "picture "
-        "with every entry, its cost grows with the list. Designs do not share an evaluated set: each encodes "
-        "the same list in its own way, most under a key of its own, so that each has a build, a set-up "
-        "and an "
-        "update of its own to pay for."
+        "picture with every entry, its cost grows with the list. Designs do not share an evaluated set: each "
+        "encodes the list in its own way, and pays for a build, a set-up and an update of its own."
     )
 
 

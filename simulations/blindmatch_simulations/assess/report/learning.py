@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from blindmatch_simulations.assess import severity
 from blindmatch_simulations.assess.judging import GAMES, LIST_GAMES
 from blindmatch_simulations.assess.observed import Check, Declared
 from blindmatch_simulations.assess.report.markup import paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import measured
 from blindmatch_simulations.assess.results import Measured, Results
+from blindmatch_simulations.assess.severity import DEVICE
+from blindmatch_simulations.conformance.leakage.interval import resolution
 
 BREAKING = ("egress", "simulator", *GAMES, *LIST_GAMES)
 """Checks whose failure is a violation; those of lists look at the device, the others do not."""
-DEVICE = ("device",)
 NOTHING = "nothing beyond the output"
 TESTED, ASSUMED, VIOLATED = "tested", "assumed", "violated"
-BOUND = "advantage of the best distinguisher at most {:.3f} (99 % interval)"
+BOUND = "advantage of the best distinguisher at most {:.3f} (99 % interval; {} runs, {:.3f} by guessing)"
 WORDS = dict.fromkeys(GAMES, BOUND) | dict.fromkeys(LIST_GAMES, f"lists that agree on these facts: {BOUND}")
 """What a game of each check says of an opponent."""
 HEAD = ("who", "adversary", "facts beyond the output", "status", "on what ground")
@@ -24,19 +26,16 @@ HEAD = ("who", "adversary", "facts beyond the output", "status", "on what ground
 def learning_view(results: Results) -> str:
     """The view."""
     words = (
-        "A fact is declared if a design or the messenger says that a party learns it. Tested: the egress "
-        "audit or a "
-        "leakage game of this run looked for more and found nothing. That is no proof: no distinguisher in "
-        "this suite exceeded the bound shown, others may. Assumed: nothing here looked. Violated: more was "
-        "found."
+        "A fact is declared if a design or the messenger says that a party learns it; none here was "
+        "observed. Facts stand most severe first. Tested: the egress audit or a leakage game of this run "
+        "looked for more and found nothing, which is no proof. Assumed: nothing here looked. Violated: more "
+        "was found."
     )
     scale = (
         "A leakage game shows an opponent one of two pictures that agree in everything declared, and lets it "
-        "guess which. An advantage of 0 is guessing, 1 is being always right. The bound is the upper end "
-        "of a "
-        "99 % interval; with few runs it is far above 0 even if nothing leaks. Towards a device the "
-        "games are about "
-        "two lists instead."
+        "guess which. An advantage of 0 is guessing, 1 is being always right. The bound is the upper end of "
+        "a 99 % interval; beside it stands the least that so many runs can show, which guessing gives. "
+        "Towards a device the games are about two lists instead."
     )
     tables = [table(_caption(one), HEAD, list(_rows(one))) for one in measured(results)]
     tables += [_messenger(measured(results))] if tables else []
@@ -74,7 +73,10 @@ def _messenger(rows: Sequence[Measured]) -> str:
 
 
 def _row(leak: Declared, status: str, ground: str) -> tuple[str, ...]:
-    facts = "".join(f"<li><b>{text(fact.name)}</b>: {text(fact.says)}</li>" for fact in leak.facts)
+    facts = "".join(
+        f"<li><b>{text(fact.name)}</b>: {text(fact.says)}</li>"
+        for fact in severity.by_severity(leak.facts, leak.parties == DEVICE)
+    )
     shown = f"<ul>{facts}</ul>" if facts else "nothing"
     who = " with ".join(leak.parties)
     return (text(who), text(leak.adversary), shown, _status_cell(status), text(ground))
@@ -117,12 +119,16 @@ def _broken(check: Check) -> bool:
 def _games(one: Measured) -> dict[str, str]:
     """Upper bounds of the advantage by opponent, in words."""
     return {
-        name: WORDS[check.check].format(float(found["interval"][1]))
+        name: _bound(check.check, float(found["interval"][1]), int(found["held_out_runs"]))
         for check in one.checks
         if check.check in WORDS and check.verdict == "passed"
         for name, found in check.figures.items()
         if isinstance(found, dict) and "interval" in found
     }
+
+
+def _bound(check: str, high: float, runs: int) -> str:
+    return WORDS[check].format(high, runs, resolution(runs))
 
 
 def _opponents(one: Measured, declared: list[Declared]) -> Iterator[tuple[str, str]]:

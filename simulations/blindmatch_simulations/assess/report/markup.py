@@ -8,9 +8,9 @@ from html import escape
 from typing import Final
 
 from blindmatch_simulations.assess.catalogue import FIGURES
+from blindmatch_simulations.assess.judging import NOTHING
 from blindmatch_simulations.assess.results import Figure
 
-NOT_MEASURED: Final = '<span class="nm">not measured</span>'
 _RAISED: Final = str.maketrans(
     "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
 )
@@ -22,12 +22,10 @@ class Evidence:
 
     Attributes:
         rows: path of the raw rows, below the results folder.
-        run: workload, seed and time.
         command: what makes the run again.
     """
 
     rows: str
-    run: str
     command: str
 
 
@@ -105,6 +103,11 @@ def power(words: str) -> str:
     return f"{digits}\u00a0\u00d7\u00a010{raised}"
 
 
+def absent(why: str) -> str:
+    """What stands where a figure would: it was not measured, or there is nothing that it could be of."""
+    return f'<span class="nm">{NOTHING if why.startswith(NOTHING) else "not measured"}</span>'
+
+
 def interval(figure: Figure, unit: str) -> str:
     """The interval in brackets, if there is one."""
     if figure.low is None or figure.high is None:
@@ -117,24 +120,31 @@ def interval(figure: Figure, unit: str) -> str:
 def shown(name: str, figure: Figure) -> str:
     """A figure as one line of text."""
     if figure.value is None:
-        return "not measured"
+        return NOTHING if figure.why.startswith(NOTHING) else "not measured"
     unit = FIGURES[name].unit
     words = number(figure.value, unit)
     return words if unit == "share" else f"{words} {unit}"
 
 
+def beside(name: str, figure: Figure) -> str:
+    """What a figure is not shown without: the interval of a share, the resolution of an advantage."""
+    if figure.resolution is not None and figure.n is not None:
+        return f"{number(figure.resolution)} by guessing, {number(figure.n)} runs"
+    return interval(figure, "share") if FIGURES[name].unit == "share" else ""
+
+
 def unmeasured(why: str) -> str:
     """A cell without a figure, which opens the reason."""
     reason = f"<dl><dt>why</dt><dd>{text(why)}</dd></dl>"
-    return f'<details class="cell"><summary>{NOT_MEASURED}</summary>{reason}</details>'
+    return f'<details class="cell"><summary>{absent(why)}</summary>{reason}</details>'
 
 
 def cell(name: str, figure: Figure, evidence: Evidence, titled: bool = True) -> str:
     """A figure that opens its evidence; not `titled` where its row names it to those who see."""
     kind = FIGURES[name]
-    head = NOT_MEASURED if figure.value is None else text(shown(name, figure))
-    if figure.value is not None and kind.unit == "share" and (beside := interval(figure, kind.unit)):
-        head += f' <span class="soft">({text(beside)})</span>'
+    head = absent(figure.why) if figure.value is None else text(shown(name, figure))
+    if figure.value is not None and (words := beside(name, figure)):
+        head += f' <span class="soft">({text(words)})</span>'
     facts = [f"<dt>{text(kind.title)}</dt><dd>{text(kind.says)}</dd>"]
     if figure.why:
         name_of_it = "why not measured" if figure.value is None else "note"
@@ -144,7 +154,6 @@ def cell(name: str, figure: Figure, evidence: Evidence, titled: bool = True) -> 
         facts.append(f"<dt>{label}</dt><dd>{text(spread)}</dd>")
     if figure.n is not None:
         facts.append(f"<dt>behind it</dt><dd>{number(figure.n)} trials{_pairs(figure)}</dd>")
-    facts.append(f"<dt>run</dt><dd>{text(evidence.run)}</dd>")
     facts.append(f"<dt>rows</dt><dd>{_rows(evidence, kind.rows)}</dd>")
     facts.append(f"<dt>command</dt><dd><code>{text(evidence.command)}</code></dd>")
     label = f'<span class="{"label" if titled else "unseen"}">{text(kind.title)}</span> '

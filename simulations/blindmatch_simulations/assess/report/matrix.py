@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from blindmatch_simulations.assess import severity
 from blindmatch_simulations.assess.catalogue import MATRIX
 from blindmatch_simulations.assess.report import outside
 from blindmatch_simulations.assess.report.markup import (
@@ -31,9 +32,9 @@ def matrix_view(results: Results) -> str:
         [(text(c["id"]), text(c["question"]), mark(c["provenance"])) for c in outside.criteria()],
     )
     words = (
-        "Open a number for what it means, its interval, how many trials are behind it, its raw rows and the "
-        "command. In brackets: 95 % intervals. "
-        "A dashed cell was not measured: that is neither good nor bad, and it opens the reason."
+        "Open a cell for its meaning, interval, trials, raw rows and command. In brackets: 95 % intervals. "
+        "Dashed: neither good nor bad; it opens the reason. Facts are named most severe first "
+        "(severity.json), not counted: two can be worse than four."
     )
     caption = "Options by the five criteria"
     return section(
@@ -51,7 +52,7 @@ def _rows(results: Results, option: dict[str, Any]) -> list[list[str]]:
     if not found:
         name = f"<b>{text(option['id'])}</b> {text(option['name'])} {mark(option['provenance'])}"
         return [[name, *[unmeasured(NO_DESIGN)] * len(MATRIX)]]
-    return [[_name(one, option), *(_cell(one, names, results) for names in MATRIX.values())] for one in found]
+    return [[_name(one, option), *(_cell(one, criterion, results) for criterion in MATRIX)] for one in found]
 
 
 def _name(one: Measured, option: dict[str, Any]) -> str:
@@ -67,9 +68,26 @@ def _name(one: Measured, option: dict[str, Any]) -> str:
     )
 
 
-def _cell(one: Measured, names: tuple[str, ...], results: Results) -> str:
+def _cell(one: Measured, criterion: str, results: Results) -> str:
     where = evidence(results, one)
-    return "".join(cell(name, one.figures[name], where) for name in names)
+    told = _told(one) if criterion == "privacy" else ""
+    return told + "".join(cell(name, one.figures[name], where) for name in MATRIX[criterion])
+
+
+def _told(one: Measured) -> str:
+    """The facts that servers learn by name, most severe first, which open what they say."""
+    facts = severity.told_to_servers(one.design)
+    opened = "".join(
+        f"<dt>{text(fact.name)} ({text(severity.kind_of(fact.name))})</dt><dd>{text(fact.says)}</dd>"
+        for fact in facts
+    )
+    names = text(", ".join(fact.name for fact in facts) or "nothing")
+    head = f'<span class="label">Servers learn</span> <span class="value">{names}</span>'
+    return (
+        f'<details class="cell"><summary>{head}</summary><dl>{opened}</dl></details>'
+        if facts
+        else f"<p>{head}</p>"
+    )
 
 
 def _failed(results: Results) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blindmatch_simulations.assess.judging import key_tries
+from blindmatch_simulations.assess.judging import NOTHING, key_tries
 from blindmatch_simulations.assess.report.markup import bullets, number, paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import NOT_COVERED, measured
 from blindmatch_simulations.assess.results import Measured, Results
@@ -20,8 +20,7 @@ def offender_view(results: Results) -> str:
     """The view."""
     words = (
         "Three ways around detection that need no skill. Edits are those of this suite alone, in its order; "
-        "no tool "
-        "here searches for an edit that hides a picture."
+        "no tool here searches for an edit that hides a picture."
     )
     rows = [(text(one.design.name), *_cells(one)) for one in measured(results)]
     return section(
@@ -71,10 +70,8 @@ def _archive(one: Measured) -> str:
 def _edits(one: Measured) -> str:
     tried = [count for count in one.tries_until_hidden if count]
     total = len(one.tries_until_hidden)
-    if one.figures["evading"].value is None:
-        return f"not measured: {one.figures['evading'].why}"
-    if not one.design.roles:
-        return "none is needed: nothing is matched"
+    if (why := one.figures["evading"].why) and one.figures["evading"].value is None:
+        return why if why.startswith(NOTHING) else f"not measured: {why}"
     if not tried:
         return f"none of {total} listed pictures was hidden by an edit of the suite"
     ordered = sorted(tried)
@@ -88,7 +85,7 @@ def _tries(one: Measured) -> str:
     tries = one.figures["oracle_tries"].value or 0
     if not tries:
         return "0: the device learns no outcome, so it cannot tell which edit helped"
-    limit = key_tries(one.design)
+    limit = key_tries(one.key)
     bound = (
         f"; but the limits of a key leave an account {number(limit)} pictures under one key" if limit else ""
     )

@@ -9,9 +9,15 @@
   const short = (v) => {
     if (v === 0) return "0";
     if (v < 0.01 || v >= 1e9) return power(v.toExponential(2));
-    return Number(v.toPrecision(3)).toLocaleString("en").replace(/,/g, "\u202f");
+    return Number(v.toPrecision(3)).toLocaleString("en", {maximumSignificantDigits: 3}).replace(/,/g, "\u202f");
   };
   const range = (v, unit) => `${short(v[0])}${unit}<br><span class="soft">${short(v[1])} to ${short(v[2])}</span>`;
+
+  const refused = (fields) => fields.filter((one) => {
+    const bad = !one.checkValidity() || !Number.isFinite(one.valueAsNumber);
+    one.setAttribute("aria-invalid", bad);
+    return bad;
+  }).map((one) => `${one.labels[0].textContent}: must be ${short(Number(one.min))} to ${short(Number(one.max))}`);
 
   const distance = by("distance");
   if (distance) {
@@ -29,13 +35,16 @@
 
   const threshold = by("threshold");
   if (threshold) {
+    const fields = [by("items"), by("rate")];
     const tell = () => {
       const t = Number(threshold.value), mean = Number(by("items").value) * Number(by("rate").value);
+      const bad = refused(fields);
       by("threshold-out").textContent = t;
-      let term = -mean, total = 0;
-      for (let k = 1; k <= t; k++) term += Math.log(mean) - Math.log(k);
-      for (let k = t; k < t + 2000; k++) { total += Math.exp(term); term += Math.log(mean) - Math.log(k + 1); }
-      const p = mean > 0 ? Math.min(1, total) : 0;
+      if (bad.length) { by("threshold-says").textContent = bad.join("; "); return; }
+      const log = [-mean];
+      for (let k = 1; k < t + 2000; k++) log.push(log[k - 1] + Math.log(mean) - Math.log(k));
+      const mass = (part) => part.reduce((total, one) => total + Math.exp(one), 0);
+      const p = mean > t ? 1 - mass(log.slice(0, t)) : mean > 0 ? mass(log.slice(t)) : 0;
       by("threshold-says").textContent = `With ${short(mean)} false matches an account and year, a threshold of ${t} is reached with probability ${p === 0 ? power("below 1e-300") : short(p)}.`;
     };
     for (const id of ["threshold", "items", "rate"]) by(id).addEventListener("input", tell);
@@ -44,21 +53,27 @@
 
   const calc = by("calc");
   if (calc) {
-    const read = (id) => Number(by(`in-${id}`).value);
+    const fields = [...calc.querySelectorAll("input")];
+    const given = (id) => Number(by(`in-${id}`).value);
+    const traffic = (v) => v === null ? "not measured" : `${short(v / 1e9)} GB`;
+    const row = (one) => {
+      const volume = given("volume"), listed = volume * given("prevalence");
+      const ratio = (f, t) => (f + t > 0 ? f / (f + t) : 0), work = given("minutes") / given("day");
+      const t = one.recall.map((r) => listed * r), f = one.false.map((r) => (volume - listed) * r);
+      const each = one.setup * given("setups") / 365 + one.update * given("updates");
+      const fetched = one.setup === null || one.update === null ? null : given("devices") * each;
+      return [range(t, ""), range([t[0], t[2], t[1]].map((v) => listed - v), ""), range(f, ""),
+        range([ratio(f[0], t[0]), ratio(f[1], t[2]), ratio(f[2], t[1])].map((v) => 100 * v), "\u00a0%"),
+        range(one.false, ""), range(t.map((v, i) => (v + f[i]) * work), ""),
+        one.ms === null ? "not measured" : `${short(volume * one.ms / 86400000)}<br><span class="soft">${one.of}</span>`,
+        ...[one.up, one.down].map((bytes) => traffic(bytes === null ? null : volume * bytes)), traffic(fetched)];
+    };
     const tell = () => {
-      const volume = read("volume"), share = read("prevalence"), work = read("minutes") / read("day");
-      const ratio = (f, t) => (f + t > 0 ? f / (f + t) : 0);
-      const rows = by("calc-table").tBodies[0].rows;
-      const literature = held.literature;
-      [...held.designs, literature].forEach((one, at) => {
+      const bad = refused(fields), rows = by("calc-table").tBodies[0].rows;
+      by("calc-says").textContent = bad.join("; ");
+      [...held.designs, held.literature].forEach((one, at) => {
         if (one.recall[0] === null || one.false[0] === null) return;
-        const t = one.recall.map((r) => volume * share * r);
-        const f = one.false.map((r) => volume * (1 - share) * r);
-        const cells = [range(t, ""), range([t[0], t[2], t[1]].map((v) => volume * share - v), ""), range(f, ""),
-          range([ratio(f[0], t[0]), ratio(f[1], t[2]), ratio(f[2], t[1])].map((v) => 100 * v), "\u00a0%"),
-          range(one.false, ""), range(t.map((v, i) => (v + f[i]) * work), ""),
-          one.ms === null ? "not measured" : short(volume * one.ms / 86400000),
-          one.bytes === null ? "not measured" : `${short(volume * one.bytes / 1e9)} GB`];
+        const cells = bad.length ? Array(rows[at].cells.length - 1).fill("not computed") : row(one);
         cells.forEach((words, i) => { rows[at].cells[i + 1].innerHTML = words; });
       });
     };

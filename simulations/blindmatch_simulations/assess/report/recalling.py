@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from blindmatch_simulations.assess.report.markup import NOT_MEASURED, paragraph, section, table, text
+from blindmatch_simulations.assess.report.markup import absent, paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import measured
 from blindmatch_simulations.assess.report.svg import Bar, shares
 from blindmatch_simulations.assess.results import Measured, Recall, Results
@@ -15,14 +15,15 @@ def recall_view(results: Results) -> str:
     """The view."""
     rows = measured(results)
     words = (
-        "Of listed pictures that were sent with an edit, the share that led to a match, with 95 % intervals "
-        "(Clopper and Pearson): a dot is the share found, a line its interval, and beside it stand the "
-        "pictures "
-        "found of those sent. Edits of one picture hang together, so the intervals are on the narrow side. "
-        "Where nothing could be counted by picture it says not measured, with the reason."
+        "Of all listed pictures sent with an edit, the share that led to a match, with 95 % intervals "
+        "(Clopper and Pearson). The pictures are chosen: crops with PDQ quality 50 or more and hashes more "
+        "than 60 bits apart, so other pictures do worse. Edits of one picture hang together: intervals are "
+        "on the narrow side. The last seven edits are strong; an offender needs no more."
     )
     charts = "".join(
-        f"<figure><figcaption>{text(one.design.name)}</figcaption>{chart(one)}</figure>" for one in rows
+        f"<figure><figcaption>{text(one.design.name)}</figcaption>{chart(one)}</figure>"
+        for one in rows
+        if any(edit.share.value is not None for edit in one.recall_by_edit)
     )
     edits = _table("Found by edit", "edit", rows, [one.recall_by_edit for one in rows], _edit_name)
     distances = _table(
@@ -69,7 +70,7 @@ def _table(
 def _cell(one: Recall) -> str:
     share = one.share
     if share.value is None or share.low is None or share.high is None:
-        return f'{NOT_MEASURED}<br><span class="soft">{text(share.why)}</span>'
+        return f'{absent(share.why)}<br><span class="soft">{text(share.why)}</span>'
     low, high = 100 * share.low, 100 * share.high
     return (
         f'{100 * share.value:.0f}\u00a0% <span class="soft">({one.found} of {one.sent}; '

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Final
 
-from blindmatch_simulations.assess.judging import LIST_GAMES
+from blindmatch_protocol.contract import Adversary
+
+from blindmatch_simulations.assess import severity
+from blindmatch_simulations.assess.judging import LIST_GAMES, NO_MATCHES
+from blindmatch_simulations.assess.observed import FactSeen
 from blindmatch_simulations.assess.report import outside
 from blindmatch_simulations.assess.report.markup import mark, number, paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import measured
@@ -19,20 +23,18 @@ CONSTANT: Final = 1000
 def secrecy_view(results: Results) -> str:
     """The view."""
     words = (
-        "Whoever plays a role that holds the list, or the key that the set was made with, can test any "
-        "guess: towards "
-        "that party the list is not secret in any design here. Towards devices it is, up to the facts below "
-        "and the tries "
-        "that the rate limit allows. Whether a device tells two lists apart that agree on these facts was "
-        "played: no distinguisher in this suite exceeded the bound shown, others may."
+        "What a list is to whom, by the designs' own declarations. Whoever holds the list, or the key that "
+        "the set was made with, can test any guess; the third column says if a design declares that, the "
+        "fourth if conformance saw it. Whether a device tells apart two lists that agree on what is declared "
+        "to it was played: no distinguisher in this suite exceeded the bound, others may."
     )
     head = (
         "design",
         "facts to a device",
-        "facts about the list to the roles",
+        "facts about the list to servers",
         "two lists told apart",
         "set-up bytes an entry",
-        "whole list in reach of pooled tries",
+        "tries of accounts",
     )
     rows = [(text(one.design.name), *_cells(one)) for one in measured(results)]
     return section(
@@ -47,12 +49,22 @@ def secrecy_view(results: Results) -> str:
 def _cells(one: Measured) -> tuple[str, ...]:
     setup = one.figures["setup_bytes"].value
     each = text(_each(setup, one.entries))
-    return _facts(one, True), _facts(one, False), text(_played(one)), each, text(_pooled(one))
+    device = _listed(severity.told_to_devices(one.design))
+    return device, _listed(_of_list(one)), text(_played(one)), each, text(_tries(one))
+
+
+def _of_list(one: Measured) -> list[FactSeen]:
+    """What servers are declared to learn of the list, and what nobody says the subject of."""
+    told = [fact for kind in Adversary for fact in severity.told_to_servers(one.design, str(kind))]
+    kinds = (severity.LIST, severity.UNDECLARED)
+    return severity.by_severity(fact for fact in told if severity.kind_of(fact.name) in kinds)
 
 
 def _played(one: Measured) -> str:
     """What the games over lists came to; who holds the list anyway is in their reason."""
     found = next((check for check in one.checks if check.check in LIST_GAMES), None)
+    if found and found.verdict != "failed" and one.design.distance is None:
+        return NO_MATCHES
     return f"{found.verdict}: {found.reason}" if found else f"not measured: {one.checks_why or 'not played'}"
 
 
@@ -63,61 +75,27 @@ def _each(setup: float | None, entries: int) -> str:
     return (
         number(setup / max(1, entries))
         if setup > CONSTANT
-        else f"{number(setup)} in all, however long the list"
+        else f"{number(setup)} in all: too few to hold the list"
     )
 
 
-def _facts(one: Measured, device: bool) -> str:
-    """Facts that are about the list: all of a device's, and a role's that name entries."""
-    found = {
-        fact.name: fact.says
-        for leak in one.design.declared
-        if leak.source == "design" and (leak.parties == ("device",)) is device
-        for fact in leak.facts
-        if device or "entr" in fact.name or "list" in fact.says.lower()
-    }
-    lines = "".join(f"<li><b>{text(name)}</b>: {text(says)}</li>" for name, says in found.items())
-    if lines:
-        return f"<ul>{lines}</ul>"
-    if device:
-        return "none declared"
-    holders = ", ".join(sorted(set(one.design.roles.values())))
-    return (
-        text(f"not declared as facts: {holders} holds the list or its key")
-        if holders
-        else "nobody has a list"
-    )
+def _listed(facts: Sequence[FactSeen]) -> str:
+    lines = "".join(f"<li><b>{text(fact.name)}</b>: {text(fact.says)}</li>" for fact in facts)
+    return f"<ul>{lines}</ul>" if lines else "none declared"
 
 
-def _pooled(one: Measured) -> str:
-    """With tokens: N (E / 2^(k+1))^2 entries after E evaluations, so E = 2^(k+1) reveals all N."""
-    values = one.design.parameters
+def _tries(one: Measured) -> str:
+    """How much a modified client may ask: by the limits of the design's key, or by the rate limit alone."""
     tries = one.figures["oracle_tries"].value or 0
-    if not {"k", "bands", "probes"} <= values.keys():
-        return (
-            "each try tests one guess, so that reading the list takes guessing it"
-            if tries
-            else "a device learns no outcome"
-        )
-    whole = 2 ** (values["k"] + 1)
-    limits = [values.get(name, 0) for name in ("account_evaluations", "all_evaluations")]
-    reach = _limited(whole, *limits) if all(limits) else _unlimited(whole, values, tries)
-    return f"about {number(whole)} evaluations under one key would open it all: {reach} (declared formula)"
-
-
-def _limited(whole: int, account: int, everyone: int) -> str:
-    """What the limits of a key, counted by the matcher, leave."""
-    one, pooled = (min(1.0, (limit / whole) ** 2) for limit in (account, everyone))
+    if not tries:
+        return "0: a device learns no outcome"
+    if one.key is None or one.key.in_all is None:
+        return f"{number(tries)} pictures a day and account; all accounts together have no limit"
+    account = one.key.per_account or one.key.in_all
     return (
-        f"the key's limits, {number(account)} an account and {number(everyone)} in all, leave "
-        f"{number(100 * one)} % of the list to one account and {number(100 * pooled)} % to all together"
+        f"{number(account // one.key.cost)} pictures an account under one key, "
+        f"{number(one.key.in_all // one.key.cost)} all accounts together"
     )
-
-
-def _unlimited(whole: int, values: Mapping[str, int], tries: float) -> str:
-    each = values["bands"] * values["probes"]
-    days = whole / (tries * each) if tries else 0
-    return f"{each} a picture, {number(days)} days of one account at the rate limit; the key has no limit"
 
 
 def _sizes(results: Results) -> str:

@@ -89,11 +89,11 @@ def _threshold() -> str:
         + '<p class="slider"><label for="threshold">Threshold: <output id="threshold-out" for="threshold">30'
         "</output> matches</label>"
         '<input id="threshold" type="range" min="1" max="60" value="30"></p>'
-        '<p><label for="items">pictures an account and year</label> <input id="items" type="number" min="1" '
-        'value="4000"> '
+        '<p><label for="items">pictures an account and year</label> <input id="items" type="number" '
+        'required min="0" max="1000000000" step="any" value="4000"> '
         + mark(outside.ASSUMPTION)
-        + ' <label for="rate">false matches per item</label> <input id="rate" type="number" min="0" max="1" '
-        'step="any" value="0.001"> '
+        + ' <label for="rate">false matches per item</label> <input id="rate" type="number" required '
+        'min="0" max="1" step="any" value="0.001"> '
         + mark(known["fpr_perceptual"]["provenance"])
         + '</p><p id="threshold-says" aria-live="polite"></p><p class="soft">'
         + text(

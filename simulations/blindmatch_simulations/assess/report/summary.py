@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from blindmatch_protocol.contract import Learner
 from msgspec.structs import replace
 
+from blindmatch_simulations.assess import severity
 from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.corpus import DEBIAN
 from blindmatch_simulations.assess.intervals import interval as exact_interval
-from blindmatch_simulations.assess.judging import facts_of_roles
+from blindmatch_simulations.assess.judging import NOTHING
 from blindmatch_simulations.assess.report import outside
 from blindmatch_simulations.assess.report.markup import (
     Evidence,
@@ -26,10 +26,10 @@ from blindmatch_simulations.assess.results import Failed, Figure, Measured, Resu
 
 
 def measured(results: Results) -> list[Measured]:
-    """Rows that were measured; a figure that came into the catalogue after them is not measured."""
-    unknown = dict.fromkeys(FIGURES, Figure(None, "not in this results file"))
+    """Rows that were measured, with the catalogue's figures; one that came into it after them is absent."""
+    absent = Figure(None, "not in this results file")
     rows = [one.measured for one in results.designs if one.measured is not None]
-    return [replace(one, figures={**unknown, **one.figures}) for one in rows]
+    return [replace(one, figures={name: one.figures.get(name, absent) for name in FIGURES}) for one in rows]
 
 
 def failed(results: Results) -> list[Failed]:
@@ -39,8 +39,7 @@ def failed(results: Results) -> list[Failed]:
 
 def evidence(results: Results, one: Measured) -> Evidence:
     """Where the figures of a row come from."""
-    run = f"{results.workload} workload, seed {results.seed}, {results.made_at}"
-    return Evidence(f"rows/{one.name}.jsonl", run, results.command)
+    return Evidence(f"rows/{one.name}.jsonl", results.command)
 
 
 def counts(results: Results) -> tuple[set[str], set[str], int]:
@@ -114,8 +113,8 @@ def _what_this_is(results: Results) -> list[str]:
         ),
         paragraph(_without_design(results)),
         paragraph(
-            f"The work: {plan['listed']} listed photographs, each sent with {len(plan['edits'])} edits "
-            f"({sent} pictures), "
+            f"The work: {plan['listed']} listed crops of photographs (PDQ quality 50 or more, hashes more "
+            f"than 60 bits apart), each sent with {len(plan['edits'])} edits ({sent} pictures), "
             f"{plan['unlisted']} photographs that are not listed, and a list with "
             f"{number(results.plan['list']['random'])} "
             "further entries that are random. "
@@ -130,10 +129,9 @@ def _design(one: Measured) -> str:
     option = f"{info.option}, {names[info.option]}" if info.option in names else info.option
     near = f" (nearest to option {option}; but {info.differs})" if info.differs else f" (option {option})"
     lines = [
-        _share("Found", figures["recall"], "of the listed pictures that were sent with edits"),
-        _false(figures["false_matches"])
-        if one.design.roles
-        else "Nothing matches, so nothing matches falsely.",
+        _share("Found", figures["recall"], "of all edited listed pictures"),
+        _share("Found", figures["recall_pairs"], "of those that PDQ itself finds"),
+        _false(figures["false_matches"]),
         _learnt(one),
         _cost(figures),
         _skipped(one),
@@ -159,13 +157,18 @@ def _skipped(one: Measured) -> str:
 
 def _share(verb: str, figure: Figure, of: str) -> str:
     if figure.value is None or figure.low is None or figure.high is None:
-        return f"{verb}: not measured ({figure.why})."
+        return _unknown(verb, figure)
     return f"{verb} {_percent(figure.value)} {of} ({_percent(figure.low)} to {_percent(figure.high)})."
+
+
+def _unknown(what: str, figure: Figure) -> str:
+    words = figure.why if figure.why.startswith(NOTHING) else f"not measured ({figure.why})"
+    return f"{what}: {words}."
 
 
 def _false(figure: Figure) -> str:
     if figure.value is None or figure.high is None:
-        return f"False matches: not measured ({figure.why})."
+        return _unknown("False matches", figure)
     count = round(figure.value * (figure.n or 0))
     seen = (
         f"{count or 'No'} false {'match' if count == 1 else 'matches'} among {figure.n} pictures, "
@@ -178,18 +181,10 @@ def _false(figure: Figure) -> str:
 
 
 def _learnt(one: Measured) -> str:
-    says = {
-        fact.name: _clause(fact.says)
-        for leak in one.design.declared
-        for fact in leak.facts
-        if leak.source == "design"
-    }
-    facts = "; ".join(says[name] for name in sorted(facts_of_roles(one.design)))
-    told = {str(Learner.SERVER), str(Learner.CENTRE)} & set(one.design.learns)
-    beside = ", beside the outcome" if told else ""
+    facts = "; ".join(_clause(fact.says) for fact in severity.told_to_servers(one.design))
     undeclared = shown("undeclared_bytes", one.figures["undeclared_bytes"])
     audited = f"Undeclared, in an audit of {one.audit.sessions} sessions: {undeclared}."
-    return f"Servers learn{beside}: {facts or 'nothing'}. {audited}"
+    return f"Servers learn, by declaration: {facts or 'nothing'}. {audited}"
 
 
 def _clause(sentence: str) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 
+from blindmatch_simulations.assess import severity
 from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.report import costing, recalling
 from blindmatch_simulations.assess.report.summary import failed, measured
@@ -41,7 +42,7 @@ FIGURE_HEAD = (
     "why not measured",
 )
 RECALL_HEAD = ("design", "group", "sent", "found", "share", "low", "high")
-FACT_HEAD = ("design", "parties", "adversary", "declared by", "fact", "says")
+FACT_HEAD = ("design", "parties", "adversary", "declared by", "kind", "fact", "says")
 
 
 def _figures(results: Results) -> Iterator[Sequence[object]]:
@@ -65,12 +66,13 @@ def _recall(results: Results, by: str) -> Iterator[Sequence[object]]:
 def _facts(results: Results) -> Iterator[Sequence[object]]:
     for one in measured(results):
         for leak in one.design.declared:
-            for fact in leak.facts:
+            for fact in severity.by_severity(leak.facts, leak.parties == severity.DEVICE):
                 yield (
                     one.design.name,
                     "+".join(leak.parties),
                     leak.adversary,
                     leak.source,
+                    severity.kind_of(fact.name),
                     fact.name,
                     fact.says,
                 )

@@ -43,6 +43,12 @@ def advantage(right: int, runs: int, confidence: float = CONFIDENCE) -> Advantag
     return Advantage(2 * right / runs - 1, 2 * low - 1, 2 * high - 1, runs)
 
 
+def resolution(runs: int, confidence: float = CONFIDENCE) -> float:
+    """The upper end of the interval if half of `runs` guesses are right: a game of so many runs can show no
+    smaller bound of an opponent that only guesses, and tells no smaller advantage from guessing."""
+    return advantage(runs // 2, runs, confidence).high
+
+
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:
     """The two-sided interval for a binomial proportion that covers it with at least `confidence`."""
     tail = (1 - confidence) / 2
