@@ -85,7 +85,7 @@ def test_honest_designs_are_measured_beside_ones_that_crash_and_eat(made: Path) 
     assert upload.offence.asked == 0
     assert (upload.update.built is not None, upload.update.why[:11]) == (True, "a whole set")
     assert (upload.figures["harness_cpu"].n or 0) >= 12
-    assert measured(results, "none").figures["recall"].value == 0.0
+    assert measured(results, "none").figures["recall"].why.startswith("nothing to measure")
 
 
 def test_pictures_whose_vouchers_the_centre_opens_count_as_found(made: Path) -> None:
@@ -253,7 +253,7 @@ def truncated(folder: Path) -> None:
 
 def other_version(folder: Path) -> None:
     path = folder / store.RESULTS
-    path.write_text(path.read_text().replace('"version": 1', '"version": 2', 1))
+    path.write_text(path.read_text().replace('"version": 2', '"version": 1', 1))
 
 
 def other_format(folder: Path) -> None:
@@ -288,7 +288,7 @@ def edited_workload(folder: Path) -> None:
         (edited_value, "edited: its digest"),
         (edited_form, "edited: not in the form"),
         (truncated, "truncated or no JSON"),
-        (other_version, "this program reads 1"),
+        (other_version, "this program reads 2"),
         (other_format, "no blindmatch-assess file"),
         (unknown_field, "not by its schema"),
         (edited_rows, "rows/hash-upload.jsonl: edited or truncated"),
@@ -310,7 +310,7 @@ def test_checks_of_the_conformance_suite_stand_in_the_row(tmp_path: Path) -> Non
     assert row.figures["checks_failed"].value == 0.0
     assert {check.verdict for check in row.checks} <= {"passed", "not applicable"}
     assert row.figures["advantage"].value is None
-    assert "nobody gets anything" in row.figures["advantage"].why
+    assert row.figures["advantage"].why.startswith("nothing to measure")
 
 
 def test_the_committed_workloads_can_be_read() -> None:
