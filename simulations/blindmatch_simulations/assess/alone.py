@@ -13,7 +13,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_server.published import open_publication
 
-from blindmatch_simulations.assess.observed import AloneRow
+from blindmatch_simulations.assess.observed import AloneRow, KeyUse
 from blindmatch_simulations.deployment import Deployment
 
 
@@ -48,6 +48,14 @@ def open_set(deployment: Deployment, design: AnyDesign) -> OpenSet:
     setup = design.open_setup(publication.setup(), publication.manifest.epoch)
     states = {role: design.open_role(role, publication.role(role)) for role in design.info.roles}
     return OpenSet(design, setup, states)
+
+
+def key_use(opened: OpenSet) -> KeyUse | None:
+    """The limits of the first role's key that has some."""
+    design = opened.design
+    found = (design.key_limits(role, opened.states[role]) for role in design.info.roles)
+    limits = next((one for one in found if one is not None), None)
+    return KeyUse(limits.cost, limits.per_account, limits.in_all) if limits else None
 
 
 class _Watch:

@@ -19,7 +19,7 @@ from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.published import Publication, open_publication
 
 from blindmatch_simulations.assess import procfs
-from blindmatch_simulations.assess.alone import OpenSet, open_set, sessions_alone
+from blindmatch_simulations.assess.alone import key_use, open_set, sessions_alone
 from blindmatch_simulations.assess.attributing import by_opener, by_server, expected_of
 from blindmatch_simulations.assess.auditing import audited
 from blindmatch_simulations.assess.describing import described
@@ -28,7 +28,6 @@ from blindmatch_simulations.assess.keeping import kept_set
 from blindmatch_simulations.assess.material import MadeItem, Material
 from blindmatch_simulations.assess.observed import (
     Built,
-    KeyUse,
     Observed,
     Offence,
     PictureRow,
@@ -286,14 +285,6 @@ class Observer:
         with self.stages("harness timed") as progress:
             pairs = added_by_harness(opened, [data for _, data in pictures], system_randomness(), progress)
         self.seen.update(alone=tuple(rows), harness=tuple(pairs), key=key_use(opened))
-
-
-def key_use(opened: OpenSet) -> KeyUse | None:
-    """The limits of the first role's key that has some."""
-    design = opened.design
-    found = (design.key_limits(role, opened.states[role]) for role in design.info.roles)
-    limits = next((one for one in found if one is not None), None)
-    return KeyUse(limits.cost, limits.per_account, limits.in_all) if limits else None
 
 
 def setup_bytes(publication: Publication) -> int:
