@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -74,8 +75,7 @@ def entries(material: Material) -> Iterator[HashList]:
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Deployment:
-    """A folder that sets can be lent to."""
-    return Deployment(tmp_path / "home")
+    return Deployment.create(tmp_path / "home", datetime.now(UTC))
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -145,7 +145,7 @@ def test_an_update_is_a_change_where_the_design_can_and_leaves_the_kept_set_alon
     kept = kept_set(design, entries, 7, tmp_path / "sets", quiet)
     before = digests(kept.folder)
     folder = deployment.published(name)
-    kept.lend(folder)
+    kept.lend(folder, deployment.signer(datetime.now(UTC)))
     done = updated(deployment, design, entries, plan)
     assert done.built is not None
     assert done.why.startswith("a whole set: ") is whole
@@ -161,7 +161,8 @@ def test_sessions_with_the_harness_and_without_it_are_paired(
     name: str, entries: HashList, material: Material, deployment: Deployment, tmp_path: Path
 ) -> None:
     design = load_design(name)
-    kept_set(design, entries, 7, tmp_path / "sets", quiet).lend(deployment.published(name))
+    kept = kept_set(design, entries, 7, tmp_path / "sets", quiet)
+    kept.lend(deployment.published(name), deployment.signer(datetime.now(UTC)))
     files = [material.data(item) for item in material.items()[:2]]
     opened = open_set(deployment, design)
     found = added_by_harness(opened, files, system_randomness(), quiet, pairs=LEAST_PAIRS)
@@ -173,7 +174,9 @@ def test_a_design_that_asks_nobody_has_no_pairs(
     entries: HashList, material: Material, deployment: Deployment, tmp_path: Path
 ) -> None:
     design = load_design("none")
-    kept_set(design, entries, 7, tmp_path / "sets", quiet).lend(deployment.published("none"))
+    kept_set(design, entries, 7, tmp_path / "sets", quiet).lend(
+        deployment.published("none"), deployment.signer(datetime.now(UTC))
+    )
     assert added_by_harness(open_set(deployment, design), [b"x"], system_randomness(), quiet) == []
 
 

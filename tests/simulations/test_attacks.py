@@ -17,8 +17,6 @@ from support.command import in_process
 
 PAIRS = pairs([load_design(name) for name in ("oprf-psi", "token-psi")])
 OPEN = {
-    "withholding",
-    "rollback",
     "audit-evasion",
     "forged-notice",
     "store-growth",

@@ -8,10 +8,9 @@ from typing import Any
 from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
 from blindmatch_server.curator.signing import CuratorKey, Signer
 from blindmatch_simulations.conformance.deployed import manifest_of
-from nacl.signing import SigningKey
 
 __all__ = ["CURATOR", "SIGNER", "manifest_of", "signed"]
-CURATOR = CuratorKey(SigningKey(bytes(range(32))))
+CURATOR = CuratorKey.of(bytes(range(32)))
 SIGNER = Signer(CURATOR, valid_from=1, valid_seconds=4_000_000_000)
 
 

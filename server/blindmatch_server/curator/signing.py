@@ -33,6 +33,11 @@ class CuratorKey:
         return cls(SigningKey.generate())
 
     @classmethod
+    def of(cls, seed: bytes) -> CuratorKey:
+        """The key that follows from 32 secret bytes (RFC 8032, section 5.1.5)."""
+        return cls(SigningKey(seed))
+
+    @classmethod
     def create(cls, directory: Path) -> CuratorKey:
         """Make a new key: a secret file (mode 0600) and ``curator.pub``, each 64 hex digits.
 
@@ -54,7 +59,7 @@ class CuratorKey:
         Raises:
             StateError: if the file is missing or is not 64 hex digits.
         """
-        return cls(SigningKey(read_key(directory / SIGNING_KEY)))
+        return cls.of(read_key(directory / SIGNING_KEY))
 
     @property
     def public(self) -> bytes:

@@ -16,7 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from blindmatch_client import adoption
 from blindmatch_client.device import OutcomeKind
+from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.curator.signing import CuratorKey
@@ -26,13 +28,17 @@ from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.errors import AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback, publish_list, serving
-from blindmatch_simulations.attacks.weakness import AS_BUILT
+from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import Watched
 
 BOB: Final = "bob"
 LISTED, UNLISTED = 1, 2
 NEXT: Final = 2
+_UNLOOKED: Final = replacing(
+    *((adoption, name, lambda *_: Passed()) for name in ("verify_signature", "verify_not_older"))
+)
+"""A device that looks at neither the curator's signature nor the epochs before."""
 
 
 def run(arena: Arena) -> Figure:
@@ -126,6 +132,6 @@ ATTACK: Final = Adversary(
     claimed=True,
     budget="three devices",
     move=run,
-    weakness=AS_BUILT,
+    weakness=_UNLOOKED,
     against=frozenset({"oprf-psi", "token-psi"}),
 )
