@@ -12,14 +12,22 @@ def opened(name: str, content: bytes, design: str, version: int) -> SetFile:
     return SetFile(content, name, design, version)
 
 
-def resealed(file: SetFile, changed: Mapping[tuple[int, int], bytes | None]) -> bytes:
-    """The file with other bytes in some sections, or without them (None)."""
+def resealed(
+    file: SetFile,
+    changed: Mapping[tuple[int, int], bytes | None],
+    extra: tuple[int, bytes] | None = None,
+    items: Mapping[int, int] | None = None,
+) -> bytes:
+    """The file with other bytes in some sections, or without them (None); with one more, of a kind and
+    content; with another number of items in the sections of a kind."""
     out = io.BytesIO()
     writer = SetFileWriter(out, file.identity)
     for place, row in file.sections.items():
-        content = changed.get(place, bytes(file.section(*place)))
+        content = changed[place] if place in changed else bytes(file.section(*place))
         if content is not None:
-            writer.section(place[0], [content], row.items)
+            writer.section(place[0], [content], (items or {}).get(place[0], row.items))
+    if extra is not None:
+        writer.section(extra[0], [extra[1]], 1)
     writer.finish(file.entries)
     return out.getvalue()
 

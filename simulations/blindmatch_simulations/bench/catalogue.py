@@ -45,7 +45,7 @@ _SET: Final = {
     ),
     "set/build/filter": Kind("build of a filter, all cores", "entry"),
     "set/size/store": Kind("store, beside the label", "entry", _most("bytes", 9.2, entries=MILLION)),
-    "set/size/label": Kind("label without signatures", "entry", _most("bytes", 80, entries=MILLION)),
+    "set/size/label": Kind("label without signatures", "entry", _most("bytes", 96, entries=MILLION)),
     "set/size/set-up": Kind("what a device fetches", "entry"),
     "set/size/filter": Kind("filter at 2^-40", "entry", _most("bits", 42.4, entries=MILLION)),
     "set/look-up/store": Kind("look-up of one key in the store", "look-up"),
