@@ -380,19 +380,22 @@ class Device:
 
     def _settle(self, progress: Progress, notice: str = "") -> Sent:
         report_id = progress.report_id
-        if progress.row.stage is Stage.DONE and outcome_kind(self._config.design, progress.row) in _OWING:
+        kind = outcome_kind(self._config.design, progress.row)
+        if progress.row.stage is Stage.DONE and kind in _OWING:
             self._reporting.submit_all(self._cover is None)
         with suppress(DesignError):
             self._matcher.prepare()
         row = progress.row
         reported = report_id is not None and self._reporting.is_received(report_id)
         told = notices.told(progress, self._config.mode, reported, self._cover is not None)
+        if kind is OutcomeKind.UNCONFIRMED:
+            notice = notice or notices.unconfirmed(row.recipient)
         return Sent(
             number=row.number,
             message_id=row.message_id,
             item=row.item,
             delivered=row.stage in (Stage.SENT, Stage.DONE),
-            outcome=outcome_kind(self._config.design, row),
+            outcome=kind,
             report_id=report_id,
             reported=reported,
             notice=notice or told,

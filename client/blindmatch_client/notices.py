@@ -47,6 +47,14 @@ def reported(recipient: str, report_id: bytes, received: bool, on_schedule: bool
     )
 
 
+def unconfirmed(recipient: str) -> str:
+    """A filter says that a picture is listed; nothing follows from it."""
+    return (
+        f"The picture you sent to {recipient} matches by a filter alone, which cannot confirm it. "
+        "It is not reported."
+    )
+
+
 def undecided(recipient: str, mode: FailureMode, failure: Undecided) -> str:
     """A picture could not be matched, and what happens to it."""
     why = {

@@ -31,6 +31,7 @@ class OutcomeKind(StrEnum):
     NO_PICTURE = "no picture"
     NO_MATCH = "no match"
     MATCH = "match"
+    UNCONFIRMED = "match, unconfirmed"
     VOUCHER = "voucher"
     UNDISCLOSED = "undisclosed"
     DUE = "to be matched"
@@ -133,8 +134,8 @@ def outcome_kind(design: AnyDesign, row: Outgoing) -> OutcomeKind:
     match decode_outcome(design, row.outcome):
         case NoMatch():
             return OutcomeKind.NO_MATCH
-        case Match():
-            return OutcomeKind.MATCH
+        case Match(label):
+            return OutcomeKind.UNCONFIRMED if label.unconfirmed else OutcomeKind.MATCH
         case Voucher():
             return OutcomeKind.VOUCHER
         case Undisclosed():

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from blindmatch_client.device import OutcomeKind
 from blindmatch_client.errors import ReportRefusedError
 from blindmatch_client.reporting import ConfirmedMatch, Reported, Reporting
 from blindmatch_client.store import Store
 from blindmatch_proofs.franking import verify_opening
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
+from blindmatch_protocol.designs.oprf_psi import OprfPsi
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -54,6 +56,31 @@ def test_a_picture_of_poor_quality_is_never_reported() -> None:
     poor = Picture.from_bytes(poor_picture())
     with pytest.raises(ReportRefusedError):
         ConfirmedMatch(ECHO, 1, poor, 0, Match(label(poor.hash)))
+
+
+class Filtered(OprfPsi):
+    """oprf-psi with sets of kind filter."""
+
+    info = replace(
+        OprfPsi.info,
+        parameters=tuple(
+            replace(one, default=1) if one.name == "filter" else one for one in OprfPsi.info.parameters
+        ),
+    )
+
+
+def test_a_match_that_a_filter_alone_says_never_leads_to_a_report_and_says_so(make_world: MakeWorld) -> None:
+    """Without the rule the device would report it, under an entry that no list has."""
+    world = make_world(Filtered(), HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    sent = alice.device.send_picture("bob", LISTED)
+    assert sent.delivered and sent.outcome is OutcomeKind.UNCONFIRMED and sent.report_id is None
+    assert "matches by a filter alone" in sent.notice and "not reported" in sent.notice
+    assert alice.device.flush().waiting == 0 and "Submit" not in alice.methods()
+    unconfirmed = Match(Label(MINE, 2**64 - 1, bytes(16)))
+    with pytest.raises(ReportRefusedError, match="a filter alone"):
+        ConfirmedMatch(Filtered(), 1, Picture.from_bytes(LISTED), 0, unconfirmed)
 
 
 @dataclass
