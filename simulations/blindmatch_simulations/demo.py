@@ -1,7 +1,7 @@
 """The main job, end to end: a list is published, two devices talk through real servers, matches are reported.
 
 curator publishes --> relay, matcher, centre start --> Alice and Bob register --> Alice sends
---> each picture is matched --> Bob receives --> the centre checks --> every byte is audited
+--> each picture is matched --> Bob receives --> the centre checks --> what left the devices is audited
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def test_changed_values_labels_or_addresses_are_an_error_and_not_a_missed_match(
 
 @pytest.mark.parametrize("kind", [store.KIND, labels.KIND])
 def test_values_or_labels_that_were_wrong_when_the_set_was_made_are_a_miss(kind: int) -> None:
-    """They look like a lone band hit, as they must: docs/designs/token-psi.md, "What a logged store does"."""
+    """They look like a lone band hit, as they must: docs/designs/token-psi.md, "What a signed set does"."""
     files, other = published(), published(seed="other")
     wrong = bytes(SetFile(other["set.bin"], "set.bin", "token-psi", 2).section(kind))
     changed = rewritten(files["set.bin"], "set.bin", kind, wrong)

@@ -36,7 +36,7 @@ def audited(
     entries: HashList,
     progress: Progress,
 ) -> Audited:
-    """Send `files` from a new device and derive every byte that left it a second time.
+    """Send `files` from a new device and audit what left it.
 
     Decoys are taken from `files` and `pool` together.
     """

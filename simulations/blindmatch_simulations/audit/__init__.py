@@ -1,4 +1,4 @@
-"""The egress audit: can every byte that left a device be derived again from what was declared?"""
+"""The egress audit: what left a device, held against its recorded sessions and what is declared."""
 
 from blindmatch_simulations.audit.audit import Audit, Evidence, audit_device
 from blindmatch_simulations.audit.finding import Finding

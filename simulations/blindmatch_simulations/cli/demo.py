@@ -40,8 +40,8 @@ def run_demo(
 ) -> None:
     """Run the main job: a list is published, Alice sends Bob pictures, matches and only those are reported.
 
-    Relay, matcher and centre run as processes of their own on loopback with mutual TLS. At the end every byte
-    that left a device is derived again. Exit code 0 only if the result is right.
+    Relay, matcher and centre run as processes of their own on loopback with mutual TLS. At the end what
+    left the devices is audited. Exit code 0 only if the result is right.
     """
     cover = CoverSchedule(cover_period, SLOT_SIZES[-1]) if cover_period else None
     console = console_for(json_path)

@@ -78,7 +78,8 @@ def tune_design(
         float, typer.Option(min=0, help="Log2 of the evaluations that may reveal the whole list, at least.")
     ] = 25.0,
     alone: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the list one account may open in a key's life.")
+        float,
+        typer.Option(min=0, max=1, help="Share of a uniform list one account may open in a key's life."),
     ] = 1 / 1024,
     pooled: Annotated[
         float, typer.Option(min=0, max=1, help="Share of it that all accounts together may open.")

@@ -199,8 +199,10 @@ def _extraction(meter: Meter, options: Options, trial: float) -> None:
     meter.record("near/extraction/every-entry", {"count": everything}, None, "formula", **named)
     for row, accounts in (("account", 1), ("pooled", 1 << 40)):
         spent = extraction.obtainable(limits, accounts)
-        opened = options.set_size * extraction.expected_share(spent, t.k, t.needed)
-        why = f"formula; {min(spent, everything):,.0f} evaluations"
+        opened = options.set_size * extraction.best_share(spent, t)
+        why = (
+            f"formula, uniform list; {min(spent, everything):,.0f} evaluations over the best number of bands"
+        )
         sizes = {"entries": options.set_size} | limits.values() | named
         meter.record(f"near/extraction/{row}", {"count": opened}, None, why, **sizes)
     if limits.account_evaluations:

@@ -44,7 +44,7 @@ class Wishes:
         device_u: most CPU of the device for a picture, in u.
         secrecy: least number of evaluations that reveal the whole list.
         proofs: whether the device verifies.
-        alone: share of the list that one account may open in a key's life.
+        alone: share of a uniform list that one account may open in a key's life.
         pooled: share that all accounts together may open in it.
     """
 

@@ -29,9 +29,9 @@ NEAR_ENTRIES: Final = Fact(
 )
 TOKEN_ORACLE: Final = Fact(
     "any_token",
-    "Hash, id and salt of entries that agree in enough bands with tokens of its choice: of N entries "
-    "about N (E / 2^(k+1))^2 after E tokens under one key, with two bands needed, pooled over any number "
-    "of devices; and whether an edit of a picture still matches.",
+    "Hash, id and salt of entries that agree in enough bands with tokens of its choice: of N uniform entries "
+    "up to 1.8 N (E / 2^(k+1))^2 after E tokens under one key, with two of ten bands needed, pooled over any "
+    "number of devices, and far more of real pictures; and whether an edit of a picture still matches.",
     lambda item, setup: item.hash,
 )
 EVERY_ENTRY: Final = Fact(
