@@ -223,10 +223,11 @@ def _running(servers: Sequence[tuple[str, Listen, OpenServices]]) -> Iterator[No
     thread = threading.Thread(target=held, name="attacked servers")
     thread.start()
     try:
-        loop, stop = ready.result()
-        try:
-            yield
-        finally:
-            loop.call_soon_threadsafe(stop.set)
+        ready.result()
+        yield
     finally:
+        # also if the wait was interrupted: servers that are still starting are stopped once they are up
+        if ready.exception() is None:
+            loop, stop = ready.result()
+            loop.call_soon_threadsafe(stop.set)
         thread.join()

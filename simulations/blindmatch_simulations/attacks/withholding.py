@@ -30,9 +30,9 @@ from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
 from blindmatch_simulations.attacks.weakness import Weakness, replacing
 
-PICTURES: Final = 12
-LISTED: Final = 4
-FLUSHES: Final = 2
+PICTURES: Final = 9
+LISTED: Final = 3
+FLUSHES: Final = 1
 SHARDS: Final = {"oprf-psi": 2, "token-psi": 6}
 """Log2 of the shards of a store: a picture of oprf-psi asks for one key, one of token-psi for 16."""
 
