@@ -67,6 +67,7 @@ PARTY_B = Role("party_b")
 NO_LABEL = Label(bytes(32), 0, bytes(16))
 
 EVERY_HASH = Fact("every_hash", "the perceptual hash of every picture", lambda item, _: item.hash)
+QUERY_TIME = Fact("query_time", "that, and when, an account sent a picture", lambda item, _: True)
 QUALITY = Fact("quality", "the hash quality of every picture", lambda item, _: item.quality)
 
 
@@ -184,7 +185,7 @@ class Echo(Listed, Design[int, Counter, Knocked, PlainList]):
     knocks: ClassVar[int] = 2
 
     def leakage(self) -> tuple[Leak, ...]:
-        return leak({Party.MATCHER}, EVERY_HASH, QUALITY)
+        return leak({Party.MATCHER}, EVERY_HASH, QUALITY, QUERY_TIME)
 
     def enrol(self, rng: Randomness) -> Counter:
         return Counter(0, ())
@@ -296,7 +297,8 @@ class Shares(Listed, Design[int, NoState, Split, PlainList]):
     }
 
     def leakage(self) -> tuple[Leak, ...]:
-        return leak({Party.MATCHER, Party.MATCHER_B}, EVERY_HASH)
+        alone = [one for party in (Party.MATCHER, Party.MATCHER_B) for one in leak({party}, QUERY_TIME)]
+        return (*alone, *leak({Party.MATCHER, Party.MATCHER_B}, EVERY_HASH, QUERY_TIME))
 
     def enrol(self, rng: Randomness) -> NoState:
         return NoState()
@@ -393,7 +395,7 @@ class Large(Listed, Design[int, NoState, None, PlainList]):
     replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (LargeFound,)}
 
     def leakage(self) -> tuple[Leak, ...]:
-        return leak({Party.MATCHER}, EVERY_HASH, QUALITY)
+        return leak({Party.MATCHER}, EVERY_HASH, QUALITY, QUERY_TIME)
 
     def enrol(self, rng: Randomness) -> NoState:
         return NoState()

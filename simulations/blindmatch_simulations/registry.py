@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import pkgutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import entry_points
+from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 
@@ -132,8 +135,21 @@ def _checked(found: object, where: str) -> AnyDesign:
         raise RegistryError(f"{where} is not a Design")
     if not isinstance(getattr(found, "info", None), Info):
         raise RegistryError(f"{where}: info must be an Info, the design's declaration")
+    if found.info.option not in option_ids():
+        known = ", ".join(option_ids())
+        words = f"option {found.info.option!r} is not in the catalogue of options, which has {known}"
+        raise RegistryError(
+            f"{where}: {words}; take the nearest, and say in `differs` how the design differs"
+        )
     for kind in ("requests", "replies"):
         if set(getattr(found, kind, ())) != set(found.info.roles):
             roles = ", ".join(sorted(found.info.roles)) or "none"
             raise RegistryError(f"{where}: {kind} must name the roles that info names: {roles}")
     return found
+
+
+@cache
+def option_ids() -> tuple[str, ...]:
+    """Ids of the catalogue of options, in its order."""
+    catalogue = files("blindmatch_simulations").joinpath("data/options.json").read_text("utf-8")
+    return tuple(option["id"] for option in json.loads(catalogue)["options"])

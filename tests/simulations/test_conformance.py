@@ -27,7 +27,17 @@ def _named(design: AnyDesign) -> str:
     return design.info.name
 
 
-MEASURED = {"games", "malicious games", "simulator", "tightness", "egress", "list", "list games", "timing"}
+MEASURED = {
+    "games",
+    "malicious games",
+    "simulator",
+    "tightness",
+    "egress",
+    "list",
+    "list games",
+    "timing",
+    "entries",
+}
 ROBUSTNESS = tuple(name for name in BY_NAME if name not in MEASURED)
 
 

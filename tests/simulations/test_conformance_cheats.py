@@ -16,7 +16,7 @@ def test_there_are_enough_different_cheats() -> None:
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name.replace(" ", "-"))
 def test_a_planted_cheat_is_caught(cheat: Cheat) -> None:
     only = [cheat.caught_by]
-    options = Options(runs=(30, 30), only=only, clock=cheat.clock, device=cheat.device)
+    options = Options(runs=(30, 30), only=only, clocks=cheat.clocks, device=cheat.device)
     report = check_design(cheat.make(), options)
     (failure,) = report.failed
     assert failure.step

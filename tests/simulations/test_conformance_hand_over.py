@@ -35,7 +35,7 @@ def result_of(design: AnyDesign, **options: Any) -> Result:
 
 
 def bench_with_runs(design: AnyDesign) -> Bench:
-    bench = Bench(design, clock=TICKS)
+    bench = Bench(design, clocks=TICKS)
     bench.held_out = RUNS
     return bench
 

@@ -21,7 +21,7 @@ FEW = (32, 32)
 
 
 def test_without_a_claim_a_slow_match_is_a_figure_and_no_failure() -> None:
-    (result,) = check_design(SlowAndSilent(), Options(only=["timing"], runs=FEW, clock=TICKS)).results
+    (result,) = check_design(SlowAndSilent(), Options(only=["timing"], runs=FEW, clocks=TICKS)).results
     assert result.verdict is Verdict.PASSED
     told = [one for one in result.figures["steps"] if one["interval"][0] > 0]
     assert ("receive", "a match or none") in {(one["step"], one["class"]) for one in told}

@@ -5,19 +5,49 @@ from __future__ import annotations
 import re
 from ast import literal_eval
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import AnyDesign, Design, Match, NoMatch, Role, Session
+from blindmatch_protocol import plain_list
+from blindmatch_protocol.codec import (
+    Fixed,
+    Flag,
+    Matrix,
+    Message,
+    Nested,
+    Sequence,
+    Text,
+    UInt,
+    Variable,
+)
+from blindmatch_protocol.contract import (
+    AnyDesign,
+    Design,
+    Item,
+    Match,
+    NoMatch,
+    Parameter,
+    Party,
+    Role,
+    Session,
+)
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.randomness import seeded as randomness
+from blindmatch_protocol.setfile import SetFile
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.conformance.declarations import EPOCH, QUERY_TIME
+from blindmatch_simulations.conformance.deployed import publish
+from blindmatch_simulations.conformance.epochs import UNVERIFIED
+from blindmatch_simulations.conformance.leakage.facts import ACCOUNT_FACT
+from blindmatch_simulations.conformance.leakage.list_secrecy import LIST_FACT
+from blindmatch_simulations.conformance.leakage.lists import NEAR_ENTRIES
 from blindmatch_simulations.conformance.leakage.timing import claimed
 from blindmatch_simulations.pictures import crops
-from blindmatch_simulations.registry import load_design
+from blindmatch_simulations.registry import load_design, option_ids
 from support.memory import Held, held, random_hashes
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +103,27 @@ def test_the_page_says_of_every_part_of_the_contract_what_it_is_for() -> None:
     parts = {name for name in (*vars(Design), *Design.__annotations__) if not name.startswith("_")}
     table = PAGE.partition("## What each part is for")[2].partition("\n## ")[0]
     assert parts and not [name for name in sorted(parts) if f"`{name}`" not in table]
+
+
+def test_the_page_names_every_field_class_view_of_a_picture_party_option_and_fact() -> None:
+    views = [name for name in vars(Item) if isinstance(vars(Item)[name], property)]
+    fields = [kind.__name__ for kind in (UInt, Flag, Fixed, Variable, Text, Matrix, Sequence, Nested)]
+    facts = [QUERY_TIME, EPOCH, ACCOUNT_FACT, LIST_FACT, NEAR_ENTRIES, UNVERIFIED]
+    assert not [name for name in (*views, *facts) if f"`{name}`" not in PAGE]
+    assert not [name for name in fields if f"| `{name}(" not in PAGE]
+    assert not [party for party in Party if party.name not in PAGE]
+    options = PAGE.partition("**Options**")[2].partition("\n\n")[0]
+    assert not [one for one in option_ids() if not re.search(rf"\b{one} ", options)]
+
+
+def test_a_parameter_is_read_back_on_both_sides_as_the_page_says(design: AnyDesign) -> None:
+    (line,) = re.findall(r"```\n(SetFile\(.*)\n```", PAGE)
+    info = replace(design.info, parameters=(Parameter("rounds", "how many", "rounds", 3, 1, 9),))
+    own = type("Own", (type(design),), {"info": info})()
+    build = publish(own, random_hashes(5), randomness("publish"), 7, {"rounds": 4})
+    for files in (build.setup_files, build.role_files(Role("matcher"))):
+        names = {"SetFile": SetFile, "plain": plain_list, "self": own, "files": files, "epoch": 7}
+        assert eval(line.replace("NAME", "rounds"), names) == 4  # noqa: S307 - a line of the page
 
 
 def test_the_constant_time_of_the_page_is_what_the_timing_check_reads(design: AnyDesign) -> None:

@@ -90,6 +90,7 @@ def test_a_package_that_cannot_be_loaded_is_named(packages: list[EntryPoint]) ->
 
 
 BROKEN = """
+from dataclasses import replace
 from dummy_designs import ECHO, Echo
 class Nothing(Echo):
     info = "dummy"
@@ -97,7 +98,9 @@ class Unasked(Echo):
     requests = {}
 class Unanswered(Echo):
     replies = {"party_b": ()}
-NOTHING, UNASKED, UNANSWERED = Nothing(), Unasked(), Unanswered()
+class Unheard(Echo):
+    info = replace(Echo.info, option="9z")
+NOTHING, UNASKED, UNANSWERED, UNHEARD = Nothing(), Unasked(), Unanswered(), Unheard()
 """
 
 
@@ -106,6 +109,7 @@ NOTHING, UNASKED, UNANSWERED = Nothing(), Unasked(), Unanswered()
     [
         ("NOTHING", "info must be an Info"),
         ("UNASKED", "requests must name the roles that info names: matcher"),
+        ("UNHEARD", "option '9z' is not in the catalogue of options, which has 0a, .*3a; take the nearest"),
         ("UNANSWERED", "replies must name the roles that info names: matcher"),
     ],
 )

@@ -115,6 +115,7 @@ def digest_of(item: Item, setup: Setup) -> Hashable:
 
 FACTS: Final = (
     Fact("example.epoch", "the epoch of the device's set-up", lambda item, setup: setup.epoch),
+    Fact("example.query_time", "that, and when, an account sent a picture", lambda item, setup: True),
     Fact("example.digest", "a digest of each picture's hash that the matcher can test guesses on", digest_of),
 )
 

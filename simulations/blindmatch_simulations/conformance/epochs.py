@@ -127,7 +127,7 @@ def check_state_over_epochs(bench: Bench) -> Passed:
 def check_fresh_keys(bench: Bench) -> Passed:
     """Nothing secret is in the files of two epochs published from different lists and randomness."""
     one, two = bench.build, bench.next_epoch.build
-    ours, theirs = _windows(one), _windows(two)
+    ours, theirs = key_windows(one), key_windows(two)
     if not ours:
         raise NotApplicableError("no role has a file of its own")
     shared = ours & theirs
@@ -136,7 +136,7 @@ def check_fresh_keys(bench: Bench) -> Passed:
     return Passed(f"{len(ours)} windows of {WINDOW} bytes of role files, none of them in the next epoch's")
 
 
-def _windows(build: Build) -> set[bytes]:
+def key_windows(build: Build) -> set[bytes]:
     """Every window of the roles' own files that may be part of a key."""
     found: set[bytes] = set()
     for names in build.published.roles.values():

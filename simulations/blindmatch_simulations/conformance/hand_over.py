@@ -55,7 +55,7 @@ def check_hand_over(bench: Bench) -> Passed:
     family = picture(1000 * bench.seed + FAMILY_NUMBER)
     deployed = opened(_published(bench, family))
     pictures = _pictures(bench, family)
-    parties = LocalParties(deployed, bench.clock, bench.rng("hand-over/roles"))
+    parties = LocalParties(deployed, bench.clocks[0], bench.rng("hand-over/roles"))
     with local_device(bench.device, parties, bench.rng("hand-over/device")) as device:
         looked = sum(_in_order(device, parties, kind, data) for kind, data in pictures.items())
         found = list(_timed(bench, device, parties, pictures)) if bench.held_out else []

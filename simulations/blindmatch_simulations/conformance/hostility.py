@@ -12,6 +12,7 @@ from blindmatch_protocol.contract.outcome import Done
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.deployed import Deployed
 from blindmatch_simulations.conformance.pool import Pooled
 from blindmatch_simulations.conformance.steps import Stop, ask, deliver, hostile, stops
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
@@ -22,8 +23,9 @@ ROUNDS = 4
 """Rounds of a session that are attacked."""
 
 
-def attacked(bench: Bench) -> list[tuple[Pooled, list[Stop]]]:
-    """Sessions to attack: of a listed picture, of one that is not, and of a poor one.
+def attacked(bench: Bench, deployed: Deployed | None = None) -> list[tuple[Pooled, list[Stop]]]:
+    """Sessions to attack, with other roles if they are given: of a listed picture, of one that is not, and of
+    a poor one.
 
     Raises:
         NotApplicableError: if the design asks nobody.
@@ -31,7 +33,9 @@ def attacked(bench: Bench) -> list[tuple[Pooled, list[Stop]]]:
     if not bench.design.info.roles:
         raise NotApplicableError("the design asks nobody")
     chosen = [bench.pool.of(kind)[0] for kind in ("listed", "other", "poor")]
-    return [(one, stops(bench.deployed, one.item, bench.rng(f"stops/{one.name}"))) for one in chosen]
+    return [
+        (one, stops(deployed or bench.deployed, one.item, bench.rng(f"stops/{one.name}"))) for one in chosen
+    ]
 
 
 def check_hostile_requests(bench: Bench) -> Passed:

@@ -109,15 +109,15 @@ def _entries(pictures: Sequence[Pooled]) -> Rows:
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
 
 
-def _pixels(number: int) -> npt.NDArray[np.uint8]:
+def _pixels(number: int, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
     raw = np.asarray(np.random.PCG64(number).random_raw(COARSE * COARSE * 3)) % np.uint64(256)
     field_ = Image.fromarray(raw.astype(np.uint8).reshape(COARSE, COARSE, 3))
-    return np.asarray(field_.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    return np.asarray(field_.resize(shape[::-1], Image.Resampling.BICUBIC))
 
 
-def picture(number: int) -> Picture:
-    """The picture that `number` determines."""
-    return Picture.from_pixels(_pixels(number))
+def picture(number: int, shape: tuple[int, int] = (SIDE, SIDE)) -> Picture:
+    """The picture that `number` determines, of this height and width."""
+    return Picture.from_pixels(_pixels(number, shape))
 
 
 def _twin(item: Picture) -> Picture:

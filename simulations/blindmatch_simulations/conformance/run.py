@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter, process_time, thread_time_ns
+from time import perf_counter, process_time
 from typing import Final
 
 from blindmatch_client.device import Device
 from blindmatch_protocol.contract import AnyDesign
 
-from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.bench import CLOCKS, Bench, Clocks
 from blindmatch_simulations.conformance.checks import CHECKS, Check
 from blindmatch_simulations.conformance.verdict import (
     BrokenError,
@@ -35,7 +35,7 @@ class Options:
         runs: other numbers of (training, held-out) runs for each class of pairs.
         values: parameters other than their defaults.
         only: names of the checks to run; all if it is empty.
-        clock: nanoseconds that a thread has worked, for the times of steps.
+        clocks: nanoseconds that a thread has worked, and that have passed, for the times of steps.
         device: the kind of device that is run whole.
     """
 
@@ -44,7 +44,7 @@ class Options:
     runs: tuple[int, int] | None = None
     values: Mapping[str, int] = field(default_factory=dict)
     only: Sequence[str] = ()
-    clock: Callable[[], int] = thread_time_ns
+    clocks: Clocks = CLOCKS
     device: type[Device] = Device
 
 
@@ -77,7 +77,7 @@ def check_design(
     """Run the checks; `watch` is told the name of each before it runs."""
     options = options or Options()
     runs = options.runs or QUICK
-    bench = Bench(design, options.seed, runs, options.values, options.clock, options.device)
+    bench = Bench(design, options.seed, runs, options.values, options.clocks, options.device)
     bench.held_out = GAMES[1] if options.games else 0
     results: list[Result] = []
     seconds: dict[str, float] = {}

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
 
-import numpy as np
-from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Match, NoMatch, Voucher
 from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
 from blindmatch_protocol.setfile import SetFile, SetFileWriter, layout
@@ -24,16 +22,15 @@ from blindmatch_simulations.conformance.deployed import (
     Build,
     Deployed,
     Ran,
-    entry_id,
     opened,
     publish,
     run_session,
-    update,
 )
 from blindmatch_simulations.conformance.epochs import keyed
 from blindmatch_simulations.conformance.leakage.list_secrecy import dictionary, list_declared, search
 from blindmatch_simulations.conformance.pool import Pooled
 from blindmatch_simulations.conformance.setfiles import altered_copies
+from blindmatch_simulations.conformance.settings import next_epoch, rows_of
 from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
 
 TRUNCATIONS: Final = 16
@@ -84,22 +81,10 @@ def _updates(bench: Bench, base: Build) -> tuple[Build, Build]:
         NotApplicableError: if the design can only be published whole.
     """
     try:
-        second = _step(bench, base, base, 0)
+        second = next_epoch(bench, base, base, 0)
     except DesignError as error:
         raise NotApplicableError(f"published whole: {error}") from error
-    return second, _step(bench, base, second, 1)
-
-
-def _step(bench: Bench, base: Build, before: Build, number: int) -> Build:
-    """The update that adds other/`number` and removes listed/`number`, an entry of `base`."""
-    listed, other = (bench.pool.of(kind)[number] for kind in ("listed", "other"))
-    row = int((base.entries == np.frombuffer(listed.item.hash, np.uint8)).all(axis=1).argmax())
-    return update(before, rows_of(other), [entry_id(row, base.epoch)], bench.rng(f"update/{number}"))
-
-
-def rows_of(*pictures: Pooled) -> Rows:
-    """The pictures' hashes, uint8 (n, 32)."""
-    return np.frombuffer(b"".join(one.item.hash for one in pictures), np.uint8).reshape(-1, 32)
+    return second, next_epoch(bench, base, second, 1)
 
 
 def _applied(bench: Bench, chain: Chain) -> None:
@@ -140,10 +125,10 @@ def _found(ran: Ran) -> bool | None:
 
 def _repeated(bench: Bench, chain: Chain) -> None:
     """The same change gives the same files; made once more, it is refused or changes nothing."""
-    if _step(bench, chain.first, chain.first, 0).files != chain.second.files:
+    if next_epoch(bench, chain.first, chain.first, 0).files != chain.second.files:
         raise BrokenError("update", "the same change and randomness give other files")
     try:
-        again = _step(bench, chain.first, chain.second, 0)
+        again = next_epoch(bench, chain.first, chain.second, 0)
     except DesignError:
         return
     listed, other = bench.pool.of("listed")[0], bench.pool.of("other")[0]
@@ -210,7 +195,7 @@ def _strangers(bench: Bench, chain: Chain) -> Iterator[tuple[str, Mapping[str, b
     )
     for purpose, epoch, entries in places:
         base = publish(design, entries, bench.rng(purpose), epoch, bench.values)
-        theirs = changed(base, _step(bench, base, base, 0))
+        theirs = changed(base, next_epoch(bench, base, base, 0))
         if theirs == chain.fresh:
             continue  # nothing random goes into a set, so it is the same one
         what = f"made for another set of epoch {epoch}"

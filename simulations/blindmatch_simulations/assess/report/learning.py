@@ -17,6 +17,8 @@ BREAKING = ("egress", "simulator", *GAMES, *LIST_GAMES)
 """Checks whose failure is a violation; those of lists look at the device, the others do not."""
 NOTHING = "nothing beyond the output"
 TESTED, ASSUMED, VIOLATED = "tested", "assumed", "violated"
+LEAST_PAIRS = 8
+"""Different pairs that a game must have been played over for its opponent to be called tested."""
 BOUND = "advantage of the best distinguisher at most {:.3f} (99 % interval; {} runs, {:.3f} by guessing)"
 WORDS = dict.fromkeys(GAMES, BOUND) | dict.fromkeys(LIST_GAMES, f"lists that agree on these facts: {BOUND}")
 """What a game of each check says of an opponent."""
@@ -28,8 +30,8 @@ def learning_view(results: Results) -> str:
     words = (
         "A fact is declared if a design or the messenger says that a party learns it; none here was "
         "observed. Facts stand most severe first. Tested: the egress audit or a leakage game of this run "
-        "looked for more and found nothing, which is no proof. Assumed: nothing here looked. Violated: more "
-        "was found."
+        f"(over {LEAST_PAIRS} pairs or more) looked for more and found nothing, which is no proof. Assumed: "
+        "nothing here looked. Violated: more was found."
     )
     scale = (
         "A leakage game shows an opponent one of two pictures that agree in everything declared, and lets it "
@@ -59,10 +61,10 @@ def _rows(one: Measured) -> Iterator[tuple[str, ...]]:
         yield _row(leak, status, ground)
     for who, ground in found:
         yield (text(who), "any", NOTHING, _status_cell(VIOLATED), text(ground))
-    for name, words in _opponents(one, declared):
+    for name, (status, words) in _opponents(one, declared):
         adversary, _, who = name.partition(" ")
         facts = "what its members learn, joined" if " with " in who else NOTHING
-        yield (text(who), text(adversary), facts, _status_cell(TESTED), text(words))
+        yield (text(who), text(adversary), facts, _status_cell(status), text(words))
 
 
 def _messenger(rows: Sequence[Measured]) -> str:
@@ -92,7 +94,7 @@ def _status(one: Measured, leak: Declared) -> tuple[str, str]:
             return VIOLATED, f"{check.check}: {check.reason}"
     bound = _games(one).get(f"{leak.adversary} {' with '.join(leak.parties)}")
     if bound is not None:
-        return TESTED, bound
+        return bound
     if leak.adversary == "semi-honest" and leak.parties != DEVICE and one.audit.sessions:
         return TESTED, f"egress audit of {one.audit.sessions} sessions; no game was finished for it"
     return ASSUMED, one.checks_why or "no game looks at this party"
@@ -116,10 +118,13 @@ def _broken(check: Check) -> bool:
     return check.verdict == "failed" and check.check in BREAKING
 
 
-def _games(one: Measured) -> dict[str, str]:
-    """Upper bounds of the advantage by opponent, in words."""
+def _games(one: Measured) -> dict[str, tuple[str, str]]:
+    """Upper bounds of the advantage by opponent, in words; and whether that is a test, over enough pairs."""
     return {
-        name: _bound(check.check, float(found["interval"][1]), int(found["held_out_runs"]))
+        name: (
+            _enough(int(found.get("pairs", LEAST_PAIRS))),
+            _bound(check.check, float(found["interval"][1]), int(found["held_out_runs"])),
+        )
         for check in one.checks
         if check.check in WORDS and check.verdict == "passed"
         for name, found in check.figures.items()
@@ -127,11 +132,15 @@ def _games(one: Measured) -> dict[str, str]:
     }
 
 
+def _enough(pairs: int) -> str:
+    return TESTED if pairs >= LEAST_PAIRS else f"not measured ({pairs} pairs)"
+
+
 def _bound(check: str, high: float, runs: int) -> str:
     return WORDS[check].format(high, runs, resolution(runs))
 
 
-def _opponents(one: Measured, declared: list[Declared]) -> Iterator[tuple[str, str]]:
+def _opponents(one: Measured, declared: list[Declared]) -> Iterator[tuple[str, tuple[str, str]]]:
     """Opponents of games to whom nothing is declared by name."""
     named = {f"{leak.adversary} {' with '.join(leak.parties)}" for leak in declared}
     for name, words in _games(one).items():
@@ -140,5 +149,6 @@ def _opponents(one: Measured, declared: list[Declared]) -> Iterator[tuple[str, s
 
 
 def _status_cell(status: str) -> str:
-    sign = {TESTED: "\u2713", ASSUMED: "?", VIOLATED: "\u2717"}[status]
-    return f'<span class="status status-{status}">{sign} {status}</span>'
+    signs = {TESTED: "\u2713", ASSUMED: "?", VIOLATED: "\u2717"}
+    kind = status if status in signs else ASSUMED
+    return f'<span class="status status-{kind}">{signs[kind]} {status}</span>'

@@ -57,7 +57,8 @@ def _check(bench: Bench, adversary: Adversary, behaviours: Sequence[Behaviour]) 
             words.append(f"{opponent.name}: no pair agrees on the declared facts, everything is declared")
             continue
         findings = _play(bench, stage, opponent, classes, shared)
-        words.append(summary(opponent.name, findings, figures))
+        pairs = len({pair.names for one in classes for pair in one.pairs})
+        words.append(summary(opponent.name, findings, figures, pairs))
     return Passed("; ".join(words), figures)
 
 
@@ -147,8 +148,8 @@ def seen_by(opponent: Opponent, stage: Stage, run: Run) -> list[Event]:
     return events
 
 
-def summary(opponent: str, findings: Sequence[Finding], figures: dict[str, Any]) -> str:
-    """What came out for one opponent, in words; its figures are added to `figures`."""
+def summary(opponent: str, findings: Sequence[Finding], figures: dict[str, Any], pairs: int) -> str:
+    """What came out for one opponent over so many different pairs; its figures are added to `figures`."""
     runs = sum(finding.measured.runs for finding in findings)
     overall = advantage(sum(finding.right for finding in findings), runs)
     worst = max(findings, key=lambda finding: finding.measured.value)
@@ -157,12 +158,13 @@ def summary(opponent: str, findings: Sequence[Finding], figures: dict[str, Any])
         "interval": [round(overall.low, 4), round(overall.high, 4)],
         "held_out_runs": runs,
         "classes": len(findings),
+        "pairs": pairs,
         "worst_class": worst.scenario,
         "worst_advantage": round(worst.measured.value, 4),
         "worst_interval": [round(worst.measured.low, 4), round(worst.measured.high, 4)],
     }
     return (
         f"{opponent}: no distinguisher in this suite exceeded {overall.high:.3f} over all "
-        f"{len(findings)} classes of pairs ({overall.words()}), "
+        f"{len(findings)} classes of {pairs} pairs ({overall.words()}), "
         f"{max(finding.measured.high for finding in findings):.3f} in any one"
     )

@@ -51,7 +51,7 @@ def check_lists(bench: Bench) -> Passed:
         raise NotApplicableError("no pair of lists agrees on what is declared to devices")
     figures: dict[str, Any] = {"parameters": stage.values, "known_to": _knowing(bench, stage)}
     findings = [_class(bench, stage, name, pair, len(classes)) for name, pair in classes.items()]
-    words = [summary(DEVICE, findings, figures)]
+    words = [summary(DEVICE, findings, figures, len(classes))]
     words += [f"{name}: {how}" for name, how in figures["known_to"].items()]
     return Passed("; ".join(words), figures)
 

@@ -33,6 +33,11 @@ class Pair:
     left: Moves
     right: Moves
 
+    @property
+    def names(self) -> tuple[tuple[str, ...], ...]:
+        """The pictures' names."""
+        return tuple(tuple(move.one.name for move in moves) for moves in (self.left, self.right))
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:

@@ -7,7 +7,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from blindmatch_protocol.contract import NoMatch, Party, Voucher
-from blindmatch_protocol.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import Deployed, opened, publish, run_session
@@ -16,11 +16,10 @@ from blindmatch_simulations.conformance.leakage.play import Behaviour, Event, Pl
 from blindmatch_simulations.conformance.leakage.scenarios import Move
 from blindmatch_simulations.conformance.leakage.worst import with_spoilt_label, with_worst
 from blindmatch_simulations.conformance.pool import Pool, Pooled
+from blindmatch_simulations.conformance.settings import lowered
 
 OWN: Final = -1
 """The number of a picture that the opponent asked about itself."""
-SMALL_REQUEST: Final = 256
-"""Parameters are lowered while a picture's requests are longer than this, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -86,34 +85,6 @@ def output_of(bench: Bench, deployed: Deployed, one: Pooled) -> object:
     verdicts = [part.verdict for step in ran.rounds for part in step if part.verdict is not None]
     opened_later = isinstance(ran.outcome, Voucher) and bench.pool.matches(bench.design.info.relation, one)
     return type(ran.outcome).__name__, [verdict.label is not None for verdict in verdicts], opened_later
-
-
-def lowered(bench: Bench) -> dict[str, int]:
-    """Values that make requests shorter, halving one parameter after the other, if the very hash is still
-    found with them."""
-    values = dict(bench.values)
-    size = _request_bytes(bench, values)
-    for parameter in bench.design.info.parameters:
-        while size is not None and size > SMALL_REQUEST:
-            now = values.get(parameter.name, parameter.default)
-            smaller = {**values, parameter.name: max(parameter.least, now // 2)}
-            fewer = _request_bytes(bench, smaller) if smaller != values else None
-            if fewer is None or fewer >= size:
-                break
-            values, size = smaller, fewer
-    return values
-
-
-def _request_bytes(bench: Bench, values: dict[str, int]) -> int | None:
-    """Bytes of a listed picture's requests; None if the values do not work."""
-    one = bench.pool.of("listed")[0]
-    try:
-        ran = run_session(_deployed(bench, values, "publish", bench.pool), one.item, bench.rng("size"))
-    except BlindmatchError:
-        return None
-    if type(ran.outcome) is not type(bench.honest[one.name].outcome):
-        return None
-    return sum(len(body) for _, body in ran.bodies())
 
 
 def _deployed(bench: Bench, values: dict[str, int], purpose: str, pool: Pool) -> Deployed:

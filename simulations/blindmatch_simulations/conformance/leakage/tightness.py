@@ -1,9 +1,11 @@
 """Is every declared fact really disclosed? An extractor recovers it from the party's view, or it is called
 over-declared. That is no failure: who declares too much makes no false promise, but says less than could be.
+A fact that says something of fewer than two of the pictures is not measured.
 
     presence     the fact is that something was sent: a request arrives for every picture
     set-up       the value is one the party reads in the set-up, or in its own opened state
-    field        the value is a field, a count or a length in the view of the very picture
+    field        the value is a field, a part of one, a count or a length in the view of the very picture, as
+                 bytes, as a number or as text; each of its parts, if it has several
     shares       the value is the sum or the exclusive or of two fields of its length
     candidates   of the pool's pictures those are kept whose hash or pixels are in the view: all have it
     asking       a device asks about pictures of its choice, and outcomes differ between them
@@ -28,6 +30,9 @@ from blindmatch_simulations.conformance.fields import fields_of
 from blindmatch_simulations.conformance.pool import Pooled
 from blindmatch_simulations.conformance.verdict import NotApplicableError, Passed
 
+LEAST_TELLING: Final = 2
+LEAST_PART: Final = 4
+"""Bytes that a value must have to be looked for inside a field: shorter ones meet by chance."""
 PICTURES: Final = ("listed/0", "twin/listed/0", "other/0", "twin/other/0", "far-32/0", "poor/0", "poor/1")
 
 
@@ -39,6 +44,11 @@ class Case:
     parties: frozenset[Party]
     fact: Fact
     values: Mapping[str, Hashable]
+
+    @property
+    def telling(self) -> dict[str, Hashable]:
+        """The values that say something: not None, nor nothing but zeros."""
+        return {name: value for name, value in self.values.items() if not _silent(value)}
 
     @property
     def constant(self) -> bool:
@@ -59,12 +69,15 @@ def check_tightness(bench: Bench) -> Passed:
     cases = _cases(bench)
     if not cases:
         raise NotApplicableError("nothing is declared")
-    found = {f"{'+'.join(sorted(c.parties))}: {c.fact.name}": recovered_by(c) for c in cases}
+    named = {f"{'+'.join(sorted(c.parties))}: {c.fact.name}": c for c in cases}
+    few = {name: len(c.telling) for name, c in named.items() if len(c.telling) < LEAST_TELLING}
+    found = {name: recovered_by(c) for name, c in named.items() if name not in few}
     over = [name for name, extractor in found.items() if extractor is None]
-    words = f"{len(found) - len(over)} of {len(found)} declared facts recovered"
+    words = f"{len(found) - len(over)} of {len(named)} declared facts recovered"
     if over:
         words += f"; over-declared, no extractor in this suite recovers {', '.join(over)}"
-    return Passed(words, {"recovered_by": found, "over_declared": over})
+    words += "".join(f"; {name} not measured ({count} pictures)" for name, count in few.items())
+    return Passed(words, {"recovered_by": found, "over_declared": over, "not_measured": few})
 
 
 def recovered_by(case: Case) -> str | None:
@@ -101,10 +114,39 @@ def _setup(case: Case) -> bool:
 
 
 def _field(case: Case) -> bool:
-    return all(
-        any(type(one) is type(value) and one == value for one in case.seen(name))
-        for name, value in case.values.items()
+    return all(_literal(value, case.seen(name)) for name, value in case.telling.items())
+
+
+def _literal(value: Hashable, seen: list[Any]) -> bool:
+    """Does a value stand in fields, in whatever way it is written?"""
+    if isinstance(value, tuple):
+        return all(_silent(part) or _literal(part, seen) for part in value)
+    if any(type(one) is type(value) and one == value for one in seen):
+        return True
+    written = _written(value)
+    return any(
+        len(raw) >= LEAST_PART and raw in one for one in seen if isinstance(one, bytes) for raw in written
     )
+
+
+def _written(value: Hashable) -> list[bytes]:
+    """A value as bytes: as it is, a number in both orders, text also read as hexadecimal."""
+    match value:
+        case bytes():
+            return [value]
+        case int() if value >= 0:
+            length = -(-value.bit_length() // 8)
+            return [value.to_bytes(length, "big"), value.to_bytes(length, "little")]
+        case str():
+            digits = value if len(value) % 2 == 0 and set(value) <= set("0123456789abcdefABCDEF") else ""
+            return [value.encode(), bytes.fromhex(digits)]
+        case _:
+            return []
+
+
+def _silent(value: Hashable) -> bool:
+    """Does a value say nothing: is it None, or bytes without a one?"""
+    return value is None or (isinstance(value, bytes) and not any(value))
 
 
 def _shares(case: Case) -> bool:

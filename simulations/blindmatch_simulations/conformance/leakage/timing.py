@@ -1,5 +1,5 @@
-"""How much of a picture the time of each step tells: measured, and never a reason to fail unless a design
-claims otherwise.
+"""How much of a picture the time of each step tells: measured, and a reason to fail if it is gross, or if a
+design claims otherwise.
 
 A step's time is the CPU time of its thread (`time.thread_time_ns`), summed over the rounds of a session: what
 else the machine does is not in it. Values fall into eighths of what the training runs took, or into halves.
@@ -8,7 +8,9 @@ A design claims that steps take the same time for all pictures that agree on the
 
     constant_time = frozenset({"start", "receive", "answer"})
 
-Then a step of these that tells a class of pairs apart fails. No built-in design claims it.
+Then a step of these that tells a class of pairs apart fails. No built-in design claims it. Whatever is
+claimed, a step fails whose medians for the two sides of a class lie `GROSS` apart, by the CPU's clock or by
+the wall's (a sleep is no work): that is seen over any network.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from blindmatch_protocol.contract import Adversary, AnyDesign, Party, Send
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.bench import Bench, Clocks
 from blindmatch_simulations.conformance.deployed import Deployed, enrolled
 from blindmatch_simulations.conformance.leakage.distinguishers import Distinguisher
 from blindmatch_simulations.conformance.leakage.facts import opponents
@@ -48,6 +50,10 @@ TIMED: Final = (
     "quality 0 or not",
 )
 """Classes of pairs whose first pictures are timed."""
+GROSS: Final = 50_000_000
+"""Nanoseconds; half of these is what a loaded machine does to a median now and then."""
+CPU, WALL = 0, 1
+CLOCKS: Final = {"CPU time": CPU, "wall time": WALL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +73,24 @@ def check_timing(bench: Bench) -> Passed:
     tests, found = len(pairs) * len(STEPS), list[Timed]()
     for name, some in pairs.items():
         runs = _runs(bench, stage.table.deployed, name, some, tests)
+        _not_gross(name, [*runs[0], *runs[1]])
         made = [Timed(step, judged_by_time(name, step, runs, tests), step in claims) for step in STEPS]
         _hold(made)
         found += made
     return Passed(_words(found, claims), {"claimed": sorted(claims), "steps": list(map(_figure, found))})
+
+
+def _not_gross(name: str, runs: Sequence[Run]) -> None:
+    """Fail if a step takes so much longer for one side of a class that a network would not hide it."""
+    for step in STEPS:
+        for words, clock in CLOCKS.items():
+            sides = [
+                [_took(run.view, step, clock) for run in runs if run.coin is coin] for coin in (False, True)
+            ]
+            apart = abs(float(np.median(sides[0])) - float(np.median(sides[1]))) if all(sides) else 0.0
+            if apart >= GROSS:
+                rule = f"{apart / 1e6:.0f} ms of {words} lie between the two sides, which any network shows"
+                raise BrokenError(f"time of {step}: {name}", rule)
 
 
 def _hold(found: Sequence[Timed]) -> None:
@@ -123,15 +143,14 @@ def _runs(
     for number in range(training + held):
         rng = bench.rng(f"timing/{name}/{number}")
         pair, coin = pairs[below(rng, len(pairs))], flag(rng)
-        runs.append(
-            Run(timed_session(deployed, pair.right if coin else pair.left, rng, bench.clock), pair, coin)
-        )
+        moves = pair.right if coin else pair.left
+        runs.append(Run(timed_session(deployed, moves, rng, bench.clocks), pair, coin))
     return runs[:training], runs[training:]
 
 
-def timed_session(deployed: Deployed, moves: Moves, rng: Randomness, clock: Callable[[], int]) -> list[Event]:
-    """The first picture's session, as one event for each step with its CPU time in nanoseconds."""
-    item, design, spent = moves[0].one.item, deployed.design, dict.fromkeys(STEPS, 0)
+def timed_session(deployed: Deployed, moves: Moves, rng: Randomness, clock: Clocks) -> list[Event]:
+    """The first picture's session, as one event for each step with its CPU and wall time in nanoseconds."""
+    item, design, spent = moves[0].one.item, deployed.design, {step: [0, 0] for step in STEPS}
     item.hash, item.coefficients, item.pixels  # noqa: B018 - computed when first asked for, which is not timed
     state = enrolled(deployed, rng)
     step = _clocked(clock, spent, "start", partial(design.start, state, deployed.setup, item, rng)).step
@@ -142,19 +161,20 @@ def timed_session(deployed: Deployed, moves: Moves, rng: Randomness, clock: Call
             step = _clocked(clock, spent, "receive", go_on)
     except ProtocolError:
         pass  # a design that refuses is timed up to there
-    return [Event(Party.MATCHER, kind, 0, b"", (), (took,)) for kind, took in spent.items()]
+    return [Event(Party.MATCHER, kind, 0, b"", (), tuple(took)) for kind, took in spent.items()]
 
 
 def _answers(deployed: Deployed, asked: Send[Any], rng: Randomness) -> Mapping[Any, Any]:
     return {role: deployed.answer(role, body, rng)[0] for role, body in asked.bodies.items()}
 
 
-def _clocked(clock: Callable[[], int], spent: dict[str, int], step: str, run: Callable[[], T]) -> T:
-    began = clock()
+def _clocked(clocks: Clocks, spent: dict[str, list[int]], step: str, run: Callable[[], T]) -> T:
+    began = [clock() for clock in clocks]
     try:
         return run()
     finally:
-        spent[step] += clock() - began
+        for at, clock in enumerate(clocks):
+            spent[step][at] += clock() - began[at]
 
 
 def judged_by_time(name: str, step: str, runs: tuple[list[Run], list[Run]], tests: int) -> Finding:
@@ -165,8 +185,8 @@ def judged_by_time(name: str, step: str, runs: tuple[list[Run], list[Run]], test
     return judge(name, training, held, NO_GUESSES, tests, tried)
 
 
-def _took(view: Sequence[Event], step: str) -> int:
-    return next(int(event.shape[0]) for event in view if event.kind == step)
+def _took(view: Sequence[Event], step: str, clock: int = CPU) -> int:
+    return next(int(event.shape[clock]) for event in view if event.kind == step)
 
 
 def _binned(words: str, step: str, took: Sequence[int], bins: int) -> Distinguisher:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar
 
@@ -25,6 +25,16 @@ class Padded(Message):
     padding: Annotated[bytes, Variable(64)]
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class About:
+    """What a device knows that fills the padding: its state, the set-up, the picture, and what it sends."""
+
+    state: Any
+    setup: Any
+    item: Item
+    sent: bytes
+
+
 class PaddedPsi(OprfPsi):
     """Subclasses fill `padding`."""
 
@@ -35,10 +45,10 @@ class PaddedPsi(OprfPsi):
         started = super().start(state, setup, item, rng)
         assert isinstance(started.step, Send)
         inner = started.step.bodies[MATCHER].encode()
-        body = Padded(inner, self.padding(state, item, rng))
+        body = Padded(inner, self.padding(About(state, setup, item, inner), rng))
         return Started(started.state, Send(started.step.session, {MATCHER: body}))
 
-    def padding(self, state: Any, item: Item, rng: Randomness) -> bytes:
+    def padding(self, about: About, rng: Randomness) -> bytes:
         """What the request bears beside what it must."""
         return b""
 
@@ -50,18 +60,18 @@ class PaddedPsi(OprfPsi):
 
 
 class HashInPadding(PaddedPsi):
-    def padding(self, state: Any, item: Item, rng: Randomness) -> bytes:
-        return item.hash[:8]
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        return about.item.hash[:8]
 
 
 class LengthTells(PaddedPsi):
-    def padding(self, state: Any, item: Item, rng: Randomness) -> bytes:
-        return rng.take(16 + (item.quality < 50))
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        return rng.take(16 + (about.item.quality < 50))
 
 
 class ConstantSalt(PaddedPsi):
-    def padding(self, state: Any, item: Item, rng: Randomness) -> bytes:
-        return sha256(b"salt of all devices" + item.hash).digest()
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        return sha256(b"salt of all devices" + about.item.hash).digest()
 
 
 @message
@@ -112,7 +122,7 @@ class OutcomeInNext(PaddedPsi):
     def __init__(self) -> None:
         self.last = False
 
-    def padding(self, state: Any, item: Item, rng: Randomness) -> bytes:
+    def padding(self, about: About, rng: Randomness) -> bytes:
         return bytes([self.last]) + bytes(7)
 
     def conclude(self, session: Any, setup: Any) -> Outcome:
@@ -138,9 +148,9 @@ class LinkedAccounts(PaddedPsi):
     def enrol(self, rng: Randomness) -> Any:
         return Numbered(rng.take(8))
 
-    def padding(self, state: Any, item: Item, rng: Randomness) -> bytes:
-        assert isinstance(state, Numbered)
-        return state.number
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        assert isinstance(about.state, Numbered)
+        return about.state.number
 
 
 @message
@@ -164,6 +174,6 @@ class StateTells(PaddedPsi):
         started = super().start(state, setup, item, rng)
         return Started(Poor(item.hash[:1]), started.step)
 
-    def padding(self, state: Any, item: Item, rng: Randomness) -> bytes:
-        assert isinstance(state, Poor)
-        return state.poor * 8
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        assert isinstance(about.state, Poor)
+        return about.state.poor * 8

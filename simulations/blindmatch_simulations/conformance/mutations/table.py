@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from time import thread_time_ns
 from typing import Final
 
 from blindmatch_client.device import Device
 from blindmatch_protocol.contract import AnyDesign
 
+from blindmatch_simulations.conformance.bench import CLOCKS, Clocks
 from blindmatch_simulations.conformance.mutations import (
     devices,
+    hidden,
     lists,
     padded,
     roles,
@@ -33,7 +34,7 @@ class Cheat:
         make: the design.
         caught_by: a check that must fail, by name.
         where: what the failing step must say, such as a class of pairs.
-        clock: nanoseconds, for a cheat that takes its time.
+        clocks: those that a cheat which takes its time moves.
         device: the kind of device, for a cheat that is one.
     """
 
@@ -41,7 +42,7 @@ class Cheat:
     make: Callable[[], AnyDesign]
     caught_by: str
     where: str = ""
-    clock: Callable[[], int] = thread_time_ns
+    clocks: Clocks = CLOCKS
     device: type[Device] = Device
 
 
@@ -111,8 +112,27 @@ CHEATS: Final = (
         "a match takes longer, and is said not to", timing.SlowOnMatch, "timing", "receive: a match", TICKS
     ),
     Cheat("cover is quicker, and is said not to be", timing.QuickCover, "timing", "start: quality 0", TICKS),
+    Cheat("150 ms of sleep on a match", timing.SleepsOnMatch, "timing", "receive: a match", TICKS),
+    Cheat("150 ms of work on a match", timing.WorksOnMatch, "timing", "receive: a match", TICKS),
     Cheat("a device that looks first", devices.Psi, "hand-over", "hand-over: match", device=HastyDevice),
     Cheat("a learner is not declared", roles.UndeclaredLearner, "outcomes"),
+    Cheat("the epoch is not declared", hidden.EpochUndeclared, "declarations"),
+    Cheat("the time of a query is not declared", hidden.TimeUndeclared, "declarations"),
+    Cheat("the hash under a field that everybody sees", hidden.UnderElement, "relations", "as published"),
+    Cheat("a bit in the spare bit of an element", hidden.SpareBit, "relations", "as published"),
+    Cheat("a leak once there is a delta", hidden.AfterUpdate, "relations", "after an update"),
+    Cheat("a leak in large sets", hidden.LargeSetsTell, "relations", "a large set"),
+    Cheat("a leak of large pictures", hidden.LargePicturesTell, "relations", "a large set"),
+    Cheat("a blind of 16 bits", hidden.ShortBlind, "draws", "start"),
+    Cheat("a blind below a bound", hidden.SmallBlind, "draws", "start"),
+    Cheat("a key of 64 bits", hidden.ShortKey, "draws", "publish"),
+    Cheat("one nonce for all proofs", hidden.OneNonce, "proofs", "answer"),
+    Cheat("a key in an error text", hidden.KeyInError, "error texts", "answer"),
+    Cheat("a leak of every thousandth picture", hidden.EveryThousandth, "repetition", "start"),
+    Cheat("a leak of an account's thousandth picture", hidden.ThousandthOfAccount, "repetition", "start"),
+    Cheat("memory of all matches", hidden.RemembersMatches, "growth"),
+    Cheat("one entry of 32 is never found", hidden.MissesSome, "entries"),
+    Cheat("pictures on no list are reported", hidden.ReportsOthers, "entries"),
 )
 """At least one for every way in which a claim can be wrong that this suite says it finds."""
 
@@ -121,7 +141,6 @@ def mutation_score(seed: int = 1, whole: bool = True) -> Iterator[Caught]:
     """Run the checks on every cheat: all of them, or the one alone that must fail."""
     for cheat in CHEATS:
         only = () if whole else (cheat.caught_by,)
-        report = check_design(
-            cheat.make(), Options(seed=seed, only=only, clock=cheat.clock, device=cheat.device)
-        )
+        options = Options(seed=seed, only=only, clocks=cheat.clocks, device=cheat.device)
+        report = check_design(cheat.make(), options)
         yield Caught(cheat, {result.check: result.step for result in report.failed})

@@ -11,6 +11,8 @@ from blindmatch_simulations.conformance.mutations.devices import Psi
 
 STEP, WORK = 1_000, 20_000
 """Nanoseconds between two looks at the clock, and what the work of a cheat takes."""
+LONG = 150_000_000
+"""What a cheat takes that any network shows, in nanoseconds."""
 
 
 class Ticks:
@@ -29,8 +31,9 @@ class Ticks:
         self._now += nanoseconds
 
 
-TICKS = Ticks()
-"""The clock of the cheats below."""
+WORKED, PASSED = Ticks(), Ticks()
+"""The clocks of the cheats below: what a thread has worked, and what has passed."""
+TICKS = (WORKED, PASSED)
 
 
 class SlowOnMatch(Psi):
@@ -41,7 +44,7 @@ class SlowOnMatch(Psi):
     def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
         step = concluded(self, super().receive(session, setup, replies, rng), setup)
         if isinstance(step, Done) and isinstance(step.outcome, Match):
-            TICKS.spend(WORK)
+            WORKED.spend(WORK)
         return step
 
 
@@ -52,7 +55,7 @@ class QuickCover(Psi):
 
     def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
         if item.quality >= self.info.relation.minimum_quality:
-            TICKS.spend(WORK)
+            WORKED.spend(WORK)
         return super().start(state, setup, item, rng)
 
 
@@ -60,3 +63,21 @@ class SlowAndSilent(SlowOnMatch):
     """Works longer after a match, and claims nothing."""
 
     constant_time: ClassVar[frozenset[str]] = frozenset()
+
+
+class SleepsOnMatch(Psi):
+    """Sleeps after a match."""
+
+    clock: ClassVar[Ticks] = PASSED
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
+        step = concluded(self, super().receive(session, setup, replies, rng), setup)
+        if isinstance(step, Done) and isinstance(step.outcome, Match):
+            self.clock.spend(LONG)
+        return step
+
+
+class WorksOnMatch(SleepsOnMatch):
+    """Works for as long after a match."""
+
+    clock: ClassVar[Ticks] = WORKED

@@ -1,0 +1,186 @@
+"""What is drawn is long enough: keys, blinds and nonces hang on 128 bits of the tape at least, and look it.
+
+    influence     of the bytes that are drawn, 16 at least change what comes of them, if any does
+    collisions    what differs between sessions, sets or replies never comes twice
+    full range    values of 32 bytes that a session or a role's state keeps, and that differ from run to run,
+                  differ in 120 bits at least: a scalar below a bound does not
+
+No blind of b bits comes twice in n = `SESSIONS` sessions with a probability of exp(-n^2 / 2^(b+1)).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract.outcome import Send
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.randomness import Recording, replayed
+
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.deployed import Build, enrolled, publish
+from blindmatch_simulations.conformance.fields import fields_of
+from blindmatch_simulations.conformance.settings import as_published, lowered
+from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+
+SESSIONS: Final = 1_024
+SETS: Final = 48
+TRIED: Final = 96
+"""Bytes of a tape that are altered, one after the other."""
+LEAST_BYTES: Final = 16
+LEAST_BITS: Final = 120
+SCALAR_BYTES: Final = 32
+FEW: Final = 3
+"""Entries of the sets that are published to look at their keys."""
+DEEP: Final = 4
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Drawing:
+    """Something that draws: its step, what comes of it from a source, and what it keeps."""
+
+    step: str
+    run: Callable[[Any], Any]
+    seen: Callable[[Any], list[tuple[str, bytes]]]
+    kept: Callable[[Any], Any]
+    times: int
+
+
+def check_draws(bench: Bench) -> Passed:
+    """Influence, collisions and range of what `start`, `publish` and `answer` draw."""
+    found = {one.step: _looked_at(bench, one) for one in _drawings(bench)}
+    drawn = {step: influence for step, influence in found.items() if influence is not None}
+    if not drawn:
+        raise NotApplicableError("nothing that is drawn shows in what is sent or published")
+    words = ", ".join(f"{step} {influence}" for step, influence in drawn.items())
+    return Passed(f"bytes of the tape that count: {words}; nothing drawn came twice", {"influence": drawn})
+
+
+def _drawings(bench: Bench) -> Iterator[Drawing]:
+    deployed, one = as_published(bench).deployed, bench.pool.of("other")[0]
+    design, state = bench.design, enrolled(deployed, bench.rng("draws/account"))
+
+    def start(rng: Any) -> Any:
+        return design.start(state, deployed.setup, one.item, rng).step
+
+    yield Drawing("start", start, _bodies, lambda step: getattr(step, "session", None), SESSIONS)
+    entries = bench.pool.entries[:FEW]
+
+    def made(rng: Any) -> Build:
+        return publish(design, entries, rng, 1, lowered(bench))
+
+    yield Drawing("publish", made, _files, _states, SETS)
+    step = start(bench.rng("draws/asked"))
+    for role, body in step.bodies.items() if isinstance(step, Send) else ():
+        yield Drawing(
+            f"answer of {role}",
+            lambda rng, role=role, body=body: deployed.answer(role, body, rng)[0],  # type: ignore[misc]
+            lambda reply: list(_leaves_of(reply)),
+            lambda reply: None,
+            SETS,
+        )
+
+
+def _looked_at(bench: Bench, one: Drawing) -> int | None:
+    """Bytes of the tape that count; None if what is drawn does not show."""
+    first, again = (one.seen(one.run(bench.rng(f"draws/{one.step}/{at}"))) for at in range(2))
+    if first == again:
+        return None
+    made = [one.run(bench.rng(f"draws/{one.step}/{at}")) for at in range(one.times)]
+    _never_twice(one, [one.seen(result) for result in made])
+    _full_range(one, [one.kept(result) for result in made])
+    return _influence(bench, one)
+
+
+def _influence(bench: Bench, one: Drawing) -> int:
+    """How many bytes of a tape change what is seen, of those that are tried."""
+    recording = Recording(bench.rng(f"draws/{one.step}/0"))
+    honest, tape = one.seen(one.run(recording.rng)), recording.tape()
+    more = bench.rng("draws/more").take(len(tape))
+    places = range(0, len(tape), -(-len(tape) // TRIED)) if tape else ()
+    count = sum(_changes(one, tape, at, more, honest) for at in places)
+    if count < min(LEAST_BYTES, len(tape)) or len(tape) < LEAST_BYTES:
+        rule = f"of {len(tape)} bytes that are drawn {count} count, so what they hide can be tried out"
+        raise BrokenError(one.step, rule)
+    return count
+
+
+def _changes(one: Drawing, tape: bytes, at: int, more: bytes, honest: Any) -> bool:
+    altered = bytearray(tape)
+    altered[at] ^= 0xFF
+    try:
+        return bool(one.seen(one.run(replayed(bytes(altered) + more))) != honest)
+    except BlindmatchError:
+        return True  # it draws otherwise then
+
+
+def _never_twice(one: Drawing, runs: list[list[tuple[str, bytes]]]) -> None:
+    """A field of `LEAST_BYTES` and more that is not always the same is never the same twice."""
+    values: dict[tuple[str, int], list[bytes]] = defaultdict(list)
+    for run in runs:
+        for at, (path, value) in enumerate(run):
+            if len(value) >= LEAST_BYTES:
+                values[path, at].append(value)
+    for (path, _), found in values.items():
+        if 1 < len(set(found)) < len(found):
+            raise BrokenError(one.step, f"field {path}: two of {len(found)} draws are the same")
+
+
+def _full_range(one: Drawing, kept: Iterable[Any]) -> None:
+    """Values of 32 bytes that are kept and vary do so in nearly all of their bits."""
+    values: dict[str, list[int]] = defaultdict(list)
+    for held in kept:
+        for path, value in leaves_of(held):
+            if len(value) == SCALAR_BYTES:
+                values[path].append(int.from_bytes(value, "big"))
+    for path, found in values.items():
+        varying = (reduce(or_, found) ^ reduce(and_, found)).bit_count()
+        if len(found) >= SETS and 0 < varying < LEAST_BITS:
+            raise BrokenError(
+                one.step, f"{path.lstrip('.')}: of its 256 bits {varying} vary: it is drawn short"
+            )
+
+
+def leaves_of(held: Any, path: str = "", depth: int = DEEP) -> Iterator[tuple[str, bytes]]:
+    """Every byte string and row of bytes in an object, in its attributes and in theirs, with its path."""
+    if isinstance(held, bytes):
+        yield path, held
+    elif isinstance(held, np.ndarray):
+        if held.dtype == np.uint8 and held.ndim == 2 and held.shape[1] >= LEAST_BYTES:
+            yield from ((f"{path}[{row}]", held[row].tobytes()) for row in range(min(len(held), TRIED)))
+    elif isinstance(held, tuple | list):
+        for at, part in enumerate(held[:TRIED]):
+            yield from leaves_of(part, f"{path}[{at}]", depth)
+    elif depth and hasattr(type(held), "__module__"):
+        for name in _attributes(held):
+            yield from leaves_of(getattr(held, name, None), f"{path}.{name}", depth - 1)
+
+
+def _attributes(held: Any) -> list[str]:
+    slots = [name for kind in type(held).__mro__ for name in getattr(kind, "__slots__", ())]
+    return [name for name in (*slots, *getattr(held, "__dict__", ())) if isinstance(name, str)]
+
+
+def _bodies(step: Any) -> list[tuple[str, bytes]]:
+    if not isinstance(step, Send):
+        return []
+    return [leaf for role in sorted(step.bodies) for leaf in _leaves_of(step.bodies[role])]
+
+
+def _leaves_of(body: Message) -> Iterator[tuple[str, bytes]]:
+    return ((path, value) for path, value in fields_of(body) if isinstance(value, bytes))
+
+
+def _files(build: Build) -> list[tuple[str, bytes]]:
+    return sorted(build.files.items())
+
+
+def _states(build: Build) -> Any:
+    design = build.design
+    return [design.open_role(role, build.role_files(role)) for role in sorted(build.published.roles)]

@@ -1,0 +1,184 @@
+"""Nothing counts: a call gives the same a thousand times, an account's thousandth picture is as its first.
+
+the same call      `start`, `receive` and `answer` over and over, with one tape: no object holds a state
+a long account     the state goes on from picture to picture; where two pictures differ in what is sent,
+                   under one tape, they differ from the first pictures on or never
+growth             an account's state, and what the design's object, class and module, the set-up and the
+                   roles' states hold, are not longer after pictures than before, and the state is not
+                   longer after matches than after misses
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterable
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract import NoState, concluded
+from blindmatch_protocol.contract.outcome import Send
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.randomness import Recording, replayed
+
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.deployed import Deployed, enrolled, run_session
+from blindmatch_simulations.conformance.leakage.relations import groups, role_players
+from blindmatch_simulations.conformance.pool import Pooled
+from blindmatch_simulations.conformance.settings import as_published
+from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+
+TIMES: Final = 1_030
+"""Calls and pictures: what comes once in `TIMES` of them or more often is seen."""
+ANSWERED: Final = 64
+LEARNT: Final = 96
+"""Pictures of an account from which it is learnt where bodies differ: a random byte is missed with 2^-768."""
+GROWING: Final = 16
+"""Pictures between two looks at what is kept."""
+
+
+def check_repetition(bench: Bench) -> Passed:
+    """See the module."""
+    if not bench.design.info.roles:
+        raise NotApplicableError("the design asks nobody")
+    deployed = as_published(bench).deployed
+    for kind in ("listed", "other"):
+        _same_calls(bench, deployed, bench.pool.of(kind)[0], TIMES if kind == "listed" else ANSWERED)
+    pictures = _long_account(bench)
+    words = f"the same {TIMES} times over"
+    if pictures:
+        words += f"; an account's {pictures} pictures are alike"
+    return Passed(words, {"times": TIMES, "pictures": pictures})
+
+
+def _same_calls(bench: Bench, deployed: Deployed, one: Pooled, times: int) -> None:
+    design, state = bench.design, enrolled(deployed, bench.rng("same/account"))
+    start = _taped(bench, lambda rng: design.start(state, deployed.setup, one.item, rng))
+    first = start()
+    step = first.step
+    for at in range(1, times):
+        again = start()
+        if (_sent(again.step), again.state) != (_sent(step), first.state):
+            raise BrokenError(
+                "start", f"the same call gives something else the {at + 1}th time", item=one.name
+            )
+    if not isinstance(step, Send):
+        return
+    replies = {role: deployed.answer(role, body, bench.rng("same"))[0] for role, body in step.bodies.items()}
+    receive = _taped(bench, lambda rng: design.receive(step.session, deployed.setup, replies, rng))
+    setup = deployed.setup
+    _all_equal("receive", receive, lambda found: _sent(found) or concluded(design, found, setup), times)
+    for role, body in step.bodies.items():
+        answer = _taped(bench, lambda rng, role=role, body=body: deployed.answer(role, body, rng))  # type: ignore[misc]
+        _all_equal(f"answer of {role}", answer, lambda found: found, ANSWERED)
+
+
+def _all_equal(step: str, call: Callable[[], Any], seen: Callable[[Any], Any], times: int) -> None:
+    first = seen(call())
+    for at in range(1, times):
+        if seen(call()) != first:
+            raise BrokenError(step, f"the same call gives something else the {at + 1}th time")
+
+
+def _taped(bench: Bench, call: Callable[[Any], Any]) -> Callable[[], Any]:
+    """`call` on the same tape whenever it is called."""
+    recording = Recording(bench.rng("same/tape"))
+    call(recording.rng)
+    tape = recording.tape() + bench.rng("same/more").take(len(recording.tape()))
+    return lambda: call(replayed(tape))
+
+
+def _sent(step: Any) -> dict[Any, bytes]:
+    return {role: body.encode() for role, body in step.bodies.items()} if isinstance(step, Send) else {}
+
+
+def _long_account(bench: Bench) -> int:
+    """The pictures of one account that were compared with another's, 0 if nothing can be compared."""
+    deployed, state = as_published(bench).deployed, enrolled(as_published(bench).deployed, bench.rng("long"))
+    pair = _pair(bench)
+    if isinstance(state, NoState) or pair is None:
+        return 0
+    learnt = np.zeros(0, np.bool_)
+    for at in range(TIMES):
+        state, differs = _differing(bench, deployed, state, pair, at)
+        width = max(len(learnt), len(differs))
+        known, now = (np.pad(mask, (0, width - len(mask))) for mask in (learnt, differs))
+        if at >= LEARNT and (now & ~known).any():
+            rule = f"an account's {at + 1}th picture differs from another in bytes in which none did before"
+            raise BrokenError("start", rule, items=" and ".join(one.name for one in pair))
+        learnt = known | now
+    return TIMES
+
+
+def _differing(bench: Bench, deployed: Deployed, state: Message, pair: list[Pooled], at: int) -> Any:
+    """The state after a picture, and in which bytes its body differs from another's under the same tape."""
+    started = [bench.design.start(state, deployed.setup, one.item, bench.rng(f"long/{at}")) for one in pair]
+    bodies = [b"".join(raw for _, raw in sorted(_sent(one.step).items())) for one in started]
+    width = max(map(len, bodies))
+    rows = [np.frombuffer(body.ljust(width, b"\0"), np.uint8) for body in bodies]
+    differs = (rows[0] != rows[1]) | (np.arange(width) >= min(map(len, bodies)))
+    return started[0].state, differs
+
+
+def _pair(bench: Bench) -> list[Pooled] | None:
+    """Two pictures that agree on what is declared to whoever has a role."""
+    setting = as_published(bench)
+    found = [group for one in role_players(bench) for group in groups(bench, setting, one)]
+    return found[0][:2] if found else None
+
+
+def check_growth(bench: Bench) -> Passed:
+    """An account's state, and what is held, after `GROWING` pictures more: no longer than before."""
+    deployed = as_published(bench).deployed
+    grown = {kind: _grown(bench, deployed, bench.pool.of(kind)[0]) for kind in ("listed", "other")}
+    states = {kind: state for kind, (state, _) in grown.items()}
+    if len(set(states.values())) > 1:
+        raise BrokenError("start", f"an account's state says whether pictures matched: {states}")
+    for kind, (state, kept) in grown.items():
+        if state:
+            raise BrokenError(
+                "start", f"an account's state grows by {state} bytes in {GROWING} pictures", item=kind
+            )
+        if kept > 0:
+            rule = f"{kept} bytes more are held in memory after {GROWING} pictures that are {kind}"
+            raise BrokenError("session", rule)
+    return Passed(f"after {GROWING} more pictures, matching or not, no state and no memory is longer")
+
+
+def _grown(bench: Bench, deployed: Deployed, one: Pooled) -> tuple[int, int]:
+    """By how many bytes the state, and what is held, grow from one stretch of pictures to the next."""
+    state, looks = enrolled(deployed, bench.rng("growth")), list[tuple[int, int]]()
+    roots = [*_own(bench.design), deployed.setup, *deployed.states.values()]
+    for stretch in range(3):
+        for at in range(GROWING):
+            rng = bench.rng(f"growth/{stretch}/{at}")
+            try:
+                state = run_session(deployed, one.item, rng, state).state
+            except BlindmatchError as error:
+                raise BrokenError("session", f"a later picture ends in an error: {error}") from error
+        looks.append((len(state.encode()), held_bytes(roots)))
+    (_, first), (length, second), (longer, third) = looks
+    return longer - length, min(second - first, third - second)
+
+
+def _own(design: Any) -> list[Any]:
+    """Where a design may keep something: its object, its classes and the modules they are from."""
+    kinds = [kind for kind in type(design).__mro__ if kind.__module__ != "builtins"]
+    modules = [sys.modules[kind.__module__] for kind in kinds if kind.__module__ in sys.modules]
+    return [design, *(vars(one) for one in (*kinds, *modules))]
+
+
+_CODE = (ModuleType, type, FunctionType, BuiltinFunctionType)
+
+
+def held_bytes(roots: Iterable[Any]) -> int:
+    """Bytes of all objects that are reachable from some, not through functions, classes or modules."""
+    found, waiting = dict[int, Any](), list(roots)
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in found and not isinstance(one, _CODE):
+            found[id(one)] = one
+            waiting += gc.get_referents(one)
+    return sum(sys.getsizeof(one) for one in found.values())

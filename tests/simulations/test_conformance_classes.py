@@ -1,0 +1,159 @@
+"""The parts that checks for whole classes of cheats are made of, each on what it must and must not see."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+from blindmatch_protocol import single
+from blindmatch_protocol.contract import Fact, Leak
+from blindmatch_protocol.designs import hash_upload
+from blindmatch_protocol.designs.hash_upload import HashUpload
+from blindmatch_protocol.randomness import seeded
+from blindmatch_simulations.conformance import Options, Verdict, check_design
+from blindmatch_simulations.conformance.error_texts import pieces, silent, spelt
+from blindmatch_simulations.conformance.leakage.relations import Hull
+from blindmatch_simulations.conformance.proofs import solved
+from blindmatch_simulations.conformance.repetition import held_bytes
+from blindmatch_simulations.conformance.verdict import BrokenError, Result
+
+SECRET = seeded("secret").take(32)
+ORDER = single.ORDER
+
+
+def _one(design: Any, check: str) -> Result:
+    (result,) = check_design(design, Options(only=[check])).results
+    return result
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"key {SECRET.hex()} does not take it",
+        f"no element: {SECRET[3:14].hex().upper()}!",
+        f"sealed by {b64encode(SECRET).decode()}",
+        f"by-{b64encode(b'x' + SECRET[:16], altchars=b'-_').decode()}",
+        f"scalar {int.from_bytes(SECRET, 'little')} of the group",
+        f"scalar {int.from_bytes(SECRET, 'big')}",
+        f"raw {SECRET.decode('latin-1')}",
+    ],
+)
+def test_a_secret_is_found_however_a_text_spells_it(text: str) -> None:
+    with pytest.raises(BrokenError, match="an error text has a secret in it"):
+        silent([text], frozenset(pieces(SECRET)), "answer")
+
+
+def test_usual_texts_spell_no_secret() -> None:
+    texts = ["field blinded: row 3 is not canonical", "epoch 12345678901234567890 is in force", "0" * 64]
+    assert silent(texts, frozenset(pieces(SECRET)), "answer") == 3
+    assert {how for how, _ in spelt(texts[1])} == {"raw", "in base64", "as a number", "in hexadecimal"}
+
+
+def test_sums_of_bits_that_never_change_are_what_a_hull_keeps() -> None:
+    hull = Hull()
+    pairs = [(word, word ^ 0b1010) for word in range(16)]
+    assert [hull.add(high << 4 | low) for high, low in pairs].count(True) == 5
+    assert hull.holds(0b0001 << 4 | 0b1011)
+    assert not hull.holds(0b0001 << 4 | 0b1010)
+
+
+def _proof(nonce: int, challenge: int, key: int, sign: int) -> tuple[int, int]:
+    return challenge, (nonce - sign * challenge * key) % ORDER
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_key_follows_from_two_proofs_of_one_nonce_and_from_no_others(sign: int) -> None:
+    key, nonce, other = (int.from_bytes(seeded(name).take(31), "big") for name in ("k", "r", "r'"))
+    public = frozenset({single.multiply_base(key.to_bytes(32, "little"))})
+    first = _proof(nonce, 1234567, key, sign)
+    assert solved([first, _proof(other, 99, key, sign), _proof(nonce, 7654321, key, sign)], public)
+    assert not solved([first, _proof(other, 7654321, key, sign), first], public)
+    assert not solved([first, _proof(nonce, 7654321, key + 1, sign)], public)
+
+
+def test_what_an_object_keeps_is_weighed_with_all_that_hangs_on_it() -> None:
+    class Keeps:
+        shared: ClassVar[list[bytes]] = []
+
+    one = Keeps()
+    before = held_bytes([one, vars(Keeps)])
+    one.shared.append(bytes(1000))
+    assert held_bytes([one, vars(Keeps)]) >= before + 1000
+
+
+class Recalls(HashUpload):
+    """States how much it finds 30 bits away, and finds nothing there."""
+
+    info = replace(HashUpload.info, name="recalls")
+    recall: ClassVar = {30: 0.99}
+
+    def answer(self, role: Any, state: Any, bodies: Any, rng: Any, executor: Any) -> Any:
+        exact = replace(state, hashes=state.hashes)
+        answer = super().answer(role, exact, bodies, rng, executor)
+        missed = [
+            verdict is not None and verdict.label is not None and verdict.label.entry_hash != body.hash
+            for verdict, body in zip(answer.verdicts, bodies, strict=True)
+        ]
+        empty = super().answer(role, replace(state, hashes=~state.hashes), bodies, rng, executor)
+        pick = [empty if miss else answer for miss in missed]
+        return replace(
+            answer,
+            replies=[one.replies[at] for at, one in enumerate(pick)],
+            verdicts=[one.verdicts[at] for at, one in enumerate(pick)],
+        )
+
+
+def test_recall_that_is_stated_is_held_against_exact_limits() -> None:
+    class Right(HashUpload):
+        recall: ClassVar = {30: 0.99}
+
+    right = _one(Right(), "entries")
+    assert right.verdict is Verdict.PASSED
+    assert right.figures["recall_30"] == [1.0, 0.9463, 1.0]
+    wrong = _one(Recalls(), "entries")
+    assert (wrong.step, wrong.verdict) == ("recall", Verdict.FAILED)
+
+
+class Saying(HashUpload):
+    """Declares facts as they stand in the request, in other types."""
+
+    info = replace(HashUpload.info, name="saying")
+
+    def leakage(self) -> tuple[Leak, ...]:
+        facts = (
+            Fact("query_time", "when", lambda item, _: True),
+            Fact("my.hex", "the hash as text", lambda item, _: item.hash.hex()),
+            Fact("my.number", "the hash as a number", lambda item, _: int.from_bytes(item.hash, "big")),
+            Fact(
+                "my.part", "part, of good ones", lambda item, _: item.hash[3:9] if item.quality > 49 else None
+            ),
+            Fact("my.both", "hash and quality", lambda item, _: (item.hash, item.quality)),
+            Fact("my.lone", "of no picture here", lambda item, _: 5 if item.quality < 0 else None),
+        )
+        return tuple(replace(leak, facts=facts) for leak in super().leakage()[:1])
+
+
+def test_a_literal_field_is_recovered_in_whatever_type_a_fact_gives_it() -> None:
+    result = _one(Saying(), "tightness")
+    assert result.figures["over_declared"] == []
+    assert {name.partition(": ")[2] for name in result.figures["recovered_by"]} == {
+        "query_time", "my.hex", "my.number", "my.part", "my.both",
+    }  # fmt: skip
+    assert result.figures["not_measured"] == {"matcher: my.lone": 0}
+    assert "my.lone not measured (0 pictures)" in result.reason
+
+
+def test_where_no_two_pictures_agree_on_the_facts_nothing_is_compared_and_that_is_said() -> None:
+    class Everything(HashUpload):
+        info = replace(HashUpload.info, name="everything")
+
+        def leakage(self) -> tuple[Leak, ...]:
+            pixels = Fact("my.pixels", "all", lambda item, _: item.pixels.tobytes())
+            return tuple(replace(leak, facts=(*leak.facts, pixels)) for leak in super().leakage())
+
+    result = _one(Everything(), "relations")
+    assert result.verdict is Verdict.NOT_APPLICABLE
+    assert "not comparable" in result.reason
+    assert _one(hash_upload.DESIGN, "relations").figures["pairs"] == 7
