@@ -11,7 +11,7 @@ from blindmatch_protocol.contract import Adversary
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.leakage.facts import Opponent, opponents
 from blindmatch_simulations.conformance.leakage.game import Finding, Run, judge
-from blindmatch_simulations.conformance.leakage.interval import advantage
+from blindmatch_simulations.conformance.leakage.interval import advantage, resolution
 from blindmatch_simulations.conformance.leakage.play import Behaviour, Event, Play
 from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, Pair, playable
 from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
@@ -164,7 +164,7 @@ def summary(opponent: str, findings: Sequence[Finding], figures: dict[str, Any],
         "worst_interval": [round(worst.measured.low, 4), round(worst.measured.high, 4)],
     }
     return (
-        f"{opponent}: no distinguisher in this suite exceeded {overall.high:.3f} over all "
-        f"{len(findings)} classes of {pairs} pairs ({overall.words()}), "
+        f"{opponent}: no distinguisher in this suite exceeded {overall.high:.3f} ({resolution(runs):.3f} by "
+        f"guessing) over all {len(findings)} classes of {pairs} pairs ({overall.words()}), "
         f"{max(finding.measured.high for finding in findings):.3f} in any one"
     )
