@@ -2,10 +2,12 @@
 
 Three families are made of this one type. They differ in what a move is, and in how a weakness is planted:
 
-    family                    move                                  weakness
-    attacks (`table`)         runs against a build, gives a Figure   plants it in the build while a block runs
-    hostile clients           one attempt at a server                none: what they do to others is measured
-    planted cheats            the conformance check that must fail   a design that does what it must not
+    family             move                                   weakness
+    attacks            runs against a build, gives a Figure   plants it in the build while a block runs
+    hostile clients    one attempt at a server                none: what they do to others is measured
+    planted cheats     the conformance check that must fail   a design that does what it must not
+
+They are in `attacks.table`, `hostile` and `conformance.mutations.table`.
 """
 
 from __future__ import annotations

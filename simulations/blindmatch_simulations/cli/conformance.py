@@ -116,7 +116,7 @@ def _score(seed: int, json_path: Path | None) -> None:
     for caught in mutation_score(seed):
         ERR.print(f"  {caught.cheat.name}: {', '.join(caught.failed) or 'NOT CAUGHT'}", style="dim")
         results.append(caught)
-    rows = [(one.cheat.name, "caught" if one.caught else "missed", one.cheat.caught_by) for one in results]
+    rows = [(one.cheat.name, "caught" if one.caught else "missed", one.cheat.move.check) for one in results]
     console_for(json_path).print(table("Planted cheats", ("cheat", "verdict", "by"), rows))
     score = sum(one.caught for one in results)
     console_for(json_path).print(f"mutation score: {score} of {len(results)}", soft_wrap=True)
