@@ -22,6 +22,7 @@ from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_client import notices
 from blindmatch_client.complaints import Complaints
+from blindmatch_client.contacts import Contacts
 from blindmatch_client.cover import Cover
 from blindmatch_client.detector import TraceSink
 from blindmatch_client.egress import Egress
@@ -31,12 +32,12 @@ from blindmatch_client.keys import ACCOUNT_NAME, AccountKeeper
 from blindmatch_client.matching import Matching as Matcher
 from blindmatch_client.messenger import Account
 from blindmatch_client.messenger.attachment import AttachmentSealing, pieces
-from blindmatch_client.migration import migrate
 from blindmatch_client.outbox import Matching, Outbox, Queued, Stage
 from blindmatch_client.pictures import Pictures
 from blindmatch_client.receiving import Received, Receiver
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.reporting import Reporting
+from blindmatch_client.results import CentreIdentity as CentreIdentity
 from blindmatch_client.results import DeviceConfig as DeviceConfig
 from blindmatch_client.results import Flushed as Flushed
 from blindmatch_client.results import OutcomeKind as OutcomeKind
@@ -78,7 +79,12 @@ class Device:
         self._files = Files(folder / "attachments")
         self._outbox = Outbox(store)
         self._relay = RelayClient(egress)
-        self._reporting = Reporting(egress, store, config.account, rng, clock_ms)
+        centre = config.centre
+        key = None if centre is None else centre.sealing
+        self._reporting = Reporting(egress, store, config.account, key, rng, clock_ms)
+        # whose key is whose: the user's own, with a small interface of its own
+        pinned = {} if centre is None else {centre.account: centre.notices}
+        self.contacts = Contacts(keeper, self._relay, pinned)
         # the user's own, with a small interface of its own
         self.complaints = Complaints(egress, store, rng, clock_ms)
         self._cover = (
@@ -125,14 +131,17 @@ class Device:
         rng: Randomness,
         clock_ms: Callable[[], int],
         trace: TraceSink = lambda trace: None,
+        identity: bytes | None = None,
     ) -> Device:
         """A new device with a new account in `folder`, which is made if it is missing.
+
+        `identity` is the account's private identity key where others know the public one already.
 
         Raises:
             StoreError: if the folder holds a device already or cannot be written.
             MessengerError: if the account's name is not one.
         """
-        account = Account.create(config.account, clock_ms())
+        account = Account.create(config.account, clock_ms(), identity=identity)
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -158,7 +167,6 @@ class Device:
             StoreError: if there is none, one of another version, or one of another account.
             MessengerError: if the account's keys cannot be read.
         """
-        migrate(folder, config.key)
         store = Store(folder, False, config.key)
         keeper = AccountKeeper.load(store)
         if keeper.account.name != config.account:
@@ -189,7 +197,7 @@ class Device:
         self._store.close()
 
     def register(self) -> int:
-        """Publish pre-keys, learn the centre's key, fetch the set-up; the epoch.
+        """Publish pre-keys, compare the centre's key, fetch the set-up; the epoch.
 
         Every device does all of it at this time, so that nothing of it tells of a picture later.
 
@@ -201,7 +209,7 @@ class Device:
         """
         self._upkeep.publish()
         if self._egress.knows(Party.CENTRE):
-            self._reporting.learn_key()
+            self._reporting.check_key()
         return self._matcher.refresh()
 
     def refresh(self) -> int:

@@ -33,6 +33,11 @@ MESSENGER_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
         DeclaredFact("shared_attachment", "that several accounts fetch one attachment: who is in a group"),
         DeclaredFact("pre_key_upkeep", "when pre-keys are replaced, and how many were used"),
         DeclaredFact("session_start", "that a message starts a session, and which pre-keys it uses"),
+        DeclaredFact(
+            "unverified_keys",
+            "if it cheats: everything two people write who never compared their safety number, since it can "
+            "hand out keys of its own",
+        ),
         DeclaredFact("message_order", "session name, ratchet key and number of a message, from its header"),
     ),
     Party.MATCHER: (

@@ -22,7 +22,7 @@ from blindmatch_client.files import Files, read_chunks
 from blindmatch_client.keys import AccountKeeper
 from blindmatch_client.messenger import Account, MessengerError
 from blindmatch_client.messenger.attachment import opened, verified
-from blindmatch_client.messenger.errors import ReplayedMessageError
+from blindmatch_client.messenger.errors import IdentityChangedError, ReplayedMessageError
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.store import Store
 
@@ -169,6 +169,8 @@ class Receiver:
         try:
             content = account.decrypt(delivery.sender, delivery.sealed)
         except MessengerError as error:
+            if isinstance(error, IdentityChangedError):
+                account.note_identity(delivery.sender, error.identity)
             # the account is as it was, and so are the others' messages; a repeat was shown when it came first
             self._save(delivery, None, str(error), isinstance(error, ReplayedMessageError))
             return False

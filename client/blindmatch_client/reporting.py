@@ -27,9 +27,7 @@ from blindmatch_client.store import Store
 from blindmatch_client.trace import Purpose
 from blindmatch_client.transport import envelopes
 
-CENTRE_KEY_BYTES: Final = 32
 SUBMIT_DEADLINE_S: Final = 120.0
-_KEY_NAME: Final = "centre_key"
 _REPORT, _VOUCHER = "report", "voucher"
 
 
@@ -107,33 +105,43 @@ class Reporting:
 
     Args:
         egress: the way out.
-        store: keeps the centre's key and what is not handed in yet.
+        store: keeps what is not handed in yet.
         account: the reporter.
+        key: the centre's, from the configuration: X25519, 32 bytes; None: nothing can be reported.
         rng: for report ids.
         clock_ms: Unix time in milliseconds.
     """
 
     def __init__(
-        self, egress: Egress, store: Store, account: str, rng: Randomness, clock_ms: Callable[[], int]
+        self,
+        egress: Egress,
+        store: Store,
+        account: str,
+        key: bytes | None,
+        rng: Randomness,
+        clock_ms: Callable[[], int],
     ) -> None:
         self._egress = egress
+        self._key = key
         self._store = store
         self._account = account
         self._rng = rng
         self._clock_ms = clock_ms
 
-    def learn_key(self) -> None:
-        """Fetch and keep the centre's key. Every device does so when it registers: a device that asked
-        for it when it has a match would tell by asking.
+    def check_key(self) -> None:
+        """Ask the centre for its key, and hold it against the configured one, which alone is ever used.
+
+        Every device does so when it registers, so that a centre with another key is noticed before there is
+        anything to report.
 
         Raises:
-            ServiceError: if the centre cannot be reached or answers with something else than a key.
+            ServiceError: if the centre cannot be reached or answers with another key.
         """
+        if self._key is None:
+            return
         call = Call(Party.CENTRE, CENTRE_KEY, Purpose.ACCOUNT, idempotent=True)
-        key = self._egress.unary(call, pb.CentreKeyRequest()).public_key
-        if len(key) != CENTRE_KEY_BYTES:
-            raise MisbehavedError(Party.CENTRE, f"its key is {CENTRE_KEY_BYTES} bytes")
-        self._store.put(_KEY_NAME, key)
+        if self._egress.unary(call, pb.CentreKeyRequest()).public_key != self._key:
+            raise MisbehavedError(Party.CENTRE, "its key must be the one this device was configured with")
 
     def queue(self, confirmed: ConfirmedMatch, reported: Reported) -> bytes:
         """Seal and keep a report; its id. Nothing is sent.
@@ -188,7 +196,7 @@ class Reporting:
 
     def knows_key(self) -> bool:
         """Is the centre's key known?"""
-        return self._store.get(_KEY_NAME) is not None
+        return self._key is not None
 
     def centre_key(self) -> bytes:
         """The centre's key.
@@ -196,12 +204,9 @@ class Reporting:
         Raises:
             ReportRefusedError: if it is not known.
         """
-        key = self._store.get(_KEY_NAME)
-        if key is None:
-            raise ReportRefusedError(
-                "report refused: the centre's key is not known, register the device first"
-            )
-        return key
+        if self._key is None:
+            raise ReportRefusedError("report refused: this device is configured without the centre's key")
+        return self._key
 
     def oldest_report(self) -> WaitingReport | None:
         """The report that waits longest."""

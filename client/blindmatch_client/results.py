@@ -39,6 +39,21 @@ class OutcomeKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CentreIdentity:
+    """The centre's public keys, which come with the app: what else claims to be the centre is refused.
+
+    Attributes:
+        sealing: what reports are sealed to, X25519, 32 bytes.
+        notices: identity key of the account whose messages are the centre's notices, Curve25519, 32 bytes.
+        account: the name of that account.
+    """
+
+    sealing: bytes
+    notices: bytes
+    account: str = "centre-notices"
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceConfig:
     """What kind of device this is.
 
@@ -51,6 +66,7 @@ class DeviceConfig:
         round_deadline_s: for one role's answer.
         key: what the store is locked with; None: a key file beside it, which protects nothing by itself.
         cover: when and how large reports leave, with cover in between; None: at once, which shows when.
+        centre: its keys; None: nothing can be reported, and its notices are like anybody's messages.
     """
 
     account: str
@@ -61,6 +77,7 @@ class DeviceConfig:
     round_deadline_s: float = ROUND_DEADLINE_S
     key: KeySource | None = None
     cover: CoverSchedule | None = None
+    centre: CentreIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True)

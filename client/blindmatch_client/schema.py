@@ -1,10 +1,10 @@
-"""The tables of a device's store, version 5. Columns called sealed in comments hold what vault.py makes."""
+"""The tables of a device's store, version 6. Columns called sealed in comments hold what vault.py makes."""
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 PEER: Final = """
 CREATE TABLE peer (

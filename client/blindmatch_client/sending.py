@@ -33,6 +33,7 @@ from blindmatch_client.failure import FailureMode
 from blindmatch_client.files import Files
 from blindmatch_client.keys import AccountKeeper
 from blindmatch_client.messenger import MessengerError
+from blindmatch_client.messenger.errors import IdentityChangedError
 from blindmatch_client.outbox import Matching, Outbox, Outgoing, Stage, decode_outcome
 from blindmatch_client.pictures import Pictures
 from blindmatch_client.relay import SEAL_BYTES, RelayClient
@@ -237,6 +238,9 @@ class Sender:
                 sealed = account.encrypt(row.recipient, content, bundle)
                 self.outbox.sealed(row.number, content, sealed)
         except MessengerError as error:
+            if isinstance(error, IdentityChangedError):
+                with self.keeper.saving() as account:
+                    account.note_identity(row.recipient, error.identity)
             self._close(row, Stage.FAILED, str(error))
             raise
 

@@ -177,7 +177,11 @@ class Store:
         try:
             found = self.one("PRAGMA user_version")
             if found != (SCHEMA_VERSION,):
-                raise StoreError(f"{path}: must be of version {SCHEMA_VERSION}, not {found}")
+                version = None if found is None else found[0]
+                raise StoreError(
+                    f"{path}: is of version {version}, this program's is {SCHEMA_VERSION}, and none is "
+                    "converted: register a new device"
+                )
             row = self.one("SELECT kind, salt, operations, memory, wrapped FROM lock")
             if row is None:
                 raise StoreError(f"{path}: has no lock")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_client.cover import CoverSchedule
+from blindmatch_client.device import CentreIdentity
 from blindmatch_client.errors import DeviceError, StoreError
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.files import sync_folder
@@ -88,6 +89,7 @@ class Settings:
     Attributes:
         design: reference of its design.
         curator: the public key that signs its epochs, Ed25519, 32 bytes.
+        centre: the public keys that the centre, and nobody else, is known by.
         mode: its failure mode.
         addresses: where it calls servers, if not where the deployment says.
         options: what else was decided.
@@ -96,6 +98,7 @@ class Settings:
 
     design: str
     curator: bytes
+    centre: CentreIdentity
     mode: FailureMode
     addresses: Addresses
     options: Options = field(default_factory=Options)
@@ -119,7 +122,9 @@ class Settings:
     def write(self, deployment: Deployment, name: str) -> None:
         """Keep them, in one step, on disk when this returns."""
         path = deployment.device(name) / SETTINGS
-        held: dict[str, Any] = {"design": self.design, "curator": self.curator.hex(), "mode": str(self.mode)}
+        centre = {"sealing": self.centre.sealing.hex(), "notices": self.centre.notices.hex()}
+        held: dict[str, Any] = {"design": self.design, "curator": self.curator.hex(), "centre": centre}
+        held["mode"] = str(self.mode)
         held["addresses"] = encoded(self.addresses)
         held |= self.options.encoded()
         if self.following is not None:
@@ -140,6 +145,9 @@ class Settings:
         return cls(
             str(held["design"]),
             bytes.fromhex(held["curator"]),
+            CentreIdentity(
+                bytes.fromhex(held["centre"]["sealing"]), bytes.fromhex(held["centre"]["notices"])
+            ),
             FailureMode(held["mode"]),
             kept,
             Options.decoded(held),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
-from blindmatch_client.device import Device, DeviceConfig
+from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Egress, Recorder
 from blindmatch_client.errors import StoreError
 from blindmatch_client.failure import FailureMode
@@ -14,6 +15,7 @@ from blindmatch_client.trace import SessionTrace
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.centre.keys import read_notices_public, read_public_key
 
 from blindmatch_simulations.addresses import Addresses
 from blindmatch_simulations.deployment import Deployment
@@ -47,6 +49,7 @@ def create_device(
     addresses: Addresses | None = None,
     options: Options | None = None,
     passphrase: str | None = None,
+    identity: bytes | None = None,
 ) -> Watched:
     """A new device that uses the design called `reference`, with a certificate.
 
@@ -58,20 +61,27 @@ def create_device(
         addresses: where it calls servers, if not where the deployment says.
         options: what else is decided.
         passphrase: that locks its store, if `options` say so.
+        identity: its private identity key, where others are configured with the public one.
 
     Raises:
         AuthorityError: if the name breaks the rule for names.
         StoreError: if there is one already.
-        StateError: if the curator's public key is not here.
+        StateError: if a public key of the curator or the centre is not here.
         RegistryError: if there is no such design.
     """
     design = load_design(reference)
-    identity = Identity(Kind.DEVICE, name)
     folder = deployment.device(name)
-    deployment.enrol(identity, folder, datetime.now(UTC))
-    curator = deployment.curator_public_key()
-    settings = Settings(portable_reference(reference), curator, mode, addresses or {}, options or Options())
-    watched = _watched(deployment, name, design, settings, True, passphrase)
+    deployment.enrol(Identity(Kind.DEVICE, name), folder, datetime.now(UTC))
+    keys = deployment.centre_keys
+    settings = Settings(
+        portable_reference(reference),
+        deployment.curator_public_key(),
+        CentreIdentity(read_public_key(keys), read_notices_public(keys)),
+        mode,
+        addresses or {},
+        options or Options(),
+    )
+    watched = _watched(deployment, name, design, settings, True, passphrase, identity)
     settings.write(deployment, name)
     return watched
 
@@ -130,14 +140,20 @@ def _watched(
     settings: Settings,
     create: bool,
     passphrase: str | None,
+    identity: bytes | None = None,
 ) -> Watched:
     recorder, traces = Recorder(), list[SessionTrace]()
     credentials = deployment.caller_credentials(Identity(Kind.DEVICE, name), deployment.device(name))
     egress = Egress(deployment.directory(settings.addresses), credentials, recorder, now_ms)
-    make = Device.create if create else Device.open
-    options = settings.options
+    make = partial(Device.create, identity=identity) if create else Device.open
     config = DeviceConfig(
-        name, design, settings.curator, settings.mode, key=options.key(passphrase), cover=options.cover
+        name,
+        design,
+        settings.curator,
+        settings.mode,
+        key=settings.options.key(passphrase),
+        cover=settings.options.cover,
+        centre=settings.centre,
     )
     folder = deployment.device(name) / STATE
     device = make(folder, config, egress, system_randomness(), now_ms, traces.append)

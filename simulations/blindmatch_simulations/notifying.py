@@ -15,6 +15,7 @@ from blindmatch_client.device import Device
 from blindmatch_client.errors import RefusedError
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.centre.keys import read_notices_key
 
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import create_device, open_device
@@ -66,7 +67,11 @@ def _sent(deployment: Deployment, device: Device, notice: pb.Notice) -> Delivere
 def _device(deployment: Deployment, design: str) -> Device:
     """The centre's device, made and registered when first needed."""
     made = (deployment.device(ACCOUNT) / "device.json").exists()
-    watched = open_device(deployment, ACCOUNT) if made else create_device(deployment, ACCOUNT, design)
+    if made:
+        watched = open_device(deployment, ACCOUNT)
+    else:
+        identity = read_notices_key(deployment.centre_keys)
+        watched = create_device(deployment, ACCOUNT, design, identity=identity)
     try:
         # without a set-up an earlier registration did not come to its end
         if not watched.device.epoch:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from blindmatch_client.errors import StoreError, WrongKeyError
-from blindmatch_client.migration import migrate
 from blindmatch_client.store import KEY_NAME, Store, lock_kind
 
 from blindmatch_simulations.deployment import Deployment
@@ -44,7 +43,6 @@ def relock(
     if new.encoded() == settings.options.encoded() and not new.passphrase:
         raise StoreError(f"device {name} is locked with this key file already")
     folder, key = deployment.device(name) / STATE, settings.options.key(passphrase)
-    migrate(folder, key)
     store = Store(folder, False, key)
     try:
         if new != settings.options:

@@ -18,7 +18,7 @@ from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.report import open_report
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dummy_designs import ECHO
-from support.fakes import Owned, World, down, hashes_with, picture
+from support.fakes import CENTRE, Owned, World, down, hashes_with, picture
 from support.signed import CURATOR
 
 from .conftest import MakeWorld
@@ -42,7 +42,8 @@ class Scheduled:
     def open(self, make: object = Device.open) -> Owned:
         recorder = Recorder()
         egress = self.world.egress("alice", recorder, [])
-        config = DeviceConfig("alice", ECHO, CURATOR.public, cover=CoverSchedule(PERIOD_S, self.size))
+        cover, centre = CoverSchedule(PERIOD_S, self.size), CENTRE
+        config = DeviceConfig("alice", ECHO, CURATOR.public, cover=cover, centre=centre)
         folder: Path = self.world.folder / "alice"
         device = make(folder, config, egress, RNG, lambda: self.now)  # type: ignore[operator]
         self.world.devices.append(device)

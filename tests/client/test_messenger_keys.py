@@ -13,11 +13,14 @@ from blindmatch_client.messenger.errors import (
     BundleRefusedError,
     IdentityChangedError,
     MalformedError,
+    NoSessionError,
     NotAuthenticError,
     PreKeyUnavailableError,
     ReplayedMessageError,
     StateError,
+    TooManyFirstsError,
 )
+from blindmatch_client.messenger.state import ACCEPTED_MOST
 from blindmatch_protocol.content import Content, compose
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.sealed_message import SealedMessage
@@ -258,3 +261,76 @@ def test_errors_and_repr_show_no_secret_and_chain_no_library_error() -> None:
     with pytest.raises(StateError) as unreadable:
         Account.load(dump.replace(b'"identity_key"', b'"identity_kex"'))
     assert unreadable.value.__context__ is None
+
+
+# first messages without a one-time pre-key
+
+
+def first_of(sender: Account, recipient: Account) -> bytes:
+    """A first message without a one-time pre-key."""
+    sender.reset_sessions(recipient.name)
+    return sender.encrypt(recipient.name, say("first"), bundle(recipient, one_time=0))
+
+
+def stored(owner: Account) -> Account:
+    """The account as it comes back from its rows."""
+    return Account.load(owner.dump())
+
+
+def test_each_peer_may_start_so_many_sessions_and_the_next_one_waits_for_a_new_pre_key() -> None:
+    alice, bob, carol = account("alice"), account("bob"), account("carol")
+    sealed = [first_of(alice, bob) for _ in range(ACCEPTED_MOST + 1)]
+    for one in sealed[:-1]:
+        bob.decrypt("alice", one)
+    bob = stored(bob)
+    with pytest.raises(TooManyFirstsError, match="wait until the pre-key is replaced"):
+        bob.decrypt("alice", sealed[-1])
+    # others are not held up, nor is she with a one-time pre-key or in a session
+    assert bob.decrypt("carol", first_of(carol, bob)).text == "first"
+    alice.reset_sessions("bob")
+    assert bob.decrypt("alice", alice.encrypt("bob", say("x"), bundle(bob))).text == "x"
+    bob.rotate_signed_pre_key(NOW)
+    assert bob.decrypt("alice", first_of(alice, bob)).text == "first"
+
+
+def test_a_first_message_is_never_taken_twice_whenever_it_comes_again() -> None:
+    alice, bob = account("alice"), account("bob")
+    sealed = [first_of(alice, bob) for _ in range(12)]
+    for one in sealed:
+        bob.decrypt("alice", one)
+    for change in ("nothing", "reset", "trust", "rotate"):
+        if change == "reset":
+            bob.reset_sessions("alice")
+        if change == "trust":
+            bob.trust("alice", alice.identity)
+        if change == "rotate":
+            bob.rotate_signed_pre_key(NOW)
+        bob = stored(bob)
+        for one in sealed:
+            with pytest.raises(ReplayedMessageError):
+                bob.decrypt("alice", one)
+    bob.rotate_signed_pre_key(NOW)
+    assert not bob.peers()["alice"].accepted
+    for one in sealed:
+        with pytest.raises((PreKeyUnavailableError, NoSessionError, ReplayedMessageError)):
+            bob.decrypt("alice", one)
+
+
+def test_what_first_messages_of_many_peers_leave_is_in_their_rows_and_goes_with_the_pre_key() -> None:
+    bob = account("bob", 0)
+    bob.take_changes()
+    core = len(bob.dump())
+    for number in range(40):
+        sender = account(f"peer-{number}", 0)
+        for _ in range(3):
+            bob.decrypt(sender.name, first_of(sender, bob))
+        changes = bob.take_changes()
+        # the account's own value is not written again, and no other peer's either
+        assert changes.core is None and set(changes.peers) == {sender.name}
+    assert all(len(peer.accepted) == 3 for peer in bob.peers().values())
+    bob.rotate_signed_pre_key(NOW)
+    assert set(bob.take_changes().peers) == set()
+    bob.rotate_signed_pre_key(NOW)
+    changes = bob.take_changes()
+    assert len(changes.peers) == 40 and changes.core is not None and len(changes.core) < core + 1000
+    assert not any(peer.accepted for peer in bob.peers().values())

@@ -20,7 +20,7 @@ from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.relay.server import RelayConfig, open_relay
 from dummy_designs import ECHO, LARGE
-from support.fakes import AUTHORITY, FakeCentre, credentials_of, hashes_with, picture, rpc, serve
+from support.fakes import AUTHORITY, CENTRE, FakeCentre, credentials_of, hashes_with, picture, rpc, serve
 from support.memory import MemoryWorkspace
 from support.signed import CURATOR, manifest_of, signed
 
@@ -50,7 +50,11 @@ def play(folder: Path, design: AnyDesign, ports: dict[Party, int]) -> tuple[list
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000  # noqa: E731
         egress = Egress(endpoints, credentials_of(name), records, clock)
         made = Device.create(
-            folder / name, DeviceConfig(name, design, CURATOR.public), egress, system_randomness(), clock
+            folder / name,
+            DeviceConfig(name, design, CURATOR.public, centre=CENTRE),
+            egress,
+            system_randomness(),
+            clock,
         )
         made.register()
         return made

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.errors import ReportRefusedError
+from blindmatch_client.errors import MisbehavedError, ReportRefusedError
 from blindmatch_client.reporting import ConfirmedMatch, Reported, Reporting
 from blindmatch_client.store import Store
 from blindmatch_proofs.franking import verify_opening
@@ -19,6 +19,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dummy_designs import ECHO, SHARES, VOUCHERS, Sealed
 from support.fakes import World, down, hashes_with, picture, poor_picture
 
@@ -99,21 +100,33 @@ def bench(make_world: MakeWorld, tmp_path: Path) -> Iterator[Bench]:
     store = Store(folder, create=True)
     alice = world.device("alice")
     egress = world.egress("alice", alice.recorder, [])
-    yield Bench(Reporting(egress, store, "alice", system_randomness(), lambda: 1), store)
+    yield Bench(Reporting(egress, store, "alice", None, system_randomness(), lambda: 1), store)
     egress.close()
     store.close()
 
 
 def test_without_the_centres_key_a_report_is_refused_and_not_asked_for_then(bench: Bench) -> None:
     confirmed = ConfirmedMatch(ECHO, 1, Picture.from_bytes(LISTED), 0, Match(label(MINE)))
-    with pytest.raises(ReportRefusedError, match="register the device first"):
+    with pytest.raises(ReportRefusedError, match="configured without the centre's key"):
         bench.reporting.queue(confirmed, Reported(object(), object(), LISTED, 1))  # type: ignore[arg-type]
     assert bench.reporting.waiting() == 0
 
 
-def test_every_device_learns_the_centres_key_when_it_registers(make_world: MakeWorld) -> None:
+def test_every_device_compares_the_centres_key_when_it_registers(make_world: MakeWorld) -> None:
     alice = make_world(ECHO, HASHES).device("alice")
     assert alice.methods() == ["Register", "Key", "Describe", "FetchSetup"]
+
+
+def test_another_key_of_the_centre_is_refused_and_nothing_is_sealed_to_it(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    mine, world.centre.key = world.centre.key, X25519PrivateKey.generate()
+    with pytest.raises(MisbehavedError, match="must be the one this device was configured with"):
+        alice.device.register()
+    assert alice.device.send_picture("bob", LISTED).reported
+    world.centre.key = mine
+    assert len(world.centre.reports) == 1
 
 
 def test_a_report_holds_what_the_centre_needs_to_check_it(make_world: MakeWorld) -> None:

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_client import migration
-from blindmatch_client.device import Device, DeviceConfig
-from blindmatch_client.egress import Recorder
 from blindmatch_client.errors import StoreError, WrongKeyError
-from blindmatch_client.keys import AccountKeeper
-from blindmatch_client.messenger import Account
-from blindmatch_client.messenger.errors import MalformedError
-from blindmatch_client.outbox import Matching, Outbox, Stage
 from blindmatch_client.store import FILE_NAME, KEY_NAME, Store
 from blindmatch_client.vault import KeyFile, KeySource, Lock, Passphrase, Vault
-from blindmatch_protocol.content import compose
-from blindmatch_protocol.randomness import system_randomness
 from dummy_designs import ECHO
 from support.fakes import hashes_with, picture
-from support.signed import CURATOR
 
 from .conftest import MakeWorld
 
 SECRET = b"a secret that must not be found"
-STORES = Path(__file__).parent / "stores"
-OLD_STORE = STORES / "version-1.sqlite"
 
 
 def quick(text: str) -> Passphrase:
@@ -162,98 +149,13 @@ def test_which_tables_and_columns_are_in_the_clear_is_known(tmp_path: Path) -> N
     }
 
 
-def old_device(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    shutil.copy(OLD_STORE, folder / FILE_NAME)
-    return folder
-
-
-def test_a_store_of_version_1_is_sealed_and_nothing_of_it_is_lost(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = make_world(ECHO, hashes_with(picture(1)))
-    folder = old_device(world.folder / "alice")
-    assert b"a text that was kept" in on_disk(folder)
-    egress = world.egress("alice", Recorder(), [])
-    config = DeviceConfig("alice", ECHO, CURATOR.public, key=quick("new"))
-    device = Device.open(folder, config, egress, system_randomness(), lambda: 1)
-    first, second = device.inbox()
-    assert (first.text, second.text) == ("a text that was kept", "with a picture")
-    assert second.pictures == (picture(5, 64, "JPEG"),)
-    device.close()
-    store = Store(folder, False, quick("new"))
-    waiting, uploaded = (Outbox(store).get(number) for number in Outbox(store).open())
-    assert (waiting.text, waiting.uploaded, waiting.matching) == (
-        "waits for its upload",
-        False,
-        Matching.DECIDED,
-    )
-    assert (uploaded.stage, uploaded.uploaded) == (Stage.SEALED, True) and uploaded.sealed is not None
-    store.close()
-    held = on_disk(folder)
-    assert b"a text that was kept" not in held and picture(5, 64, "JPEG")[100:140] not in held
-
-
-def test_a_migration_that_fails_leaves_the_old_store_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = old_device(tmp_path / "alice")
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(migration, "_converted", full)
-    with pytest.raises(StoreError, match=r"cannot be brought to the current version.*No space left"):
-        migration.migrate(folder, quick("new"))
-    monkeypatch.undo()
-    assert migration.migrate(folder, quick("new")) and not migration.migrate(folder, quick("new"))
-    Store(folder, False, quick("new")).close()
-
-
-def device_of_version_2(folder: Path, name: str) -> tuple[Store, AccountKeeper]:
-    """One of two devices that talked to each other before peers had rows of their own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(STORES / f"version-2-{name}.sqlite", folder / FILE_NAME)
-    assert migration.migrate(folder, quick("kept")) and not migration.migrate(folder, quick("kept"))
-    store = Store(folder, False, quick("kept"))
-    return store, AccountKeeper.load(store)
-
-
-def test_the_sessions_of_a_store_of_version_2_go_on(tmp_path: Path) -> None:
-    (store, alice), (other, bob) = (device_of_version_2(tmp_path / name, name) for name in ("alice", "bob"))
-    (waiting,) = (Outbox(store).get(number) for number in Outbox(store).open())
-    assert waiting.stage is Stage.SEALED and waiting.sealed is not None
-    with alice.saving() as account:
-        sealed = account.encrypt("bob", compose("after it", (), 1, system_randomness()))
-    with pytest.raises(MalformedError, match="field version: must be 2, not 1"):
-        bob.account.decrypt("alice", waiting.sealed)
-    with bob.saving() as account:
-        assert account.decrypt("alice", sealed).text == "after it"
-    assert store.all("SELECT * FROM complaint") == []
-    for one, keeper, name in ((store, alice, "bob"), (other, bob, "alice")):
-        again = AccountKeeper.load(one).account
-        assert again.dump() == keeper.account.dump() and again.has_session(name)
-        assert one.all("SELECT number FROM peer") == [(1,)]
-        # the account's own value holds no session any more that could be taken for the latest
-        assert not Account.load(one.get("account") or b"").has_session(name)
-        one.close()
-
-
-@pytest.mark.parametrize("version", [3, 4])
-def test_a_store_of_an_older_version_gets_the_tables_it_lacks(tmp_path: Path, version: int) -> None:
-    store = Store(tmp_path, True, None, {"account": SECRET})
-    store.close()
+def test_a_store_of_another_version_is_refused_with_the_reason(tmp_path: Path) -> None:
+    Store(tmp_path, True, None, {"account": SECRET}).close()
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
-        lacks = "DROP TABLE complaint;" if version == 3 else ""
-        db.executescript(f"DROP TABLE adopted; DROP TABLE evidence; {lacks} PRAGMA user_version = {version};")
+        db.execute("PRAGMA user_version = 4")
     db.close()
-    with pytest.raises(StoreError, match="version"):
+    with pytest.raises(StoreError, match=r"is of version 4, this program's is 6, .*: register a new device"):
         Store(tmp_path, False)
-    assert migration.migrate(tmp_path, None) and not migration.migrate(tmp_path, None)
-    again = Store(tmp_path, False)
-    assert again.get("account") == SECRET
-    assert again.all("SELECT name FROM complaint JOIN adopted JOIN evidence") == []
-    again.close()
 
 
 def test_a_transaction_that_is_not_synced_is_kept_by_the_next_one_that_is(tmp_path: Path) -> None:

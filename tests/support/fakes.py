@@ -17,8 +17,9 @@ from typing import Any
 
 import grpc
 import numpy as np
-from blindmatch_client.device import Device, DeviceConfig
+from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Credentials, Egress, Endpoint, Recorder, Retry
+from blindmatch_client.messenger import Account
 from blindmatch_client.trace import SessionTrace
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import AnyDesign, Party, Role, SetParameters, Stated, batches_of
@@ -38,6 +39,11 @@ from support.signed import CURATOR, manifest_of
 
 NOW = datetime.now(UTC)
 AUTHORITY = Authority.create(NOW)
+NOTICES = Account.create("centre-notices", 1, 4, bytes(range(32)))
+"""The centre's own account at the messenger."""
+CENTRE_KEY = X25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
+CENTRE = CentreIdentity(CENTRE_KEY.public_key().public_bytes_raw(), NOTICES.identity)
+"""What devices are configured with."""
 
 
 class Fail(Exception):  # noqa: N818
@@ -291,7 +297,7 @@ class FakeMatcher(Fake, rpc.MatchingServicer):
 class FakeCentre(Fake, rpc.CentreServicer):
     def __init__(self) -> None:
         super().__init__()
-        self.key = X25519PrivateKey.generate()
+        self.key = CENTRE_KEY
         self.sealed: list[tuple[bytes, bytes]] = []
         self.vouchers: list[pb.Envelope] = []
         self.receipt_id: bytes | None = None
@@ -403,7 +409,12 @@ class World:
         open_it = Device.create if fresh else Device.open
         device = open_it(
             self.folder / name,
-            DeviceConfig(account=name, design=self.design, curator=CURATOR.public, **config),
+            DeviceConfig(
+                account=name,
+                design=self.design,
+                curator=CURATOR.public,
+                **{"centre": CENTRE, **config},
+            ),
             egress,
             system_randomness(),
             lambda: next(clock),

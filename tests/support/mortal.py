@@ -39,7 +39,7 @@ from blindmatch_server.relay.service import Relay
 from blindmatch_server.serving import Listen
 from dummy_designs import ECHO
 
-from support.fakes import picture
+from support.fakes import CENTRE, picture
 from support.signed import CURATOR
 
 ANY = "*"
@@ -204,7 +204,7 @@ def opened(plan: DevicePlan) -> Device:
     egress = Egress(endpoints, plan.credentials, Recorder(50, keep_requests=False), clock, retry=retry)
     make = Device.open if (plan.home / FILE_NAME).exists() else Device.create
     key = Passphrase("for tests", 1, 1 << 20)
-    config = DeviceConfig(plan.name, ECHO, CURATOR.public, unreadable=Unreadable.SEND, key=key)
+    config = DeviceConfig(plan.name, ECHO, CURATOR.public, unreadable=Unreadable.SEND, key=key, centre=CENTRE)
     return make(plan.home, config, egress, system_randomness(), clock)
 
 

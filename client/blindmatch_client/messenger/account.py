@@ -13,7 +13,8 @@ then acknowledge to the relay; what is delivered again then ends in `ReplayedMes
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final, cast
 
 import doubleratchet
@@ -26,6 +27,7 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking import commit
 from blindmatch_protocol.padding import pad_text, unpad_text
 from blindmatch_protocol.sealed_message import InitialHeader, SealedMessage
+from x3dh.identity_key_pair import IdentityKeyPairPriv
 
 from blindmatch_client.messenger.errors import (
     BundleNeededError,
@@ -36,11 +38,19 @@ from blindmatch_client.messenger.errors import (
     NoSessionError,
     ReplayedMessageError,
     StateError,
+    TooManyFirstsError,
 )
 from blindmatch_client.messenger.peer import Peer
 from blindmatch_client.messenger.pre_keys import FetchedBundle, PreKeyPublication
 from blindmatch_client.messenger.session import Plain, Session, accept, start
-from blindmatch_client.messenger.state import DUMP_VERSION, AcceptedState, AccountState, Changes, PeerState
+from blindmatch_client.messenger.state import (
+    ACCEPTED_MOST,
+    DUMP_VERSION,
+    AcceptedState,
+    AccountState,
+    Changes,
+    PeerState,
+)
 from blindmatch_client.messenger.suite import AGREEMENT_TAG, KeyAgreement
 
 ONE_TIME_PRE_KEYS: Final = 100
@@ -56,7 +66,6 @@ class Account:
     """One account; made by `create` or `load`."""
 
     __slots__ = (
-        "_accepted",
         "_core_changed",
         "_identity",
         "_keys",
@@ -71,25 +80,28 @@ class Account:
         self._keys = keys
         self._identity = keys.bundle.identity_key
         self._rotated_at = rotated_at
-        self._accepted: set[tuple[bytes, bytes]] = set()
         self._peers: dict[str, Peer] = {}
         self._core_changed = True
         self._peers_changed: set[str] = set()
 
     @classmethod
-    def create(cls, name: str, now: int, one_time: int = ONE_TIME_PRE_KEYS) -> Account:
+    def create(
+        cls, name: str, now: int, one_time: int = ONE_TIME_PRE_KEYS, identity: bytes | None = None
+    ) -> Account:
         """A new account with a new identity.
 
         Args:
             name: up to 64 bytes of UTF-8, as the relay knows the account.
             now: milliseconds since 1970; the age of the signed pre-key counts from here.
             one_time: how many one-time pre-keys to make, up to 1,000.
+            identity: the identity's private key, X25519, 32 bytes, where others know its public half already.
 
         Raises:
             MalformedError: if the name is too long.
         """
-        _framed(name)
-        account = cls(name, KeyAgreement.create(*_AGREEMENT), now)
+        framed(name)
+        pair = None if identity is None else IdentityKeyPairPriv(identity)
+        account = cls(name, KeyAgreement.create(*_AGREEMENT, pair), now)
         account.add_one_time_pre_keys(one_time)
         return account
 
@@ -141,12 +153,17 @@ class Account:
         return now - self._rotated_at
 
     def rotate_signed_pre_key(self, now: int) -> None:
-        """Replace the signed pre-key; the one before still serves messages that are under way."""
+        """Replace the signed pre-key; the one before still serves messages that are under way.
+
+        What peers started with those before is forgotten: nothing can be started with them again.
+        """
         self._core_changed = True
         self._keys.rotate_signed_pre_key()
         self._rotated_at = now
-        serving = {self._keys.bundle.signed_pre_key, self._keys.old_signed_pre_key}
-        self._accepted = {entry for entry in self._accepted if entry[0] in serving}
+        serving = {self._keys.bundle.signed_pre_key, self._keys.old_signed_pre_key or b""}
+        for name, peer in self._peers.items():
+            if (left := peer.serving(serving)) is not peer:
+                self._set_peer(name, left)
 
     # peers
 
@@ -158,16 +175,33 @@ class Account:
         """The pinned identity key of `peer`: the first one seen (trust on first use), or the trusted one."""
         return self._peers[peer].identity if peer in self._peers else None
 
+    def peers(self) -> Mapping[str, Peer]:
+        """All peers whose key was seen, by name."""
+        return self._peers
+
     def trust(self, peer: str, identity: bytes) -> None:
-        """Pin `identity` for `peer`, as the user decided; sessions with another key end."""
-        _framed(peer)
-        if self.peer_identity(peer) != identity:
-            self._set_peer(peer, Peer(identity))
+        """Pin `identity` for `peer` as compared, by the user or by configuration; sessions with another key
+        end."""
+        framed(peer)
+        self._set_peer(peer, self._peers.get(peer, Peer(identity)).trusting(identity))
+
+    def note_identity(self, peer: str, identity: bytes) -> None:
+        """Pin `identity` if none is pinned, as on first use; keep one that is refused, to be compared."""
+        framed(peer)
+        known = self._peers.get(peer, Peer(identity))
+        other = (identity,) if identity != known.identity else known.offered
+        if peer not in self._peers or other != known.offered:
+            self._set_peer(peer, replace(known, offered=other))
+
+    def note_told(self, peer: str) -> None:
+        """The user was told of the keys of `peer`."""
+        known = self._peers[peer]
+        self._set_peer(peer, replace(known, told=(known.identity, *known.offered)))
 
     def reset_sessions(self, peer: str) -> None:
         """End all sessions with `peer`; the next message starts one. The pinned key stays."""
         if peer in self._peers:
-            self._set_peer(peer, Peer(self._peers[peer].identity))
+            self._set_peer(peer, replace(self._peers[peer], sessions=()))
 
     # messages
 
@@ -185,7 +219,7 @@ class Account:
             IdentityChangedError: if the bundle's identity key is not the pinned one.
             MalformedError: if the content or a name breaks a rule of its encoding.
         """
-        names = _framed(self._name) + _framed(recipient)
+        names = framed(self._name) + framed(recipient)
         plain = self._plain(recipient, content)
         if bundle is not None:
             self._check_bundle(recipient, bundle)
@@ -210,6 +244,7 @@ class Account:
             NoSessionError: if it belongs to a session that is not known (any more).
             PreKeyUnavailableError: if it starts a session with a pre-key that is not there, or used.
             IdentityChangedError: if it starts a session under another key than the pinned one.
+            TooManyFirstsError: if it starts one session too many without a one-time pre-key.
             NotAuthenticError: if it was altered, or is not from `sender` to this account.
             ReplayedMessageError: if it was decrypted before, or its key is no longer kept.
             TooManySkippedError: if it claims to follow more than 1,000 lost ones.
@@ -254,7 +289,7 @@ class Account:
 
     def _check_bundle(self, recipient: str, bundle: FetchedBundle) -> None:
         if self.peer_identity(recipient) not in (None, bundle.identity):
-            raise IdentityChangedError
+            raise IdentityChangedError(bundle.identity)
         if bundle.identity == self._identity:
             raise BundleRefusedError
 
@@ -263,20 +298,28 @@ class Account:
             raise NoSessionError
         (initial,) = message.initial
         if self.peer_identity(sender) not in (None, initial.identity):
-            raise IdentityChangedError
-        if (initial.signed_pre_key, message.session) in self._accepted:
+            raise IdentityChangedError(initial.identity)
+        self._check_first(sender, message.session, initial)
+        return accept(self._keys, message, framed(sender) + framed(self._name))
+
+    def _check_first(self, sender: str, session: bytes, initial: InitialHeader) -> None:
+        started = self._peers[sender].accepted if sender in self._peers else ()
+        if AcceptedState(initial.signed_pre_key, session) in started:
             raise ReplayedMessageError
-        return accept(self._keys, message, _framed(sender) + _framed(self._name))
+        serving = [one for one in started if one.signed_pre_key == initial.signed_pre_key]
+        if not initial.one_time and len(serving) >= ACCEPTED_MOST:
+            raise TooManyFirstsError
 
     def _adopt(self, sender: str, session: Session, started: tuple[InitialHeader, ...]) -> None:
         """Take over a session's new state; a session just started uses up its pre-key."""
         for initial in started:
-            self._core_changed = True
-            self._peers.setdefault(sender, Peer(initial.identity))
+            peer = self._peers.get(sender, Peer(initial.identity))
             for one_time in initial.one_time:
+                self._core_changed = True
                 self._keys.delete_pre_key(one_time)
             if not initial.one_time:
-                self._accepted.add((initial.signed_pre_key, session.id))
+                peer = peer.accepting(AcceptedState(initial.signed_pre_key, session.id))
+            self._peers[sender] = peer
         self._set_peer(sender, self._peers[sender].with_current(session))
 
     # storing
@@ -304,7 +347,6 @@ class Account:
             name=self._name,
             rotated_at=self._rotated_at,
             keys=json.dumps(keys, sort_keys=True).encode(),
-            accepted=tuple(AcceptedState(*entry) for entry in sorted(self._accepted)),
             peers=peers,
         ).encode()
 
@@ -336,7 +378,6 @@ class Account:
     def _restored(cls, state: AccountState, peers: list[PeerState]) -> Account:
         keys, _ = KeyAgreement.from_json(json.loads(state.keys), *_AGREEMENT)
         account = cls(state.name, keys, state.rotated_at)
-        account._accepted = {(entry.signed_pre_key, entry.session) for entry in state.accepted}
         account._peers = {peer.name: Peer.load(peer) for peer in (*state.peers, *peers)}
         # what a whole dump holds of peers is stored apart from now on
         account._core_changed = bool(state.peers)
@@ -344,8 +385,12 @@ class Account:
         return account
 
 
-def _framed(name: str) -> bytes:
-    """A name behind its length, for the associated data of X3DH (X3DH, section 3.3)."""
+def framed(name: str) -> bytes:
+    """A name behind its length, for the associated data of X3DH (X3DH, section 3.3).
+
+    Raises:
+        MalformedError: if the name is too long.
+    """
     try:
         return Text(NAME_MOST).write(name, "messenger/account", "name")
     except ProtocolError as error:

@@ -49,7 +49,19 @@ class BundleRefusedError(MessengerError):
 class IdentityChangedError(MessengerError):
     """A peer shows another identity key than the one seen first."""
 
-    TEXT = "the peer's identity key is not the one known so far: compare it out of band, then trust it"
+    TEXT = "the peer's identity key is not the one known so far: compare the safety number, then trust it"
+
+    def __init__(self, identity: bytes) -> None:
+        """`identity`: the public key that was shown; no part of the text."""
+        super().__init__()
+        self.identity = identity
+
+
+class TooManyFirstsError(MessengerError):
+    """A peer has started as many sessions without a one-time pre-key as are taken while one signed pre-key
+    serves. To forget an older one would let it be repeated."""
+
+    TEXT = "the peer started too many sessions without a one-time pre-key; wait until the pre-key is replaced"
 
 
 class PreKeyUnavailableError(MessengerError):

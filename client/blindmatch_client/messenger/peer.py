@@ -1,4 +1,7 @@
-"""What an account knows of one peer: its pinned identity key and its sessions, the current one first.
+"""What an account knows of one peer: its identity key, and its sessions, the current one first.
+
+The key is pinned when it is first seen. Whether it is the peer's is known once its safety number was compared
+(`verified`); another key is refused, and kept as `offered` so that it can be compared, too.
 
 Two sessions arise if both sides start one at once. As in Sesame, section 3.3, a message that decrypts makes
 its session the current one, so both sides end up on one of them; older ones still decrypt what is under way.
@@ -6,10 +9,11 @@ its session the current one, so both sides end up on one of them; older ones sti
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from blindmatch_client.messenger.session import Session
-from blindmatch_client.messenger.state import SESSIONS_MOST, PeerState
+from blindmatch_client.messenger.state import SESSIONS_MOST, AcceptedState, PeerState
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -18,6 +22,10 @@ class Peer:
 
     identity: bytes
     sessions: tuple[Session, ...] = ()
+    accepted: tuple[AcceptedState, ...] = ()
+    verified: bool = False
+    offered: tuple[bytes, ...] = ()
+    told: tuple[bytes, ...] = ()
 
     @property
     def current(self) -> Session | None:
@@ -33,11 +41,27 @@ class Peer:
         others = tuple(known for known in self.sessions if known.id != session.id)
         return replace(self, sessions=(session, *others)[:SESSIONS_MOST])
 
+    def trusting(self, identity: bytes) -> Peer:
+        """The peer once the user has compared `identity`; sessions with another key end."""
+        sessions = self.sessions if identity == self.identity else ()
+        return replace(self, identity=identity, sessions=sessions, verified=True, offered=())
+
+    def accepting(self, started: AcceptedState) -> Peer:
+        """The peer, which has started a session without a one-time pre-key."""
+        return replace(self, accepted=(*self.accepted, started))
+
+    def serving(self, signed_pre_keys: Collection[bytes]) -> Peer:
+        """The peer without what was started with signed pre-keys that no longer serve: their replay fails."""
+        kept = tuple(one for one in self.accepted if one.signed_pre_key in signed_pre_keys)
+        return self if kept == self.accepted else replace(self, accepted=kept)
+
     def dump(self, name: str) -> PeerState:
         """The state for storing."""
-        return PeerState(name, self.identity, tuple(session.dump() for session in self.sessions))
+        sessions = tuple(session.dump() for session in self.sessions)
+        return PeerState(name, self.identity, self.verified, self.offered, self.told, sessions, self.accepted)
 
     @classmethod
     def load(cls, state: PeerState) -> Peer:
         """The peer that was dumped; raises whatever the library raises."""
-        return cls(state.identity, tuple(Session.load(session) for session in state.sessions))
+        sessions = tuple(Session.load(session) for session in state.sessions)
+        return cls(state.identity, sessions, state.accepted, state.verified, state.offered, state.told)

@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable, message
+from blindmatch_protocol.codec import Fixed, Flag, Message, Nested, Sequence, Text, UInt, Variable, message
 from blindmatch_protocol.content import NAME_MOST
 from blindmatch_protocol.sealed_message import SESSION_ID_LENGTH, InitialHeader, Version
 
-DUMP_VERSION: Final = 1
+DUMP_VERSION: Final = 2
 
 SESSIONS_MOST: Final = 8
 """Sessions kept with one peer; the one that was unused longest goes first."""
+
+ACCEPTED_MOST: Final = 64
+"""First messages without a one-time pre-key that are taken from one peer while a signed pre-key serves."""
 
 SEEN_MOST: Final = 64
 """Ratchet keys of a peer that are remembered, so that a late repeat is named as such."""
@@ -36,17 +39,6 @@ class SessionState(Message):
 
 
 @message
-class PeerState(Message):
-    """The pinned identity key of a peer and the sessions with it."""
-
-    TAG: ClassVar[int] = 0x6E
-    NAME: ClassVar[str] = "account/peer"
-    name: Annotated[str, Text(NAME_MOST)]
-    identity: Annotated[bytes, Fixed(32)]
-    sessions: Annotated[tuple[SessionState, ...], Sequence(Nested(SessionState), SESSIONS_MOST)]
-
-
-@message
 class AcceptedState(Message):
     """A session that was started without a one-time pre-key, so that it is not started twice."""
 
@@ -54,6 +46,21 @@ class AcceptedState(Message):
     NAME: ClassVar[str] = "account/accepted"
     signed_pre_key: Annotated[bytes, Fixed(32)]
     session: Annotated[bytes, Fixed(SESSION_ID_LENGTH)]
+
+
+@message
+class PeerState(Message):
+    """What is known of a peer: its keys, the sessions with it, and those that must not be started again."""
+
+    TAG: ClassVar[int] = 0x6E
+    NAME: ClassVar[str] = "account/peer"
+    name: Annotated[str, Text(NAME_MOST)]
+    identity: Annotated[bytes, Fixed(32)]
+    verified: Annotated[bool, Flag()]
+    offered: Annotated[tuple[bytes, ...], Sequence(Fixed(32), 1)]
+    told: Annotated[tuple[bytes, ...], Sequence(Fixed(32), 2)]
+    sessions: Annotated[tuple[SessionState, ...], Sequence(Nested(SessionState), SESSIONS_MOST)]
+    accepted: Annotated[tuple[AcceptedState, ...], Sequence(Nested(AcceptedState), 2 * ACCEPTED_MOST)]
 
 
 @message
@@ -66,7 +73,6 @@ class AccountState(Message):
     name: Annotated[str, Text(NAME_MOST)]
     rotated_at: Annotated[int, UInt(64)]
     keys: Annotated[bytes, Variable(1 << 22)]
-    accepted: Annotated[tuple[AcceptedState, ...], Sequence(Nested(AcceptedState), 1 << 20)]
     peers: Annotated[tuple[PeerState, ...], Sequence(Nested(PeerState), 1 << 20)]
 
 

@@ -18,7 +18,7 @@ from blindmatch_protocol.cover import SLOT_SIZES
 from blindmatch_protocol.errors import PictureError
 
 from blindmatch_simulations.addresses import given
-from blindmatch_simulations.cli import exit_codes, redress, relock
+from blindmatch_simulations.cli import contacts, exit_codes, redress, relock
 from blindmatch_simulations.cli.console import (
     AddressOption,
     DesignOption,
@@ -109,10 +109,11 @@ def send(
         sent = [one for path in picture or () for one in _send_picture(device, group, path, text)]
         if not picture:
             sent = device.send_text_to(group, text) if len(group) > 1 else [device.send_text(to, text)]
+        news = device.contacts.news()
     rows = [_row(one) for one in sent]
     console = console_for(json_path)
     console.print(table("sent", ("message", "delivered", "outcome", "report"), rows))
-    for notice in dict.fromkeys(one.notice for one in sent if one.notice):
+    for notice in (*dict.fromkeys(one.notice for one in sent if one.notice), *news):
         console.print(f"note: {notice}", soft_wrap=True)
     write_json([_described(one) for one in sent], json_path)
     if not all(one.delivered for one in sent):
@@ -130,9 +131,11 @@ def inbox(
     """Fetch, decrypt and show messages."""
     with opened(home, name) as device:
         device.receive(wait * 1000)
-        messages = device.inbox()
+        messages, news = device.inbox(), device.contacts.news()
     rows = [(m.sender, m.text or "-", len(m.attachments)) for m in messages]
     console_for(json_path).print(table(f"inbox of {name}", ("from", "text", "pictures"), rows))
+    for note in news:
+        console_for(json_path).print(f"note: {note}", soft_wrap=True)
     saved = _save(messages, save) if save else []
     write_json([{"sender": s, "text": t, "pictures": p} for s, t, p in rows], json_path)
     if saved:
@@ -155,6 +158,8 @@ def flush(name: NameArgument, home: HomeOption = None, json_path: JsonOption = N
         raise typer.Exit(exit_codes.UNREACHABLE)
 
 
+app.command("fingerprint")(contacts.fingerprint)
+app.command("trust")(contacts.trust)
 app.command("complain")(redress.complain)
 app.command("status")(redress.status)
 app.command("forgive")(redress.forgive)

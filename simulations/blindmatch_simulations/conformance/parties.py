@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from blindmatch_client.device import Device, DeviceConfig
+from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Call, Egress, Recorder
 from blindmatch_client.messenger import Account
 from blindmatch_protocol.codec import decode_any
@@ -53,7 +53,8 @@ class LocalParties(Egress):
     def __init__(self, deployed: Deployed, clock: Callable[[], int], rng: Randomness) -> None:
         self._deployed, self._clock, self._rng = deployed, clock, rng
         self._bob = Account.create(RECIPIENT, NOW_MS, 1).published()
-        self._sealing_key = X25519PrivateKey.generate().public_key().public_bytes_raw()
+        sealing = X25519PrivateKey.generate().public_key().public_bytes_raw()
+        self.centre = CentreIdentity(sealing, self._bob.identity)
         self.curator = CuratorKey.generate()
         self.recorder = Recorder(1, keep_requests=False)
         self.noted: list[Noted] = []
@@ -143,7 +144,7 @@ class LocalParties(Egress):
         return pb.SendReply(accepted_at_ms=NOW_MS)
 
     def _key(self, request: Any) -> Any:
-        return pb.CentreKey(public_key=self._sealing_key)
+        return pb.CentreKey(public_key=self.centre.sealing)
 
     def _submit(self, parts: list[Any]) -> Any:
         return pb.Receipt(report_id=parts[0].report_id, received_at_ms=NOW_MS)
@@ -157,7 +158,7 @@ def local_device(kind: type[Device], parties: LocalParties, rng: Randomness) -> 
     """A registered device of this kind, in a folder that goes with it."""
     design = watched(parties.design, lambda: parties.note(CONCLUDE))
     with tempfile.TemporaryDirectory() as folder:
-        config = DeviceConfig(SENDER, design, parties.curator.public)
+        config = DeviceConfig(SENDER, design, parties.curator.public, centre=parties.centre)
         device = kind.create(Path(folder) / SENDER, config, parties, rng, lambda: NOW_MS)
         try:
             device.register()

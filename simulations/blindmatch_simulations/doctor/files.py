@@ -10,7 +10,7 @@ from typing import Final
 
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_server.centre.keys import CentreKeys, read_public_key
+from blindmatch_server.centre.keys import CentreKeys, read_notices_key, read_notices_public, read_public_key
 from blindmatch_server.centre.references import References
 
 from blindmatch_simulations import addresses
@@ -109,9 +109,11 @@ def _centre_keys(deployment: Deployment) -> Finding:
         public = CentreKeys.read(deployment.centre_keys).public_key
         if read_public_key(deployment.centre_keys) != public:
             return Finding("centre's keys", Status.WRONG, "centre.pub is not the key's other half", remedy)
+        read_notices_key(deployment.centre_keys)
+        read_notices_public(deployment.centre_keys)
     except BlindmatchError as error:
         return Finding("centre's keys", Status.WRONG, str(error), remedy)
-    return Finding("centre's keys", Status.OK, "both secrets are there, and centre.pub belongs to them")
+    return Finding("centre's keys", Status.OK, "all secrets are there, and centre.pub belongs to them")
 
 
 def _age(path: Path) -> str:
