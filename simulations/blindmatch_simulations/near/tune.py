@@ -30,8 +30,8 @@ NEEDED: Final = (2, 3)
 U_A_TOKEN: Final = {True: 5.2, False: 2.5}
 """Of the device, with proofs and without, measured by `bench near`."""
 U_A_CANDIDATE: Final = 0.0026
-TOKEN_BYTES: Final = 9.1
-LABEL_BYTES: Final = 78.5
+TOKEN_BYTES: Final = 18.1
+LABEL_BYTES: Final = 93.5
 
 
 @dataclass(frozen=True, slots=True)
