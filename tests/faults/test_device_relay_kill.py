@@ -23,6 +23,7 @@ SENDING = [
         for what in ("device.store", "setup", "device.file")
         for when in ("before", "after")
     ),
+    *(f"setup.adopt.{when}" for when in ("before", "after")),
 ]
 SENDER_COMMITS = 24
 RECEIVING = [

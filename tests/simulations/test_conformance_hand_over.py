@@ -12,7 +12,7 @@ from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.hand_over import CLASSES, check_hand_over
 from blindmatch_simulations.conformance.mutations.devices import ProofNotChecked, Psi
 from blindmatch_simulations.conformance.mutations.hasty import HastyDevice
-from blindmatch_simulations.conformance.mutations.timing import TICKS, WORK
+from blindmatch_simulations.conformance.mutations.timing import TICKS, WORK, WORKED
 from blindmatch_simulations.conformance.verdict import BrokenError, Result
 
 RUNS = 240
@@ -25,7 +25,7 @@ class Peeks(Psi):
         step = super().receive(session, setup, replies, rng)
         assert isinstance(step, Ready)
         if isinstance(Psi().conclude(step.session, setup), Match):
-            TICKS.spend(WORK)
+            WORKED.spend(WORK)
         return step
 
 
