@@ -1,7 +1,7 @@
 """A relay hands out keys of its own: to whoever writes somebody for the first time, and in the centre's name.
 
     first-contact     Alice writes Bob for the first time; the relay gives her its own keys as Bob's and reads
-    substituted-key   the same when she has compared Bob's number with him, and once a session is reset
+    substituted-key   the same where she compares their safety number with Bob
     forged-notice     the relay makes a message of the account that bears the centre's notices
 
 The first succeeds before keys are compared, and is declared. The others are claimed to be withstood.
@@ -12,6 +12,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final
 
+from blindmatch_client.contacts import Contacts
+from blindmatch_client.device import Device
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.methods import FETCH_BUNDLE, RECEIVE, REGISTER, SEND
 from blindmatch_client.messenger import Account, MessengerError
@@ -79,19 +81,39 @@ def read_at_first_contact(arena: Arena) -> Figure:
 
 
 def read_after_comparison(arena: Arena) -> Figure:
-    """Count the texts that the relay reads once Alice has Bob's key and the session begins again."""
-    relay = _Relay(BOB)
-    with loopback(arena) as held:
-        held.device(BOB)
-        alice = held.device(ALICE, relay)
-        alice.device.send_text(BOB, "hello")
-        alice.device.reset_session(BOB)
-        relay.active = True
-        for at, text in enumerate(TEXTS, 1):
-            with suppress(BlindmatchError):
-                alice.device.send_text(BOB, text)
-            arena.progress(at, len(TEXTS))
-    return counted("texts read", {"after a reset": (len(relay.read), len(TEXTS))})
+    """Count the texts that the relay reads once Alice and Bob have compared their number, by what it does."""
+    cases = {}
+    ways = {"after the comparison": _compared, "before it": _substituted, "after a reset": _reset}
+    for at, (name, way) in enumerate(ways.items(), 1):
+        relay = _Relay(BOB)
+        with loopback(arena) as held, suppress(BlindmatchError):
+            bob, alice = held.device(BOB).device, held.device(ALICE, relay).device
+            way(relay, alice, bob)
+            for text in TEXTS:
+                alice.send_text(BOB, text)
+        cases[name] = (len(relay.read), len(TEXTS))
+        arena.progress(at, len(ways))
+    return counted("texts read", cases)
+
+
+def _compared(relay: _Relay, alice: Device, bob: Device) -> None:
+    """The keys are Bob's when he and Alice compare, and the relay's when she writes."""
+    alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
+    relay.active = True
+
+
+def _substituted(relay: _Relay, alice: Device, bob: Device) -> None:
+    """The keys are the relay's from the beginning; Alice writes if the numbers agree."""
+    relay.active = True
+    alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
+
+
+def _reset(relay: _Relay, alice: Device, bob: Device) -> None:
+    """The keys are the relay's when Alice begins her session with Bob again."""
+    alice.send_text(BOB, "hello")
+    alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
+    alice.reset_session(BOB)
+    relay.active = True
 
 
 def forge_notice(arena: Arena) -> Figure:
@@ -135,10 +157,18 @@ SUBSTITUTED_KEY: Final = Adversary(
     means=_RELAY,
     claim="after comparison or configuration a substituted key is refused",
     claimed=True,
-    budget="one conversation, begun again",
+    budget="three conversations",
     move=read_after_comparison,
     weakness=replacing((Account, "_check_bundle", lambda *_: None)),
 )
+
+
+def _unpinned() -> tuple[Any, str, Any]:
+    """A device that does not know whose key the centre's is."""
+    make = Contacts.__init__
+    return Contacts, "__init__", lambda self, keeper, relay, configured: make(self, keeper, relay, {})
+
+
 FORGED_NOTICE: Final = Adversary(
     name="forged-notice",
     means=_RELAY,
@@ -146,5 +176,5 @@ FORGED_NOTICE: Final = Adversary(
     claimed=True,
     budget="one notice",
     move=forge_notice,
-    weakness=AS_BUILT,
+    weakness=replacing(_unpinned()),
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from blindmatch_simulations.conformance.leakage.interval import Advantage, advantage
+from blindmatch_simulations.conformance.leakage.interval import CONFIDENCE, Advantage, advantage
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,18 @@ class Played:
 Look: TypeAlias = Callable[[Played], Hashable]
 
 
-def won(played: Sequence[Played]) -> Advantage:
-    """The advantage of the best rule over guessing, measured on games that it did not learn from."""
+def won(played: Sequence[Played], cases: int = 1) -> Advantage:
+    """The advantage of the best rule over guessing, measured on games that it did not learn from.
+
+    `cases` are tested at once: the interval is widened so that all of them together are right with 99 %.
+    """
     training = [*played[0::4], *played[1::4]]
     held = [*played[2::4], *played[3::4]]
     looks = [_feature(at) for at in range(len(played[0].seen))]
     rules = [_rule(look, training) for look in (*looks, _all)]
     best = max(rules, key=lambda rule: sum(rule(one) == one.case for one in training))
-    return advantage(sum(best(one) == one.case for one in held), len(held))
+    right = sum(best(one) == one.case for one in held)
+    return advantage(right, len(held), 1 - (1 - CONFIDENCE) / cases)
 
 
 def _feature(at: int) -> Look:

@@ -41,17 +41,17 @@ def run(arena: Arena) -> Figure:
     """The largest advantage in telling a lone hit from a miss, by the size of the layer."""
     sizes, found = SIZES if arena.thorough else QUICK_SIZES, {}
     for at, size in enumerate(sizes, 1):
-        found[f"{size} entries"] = _advantage(arena, size)
+        found[f"{size} entries"] = _advantage(arena, size, len(sizes))
         arena.progress(at, len(sizes))
     return advantages(found)
 
 
-def _advantage(arena: Arena, size: int) -> Advantage:
+def _advantage(arena: Arena, size: int, sizes: int) -> Advantage:
     hits = min(PER_LAYER // 2, size * BANDS)
     played: list[Played] = []
     while len(played) < LOOK_UPS:
         played += _layer(arena, size, hits, f"{size}/{len(played)}")
-    return won(played)
+    return won(played, sizes)
 
 
 def _layer(arena: Arena, size: int, hits: int, purpose: str) -> Iterator[Played]:

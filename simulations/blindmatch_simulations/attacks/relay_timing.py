@@ -96,9 +96,8 @@ def _by_time(watch: _Watch, kind: str) -> Advantage:
     """The advantage in telling a kind from no match by the eighth of all times that a picture's lies in."""
     pairs = [*zip(watch.gaps["no match"], watch.gaps[kind], strict=True)]
     edges = np.quantile(np.array(pairs), np.arange(1, BUCKETS) / BUCKETS)
-    return won(
-        [Played((int(np.searchsorted(edges, pair[at])),), bool(at)) for pair in pairs for at in (0, 1)]
-    )
+    played = [Played((int(np.searchsorted(edges, pair[at])),), bool(at)) for pair in pairs for at in (0, 1)]
+    return won(played, len(KINDS) - 1)
 
 
 def _family() -> Rows:

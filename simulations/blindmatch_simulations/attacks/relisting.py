@@ -48,7 +48,7 @@ def run(arena: Arena) -> Figure:
         for number in range(trials):
             played.append(_played(arena, number, as_it_was))
             arena.progress(done * trials + number + 1, len(WAYS) * trials)
-        found[how] = won(played)
+        found[how] = won(played, len(WAYS))
     return advantages(found)
 
 

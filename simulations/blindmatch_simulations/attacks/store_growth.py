@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final
 
-from blindmatch_client.messenger import Account, MessengerError
+from blindmatch_client.messenger import Account, MessengerError, account
 from blindmatch_client.messenger.pre_keys import FetchedBundle
 from blindmatch_protocol.content import compose
 from blindmatch_protocol.contract import Party
@@ -18,24 +18,24 @@ from blindmatch_protocol.contract import Party
 from blindmatch_simulations.attacks.adversary import Adversary, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure
-from blindmatch_simulations.attacks.weakness import AS_BUILT
+from blindmatch_simulations.attacks.weakness import replacing
 
-MESSAGES: Final = 200
-"""First messages before the store is looked at for the first time, and as many again before the second."""
+LOOKS: Final = (70, 120)
+"""First messages after which the store is looked at: more than are taken, fewer than it could hold."""
 NOW: Final = 1_700_000_000_000
 
 
 def run(arena: Arena) -> Figure:
     """Bytes that each further first message leaves with the victim for good."""
     victim, sender = Account.create("victim", NOW, 1), Account.create("mallory", NOW, 1)
-    sizes = []
-    for number in range(1, 2 * MESSAGES + 1):
+    sizes = {}
+    for number in range(1, LOOKS[-1] + 1):
         _first_message(arena, victim, sender, number)
-        arena.progress(number, 2 * MESSAGES)
-        if number % MESSAGES == 0:
-            sizes.append(len(victim.dump()))
-    grown = (sizes[1] - sizes[0]) / MESSAGES
-    return Figure("bytes for good a message", round(grown, 2), grown >= 1, MESSAGES)
+        sizes[number] = len(victim.dump())
+        arena.progress(number, LOOKS[-1])
+    more = LOOKS[1] - LOOKS[0]
+    grown = (sizes[LOOKS[1]] - sizes[LOOKS[0]]) / more
+    return Figure("bytes for good a message", round(grown, 2), grown >= 1, more)
 
 
 def _first_message(arena: Arena, victim: Account, sender: Account, number: int) -> None:
@@ -52,7 +52,7 @@ ATTACK: Final = Adversary(
     means=Means(frozenset({Party.DEVICE}), has="the victim's pre-keys, no one-time one among them"),
     claim="what a device keeps of first messages without a one-time pre-key is bounded for each sender",
     claimed=True,
-    budget=f"{2 * MESSAGES} first messages by one account",
+    budget=f"{LOOKS[-1]} first messages by one account",
     move=run,
-    weakness=AS_BUILT,
+    weakness=replacing((account, "ACCEPTED_MOST", LOOKS[-1])),
 )
