@@ -5,6 +5,7 @@ Unless a test has armed it, `reach` does nothing. What a name stands for:
     relay.commit.before, .after         around a COMMIT of that database (device, relay, matcher, centre)
     blob.rename.before, .after          around the rename that gives a stored file its name
     setup.rename.before, .after         the same for a set-up's folder on a device
+    setup.adopt.before, .after          around the row that says that a set was checked and is adopted
     device.call.Send.before, .after     around a call that leaves a device
     Relay.Send.reply                    a reply, or one of a stream, is about to be sent
 """

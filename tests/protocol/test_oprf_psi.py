@@ -387,6 +387,13 @@ def test_the_same_seed_gives_the_same_files_also_over_an_executor_and_a_used_scr
     assert published(seed="other")["set.bin"] != once["set.bin"]
 
 
+def test_a_scratch_of_another_epoch_is_not_taken_up() -> None:
+    again = MemoryWorkspace()
+    published(out=again)
+    again.created.clear()
+    assert published(epoch=2, out=again) == published(epoch=2)
+
+
 def test_every_flipped_byte_of_the_files_is_refused_when_verified() -> None:
     files = published(3)
     for at in range(len(files["set.bin"])):

@@ -86,6 +86,12 @@ def test_absent_keys_read_zero_or_another_keys_value_no_more_often_than_present_
     assert (np.abs(shares - 0.5) < 6 * 0.5 / np.sqrt(min(len(cells), count))).all()
 
 
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 333])
+def test_the_length_of_a_store_tells_the_number_of_its_keys_alone(count: int) -> None:
+    lengths = {len(built(keys_of(count, seed), values_of(count, seed))) for seed in range(8)}
+    assert len(lengths) == 1
+
+
 def test_cells_follow_from_the_fill_key_the_shard_and_the_word() -> None:
     keys, values = keys_of(50), np.repeat(values_of(50), 2, axis=1)
     shards = [shard_of(built(keys, values, fill=fill)) for fill in (FILL, FILL, bytes(32))]

@@ -102,6 +102,20 @@ def test_the_same_seed_gives_the_same_files_also_over_a_used_or_altered_scratch(
     assert published(seed="other")["set.bin"] != once["set.bin"]
 
 
+def test_a_scratch_of_another_epoch_is_not_taken_up() -> None:
+    again = MemoryWorkspace()
+    published(out=again)
+    again.created.clear()
+    assert published(epoch=2, out=again) == published(epoch=2)
+
+
+def test_labels_have_places_for_signatures() -> None:
+    place = held(DESIGN, LISTED[:5], 1, {**SMALL, "signatures": 8})
+    DESIGN.check_setup(place.setup)
+    found = run(place, Picture(LISTED[0].tobytes()))
+    assert isinstance(found, Match) and found.label.signatures == bytes(8 * 64)
+
+
 def test_every_altered_byte_of_a_section_is_refused_when_it_is_used() -> None:
     files = published()
     state = DESIGN.open_role(MATCHER, files)

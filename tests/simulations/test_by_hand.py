@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from blindmatch_server.published import open_publication
 from support.command import COMMAND, Ran, blindmatch, environment, in_process, processes_of
 
 SERVERS = ("centre", "matcher", "relay")
@@ -149,6 +150,10 @@ def test_a_registration_without_servers_can_be_repeated(home: Path, samples: Pat
         done(in_process(home, "device", "register", "alice"))
         again = done(in_process(home, "device", "register", "alice", "--json", "-")).json
         assert again["epoch"] == 1
+        held = done(in_process(home, "device", "status", "alice", "--json", "-")).json
+        signed = open_publication(home / "curator/published/oprf-psi").signed.manifest
+        assert (held["adopted"]["epoch"], held["adopted"]["manifest"]) == (1, signed.digest.hex())
+        assert (held["adopted"]["fault"], held["evidence"], held["distrust"]) == (None, [], None)
         other = in_process(home, "device", "register", "alice", "--mode", "send_unmatched")
         assert other.code == 4
         assert "with another design or mode" in other.err

@@ -33,6 +33,7 @@ from support.bad_matchers import (
     PadsAMatch,
     RaisesOnGarbage,
     SameNonce,
+    SignedForAnother,
     Silent,
     StopsOnGarbage,
     TakesAnybody,
@@ -106,6 +107,7 @@ def test_every_check_of_a_local_run_runs_remotely_or_says_why_not() -> None:
 
 
 BAD = (
+    (SignedForAnother, oprf_psi, "description", "field manifest: field epoch: must be what"),
     (WrongKeyForSome, oprf_psi, "outcomes", "the device refuses it"),
     (WrongKeyForSome, oprf_psi, "proofs", "field proof: under the manifest's public key: does not hold"),
     (SameNonce, oprf_psi, "proofs", "two proofs share a nonce"),

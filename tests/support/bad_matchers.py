@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import Role
+from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.randomness import replayed, seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.conformance.deployed import Build
@@ -123,6 +124,17 @@ class TakesAnybody(ForeignMatcher):
     """Asks for no certificate."""
 
     wants_certificates = False
+
+
+class SignedForAnother(ForeignMatcher):
+    """Hands out a signed manifest of an earlier epoch."""
+
+    def Describe(self, request: Any, context: Any) -> pb.Description:
+        described = super().Describe(request, context)
+        signed = SignedManifest.decode(described.manifest)
+        earlier = replace(signed.manifest, epoch=self.build.epoch - 1)
+        described.manifest = SignedManifest(earlier, signed.signature).encode()
+        return described
 
 
 class OtherSet(ForeignMatcher):

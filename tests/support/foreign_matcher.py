@@ -19,6 +19,8 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as stubs
 from blindmatch_server.authority import Credentials
 from blindmatch_simulations.conformance.deployed import Build
 
+from support.signed import CURATOR, manifest_of
+
 Status = grpc.StatusCode
 PART = 256 << 10
 MOST_BYTES = 1 << 20
@@ -38,6 +40,7 @@ class ForeignMatcher(stubs.MatchingServicer):
         self.build, self.design = build, build.design
         roles = [role for role, plays in self.design.info.roles.items() if plays is party]
         self.states: Mapping[Role, Any] = {r: self.design.open_role(r, build.role_files(r)) for r in roles}
+        self.manifest = manifest_of(self.design, build.setup_files, build.epoch)
         self.lock = threading.Lock()
         self.stop = threading.Event()
 
@@ -53,6 +56,7 @@ class ForeignMatcher(stubs.MatchingServicer):
             epoch=self.build.epoch,
             roles=list(self.states),
             setup=setup,
+            manifest=CURATOR.sign(self.manifest).encode(),
         )
 
     def FetchSetup(self, request: Any, context: Any) -> Iterator[pb.Part]:

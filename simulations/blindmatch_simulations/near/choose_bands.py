@@ -79,7 +79,7 @@ def printed(permutation: list[int], corpora: list[str]) -> str:
     lines = [", ".join(map(str, permutation[at : at + 16])) for at in range(0, HASH_BITS, 16)]
     body = "\n".join(f"    {line}," for line in lines)
     return (
-        '"""The order in which the bits of a PDQ hash fill the bands; part of the design\'s version 1.\n\n'
+        '"""The order in which the bits of a PDQ hash fill the bands; part of the design since version 1.\n\n'
         "Made by blindmatch_simulations.near.choose_bands, which says how, from:\n"
         f"{', '.join(corpora)}.\n"
         '"""\n\nfrom __future__ import annotations\n\nfrom typing import Final\n\n'

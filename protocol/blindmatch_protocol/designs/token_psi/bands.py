@@ -1,4 +1,4 @@
-"""The order in which the bits of a PDQ hash fill the bands; part of the design's version 1.
+"""The order in which the bits of a PDQ hash fill the bands; part of the design since version 1.
 
 Made by blindmatch_simulations.near.choose_bands, which says how, from:
 600 crops of scikit-image's photographs (seed 11), 2479 pictures of openclipart-png.

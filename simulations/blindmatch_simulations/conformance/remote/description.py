@@ -6,13 +6,17 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Final
 
+from blindmatch_proofs.epoch_manifest import verify_stated
+from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.epoch_manifest import SignedManifest
+from blindmatch_protocol.errors import ProtocolError, SetFileError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.authority import Authority, Identity, Kind
 from google.protobuf.message import DecodeError
 
+from blindmatch_simulations.conformance.deployed import manifest_of
 from blindmatch_simulations.conformance.remote.counterpart import Heard, Refused
 from blindmatch_simulations.conformance.remote.material import Material
 from blindmatch_simulations.conformance.remote.refusals import must_refuse
@@ -74,6 +78,25 @@ def _describes(material: Material, party: Party) -> None:
     right = {name: (len(raw), hashlib.sha256(raw).digest()) for name, raw in material.files.items()}
     if party is material.counterpart.parties[0] and files != right:
         raise BrokenError(step, "field setup: must name the manifest's files, their sizes and digests")
+    if party is material.counterpart.parties[0]:
+        _signed(step, found.manifest, material)
+
+
+def _signed(step: str, raw: bytes, material: Material) -> None:
+    """A device adopts what the signed manifest says; whose signature it is, is between device and curator."""
+    design, epoch = material.design, material.manifest.epoch
+    try:
+        manifest = SignedManifest.decode(raw).manifest
+    except ProtocolError as error:
+        raise BrokenError(step, f"field manifest: must be an epoch-manifest/signed: {error}") from error
+    stated = design.stated(design.open_setup(material.files, epoch))
+    right = manifest_of(design, material.files, epoch, None, stated)
+    for field in ("design", "version", "epoch", "files", "role_keys"):
+        if getattr(manifest, field) != getattr(right, field):
+            raise BrokenError(step, f"field manifest: field {field}: must be what the epoch's files say")
+    match verify_stated(manifest, stated):
+        case Failed(reason):
+            raise BrokenError(step, f"field manifest: {reason}")
 
 
 def _parsed(material: Material, party: Party) -> pb.Description:
