@@ -17,7 +17,8 @@ def test_there_are_enough_different_cheats() -> None:
 def test_a_planted_cheat_is_caught(cheat: Cheat) -> None:
     search = cheat.move
     options = Options(runs=(30, 30), only=[search.check], clocks=search.clocks, device=search.device)
-    report = check_design(cheat.weakness(), options)
+    with search.planted():
+        report = check_design(cheat.weakness(), options)
     (failure,) = report.failed
     assert failure.step
     assert search.where in failure.step

@@ -41,7 +41,9 @@ def _pairs(held: Material) -> dict[str, ListPair]:
 
 def test_every_class_of_lists_is_played_for_oprf_psi() -> None:
     pairs = _pairs(_held(oprf_psi.DESIGN))
-    assert list(pairs) == NAMES
+    assert list(pairs) == [
+        name for name in NAMES if "lone hits or none" not in name and "a lone hit each" not in name
+    ]
     assert all(len(pair.left.entries) == len(pair.right.entries) for pair in pairs.values())
     for name, pair in pairs.items():
         parts = [
@@ -61,10 +63,11 @@ def test_a_design_that_is_published_whole_has_no_classes_of_updates() -> None:
 
 def test_lists_of_different_sizes_are_no_pair_for_a_device_that_is_told_the_size() -> None:
     held = _held(oprf_psi.DESIGN)
-    pair = LIST_SCENARIOS[4].pair(held)
+    scenario = next(one for one in LIST_SCENARIOS if one.name == "one entry or another")
+    pair = scenario.pair(held)
     assert pair is not None
     shorter = replace(pair, right=replace(pair.right, entries=pair.right.entries[:-1]))
-    assert playable_pair(replace(LIST_SCENARIOS[4], pair=lambda _: shorter), held) is None
+    assert playable_pair(replace(scenario, pair=lambda _: shorter), held) is None
 
 
 @pytest.mark.parametrize("design", [oprf_psi.DESIGN, token_psi.DESIGN], ids=lambda d: d.info.name)
@@ -75,8 +78,8 @@ def test_a_view_has_the_set_up_the_replies_and_what_is_worked_out(design: AnyDes
     view = view_of(built(held.bench, held.stage, pair.left, rng), pair.asked, rng)
     assert [event.kind for event in view] == [
         "set-up",
-        *("request", "reply", "computed", "outcome", "state"),
-        *("request", "reply", "computed", "outcome", "state"),
+        *("request", "reply", "computed", "read", "outcome", "state"),
+        *("request", "reply", "computed", "read", "outcome", "state"),
     ]
     outcomes = [event.data for event in view if event.kind == "outcome"]
     assert outcomes[0].startswith(b"Match") and outcomes[1] == b"NoMatch"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from blindmatch_protocol.contract import Match, Party, Send, concluded
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.randomness import Randomness
@@ -35,6 +36,9 @@ NO_GUESSES: Final = Guesses({}, {})
 SALT_BYTES: Final = 32
 MOST_SALTS: Final = 8
 SIGMAS: Final = 4.0
+LINK, COARSE = 5, 8
+"""Bytes that two layers have in common by chance with a probability of some 2^-13 a run, and how many such
+windows make a step: a hash of 32 bytes has 28."""
 
 
 def view_of(build: Build, asked: Sequence[Pooled], rng: Randomness) -> list[Event]:
@@ -117,6 +121,33 @@ def _hits(entries: Iterable[bytes], held: frozenset[bytes], salts: Sequence[byte
     return found
 
 
+def _shared(view: View, pair: Any, known: Guesses) -> int:
+    """How many windows of the newest set-up file stand in an older one: labels, cells or addresses of one
+    entry that are sealed or masked alike in two layers. Numbers and zeros are not counted."""
+    files = [event.data for event in view if event.kind == "set-up"]
+    *older, newest = [{raw[at : at + LINK] for at in range(len(raw) - LINK + 1)} for raw in files]
+    return sum(len(set(window)) == LINK for window in newest & set[bytes]().union(*older)) // COARSE
+
+
+def _reads(view: View) -> npt.NDArray[np.int_]:
+    """Summed over the pictures but the first, which matches: pairs of layers that belong together, then zeros
+    of each element asked for."""
+    found = [np.frombuffer(event.data, np.uint8) for event in view if event.kind == "read" and event.move]
+    return np.sum(found, axis=0, dtype=np.int_) if found else np.zeros(2, np.int_)
+
+
+def _linked(view: View, pair: Any, known: Guesses) -> int:
+    return int(_reads(view)[0])
+
+
+def _first_zeros(view: View, pair: Any, known: Guesses) -> int:
+    return int(_reads(view)[1])
+
+
+def _zeros(view: View, pair: Any, known: Guesses) -> int:
+    return int(_reads(view)[1:].sum())
+
+
 def _density(view: View, pair: Any, known: Guesses) -> tuple[int, ...]:
     """For each set-up file how far its ones are from half, in steps of `SIGMAS`, and what deflating saves."""
     found: list[int] = []
@@ -135,4 +166,8 @@ LIST_DISTINGUISHERS: Final = (
     Distinguisher("own keys in the set-up", _own_keys),
     Distinguisher("a dictionary of entries", _entries),
     Distinguisher("density", _density),
+    Distinguisher("what layers share", _shared),
+    Distinguisher("values of one element in two layers", _linked),
+    Distinguisher("zeros where the first element is looked up", _first_zeros),
+    Distinguisher("zeros where elements are looked up", _zeros),
 )

@@ -27,12 +27,15 @@ from blindmatch_simulations.conformance.deployed import (
 )
 from blindmatch_simulations.conformance.leakage.facts import declared
 from blindmatch_simulations.conformance.leakage.stage import Stage
-from blindmatch_simulations.conformance.leakage.worst import lone_entry, part_of
+from blindmatch_simulations.conformance.leakage.worst import lone_entries, lone_entry, part_of
 from blindmatch_simulations.conformance.pool import Pooled, flipped, random_hashes
+from blindmatch_simulations.conformance.settings import crowd
 
 ENTRIES: Final = 9
 """Entries of a list beside that of the picture that matches."""
 CLOSE_BITS: Final = 3
+ASKED: Final = 6
+"""Pictures with a lone hit each, or updates with one."""
 NEAR_ENTRIES: Final = "near_entries"
 """A design that declares it (or ``my.near_entries``) to the device says that a device gets the labels of
 entries near its pictures, be they matches or not."""
@@ -40,10 +43,12 @@ entries near its pictures, be they matches or not."""
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Change:
-    """An update: hashes it adds, uint8 (n, 32), and ids it removes."""
+    """An update: hashes it adds, uint8 (n, 32), ids it removes, and the epoch whose ids and salts it uses
+    again, if it does."""
 
     adds: Rows
     removes: tuple[int, ...] = ()
+    numbered_as: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -70,10 +75,17 @@ class ListPair:
 
 @dataclass(frozen=True, slots=True)
 class ListScenario:
-    """A class of pairs of lists: its name, and how one is made; None if there is none for a design."""
+    """A class of pairs of lists.
+
+    Attributes:
+        name: for people.
+        pair: makes one; None if there is none for a design.
+        large: is it so large that it is played with the large games alone?
+    """
 
     name: str
     pair: Callable[[Material], ListPair | None]
+    large: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -91,9 +103,9 @@ class Material:
     rows: Rows
     others: Rows
 
-    def pair(self, left: List, right: List, other: Pooled | None = None) -> ListPair:
-        """A pair with the picture that matches and another one."""
-        asked = (self.bench.pool.of("listed")[0], other or self.bench.pool.of("other")[0])
+    def pair(self, left: List, right: List, *others: Pooled) -> ListPair:
+        """A pair with the picture that matches and others."""
+        asked = (self.bench.pool.of("listed")[0], *(others or self.bench.pool.of("other")[:1]))
         return ListPair(left, right, asked)
 
     def with_last(self, own: bytes) -> Rows:
@@ -116,7 +128,7 @@ def built(bench: Bench, stage: Stage, one: List, rng: Randomness) -> Build:
     """
     build = publish(bench.design, one.entries, rng, 1, stage.values)
     for change in one.changes:
-        build = update(build, change.adds, change.removes, rng)
+        build = update(build, change.adds, change.removes, rng, numbered_as=change.numbered_as)
     return build
 
 
@@ -210,15 +222,72 @@ def _taken(held: Material) -> ListPair | None:
     return ListPair(List(pair.left.entries, (gone,)), List(pair.right.entries, (gone,)), pair.asked)
 
 
+def _lone_back(held: Material) -> ListPair | None:
+    """The entry of a lone hit is removed, and is listed again as it was or another one is."""
+    pair = _lone(held)
+    return None if pair is None else _again(held, pair.left.entries[-1:], pair.asked)
+
+
+def _back_as_it_was(held: Material) -> ListPair:
+    return _again(held, held.others[2:3], held.pair(List(held.rows), List(held.rows)).asked)
+
+
+def _again(held: Material, own: Rows, asked: tuple[Pooled, ...]) -> ListPair:
+    """`own` is removed, and comes back under its id and salt, or another entry does."""
+    first = np.concatenate([own, held.rows[:-1]])
+    gone = Change(held.others[:1], (entry_id(0),))
+    left, right = (List(first, (gone, Change(rows, (), 1))) for rows in (own, held.others[1:2]))
+    return ListPair(left, right, asked)
+
+
+def _small(held: Material) -> ListPair | None:
+    """Updates of one entry each: every one a lone hit of the same picture, or none."""
+    drawn = random_hashes(2 * ASKED, held.bench.seed + (1 << 23))
+    one, setup = held.bench.pool.of("other")[0], held.stage.table.deployed.setup
+    lone = lone_entries(held.bench.design, setup, one.item, drawn[:ASKED])
+    if lone is None:
+        return None
+    left, right = (
+        List(held.rows, tuple(Change(rows[at : at + 1]) for at in range(ASKED)))
+        for rows in (lone, drawn[ASKED:])
+    )
+    return held.pair(left, right, one)
+
+
+def _sized(entries: int) -> Callable[[Material], ListPair | None]:
+    """An update of so many entries: up to `ASKED` of them are lone hits of one picture each, or none is."""
+
+    def pair(held: Material) -> ListPair | None:
+        setup, drawn = (
+            held.stage.table.deployed.setup,
+            random_hashes(2 * entries, held.bench.seed + (1 << 24)),
+        )
+        pictures = [one for one in crowd(held.bench.seed) if one.kind == "other"][: min(ASKED, entries)]
+        design, places = held.bench.design, enumerate(pictures)
+        lone = [lone_entries(design, setup, one.item, drawn[at : at + 1]) for at, one in places]
+        if any(rows is None for rows in lone):
+            return None
+        full = np.concatenate([rows for rows in (*lone, drawn[len(lone) : entries]) if rows is not None])
+        left, right = (List(held.rows, (Change(rows),)) for rows in (full, drawn[entries:]))
+        return held.pair(left, right, *pictures)
+
+    return pair
+
+
 LIST_SCENARIOS: Final = (
     ListScenario("a lone band hit or none", _lone),
+    ListScenario("updates of one entry, a lone hit each or none", _small),
+    ListScenario("an update of 10 entries, lone hits or none", _sized(10)),
+    ListScenario("an update of 50 entries, lone hits or none", _sized(50), large=True),
+    ListScenario("an update that brings a lone hit back or a new entry", _lone_back),
+    ListScenario("an update that takes a lone hit away or another entry", _taken),
+    ListScenario("an update that brings an entry back or a new one", _back),
+    ListScenario("an update that brings an entry back as it was or a new one", _back_as_it_was),
+    ListScenario("an update that adds a near duplicate or a stranger", _added),
     ListScenario("an entry at distance 32 or none", _outside),
     ListScenario("near duplicates or strangers", _family),
     ListScenario("entries that meet in a band or none", _meeting),
     ListScenario("one entry or another", _exchanged),
     ListScenario("another order", _order),
-    ListScenario("an update that adds a near duplicate or a stranger", _added),
-    ListScenario("an update that brings an entry back or a new one", _back),
-    ListScenario("an update that takes a lone hit away or another entry", _taken),
 )
 """All classes of pairs of lists."""

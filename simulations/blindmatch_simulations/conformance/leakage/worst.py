@@ -66,6 +66,22 @@ def lone_entry(design: AnyDesign, setup: Any, item: Picture, which: int) -> byte
     return packed if hits(packed, asked, t.k, t.bands) == 1 else None
 
 
+def lone_entries(design: AnyDesign, setup: Any, item: Picture, drawn: Rows) -> Rows | None:
+    """Entries, uint8 (n, 32), that agree with `item` in the token of the first band alone, and else are as
+    `drawn`, uint8 (n, 32); None for a design without bands, or if its bands are too narrow for that."""
+    if not isinstance(design, TokenPsi) or not len(drawn):
+        return None
+    t = setup.tokening
+    place = band_bits(t.k, t.bands)[0]
+    bits = np.unpackbits(drawn, axis=1)
+    bits[:, place] = np.unpackbits(np.frombuffer(item.hash, np.uint8))[place]
+    found, asked = (
+        np.packbits(bits, axis=1),
+        probe_tokens(item.hash, item.coefficients, t.k, t.bands, t.probes),
+    )
+    return found if all(hits(row.tobytes(), asked, t.k, t.bands) == 1 for row in found) else None
+
+
 def part_of(design: AnyDesign, setup: Any, own: bytes) -> bytes:
     """A hash that has the first band of `own`, or its front half, and the opposite of all its other bits."""
     bits = np.unpackbits(np.frombuffer(own, np.uint8))

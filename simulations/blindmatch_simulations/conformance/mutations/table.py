@@ -9,7 +9,9 @@ from typing import Final, TypeAlias
 from blindmatch_client.device import Device
 from blindmatch_protocol.contract import AnyDesign, Party
 
+from blindmatch_simulations.attacks import lone_hit, relisting
 from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.weakness import AS_BUILT, Weakness
 from blindmatch_simulations.conformance.bench import CLOCKS, Clocks
 from blindmatch_simulations.conformance.mutations import (
     devices,
@@ -35,12 +37,14 @@ class Search:
         where: what the failing step must say, such as a class of pairs.
         clocks: those that a cheat which takes its time moves.
         device: the kind of device, for a cheat that is one.
+        planted: a weakness of the build, planted while the design is checked.
     """
 
     check: str
     where: str = ""
     clocks: Clocks = CLOCKS
     device: type[Device] = Device
+    planted: Weakness = AS_BUILT
 
 
 Cheat: TypeAlias = Adversary[Search, Callable[[], AnyDesign]]
@@ -55,9 +59,10 @@ def _cheat(
     where: str = "",
     clocks: Clocks = CLOCKS,
     device: type[Device] = Device,
+    planted: Weakness = AS_BUILT,
 ) -> Cheat:
     claim = f"no design that does this passes: the check {check} fails (docs/conformance.md)"
-    return Adversary(name, _AUTHOR, claim, True, "a run", Search(check, where, clocks, device), make)
+    return Adversary(name, _AUTHOR, claim, True, "a run", Search(check, where, clocks, device, planted), make)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +123,23 @@ CHEATS: Final = (
     _cheat("an update's length tells of the entry", updating.LongerForSome, "update", "length"),
     _cheat("a digest of an added entry in the update", updating.DigestInUpdate, "update", "file"),
     _cheat("a device sees which of its tokens are anybody's", worst.HitsVisible, "list games", "a lone band"),
+    _cheat(
+        "keys that are the same in every layer",
+        devices.Psi,
+        "list games",
+        "lone hit back",
+        planted=relisting.ATTACK.weakness,
+    ),
+    _cheat(
+        "cells that nothing fills",
+        worst.SmallTokens,
+        "list games",
+        "updates of one entry",
+        planted=lone_hit.ATTACK.weakness,
+    ),
     _cheat("a digest of the whole list in the set-up", lists.Fingerprint, "list games"),
     _cheat("the set-up is longer for near duplicates", lists.LongerForFamilies, "list games", "near dupl"),
-    _cheat("an update tells of near duplicates", lists.NearInUpdate, "list games", "adds a near"),
+    _cheat("an update tells of near duplicates", lists.NearInUpdate, "list games", "update"),
     _cheat(
         "a match takes longer, and is said not to", timing.SlowOnMatch, "timing", "receive: a match", TICKS
     ),
@@ -156,5 +175,6 @@ def mutation_score(seed: int = 1, whole: bool = True) -> Iterator[Caught]:
         search = cheat.move
         only = () if whole else (search.check,)
         options = Options(seed=seed, only=only, clocks=search.clocks, device=search.device)
-        report = check_design(cheat.weakness(), options)
+        with search.planted():
+            report = check_design(cheat.weakness(), options)
         yield Caught(cheat, {result.check: result.step for result in report.failed})
