@@ -8,10 +8,11 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blindmatch_server.published import open_publication
-from support.command import COMMAND, Ran, blindmatch, environment, in_process, processes_of
+from support.command import COMMAND, Ran, blindmatch, environment, in_process, processes_of, refused
 
 SERVERS = ("centre", "matcher", "relay")
 
@@ -82,6 +83,7 @@ def test_the_walk_by_hand_works(home: Path, samples: Path) -> None:
             assert registered == {"account": name, "design": "oprf-psi", "epoch": 1, "mode": "hold"}
         report = sent_by_alice(home, samples)
         read_by_bob(home, samples, home.with_name("saved"))
+        compared_by_both(home)
         seen_at_the_centre(home, report)
     late = blindmatch(home, "centre", "list")
     assert late.code == 7
@@ -90,8 +92,9 @@ def test_the_walk_by_hand_works(home: Path, samples: Path) -> None:
 
 def sent_by_alice(home: Path, samples: Path) -> str:
     """Alice sends a text, a listed and two other pictures; the id of her report."""
-    text = done(blindmatch(home, "device", "send", "alice", "bob", "--text", "hello", "--json", "-")).json
-    assert [(one["delivered"], one["outcome"]) for one in text] == [(True, "no picture")]
+    ran = done(blindmatch(home, "device", "send", "alice", "bob", "--text", "hello", "--json", "-"))
+    assert [(one["delivered"], one["outcome"]) for one in ran.json] == [(True, "no picture")]
+    assert "note: First contact with bob." in ran.err
     listed = sorted((samples / "listed").iterdir())[0]
     others = sorted((samples / "other").iterdir())
     pictures = [word for path in (listed, *others) for word in ("--picture", path)]
@@ -114,6 +117,28 @@ def read_by_bob(home: Path, samples: Path, save: Path) -> None:
     sent = [listed, *sorted((samples / "other").iterdir())]
     saved = sorted(save.iterdir())
     assert [path.read_bytes() for path in saved] == [path.read_bytes() for path in sent]
+
+
+def compared_by_both(home: Path) -> None:
+    """Both see one number; with it the key is trusted, and with another one nothing happens."""
+
+    def seen(name: str, peer: str) -> dict[str, Any]:
+        (one,) = done(in_process(home, "device", "fingerprint", name, peer, "--json", "-")).json
+        return dict(one)
+
+    hers, his = seen("alice", "bob"), seen("bob", "alice")
+    assert hers["number"] == his["number"] and not hers["verified"]
+    other = hers["number"][:-1] + str((int(hers["number"][-1]) + 1) % 10)
+    refused(in_process(home, "device", "trust", "alice", "bob", "--number", other), 6, "Nothing was changed")
+    spaced = " ".join(his["number"][at : at + 5] for at in range(0, 60, 5))
+    assert done(
+        in_process(home, "device", "trust", "alice", "bob", "--number", spaced, "--json", "-")
+    ).json == {
+        **hers,
+        "verified": True,
+    }
+    shown = done(in_process(home, "device", "fingerprint", "alice")).out
+    assert "centre-notices" in shown and "not compared" not in shown
 
 
 def seen_at_the_centre(home: Path, report: str) -> None:
