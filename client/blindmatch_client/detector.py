@@ -8,7 +8,7 @@
 Every picture is asked about in the same way, of whatever quality, before anything depends on the outcome.
 `Verified` is where the device hands the message over: the outcome is looked at after that.
 What is done with an undecided picture is the device's `FailureMode`; the detector itself sends nothing
-after a failure, and nothing at all any more to roles that cheated.
+after a failure. What a failure means for the pictures that follow is `matching.py`'s.
 """
 
 from __future__ import annotations
@@ -120,7 +120,6 @@ class Detector:
         keeper: of the device state; a new account is enrolled if it is empty.
         rng: the device's randomness.
         trace: gets each session's trace, failed ones included.
-        distrust: how a role cheated before, if one did.
 
     Raises:
         ProtocolError: if the kept state is not one of the design.
@@ -134,7 +133,6 @@ class Detector:
         keeper: StateKeeper,
         rng: Randomness,
         trace: TraceSink = lambda trace: None,
-        distrust: BlindmatchError | None = None,
     ) -> None:
         self._design = design
         self._setup = setup
@@ -142,13 +140,7 @@ class Detector:
         self._keeper = keeper
         self._rng = rng
         self._trace = trace
-        self._distrust = distrust
         self._state = self._enrolled()
-
-    @property
-    def distrust(self) -> BlindmatchError | None:
-        """How a role cheated, if one did; nothing is asked any more then."""
-        return self._distrust
 
     def prepare(self) -> None:
         """The offline phase: call it whenever there is time, before a picture is there.
@@ -173,8 +165,6 @@ class Detector:
         Raises:
             PictureError: if the picture cannot be decoded; nothing was sent then.
         """
-        if self._distrust is not None:
-            return Undecided(Cause.CHEATED, self._distrust)
         tape, rounds = Recording(self._rng), list[Round]()
         session = Session(self._design, self._setup, self._state, tape.rng)
         traced = partial(self._traced, number, self._state.encode(), tape, rounds)
@@ -239,7 +229,6 @@ class Detector:
     def _failed(self, error: BlindmatchError) -> Undecided:
         match error:
             case ProtocolError() | MisbehavedError():
-                self._distrust = error
                 return Undecided(Cause.CHEATED, error)
             case ServiceError():
                 return Undecided(Cause.UNAVAILABLE, error)

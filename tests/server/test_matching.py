@@ -15,6 +15,7 @@ from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
 from blindmatch_server.authority import Kind
+from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_server.matching.epochs import EpochSource, HeldSource, PublishedSource
 from blindmatch_server.matching.ledger import Ledger
 from blindmatch_server.matching.limits import MatchingLimits
@@ -321,7 +322,7 @@ def test_a_relay_hosts_the_roles_that_the_provider_plays(tmp_path: Path) -> None
     run(test())
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "altered", "other design"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "altered", "other design", "other curator"])
 def test_a_bad_set_stops_the_matcher_with_an_exit_code_of_its_own(tmp_path: Path, damage: str) -> None:
     design, folder = Dummy(), tmp_path / "set"
     if damage != "missing":
@@ -336,8 +337,9 @@ def test_a_bad_set_stops_the_matcher_with_an_exit_code_of_its_own(tmp_path: Path
             **{**{s: getattr(design.info, s) for s in design.info.__slots__}, "version": 9}
         )
     deployment = Deployment()
-    source = PublishedSource(design, folder, Party.MATCHER, CURATOR.public)
-    with pytest.raises(BlindmatchError):
+    curator = CURATOR.public if damage != "other curator" else CuratorKey.generate().public
+    source = PublishedSource(design, folder, Party.MATCHER, curator)
+    with pytest.raises(BlindmatchError, match="signed by the curator" if damage == "other curator" else None):
         source.open()
     config = MatcherConfig(deployment.listen(Kind.MATCHER), MatchingConfig(design, source, tmp_path / "m"))
     assert serve_matcher(config) == exit_codes.BAD_STATE
