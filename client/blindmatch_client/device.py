@@ -24,7 +24,6 @@ from blindmatch_client import notices
 from blindmatch_client.complaints import Complaints
 from blindmatch_client.contacts import Contacts
 from blindmatch_client.cover import Cover
-from blindmatch_client.detector import TraceSink
 from blindmatch_client.egress import Egress
 from blindmatch_client.errors import ServiceError, StoreError
 from blindmatch_client.files import Files, read_chunks
@@ -47,6 +46,7 @@ from blindmatch_client.results import Unreadable as Unreadable
 from blindmatch_client.results import outcome_kind
 from blindmatch_client.sending import Progress, Sender
 from blindmatch_client.store import Store
+from blindmatch_client.trace import Trace
 from blindmatch_client.upkeep import Upkeep
 
 MESSAGE_ID_BYTES: Final = 16
@@ -67,7 +67,7 @@ class Device:
         egress: Egress,
         rng: Randomness,
         clock_ms: Callable[[], int],
-        trace: TraceSink,
+        trace: Callable[[Trace], None],
     ) -> None:
         """Use `create` or `open`."""
         self._config = config
@@ -119,6 +119,7 @@ class Device:
             self._reporting,
             rng,
             clock_ms,
+            trace,
         )
         self._files.keep_only(self._outbox.files() | self._receiver.files_kept())
 
@@ -130,7 +131,7 @@ class Device:
         egress: Egress,
         rng: Randomness,
         clock_ms: Callable[[], int],
-        trace: TraceSink = lambda trace: None,
+        trace: Callable[[Trace], None] = lambda trace: None,
         identity: bytes | None = None,
     ) -> Device:
         """A new device with a new account in `folder`, which is made if it is missing.
@@ -158,7 +159,7 @@ class Device:
         egress: Egress,
         rng: Randomness,
         clock_ms: Callable[[], int],
-        trace: TraceSink = lambda trace: None,
+        trace: Callable[[Trace], None] = lambda trace: None,
     ) -> Device:
         """The device in `folder`.
 

@@ -203,8 +203,7 @@ class Outbox:
         )
         if row is None:
             raise KeyError(item)
-        key = AttachmentRef.decode(row[0]).key
-        return sha256(REQUEST_TAG + key).digest()[:REQUEST_ID_BYTES]
+        return request_id_of(AttachmentRef.decode(row[0]).key)
 
     def decided(self, item: int, outcome: Outcome, epoch: int, at_ms: int) -> None:
         """Matching of a picture came to `outcome`, for all messages that bear it."""
@@ -256,6 +255,11 @@ class Outbox:
         assignments = ", ".join(map(_set, values))
         statement = f"UPDATE outgoing SET {assignments} WHERE {key} = ?"  # noqa: S608 - names of columns
         self._store.run(statement, *values.values(), value)
+
+
+def request_id_of(key: bytes) -> bytes:
+    """What a picture whose attachment is sealed under `key` is asked about under, 16 bytes."""
+    return sha256(REQUEST_TAG + key).digest()[:REQUEST_ID_BYTES]
 
 
 _NO_MATCH, _UNDISCLOSED, _MATCH, _VOUCHER = b"\x00", b"\x01", b"\x02", b"\x03"

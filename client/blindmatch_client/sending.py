@@ -39,6 +39,7 @@ from blindmatch_client.pictures import Pictures
 from blindmatch_client.relay import SEAL_BYTES, RelayClient
 from blindmatch_client.reporting import ConfirmedMatch, Reported, Reporting
 from blindmatch_client.store import Store
+from blindmatch_client.trace import MessageTrace
 
 T = TypeVar("T")
 
@@ -74,6 +75,7 @@ class Sender:
         keeper: of the messenger's keys; they are saved with every message they seal.
         design: the design pictures are matched with.
         mode: what is done with a picture that cannot be matched.
+        trace: gets each message as it is taken up and as it was sealed; it holds secrets.
     """
 
     keeper: AccountKeeper
@@ -87,6 +89,7 @@ class Sender:
     reporting: Reporting
     rng: Randomness
     clock_ms: Callable[[], int]
+    trace: Callable[[MessageTrace], None]
 
     def seal_texts(self, message_ids: Mapping[str, bytes], text: str) -> list[Outgoing]:
         """Queue a text to each recipient, sealed already; one transaction saves all, before any is sent.
@@ -101,7 +104,9 @@ class Sender:
         now, rows = self.clock_ms(), []
         with self.keeper.saving() as account:
             for to, message_id in message_ids.items():
-                sealed = account.encrypt(to, compose(text, (), now, self.rng))
+                content = compose(text, (), now, self.rng)
+                sealed = account.encrypt(to, content)
+                self.trace(MessageTrace(message_id, to, None, None, content))
                 rows.append(self.outbox.add_sealed(to, message_id, now, sealed))
         return rows
 
@@ -186,6 +191,7 @@ class Sender:
             MessengerError: if it cannot be sealed for its recipient; it is FAILED then.
         """
         if row.stage is Stage.QUEUED:
+            self.trace(MessageTrace(row.message_id, row.recipient, row.item, row.attachment))
             failure = failure or self.pictures.ask(row, item)
             if failure is not None and self.mode is FailureMode.HOLD:
                 return Progress(self.outbox.get(row.number), failure)
@@ -237,6 +243,7 @@ class Sender:
             with self.keeper.saving() as account:
                 sealed = account.encrypt(row.recipient, content, bundle)
                 self.outbox.sealed(row.number, content, sealed)
+            self.trace(MessageTrace(row.message_id, row.recipient, row.item, row.attachment, content))
         except MessengerError as error:
             if isinstance(error, IdentityChangedError):
                 with self.keeper.saving() as account:

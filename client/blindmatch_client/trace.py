@@ -1,12 +1,17 @@
-"""What a device records of itself, so that an audit can derive every byte that left it a second time."""
+"""What a device records of itself, so that an audit can hold what left it against what it was made of.
+
+All of it is in memory, and only where somebody asks for it; it holds secrets and never leaves the device.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
 from blindmatch_protocol.codec import Message
+from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.contract import Outcome, Party, Role
 
 
@@ -37,6 +42,7 @@ class EgressRecord:
         reply_bytes: length of all serialised replies.
         at_ms: Unix time in milliseconds.
         unkept_bytes: length of requests that were sent and not kept.
+        failed: whether the call ended in an error, so that it may be made again.
     """
 
     sequence: int
@@ -48,6 +54,7 @@ class EgressRecord:
     reply_bytes: int
     at_ms: int
     unkept_bytes: int = 0
+    failed: bool = False
 
     @property
     def request_bytes(self) -> int:
@@ -101,3 +108,42 @@ class SessionTrace:
     tape: bytes
     rounds: tuple[Round, ...]
     outcome: Outcome | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MessageTrace:
+    """One outgoing message, enough to derive its commitment and its attachment's ciphertext again.
+
+    It is noted when it is about to be matched or sent, and once more, with its content, when it is sealed.
+
+    Attributes:
+        message_id: as the relay will know it.
+        recipient: the account it goes to.
+        item: number of its picture, or None.
+        attachment: with the key that sealed it, or None.
+        content: what was sealed, with the key that opens the commitment; None before that.
+    """
+
+    message_id: bytes
+    recipient: str
+    item: int | None
+    attachment: AttachmentRef | None
+    content: Content | None = None
+
+
+Trace: TypeAlias = SessionTrace | MessageTrace
+
+
+@dataclass(slots=True, repr=False)
+class Traces:
+    """Keeps traces; `add` is a device's sink."""
+
+    sessions: list[SessionTrace] = field(default_factory=list)
+    messages: list[MessageTrace] = field(default_factory=list)
+
+    def add(self, trace: Trace) -> None:
+        """Keep `trace` with those of its kind."""
+        if isinstance(trace, SessionTrace):
+            self.sessions.append(trace)
+        else:
+            self.messages.append(trace)

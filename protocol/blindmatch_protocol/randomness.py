@@ -67,11 +67,11 @@ class Recording:
     __slots__ = ("_taken", "rng")
 
     def __init__(self, source: Randomness) -> None:
-        taken = bytearray()
+        taken = list[bytes]()
 
         def draw(count: int) -> bytes:
             fresh = source.take(count)
-            taken.extend(fresh)
+            taken.append(fresh)
             return fresh
 
         self._taken = taken
@@ -79,7 +79,11 @@ class Recording:
 
     def tape(self) -> bytes:
         """All bytes given out so far, in order; secret as long as the session is."""
-        return bytes(self._taken)
+        return b"".join(self._taken)
+
+    def taken(self) -> tuple[bytes, ...]:
+        """The same, one part for each time something was asked for."""
+        return tuple(self._taken)
 
 
 def replayed(tape: bytes) -> Randomness:

@@ -7,6 +7,7 @@ curator publishes --> relay, matcher, centre start --> Alice and Bob register --
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,9 +27,7 @@ from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.curator import HashList, import_list, list_hashes, open_list, random_hashes
 from blindmatch_server.published import open_publication
 
-from blindmatch_simulations.audit import Audit, Evidence, audit_device
-from blindmatch_simulations.audit.replay import Counterpart
-from blindmatch_simulations.audit.reports import Reportable
+from blindmatch_simulations.audit import Audit, Counterpart, Evidence, Told, audit_device
 from blindmatch_simulations.curating import list_path, publish, teach_centre
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import Options, Watched, create_device
@@ -188,6 +187,7 @@ class _Conversation:
     entries: HashList
     clock: _Clock
     cover: CoverSchedule | None
+    polls: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> dict[str, Any]:
         progress = self.clock.begin("devices registered")
@@ -259,6 +259,7 @@ class _Conversation:
         received: list[Received] = []
         deadline = time.monotonic() + WAIT_SECONDS
         while len(received) < expected and time.monotonic() < deadline:
+            self.polls[device.device.account] += 1
             received += device.device.receive(POLL_MS)
             progress(len(received), expected)
         return received
@@ -299,18 +300,36 @@ class _Conversation:
         items = {n: p for n, p in zip(numbers, pictures, strict=True) if n is not None}
         pairs = zip(numbers, self.workload.sendings, strict=True)
         files = {n: sending.data for n, sending in pairs if n is not None}
-        sizes = {n: len(data) for n, data in files.items()}
         centre = CentreKeys.read(self.deployment.centre_keys).sealing
         audits = {}
         for at, (name, watched) in enumerate(((SENDER, alice), (RECIPIENT, bob)), 1):
-            arrived = _arrived(counted, name)
-            known = Reportable(centre, name, frozenset({RECIPIENT}), files)
             evidence = Evidence(
-                watched.recorder.records(), watched.traces, items, sizes, list(pictures), arrived, known
+                account=name,
+                told=self._told(name),
+                records=watched.recorder.records(),
+                traces=watched.traces,
+                items=items,
+                pool=list(pictures),
+                messages=watched.traced.messages,
+                drawn=watched.drawn.taken(),
+                files=files,
+                centre=centre,
+                arrived=_arrived(counted, name),
             )
             audits[name] = audit_device(counterpart, evidence)
             progress(at, 2)
         return audits
+
+    def _told(self, name: str) -> Told:
+        """What this conversation told a device to do."""
+        messages = len(self.workload.sendings) + len(TEXTS) if name == SENDER else 1
+        return Told(
+            contacts=frozenset({SENDER, RECIPIENT} - {name}),
+            messages=messages,
+            registered=1,
+            polls=self.polls[name],
+            slot_s=None if self.cover is None else self.cover.period_s,
+        )
 
     def _counterpart(self) -> Counterpart:
         publication = open_publication(self.deployment.published(self.design.info.name))

@@ -8,6 +8,7 @@ from blindmatch_client.device import OutcomeKind
 from blindmatch_protocol.contract import Learner
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
+from blindmatch_simulations.audit import Undeclared
 from blindmatch_simulations.demo import DemoRun
 from blindmatch_simulations.workload import TEXTS
 
@@ -47,6 +48,12 @@ def intact(run: DemoRun) -> int:
 def undeclared_bytes(run: DemoRun) -> int:
     """Bytes that left a device and that nothing declared explains."""
     return sum(audit.undeclared_bytes for audit in run.audits.values())
+
+
+def undeclared(run: DemoRun) -> Undeclared:
+    """Whether there were any; not comparable if nothing was found and no session could be compared."""
+    ends = {audit.undeclared for audit in run.audits.values()}
+    return next(end for end in (Undeclared.FOUND, Undeclared.NOT_COMPARABLE, Undeclared.NONE) if end in ends)
 
 
 def failures(run: DemoRun) -> list[str]:

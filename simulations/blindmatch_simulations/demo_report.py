@@ -10,14 +10,21 @@ from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from rich.table import Table
 
-from blindmatch_simulations.audit.replay import declared_facts
+from blindmatch_simulations.audit import Undeclared
+from blindmatch_simulations.audit.decoys import Comparison, declared_facts
 from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.demo import DemoRun
-from blindmatch_simulations.demo_checks import failures, intact, undeclared_bytes, verified_reports
+from blindmatch_simulations.demo_checks import (
+    failures,
+    intact,
+    undeclared,
+    undeclared_bytes,
+    verified_reports,
+)
 from blindmatch_simulations.deployment import SERVERS
 from blindmatch_simulations.hosting import parties_of
 
-RESULT_VERSION = 2
+RESULT_VERSION = 3
 
 
 def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
@@ -29,7 +36,7 @@ def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
 def result(run: DemoRun) -> dict[str, Any]:
     """The run as JSON (docs/measures.md)."""
     alice = run.audits["alice"]
-    pictures = max(1, len(run.sent))
+    pictures, end = max(1, len(run.sent)), undeclared(run)
     beyond = {
         str(purpose): sum(size for (_, p), size in alice.bytes_by.items() if p is purpose)
         for purpose in (Purpose.MATCHING, Purpose.REPORT, Purpose.VOUCHER, Purpose.COVER)
@@ -51,7 +58,11 @@ def result(run: DemoRun) -> dict[str, Any]:
             {"account": row.account, "held": row.held, "opened": row.opened} for row in run.vouchers
         ],
         "reports_audited": sum(audit.reports_opened or 0 for audit in run.audits.values()),
-        "undeclared_egress_bytes": undeclared_bytes(run),
+        "undeclared_egress": str(end),
+        "undeclared_egress_bytes": None
+        if undeclared(run) is Undeclared.NOT_COMPARABLE
+        else undeclared_bytes(run),
+        "compared": compared(run),
         "findings": [
             {"account": name, "party": str(f.party), "item": f.item, "rule": f.rule, "bytes": f.size}
             for name, audit in run.audits.items()
@@ -140,6 +151,40 @@ def _declared_table(run: DemoRun) -> Table:
     return table("what is declared to each party, in this run or not", ("party", "facts"), rows)
 
 
+def compared(run: DemoRun) -> dict[str, Any]:
+    """By party: sessions with it, how many could be compared, with how many pictures, and why not all."""
+    every = [one for audit in run.audits.values() for one in audit.comparisons]
+    return {
+        str(SERVERS[party]): _compared([one for one in every if one.party is party])
+        for party in dict.fromkeys(one.party for one in every)
+    }
+
+
+def _compared(sessions: list[Comparison]) -> dict[str, Any]:
+    good = [one.decoys for one in sessions if one.comparable]
+    return {
+        "sessions": len(sessions),
+        "compared": len(good),
+        "least_pictures": min(good, default=0),
+        "reasons": sorted({one.reason for one in sessions if one.reason}),
+    }
+
+
+def undeclared_words(run: DemoRun) -> str:
+    """The audit's result in words: a zero only if something was compared."""
+    parts = [_words(name, row) for name, row in compared(run).items()]
+    if undeclared(run) is not Undeclared.NOT_COMPARABLE:
+        parts.insert(0, f"undeclared bytes: {undeclared_bytes(run)}")
+    return "; ".join(parts)
+
+
+def _words(name: str, row: dict[str, Any]) -> str:
+    if not row["compared"]:
+        return f"not comparable at the {name}: {', '.join(row['reasons'])}"
+    least, sessions = row["least_pictures"], f"{row['compared']} of {row['sessions']} sessions"
+    return f"at the {name} {sessions} compared with {least} or more other pictures"
+
+
 def _observed_table(run: DemoRun) -> Table:
     rows = []
     for party in parties_of(run.design):
@@ -148,5 +193,5 @@ def _observed_table(run: DemoRun) -> Table:
         calls, cipher = sum(saw["calls_observed"].values()), saw["end_to_end_ciphertext_bytes"]
         rows.append((str(SERVERS[party]), calls, saw["bytes_in"], cipher, purposes or "-"))
     columns = ("party", "calls", "bytes in", "of it E2EE", "by purpose")
-    title = f"what each party was seen to get (undeclared bytes: {undeclared_bytes(run)})"
+    title = f"what each party was seen to get ({undeclared_words(run)})"
     return table(title, columns, rows, whole=columns[2:])

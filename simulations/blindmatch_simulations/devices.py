@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -11,9 +11,9 @@ from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Egress, Recorder
 from blindmatch_client.errors import StoreError
 from blindmatch_client.failure import FailureMode
-from blindmatch_client.trace import SessionTrace
+from blindmatch_client.trace import SessionTrace, Traces
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.randomness import Recording, system_randomness
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre.keys import read_notices_public, read_public_key
 
@@ -38,7 +38,13 @@ class Watched:
 
     device: Device
     recorder: Recorder
-    traces: list[SessionTrace] = field(default_factory=list)
+    traced: Traces
+    drawn: Recording
+
+    @property
+    def traces(self) -> list[SessionTrace]:
+        """Its matching sessions."""
+        return self.traced.sessions
 
 
 def create_device(
@@ -142,7 +148,7 @@ def _watched(
     passphrase: str | None,
     identity: bytes | None = None,
 ) -> Watched:
-    recorder, traces = Recorder(), list[SessionTrace]()
+    recorder, traced, drawn = Recorder(), Traces(), Recording(system_randomness())
     credentials = deployment.caller_credentials(Identity(Kind.DEVICE, name), deployment.device(name))
     egress = Egress(deployment.directory(settings.addresses), credentials, recorder, now_ms)
     make = partial(Device.create, identity=identity) if create else Device.open
@@ -156,5 +162,5 @@ def _watched(
         centre=settings.centre,
     )
     folder = deployment.device(name) / STATE
-    device = make(folder, config, egress, system_randomness(), now_ms, traces.append)
-    return Watched(device, recorder, traces)
+    device = make(folder, config, egress, drawn.rng, now_ms, traced.add)
+    return Watched(device, recorder, traced, drawn)

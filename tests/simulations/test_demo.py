@@ -38,7 +38,9 @@ KEYS = {
     "expected_matches",
     "matches",
     "reports_verified",
+    "undeclared_egress",
     "undeclared_egress_bytes",
+    "compared",
     "parties",
 }
 
@@ -89,7 +91,11 @@ def check_right(done: Demo, workload: Workload, design: AnyDesign) -> None:
     assert result["set_size"] == SET_SIZE + LISTED
     assert result["sent"] == result["delivered"] == len(workload.sendings) >= 24
     assert result["expected_matches"] == result["matches"] == result["reports_verified"] == expected
-    assert result["undeclared_egress_bytes"] == 0
+    shown = design.info.name == "provider-scan"
+    assert result["undeclared_egress"] == ("not comparable" if shown else "none")
+    assert result["undeclared_egress_bytes"] == (None if shown else 0)
+    for row in result["compared"].values():
+        assert (row["compared"] == 0) == shown and bool(row["reasons"]) == shown
     assert {"relay", "matcher", "centre"} <= result["parties"].keys()
 
 

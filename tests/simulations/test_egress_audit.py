@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pytest
-from blindmatch_client.trace import EgressRecord, Purpose, Round, SessionTrace
+from blindmatch_client.outbox import request_id_of
+from blindmatch_client.trace import EgressRecord, MessageTrace, Purpose, Round, SessionTrace
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Message, Variable, message
+from blindmatch_protocol.content import AttachmentRef
 from blindmatch_protocol.contract import (
+    Adversary,
     Answer,
     AnyDesign,
     Done,
+    Fact,
+    Leak,
     Learner,
     Match,
     NoMatch,
@@ -32,12 +38,12 @@ from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness, Recording, seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.audit import Audit, Evidence, audit_device
-from blindmatch_simulations.audit.replay import Counterpart
+from blindmatch_simulations.audit import Audit, Counterpart, Evidence, Told, Undeclared, audit_device
 from blindmatch_simulations.pictures import crops
 from support.memory import Held, held, random_hashes
 
 LISTED = (0, 3)
+TOLD = Told(frozenset({"bob"}), polls=1)
 EXCHANGE = "/blindmatch.v1.Matching/Exchange"
 
 
@@ -62,12 +68,15 @@ class Device:
     rng: Randomness = field(default_factory=lambda: seeded("device"))
     records: list[EgressRecord] = field(default_factory=list)
     traces: list[SessionTrace] = field(default_factory=list)
+    messages: list[MessageTrace] = field(default_factory=list)
 
     @property
     def design(self) -> AnyDesign:
         return self.held.design
 
     def match(self, item: Picture, number: int) -> None:
+        ref = AttachmentRef(bytes(16), self.key(number), bytes(32), 0, "image/png")
+        self.messages.append(MessageTrace(bytes([number]) * 16, "bob", number, ref))
         state = self.design.enrol(self.rng)
         tape = Recording(self.rng)
         rounds: list[Round] = []
@@ -84,15 +93,15 @@ class Device:
         info = self.design.info
         envelope = pb.Envelope(design=info.name, version=info.version, epoch=1, role=role, body=body.encode())
         if Learner.SERVER in info.learns:
-            envelope.request_id = self.request_id(number)
+            envelope.request_id = request_id_of(self.key(number))
         self.record(info.roles[role], EXCHANGE, Purpose.MATCHING, number, envelope)
         answer = self.design.answer(role, self.held.states[role], [body], self.rng, None)
         (reply,) = answer.replies
         assert isinstance(reply, Message)
         return reply
 
-    def request_id(self, number: int) -> bytes:
-        return seeded(f"request {number}").take(16)
+    def key(self, number: int) -> bytes:
+        return seeded(f"attachment {number}").take(32)
 
     def record(self, party: Party, method: str, purpose: Purpose, item: int | None, request: Any) -> None:
         raw = (request.SerializeToString(deterministic=True),)
@@ -112,7 +121,8 @@ def _audit(device: Device, items: Iterable[Picture], **more: Any) -> Audit:
     numbered = dict(enumerate(items))
     own = device.held
     counterpart = Counterpart(own.design, own.setup, own.states, own.entries, seeded("audit"))
-    evidence = Evidence(device.records, device.traces, numbered, {}, list(numbered.values()), **more)
+    pool = list(numbered.values())
+    evidence = Evidence("alice", TOLD, device.records, device.traces, numbered, pool, device.messages, **more)
     return audit_device(counterpart, evidence)
 
 
@@ -266,9 +276,10 @@ def test_a_report_before_confirmation_is_found(pictures: list[Picture]) -> None:
     part = pb.SubmitPart(report_id=bytes(range(16)), part=pb.Part(size=3, data=b"abc"))
     submit = "/blindmatch.v1.Centre/Submit"
     device.record(Party.CENTRE, submit, Purpose.REPORT, LISTED[0], part)
-    assert _audit(device, pictures).findings == ()
+    drawn = [bytes(range(16))]
+    assert _audit(device, pictures, drawn=drawn).findings == ()
     device.record(Party.CENTRE, submit, Purpose.REPORT, 1, part)
-    (finding,) = _audit(device, pictures).findings
+    (finding,) = _audit(device, pictures, drawn=drawn).findings
     assert (finding.item, finding.rule) == (1, "a report without a confirmed match")
 
 
@@ -281,43 +292,43 @@ def test_a_request_that_no_session_sent_is_found(pictures: list[Picture]) -> Non
     assert finding.rule == "a request of no recorded session"
 
 
-def test_a_retry_with_the_same_bytes_is_declared(pictures: list[Picture]) -> None:
+def test_a_retry_with_the_same_bytes_is_declared_after_a_failure_alone(pictures: list[Picture]) -> None:
     device = _matched(pictures)
-    again = pb.Envelope.FromString(device.records[0].requests[0])
-    device.record(Party.MATCHER, EXCHANGE, Purpose.MATCHING, 0, again)
+    first = device.records[0]
+    device.records.append(replace(first, sequence=99))
+    (finding,) = _audit(device, pictures).findings
+    assert finding.rule == "sent again, and nothing had failed"
+    device.records[0] = replace(first, failed=True)
     assert _audit(device, pictures).findings == ()
 
 
-@pytest.mark.parametrize(
-    ("given", "rule"),
-    [
-        (seeded("request 1").take(16), "two pictures share a request id"),
-        (bytes(16), "a picture has two request ids"),
-        (b"", "a request id must have 16 bytes"),
-        (bytes(17), "a request id must have 16 bytes"),
-    ],
-)
-def test_a_request_id_that_is_not_the_picture_s_is_found(
-    pictures: list[Picture], given: bytes, rule: str
-) -> None:
+def test_a_picture_is_asked_about_once_unless_something_failed(pictures: list[Picture]) -> None:
+    device = _matched(pictures)
+    device.match(pictures[1], 1)
+    (finding,) = _audit(device, pictures).findings
+    assert (finding.item, finding.rule) == (1, "asked about again, and nothing had failed")
+
+
+@pytest.mark.parametrize("given", [request_id_of(seeded("attachment 1").take(32)), bytes(16), b"", bytes(17)])
+def test_a_request_id_that_is_not_the_picture_s_is_found(pictures: list[Picture], given: bytes) -> None:
     device = _device(hash_upload.DESIGN, pictures)
     for number, picture in enumerate(pictures):
         device.match(picture, number)
-    again = pb.Envelope.FromString(device.records[0].requests[0])
-    assert len(again.request_id) == 16
-    again.request_id = given
-    device.record(Party.MATCHER, EXCHANGE, Purpose.MATCHING, 0, again)
+    changed = pb.Envelope.FromString(device.records[0].requests[0])
+    assert len(changed.request_id) == 16
+    changed.request_id = given
+    device.records[0] = replace(device.records[0], requests=(changed.SerializeToString(deterministic=True),))
     (finding,) = _audit(device, pictures).findings
-    assert finding.rule == rule
+    assert finding.rule == "a request id that the attachment's key does not give"
 
 
 def test_a_request_id_towards_a_server_that_does_not_learn_is_found(pictures: list[Picture]) -> None:
     device = _matched(pictures)
-    again = pb.Envelope.FromString(device.records[0].requests[0])
-    again.request_id = bytes(16)
-    device.record(Party.MATCHER, EXCHANGE, Purpose.MATCHING, 0, again)
+    changed = pb.Envelope.FromString(device.records[0].requests[0])
+    changed.request_id = bytes(16)
+    device.records[0] = replace(device.records[0], requests=(changed.SerializeToString(deterministic=True),))
     (finding,) = _audit(device, pictures).findings
-    assert (finding.rule, finding.size) == ("a request id must have 0 bytes", 16)
+    assert (finding.rule, finding.size) == ("a request id that the attachment's key does not give", 16)
 
 
 def test_an_unknown_field_in_a_request_is_found(pictures: list[Picture]) -> None:
@@ -346,3 +357,69 @@ def test_a_body_that_its_tape_does_not_give_again_is_found(pictures: list[Pictur
     )
     rules = {finding.rule for finding in _audit(device, pictures).findings}
     assert any("derived again" in rule for rule in rules)
+
+
+def test_a_zero_stands_on_comparisons(pictures: list[Picture]) -> None:
+    for design, parties in ((oprf_psi.DESIGN, {Party.MATCHER}), (hash_upload.DESIGN, {Party.MATCHER})):
+        audit = _run(design, pictures)
+        assert audit.undeclared is Undeclared.NONE
+        assert len(audit.comparisons) == len(pictures)
+        assert {one.party for one in audit.comparisons} == parties
+        assert all(one.comparable and one.decoys >= 2 for one in audit.comparisons)
+
+
+def test_a_declared_picture_is_not_comparable(pictures: list[Picture]) -> None:
+    audit = _run(provider_scan.DESIGN, pictures)
+    assert (audit.findings, audit.undeclared) == ((), Undeclared.NOT_COMPARABLE)
+    assert {one.reason for one in audit.comparisons} == {"the facts declare the whole picture"}
+    assert _run(none.DESIGN, pictures).undeclared is Undeclared.NONE
+
+
+def _declaring(*facts: Fact) -> hash_upload.HashUpload:
+    """hash-upload, which sends all of the hash, with another declaration."""
+
+    class Declares(hash_upload.HashUpload):
+        def leakage(self) -> tuple[Leak, ...]:
+            return (Leak(frozenset({Party.MATCHER}), Adversary.SEMI_HONEST, facts),)
+
+    return Declares()
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        Fact("my.part", "32 bits of the hash", lambda item, _: item.hash[:4]),
+        Fact("my.parity", "its parity", lambda item, _: sum(item.hash) % 2),
+    ],
+    ids=lambda fact: fact.name,
+)
+def test_a_hash_of_which_a_part_is_declared_is_found(pictures: list[Picture], fact: Fact) -> None:
+    audit = _run(_declaring(fact), pictures)
+    told = {finding.item for finding in audit.findings if "bytes tell of the picture" in finding.rule}
+    assert told == set(range(len(pictures)))
+
+
+def test_a_fact_that_no_other_hash_agrees_on_is_not_comparable_and_hides_no_hash(
+    pictures: list[Picture],
+) -> None:
+    audit = _run(
+        _declaring(Fact("my.digest", "a digest", lambda item, _: sha256(item.hash).digest())), pictures
+    )
+    assert not any(one.comparable for one in audit.comparisons)
+    assert {finding.rule for finding in audit.findings} == {"Exchange: body holds a piece of a picture"}
+
+
+class PixelsBeside(hash_upload.HashUpload):
+    """Sends a byte of the pixels in place of the quality."""
+
+    def start(self, state: NoState, setup: Any, item: Any, rng: Any) -> Started[NoState, Any]:
+        class Other:
+            hash = item.hash
+            quality = int(item.pixels.sum()) % 101
+
+        return super().start(state, setup, Other(), rng)  # type: ignore[arg-type]
+
+
+def test_what_is_sent_beside_a_declared_hash_is_found(pictures: list[Picture]) -> None:
+    audit = _run(PixelsBeside(), pictures)
+    assert {finding.rule for finding in audit.findings} == {"round 1: bytes tell of the picture"}

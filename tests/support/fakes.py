@@ -20,7 +20,7 @@ import numpy as np
 from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Credentials, Egress, Endpoint, Recorder, Retry
 from blindmatch_client.messenger import Account
-from blindmatch_client.trace import SessionTrace
+from blindmatch_client.trace import SessionTrace, Traces
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import AnyDesign, Party, Role, SetParameters, Stated, batches_of
 from blindmatch_protocol.epoch_manifest import EpochManifest
@@ -358,8 +358,12 @@ class Owned:
 
     device: Device
     recorder: Recorder
-    traces: list[SessionTrace]
+    traced: Traces
     slept: list[float]
+
+    @property
+    def traces(self) -> list[SessionTrace]:
+        return self.traced.sessions
 
     def methods(self, party: Party | None = None) -> list[str]:
         """Names of the methods it called, in order."""
@@ -403,7 +407,7 @@ class World:
 
     def device(self, name: str, fresh: bool = True, **config: Any) -> Owned:
         """A registered device called `name`, or the one there was, opened again."""
-        recorder, traces, slept = Recorder(), list[SessionTrace](), list[float]()
+        recorder, traced, slept = Recorder(), Traces(), list[float]()
         egress = self.egress(name, recorder, slept)
         clock = iter(range(1_700_000_000_000, 1_800_000_000_000))
         open_it = Device.create if fresh else Device.open
@@ -418,12 +422,12 @@ class World:
             egress,
             system_randomness(),
             lambda: next(clock),
-            traces.append,
+            traced.add,
         )
         self.devices.append(device)
         if fresh:
             device.register()
-        return Owned(device, recorder, traces, slept)
+        return Owned(device, recorder, traced, slept)
 
     def close(self) -> None:
         for device in self.devices:

@@ -121,7 +121,7 @@ class Egress:
             channel, entry = self._begin(call)
             rpc: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(call.method.path)
             body = _sent(call, entry, request)
-            return _reply(call, entry, _run(call, lambda: rpc(body, timeout=call.deadline_s)))
+            return _reply(call, entry, _run(call, entry, lambda: rpc(body, timeout=call.deadline_s)))
 
         return self._attempts(call, attempt)
 
@@ -132,7 +132,7 @@ class Egress:
             channel, entry = self._begin(call)
             rpc: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(call.method.path)
             parts = (_sent(call, entry, request) for request in requests())
-            return _reply(call, entry, _run(call, lambda: rpc(parts, timeout=call.deadline_s)))
+            return _reply(call, entry, _run(call, entry, lambda: rpc(parts, timeout=call.deadline_s)))
 
         return self._attempts(call, attempt)
 
@@ -214,13 +214,15 @@ def _reply(call: Call[Q, P], entry: Entry, raw: bytes) -> P:
     try:
         return call.method.reply.FromString(raw)
     except DecodeError:
+        entry.failed = True
         raise MisbehavedError(call.party, f"not a {call.method.reply.DESCRIPTOR.name}") from None
 
 
-def _run(call: Call[Q, P], run: Callable[[], bytes]) -> bytes:
+def _run(call: Call[Q, P], entry: Entry, run: Callable[[], bytes]) -> bytes:
     try:
         return run()
     except grpc.RpcError as error:
+        entry.failed = True
         raise translate(call.party, error) from None
 
 
@@ -228,6 +230,9 @@ def _consumed(call: Call[Q, P], entry: Entry, rpc: _Replies, consume: Callable[[
     """Let `consume` have the replies; whatever it leaves unread is cancelled."""
     try:
         return consume(_replies(call, entry, rpc))
+    except BaseException:
+        entry.failed = True
+        raise
     finally:
         rpc.cancel()
 

@@ -34,6 +34,7 @@ class Entry:
     requests: list[bytes] = field(default_factory=list)
     request_bytes: int = 0
     reply_bytes: int = 0
+    failed: bool = False
 
     def sent(self, request: bytes) -> bytes:
         """Note a request that is about to be sent, and return it."""
@@ -58,6 +59,7 @@ class Entry:
             self.reply_bytes,
             self.at_ms,
             0 if self.keep else self.request_bytes,
+            self.failed,
         )
 
 

@@ -15,9 +15,7 @@ from blindmatch_server.curator import HashList
 
 from blindmatch_simulations.assess.alone import open_set
 from blindmatch_simulations.assess.observed import Audited, AuditFinding
-from blindmatch_simulations.audit import Audit, Evidence, audit_device
-from blindmatch_simulations.audit.replay import Counterpart
-from blindmatch_simulations.audit.reports import Reportable
+from blindmatch_simulations.audit import Audit, Counterpart, Evidence, Told, audit_device
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import create_device
 from blindmatch_simulations.hosting import parties_of
@@ -59,12 +57,21 @@ def audited(
         watched.device.close()
     numbers = [one.item for one in sent]
     items = {n: picture for n, picture in zip(numbers, pictures, strict=True) if n is not None}
-    sent_files = {n: data for n, data in zip(numbers, files, strict=True) if n is not None}
-    sizes = {n: len(data) for n, data in sent_files.items()}
-    centre = CentreKeys.read(deployment.centre_keys).sealing
-    known = Reportable(centre, AUDITED, frozenset({recipient}), sent_files)
+    kept = {n: data for n, data in zip(numbers, files, strict=True) if n is not None}
     decoys = [*pictures, *map(Picture.from_bytes, pool)]
-    evidence = Evidence(watched.recorder.records(), watched.traces, items, sizes, decoys, arrived, known)
+    evidence = Evidence(
+        account=AUDITED,
+        told=Told(frozenset({recipient}), len(files), registered=1),
+        records=watched.recorder.records(),
+        traces=watched.traces,
+        items=items,
+        pool=decoys,
+        messages=watched.traced.messages,
+        drawn=watched.drawn.taken(),
+        files=kept,
+        centre=CentreKeys.read(deployment.centre_keys).sealing,
+        arrived=arrived,
+    )
     opened = open_set(deployment, design)
     near = near_entries(design.info.relation, decoys, entries.hashes)
     counterpart = Counterpart(design, opened.setup, opened.states, near, system_randomness())

@@ -28,9 +28,9 @@ from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.errors import AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
-from blindmatch_simulations.attacks.weakness import AS_BUILT
-from blindmatch_simulations.audit import Evidence, audit_device
-from blindmatch_simulations.audit.replay import Counterpart
+from blindmatch_simulations.attacks.weakness import replacing
+from blindmatch_simulations.audit import Counterpart, Evidence, Told, audit_device
+from blindmatch_simulations.audit import audit as checks
 
 Records: TypeAlias = Sequence[EgressRecord]
 Cheat: TypeAlias = Callable[[Records, Picture, bytes], Records]
@@ -109,8 +109,17 @@ def _honest(arena: Arena, held: Loopback, data: bytes) -> tuple[Counterpart, Evi
     item = Picture.from_bytes(data)
     hashes = arena.hashes(1, "list")
     counterpart = Counterpart(held.design, setup, states, hashes, arena.rng("audit"))
-    records, traces = alice.recorder.records(), list(alice.traces)
-    return counterpart, Evidence(records, traces, {number: item}, {number: len(data)}, [item, *others])
+    return counterpart, Evidence(
+        account="alice",
+        told=Told(frozenset({"bob"}), messages=1, registered=1),
+        records=alice.recorder.records(),
+        traces=list(alice.traces),
+        items={number: item},
+        pool=[item, *others],
+        messages=alice.traced.messages,
+        drawn=alice.drawn.taken(),
+        files={number: data},
+    )
 
 
 def _each(records: Records, method: methods.Method[Any, Any], change: Callable[[bytes], bytes]) -> Records:
@@ -128,6 +137,9 @@ def _changed(kind: Any, raw: bytes, **fields: Any) -> bytes:
     return bytes(made.SerializeToString(deterministic=True))
 
 
+_LOOKS: Final = ("check_matching", "check_messages", "check_uploads", "check_ids", "check_repetition", "scan")
+"""Checks that see the cheats; without them what left is taken for what it is said to be."""
+
 ATTACK: Final = Adversary(
     name="audit-evasion",
     means=Means(frozenset({Party.DEVICE}), has="records of itself that it does not forge"),
@@ -135,6 +147,6 @@ ATTACK: Final = Adversary(
     claimed=True,
     budget=f"{len(CHEATS)} cheats, one picture",
     move=run,
-    weakness=AS_BUILT,
+    weakness=replacing(*((checks, name, lambda *_: ()) for name in _LOOKS)),
     against=frozenset({"oprf-psi", "token-psi"}),
 )

@@ -1,6 +1,8 @@
 """The egress audit: what left a device, held against its recorded sessions and what is declared."""
 
-from blindmatch_simulations.audit.audit import Audit, Evidence, audit_device
+from blindmatch_simulations.audit.audit import Audit, Undeclared, audit_device
+from blindmatch_simulations.audit.counterpart import Counterpart
+from blindmatch_simulations.audit.evidence import Evidence, Told
 from blindmatch_simulations.audit.finding import Finding
 
-__all__ = ["Audit", "Evidence", "Finding", "audit_device"]
+__all__ = ["Audit", "Counterpart", "Evidence", "Finding", "Told", "Undeclared", "audit_device"]

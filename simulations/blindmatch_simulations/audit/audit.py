@@ -2,47 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
-from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
-from blindmatch_protocol.contract import Item, Party, Voucher
+from blindmatch_client.trace import EgressRecord, Purpose
+from blindmatch_protocol.contract import Party, Voucher
 
+from blindmatch_simulations.audit.counterpart import Counterpart
+from blindmatch_simulations.audit.decoys import Comparison, DecoyFinder
+from blindmatch_simulations.audit.dictionary import scan
+from blindmatch_simulations.audit.evidence import Evidence
 from blindmatch_simulations.audit.finding import Finding
+from blindmatch_simulations.audit.messages import check_ids, check_messages, check_request_ids, check_uploads
 from blindmatch_simulations.audit.records import (
     check_arrivals,
     check_forms,
     check_matching,
     check_reports,
-    check_request_ids,
-    check_uploads,
     ciphertext_bytes,
+    well_formed,
 )
-from blindmatch_simulations.audit.replay import Counterpart, confirmed, explain, replay
-from blindmatch_simulations.audit.reports import Reportable, check_opened, count_reports
+from blindmatch_simulations.audit.repetition import check_repetition, check_sessions
+from blindmatch_simulations.audit.replay import confirmed, explain, replay
+from blindmatch_simulations.audit.reports import check_opened, count_reports
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Evidence:
-    """What a device recorded of itself, and what is needed to hold it against.
+class Undeclared(StrEnum):
+    """What an audit came to."""
 
-    Attributes:
-        records: all its egress.
-        traces: all its matching sessions.
-        items: its pictures by number.
-        plain_sizes: length of each picture's file by number.
-        arrived: request bytes that servers counted for it, by party and method; None: not measured.
-        pool: pictures to take decoys from.
-        reports: what its reports may be about, and the key that opens them; None: they are not opened.
-    """
-
-    records: Sequence[EgressRecord]
-    traces: Sequence[SessionTrace]
-    items: Mapping[int, Item]
-    plain_sizes: Mapping[int, int]
-    pool: Sequence[Item]
-    arrived: Mapping[tuple[Party, str], int] | None = None
-    reports: Reportable | None = None
+    NONE = "none"
+    FOUND = "found"
+    NOT_COMPARABLE = "not comparable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +46,7 @@ class Audit:
         ciphertext: bytes of end-to-end ciphertext among them.
         pictures: how many pictures were matched.
         sessions: how many sessions were derived again.
+        comparisons: with how many pictures each session's bytes to each party were compared.
         arrivals_checked: whether the servers' counts were held against the seam's.
         reports_opened: how many reports were opened and held against what they may open; None: not looked at.
     """
@@ -64,6 +56,7 @@ class Audit:
     ciphertext: int = 0
     pictures: int = 0
     sessions: int = 0
+    comparisons: tuple[Comparison, ...] = ()
     arrivals_checked: bool = False
     reports_opened: int | None = None
 
@@ -72,38 +65,58 @@ class Audit:
         """Bytes that nothing declared explains."""
         return sum(finding.size for finding in self.findings)
 
+    @property
+    def undeclared(self) -> Undeclared:
+        """Whether there were any; not comparable if sessions sent something that nothing agrees with."""
+        if self.findings:
+            return Undeclared.FOUND
+        compared = any(one.comparable for one in self.comparisons)
+        return Undeclared.NONE if compared or not self.comparisons else Undeclared.NOT_COMPARABLE
+
 
 def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
     """Audit one device. Runs every recorded session again, several times (see `replay`)."""
-    design, setup = counterpart.design, counterpart.setup
-    traces = {trace.item: trace for trace in evidence.traces}
-    matches = {n: confirmed(counterpart, trace, evidence.items[n]) for n, trace in traces.items()}
-    vouchers = frozenset(n for n, trace in traces.items() if isinstance(trace.outcome, Voucher))
-    findings = [
-        *check_forms(evidence.records),
-        *check_matching(design, design.epoch_of(setup), evidence.records, evidence.traces),
-        *check_request_ids(design, evidence.records),
-        *check_reports(evidence.records, matches, vouchers),
-        *check_uploads(evidence.records, evidence.plain_sizes),
-        *check_arrivals(evidence.records, evidence.arrived or {}),
-    ]
-    if evidence.reports is not None:
-        findings += check_opened(
-            design, design.epoch_of(setup), evidence.records, evidence.traces, evidence.reports
-        )
+    findings = [*check_forms(evidence.records), *check_arrivals(evidence.records, evidence.arrived or {})]
+    readable = replace(evidence, records=well_formed(evidence.records))
+    findings += _check_records(counterpart, readable)
+    reports = evidence.reportable
+    if reports is not None:
+        epoch = counterpart.design.epoch_of(counterpart.setup)
+        findings += check_opened(counterpart.design, epoch, readable.records, evidence.traces, reports)
+    finder, comparisons = DecoyFinder(counterpart, evidence.pool), list[Comparison]()
     for trace in evidence.traces:
         item = evidence.items[trace.item]
         findings += replay(counterpart, trace, item)
-        findings += explain(counterpart, trace, item, evidence.pool)
+        found, compared = explain(finder, trace, item)
+        findings += found
+        comparisons += compared
     return Audit(
         findings=tuple(findings),
         bytes_by=_bytes_by(evidence.records),
-        ciphertext=ciphertext_bytes(evidence.records),
+        ciphertext=ciphertext_bytes(readable.records),
         pictures=len(evidence.items),
         sessions=len(evidence.traces),
+        comparisons=tuple(comparisons),
         arrivals_checked=evidence.arrived is not None,
-        reports_opened=count_reports(evidence.records, evidence.reports) if evidence.reports else None,
+        reports_opened=None if reports is None else count_reports(readable.records, reports),
     )
+
+
+def _check_records(counterpart: Counterpart, evidence: Evidence) -> Iterator[Finding]:
+    design, records = counterpart.design, evidence.records
+    traces = {trace.item: trace for trace in evidence.traces}
+    matches = {n: confirmed(counterpart, trace, evidence.items[n]) for n, trace in traces.items()}
+    ends = {n: trace.outcome for n, trace in traces.items()}
+    vouchers = {n: end.body.encode() for n, end in ends.items() if isinstance(end, Voucher)}
+    yield from check_matching(design, design.epoch_of(counterpart.setup), records, evidence.traces)
+    yield from check_request_ids(design, evidence)
+    yield from check_reports(records, matches, vouchers)
+    yield from check_messages(evidence)
+    yield from check_uploads(evidence)
+    yield from check_ids(evidence)
+    yield from check_repetition(evidence)
+    yield from check_sessions(records, evidence.traces)
+    yield from scan(counterpart, evidence)
 
 
 def _bytes_by(records: Sequence[EgressRecord]) -> dict[tuple[Party, Purpose], int]:

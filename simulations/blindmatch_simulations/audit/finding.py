@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from blindmatch_client.trace import EgressRecord
 from blindmatch_protocol.contract import Party
 
 
@@ -22,3 +23,8 @@ class Finding:
     item: int | None
     rule: str
     size: int
+
+
+def found(record: EgressRecord, rule: str, size: int) -> Finding:
+    """A finding in a request that left; it counts at least one byte."""
+    return Finding(record.party, record.item, rule, max(1, size))

@@ -2,66 +2,38 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from typing import Final
 
-from blindmatch_client.egress import methods
-from blindmatch_client.messenger.suite import SALT_LENGTH
-from blindmatch_client.outbox import REQUEST_ID_BYTES
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
-from blindmatch_protocol.committing_aead import TAG_LENGTH
-from blindmatch_protocol.contract import AnyDesign, Learner, Party, Role
+from blindmatch_protocol.contract import AnyDesign, Party, Role
 from blindmatch_protocol.cover import SLOT_SIZES
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.padding import TEXT_BLOCK, padded_attachment_length
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_protocol.sealed_message import SealedMessage
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Wire
 
-from blindmatch_simulations.audit.finding import Finding
+from blindmatch_simulations.audit.finding import Finding, found
+from blindmatch_simulations.audit.methods import EXCHANGES, PURPOSES, REQUESTS, SEND, name_of
 
-MESSAGE_OVERHEAD: Final = SALT_LENGTH + TAG_LENGTH
-"""Of a sealed message's ciphertext over its padded plaintext."""
+_Body = tuple[int | None, Party, bytes]
 
-_EXCHANGES: Final = ("/blindmatch.v1.Matching/Exchange", "/blindmatch.v1.Matching/ExchangeLarge")
-_SEND: Final = "/blindmatch.v1.Relay/Send"
-_REQUESTS: Final[Mapping[str, type[Wire]]] = {
-    method.path: method.request for method in vars(methods).values() if isinstance(method, methods.Method)
-}
-_PURPOSES: Final = {
-    "Describe": {Purpose.SETUP},
-    "FetchSetup": {Purpose.SETUP},
-    "Exchange": {Purpose.MATCHING},
-    "ExchangeLarge": {Purpose.MATCHING},
-    "Register": {Purpose.ACCOUNT},
-    "FetchBundle": {Purpose.ACCOUNT, Purpose.MESSAGE},
-    "Upload": {Purpose.MESSAGE},
-    "Download": {Purpose.MESSAGE},
-    "Send": {Purpose.MESSAGE},
-    "Receive": {Purpose.MESSAGE},
-    "Acknowledge": {Purpose.MESSAGE},
-    "Key": {Purpose.ACCOUNT, Purpose.REPORT, Purpose.VOUCHER},
-    "Submit": {Purpose.REPORT, Purpose.COVER},
-    "SubmitVoucher": {Purpose.VOUCHER},
-    "Complain": {Purpose.COMPLAINT},
-}
+
+def well_formed(records: Iterable[EgressRecord]) -> list[EgressRecord]:
+    """Those whose requests can be read; the others are findings of `check_forms`."""
+    return [record for record in records if not any(True for _ in check_forms([record]))]
 
 
 def check_forms(records: Iterable[EgressRecord]) -> Iterator[Finding]:
     """Every request is the one encoding of a message its method takes, for a purpose the method has."""
     for record in records:
-        kind = _REQUESTS.get(record.method)
-        name = record.method.rpartition("/")[2]
-        if kind is None or record.purpose not in _PURPOSES.get(name, set()):
-            yield _finding(record, f"{name} is not called for {record.purpose}", record.request_bytes)
+        kind = REQUESTS.get(record.method)
+        name = name_of(record)
+        if kind is None or record.purpose not in PURPOSES.get(name, set()):
+            yield found(record, f"{name} is not called for {record.purpose}", record.request_bytes)
             continue
         for request in record.requests:
             if not _canonical(kind, request):
-                yield _finding(record, f"{name}: not the canonical form of a request", len(request))
-        if record.method == _SEND:
-            yield from _check_sealed(record)
+                yield found(record, f"{name}: not the canonical form of a request", len(request))
 
 
 def check_matching(
@@ -69,67 +41,46 @@ def check_matching(
 ) -> Iterator[Finding]:
     """Every matching request is an envelope of a body that a recorded session sent, and none is missing.
 
-    A call that was made again with the same bytes is declared (`retry_time`), one with others is not.
+    A call that was made again with the same bytes after it had failed is declared (`retry_time`), no other.
     """
     expected = _expected(design, epoch, traces)
-    seen: set[tuple[int | None, Party, bytes]] = set()
+    sent, failed = Counter[_Body](), Counter[_Body]()
     for record in records:
-        if record.method not in _EXCHANGES:
+        if record.method not in EXCHANGES:
             continue
         key = (record.item, record.party, _joined(record.requests))
+        sent[key] += 1
         if key not in expected:
-            yield _finding(record, "a request of no recorded session", record.request_bytes)
-        seen.add(key)
-    for item, party, sent in expected.keys() - seen:
-        yield Finding(party, item, "a body of a recorded session that never went through the seam", len(sent))
-
-
-def check_request_ids(design: AnyDesign, records: Iterable[EgressRecord]) -> Iterator[Finding]:
-    """A server that learns gets a random name for each picture, the same at every attempt; no other gets one.
-
-    What the name is made of is the device's secret: only its form can be held against anything.
-    """
-    length = REQUEST_ID_BYTES if Learner.SERVER in design.info.learns else 0
-    items: dict[bytes, int | None] = {}
-    named: dict[int | None, bytes] = {}
-    for record in records:
-        if record.method not in _EXCHANGES:
-            continue
-        given = _request_id(record)
-        if len(given) != length:
-            yield _finding(record, f"a request id must have {length} bytes", len(given))
-        elif length and items.setdefault(given, record.item) != record.item:
-            yield _finding(record, "two pictures share a request id", length)
-        elif named.setdefault(record.item, given) != given:
-            yield _finding(record, "a picture has two request ids", length)
-
-
-def _request_id(record: EgressRecord) -> bytes:
-    try:
-        return b"".join(pb.Envelope.FromString(raw).request_id for raw in record.requests)
-    except DecodeError:
-        return b""
+            yield found(record, "a request of no recorded session", record.request_bytes)
+        elif sent[key] > expected[key] + failed[key]:
+            yield found(record, "sent again, and nothing had failed", record.request_bytes)
+        failed[key] += record.failed
+    for item, party, body in expected.keys() - sent.keys():
+        yield Finding(party, item, "a body of a recorded session that never went through the seam", len(body))
 
 
 def check_reports(
-    records: Sequence[EgressRecord], confirmed: Mapping[int, bool], vouchers: frozenset[int]
+    records: Sequence[EgressRecord], confirmed: Mapping[int, bool], vouchers: Mapping[int, bytes]
 ) -> Iterator[Finding]:
-    """Reports are for confirmed matches alone, vouchers for sessions that ended in one."""
+    """Reports are for confirmed matches alone, vouchers are those that sessions ended in."""
     for record in records:
-        name = record.method.rpartition("/")[2]
+        name = name_of(record)
         if record.purpose is Purpose.COVER:
             yield from _check_slot(record)
         elif name == "Submit" and (record.item is None or not confirmed.get(record.item, False)):
-            yield _finding(record, "a report without a confirmed match", record.request_bytes)
-        if name == "SubmitVoucher" and record.item not in vouchers:
-            yield _finding(record, "a voucher of no recorded session", record.request_bytes)
+            yield found(record, "a report without a confirmed match", record.request_bytes)
+        if name == "SubmitVoucher":
+            body = b"".join(pb.Envelope.FromString(raw).body for raw in record.requests)
+            whole = vouchers.get(-1 if record.item is None else record.item)
+            if whole is None or not (whole == body or (record.failed and whole.startswith(body))):
+                yield found(record, "a voucher of no recorded session", record.request_bytes)
 
 
 def _check_slot(record: EgressRecord) -> Iterator[Finding]:
     """A slot of a cover schedule is one part of a size class, whatever is in it; nothing names a picture."""
     parts = [pb.SubmitPart.FromString(raw).part for raw in record.requests]
     if record.item is not None or [len(part.data) in SLOT_SIZES for part in parts] != [True]:
-        yield _finding(record, "a slot of a cover schedule has one size", record.request_bytes)
+        yield found(record, "a slot of a cover schedule has one size", record.request_bytes)
 
 
 def check_arrivals(
@@ -149,22 +100,20 @@ def ciphertext_bytes(records: Iterable[EgressRecord]) -> int:
     """Bytes of end-to-end ciphertext: sealed messages and attachments."""
     total = 0
     for record in records:
-        if record.method == _SEND:
+        if record.method == SEND:
             total += sum(len(pb.SendRequest.FromString(raw).sealed) for raw in record.requests)
         elif record.method.endswith("/Upload"):
             total += sum(len(pb.Part.FromString(raw).data) for raw in record.requests)
     return total
 
 
-def _expected(
-    design: AnyDesign, epoch: int, traces: Iterable[SessionTrace]
-) -> dict[tuple[int | None, Party, bytes], None]:
-    return {
-        (trace.item, design.info.roles[role], _enveloped(design, epoch, role, body)): None
+def _expected(design: AnyDesign, epoch: int, traces: Iterable[SessionTrace]) -> Counter[_Body]:
+    return Counter(
+        (trace.item, design.info.roles[role], _enveloped(design, epoch, role, body))
         for trace in traces
         for one in trace.rounds
         for role, body in one.bodies.items()
-    }
+    )
 
 
 def _enveloped(design: AnyDesign, epoch: int, role: Role, body: bytes) -> bytes:
@@ -202,34 +151,3 @@ def _canonical(kind: type[Wire], raw: bytes) -> bool:
     again.CopyFrom(parsed)
     again.DiscardUnknownFields()
     return bool(again.SerializeToString(deterministic=True) == raw)
-
-
-def _check_sealed(record: EgressRecord) -> Iterator[Finding]:
-    for raw in record.requests:
-        try:
-            request = pb.SendRequest.FromString(raw)
-            sealed = SealedMessage.decode(request.sealed)
-        except (DecodeError, ProtocolError):
-            yield _finding(record, "not a sealed message", len(raw))
-            continue
-        if not _is_text_ciphertext(len(sealed.ciphertext)):
-            yield _finding(record, "a ciphertext of a length no padded message has", len(raw))
-
-
-def _is_text_ciphertext(length: int) -> bool:
-    return length > MESSAGE_OVERHEAD and (length - MESSAGE_OVERHEAD) % TEXT_BLOCK == 0
-
-
-def check_uploads(records: Iterable[EgressRecord], plain_sizes: Mapping[int, int]) -> Iterator[Finding]:
-    """Attachments have the padded length of the picture they belong to."""
-    uploads = [r for r in records if r.method.endswith("/Upload")]
-    for item, group in groupby(uploads, key=lambda record: record.item):
-        for record in group:
-            size = sum(len(pb.Part.FromString(raw).data) for raw in record.requests)
-            known = plain_sizes.get(item) if item is not None else None
-            if known is None or size != padded_attachment_length(known) + TAG_LENGTH:
-                yield _finding(record, "an attachment of another length than its padded picture", size)
-
-
-def _finding(record: EgressRecord, rule: str, size: int) -> Finding:
-    return Finding(record.party, record.item, rule, max(1, size))

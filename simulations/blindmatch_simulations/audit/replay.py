@@ -6,7 +6,7 @@ session. From these the session is run
     again              same item, same tape, same replies   every byte must come out the same
     with fresh tapes   same item                            shows which bytes randomness explains
     with decoys        other items that agree on every      shows which bytes (and lengths, and rounds) the
-                       fact declared to that party          declared facts explain
+                       fact declared to that party          declared facts explain (`decoys`)
 
 A byte is *explained* if it is the same for all decoys, or changes with the tape. One that stays when the
 tape changes, and changes when the item does, tells of the item something that was not declared. This sees
@@ -18,67 +18,21 @@ randomness that the receiver knows; the leakage games are for those.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from blindmatch_client.trace import SessionTrace
-from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Adversary, AnyDesign, Item, Learner, Party, Role, Session
+from blindmatch_protocol.codec import decode_any
+from blindmatch_protocol.contract import Item, Party, Role, Session
 from blindmatch_protocol.contract.outcome import Match
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
-from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.randomness import Randomness, Recording, TapeExhaustedError, replayed
+from blindmatch_protocol.randomness import TapeExhaustedError, replayed
 
+from blindmatch_simulations.audit.counterpart import Bodies, Counterpart
+from blindmatch_simulations.audit.decoys import Comparison, DecoyFinder
 from blindmatch_simulations.audit.finding import Finding
 
 FRESH_TAPES = 8
 """A random byte stays the same over this many tapes with probability 2^-64."""
-
-DECOYS = 4
-
-Bodies = list[dict[Role, bytes]]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Counterpart:
-    """The roles of a design, played in process.
-
-    Attributes:
-        design: the design under audit.
-        setup: its opened set-up.
-        states: the opened state of each role.
-        entries: the plaintext list, uint8 (n, 32), to tell which items match.
-        rng: fresh randomness.
-        executor: for the roles' work.
-    """
-
-    design: AnyDesign
-    setup: Any
-    states: Mapping[Role, Any]
-    entries: np.ndarray[Any, np.dtype[np.uint8]]
-    rng: Randomness
-    executor: Executor | None = None
-
-    def answer(self, role: Role, body: Message) -> Message:
-        """The role's reply to one body; raises the `ProtocolError` it answers with."""
-        answer = self.design.answer(role, self.states[role], [body], self.rng, self.executor)
-        (reply,) = answer.replies
-        if isinstance(reply, ProtocolError):
-            raise reply
-        return reply
-
-    def bodies(self, state: Message, item: Item, rounds: int | None = None) -> Bodies:
-        """Bodies of a whole session on fresh randomness, or of its first `rounds` rounds."""
-        sent: Bodies = []
-        session = Session(self.design, self.setup, state, Recording(self.rng).rng)
-        step = session.start(item)
-        while isinstance(step, Mapping):
-            sent.append({role: body.encode() for role, body in step.items()})
-            if len(sent) == rounds:
-                break
-            step = session.receive({role: self.answer(role, body) for role, body in step.items()})
-        return sent
 
 
 def replay(counterpart: Counterpart, trace: SessionTrace, item: Item) -> list[Finding]:
@@ -123,61 +77,27 @@ def _derive_again(counterpart: Counterpart, trace: SessionTrace, item: Item) -> 
     return derived
 
 
-def explain(counterpart: Counterpart, trace: SessionTrace, item: Item, pool: Sequence[Item]) -> list[Finding]:
-    """Findings for bytes, lengths and rounds that neither randomness nor the declared facts explain."""
+def explain(finder: DecoyFinder, trace: SessionTrace, item: Item) -> tuple[list[Finding], list[Comparison]]:
+    """Findings for bytes, lengths and rounds that neither randomness nor the declared facts explain; and
+    with how many pictures each party's were compared."""
+    counterpart = finder.counterpart
     state = counterpart.design.device_state.decode(trace.state_before)
     actual: Bodies = [dict(r.bodies) for r in trace.rounds]
-    failed = trace.outcome is None
+    rounds = len(actual) if trace.outcome is None else None
     findings: list[Finding] = []
+    comparisons: list[Comparison] = []
     for party in dict.fromkeys(counterpart.design.info.roles.values()):
-        decoys = decoys_for(counterpart, item, pool, party)
-        rounds = len(actual) if failed else None
+        decoys = finder.decoys(item, party)
+        comparisons.append(Comparison(trace.item, party, len(decoys.items), decoys.reason))
         try:
-            others = [counterpart.bodies(state, decoy, rounds) for decoy in decoys]
+            others = [counterpart.bodies(state, decoy, rounds) for decoy in decoys.items]
             deep = max(map(len, [actual, *others]), default=0)
             fresh = [counterpart.bodies(state, item, 1 if deep <= 1 else rounds) for _ in range(FRESH_TAPES)]
         except BlindmatchError as error:
             findings.append(Finding(party, trace.item, f"cannot be run again: {error}", _size(actual)))
             continue
         findings += _compare(counterpart, party, trace.item, actual, fresh, others)
-    return findings
-
-
-def decoys_for(counterpart: Counterpart, item: Item, pool: Sequence[Item], party: Party) -> list[Item]:
-    """Items of `pool` that agree with `item` on all that is declared to `party`.
-
-    Half of them match as `item` does and half do not, unless the servers may learn which do.
-    """
-    design = counterpart.design
-    facts = declared_facts(design, party)
-    mine = [fact.project(item, counterpart.setup) for fact in facts]
-    outcome = outcome_of(counterpart, item)
-    tells = Learner.SERVER in design.info.learns
-    same: list[Item] = []
-    other: list[Item] = []
-    for candidate in pool:
-        if candidate is item or [fact.project(candidate, counterpart.setup) for fact in facts] != mine:
-            continue
-        agrees = outcome_of(counterpart, candidate) == outcome
-        (same if agrees else other).append(candidate)
-    if tells:
-        return same[:DECOYS]
-    return same[: DECOYS // 2] + other[: DECOYS // 2]
-
-
-def declared_facts(design: AnyDesign, party: Party) -> list[Any]:
-    """Facts declared to `party` alone as a semi-honest adversary."""
-    return [
-        fact
-        for leak in design.leakage()
-        if leak.parties == {party} and leak.adversary is Adversary.SEMI_HONEST
-        for fact in leak.facts
-    ]
-
-
-def outcome_of(counterpart: Counterpart, item: Item) -> bool:
-    """Does `item` match the list, by the plaintext oracle?"""
-    return bool(counterpart.design.info.relation.holds(item, counterpart.entries).any())
+    return findings, comparisons
 
 
 def _compare(

@@ -6,10 +6,17 @@ from collections.abc import Sequence
 
 from blindmatch_client.trace import Round, SessionTrace
 
-from blindmatch_simulations.audit.replay import Counterpart, explain, replay
+from blindmatch_simulations.audit import Counterpart
+from blindmatch_simulations.audit.decoys import Comparison, DecoyFinder
+from blindmatch_simulations.audit.replay import explain, replay
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import Asked, Ran
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.conformance.verdict import (
+    BrokenError,
+    NotApplicableError,
+    NotComparableError,
+    Passed,
+)
 
 AUDITED = ("listed/0", "near-30/0", "other/0", "poor/0")
 
@@ -22,14 +29,35 @@ def check_egress(bench: Bench) -> Passed:
     counterpart = Counterpart(
         bench.design, deployed.setup, deployed.states, bench.pool.entries, bench.rng("egress")
     )
-    pool = [one.item for one in bench.pool.pictures]
+    finder = DecoyFinder(counterpart, [one.item for one in bench.pool.pictures])
+    compared: list[Comparison] = []
     for number, name in enumerate(AUDITED):
         item = next(one.item for one in bench.pool.pictures if one.name == name)
         trace = _trace(number, bench.honest[name])
-        for finding in (*replay(counterpart, trace, item), *explain(counterpart, trace, item, pool)):
+        found, of_it = explain(finder, trace, item)
+        compared += of_it
+        for finding in (*replay(counterpart, trace, item), *found):
             words = f"{finding.size} undeclared bytes to {finding.party}: {finding.rule}"
             raise BrokenError("egress", words, item=name)
-    return Passed(f"every byte of {len(AUDITED)} sessions is explained by declared facts or by the tape")
+    return _passed(compared)
+
+
+def _passed(compared: Sequence[Comparison]) -> Passed:
+    """What was compared, and with how many pictures.
+
+    Raises:
+        NotComparableError: if that was nothing.
+    """
+    good = [one for one in compared if one.comparable]
+    left = dict.fromkeys(one.reason for one in compared if one.reason)
+    if not good:
+        raise NotComparableError(f"the tape gives every byte again, but {', '.join(left)}")
+    least = min(one.decoys for one in good)
+    words = f"{len(good)} of {len(compared)} sessions compared with {least} pictures or more that agree"
+    return Passed(
+        f"facts and tape explain every byte: {words}" + "".join(f"; else {reason}" for reason in left),
+        {"sessions": len(compared), "compared": len(good), "decoys": least},
+    )
 
 
 def _trace(number: int, ran: Ran) -> SessionTrace:

@@ -15,6 +15,7 @@ from blindmatch_simulations.conformance.checks import CHECKS, Check
 from blindmatch_simulations.conformance.verdict import (
     BrokenError,
     NotApplicableError,
+    NotComparableError,
     Passed,
     Result,
     Verdict,
@@ -106,6 +107,8 @@ def judged(name: str, act: Callable[[], Passed]) -> Result:
         passed = act()
     except NotApplicableError as reason:
         return Result(name, Verdict.NOT_APPLICABLE, str(reason))
+    except NotComparableError as reason:
+        return Result(name, Verdict.NOT_COMPARABLE, str(reason))
     except BrokenError as broken:
         return Result(
             name,

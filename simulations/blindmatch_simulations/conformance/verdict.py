@@ -11,11 +11,12 @@ from blindmatch_protocol.errors import BlindmatchError
 
 
 class Verdict(StrEnum):
-    """The three values."""
+    """The four values: not comparable if a check that applies found nothing to hold the design against."""
 
     PASSED = "passed"
     FAILED = "failed"
     NOT_APPLICABLE = "not applicable"
+    NOT_COMPARABLE = "not comparable"
 
 
 class BrokenError(BlindmatchError):
@@ -38,6 +39,10 @@ class NotApplicableError(BlindmatchError):
     """A check has nothing to test in this design; the text says why."""
 
 
+class NotComparableError(BlindmatchError):
+    """A check applies, and there was nothing to compare with, so that it says nothing; the text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Passed:
     """A check found nothing wrong: in what, and the figures it measured on the way."""
@@ -52,7 +57,7 @@ class Result:
 
     Attributes:
         check: the check's name.
-        verdict: one of three.
+        verdict: one of four.
         reason: why, for people.
         figures: what was measured, by name.
         step, rule: where a failure happened and which rule it broke; empty otherwise.

@@ -1,0 +1,57 @@
+"""The roles of a design, played in process, so that a device's sessions can be run again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract import AnyDesign, Item, Role, Session
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.randomness import Randomness, Recording
+
+Bodies = list[dict[Role, bytes]]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Counterpart:
+    """The roles of a design, played in process.
+
+    Attributes:
+        design: the design under audit.
+        setup: its opened set-up.
+        states: the opened state of each role.
+        entries: the plaintext list, uint8 (n, 32), to tell which items match.
+        rng: fresh randomness.
+        executor: for the roles' work.
+    """
+
+    design: AnyDesign
+    setup: Any
+    states: Mapping[Role, Any]
+    entries: np.ndarray[Any, np.dtype[np.uint8]]
+    rng: Randomness
+    executor: Executor | None = None
+
+    def answer(self, role: Role, body: Message) -> Message:
+        """The role's reply to one body; raises the `ProtocolError` it answers with."""
+        answer = self.design.answer(role, self.states[role], [body], self.rng, self.executor)
+        (reply,) = answer.replies
+        if isinstance(reply, ProtocolError):
+            raise reply
+        return reply
+
+    def bodies(self, state: Message, item: Item, rounds: int | None = None) -> Bodies:
+        """Bodies of a whole session on fresh randomness, or of its first `rounds` rounds."""
+        sent: Bodies = []
+        session = Session(self.design, self.setup, state, Recording(self.rng).rng)
+        step = session.start(item)
+        while isinstance(step, Mapping):
+            sent.append({role: body.encode() for role, body in step.items()})
+            if len(sent) == rounds:
+                break
+            step = session.receive({role: self.answer(role, body) for role, body in step.items()})
+        return sent

@@ -1,0 +1,182 @@
+"""Looks for pictures in what left in the clear: their hash, pieces of it, and digests.
+
+    clear fields    names, numbers, text: 4 bytes of a hash, plain, in hexadecimal, base64 or decimal
+    opaque fields   keys, ids, ciphertext, bodies: 8 bytes of a hash, plain or under a constant byte
+
+Pieces are aligned to 4 bytes; each also reversed and inverted. Digests are SHA-256, SHA-512 and BLAKE2b of
+the hash, and SHA-256 of the pixels and of the file. What is declared to the party that got the request is not
+looked for.
+
+In opaque fields a false alarm needs 8 random bytes to be those of a picture: below 2^-30 for a megabyte and
+30 pictures. A piece under a key that is not in the request is not found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from blindmatch_client.trace import EgressRecord
+from blindmatch_protocol.contract import Item, Party
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.sealed_message import SealedMessage
+from google.protobuf.message import Message as Wire
+
+from blindmatch_simulations.audit.counterpart import Counterpart
+from blindmatch_simulations.audit.decoys import declared_facts
+from blindmatch_simulations.audit.evidence import Evidence
+from blindmatch_simulations.audit.finding import Finding, found
+from blindmatch_simulations.audit.forge import Declared
+from blindmatch_simulations.audit.methods import REQUESTS, name_of
+
+CLEAR: Final = 4
+OPAQUE: Final = 8
+_BASE64: Final = 5
+"""Letters of base64 that 4 bytes decide."""
+_LONG: Final = 4096
+_DERIVED: Final = frozenset({"Upload"})
+"""Requests that are derived again byte for byte, and large."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Dictionary:
+    """What is looked for: pieces in clear bytes, in opaque ones, steps between bytes, and text."""
+
+    clear: frozenset[bytes]
+    opaque: frozenset[bytes]
+    steps: frozenset[bytes]
+    text: frozenset[str]
+
+    @classmethod
+    def of(cls, items: Iterable[tuple[Item, bytes, bytes]]) -> Dictionary:
+        """Of pictures with their files; the third is what is declared of each, and not looked for."""
+        clear, opaque, steps, text = set[bytes](), set[bytes](), set[bytes](), set[str]()
+        for item, file, shown in items:
+            known = b"\0".join(_forms(shown))
+            for form in (form for atom in _atoms(item, file) for form in _forms(atom)):
+                open_ = [piece for piece in _pieces(form, CLEAR) if piece not in known]
+                clear.update(open_)
+                text.update(one for piece in open_ for one in _texts(piece))
+                opaque.update(piece for piece in _pieces(form, OPAQUE) if piece not in known)
+                steps.update(_steps(piece) for piece in _pieces(form, OPAQUE + 1) if piece not in known)
+        return cls(frozenset(clear), frozenset(opaque), frozenset(steps), frozenset(text))
+
+    def in_opaque(self, value: bytes) -> bool:
+        """Does a piece stand in these bytes, plain or with one byte added to each by exclusive or?"""
+        return _contains(value, self.opaque, OPAQUE) or _contains(_steps(value), self.steps, OPAQUE)
+
+    def in_clear(self, value: object) -> bool:
+        """Does a piece stand in this text, number or string of bytes?"""
+        match value:
+            case str():
+                raw = value.encode()
+                return any(one in value or one in value.lower() for one in self.text) or self.in_clear(raw)
+            case int() if value >= 1 << (8 * CLEAR - 8):
+                sides = (value.to_bytes(8, "big"), value.to_bytes(8, "little"))
+                return any(_contains(side, self.clear, CLEAR) for side in sides)
+            case bytes():
+                return _contains(value, self.clear, CLEAR)
+            case _:
+                return False
+
+
+def scan(counterpart: Counterpart, evidence: Evidence) -> Iterator[Finding]:
+    """Findings for each field of a request that holds a piece of one of the device's pictures."""
+    dictionaries: dict[Party, Dictionary] = {}
+    for record in evidence.records:
+        if name_of(record) in _DERIVED:
+            continue
+        if record.party not in dictionaries:
+            dictionaries[record.party] = dictionary_for(
+                counterpart, record.party, evidence.items, evidence.files
+            )
+        yield from _scan(record, dictionaries[record.party])
+
+
+def dictionary_for(
+    counterpart: Counterpart, party: Party, items: Mapping[int, Item], files: Mapping[int, bytes]
+) -> Dictionary:
+    """What is looked for in requests to `party`."""
+    declared = Declared(declared_facts(counterpart.design, party), counterpart.setup)
+    return Dictionary.of((item, files.get(n, b""), declared.shows(item)) for n, item in items.items())
+
+
+def _scan(record: EgressRecord, dictionary: Dictionary) -> Iterator[Finding]:
+    for raw in record.requests:
+        for name, value in _fields(REQUESTS[record.method].FromString(raw)):
+            if dictionary.in_opaque(value) if isinstance(value, bytes) else dictionary.in_clear(value):
+                size = len(value) if isinstance(value, bytes | str) else 8
+                yield found(record, f"{name_of(record)}: {name} holds a piece of a picture", size)
+
+
+def _fields(request: Wire) -> Iterator[tuple[str, object]]:
+    """Name and value of every field, bytes being opaque; of sealed messages the numbers in them too."""
+    for field, held in request.ListFields():
+        for value in held if isinstance(held, Sequence) and not isinstance(held, bytes | str) else [held]:
+            if isinstance(value, Wire):
+                yield from _fields(value)
+            else:
+                yield field.name, value
+                if field.name == "sealed":
+                    yield from _header(value)
+
+
+def _header(sealed: bytes) -> Iterator[tuple[str, object]]:
+    try:
+        header = SealedMessage.decode(sealed).header
+    except ProtocolError:
+        return
+    yield "ratchet number", header.number
+    yield "previous chain", header.previous_chain_length
+
+
+def _atoms(item: Item, file: bytes) -> list[bytes]:
+    """The hash, and digests of it, of the pixels and of the file."""
+    digests = [digest(item.hash).digest() for digest in (hashlib.sha256, hashlib.sha512, hashlib.blake2b)]
+    wholes = [hashlib.sha256(whole).digest() for whole in (item.pixels.tobytes(), file) if whole]
+    return [item.hash, *digests, *wholes]
+
+
+def _forms(atom: bytes) -> tuple[bytes, ...]:
+    return atom, atom[::-1], bytes(byte ^ 0xFF for byte in atom)
+
+
+def _pieces(form: bytes, length: int) -> Iterator[bytes]:
+    return (form[at : at + length] for at in range(0, len(form) - length + 1, CLEAR))
+
+
+def _texts(piece: bytes) -> Iterator[str]:
+    yield piece.hex()
+    yield b64encode(piece).decode()[:_BASE64]
+    yield urlsafe_b64encode(piece).decode()[:_BASE64]
+    yield from (text for text in _decimals(piece) if len(text) > 2 * CLEAR)
+
+
+def _decimals(piece: bytes) -> tuple[str, str]:
+    return str(int.from_bytes(piece, "big")), str(int.from_bytes(piece, "little"))
+
+
+def _steps(value: bytes) -> bytes:
+    """Each byte with the next by exclusive or: the same under any constant byte."""
+    some = np.frombuffer(value, np.uint8)
+    return bytes((some[1:] ^ some[:-1]).tobytes())
+
+
+def _contains(value: bytes, pieces: frozenset[bytes], length: int) -> bool:
+    """Does one of `pieces`, all of this length, stand anywhere in `value`?"""
+    if length == OPAQUE and len(value) > _LONG:
+        return any(_stands(value[at:], pieces) for at in range(OPAQUE))
+    return any(value[at : at + length] in pieces for at in range(len(value) - length + 1))
+
+
+def _stands(value: bytes, pieces: frozenset[bytes]) -> bool:
+    """The same of pieces of 8 bytes at every eighth place, for long values."""
+    words = np.frombuffer(value[: len(value) // OPAQUE * OPAQUE], np.uint64)
+    wanted = np.frombuffer(b"".join(pieces), np.uint64)
+    begins = np.zeros(1 << 16, np.bool_)
+    begins[wanted & np.uint64(0xFFFF)] = True
+    return bool(np.isin(words[begins[words & np.uint64(0xFFFF)]], wanted).any())

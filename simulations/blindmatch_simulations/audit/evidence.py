@@ -1,0 +1,81 @@
+"""What an audit goes by: what a device recorded of itself, and what it was asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from blindmatch_client.trace import EgressRecord, MessageTrace, SessionTrace
+from blindmatch_protocol.contract import Item, Party
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from blindmatch_simulations.audit.reports import Reportable
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a device was told to do, by whoever drove it: nothing it sends goes beyond.
+
+    Attributes:
+        contacts: accounts it was told to write to.
+        messages: messages it was told to send, one a recipient.
+        registered: how often it was told to register.
+        polls: how often it was told to look for messages.
+        complaints: complaints it was told to hand in.
+        slot_s: seconds between the slots of its cover schedule, or None.
+    """
+
+    contacts: frozenset[str] = frozenset()
+    messages: int = 0
+    registered: int = 0
+    polls: int = 0
+    complaints: int = 0
+    slot_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Evidence:
+    """What a device recorded of itself, and what is needed to hold it against.
+
+    Attributes:
+        account: the device's.
+        told: what it was told to do.
+        records: all its egress.
+        traces: all its matching sessions.
+        messages: its messages as they were sealed, with their keys.
+        drawn: all randomness it drew, one part for each time it asked.
+        items: its pictures by number.
+        files: each picture's file by number.
+        pool: pictures to take decoys from.
+        arrived: request bytes that servers counted for it, by party and method; None: not measured.
+        centre: the centre's secret key, which opens reports; None: they are not opened.
+    """
+
+    account: str
+    told: Told
+    records: Sequence[EgressRecord]
+    traces: Sequence[SessionTrace]
+    items: Mapping[int, Item]
+    pool: Sequence[Item]
+    messages: Sequence[MessageTrace] = ()
+    drawn: Sequence[bytes] = ()
+    files: Mapping[int, bytes] = field(default_factory=dict)
+    arrived: Mapping[tuple[Party, str], int] | None = None
+    centre: X25519PrivateKey | None = None
+
+    @property
+    def reportable(self) -> Reportable | None:
+        """What its reports may be about; None if they are not opened."""
+        if self.centre is None:
+            return None
+        return Reportable(self.centre, self.account, self.told.contacts, self.files)
+
+    @property
+    def sealed(self) -> dict[bytes, MessageTrace]:
+        """Messages by id, as they were last noted."""
+        return {message.message_id: message for message in self.messages}
+
+    @property
+    def attachment_keys(self) -> dict[int, bytes]:
+        """The key that each picture's attachment is sealed under."""
+        return {m.item: m.attachment.key for m in self.messages if m.attachment and m.item is not None}

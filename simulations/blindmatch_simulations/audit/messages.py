@@ -1,0 +1,165 @@
+"""Derives again what the messenger sends: commitments, attachments, request ids; and where ids come from.
+
+    commitment    from the content that was sealed, and its franking key
+    attachment    from the picture's file and the attachment's key: padding and ciphertext, byte for byte
+    request id    from the attachment's key
+    other ids     drawn: each is one part of the recorded randomness, and each part is used for one thing
+
+Not derived again are the ciphertext of a sealed message and the keys of X3DH and of the Double Ratchet, whose
+libraries draw randomness of their own, and what HPKE makes of a report. Of these the form, the length, the
+numbers and the dictionary are checked (`dictionary`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Final
+
+from blindmatch_client.messenger.attachment import BLOB_ID_LENGTH, AttachmentSealing, pieces
+from blindmatch_client.messenger.suite import SALT_LENGTH
+from blindmatch_client.outbox import request_id_of
+from blindmatch_client.trace import EgressRecord, MessageTrace
+from blindmatch_protocol.committing_aead import TAG_LENGTH
+from blindmatch_protocol.content import AttachmentRef
+from blindmatch_protocol.contract import AnyDesign, Learner
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.franking import commit
+from blindmatch_protocol.padding import TEXT_BLOCK
+from blindmatch_protocol.randomness import replayed
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.sealed_message import SealedMessage
+from google.protobuf.message import DecodeError
+
+from blindmatch_simulations.audit.evidence import Evidence
+from blindmatch_simulations.audit.finding import Finding, found
+from blindmatch_simulations.audit.methods import EXCHANGES, SEND, name_of
+
+MESSAGE_OVERHEAD: Final = SALT_LENGTH + TAG_LENGTH
+"""Of a sealed message's ciphertext over its padded plaintext."""
+
+
+def check_messages(evidence: Evidence) -> Iterator[Finding]:
+    """Every message handed over is one that was sealed, with the commitment that its content has."""
+    sealed, numbers = evidence.sealed, Counter[str]()
+    for message in evidence.messages:
+        numbers[message.recipient] += message.content is not None
+    for record in (record for record in evidence.records if record.method == SEND):
+        for raw in record.requests:
+            try:
+                request = pb.SendRequest.FromString(raw)
+                envelope = SealedMessage.decode(request.sealed)
+            except (DecodeError, ProtocolError):
+                yield found(record, "not a sealed message", len(raw))
+                continue
+            yield from _check_sealed(record, envelope, numbers[request.recipient])
+            yield from _check_committed(evidence, record, request, envelope, sealed)
+
+
+def _check_sealed(record: EgressRecord, sealed: SealedMessage, most: int) -> Iterator[Finding]:
+    """The length is that of a padded text, and the header counts no more messages than were sealed."""
+    length = len(sealed.ciphertext) - MESSAGE_OVERHEAD
+    if length <= 0 or length % TEXT_BLOCK:
+        yield found(record, "a ciphertext of a length no padded message has", len(sealed.ciphertext))
+    if sealed.header.number >= max(1, most) or sealed.header.previous_chain_length > most:
+        yield found(record, "a ratchet header counts messages that were not sealed", 8)
+
+
+def _check_committed(
+    evidence: Evidence,
+    record: EgressRecord,
+    request: pb.SendRequest,
+    envelope: SealedMessage,
+    sealed: dict[bytes, MessageTrace],
+) -> Iterator[Finding]:
+    trace = sealed.get(request.message_id)
+    if trace is None or trace.content is None or trace.recipient != request.recipient:
+        rule = "a message that was not sealed under this id for this recipient"
+        yield found(record, rule, len(request.sealed))
+    elif commit(trace.content, evidence.account, trace.recipient) != envelope.commitment:
+        yield found(record, "a commitment that the message's content does not give", len(envelope.commitment))
+
+
+def check_uploads(evidence: Evidence) -> Iterator[Finding]:
+    """Every attachment is what its picture's file and its key give."""
+    refs = {m.item: m.attachment for m in evidence.messages if m.attachment and m.item is not None}
+    for record in (record for record in evidence.records if name_of(record) == "Upload"):
+        parts = [pb.Part.FromString(raw) for raw in record.requests]
+        data = b"".join(part.data for part in parts)
+        item = -1 if record.item is None else record.item
+        ref, file = refs.get(item), evidence.files.get(item)
+        if ref is None or file is None:
+            yield found(record, "an attachment of no picture that was sent", len(data))
+            continue
+        whole = _attachment(file, ref)
+        if sha256(file).digest() != ref.digest or not _is_all_of(whole, data, record.failed):
+            yield found(record, "an attachment that its picture and its key do not give", len(data))
+        if any(part.size != (len(whole) if at == 0 else 0) for at, part in enumerate(parts)):
+            yield found(record, "a part that bears another size than the attachment's", 8)
+
+
+def _is_all_of(whole: bytes, data: bytes, broken_off: bool) -> bool:
+    return whole == data or (broken_off and whole.startswith(data))
+
+
+def _attachment(file: bytes, ref: AttachmentRef) -> bytes:
+    return b"".join(AttachmentSealing(replayed(ref.key + bytes(BLOB_ID_LENGTH))).blob(pieces(file)))
+
+
+def check_request_ids(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
+    """A server that learns gets the name that follows from the attachment's key; no other gets one."""
+    learns = Learner.SERVER in design.info.learns
+    keys = evidence.attachment_keys if learns else {}
+    for record in (record for record in evidence.records if record.method in EXCHANGES):
+        given = _request_id(record)
+        key = None if record.item is None else keys.get(record.item)
+        if given != (b"" if key is None else request_id_of(key)) or (learns and key is None):
+            yield found(record, "a request id that the attachment's key does not give", len(given))
+
+
+def _request_id(record: EgressRecord) -> bytes:
+    try:
+        return b"".join(pb.Envelope.FromString(raw).request_id for raw in record.requests)
+    except DecodeError:
+        return b""
+
+
+def check_ids(evidence: Evidence) -> Iterator[Finding]:
+    """Ids and keys are drawn at random, and what was drawn is used for one thing alone."""
+    drawn, uses = set(evidence.drawn), dict[bytes, str]()
+    for record, value, use in _drawn(evidence):
+        if value not in drawn:
+            yield found(record, f"a {use} that was not drawn at random", len(value))
+        elif uses.setdefault(value, use) != use:
+            yield found(record, f"a {use} that is a {uses[value]} too", len(value))
+
+
+def _drawn(evidence: Evidence) -> Iterator[tuple[EgressRecord, bytes, str]]:
+    """What must have been drawn, with the request that bears it, or what is derived from it."""
+    sealed, by_item = evidence.sealed, {m.item: m for m in evidence.messages if m.item is not None}
+    for record in evidence.records:
+        for use, value in _ids(record):
+            yield record, value, use
+        if name_of(record) == "Send":
+            trace = sealed.get(pb.SendRequest.FromString(record.requests[0]).message_id)
+            if trace is not None and trace.content is not None:
+                yield record, trace.content.franking_key, "franking key"
+        if name_of(record) == "Upload" and record.item in by_item:
+            attachment = by_item[record.item].attachment
+            assert attachment is not None
+            yield record, attachment.key, "attachment key"
+
+
+def _ids(record: EgressRecord) -> Iterator[tuple[str, bytes]]:
+    """The ids in the clear; a report's stands in the first of its parts, and nowhere else."""
+    for at, raw in enumerate(record.requests):
+        match name_of(record):
+            case "Send":
+                yield "message id", pb.SendRequest.FromString(raw).message_id
+            case "Complain":
+                yield "complaint id", pb.ComplainRequest.FromString(raw).complaint_id
+            case "Submit":
+                part = pb.SubmitPart.FromString(raw)
+                if at == 0 or part.report_id:
+                    yield "report id" if at == 0 else "report id in a later part", part.report_id
