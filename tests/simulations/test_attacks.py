@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.registry import load_design
 from support.command import in_process
 
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "attacks.md"
 PAIRS = pairs([load_design(name) for name in ("oprf-psi", "token-psi")])
 
 
@@ -42,6 +45,17 @@ CLAIMED = list(
 @pytest.mark.parametrize(("attack", "design"), CLAIMED, ids=named)
 def test_an_attack_succeeds_where_its_weakness_is_planted(attack: Attack, design: AnyDesign) -> None:
     assert ran(attack, design, weakened=True).figure.succeeded
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=named)
+def test_a_claim_stands_on_its_page(attack: Attack) -> None:
+    page = re.sub(r"[`*>]", "", (ROOT / attack.claim.page).read_text())
+    assert attack.claim.words in " ".join(page.split())
+
+
+def test_the_page_of_attacks_lists_them_all() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \|.*\| (withstood|not claimed) \|", PAGE.read_text(), re.MULTILINE)
+    assert rows == [(one.name, "withstood" if one.claimed else "not claimed") for one in ATTACKS.values()]
 
 
 def test_a_weakness_is_gone_after_its_run() -> None:

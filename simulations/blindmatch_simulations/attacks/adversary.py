@@ -43,13 +43,24 @@ class Means:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence, or a part of one, and the page it stands on."""
+
+    words: str
+    page: str
+
+    def __str__(self) -> str:
+        return f"{self.words} ({self.page})"
+
+
+@dataclass(frozen=True, slots=True)
 class Adversary(Generic[M, W]):
     """An adversary.
 
     Attributes:
         name: one word or a few, unique in its family.
         means: what it has.
-        claim: the sentence it attacks, as the documents have it.
+        claim: the sentence it attacks.
         claimed: is the sentence claimed to be withstood? Else it is declared that the adversary succeeds.
         budget: what it may spend, in words.
         move: what it does.
@@ -59,7 +70,7 @@ class Adversary(Generic[M, W]):
 
     name: str
     means: Means
-    claim: str
+    claim: Claim
     claimed: bool
     budget: str
     move: M = field(repr=False)

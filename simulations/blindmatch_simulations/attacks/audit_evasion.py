@@ -23,7 +23,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
 from blindmatch_server.published import open_publication
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.errors import AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
@@ -143,7 +143,9 @@ _LOOKS: Final = ("check_matching", "check_messages", "check_uploads", "check_ids
 ATTACK: Final = Adversary(
     name="audit-evasion",
     means=Means(frozenset({Party.DEVICE}), has="records of itself that it does not forge"),
-    claim="every byte that left the device is ciphertext that its keys give again, or declared",
+    claim=Claim(
+        "nothing but E2EE ciphertext and the design's declared leakage leaves the device", "README.md"
+    ),
     claimed=True,
     budget=f"{len(CHEATS)} cheats, one picture",
     move=run,

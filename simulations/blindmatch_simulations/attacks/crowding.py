@@ -18,7 +18,7 @@ from blindmatch_server.batching import Batcher
 from blindmatch_server.fair_queue import FairQueue
 from blindmatch_server.matching.limits import MatchingLimits
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.weakness import replacing
@@ -73,8 +73,9 @@ def _one_line() -> tuple[Any, str, Any]:
 ATTACK: Final = Adversary(
     name="crowding",
     means=Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
-    claim="who asks a matcher one thing at a time is answered first, however much others have waiting "
-    "(docs/messenger.md, hostile clients)",
+    claim=Claim(
+        "A matcher answers accounts that ask one thing at a time first and together", "docs/messenger.md"
+    ),
     claimed=True,
     budget=f"{ACCOUNTS} accounts with as many requests waiting as one may have",
     move=run,

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from blindmatch_protocol.contract import Match, Party
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena, HashOnly
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.weakness import AS_BUILT
@@ -56,7 +56,7 @@ def _opened(arena: Arena, deployed: Deployed, evaluations: int) -> int:
 ATTACK: Final = Adversary(
     name="extraction",
     means=Means(frozenset({Party.DEVICE}), has="a modified device, which asks for what it likes"),
-    claim="declared to a malicious device: any_hash, any_token (docs/threat-model.md)",
+    claim=Claim("each request tests a guess, or in token-psi opens a part", "docs/threat-model.md"),
     claimed=False,
     budget="32 and 64 evaluations of oprf-psi, 256 and 512 of token-psi with tokens of 8 bits",
     move=run,

@@ -23,7 +23,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import loopback
@@ -146,7 +146,7 @@ _RELAY: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys of i
 FIRST_CONTACT: Final = Adversary(
     name="first-contact",
     means=_RELAY,
-    claim="keys that nobody has compared may be the relay's own (docs/threat-model.md)",
+    claim=Claim("A malicious relay can hand out keys of its own at first contact", "docs/threat-model.md"),
     claimed=False,
     budget="one conversation",
     move=read_at_first_contact,
@@ -155,7 +155,9 @@ FIRST_CONTACT: Final = Adversary(
 SUBSTITUTED_KEY: Final = Adversary(
     name="substituted-key",
     means=_RELAY,
-    claim="after comparison or configuration a substituted key is refused",
+    claim=Claim(
+        "once a key was compared, or came with the configuration, another one is refused", "docs/messenger.md"
+    ),
     claimed=True,
     budget="three conversations",
     move=read_after_comparison,
@@ -172,7 +174,7 @@ def _unpinned() -> tuple[Any, str, Any]:
 FORGED_NOTICE: Final = Adversary(
     name="forged-notice",
     means=_RELAY,
-    claim="keys of centre and services come with the configuration: nobody else speaks in their name",
+    claim=Claim("a notice under another key is shown as a problem", "docs/messenger.md"),
     claimed=True,
     budget="one notice",
     move=forge_notice,

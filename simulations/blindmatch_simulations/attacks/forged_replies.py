@@ -18,7 +18,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.oprf import Mode, blind_evaluate, generate_key_pair
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena, HashOnly, only_role
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.weakness import replacing
@@ -83,7 +83,7 @@ def _replies(body: Any, reply: Any, others: Any, rng: Randomness) -> Iterator[Me
 ATTACK: Final = Adversary(
     name="forged-replies",
     means=Means(frozenset({Party.MATCHER}), has="every reply"),
-    claim="a matcher that cheats is refused (docs/threat-model.md, what is tested)",
+    claim=Claim("a matcher that cheats is refused", "docs/threat-model.md"),
     claimed=True,
     budget="some 150 replies to each of two requests",
     move=run,

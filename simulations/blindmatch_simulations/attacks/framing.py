@@ -29,7 +29,7 @@ from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre import verify
 from blindmatch_server.centre.keys import read_public_key
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.errors import AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
@@ -147,7 +147,11 @@ def _parts(report_id: bytes, body: bytes) -> Iterator[pb.SubmitPart]:
 ATTACK: Final = Adversary(
     name="framing",
     means=Means(frozenset({Party.DEVICE, Party.MATCHER, Party.PROVIDER}), has="a listed picture, its label"),
-    claim="the reporter is the sender, in the design that is deployed; one commitment, one report",
+    claim=Claim(
+        "A device reports what it sent itself; a service reports where the deployed design gives "
+        "it pictures in the clear, else nothing",
+        "docs/threat-model.md",
+    ),
     claimed=True,
     budget="eight reports",
     move=run,

@@ -11,7 +11,7 @@ import numpy as np
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena, HashOnly
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.weakness import AS_BUILT
@@ -36,7 +36,7 @@ def run(arena: Arena) -> Figure:
 ATTACK: Final = Adversary(
     name="guessing",
     means=Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "the key and the set"),
-    claim="the list is not secret towards the matcher: it can test any hash (docs/threat-model.md)",
+    claim=Claim("it can evaluate any guess and look it up", "docs/threat-model.md"),
     claimed=False,
     budget=f"{GUESSES} guesses, half of them listed",
     move=run,

@@ -19,7 +19,7 @@ from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
 from blindmatch_protocol.fuse_map import Cells
 from blindmatch_protocol.oprf import evaluate_rows
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, advantages
 from blindmatch_simulations.attacks.game import Played, won
@@ -82,7 +82,7 @@ def _read(deployed: Any, hashes: Rows, count: int) -> list[int]:
 ATTACK: Final = Adversary(
     name="lone-hit",
     means=Means(frozenset({Party.DEVICE}), has="tokens of its choice"),
-    claim="a hit in fewer than the needed bands cannot be told from none (docs/designs/token-psi.md)",
+    claim=Claim("a lone hit is never seen", "docs/designs/token-psi.md"),
     claimed=True,
     budget=f"{LOOK_UPS} tokens a size, half of them an entry's",
     move=run,

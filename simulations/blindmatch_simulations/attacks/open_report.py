@@ -18,7 +18,7 @@ from blindmatch_protocol.franking import LEAF_LENGTH, disclose
 from blindmatch_protocol.report import open_report
 from blindmatch_server.centre.keys import CentreKeys
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
@@ -72,7 +72,10 @@ def _with_text(content: Content, *arguments: Any) -> Any:
 ATTACK: Final = Adversary(
     name="open-report",
     means=Means(frozenset({Party.CENTRE}), Conduct.SEMI_HONEST, "its key, and reports that are right"),
-    claim="a report opens sender, recipient, time and the matched picture alone",
+    claim=Claim(
+        "Of a reported message it learns sender, recipient, time and the matched picture",
+        "docs/threat-model.md",
+    ),
     claimed=True,
     budget="one report",
     move=run,

@@ -27,7 +27,7 @@ from blindmatch_protocol.designs.oprf_psi import OprfPsi
 from blindmatch_protocol.designs.token_psi import TokenPsi
 from blindmatch_protocol.picture.item import Picture
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, advantages
 from blindmatch_simulations.attacks.game import Played, won
@@ -141,7 +141,9 @@ def _at_once(owner: type[AnyDesign]) -> tuple[Any, str, Any]:
 ATTACK: Final = Adversary(
     name="relay-timing",
     means=Means(frozenset({Party.PROVIDER}), Conduct.SEMI_HONEST, "a clock"),
-    claim="whatever depends on the outcome happens after the message was handed over",
+    claim=Claim(
+        "the relay has a message before the device looks at what came of its picture", "docs/messenger.md"
+    ),
     claimed=True,
     budget=f"{ROUNDS} pictures of each of three kinds",
     move=run,

@@ -24,7 +24,7 @@ from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.tagged import expand
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, advantages
 from blindmatch_simulations.attacks.game import Played, won
@@ -94,8 +94,11 @@ def _without_epoch(tag: bytes, epoch: int, parts: Iterable[bytes], length: int) 
 ATTACK: Final = Adversary(
     name="relisting",
     means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the files of every epoch, and no query"),
-    claim="a delta tells how many entries it adds and which ids it removes (delta_sizes), and no more "
-    "(docs/threat-model.md)",
+    claim=Claim(
+        "an entry that is removed and listed again under one OPRF key lies in another place, "
+        "under another mask and another label key",
+        "docs/set-format.md",
+    ),
     claimed=True,
     budget=f"twice {TRIALS} histories of a set of {ENTRIES} entries",
     move=run,

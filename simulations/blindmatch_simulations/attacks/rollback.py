@@ -23,7 +23,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.curator.signing import CuratorKey
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.errors import AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
@@ -128,7 +128,10 @@ def _answering(held: Loopback, other: Deployment, name: str) -> Iterator[None]:
 ATTACK: Final = Adversary(
     name="rollback",
     means=Means(frozenset({Party.MATCHER}), has="keys and lists of its own, and every epoch so far"),
-    claim="a device takes epochs that the curator signed, one set for each, and never goes back",
+    claim=Claim(
+        "a device takes epochs that the curator signed, never an older one or a second one",
+        "docs/threat-model.md",
+    ),
     claimed=True,
     budget="three devices",
     move=run,

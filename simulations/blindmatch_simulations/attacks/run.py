@@ -51,7 +51,7 @@ def described(attack: Attack) -> dict[str, Any]:
     return {
         "name": attack.name,
         "adversary": adversary,
-        "claim": attack.claim,
+        "claim": {"words": attack.claim.words, "page": attack.claim.page},
         "claimed": attack.claimed,
     }
 

@@ -15,7 +15,7 @@ from blindmatch_client.messenger.pre_keys import FetchedBundle
 from blindmatch_protocol.content import compose
 from blindmatch_protocol.contract import Party
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.weakness import replacing
@@ -50,7 +50,7 @@ def _first_message(arena: Arena, victim: Account, sender: Account, number: int) 
 ATTACK: Final = Adversary(
     name="store-growth",
     means=Means(frozenset({Party.DEVICE}), has="the victim's pre-keys, no one-time one among them"),
-    claim="what a device keeps of first messages without a one-time pre-key is bounded for each sender",
+    claim=Claim("takes 64 of one peer for one signed pre-key", "docs/messenger.md"),
     claimed=True,
     budget=f"{LOOKS[-1]} first messages by one account",
     move=run,

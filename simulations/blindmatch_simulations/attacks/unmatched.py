@@ -10,7 +10,7 @@ from blindmatch_client.errors import ServiceUnavailableError
 from blindmatch_client.failure import FailureMode
 from blindmatch_protocol.contract import Party
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import drawn, loopback
@@ -44,7 +44,9 @@ def run(arena: Arena) -> Figure:
 ATTACK: Final = Adversary(
     name="unmatched",
     means=Means(frozenset({Party.DEVICE}), has="a modified device"),
-    claim="whoever changes the sender's device sends what they like unmatched (docs/threat-model.md)",
+    claim=Claim(
+        "whoever changes it sends what they like unmatched, and nobody can tell", "docs/threat-model.md"
+    ),
     claimed=False,
     budget=f"{PICTURES} listed pictures",
     move=run,

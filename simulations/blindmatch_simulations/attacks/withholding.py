@@ -24,7 +24,7 @@ from blindmatch_protocol.designs.token_psi import TokenPsi
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.setfile import SetFileWriter
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
@@ -98,7 +98,10 @@ def _no_map(arena: Arena) -> Weakness:
 ATTACK: Final = Adversary(
     name="withholding",
     means=Means(frozenset({Party.MATCHER, Party.CURATOR}), has="a set that is built and signed for it"),
-    claim="an epoch is adopted once every section of it was checked; a later fault stops all pictures alike",
+    claim=Claim(
+        "every section is opened, hashed and validated before any picture is asked about",
+        "docs/threat-model.md",
+    ),
     claimed=True,
     budget=f"two sets, {PICTURES} pictures each",
     move=run,

@@ -15,7 +15,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_server.authority import Credentials, Kind, server_name
 from google.protobuf.message import Message
 
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 
 HELD_S: Final = 1.0
 """How long one slow call is held before it is dropped and made again."""
@@ -99,14 +99,13 @@ HostileClient: TypeAlias = Adversary[Attempt, None]
 """An adversary whose move is one attempt. What it does to others is measured: no weakness is planted."""
 
 
-def clients(party: str, victims: str, moves: Mapping[str, tuple[str, Attempt]]) -> dict[str, HostileClient]:
+def clients(party: str, moves: Mapping[str, tuple[str, Attempt]]) -> dict[str, HostileClient]:
     """The hostile clients of a server, by kind; of each what one attempt is, in words and as code."""
-    claim = f"{victims} of others take at most twice as long beside them (docs/messenger.md, hostile clients)"
     return {
         kind: Adversary(
             name=kind,
             means=Means(frozenset({Party.DEVICE}), has=has),
-            claim=claim,
+            claim=Claim("The target is at most 2", "docs/messenger.md"),
             claimed=True,
             budget="four accounts with 16 attempts at once each, see bench flood",
             move=attempt,

@@ -68,7 +68,6 @@ MATCHER: Final = Service(
     Party.MATCHER,
     clients(
         "matcher",
-        "checks",
         {
             "calls": ("a well-formed request: a multiplication an element and a proof", _calls),
             "oversize": (

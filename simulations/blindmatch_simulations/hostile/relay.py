@@ -87,7 +87,6 @@ RELAY: Final = Service(
     Party.PROVIDER,
     clients(
         "relay",
-        "texts",
         {
             "calls": ("a well-formed message to an account of the attacker's own", _calls),
             "oversize": ("a message, an attachment or an acknowledgement above the limits", _oversize),

@@ -10,7 +10,7 @@ from blindmatch_client.device import Device
 from blindmatch_protocol.contract import AnyDesign, Party
 
 from blindmatch_simulations.attacks import lone_hit, relisting
-from blindmatch_simulations.attacks.adversary import Adversary, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.weakness import AS_BUILT, Weakness
 from blindmatch_simulations.conformance.bench import CLOCKS, Clocks
 from blindmatch_simulations.conformance.mutations import (
@@ -49,6 +49,7 @@ class Search:
 
 Cheat: TypeAlias = Adversary[Search, Callable[[], AnyDesign]]
 """A planted cheat: the adversary's move is all checks, its weakness a design that must not pass them."""
+_CLAIM: Final = Claim("how many are caught, each by the check that must catch it", "docs/conformance.md")
 _AUTHOR: Final = Means(frozenset({Party.DEVICE, Party.MATCHER, Party.CURATOR}), has="the design")
 
 
@@ -61,8 +62,9 @@ def _cheat(
     device: type[Device] = Device,
     planted: Weakness = AS_BUILT,
 ) -> Cheat:
-    claim = f"no design that does this passes: the check {check} fails (docs/conformance.md)"
-    return Adversary(name, _AUTHOR, claim, True, "a run", Search(check, where, clocks, device, planted), make)
+    return Adversary(
+        name, _AUTHOR, _CLAIM, True, "a run", Search(check, where, clocks, device, planted), make
+    )
 
 
 @dataclass(frozen=True, slots=True)
