@@ -4,6 +4,7 @@ verdict      what a check says: passed, failed or not applicable, each with a re
 deployed     a design published and opened in memory, and its sessions
 pool         pictures and a list with every relation to one another that a check needs
 bench        what all checks of one run share
+settings     the same after an update, and with a set and pictures that are large
 checks       the table of checks; `run` runs them
 """
 

@@ -13,5 +13,6 @@ lists            pairs of lists; list_view, computed: what a device sees of one;
 list_secrecy     every entry looked for in what devices get
 timing           CPU times of steps, as figures
 simulator        the design's own simulator against real views
+relations        sums of bits of what is sent that never change for a picture, and change with it
 tightness        is every declared fact really disclosed?
 """

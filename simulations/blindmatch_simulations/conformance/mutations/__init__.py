@@ -7,6 +7,7 @@ lists      cheats of publishing that tell of the list
 timing     cheats that take their time
 hasty      a device that looks at the outcome first
 updating   cheats of updates and of those who apply them
+hidden     cheats that show under other fields, in short draws, late, or in large things alone
 roles      cheats of publishing and of roles, and claims that are too small
 table      all of them as data, and the mutation score
 """
