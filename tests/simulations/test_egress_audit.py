@@ -20,6 +20,7 @@ from blindmatch_protocol.contract import (
     AnyDesign,
     Done,
     Fact,
+    Label,
     Leak,
     Learner,
     Match,
@@ -39,6 +40,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness, Recording, seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.audit import Audit, Counterpart, Evidence, Told, Undeclared, audit_device
+from blindmatch_simulations.audit.replay import confirmed
 from blindmatch_simulations.pictures import crops
 from support.memory import Held, held, random_hashes
 
@@ -423,3 +425,12 @@ class PixelsBeside(hash_upload.HashUpload):
 def test_what_is_sent_beside_a_declared_hash_is_found(pictures: list[Picture]) -> None:
     audit = _run(PixelsBeside(), pictures)
     assert {finding.rule for finding in audit.findings} == {"round 1: bytes tell of the picture"}
+
+
+def test_a_match_with_an_entry_that_is_on_no_list_is_not_confirmed(pictures: list[Picture]) -> None:
+    """A design can make up a label of the picture's own hash; its report counts as undeclared."""
+    listed = np.frombuffer(pictures[0].hash, np.uint8).reshape(1, 32)
+    counterpart = Counterpart(oprf_psi.DESIGN, None, {}, listed, seeded("audit"))
+    for number, picture in enumerate(pictures[:2]):
+        trace = SessionTrace(number, b"", b"", (), Match(Label(picture.hash, 1, bytes(16))))
+        assert confirmed(counterpart, trace, picture) is (number == 0)

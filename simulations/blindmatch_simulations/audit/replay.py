@@ -148,8 +148,9 @@ def _size(bodies: Bodies) -> int:
 
 
 def confirmed(counterpart: Counterpart, trace: SessionTrace, item: Item) -> bool:
-    """Did this session end in a match that the device may report?"""
+    """Did this session end in a match with an entry of the list, which the device may report?"""
     if not isinstance(trace.outcome, Match):
         return False
     entry = np.frombuffer(trace.outcome.label.entry_hash, np.uint8).reshape(1, 32)
-    return bool(counterpart.design.info.relation.holds(item, entry)[0])
+    listed = (counterpart.entries == entry).all(axis=1).any()
+    return bool(listed and counterpart.design.info.relation.holds(item, entry)[0])

@@ -11,19 +11,21 @@ another with a probability of 2^-64. What is not linear over GF(2) is left to th
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Final
 
 from blindmatch_protocol.contract import Adversary, Item, Party
 from blindmatch_protocol.contract.outcome import Send
 from blindmatch_protocol.randomness import Randomness
 
+from blindmatch_simulations.audit.counterpart import Counterpart
+from blindmatch_simulations.audit.decoys import DecoyFinder
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import Deployed, Ran, enrolled, run_session
 from blindmatch_simulations.conformance.leakage.facts import Opponent, opponents
 from blindmatch_simulations.conformance.pool import Pooled
 from blindmatch_simulations.conformance.settings import Setting, settings
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.conformance.verdict import BrokenError, NotComparableError, Passed
 
 SETTLED: Final = 64
 HEAD, TAIL = 160, 32
@@ -38,11 +40,12 @@ def check_relations(bench: Bench) -> Passed:
     compared, samples = 0, 0
     for setting in settings(bench):
         for opponent in role_players(bench):
-            for group in groups(bench, setting, opponent):
+            found = groups(bench, setting, opponent)
+            for group in found if _differ(found) else [*found, *_forged(bench, setting, opponent)]:
                 samples += _alike(bench, setting, opponent, group)
                 compared += len(group) - 1
     if not compared:
-        raise NotApplicableError("not comparable: no two pictures agree on all that is declared (0 pairs)")
+        raise NotComparableError("no two pictures agree on all that is declared (0 pairs)")
     words = (
         f"no parity of bits tells apart {compared} pairs of pictures, from {samples} samples of one of them"
     )
@@ -63,6 +66,26 @@ def groups(bench: Bench, setting: Setting, opponent: Opponent) -> list[list[Pool
         key = (opponent.project(one.item, setting.deployed.setup), output)
         found.setdefault(key, []).append(one)
     return [group for group in found.values() if len(group) > 1]
+
+
+def _differ(found: Sequence[Sequence[Pooled]]) -> bool:
+    """Are there pictures with different hashes in one group?"""
+    return any(len({one.item.hash for one in group}) > 1 for group in found)
+
+
+def _forged(bench: Bench, setting: Setting, opponent: Opponent) -> list[list[Pooled]]:
+    """Where facts depend on the hash: pictures of the setting, each with forged ones that agree on the facts
+    and differ in all else (`audit.decoys`)."""
+    deployed, first = setting.deployed, _chosen(setting)[0]
+    if len(opponent.parties) > 1:
+        return []
+    counterpart = Counterpart(
+        bench.design, deployed.setup, deployed.states, deployed.build.entries, bench.rng("relations/forged")
+    )
+    finder = DecoyFinder(counterpart, [one.item for one in _chosen(setting)])
+    (party,) = opponent.parties
+    made: list[Any] = list(finder.decoys(first.item, party).items)
+    return [[first, *(Pooled(f"forged/{at}", "forged", item) for at, item in enumerate(made))]]
 
 
 def _chosen(setting: Setting) -> list[Pooled]:
