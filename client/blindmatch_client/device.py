@@ -283,13 +283,25 @@ class Device:
             StoreError: if it cannot be read, or not be kept until it is sent.
             RefusedError, MessengerError, ReportRefusedError: as `send_picture`.
         """
-        chunks, size = read_chunks(path), path.stat().st_size if path.is_file() else 0
-        if size <= DEFAULT_LIMITS.most_bytes:
-            return self.send_picture(to, b"".join(chunks), text)
-        if self._config.unreadable is Unreadable.REFUSE or size > MOST_ATTACHMENT_BYTES:
-            raise PictureError(f"a file of {size} bytes is too large")
-        queued = self._sealed(chunks, UNREADABLE_TYPE, Matching.SKIPPED)
-        return self._send(self._queue([to], text, queued)[0], None, notices.unreadable(to))
+        picture, queued, notice = self._file(to, path)
+        return self._send(self._queue([to], text, queued)[0], picture, notice)
+
+    def send_files(self, group: Sequence[str], paths: Sequence[Path], text: str = "") -> list[Sent]:
+        """Send files to each of `group`, one message for each; what cannot be sent says so. All are handed
+        over before the outcome of any is looked at, so that the time in between tells nothing.
+
+        Raises:
+            PictureError, StoreError: as `send_file`, for any of them; nothing was sent. The first names it.
+        """
+        queued: list[tuple[Queued, str]] = []
+        for path in paths:
+            try:
+                queued.append(self._file(", ".join(group), path)[1:])
+            except PictureError as error:
+                raise PictureError(f"{path}: {error}") from error
+        numbers = [(n, notice) for one, notice in queued for n in self._queue(group, text, one)]
+        ends = self._sender.advance([number for number, _ in numbers])
+        return [self._told(*one, end) for one, end in zip(numbers, ends, strict=True)]
 
     def receive(
         self, wait_ms: int = 0, on_complete: Callable[[int], None] = lambda count: None
@@ -361,6 +373,15 @@ class Device:
             matching, notice = Matching.SKIPPED, notices.unreadable(to)
         return picture, self._sealed(pieces(data), media_type, matching), notice
 
+    def _file(self, to: str, path: Path) -> tuple[Picture | None, Queued, str]:
+        """The same of a file; one that is too large for a picture is never whole in memory."""
+        chunks, size = read_chunks(path), path.stat().st_size if path.is_file() else 0
+        if size <= DEFAULT_LIMITS.most_bytes:
+            return self._picture(to, b"".join(chunks))
+        if self._config.unreadable is Unreadable.REFUSE or size > MOST_ATTACHMENT_BYTES:
+            raise PictureError(f"a file of {size} bytes is too large")
+        return None, self._sealed(chunks, UNREADABLE_TYPE, Matching.SKIPPED), notices.unreadable(to)
+
     def _sealed(self, data: Iterable[bytes], media_type: str, matching: Matching) -> Queued:
         sealing = AttachmentSealing(self._rng)
         file = self._files.write(sealing.blob(data))
@@ -374,12 +395,14 @@ class Device:
 
     def _send_all(self, numbers: Sequence[int], picture: Picture | None, notice: str = "") -> list[Sent]:
         """Send the messages of a group; the first one's matching is everybody's."""
-        return [
-            self._settle(Progress(self._outbox.get(number)), str(end))
-            if isinstance(end, BlindmatchError)
-            else self._settle(end, notice)
-            for number, end in zip(numbers, self._sender.advance(numbers, picture), strict=True)
-        ]
+        ends = self._sender.advance(numbers, picture)
+        return [self._told(number, notice, end) for number, end in zip(numbers, ends, strict=True)]
+
+    def _told(self, number: int, notice: str, end: Progress | BlindmatchError) -> Sent:
+        """How far a message came, or what stopped it."""
+        if isinstance(end, BlindmatchError):
+            return self._settle(Progress(self._outbox.get(number)), str(end))
+        return self._settle(end, notice)
 
     def _send(self, number: int, picture: Picture | None, notice: str = "") -> Sent:
         (end,) = self._sender.advance([number], picture)

@@ -147,7 +147,7 @@ class Sender:
         """Bring messages as far as they come now, or what stopped one in its place.
 
         All are handed over before the outcome of any picture is looked at. Once a picture could not be
-        matched no other is asked about, since each would wait as long; its message is left out.
+        matched no other is asked about, since each would wait as long.
 
         Args:
             numbers: of the messages.
@@ -166,13 +166,12 @@ class Sender:
         self, numbers: Sequence[int], item: Picture | None
     ) -> list[tuple[Outgoing, Progress | BlindmatchError]]:
         handed: list[tuple[Outgoing, Progress | BlindmatchError]] = []
-        failed: dict[int | None, Undecided] = {}
+        failure: Undecided | None = None
         for row in map(self.outbox.get, numbers):
-            if failed and row.item not in failed and row.matching is Matching.DUE:
-                continue
-            end = _tried(partial(self.hand_over, row, item, failed.get(row.item)))
-            if isinstance(end, Progress) and end.failure and end.row.matching is Matching.DUE:
-                failed[row.item] = end.failure
+            known = failure if row.matching is Matching.DUE else None
+            end = _tried(partial(self.hand_over, row, item, known))
+            if isinstance(end, Progress) and end.row.matching is Matching.DUE:
+                failure = end.failure or failure
             handed.append((row, end))
         return handed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from blindmatch_protocol import failpoint
 from blindmatch_protocol.contract import Match, NoMatch, Outcome, Party
 from blindmatch_protocol.designs.oprf_psi import Reply
 from blindmatch_protocol.designs.oprf_psi.design import OprfPsi
+from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import ECHO
 from support.fakes import Fail, Owned, World, down, hashes_with, picture
@@ -82,6 +84,34 @@ def test_what_waited_for_the_relay_is_handed_over_before_any_of_it_and_asked_onc
     assert [one.outcome for one in done.messages] == [OutcomeKind.MATCH, OutcomeKind.NO_MATCH]
     assert [seen.count("Send") for seen in design_of(world).seen] == [2, 2]
     assert len(world.matcher.asked) == 2 and len(world.centre.reports) == 1
+
+
+def test_files_that_are_sent_together_are_all_handed_over_first(world: World, tmp_path: Path) -> None:
+    alice = world.device("alice")
+    paths = [tmp_path / name for name in ("listed.png", "other.png", "none.txt")]
+    for path, data in zip(paths, (LISTED, OTHER, b"no picture"), strict=True):
+        path.write_bytes(data)
+    with pytest.raises(PictureError, match=r"none\.txt: "):
+        alice.device.send_files(["bob"], paths)
+    assert alice.device.standing().messages == 0
+    sent = alice.device.send_files(["bob", "nobody"], paths[:2])
+    assert [one.delivered for one in sent] == [True, False] * 2
+    assert [one.outcome for one in sent[::2]] == [OutcomeKind.MATCH, OutcomeKind.NO_MATCH]
+    assert [seen.count("Send") for seen in design_of(world).seen] == [2, 2]
+    left = [m for m in alice.methods() if m in ("Exchange", "Send", "Submit")]
+    assert left == ["Exchange", "Send"] * 2 + ["Submit"]
+
+
+def test_while_the_matcher_is_down_one_of_several_files_is_asked_about(world: World, tmp_path: Path) -> None:
+    alice = world.device("alice", mode=FailureMode.SEND_AND_MATCH_LATER)
+    paths = [tmp_path / f"{name}.png" for name in range(3)]
+    for path, data in zip(paths, (LISTED, OTHER, LISTED), strict=True):
+        path.write_bytes(data)
+    world.matcher.fail_always(down())
+    sent = alice.device.send_files(["bob"], paths)
+    assert [(one.delivered, one.outcome) for one in sent] == [(True, OutcomeKind.DUE)] * 3
+    assert all("sent all the same" in one.notice for one in sent)
+    assert len({one.epoch for one in world.matcher.asked}) == 1 and len(alice.traces) == 1
 
 
 def test_a_report_leaves_after_every_message_that_waited(world: World) -> None:

@@ -106,8 +106,9 @@ def send(
         raise typer.BadParameter("give --text, --picture or both")
     with opened(home, name) as device:
         group = to.split(",")
-        sent = [one for path in picture or () for one in _send_picture(device, group, path, text)]
-        if not picture:
+        if picture:
+            sent = _send_pictures(device, group, picture, text)
+        else:
             sent = device.send_text_to(group, text) if len(group) > 1 else [device.send_text(to, text)]
         news = device.contacts.news()
     rows = [_row(one) for one in sent]
@@ -209,18 +210,20 @@ def _round(device: Device, counts: dict[str, int], seconds: float) -> None:
     time.sleep(max(0.0, ends - time.monotonic()))
 
 
-def _send_picture(device: Device, group: list[str], path: Path, text: str) -> list[Sent]:
+def _send_pictures(device: Device, group: list[str], paths: list[Path], text: str) -> list[Sent]:
+    for path in paths:
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise PictureError(f"{path}: {error.strerror}") from error
+    single = len(group) == len(paths) == 1
     try:
-        with path.open("rb") as file:
-            data = file.read() if len(group) > 1 else b""
-    except OSError as error:
-        raise PictureError(f"{path}: {error.strerror}") from error
-    try:
-        if len(group) > 1:
-            return device.send_picture_to(group, data, text)
-        return [device.send_file(group[0], path, text)]
+        if single:
+            return [device.send_file(group[0], paths[0], text)]
+        return device.send_files(group, paths, text)
     except PictureError as error:
-        raise PictureError(f"{path}: {error}; nothing was sent") from error
+        where = f"{paths[0]}: " if single else ""
+        raise PictureError(f"{where}{error}; nothing was sent") from error
 
 
 def _row(sent: Sent) -> tuple[object, ...]:
