@@ -44,7 +44,7 @@ class Cells:
         """`count` cells of the map of this word of values."""
         nonce = bytes(4) + self.shard.to_bytes(8, "big") + word.to_bytes(4, "big")
         stream = Cipher(algorithms.ChaCha20(self.key, nonce), None).encryptor().update(bytes(8 * count))
-        return np.frombuffer(stream, "<u8").astype(np.uint64)
+        return np.frombuffer(stream, "<u8").astype(np.uint64, copy=False)
 
 
 class Fitted:

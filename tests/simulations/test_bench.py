@@ -210,7 +210,7 @@ def ids(*prefixes: str) -> set[str]:
 def test_bench_set_measures_every_row(tmp_path: Path) -> None:
     rows = bench(tmp_path, "set", "--log2n", "8", "--runs", "1")
     assert rows.keys() == ids("set/", "peers/openmined/")
-    assert rows["set/size/label"]["figures"]["bytes"] == 72
+    assert rows["set/size/label"]["figures"]["bytes"] == 88
     assert rows["set/size/store"]["figures"]["bytes"] > 8
     assert rows["set/size/filter"]["figures"]["bits"] > 40
     assert rows["set/build/one-thread"]["figures"]["cpu_u"] > 1

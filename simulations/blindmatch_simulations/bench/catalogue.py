@@ -180,9 +180,9 @@ _NEAR: Final = {
     "near/cost/matcher": Kind("near: matcher without proof", "picture", _most("cpu_u", 180, **_ASKED)),
     "near/cost/matcher-proof": Kind("near: matcher with DLEQ", "picture", _most("cpu_u", 390, **_ASKED)),
     "near/cost/pairs": Kind("near: pairs and look-ups, part of the device's", "picture"),
-    "near/set/tokens": Kind("near: store of the tokens", "entry", _most("bytes", 100, entries=MILLION)),
+    "near/set/tokens": Kind("near: store of the tokens", "entry", _most("bytes", 192, entries=MILLION)),
     "near/set/label": Kind(
-        "near: label and its index, no signatures", "entry", _most("bytes", 80, entries=MILLION)
+        "near: label and its index, no signatures", "entry", _most("bytes", 96, entries=MILLION)
     ),
     "near/build/entry": Kind("near: build and publication, all cores", "entry"),
     "near/build/whole": Kind(
