@@ -161,7 +161,7 @@ SUBSTITUTED_KEY: Final = Adversary(
     claimed=True,
     budget="three conversations",
     move=read_after_comparison,
-    weakness=replacing((Account, "_check_bundle", lambda *_: None)),
+    weakness=replacing((Account, "_check_bundle", lambda *_: None), (Contacts, "trust", lambda *_: None)),
 )
 
 

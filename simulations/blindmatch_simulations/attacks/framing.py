@@ -26,7 +26,7 @@ from blindmatch_protocol.franking import disclose
 from blindmatch_protocol.report import Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.authority import Identity, Kind
-from blindmatch_server.centre import verify
+from blindmatch_server.centre import subjects, verify
 from blindmatch_server.centre.keys import read_public_key
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
@@ -156,7 +156,9 @@ ATTACK: Final = Adversary(
     budget="eight reports",
     move=run,
     weakness=replacing(
-        (verify, "check_reporter", lambda *_: Passed()), (verify, "check_design", lambda *_: Passed())
+        (verify, "check_reporter", lambda *_: Passed()),
+        (verify, "check_design", lambda *_: Passed()),
+        (subjects, "settle", lambda connection, report_id, assessment: assessment),
     ),
     against=frozenset({"oprf-psi", "token-psi"}),
 )

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from blindmatch_client import sending
+from blindmatch_protocol import franking
 from blindmatch_protocol.content import AttachmentRef, Content, compose
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Party
@@ -57,16 +58,17 @@ def _other_attachment(arena: Arena) -> bool:
     rng = arena.rng("attachments")
     digests = [hashlib.sha256(rng.take(32)).digest() for _ in range(2)]
     refs = tuple(AttachmentRef(rng.take(16), rng.take(32), digest, 64, "image/png") for digest in digests)
-    _, opening = disclose(compose(TEXT, refs, now_ms(), rng), "alice", "bob", 0)
+    _, opening = franking.disclose(compose(TEXT, refs, now_ms(), rng), "alice", "bob", 0)
     return digests[1] in opening.encode()
 
 
-def _with_text(content: Content, *arguments: Any) -> Any:
-    """What opens the text, too: it stands in the place of its leaf."""
+def _all_of_it(content: Content, *arguments: Any) -> Any:
+    """What opens text and attachments, too: they stand in the places of their leaves."""
     shown, opening = disclose(content, *arguments)
-    identity, _, *places = opening.closed
     text = content.text.encode().ljust(LEAF_LENGTH, b"\0")[:LEAF_LENGTH]
-    return shown, replace(opening, closed=(identity, text, *places))
+    digests = [one.digest for one in content.attachments[1:]]
+    closed = (opening.closed[0], text, *sorted([*digests, *opening.closed[2 + len(digests) :]]))
+    return shown, replace(opening, closed=closed)
 
 
 ATTACK: Final = Adversary(
@@ -79,6 +81,6 @@ ATTACK: Final = Adversary(
     claimed=True,
     budget="one report",
     move=run,
-    weakness=replacing((sending, "disclose", _with_text)),
+    weakness=replacing(*((owner, "disclose", _all_of_it) for owner in (franking, sending))),
     against=frozenset({"oprf-psi", "token-psi"}),
 )

@@ -35,9 +35,8 @@ from blindmatch_simulations.devices import Watched
 BOB: Final = "bob"
 LISTED, UNLISTED = 1, 2
 NEXT: Final = 2
-_UNLOOKED: Final = replacing(
-    *((adoption, name, lambda *_: Passed()) for name in ("verify_signature", "verify_not_older"))
-)
+_CHECKS: Final = ("verify_signature", "verify_not_older", "verify_consistent")
+_UNLOOKED: Final = replacing(*((adoption, name, lambda *_: Passed()) for name in _CHECKS))
 """A device that looks at neither the curator's signature nor the epochs before."""
 
 
