@@ -4,7 +4,8 @@
 
 Slots are counted from a random offset of the device on. One that was missed, since the device was off, is
 not made up for. That a slot is taken is saved before it is sent, so that none is sent twice; what was lost
-with it is sent again in the next one.
+with it is sent again in the next one. The centre forgets fragments of which it got no more for long: the
+report then begins again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.cover import SLOT_SIZES, Slot, cover, fragment, seal_slot
+from blindmatch_protocol.cover import KEPT_MS, SLOT_SIZES, Slot, cover, fragment, seal_slot
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
@@ -30,6 +31,7 @@ SLOT_DEADLINE_S: Final = 30.0
 _LAST: Final = "cover/last_slot"
 _SIZE: Final = "cover/size"
 _OFFSET: Final = "cover/offset"
+_RECEIVED: Final = "cover/fragment_received"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,14 @@ class Cover:
             self._submit(cover(self.rng, self.schedule.size))
             return
         slot = fragment(waiting.body, waiting.report_id, waiting.fragments_sent, self.schedule.size)
-        received = self._submit(slot)
-        self.reporting.fragment_received(waiting, slot.count, received)
+        received, before = self._submit(slot), self.store.get(_RECEIVED)
+        with self.store.transaction():
+            self.store.put(_RECEIVED, received.to_bytes(8, "big"))
+            late = before is not None and received - int.from_bytes(before, "big") > KEPT_MS
+            if late and waiting.fragments_sent:
+                self.reporting.forget_fragments()
+            else:
+                self.reporting.fragment_received(waiting, slot.count, received)
 
     def _submit(self, slot: Slot) -> int:
         """Hand a slot in under a random id; when the centre had it on disk."""

@@ -29,6 +29,9 @@ SEAL_BYTES: Final = 48
 """Encapsulated key and tag."""
 
 MOST_FRAGMENTS: Final = 4096
+KEPT_MS: Final = 7 * 24 * 60 * 60 * 1000
+"""A centre keeps fragments that wait for so long after the last one of their submission came. A device that
+has let more time pass between two begins again with the first."""
 _HEAD_BYTES: Final = 1 + 16 + 4 + 4 + 4 + 4
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 

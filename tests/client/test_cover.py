@@ -11,7 +11,16 @@ from blindmatch_client.egress import Recorder
 from blindmatch_client.errors import DeviceError, ServiceUnavailableError
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.cover import SLOT_SIZES, Slot, capacity, cover, fragments_of, open_slot, seal_slot
+from blindmatch_protocol.cover import (
+    KEPT_MS,
+    SLOT_SIZES,
+    Slot,
+    capacity,
+    cover,
+    fragments_of,
+    open_slot,
+    seal_slot,
+)
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.padding import padded_attachment_length
 from blindmatch_protocol.randomness import system_randomness
@@ -125,6 +134,21 @@ def test_the_schedule_goes_on_after_a_restart_and_with_the_next_fragment(schedul
     assert not scheduled.alice.device.tick()
     scheduled.slots(1)
     assert [slot.position for slot in scheduled.opened()] == [0, 1, 2]
+
+
+def test_after_a_pause_in_which_the_centre_forgets_fragments_the_report_begins_again(
+    scheduled: Scheduled,
+) -> None:
+    centre = scheduled.world.centre
+    scheduled.alice.device.send_picture("bob", LISTED)
+    scheduled.slots(2)
+    centre.now_ms += KEPT_MS
+    scheduled.slots(1)
+    centre.now_ms += KEPT_MS + 1
+    scheduled.slots(20)
+    positions = [slot.position for slot in scheduled.opened() if slot.count]
+    assert positions == [0, 1, 2, 3] * 2
+    assert scheduled.alice.device.flush().waiting == 0
 
 
 def test_after_a_change_of_size_all_fragments_are_of_the_new_one(scheduled: Scheduled) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
-from blindmatch_protocol.cover import SLOT_SIZES, Slot, cover, fragment, fragments_of, seal_slot
+from blindmatch_protocol.cover import KEPT_MS, SLOT_SIZES, Slot, cover, fragment, fragments_of, seal_slot
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import slots
@@ -134,3 +134,18 @@ def test_fragments_that_wait_for_ever_are_bounded(tmp_path: Path, monkeypatch: p
             await bob.one("Centre/Submit", submission(scene, slot))
 
     run(test())
+
+
+def test_a_report_may_take_longer_than_fragments_wait_for_the_next() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(slots.SCHEMA)
+    sealed, count, now = secrets.token_bytes(5 * SIZE), fragments_of(5 * SIZE, SIZE), 1_700_000_000_000
+    for position in range(count):
+        now += KEPT_MS
+        slot = fragment(sealed, b"s" * 16, position, SIZE)
+        slots._keep(connection, secrets.token_bytes(16), slot, "alice", now)
+        slots._drop(connection, now - KEPT_MS)
+    assert slots._complete(connection, "alice") == [(b"s" * 16, sealed)]
+    slots._keep(connection, b"c" * 16, cover(RNG, SIZE), "alice", now)
+    slots._drop(connection, now + 1)
+    assert connection.execute("SELECT COUNT(*) FROM slots").fetchone() == (0,)

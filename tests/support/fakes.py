@@ -301,6 +301,7 @@ class FakeCentre(Fake, rpc.CentreServicer):
         self.sealed: list[tuple[bytes, bytes]] = []
         self.vouchers: list[pb.Envelope] = []
         self.receipt_id: bytes | None = None
+        self.now_ms = 7
         self.complaints: list[pb.ComplainRequest] = []
         self.answer_complaint = lambda request: pb.Complaint(
             complaint_id=request.complaint_id, report_id=request.report_id
@@ -319,7 +320,7 @@ class FakeCentre(Fake, rpc.CentreServicer):
         parts = list(requests)
         self.sealed.append((parts[0].report_id, b"".join(part.part.data for part in parts)))
         self.enter("Submit", context)
-        return pb.Receipt(report_id=self.receipt_id or parts[0].report_id, received_at_ms=7)
+        return pb.Receipt(report_id=self.receipt_id or parts[0].report_id, received_at_ms=self.now_ms)
 
     def Complain(self, request: Any, context: Any) -> Any:
         self.complaints.append(request)

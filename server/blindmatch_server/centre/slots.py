@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Final, TypeAlias
 
-from blindmatch_protocol.cover import Slot, open_slot
+from blindmatch_protocol.cover import KEPT_MS, Slot, open_slot
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from blindmatch_server.database import Database
@@ -38,7 +38,6 @@ CREATE INDEX slots_by_submission ON slots (account, submission, position)
 MOST_KEPT_BYTES: Final = 64 << 20
 """Fragments of one account that wait for their others."""
 
-KEPT_MS: Final = 7 * 24 * 60 * 60 * 1000
 _STEP: Final = "centre/submit"
 
 TakeReport: TypeAlias = Callable[[bytes, bytes, str], Awaitable[None]]
@@ -106,7 +105,13 @@ def _accounts(c: Connection) -> list[str]:
 
 
 def _drop(c: Connection, before_ms: int) -> None:
-    c.execute("DELETE FROM slots WHERE count = 0 OR received_at_ms < ?", (before_ms,))
+    """Cover, and submissions of which no fragment came since; a report may take weeks, however slowly."""
+    c.execute("DELETE FROM slots WHERE count = 0")
+    c.execute(
+        "DELETE FROM slots WHERE (account, submission) IN (SELECT account, submission FROM slots "
+        "GROUP BY account, submission HAVING MAX(received_at_ms) < ?)",
+        (before_ms,),
+    )
 
 
 def _complete(c: Connection, account: str) -> list[tuple[bytes, bytes]]:
