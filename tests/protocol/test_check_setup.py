@@ -241,6 +241,13 @@ def test_a_store_of_fewer_keys_than_belong_to_the_entries_is_refused() -> None:
         check("token", "set.bin", resealed(file, {(store.KIND, 0): shard}, items={store.KIND: 3 * ENTRIES}))
 
 
+@pytest.mark.parametrize("count", [0, 1025])
+def test_a_number_of_elements_that_no_request_has_is_refused(count: int) -> None:
+    content = resealed(whole("filter", SET_FILE), {}, parameters={"evaluations": count})
+    with pytest.raises(SetFileError, match="evaluations"):
+        check("filter", SET_FILE, content)
+
+
 # --- after it, no step fails ----------------------------------------------------------------------
 
 

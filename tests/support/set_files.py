@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 
@@ -17,11 +18,13 @@ def resealed(
     changed: Mapping[tuple[int, int], bytes | None],
     extra: tuple[int, bytes] | None = None,
     items: Mapping[int, int] | None = None,
+    parameters: Mapping[str, int] | None = None,
 ) -> bytes:
     """The file with other bytes in some sections, or without them (None); with one more, of a kind and
-    content; with another number of items in the sections of a kind."""
+    content; with another number of items in the sections of a kind; with other values of parameters."""
     out = io.BytesIO()
-    writer = SetFileWriter(out, file.identity)
+    values = {**file.identity.parameters, **(parameters or {})}
+    writer = SetFileWriter(out, replace(file.identity, parameters=values))
     for place, row in file.sections.items():
         content = changed[place] if place in changed else bytes(file.section(*place))
         if content is not None:

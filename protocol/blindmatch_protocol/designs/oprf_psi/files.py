@@ -101,7 +101,7 @@ def open_setup(files: Buffers, epoch: int | None) -> Setup:
     """See `Design.open_setup`."""
     layers = open_layers(files, DESIGN_NAME, DESIGN_VERSION, epoch)
     newest = layers[-1].file
-    evaluations = _parameter(newest.identity.parameters, "evaluations", MOST_EVALUATIONS)
+    evaluations = _evaluations(newest.identity.parameters)
     return Setup(newest.identity.epoch, evaluations, public_key_of(newest, layers[-1].name), layers)
 
 
@@ -121,7 +121,7 @@ def open_matcher(files: Buffers) -> MatcherState:
         key = SecretKey(Mode.VOPRF, bytes(file.section(SECRET_KEY_KIND)))
     except ProtocolError as error:
         raise SetFileError(f"{MATCHER_FILE}: the key is no scalar of the group") from error
-    evaluations = _parameter(file.identity.parameters, "evaluations", MOST_EVALUATIONS)
+    evaluations = _evaluations(file.identity.parameters)
     if SET_FILE in files:
         _check_belongs(file, key, open_setup(files, file.identity.epoch))
     return MatcherState(file.identity.epoch, evaluations, key)
@@ -153,8 +153,8 @@ def public_key_of(file: SetFile, name: str) -> PublicKey:
         raise SetFileError(f"{name}: the public key is no element of the group") from error
 
 
-def _parameter(parameters: Mapping[str, int], name: str, most: int) -> int:
-    value = parameters.get(name)
-    if value is None or value > most:
-        raise SetFileError(f"parameter {name}: must be there and at most {most}")
+def _evaluations(parameters: Mapping[str, int]) -> int:
+    value = parameters.get("evaluations", 0)
+    if not 1 <= value <= MOST_EVALUATIONS:
+        raise SetFileError(f"parameter evaluations: must be there, and 1 to {MOST_EVALUATIONS}")
     return value
