@@ -19,7 +19,7 @@ from blindmatch_protocol.designs.token_psi import build as token_build
 from blindmatch_protocol.designs.token_psi import derivation
 from blindmatch_protocol.designs.token_psi.addresses import bucket_bits
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND, Layer
-from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
+from blindmatch_protocol.designs.token_psi.tokens import band_bits, entry_tokens
 from blindmatch_protocol.fuse_map import Cells
 from blindmatch_protocol.oprf import evaluate_rows
 from blindmatch_protocol.randomness import seeded
@@ -182,3 +182,22 @@ def test_with_empty_cells_misses_show_and_the_more_so_the_smaller_a_delta_is(
     assert not (hit == 0).any()
     assert (missed[:, 0] == 0).mean() > share
     assert unlike(hit.view(np.uint8), missed.view(np.uint8)) > 1.45 or entries == 100
+
+
+def test_only_members_of_one_family_that_differ_in_a_band_show_in_it_as_declared() -> None:
+    """They have one polynomial, so both tokens have one value: whoever asks for both sees that alone."""
+
+    def alike(hashes: Rows) -> int:
+        """Hashes of which a band's token, and the one beside it, have one value."""
+        beside = hashes.copy()
+        beside[:, bit // 8] ^= np.uint8(128 >> bit % 8)
+        values = [read(layer, key, some)[1].reshape(-1, BANDS, 16)[:, 0] for some in (hashes, beside)]
+        return int((values[0] == values[1]).all(axis=1).sum())
+
+    bit = int(band_bits(24, BANDS)[0, 0])
+    near = LISTED[:8].copy()
+    near[:, bit // 8] ^= np.uint8(128 >> bit % 8)
+    files = published(token_psi.DESIGN, source(np.concatenate([LISTED, near]), 1, "salts"))
+    (layer,) = token_psi.DESIGN.open_setup(files).layers
+    key = token_psi.DESIGN.open_role("matcher", files).key  # type: ignore[arg-type]
+    assert alike(LISTED[:8]) == 8 and alike(LISTED[8:]) == 0 and alike(random_hashes(8, seed=9)) == 0

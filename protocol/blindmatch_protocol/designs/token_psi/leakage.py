@@ -24,7 +24,8 @@ DELTA_SIZES: Final = Fact(
 NEAR_ENTRIES: Final = Fact(
     "near_entries",
     "Hash, id and salt of entries, and of their families, that agree with a picture it sends in enough "
-    "bands, be they within the distance or not.",
+    "bands, be they within the distance or not; and of families with two tokens in one band, that they are "
+    "listed, if it asks for both.",
     lambda item, setup: item.hash,
 )
 TOKEN_ORACLE: Final = Fact(
