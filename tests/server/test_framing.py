@@ -150,7 +150,7 @@ def test_a_message_is_reported_once_however_many_reports_come_at_a_time(tmp_path
         async with desk(tmp_path) as d:
             first = d.scene.report(1)
             same = [replace(first, report_id=n.to_bytes(16, "big")) for n in range(1, 4)]
-            another = d.scene.report(9)
+            another = d.scene.report(9)  # the same message under another key, as a changed device can make it
             await asyncio.gather(*(d.submit(ALICE, report) for report in (*same, another)))
             rows = await d.rows()
             passed = [number for number, row in rows.items() if row.checks == "passed"]

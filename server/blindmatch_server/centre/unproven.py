@@ -12,8 +12,8 @@ from typing import Final
 from blindmatch_server.authority import IdentityError, Kind, identity_of
 
 BY_DEVICE: Final = (
-    "that this message was sent, when, or that the recipient it names received it: the sender's own device "
-    "says so, and messages bear no stamp of the relay yet"
+    "that this message was sent, when, that no other report is about it, too, or that the recipient it names "
+    "received it: the sender's own device says so, and messages bear no stamp of the relay yet"
 )
 BY_SERVICE: Final = (
     "who sent the picture, when, or whether anybody did: a service that sees pictures in the clear says so, "
