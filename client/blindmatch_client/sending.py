@@ -8,7 +8,8 @@
     DONE    a text at once, when the relay has it
 
 What goes to the relay, and when, is the same whatever the outcome: it is looked at after the relay has the
-message, and of several messages after it has all. Only where a server learns the outcome it is there before.
+message, and of several messages after all were tried; one that it does not take then it gets later, in the
+same form. Only where a server learns the outcome it is there before.
 A device that stops in between asks again.
 """
 
@@ -146,7 +147,7 @@ class Sender:
     ) -> list[Progress | BlindmatchError]:
         """Bring messages as far as they come now, or what stopped one in its place.
 
-        All are handed over before the outcome of any picture is looked at. Once a picture could not be
+        All are tried before the outcome of any picture is looked at. Once a picture could not be
         matched no other is asked about, since each would wait as long.
 
         Args:

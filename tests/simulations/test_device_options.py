@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.errors import StoreError, WrongKeyError
 from blindmatch_client.failure import FailureMode
+from blindmatch_simulations.cli import device as command
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import (
     Options,
@@ -69,3 +72,35 @@ def test_what_was_decided_cannot_be_decided_otherwise_by_registering_again(deplo
 )
 def test_options_are_read_back_as_they_were_written(options: Options) -> None:
     assert Options.decoded(options.encoded()) == options
+
+
+@pytest.mark.parametrize(("took", "begun"), [(0.0, 1.0), (0.3, 1.0), (0.7, 2.0)])
+def test_when_a_round_begins_hardly_depends_on_how_long_the_one_before_took(
+    took: float, begun: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks: list[float] = []
+
+    class Idle:
+        now = 0.0
+
+        def sleep(self, seconds: float) -> None:
+            self.now += seconds
+
+        def tick(self) -> bool:
+            ticks.append(round(self.now, 9))
+            return True
+
+        def receive(self, wait_ms: int) -> list[Any]:
+            self.now += wait_ms / 1000
+            return []
+
+        def flush(self) -> Any:
+            self.now += took
+            return SimpleNamespace(problems=())
+
+    device: Any = Idle()
+    clock = SimpleNamespace(monotonic=lambda: device.now, sleep=device.sleep)
+    monkeypatch.setattr(command, "time", clock)
+    for _ in range(3):
+        command._round(device, {"received": 0, "slots": 0, "troubles": 0})
+    assert ticks == [0.0, begun, 2 * begun]

@@ -193,21 +193,25 @@ def run(
     counts = {"received": 0, "slots": 0, "troubles": 0}
     with opened(home, name) as device, suppress(KeyboardInterrupt):
         while time.monotonic() < ends:
-            _round(device, counts, min(_ROUND_SECONDS, ends - time.monotonic()))
+            _round(device, counts)
     console_for(json_path).print(details(f"{name} ran", counts))
     write_json(counts, json_path)
 
 
-def _round(device: Device, counts: dict[str, int], seconds: float) -> None:
-    """One round of `run`, of about so many seconds; a server that is away is asked again in the next."""
-    ends = time.monotonic() + seconds
+def _round(device: Device, counts: dict[str, int]) -> None:
+    """One round of `run`; a server that is away is asked again in the next.
+
+    It takes a whole number of `_ROUND_SECONDS`, so that when the next begins tells the relay little of what
+    `flush` had to do, which depends on outcomes.
+    """
+    begun = time.monotonic()
     try:
         counts["slots"] += device.tick()
-        counts["received"] += len(device.receive(max(0, int(seconds * 1000))))
+        counts["received"] += len(device.receive(int(_ROUND_SECONDS * 500)))
         counts["troubles"] += len(device.flush().problems)
     except ServiceError:
         counts["troubles"] += 1
-    time.sleep(max(0.0, ends - time.monotonic()))
+    time.sleep(_ROUND_SECONDS - (time.monotonic() - begun) % _ROUND_SECONDS)
 
 
 def _send_pictures(device: Device, group: list[str], paths: list[Path], text: str) -> list[Sent]:
