@@ -128,7 +128,9 @@ def test_a_report_leaves_after_every_message_that_waited(world: World) -> None:
 def test_a_bad_reply_still_holds_the_picture(world: World) -> None:
     def spoilt(reply: pb.Envelope) -> pb.Envelope:
         honest = Reply.decode(reply.body)
-        reply.body = Reply(honest.epoch, honest.evaluated, honest.proof[:-1] + b"\1").encode()
+        reply.body = Reply(
+            honest.epoch, honest.evaluated, honest.proof[:-1] + bytes([honest.proof[-1] ^ 1])
+        ).encode()
         return reply
 
     alice = world.device("alice")
