@@ -19,6 +19,7 @@ from blindmatch_protocol.designs.token_psi import build as token_build
 from blindmatch_protocol.designs.token_psi import derivation
 from blindmatch_protocol.designs.token_psi.addresses import bucket_bits
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND, Layer
+from blindmatch_protocol.designs.token_psi.shares import candidates
 from blindmatch_protocol.designs.token_psi.tokens import band_bits, entry_tokens
 from blindmatch_protocol.fuse_map import Cells
 from blindmatch_protocol.oprf import evaluate_rows
@@ -201,3 +202,18 @@ def test_only_members_of_one_family_that_differ_in_a_band_show_in_it_as_declared
     (layer,) = token_psi.DESIGN.open_setup(files).layers
     key = token_psi.DESIGN.open_role("matcher", files).key  # type: ignore[arg-type]
     assert alike(LISTED[:8]) == 8 and alike(LISTED[8:]) == 0 and alike(random_hashes(8, seed=9)) == 0
+
+
+def test_a_token_that_went_to_another_family_shows_to_whoever_opened_the_entry_as_declared() -> None:
+    band = band_bits(24, BANDS)[0]
+    bits = np.unpackbits(random_hashes(8, seed=50), axis=1)
+    bits[:, band] = np.unpackbits(LISTED[:8], axis=1)[:, band]
+    listed = np.concatenate([np.packbits(bits, axis=1), LISTED])
+    files = published(token_psi.DESIGN, source(listed, 1, "salts"))
+    (layer,) = token_psi.DESIGN.open_setup(files).layers
+    key = token_psi.DESIGN.open_role("matcher", files).key  # type: ignore[arg-type]
+    values = read(layer, key, LISTED)[1].reshape(-1, BANDS, 1, 16)
+    secrets = [candidates(found, 2) for found in values]
+    # of bands 0 and 1, and of bands 1 and 2
+    lost = [(each[0] != each[BANDS - 1]).any() for each in secrets]
+    assert lost == [True] * 8 + [False] * 16

@@ -25,7 +25,7 @@ NEAR_ENTRIES: Final = Fact(
     "near_entries",
     "Hash, id and salt of entries, and of their families, that agree with a picture it sends in enough "
     "bands, be they within the distance or not; and of families with two tokens in one band, that they are "
-    "listed, if it asks for both.",
+    "listed, if it asks for both, and of an opened entry, which of its tokens one of another family got.",
     lambda item, setup: item.hash,
 )
 TOKEN_ORACLE: Final = Fact(

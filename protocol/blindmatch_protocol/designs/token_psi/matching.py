@@ -6,7 +6,8 @@
 
 A token that is in nobody's entry reads a value that looks like any other, so a hit in fewer than `needed`
 bands cannot be told from none: an address of its candidates would have to be met by chance. But two tokens
-of one band that members of one family have store one value, and whoever asks for both sees that.
+of one band that members of one family have store one value, and whoever asks for both sees that; and whoever
+opened an entry sees which of its tokens went to another family.
 """
 
 from __future__ import annotations
