@@ -66,6 +66,7 @@ class DemoRun:
         answered: whether Bob's answer reached Alice.
         oracle: whether each picture matches, by the plaintext oracle.
         matches: how many there were, as known to whoever learns of them.
+        wrong: those of them that a device learnt and that are none by the oracle.
         reports: rows at the centre.
         vouchers: what the centre holds and has opened, by account.
         audits: by account.
@@ -84,6 +85,7 @@ class DemoRun:
     answered: bool
     oracle: Sequence[bool]
     matches: int
+    wrong: int
     reports: Sequence[pb.ReportRow]
     vouchers: Sequence[pb.VoucherRow]
     audits: Mapping[str, Audit]
@@ -216,6 +218,7 @@ class _Conversation:
             "answered": answered,
             "oracle": oracle,
             "matches": self._matches(alice, centre),
+            "wrong": self._wrong(alice, sent, oracle),
             "reports": list(centre.reports),
             "vouchers": list(centre.vouchers),
             "counted": counted,
@@ -285,6 +288,11 @@ class _Conversation:
         if Learner.DEVICE in self.design.info.learns:
             return sum(isinstance(trace.outcome, Match) for trace in alice.traces)
         return len(centre.reports) + sum(row.opened for row in centre.vouchers if row.account == SENDER)
+
+    def _wrong(self, alice: Watched, sent: Sequence[Sent], oracle: Sequence[bool]) -> int:
+        """Pictures that a device took for a match and that are none by the design's own relation."""
+        matched = {trace.item for trace in alice.traces if isinstance(trace.outcome, Match)}
+        return sum(one.item in matched and not holds for one, holds in zip(sent, oracle, strict=True))
 
     def _audit(
         self,

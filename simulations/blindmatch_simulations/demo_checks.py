@@ -9,6 +9,7 @@ from blindmatch_protocol.contract import Learner
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_simulations.audit import Undeclared
+from blindmatch_simulations.conformance.leakage.interval import at_least
 from blindmatch_simulations.demo import DemoRun
 from blindmatch_simulations.workload import TEXTS
 
@@ -16,9 +17,28 @@ CONFIRMED, PASSED = "confirmed", "passed"
 _UNASKED: Final = frozenset({OutcomeKind.DUE, OutcomeKind.SKIPPED})
 
 
+IMPLAUSIBLE: Final = 0.001
+"""A run is wrong if so many misses or more have a lower probability at the declared recall."""
+
+
 def expected_reports(run: DemoRun) -> int:
     """How many reports the centre should have verified: one a match, if anybody learns of matches."""
-    return sum(run.oracle) if run.design.info.learns != {Learner.NOBODY} else 0
+    return run.matches if run.design.info.learns != {Learner.NOBODY} else 0
+
+
+def missed(run: DemoRun) -> int:
+    """Pictures that match by the design's own relation and that were not found."""
+    return sum(run.oracle) - (run.matches - wrong(run))
+
+
+def wrong(run: DemoRun) -> int:
+    """Matches that are none: pictures that do not match, or more matches than there are such pictures."""
+    return max(run.wrong, run.matches - sum(run.oracle), 0)
+
+
+def plausibility(run: DemoRun) -> float:
+    """The probability of so many misses or more at the recall that the design declares: exact binomial."""
+    return at_least(missed(run), sum(run.oracle), 1 - run.design.info.relation.recall)
 
 
 def verified_reports(run: DemoRun) -> int:
@@ -58,13 +78,16 @@ def undeclared(run: DemoRun) -> Undeclared:
 
 def failures(run: DemoRun) -> list[str]:
     """What is not as it should be, in words; empty if the run is right."""
-    expected, verified = sum(run.oracle), verified_reports(run)
+    verified, recall = verified_reports(run), run.design.info.relation.recall
     texts = [message.text for message in run.received if message.text]
     checks = {
         f"{intact(run)} of {len(run.sent)} pictures arrived as sent": intact(run) == len(run.sent),
         "texts did not arrive as sent": texts == list(TEXTS),
         "Bob's answer did not arrive": run.answered,
-        f"{run.matches} matches, {expected} expected": run.matches == expected,
+        f"{wrong(run)} matches are none by the design's own relation": wrong(run) == 0,
+        f"{missed(run)} of {sum(run.oracle)} matches missed; declared recall {recall:.1%}": (
+            plausibility(run) >= IMPLAUSIBLE
+        ),
         f"{verified} reports verified, {expected_reports(run)} expected": verified == expected_reports(run),
         f"{unverified_reports(run)} reports did not pass the checks": unverified_reports(run) == 0,
         f"{undeclared_bytes(run)} undeclared bytes left a device": undeclared_bytes(run) == 0,

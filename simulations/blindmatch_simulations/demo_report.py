@@ -17,6 +17,7 @@ from blindmatch_simulations.demo import DemoRun
 from blindmatch_simulations.demo_checks import (
     failures,
     intact,
+    missed,
     undeclared,
     undeclared_bytes,
     verified_reports,
@@ -52,6 +53,8 @@ def result(run: DemoRun) -> dict[str, Any]:
         "delivered": intact(run),
         "expected_matches": sum(run.oracle),
         "matches": run.matches,
+        "missed": missed(run),
+        "declared_recall": run.design.info.relation.recall,
         "reports_verified": verified_reports(run),
         "reports": [{"state": row.state, "reason": row.reason} for row in run.reports],
         "vouchers": [
@@ -132,9 +135,17 @@ def _sent_table(run: DemoRun) -> Table:
     rows.append(("all", "", *_counts(every)))
     title = (
         f"{run.design.info.name}: sent, matched, reported "
-        f"({run.matches} matches, {sum(run.oracle)} expected; {verified} reports verified by the centre)"
+        f"({matches_words(run)}; {verified} reports verified by the centre)"
     )
     return table(title, ("picture", "edit", "sent", "delivered", "should match", "device learnt"), rows)
+
+
+def matches_words(run: DemoRun) -> str:
+    """Matches found, and what a near design missed, with the recall that it declares."""
+    words, recall = f"{run.matches} matches, {sum(run.oracle)} expected", run.design.info.relation.recall
+    if not missed(run) or recall == 1:
+        return words
+    return f"{words}, {missed(run)} missed at a declared recall of {recall:.1%}"
 
 
 def _counts(rows: list[dict[str, Any]]) -> tuple[object, ...]:

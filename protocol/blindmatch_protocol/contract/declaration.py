@@ -87,10 +87,13 @@ class Relation:
     Attributes:
         distance: the largest Hamming distance that matches; None means that nothing ever does.
         minimum_quality: items of lower PDQ quality never match.
+        recall: the share of matching pictures that the design finds at least, as measured; 1 if it finds
+            all, by construction. A picture that does not match is found by none.
     """
 
     distance: int | None
     minimum_quality: int = MINIMUM_QUALITY
+    recall: float = 1.0
 
     def holds(self, item: Item, entries: Rows) -> npt.NDArray[np.bool_]:
         """For each of `entries`, uint8 (n, 32): does `item` match it? Shape (n,)."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -78,6 +78,9 @@ from blindmatch_protocol.randomness import Randomness
 
 MATCHER = Role("matcher")
 ROUND = VoprfRound(Request, Reply)
+RECALL: Final = 0.989
+"""Of PDQ's pairs among held-out edited pictures, default parameters: the lower end of the 95 % interval
+(docs/designs/token-psi.md, figures)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +105,7 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
         option="1b",
         summary="A verifiable OPRF of pieces of the hash tells the device, and only it, whether a near "
         "duplicate is listed.",
-        relation=Relation(distance=MATCH_DISTANCE),
+        relation=Relation(distance=MATCH_DISTANCE, recall=RECALL),
         learns=frozenset({Learner.DEVICE}),
         roles={MATCHER: Party.MATCHER},
         parameters=DECLARED,

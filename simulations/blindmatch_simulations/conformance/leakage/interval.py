@@ -57,6 +57,13 @@ def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[flo
     return low, high
 
 
+def at_least(least: int, trials: int, p: float) -> float:
+    """The exact probability of `least` successes or more in `trials`, each of probability `p`."""
+    if least <= 0 or p >= 1:
+        return 1.0
+    return _upper_tail(least, trials, p) if p > 0 and least <= trials else 0.0
+
+
 def _upper_tail(least: int, trials: int, p: float) -> float:
     """P(at least `least` successes)."""
     logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, trials + 1)))])
