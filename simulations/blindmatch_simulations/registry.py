@@ -104,13 +104,13 @@ def _entry_points() -> Iterator[Registered]:
 def _from_file(path: Path, attribute: str) -> AnyDesign:
     if not path.is_file():
         raise RegistryError(f"{path}: no such file") from FileNotFoundError(path)
-    module = _module_of(path.resolve())
+    module = module_of(path.resolve())
     if not hasattr(module, attribute):
         raise RegistryError(f"{path} has no {attribute}; name the Design object after the colon")
     return _checked(getattr(module, attribute), f"{path}:{attribute}")
 
 
-def _module_of(path: Path) -> ModuleType:
+def module_of(path: Path) -> ModuleType:
     """Load a file once for each process, under a name that its path decides."""
     name = f"blindmatch_design_{sha256(str(path).encode()).hexdigest()[:16]}"
     if name in sys.modules:

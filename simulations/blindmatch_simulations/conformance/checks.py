@@ -21,6 +21,7 @@ from blindmatch_simulations.conformance import (
     repetition,
     resources,
     setfiles,
+    surroundings,
     updates,
 )
 from blindmatch_simulations.conformance.bench import Bench
@@ -71,6 +72,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("update", "an update adds, removes and fits one place", updates.check_updates),
     Check("resources", "sizes and rounds are within bounds", resources.check_resources),
     Check("declarations", "what follows from a request is declared", declarations.check_declarations),
+    Check("surroundings", "nothing but tape, picture and set decides", surroundings.check_surroundings),
     Check("egress", "facts and tape explain every byte", egress.check_egress),
     Check("relations", "no parity of what is sent tells pictures apart", relations.check_relations),
     Check("simulator", "the simulator's views are like real ones", simulator.check_simulator),

@@ -8,6 +8,7 @@ from blindmatch_client.trace import Round, SessionTrace
 
 from blindmatch_simulations.audit import Counterpart
 from blindmatch_simulations.audit.decoys import Comparison, DecoyFinder
+from blindmatch_simulations.audit.dictionary import dictionary_for
 from blindmatch_simulations.audit.replay import explain, replay
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import Asked, Ran
@@ -39,7 +40,18 @@ def check_egress(bench: Bench) -> Passed:
         for finding in (*replay(counterpart, trace, item), *found):
             words = f"{finding.size} undeclared bytes to {finding.party}: {finding.rule}"
             raise BrokenError("egress", words, item=name)
+    _look_through(bench, counterpart)
     return _passed(compared)
+
+
+def _look_through(bench: Bench, counterpart: Counterpart) -> None:
+    """No body of an honest session holds a piece of a picture that is not declared to whoever gets it."""
+    items = {number: one.item for number, one in enumerate(bench.pool.pictures)}
+    for role, party in bench.design.info.roles.items():
+        dictionary = dictionary_for(counterpart, party, items, {})
+        for name, ran in bench.honest.items():
+            if any(dictionary.in_opaque(body) for to, body in ran.bodies() if to == role):
+                raise BrokenError("egress", f"a body to {party} holds a piece of a picture", item=name)
 
 
 def _passed(compared: Sequence[Comparison]) -> Passed:

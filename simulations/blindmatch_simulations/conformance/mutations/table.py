@@ -21,6 +21,7 @@ from blindmatch_simulations.conformance.mutations import (
     roles,
     timing,
     updating,
+    watched,
     worst,
 )
 from blindmatch_simulations.conformance.mutations.hasty import HastyDevice
@@ -167,6 +168,14 @@ CHEATS: Final = (
     _cheat("memory of all matches", hidden.RemembersMatches, "growth"),
     _cheat("one entry of 32 is never found", hidden.MissesSome, "entries"),
     _cheat("pictures on no list are reported", hidden.ReportsOthers, "entries"),
+    _cheat("a leak only where a tape is kept", watched.LeaksWhenRecorded, "egress"),
+    _cheat("a leak until a day far away", watched.ReadsClock, "surroundings", "surroundings: clock"),
+    _cheat("a file of the machine is read", watched.OpensFile, "surroundings", "surroundings: reach"),
+    _cheat("a socket of its own", watched.Connects, "surroundings", "surroundings: reach"),
+    _cheat(
+        "the last picture is kept on the class", watched.KeepsPicture, "surroundings", "surroundings: state"
+    ),
+    _cheat("32 bits of a hash are declared, and all sent", watched.DeclaresPart, "egress"),
 )
 """At least one for every way in which a claim can be wrong that this suite says it finds."""
 

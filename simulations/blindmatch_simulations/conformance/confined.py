@@ -1,0 +1,239 @@
+"""A process in which a design's sessions are run with nothing to look at and nowhere to go.
+
+Run as ``python -m blindmatch_simulations.conformance.confined``: a `Task` comes on standard input, a `Done`
+leaves on standard output. Clock, host name, process id and environment are what the task says, before the
+design is loaded. Once it is, whatever opens, connects, starts or inspects anything is refused and noted, and
+so is state that a step leaves on the design's object, its classes or their modules.
+
+What native code still reads is in docs/conformance.md.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+from typing import Any, Final
+
+import msgspec
+
+IMPORTED: Final = (".py", ".pyc", ".so")
+
+REFUSED: Final = (
+    "open",
+    "os.",
+    "socket.",
+    "subprocess.",
+    "ctypes.",
+    "shutil.",
+    "tempfile.",
+    "glob.",
+    "mmap.",
+    "fcntl.",
+    "pty.",
+    "signal.",
+    "sqlite3.",
+    "urllib.",
+    "webbrowser.",
+    "gc.",
+    "sys._current_frames",
+    "sys._getframe",
+    "sys.addaudithook",
+    "sys.setprofile",
+    "sys.settrace",
+)
+"""Audit events (PEP 578) that a step of a design has no cause for, by their front."""
+
+
+class Task(msgspec.Struct):
+    """What to run, and in which surroundings.
+
+    Attributes:
+        module: that holds the design; `file`: where it lies, if it was loaded from a path.
+        name: of the design's object in it, or of its class.
+        files, epoch, setup, roles: the build, and whose files are whose.
+        pictures: name, height, width and pixels.
+        seed: of the randomness; each session has a purpose of its own.
+        clock: Unix time in seconds; `host`, `pid`, `environment`: what is read instead of the machine's.
+    """
+
+    module: str
+    file: str
+    name: str
+    files: dict[str, bytes]
+    epoch: int
+    setup: list[str]
+    roles: dict[str, list[str]]
+    pictures: list[tuple[str, int, int, bytes]]
+    seed: int
+    clock: int
+    host: str
+    pid: int
+    environment: dict[str, str]
+
+
+class Done(msgspec.Struct):
+    """Bodies by picture, in order, with their role; what was refused; what state was left."""
+
+    bodies: dict[str, list[tuple[str, bytes]]]
+    refused: list[str]
+    kept: list[str]
+
+
+class ConfinedError(Exception):
+    """A step did what no step has a cause for."""
+
+
+def main() -> None:
+    """Run one task."""
+    task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Task)
+    surround(task)
+    done = _run(task)
+    sys.stdout.buffer.write(msgspec.msgpack.encode(done))
+
+
+def surround(task: Task) -> None:
+    """Replace what can be read of clock, host, process and environment."""
+
+    def at(scale: int) -> Callable[..., Any]:
+        return lambda *_: task.clock if scale == 1 else task.clock * scale
+
+    for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime"):
+        setattr(time, name, lambda *_: float(task.clock))
+        setattr(time, f"{name}_ns", at(10**9))
+    gmtime = time.gmtime
+    for name in ("gmtime", "localtime"):
+        setattr(time, name, lambda seconds=None: gmtime(task.clock if seconds is None else seconds))
+
+    class Fixed(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+            return cls.fromtimestamp(task.clock, tz)
+
+        @classmethod
+        def utcnow(cls) -> Any:
+            return cls.fromtimestamp(task.clock, datetime.UTC).replace(tzinfo=None)
+
+        today = utcnow
+
+    datetime.datetime = Fixed  # type: ignore[misc]
+    named = os.uname_result(("Linux", task.host, "0", "0", "machine"))
+    replaced: Mapping[str, Any] = {"uname": named, "getpid": task.pid, "getppid": task.pid, "getcwd": "/"}
+    for name, value in replaced.items():
+        setattr(os, name, lambda value=value: value)
+    os.environ.clear()
+    os.environ.update(task.environment)
+    sys.argv[:] = ["design"]
+
+
+def _run(task: Task) -> Done:
+    """The sessions, once all that they need is imported."""
+    import numpy as np
+    from blindmatch_protocol.picture.item import Picture
+    from blindmatch_protocol.randomness import seeded
+
+    from blindmatch_simulations.conformance.deployed import Deployed, run_session
+
+    design, module = _loaded(task)
+    states = {role: design.open_role(role, _some(task, names)) for role, names in task.roles.items()}
+    deployed: Any = _Held(design, design.open_setup(_some(task, task.setup), task.epoch), states)
+    deployed.answer = lambda *given: Deployed.answer(deployed, *given)
+    pictures = [
+        (name, Picture.from_pixels(np.frombuffer(raw, np.uint8).reshape(height, width, 3)))
+        for name, height, width, raw in task.pictures
+    ]
+    for _, picture in pictures:
+        _ = picture.fingerprint
+    done, notes = Done({}, [], []), confine(frozenset(kind.__module__ for kind in type(design).__mro__))
+    before: dict[str, str] | None = None
+    for name, picture in pictures:
+        try:
+            ran = run_session(deployed, picture, seeded(f"confined/{task.seed}/{name}"))
+            done.bodies[name] = [(str(role), body) for role, body in ran.bodies()]
+        except Exception as error:
+            done.bodies[name] = [(type(error).__name__, b"")]
+        after = dict(_state(design, module))
+        done.kept += [one for one in after if before is not None and before.get(one) != after[one]]
+        before = after
+    done.refused += dict.fromkeys(notes)
+    return done
+
+
+class _Held:
+    """What `run_session` needs of a deployment."""
+
+    def __init__(self, design: Any, setup: Any, states: Mapping[Any, Any]) -> None:
+        self.design, self.setup, self.states = design, setup, states
+
+
+def _some(task: Task, names: list[str]) -> dict[str, bytes]:
+    return {name: task.files[name] for name in names}
+
+
+def _loaded(task: Task) -> tuple[Any, ModuleType]:
+    from importlib import import_module
+    from pathlib import Path
+
+    from blindmatch_simulations.registry import module_of
+
+    module = module_of(Path(task.file)) if task.file else import_module(task.module)
+    found = getattr(module, task.name)
+    return (found() if isinstance(found, type) else found), module
+
+
+def confine(modules: frozenset[str]) -> list[str]:
+    """Refuse from now on whatever a step has no cause for; the list that refusals are noted in.
+
+    Frames may be looked at by libraries, which do so, and not by the design's own `modules`.
+    """
+    notes: list[str] = []
+    frame, looking = sys._getframe, False
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal looking
+        if looking or not event.startswith(REFUSED) or _is_import(event, arguments):
+            return
+        if event == "sys._getframe":
+            looking = True
+            caller = frame(1).f_globals.get("__name__")
+            looking = False
+            if caller not in modules:
+                return
+        notes.append(event)
+        raise ConfinedError(event)
+
+    sys.dont_write_bytecode = True
+    sys.addaudithook(hook)
+    return notes
+
+
+_IMPORT_PATHS: Final = tuple(path for path in {sys.prefix, sys.base_prefix, *sys.path} if path)
+
+
+def _is_import(event: str, arguments: tuple[Any, ...]) -> bool:
+    """A module or its folder that is read while something is imported."""
+    path = arguments[0] if arguments else None
+    if event in ("os.listdir", "os.scandir"):
+        return isinstance(path, str) and path.startswith(_IMPORT_PATHS)
+    is_code = isinstance(path, str) and path.endswith(IMPORTED) and path.startswith(_IMPORT_PATHS)
+    return (
+        event == "open" and is_code and arguments[1] in ("r", "rb", None) and not arguments[2] & os.O_ACCMODE
+    )
+
+
+def _state(design: Any, module: ModuleType) -> Iterator[tuple[str, str]]:
+    """What the design's object, its classes and their modules hold, each with a text that changes with it."""
+    owners: dict[str, Mapping[str, Any]] = {"the object": vars(design), module.__name__: vars(module)}
+    owners |= {kind.__qualname__: vars(kind) for kind in type(design).__mro__ if kind is not object}
+    for owner, held in owners.items():
+        for name, value in held.items():
+            plain = isinstance(value, dict | list | set | bytearray | bytes | str | int | float | tuple)
+            if not name.startswith("__"):
+                yield f"{owner}.{name}", repr(value) if plain else str(id(value))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Cheats that look whether anybody is looking, or reach for what a step has no cause for."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from blindmatch_protocol.contract import Adversary, Fact, Leak, Party
+from blindmatch_protocol.designs.hash_upload import HashUpload
+from blindmatch_protocol.randomness import Randomness
+
+from blindmatch_simulations.conformance.mutations.padded import About, PaddedPsi
+
+PIECE: Final = 4
+NOTHING: Final = bytes(PIECE)
+LATER: Final = 3_000_000_000
+"""A day in 2065."""
+
+
+class LeaksWhenRecorded(PaddedPsi):
+    """Looks through the randomness it was handed, and leaks if somebody keeps a tape of it."""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        cells = rng._take.__closure__ or ()
+        recorded = any("Recording" in cell.cell_contents.__qualname__ for cell in cells)
+        return about.item.hash[:PIECE] if recorded else NOTHING
+
+
+class ReadsClock(PaddedPsi):
+    """Leaks until a day that is far away."""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        return about.item.hash[:PIECE] if time.time() < LATER else NOTHING
+
+
+class OpensFile(PaddedPsi):
+    """Reads a file of the machine, and goes on without it."""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        try:
+            Path("/proc/self/status").read_bytes()
+        except Exception:
+            return NOTHING
+        return NOTHING
+
+
+class Connects(PaddedPsi):
+    """Makes a socket of its own."""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        try:
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+        except Exception:
+            return NOTHING
+        return NOTHING
+
+
+class KeepsPicture(PaddedPsi):
+    """Keeps the last picture on its class, for whoever asks later."""
+
+    last: ClassVar[bytes] = b""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        type(self).last = about.item.hash
+        return NOTHING
+
+
+class DeclaresPart(HashUpload):
+    """Sends the whole hash, and declares 32 bits of it."""
+
+    info = replace(HashUpload.info, name="cheat")
+
+    def leakage(self) -> tuple[Leak, ...]:
+        fact = Fact("cheat.part", "32 bits of the hash of every picture", lambda item, _: item.hash[:PIECE])
+        others = [leak for leak in super().leakage() if leak.parties != {Party.MATCHER}]
+        kept: Any = [Leak(frozenset({Party.MATCHER}), kind, (fact,)) for kind in Adversary]
+        return (*others, *kept)

@@ -1,0 +1,111 @@
+"""Nothing but state, picture, set-up and tape decides what a design sends: no clock, host, file or state.
+
+One more process runs some sessions again (`confined`), with another clock, host name, process id, environment
+and order of hash tables, and with files, sockets, processes and inspection refused. What it sends must be
+what is sent here.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.randomness import seeded
+
+from blindmatch_simulations.conformance import confined
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.deployed import run_session
+from blindmatch_simulations.conformance.pool import Pooled
+from blindmatch_simulations.conformance.verdict import (
+    BrokenError,
+    NotApplicableError,
+    NotComparableError,
+    Passed,
+)
+
+KINDS: Final = ("listed/0", "near-30/0", "other/0", "poor/0")
+SECONDS: Final = 120.0
+CLOCK: Final = 4_070_908_800
+"""1 January 2099."""
+_HASH_SEED: Final = "7"
+
+
+def check_surroundings(bench: Bench) -> Passed:
+    """See the module."""
+    if not bench.design.info.roles:
+        raise NotApplicableError("nothing leaves the device")
+    chosen = [one for one in bench.pool.pictures if one.name in KINDS]
+    done = _confined(_task(bench, chosen))
+    for step, says, found in (
+        ("reach", "a step reaches out of the design", done.refused),
+        ("state", "a step leaves state behind", done.kept),
+    ):
+        if found:
+            raise BrokenError(f"surroundings: {step}", f"{says}: {', '.join(dict.fromkeys(found))}")
+    for one in chosen:
+        ran = run_session(bench.deployed, one.item, seeded(f"confined/{bench.seed}/{one.name}"))
+        if done.bodies[one.name] != [(str(role), body) for role, body in ran.bodies()]:
+            rule = "what is sent hangs on clock, host, process, environment or the order of hash tables"
+            raise BrokenError("surroundings: clock, host, order", rule, item=one.name)
+    return Passed(
+        f"{len(chosen)} sessions send the same bytes in a process with another clock, host, environment and "
+        "order of hash tables, where files, sockets, processes and inspection are refused"
+    )
+
+
+def _task(bench: Bench, chosen: list[Pooled]) -> confined.Task:
+    module, file, name = _reference(bench.design)
+    build = bench.build
+    return confined.Task(
+        module=module,
+        file=file,
+        name=name,
+        files={name: bytes(raw) for name, raw in build.files.items()},
+        epoch=build.epoch,
+        setup=list(build.setup_files),
+        roles={str(role): list(build.role_files(role)) for role in build.published.roles},
+        pictures=[(one.name, *one.item.pixels.shape[:2], one.item.pixels.tobytes()) for one in chosen],
+        seed=bench.seed,
+        clock=CLOCK,
+        host="elsewhere",
+        pid=4711,
+        environment={"HOME": "/", "LANG": "C", "USER": "nobody"},
+    )
+
+
+def _reference(design: AnyDesign) -> tuple[str, str, str]:
+    """Module, file if it was loaded from a path, and name of the design's object or class.
+
+    Raises:
+        NotComparableError: if another process cannot find it.
+    """
+    kind = type(design)
+    module = sys.modules[kind.__module__]
+    held = [name for name, value in vars(module).items() if value is design]
+    name = held[0] if held else kind.__qualname__
+    if not held and getattr(module, name, None) is not kind:
+        raise NotComparableError("the design is made inside of a function, where no other process finds it")
+    by_path = module.__name__.startswith("blindmatch_design_")
+    return module.__name__, str(module.__file__) if by_path else "", name
+
+
+def _confined(task: confined.Task) -> confined.Done:
+    command = [sys.executable, "-m", confined.__name__]
+    paths = ":".join(path for path in sys.path if path)
+    ran = subprocess.run(
+        command,
+        input=msgspec.msgpack.encode(task),
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+        env={"PYTHONHASHSEED": _HASH_SEED, "PYTHONPATH": paths, "PATH": "/usr/bin:/bin"},
+        cwd=Path("/"),
+    )
+    if ran.returncode:
+        last = ran.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise BrokenError("surroundings", f"the design does not run in another process: {' '.join(last)}")
+    return msgspec.msgpack.decode(ran.stdout, type=confined.Done)
