@@ -172,9 +172,7 @@ CHEATS: Final = (
     _cheat("a leak until a day far away", watched.ReadsClock, "surroundings", "surroundings: clock"),
     _cheat("a file of the machine is read", watched.OpensFile, "surroundings", "surroundings: reach"),
     _cheat("a socket of its own", watched.Connects, "surroundings", "surroundings: reach"),
-    _cheat(
-        "the last picture is kept on the class", watched.KeepsPicture, "surroundings", "surroundings: state"
-    ),
+    _cheat("the last picture is kept", watched.KeepsPicture, "surroundings", "surroundings: state"),
     _cheat("32 bits of a hash are declared, and all sent", watched.DeclaresPart, "egress"),
 )
 """At least one for every way in which a claim can be wrong that this suite says it finds."""
