@@ -192,7 +192,7 @@ class Offence(Struct, frozen=True):
 
 
 class Check(Struct, frozen=True):
-    """A conformance check's verdict: passed, failed, not applicable, or not measured."""
+    """A conformance check's verdict: passed, failed, not applicable, not comparable, or not measured."""
 
     check: str
     says: str
