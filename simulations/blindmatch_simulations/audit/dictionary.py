@@ -38,6 +38,8 @@ OPAQUE: Final = 8
 _BASE64: Final = 5
 """Letters of base64 that 4 bytes decide."""
 _LONG: Final = 4096
+_TEXTS: Final = (_BASE64, 2 * CLEAR, 2 * CLEAR + 1, 2 * CLEAR + 2)
+"""Lengths of a piece as text: base64, hexadecimal, decimal of nine or ten digits."""
 _DERIVED: Final = frozenset({"Upload"})
 """Requests that are derived again byte for byte, and large."""
 
@@ -74,7 +76,7 @@ class Dictionary:
         match value:
             case str():
                 raw = value.encode()
-                return any(one in value or one in value.lower() for one in self.text) or self.in_clear(raw)
+                return self._in_text(value) or self._in_text(value.lower()) or self.in_clear(raw)
             case int() if value >= 1 << (8 * CLEAR - 8):
                 sides = (value.to_bytes(8, "big"), value.to_bytes(8, "little"))
                 return any(_contains(side, self.clear, CLEAR) for side in sides)
@@ -82,6 +84,10 @@ class Dictionary:
                 return _contains(value, self.clear, CLEAR)
             case _:
                 return False
+
+    def _in_text(self, value: str) -> bool:
+        parts = (value[at : at + length] for length in _TEXTS for at in range(len(value) - length + 1))
+        return any(part in self.text for part in parts)
 
 
 def scan(counterpart: Counterpart, evidence: Evidence) -> Iterator[Finding]:

@@ -21,12 +21,12 @@ LATER: Final = 3_000_000_000
 
 
 class LeaksWhenRecorded(PaddedPsi):
-    """Looks through the randomness it was handed, and leaks if somebody keeps a tape of it."""
+    """Looks through the randomness it was handed, and leaks if a tape is kept of it or gives it."""
 
     def padding(self, about: About, rng: Randomness) -> bytes:
         cells = rng._take.__closure__ or ()
-        recorded = any("Recording" in cell.cell_contents.__qualname__ for cell in cells)
-        return about.item.hash[:PIECE] if recorded else NOTHING
+        names = [cell.cell_contents.__qualname__.partition(".")[0] for cell in cells]
+        return about.item.hash[:PIECE] if {"Recording", "replayed"} & {*names} else NOTHING
 
 
 class ReadsClock(PaddedPsi):
