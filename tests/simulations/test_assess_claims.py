@@ -148,6 +148,17 @@ def test_a_design_without_matches_has_no_intervals_on_the_page(folder: Path) -> 
     assert "nothing to measure: the design matches nothing" in view(page, "secrecy")
 
 
+def test_an_audit_that_compared_nothing_has_no_undeclared_bytes_and_tests_nobody(folder: Path) -> None:
+    blind = replace(observed().audit, comparable=False)
+    page = report(
+        folder,
+        replace(store.check(folder), designs=(Design(measured=row(replace(observed(), audit=blind))),)),
+    )
+    assert "Undeclared, in an audit of 2 sessions: not measured" in view(page, "summary")
+    assert "tested</span>" not in view(page, "learns").partition("The messenger, whatever")[0]
+    assert view(page, "learns").count(judging.NOT_COMPARABLE) == 1
+
+
 def test_the_filter_of_the_crops_stands_beside_recall(page: str) -> None:
     for name in ("summary", "matrix", "recall"):
         assert "60 bits apart" in " ".join(view(page, name).split()), name

@@ -15,7 +15,7 @@ from blindmatch_server.curator import HashList
 
 from blindmatch_simulations.assess.alone import open_set
 from blindmatch_simulations.assess.observed import Audited, AuditFinding
-from blindmatch_simulations.audit import Audit, Counterpart, Evidence, Told, audit_device
+from blindmatch_simulations.audit import Audit, Counterpart, Evidence, Told, Undeclared, audit_device
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import create_device
 from blindmatch_simulations.hosting import parties_of
@@ -95,4 +95,5 @@ def _summary(audit: Audit) -> Audited:
         key = (str(finding.party), finding.rule)
         sums[key] = sums.get(key, 0) + finding.size
     findings = tuple(AuditFinding(party, rule, size) for (party, rule), size in sorted(sums.items()))
-    return Audited(audit.pictures, audit.sessions, audit.undeclared_bytes, findings)
+    comparable = audit.undeclared is not Undeclared.NOT_COMPARABLE
+    return Audited(audit.pictures, audit.sessions, audit.undeclared_bytes, findings, comparable)

@@ -11,6 +11,7 @@ from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 
 from blindmatch_simulations.assess.intervals import interval, median_ratio
 from blindmatch_simulations.assess.observed import (
+    Audited,
     Check,
     HarnessRow,
     KeyUse,
@@ -42,6 +43,7 @@ OF_MATCHES: Final = (
     "skipped_unnoticed",
 )
 """Figures that are of nothing where nothing is matched."""
+NOT_COMPARABLE: Final = "not comparable: no other picture agrees on all that is declared"
 NO_PROOF: Final = "no log of published epochs is run by this command yet"
 
 
@@ -223,10 +225,16 @@ def _server_cpu(seen: Observed) -> Figure:
 
 def _privacy(seen: Observed, checks: Sequence[Check], why: str) -> dict[str, Figure]:
     return {
-        "undeclared_bytes": number(seen.audit.undeclared_bytes, n=seen.audit.pictures),
+        "undeclared_bytes": _undeclared(seen.audit),
         "advantage": _advantage(seen, checks, GAMES, why),
         "list_advantage": _advantage(seen, checks, LIST_GAMES, why),
     }
+
+
+def _undeclared(audit: Audited) -> Figure:
+    if not audit.comparable:
+        return Figure(None, NOT_COMPARABLE)
+    return number(audit.undeclared_bytes, n=audit.pictures)
 
 
 def _advantage(seen: Observed, checks: Sequence[Check], games: Sequence[str], why: str) -> Figure:

@@ -131,12 +131,18 @@ class AuditFinding(Struct, frozen=True):
 
 
 class Audited(Struct, frozen=True):
-    """The egress audit of a second device that sent some of the pictures."""
+    """The egress audit of a second device that sent some of the pictures.
+
+    Attributes:
+        comparable: whether something was found, or a session could be compared with other pictures that agree
+            on what is declared; else that nothing was found says nothing.
+    """
 
     pictures: int
     sessions: int
     undeclared_bytes: int
     findings: tuple[AuditFinding, ...]
+    comparable: bool = True
 
 
 class KeyUse(Struct, frozen=True):

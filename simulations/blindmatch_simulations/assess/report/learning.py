@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from blindmatch_simulations.assess import severity
-from blindmatch_simulations.assess.judging import GAMES, LIST_GAMES
+from blindmatch_simulations.assess.judging import GAMES, LIST_GAMES, NOT_COMPARABLE
 from blindmatch_simulations.assess.observed import Check, Declared
 from blindmatch_simulations.assess.report.markup import paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import measured
@@ -53,7 +53,7 @@ def _rows(one: Measured) -> Iterator[tuple[str, ...]]:
     declared = [leak for leak in one.design.declared if leak.source == "design"]
     found = list(_unnamed(one, declared))
     if not declared and not found:
-        status = TESTED if one.audit.sessions else ASSUMED
+        status = TESTED if one.audit.sessions and one.audit.comparable else ASSUMED
         ground = f"the design declares nothing; egress audit of {one.audit.sessions} sessions"
         yield ("all servers", "semi-honest", NOTHING, _status_cell(status), ground)
     for leak in declared:
@@ -95,6 +95,8 @@ def _status(one: Measured, leak: Declared) -> tuple[str, str]:
     bound = _games(one).get(f"{leak.adversary} {' with '.join(leak.parties)}")
     if bound is not None:
         return bound
+    if not one.audit.comparable and leak.parties != DEVICE:
+        return ASSUMED, f"egress audit of {one.audit.sessions} sessions: {NOT_COMPARABLE}"
     if leak.adversary == "semi-honest" and leak.parties != DEVICE and one.audit.sessions:
         return TESTED, f"egress audit of {one.audit.sessions} sessions; no game was finished for it"
     return ASSUMED, one.checks_why or "no game looks at this party"
