@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blindmatch_protocol.contract import Done, NoMatch
 from blindmatch_simulations.assess.corpus import hashed, installed
 from blindmatch_simulations.assess.errors import PlanError
 from blindmatch_simulations.assess.guard import guarded
 from blindmatch_simulations.assess.intervals import interval, median_ratio
+from blindmatch_simulations.assess.offences import never_asks
 from blindmatch_simulations.assess.plan import QUICK, plan_text, read_plan
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.conformance.leakage.interval import clopper_pearson
 from blindmatch_simulations.pictures import crops
+from blindmatch_simulations.registry import Registered, built_in_designs
 from support.command import processes_of
 
 PYTHON = sys.executable
@@ -48,6 +51,16 @@ def test_a_workload_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 )
 def test_intervals_are_those_of_the_tables(hits: int, trials: int, low: float, high: float) -> None:
     assert interval(hits, trials) == pytest.approx((low, high), abs=1e-5)
+
+
+@pytest.mark.parametrize("one", list(built_in_designs()), ids=lambda one: str(one.design.info.name))
+def test_a_client_that_never_asks_is_the_design_in_all_but_its_start(one: Registered) -> None:
+    made = never_asks(one.design)
+    started = made.start(b"state", None, None, None)  # type: ignore[arg-type]
+    assert started.step == Done(NoMatch())
+    assert isinstance(made, type(one.design)) and vars(made) == vars(one.design)
+    same = {name for name in dir(one.design) if not name.startswith("_") and name != "start"}
+    assert all(getattr(type(made), name) is getattr(type(one.design), name) for name in same)
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(1, 500), (250, 500), (499, 500), (2000, 4000)])

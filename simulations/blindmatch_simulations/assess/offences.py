@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime
 from typing import Any
 
 from blindmatch_client.device import Device, DeviceConfig, Unreadable
 from blindmatch_client.egress import Egress, Recorder
-from blindmatch_protocol.contract import AnyDesign, Design, Done, NoMatch, Started
+from blindmatch_protocol.contract import AnyDesign, Done, NoMatch, Started
 from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.authority import Identity, Kind
@@ -24,61 +25,20 @@ ARCHIVER = "archiver"
 _MASK = 0x5A
 
 
-class NeverAsks(Design[Any, Any, Any, Any]):
-    """A modified client: the design `real` to everybody, but every picture is declared not to match."""
+def never_asks(real: AnyDesign) -> AnyDesign:
+    """A modified client: the design `real` in everything, but no picture is asked about and none matches."""
 
-    def __init__(self, real: AnyDesign) -> None:
-        self._real = real
-        self.info = real.info  # type: ignore[misc]
-        self.requests = real.requests  # type: ignore[misc]
-        self.replies = real.replies  # type: ignore[misc]
-        self.vouchers = real.vouchers  # type: ignore[misc]
-        self.device_state = real.device_state  # type: ignore[misc]
-
-    def start(self, state: Any, setup: Any, item: Any, rng: Any) -> Started[Any, Any]:
-        """Done at once: nobody is asked."""
+    def start(self: Any, state: Any, setup: Any, item: Any, rng: Any) -> Started[Any, Any]:
         return Started(state, Done(NoMatch()))
 
-    def leakage(self) -> Any:
-        """The real design's."""
-        return self._real.leakage()
-
-    def publish(self, *arguments: Any, **named: Any) -> Any:
-        """The real design's."""
-        return self._real.publish(*arguments, **named)
-
-    def open_setup(self, files: Any, epoch: int | None = None) -> Any:
-        """The real design's."""
-        return self._real.open_setup(files, epoch)
-
-    def epoch_of(self, setup: Any) -> int:
-        """The real design's."""
-        return self._real.epoch_of(setup)
-
-    def open_role(self, role: Any, files: Any) -> Any:
-        """The real design's."""
-        return self._real.open_role(role, files)
-
-    def enrol(self, rng: Any) -> Any:
-        """The real design's."""
-        return self._real.enrol(rng)
-
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> Any:
-        """The real design's; never called, since nothing is sent."""
-        return self._real.receive(session, setup, replies, rng)
-
-    def conclude(self, session: Any, setup: Any) -> Any:
-        """The real design's; never called either."""
-        return self._real.conclude(session, setup)
-
-    def answer(self, role: Any, state: Any, bodies: Any, rng: Any, executor: Any) -> Any:
-        """The real design's."""
-        return self._real.answer(role, state, bodies, rng, executor)
+    made = copy(real)
+    made.__class__ = type("NeverAsks", (type(real),), {"start": start})
+    return made
 
 
 def offend(deployment: Deployment, design: AnyDesign, recipient: str, listed: Sequence[bytes]) -> Offence:
     """Send `listed` pictures from a device that never asks, and one as an archive; who counted what."""
-    skipper = _device(deployment, SKIPPER, NeverAsks(design), Unreadable.SEND)
+    skipper = _device(deployment, SKIPPER, never_asks(design), Unreadable.SEND)
     try:
         skipper.register()
         delivered = sum(skipper.send_picture(recipient, data).delivered for data in listed)
