@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from blindmatch_simulations.assess.judging import NOTHING
 from blindmatch_simulations.assess.report.markup import absent, paragraph, section, table, text
 from blindmatch_simulations.assess.report.summary import measured
 from blindmatch_simulations.assess.report.svg import Bar, shares
@@ -70,7 +71,8 @@ def _table(
 def _cell(one: Recall) -> str:
     share = one.share
     if share.value is None or share.low is None or share.high is None:
-        return f'{absent(share.why)}<br><span class="soft">{text(share.why)}</span>'
+        why = "" if share.why.startswith(NOTHING) else f'<br><span class="soft">{text(share.why)}</span>'
+        return absent(share.why) + why
     low, high = 100 * share.low, 100 * share.high
     return (
         f'{100 * share.value:.0f}\u00a0% <span class="soft">({one.found} of {one.sent}; '

@@ -15,7 +15,7 @@ from blindmatch_simulations.assess.report.markup import power, text
 
 WIDTH: Final = 360
 ROW: Final = 20
-LEFT: Final = 84
+LEFT: Final = 104
 RIGHT: Final = 76
 HEIGHT: Final = 300
 SIDES: Final = (56.0, WIDTH - 30.0)
