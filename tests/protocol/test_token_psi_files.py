@@ -17,7 +17,7 @@ from blindmatch_protocol.designs.token_psi import DESIGN, Tokening, derivation, 
 from blindmatch_protocol.designs.token_psi import files as token_files
 from blindmatch_protocol.designs.token_psi.build import SCRATCH
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
-from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.errors import DesignError, SetFileError
 from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 from support.memory import Held, MemoryWorkspace, held
@@ -184,6 +184,17 @@ def test_the_number_of_keys_tells_nothing_of_how_entries_meet() -> None:
         place = held(DESIGN, hashes, 1, SMALL)
         file = place.setup.layers[0].file
         assert sum(s.items for s in file.sections.values() if s.kind == store.KIND) == 5 * 4
+
+
+def test_an_entry_whose_label_would_be_sealed_under_a_key_that_another_has_is_refused() -> None:
+    """A family is cut at 64: entry 64 here is entry 0 once more, and would have its keys."""
+    same = np.repeat(LISTED[:1], 65, axis=0)
+    ids, salts = np.arange(65, dtype=np.uint64), np.zeros((65, 16), np.uint8)
+    parameters = SetParameters(1, SMALL)
+    DESIGN.publish(batches_of(same, ids, salts), parameters, seeded("k"), None, MemoryWorkspace())
+    ids[64] = 0
+    with pytest.raises(DesignError, match="holds an entry twice"):
+        DESIGN.publish(batches_of(same, ids, salts), parameters, seeded("k"), None, MemoryWorkspace())
 
 
 def test_nothing_secret_is_shown() -> None:

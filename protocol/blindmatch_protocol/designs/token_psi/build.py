@@ -28,6 +28,7 @@ from blindmatch_protocol.contract.files import Progress, Workspace
 from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, SET_FILE
 from blindmatch_protocol.designs.recipe import SIGNATURES, Recipe
 from blindmatch_protocol.designs.token_psi import addresses, derivation, files, shares
+from blindmatch_protocol.designs.token_psi.addresses import Numbers
 from blindmatch_protocol.designs.token_psi.families import Plan, plan
 from blindmatch_protocol.designs.token_psi.gf256 import Elements
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
@@ -35,6 +36,7 @@ from blindmatch_protocol.designs.token_psi.parameters import Tokening, of_values
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor, Helpers, spread
+from blindmatch_protocol.fuse_map import Words
 from blindmatch_protocol.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.setfile import Identity, SetFileWriter
 from blindmatch_protocol.tagged import cut, expand
@@ -141,7 +143,7 @@ def write_layer(
     """Write public key, labels, index and store of a list whose rows `evaluate_list` gave; the file's digest.
 
     Raises:
-        DesignError: if the list changes while it is read.
+        DesignError: if the list changes while it is read, or holds an entry twice.
     """
     held = hold(entries, key, tokening, recipe)
     file.section(PUBLIC_KEY_KIND, [key.public.element], 1)
@@ -221,6 +223,7 @@ def _write_labels(file: SetFileWriter, held: Held, progress: Progress) -> None:
     secrets = _member_secrets(held)
     where = derivation.addresses(secrets, epoch)
     order = np.argsort(where, kind="stable")
+    _refuse_same(secrets, where, order)
     entries, count = held.entries, len(held.entries)
 
     def records(start: int, stop: int) -> Rows:
@@ -233,6 +236,14 @@ def _write_labels(file: SetFileWriter, held: Held, progress: Progress) -> None:
         file.section(labels.KIND, parts, items)
         progress(count, count)
     file.section(ADDRESSES_KIND, addresses.index_parts(where[order]), count)
+
+
+def _refuse_same(secrets: Rows, where: Words, order: Numbers) -> None:
+    """Make sure that no two labels are sealed under one key: an entry that is listed twice would be, once its
+    family is cut."""
+    near = (where[order[1:]] == where[order[:-1]]).nonzero()[0]
+    if (secrets[order[near]] == secrets[order[near + 1]]).all(axis=1).any():
+        raise DesignError("the list holds an entry twice")
 
 
 def _member_secrets(held: Held) -> Rows:
