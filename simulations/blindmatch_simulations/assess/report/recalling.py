@@ -18,7 +18,7 @@ def recall_view(results: Results) -> str:
     words = (
         "Of all listed pictures sent with an edit, the share that led to a match, with 95 % intervals "
         "(Clopper and Pearson). The pictures are chosen: crops with PDQ quality 50 or more and hashes more "
-        "than 60 bits apart, so other pictures do worse. Edits of one picture hang together: intervals are "
+        "than 60 bits apart, so others may do worse. Edits of one picture hang together: intervals are "
         "on the narrow side. The last seven edits are strong; an offender needs no more."
     )
     charts = "".join(
