@@ -80,8 +80,8 @@ class ExactUpload(bm.Design):
             raise ProtocolError(Told.NAME, "must be of the hash that was asked for", "label")
         return bm.Done(bm.Match(label))
 
-    def answer(self, role, state, bodies, rng, executor):
-        hashes = np.frombuffer(b"".join(body.hash for body in bodies), np.uint8).reshape(-1, 32)
+    def answer(self, role, state, requests, rng, executor):
+        hashes = np.frombuffer(b"".join(request.body.hash for request in requests), np.uint8).reshape(-1, 32)
         labels = state.match(hashes, 0)
         return bm.Answer([Told(label or NOTHING) for label in labels], [bm.Verdict(x) for x in labels])
 

@@ -38,6 +38,7 @@ from blindmatch_protocol.contract import (
     Progress,
     Published,
     Relation,
+    Request,
     Role,
     Send,
     SetParameters,
@@ -216,13 +217,13 @@ class Echo(Listed, Design[int, Counter, Knocked, PlainList]):
         self,
         role: Role,
         state: PlainList,
-        bodies: Sequence[Message],
+        requests: Sequence[Request],
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
         replies: list[Message] = []
         verdicts: list[Verdict | None] = []
-        for body in bodies:
+        for body in (request.body for request in requests):
             if isinstance(body, Knock):
                 replies.append(Echoed(body.ticket))
                 verdicts.append(None)
@@ -323,12 +324,12 @@ class Shares(Listed, Design[int, NoState, Split, PlainList]):
         self,
         role: Role,
         state: PlainList,
-        bodies: Sequence[Message],
+        requests: Sequence[Request],
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
         known = [state.label(row) for row in range(len(state.hashes))]
-        shares = [body.share for body in bodies if isinstance(body, Share)]
+        shares = [request.body.share for request in requests if isinstance(request.body, Share)]
         return Answer([Differences(tuple(shifted(one, minus, share) for one in known)) for share in shares])
 
     def _entries(self, session: Split, role: Role, reply: Message) -> list[Label]:
@@ -415,11 +416,11 @@ class Large(Listed, Design[int, NoState, None, PlainList]):
         self,
         role: Role,
         state: PlainList,
-        bodies: Sequence[Message],
+        requests: Sequence[Request],
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
-        asked = [body for body in bodies if isinstance(body, LargeAsk)]
+        asked = [request.body for request in requests if isinstance(request.body, LargeAsk)]
         labels = [find(state, body.hash, body.quality) for body in asked]
         replies = [LargeFound(label or NO_LABEL, b.padding) for label, b in zip(labels, asked, strict=True)]
         return Answer(replies, [Verdict(label) for label in labels])
@@ -495,7 +496,7 @@ class Vouchers(Listed, Design[int, NoState, None, PlainList]):
         self,
         role: Role,
         state: PlainList,
-        bodies: Sequence[Message],
+        requests: Sequence[Request],
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
@@ -545,12 +546,12 @@ class Failing(Echo):
         self,
         role: Role,
         state: PlainList,
-        bodies: Sequence[Message],
+        requests: Sequence[Request],
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
         self._fail_in("answer")
-        return super().answer(role, state, bodies, rng, executor)
+        return super().answer(role, state, requests, rng, executor)
 
 
 ECHO = Echo()

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
+from blindmatch_protocol import contract, labels, store
 from blindmatch_protocol import filter as membership
-from blindmatch_protocol import labels, store
 from blindmatch_protocol.contract import (
     AnyDesign,
     Match,
@@ -285,6 +285,8 @@ def matched(kind: str, setup: Any, hash_: bytes) -> Any:
     state = design.open_role(MATCHER, {"matcher.bin": matcher_file(kind)})
 
     def exchange(bodies: Any) -> Any:
-        return {MATCHER: design.answer(MATCHER, state, [bodies[MATCHER]], rng, None).replies[0]}
+        return {
+            MATCHER: design.answer(MATCHER, state, [contract.Request(bodies[MATCHER])], rng, None).replies[0]
+        }
 
     return Session(design, setup, design.enrol(rng), rng).run(Picture(hash_), exchange).outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from blindmatch_protocol.contract import Match, NoMatch, Ready, Session, SessionError
+from blindmatch_protocol.contract import Match, NoMatch, Ready, Request, Session, SessionError, answered
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.designs.token_psi import DESIGN as TOKEN_PSI
 from blindmatch_protocol.errors import DesignError, ProtocolError
@@ -25,9 +25,9 @@ def session(place: Held) -> Session:
     return Session(place.design, place.setup, place.design.enrol(seeded("a")), seeded("a"))
 
 
-def answered(place: Held, driver: Session, hash_: bytes) -> object:
+def received(place: Held, driver: Session, hash_: bytes) -> object:
     body = driver.start(Picture(hash_))[MATCHER]  # type: ignore[index]
-    (reply,) = place.design.answer(MATCHER, place.states[MATCHER], [body], seeded("m"), None).replies
+    reply, _ = answered(place.design, MATCHER, place.states[MATCHER], Request(body), seeded("m"))
     return driver.receive({MATCHER: reply})
 
 
@@ -36,7 +36,7 @@ def test_a_verified_session_waits_and_concludes_once(name: str) -> None:
     place = place_of(name)
     for hash_, kind in ((LISTED[0].tobytes(), Match), (bytes(32), NoMatch)):
         driver = session(place)
-        assert isinstance(answered(place, driver, hash_), Ready)
+        assert isinstance(received(place, driver, hash_), Ready)
         first = driver.conclude()
         assert isinstance(first, kind) and driver.conclude() is first
 
@@ -47,7 +47,7 @@ def test_receive_opens_nothing_of_the_set(name: str, monkeypatch: pytest.MonkeyP
     module = f"blindmatch_protocol.designs.{name.replace('-', '_')}.design.find_label"
     monkeypatch.setattr(module, lambda *_: looked.append("look-up"))
     driver = session(place)
-    answered(place, driver, LISTED[0].tobytes())
+    received(place, driver, LISTED[0].tobytes())
     assert looked == []
     assert driver.conclude() == NoMatch() and looked == ["look-up"]
 

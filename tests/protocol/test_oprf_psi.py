@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_protocol import group, labels, store
+from blindmatch_protocol import contract, group, labels, store
 from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.contract import (
     Label,
@@ -80,7 +80,8 @@ def ask(place: Held, item: Picture, seed: str = "device") -> tuple[Session, Requ
 
 
 def answers(place: Held, *bodies: Message, pool: ThreadPoolExecutor | None = None) -> list[Any]:
-    return list(DESIGN.answer(MATCHER, place.states[MATCHER], bodies, seeded("matcher"), pool).replies)
+    requests = [contract.Request(body) for body in bodies]
+    return list(DESIGN.answer(MATCHER, place.states[MATCHER], requests, seeded("matcher"), pool).replies)
 
 
 def run(place: Held, item: Picture) -> Outcome:
@@ -292,7 +293,7 @@ def test_a_reply_by_another_key_is_refused_and_nothing_is_learnt() -> None:
     cheat = replace(place.states[MATCHER], key=key)
     for item in (Picture(LISTED[0].tobytes()), Picture(bytes(32)), Picture(bytes(32), 10)):
         driver, request = ask(place, item)
-        reply = DESIGN.answer(MATCHER, cheat, [request], seeded("matcher"), None).replies[0]
+        reply = DESIGN.answer(MATCHER, cheat, [contract.Request(request)], seeded("matcher"), None).replies[0]
         with pytest.raises(ProtocolError, match="oprf-psi/reply: field proof: does not hold"):
             driver.receive({MATCHER: reply})  # type: ignore[dict-item]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blindmatch_protocol import contract
 from blindmatch_protocol.contract import (
     Match,
     NoMatch,
@@ -72,7 +73,9 @@ def outcome(files: Mapping[str, bytes], row: int) -> Outcome:
     state = DESIGN.open_role(MATCHER, files)
 
     def exchange(bodies: Mapping[Role, Any]) -> dict[Role, Any]:
-        return {MATCHER: DESIGN.answer(MATCHER, state, [bodies[MATCHER]], rng, None).replies[0]}
+        return {
+            MATCHER: DESIGN.answer(MATCHER, state, [contract.Request(bodies[MATCHER])], rng, None).replies[0]
+        }
 
     session = Session(DESIGN, DESIGN.open_setup(setup_files(files)), DESIGN.enrol(rng), rng)
     return session.run(Picture(HASHES[row].tobytes()), exchange).outcome
@@ -240,7 +243,7 @@ def test_a_device_that_still_has_the_epoch_before_is_told_so() -> None:
     setup, state = DESIGN.open_setup(setup_files(first)), DESIGN.open_role(MATCHER, second)
     started = DESIGN.start(DESIGN.enrol(seeded("d")), setup, Picture(HASHES[0].tobytes()), seeded("d"))
     body = started.step.bodies[MATCHER]  # type: ignore[union-attr]
-    reply = DESIGN.answer(MATCHER, state, [body], seeded("m"), None).replies[0]
+    reply = DESIGN.answer(MATCHER, state, [contract.Request(body)], seeded("m"), None).replies[0]
     assert isinstance(reply, EpochMismatchError)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from blindmatch_protocol import contract
 from blindmatch_protocol.contract import Label, Match, NoMatch, Party
 from blindmatch_protocol.designs.token_psi import DESIGN, Reply, Request
 from blindmatch_protocol.designs.token_psi.matching import opened_labels
@@ -254,7 +255,7 @@ def test_another_key_for_some_tokens_only_is_refused_whole(cheated: list[int]) -
     driver, request = ask(place, Picture(LISTED[0].tobytes()))
     other = replace(place.states[MATCHER], key=SecretKey(Mode.VOPRF, (7).to_bytes(32, "little")))
     honest = answers(place, request)[0]
-    wrong = DESIGN.answer(MATCHER, other, [request], seeded("m"), None).replies[0]
+    wrong = DESIGN.answer(MATCHER, other, [contract.Request(request)], seeded("m"), None).replies[0]
     assert isinstance(wrong, Reply)
     rows = honest.evaluated.copy()
     rows[cheated] = wrong.evaluated[cheated]

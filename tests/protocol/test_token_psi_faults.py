@@ -14,7 +14,7 @@ from blindmatch_protocol import labels, store
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Match, NoMatch, Party, SetParameters, batches_of
 from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, delta_file
-from blindmatch_protocol.designs.token_psi import DESIGN, Request
+from blindmatch_protocol.designs.token_psi import DESIGN
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, SetFileError
 from blindmatch_protocol.randomness import seeded
@@ -223,8 +223,7 @@ def test_no_body_gives_no_reply() -> None:
 
 def test_a_role_the_design_does_not_have_is_refused() -> None:
     state = DESIGN.open_role(MATCHER, published())
-    request: list[Request] = []
     with pytest.raises(DesignError, match="has no role relay"):
-        DESIGN.answer("relay", state, request, seeded("m"), None)  # type: ignore[arg-type]
+        DESIGN.answer("relay", state, [], seeded("m"), None)  # type: ignore[arg-type]
     with pytest.raises(DesignError, match="has no role relay"):
         DESIGN.key_limits("relay", state)  # type: ignore[arg-type]

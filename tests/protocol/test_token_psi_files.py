@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blindmatch_protocol import labels, store
+from blindmatch_protocol import contract, labels, store
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Label, Match, NoMatch, SetParameters, batches_of
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening, derivation, shares, tokens
@@ -147,7 +147,7 @@ def test_a_set_for_other_parameters_is_refused() -> None:
         token_files.open_setup(files, 1, Tokening(**{**SMALL, "probes": 3}))
     driver, request = ask(world(), Picture(LISTED[0].tobytes()))
     state = DESIGN.open_role(MATCHER, other)
-    refused = DESIGN.answer(MATCHER, state, [request], seeded("m"), None).replies[0]
+    refused = DESIGN.answer(MATCHER, state, [contract.Request(request)], seeded("m"), None).replies[0]
     assert "must have 12 rows, not 8" in str(refused)
     assert driver.rounds == 1
 

@@ -22,6 +22,7 @@ from blindmatch_protocol.contract import (
     Progress,
     Published,
     Relation,
+    Request,
     Role,
     SetParameters,
     Started,
@@ -136,9 +137,14 @@ class Dummy(Design[Any, NoState, Any, bytes]):
         raise NotImplementedError
 
     def answer(
-        self, role: Role, state: bytes, bodies: Sequence[Message], rng: Randomness, executor: Executor | None
+        self,
+        role: Role,
+        state: bytes,
+        requests: Sequence[Request],
+        rng: Randomness,
+        executor: Executor | None,
     ) -> Answer:
-        words = [body.word for body in bodies if isinstance(body, Ask)]
+        words = [request.body.word for request in requests if isinstance(request.body, Ask)]
         self.batches.append(len(words))
         time.sleep(self.seconds)
         if b"crash" in words:

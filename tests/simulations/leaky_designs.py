@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
+from blindmatch_protocol import contract
 from blindmatch_protocol.codec import Message, Variable, message
 from blindmatch_protocol.contract import Answer, Info, Item, NoState, Role, Send, Started
 from blindmatch_protocol.designs.oprf_psi import OprfPsi, Request
@@ -47,11 +48,11 @@ class HashInPadding(OprfPsi):
         self,
         role: Role,
         state: MatcherState,
-        bodies: Sequence[Message],
+        requests: Sequence[contract.Request],
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
-        inner = [Request.decode(body.request) for body in bodies if isinstance(body, Padded)]
+        inner = [contract.Request(Request.decode(asked.body.request)) for asked in requests]  # type: ignore[attr-defined]
         return super().answer(role, state, inner, rng, executor)
 
 
@@ -62,12 +63,12 @@ class OtherKey(OprfPsi):
         self,
         role: Role,
         state: MatcherState,
-        bodies: Sequence[Message],
+        requests: Sequence[contract.Request],
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
         other: Any = replace(state, key=generate_key_pair(Mode.VOPRF, rng))
-        return super().answer(role, other, bodies, rng, executor)
+        return super().answer(role, other, requests, rng, executor)
 
 
 HASH_IN_PADDING = HashInPadding()

@@ -173,7 +173,8 @@ class Unsaying(Echo):
         (
             Silent(),
             "outcomes",
-            "outcomes: session: an honest session ends in an error: answer: gives 0 replies to one body",
+            "outcomes: session: an honest session ends in an error: "
+            "design dummy-echo gives 0 replies to one request",
         ),
         (Unsaying(), "list", "list: leakage: raises ValueError: not said"),
     ],

@@ -89,14 +89,16 @@ class Recalls(HashUpload):
     info = replace(HashUpload.info, name="recalls")
     recall: ClassVar = {30: 0.99}
 
-    def answer(self, role: Any, state: Any, bodies: Any, rng: Any, executor: Any) -> Any:
+    def answer(self, role: Any, state: Any, requests: Any, rng: Any, executor: Any) -> Any:
         exact = replace(state, hashes=state.hashes)
-        answer = super().answer(role, exact, bodies, rng, executor)
+        answer = super().answer(role, exact, requests, rng, executor)
         missed = [
-            verdict is not None and verdict.label is not None and verdict.label.entry_hash != body.hash
-            for verdict, body in zip(answer.verdicts, bodies, strict=True)
+            verdict is not None
+            and verdict.label is not None
+            and verdict.label.entry_hash != request.body.hash
+            for verdict, request in zip(answer.verdicts, requests, strict=True)
         ]
-        empty = super().answer(role, replace(state, hashes=~state.hashes), bodies, rng, executor)
+        empty = super().answer(role, replace(state, hashes=~state.hashes), requests, rng, executor)
         pick = [empty if miss else answer for miss in missed]
         return replace(
             answer,

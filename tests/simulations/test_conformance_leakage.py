@@ -123,11 +123,11 @@ class MissesNear(HashUpload):
 
     info = replace(HashUpload.info, name="misses-near")
 
-    def answer(self, role: Any, state: Any, bodies: Any, rng: Any, executor: Any) -> Answer:
-        answer = super().answer(role, state, bodies, rng, executor)
+    def answer(self, role: Any, state: Any, requests: Any, rng: Any, executor: Any) -> Answer:
+        answer = super().answer(role, state, requests, rng, executor)
         near = [
-            verdict.label and verdict.label.entry_hash != body.hash
-            for verdict, body in zip(answer.verdicts, bodies, strict=True)
+            verdict.label and verdict.label.entry_hash != request.body.hash
+            for verdict, request in zip(answer.verdicts, requests, strict=True)
         ]
         nothing = Compared(False, Label(bytes(32), 0, bytes(16)))
         replies = [nothing if far else reply for far, reply in zip(near, answer.replies, strict=True)]

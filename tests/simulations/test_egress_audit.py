@@ -27,10 +27,12 @@ from blindmatch_protocol.contract import (
     NoMatch,
     NoState,
     Party,
+    Request,
     Role,
     Send,
     Session,
     Started,
+    answered,
     concluded,
 )
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan
@@ -97,10 +99,7 @@ class Device:
         if Learner.SERVER in info.learns:
             envelope.request_id = request_id_of(self.key(number))
         self.record(info.roles[role], EXCHANGE, Purpose.MATCHING, number, envelope)
-        answer = self.design.answer(role, self.held.states[role], [body], self.rng, None)
-        (reply,) = answer.replies
-        assert isinstance(reply, Message)
-        return reply
+        return answered(self.design, role, self.held.states[role], Request(body), self.rng)[0]
 
     def key(self, number: int) -> bytes:
         return seeded(f"attachment {number}").take(32)
@@ -181,8 +180,8 @@ class Leaky(OprfPsi):
     def padding(self, item: Any) -> bytes:
         raise NotImplementedError
 
-    def answer(self, role: Role, state: Any, bodies: Any, rng: Any, executor: Any) -> Answer:
-        inner = [oprf_psi.Request.decode(body.request) for body in bodies]
+    def answer(self, role: Role, state: Any, requests: Any, rng: Any, executor: Any) -> Answer:
+        inner = [Request(oprf_psi.Request.decode(request.body.request)) for request in requests]
         return super().answer(role, state, inner, rng, executor)
 
 

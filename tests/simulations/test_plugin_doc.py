@@ -30,8 +30,10 @@ from blindmatch_protocol.contract import (
     NoMatch,
     Parameter,
     Party,
+    Request,
     Role,
     Session,
+    answered,
 )
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
@@ -90,9 +92,7 @@ def _reply(published: Held, role: Role, body: Message) -> Message:
     design = published.design
     (kind,) = design.requests[role]
     sent = kind.decode(body.encode())
-    (reply,) = design.answer(role, published.states[role], [sent], seeded("matcher"), None).replies
-    assert isinstance(reply, Message)
-    return reply
+    return answered(design, role, published.states[role], Request(sent), seeded("matcher"))[0]
 
 
 def test_the_page_shows_the_example() -> None:

@@ -22,7 +22,16 @@ from blindmatch_client.egress import Credentials, Egress, Endpoint, Recorder, Re
 from blindmatch_client.messenger import Account
 from blindmatch_client.trace import SessionTrace, Traces
 from blindmatch_protocol.codec import decode_any
-from blindmatch_protocol.contract import AnyDesign, Party, Role, SetParameters, Stated, batches_of
+from blindmatch_protocol.contract import (
+    AnyDesign,
+    Party,
+    Request,
+    Role,
+    SetParameters,
+    Stated,
+    answered,
+    batches_of,
+)
 from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
@@ -277,11 +286,8 @@ class FakeMatcher(Fake, rpc.MatchingServicer):
         role = Role(request.role)
         try:
             body = decode_any(self.design.requests[role], request.body, "fake")
-            (reply,) = self.design.answer(
-                role, self.epoch.states[role], [body], system_randomness(), None
-            ).replies
-            if isinstance(reply, ProtocolError):
-                raise reply
+            state, rng = self.epoch.states[role], system_randomness()
+            reply, _ = answered(self.design, role, state, Request(body), rng)
         except ProtocolError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             raise AssertionError from error

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import grpc
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Learner, Party, Role
+from blindmatch_protocol.contract import Learner, Party, Request, Role, answered
 from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
 from blindmatch_protocol.randomness import Randomness, system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -115,10 +115,7 @@ class ForeignMatcher(stubs.MatchingServicer):
 
     def reply_with(self, state: Any, role: Role, asked: Message, rng: Randomness) -> Message:
         """The design's own answer under `state`."""
-        (reply,) = self.design.answer(role, state, [asked], rng, None).replies
-        if isinstance(reply, ProtocolError):
-            raise reply
-        return reply
+        return answered(self.design, role, state, Request(asked), rng)[0]
 
     def sent(self, head: Any, asked: Message, reply: Message, context: Any) -> pb.Envelope:
         """The envelope that goes back."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from blindmatch_protocol import contract
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import Label, Outcome, Ready, Role, Session
 from blindmatch_protocol.designs.token_psi import DESIGN, Request
@@ -64,7 +65,8 @@ def ask(place: Held, item: Picture, seed: str = "device") -> tuple[Session, Requ
 
 
 def answers(place: Held, *bodies: Message, pool: ThreadPoolExecutor | None = None) -> list[Any]:
-    return list(DESIGN.answer(MATCHER, place.states[MATCHER], bodies, seeded("matcher"), pool).replies)
+    requests = [contract.Request(body) for body in bodies]
+    return list(DESIGN.answer(MATCHER, place.states[MATCHER], requests, seeded("matcher"), pool).replies)
 
 
 def run(place: Held, item: Picture) -> Outcome:

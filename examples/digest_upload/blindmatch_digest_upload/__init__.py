@@ -40,6 +40,7 @@ from blindmatch_protocol.contract import (
     Progress,
     Published,
     Relation,
+    Request,
     Role,
     Send,
     SetParameters,
@@ -204,16 +205,16 @@ class DigestUpload(Design[Setup, NoState, "bytes | None", MatcherState]):
         self,
         role: Role,
         state: MatcherState,
-        bodies: Sequence[Message],
+        requests: Sequence[Request],
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
         """See `Design.answer`."""
         replies: list[Message | ProtocolError] = []
         verdicts: list[Verdict | None] = []
-        for body in bodies:
+        for request in requests:
             try:
-                label = find(state, body)
+                label = find(state, request.body)
             except ProtocolError as error:
                 replies.append(error)
                 verdicts.append(None)

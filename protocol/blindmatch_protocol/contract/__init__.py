@@ -26,12 +26,13 @@ from blindmatch_protocol.contract.design import (
     NoState,
     Opener,
     Published,
+    Request,
     SetParameters,
     Started,
     Stated,
     Verdict,
 )
-from blindmatch_protocol.contract.driver import Exchange, Session, SessionError, concluded
+from blindmatch_protocol.contract.driver import Exchange, Session, SessionError, answered, concluded
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource, batches_of
 from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, Writer, no_progress
 from blindmatch_protocol.contract.item import Item
@@ -78,6 +79,7 @@ __all__ = [
     "Published",
     "Ready",
     "Relation",
+    "Request",
     "Role",
     "Send",
     "Session",
@@ -91,6 +93,7 @@ __all__ = [
     "Voucher",
     "Workspace",
     "Writer",
+    "answered",
     "batches_of",
     "concluded",
     "no_progress",

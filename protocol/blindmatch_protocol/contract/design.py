@@ -7,7 +7,7 @@ device     enrol --> prepare --> start(item) --+--> Send({role: body}) ... recei
                                   |            +--> Ready: message handed over --> conclude          |
                                   |                                                                  |
                                   +------------------ next item <---------- any number of rounds ----+
-each role  answer(state, bodies) -> replies, and verdicts where the server learns
+each role  answer(state, requests) -> replies, and verdicts where the server learns
 centre     Opener.open(vouchers)
 """
 
@@ -112,13 +112,26 @@ class Verdict:
     content: tuple[int, int, bytes] | None = None
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Request:
+    """What a role is asked.
+
+    Attributes:
+        body: what the device sent.
+        enrolment: what its account enrolled with at this role; None if it did not.
+    """
+
+    body: Message
+    enrolment: Message | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Replies to a batch, in its order.
 
     Attributes:
-        replies: a reply, or the error that the sender of that body gets.
-        verdicts: for a role that learns the outcome, one for each body, else empty.
+        replies: a reply, or the error that the sender of that request gets.
+        verdicts: for a role that learns the outcome, one for each request, else empty.
     """
 
     replies: Sequence[Message | ProtocolError]
@@ -282,9 +295,9 @@ class Design(ABC, Generic[S, D, X, R]):
 
     @abstractmethod
     def answer(
-        self, role: Role, state: R, bodies: Sequence[Message], rng: Randomness, executor: Executor | None
+        self, role: Role, state: R, requests: Sequence[Request], rng: Randomness, executor: Executor | None
     ) -> Answer:
-        """A role's replies to a batch of bodies, each from any account."""
+        """A role's replies to a batch of requests, each from any account."""
 
     def simulate(
         self, role: Role, facts: Mapping[str, Hashable], output: Outcome | None, rng: Randomness
@@ -305,6 +318,7 @@ __all__ = [
     "Opener",
     "Published",
     "Ready",
+    "Request",
     "Send",
     "SetParameters",
     "Started",

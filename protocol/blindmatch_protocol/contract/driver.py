@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract.declaration import Role
-from blindmatch_protocol.contract.design import AnyDesign, X
+from blindmatch_protocol.contract.design import AnyDesign, Request, Verdict, X
 from blindmatch_protocol.contract.item import Item
 from blindmatch_protocol.contract.outcome import Done, Outcome, Ready, Send, Step
 from blindmatch_protocol.errors import BlindmatchError, DesignError, ProtocolError
+from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness
 
 MOST_ROUNDS = 64
@@ -44,6 +45,28 @@ class Finished:
     state: Message
     outcome: Outcome
     rounds: int
+
+
+def answered(
+    design: AnyDesign,
+    role: Role,
+    state: Any,
+    request: Request,
+    rng: Randomness,
+    executor: Executor | None = None,
+) -> tuple[Message, Verdict | None]:
+    """The role's reply to one request, and what it learnt.
+
+    Raises:
+        ProtocolError: the one that it answers with.
+        DesignError: if it does not give one reply.
+    """
+    answer = design.answer(role, state, [request], rng, executor)
+    if len(answer.replies) != 1:
+        raise DesignError(f"design {design.info.name} gives {len(answer.replies)} replies to one request")
+    if isinstance(reply := answer.replies[0], ProtocolError):
+        raise reply
+    return reply, answer.verdicts[0] if answer.verdicts else None
 
 
 def concluded(design: AnyDesign, step: Step[X], setup: Any) -> Send[X] | Done:

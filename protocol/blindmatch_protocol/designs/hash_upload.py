@@ -39,6 +39,7 @@ from blindmatch_protocol.contract import (
     Progress,
     Published,
     Relation,
+    Request,
     Role,
     Send,
     SetParameters,
@@ -194,11 +195,11 @@ class HashUpload(Design[int, NoState, Asked, PlainList]):
         self,
         role: Role,
         state: PlainList,
-        bodies: Sequence[Message],
+        requests: Sequence[Request],
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
-        uploads = [body for body in bodies if isinstance(body, Upload)]
+        uploads = [request.body for request in requests if isinstance(request.body, Upload)]
         hashes = np.frombuffer(b"".join(u.hash for u in uploads), np.uint8).reshape(-1, 32)
         found = state.match(hashes, MATCH_DISTANCE)
         labels = [f if u.quality >= MINIMUM_QUALITY else None for f, u in zip(found, uploads, strict=True)]

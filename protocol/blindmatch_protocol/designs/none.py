@@ -20,6 +20,7 @@ from blindmatch_protocol.contract import (
     Progress,
     Published,
     Relation,
+    Request,
     Role,
     SetParameters,
     Started,
@@ -86,7 +87,7 @@ class NoDetection(Design[int, NoState, None, None]):
         raise DesignError("design none sends nothing, so nothing can be answered")
 
     def answer(
-        self, role: Role, state: None, bodies: Sequence[Message], rng: Randomness, executor: Executor | None
+        self, role: Role, state: None, requests: Sequence[Request], rng: Randomness, executor: Executor | None
     ) -> Answer:
         raise DesignError("design none has no roles")
 

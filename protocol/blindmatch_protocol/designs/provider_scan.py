@@ -35,6 +35,7 @@ from blindmatch_protocol.contract import (
     Progress,
     Published,
     Relation,
+    Request,
     Role,
     Send,
     SetParameters,
@@ -161,11 +162,11 @@ class ProviderScan(Design[int, NoState, None, PlainList]):
         self,
         role: Role,
         state: PlainList,
-        bodies: Sequence[Message],
+        requests: Sequence[Request],
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
-        scans = [body for body in bodies if isinstance(body, Scan)]
+        scans = [request.body for request in requests if isinstance(request.body, Scan)]
         judge = executor.map if executor else map
         return Answer([Received() for _ in scans], list(judge(lambda scan: self._judge(state, scan), scans)))
 

@@ -18,6 +18,7 @@ import numpy as np
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.contract import Answer
+from blindmatch_protocol.contract import Request as Asked
 from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import Blinding, Evaluation, PublicKey, SecretKey, blind_evaluate, finalize
@@ -65,10 +66,11 @@ class VoprfRound:
     reply: type[Any]
 
     def answer(
-        self, holder: Holder, bodies: Sequence[Message], rng: Randomness, executor: Executor | None
+        self, holder: Holder, requests: Sequence[Asked], rng: Randomness, executor: Executor | None
     ) -> Answer:
         """A reply, or what a body broke, for each. Takes 64 bytes of `rng` a body; several bodies are the
         executor's tasks, the elements of a single one are."""
+        bodies = [request.body for request in requests]
         tapes = [replayed(rng.take(group.UNIFORM_BYTES)) for _ in bodies]
         if executor is None or len(bodies) < 2:
             return Answer([self._one(holder, b, t, executor) for b, t in zip(bodies, tapes, strict=True)])

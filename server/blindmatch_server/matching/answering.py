@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Answer, AnyDesign, Role, Verdict
+from blindmatch_protocol.contract import Answer, AnyDesign, Request, Role, Verdict
 from blindmatch_protocol.errors import DesignError, ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
@@ -103,7 +103,8 @@ class Answering:
         try:
             task.epoch.check()
             state = task.epoch.roles[task.role]
-            answer = self._design.answer(task.role, state, bodies, self._rng, self._threads)
+            requests = [Request(body) for body in bodies]
+            answer = self._design.answer(task.role, state, requests, self._rng, self._threads)
             return self._results(task.role, answer, len(bodies))
         except Exception as error:
             if len(bodies) == 1:

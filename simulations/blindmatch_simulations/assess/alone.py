@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from blindmatch_protocol.contract import AnyDesign, Role, Session
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.contract import AnyDesign, Request, Role, Session, answered
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_server.published import open_publication
@@ -31,10 +30,7 @@ class OpenSet:
         Raises:
             ProtocolError: if the role answers with one.
         """
-        (reply,) = self.design.answer(role, self.states[role], [body], rng, None).replies
-        if isinstance(reply, ProtocolError):
-            raise reply
-        return reply
+        return answered(self.design, role, self.states[role], Request(body), rng)[0]
 
 
 def open_set(deployment: Deployment, design: AnyDesign) -> OpenSet:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import AnyDesign, Item, Role, Session
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.contract import AnyDesign, Item, Request, Role, Session, answered
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness, Recording
 
@@ -38,11 +37,7 @@ class Counterpart:
 
     def answer(self, role: Role, body: Message) -> Message:
         """The role's reply to one body; raises the `ProtocolError` it answers with."""
-        answer = self.design.answer(role, self.states[role], [body], self.rng, self.executor)
-        (reply,) = answer.replies
-        if isinstance(reply, ProtocolError):
-            raise reply
-        return reply
+        return answered(self.design, role, self.states[role], Request(body), self.rng, self.executor)[0]
 
     def bodies(self, state: Message, item: Item, rounds: int | None = None) -> Bodies:
         """Bodies of a whole session on fresh randomness, or of its first `rounds` rounds."""

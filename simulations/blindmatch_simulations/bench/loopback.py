@@ -21,7 +21,7 @@ from blindmatch_client.egress.methods import DESCRIBE, EXCHANGE
 from blindmatch_client.trace import Purpose
 from blindmatch_client.transport import MatchingExchange
 from blindmatch_protocol.codec import decode_any
-from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract import Party, Request
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.randomness import system_randomness
@@ -154,11 +154,12 @@ def bench_throughput(meter: Meter, served: Served, requests: int, devices: int) 
 def _crypto(meter: Meter, check: Check) -> float:
     """Seconds of wall time of a request's crypto, with all cores."""
     rng = system_randomness()
-    bodies = [decode_any(DESIGN.requests[MATCHER], check.request(), "bench/request") for _ in range(AT_ONCE)]
+    kinds = DESIGN.requests[MATCHER]
+    requests = [Request(decode_any(kinds, check.request(), "bench/request")) for _ in range(AT_ONCE)]
     with ThreadPoolExecutor(cores()) as pool:
         row = meter.time(
             "query/throughput/crypto",
-            lambda: DESIGN.answer(MATCHER, check.role, bodies, rng, pool),
+            lambda: DESIGN.answer(MATCHER, check.role, requests, rng, pool),
             count=AT_ONCE,
             threads=cores(),
             evaluations=SEVERAL,

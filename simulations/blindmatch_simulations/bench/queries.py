@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from blindmatch_protocol import oprf
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Item, NoMatch, Outcome, Session, SetParameters
+from blindmatch_protocol.contract import Item, NoMatch, Outcome, Request, Session, SetParameters, answered
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.errors import BlindmatchError
@@ -109,10 +109,7 @@ class Check:
     def answer(self, request: bytes) -> bytes:
         """The matcher's part: from bytes to bytes."""
         body = decode_any(DESIGN.requests[MATCHER], request, "bench/request")
-        reply = DESIGN.answer(MATCHER, self.role, [body], system_randomness(), None).replies[0]
-        if not isinstance(reply, Message):
-            raise reply
-        return reply.encode()
+        return answered(DESIGN, MATCHER, self.role, Request(body), system_randomness())[0].encode()
 
     def device(self, rng: Randomness, answer: Callable[[bytes], bytes]) -> Outcome:
         """The device's part: from the picture to the outcome."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Answer, Role, Send, concluded
+from blindmatch_protocol.contract import Answer, Request, Role, Send, concluded
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
@@ -42,7 +42,8 @@ def check_batches(bench: Bench) -> Passed:
 def _answer(bench: Bench, role: Role, bodies: Sequence[Message]) -> Answer:
     step = f"answer of {role}"
     try:
-        answer = bench.design.answer(role, bench.deployed.states[role], bodies, bench.rng("batch"), None)
+        requests = [Request(body) for body in bodies]
+        answer = bench.design.answer(role, bench.deployed.states[role], requests, bench.rng("batch"), None)
     except Exception as error:
         words = f"a batch of {len(bodies)} ends in {type(error).__name__} for all of it"
         raise BrokenError(step, words) from error

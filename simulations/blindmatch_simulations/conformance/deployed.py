@@ -15,11 +15,13 @@ from blindmatch_protocol.contract import (
     Item,
     Outcome,
     Published,
+    Request,
     Role,
     Session,
     SetParameters,
     Stated,
     Verdict,
+    answered,
     batches_of,
 )
 from blindmatch_protocol.contract.entries import HeldEntries
@@ -30,11 +32,8 @@ from blindmatch_protocol.epoch_manifest import (
     parameters_of,
     role_keys_of,
 )
-from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness, Recording, seeded
-
-from blindmatch_simulations.conformance.verdict import BrokenError
 
 
 @dataclass(slots=True)
@@ -121,13 +120,7 @@ class Deployed:
         self, role: Role, body: Message, rng: Randomness, executor: Executor | None = None
     ) -> tuple[Message, Verdict | None]:
         """The role's reply to one body, and what it learnt; raises the `ProtocolError` it answers with."""
-        answer = self.design.answer(role, self.states[role], [body], rng, executor)
-        if len(answer.replies) != 1:
-            raise BrokenError("answer", f"gives {len(answer.replies)} replies to one body")
-        reply = answer.replies[0]
-        if isinstance(reply, ProtocolError):
-            raise reply
-        return reply, answer.verdicts[0] if answer.verdicts else None
+        return answered(self.design, role, self.states[role], Request(body), rng, executor)
 
 
 def publish(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from blindmatch_protocol.contract import Request
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import TapeExhaustedError, replayed
 
@@ -72,9 +73,9 @@ def check_executor(bench: Bench) -> Passed:
     ran = bench.honest[bench.pool.of("listed")[0].name]
     for asked in (part for one in ran.rounds for part in one):
         state = bench.deployed.states[asked.role]
-        bodies = [asked.body] * 3
+        requests = [Request(asked.body)] * 3
         both = [
-            bench.design.answer(asked.role, state, bodies, bench.rng("executor"), executor)
+            bench.design.answer(asked.role, state, requests, bench.rng("executor"), executor)
             for executor in (None, bench.executor)
         ]
         if list(both[0].replies) != list(both[1].replies):

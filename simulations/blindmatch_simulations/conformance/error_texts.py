@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from blindmatch_protocol.codec import decode_any
-from blindmatch_protocol.contract import Role
+from blindmatch_protocol.contract import Request, Role
 from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.conformance.bench import Bench
@@ -127,7 +127,7 @@ def _requests(bench: Bench, role: Role) -> Iterator[str]:
 
     def answer(raw: bytes) -> Any:
         body = decode_any(design.requests[role], raw, design.info.name)
-        return design.answer(role, state, [body], bench.rng("texts"), None).replies
+        return design.answer(role, state, [Request(body)], bench.rng("texts"), None).replies
 
     for body in bodies[-1:]:
         for raw in hostile(design.requests[role], body.encode(), bench.rng(f"texts/{role}"), FLIPS):

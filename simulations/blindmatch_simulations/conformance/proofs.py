@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from blindmatch_protocol import single
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import Role
+from blindmatch_protocol.contract import Request, Role
 from blindmatch_protocol.contract.outcome import Send
 from blindmatch_protocol.errors import ProtocolError
 
@@ -80,9 +80,10 @@ def _replies(bench: Bench, deployed: Deployed, role: Role) -> list[Message]:
     """Replies to different bodies, each alone, then all in one batch; randomness is never the same."""
     design, state = bench.design, deployed.states[role]
     bodies = [body for at in range(REPLIES) for body in _asked(bench, deployed, role, at)]
-    alone = [[body] for body in bodies]
+    requests = [Request(body) for body in bodies]
+    alone = [[request] for request in requests]
     found: list[Message | ProtocolError] = []
-    for at, batch in enumerate([*alone, bodies] if bodies else []):
+    for at, batch in enumerate([*alone, requests] if requests else []):
         found += design.answer(role, state, batch, bench.rng(f"proofs/{role}/{at}"), None).replies
     return [reply for reply in found if isinstance(reply, Message)]
 

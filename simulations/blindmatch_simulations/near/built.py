@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from blindmatch_protocol import contract
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Match, Outcome, Session, SetParameters, batches_of
 from blindmatch_protocol.designs.token_psi import DESIGN, MatcherState, Reply, Request, Setup, Tokening
 from blindmatch_protocol.designs.token_psi.design import MATCHER
-from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import seeded
 
 from blindmatch_simulations.near.sample import Fingerprints
@@ -63,9 +63,8 @@ class Built:
 
     def ask(self, request: Request) -> Reply:
         """The matcher's reply; raises the `ProtocolError` it answers with."""
-        (reply,) = DESIGN.answer(MATCHER, self.matcher, [request], seeded("matcher"), None).replies
-        if isinstance(reply, ProtocolError):
-            raise reply
+        asked = contract.Request(request)
+        reply, _ = contract.answered(DESIGN, MATCHER, self.matcher, asked, seeded("matcher"))
         assert isinstance(reply, Reply)
         return reply
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from blindmatch_protocol import contract
 from blindmatch_protocol.contract import Item, Send, concluded
 from blindmatch_protocol.designs.token_psi import DESIGN, MatcherState, Reply, Request, Setup
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
@@ -16,7 +17,6 @@ from blindmatch_protocol.designs.token_psi.design import MATCHER
 from blindmatch_protocol.designs.token_psi.matching import find_label
 from blindmatch_protocol.designs.token_psi.shares import candidate_count
 from blindmatch_protocol.designs.token_psi.tokens import probe_tokens
-from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.oprf import Evaluation, Mode, SecretKey, blind, blind_evaluate, finalize
 from blindmatch_protocol.randomness import seeded
 
@@ -48,9 +48,8 @@ class Parties:
 
     def ask(self, request: Request) -> Reply:
         """The matcher's reply; raises the `ProtocolError` it answers with."""
-        (reply,) = DESIGN.answer(MATCHER, self.matcher, [request], seeded("matcher"), None).replies
-        if isinstance(reply, ProtocolError):
-            raise reply
+        asked = contract.Request(request)
+        reply, _ = contract.answered(DESIGN, MATCHER, self.matcher, asked, seeded("matcher"))
         assert isinstance(reply, Reply)
         return reply
 

@@ -22,6 +22,7 @@ from blindmatch_client.egress import Call, Egress, Recorder
 from blindmatch_client.egress.methods import DESCRIBE
 from blindmatch_client.trace import Purpose
 from blindmatch_client.transport import MatchingExchange
+from blindmatch_protocol import contract
 from blindmatch_protocol.contract import Exchange, Item, NoMatch, Party, Session
 from blindmatch_protocol.designs.token_psi import DESIGN, MatcherState, Request, Setup
 from blindmatch_protocol.designs.token_psi.design import MATCHER
@@ -107,7 +108,7 @@ def _turn(
     times.add("empty", time.perf_counter() - start)
     request = _match(exchange, setup, picture, times)
     start = time.perf_counter()
-    DESIGN.answer(MATCHER, matcher, [request], system_randomness(), pool)
+    DESIGN.answer(MATCHER, matcher, [contract.Request(request)], system_randomness(), pool)
     times.add("answer", time.perf_counter() - start)
 
 

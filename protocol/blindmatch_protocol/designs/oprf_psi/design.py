@@ -22,6 +22,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from blindmatch_protocol import contract
 from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.contract import (
     Adversary,
@@ -232,13 +233,13 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
         self,
         role: Role,
         state: MatcherState,
-        bodies: Sequence[Message],
+        requests: Sequence[contract.Request],
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
         """See `Design.answer`. Takes 64 bytes of `rng` a body."""
         self._check_role(role)
-        return ROUND.answer(Holder(state.key, state.epoch, state.evaluations), bodies, rng, executor)
+        return ROUND.answer(Holder(state.key, state.epoch, state.evaluations), requests, rng, executor)
 
     def simulate(
         self, role: Role, facts: Mapping[str, Hashable], output: Outcome | None, rng: Randomness

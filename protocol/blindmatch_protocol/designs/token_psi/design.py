@@ -26,6 +26,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from blindmatch_protocol import contract
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import (
     Answer,
@@ -220,13 +221,13 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
         self,
         role: Role,
         state: MatcherState,
-        bodies: Sequence[Message],
+        requests: Sequence[contract.Request],
         rng: Randomness,
         executor: Executor | None,
     ) -> Answer:
         """See `Design.answer`. Takes 64 bytes of `rng` a body."""
         self._check_role(role)
-        return ROUND.answer(Holder(state.key, state.epoch, state.tokens), bodies, rng, executor)
+        return ROUND.answer(Holder(state.key, state.epoch, state.tokens), requests, rng, executor)
 
     def simulate(
         self, role: Role, facts: Mapping[str, Hashable], output: Outcome | None, rng: Randomness

@@ -16,6 +16,7 @@ from blindmatch_protocol.contract import (
     NoMatch,
     Outcome,
     Published,
+    Request,
     Role,
     Started,
     no_progress,
@@ -57,9 +58,9 @@ class SpareBit(PaddedPsi):
         return started
 
     def answer(
-        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+        self, role: Role, state: Any, requests: Sequence[Request], rng: Randomness, executor: Any
     ) -> Answer:
-        clear = [self.cleared(body) for body in bodies]
+        clear = [Request(self.cleared(request.body)) for request in requests]
         return super().answer(role, state, clear, rng, executor)
 
     def cleared(self, body: Any) -> Message:
@@ -106,19 +107,19 @@ class OneNonce(Psi):
     """One nonce for the proofs of all replies."""
 
     def answer(
-        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+        self, role: Role, state: Any, requests: Sequence[Request], rng: Randomness, executor: Any
     ) -> Answer:
         nonce = sha512(b"the one nonce").digest()
-        return super().answer(role, state, bodies, replayed(nonce * len(bodies)), executor)
+        return super().answer(role, state, requests, replayed(nonce * len(requests)), executor)
 
 
 class KeyInError(Psi):
     """Says of a request that is refused which key does not take it."""
 
     def answer(
-        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+        self, role: Role, state: Any, requests: Sequence[Request], rng: Randomness, executor: Any
     ) -> Answer:
-        answer = super().answer(role, state, bodies, rng, executor)
+        answer = super().answer(role, state, requests, rng, executor)
         words = f"is not taken by key {int.from_bytes(state.key.reveal(), 'little')}"
         said = [
             ProtocolError("cheat/request", words) if isinstance(reply, ProtocolError) else reply

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar
 
+from blindmatch_protocol import contract
 from blindmatch_protocol.codec import Fixed, Message, Variable, message
 from blindmatch_protocol.contract import Answer, Item, Match, Outcome, Role, Send, Started
 from blindmatch_protocol.designs.oprf_psi import Request
@@ -53,9 +54,9 @@ class PaddedPsi(OprfPsi):
         return b""
 
     def answer(
-        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+        self, role: Role, state: Any, requests: Sequence[contract.Request], rng: Randomness, executor: Any
     ) -> Answer:
-        inner = [Request.decode(body.request) for body in bodies if isinstance(body, Padded)]
+        inner = [contract.Request(Request.decode(asked.body.request)) for asked in requests]  # type: ignore[attr-defined]
         return super().answer(role, state, inner, rng, executor)
 
 
@@ -103,9 +104,9 @@ class SaltedPsi(OprfPsi):
         return hmac.digest(salt, own, "sha256")[:16]
 
     def answer(
-        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+        self, role: Role, state: Any, requests: Sequence[contract.Request], rng: Randomness, executor: Any
     ) -> Answer:
-        inner = [Request.decode(body.request) for body in bodies if isinstance(body, Salted)]
+        inner = [contract.Request(Request.decode(asked.body.request)) for asked in requests]  # type: ignore[attr-defined]
         return super().answer(role, state, inner, rng, executor)
 
 

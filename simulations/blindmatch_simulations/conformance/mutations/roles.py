@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Self
 
+from blindmatch_protocol import contract
 from blindmatch_protocol.codec import Buffer, Fixed, Message, Nested, message
 from blindmatch_protocol.contract import (
     Answer,
@@ -43,10 +44,10 @@ class EpochIgnored(Psi):
     """Nobody looks at the epoch."""
 
     def answer(
-        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+        self, role: Role, state: Any, requests: Sequence[contract.Request], rng: Randomness, executor: Any
     ) -> Answer:
-        assert all(isinstance(body, Request) for body in bodies)
-        mine = [Request(state.epoch, body.blinded) for body in bodies if isinstance(body, Request)]
+        bodies: list[Any] = [request.body for request in requests]
+        mine = [contract.Request(Request(state.epoch, body.blinded)) for body in bodies]
         return super().answer(role, state, mine, rng, executor)
 
     def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
@@ -92,21 +93,21 @@ class BatchedProof(Psi):
     """The last body of a batch gets the elements of the first."""
 
     def answer(
-        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+        self, role: Role, state: Any, requests: Sequence[contract.Request], rng: Randomness, executor: Any
     ) -> Answer:
-        return super().answer(role, state, [*bodies[:-1], bodies[0]], rng, executor)
+        return super().answer(role, state, [*requests[:-1], requests[0]], rng, executor)
 
 
 class BatchFails(Psi):
     """One bad body, and the whole batch is refused."""
 
     def answer(
-        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+        self, role: Role, state: Any, requests: Sequence[contract.Request], rng: Randomness, executor: Any
     ) -> Answer:
-        answer = super().answer(role, state, bodies, rng, executor)
+        answer = super().answer(role, state, requests, rng, executor)
         for reply in answer.replies:
             if isinstance(reply, ProtocolError):
-                return Answer([reply] * len(bodies))
+                return Answer([reply] * len(requests))
         return answer
 
 
@@ -114,10 +115,10 @@ class RoleCrash(Psi):
     """Bytes that are no group element end in an error of another kind."""
 
     def answer(
-        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+        self, role: Role, state: Any, requests: Sequence[contract.Request], rng: Randomness, executor: Any
     ) -> Answer:
         replies: list[Message | ProtocolError] = []
-        for body in bodies:
+        for body in (request.body for request in requests):
             assert isinstance(body, Request)
             try:
                 made = blind_evaluate(state.key, body.blinded, rng)
@@ -177,9 +178,9 @@ class NearestInReply(HashUpload):
     replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Hinted,)}
 
     def answer(
-        self, role: Role, state: Any, bodies: Sequence[Message], rng: Randomness, executor: Any
+        self, role: Role, state: Any, requests: Sequence[contract.Request], rng: Randomness, executor: Any
     ) -> Answer:
-        answer = super().answer(role, state, bodies, rng, executor)
+        answer = super().answer(role, state, requests, rng, executor)
         hint = sha256(state.hashes[0].tobytes()).digest()
         made = [Hinted(reply, hint) for reply in answer.replies if isinstance(reply, Compared)]
         return Answer(made, answer.verdicts)
