@@ -41,8 +41,8 @@ AT_SUBMIT = [
 ]
 AT_MOVE = [*[Arm(f"centre.commit.{side}", 4) for side in SIDES], Arm("Centre.Move.reply")]
 SAME, OTHER_SLOT = "the same slot again", "another slot"
-# 1 at the start; of the last of three fragments: 8 keeps it, 10 finds the report whole, 11 forgets its
-# fragments; the report is stored between the last two
+# 1 at the start; of the last of three fragments: 8 keeps it, then it is acknowledged; 10 finds the report
+# whole, 11 forgets its fragments; the report is stored between the last two
 AT_SLOT = [
     (Arm("slots.commit.before", 8), OTHER_SLOT),
     (Arm("slots.commit.after", 8), SAME),
@@ -148,6 +148,9 @@ def test_a_report_in_slots_is_at_the_centre_once_wherever_the_centre_is_killed(
     taken = []
     with living(centre_life, plan_of(scene, deployment, arm)) as port:
         taken += [asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts) for parts in slots]
+        if port is not None:
+            # what comes after the acknowledgement is killed too
+            asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest())
     assert died(scene.directory, arm)
     with living(centre_life, plan_of(scene, deployment)) as port:
         for position, receipt in enumerate(taken):

@@ -14,6 +14,9 @@ from blindmatch_protocol.cover import KEPT_MS, SLOT_SIZES, Slot, cover, fragment
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import slots
+from blindmatch_server.database import Database
+from blindmatch_server.log import Log
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from .deployment import refused
 from .scene import Scene
@@ -149,3 +152,38 @@ def test_a_report_may_take_longer_than_fragments_wait_for_the_next() -> None:
     slots._keep(connection, b"c" * 16, cover(RNG, SIZE), "alice", now)
     slots._drop(connection, now + 1)
     assert connection.execute("SELECT COUNT(*) FROM slots").fetchone() == (0,)
+
+
+def test_a_slot_is_acknowledged_before_anything_is_done_about_it(tmp_path: Path) -> None:
+    """Else the last fragment of a report would take longer, and whoever sees the traffic would know."""
+    key, taken, may_store = X25519PrivateKey.generate(), list[bytes](), asyncio.Event()
+
+    async def slow(report_id: bytes, sealed: bytes, account: str) -> None:
+        await may_store.wait()
+        taken.append(sealed)
+
+    async def test() -> None:
+        database = Database(tmp_path / "slots.sqlite", slots.SCHEMA, slots.VERSION)
+        held = slots.Slots(database, key, Log("centre"))
+        sealed = secrets.token_bytes(2 * SIZE)
+        for position in range(3):
+            name, slot = secrets.token_bytes(16), fragment(sealed, b"s" * 16, position, SIZE)
+            await held.take(name, seal_slot(slot, name, public), "alice", 1, slow)
+        assert taken == []
+        may_store.set()
+        await held.idle()
+        assert taken == [sealed]
+        await database.close()
+
+    public = key.public_key().public_bytes_raw()
+    run(test())
+
+
+def test_of_cover_and_fragments_as_many_bytes_are_kept() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(slots.SCHEMA)
+    sealed = secrets.token_bytes(SIZE)
+    for slot in (cover(RNG, SIZE), *(fragment(sealed, b"s" * 16, position, SIZE) for position in range(2))):
+        slots._keep(connection, secrets.token_bytes(16), slot, "alice", 1)
+    kept = connection.execute("SELECT DISTINCT LENGTH(data) FROM slots").fetchall()
+    assert len(kept) == 1 and slots._complete(connection, "alice") == [(b"s" * 16, sealed)]

@@ -80,7 +80,7 @@ async def open_centre(config: CentreConfig, desk: Desk) -> AsyncIterator[Centre]
         verifier = Verifier(keys, config.deployed, references)
         checking = Checking(database, blobs, verifier, desk.log, desk.clock)
         slots_database = Database(config.directory / "slots.sqlite", slots.SCHEMA, slots.VERSION)
-        taken = slots.Slots(slots_database, keys.sealing)
+        taken = slots.Slots(slots_database, keys.sealing, desk.log)
         checker = asyncio.create_task(checking.run())
         try:
             centre = Centre(
@@ -89,6 +89,7 @@ async def open_centre(config: CentreConfig, desk: Desk) -> AsyncIterator[Centre]
             await centre.resume()
             yield centre
         finally:
+            await taken.idle()
             checker.cancel()
             await asyncio.gather(checker, return_exceptions=True)
             await slots_database.close()

@@ -136,6 +136,7 @@ class Centre:
 
     async def list_all(self, request: wire.ListRequest, call: Call) -> wire.CentreList:
         """All reports, oldest first, and vouchers by account; what was received before is checked first."""
+        await self._slots.idle()
         await self._checking.finished(self._limits.list_wait_seconds)
         rows = await self._database.run(store.reports)
         counts = await self._database.run(store.voucher_counts)

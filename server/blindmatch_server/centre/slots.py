@@ -4,15 +4,16 @@
                                        fragment: when the last one of its submission is there,
                                        the sealed report goes the way of any other
 
-Cover and fragments are kept by the same transaction before they are acknowledged, so that the time an
-answer takes says nothing. They lie in a database of their own beside the centre's.
+Cover and fragments are kept by the same transaction before they are acknowledged, with as many bytes, and
+what becomes of them is seen to afterwards, so that the time an answer takes does not say which it was. They
+lie in a database of their own beside the centre's.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from sqlite3 import Connection
 from typing import Final, TypeAlias
 
@@ -21,8 +22,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from blindmatch_server.database import Database
 from blindmatch_server.errors import ConflictError, QuotaError, RefusedError
+from blindmatch_server.log import Log
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Version 1, which is refused, kept a fragment without its padding, and cover without any bytes."""
 SCHEMA: Final = """
 CREATE TABLE slots (
     slot_id BLOB PRIMARY KEY,
@@ -39,22 +42,27 @@ MOST_KEPT_BYTES: Final = 64 << 20
 """Fragments of one account that wait for their others."""
 
 _STEP: Final = "centre/submit"
+_LENGTH_BYTES: Final = 4
 
 TakeReport: TypeAlias = Callable[[bytes, bytes, str], Awaitable[None]]
 """Stores a sealed report: (report id, sealed, submitter)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Slots:
-    """Takes slots."""
+    """Takes slots; belongs to one event loop."""
 
     database: Database
     private_key: X25519PrivateKey
+    log: Log
+    _due: set[str] = field(default_factory=set)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def take(
         self, slot_id: bytes, sealed: bytes, account: str, now_ms: int, take_report: TakeReport
     ) -> int:
-        """Keep a slot; when it was received, the first time.
+        """Keep a slot; when it was received, the first time. What it completes is handed on after that.
 
         Raises:
             ProtocolError: if it is not sealed to this centre, or no slot.
@@ -64,13 +72,31 @@ class Slots:
         slot = await asyncio.to_thread(open_slot, sealed, slot_id, self.private_key)
         at = await self.database.run(lambda c: _keep(c, slot_id, slot, account, now_ms))
         # for a repeated one too: what it completes may not have been handed on the first time
-        await self._settle(account, now_ms, take_report)
+        if account not in self._due:
+            self._due.add(account)
+            task = asyncio.create_task(self._settle_later(account, now_ms, take_report))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return at
+
+    async def idle(self) -> None:
+        """Wait until all that was acknowledged is dropped or handed on, as far as it can be."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
 
     async def resume(self, now_ms: int, take_report: TakeReport) -> None:
         """Hand on what was complete when the centre last ended."""
         for account in await self.database.run(_accounts):
             await self._settle(account, now_ms, take_report)
+
+    async def _settle_later(self, account: str, now_ms: int, take_report: TakeReport) -> None:
+        async with self._turn:
+            self._due.discard(account)
+            try:
+                await self._settle(account, now_ms, take_report)
+            except Exception as error:
+                # the store failed: what is there stays for the next slot, or the next start
+                self.log.failure("slots", error)
 
     async def _settle(self, account: str, now_ms: int, take_report: TakeReport) -> None:
         """Drop cover and what is too old; hand on what is complete. A refusal leaves it for the next slot."""
@@ -91,11 +117,12 @@ def _keep(c: Connection, slot_id: bytes, slot: Slot, account: str, now_ms: int) 
         if row[0] != account:
             raise ConflictError(_STEP, "something else has this id", "report_id")
         return int(row[1])
-    query = "SELECT COALESCE(SUM(LENGTH(data)), 0) FROM slots WHERE account = ?"
+    query = "SELECT COALESCE(SUM(LENGTH(data)), 0) FROM slots WHERE account = ? AND count > 0"
     (kept,) = c.execute(query, (account,)).fetchone()
     if kept + len(slot.data) > MOST_KEPT_BYTES:
         raise QuotaError(_STEP, f"fragments that wait have at most {MOST_KEPT_BYTES} bytes")
-    values = (slot_id, account, slot.submission, slot.position, slot.count, slot.data, now_ms)
+    data = len(slot.data).to_bytes(_LENGTH_BYTES, "big") + slot.data + slot.padding
+    values = (slot_id, account, slot.submission, slot.position, slot.count, data, now_ms)
     c.execute("INSERT INTO slots VALUES (?, ?, ?, ?, ?, ?, ?)", values)
     return now_ms
 
@@ -130,7 +157,13 @@ def _joined(c: Connection, account: str, submission: bytes, count: int) -> bytes
         "GROUP BY position ORDER BY position",
         (account, submission, count),
     )
-    return b"".join(data for (data,) in rows)
+    return b"".join(_fragment(data) for (data,) in rows)
+
+
+def _fragment(data: bytes) -> bytes:
+    """What is kept of a slot, without its padding."""
+    end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "big")
+    return data[_LENGTH_BYTES:end]
 
 
 def _forget(c: Connection, account: str, submission: bytes) -> None:
