@@ -25,6 +25,7 @@ from blindmatch_protocol.contract import (
     Done,
     EntrySource,
     Fact,
+    Hidden,
     Info,
     Item,
     Label,
@@ -44,7 +45,9 @@ from blindmatch_protocol.contract import (
     SetParameters,
     Started,
     Step,
+    Taken,
     Verdict,
+    Visible,
     Voucher,
     Workspace,
     no_progress,
@@ -447,14 +450,14 @@ class ThresholdOpener:
 
     known: PlainList
 
-    def open(self, account: str, vouchers: Sequence[Message]) -> Mapping[int, Label]:
-        opened: dict[int, Label] = {}
-        for index, voucher in enumerate(vouchers):
-            if not isinstance(voucher, Sealed):
-                raise ProtocolError("vouchers/open", "must be a voucher", "voucher")
-            label = find(self.known, voucher.hash, voucher.quality)
-            if label is not None:
-                opened[index] = label
+    def take(self, account: str, voucher: Message) -> Taken:
+        if not isinstance(voucher, Sealed):
+            raise ProtocolError("vouchers/open", "must be a voucher", "voucher")
+        label = find(self.known, voucher.hash, voucher.quality)
+        return Hidden() if label is None else Visible(label.encode())
+
+    def open(self, account: str, rows: Sequence[bytes]) -> Mapping[int, Label]:
+        opened = {index: Label.decode(row) for index, row in enumerate(rows)}
         return opened if len(opened) >= THRESHOLD else {}
 
 

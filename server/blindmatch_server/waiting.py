@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 from blindmatch_server.errors import QuotaError
@@ -70,6 +70,17 @@ class Turns:
             line.calls -= 1
             if not line.calls:
                 del self._lines[account]
+
+
+async def nothing_left(
+    is_left: Callable[[], Awaitable[bool]], changed: asyncio.Event, seconds: float
+) -> None:
+    """Wait until nothing is left, or for `seconds`; asked again when something `changed`, or each second."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while await is_left():
+                changed.clear()
+                await any_of((changed,), 1.0)
 
 
 async def any_of(events: tuple[asyncio.Event, ...], seconds: float) -> None:

@@ -18,7 +18,7 @@ from blindmatch_client.failure import FAILURE_FACTS, FailureMode
 from blindmatch_client.store import DesignState, Store
 from blindmatch_client.transport import MatchingExchange
 from blindmatch_protocol import store
-from blindmatch_protocol.contract import AnyDesign, Match, Party, Session
+from blindmatch_protocol.contract import AnyDesign, Match, Party, Session, open_all
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.errors import DesignError, PictureError, ProtocolError
 from blindmatch_protocol.picture.item import Picture
@@ -127,7 +127,7 @@ def test_a_voucher_is_handed_in_for_every_picture_and_opens_at_the_threshold(mak
     for data in (LISTED, picture(3), OTHER):
         assert alice.device.send_picture("bob", data).outcome is OutcomeKind.VOUCHER
         bodies = [VOUCHERS.vouchers[0].decode(envelope.body) for envelope in world.centre.vouchers]
-        opened.append(sorted(opener.open("alice", bodies)))
+        opened.append(sorted(open_all(opener, "alice", bodies)))
     assert opened == [[], [], [0, 2]]
     assert {(v.design, v.version, v.epoch) for v in world.centre.vouchers} == {("dummy-vouchers", 1, 1)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
@@ -12,6 +13,7 @@ from blindmatch_protocol.contract import (
     Buffers,
     Design,
     EntrySource,
+    Hidden,
     Info,
     Label,
     Leak,
@@ -27,7 +29,9 @@ from blindmatch_protocol.contract import (
     SetParameters,
     Started,
     Step,
+    Taken,
     Verdict,
+    Visible,
     Workspace,
     no_progress,
 )
@@ -63,15 +67,28 @@ class Slip(Message):
 
 
 class Pile:
-    """An opener: three vouchers of an account open all of them; 255 is no voucher."""
+    """An opener: a slip of 0 is hidden, 255 is no voucher; two visible ones of an account open both.
 
-    def open(self, account: str, vouchers: Sequence[Message]) -> Mapping[int, Label]:
-        slips = [voucher for voucher in vouchers if isinstance(voucher, Slip)]
-        if any(slip.opens == 255 for slip in slips):
+    `taken` and `tried` say what it was given, `pause` is waited for in each `open`.
+    """
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+        self.tried: list[int] = []
+        self.pause = threading.Event()
+        self.pause.set()
+
+    def take(self, account: str, voucher: Message) -> Taken:
+        assert isinstance(voucher, Slip)
+        if voucher.opens == 255:
             raise ProtocolError("dummy/voucher", "must be below 255", "opens")
-        if len(slips) < 3:
-            return {}
-        return {index: Label.decode(slip.label) for index, slip in enumerate(slips) if slip.opens}
+        self.taken.append(voucher.opens)
+        return Visible(voucher.label) if voucher.opens else Hidden()
+
+    def open(self, account: str, rows: Sequence[bytes]) -> Mapping[int, Label]:
+        self.tried.append(len(rows))
+        self.pause.wait(10)
+        return {index: Label.decode(row) for index, row in enumerate(rows)} if len(rows) > 1 else {}
 
 
 class Dummy(Design[Any, NoState, Any, bytes]):
@@ -93,6 +110,7 @@ class Dummy(Design[Any, NoState, Any, bytes]):
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.seconds = 0.0
+        self.pile = Pile()
 
     def leakage(self) -> tuple[Leak, ...]:
         return ()
@@ -123,7 +141,7 @@ class Dummy(Design[Any, NoState, Any, bytes]):
         return key
 
     def open_opener(self, files: Buffers) -> Opener:
-        return Pile()
+        return self.pile
 
     def enrol(self, rng: Randomness) -> NoState:
         return NoState()

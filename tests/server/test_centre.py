@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,53 @@ def test_vouchers_open_when_the_design_says_so_and_count_once(scene: Scene) -> N
             assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 3, 2), ("bob", 1, 0)]
 
     run(test())
+    with closing(sqlite3.connect(scene.directory / "state/centre.sqlite")) as connection:
+        kept = connection.execute("SELECT row IS NULL, COUNT(*) FROM vouchers GROUP BY 1 ORDER BY 1")
+        assert kept.fetchall() == [(0, 2), (1, 2)]
+        columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(vouchers)")]
+        assert "body" not in columns
+
+
+def test_the_work_for_a_voucher_does_not_grow_with_the_number_before_it(scene: Scene) -> None:
+    """Each is taken once; of 300, those 3 that are visible are handed to `open`, and no hidden one is."""
+    design = Dummy()
+
+    async def test() -> None:
+        async with scene.centre(design=design) as (alice, _, operator, _):
+            for n in range(300):
+                opens = 1 + n // 100 if n % 100 == 50 else 0
+                body = Slip(opens, replace(LABEL, entry_id=n).encode()).encode()
+                await alice.one("Centre/SubmitVoucher", [voucher(0, body=body, body_size=len(body))])
+                if opens:
+                    await operator.one("Centre/List", wire.ListRequest())
+            (listed,) = (await operator.one("Centre/List", wire.ListRequest())).vouchers
+            assert (listed.held, listed.opened) == (300, 3)
+
+    run(test())
+    assert len(design.pile.taken) == 300
+    assert design.pile.tried == [1, 2, 3]
+
+
+def test_a_receipt_does_not_wait_for_the_opening_and_accounts_not_for_one_another(scene: Scene) -> None:
+    design = Dummy()
+    design.pile.pause.clear()
+
+    async def test() -> None:
+        async with scene.centre(design=design, list_wait_seconds=0.1) as (alice, bob, operator, _):
+            for opens in (1, 2, 3, 4):
+                await alice.one("Centre/SubmitVoucher", [voucher(opens)])
+            await bob.one("Centre/SubmitVoucher", [voucher(1)])
+            while len(design.pile.tried) < 2:
+                listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
+            assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 4, 0), ("bob", 1, 0)]
+            design.pile.pause.set()
+            while listed[0].opened < 4:
+                listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
+            assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 4, 4), ("bob", 1, 0)]
+
+    run(test())
+    # what came while Alice's first one was tried was tried together
+    assert sorted(design.pile.tried)[-1] == 4 and len(design.pile.tried) <= 4
 
 
 @pytest.mark.parametrize(

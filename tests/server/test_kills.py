@@ -23,12 +23,12 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.matching.filing import CentreAddress
 from support.mortal import Arm
-from support.mortal_servers import Plan, centre_life, living, matcher_life
+from support.mortal_servers import Plan, centre_life, living, matcher_life, opening_life
 
 from .deployment import ALICE, OPERATOR, Client, Deployment
 from .designs_for_tests import Ask
 from .scene import LISTED, Scene
-from .test_centre import submission
+from .test_centre import submission, voucher
 from .test_operations import until
 
 pytestmark = pytest.mark.slow
@@ -38,6 +38,12 @@ AT_SUBMIT = [
     # the commits: 1 to 3 at the start, 4 takes the report in, 6 records the checks
     *[Arm(f"centre.commit.{side}", hit) for side in SIDES for hit in (2, 4, 5, 6)],
     Arm("Centre.Submit.reply"),
+]
+AT_VOUCHER = [
+    # 1 to 4 at the start; 6 keeps the first voucher, 9 that it was tried; the second one follows
+    Arm("centre.commit.before", 6),
+    *[Arm("centre.commit.after", hit) for hit in (6, 9)],
+    Arm("Centre.SubmitVoucher.reply"),
 ]
 AT_MOVE = [*[Arm(f"centre.commit.{side}", 4) for side in SIDES], Arm("Centre.Move.reply")]
 SAME, OTHER_SLOT = "the same slot again", "another slot"
@@ -126,6 +132,31 @@ def test_a_report_is_at_the_centre_once_wherever_the_centre_is_killed(scene: Sce
         assert [entry.event for entry in detail.journal] == ["received", "passed"]
         assert [notice.kind for notice in detail.notices] == ["reported"]
     assert len(list((scene.directory / "state/reports").glob("??/*"))) == 1
+
+
+@pytest.mark.parametrize("arm", AT_VOUCHER, ids=named)
+def test_vouchers_are_held_once_and_opened_wherever_the_centre_is_killed(scene: Scene, arm: Arm) -> None:
+    deployment = Deployment()
+
+    def submitted(port: int | None) -> list[Any]:
+        vouchers = ([voucher(1)], [voucher(2)])
+        return [asked(deployment, ALICE, Kind.CENTRE, port, "Centre/SubmitVoucher", one) for one in vouchers]
+
+    def listed(port: int | None) -> tuple[int, int]:
+        rows = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest()).vouchers
+        return (rows[0].held, rows[0].opened) if rows else (0, 0)
+
+    with living(opening_life, plan_of(scene, deployment, arm)) as port:
+        first = submitted(port)
+    assert died(scene.directory, arm)
+    with living(opening_life, plan_of(scene, deployment)) as port:
+        held, opened = listed(port)
+        assert held >= sum(receipt is not None for receipt in first)
+        # two visible ones open both, and what was taken before the kill is opened without another call
+        assert opened == (2 if held == 2 else 0)
+        again = submitted(port)
+        assert all(before in (None, now) for before, now in zip(first, again, strict=True))
+        assert listed(port) == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -14,6 +14,7 @@ from typing import Any
 from blindmatch_server.authority import Credentials
 from blindmatch_server.centre.deployed import Deployed
 from blindmatch_server.centre.server import CentreConfig, serve_centre
+from blindmatch_server.centre.vouchers import OpenerFiles
 from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.filing import CentreAddress
 from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, serve_matcher
@@ -50,7 +51,7 @@ class Plan:
         return Listen(self.credentials, port_file=self.port_file, sink=lambda line: None)
 
 
-def centre_life(plan: Plan) -> None:
+def centre_life(plan: Plan, openers: Mapping[str, OpenerFiles] | None = None) -> None:
     armed(plan.arm, plan.noted)
     config = CentreConfig(
         plan.listen(),
@@ -58,8 +59,14 @@ def centre_life(plan: Plan) -> None:
         plan.folder / "keys",
         Deployed(Dummy(), lambda: {EPOCH, 5}),
         plan.folder / "references.sqlite",
+        openers or {},
     )
     raise SystemExit(serve_centre(config))
+
+
+def opening_life(plan: Plan) -> None:
+    """A centre that opens vouchers too."""
+    centre_life(plan, {"dummy": OpenerFiles(5, {})})
 
 
 def matcher_life(plan: Plan) -> None:

@@ -24,7 +24,6 @@ from blindmatch_protocol.contract.design import (
     AnyDesign,
     Design,
     NoState,
-    Opener,
     Published,
     Request,
     SetParameters,
@@ -36,6 +35,7 @@ from blindmatch_protocol.contract.driver import Exchange, Session, SessionError,
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource, batches_of
 from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, Writer, no_progress
 from blindmatch_protocol.contract.item import Item
+from blindmatch_protocol.contract.opener import Hidden, Opener, Taken, Visible, open_all
 from blindmatch_protocol.contract.outcome import (
     Done,
     Label,
@@ -62,6 +62,7 @@ __all__ = [
     "EntrySource",
     "Exchange",
     "Fact",
+    "Hidden",
     "Info",
     "Item",
     "KeyLimits",
@@ -88,8 +89,10 @@ __all__ = [
     "Started",
     "Stated",
     "Step",
+    "Taken",
     "Undisclosed",
     "Verdict",
+    "Visible",
     "Voucher",
     "Workspace",
     "Writer",
@@ -97,4 +100,5 @@ __all__ = [
     "batches_of",
     "concluded",
     "no_progress",
+    "open_all",
 ]

@@ -8,7 +8,7 @@ device     enrol --> prepare --> start(item) --+--> Send({role: body}) ... recei
                                   |                                                                  |
                                   +------------------ next item <---------- any number of rounds ----+
 each role  answer(state, requests) -> replies, and verdicts where the server learns
-centre     Opener.open(vouchers)
+centre     Opener.take(voucher), Opener.open(rows)
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from blindmatch_protocol.codec import Message, message
 from blindmatch_protocol.contract.declaration import Info, KeyLimits, Leak, Role
 from blindmatch_protocol.contract.entries import EntrySource
 from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_progress
 from blindmatch_protocol.contract.item import Item
+from blindmatch_protocol.contract.opener import Opener
 from blindmatch_protocol.contract.outcome import Done, Label, Outcome, Ready, Send, Step
 from blindmatch_protocol.errors import DesignError, ProtocolError
 from blindmatch_protocol.executor import Executor
@@ -136,18 +137,6 @@ class Answer:
 
     replies: Sequence[Message | ProtocolError]
     verdicts: Sequence[Verdict | None] = ()
-
-
-class Opener(Protocol):
-    """The centre's part of a design with vouchers."""
-
-    def open(self, account: str, vouchers: Sequence[Message]) -> Mapping[int, Label]:
-        """Labels of those of an account's vouchers (by index) that can be opened now.
-
-        Raises:
-            ProtocolError: if a voucher breaks the protocol.
-        """
-        ...
 
 
 class Design(ABC, Generic[S, D, X, R]):
@@ -315,7 +304,6 @@ __all__ = [
     "Design",
     "Done",
     "NoState",
-    "Opener",
     "Published",
     "Ready",
     "Request",

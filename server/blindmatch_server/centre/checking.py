@@ -15,7 +15,7 @@ from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.clock import Clock, milliseconds
 from blindmatch_server.database import Database
 from blindmatch_server.log import Log
-from blindmatch_server.waiting import any_of
+from blindmatch_server.waiting import nothing_left
 
 _PAUSE_SECONDS = 1.0
 
@@ -38,13 +38,10 @@ class Checking:
 
     async def finished(self, seconds: float) -> None:
         """Wait until nothing is left to check, or for `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                while await self._database.run(store.next_received) is not None:
-                    self._checked.clear()
-                    await any_of((self._checked,), _PAUSE_SECONDS)
-        except TimeoutError:
-            return
+        await nothing_left(self._is_left, self._checked, seconds)
+
+    async def _is_left(self) -> bool:
+        return await self._database.run(store.next_received) is not None
 
     async def run(self) -> None:
         """Check reports as they come; never returns."""

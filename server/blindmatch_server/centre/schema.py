@@ -3,6 +3,7 @@
 version 1: the machine checks alone decided a report
 version 2: checks and decision apart; who did what in the journal; complaints and notices
 version 3: what each report is about, so that nothing is reported twice
+version 4: of a voucher a digest, and a row if it is visible, in place of its body
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 from blindmatch_server.database import Migration
 
-VERSION: Final = 3
+VERSION: Final = 4
 _JOURNAL: Final = """
 CREATE TABLE journal (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -59,6 +60,30 @@ CREATE TABLE subjects (
     report_id BLOB NOT NULL REFERENCES reports (report_id)
 ) STRICT, WITHOUT ROWID
 """
+_VOUCHERS: Final = """
+CREATE TABLE piles (
+    account TEXT NOT NULL,
+    design TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    held INTEGER NOT NULL,
+    visible INTEGER NOT NULL DEFAULT 0,
+    tried INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (account, design, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX piles_due ON piles (design, epoch) WHERE tried < visible;
+CREATE TABLE vouchers (
+    number INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    design TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    row BLOB,
+    received_at_ms INTEGER NOT NULL,
+    label BLOB,
+    UNIQUE (account, design, epoch, digest)
+) STRICT;
+CREATE INDEX vouchers_visible ON vouchers (account, design, epoch, number) WHERE row IS NOT NULL
+"""
 SCHEMA: Final = f"""
 CREATE TABLE reports (
     report_id BLOB PRIMARY KEY,
@@ -95,17 +120,7 @@ CREATE TABLE checks (
     verdict TEXT NOT NULL,
     PRIMARY KEY (report_id, position)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE vouchers (
-    number INTEGER PRIMARY KEY,
-    account TEXT NOT NULL,
-    design TEXT NOT NULL,
-    epoch INTEGER NOT NULL,
-    digest BLOB NOT NULL,
-    body BLOB NOT NULL,
-    received_at_ms INTEGER NOT NULL,
-    label BLOB,
-    UNIQUE (account, design, epoch, digest)
-) STRICT;
+{_VOUCHERS};
 {_JOURNAL};
 {_REDRESS};
 {_SUBJECTS}
@@ -140,5 +155,21 @@ def _to_3(connection: Connection) -> None:
     connection.execute(_SUBJECTS)
 
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {1: _to_2, 2: _to_3}
+def _to_4(connection: Connection) -> None:
+    """Vouchers from before count and keep their labels; those that were not opened yet stay closed."""
+    connection.execute("ALTER TABLE vouchers RENAME TO old_vouchers")
+    for statement in _VOUCHERS.split(";"):
+        connection.execute(statement)
+    connection.execute(
+        "INSERT INTO vouchers SELECT number, account, design, epoch, digest, NULL, received_at_ms, label "
+        "FROM old_vouchers"
+    )
+    connection.execute(
+        "INSERT INTO piles (account, design, epoch, held) "
+        "SELECT account, design, epoch, COUNT(*) FROM old_vouchers GROUP BY account, design, epoch"
+    )
+    connection.execute("DROP TABLE old_vouchers")
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _to_2, 2: _to_3, 3: _to_4}
 """By the version they start from. Reports of version 1 get their notices when the centre opens."""

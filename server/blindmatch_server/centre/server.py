@@ -74,14 +74,14 @@ async def open_centre(config: CentreConfig, desk: Desk) -> AsyncIterator[Centre]
         await database.run(notices.plan_missing)
         known = [config.deployed.design] if config.deployed else []
         designs = {design.info.name: design for design in known}
-        vouchers = Vouchers(database, designs, config.openers, config.limits)
+        vouchers = Vouchers(database, designs, config.openers, config.limits, desk.log)
         blobs = Blobs(config.directory / "reports")
         blobs.keep_only(await database.run(store.blob_ids))
         verifier = Verifier(keys, config.deployed, references)
         checking = Checking(database, blobs, verifier, desk.log, desk.clock)
         slots_database = Database(config.directory / "slots.sqlite", slots.SCHEMA, slots.VERSION)
         taken = slots.Slots(slots_database, keys.sealing, desk.log)
-        checker = asyncio.create_task(checking.run())
+        background = [asyncio.create_task(one.run()) for one in (checking, vouchers)]
         try:
             centre = Centre(
                 database, blobs, checking, vouchers, taken, keys.public_key, config.limits, desk.clock
@@ -90,8 +90,9 @@ async def open_centre(config: CentreConfig, desk: Desk) -> AsyncIterator[Centre]
             yield centre
         finally:
             await taken.idle()
-            checker.cancel()
-            await asyncio.gather(checker, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await slots_database.close()
     finally:
         await database.close()

@@ -21,7 +21,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import parts
 from blindmatch_server.authority import Kind
 from blindmatch_server.blobs import Blobs, Incoming
-from blindmatch_server.centre import complaints, notices, replies, store
+from blindmatch_server.centre import complaints, notices, piles, replies, store
 from blindmatch_server.centre.checking import Checking
 from blindmatch_server.centre.desk import OperatorsDesk
 from blindmatch_server.centre.limits import CentreLimits
@@ -135,11 +135,12 @@ class Centre:
             return await self._vouchers.take(call.account, first, body, milliseconds(self._clock))
 
     async def list_all(self, request: wire.ListRequest, call: Call) -> wire.CentreList:
-        """All reports, oldest first, and vouchers by account; what was received before is checked first."""
+        """All reports, oldest first, and vouchers by account; what was received before is looked at first."""
         await self._slots.idle()
         await self._checking.finished(self._limits.list_wait_seconds)
+        await self._vouchers.finished(self._limits.list_wait_seconds)
         rows = await self._database.run(store.reports)
-        counts = await self._database.run(store.voucher_counts)
+        counts = await self._database.run(piles.counts)
         vouchers = [wire.VoucherRow(account=a, held=held, opened=opened) for a, held, opened in counts]
         return wire.CentreList(reports=map(replies.report_row, rows), vouchers=vouchers)
 

@@ -1,4 +1,4 @@
-"""What the centre stores, and every transaction on it; sealed reports lie beside it as files (blobs.py)."""
+"""What the centre stores of reports, and every transaction on it; sealed ones are files (blobs.py)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, fields
 from sqlite3 import Connection
 from typing import Any, Final
-
-from blindmatch_protocol.contract import Label
 
 from blindmatch_server.centre.assessment import Assessment, Facts, Outcome, describe
 from blindmatch_server.centre.states import Cause, State, check_transition
@@ -60,16 +58,6 @@ class Entry:
     event: str
     state: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredVoucher:
-    """A voucher as it is stored; `label` once it was opened."""
-
-    digest: bytes = field(repr=False)
-    body: bytes = field(repr=False)
-    received_at_ms: int
-    label: bytes | None = field(repr=False)
 
 
 _FACTS: Final = tuple(f.name for f in fields(Facts))
@@ -200,44 +188,6 @@ def verdicts(connection: Connection, report_id: bytes) -> list[str]:
         "SELECT verdict FROM checks WHERE report_id = ? ORDER BY position", (report_id,)
     )
     return [verdict for (verdict,) in rows]
-
-
-def account_vouchers(connection: Connection, account: str, design: str, epoch: int) -> list[StoredVoucher]:
-    """An account's vouchers of one design and epoch, in the order they came."""
-    rows = connection.execute(
-        "SELECT digest, body, received_at_ms, label FROM vouchers "
-        "WHERE account = ? AND design = ? AND epoch = ? ORDER BY number",
-        (account, design, signed(epoch)),
-    )
-    return [StoredVoucher(*row) for row in rows]
-
-
-def add_voucher(
-    connection: Connection,
-    account: str,
-    design: str,
-    epoch: int,
-    voucher: StoredVoucher,
-    opened: Sequence[tuple[bytes, Label]],
-) -> None:
-    """Store a voucher, and the labels by digest that the account's vouchers now open to."""
-    key = (account, design, signed(epoch))
-    connection.execute(
-        "INSERT INTO vouchers (account, design, epoch, digest, body, received_at_ms) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        (*key, voucher.digest, voucher.body, voucher.received_at_ms),
-    )
-    connection.executemany(
-        "UPDATE vouchers SET label = ? WHERE account = ? AND design = ? AND epoch = ? AND digest = ?",
-        [(label.encode(), *key, digest) for digest, label in opened],
-    )
-
-
-def voucher_counts(connection: Connection) -> list[tuple[str, int, int]]:
-    """For each account with vouchers: how many it handed in, and how many were opened."""
-    return connection.execute(
-        "SELECT account, COUNT(*), COUNT(label) FROM vouchers GROUP BY account ORDER BY account"
-    ).fetchall()
 
 
 def blob_ids(connection: Connection) -> set[bytes]:

@@ -1,4 +1,12 @@
-"""Vouchers: kept by account, and opened when the design says that there are enough."""
+"""Vouchers: each taken once, then opened in the background when the design says that there are enough.
+
+device --voucher--> take --> digest, and row if visible, on disk --> receipt
+                                   |
+                                   +--> all rows of the account are opened; what comes meanwhile waits
+
+The receipt does not wait for the opening, so that its time tells the device nothing of that. Accounts are
+taken and opened side by side, the vouchers of one account one after the other.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +14,24 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from blindmatch_protocol.codec import decode_any
-from blindmatch_protocol.contract import AnyDesign, Buffers, Label, Opener
+from blindmatch_protocol.contract import AnyDesign, Buffers, Label, Opener, Visible
 from blindmatch_protocol.errors import EpochMismatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_server.centre import store
+from blindmatch_server.centre import piles
 from blindmatch_server.centre.limits import CentreLimits
+from blindmatch_server.centre.piles import Pile, Row
 from blindmatch_server.database import Database
-from blindmatch_server.errors import QuotaError, UnsupportedError
+from blindmatch_server.errors import UnsupportedError
+from blindmatch_server.log import Log
+from blindmatch_server.waiting import Turns, nothing_left
 
 STEP: Final = "centre/submit-voucher"
+_PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,7 @@ class Vouchers:
         designs: Mapping[str, AnyDesign],
         files: Mapping[str, OpenerFiles],
         limits: CentreLimits,
+        log: Log,
     ) -> None:
         self._database = database
         self._designs = designs
@@ -50,7 +64,11 @@ class Vouchers:
             name: designs[name].open_opener(opener.files) for name, opener in files.items()
         }
         self._limits = limits
-        self._turn = asyncio.Lock()
+        self._log = log
+        self._turns = Turns(1)
+        self._due = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._opening: set[Pile] = set()
 
     def check_head(self, head: wire.Envelope) -> None:
         """Check the first envelope.
@@ -68,36 +86,70 @@ class Vouchers:
             raise EpochMismatchError(STEP, f"must be {epoch}, not {head.epoch}", "epoch")
 
     async def take(self, account: str, head: wire.Envelope, body: bytes, now_ms: int) -> wire.Receipt:
-        """Store a voucher and open what can be opened; the same voucher again gets the same receipt.
+        """Take a voucher; the same one again gets the same receipt. What is to be kept of it is on disk then.
 
         Raises:
             ProtocolError: if it is no voucher of the design; it is not kept then.
             QuotaError: if the account has handed in too many.
         """
-        decode_any(self._designs[head.design].vouchers, body, STEP)
-        digest = hashlib.sha256(body).digest()
-        async with self._turn:
-            held = await self._database.run(
-                lambda c: store.account_vouchers(c, account, head.design, head.epoch)
-            )
-            before = next((v for v in held if v.digest == digest), None)
-            if before is None:
-                before = store.StoredVoucher(digest, body, now_ms, None)
-                await self._add(account, head, held, before)
-        return wire.Receipt(report_id=digest[:16], received_at_ms=before.received_at_ms)
-
-    async def _add(
-        self, account: str, head: wire.Envelope, held: list[store.StoredVoucher], new: store.StoredVoucher
-    ) -> None:
-        if len(held) >= self._limits.most_vouchers:
-            raise QuotaError(STEP, f"at most {self._limits.most_vouchers} vouchers an epoch")
-        every = [*held, new]
-        labels = await asyncio.to_thread(self._open, account, head.design, [v.body for v in every])
-        opened = [(every[index].digest, label) for index, label in labels.items()]
-        await self._database.run(
-            lambda c: store.add_voucher(c, account, head.design, head.epoch, new, opened)
+        voucher = decode_any(self._designs[head.design].vouchers, body, STEP)
+        digest, pile = hashlib.sha256(body).digest(), Pile(account, head.design, head.epoch)
+        known = partial(
+            piles.received_at, pile=pile, digest=digest, most=self._limits.most_vouchers, step=STEP
         )
+        async with self._turns.take(account):
+            received = await self._database.run(known)
+            if received is None:
+                received = now_ms
+                taken = await asyncio.to_thread(self._openers[head.design].take, account, voucher)
+                await self._database.run(lambda c: piles.add(c, pile, digest, taken, now_ms))
+                if isinstance(taken, Visible):
+                    self._due.set()
+        return wire.Receipt(report_id=digest[:16], received_at_ms=received)
 
-    def _open(self, account: str, design: str, bodies: list[bytes]) -> Mapping[int, Label]:
-        kinds = self._designs[design].vouchers
-        return self._openers[design].open(account, [decode_any(kinds, body, STEP) for body in bodies])
+    async def finished(self, seconds: float) -> None:
+        """Wait until the opener was tried on all that was taken, or for `seconds`."""
+        await nothing_left(self._are_due, self._opened, seconds)
+
+    async def run(self) -> None:
+        """Open as vouchers come, and first what was left when the centre last ended; never returns."""
+        if not self._openers:
+            return
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._due.clear()
+                try:
+                    found = await self._database.run(lambda c: piles.due(c, self._epochs))
+                except Exception as error:
+                    self._log.failure("opening", error)
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                    continue
+                for pile in set(found) - self._opening:
+                    self._opening.add(pile)
+                    group.create_task(self._open(pile))
+                await self._due.wait()
+
+    async def _are_due(self) -> bool:
+        return bool(self._openers) and bool(await self._database.run(lambda c: piles.due(c, self._epochs)))
+
+    async def _open(self, pile: Pile) -> None:
+        """Try the opener on a pile; then look whether more came meanwhile."""
+        try:
+            held = await self._database.run(lambda c: piles.rows(c, pile))
+            labels = await asyncio.to_thread(self._labels, pile, held)
+            await self._database.run(lambda c: piles.record(c, pile, held, labels))
+        except Exception as error:
+            # the store failed: the pile stays due, and is tried again
+            self._log.failure("opening", error)
+            await asyncio.sleep(_PAUSE_SECONDS)
+        self._opening.discard(pile)
+        self._opened.set()
+        self._due.set()
+
+    def _labels(self, pile: Pile, held: list[Row]) -> Mapping[int, Label]:
+        """What opens; nothing if the design fails, until the account's next visible one."""
+        try:
+            return self._openers[pile.design].open(pile.account, [one.row for one in held])
+        except Exception as error:
+            self._log.failure("opening", error)
+            return {}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from blindmatch_client.trace import SessionTrace
-from blindmatch_protocol.contract import Opener, Relation, Voucher
+from blindmatch_protocol.contract import Opener, Relation, Voucher, open_all
 from msgspec.structs import replace
 
 from blindmatch_simulations.assess.material import MadeItem
@@ -32,7 +32,7 @@ def by_opener(
     last = {trace.item: trace.outcome for trace in traces}
     bodies = [one.body if isinstance(one, Voucher) else None for _, one in sorted(last.items())]
     kept = {body.encode(): body for body in bodies if body is not None}
-    labels = opener.open(account, list(kept.values()))
+    labels = open_all(opener, account, list(kept.values()))
     if len(bodies) != len(rows) or len(labels) != opened:
         return list(rows)
     found = {encoded for at, encoded in enumerate(kept) if at in labels}

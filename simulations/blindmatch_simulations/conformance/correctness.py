@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from blindmatch_protocol.contract import Learner, Match, NoMatch, Relation, Undisclosed, Verdict, Voucher
+from blindmatch_protocol.contract import (
+    Learner,
+    Match,
+    NoMatch,
+    Relation,
+    Undisclosed,
+    Verdict,
+    Voucher,
+    open_all,
+)
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.deployed import Build, Ran, opened, publish, run_session
@@ -167,7 +176,7 @@ def _centre(bench: Bench, build: Build, expected: dict[str, bool], sessions: Map
         return
     named = [(name, ran.outcome.body) for name, ran in sessions.items() if isinstance(ran.outcome, Voucher)]
     files = {name: build.files[name] for name in build.published.opener}
-    labels = design.open_opener(files).open("account", [body for _, body in named])
+    labels = open_all(design.open_opener(files), "account", [body for _, body in named])
     for index in labels:
         if not expected[named[index][0]]:
             raise BrokenError("open", "a voucher is opened that the oracle denies", item=named[index][0])

@@ -1,0 +1,66 @@
+"""The centre's part of a design with vouchers: each is taken once, and only what may ever open is kept.
+
+centre  take(voucher) --+--> Hidden         its digest is kept, no body
+                        +--> Visible(row)   the row is kept
+        open(rows of an account) --> labels of those that can be opened now
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract.outcome import Label
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """This voucher can never be opened; the centre forgets all of it but a digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """This voucher may be opened, now or later.
+
+    Attributes:
+        row: what `Opener.open` needs of it.
+    """
+
+    row: bytes = field(repr=False)
+
+
+Taken: TypeAlias = Hidden | Visible
+
+
+class Opener(Protocol):
+    """Has no state: what it must remember of a voucher is in the row. Both steps run in threads."""
+
+    def take(self, account: str, voucher: Message) -> Taken:
+        """What of a voucher is to be kept. Called once for each; the receipt leaves after it.
+
+        Raises:
+            ProtocolError: if it breaks the protocol; nothing of it is kept then.
+        """
+        ...
+
+    def open(self, account: str, rows: Sequence[bytes]) -> Mapping[int, Label]:
+        """Labels of those of an account's rows (by index) that can be opened now.
+
+        Called after the receipt, with all rows of the account in the order in which they were taken, whenever
+        there are new ones; several new ones may come together.
+        """
+        ...
+
+
+def open_all(opener: Opener, account: str, vouchers: Sequence[Message]) -> dict[int, Label]:
+    """Take all of `vouchers` and open them, as the centre does; labels by the voucher's index.
+
+    Raises:
+        ProtocolError: if one breaks the protocol.
+    """
+    taken = [(index, opener.take(account, voucher)) for index, voucher in enumerate(vouchers)]
+    rows = [(index, one.row) for index, one in taken if isinstance(one, Visible)]
+    labels = opener.open(account, [row for _, row in rows])
+    return {rows[at][0]: label for at, label in labels.items()}
