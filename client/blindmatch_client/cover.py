@@ -1,17 +1,20 @@
 """The device's cover schedule: at every slot's time one message of one size to the centre.
 
-    time --tick--> slot due? --> next fragment of the oldest report, else nothing --seal--> Submit
+    prepare --> next fragment of the oldest report, else nothing --(slot due?)--> tick: seal, Submit
 
 Slots are counted from a random offset of the device on. One that was missed, since the device was off, is
 not made up for. That a slot is taken is saved before it is sent, so that none is sent twice; what was lost
 with it is sent again in the next one. The centre forgets fragments of which it got no more for long: the
 report then begins again.
+
+To read a report and to note that a fragment arrived takes milliseconds that cover does not: both are done in
+`prepare`, apart from what leaves at a slot's time. A slot that nothing was prepared for bears nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from blindmatch_protocol.contract import Party
@@ -22,7 +25,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_client.egress import Call, Egress
 from blindmatch_client.egress.methods import SUBMIT
 from blindmatch_client.errors import DeviceError, MisbehavedError
-from blindmatch_client.reporting import Reporting
+from blindmatch_client.reporting import Reporting, WaitingReport
 from blindmatch_client.store import Store
 from blindmatch_client.trace import Purpose
 
@@ -56,6 +59,14 @@ class CoverSchedule:
 
 
 @dataclass(frozen=True, slots=True)
+class _Next:
+    """A fragment for the next slot, and of which report it is."""
+
+    report: WaitingReport
+    slot: Slot
+
+
+@dataclass(slots=True)
 class Cover:
     """Keeps one device's schedule."""
 
@@ -65,6 +76,25 @@ class Cover:
     reporting: Reporting
     rng: Randomness
     clock_ms: Callable[[], int]
+    _next: _Next | None = None
+    _received: list[tuple[_Next, int]] = field(default_factory=list)
+
+    def prepare(self) -> None:
+        """Note what arrived, and read what the next slot will bear: to be called between slots."""
+        self.note()
+        if self._next is not None:
+            return
+        self._keep_size()
+        waiting = self.reporting.oldest_report()
+        if waiting is not None:
+            sent = waiting.fragments_sent
+            slot = fragment(waiting.body, waiting.report_id, sent, self.schedule.size)
+            self._next = _Next(waiting, slot)
+
+    def note(self) -> None:
+        """Note what arrived since this was called last."""
+        while self._received:
+            self._note(*self._received.pop())
 
     def tick(self) -> bool:
         """Send the current slot's message unless that was done; whether it was done now.
@@ -76,28 +106,30 @@ class Cover:
         number = slot.to_bytes(8, "big")
         last = self.store.get(_LAST)
         if last == number or not self.reporting.knows_key():
+            self.prepare()
             return False
         self.store.put(_LAST, number)
         if last is None:  # in the middle of a slot: the schedule begins with the next one
             return False
-        self._keep_size()
         self._send()
         return True
 
     def _send(self) -> None:
-        waiting = self.reporting.oldest_report()
-        if waiting is None:
-            self._submit(cover(self.rng, self.schedule.size))
-            return
-        slot = fragment(waiting.body, waiting.report_id, waiting.fragments_sent, self.schedule.size)
-        received, before = self._submit(slot), self.store.get(_RECEIVED)
+        prepared, self._next = self._next, None
+        received = self._submit(prepared.slot if prepared else cover(self.rng, self.schedule.size))
+        if prepared:
+            self._received.append((prepared, received))
+
+    def _note(self, sent: _Next, received: int) -> None:
+        """The centre has a fragment, and of those before as many as came in time."""
+        before = self.store.get(_RECEIVED)
         with self.store.transaction():
             self.store.put(_RECEIVED, received.to_bytes(8, "big"))
             late = before is not None and received - int.from_bytes(before, "big") > KEPT_MS
-            if late and waiting.fragments_sent:
+            if late and sent.report.fragments_sent:
                 self.reporting.forget_fragments()
             else:
-                self.reporting.fragment_received(waiting, slot.count, received)
+                self.reporting.fragment_received(sent.report, sent.slot.count, received)
 
     def _submit(self, slot: Slot) -> int:
         """Hand a slot in under a random id; when the centre had it on disk."""

@@ -192,6 +192,8 @@ class Device:
 
     def close(self) -> None:
         """Close store and channels."""
+        if self._cover is not None:
+            self._cover.note()
         self._pictures.close()
         self._matcher.close()
         self._egress.close()
@@ -351,6 +353,8 @@ class Device:
         problems += map(str, self._reporting.submit_all(self._cover is None))
         problems += map(str, self.complaints.submit_all())
         self._look_after_keys()
+        if self._cover is not None:
+            self._cover.prepare()
         waiting = len(self._outbox.open()) + self._reporting.waiting() + self.complaints.waiting()
         return Flushed(tuple(messages), tuple(problems), waiting)
 

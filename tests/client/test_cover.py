@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.device import Device, DeviceConfig
 from blindmatch_client.egress import Recorder
 from blindmatch_client.errors import DeviceError, ServiceUnavailableError
+from blindmatch_client.reporting import Reporting
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.cover import (
@@ -59,7 +61,8 @@ class Scheduled:
         return Owned(device, recorder, [], [])
 
     def slots(self, count: int) -> None:
-        """Let so many slots pass; within each the device ticks several times."""
+        """Let so many slots pass; within each the device ticks several times, and it flushes before them."""
+        self.alice.device.flush()
         for _ in range(count):
             for _ in range(4):
                 self.now += PERIOD_S * 250
@@ -106,6 +109,28 @@ def test_a_report_larger_than_a_slot_comes_whole_over_several(scheduled: Schedul
     assert sent.report_id is not None
     report = open_report(sealed, sent.report_id, scheduled.world.centre.key)
     assert report.picture == LISTED and scheduled.alice.device.flush().waiting == 0
+
+
+def test_at_a_slots_time_no_report_is_read_and_nothing_is_noted_of_one(
+    scheduled: Scheduled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both take time that cover does not, and what comes after a slot leaves later by that."""
+    seen: list[str] = []
+    for name in ("oldest_report", "fragment_received"):
+        whole = getattr(Reporting, name)
+
+        def noted(*given: object, name: str = name, whole: Callable[..., object] = whole) -> object:
+            seen.append(name)
+            return whole(*given)
+
+        monkeypatch.setattr(Reporting, name, noted)
+    scheduled.alice.device.send_picture("bob", LISTED)
+    for _ in range(5):
+        scheduled.alice.device.flush()
+        seen.clear()
+        scheduled.now += PERIOD_S * 1000
+        assert scheduled.alice.device.tick() and seen == []
+    assert [slot.position for slot in scheduled.opened() if slot.count] == [0, 1, 2, 3]
 
 
 def test_a_flush_does_not_let_a_report_out_before_its_slot(scheduled: Scheduled) -> None:
