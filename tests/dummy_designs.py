@@ -1,7 +1,7 @@
 """Designs that use the whole contract and protect nothing. Also to be run as ``dummy_designs.py:NAME``.
 
 ECHO       several rounds, an account state, an offline phase, a server that learns
-SHARES     two roles, each with an additive share
+SHARES     three roles at parties of its own, each with an additive share
 LARGE      bodies and replies over 4 MiB
 VOUCHERS   nothing learnt on the device; an opener that opens at a threshold
 FAILING    ECHO, with a step that fails at will
@@ -68,6 +68,7 @@ from blindmatch_protocol.randomness import Randomness
 MATCHER = Role("matcher")
 PARTY_A = Role("party_a")
 PARTY_B = Role("party_b")
+PARTY_C = Role("party_c")
 NO_LABEL = Label(bytes(32), 0, bytes(16))
 
 EVERY_HASH = Fact("every_hash", "the perceptual hash of every picture", lambda item, _: item.hash)
@@ -282,34 +283,32 @@ class Split:
 
 
 class Shares(Listed, Design[int, NoState, Split, PlainList]):
-    """Exact matching; each of two parties sees one share of the hash, and both must have the same list."""
+    """Exact matching; each of three parties sees one share of the hash, and all must have the same list."""
 
     info = Info(
         name="dummy-shares",
         version=1,
         option="2b",
-        summary="Two parties get one additive share each.",
+        summary="Three parties get one additive share each.",
         differs="a dummy: the device gets the list",
         relation=Relation(distance=0),
         learns=frozenset({Learner.DEVICE}),
-        roles={PARTY_A: Party.MATCHER, PARTY_B: Party.MATCHER_B},
+        roles={role: Party(role) for role in (PARTY_A, PARTY_B, PARTY_C)},
     )
-    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {PARTY_A: (Share,), PARTY_B: (Share,)}
-    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {
-        PARTY_A: (Differences,),
-        PARTY_B: (Differences,),
-    }
+    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = dict.fromkeys(info.roles, (Share,))
+    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = dict.fromkeys(info.roles, (Differences,))
 
     def leakage(self) -> tuple[Leak, ...]:
-        alone = [one for party in (Party.MATCHER, Party.MATCHER_B) for one in leak({party}, QUERY_TIME)]
-        return (*alone, *leak({Party.MATCHER, Party.MATCHER_B}, EVERY_HASH, QUERY_TIME))
+        parties = set(self.info.roles.values())
+        alone = [one for party in parties for one in leak({party}, QUERY_TIME)]
+        return (*alone, *leak(parties, EVERY_HASH, QUERY_TIME))
 
     def enrol(self, rng: Randomness) -> NoState:
         return NoState()
 
     def start(self, state: NoState, setup: int, item: Item, rng: Randomness) -> Started[NoState, Split]:
-        mine = rng.take(32)
-        shares = {PARTY_A: minus(item.hash, mine), PARTY_B: mine}
+        b, c = rng.take(32), rng.take(32)
+        shares = {PARTY_A: minus(minus(item.hash, b), c), PARTY_B: b, PARTY_C: c}
         good = item.quality >= self.info.relation.minimum_quality
         session = Split(item.hash if good else None, shares)
         return Started(state, Send(session, {role: Share(share) for role, share in shares.items()}))
@@ -317,9 +316,9 @@ class Shares(Listed, Design[int, NoState, Split, PlainList]):
     def receive(
         self, session: Split, setup: int, replies: Mapping[Role, Message], rng: Randomness
     ) -> Step[Split]:
-        a, b = (self._entries(session, role, replies[role]) for role in (PARTY_A, PARTY_B))
-        if a != b:
-            raise ProtocolError("shares/differences", "both parties have one list", "labels")
+        a, *others = (self._entries(session, role, replies[role]) for role in (PARTY_A, PARTY_B, PARTY_C))
+        if any(a != other for other in others):
+            raise ProtocolError("shares/differences", "all parties have one list", "labels")
         matching = [label for label in a if label.entry_hash == session.hash]
         return Done(Match(matching[0]) if matching else NoMatch())
 

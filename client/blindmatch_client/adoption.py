@@ -33,7 +33,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_client.egress import Call, Egress
 from blindmatch_client.egress.methods import DESCRIBE
-from blindmatch_client.errors import PARTY_WORDS, EpochRefusedError, MisbehavedError
+from blindmatch_client.errors import EpochRefusedError, MisbehavedError
 from blindmatch_client.evidence import Adopted, AdoptionRecord, Evidence, Kind
 from blindmatch_client.setup import SetupFiles, SetupStore
 from blindmatch_client.trace import Purpose
@@ -189,7 +189,7 @@ class Adoption:
     ) -> None:
         match verdict:
             case Failed(reason):
-                words = f"{PARTY_WORDS[self._party]} offers a set that is refused: {reason}. {remedy}"
+                words = f"the {self._party.server} offers a set that is refused: {reason}. {remedy}"
                 before = b"" if held is None else held.signed.encode()
                 self._note(kind, signed.manifest.epoch, words, signed.encode(), before)
                 raise EpochRefusedError(words)

@@ -6,20 +6,8 @@ a picture or a secret.
 
 from __future__ import annotations
 
-from typing import Final
-
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
-
-PARTY_WORDS: Final = {
-    Party.DEVICE: "the device",
-    Party.PROVIDER: "the relay",
-    Party.MATCHER: "the matcher",
-    Party.MATCHER_B: "the second matcher",
-    Party.CURATOR: "the curator",
-    Party.CENTRE: "the centre",
-}
-"""How texts for people name a party."""
 
 
 class DeviceError(BlindmatchError):
@@ -52,7 +40,7 @@ class ServiceError(DeviceError):
 
     def __init__(self, party: Party, words: str) -> None:
         self.party = party
-        super().__init__(f"{PARTY_WORDS[party]} {words}")
+        super().__init__(f"the {party.server} {words}")
 
 
 class ServiceUnavailableError(ServiceError):

@@ -3,7 +3,7 @@ what each party saw, and for docs/threat-model.md."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,17 +44,19 @@ MESSENGER_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
         DeclaredFact("account", "which account fetches the set-up and asks, from its certificate"),
         DeclaredFact("address", "the network address of the device"),
     ),
-    Party.MATCHER_B: (
-        DeclaredFact("account", "which account asks, from its certificate"),
-        DeclaredFact("address", "the network address of the device"),
-    ),
     Party.CENTRE: (
         DeclaredFact("account", "which account fetches the centre's key or reports, from its certificate"),
         DeclaredFact("address", "the network address of the device"),
         DeclaredFact("report", "for a confirmed match: picture, both accounts, entry, times, commitment"),
     ),
 }
-"""What each party learns from an honest device."""
+"""What each of the parties that every deployment has learns from an honest device."""
+
+HOST_FACTS: Final = (
+    DeclaredFact("account", "which account asks, from its certificate"),
+    DeclaredFact("address", "the network address of the device"),
+)
+"""What any other party learns that hosts a role."""
 
 
 COMPLAINT_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
@@ -73,9 +75,12 @@ COMPLAINT_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
 provider stands here for whoever sees the device's traffic."""
 
 
-def device_facts(cover_schedule: bool = False) -> Mapping[Party, tuple[DeclaredFact, ...]]:
+def device_facts(
+    cover_schedule: bool = False, hosts: Iterable[Party] = ()
+) -> Mapping[Party, tuple[DeclaredFact, ...]]:
     """`MESSENGER_FACTS` and `COMPLAINT_FACTS`, and `match_time` for the centre and for whoever sees the
-    device's traffic (here: the provider) unless reports are on a cover schedule."""
+    device's traffic (here: the provider) unless reports are on a cover schedule; `HOST_FACTS` for those of
+    `hosts` that have no facts of their own."""
     times = {} if cover_schedule else {Party.CENTRE: (MATCH_TIME,), Party.PROVIDER: (MATCH_TIME,)}
-    items = MESSENGER_FACTS.items()
+    items = {**MESSENGER_FACTS, **{p: HOST_FACTS for p in hosts if p not in MESSENGER_FACTS}}.items()
     return {party: (*facts, *times.get(party, ()), *COMPLAINT_FACTS.get(party, ())) for party, facts in items}

@@ -1,9 +1,9 @@
 """A deployment's own certificate authority: who is who on the wire.
 
 Every party has one certificate, signed by the deployment's root, whose URI names it:
-``blindmatch://device/alice``, ``blindmatch://relay``. A server's certificate also bears the DNS name
-``relay.blindmatch.test`` (RFC 2606 keeps ``.test`` free). Clients connect to an address and check that name,
-so that no server passes for another, and a device's certificate is not good for serving at all.
+``blindmatch://device/alice``, ``blindmatch://relay``, ``blindmatch://party_a``. A server's certificate also
+bears the DNS name ``relay.blindmatch.test``. Clients connect to an address and check that name, so that no
+server passes for another, and a device's certificate is not good for serving at all.
 
 Keys are EC P-256: what every TLS stack in use takes.
 """
@@ -18,7 +18,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import BlindmatchError, DesignError
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -29,6 +30,7 @@ SCHEME: Final = "blindmatch"
 ROOT_CERTIFICATE: Final = "ca.crt"
 ROOT_KEY: Final = "ca.key"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_NO_PARTY: Final = "identity: must be the URI of a party of this deployment"
 _CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
@@ -44,20 +46,27 @@ class Kind(StrEnum):
     """What a certificate's holder is."""
 
     RELAY = "relay"
-    MATCHER = "matcher"
-    MATCHER_B = "matcher_b"
     CENTRE = "centre"
+    HOST = "host"
+    """A server that hosts roles of the design and does nothing else, such as the matcher."""
     DEVICE = "device"
     OPERATOR = "operator"
 
 
-NAMED: Final = frozenset({Kind.DEVICE, Kind.OPERATOR})
-"""Kinds of which there are many, each with a name; of the others a deployment has one."""
+_NAMED: Final = frozenset({Kind.DEVICE, Kind.OPERATOR})
+"""Kinds of which there are many, each with a name."""
+_SERVER: Final = "server/"
+SERVICES: Final = frozenset({Party.PROVIDER.server, Party.MATCHER.server, Party.CENTRE.server})
+"""Servers that every deployment has; no device is called so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A party of a deployment.
+
+    Attributes:
+        kind: what it is.
+        name: a device's, an operator's or a host's; empty for relay and centre.
 
     Raises:
         IdentityError: if a name is missing, not wanted or breaks the rule for names.
@@ -67,34 +76,56 @@ class Identity:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in NAMED:
+        if self.kind is Kind.HOST:
+            if _server_of(self.name) in (Party.PROVIDER, Party.CENTRE):
+                raise IdentityError("identity: relay and centre are no hosts")
+        elif self.kind not in _NAMED:
             if self.name:
                 raise IdentityError(f"identity: a {self.kind} has no name of its own")
-        elif not _NAME.fullmatch(self.name) or self.name in set(Kind):
+        elif not _NAME.fullmatch(self.name) or self.name in SERVICES | _NAMED:
             raise IdentityError(
                 "identity: field name: must be 1 to 32 of a-z 0-9 _ -, begin with a letter or digit and "
                 "not be the name of a service"
             )
 
+    @classmethod
+    def of(cls, party: Party) -> Identity:
+        """The identity of the server that `party` runs; `IdentityError` if it can have none."""
+        special = {Party.PROVIDER: Kind.RELAY, Party.CENTRE: Kind.CENTRE}
+        return cls(special[party]) if party in special else cls(Kind.HOST, party.server)
+
+    @property
+    def party(self) -> Party | None:
+        """Whose server it is; None if it is none."""
+        return None if self.kind in _NAMED else _server_of(self.name or self.kind)
+
+    @property
+    def words(self) -> str:
+        """What it is, for texts: ``device``, ``relay``, ``party_a``."""
+        return self.name if self.kind is Kind.HOST else str(self.kind)
+
     @property
     def uri(self) -> str:
         """The URI in the certificate."""
-        return f"{SCHEME}://{self.kind}" + (f"/{self.name}" if self.name else "")
+        return f"{SCHEME}://{self.words}" + (f"/{self.name}" if self.kind in _NAMED else "")
 
     @property
     def account(self) -> str:
-        """How counters, logs and tables call it: a device by its name, an operator as ``operator/NAME``."""
-        return f"{self.kind}/{self.name}" if self.kind is Kind.OPERATOR else self.name or str(self.kind)
+        """How counters, logs and tables call it: ``alice``, ``operator/NAME``, ``matcher``, and a server that
+        not every deployment has ``server/NAME``, as no device can be called."""
+        if self.kind is Kind.OPERATOR:
+            return f"{self.kind}/{self.name}"
+        return self.name if self.kind is Kind.DEVICE else _account(self.words)
 
     @property
     def host(self) -> str | None:
         """The DNS name a server is checked by; None for parties that do not serve."""
-        return None if self.kind in NAMED else server_name(self.kind)
+        return None if self.party is None else self.party.dns_name
 
     @property
     def slug(self) -> str:
         """Stem of its files: ``relay``, ``device-alice``."""
-        return f"{self.kind}-{self.name}" if self.name else str(self.kind)
+        return f"{self.kind}-{self.name}" if self.kind in _NAMED else self.words
 
     @classmethod
     def parse(cls, uri: str) -> Identity:
@@ -104,26 +135,33 @@ class Identity:
             AuthorityError: if there is none.
         """
         kind, _, name = uri.removeprefix(f"{SCHEME}://").partition("/")
-        if kind in set(Kind):
-            identity = cls(Kind(kind), name)
-            if identity.uri == uri:
-                return identity
-        raise IdentityError("identity: must be the URI of a party of this deployment")
+        identity = cls(Kind(kind), name) if kind in _NAMED else cls.of(_server_of(kind))
+        if identity.uri != uri:
+            raise IdentityError(_NO_PARTY)
+        return identity
 
 
 def identity_of(account: str) -> Identity:
-    """The device or service with this account name; a device's name is never that of a service.
+    """The device or server with this account name; a device's name is never that of a server.
 
     Raises:
         IdentityError: if no party can have the name.
     """
-    services = set(Kind) - NAMED
-    return Identity(Kind(account)) if account in services else Identity(Kind.DEVICE, account)
+    server = account.removeprefix(_SERVER)
+    if account in SERVICES or (server != account and server not in SERVICES):
+        return Identity.of(_server_of(server))
+    return Identity(Kind.DEVICE, account)
 
 
-def server_name(kind: Kind) -> str:
-    """The DNS name in a server's certificate: what clients set ``grpc.ssl_target_name_override`` to."""
-    return f"{kind.replace('_', '-')}.blindmatch.test"
+def _account(server: str) -> str:
+    return server if server in SERVICES else _SERVER + server
+
+
+def _server_of(name: str) -> Party:
+    try:
+        return Party.of_server(name)
+    except DesignError as error:
+        raise IdentityError(_NO_PARTY) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,7 @@ class Endpoint:
     def _admit(self, context: Context, call: Call) -> None:
         call.caller = caller_of(context.auth_context(), self._desk.clock())
         if call.caller.kind not in self._method.callers:
-            raise ForbiddenError(self._path, f"not for a {call.caller.kind}")
+            raise ForbiddenError(self._path, f"not for a {call.caller.words}")
         if self._method.rate is not None:
             self._method.rate.take(call.account, self._path)
 

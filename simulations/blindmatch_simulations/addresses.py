@@ -7,23 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_server.authority import Kind
+from blindmatch_protocol.errors import BlindmatchError, DesignError
 
 Addresses: TypeAlias = Mapping[Party, str]
 """``host:port`` by party."""
 
-NAMES: Final[Mapping[Party, Kind]] = {
-    Party.PROVIDER: Kind.RELAY,
-    Party.MATCHER: Kind.MATCHER,
-    Party.MATCHER_B: Kind.MATCHER_B,
-    Party.CENTRE: Kind.CENTRE,
-}
 _HOST: Final = r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?)"
 _ADDRESS: Final = re.compile(rf"{_HOST}:([0-9]{{1,5}})")
 
@@ -36,18 +29,26 @@ def checked(party: Party, address: str) -> str:
     """`address`, if it is ``host:port``; `AddressError` otherwise."""
     found = _ADDRESS.fullmatch(address)
     if found is None or not 1 <= int(found[1]) <= 65535:
-        raise AddressError(f"address of the {NAMES[party]}: must be host:port, a port from 1 to 65535")
+        raise AddressError(f"address of the {party.server}: must be host:port, a port from 1 to 65535")
     return address
 
 
-def given(addresses: Mapping[Party, str | None]) -> dict[Party, str]:
-    """The addresses that are not None, each checked."""
-    return {party: checked(party, address) for party, address in addresses.items() if address is not None}
+def given(addresses: Mapping[Party, str | None], more: Sequence[str] = ()) -> dict[Party, str]:
+    """The addresses that are not None, and those of `more` as ``NAME=host:port``, each checked.
+
+    Raises:
+        AddressError: if one is no address, or no server's.
+    """
+    held = {party: checked(party, address) for party, address in addresses.items() if address is not None}
+    for one in more:
+        name, _, address = one.partition("=")
+        held |= decoded({name: address}, f"{one!r}")
+    return held
 
 
 def encoded(addresses: Addresses) -> dict[str, str]:
     """As JSON: by the server's name."""
-    return {str(NAMES[party]): address for party, address in addresses.items()}
+    return {party.server: address for party, address in addresses.items()}
 
 
 def decoded(value: object, where: str) -> dict[Party, str]:
@@ -56,13 +57,14 @@ def decoded(value: object, where: str) -> dict[Party, str]:
     Raises:
         AddressError: if it is not that; the text names `where`.
     """
-    if not isinstance(value, dict):
-        raise AddressError(f"{where}: addresses must be an object of name and host:port")
-    parties = {str(kind): party for party, kind in NAMES.items()}
-    unknown = set(value) - set(parties)
-    if unknown or not all(isinstance(address, str) for address in value.values()):
-        raise AddressError(f"{where}: addresses must be an object of name and host:port")
-    return {parties[name]: checked(parties[name], address) for name, address in value.items()}
+    rule = f"{where}: addresses must be an object of name and host:port"
+    if not isinstance(value, dict) or not all(isinstance(address, str) for address in value.values()):
+        raise AddressError(rule)
+    try:
+        parties = {name: Party.of_server(name) for name in value}
+    except DesignError as error:
+        raise AddressError(rule) from error
+    return {party: checked(party, value[name]) for name, party in parties.items()}
 
 
 def read(path: Path) -> dict[Party, str]:

@@ -10,7 +10,7 @@ from typing import Final
 from blindmatch_protocol.contract import Party
 from blindmatch_server.locking import HeldError, hold
 
-from blindmatch_simulations.deployment import SERVERS, Deployment, DeploymentError
+from blindmatch_simulations.deployment import Deployment, DeploymentError
 
 LOCK: Final = "running"
 
@@ -26,7 +26,7 @@ def alone(deployment: Deployment, party: Party) -> Iterator[None]:
     try:
         lock = hold(folder / LOCK)
     except HeldError as error:
-        server = f"{SERVERS[party]} of {deployment.home}"
+        server = f"{party.server} of {deployment.home}"
         raise DeploymentError(
             f"the {server} runs already; stop it first, or choose another --home"
         ) from error

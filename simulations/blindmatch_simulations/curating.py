@@ -119,7 +119,10 @@ def publish(
     """
     folder = deployment.published(design.info.name)
     parameters = SetParameters(epoch or next_epoch(folder), values or {})
-    signer = deployment.signer(datetime.now(UTC), days)
+    now = datetime.now(UTC)
+    signer = deployment.signer(now, days)
+    if deployment.authority.is_dir():
+        deployment.admit(design.info.roles.values(), now)
     with Crew() as crew:
         return publish_epoch(design, entries, parameters, rng, crew, folder, signer, progress)
 

@@ -22,7 +22,6 @@ from blindmatch_simulations.demo_checks import (
     undeclared_bytes,
     verified_reports,
 )
-from blindmatch_simulations.deployment import SERVERS
 from blindmatch_simulations.hosting import parties_of
 
 RESULT_VERSION = 3
@@ -30,7 +29,7 @@ RESULT_VERSION = 3
 
 def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
     """Facts declared to `party`, by the messenger and by the design, each with a sentence."""
-    messenger = {fact.name: fact.says for fact in device_facts(run.on_schedule).get(party, ())}
+    messenger = {fact.name: fact.says for fact in device_facts(run.on_schedule, [party])[party]}
     return messenger | {fact.name: fact.says for fact in declared_facts(run.design, party)}
 
 
@@ -72,7 +71,7 @@ def result(run: DemoRun) -> dict[str, Any]:
             for f in audit.findings
         ],
         "bytes_per_picture_beyond_ciphertext": {k: round(v / pictures, 1) for k, v in beyond.items()},
-        "parties": {str(SERVERS[party]): seen(run, party) for party in parties_of(run.design)},
+        "parties": {party.server: seen(run, party) for party in parties_of(run.design)},
         "pictures": list(picture_rows(run)),
         "seconds": dict(run.seconds),
         "failures": failures(run),
@@ -88,7 +87,7 @@ def seen(run: DemoRun, party: Party) -> dict[str, Any]:
     for row in run.counted[party]:
         if row.account in run.audits:
             calls[row.method] = calls.get(row.method, 0) + row.calls
-    ciphertext = sum(audit.ciphertext for audit in run.audits.values()) if party is Party.PROVIDER else 0
+    ciphertext = sum(audit.ciphertext for audit in run.audits.values()) if party == Party.PROVIDER else 0
     purposes = {
         str(purpose): sum(audit.bytes_by.get((party, purpose), 0) for audit in run.audits.values())
         for purpose in Purpose
@@ -158,7 +157,7 @@ def _counts(rows: list[dict[str, Any]]) -> tuple[object, ...]:
 
 
 def _declared_table(run: DemoRun) -> Table:
-    rows = [(str(SERVERS[party]), ", ".join(facts_declared(run, party))) for party in parties_of(run.design)]
+    rows = [(party.server, ", ".join(facts_declared(run, party))) for party in parties_of(run.design)]
     return table("what is declared to each party, in this run or not", ("party", "facts"), rows)
 
 
@@ -166,7 +165,7 @@ def compared(run: DemoRun) -> dict[str, Any]:
     """By party: sessions with it, how many could be compared, with how many pictures, and why not all."""
     every = [one for audit in run.audits.values() for one in audit.comparisons]
     return {
-        str(SERVERS[party]): _compared([one for one in every if one.party is party])
+        party.server: _compared([one for one in every if one.party == party])
         for party in dict.fromkeys(one.party for one in every)
     }
 
@@ -202,7 +201,7 @@ def _observed_table(run: DemoRun) -> Table:
         saw = seen(run, party)
         purposes = "\n".join(f"{purpose} {size:,}" for purpose, size in saw["bytes_by_purpose"].items())
         calls, cipher = sum(saw["calls_observed"].values()), saw["end_to_end_ciphertext_bytes"]
-        rows.append((str(SERVERS[party]), calls, saw["bytes_in"], cipher, purposes or "-"))
+        rows.append((party.server, calls, saw["bytes_in"], cipher, purposes or "-"))
     columns = ("party", "calls", "bytes in", "of it E2EE", "by purpose")
     title = f"what each party was seen to get ({undeclared_words(run)})"
     return table(title, columns, rows, whole=columns[2:])

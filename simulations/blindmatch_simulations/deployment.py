@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -41,7 +41,8 @@ MARKER: Final = "deployment.json"
 ADDRESSES: Final = "addresses.json"
 CONNECT_SECONDS: Final = 2.0
 
-SERVERS: Final[Mapping[Party, Kind]] = addresses.NAMES
+STANDARD: Final = (Party.PROVIDER, Party.MATCHER, Party.CENTRE)
+"""Whose servers every deployment has, whatever its design."""
 
 
 class DeploymentError(BlindmatchError):
@@ -65,8 +66,7 @@ class Deployment:
         _make_folder(home)
         authority = Authority.create(now)
         authority.write(deployment.authority)
-        for kind in SERVERS.values():
-            authority.issue(Identity(kind), now).write(home / kind, str(kind))
+        deployment.admit(STANDARD, now)
         CentreKeys.create(deployment.centre_keys)
         CuratorKey.create(deployment.curator_keys)
         (home / MARKER).write_text(json.dumps({"layout": LAYOUT_VERSION}) + "\n")
@@ -136,7 +136,30 @@ class Deployment:
 
     def server(self, party: Party) -> Path:
         """Folder of the server that `party` runs."""
-        return self.home / SERVERS[party]
+        return self.home / party.server
+
+    def parties(self) -> tuple[Party, ...]:
+        """Those whose server has a folder here."""
+        held = [path for path in self.home.glob("*/*.*") if path.suffix in (".crt", ".key")]
+        named = {Party.of_server(path.stem) for path in held if path.stem == path.parent.name}
+        standard = [party for party in STANDARD if self.server(party).is_dir()]
+        return (*standard, *sorted(named.difference(STANDARD)))
+
+    def admit(self, parties: Iterable[Party], now: datetime) -> None:
+        """Make the folder of each server that has none, with a certificate.
+
+        Raises:
+            DeploymentError: if the authority is not here.
+        """
+        for party in parties:
+            if self.server(party).is_dir():
+                continue
+            if not self.authority.is_dir():
+                raise DeploymentError(
+                    f"{party.server} has no certificate here, and the authority is elsewhere; there: "
+                    f"blindmatch certs pack {party.server} FOLDER"
+                )
+            self.enrol(Identity.of(party), self.server(party), now)
 
     def port_file(self, party: Party) -> Path:
         """Where a running server notes its port."""
@@ -175,7 +198,7 @@ class Deployment:
         """Where a party's certificate is kept."""
         if identity.kind is Kind.DEVICE:
             return self.device(identity.name)
-        return self.operator(identity.name) if identity.kind is Kind.OPERATOR else self.home / identity.kind
+        return self.operator(identity.name) if identity.kind is Kind.OPERATOR else self.home / identity.words
 
     def server_credentials(self, party: Party) -> Credentials:
         """Certificate and key of a server.
@@ -183,7 +206,7 @@ class Deployment:
         Raises:
             AuthorityError: if they are missing.
         """
-        return Credentials.read(self.server(party), str(SERVERS[party]))
+        return Credentials.read(self.server(party), party.server)
 
     def caller_credentials(self, identity: Identity, folder: Path) -> DeviceCredentials:
         """Certificate and key of a device or an operator, for calling servers."""
@@ -199,7 +222,7 @@ class Deployment:
         """
         known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
         found = {party: Endpoint(address) for party, address in known.items()}
-        local = {party: self._local(party) for party in SERVERS if party not in found}
+        local = {party: self._local(party) for party in self.parties() if party not in found}
         return found | {party: endpoint for party, endpoint in local.items() if endpoint.address}
 
     def directory(self, more: addresses.Addresses | None = None) -> Mapping[Party, Endpoint]:
@@ -210,7 +233,7 @@ class Deployment:
         """
         known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
         given = {party: Endpoint(address) for party, address in known.items()}
-        return _Directory(given, {party: self for party in SERVERS if self.server(party).is_dir()})
+        return _Directory(given, dict.fromkeys(self.parties(), self))
 
     def _local(self, party: Party) -> Endpoint:
         """A local server; without an address if it does not run. `DeploymentError` if its file is damaged.

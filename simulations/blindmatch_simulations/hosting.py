@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from blindmatch_server.serving import Listen, Run
 from blindmatch_server.serving import serve as serve_until_signal
 
 from blindmatch_simulations.alone import alone
-from blindmatch_simulations.deployment import SERVERS, Deployment, DeploymentError
+from blindmatch_simulations.deployment import STANDARD, Deployment, DeploymentError
 
 STATE: Final = "state"
 
@@ -31,9 +32,8 @@ def parties_of(design: AnyDesign) -> tuple[Party, ...]:
 
     The matcher hands out the set-up also where it plays no role. The centre comes before whoever reports.
     """
-    played = set(design.info.roles.values())
-    second = (Party.MATCHER_B,) if Party.MATCHER_B in played else ()
-    return (Party.CENTRE, Party.MATCHER, *second, Party.PROVIDER)
+    others = sorted({*design.info.roles.values()}.difference(STANDARD))
+    return (Party.CENTRE, Party.MATCHER, *others, Party.PROVIDER)
 
 
 def serve(
@@ -59,9 +59,18 @@ def serve(
         DeploymentError: if the design is not published yet, the party has no server, or it runs already.
         StateError: if the server's files cannot be used.
     """
+    check_hosts(design, party)
     listen = listen_of(deployment, party, host, port, metrics_port, ends_with)
     with alone(deployment, party):
         return host_with(serve_until_signal, deployment, party, design, listen)
+
+
+def check_hosts(design: AnyDesign, party: Party) -> None:
+    """Raises `DeploymentError` if `party` runs no server in `design`."""
+    parties = parties_of(design)
+    if party not in parties:
+        known = ", ".join(one.server for one in parties)
+        raise DeploymentError(f"the {party.server} has no server in {design.info.name}, which has {known}")
 
 
 def listen_of(
@@ -73,6 +82,7 @@ def listen_of(
     ends_with: int | None = None,
 ) -> Listen:
     """Where and how the server of `party` listens; arguments as for `serve`."""
+    deployment.admit([party], datetime.now(UTC))
     return Listen(
         credentials=deployment.server_credentials(party),
         host=host,
@@ -91,13 +101,11 @@ def host_with(run: Run, deployment: Deployment, party: Party, design: AnyDesign,
         case Party.PROVIDER:
             matching = _matching(deployment, party, design, folder) if _plays(design, party) else None
             return serve_relay(RelayConfig(listen, folder, matching=matching), run)
-        case Party.MATCHER | Party.MATCHER_B:
-            matching = _matching(deployment, party, design, folder)
-            return serve_matcher(MatcherConfig(listen, matching, SERVERS[party]), run)
         case Party.CENTRE:
             return serve_centre(_centre(deployment, design, listen, folder), run)
         case _:
-            raise DeploymentError(f"the {party} has no server")
+            matching = _matching(deployment, party, design, folder)
+            return serve_matcher(MatcherConfig(listen, matching, party), run)
 
 
 def _plays(design: AnyDesign, party: Party) -> bool:
@@ -122,7 +130,7 @@ def _centre_address(deployment: Deployment, party: Party) -> CentreAddress:
     return CentreAddress(
         address=endpoints[Party.CENTRE].address,
         public_key=read_public_key(deployment.centre_keys),
-        reporter=Identity(SERVERS[party]),
+        reporter=Identity.of(party),
         credentials=deployment.server_credentials(party),
     )
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import grpc
-from blindmatch_client.egress.channels import SERVER_NAMES
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -17,7 +16,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from blindmatch_server.authority import Identity, Kind
 from google.protobuf.message import Message as Wire
 
-from blindmatch_simulations.deployment import SERVERS, Deployment
+from blindmatch_simulations.deployment import Deployment
 
 T = TypeVar("T", bound=Wire)
 
@@ -40,14 +39,14 @@ class ReportIdError(BlindmatchError):
 def _channel(deployment: Deployment, party: Party) -> Iterator[grpc.Channel]:
     endpoints = deployment.endpoints()
     if party not in endpoints:
-        raise OperatorError(f"the {SERVERS[party]} is not running; start it with: blindmatch serve all")
+        raise OperatorError(f"the {party.server} is not running; start it with: blindmatch serve all")
     identity = Identity(Kind.OPERATOR, os.environ.get(OPERATOR_VARIABLE) or OPERATOR)
     folder = deployment.operator(identity.name)
     deployment.enrol(identity, folder, datetime.now(UTC))
     held = deployment.caller_credentials(identity, folder)
     credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
     options: list[tuple[str, Any]] = [
-        ("grpc.ssl_target_name_override", SERVER_NAMES[party]),
+        ("grpc.ssl_target_name_override", party.dns_name),
         ("grpc.enable_http_proxy", 0),
     ]
     try:
@@ -55,7 +54,7 @@ def _channel(deployment: Deployment, party: Party) -> Iterator[grpc.Channel]:
             yield channel
     except grpc.RpcError as error:
         status, words = error.code().name, error.details()
-        raise OperatorError(f"the {SERVERS[party]} refused ({status}): {words}") from None
+        raise OperatorError(f"the {party.server} refused ({status}): {words}") from None
 
 
 def ask_centre(deployment: Deployment, method: str, request: Wire, reply: type[T]) -> T:

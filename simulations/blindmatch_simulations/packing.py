@@ -1,9 +1,9 @@
 """What one machine of a deployment needs, copied into a folder that travels there; nothing else is in it.
 
-relay, matcher, matcher_b, centre   the server's certificate and key, and the files it serves from
-operator                            an operator's certificate and key
-device NAME                         a device's certificate and key
-each of them                        the curator's public key, which epochs are verified with
+relay, matcher, centre, ...   the server's certificate and key, and the files it serves from
+operator                      an operator's certificate and key
+device NAME                   a device's certificate and key
+each of them                  the curator's public key, which epochs are verified with
 
 Never in it: the authority's key, another party's key, a server's state.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from blindmatch_protocol.contract import AnyDesign, Party
@@ -19,7 +20,8 @@ from blindmatch_server.centre.keys import PUBLIC_KEY
 from blindmatch_server.curator.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
 from blindmatch_server.manifest import SIGNED
 
-from blindmatch_simulations.deployment import ADDRESSES, MARKER, SERVERS, Deployment, DeploymentError
+from blindmatch_simulations.deployment import ADDRESSES, MARKER, Deployment, DeploymentError
+from blindmatch_simulations.hosting import check_hosts
 
 
 def pack_server(deployment: Deployment, party: Party, design: AnyDesign, folder: Path) -> list[Path]:
@@ -28,6 +30,8 @@ def pack_server(deployment: Deployment, party: Party, design: AnyDesign, folder:
     Raises:
         DeploymentError: if the folder exists, or a file is missing.
     """
+    check_hosts(design, party)
+    deployment.admit([party], datetime.now(UTC))
     return _copy(deployment, _server_files(deployment, party, design), folder)
 
 
@@ -40,16 +44,16 @@ def pack_caller(deployment: Deployment, source: Path, folder: Path) -> list[Path
 
 
 def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> Iterator[Path]:
-    home, name = deployment.server(party), str(SERVERS[party])
+    home, name = deployment.server(party), party.server
     yield from (home / "ca.crt", home / f"{name}.crt", home / f"{name}.key")
     yield deployment.curator_keys / CURATOR_PUBLIC_KEY
     played = set(design.info.roles.values())
     published = deployment.published(design.info.name)
-    if party in (Party.MATCHER, Party.MATCHER_B) or party in played or _opens(party, design):
+    if party == Party.MATCHER or party in played or _opens(party, design):
         if not published.is_dir():
             raise DeploymentError(f"{design.info.name} is not published; blindmatch list build does that")
         yield from _below(published)
-    if party is Party.CENTRE:
+    if party == Party.CENTRE:
         yield from sorted(published.glob(f"*/{SIGNED}"))
         yield from _below(deployment.centre_keys)
         if deployment.references.exists():
@@ -59,7 +63,7 @@ def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> It
 
 
 def _opens(party: Party, design: AnyDesign) -> bool:
-    return party is Party.CENTRE and bool(design.vouchers)
+    return party == Party.CENTRE and bool(design.vouchers)
 
 
 def _below(folder: Path) -> list[Path]:

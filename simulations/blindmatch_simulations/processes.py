@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.alone import alone
-from blindmatch_simulations.deployment import SERVERS, Deployment
+from blindmatch_simulations.deployment import Deployment
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
@@ -57,6 +58,7 @@ def running_servers(
         DeploymentError: if one runs already.
         ProcessError: if one does not come up; the text has the end of its log.
     """
+    deployment.admit(parties, datetime.now(UTC))
     with ExitStack() as stack:
         servers: list[ServerProcess] = []
         deadline = time.monotonic() + START_SECONDS
@@ -80,7 +82,7 @@ def check_alive(servers: Sequence[ServerProcess]) -> None:
     for server in servers:
         code = server.process.poll()
         if code is not None:
-            raise ProcessError(f"{SERVERS[server.party]} ended with exit code {code}: {_tail(server)}")
+            raise ProcessError(f"{server.party.server} ended with exit code {code}: {_tail(server)}")
 
 
 def _start(deployment: Deployment, party: Party, options: Sequence[str]) -> ServerProcess:
@@ -88,7 +90,7 @@ def _start(deployment: Deployment, party: Party, options: Sequence[str]) -> Serv
     with alone(deployment, party):
         deployment.port_file(party).unlink(missing_ok=True)
     log = folder / "log.jsonl"
-    command = [sys.executable, "-m", "blindmatch_simulations", "serve", str(SERVERS[party])]
+    command = [sys.executable, "-m", "blindmatch_simulations", "serve", party.server]
     command += ["--home", str(deployment.home), "--port", "0", "--end-with-input", *options]
     with log.open("ab") as sink:
         begins = sink.tell()
@@ -100,7 +102,7 @@ def _wait(deployment: Deployment, server: ServerProcess, deadline: float) -> Non
     while not deployment.port_file(server.party).exists():
         check_alive([server])
         if time.monotonic() > deadline:
-            raise ProcessError(f"{SERVERS[server.party]} did not start in {START_SECONDS:.0f} s")
+            raise ProcessError(f"{server.party.server} did not start in {START_SECONDS:.0f} s")
         time.sleep(_POLL_SECONDS)
 
 

@@ -92,7 +92,7 @@ def test_what_leaves_has_one_form_whatever_is_in_it(scheduled: Scheduled) -> Non
     scheduled.slots(2)
     scheduled.alice.device.send_picture("bob", LISTED)
     scheduled.slots(20)
-    records = [r for r in scheduled.alice.recorder.records() if r.party is Party.CENTRE][1:]
+    records = [r for r in scheduled.alice.recorder.records() if r.party == Party.CENTRE][1:]
     assert {(r.purpose, r.item, r.method, r.request_bytes, len(r.requests)) for r in records} == {
         (Purpose.COVER, None, "/blindmatch.v1.Centre/Submit", records[0].request_bytes, 1)
     }

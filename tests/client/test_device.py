@@ -47,7 +47,7 @@ def test_the_relay_gets_neither_text_nor_picture(world: World) -> None:
     alice, _ = world.device("alice"), world.device("bob")
     data = picture(5)
     alice.device.send_picture("bob", data, "a secret text")
-    sent = b"".join(b"".join(r.requests) for r in alice.recorder.records() if r.party is Party.PROVIDER)
+    sent = b"".join(b"".join(r.requests) for r in alice.recorder.records() if r.party == Party.PROVIDER)
     assert b"a secret text" not in sent and data[100:140] not in sent
 
 

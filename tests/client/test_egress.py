@@ -21,7 +21,6 @@ from blindmatch_client.errors import (
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.authority import Kind
 from dummy_designs import ECHO
 from support.fakes import Fail, World, credentials_of, down, hashes_with, serve
 
@@ -51,7 +50,7 @@ class Raw(grpc.GenericRpcHandler):
 @pytest.fixture
 def raw() -> Iterator[tuple[Raw, Egress, list[float]]]:
     handler, slept, times = Raw(), list[float](), iter(range(1000))
-    server, port = serve(Kind.RELAY, lambda s: s.add_generic_rpc_handlers((handler,)))
+    server, port = serve(Party.PROVIDER, lambda s: s.add_generic_rpc_handlers((handler,)))
     endpoints = {Party.PROVIDER: Endpoint(f"127.0.0.1:{port}")}
     egress = Egress(endpoints, credentials_of("alice"), Recorder(), lambda: next(times), slept.append)
     yield handler, egress, slept
@@ -161,7 +160,7 @@ def test_a_refusal_names_party_status_and_printable_words(world: World) -> None:
     world.relay.fail_always(Fail(STATUS.PERMISSION_DENIED, "no\x1b[31m" + "x" * 900))
     with pytest.raises(RefusedError) as caught:
         egress.unary(registering(), REGISTRATION)
-    assert caught.value.party is Party.PROVIDER and caught.value.status == "PERMISSION_DENIED"
+    assert caught.value.party == Party.PROVIDER and caught.value.status == "PERMISSION_DENIED"
     assert "\x1b" not in str(caught.value) and len(caught.value.detail) == 200
     egress.close()
 
@@ -246,7 +245,7 @@ def test_only_the_egress_package_imports_grpc() -> None:
 
 def relay_at(handler: Raw) -> tuple[grpc.Server, Endpoint]:
     """A relay, and where it is."""
-    server, port = serve(Kind.RELAY, lambda s: s.add_generic_rpc_handlers((handler,)))
+    server, port = serve(Party.PROVIDER, lambda s: s.add_generic_rpc_handlers((handler,)))
     return server, Endpoint(f"127.0.0.1:{port}")
 
 

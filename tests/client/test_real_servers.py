@@ -15,7 +15,6 @@ from blindmatch_client.egress import Egress, Endpoint, Recorder
 from blindmatch_protocol.contract import AnyDesign, Party, SetParameters, batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.randomness import seeded, system_randomness
-from blindmatch_server.authority import Kind
 from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.relay.server import RelayConfig, open_relay
@@ -71,18 +70,18 @@ def play(folder: Path, design: AnyDesign, ports: dict[Party, int]) -> tuple[list
 @pytest.mark.parametrize("design", [ECHO, LARGE, OPRF_PSI], ids=lambda d: d.info.name)
 def test_a_device_talks_to_the_servers_themselves(tmp_path: Path, design: AnyDesign) -> None:
     centre = FakeCentre()
-    server, centre_port = serve(Kind.CENTRE, lambda s: rpc.add_CentreServicer_to_server(centre, s))
+    server, centre_port = serve(Party.CENTRE, lambda s: rpc.add_CentreServicer_to_server(centre, s))
     deployment = Deployment(AUTHORITY)
 
     async def main() -> tuple[list[Any], list[Any], Recorder]:
-        relay = RelayConfig(deployment.listen(Kind.RELAY), tmp_path / "relay")
+        relay = RelayConfig(deployment.listen(Party.PROVIDER), tmp_path / "relay")
         matching = MatchingConfig(design, source_of(design), tmp_path / "matcher")
         async with (
             deployment.server(
-                Kind.RELAY, fixed(lambda d: open_relay(relay, d), lambda opened: [opened])
+                Party.PROVIDER, fixed(lambda d: open_relay(relay, d), lambda opened: [opened])
             ) as relay_port,
             deployment.server(
-                Kind.MATCHER, fixed(lambda d: open_matching(matching, d), lambda opened: [opened])
+                Party.MATCHER, fixed(lambda d: open_matching(matching, d), lambda opened: [opened])
             ) as matcher_port,
         ):
             ports = {Party.PROVIDER: relay_port, Party.MATCHER: matcher_port, Party.CENTRE: centre_port}

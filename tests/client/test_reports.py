@@ -163,7 +163,7 @@ def test_a_report_leaves_only_after_the_message_and_only_for_a_match(make_world:
     alice.device.send_picture("bob", LISTED)
     methods = alice.methods()
     assert methods.count("Submit") == 1 and methods[-1] == "Submit" and methods[-2] == "Send"
-    assert [r.item for r in alice.recorder.records() if r.party is Party.CENTRE] == [None, 1]
+    assert [r.item for r in alice.recorder.records() if r.party == Party.CENTRE] == [None, 1]
 
 
 def test_a_report_that_could_not_leave_survives_a_restart_with_its_id(make_world: MakeWorld) -> None:

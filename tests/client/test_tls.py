@@ -21,10 +21,10 @@ from support.fakes import AUTHORITY, NOW, FakeRelay, credentials_of
 
 LONG_AGO = NOW - timedelta(days=30)
 CERTIFICATES = {
-    "of another authority": Authority.create(NOW).issue(Identity(Kind.RELAY), NOW, timedelta(days=1)),
-    "expired": AUTHORITY.issue(Identity(Kind.RELAY), LONG_AGO, timedelta(days=1)),
-    "not valid yet": AUTHORITY.issue(Identity(Kind.RELAY), NOW + timedelta(days=2), timedelta(days=1)),
-    "of another server": AUTHORITY.issue(Identity(Kind.MATCHER), NOW, timedelta(days=1)),
+    "of another authority": Authority.create(NOW).issue(Identity.of(Party.PROVIDER), NOW, timedelta(days=1)),
+    "expired": AUTHORITY.issue(Identity.of(Party.PROVIDER), LONG_AGO, timedelta(days=1)),
+    "not valid yet": AUTHORITY.issue(Identity.of(Party.PROVIDER), NOW + timedelta(days=2), timedelta(days=1)),
+    "of another server": AUTHORITY.issue(Identity.of(Party.MATCHER), NOW, timedelta(days=1)),
     "of a device": AUTHORITY.issue(Identity(Kind.DEVICE, "mallory"), NOW, timedelta(days=1)),
 }
 
@@ -42,7 +42,7 @@ def relay_with(held: Credentials) -> Iterator[tuple[FakeRelay, int]]:
     server.stop(None).wait()
 
 
-AUTHORITY_ROOT = AUTHORITY.issue(Identity(Kind.RELAY), NOW, timedelta(days=1)).root
+AUTHORITY_ROOT = AUTHORITY.issue(Identity.of(Party.PROVIDER), NOW, timedelta(days=1)).root
 
 
 def register(port: int) -> None:
@@ -65,6 +65,6 @@ def test_a_server_with_such_a_certificate_gets_nothing(which: str) -> None:
 
 
 def test_a_server_with_the_right_certificate_is_talked_to() -> None:
-    with relay_with(AUTHORITY.issue(Identity(Kind.RELAY), NOW, timedelta(days=1))) as (fake, port):
+    with relay_with(AUTHORITY.issue(Identity.of(Party.PROVIDER), NOW, timedelta(days=1))) as (fake, port):
         register(port)
         assert fake.calls == ["Register"]

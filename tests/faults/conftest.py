@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.authority import Identity
 from dummy_designs import ECHO
 from support.fakes import (
     AUTHORITY,
@@ -88,10 +88,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("place")
     matcher = FakeMatcher(ECHO, publish(ECHO, hashes_with(picture(LISTED, 64)), 1))
     centre, processes = FakeCentre(), Processes()
-    one, matcher_port = serve(Kind.MATCHER, lambda s: rpc.add_MatchingServicer_to_server(matcher, s))
-    two, centre_port = serve(Kind.CENTRE, lambda s: rpc.add_CentreServicer_to_server(centre, s))
+    one, matcher_port = serve(Party.MATCHER, lambda s: rpc.add_MatchingServicer_to_server(matcher, s))
+    two, centre_port = serve(Party.CENTRE, lambda s: rpc.add_CentreServicer_to_server(centre, s))
     (folder / "relay").mkdir()
-    held = AUTHORITY.issue(Identity(Kind.RELAY), NOW, timedelta(days=1))
+    held = AUTHORITY.issue(Identity.of(Party.PROVIDER), NOW, timedelta(days=1))
     _, plan = processes.relay(RelayPlan(folder / "relay", held, 0))
     ports = {Party.MATCHER: matcher_port, Party.CENTRE: centre_port}
     yield Place(folder, processes, centre, plan, ports, itertools.count())

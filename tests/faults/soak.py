@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from blindmatch_protocol.contract import Party
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.authority import Identity
 from dummy_designs import ECHO
 from support.fakes import (
     AUTHORITY,
@@ -94,7 +94,7 @@ class Soak:
         members = self.members(ports, self.orders())
         arms = self.relay_arms()
         (self.folder / "relay").mkdir()
-        held = AUTHORITY.issue(Identity(Kind.RELAY), NOW, timedelta(days=1))
+        held = AUTHORITY.issue(Identity.of(Party.PROVIDER), NOW, timedelta(days=1))
         relay, plan = self.processes.relay(RelayPlan(self.folder / "relay", held, 0, _next(arms)))
         for member in members:
             # nobody writes to an account that is not there
@@ -224,8 +224,8 @@ def fakes() -> Iterator[tuple[FakeCentre, dict[Party, int]]]:
     """A matcher and a centre in this process."""
     matcher = FakeMatcher(ECHO, publish(ECHO, hashes_with(picture(LISTED, 64)), 1))
     centre = FakeCentre()
-    one, matcher_port = serve(Kind.MATCHER, lambda s: rpc.add_MatchingServicer_to_server(matcher, s))
-    two, centre_port = serve(Kind.CENTRE, lambda s: rpc.add_CentreServicer_to_server(centre, s))
+    one, matcher_port = serve(Party.MATCHER, lambda s: rpc.add_MatchingServicer_to_server(matcher, s))
+    two, centre_port = serve(Party.CENTRE, lambda s: rpc.add_CentreServicer_to_server(centre, s))
     yield centre, {Party.MATCHER: matcher_port, Party.CENTRE: centre_port}
     one.stop(None)
     two.stop(None)

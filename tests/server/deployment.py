@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 import pytest
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.authority import Authority, Credentials, Identity, Kind, server_name
+from blindmatch_server.authority import Authority, Credentials, Identity, Kind
 from blindmatch_server.clock import Clock, system_clock
 from blindmatch_server.endpoint import Desk, Service
 from blindmatch_server.serving import Listen, OpenServices, running
@@ -39,17 +40,19 @@ class Deployment:
             self._issued[identity] = self.authority.issue(identity, NOW, timedelta(days=1))
         return self._issued[identity]
 
-    def listen(self, kind: Kind, **options: Any) -> Listen:
-        return Listen(self.credentials(Identity(kind)), clock=self.clock, sink=self.lines.append, **options)
+    def listen(self, party: Party, **options: Any) -> Listen:
+        return Listen(
+            self.credentials(Identity.of(party)), clock=self.clock, sink=self.lines.append, **options
+        )
 
     @asynccontextmanager
-    async def server(self, kind: Kind, services: OpenServices, **options: Any) -> AsyncIterator[int]:
-        async with running(str(kind), self.listen(kind, **options), services) as server:
+    async def server(self, party: Party, services: OpenServices, **options: Any) -> AsyncIterator[int]:
+        async with running(party.server, self.listen(party, **options), services) as server:
             yield server.port
 
     @asynccontextmanager
-    async def client(self, identity: Identity, kind: Kind, port: int) -> AsyncIterator[Client]:
-        async with channel(self.credentials(identity), kind, port) as opened:
+    async def client(self, identity: Identity, party: Party, port: int) -> AsyncIterator[Client]:
+        async with channel(self.credentials(identity), party, port) as opened:
             yield Client(opened)
 
     def events(self, name: str) -> list[dict[str, Any]]:
@@ -57,12 +60,12 @@ class Deployment:
         return [event for event in found if event["event"] == name]
 
 
-def channel(credentials: Credentials, kind: Kind, port: int) -> grpc.aio.Channel:
+def channel(credentials: Credentials, party: Party, port: int) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(
         f"127.0.0.1:{port}",
         grpc.ssl_channel_credentials(credentials.root, credentials.key, credentials.certificate),
         [
-            ("grpc.ssl_target_name_override", server_name(kind)),
+            ("grpc.ssl_target_name_override", party.dns_name),
             ("grpc.enable_http_proxy", 0),
             ("grpc.use_local_subchannel_pool", 1),
         ],

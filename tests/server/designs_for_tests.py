@@ -101,7 +101,7 @@ class Dummy(Design[Any, NoState, Any, bytes]):
         summary="replies with what it was asked",
         relation=Relation(31),
         learns=frozenset({Learner.SERVER, Learner.DEVICE}),
-        roles={ROLE: Party.MATCHER, SECOND: Party.MATCHER_B},
+        roles={ROLE: Party.MATCHER, SECOND: Party("matcher_b")},
     )
     requests = {ROLE: (Ask,), SECOND: (Ask,)}  # noqa: RUF012
     replies = {ROLE: (Told,), SECOND: (Told,)}  # noqa: RUF012

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from blindmatch_protocol.content import AttachmentRef, Content
-from blindmatch_protocol.contract import Label, batches_of
+from blindmatch_protocol.contract import Label, Party, batches_of
 from blindmatch_protocol.franking import CommitmentOpening, Shown, disclose
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.report import Report, seal_report
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.authority import Identity
 from blindmatch_server.centre.assessment import Assessment
 from blindmatch_server.centre.deployed import Deployed
 from blindmatch_server.centre.keys import CentreKeys
@@ -123,7 +123,7 @@ class Scene:
         """A running centre; the clients of Alice, Bob and an operator, and the port."""
         deployment = deployment or Deployment()
         config = CentreConfig(
-            deployment.listen(Kind.CENTRE),
+            deployment.listen(Party.CENTRE),
             self.directory / "state",
             self.directory / "keys",
             Deployed(design or Dummy(), lambda: {5, EPOCH}),
@@ -133,9 +133,9 @@ class Scene:
         )
         services = fixed(lambda desk: open_centre(config, desk), lambda opened: [opened])
         async with (
-            deployment.server(Kind.CENTRE, services) as port,
-            deployment.client(ALICE, Kind.CENTRE, port) as alice,
-            deployment.client(BOB, Kind.CENTRE, port) as bob,
-            deployment.client(OPERATOR, Kind.CENTRE, port) as operator,
+            deployment.server(Party.CENTRE, services) as port,
+            deployment.client(ALICE, Party.CENTRE, port) as alice,
+            deployment.client(BOB, Party.CENTRE, port) as bob,
+            deployment.client(OPERATOR, Party.CENTRE, port) as operator,
         ):
             yield alice, bob, operator, port

@@ -4,9 +4,19 @@ import stat
 from pathlib import Path
 
 import pytest
-from blindmatch_server.authority import Authority, AuthorityError, Credentials, Identity, Kind
+from blindmatch_protocol.contract import Party
+from blindmatch_server.authority import (
+    Authority,
+    AuthorityError,
+    Credentials,
+    Identity,
+    Kind,
+    identity_of,
+)
 
 from .deployment import ALICE, NOW, OPERATOR
+
+SERVERS = (Party.PROVIDER, Party.MATCHER, Party.CENTRE, Party("party_a"), Party("host"), Party("provider_b"))
 
 
 @pytest.mark.parametrize(
@@ -20,6 +30,10 @@ from .deployment import ALICE, NOW, OPERATOR
         "blindmatch://device/centre",
         "blindmatch://relay/x",
         "blindmatch://root/x",
+        "blindmatch://provider",
+        "blindmatch://curator",
+        "blindmatch://party_a/x",
+        "blindmatch://Party-A",
         "blindmatch://blindmatch://relay",
         "https://device/a",
         "device/a",
@@ -31,9 +45,29 @@ def test_uris_that_name_no_party_are_refused(uri: str) -> None:
         Identity.parse(uri)
 
 
-@pytest.mark.parametrize("identity", [ALICE, OPERATOR, *map(Identity, set(Kind) - {"device", "operator"})])
+@pytest.mark.parametrize("identity", [ALICE, OPERATOR, *map(Identity.of, SERVERS)])
 def test_a_party_s_uri_parses_back(identity: Identity) -> None:
     assert Identity.parse(identity.uri) == identity
+
+
+@pytest.mark.parametrize("identity", [ALICE, *map(Identity.of, SERVERS)])
+def test_an_account_names_one_party(identity: Identity) -> None:
+    assert identity_of(identity.account) == identity
+
+
+def test_no_device_has_the_account_of_a_server() -> None:
+    accounts = {party.server: Identity.of(party).account for party in SERVERS}
+    assert [accounts[name] for name in ("relay", "matcher", "centre")] == ["relay", "matcher", "centre"]
+    assert accounts["party_a"] == "server/party_a" and Identity(Kind.DEVICE, "party_a").account == "party_a"
+    for account in accounts.values():
+        with pytest.raises(AuthorityError):
+            Identity(Kind.DEVICE, account)
+
+
+def test_another_party_s_server_has_its_name_with_dashes() -> None:
+    identity = Identity.of(Party("party_a"))
+    assert (identity.uri, identity.host) == ("blindmatch://party_a", "party-a.blindmatch.test")
+    assert (identity.slug, identity.party) == ("party_a", Party("party_a"))
 
 
 def test_keys_on_disk_are_the_owner_s_alone(tmp_path: Path) -> None:

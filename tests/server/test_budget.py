@@ -13,9 +13,10 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs.token_psi import DESIGN
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.authority import Identity
 from blindmatch_server.database import open_connection
 from blindmatch_server.matching.epochs import EpochSource
 from blindmatch_server.matching.ledger import Ledger
@@ -44,9 +45,9 @@ async def matcher(
         lambda desk: open_matching(MatchingConfig(DESIGN, held, directory), desk), lambda it: [it]
     )
     async with (
-        deployment.server(Kind.MATCHER, services) as port,
-        deployment.client(ALICE, Kind.MATCHER, port) as alice,
-        deployment.client(BOB, Kind.MATCHER, port) as bob,
+        deployment.server(Party.MATCHER, services) as port,
+        deployment.client(ALICE, Party.MATCHER, port) as alice,
+        deployment.client(BOB, Party.MATCHER, port) as bob,
     ):
         yield alice, bob
 
@@ -195,13 +196,13 @@ def spent(directory: Path) -> dict[str, int]:
 @pytest.mark.parametrize("arm", KILLS, ids=lambda arm: f"{arm.point}-{arm.hit}")
 def test_a_matcher_that_is_killed_never_gives_evaluations_for_free(tmp_path: Path, arm: Arm) -> None:
     deployment, held = Deployment(), source()
-    credentials = deployment.credentials(Identity(Kind.MATCHER))
+    credentials = deployment.credentials(Identity.of(Party.MATCHER))
 
     def answered(arm: Arm | None) -> int:
         """Requests that one life of the matcher answers."""
 
         async def ask(port: int) -> int:
-            async with deployment.client(ALICE, Kind.MATCHER, port) as alice:
+            async with deployment.client(ALICE, Party.MATCHER, port) as alice:
                 calls = 0
                 try:
                     for _ in range(ALLOWED + 2):

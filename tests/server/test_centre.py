@@ -14,9 +14,10 @@ from typing import Any
 
 import grpc
 import pytest
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.authority import Identity
 from blindmatch_server.centre.assessment import Check
 from blindmatch_server.centre.keys import CentreKeys, read_public_key
 from blindmatch_server.centre.server import CentreConfig, serve_centre
@@ -214,12 +215,12 @@ def test_what_is_no_voucher_is_refused(scene: Scene, changes: dict[str, Any], co
 
 def test_an_acknowledged_report_outlives_a_kill(scene: Scene) -> None:
     deployment = Deployment()
-    deployment.credentials(Identity(Kind.CENTRE)).write(scene.directory, "centre")
+    deployment.credentials(Identity.of(Party.CENTRE)).write(scene.directory, "centre")
     script = [sys.executable, str(HERE / "centre_process.py"), str(scene.directory)]
     report = scene.report()
 
     async def submit(port: int) -> None:
-        async with deployment.client(ALICE, Kind.CENTRE, port) as alice:
+        async with deployment.client(ALICE, Party.CENTRE, port) as alice:
             await alice.one("Centre/Submit", submission(report.report_id, scene.seal(report)))
 
     with subprocess.Popen(script, stderr=subprocess.DEVNULL) as process:
@@ -239,7 +240,7 @@ def test_an_acknowledged_report_outlives_a_kill(scene: Scene) -> None:
 
 
 def test_a_centre_drains_on_sigterm_with_exit_code_0(scene: Scene) -> None:
-    Deployment().credentials(Identity(Kind.CENTRE)).write(scene.directory, "centre")
+    Deployment().credentials(Identity.of(Party.CENTRE)).write(scene.directory, "centre")
     script = [sys.executable, str(HERE / "centre_process.py"), str(scene.directory)]
     with subprocess.Popen(script, stderr=subprocess.PIPE) as process:
         _port(scene.directory / "port")
@@ -263,7 +264,7 @@ def test_a_server_that_has_the_picture_files_its_own_report_once_the_centre_can_
 ) -> None:
     async def test() -> None:
         deployment = Deployment()
-        identity = Identity(Kind.MATCHER)
+        identity = Identity.of(Party.MATCHER)
         async with scene.centre(deployment) as (_, _, operator, port):
             address = CentreAddress(
                 f"127.0.0.1:{port}", scene.keys.public_key, identity, deployment.credentials(identity), 0.05
@@ -277,8 +278,8 @@ def test_a_server_that_has_the_picture_files_its_own_report_once_the_centre_can_
                 design="dummy", version=3, epoch=5, role="matcher", body=body, request_id=b"r" * 16
             )
             async with (
-                deployment.server(Kind.MATCHER, services) as matcher_port,
-                deployment.client(ALICE, Kind.MATCHER, matcher_port) as alice,
+                deployment.server(Party.MATCHER, services) as matcher_port,
+                deployment.client(ALICE, Party.MATCHER, matcher_port) as alice,
             ):
                 await alice.one("Matching/Exchange", ask)
                 await alice.one("Matching/Exchange", replaced(ask, Ask(b"miss")))
@@ -349,7 +350,7 @@ def test_bad_files_stop_the_centre_with_an_exit_code_of_its_own(scene: Scene, da
     targets[damage]()
     deployment = Deployment()
     config = CentreConfig(
-        deployment.listen(Kind.CENTRE),
+        deployment.listen(Party.CENTRE),
         scene.directory / "state",
         scene.directory / "keys",
         references=scene.references,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.report import Report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity, Kind
@@ -23,7 +24,7 @@ from .test_centre import submission
 from .test_kills import asked, died
 
 MALLORY = Identity(Kind.DEVICE, "mallory")
-MATCHER, RELAY = Identity(Kind.MATCHER), Identity(Kind.RELAY)
+MATCHER, RELAY = Identity.of(Party.MATCHER), Identity.of(Party.PROVIDER)
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Desk:
     port: int
 
     async def submit(self, by: Identity, report: Report) -> None:
-        async with self.deployment.client(by, Kind.CENTRE, self.port) as client:
+        async with self.deployment.client(by, Party.CENTRE, self.port) as client:
             await client.one("Centre/Submit", submission(report.report_id, self.scene.seal(report)))
 
     async def rows(self) -> dict[int, Any]:
@@ -182,21 +183,21 @@ def test_a_message_is_reported_once_although_the_centre_is_killed_between(tmp_pa
     deployment, scene = Deployment(), Scene(tmp_path)
     first = scene.report(1)
     second = replace(first, report_id=(2).to_bytes(16, "big"))
-    credentials = deployment.credentials(Identity(Kind.CENTRE))
+    credentials = deployment.credentials(Identity.of(Party.CENTRE))
 
     def handed_in(port: int | None, report: Report) -> None:
         parts = submission(report.report_id, scene.seal(report))
-        asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts)
+        asked(deployment, ALICE, Party.CENTRE, port, "Centre/Submit", parts)
 
     # the commits: 1 to 3 at the start, 4 takes the report in, 6 records the checks
     arm = Arm("centre.commit.after", 6)
     with living(centre_life, Plan(scene.directory, credentials, arm)) as port:
         handed_in(port, first)
-        asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest())
+        asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
     assert died(scene.directory, arm)
     with living(centre_life, Plan(scene.directory, credentials)) as port:
         handed_in(port, second)
-        listed = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest())
+        listed = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
     found = {row.report_id: (row.checks, row.checks_reason) for row in listed.reports}
     assert found[first.report_id] == ("passed", "")
     assert found[second.report_id][1].startswith("once: ")

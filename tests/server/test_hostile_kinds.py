@@ -72,10 +72,10 @@ def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_relay(tmp_pat
     deployment = Deployment()
 
     async def test() -> Mapping[str, int]:
-        config = RelayConfig(deployment.listen(Kind.RELAY), tmp_path)
+        config = RelayConfig(deployment.listen(Party.PROVIDER), tmp_path)
         services = fixed(lambda desk: open_relay(config, desk), lambda opened: [opened])
-        async with deployment.server(Kind.RELAY, services) as port:
-            async with deployment.client(ALICE, Kind.RELAY, port) as alice:
+        async with deployment.server(Party.PROVIDER, services) as port:
+            async with deployment.client(ALICE, Party.PROVIDER, port) as alice:
                 await alice.one("Relay/Register", keys(1, one_time=20))
             return await attacked(RELAY, kind, deployment, port)
 
@@ -96,7 +96,7 @@ def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_matcher(tmp_p
             None,
         )
         services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
-        async with deployment.server(Kind.MATCHER, services) as port:
+        async with deployment.server(Party.MATCHER, services) as port:
             return await attacked(MATCHER, kind, deployment, port, check.envelope())
 
     outcomes = run(test())

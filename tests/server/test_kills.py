@@ -18,9 +18,10 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.cover import SLOT_SIZES, fragment, fragments_of, seal_slot
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.authority import Identity
 from blindmatch_server.matching.filing import CentreAddress
 from support.mortal import Arm
 from support.mortal_servers import Plan, centre_life, living, matcher_life, opening_life
@@ -85,12 +86,12 @@ def died(directory: Path, arm: Arm) -> bool:
 
 
 def asked(
-    deployment: Deployment, caller: Identity, kind: Kind, port: int | None, method: str, request: Any
+    deployment: Deployment, caller: Identity, party: Party, port: int | None, method: str, request: Any
 ) -> Any:
     """One call; None if the server is dead, or dies of it."""
 
     async def call() -> Any:
-        async with deployment.client(caller, kind, port or 0) as client:
+        async with deployment.client(caller, party, port or 0) as client:
             return await answer(client, method, request)
 
     return None if port is None else asyncio.run(asyncio.wait_for(call(), 60))
@@ -102,7 +103,7 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def plan_of(scene: Scene, deployment: Deployment, arm: Arm | None = None) -> Plan:
-    return Plan(scene.directory, deployment.credentials(Identity(Kind.CENTRE)), arm)
+    return Plan(scene.directory, deployment.credentials(Identity.of(Party.CENTRE)), arm)
 
 
 @pytest.mark.parametrize("arm", AT_SUBMIT, ids=named)
@@ -111,24 +112,24 @@ def test_a_report_is_at_the_centre_once_wherever_the_centre_is_killed(scene: Sce
     parts = submission(report.report_id, scene.seal(report))
 
     def submitted(port: int | None) -> Any:
-        return asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts)
+        return asked(deployment, ALICE, Party.CENTRE, port, "Centre/Submit", parts)
 
     with living(centre_life, plan_of(scene, deployment, arm)) as port:
         first = submitted(port)
         if port is not None:
             # what comes after the acknowledgement is killed too
-            asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest())
+            asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
     assert died(scene.directory, arm)
     with living(centre_life, plan_of(scene, deployment)) as port:
-        listed = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest())
+        listed = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
         before = [row.report_id for row in listed.reports]
         assert before == [report.report_id] if first is not None else len(before) <= 1
         again = submitted(port)
         assert first in (None, again)
-        (row,) = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest()).reports
+        (row,) = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest()).reports
         assert (row.report_id, row.state, row.checks) == (report.report_id, "checked", "passed")
         show = wire.ShowRequest(report_id=report.report_id)
-        detail = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/Show", show)
+        detail = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/Show", show)
         assert [entry.event for entry in detail.journal] == ["received", "passed"]
         assert [notice.kind for notice in detail.notices] == ["reported"]
     assert len(list((scene.directory / "state/reports").glob("??/*"))) == 1
@@ -178,20 +179,20 @@ def test_a_report_in_slots_is_at_the_centre_once_wherever_the_centre_is_killed(
     slots = [slot(position) for position in range(3)]
     taken = []
     with living(centre_life, plan_of(scene, deployment, arm)) as port:
-        taken += [asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts) for parts in slots]
+        taken += [asked(deployment, ALICE, Party.CENTRE, port, "Centre/Submit", parts) for parts in slots]
         if port is not None:
             # what comes after the acknowledgement is killed too
-            asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest())
+            asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
     assert died(scene.directory, arm)
     with living(centre_life, plan_of(scene, deployment)) as port:
         for position, receipt in enumerate(taken):
             if receipt is None:
                 parts = slots[position] if again == SAME else slot(position)
-                assert asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts) is not None
-        (row,) = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest()).reports
+                assert asked(deployment, ALICE, Party.CENTRE, port, "Centre/Submit", parts) is not None
+        (row,) = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest()).reports
         assert (row.report_id, row.state, row.checks) == (report.report_id, "checked", "passed")
         show = wire.ShowRequest(report_id=report.report_id)
-        detail = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/Show", show)
+        detail = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/Show", show)
         assert [entry.event for entry in detail.journal] == ["received", "passed"]
     # one that came again after its report was stored is of no use, and is dropped some day
     with closing(sqlite3.connect(scene.directory / "state/slots.sqlite")) as connection:
@@ -206,9 +207,9 @@ def test_a_report_whose_slots_had_all_come_is_stored_when_the_centre_starts_agai
             name = secrets.token_bytes(16)
             data = fragment(sealed, report.report_id, position, SLOT_SIZES[1])
             parts = submission(name, seal_slot(data, name, scene.keys.public_key))
-            asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts)
+            asked(deployment, ALICE, Party.CENTRE, port, "Centre/Submit", parts)
     with living(centre_life, plan_of(scene, deployment)) as port:
-        (row,) = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest()).reports
+        (row,) = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest()).reports
         assert row.report_id == report.report_id
 
 
@@ -232,15 +233,15 @@ def test_a_decision_is_whole_or_not_there_wherever_the_centre_is_killed(scene: S
     parts = submission(report.report_id, scene.seal(report))
     move = wire.MoveRequest(report_id=report.report_id, state="unfounded", reason="looked")
     with living(centre_life, plan_of(scene, deployment)) as port:
-        assert asked(deployment, ALICE, Kind.CENTRE, port, "Centre/Submit", parts) is not None
-        asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest())
+        assert asked(deployment, ALICE, Party.CENTRE, port, "Centre/Submit", parts) is not None
+        asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
     (scene.directory / "points").unlink()
     with living(centre_life, plan_of(scene, deployment, arm)) as port:
-        moved = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/Move", move)
+        moved = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/Move", move)
     assert died(scene.directory, arm)
     with living(centre_life, plan_of(scene, deployment)) as port:
         show = wire.ShowRequest(report_id=report.report_id)
-        detail = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/Show", show)
+        detail = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/Show", show)
         events = [entry.event for entry in detail.journal]
         (notice,) = detail.notices
         found = (detail.row.state, detail.row.decision, notice.kind, events[2:])
@@ -252,7 +253,7 @@ def test_a_decision_is_whole_or_not_there_wherever_the_centre_is_killed(scene: S
 def test_what_a_matcher_owes_the_centre_gets_there_once_wherever_the_matcher_is_killed(
     scene: Scene, arm: Arm
 ) -> None:
-    deployment, identity = Deployment(), Identity(Kind.MATCHER)
+    deployment, identity = Deployment(), Identity.of(Party.MATCHER)
     held = deployment.credentials(identity)
     ask = wire.Envelope(
         design="dummy",
@@ -284,7 +285,7 @@ def test_what_a_matcher_owes_the_centre_gets_there_once_wherever_the_matcher_is_
         with living(matcher_life, plan) as port:
             if port is None:
                 return False
-            async with deployment.client(ALICE, Kind.MATCHER, port) as alice:
+            async with deployment.client(ALICE, Party.MATCHER, port) as alice:
                 replied = await answer(alice, "Matching/Exchange", ask) is not None
             # the points after the answer are those of the filing
             await asyncio.sleep(0.5)

@@ -14,7 +14,6 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
-from blindmatch_server.authority import Kind
 from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_server.matching.epochs import EpochSource, HeldSource, PublishedSource
 from blindmatch_server.matching.ledger import Ledger
@@ -64,9 +63,9 @@ async def matcher(
     config = MatchingConfig(design, source or held, directory, None, MatchingLimits(**limits))
     services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
     async with (
-        deployment.server(Kind.MATCHER, services) as port,
-        deployment.client(ALICE, Kind.MATCHER, port) as alice,
-        deployment.client(BOB, Kind.MATCHER, port) as bob,
+        deployment.server(Party.MATCHER, services) as port,
+        deployment.client(ALICE, Party.MATCHER, port) as alice,
+        deployment.client(BOB, Party.MATCHER, port) as bob,
     ):
         yield alice, bob
 
@@ -310,10 +309,10 @@ def test_a_relay_hosts_the_roles_that_the_provider_plays(tmp_path: Path) -> None
         deployment, design = Deployment(), Dummy()
         source = HeldSource(design, 5, {"setup": SETUP}, {ROLE: {"key": b"key of 5"}})
         matching = MatchingConfig(design, source, tmp_path / "matching")
-        config = RelayConfig(deployment.listen(Kind.RELAY), tmp_path / "relay", matching=matching)
+        config = RelayConfig(deployment.listen(Party.PROVIDER), tmp_path / "relay", matching=matching)
         async with (
-            deployment.server(Kind.RELAY, lambda desk: open_services(config, desk)) as port,
-            deployment.client(ALICE, Kind.RELAY, port) as alice,
+            deployment.server(Party.PROVIDER, lambda desk: open_services(config, desk)) as port,
+            deployment.client(ALICE, Party.PROVIDER, port) as alice,
         ):
             reply = await alice.one("Matching/Exchange", envelope())
             assert Told.decode(reply.body).word == b"key of 5 word"
@@ -341,6 +340,6 @@ def test_a_bad_set_stops_the_matcher_with_an_exit_code_of_its_own(tmp_path: Path
     source = PublishedSource(design, folder, Party.MATCHER, curator)
     with pytest.raises(BlindmatchError, match="signed by the curator" if damage == "other curator" else None):
         source.open()
-    config = MatcherConfig(deployment.listen(Kind.MATCHER), MatchingConfig(design, source, tmp_path / "m"))
+    config = MatcherConfig(deployment.listen(Party.MATCHER), MatchingConfig(design, source, tmp_path / "m"))
     assert serve_matcher(config) == exit_codes.BAD_STATE
     assert deployment.events("stopped")

@@ -18,9 +18,10 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.authority import Identity
 from blindmatch_server.batching import Batcher
 from blindmatch_server.endpoint import Desk, Service
 from blindmatch_server.errors import DrainingError, PortTakenError, QuotaError
@@ -98,7 +99,7 @@ def test_a_taken_metrics_port_is_an_error_like_any_other_taken_port() -> None:
             async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
                 yield [Scripted()]
 
-            listen = deployment.listen(Kind.CENTRE, metrics_port=event["port"])
+            listen = deployment.listen(Party.CENTRE, metrics_port=event["port"])
             with pytest.raises(PortTakenError, match="metrics"):
                 async with running("centre", listen, services):
                     pass
@@ -190,7 +191,7 @@ def test_health_says_not_serving_while_a_server_drains_and_new_calls_are_unavail
                 return
 
         async with scripted(deployment, grace_seconds=5.0) as (service, port):
-            opened = channel(deployment.credentials(OPERATOR), Kind.CENTRE, port)
+            opened = channel(deployment.credentials(OPERATOR), Party.CENTRE, port)
             watcher = asyncio.ensure_future(watch(opened))
             await until(lambda: bool(states))
             service.seconds = 1.0
@@ -232,10 +233,10 @@ def port_of(directory: Path) -> int:
 
 def test_a_call_that_outlasts_the_grace_period_costs_the_exit_code_5(tmp_path: Path) -> None:
     deployment, scene = Deployment(), Scene(tmp_path)
-    deployment.credentials(Identity(Kind.CENTRE)).write(scene.directory, "centre")
+    deployment.credentials(Identity.of(Party.CENTRE)).write(scene.directory, "centre")
 
     async def never_ends(port: int, server: subprocess.Popen[bytes]) -> None:
-        async with channel(deployment.credentials(ALICE), Kind.CENTRE, port) as opened:
+        async with channel(deployment.credentials(ALICE), Party.CENTRE, port) as opened:
             submit = opened.stream_unary(
                 "/blindmatch.v1.Centre/Submit", wire.SubmitPart.SerializeToString, wire.Receipt.FromString
             )
@@ -263,11 +264,11 @@ async def epoch_is(client: Client, epoch: int) -> None:
 
 def test_sighup_makes_a_matcher_take_the_next_epoch_at_once(tmp_path: Path) -> None:
     deployment = Deployment()
-    deployment.credentials(Identity(Kind.MATCHER)).write(tmp_path, "matcher")
+    deployment.credentials(Identity.of(Party.MATCHER)).write(tmp_path, "matcher")
     (tmp_path / "epoch").write_text("5")
 
     async def test(server: subprocess.Popen[bytes], port: int) -> None:
-        async with deployment.client(ALICE, Kind.MATCHER, port) as alice:
+        async with deployment.client(ALICE, Party.MATCHER, port) as alice:
             assert (await alice.one("Matching/Describe", wire.DescribeRequest())).epoch == 5
             (tmp_path / "epoch").write_text("6")
             assert (await alice.one("Matching/Describe", wire.DescribeRequest())).epoch == 5

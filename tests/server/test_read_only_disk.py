@@ -16,9 +16,10 @@ from typing import Any
 import grpc
 import pytest
 from blindmatch_protocol import failpoint
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import database
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.authority import Identity
 from blindmatch_server.blobs import Incoming
 from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.filing import CentreAddress
@@ -166,7 +167,7 @@ def test_a_matcher_whose_ledger_failed_files_its_report_when_it_works_again(
 
     async def test() -> None:
         scene, deployment, dummy = Scene(tmp_path), Deployment(), Dummy()
-        identity = Identity(Kind.MATCHER)
+        identity = Identity.of(Party.MATCHER)
         async with scene.centre(deployment) as (_, _, operator, port):
             held = deployment.credentials(identity)
             address = CentreAddress(f"127.0.0.1:{port}", scene.keys.public_key, identity, held, 0.01, 0.05)
@@ -174,8 +175,8 @@ def test_a_matcher_whose_ledger_failed_files_its_report_when_it_works_again(
             config = MatchingConfig(dummy, source, tmp_path / "matcher", address)
             services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
             async with (
-                deployment.server(Kind.MATCHER, services) as matcher_port,
-                deployment.client(ALICE, Kind.MATCHER, matcher_port) as alice,
+                deployment.server(Party.MATCHER, services) as matcher_port,
+                deployment.client(ALICE, Party.MATCHER, matcher_port) as alice,
             ):
                 await alice.one("Matching/Exchange", envelope(b"hit"))
                 await until(lambda: not failures and not owed(tmp_path))

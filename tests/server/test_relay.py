@@ -11,8 +11,9 @@ from typing import Any
 
 import grpc
 import pytest
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.authority import Identity
 from blindmatch_server.rate import Rate
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.server import RelayConfig, open_relay
@@ -47,12 +48,12 @@ async def relay(
 ) -> AsyncIterator[tuple[Client, Client]]:
     """A relay with Alice and Bob registered; their clients."""
     deployment = deployment or Deployment()
-    config = RelayConfig(deployment.listen(Kind.RELAY), directory, RelayLimits(**limits))
+    config = RelayConfig(deployment.listen(Party.PROVIDER), directory, RelayLimits(**limits))
     services = fixed(lambda desk: open_relay(config, desk), lambda opened: [opened])
     async with (
-        deployment.server(Kind.RELAY, services) as port,
-        deployment.client(ALICE, Kind.RELAY, port) as alice,
-        deployment.client(BOB, Kind.RELAY, port) as bob,
+        deployment.server(Party.PROVIDER, services) as port,
+        deployment.client(ALICE, Party.PROVIDER, port) as alice,
+        deployment.client(BOB, Party.PROVIDER, port) as bob,
     ):
         await alice.one("Relay/Register", keys(1))
         await bob.one("Relay/Register", keys(2, one_time=10))
@@ -318,11 +319,11 @@ def test_a_half_written_attachment_is_thrown_away_at_the_next_start(tmp_path: Pa
 def test_only_devices_may_call_the_relay(tmp_path: Path) -> None:
     async def test() -> None:
         deployment = Deployment()
-        config = RelayConfig(deployment.listen(Kind.RELAY), tmp_path)
+        config = RelayConfig(deployment.listen(Party.PROVIDER), tmp_path)
         services = fixed(lambda desk: open_relay(config, desk), lambda opened: [opened])
         async with (
-            deployment.server(Kind.RELAY, services) as port,
-            deployment.client(Identity(Kind.MATCHER), Kind.RELAY, port) as matcher,
+            deployment.server(Party.PROVIDER, services) as port,
+            deployment.client(Identity.of(Party.MATCHER), Party.PROVIDER, port) as matcher,
         ):
             code, _, _ = await refused(matcher.one("Relay/Register", keys()))
             assert code is STATUS.PERMISSION_DENIED

@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.endpoint import REFUSALS
@@ -42,13 +43,13 @@ async def relay(
 ) -> AsyncIterator[tuple[dict[str, Client], int]]:
     """A relay with everybody registered; their clients, and the port."""
     deployment = deployment or Deployment()
-    config = RelayConfig(deployment.listen(Kind.RELAY), directory, RelayLimits(**limits))
+    config = RelayConfig(deployment.listen(Party.PROVIDER), directory, RelayLimits(**limits))
     services = fixed(lambda desk: open_relay(config, desk), lambda opened: [opened])
     async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(deployment.server(Kind.RELAY, services))
+        port = await stack.enter_async_context(deployment.server(Party.PROVIDER, services))
         clients = {}
         for number, name in enumerate(NAMES):
-            client = deployment.client(Identity(Kind.DEVICE, name), Kind.RELAY, port)
+            client = deployment.client(Identity(Kind.DEVICE, name), Party.PROVIDER, port)
             clients[name] = await stack.enter_async_context(client)
             await clients[name].one("Relay/Register", keys(number, one_time=20))
         yield clients, port
@@ -241,7 +242,7 @@ def test_a_device_of_another_authority_is_not_let_in(tmp_path: Path) -> None:
     async def test() -> None:
         deployment, other = Deployment(), Deployment()
         async with relay(tmp_path, deployment) as (clients, port):
-            forged = other.client(Identity(Kind.DEVICE, "bob"), Kind.RELAY, port)
+            forged = other.client(Identity(Kind.DEVICE, "bob"), Party.PROVIDER, port)
             async with forged as client:
                 code, _, _ = await refused(client.one("Relay/Send", message(), 5))
                 assert code in (STATUS.UNAVAILABLE, STATUS.DEADLINE_EXCEEDED)

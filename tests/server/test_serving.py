@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
@@ -65,12 +66,12 @@ async def scripted(deployment: Deployment, **options: object) -> AsyncIterator[t
     async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
         yield [service]
 
-    async with deployment.server(Kind.CENTRE, services, **options) as port:
+    async with deployment.server(Party.CENTRE, services, **options) as port:
         yield service, port
 
 
-async def ask(credentials: Credentials, port: int, kind: Kind = Kind.CENTRE) -> wire.CentreKey:
-    async with channel(credentials, kind, port) as opened:
+async def ask(credentials: Credentials, port: int, party: Party = Party.CENTRE) -> wire.CentreKey:
+    async with channel(credentials, party, port) as opened:
         reply: wire.CentreKey = await Client(opened).one("Centre/Key", wire.CentreKeyRequest(), 3.0)
         return reply
 
@@ -117,7 +118,7 @@ def test_a_connection_does_not_outlive_its_certificate() -> None:
         deployment = Deployment(clock=lambda: now)
         async with (
             scripted(deployment) as (_, port),
-            deployment.client(ALICE, Kind.CENTRE, port) as alice,
+            deployment.client(ALICE, Party.CENTRE, port) as alice,
         ):
             await alice.one("Centre/Key", wire.CentreKeyRequest())
             now += 2 * 24 * 3600
@@ -131,7 +132,7 @@ def test_a_server_does_not_pass_for_another_and_a_device_for_none() -> None:
     async def test() -> None:
         deployment = Deployment()
         async with scripted(deployment) as (service, port):
-            code, _, _ = await refused(ask(deployment.credentials(ALICE), port, Kind.MATCHER))
+            code, _, _ = await refused(ask(deployment.credentials(ALICE), port, Party.MATCHER))
             assert code is STATUS.UNAVAILABLE
             assert service.callers == []
 
@@ -193,7 +194,7 @@ def test_bytes_that_are_no_message_are_an_invalid_argument() -> None:
         deployment = Deployment()
         async with (
             scripted(deployment) as (_, port),
-            channel(deployment.credentials(ALICE), Kind.CENTRE, port) as opened,
+            channel(deployment.credentials(ALICE), Party.CENTRE, port) as opened,
         ):
             code, text, _ = await refused(Client(opened).one("Centre/Key", b"\xff\xff"))
             assert (code, "CentreKeyRequest" in text) == (STATUS.INVALID_ARGUMENT, True)
@@ -208,8 +209,8 @@ def test_operators_read_what_was_counted_and_devices_do_not() -> None:
         deployment = Deployment()
         async with (
             scripted(deployment) as (_, port),
-            deployment.client(ALICE, Kind.CENTRE, port) as alice,
-            deployment.client(OPERATOR, Kind.CENTRE, port) as operator,
+            deployment.client(ALICE, Party.CENTRE, port) as alice,
+            deployment.client(OPERATOR, Party.CENTRE, port) as operator,
         ):
             for _ in range(3):
                 await alice.one("Centre/Key", wire.CentreKeyRequest())
@@ -230,7 +231,7 @@ def test_health_says_serving_and_reflection_names_the_services() -> None:
         deployment = Deployment()
         async with (
             scripted(deployment) as (_, port),
-            channel(deployment.credentials(OPERATOR), Kind.CENTRE, port) as opened,
+            channel(deployment.credentials(OPERATOR), Party.CENTRE, port) as opened,
         ):
             check = opened.unary_unary(
                 "/grpc.health.v1.Health/Check",
@@ -255,7 +256,7 @@ def test_a_deadline_ends_a_call() -> None:
         deployment = Deployment()
         async with scripted(deployment) as (service, port):
             service.seconds = 30.0
-            async with channel(deployment.credentials(ALICE), Kind.CENTRE, port) as opened:
+            async with channel(deployment.credentials(ALICE), Party.CENTRE, port) as opened:
                 call = Client(opened).one("Centre/Key", wire.CentreKeyRequest(), 0.3)
                 assert (await refused(call))[0] is STATUS.DEADLINE_EXCEEDED
             await asyncio.sleep(0.3)
@@ -299,11 +300,11 @@ def test_a_taken_port_is_an_error_with_an_exit_code_of_its_own() -> None:
             yield [Scripted()]
 
         async with scripted(deployment) as (_, port):
-            listen = deployment.listen(Kind.CENTRE, port=port)
+            listen = deployment.listen(Party.CENTRE, port=port)
             with pytest.raises(PortTakenError, match=f"127.0.0.1:{port} cannot be bound: it is in use"):
                 async with running("centre", listen, services):
                     pass
-            foreign = replace(deployment.listen(Kind.CENTRE), host="192.0.2.1")
+            foreign = replace(deployment.listen(Party.CENTRE), host="192.0.2.1")
             with pytest.raises(PortTakenError, match="not an address of this machine"):
                 async with running("centre", foreign, services):
                     pass
@@ -320,13 +321,13 @@ def _serve_in_thread(deployment: Deployment, port: int) -> int:
     with pytest.MonkeyPatch.context() as patch:
         # signal handlers can be set in the main thread only
         patch.setattr("asyncio.unix_events._UnixSelectorEventLoop.add_signal_handler", lambda *_: None)
-        return serve("centre", deployment.listen(Kind.CENTRE, port=port), asynccontextmanager(services))
+        return serve("centre", deployment.listen(Party.CENTRE, port=port), asynccontextmanager(services))
 
 
 @pytest.mark.parametrize("swap", ["key", "root", "junk"])
 def test_credentials_that_do_not_belong_together_stop_the_server(swap: str) -> None:
     deployment = Deployment()
-    mine, other = deployment.credentials(Identity(Kind.CENTRE)), deployment.credentials(ALICE)
+    mine, other = deployment.credentials(Identity.of(Party.CENTRE)), deployment.credentials(ALICE)
     bad = {
         "key": Credentials(mine.root, mine.certificate, other.key),
         "root": Credentials(Deployment().credentials(ALICE).root, mine.certificate, mine.key),
@@ -337,7 +338,7 @@ def test_credentials_that_do_not_belong_together_stop_the_server(swap: str) -> N
     async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
         yield [Scripted()]
 
-    listen = replace(deployment.listen(Kind.CENTRE), credentials=bad)
+    listen = replace(deployment.listen(Party.CENTRE), credentials=bad)
     assert serve("centre", listen, services) == exit_codes.BAD_STATE
     assert "certificates" in deployment.events("stopped")[0]["reason"]
 
@@ -373,7 +374,7 @@ def test_a_server_ends_when_the_pipe_it_was_given_has_no_writer(tmp_path: Path) 
         asyncio.get_running_loop().call_later(0.3, os.close, writer)
         yield [Scripted()]
 
-    listen = replace(deployment.listen(Kind.CENTRE), ends_with=reader, port_file=tmp_path / "port")
+    listen = replace(deployment.listen(Party.CENTRE), ends_with=reader, port_file=tmp_path / "port")
     try:
         assert serve("centre", listen, services) == exit_codes.OK
     finally:
@@ -389,7 +390,7 @@ def test_what_has_no_end_to_wait_for_is_refused_as_such(tmp_path: Path) -> None:
         yield [Scripted()]
 
     with (tmp_path / "file").open("w+b") as file:
-        listen = replace(deployment.listen(Kind.CENTRE), ends_with=file.fileno())
+        listen = replace(deployment.listen(Party.CENTRE), ends_with=file.fileno())
         assert serve("centre", listen, services) == exit_codes.BAD_STATE
     assert "must be a pipe" in deployment.events("stopped")[0]["reason"]
 

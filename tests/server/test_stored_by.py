@@ -11,7 +11,8 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_protocol.contract import Party
+from blindmatch_server.authority import Identity
 from blindmatch_server.errors import QuotaError
 from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
@@ -92,7 +93,7 @@ def test_a_relay_of_version_2_is_brought_up_to_date_with_what_is_stored(tmp_path
 
 async def uploads(port: int | None, *sizes: int) -> list[bool]:
     """Which of some uploads of Alice's were acknowledged."""
-    async with DEPLOYMENT.client(ALICE, Kind.RELAY, port or 0) as alice:
+    async with DEPLOYMENT.client(ALICE, Party.PROVIDER, port or 0) as alice:
         done = []
         for method, request in [("Register", keys()), *(("Upload", pieces(bytes(one))) for one in sizes)]:
             done.append(await _taken(alice, f"Relay/{method}", request))
@@ -115,7 +116,7 @@ AT += [Arm(f"blob.rename.{side}", hit) for side in ("before", "after") for hit i
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", AT, ids=[f"{arm.point}-{arm.hit}" for arm in AT])
 def test_the_number_is_right_after_a_kill(tmp_path: Path, arm: Arm) -> None:
-    plan = Plan(tmp_path, DEPLOYMENT.credentials(Identity(Kind.RELAY)), arm)
+    plan = Plan(tmp_path, DEPLOYMENT.credentials(Identity.of(Party.PROVIDER)), arm)
     with living(relay_life, plan) as port:
         first = asyncio.run(uploads(port, 900, 600))
     assert not all(first), "the relay was to die before it acknowledged both"

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre import notices
@@ -70,7 +71,7 @@ async def desk(directory: Path) -> AsyncIterator[Desk]:
     deployment, scene = Deployment(), Scene(directory)
     async with (
         scene.centre(deployment) as (alice, bob, operator, port),
-        deployment.client(Identity(Kind.DEVICE, "eve"), Kind.CENTRE, port) as eve,
+        deployment.client(Identity(Kind.DEVICE, "eve"), Party.CENTRE, port) as eve,
     ):
         yield Desk(scene, alice, bob, operator, eve)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_protocol.contract import Label, Learner
+from blindmatch_protocol.contract import Label, Learner, Party
 from blindmatch_protocol.report import seal_report
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.authority import Identity
 from blindmatch_server.centre.assessment import Check, Outcome, describe
 from blindmatch_server.centre.deployed import Deployed
 from blindmatch_server.centre.keys import CentreKeys
@@ -128,7 +128,7 @@ def test_without_an_opening_a_report_is_good_where_its_reporter_sees_pictures_an
     bare = scene.report(opening=())
     assert scene.assess(bare, deployed=in_the_clear()).outcome[0] is Outcome.FAILED
     filed = scene.report(opening=(), reporter="matcher", recipient="")
-    matcher, relay = Identity(Kind.MATCHER), Identity(Kind.RELAY)
+    matcher, relay = Identity.of(Party.MATCHER), Identity.of(Party.PROVIDER)
     assert scene.assess(filed, matcher, deployed=in_the_clear()).outcome[0] is Outcome.PASSED
     assert scene.assess(filed, matcher).outcome[0] is Outcome.FAILED
     by_relay = replace(filed, reporter="relay")

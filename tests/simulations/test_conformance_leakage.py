@@ -96,7 +96,7 @@ def test_no_design_here_declares_too_much(design: AnyDesign) -> None:
 
 
 class UndeclaredCoalition(Shares):
-    """Says that the two parties learn nothing even together."""
+    """Says that the three parties learn nothing even together."""
 
     info = replace(Shares.info, name="undeclared-coalition")
 
@@ -106,7 +106,7 @@ class UndeclaredCoalition(Shares):
 
 def test_shares_that_give_the_hash_together_are_told_apart_by_the_coalition_alone() -> None:
     (result,) = check_design(UndeclaredCoalition(), Options(only=["games"], runs=(24, 24))).results
-    assert result.step.startswith("semi-honest matcher with matcher_b: ")
+    assert result.step.startswith("semi-honest party_a with party_b with party_c: ")
     assert "dictionary" in result.rule
 
 

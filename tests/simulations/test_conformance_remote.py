@@ -79,7 +79,7 @@ def test_a_provider_of_large_bodies_passes(world: World) -> None:
     assert outcomes.verdict is Verdict.NOT_APPLICABLE
 
 
-def test_two_matchers_that_share_the_work_pass(world: World) -> None:
+def test_three_parties_that_share_the_work_pass(world: World) -> None:
     build = built(SHARES)
     held = read_manifest(world.manifest(build))
     with ExitStack() as stack:

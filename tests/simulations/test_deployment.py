@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_server.authority import AuthorityError, Identity, Kind
-from blindmatch_simulations.deployment import SERVERS, Deployment, DeploymentError, home_from
+from blindmatch_simulations.deployment import STANDARD, Deployment, DeploymentError, home_from
 
 NOW = datetime.now(UTC)
 ALICE = Identity(Kind.DEVICE, "alice")
@@ -23,7 +23,7 @@ def deployment(tmp_path: Path) -> Deployment:
 
 
 def test_a_new_deployment_has_a_certificate_for_every_server(deployment: Deployment) -> None:
-    for party in SERVERS:
+    for party in STANDARD:
         deployment.server_credentials(party).check()
     assert Deployment.open(deployment.home) == deployment
 
@@ -31,7 +31,7 @@ def test_a_new_deployment_has_a_certificate_for_every_server(deployment: Deploym
 def test_no_private_file_can_be_read_by_others(deployment: Deployment) -> None:
     assert stat.S_IMODE(deployment.home.stat().st_mode) == 0o700
     keys = list(deployment.home.rglob("*.key"))
-    assert len(keys) > len(SERVERS)
+    assert len(keys) > len(STANDARD)
     assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
 
 
@@ -56,6 +56,20 @@ def test_the_authority_is_not_needed_to_run(deployment: Deployment) -> None:
     deployment.server_credentials(Party.PROVIDER).check()
     with pytest.raises(AuthorityError, match="certificates"):
         deployment.enrol(ALICE, deployment.device("alice"), NOW)
+
+
+def test_another_party_s_server_gets_a_certificate_once_where_the_authority_is(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    other = Party("party_a")
+    assert deployment.parties() == STANDARD
+    deployment.admit([Party.MATCHER, other], NOW)
+    first = deployment.server_credentials(other)
+    deployment.admit([other], NOW)
+    assert deployment.server_credentials(other) == first and deployment.parties() == (*STANDARD, other)
+    shutil.rmtree(deployment.authority)
+    with pytest.raises(DeploymentError, match="certs pack party_b"):
+        deployment.admit([other, Party("party_b")], NOW)
 
 
 def test_an_existing_deployment_is_not_overwritten(deployment: Deployment) -> None:

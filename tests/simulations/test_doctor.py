@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.epoch_manifest import SignedManifest
-from blindmatch_server.authority import Authority, Identity, Kind
+from blindmatch_server.authority import Authority, Identity
 from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.doctor import Status, examine
@@ -214,7 +215,7 @@ def test_a_clock_that_is_behind_is_found(tmp_path: Path) -> None:
 
 def test_machines_packed_from_two_authorities_are_told(tmp_path: Path) -> None:
     deployment = Deployment.create(tmp_path / "home", NOW)
-    other = Authority.create(NOW).issue(Identity(Kind.RELAY), NOW)
+    other = Authority.create(NOW).issue(Identity.of(Party.PROVIDER), NOW)
     other.write(deployment.home / "relay", "relay")
     found = {one.check: one.status for one in certificates(deployment, NOW)}
     assert found["root"] is Status.WRONG

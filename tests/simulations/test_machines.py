@@ -107,7 +107,18 @@ def test_addresses_are_kept_as_they_were_given(address: str, tmp_path: Path) -> 
     assert addresses.read(path) == held
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"relay": 1}', '{"police": "x:1"}', '{"relay": "x"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"relay": 1}',
+        '{"Police": "x:1"}',
+        '{"provider": "x:1"}',
+        '{"curator": "x:1"}',
+        '{"relay": "x"}',
+    ],
+)
 def test_a_damaged_file_of_addresses_is_named(content: str, tmp_path: Path) -> None:
     path = tmp_path / "addresses.json"
     path.write_text(content)

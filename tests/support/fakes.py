@@ -341,11 +341,11 @@ class FakeCentre(Fake, rpc.CentreServicer):
         return pb.Receipt(report_id=bytes(16), received_at_ms=7)
 
 
-def serve(kind: Kind, register: Callable[[grpc.Server], None]) -> tuple[grpc.Server, int]:
+def serve(party: Party, register: Callable[[grpc.Server], None]) -> tuple[grpc.Server, int]:
     """A server on a free port with mutual TLS."""
     server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
     register(server)
-    held = AUTHORITY.issue(Identity(kind), NOW, timedelta(days=1))
+    held = AUTHORITY.issue(Identity.of(party), NOW, timedelta(days=1))
     credentials = grpc.ssl_server_credentials(
         [(held.key, held.certificate)], held.root, require_client_auth=True
     )
@@ -392,13 +392,15 @@ class World:
     def __post_init__(self) -> None:
         self.matcher = FakeMatcher(self.design, publish(self.design, self.hashes, 1))
         self.ports = {
-            Party.PROVIDER: self._serve(Kind.RELAY, lambda s: rpc.add_RelayServicer_to_server(self.relay, s)),
+            Party.PROVIDER: self._serve(
+                Party.PROVIDER, lambda s: rpc.add_RelayServicer_to_server(self.relay, s)
+            ),
             Party.CENTRE: self._serve(
-                Kind.CENTRE, lambda s: rpc.add_CentreServicer_to_server(self.centre, s)
+                Party.CENTRE, lambda s: rpc.add_CentreServicer_to_server(self.centre, s)
             ),
         }
-        for party, kind in ((Party.MATCHER, Kind.MATCHER), (Party.MATCHER_B, Kind.MATCHER_B)):
-            self.ports[party] = self._serve(kind, self._add_matcher)
+        for party in {Party.MATCHER, *self.design.info.roles.values()} - {Party.PROVIDER}:
+            self.ports[party] = self._serve(party, self._add_matcher)
 
     def egress(self, name: str, recorder: Recorder, slept: list[float]) -> Egress:
         endpoints = {party: Endpoint(f"127.0.0.1:{port}") for party, port in self.ports.items()}
@@ -445,8 +447,8 @@ class World:
     def _add_matcher(self, server: grpc.Server) -> None:
         rpc.add_MatchingServicer_to_server(self.matcher, server)
 
-    def _serve(self, kind: Kind, register: Callable[[grpc.Server], None]) -> int:
-        server, port = serve(kind, register)
+    def _serve(self, party: Party, register: Callable[[grpc.Server], None]) -> int:
+        server, port = serve(party, register)
         self.servers.append(server)
         return port
 

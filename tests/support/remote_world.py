@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from blindmatch_client.egress.channels import SERVER_NAMES
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.randomness import seeded
 from blindmatch_server.authority import Authority, Identity, Kind
@@ -18,6 +17,7 @@ from blindmatch_simulations.conformance.remote import manifest as manifests
 from blindmatch_simulations.conformance.remote.manifest import read_manifest
 from blindmatch_simulations.conformance.remote.run import check_remote
 from blindmatch_simulations.conformance.run import Report
+from dummy_designs import SHARES
 
 from support.foreign_matcher import ForeignMatcher, serving
 
@@ -31,9 +31,8 @@ class World:
         self.folder, now = folder, datetime.now(UTC)
         authority = Authority.create(now)
         self.servers = {
-            Party.MATCHER: authority.issue(Identity(Kind.MATCHER), now),
-            Party.MATCHER_B: authority.issue(Identity(Kind.MATCHER_B), now),
-            Party.PROVIDER: authority.issue(Identity(Kind.RELAY), now),
+            party: authority.issue(Identity.of(party), now)
+            for party in (Party.MATCHER, Party.PROVIDER, *SHARES.info.roles.values())
         }
         authority.issue(Identity(Kind.DEVICE, "checker"), now).write(folder, "checker")
 
@@ -61,7 +60,7 @@ class World:
                 "root": "ca.crt",
                 "certificate": "checker.crt",
                 "key": "checker.key",
-                "server_names": {role: SERVER_NAMES[party] for role, party in info.roles.items()},
+                "server_names": {role: party.dns_name for role, party in info.roles.items()},
             },
             "limits": {"reply_bytes": 4096, "answer_ms": 30_000},
         }

@@ -19,14 +19,6 @@ MOST_MESSAGE_BYTES: Final = 1 << 20
 STREAM_WINDOW_BYTES: Final = 256 << 10
 """What a server may send ahead of what was read."""
 
-SERVER_NAMES: Final = {
-    Party.PROVIDER: "relay.blindmatch.test",
-    Party.MATCHER: "matcher.blindmatch.test",
-    Party.MATCHER_B: "matcher-b.blindmatch.test",
-    Party.CENTRE: "centre.blindmatch.test",
-}
-"""The name each party's certificate must bear."""
-
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -122,7 +114,7 @@ class Channels:
             raise ServiceUnavailableError(
                 party, "cannot be reached: it is not running; start it and try again"
             )
-        options = _options(endpoint.name or SERVER_NAMES[party])
+        options = _options(endpoint.name or party.dns_name)
         return grpc.secure_channel(endpoint.address, self._credentials, options)
 
 

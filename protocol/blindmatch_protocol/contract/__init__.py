@@ -2,7 +2,8 @@
 
 A design is one file or small folder with one `Design` object. It never opens a file or a socket, reads
 no clock and draws no randomness of its own: all that comes in as parameters. Read in this order:
-`item`, `entries`, `outcome`, `declaration`, `design`; `driver` runs a session through its legal steps.
+`item`, `entries`, `outcome`, `party`, `declaration`, `design`; `driver` runs a session through its legal
+steps.
 """
 
 from blindmatch_protocol.contract.declaration import (
@@ -15,7 +16,6 @@ from blindmatch_protocol.contract.declaration import (
     Leak,
     Learner,
     Parameter,
-    Party,
     Relation,
     Role,
 )
@@ -48,6 +48,7 @@ from blindmatch_protocol.contract.outcome import (
     Undisclosed,
     Voucher,
 )
+from blindmatch_protocol.contract.party import Party
 
 __all__ = [
     "CONTRACT_VERSION",

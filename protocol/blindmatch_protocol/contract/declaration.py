@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.item import Item
+from blindmatch_protocol.contract.party import Party
 
 CONTRACT_VERSION = 2
 
@@ -20,17 +21,6 @@ Role = NewType("Role", str)
 
 MINIMUM_QUALITY = 50
 """PDQ hashes of lower quality are discarded, never matched."""
-
-
-class Party(StrEnum):
-    """Who may see something."""
-
-    DEVICE = "device"
-    PROVIDER = "provider"
-    MATCHER = "matcher"
-    MATCHER_B = "matcher_b"
-    CURATOR = "curator"
-    CENTRE = "centre"
 
 
 class Learner(StrEnum):

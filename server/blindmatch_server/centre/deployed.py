@@ -8,20 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Final
 
 from blindmatch_proofs.verdict import Failed, Passed
-from blindmatch_protocol.contract import AnyDesign, Info, Learner, Party
+from blindmatch_protocol.contract import AnyDesign, Info, Learner
 from blindmatch_protocol.report import Report
 
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre.assessment import NotAvailable, Verdict
-
-_PARTIES: Final = {
-    Kind.RELAY: Party.PROVIDER,
-    Kind.MATCHER: Party.MATCHER,
-    Kind.MATCHER_B: Party.MATCHER_B,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +49,7 @@ def check_reporter(report: Report, submitter: Identity, info: Info) -> Verdict:
         return Failed("another party handed the report in")
     if submitter.kind is Kind.DEVICE:
         return _check_device(report, info)
-    return _check_service(report, submitter.kind, info)
+    return _check_service(report, submitter, info)
 
 
 def _check_device(report: Report, info: Info) -> Verdict:
@@ -67,10 +60,10 @@ def _check_device(report: Report, info: Info) -> Verdict:
     return Passed()
 
 
-def _check_service(report: Report, kind: Kind, info: Info) -> Verdict:
-    sees = info.sends_content and _PARTIES.get(kind) in info.roles.values()
+def _check_service(report: Report, service: Identity, info: Info) -> Verdict:
+    sees = info.sends_content and service.party in info.roles.values()
     if not sees or Learner.SERVER not in info.learns:
-        return Failed(f"in {info.name} the {kind} sees no picture, and reports none")
+        return Failed(f"in {info.name} the {service.words} sees no picture, and reports none")
     if report.opening or report.recipient:
         return Failed("a service opens no commitment, and names no recipient")
     return Passed()

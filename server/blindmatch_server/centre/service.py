@@ -36,7 +36,7 @@ from blindmatch_server.waiting import Places
 
 REPORT_ID_BYTES: Final = 16
 _SUBMIT: Final = "centre/submit"
-_SUBMITTERS: Final = frozenset({Kind.DEVICE, Kind.RELAY, Kind.MATCHER, Kind.MATCHER_B})
+_SUBMITTERS: Final = frozenset({Kind.DEVICE, Kind.RELAY, Kind.HOST})
 _LONG_SECONDS: Final = 600.0
 
 

@@ -124,7 +124,7 @@ class PublishedSource:
         publication.verify()
         # a set of another epoch under this one's name would be refused by every device
         self.design.open_setup(publication.setup(), manifest.epoch)
-        roles = [role for role, party in info.roles.items() if party is self.party]
+        roles = [role for role, party in info.roles.items() if party == self.party]
         states = {role: self.design.open_role(role, publication.role(role)) for role in roles}
         digests = {file.name: bytes.fromhex(file.sha256) for file in manifest.files}
         setup = {name: SetupFile(data, digests[name]) for name, data in publication.setup().items()}

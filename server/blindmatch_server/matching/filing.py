@@ -13,14 +13,14 @@ from typing import Final
 
 import grpc
 import grpc.aio
-from blindmatch_protocol.contract import Info, Label, Verdict
+from blindmatch_protocol.contract import Info, Label, Party, Verdict
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.report import Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from PIL import Image
 
 from blindmatch_server import parts
-from blindmatch_server.authority import Credentials, Identity, Kind, server_name
+from blindmatch_server.authority import Credentials, Identity
 from blindmatch_server.log import Log
 from blindmatch_server.matching.ledger import Filing, Ledger
 
@@ -142,7 +142,7 @@ class Filer:
         credentials = self._centre.credentials
         secured = grpc.ssl_channel_credentials(credentials.root, credentials.key, credentials.certificate)
         options = [
-            ("grpc.ssl_target_name_override", server_name(Kind.CENTRE)),
+            ("grpc.ssl_target_name_override", Party.CENTRE.dns_name),
             ("grpc.enable_http_proxy", 0),
             ("grpc.max_reconnect_backoff_ms", int(self._centre.most_wait_seconds * 1000)),
         ]

@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.randomness import Randomness, system_randomness
 
-from blindmatch_server.authority import Kind
 from blindmatch_server.endpoint import Desk, Service
 from blindmatch_server.matching.answering import Answering
 from blindmatch_server.matching.budget import Budget
@@ -51,12 +50,12 @@ class MatcherConfig:
     Attributes:
         listen: where it listens, with certificate and clock.
         matching: what it hosts.
-        kind: `Kind.MATCHER` or `Kind.MATCHER_B`.
+        party: whose server it is.
     """
 
     listen: Listen
     matching: MatchingConfig
-    kind: Kind = Kind.MATCHER
+    party: Party = Party.MATCHER
 
 
 def serve_matcher(config: MatcherConfig, run: Run = serve) -> int:
@@ -67,7 +66,7 @@ def serve_matcher(config: MatcherConfig, run: Run = serve) -> int:
         async with open_matching(config.matching, desk) as matching:
             yield [matching]
 
-    return run(str(config.kind), config.listen, services)
+    return run(config.party.server, config.listen, services)
 
 
 @asynccontextmanager

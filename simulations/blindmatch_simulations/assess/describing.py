@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blindmatch_client.facts import device_facts
-from blindmatch_protocol.contract import AnyDesign, Leak
+from blindmatch_protocol.contract import AnyDesign, Info, Leak
 
 from blindmatch_simulations.assess.observed import Declared, Described, FactSeen
 
@@ -22,7 +22,7 @@ def described(design: AnyDesign) -> Described:
         roles={str(role): str(party) for role, party in info.roles.items()},
         sends_content=info.sends_content,
         parameters={parameter.name: parameter.default for parameter in info.parameters},
-        declared=(*map(_of_leak, design.leakage()), *_of_messenger()),
+        declared=(*map(_of_leak, design.leakage()), *_of_messenger(info)),
     )
 
 
@@ -31,8 +31,8 @@ def _of_leak(leak: Leak) -> Declared:
     return Declared(tuple(sorted(map(str, leak.parties))), str(leak.adversary), "design", facts)
 
 
-def _of_messenger() -> list[Declared]:
+def _of_messenger(info: Info) -> list[Declared]:
     return [
         Declared((str(party),), "semi-honest", "messenger", tuple(FactSeen(f.name, f.says) for f in facts))
-        for party, facts in device_facts().items()
+        for party, facts in device_facts(hosts=info.roles.values()).items()
     ]

@@ -38,7 +38,7 @@ from blindmatch_simulations.assess.offences import offend
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.assess.updating import updated
 from blindmatch_simulations.curating import teach_centre
-from blindmatch_simulations.deployment import SERVERS, Deployment
+from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.devices import Watched, create_device
 from blindmatch_simulations.hosting import parties_of
 from blindmatch_simulations.operators import centre_list
@@ -296,7 +296,7 @@ def setup_bytes(publication: Publication) -> int:
 def _server_cost(server: ServerProcess, before: float | None) -> ServerCost:
     after = procfs.cpu_seconds(server.process.pid)
     spent = after - before if after is not None and before is not None else None
-    return ServerCost(str(SERVERS[server.party]), spent, procfs.status_mib("VmHWM", server.process.pid))
+    return ServerCost(server.party.server, spent, procfs.status_mib("VmHWM", server.process.pid))
 
 
 def _traffic(sender: Watched) -> tuple[Traffic, ...]:

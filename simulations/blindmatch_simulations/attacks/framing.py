@@ -77,8 +77,8 @@ def _forged(arena: Arena, held: Loopback) -> Iterator[Forgery]:
     made = _Reports(arena, held)
     mallory = Identity(Kind.DEVICE, MALLORY)
     yield Forgery("the recipient", mallory, made.report(mallory, ALICE, MALLORY))
-    for kind in (Kind.RELAY, Kind.MATCHER):
-        service = Identity(kind)
+    for party in (Party.PROVIDER, Party.MATCHER):
+        service = Identity.of(party)
         yield Forgery("a service", service, made.report(service, ALICE, BOB))
         without = replace(made.report(service, ALICE, BOB), design=OTHER_DESIGN, recipient="", opening=())
         yield Forgery("another design", service, without)

@@ -73,7 +73,7 @@ def _limits(evidence: Evidence) -> Mapping[Key, int]:
         (Party.CENTRE, "Complain", Purpose.COMPLAINT, None): told.complaints,
         (Party.CENTRE, "Submit", Purpose.COVER, None): slots,
     }
-    for party in Party:
+    for party in {record.party for record in evidence.records}:
         limits[party, "Describe", Purpose.SETUP, None] = told.registered + refused
     for name, started in _started(evidence.records).items():
         limits[Party.PROVIDER, "FetchBundle", Purpose.ACCOUNT, name] = max(1, len(started))

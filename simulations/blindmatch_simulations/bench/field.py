@@ -151,7 +151,7 @@ def messenger_field(folder: Path, load: Load) -> Iterator[Field]:
     parties = (Party.MATCHER, Party.PROVIDER)
     with ExitStack() as stack:
         servers = stack.enter_context(running_servers(deployment, parties, ("--design", DESIGN.info.name)))
-        relay = next(server.process.pid for server in servers if server.party is Party.PROVIDER)
+        relay = next(server.process.pid for server in servers if server.party == Party.PROVIDER)
         started = [
             working("messages_worker", str(folder), f"w{n}", str(load.pairs)) for n in range(load.workers)
         ]

@@ -81,7 +81,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "certs": Command("certs", "app", "Make a deployment and its certificates."),
     "list": Command("lists", "app", "Import hash lists and build encrypted sets of them."),
-    "serve": Command("serve", "app", "Run servers; stop them with Ctrl-C or SIGTERM."),
+    "serve": Command("serve", "run_serve", "Run servers; stop them with Ctrl-C or SIGTERM."),
     "device": Command("device", "app", "Register a device, send and read messages."),
     "centre": Command(
         "centre",

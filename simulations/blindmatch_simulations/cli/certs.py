@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from blindmatch_protocol.contract import Party
-from blindmatch_server.authority import NAMED, Identity, Kind
+from blindmatch_server.authority import Identity, Kind
 
 from blindmatch_simulations import addresses
 from blindmatch_simulations.cli.console import (
@@ -17,15 +17,31 @@ from blindmatch_simulations.cli.console import (
     DesignOption,
     HomeOption,
     JsonOption,
+    MoreAddressesOption,
     console_for,
     details,
     write_json,
 )
-from blindmatch_simulations.deployment import ADDRESSES, SERVERS, Deployment, home_from
+from blindmatch_simulations.cli.parties import party_called
+from blindmatch_simulations.deployment import ADDRESSES, Deployment, home_from
 from blindmatch_simulations.packing import pack_caller, pack_server
 from blindmatch_simulations.registry import load_design
 
 app = typer.Typer(help="Make a deployment and its certificates.", no_args_is_help=True)
+
+
+KindArgument = Annotated[
+    str,
+    typer.Argument(help="relay, matcher, centre, another server of the design, device or operator."),
+]
+
+
+def _identity(kind: str, name: str) -> Identity:
+    if kind in (Kind.DEVICE, Kind.OPERATOR):
+        return Identity(Kind(kind), name)
+    if name:
+        raise typer.BadParameter("--name is of a device or an operator; a server has none")
+    return Identity.of(party_called(kind))
 
 
 @app.command("init")
@@ -42,12 +58,12 @@ def init(home: HomeOption = None) -> None:
 
 @app.command("issue")
 def issue(
-    kind: Annotated[Kind, typer.Argument(help="device or operator.")],
+    kind: KindArgument,
     name: Annotated[str, typer.Argument(help="Its name: a-z 0-9 _ -, 1 to 32 characters.")],
     home: HomeOption = None,
 ) -> None:
     """Issue a certificate for a device or an operator (`device register` does this by itself)."""
-    deployment, identity = Deployment.open(home_from(home)), Identity(kind, name)
+    deployment, identity = Deployment.open(home_from(home)), _identity(kind, name)
     folder = deployment.folder_of(identity)
     deployment.enrol(identity, folder, datetime.now(UTC))
     OUT.print(f"certificate and key in {folder}", soft_wrap=True)
@@ -55,12 +71,12 @@ def issue(
 
 @app.command("renew")
 def renew(
-    kind: Annotated[Kind, typer.Argument(help="relay, matcher, matcher_b, centre, device or operator.")],
+    kind: KindArgument,
     name: Annotated[str, typer.Option(help="Of the device or operator.")] = "",
     home: HomeOption = None,
 ) -> None:
     """Issue a new key and certificate in place of the old; a server takes it when it is started again."""
-    deployment, identity = Deployment.open(home_from(home)), Identity(kind, name)
+    deployment, identity = Deployment.open(home_from(home)), _identity(kind, name)
     deployment.renew(identity, deployment.folder_of(identity), datetime.now(UTC))
     OUT.print(f"certificate and key in {deployment.folder_of(identity)}", soft_wrap=True)
 
@@ -69,21 +85,15 @@ def renew(
 def set_addresses(
     relay: AddressOption = None,
     matcher: AddressOption = None,
-    matcher_b: AddressOption = None,
     centre: AddressOption = None,
+    address: MoreAddressesOption = None,
     home: HomeOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Note where servers on other machines are called; without options, show what is noted."""
     path = Deployment.open(home_from(home)).home / ADDRESSES
-    new = addresses.given(
-        {
-            Party.PROVIDER: relay,
-            Party.MATCHER: matcher,
-            Party.MATCHER_B: matcher_b,
-            Party.CENTRE: centre,
-        }
-    )
+    standard = {Party.PROVIDER: relay, Party.MATCHER: matcher, Party.CENTRE: centre}
+    new = addresses.given(standard, address or ())
     held = {**addresses.read(path), **new}
     if new:
         addresses.write(path, held)
@@ -94,7 +104,7 @@ def set_addresses(
 
 @app.command("pack")
 def pack(
-    kind: Annotated[Kind, typer.Argument(help="Whose machine: relay, matcher, centre, device, ...")],
+    kind: KindArgument,
     folder: Annotated[
         Path, typer.Argument(help="A new folder, to be carried to that machine as its --home.")
     ],
@@ -103,14 +113,13 @@ def pack(
     home: HomeOption = None,
 ) -> None:
     """Copy what one machine needs, and nothing else, into FOLDER."""
-    deployment, identity = Deployment.open(home_from(home)), Identity(kind, name)
-    if kind in NAMED:
+    deployment, identity = Deployment.open(home_from(home)), _identity(kind, name)
+    if identity.party is None:
         source = deployment.folder_of(identity)
         deployment.enrol(identity, source, datetime.now(UTC))
         packed = pack_caller(deployment, source, folder)
     else:
-        party = next(party for party, server in SERVERS.items() if server is kind)
-        packed = pack_server(deployment, party, load_design(design), folder)
+        packed = pack_server(deployment, identity.party, load_design(design), folder)
     for path in packed:
         OUT.print(str(path), soft_wrap=True, highlight=False)
     OUT.print(

@@ -63,6 +63,10 @@ AddressOption = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="Where this server is called [default: as the deployment says]."),
 ]
+MoreAddressesOption = Annotated[
+    list[str] | None,
+    typer.Option("--address", metavar="NAME=HOST:PORT", help="Another server's; may be given again."),
+]
 DesignOption = Annotated[
     str, typer.Option("--design", help="A design's name (see: blindmatch designs) or path.py:NAME.")
 ]

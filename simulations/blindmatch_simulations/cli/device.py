@@ -24,6 +24,7 @@ from blindmatch_simulations.cli.console import (
     DesignOption,
     HomeOption,
     JsonOption,
+    MoreAddressesOption,
     console_for,
     details,
     table,
@@ -60,21 +61,15 @@ def register(
     cover_size: Annotated[int, typer.Option(help="Bytes of a slot.")] = SLOT_SIZES[1],
     relay: AddressOption = None,
     matcher: AddressOption = None,
-    matcher_b: AddressOption = None,
     centre: AddressOption = None,
+    address: MoreAddressesOption = None,
     home: HomeOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Make the device NAME, publish its pre-keys and fetch the encrypted set; once more if that failed."""
     deployment = Deployment.open(home_from(home))
-    addresses = given(
-        {
-            Party.PROVIDER: relay,
-            Party.MATCHER: matcher,
-            Party.MATCHER_B: matcher_b,
-            Party.CENTRE: centre,
-        }
-    )
+    standard = {Party.PROVIDER: relay, Party.MATCHER: matcher, Party.CENTRE: centre}
+    addresses = given(standard, address or ())
     if passphrase and key_file is not None:
         raise typer.BadParameter("give --passphrase or --key-file, not both")
     cover = CoverSchedule(cover_period, cover_size) if cover_period else None

@@ -7,21 +7,27 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from blindmatch_protocol.contract import Party
 
 from blindmatch_simulations.cli.console import OUT, DesignOption, HomeOption
-from blindmatch_simulations.deployment import SERVERS, Deployment, home_from
+from blindmatch_simulations.cli.parties import party_called
+from blindmatch_simulations.deployment import Deployment, home_from
 from blindmatch_simulations.hosting import parties_of, serve
 from blindmatch_simulations.processes import ServerProcess, check_alive, running_servers
 from blindmatch_simulations.registry import load_design, portable_reference
 
-app = typer.Typer(help="Run servers; stop them with Ctrl-C or SIGTERM.", no_args_is_help=True)
-
 HostOption = Annotated[str, typer.Option(help="Address to listen on; loopback unless you know better.")]
-PortOption = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+PortOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="0 takes a free one [default: 7401 for relay, 7402 matcher, 7404 centre; else a free one].",
+    ),
+]
 MetricsOption = Annotated[
     int | None,
     typer.Option(
@@ -39,85 +45,47 @@ EndOption = Annotated[
         help="Stop, too, once standard input ends, as a pipe does when whoever holds its other end is gone.",
     ),
 ]
-STANDARD_INPUT = 0
+STANDARD_INPUT: Final = 0
+LOOPBACK: Final = "127.0.0.1"
+ALL: Final = "all"
+PORTS: Final = {Party.PROVIDER: 7401, Party.MATCHER: 7402, Party.CENTRE: 7404}
 
 
-def _serve(
-    party: Party,
-    home: HomeOption,
-    design: str,
-    host: str,
-    port: int,
-    metrics_port: int | None,
-    end_with_input: bool,
-) -> None:
-    deployment = Deployment.open(home_from(home))
-    ends_with = STANDARD_INPUT if end_with_input else None
-    raise typer.Exit(serve(deployment, party, load_design(design), host, port, metrics_port, ends_with))
-
-
-@app.command("relay")
-def relay(
+def run_serve(
+    party: Annotated[
+        str,
+        typer.Argument(help="relay, matcher, centre or another server of the design; all: each of them."),
+    ],
     home: HomeOption = None,
     design: DesignOption = "oprf-psi",
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 7401,
+    host: HostOption = LOOPBACK,
+    port: PortOption = None,
     metrics_port: MetricsOption = None,
     end_with_input: EndOption = False,
-) -> None:
-    """The provider: pre-keys, encrypted messages and attachments; it cannot read any of them."""
-    _serve(Party.PROVIDER, home, design, host, port, metrics_port, end_with_input)
-
-
-@app.command("matcher")
-def matcher(
-    home: HomeOption = None,
-    design: DesignOption = "oprf-psi",
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 7402,
-    metrics_port: MetricsOption = None,
-    end_with_input: EndOption = False,
-) -> None:
-    """The matching service: holds the key and the encrypted set of a design."""
-    _serve(Party.MATCHER, home, design, host, port, metrics_port, end_with_input)
-
-
-@app.command("matcher_b")
-def matcher_b(
-    home: HomeOption = None,
-    design: DesignOption = "oprf-psi",
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 7403,
-    metrics_port: MetricsOption = None,
-    end_with_input: EndOption = False,
-) -> None:
-    """A second matching service, for designs that share the work between two parties."""
-    _serve(Party.MATCHER_B, home, design, host, port, metrics_port, end_with_input)
-
-
-@app.command("centre")
-def centre(
-    home: HomeOption = None,
-    design: DesignOption = "oprf-psi",
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 7404,
-    metrics_port: MetricsOption = None,
-    end_with_input: EndOption = False,
-) -> None:
-    """The centre: receives sealed reports, checks them, lists them."""
-    _serve(Party.CENTRE, home, design, host, port, metrics_port, end_with_input)
-
-
-@app.command("all")
-def all_(
-    home: HomeOption = None,
-    design: DesignOption = "oprf-psi",
     metrics: Annotated[
-        bool, typer.Option("--metrics", help="Each with Prometheus metrics on a loopback port of its own.")
+        bool, typer.Option("--metrics", help="With all: each with Prometheus metrics on a port of its own.")
     ] = False,
 ) -> None:
-    """Every server a design needs, each in a process of its own, on free loopback ports."""
+    """Run servers; stop them with Ctrl-C or SIGTERM.
+
+    `relay`: pre-keys, encrypted messages and attachments; it can read none of them. `matcher`: the encrypted
+    set, and the roles that a design gives it. `centre`: receives sealed reports, checks them, lists them.
+    `all`: each in a process of its own, on free loopback ports.
+    """
     deployment = Deployment.open(home_from(home))
+    if party == ALL:
+        if (host, port, metrics_port, end_with_input) != (LOOPBACK, None, None, False):
+            raise typer.BadParameter("all takes --home, --design and --metrics alone")
+        _serve_all(deployment, design, metrics)
+        return
+    if metrics:
+        raise typer.BadParameter("--metrics goes with all; one server takes --metrics-port")
+    whose, ends_with = party_called(party), STANDARD_INPUT if end_with_input else None
+    listens = PORTS.get(whose, 0) if port is None else port
+    raise typer.Exit(serve(deployment, whose, load_design(design), host, listens, metrics_port, ends_with))
+
+
+def _serve_all(deployment: Deployment, design: str, metrics: bool) -> None:
     parties = parties_of(load_design(design))
     options = ["--design", portable_reference(design), *(("--metrics-port", "0") if metrics else ())]
     with running_servers(deployment, parties, options) as servers:
@@ -147,7 +115,7 @@ class Watched:
         self.read += len(whole)
         self.calls += whole.count(b'"event":"call"')
         self.refused += whole.count(b'"event":"call"') - whole.count(b'"status":"OK"')
-        return f"{SERVERS[self.server.party]} {self.calls:,} calls, {self.refused:,} not OK"
+        return f"{self.server.party.server} {self.calls:,} calls, {self.refused:,} not OK"
 
 
 def _watch(servers: Sequence[Watched]) -> None:
@@ -168,7 +136,7 @@ def _watch(servers: Sequence[Watched]) -> None:
 
 def _line(deployment: Deployment, server: ServerProcess, metrics: bool) -> str:
     port = deployment.port_file(server.party).read_text().strip()
-    line = f"{SERVERS[server.party]:<10} 127.0.0.1:{port}   log: {server.log}"
+    line = f"{server.party.server:<10} 127.0.0.1:{port}   log: {server.log}"
     if not metrics:
         return line
     scraped = deployment.metrics_port_file(server.party).read_text().strip()

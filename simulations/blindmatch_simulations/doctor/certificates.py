@@ -11,7 +11,7 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.authority import ROOT_CERTIFICATE, Credentials, Identity
 from cryptography import x509
 
-from blindmatch_simulations.deployment import SERVERS, Deployment
+from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.doctor.finding import Finding, Status
 
 SOON: Final = timedelta(days=14)
@@ -30,10 +30,8 @@ def certificates(deployment: Deployment, now: datetime) -> Iterator[Finding]:
 
 
 def _parties(deployment: Deployment) -> Iterator[tuple[Identity, Path]]:
-    for kind in SERVERS.values():
-        identity = Identity(kind)
-        if deployment.folder_of(identity).is_dir():
-            yield identity, deployment.folder_of(identity)
+    for party in deployment.parties():
+        yield Identity.of(party), deployment.server(party)
     for kind_folder in ("devices", "operators"):
         for key in sorted((deployment.home / kind_folder).glob("*/*.key")):
             caller = _named(kind_folder, key.parent.name)
@@ -51,7 +49,7 @@ def _named(kind_folder: str, name: str) -> Identity | None:
 def _certificate(deployment: Deployment, identity: Identity, folder: Path, now: datetime) -> Finding:
     check = f"certificate of {identity.account}"
     option = f" --name {identity.name}" if identity.name else ""
-    remedy = f"on the authority's machine: blindmatch certs renew {identity.kind}{option}"
+    remedy = f"on the authority's machine: blindmatch certs renew {identity.words}{option}"
     try:
         held = Credentials.read(folder, identity.slug)
         held.check()

@@ -22,7 +22,7 @@ def examine(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterato
         design: what its servers should serve.
         now: with a time zone.
     """
-    yield from layout(deployment)
+    yield from layout(deployment, design)
     yield from permissions(deployment)
     yield from clock(deployment, now)
     yield from certificates(deployment, now)

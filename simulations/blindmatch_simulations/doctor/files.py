@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.centre.keys import CentreKeys, read_notices_key, read_notices_public, read_public_key
 from blindmatch_server.centre.references import References
 
 from blindmatch_simulations import addresses
-from blindmatch_simulations.deployment import ADDRESSES, MARKER, SERVERS, Deployment
+from blindmatch_simulations.deployment import ADDRESSES, MARKER, Deployment
 from blindmatch_simulations.doctor.finding import Finding, Status
+from blindmatch_simulations.hosting import parties_of
 
 SECRET_SUFFIXES: Final = (".key", ".sqlite", ".sqlite-wal", ".sqlite-shm")
 LITTLE_BYTES: Final = 1 << 30
@@ -25,11 +26,11 @@ LEAST_BYTES: Final = 100 << 20
 MOST_NAMED: Final = 3
 
 
-def layout(deployment: Deployment) -> Iterator[Finding]:
+def layout(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
     """Which parties' folders are here; a whole deployment has all of them."""
-    here = [str(kind) for kind in SERVERS.values() if (deployment.home / kind).is_dir()]
+    here = [party.server for party in deployment.parties()]
     whole = deployment.authority.is_dir()
-    missing = [str(kind) for kind in SERVERS.values() if str(kind) not in here] if whole else []
+    missing = [party.server for party in parties_of(design) if party.server not in here] if whole else []
     if missing:
         what, remedy = f"no folder for {', '.join(missing)}", "make a new deployment: blindmatch certs init"
         yield Finding("layout", Status.WRONG, what, remedy)

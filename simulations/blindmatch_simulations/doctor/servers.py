@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import grpc
-from blindmatch_client.egress.channels import SERVER_NAMES
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -26,7 +25,7 @@ from blindmatch_server.published import (
 )
 from grpc_health.v1 import health_pb2
 
-from blindmatch_simulations.deployment import SERVERS, Deployment
+from blindmatch_simulations.deployment import Deployment
 from blindmatch_simulations.doctor.certificates import SOON
 from blindmatch_simulations.doctor.finding import Finding, Status
 from blindmatch_simulations.hosting import parties_of
@@ -98,7 +97,7 @@ def servers(deployment: Deployment, design: AnyDesign, epoch: Publication | None
         return
     credentials = _credentials(deployment)
     for party in parties_of(design):
-        name = str(SERVERS[party])
+        name = party.server
         if party not in endpoints:
             if deployment.server(party).is_dir():
                 remedy = f"blindmatch serve {name}, or blindmatch serve all"
@@ -137,7 +136,7 @@ class _Asked:
 
     @property
     def name(self) -> str:
-        return str(SERVERS[self.party])
+        return self.party.server
 
     def findings(self, design: AnyDesign, epoch: Publication | None) -> Iterator[Finding]:
         if not self._is_open():
@@ -149,7 +148,7 @@ class _Asked:
         try:
             with self._channel() as channel:
                 yield self._health(channel)
-                if self.party in (Party.MATCHER, Party.MATCHER_B):
+                if self.party not in (Party.PROVIDER, Party.CENTRE):
                     yield self._epoch(channel, design, epoch)
         except grpc.RpcError as error:
             yield self._refused(error)
@@ -167,7 +166,7 @@ class _Asked:
         held = self.credentials
         secured = grpc.ssl_channel_credentials(held.root, held.key, held.certificate)
         options: list[tuple[str, Any]] = [
-            ("grpc.ssl_target_name_override", SERVER_NAMES[self.party]),
+            ("grpc.ssl_target_name_override", self.party.dns_name),
             ("grpc.enable_http_proxy", 0),
             ("grpc.use_local_subchannel_pool", 1),
         ]

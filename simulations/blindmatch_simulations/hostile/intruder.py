@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 import grpc.aio
 from blindmatch_protocol.contract import Party
-from blindmatch_server.authority import Credentials, Kind, server_name
+from blindmatch_server.authority import Credentials
 from google.protobuf.message import Message
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
@@ -36,7 +36,7 @@ class Intruder:
 
     Attributes:
         account: its name.
-        kind: of the server.
+        party: whose server it is.
         address: of the server, HOST:PORT.
         channel: with the account's certificate.
         foreign: a certificate for somebody else's name by an authority of the attacker's own.
@@ -45,7 +45,7 @@ class Intruder:
     """
 
     account: str
-    kind: Kind
+    party: Party
     address: str
     channel: grpc.aio.Channel
     foreign: Credentials
@@ -87,7 +87,7 @@ class Intruder:
 
     async def as_foreigner(self, method: str, body: bytes) -> str:
         """One request on a connection of its own, with the certificate of another authority."""
-        async with channel_of(self.foreign, self.kind, self.address) as opened:
+        async with channel_of(self.foreign, self.party, self.address) as opened:
             to_call: Any = opened.unary_unary(f"/blindmatch.v1.{method}")
             return await status(to_call(body, timeout=FOREIGN_S))
 
@@ -121,12 +121,11 @@ class Service:
     """A server that is attacked.
 
     Attributes:
-        kind, party: which.
+        party: whose.
         kinds: hostile clients by kind.
         settle: what an account does first.
     """
 
-    kind: Kind
     party: Party
     kinds: Mapping[str, HostileClient]
     settle: Callable[[Intruder], Awaitable[None]]
@@ -169,10 +168,9 @@ async def intruding(
     Raises:
         grpc.aio.AioRpcError: if the server does not let one settle.
     """
+    party = service.party
     intruders = [
-        Intruder(
-            name, service.kind, address, channel_of(held, service.kind, address), foreign, victims, request
-        )
+        Intruder(name, party, address, channel_of(held, party, address), foreign, victims, request)
         for name, held in accounts.items()
     ]
     try:
@@ -184,11 +182,11 @@ async def intruding(
             await intruder.channel.close()
 
 
-def channel_of(held: Credentials, kind: Kind, address: str) -> grpc.aio.Channel:
+def channel_of(held: Credentials, party: Party, address: str) -> grpc.aio.Channel:
     """A channel with this certificate, on a connection of its own."""
     credentials = grpc.ssl_channel_credentials(held.root, held.key, held.certificate)
     options = [
-        ("grpc.ssl_target_name_override", server_name(kind)),
+        ("grpc.ssl_target_name_override", party.dns_name),
         ("grpc.enable_http_proxy", 0),
         ("grpc.enable_retries", 0),
         ("grpc.use_local_subchannel_pool", 1),

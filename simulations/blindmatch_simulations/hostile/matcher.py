@@ -9,7 +9,6 @@ from typing import Final
 
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.authority import Kind
 
 from blindmatch_simulations.hostile.intruder import Intruder, Service, clients, parts, stalled
 
@@ -64,7 +63,6 @@ async def _forged(intruder: Intruder, number: int) -> str:
 
 
 MATCHER: Final = Service(
-    Kind.MATCHER,
     Party.MATCHER,
     clients(
         "matcher",

@@ -11,7 +11,6 @@ from typing import Any, Final
 import grpc.aio
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.authority import Kind
 
 from blindmatch_simulations.hostile.intruder import CALL_S, Intruder, Service, clients, parts, stalled
 
@@ -83,7 +82,6 @@ async def _draining(intruder: Intruder, number: int) -> str:
 
 
 RELAY: Final = Service(
-    Kind.RELAY,
     Party.PROVIDER,
     clients(
         "relay",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from blindmatch_protocol.contract.declaration import Adversary, Fact, Leak, Party
+from blindmatch_protocol.contract.declaration import Adversary, Fact, Leak
+from blindmatch_protocol.contract.party import Party
 
 FACTS_OF_MATCHER: Final = (
     Fact("epoch", "The epoch of the set the device holds.", lambda item, setup: setup.epoch),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import grpc
-from blindmatch_client.egress.channels import SERVER_NAMES, Channels, Credentials, Endpoint
+from blindmatch_client.egress.channels import Channels, Credentials, Endpoint
 from blindmatch_client.egress.methods import DESCRIBE, EXCHANGE, EXCHANGE_LARGE, FETCH_SETUP
 from blindmatch_client.egress.status import RETRY_AFTER, printable, translate
 from blindmatch_client.transport import envelopes
@@ -183,7 +183,7 @@ class Counterpart:
         key, certificate = pair or (None, None)
         credentials = grpc.ssl_channel_credentials(self._credentials.authority, key, certificate)
         options = [
-            ("grpc.ssl_target_name_override", endpoint.name or SERVER_NAMES[party]),
+            ("grpc.ssl_target_name_override", endpoint.name or party.dns_name),
             ("grpc.max_send_message_length", -1),
             ("grpc.enable_http_proxy", 0),
             ("grpc.use_local_subchannel_pool", 1),

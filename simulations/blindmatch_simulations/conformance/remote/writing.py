@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from blindmatch_client.egress.channels import SERVER_NAMES
 from blindmatch_client.transport import MOST_BODY_BYTES, MOST_SMALL_BYTES
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.contract.declaration import CONTRACT_VERSION
@@ -107,7 +106,7 @@ def _public_key(design: AnyDesign, publication: Publication) -> str | None:
 
 
 def _credentials(design: AnyDesign, caller: CallerFiles, folder: Path) -> CredentialFiles:
-    names = {str(role): SERVER_NAMES[party] for role, party in design.info.roles.items()}
+    names = {str(role): party.dns_name for role, party in design.info.roles.items()}
     return CredentialFiles(
         root=_seen(caller.root, folder),
         certificate=_seen(caller.certificate, folder),
