@@ -195,7 +195,7 @@ def test_certificates_are_looked_at_by_the_calendar(tmp_path: Path, days: int, s
     deployment = Deployment.create(tmp_path / "home", NOW)
     found = list(certificates(deployment, NOW + timedelta(days=days)))
     assert {one.status for one in found} == {status}
-    assert len(found) == 4
+    assert len(found) == 3
 
 
 @pytest.mark.parametrize(
