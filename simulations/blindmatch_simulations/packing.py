@@ -2,7 +2,7 @@
 
 relay, matcher, centre, ...   the server's certificate and key, and the files it serves from
 operator                      an operator's certificate and key
-device NAME                   a device's certificate and key
+device NAME                   a device's certificate and key, and the centre's public keys
 each of them                  the curator's public key, which epochs are verified with
 
 Never in it: the authority's key, another party's key, a server's state.
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from blindmatch_protocol.contract import AnyDesign, Party
-from blindmatch_server.centre.keys import PUBLIC_KEY
+from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
 from blindmatch_server.curator.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
 from blindmatch_server.manifest import SIGNED
 
@@ -36,11 +36,12 @@ def pack_server(deployment: Deployment, party: Party, design: AnyDesign, folder:
 
 
 def pack_caller(deployment: Deployment, source: Path, folder: Path) -> list[Path]:
-    """Copy a device's or operator's certificate and key into `folder`. Raises as `pack_server`."""
+    """Copy a device's or operator's certificate and key, and the public keys. Raises as `pack_server`."""
     keys = [path for path in sorted(source.glob("*")) if path.suffix in (".crt", ".key")]
     if not keys:
         raise DeploymentError(f"{source.name} has no certificate; make one with: blindmatch certs issue")
-    return _copy(deployment, iter([*keys, deployment.curator_keys / CURATOR_PUBLIC_KEY]), folder)
+    public = [deployment.centre_keys / name for name in (PUBLIC_KEY, NOTICES_PUBLIC)]
+    return _copy(deployment, iter([*keys, deployment.curator_keys / CURATOR_PUBLIC_KEY, *public]), folder)
 
 
 def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> Iterator[Path]:

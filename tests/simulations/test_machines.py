@@ -74,7 +74,7 @@ def test_no_machine_has_another_s_secrets(prepared: Path, tmp_path: Path) -> Non
     own = {
         "relay": {"relay.key"},
         "matcher": {"matcher.key"},
-        "centre": {"centre.key", "second-hash.key"},
+        "centre": {"centre.key", "second-hash.key", "notices.key"},
     }
     for name in SERVERS:
         folder = packed(prepared, tmp_path / name, name)
