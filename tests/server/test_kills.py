@@ -141,10 +141,10 @@ def test_vouchers_are_held_once_and_opened_wherever_the_centre_is_killed(scene: 
 
     def submitted(port: int | None) -> list[Any]:
         vouchers = ([voucher(1)], [voucher(2)])
-        return [asked(deployment, ALICE, Kind.CENTRE, port, "Centre/SubmitVoucher", one) for one in vouchers]
+        return [asked(deployment, ALICE, Party.CENTRE, port, "Centre/SubmitVoucher", one) for one in vouchers]
 
     def listed(port: int | None) -> tuple[int, int]:
-        rows = asked(deployment, OPERATOR, Kind.CENTRE, port, "Centre/List", wire.ListRequest()).vouchers
+        rows = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest()).vouchers
         return (rows[0].held, rows[0].opened) if rows else (0, 0)
 
     with living(opening_life, plan_of(scene, deployment, arm)) as port:
