@@ -9,8 +9,8 @@ Shape: luminance (h, w) -> area mean on 32 x 32 -> binomial blur -> 256 comparis
 Patches are local and differences of means, so that neither brightness nor a caption moves many bits, and no
 cosine basis is involved.
 
-Measured on 300 crops with three keys (blindmatch_simulations.second_hash; table in the decision): no edit of
-19 moves more than 46 bits, and no two different pictures are closer than 75, of 122,235 pairs.
+Measured on 300 crops with three keys (blindmatch_simulations.studies.second_hash; table in the decision):
+no edit of 19 moves more than 46 bits, and no two different pictures are closer than 75, of 122,235 pairs.
 The key protects as long as verdicts are not fed back to whoever chooses pictures: each bit is linear in the
 pixels, so an oracle for distances gives the patches away.
 """

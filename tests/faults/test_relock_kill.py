@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from blindmatch_client.errors import StoreError, WrongKeyError
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.device_settings import Settings
-from blindmatch_simulations.devices import create_device, needs_passphrase, open_device
-from blindmatch_simulations.relocking import relock
+from blindmatch_simulations.deployment.device_settings import Settings
+from blindmatch_simulations.deployment.devices import create_device, needs_passphrase, open_device
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.relocking import relock
 from support.command import BAD_STATE, USAGE, in_process, refused
 from support.mortal import Arm
 from support.mortal_relock import RelockPlan, lived

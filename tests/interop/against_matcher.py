@@ -38,11 +38,11 @@ from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.authority import Credentials, Identity, Kind
 from blindmatch_server.curator import open_list
-from blindmatch_simulations.conformance.deployed import Build, MemoryWorkspace
-from blindmatch_simulations.curating import list_path
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.oracle import Oracle
-from blindmatch_simulations.processes import running_servers
+from blindmatch_simulations.deployment.curating import list_path
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.processes import running_servers
+from blindmatch_simulations.inprocess.deployed import Build, MemoryWorkspace
+from blindmatch_simulations.pictures.oracle import Oracle
 from support.command import in_process
 from support.foreign_matcher import ForeignMatcher, serving
 

@@ -14,8 +14,7 @@ from blindmatch_server.authority import Credentials, Identity, Kind
 from blindmatch_server.matching.epochs import PublishedSource
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.relay.server import RelayConfig, open_relay
-from blindmatch_simulations.bench.queries import Check, unlisted_picture
-from blindmatch_simulations.hostile import (
+from blindmatch_simulations.attacks.hostile import (
     HELD,
     LOST,
     MATCHER,
@@ -25,6 +24,7 @@ from blindmatch_simulations.hostile import (
     Service,
     intruding,
 )
+from blindmatch_simulations.bench.queries import Check, unlisted_picture
 from support.signed import CURATOR
 
 from .deployment import ALICE, Deployment, fixed

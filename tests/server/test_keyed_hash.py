@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_server.keyed_hash import SAME_PICTURE, KeyedHasher, distance
-from blindmatch_simulations.edits import EDITS, MILD, Edit
-from blindmatch_simulations.pictures import SamplePicture, crops
-from blindmatch_simulations.second_hash import measure
+from blindmatch_simulations.pictures.crops import SamplePicture, crops
+from blindmatch_simulations.pictures.edits import EDITS, MILD, Edit
+from blindmatch_simulations.studies.second_hash import measure
 
 KEY = bytes(range(32))
 

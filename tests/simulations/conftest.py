@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.hosting import parties_of
-from blindmatch_simulations.processes import running_servers
-from blindmatch_simulations.registry import load_design
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.hosting import parties_of
+from blindmatch_simulations.deployment.processes import running_servers
+from blindmatch_simulations.deployment.registry import load_design
 from support.command import in_process
 
 

@@ -22,7 +22,7 @@ from blindmatch_simulations.assess.plan import FULL, QUICK, STANDARD, plan_text,
 from blindmatch_simulations.assess.results import Design, Measured, Results, schema
 from blindmatch_simulations.assess.running import Assessment, again
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.registry import RegistryError, all_designs
+from blindmatch_simulations.deployment.registry import RegistryError, all_designs
 from support.command import COMMAND, processes_of
 
 T = TypeVar("T")

@@ -11,12 +11,12 @@ from blindmatch_client.facts import device_facts
 from blindmatch_client.failure import FAILURE_FACTS
 from blindmatch_simulations.assess import judging, severity, store
 from blindmatch_simulations.assess.observed import Check, Declared, FactSeen, KeyUse
-from blindmatch_simulations.assess.report.calculating import inputs
-from blindmatch_simulations.assess.report.markup import number
-from blindmatch_simulations.assess.report.page import report
 from blindmatch_simulations.assess.results import Design, Measured
-from blindmatch_simulations.conformance.leakage.interval import resolution
-from blindmatch_simulations.registry import built_in_designs
+from blindmatch_simulations.deployment.registry import built_in_designs
+from blindmatch_simulations.measure.advantage import resolution
+from blindmatch_simulations.report.calculating import inputs
+from blindmatch_simulations.report.markup import number
+from blindmatch_simulations.report.page import report
 from msgspec.structs import replace
 from support.assess_page import outline, results_folder, view
 from support.assess_rows import EDITS, observed, row

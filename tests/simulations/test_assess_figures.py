@@ -18,8 +18,10 @@ from blindmatch_simulations.assess.observed import (
     ServerCost,
     Updated,
 )
-from blindmatch_simulations.assess.report import outside
-from blindmatch_simulations.assess.report.calculating import (
+from blindmatch_simulations.assess.results import Figure, Measured
+from blindmatch_simulations.measure.advantage import advantage, resolution
+from blindmatch_simulations.report import outside
+from blindmatch_simulations.report.calculating import (
     HEAD,
     Input,
     accepted,
@@ -28,11 +30,9 @@ from blindmatch_simulations.assess.report.calculating import (
     inputs,
     literature,
 )
-from blindmatch_simulations.assess.report.costing import frontier, frontier_words
-from blindmatch_simulations.assess.report.markup import number, power
-from blindmatch_simulations.assess.report.svg import EM, Point, trade
-from blindmatch_simulations.assess.results import Figure, Measured
-from blindmatch_simulations.conformance.leakage.interval import advantage, resolution
+from blindmatch_simulations.report.costing import frontier, frontier_words
+from blindmatch_simulations.report.markup import number, power
+from blindmatch_simulations.report.svg import EM, Point, trade
 from msgspec.structs import replace
 from support.assess_rows import EDITS, observed, row
 

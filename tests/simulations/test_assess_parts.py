@@ -12,13 +12,13 @@ from blindmatch_protocol.contract import Done, NoMatch
 from blindmatch_simulations.assess.corpus import hashed, installed
 from blindmatch_simulations.assess.errors import PlanError
 from blindmatch_simulations.assess.guard import guarded
-from blindmatch_simulations.assess.intervals import interval, median_ratio
 from blindmatch_simulations.assess.offences import never_asks
 from blindmatch_simulations.assess.plan import QUICK, plan_text, read_plan
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.conformance.leakage.interval import clopper_pearson
-from blindmatch_simulations.pictures import crops
-from blindmatch_simulations.registry import Registered, built_in_designs
+from blindmatch_simulations.deployment.registry import Registered, built_in_designs
+from blindmatch_simulations.measure.advantage import clopper_pearson
+from blindmatch_simulations.measure.intervals import interval, median_ratio
+from blindmatch_simulations.pictures.crops import crops
 from support.command import processes_of
 
 PYTHON = sys.executable

@@ -10,21 +10,12 @@ from pathlib import Path
 import pytest
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.catalogue import MATRIX
-from blindmatch_simulations.assess.observed import (
-    Audited,
-    AuditFinding,
-    Check,
-)
-from blindmatch_simulations.assess.report import outside
-from blindmatch_simulations.assess.report.page import report
-from blindmatch_simulations.assess.report.summary import counts, headline
-from blindmatch_simulations.assess.results import (
-    Design,
-    Figure,
-    Measured,
-    PairDistances,
-)
+from blindmatch_simulations.assess.observed import Audited, AuditFinding, Check
+from blindmatch_simulations.assess.results import Design, Figure, Measured, PairDistances
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.report import outside
+from blindmatch_simulations.report.page import report
+from blindmatch_simulations.report.summary import counts, headline
 from msgspec.structs import replace
 from support.assess_page import outline, results_folder, view
 from support.assess_rows import HOSTILE, observed, row

@@ -25,9 +25,9 @@ from blindmatch_simulations.assess.material import Material, make
 from blindmatch_simulations.assess.observed import PictureRow
 from blindmatch_simulations.assess.plan import Plan, read_plan
 from blindmatch_simulations.assess.updating import updated
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.oracle import Oracle
-from blindmatch_simulations.registry import load_design
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.pictures.oracle import Oracle
 from dummy_designs import VOUCHERS, Sealed
 
 PLAN = """

@@ -13,7 +13,7 @@ from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.run import Ran, as_json, run_attack
 from blindmatch_simulations.attacks.table import ATTACKS, Attack, pairs
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.registry import load_design
+from blindmatch_simulations.deployment.registry import load_design
 from support.command import in_process
 
 ROOT = Path(__file__).parents[2]

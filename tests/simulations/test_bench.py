@@ -9,21 +9,21 @@ from typing import Any
 
 import jsonschema
 import pytest
+from blindmatch_simulations.attacks.hostile import SERVICES
 from blindmatch_simulations.bench import flood
-from blindmatch_simulations.bench.alone import AloneError
-from blindmatch_simulations.bench.catalogue import CATALOGUE
 from blindmatch_simulations.bench.field import Outcome
 from blindmatch_simulations.bench.flood import Flood, Round, Scene
-from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.peers.runner import PeerMissingError, Peers, runs_of
-from blindmatch_simulations.bench.procfs import cpu_seconds, mapped_mib, status_mib
 from blindmatch_simulations.bench.results import results, schema
-from blindmatch_simulations.bench.row import FIGURES, Row, Status, Target, Verdict
-from blindmatch_simulations.bench.runs import Run, conditions, cost_figures, counting, percentile
 from blindmatch_simulations.bench.table import COLUMNS, json_cells, markdown
-from blindmatch_simulations.bench.yardstick import Cost, Reading, reading
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.hostile import SERVICES
+from blindmatch_simulations.measure.catalogue import CATALOGUE
+from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.procfs import cpu_seconds, mapped_mib, status_mib
+from blindmatch_simulations.measure.row import FIGURES, Row, Status, Target, Verdict
+from blindmatch_simulations.measure.runs import Run, conditions, cost_figures, counting, percentile
+from blindmatch_simulations.measure.worker import AloneError
+from blindmatch_simulations.measure.yardstick import Cost, Reading, reading
 
 ROOT = Path(__file__).parents[2]
 QUIET = Reading(50.0, 1.0)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_simulations import cli
-from blindmatch_simulations.alone import alone
 from blindmatch_simulations.cli import app, exit_codes
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.cli.console import details, progress_bar, table
 from blindmatch_simulations.cli.serve import Watched
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.processes import ServerProcess
+from blindmatch_simulations.deployment.alone import alone
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.processes import ServerProcess
 from rich.console import Console
 
 COMMAND = [sys.executable, "-m", "blindmatch_simulations"]

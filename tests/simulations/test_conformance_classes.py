@@ -17,7 +17,7 @@ from blindmatch_simulations.conformance.error_texts import pieces, silent, spelt
 from blindmatch_simulations.conformance.leakage.relations import Hull
 from blindmatch_simulations.conformance.proofs import solved
 from blindmatch_simulations.conformance.repetition import held_bytes
-from blindmatch_simulations.conformance.verdict import BrokenError, Result
+from blindmatch_simulations.inprocess.verdict import BrokenError, Result
 
 SECRET = seeded("secret").take(32)
 ORDER = single.ORDER

@@ -19,8 +19,8 @@ from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Recording, replayed, seeded
-from blindmatch_simulations.conformance.deployed import opened, publish
-from blindmatch_simulations.conformance.pool import Pooled, make_pool
+from blindmatch_simulations.inprocess.deployed import opened, publish
+from blindmatch_simulations.pictures.pool import Pooled, make_pool
 
 FILLER = 32
 

@@ -13,7 +13,7 @@ from blindmatch_simulations.conformance.hand_over import CLASSES, check_hand_ove
 from blindmatch_simulations.conformance.mutations.devices import ProofNotChecked, Psi
 from blindmatch_simulations.conformance.mutations.hasty import HastyDevice
 from blindmatch_simulations.conformance.mutations.timing import TICKS, WORK, WORKED
-from blindmatch_simulations.conformance.verdict import BrokenError, Result
+from blindmatch_simulations.inprocess.verdict import BrokenError, Result
 
 RUNS = 240
 

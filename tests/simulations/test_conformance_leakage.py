@@ -13,10 +13,10 @@ from blindmatch_simulations.conformance import Options, check_design
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.leakage.facts import declared, opponents
 from blindmatch_simulations.conformance.leakage.games import check_semi_honest, run_counts
-from blindmatch_simulations.conformance.leakage.interval import advantage, clopper_pearson
 from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, playable
 from blindmatch_simulations.conformance.leakage.stage import stage_of
-from blindmatch_simulations.conformance.pool import make_pool
+from blindmatch_simulations.measure.advantage import advantage, clopper_pearson
+from blindmatch_simulations.pictures.pool import make_pool
 from dummy_designs import SHARES, VOUCHERS, Shares
 from hypothesis import given, settings
 from hypothesis import strategies as st

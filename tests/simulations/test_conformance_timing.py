@@ -15,7 +15,7 @@ from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
 from blindmatch_simulations.conformance.leakage.timing import STEPS, TIMED, claimed, timed_session
 from blindmatch_simulations.conformance.mutations.devices import Psi, SkippedCover
 from blindmatch_simulations.conformance.mutations.timing import STEP, TICKS, WORK, SlowAndSilent
-from blindmatch_simulations.conformance.pool import Pooled
+from blindmatch_simulations.pictures.pool import Pooled
 
 FEW = (32, 32)
 

@@ -11,9 +11,9 @@ from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import entry_id, opened, run_session, update
 from blindmatch_simulations.conformance.settings import rows_of
 from blindmatch_simulations.conformance.updates import changed, renamed
+from blindmatch_simulations.inprocess.deployed import entry_id, opened, run_session, update
 
 
 def test_a_design_that_is_published_whole_has_no_updates_to_check() -> None:

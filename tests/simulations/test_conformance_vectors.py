@@ -13,7 +13,7 @@ from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.conformance.vectors.files import SCHEMA_NAME, as_text, schema
 from blindmatch_simulations.conformance.vectors.make import vectors_of
 from blindmatch_simulations.conformance.vectors.replay import differences
-from blindmatch_simulations.registry import built_in_designs, load_design
+from blindmatch_simulations.deployment.registry import built_in_designs, load_design
 from dummy_designs import ECHO
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "designs"

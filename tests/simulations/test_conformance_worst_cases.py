@@ -11,7 +11,6 @@ from blindmatch_protocol.contract import Adversary, AnyDesign, Match, NoMatch
 from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import opened, run_session
 from blindmatch_simulations.conformance.leakage.distinguishers import equality
 from blindmatch_simulations.conformance.leakage.facts import opponents
 from blindmatch_simulations.conformance.leakage.game import Run
@@ -21,7 +20,8 @@ from blindmatch_simulations.conformance.leakage.scenarios import Move, Pair
 from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
 from blindmatch_simulations.conformance.leakage.worst import with_worst
 from blindmatch_simulations.conformance.mutations.devices import HashDerivedBlind, Psi
-from blindmatch_simulations.conformance.pool import Pooled
+from blindmatch_simulations.inprocess.deployed import opened, run_session
+from blindmatch_simulations.pictures.pool import Pooled
 
 SMALL = {"bands": 2, "probes": 2}
 

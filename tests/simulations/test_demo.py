@@ -18,10 +18,10 @@ from blindmatch_client import cover
 from blindmatch_client.egress.methods import EXCHANGE
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_simulations import demo as simulated
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.registry import built_in_designs, load_design
-from blindmatch_simulations.workload import ANSWER, LISTED, TEXTS, Workload, demo_workload
+from blindmatch_simulations.demo import run as simulated
+from blindmatch_simulations.deployment.registry import built_in_designs, load_design
+from blindmatch_simulations.pictures.workload import ANSWER, LISTED, TEXTS, Workload, demo_workload
 from support.command import COMMAND, environment, processes_of
 
 TESTS = Path(__file__).parents[1]

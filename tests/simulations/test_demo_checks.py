@@ -10,9 +10,9 @@ import pytest
 from blindmatch_protocol.contract import AnyDesign, Relation
 from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.demo_checks import failures
-from blindmatch_simulations.demo_report import matches_words
-from blindmatch_simulations.workload import TEXTS
+from blindmatch_simulations.cli.demo_tables import matches_words
+from blindmatch_simulations.demo.checks import failures
+from blindmatch_simulations.pictures.workload import TEXTS
 
 MATCHING = 11
 

@@ -12,14 +12,14 @@ from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.errors import StoreError, WrongKeyError
 from blindmatch_client.failure import FailureMode
 from blindmatch_simulations.cli import device as command
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.devices import (
+from blindmatch_simulations.deployment.devices import (
     Options,
     create_device,
     create_or_open_device,
     needs_passphrase,
     open_device,
 )
+from blindmatch_simulations.deployment.folder import Deployment
 
 HOLD = FailureMode.HOLD
 

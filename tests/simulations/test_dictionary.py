@@ -8,7 +8,7 @@ from hashlib import sha256
 import pytest
 from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.audit.dictionary import Dictionary
-from blindmatch_simulations.conformance.pool import picture
+from blindmatch_simulations.pictures.pool import picture
 
 ITEMS = [picture(number) for number in range(5)]
 HASH = ITEMS[2].hash

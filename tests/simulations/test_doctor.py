@@ -16,12 +16,12 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_server.authority import Authority, Identity
 from blindmatch_server.curator.signing import CuratorKey
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.doctor import Status, examine
-from blindmatch_simulations.doctor.certificates import certificates
-from blindmatch_simulations.doctor.files import clock
-from blindmatch_simulations.doctor.servers import published
-from blindmatch_simulations.registry import load_design
+from blindmatch_simulations.deployment.doctor import Status, examine
+from blindmatch_simulations.deployment.doctor.certificates import certificates
+from blindmatch_simulations.deployment.doctor.files import clock
+from blindmatch_simulations.deployment.doctor.servers import published
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.registry import load_design
 from support.command import in_process
 
 from .test_by_hand import done, prepared, samples, serving

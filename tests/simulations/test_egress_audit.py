@@ -43,7 +43,7 @@ from blindmatch_protocol.randomness import Randomness, Recording, seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.audit import Audit, Counterpart, Evidence, Told, Undeclared, audit_device
 from blindmatch_simulations.audit.replay import confirmed
-from blindmatch_simulations.pictures import crops
+from blindmatch_simulations.pictures.crops import crops
 from support.memory import Held, held, random_hashes
 
 LISTED = (0, 3)

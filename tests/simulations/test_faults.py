@@ -18,13 +18,13 @@ from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.authority import Identity, Kind
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.devices import Watched, create_device, now_ms, open_device
-from blindmatch_simulations.hosting import parties_of
-from blindmatch_simulations.operators import centre_list
-from blindmatch_simulations.pictures import crops
-from blindmatch_simulations.processes import ServerProcess, running_servers
-from blindmatch_simulations.registry import load_design
+from blindmatch_simulations.deployment.devices import Watched, create_device, now_ms, open_device
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.hosting import parties_of
+from blindmatch_simulations.deployment.operators import centre_list
+from blindmatch_simulations.deployment.processes import ServerProcess, running_servers
+from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.pictures.crops import crops
 from support.command import in_process
 
 DESIGN = "oprf-psi"

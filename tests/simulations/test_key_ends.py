@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from blindmatch_protocol.errors import DesignError
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.curating import check_key_lasts, check_key_lasts_of_current
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.registry import load_design
+from blindmatch_simulations.deployment.curating import check_key_lasts, check_key_lasts_of_current
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.registry import load_design
 
 BUILD = ["list", "build", "known", "--design", "token-psi", "--set", "k=8"]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_server.manifest import SIGNED
-from blindmatch_simulations import addresses
-from blindmatch_simulations.addresses import AddressError
+from blindmatch_simulations.deployment import addresses
+from blindmatch_simulations.deployment.addresses import AddressError
 from support.command import COMMAND, environment, in_process
 
 from .test_by_hand import done, prepared, samples

@@ -11,15 +11,22 @@ from blindmatch_protocol.designs.token_psi.families import plan
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.edits import BY_NAME, EDITS
-from blindmatch_simulations.near import EditedPairs, Wishes, edited_crops, extraction, limits_for, tune
-from blindmatch_simulations.near.agreement import agreement
-from blindmatch_simulations.near.built import build, item
-from blindmatch_simulations.near.intervals import lower_bound, upper_bound
-from blindmatch_simulations.near.recall import recall
-from blindmatch_simulations.near.sample import hamming
-from blindmatch_simulations.near.token_domain import lost_tokens, random_list, ranks, revealed
-from blindmatch_simulations.pictures import crops
+from blindmatch_simulations.measure.wilson import lower_bound, upper_bound
+from blindmatch_simulations.pictures.crops import crops
+from blindmatch_simulations.pictures.edits import BY_NAME, EDITS
+from blindmatch_simulations.studies.near import (
+    EditedPairs,
+    Wishes,
+    edited_crops,
+    extraction,
+    limits_for,
+    tune,
+)
+from blindmatch_simulations.studies.near.agreement import agreement
+from blindmatch_simulations.studies.near.built import build, item
+from blindmatch_simulations.studies.near.recall import recall
+from blindmatch_simulations.studies.near.sample import hamming
+from blindmatch_simulations.studies.near.token_domain import lost_tokens, random_list, ranks, revealed
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,14 @@ import pytest
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.parameters import of_values
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_simulations.bench.catalogue import CATALOGUE
-from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.results import schema
-from blindmatch_simulations.bench.row import Target
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.edits import EDITS
-from blindmatch_simulations.near import limits_for
-from blindmatch_simulations.near.building import opened_store
+from blindmatch_simulations.measure.catalogue import CATALOGUE
+from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.row import Target
+from blindmatch_simulations.pictures.edits import EDITS
+from blindmatch_simulations.studies.near import limits_for
+from blindmatch_simulations.studies.near.building import opened_store
 
 
 def test_tuning_proposes_parameters_that_meet_the_wishes(tmp_path: Path) -> None:
@@ -212,8 +212,8 @@ KILLED_WHILE_LISTING: Final = """
 import os, signal, sys
 from pathlib import Path
 from blindmatch_protocol.designs.token_psi import Tokening
-from blindmatch_simulations.bench.meter import Meter
-from blindmatch_simulations.near.building import opened_store
+from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.studies.near.building import opened_store
 os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
 opened_store(Meter(), Path(sys.argv[1]), 16, Tokening())
 """
@@ -260,7 +260,7 @@ def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_measured(
     def made(*_: object, **__: object) -> None:
         raise AssertionError("crops are made")
 
-    monkeypatch.setattr("blindmatch_simulations.near.bench.edited_crops", made)
+    monkeypatch.setattr("blindmatch_simulations.studies.near.bench.edited_crops", made)
     (tmp_path / "thesis.txt").touch()
     assert run(["bench", "near", "--store", str(tmp_path)]) == 6
     assert "must be new, empty, or hold a store: name another folder" in capsys.readouterr().err

@@ -17,9 +17,9 @@ from blindmatch_protocol.contract import Party, SetParameters, batches_of
 from blindmatch_protocol.designs.none import DESIGN
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.publication import publish_epoch
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.devices import create_device
-from blindmatch_simulations.processes import ServerProcess, running_servers
+from blindmatch_simulations.deployment.devices import create_device
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.processes import ServerProcess, running_servers
 
 OPTIONS = ("--design", DESIGN.info.name)
 

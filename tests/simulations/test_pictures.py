@@ -8,8 +8,8 @@ from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture import distance, pdq
 from blindmatch_protocol.picture.decode import decode
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_simulations import pictures
-from blindmatch_simulations.edits import BY_NAME, EDITS, STRONG, Edit
+from blindmatch_simulations.pictures import crops as pictures
+from blindmatch_simulations.pictures.edits import BY_NAME, EDITS, STRONG, Edit
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_simulations import processes
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.processes import ProcessError, ServerProcess, check_alive, running_servers
+from blindmatch_simulations.deployment import processes
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.processes import (
+    ProcessError,
+    ServerProcess,
+    check_alive,
+    running_servers,
+)
 from support.command import processes_of
 
 
@@ -42,8 +47,8 @@ def test_servers_end_with_the_block_even_if_it_fails(deployment: Deployment) -> 
 def test_servers_end_with_the_process_that_started_them_even_if_it_is_killed(deployment: Deployment) -> None:
     script = (
         "import sys, time; from pathlib import Path; from blindmatch_protocol.contract import Party;"
-        "from blindmatch_simulations.deployment import Deployment;"
-        "from blindmatch_simulations.processes import running_servers;"
+        "from blindmatch_simulations.deployment.folder import Deployment;"
+        "from blindmatch_simulations.deployment.processes import running_servers;"
         "servers = running_servers(Deployment(Path(sys.argv[1])), (Party.CENTRE, Party.PROVIDER), ());"
         "servers.__enter__(); print('up', flush=True); time.sleep(600)"
     )

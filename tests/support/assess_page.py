@@ -7,8 +7,8 @@ from pathlib import Path
 
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.machine import this_machine
-from blindmatch_simulations.assess.report import draw_report
 from blindmatch_simulations.assess.results import Design, Failed, Results, encode
+from blindmatch_simulations.report import draw_report
 
 from support.assess_rows import EDITS, HOSTILE, observed, row
 

@@ -19,9 +19,7 @@ from blindmatch_simulations.assess.observed import (
     Traffic,
     Updated,
 )
-from blindmatch_simulations.assess.results import (
-    Measured,
-)
+from blindmatch_simulations.assess.results import Measured
 
 HOSTILE = "<script>alert('x')</script>"
 

@@ -12,7 +12,7 @@ from blindmatch_protocol.contract import Role
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.randomness import replayed, seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.conformance.deployed import Build
+from blindmatch_simulations.inprocess.deployed import Build
 
 from support.foreign_matcher import ForeignMatcher
 from support.remote_world import built

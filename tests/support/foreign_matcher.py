@@ -17,7 +17,7 @@ from blindmatch_protocol.randomness import Randomness, system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as stubs
 from blindmatch_server.authority import Credentials
-from blindmatch_simulations.conformance.deployed import Build
+from blindmatch_simulations.inprocess.deployed import Build
 
 from support.signed import CURATOR, manifest_of
 

@@ -7,8 +7,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.relocking import relock
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.relocking import relock
 
 from support.mortal import Arm, armed, context
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
 from blindmatch_server.curator.signing import CuratorKey, Signer
-from blindmatch_simulations.conformance.deployed import manifest_of
+from blindmatch_simulations.inprocess.deployed import manifest_of
 
 __all__ = ["CURATOR", "SIGNER", "manifest_of", "signed"]
 CURATOR = CuratorKey.of(bytes(range(32)))

@@ -13,7 +13,7 @@ from blindmatch_protocol.randomness import Randomness
 from blindmatch_server.published import open_publication
 
 from blindmatch_simulations.assess.observed import AloneRow, KeyUse
-from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.deployment.folder import Deployment
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -16,10 +16,10 @@ from blindmatch_server.curator import HashList
 from blindmatch_simulations.assess.alone import open_set
 from blindmatch_simulations.assess.observed import Audited, AuditFinding
 from blindmatch_simulations.audit import Audit, Counterpart, Evidence, Told, Undeclared, audit_device
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.devices import create_device
-from blindmatch_simulations.hosting import parties_of
-from blindmatch_simulations.operators import counters
+from blindmatch_simulations.deployment.devices import create_device
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.hosting import parties_of
+from blindmatch_simulations.deployment.operators import counters
 
 AUDITED = "audited"
 

@@ -21,7 +21,7 @@ from blindmatch_protocol.picture.item import Picture
 
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.assess.results import PairDistances
-from blindmatch_simulations.pictures import LICENCES, PACKAGE
+from blindmatch_simulations.pictures.crops import LICENCES, PACKAGE
 
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 PHOTOGRAPHS: Final = "photographs"

@@ -9,17 +9,10 @@ from typing import Final
 from blindmatch_protocol.contract import Learner
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 
-from blindmatch_simulations.assess.intervals import interval, median_ratio
-from blindmatch_simulations.assess.observed import (
-    Audited,
-    Check,
-    HarnessRow,
-    KeyUse,
-    Observed,
-    PictureRow,
-)
+from blindmatch_simulations.assess.observed import Audited, Check, HarnessRow, KeyUse, Observed, PictureRow
 from blindmatch_simulations.assess.results import Figure, Recall
-from blindmatch_simulations.conformance.leakage.interval import resolution
+from blindmatch_simulations.measure.advantage import resolution
+from blindmatch_simulations.measure.intervals import interval, median_ratio
 
 DISTANCES: Final = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 31), (32, 48), (49, 256))
 """Ranges of the distance between an edited picture and its original, both ends included."""

@@ -30,8 +30,8 @@ from blindmatch_server.published import CURRENT, Publication, PublicationError, 
 
 from blindmatch_simulations.assess.observed import Struct
 from blindmatch_simulations.assess.origin import folder_of, source_of
-from blindmatch_simulations.bench.procfs import cpu_seconds, used_cpu_seconds
-from blindmatch_simulations.curating import lend, throwaway_signer
+from blindmatch_simulations.deployment.curating import lend, throwaway_signer
+from blindmatch_simulations.measure.procfs import cpu_seconds, used_cpu_seconds
 
 FIRST: Final = 1
 _SPENT: Final = "spent"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from blindmatch_simulations.assess.results import Machine
-from blindmatch_simulations.bench.machine import machine
+from blindmatch_simulations.measure.machine import machine
 
 
 def this_machine() -> Machine:

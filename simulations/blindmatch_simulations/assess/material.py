@@ -20,8 +20,8 @@ from blindmatch_protocol.randomness import seeded
 from blindmatch_server.curator import HashList, list_hashes, open_list, random_hashes
 
 from blindmatch_simulations.assess.plan import Plan
-from blindmatch_simulations.edits import BY_NAME
-from blindmatch_simulations.pictures import SamplePicture, crops
+from blindmatch_simulations.pictures.crops import SamplePicture, crops
+from blindmatch_simulations.pictures.edits import BY_NAME
 
 INDEX: Final = "items.json"
 LIST: Final = "known.list"

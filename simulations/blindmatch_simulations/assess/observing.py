@@ -26,24 +26,17 @@ from blindmatch_simulations.assess.describing import described
 from blindmatch_simulations.assess.harness import added_by_harness
 from blindmatch_simulations.assess.keeping import kept_set
 from blindmatch_simulations.assess.material import MadeItem, Material
-from blindmatch_simulations.assess.observed import (
-    Built,
-    Observed,
-    Offence,
-    PictureRow,
-    ServerCost,
-    Traffic,
-)
+from blindmatch_simulations.assess.observed import Built, Observed, Offence, PictureRow, ServerCost, Traffic
 from blindmatch_simulations.assess.offences import offend
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.assess.updating import updated
-from blindmatch_simulations.curating import teach_centre
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.devices import Watched, create_device
-from blindmatch_simulations.hosting import parties_of
-from blindmatch_simulations.operators import centre_list
-from blindmatch_simulations.processes import ServerProcess, check_alive, running_servers
-from blindmatch_simulations.registry import load_design, portable_reference
+from blindmatch_simulations.deployment.curating import teach_centre
+from blindmatch_simulations.deployment.devices import Watched, create_device
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.hosting import parties_of
+from blindmatch_simulations.deployment.operators import centre_list
+from blindmatch_simulations.deployment.processes import ServerProcess, check_alive, running_servers
+from blindmatch_simulations.deployment.registry import load_design, portable_reference
 
 SENDER: Final = "sender"
 RECIPIENT: Final = "recipient"

@@ -15,10 +15,10 @@ from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.authority import Identity, Kind
 
 from blindmatch_simulations.assess.observed import Offence
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.devices import STATE, now_ms
-from blindmatch_simulations.hosting import parties_of
-from blindmatch_simulations.operators import counters
+from blindmatch_simulations.deployment.devices import STATE, now_ms
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.hosting import parties_of
+from blindmatch_simulations.deployment.operators import counters
 
 SKIPPER = "skipper"
 ARCHIVER = "archiver"

@@ -19,7 +19,7 @@ from blindmatch_simulations.assess.errors import AssessError
 from blindmatch_simulations.assess.machine import this_machine
 from blindmatch_simulations.assess.observed import Struct
 from blindmatch_simulations.assess.results import Machine
-from blindmatch_simulations.registry import is_path, load_design
+from blindmatch_simulations.deployment.registry import is_path, load_design
 
 ORIGINS: Final = ".origins"
 SETS: Final = ".sets"

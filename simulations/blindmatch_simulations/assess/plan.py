@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import msgspec
 
 from blindmatch_simulations.assess.errors import PlanError
-from blindmatch_simulations.edits import BY_NAME
+from blindmatch_simulations.pictures.edits import BY_NAME
 
 PLAN_VERSION: Final = 1
 STANDARD: Final = "assess.toml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blindmatch_simulations.bench.procfs import cpu_seconds, status_mib
+from blindmatch_simulations.measure.procfs import cpu_seconds, status_mib
 
 __all__ = ["cpu_seconds", "group_mib", "reset_peak", "status_mib"]
 

@@ -31,17 +31,9 @@ from blindmatch_simulations.assess.material import make
 from blindmatch_simulations.assess.observed import Check, Observed
 from blindmatch_simulations.assess.origin import SETS
 from blindmatch_simulations.assess.plan import Plan, plan_digest, read_plan
-from blindmatch_simulations.assess.results import (
-    FORMAT,
-    VERSION,
-    Design,
-    Failed,
-    Measured,
-    Results,
-    encode,
-)
+from blindmatch_simulations.assess.results import FORMAT, VERSION, Design, Failed, Measured, Results, encode
 from blindmatch_simulations.assess.worker import CHECKED, MATERIAL, OBSERVED, PLAN
-from blindmatch_simulations.registry import (
+from blindmatch_simulations.deployment.registry import (
     RegistryError,
     all_designs,
     is_path,

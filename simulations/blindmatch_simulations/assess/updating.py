@@ -18,9 +18,9 @@ from blindmatch_server.published import Publication, open_publication
 
 from blindmatch_simulations.assess.observed import Built, Updated
 from blindmatch_simulations.assess.plan import Plan
-from blindmatch_simulations.bench.procfs import used_cpu_seconds
-from blindmatch_simulations.curating import publish
-from blindmatch_simulations.deployment import Deployment
+from blindmatch_simulations.deployment.curating import publish
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.measure.procfs import used_cpu_seconds
 
 
 def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: Plan) -> Updated:

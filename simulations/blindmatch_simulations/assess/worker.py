@@ -26,7 +26,7 @@ from blindmatch_simulations.assess.plan import read_plan
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.checks import CHECKS
 from blindmatch_simulations.conformance.run import QUICK, run_check
-from blindmatch_simulations.registry import load_design
+from blindmatch_simulations.deployment.registry import load_design
 
 PLAN = "plan.toml"
 MATERIAL = "material"

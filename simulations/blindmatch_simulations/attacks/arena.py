@@ -12,7 +12,7 @@ from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.contract import AnyDesign, Progress, Role, no_progress
 from blindmatch_protocol.randomness import Randomness, seeded
 
-from blindmatch_simulations.conformance.deployed import Build, Deployed, opened, publish
+from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, publish
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -18,8 +18,8 @@ from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena, HashOnly
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.weakness import AS_BUILT
-from blindmatch_simulations.conformance.deployed import Deployed, run_session
-from blindmatch_simulations.near.extraction import extract
+from blindmatch_simulations.inprocess.deployed import Deployed, run_session
+from blindmatch_simulations.studies.near.extraction import extract
 
 ENTRIES: Final = 64
 SHORT: Final = 8

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from blindmatch_simulations.conformance.leakage.interval import Advantage
+from blindmatch_simulations.measure.advantage import Advantage
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import loopback
 from blindmatch_simulations.attacks.weakness import AS_BUILT, replacing
-from blindmatch_simulations.devices import now_ms
-from blindmatch_simulations.notifying import ACCOUNT as NOTICES
+from blindmatch_simulations.deployment.devices import now_ms
+from blindmatch_simulations.deployment.notifying import ACCOUNT as NOTICES
 
 ALICE, BOB = "alice", "bob"
 TEXTS: Final = ("meet me at six", "the other entrance")

@@ -22,9 +22,9 @@ from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena, HashOnly, only_role
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.weakness import replacing
-from blindmatch_simulations.conformance.deployed import Deployed
-from blindmatch_simulations.conformance.steps import Stop, deliver, hostile, stops
-from blindmatch_simulations.conformance.verdict import BrokenError
+from blindmatch_simulations.inprocess.deployed import Deployed
+from blindmatch_simulations.inprocess.steps import Stop, deliver, hostile, stops
+from blindmatch_simulations.inprocess.verdict import BrokenError
 
 ENTRIES: Final = 8
 ROWS: Final = 4

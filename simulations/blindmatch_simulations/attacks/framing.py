@@ -35,8 +35,8 @@ from blindmatch_simulations.attacks.errors import AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
 from blindmatch_simulations.attacks.weakness import replacing
-from blindmatch_simulations.devices import now_ms
-from blindmatch_simulations.operators import centre_list
+from blindmatch_simulations.deployment.devices import now_ms
+from blindmatch_simulations.deployment.operators import centre_list
 
 ALICE, BOB, MALLORY = "alice", "bob", "mallory"
 OTHER_DESIGN: Final = "provider-scan"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from blindmatch_simulations.conformance.leakage.interval import CONFIDENCE, Advantage, advantage
+from blindmatch_simulations.measure.advantage import CONFIDENCE, Advantage, advantage
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena, HashOnly
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.weakness import AS_BUILT
-from blindmatch_simulations.conformance.deployed import run_session
-from blindmatch_simulations.conformance.leakage.interval import advantage
+from blindmatch_simulations.inprocess.deployed import run_session
+from blindmatch_simulations.measure.advantage import advantage
 
 GUESSES: Final = 40
 

@@ -24,8 +24,8 @@ from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, advantages
 from blindmatch_simulations.attacks.game import Played, won
 from blindmatch_simulations.attacks.weakness import replacing
-from blindmatch_simulations.conformance.deployed import opened, update
-from blindmatch_simulations.conformance.leakage.interval import Advantage
+from blindmatch_simulations.inprocess.deployed import opened, update
+from blindmatch_simulations.measure.advantage import Advantage
 
 SIZES: Final = (1, 10, 100, 1000)
 """Entries of a layer."""

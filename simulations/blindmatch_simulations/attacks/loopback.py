@@ -31,14 +31,14 @@ from blindmatch_server.serving import Listen, OpenServices, running
 from google.protobuf.message import Message as Wire
 from PIL import Image
 
-from blindmatch_simulations import devices
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.weakness import Weakness, replacing
-from blindmatch_simulations.conformance import pool
-from blindmatch_simulations.curating import list_path, publish, teach_centre
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.devices import Watched, create_device, now_ms
-from blindmatch_simulations.hosting import host_with, listen_of, parties_of
+from blindmatch_simulations.deployment import devices
+from blindmatch_simulations.deployment.curating import list_path, publish, teach_centre
+from blindmatch_simulations.deployment.devices import Watched, create_device, now_ms
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.hosting import host_with, listen_of, parties_of
+from blindmatch_simulations.pictures import pool
 
 T = TypeVar("T")
 

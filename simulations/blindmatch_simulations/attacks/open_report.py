@@ -24,9 +24,9 @@ from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
 from blindmatch_simulations.attacks.weakness import replacing
-from blindmatch_simulations.devices import now_ms
-from blindmatch_simulations.hosting import STATE
-from blindmatch_simulations.operators import centre_list
+from blindmatch_simulations.deployment.devices import now_ms
+from blindmatch_simulations.deployment.hosting import STATE
+from blindmatch_simulations.deployment.operators import centre_list
 
 TEXT: Final = "private words beside"
 

@@ -33,7 +33,7 @@ from blindmatch_simulations.attacks.figure import Figure, advantages
 from blindmatch_simulations.attacks.game import Played, won
 from blindmatch_simulations.attacks.loopback import drawn, loopback
 from blindmatch_simulations.attacks.weakness import replacing
-from blindmatch_simulations.conformance.leakage.interval import Advantage
+from blindmatch_simulations.measure.advantage import Advantage
 
 KINDS: Final = {"no match": 1, "a match": 2, "a family": 3}
 FAMILY: Final = 64

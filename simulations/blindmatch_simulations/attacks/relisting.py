@@ -29,7 +29,7 @@ from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, advantages
 from blindmatch_simulations.attacks.game import Played, won
 from blindmatch_simulations.attacks.weakness import replacing
-from blindmatch_simulations.conformance.deployed import entry_id, opened, update
+from blindmatch_simulations.inprocess.deployed import entry_id, opened, update
 
 ENTRIES: Final = 12
 TRIALS: Final = 96

@@ -29,8 +29,8 @@ from blindmatch_simulations.attacks.errors import AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback, publish_list, serving
 from blindmatch_simulations.attacks.weakness import replacing
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.devices import Watched
+from blindmatch_simulations.deployment.devices import Watched
+from blindmatch_simulations.deployment.folder import Deployment
 
 BOB: Final = "bob"
 LISTED, UNLISTED = 1, 2

@@ -15,7 +15,7 @@ from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import drawn, loopback
 from blindmatch_simulations.attacks.weakness import AS_BUILT
-from blindmatch_simulations.operators import centre_list
+from blindmatch_simulations.deployment.operators import centre_list
 
 PICTURES: Final = 3
 WAIT_MS: Final = 200

@@ -9,11 +9,9 @@ Each prints one JSON object.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import blindmatch_client.device  # noqa: F401 - a device's process holds all of it
 import numpy as np
@@ -22,34 +20,13 @@ from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.epoch_manifest import SignedManifest
-from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.oprf import OUTPUT_BYTES
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.manifest import SIGNED
 
-from blindmatch_simulations.bench.procfs import mapped_mib, peak_with, status_mib
-from blindmatch_simulations.bench.yardstick import Cost, timed
-
-
-class AloneError(BlindmatchError):
-    """The other process failed."""
-
-
-MODULE = "blindmatch_simulations.bench.alone"
-
-
-def in_own_process(task: str, *arguments: Path | str, module: str = MODULE) -> dict[str, Any]:
-    """Run a task of this module, or of another such, in a fresh process; the JSON object it printed.
-
-    Raises:
-        AloneError: if it fails.
-    """
-    command = [sys.executable, "-m", module, task, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise AloneError(f"bench {task}: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
-    printed: dict[str, Any] = json.loads(done.stdout)
-    return printed
+from blindmatch_simulations.measure.procfs import mapped_mib, peak_with, status_mib
+from blindmatch_simulations.measure.worker import AloneError
+from blindmatch_simulations.measure.yardstick import Cost, timed
 
 
 def build(entries: Path, folder: Path) -> Mapping[str, float | None]:
@@ -59,7 +36,7 @@ def build(entries: Path, folder: Path) -> Mapping[str, float | None]:
     from blindmatch_server.curator import open_list
     from blindmatch_server.publication import publish_epoch
 
-    from blindmatch_simulations.curating import throwaway_signer
+    from blindmatch_simulations.deployment.curating import throwaway_signer
 
     with open_list(entries) as opened, Crew() as crew, peak_with(lambda: crew.pids) as peak:
         publish_epoch(

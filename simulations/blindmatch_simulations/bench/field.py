@@ -23,11 +23,11 @@ from blindmatch_protocol.designs.none import DESIGN
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.publication import publish_epoch
 
-from blindmatch_simulations.bench.procfs import cpu_seconds, status_mib
-from blindmatch_simulations.bench.runs import percentile
-from blindmatch_simulations.bench.worker import Worker, working
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.processes import running_servers
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.processes import running_servers
+from blindmatch_simulations.measure.procfs import cpu_seconds, status_mib
+from blindmatch_simulations.measure.runs import percentile
+from blindmatch_simulations.measure.worker import Worker, working
 
 
 @dataclass(frozen=True, slots=True)

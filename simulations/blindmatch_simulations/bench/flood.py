@@ -18,11 +18,11 @@ from typing import Final
 
 from blindmatch_server.crew import cores
 
+from blindmatch_simulations.attacks.hostile import RELAY
 from blindmatch_simulations.bench.field import Load, Outcome, messenger_field
-from blindmatch_simulations.bench.meter import Meter
-from blindmatch_simulations.bench.runs import Run, counting
-from blindmatch_simulations.bench.worker import Worker, working
-from blindmatch_simulations.hostile import RELAY
+from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.runs import Run, counting
+from blindmatch_simulations.measure.worker import Worker, working
 
 REST_S: Final = 0.5
 """After an attack, until the relay has answered what was refused late."""

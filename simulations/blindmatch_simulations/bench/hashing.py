@@ -11,11 +11,11 @@ from blindmatch_protocol.picture import pdq
 from blindmatch_protocol.picture.item import Picture
 from PIL import Image
 
-from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.peers.runner import PeerMissingError, Peers, runs_of
-from blindmatch_simulations.bench.row import Row
-from blindmatch_simulations.bench.runs import cost_figures
-from blindmatch_simulations.pictures import LICENCES, photograph
+from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.row import Row
+from blindmatch_simulations.measure.runs import cost_figures
+from blindmatch_simulations.pictures.crops import LICENCES, photograph
 
 SIZE: Final = (640, 480)
 LEAST_SAME: Final = 0.9

@@ -27,9 +27,9 @@ from typing import Any, Final
 
 from blindmatch_server.authority import Authority, Credentials, Identity, Kind
 
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.hostile import SERVICES, Attack, Intruder, Service, intruding
-from blindmatch_simulations.hostile.intruder import Attempt
+from blindmatch_simulations.attacks.hostile import SERVICES, Attack, Intruder, Service, intruding
+from blindmatch_simulations.attacks.hostile.intruder import Attempt
+from blindmatch_simulations.deployment.folder import Deployment
 
 LOWEST_PRIORITY: Final = 19
 UNDER_WAY_S: Final = 1.0

@@ -9,7 +9,7 @@ from typing import Final
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator import ListFormat, import_list, random_hashes
 
-from blindmatch_simulations.bench.meter import Meter
+from blindmatch_simulations.measure.meter import Meter
 
 _NCMEC_HEAD: Final = (
     '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'

@@ -29,14 +29,14 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.crew import cores
 
-from blindmatch_simulations.bench.meter import Meter
-from blindmatch_simulations.bench.procfs import cpu_seconds
-from blindmatch_simulations.bench.queries import SEVERAL, BenchError, Check, publish_random, unlisted_picture
-from blindmatch_simulations.bench.runs import percentile
-from blindmatch_simulations.bench.yardstick import Cost, timed
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.devices import now_ms
-from blindmatch_simulations.processes import ServerProcess, running_servers
+from blindmatch_simulations.bench.queries import SEVERAL, Check, publish_random, unlisted_picture
+from blindmatch_simulations.deployment.devices import now_ms
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.processes import ServerProcess, running_servers
+from blindmatch_simulations.measure.meter import BenchError, Meter
+from blindmatch_simulations.measure.procfs import cpu_seconds
+from blindmatch_simulations.measure.runs import percentile
+from blindmatch_simulations.measure.yardstick import Cost, timed
 
 MOST_CALLS: Final = 450
 """Calls of one device: a matcher allows 500 at once."""

@@ -20,13 +20,13 @@ from blindmatch_client.transport import MatchingExchange
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.randomness import system_randomness
 
+from blindmatch_simulations.attacks.hostile import MATCHER
 from blindmatch_simulations.bench.field import Outcome
 from blindmatch_simulations.bench.flood import Flood, Scene, measure
 from blindmatch_simulations.bench.loopback import Served, serving
-from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.queries import SEVERAL, Check
-from blindmatch_simulations.bench.yardstick import timed
-from blindmatch_simulations.hostile import MATCHER
+from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.yardstick import timed
 
 ENTRIES: Final = 1 << 16
 

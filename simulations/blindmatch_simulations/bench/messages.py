@@ -13,9 +13,9 @@ from blindmatch_server.crew import cores
 from PIL import Image
 
 from blindmatch_simulations.bench.field import Field, Load, Outcome, messenger_field
-from blindmatch_simulations.bench.meter import Meter
-from blindmatch_simulations.bench.runs import Run
-from blindmatch_simulations.pictures import photograph
+from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.runs import Run
+from blindmatch_simulations.pictures.crops import photograph
 
 PICTURE_KB: Final = 200
 """Kilobytes (1,000 bytes) of a picture file, to within 5 %."""

@@ -28,8 +28,8 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.authority import Identity, Kind
 
-from blindmatch_simulations.deployment import Deployment
-from blindmatch_simulations.devices import now_ms
+from blindmatch_simulations.deployment.devices import now_ms
+from blindmatch_simulations.deployment.folder import Deployment
 
 TEXT: Final = "A text of about the usual length, and a little more."
 WAIT_MS: Final = 250

@@ -16,7 +16,6 @@ from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.contract import Item, NoMatch, Outcome, Request, Session, SetParameters, answered
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
-from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.oprf import Mode
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness, Recording, replayed, system_randomness
@@ -28,17 +27,13 @@ from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import Publication
 
 from blindmatch_simulations.bench.arithmetic import OPRF, VOPRF, arithmetic
-from blindmatch_simulations.bench.meter import Meter
-from blindmatch_simulations.curating import throwaway_signer
+from blindmatch_simulations.deployment.curating import throwaway_signer
+from blindmatch_simulations.measure.meter import BenchError, Meter
 
 BATCHES: Final = (1, 16, 100)
 """Hashes that are checked together."""
 SEVERAL: Final = 16
 """Evaluations of a request in the second form of the design, and in the throughput rows."""
-
-
-class BenchError(BlindmatchError):
-    """What was measured did not give the right result, so its speed means nothing."""
 
 
 def bench_primitives(meter: Meter) -> None:

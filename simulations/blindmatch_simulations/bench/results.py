@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any, Final
 
-from blindmatch_simulations.bench.machine import machine
-from blindmatch_simulations.bench.row import Row
+from blindmatch_simulations.measure.machine import machine
+from blindmatch_simulations.measure.row import Row
 
 FORMAT: Final = "blindmatch-bench"
 VERSION: Final = 1

@@ -24,12 +24,13 @@ from blindmatch_server.manifest import SIGNED, Manifest
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import Publication
 
-from blindmatch_simulations.bench.alone import in_own_process
 from blindmatch_simulations.bench.arithmetic import ENTRY, arithmetic
-from blindmatch_simulations.bench.meter import Meter
-from blindmatch_simulations.bench.runs import Run
-from blindmatch_simulations.curating import throwaway_signer
+from blindmatch_simulations.deployment.curating import throwaway_signer
+from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.runs import Run
+from blindmatch_simulations.measure.worker import in_own_process
 
+ALONE: Final = "blindmatch_simulations.bench.alone"
 LOOK_UPS: Final = 1000
 """Keys of a batched look-up."""
 
@@ -94,7 +95,7 @@ def _builds(meter: Meter, builder: Builder, entries: int) -> Publication:
 
 
 def _memory(meter: Meter, listed: Path, folder: Path, entries: int) -> None:
-    peak = in_own_process("build", listed, folder)["peak_mib"]
+    peak = in_own_process(ALONE, "build", listed, folder)["peak_mib"]
     if peak is None:
         meter.missing("set/build/memory", "this system has no /proc")
     else:
@@ -146,11 +147,11 @@ def _look_ups(meter: Meter, labelled: Publication, filtered: Publication) -> Non
 def _start(meter: Meter, published: Publication, root: Path, entries: int) -> None:
     """Lay the set-up out as a device keeps it, and start device processes."""
     _lay_out(published, root)
-    in_own_process("start", root)
+    in_own_process(ALONE, "start", root)
     found, runs = [], list[Run]()
     for _ in range(max(1, meter.runs)):
         with meter.around() as around:
-            found.append(in_own_process("start", root))
+            found.append(in_own_process(ALONE, "start", root))
         runs += around.runs
     for name, key in (("as-a-device", "device"), ("open", "open")):
         wall, cpu = (median(one[key][at] for one in found) * 1e6 for at in (0, 1))

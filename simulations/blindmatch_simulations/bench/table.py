@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from blindmatch_simulations.bench.row import Row
+from blindmatch_simulations.measure.row import Row
 
 COLUMNS: Final = ("what", "with", "figures", "target", "verdict")
 _UNIT_US: Final = {"days": 86_400e6, "min": 60e6, "s": 1e6, "ms": 1e3}

@@ -13,11 +13,11 @@ from blindmatch_simulations.assess import corpus as pictures
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.judging import NOTHING
 from blindmatch_simulations.assess.plan import FULL, QUICK, STANDARD, plan_text
-from blindmatch_simulations.assess.report import draw_report
 from blindmatch_simulations.assess.results import Design, Figure, Results
 from blindmatch_simulations.assess.running import Assessment
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import OUT, bars, console_for, table, write_json
+from blindmatch_simulations.report import draw_report
 
 COLUMNS = (
     "design",

@@ -16,7 +16,7 @@ from blindmatch_simulations.attacks.run import Ran, as_json, described, run_atta
 from blindmatch_simulations.attacks.table import ATTACKS, Attack, pairs
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import ERR, JsonOption, bars, console_for, table, write_json
-from blindmatch_simulations.registry import load_design
+from blindmatch_simulations.deployment.registry import load_design
 
 app = typer.Typer(
     help="Attack the claims of the documents, in this process and on loopback.", no_args_is_help=True

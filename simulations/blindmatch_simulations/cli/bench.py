@@ -21,7 +21,6 @@ from blindmatch_simulations.bench.imports import bench_import
 from blindmatch_simulations.bench.loopback import bench_latency, bench_throughput, serving
 from blindmatch_simulations.bench.matcher_flood import bench_matcher_flood
 from blindmatch_simulations.bench.messages import bench_messenger
-from blindmatch_simulations.bench.meter import Meter
 from blindmatch_simulations.bench.peers.openmined import bench_openmined
 from blindmatch_simulations.bench.peers.runner import Peers
 from blindmatch_simulations.bench.queries import SEVERAL, bench_design, bench_primitives
@@ -29,8 +28,9 @@ from blindmatch_simulations.bench.results import results
 from blindmatch_simulations.bench.sets import bench_set
 from blindmatch_simulations.bench.table import COLUMNS, cells
 from blindmatch_simulations.cli.console import JsonOption, bars, console_for, table, write_json
-from blindmatch_simulations.near import Options as Near
-from blindmatch_simulations.near import bench_near
+from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.studies.near import Options as Near
+from blindmatch_simulations.studies.near import bench_near
 
 app = typer.Typer(
     help="Measure speed and size. A row that the machine's other work disturbed says so: run it again.\n\n"

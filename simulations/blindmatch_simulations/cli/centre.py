@@ -24,9 +24,9 @@ from blindmatch_simulations.cli.console import (
     write_json,
 )
 from blindmatch_simulations.cli.triage import described, id_of
-from blindmatch_simulations.curating import open_named, teach_centre
-from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.operators import centre_list, centre_show
+from blindmatch_simulations.deployment.curating import open_named, teach_centre
+from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.deployment.operators import centre_list, centre_show
 
 app = typer.Typer(
     help="Give the centre the list, see the reports it received, decide about them, answer complaints.",

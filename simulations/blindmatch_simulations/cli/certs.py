@@ -10,7 +10,6 @@ import typer
 from blindmatch_protocol.contract import Party
 from blindmatch_server.authority import Identity, Kind
 
-from blindmatch_simulations import addresses
 from blindmatch_simulations.cli.console import (
     OUT,
     AddressOption,
@@ -23,9 +22,10 @@ from blindmatch_simulations.cli.console import (
     write_json,
 )
 from blindmatch_simulations.cli.parties import party_called
-from blindmatch_simulations.deployment import ADDRESSES, Deployment, home_from
-from blindmatch_simulations.packing import pack_caller, pack_server
-from blindmatch_simulations.registry import load_design
+from blindmatch_simulations.deployment import addresses
+from blindmatch_simulations.deployment.folder import ADDRESSES, Deployment, home_from
+from blindmatch_simulations.deployment.packing import pack_caller, pack_server
+from blindmatch_simulations.deployment.registry import load_design
 
 app = typer.Typer(help="Make a deployment and its certificates.", no_args_is_help=True)
 

@@ -9,17 +9,10 @@ from typing import Annotated, Any
 import typer
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_simulations.cli.console import (
-    HomeOption,
-    JsonOption,
-    console_for,
-    details,
-    table,
-    write_json,
-)
+from blindmatch_simulations.cli.console import HomeOption, JsonOption, console_for, details, table, write_json
 from blindmatch_simulations.cli.triage import ReportArgument, id_of
-from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.operators import ask_centre
+from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.deployment.operators import ask_centre
 
 app = typer.Typer(help="Take complaints down, list them, uphold or reject them.", no_args_is_help=True)
 

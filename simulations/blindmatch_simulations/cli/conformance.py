@@ -18,7 +18,7 @@ from blindmatch_simulations.conformance.mutations.table import mutation_score
 from blindmatch_simulations.conformance.result import as_json, read_replay, replay_of
 from blindmatch_simulations.conformance.run import Options, Report, check_design
 from blindmatch_simulations.conformance.vectors.files import write_vectors
-from blindmatch_simulations.registry import built_in_designs, load_design, portable_reference
+from blindmatch_simulations.deployment.registry import built_in_designs, load_design, portable_reference
 
 COLUMNS = ("check", "verdict", "why", "seconds")
 NOTHING = "nothing failed"

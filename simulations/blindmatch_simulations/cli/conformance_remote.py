@@ -10,7 +10,6 @@ from typing import Any
 import typer
 from blindmatch_protocol.contract import AnyDesign, Party, Role
 
-from blindmatch_simulations import addresses
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import ERR, console_for, table, write_json
 from blindmatch_simulations.conformance.remote.manifest import read_manifest
@@ -18,6 +17,7 @@ from blindmatch_simulations.conformance.remote.run import check_remote
 from blindmatch_simulations.conformance.remote.table import NAMES
 from blindmatch_simulations.conformance.result import as_json
 from blindmatch_simulations.conformance.run import Report
+from blindmatch_simulations.deployment import addresses
 
 COLUMNS = ("check", "verdict", "why", "seconds")
 

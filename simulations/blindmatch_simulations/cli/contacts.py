@@ -8,14 +8,7 @@ import typer
 from blindmatch_client.contacts import Contact
 from blindmatch_client.messenger.safety_number import grouped
 
-from blindmatch_simulations.cli.console import (
-    HomeOption,
-    JsonOption,
-    console_for,
-    details,
-    table,
-    write_json,
-)
+from blindmatch_simulations.cli.console import HomeOption, JsonOption, console_for, details, table, write_json
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
 
 PeerArgument = Annotated[str, typer.Argument(help="The other account, e.g. bob.")]

@@ -13,16 +13,12 @@ from blindmatch_client.cover import CoverSchedule
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.cover import SLOT_SIZES
 
-from blindmatch_simulations import demo, demo_checks, demo_report
+from blindmatch_simulations.cli import demo_tables as demo_report
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import (
-    DesignOption,
-    JsonOption,
-    bars,
-    console_for,
-    write_json,
-)
-from blindmatch_simulations.registry import load_design
+from blindmatch_simulations.cli.console import DesignOption, JsonOption, bars, console_for, write_json
+from blindmatch_simulations.demo import checks as demo_checks
+from blindmatch_simulations.demo import run as demo
+from blindmatch_simulations.deployment.registry import load_design
 
 
 def run_demo(

@@ -7,7 +7,7 @@ from typing import Any
 from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.cli.console import JsonOption, console_for, table, write_json
-from blindmatch_simulations.registry import Registered, all_designs
+from blindmatch_simulations.deployment.registry import Registered, all_designs
 
 COLUMNS = ("design", "option", "match", "who learns", "talks to", "source")
 

@@ -17,7 +17,6 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.cover import SLOT_SIZES
 from blindmatch_protocol.errors import PictureError
 
-from blindmatch_simulations.addresses import given
 from blindmatch_simulations.cli import contacts, exit_codes, redress, relock
 from blindmatch_simulations.cli.console import (
     AddressOption,
@@ -32,8 +31,9 @@ from blindmatch_simulations.cli.console import (
 )
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
 from blindmatch_simulations.cli.unlocking import passphrase as asked_for
-from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.devices import Options, create_or_open_device
+from blindmatch_simulations.deployment.addresses import given
+from blindmatch_simulations.deployment.devices import Options, create_or_open_device
+from blindmatch_simulations.deployment.folder import Deployment, home_from
 
 app = typer.Typer(help="Register a device, send and read messages.", no_args_is_help=True)
 

@@ -16,9 +16,9 @@ from blindmatch_simulations.cli.console import (
     table,
     write_json,
 )
-from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.doctor import Finding, Status, examine
-from blindmatch_simulations.registry import load_design
+from blindmatch_simulations.deployment.doctor import Finding, Status, examine
+from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.deployment.registry import load_design
 
 
 def run_doctor(

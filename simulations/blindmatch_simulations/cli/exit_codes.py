@@ -18,7 +18,7 @@ from typing import Final
 from blindmatch_protocol.errors import BlindmatchError, SetFileError
 from blindmatch_server import exit_codes as server_codes
 
-from blindmatch_simulations.errors import ManifestError, ReplayError
+from blindmatch_simulations.deployment.errors import ManifestError, ReplayError
 
 OK: Final = server_codes.OK
 WRONG: Final = server_codes.FAILED
@@ -36,8 +36,8 @@ def code_of(error: BlindmatchError) -> int:
     from blindmatch_client.errors import ServiceError
     from blindmatch_server.authority import IdentityError
 
-    from blindmatch_simulations.operators import OperatorError
-    from blindmatch_simulations.processes import ProcessError
+    from blindmatch_simulations.deployment.operators import OperatorError
+    from blindmatch_simulations.deployment.processes import ProcessError
 
     match error:
         case IdentityError():
@@ -58,7 +58,7 @@ def _bad_state() -> tuple[type[BlindmatchError], ...]:
     from blindmatch_server.errors import StateError
     from blindmatch_server.publication import PublicationError
 
-    from blindmatch_simulations.deployment import DeploymentError
+    from blindmatch_simulations.deployment.folder import DeploymentError
 
     mine = (DeploymentError, ManifestError, ReplayError)
     return (*mine, AuthorityError, ListFileError, PublicationError, SetFileError, StateError, StoreError)

@@ -40,7 +40,7 @@ from blindmatch_simulations.cli.console import (
     progress_bar,
     write_json,
 )
-from blindmatch_simulations.curating import (
+from blindmatch_simulations.deployment.curating import (
     check_key_lasts,
     check_key_lasts_of_current,
     list_path,
@@ -48,8 +48,8 @@ from blindmatch_simulations.curating import (
     publish,
     update,
 )
-from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.registry import RegistryError, load_design
+from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.deployment.registry import RegistryError, load_design
 
 app = typer.Typer(help="Import hash lists and build encrypted sets of them.", no_args_is_help=True)
 

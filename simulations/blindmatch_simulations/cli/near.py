@@ -17,9 +17,9 @@ from rich.console import Console
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bench import CropsOption, RunsOption, SecondsOption, run_benches
 from blindmatch_simulations.cli.console import JsonOption, bars, console_for, table, write_json
-from blindmatch_simulations.near import Options, Point, Wishes, edited_crops, limits_for, tune
-from blindmatch_simulations.near import bench_near as measure_near
-from blindmatch_simulations.near.loopback import MOST_CALLS
+from blindmatch_simulations.studies.near import Options, Point, Wishes, edited_crops, limits_for, tune
+from blindmatch_simulations.studies.near import bench_near as measure_near
+from blindmatch_simulations.studies.near.loopback import MOST_CALLS
 
 app = typer.Typer(help="Choose a design's parameters.", no_args_is_help=True)
 

@@ -11,14 +11,7 @@ from blindmatch_client.evidence import Adopted, Evidence
 from blindmatch_client.reporting import ReportStanding
 
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import (
-    HomeOption,
-    JsonOption,
-    console_for,
-    details,
-    table,
-    write_json,
-)
+from blindmatch_simulations.cli.console import HomeOption, JsonOption, console_for, details, table, write_json
 from blindmatch_simulations.cli.triage import ReportArgument, id_of
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
 

@@ -11,10 +11,10 @@ import typer
 from blindmatch_simulations.cli.console import HomeOption, JsonOption, console_for, details, write_json
 from blindmatch_simulations.cli.unlocking import NameArgument, asked
 from blindmatch_simulations.cli.unlocking import passphrase as asked_for
-from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.device_settings import PASSPHRASE
-from blindmatch_simulations.relocking import current_kind
-from blindmatch_simulations.relocking import relock as lock_again
+from blindmatch_simulations.deployment.device_settings import PASSPHRASE
+from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.deployment.relocking import current_kind
+from blindmatch_simulations.deployment.relocking import relock as lock_again
 
 NEW_VARIABLE: Final = "BLINDMATCH_NEW_PASSPHRASE"
 

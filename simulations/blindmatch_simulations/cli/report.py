@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.report import draw_comparison, draw_report
 from blindmatch_simulations.cli.console import OUT
+from blindmatch_simulations.report import draw_comparison, draw_report
 
 
 def run_report(

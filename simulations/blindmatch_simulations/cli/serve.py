@@ -14,10 +14,10 @@ from blindmatch_protocol.contract import Party
 
 from blindmatch_simulations.cli.console import OUT, DesignOption, HomeOption
 from blindmatch_simulations.cli.parties import party_called
-from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.hosting import parties_of, serve
-from blindmatch_simulations.processes import ServerProcess, check_alive, running_servers
-from blindmatch_simulations.registry import load_design, portable_reference
+from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.deployment.hosting import parties_of, serve
+from blindmatch_simulations.deployment.processes import ServerProcess, check_alive, running_servers
+from blindmatch_simulations.deployment.registry import load_design, portable_reference
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on; loopback unless you know better.")]
 PortOption = Annotated[

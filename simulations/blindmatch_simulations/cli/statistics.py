@@ -13,10 +13,10 @@ from typing import Annotated, TextIO
 import typer
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_simulations.centre_statistics import COLUMNS, NOT_MEASURED, Figure, figures, published
 from blindmatch_simulations.cli.console import ERR, OUT, HomeOption, JsonOption, table, write_json
-from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.operators import ask_centre
+from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.deployment.operators import ask_centre
+from blindmatch_simulations.deployment.statistics import COLUMNS, NOT_MEASURED, Figure, figures, published
 
 
 def show_statistics(

@@ -20,9 +20,9 @@ from blindmatch_simulations.cli.console import (
     table,
     write_json,
 )
-from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.notifying import deliver
-from blindmatch_simulations.operators import ReportIdError, ask_centre
+from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.deployment.notifying import deliver
+from blindmatch_simulations.deployment.operators import ReportIdError, ask_centre
 
 _ID: Final = re.compile(r"[0-9a-fA-F]{32}")
 

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from blindmatch_client.device import Device
 
-from blindmatch_simulations.deployment import Deployment, home_from
-from blindmatch_simulations.devices import UNLOCK_VARIABLE, needs_passphrase, open_device
+from blindmatch_simulations.deployment.devices import UNLOCK_VARIABLE, needs_passphrase, open_device
+from blindmatch_simulations.deployment.folder import Deployment, home_from
 
 NameArgument = Annotated[str, typer.Argument(help="The device, e.g. alice.")]
 

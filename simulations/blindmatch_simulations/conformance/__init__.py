@@ -9,6 +9,6 @@ checks       the table of checks; `run` runs them
 """
 
 from blindmatch_simulations.conformance.run import Options, Report, check_design
-from blindmatch_simulations.conformance.verdict import Result, Verdict
+from blindmatch_simulations.inprocess.verdict import Result, Verdict
 
 __all__ = ["Options", "Report", "Result", "Verdict", "check_design"]

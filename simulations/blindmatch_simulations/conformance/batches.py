@@ -11,8 +11,8 @@ from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.hostility import attacked
-from blindmatch_simulations.conformance.steps import Stop, hostile
-from blindmatch_simulations.conformance.verdict import BrokenError, Passed
+from blindmatch_simulations.inprocess.steps import Stop, hostile
+from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
 
 TRIED = 64
 """Hostile bytes tried to find a body that decodes and is refused."""

@@ -14,9 +14,9 @@ from blindmatch_protocol.contract import AnyDesign, Voucher
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import Randomness, seeded
 
-from blindmatch_simulations.conformance.deployed import Build, Deployed, Ran, opened, publish, run_session
-from blindmatch_simulations.conformance.pool import Pool, Pooled, make_pool
-from blindmatch_simulations.conformance.verdict import BrokenError
+from blindmatch_simulations.inprocess.deployed import Build, Deployed, Ran, opened, publish, run_session
+from blindmatch_simulations.inprocess.verdict import BrokenError
+from blindmatch_simulations.pictures.pool import Pool, Pooled, make_pool
 
 WORKERS = 2
 Clocks: TypeAlias = tuple[Callable[[], int], Callable[[], int]]

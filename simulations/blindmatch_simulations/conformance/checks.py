@@ -35,7 +35,7 @@ from blindmatch_simulations.conformance.leakage import (
     tightness,
     timing,
 )
-from blindmatch_simulations.conformance.verdict import Passed
+from blindmatch_simulations.inprocess.verdict import Passed
 
 
 @dataclass(frozen=True, slots=True)

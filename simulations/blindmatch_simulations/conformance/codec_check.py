@@ -10,9 +10,9 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.fields import made_up
-from blindmatch_simulations.conformance.seeded import below
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.fields import made_up
+from blindmatch_simulations.inprocess.seeded import below
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 WHOLE = 2048
 """Up to this length every truncation and every byte is tried; beyond it both ends, and as many between."""

@@ -135,7 +135,7 @@ def _run(task: Task) -> Done:
     from blindmatch_protocol.picture.item import Picture
     from blindmatch_protocol.randomness import seeded
 
-    from blindmatch_simulations.conformance.deployed import Deployed, run_session
+    from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 
     design, module = _loaded(task)
     states = {role: design.open_role(role, _some(task, names)) for role, names in task.roles.items()}
@@ -177,7 +177,7 @@ def _loaded(task: Task) -> tuple[Any, ModuleType]:
     from importlib import import_module
     from pathlib import Path
 
-    from blindmatch_simulations.registry import module_of
+    from blindmatch_simulations.deployment.registry import module_of
 
     module = module_of(Path(task.file)) if task.file else import_module(task.module)
     found = getattr(module, task.name)

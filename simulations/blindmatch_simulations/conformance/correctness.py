@@ -18,12 +18,12 @@ from blindmatch_protocol.contract import (
 )
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Build, Ran, opened, publish, run_session
-from blindmatch_simulations.conformance.leakage.interval import CONFIDENCE, clopper_pearson
-from blindmatch_simulations.conformance.pool import Pooled, flipped, picture
 from blindmatch_simulations.conformance.settings import CROWD, large
-from blindmatch_simulations.conformance.verdict import BrokenError, Passed
-from blindmatch_simulations.oracle import Oracle
+from blindmatch_simulations.inprocess.deployed import Build, Ran, opened, publish, run_session
+from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
+from blindmatch_simulations.measure.advantage import CONFIDENCE, clopper_pearson
+from blindmatch_simulations.pictures.oracle import Oracle
+from blindmatch_simulations.pictures.pool import Pooled, flipped, picture
 
 NEAR = ("near-30", "near-31")
 STATED: Final = 96

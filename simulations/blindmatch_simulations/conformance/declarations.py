@@ -13,11 +13,11 @@ from typing import Final
 from blindmatch_protocol.contract import Adversary, Party
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Deployed, opened, publish, run_session
-from blindmatch_simulations.conformance.fields import fields_of
 from blindmatch_simulations.conformance.leakage.facts import declared
 from blindmatch_simulations.conformance.settings import lowered
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Deployed, opened, publish, run_session
+from blindmatch_simulations.inprocess.fields import fields_of
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 QUERY_TIME: Final = "query_time"
 EPOCH: Final = "epoch"

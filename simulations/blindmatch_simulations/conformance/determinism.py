@@ -10,8 +10,8 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import TapeExhaustedError, replayed
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Ran, opened, publish, run_session
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Ran, opened, publish, run_session
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 KINDS = ("listed", "other", "poor", "near-30")
 

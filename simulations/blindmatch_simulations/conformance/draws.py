@@ -24,10 +24,10 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import Recording, replayed
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Build, enrolled, publish
-from blindmatch_simulations.conformance.fields import fields_of
 from blindmatch_simulations.conformance.settings import as_published, lowered
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Build, enrolled, publish
+from blindmatch_simulations.inprocess.fields import fields_of
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 SESSIONS: Final = 1_024
 SETS: Final = 48

@@ -11,8 +11,8 @@ from blindmatch_simulations.audit.decoys import Comparison, DecoyFinder
 from blindmatch_simulations.audit.dictionary import dictionary_for
 from blindmatch_simulations.audit.replay import explain, replay
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Asked, Ran
-from blindmatch_simulations.conformance.verdict import (
+from blindmatch_simulations.inprocess.deployed import Asked, Ran
+from blindmatch_simulations.inprocess.verdict import (
     BrokenError,
     NotApplicableError,
     NotComparableError,

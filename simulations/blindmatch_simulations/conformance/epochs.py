@@ -9,9 +9,9 @@ from blindmatch_protocol.errors import BlindmatchError, ProtocolError, SetFileEr
 from blindmatch_protocol.setfile import SetFile
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Build, Deployed, enrolled, publish, run_session
-from blindmatch_simulations.conformance.pool import Pooled
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Build, Deployed, enrolled, publish, run_session
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.pictures.pool import Pooled
 
 WINDOW = 16
 UNVERIFIED = "unverified_reply"

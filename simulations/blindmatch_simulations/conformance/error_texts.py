@@ -19,11 +19,11 @@ from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.draws import leaves_of
 from blindmatch_simulations.conformance.epochs import key_windows
 from blindmatch_simulations.conformance.hostility import attacked
-from blindmatch_simulations.conformance.pool import Pooled
 from blindmatch_simulations.conformance.setfiles import altered_copies
 from blindmatch_simulations.conformance.settings import as_published
-from blindmatch_simulations.conformance.steps import Stop, hostile
-from blindmatch_simulations.conformance.verdict import BrokenError, Passed
+from blindmatch_simulations.inprocess.steps import Stop, hostile
+from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
+from blindmatch_simulations.pictures.pool import Pooled
 
 FLIPS: Final = 16
 PIECE: Final = 8

@@ -21,7 +21,6 @@ from blindmatch_protocol.picture.item import Picture
 from PIL import Image
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Build, opened, publish
 from blindmatch_simulations.conformance.leakage.game import Finding, Run
 from blindmatch_simulations.conformance.leakage.play import Event
 from blindmatch_simulations.conformance.leakage.timing import judged_by_time
@@ -32,9 +31,10 @@ from blindmatch_simulations.conformance.parties import (
     LocalParties,
     local_device,
 )
-from blindmatch_simulations.conformance.pool import picture
-from blindmatch_simulations.conformance.seeded import flag
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Build, opened, publish
+from blindmatch_simulations.inprocess.seeded import flag
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.pictures.pool import picture
 
 FAMILY: Final = 64
 FAMILY_NUMBER: Final = 950

@@ -12,10 +12,10 @@ from blindmatch_protocol.contract.outcome import Done
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Deployed
-from blindmatch_simulations.conformance.pool import Pooled
-from blindmatch_simulations.conformance.steps import Stop, ask, deliver, hostile, stops
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Deployed
+from blindmatch_simulations.inprocess.steps import Stop, ask, deliver, hostile, stops
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.pictures.pool import Pooled
 
 FLIPS = 64
 """Random flips for each message and step, beside the extremes."""

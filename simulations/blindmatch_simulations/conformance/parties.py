@@ -25,7 +25,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator.signing import CuratorKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from blindmatch_simulations.conformance.deployed import Deployed, manifest_of
+from blindmatch_simulations.inprocess.deployed import Deployed, manifest_of
 
 NOW_MS: Final = 1_700_000_000_000
 SENDER, RECIPIENT = "alice", "bob"

@@ -18,10 +18,10 @@ from blindmatch_protocol.contract.outcome import Send
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Deployed, enrolled
-from blindmatch_simulations.conformance.fields import byte_fields
 from blindmatch_simulations.conformance.settings import as_published
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Deployed, enrolled
+from blindmatch_simulations.inprocess.fields import byte_fields
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 REPLIES: Final = 12
 """Bodies that are answered one by one, and as many in one batch."""

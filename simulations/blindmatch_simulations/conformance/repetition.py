@@ -24,11 +24,11 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import Recording, replayed
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Deployed, enrolled, run_session
 from blindmatch_simulations.conformance.leakage.relations import groups, role_players
-from blindmatch_simulations.conformance.pool import Pooled
 from blindmatch_simulations.conformance.settings import as_published
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Deployed, enrolled, run_session
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.pictures.pool import Pooled
 
 TIMES: Final = 1_030
 """Calls and pictures: what comes once in `TIMES` of them or more often is seen."""

@@ -8,7 +8,7 @@ from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_server.matching.envelopes import MOST_SMALL_BYTES
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.verdict import BrokenError, Passed
+from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
 
 MOST_STATE_BYTES: Final = 1 << 20
 """An account's device state is written before every send."""

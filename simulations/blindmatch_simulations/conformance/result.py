@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from blindmatch_simulations.conformance.run import QUICK, Options, Report
-from blindmatch_simulations.conformance.verdict import Result
-from blindmatch_simulations.errors import ReplayError
+from blindmatch_simulations.deployment.errors import ReplayError
+from blindmatch_simulations.inprocess.verdict import Result
 
 RESULT_VERSION: Final = 1
 REPLAY_VERSION: Final = 1

@@ -12,7 +12,7 @@ from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.conformance.bench import CLOCKS, Bench, Clocks
 from blindmatch_simulations.conformance.checks import CHECKS, Check
-from blindmatch_simulations.conformance.verdict import (
+from blindmatch_simulations.inprocess.verdict import (
     BrokenError,
     NotApplicableError,
     NotComparableError,

@@ -9,9 +9,9 @@ from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Deployed, run_session
-from blindmatch_simulations.conformance.seeded import below
-from blindmatch_simulations.conformance.verdict import BrokenError, Passed
+from blindmatch_simulations.inprocess.deployed import Deployed, run_session
+from blindmatch_simulations.inprocess.seeded import below
+from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
 
 FLIPS = 40
 """Altered bytes for each file, beside those at both ends."""

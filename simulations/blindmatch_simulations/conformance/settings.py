@@ -19,7 +19,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import BlindmatchError, DesignError
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import (
+from blindmatch_simulations.inprocess.deployed import (
     Build,
     Deployed,
     entry_id,
@@ -28,7 +28,7 @@ from blindmatch_simulations.conformance.deployed import (
     run_session,
     update,
 )
-from blindmatch_simulations.conformance.pool import Pooled, picture, random_hashes
+from blindmatch_simulations.pictures.pool import Pooled, picture, random_hashes
 
 LARGE: Final = 2_000
 """Entries of the large set."""

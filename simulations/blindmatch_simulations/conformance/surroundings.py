@@ -18,14 +18,14 @@ from blindmatch_protocol.randomness import seeded
 
 from blindmatch_simulations.conformance import confined
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import run_session
-from blindmatch_simulations.conformance.pool import Pooled
-from blindmatch_simulations.conformance.verdict import (
+from blindmatch_simulations.inprocess.deployed import run_session
+from blindmatch_simulations.inprocess.verdict import (
     BrokenError,
     NotApplicableError,
     NotComparableError,
     Passed,
 )
+from blindmatch_simulations.pictures.pool import Pooled
 
 KINDS: Final = ("listed/0", "near-30/0", "other/0", "poor/0")
 SECONDS: Final = 120.0

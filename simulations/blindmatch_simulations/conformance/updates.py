@@ -18,20 +18,13 @@ from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
 from blindmatch_protocol.setfile import SetFile, SetFileWriter, layout
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import (
-    Build,
-    Deployed,
-    Ran,
-    opened,
-    publish,
-    run_session,
-)
 from blindmatch_simulations.conformance.epochs import keyed
 from blindmatch_simulations.conformance.leakage.list_secrecy import dictionary, list_declared, search
-from blindmatch_simulations.conformance.pool import Pooled
 from blindmatch_simulations.conformance.setfiles import altered_copies
 from blindmatch_simulations.conformance.settings import next_epoch, rows_of
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Build, Deployed, Ran, opened, publish, run_session
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.pictures.pool import Pooled
 
 TRUNCATIONS: Final = 16
 FLIPS: Final = 16

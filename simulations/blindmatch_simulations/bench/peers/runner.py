@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from blindmatch_protocol.errors import BlindmatchError
 
-from blindmatch_simulations.bench.runs import Run
-from blindmatch_simulations.bench.yardstick import Cost, Reading
+from blindmatch_simulations.measure.runs import Run
+from blindmatch_simulations.measure.yardstick import Cost, Reading
 
 SCRIPT: Final = Path(__file__).with_name("outside.py")
 NOT_GIVEN: Final = "no --peer-python was given"

@@ -25,8 +25,8 @@ from blindmatch_simulations.conformance.leakage.distinguishers import (
     View,
     bits,
 )
-from blindmatch_simulations.conformance.leakage.interval import CONFIDENCE, Advantage, advantage
 from blindmatch_simulations.conformance.leakage.knowledge import Guesses
+from blindmatch_simulations.measure.advantage import CONFIDENCE, Advantage, advantage
 
 BEST_BITS: Final = 3
 """Single bits that the first half of the training runs proposes to the second."""

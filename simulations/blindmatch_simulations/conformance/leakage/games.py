@@ -11,12 +11,12 @@ from blindmatch_protocol.contract import Adversary
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.leakage.facts import Opponent, opponents
 from blindmatch_simulations.conformance.leakage.game import Finding, Run, judge
-from blindmatch_simulations.conformance.leakage.interval import advantage, resolution
 from blindmatch_simulations.conformance.leakage.play import Behaviour, Event, Play
 from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, Pair, playable
 from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
-from blindmatch_simulations.conformance.seeded import below, flag
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.seeded import below, flag
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.measure.advantage import advantage, resolution
 
 FEWER: Final = ((16, 3), (32, 2))
 """In quick mode a class has all runs, of up to 16 classes; two thirds of them, of up to 32; or else half."""

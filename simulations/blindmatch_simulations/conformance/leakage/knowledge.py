@@ -16,10 +16,10 @@ from typing import Final
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.deployed import Deployed, run_session
-from blindmatch_simulations.conformance.fields import byte_fields
 from blindmatch_simulations.conformance.leakage.play import Event
-from blindmatch_simulations.conformance.pool import Pool, Pooled
+from blindmatch_simulations.inprocess.deployed import Deployed, run_session
+from blindmatch_simulations.inprocess.fields import byte_fields
+from blindmatch_simulations.pictures.pool import Pool, Pooled
 
 RERUNS: Final = 2
 LEAST: Final = 4

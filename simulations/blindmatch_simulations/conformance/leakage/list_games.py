@@ -16,7 +16,6 @@ import numpy.typing as npt
 from blindmatch_protocol.contract import Match, Party
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import run_session
 from blindmatch_simulations.conformance.leakage.game import Finding, Run, judge
 from blindmatch_simulations.conformance.leakage.games import run_counts, split, summary
 from blindmatch_simulations.conformance.leakage.list_secrecy import list_declared
@@ -29,8 +28,9 @@ from blindmatch_simulations.conformance.leakage.lists import (
     playable_pair,
 )
 from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
-from blindmatch_simulations.conformance.seeded import flag
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import run_session
+from blindmatch_simulations.inprocess.seeded import flag
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 DEVICE: Final = "semi-honest device"
 FULL_QUALITY: Final = 100

@@ -14,8 +14,8 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Match, Party
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Build, opened, publish, run_session
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Build, opened, publish, run_session
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 LIST_FACT: Final = "list"
 """A design that declares it to the device (or ``my.list``) says that devices get the list."""

@@ -17,7 +17,6 @@ from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.setfile import SetFile, layout
 
-from blindmatch_simulations.conformance.deployed import Build, Deployed, enrolled, opened
 from blindmatch_simulations.conformance.leakage.computed import computed
 from blindmatch_simulations.conformance.leakage.distinguishers import (
     Distinguisher,
@@ -30,7 +29,8 @@ from blindmatch_simulations.conformance.leakage.distinguishers import (
 from blindmatch_simulations.conformance.leakage.knowledge import Guesses, with_salt
 from blindmatch_simulations.conformance.leakage.list_secrecy import PREFIX, prefixes
 from blindmatch_simulations.conformance.leakage.play import Event, event_of, ordering
-from blindmatch_simulations.conformance.pool import Pooled
+from blindmatch_simulations.inprocess.deployed import Build, Deployed, enrolled, opened
+from blindmatch_simulations.pictures.pool import Pooled
 
 NO_GUESSES: Final = Guesses({}, {})
 SALT_BYTES: Final = 32

@@ -17,19 +17,12 @@ from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import (
-    Build,
-    entry_id,
-    opened,
-    publish,
-    run_session,
-    update,
-)
 from blindmatch_simulations.conformance.leakage.facts import declared
 from blindmatch_simulations.conformance.leakage.stage import Stage
 from blindmatch_simulations.conformance.leakage.worst import lone_entries, lone_entry, part_of
-from blindmatch_simulations.conformance.pool import Pooled, flipped, random_hashes
 from blindmatch_simulations.conformance.settings import crowd
+from blindmatch_simulations.inprocess.deployed import Build, entry_id, opened, publish, run_session, update
+from blindmatch_simulations.pictures.pool import Pooled, flipped, random_hashes
 
 ENTRIES: Final = 9
 """Entries of a list beside that of the picture that matches."""

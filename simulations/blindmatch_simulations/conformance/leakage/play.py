@@ -24,10 +24,10 @@ from blindmatch_protocol.contract import Match, Outcome, Party, Role, Session, V
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.deployed import Deployed, enrolled
-from blindmatch_simulations.conformance.fields import fields_of
 from blindmatch_simulations.conformance.leakage.scenarios import Move, Moves
-from blindmatch_simulations.conformance.seeded import below
+from blindmatch_simulations.inprocess.deployed import Deployed, enrolled
+from blindmatch_simulations.inprocess.fields import fields_of
+from blindmatch_simulations.inprocess.seeded import below
 
 
 class Behaviour(StrEnum):

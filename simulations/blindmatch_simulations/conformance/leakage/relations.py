@@ -21,11 +21,11 @@ from blindmatch_protocol.randomness import Randomness
 from blindmatch_simulations.audit.counterpart import Counterpart
 from blindmatch_simulations.audit.decoys import DecoyFinder
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Deployed, Ran, enrolled, run_session
 from blindmatch_simulations.conformance.leakage.facts import Opponent, opponents
-from blindmatch_simulations.conformance.pool import Pooled
 from blindmatch_simulations.conformance.settings import Setting, settings
-from blindmatch_simulations.conformance.verdict import BrokenError, NotComparableError, Passed
+from blindmatch_simulations.inprocess.deployed import Deployed, Ran, enrolled, run_session
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError, Passed
+from blindmatch_simulations.pictures.pool import Pooled
 
 SETTLED: Final = 64
 HEAD, TAIL = 160, 32

@@ -9,9 +9,9 @@ from typing import Final, TypeAlias
 
 from blindmatch_protocol.contract import Relation
 
-from blindmatch_simulations.conformance.deployed import Deployed
 from blindmatch_simulations.conformance.leakage.facts import Opponent
-from blindmatch_simulations.conformance.pool import Pool, Pooled
+from blindmatch_simulations.inprocess.deployed import Deployed
+from blindmatch_simulations.pictures.pool import Pool, Pooled
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,17 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Deployed, run_session
 from blindmatch_simulations.conformance.leakage.facts import declared
 from blindmatch_simulations.conformance.leakage.game import Finding, Run, judge
 from blindmatch_simulations.conformance.leakage.games import run_counts, split
-from blindmatch_simulations.conformance.leakage.interval import advantage
 from blindmatch_simulations.conformance.leakage.play import Event, event_of
 from blindmatch_simulations.conformance.leakage.scenarios import Move, Pair
 from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
-from blindmatch_simulations.conformance.pool import Pooled
-from blindmatch_simulations.conformance.seeded import below, flag
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Deployed, run_session
+from blindmatch_simulations.inprocess.seeded import below, flag
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.measure.advantage import advantage
+from blindmatch_simulations.pictures.pool import Pooled
 
 KINDS = ("listed", "near-30", "far-32", "lone", "other", "poor")
 

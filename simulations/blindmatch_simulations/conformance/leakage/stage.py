@@ -10,13 +10,13 @@ from blindmatch_protocol.contract import NoMatch, Party, Voucher
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Deployed, opened, publish, run_session
 from blindmatch_simulations.conformance.leakage.knowledge import Guesses, guesses
 from blindmatch_simulations.conformance.leakage.play import Behaviour, Event, Play, Table
 from blindmatch_simulations.conformance.leakage.scenarios import Move
 from blindmatch_simulations.conformance.leakage.worst import with_spoilt_label, with_worst
-from blindmatch_simulations.conformance.pool import Pool, Pooled
 from blindmatch_simulations.conformance.settings import lowered
+from blindmatch_simulations.inprocess.deployed import Deployed, opened, publish, run_session
+from blindmatch_simulations.pictures.pool import Pool, Pooled
 
 OWN: Final = -1
 """The number of a picture that the opponent asked about itself."""

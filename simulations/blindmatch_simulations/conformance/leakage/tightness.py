@@ -25,10 +25,10 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Deployed, Ran, opened, publish, run_session
-from blindmatch_simulations.conformance.fields import fields_of
-from blindmatch_simulations.conformance.pool import Pooled
-from blindmatch_simulations.conformance.verdict import NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Deployed, Ran, opened, publish, run_session
+from blindmatch_simulations.inprocess.fields import fields_of
+from blindmatch_simulations.inprocess.verdict import NotApplicableError, Passed
+from blindmatch_simulations.pictures.pool import Pooled
 
 LEAST_TELLING: Final = 2
 LEAST_PART: Final = 4

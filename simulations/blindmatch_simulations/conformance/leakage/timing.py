@@ -26,7 +26,6 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.bench import Bench, Clocks
-from blindmatch_simulations.conformance.deployed import Deployed, enrolled
 from blindmatch_simulations.conformance.leakage.distinguishers import Distinguisher
 from blindmatch_simulations.conformance.leakage.facts import opponents
 from blindmatch_simulations.conformance.leakage.game import Finding, Run, judge
@@ -35,8 +34,9 @@ from blindmatch_simulations.conformance.leakage.list_view import NO_GUESSES
 from blindmatch_simulations.conformance.leakage.play import Event
 from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, Moves, Pair, playable
 from blindmatch_simulations.conformance.leakage.stage import stage_of
-from blindmatch_simulations.conformance.seeded import below, flag
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import Deployed, enrolled
+from blindmatch_simulations.inprocess.seeded import below, flag
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 T = TypeVar("T")
 

@@ -24,8 +24,8 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.setfile import SetFile, SetFileWriter, layout
 
 from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.deployed import Build, Deployed, run_session
-from blindmatch_simulations.conformance.pool import Pool, Pooled, picture
+from blindmatch_simulations.inprocess.deployed import Build, Deployed, run_session
+from blindmatch_simulations.pictures.pool import Pool, Pooled, picture
 
 LONE: Final = 2
 HALF: Final = 128

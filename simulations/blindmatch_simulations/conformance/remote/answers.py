@@ -13,7 +13,7 @@ from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.remote.counterpart import Heard
 from blindmatch_simulations.conformance.remote.material import Material, Played, Round, Turn
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 COPIES: Final = 2
 CROWD: Final = 8

@@ -16,11 +16,11 @@ from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.authority import Authority, Identity, Kind
 from google.protobuf.message import DecodeError
 
-from blindmatch_simulations.conformance.deployed import manifest_of
 from blindmatch_simulations.conformance.remote.counterpart import Heard, Refused
 from blindmatch_simulations.conformance.remote.material import Material
 from blindmatch_simulations.conformance.remote.refusals import must_refuse
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.deployed import manifest_of
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 NO_SETUP: Final = ("no-such-file", "", "matcher.bin", "../set.bin", "/etc/hosts", "set.bin/", "x" * 10_000)
 """Names of no set-up file: a role's own file holds its key, and no name leads out of a folder."""

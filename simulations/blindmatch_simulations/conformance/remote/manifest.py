@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from blindmatch_simulations.errors import ManifestError
+from blindmatch_simulations.deployment.errors import ManifestError
 
 FORMAT: Final = "blindmatch-conformance-manifest"
 VERSION: Final = 1

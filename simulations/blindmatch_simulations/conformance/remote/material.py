@@ -14,13 +14,13 @@ from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness, seeded
 
-from blindmatch_simulations.conformance.pool import DISTANCES, random_hashes
 from blindmatch_simulations.conformance.remote.counterpart import Answer, Counterpart, Heard, Refused
 from blindmatch_simulations.conformance.remote.manifest import HeldManifest, Manifest
 from blindmatch_simulations.conformance.remote.reading import reply_in
 from blindmatch_simulations.conformance.vectors.item import VectorItem, flipped
-from blindmatch_simulations.conformance.verdict import BrokenError
-from blindmatch_simulations.oracle import Oracle
+from blindmatch_simulations.inprocess.verdict import BrokenError
+from blindmatch_simulations.pictures.oracle import Oracle
+from blindmatch_simulations.pictures.pool import DISTANCES, random_hashes
 
 LISTED: Final = 8
 NEIGHBOURS: Final = 2

@@ -13,7 +13,7 @@ from blindmatch_protocol.oprf import PublicKey
 from blindmatch_simulations.conformance.proofs import Proof, proofs_in, solved
 from blindmatch_simulations.conformance.remote.counterpart import Heard
 from blindmatch_simulations.conformance.remote.material import Material
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 
 def check_proofs(material: Material) -> Passed:

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from blindmatch_simulations.conformance.remote.counterpart import Heard
-from blindmatch_simulations.conformance.verdict import BrokenError
+from blindmatch_simulations.inprocess.verdict import BrokenError
 
 
 def reply_in(design: AnyDesign, role: Role, epoch: int, heard: Heard) -> Message:

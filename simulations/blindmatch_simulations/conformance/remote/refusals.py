@@ -12,8 +12,8 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_simulations.conformance.remote.counterpart import Answer, Heard
 from blindmatch_simulations.conformance.remote.material import Material
-from blindmatch_simulations.conformance.steps import hostile
-from blindmatch_simulations.conformance.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.steps import hostile
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 FLIPS: Final = 64
 FEW: Final = 8

@@ -13,7 +13,7 @@ from blindmatch_simulations.conformance.remote.manifest import HeldManifest
 from blindmatch_simulations.conformance.remote.material import Material
 from blindmatch_simulations.conformance.remote.table import NOT_REMOTE, REMOTE_CHECKS
 from blindmatch_simulations.conformance.run import Report, judged
-from blindmatch_simulations.conformance.verdict import Result, Verdict
+from blindmatch_simulations.inprocess.verdict import Result, Verdict
 
 
 def check_remote(

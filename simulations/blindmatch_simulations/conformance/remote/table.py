@@ -8,7 +8,7 @@ from typing import Final
 
 from blindmatch_simulations.conformance.remote import answers, description, proofs, refusals
 from blindmatch_simulations.conformance.remote.material import Material
-from blindmatch_simulations.conformance.verdict import Passed
+from blindmatch_simulations.inprocess.verdict import Passed
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from blindmatch_simulations.conformance.remote.manifest import (
     Manifest,
     SetupFile,
 )
-from blindmatch_simulations.errors import ManifestError
+from blindmatch_simulations.deployment.errors import ManifestError
 
 SAMPLE: Final = 256
 """Entries named in a manifest; all of a shorter list."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from blindmatch_protocol.contract import Role
 from blindmatch_protocol.errors import SetFileError
 
-from blindmatch_simulations.conformance.deployed import Build
+from blindmatch_simulations.inprocess.deployed import Build
 
 SETUP: Final = "open_setup"
 ROLE: Final = "open_role"

@@ -24,10 +24,10 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Recording, replayed, seeded
 
 from blindmatch_simulations.conformance.codec_check import message_classes
-from blindmatch_simulations.conformance.deployed import Build, Deployed, enrolled, opened, publish
-from blindmatch_simulations.conformance.fields import made_up
 from blindmatch_simulations.conformance.vectors.damaged import refused_files
 from blindmatch_simulations.conformance.vectors.item import VectorItem, flipped, make_item
+from blindmatch_simulations.inprocess.deployed import Build, Deployed, enrolled, opened, publish
+from blindmatch_simulations.inprocess.fields import made_up
 
 VECTORS_VERSION: Final = 3
 FILLERS: Final = 5

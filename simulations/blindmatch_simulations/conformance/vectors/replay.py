@@ -11,7 +11,6 @@ from blindmatch_protocol.contract import AnyDesign, Published, Role, Session
 from blindmatch_protocol.randomness import replayed
 
 from blindmatch_simulations.conformance.codec_check import message_classes
-from blindmatch_simulations.conformance.deployed import Build, Deployed, opened
 from blindmatch_simulations.conformance.vectors.damaged import refuses_file
 from blindmatch_simulations.conformance.vectors.item import VectorItem, from_json
 from blindmatch_simulations.conformance.vectors.make import (
@@ -22,6 +21,7 @@ from blindmatch_simulations.conformance.vectors.make import (
     refuses_request,
     verdict_json,
 )
+from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened
 
 
 def differences(design: AnyDesign, vector: Mapping[str, Any]) -> Iterator[str]:

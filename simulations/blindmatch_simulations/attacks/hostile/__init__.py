@@ -1,0 +1,26 @@
+"""Hostile clients of the servers; the benches and the tests set them loose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from blindmatch_simulations.attacks.hostile.intruder import (
+    DROPPED,
+    HELD,
+    LOST,
+    Attack,
+    Intruder,
+    Service,
+    intruding,
+)
+from blindmatch_simulations.attacks.hostile.matcher import MATCHER
+from blindmatch_simulations.attacks.hostile.relay import NOTHING_REMOVED, RELAY
+
+__all__ = [
+    "DROPPED", "HELD", "LOST", "MATCHER", "NOTHING_REMOVED", "RELAY", "SERVICES", "Attack", "Intruder",
+    "Service", "intruding",
+]  # fmt: skip
+
+SERVICES: Final[Mapping[str, Service]] = {"relay": RELAY, "matcher": MATCHER}
+"""Services by name."""

@@ -1,0 +1,1 @@
+"""The demo: one run of the main job, and what it must come to."""

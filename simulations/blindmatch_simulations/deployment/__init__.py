@@ -1,0 +1,1 @@
+"""A deployment on disk and in processes: folder, addresses, servers, devices, operators, designs."""

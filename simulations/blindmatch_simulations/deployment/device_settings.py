@@ -1,0 +1,155 @@
+"""What is kept of a device beside its state, in `device.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from blindmatch_client.cover import CoverSchedule
+from blindmatch_client.device import CentreIdentity
+from blindmatch_client.errors import DeviceError, StoreError
+from blindmatch_client.failure import FailureMode
+from blindmatch_client.files import sync_folder
+from blindmatch_client.store import KEY_NAME
+from blindmatch_client.vault import KeyFile, KeySource, Passphrase
+from blindmatch_protocol.failpoint import reach
+
+from blindmatch_simulations.deployment.addresses import AddressError, Addresses, decoded, encoded
+from blindmatch_simulations.deployment.folder import Deployment
+
+STATE: Final = "state"
+SETTINGS: Final = "device.json"
+UNLOCK_VARIABLE: Final = "BLINDMATCH_PASSPHRASE"
+KEY_FILE: Final = "key file"
+PASSPHRASE: Final = "passphrase"  # noqa: S105 - the name of a kind
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may decide when a device is made.
+
+    Attributes:
+        key_file: locks the store; None: a file beside it, which protects nothing by itself.
+        passphrase: whether the store is locked with a passphrase instead.
+        cover: when and how large reports leave; None: at once.
+    """
+
+    key_file: Path | None = None
+    passphrase: bool = False
+    cover: CoverSchedule | None = None
+
+    def encoded(self) -> dict[str, Any]:
+        """As it stands in the device's settings; what was not decided is left out."""
+        held: dict[str, Any] = {}
+        if self.key_file is not None:
+            held["key_file"] = str(self.key_file.absolute())
+        if self.passphrase:
+            held["passphrase"] = True
+        if self.cover is not None:
+            held["cover"] = {"period_s": self.cover.period_s, "size": self.cover.size}
+        return held
+
+    @classmethod
+    def decoded(cls, held: dict[str, Any]) -> Options:
+        """What `encoded` made; raises KeyError, TypeError, ValueError or `DeviceError` for anything else."""
+        key_file, cover = held.get("key_file"), held.get("cover")
+        schedule = None if cover is None else CoverSchedule(int(cover["period_s"]), int(cover["size"]))
+        kept = None if key_file is None else Path(key_file)
+        return cls(kept, bool(held.get("passphrase", False)), schedule)
+
+    @property
+    def kind(self) -> str:
+        """The `KeySource.kind` of what the store is locked with."""
+        return PASSPHRASE if self.passphrase else KEY_FILE
+
+    def key(self, passphrase: str | None) -> KeySource | None:
+        """What the store is locked with.
+
+        Raises:
+            StoreError: if it needs a passphrase and none is given.
+        """
+        if not self.passphrase:
+            return None if self.key_file is None else KeyFile(self.key_file)
+        if passphrase is None:
+            raise StoreError(f"the device is locked with a passphrase: set {UNLOCK_VARIABLE}")
+        return Passphrase(passphrase)
+
+    def source(self, passphrase: str | None, folder: Path) -> KeySource:
+        """The same, where the file beside the store in `folder` is named. Raises what `key` raises."""
+        return self.key(passphrase) or KeyFile(folder / KEY_NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is kept of a device.
+
+    Attributes:
+        design: reference of its design.
+        curator: the public key that signs its epochs, Ed25519, 32 bytes.
+        centre: the public keys that the centre, and nobody else, is known by.
+        mode: its failure mode.
+        addresses: where it calls servers, if not where the deployment says.
+        options: what else was decided.
+        following: what the options become by a change of lock that has begun (relocking.py); None otherwise.
+    """
+
+    design: str
+    curator: bytes
+    centre: CentreIdentity
+    mode: FailureMode
+    addresses: Addresses
+    options: Options = field(default_factory=Options)
+    following: Options | None = None
+
+    @classmethod
+    def read(cls, deployment: Deployment, name: str) -> Settings:
+        """Those of the device called `name`.
+
+        Raises:
+            StoreError: if there is none, or they are damaged.
+        """
+        path = deployment.device(name) / SETTINGS
+        try:
+            return cls._decoded(json.loads(path.read_text()), str(path))
+        except FileNotFoundError:
+            raise StoreError(f"no device {name}; make it with: blindmatch device register {name}") from None
+        except (AttributeError, ValueError, KeyError, TypeError, AddressError, DeviceError) as error:
+            raise StoreError(f"{path} is damaged") from error
+
+    def write(self, deployment: Deployment, name: str) -> None:
+        """Keep them, in one step, on disk when this returns."""
+        path = deployment.device(name) / SETTINGS
+        centre = {"sealing": self.centre.sealing.hex(), "notices": self.centre.notices.hex()}
+        held: dict[str, Any] = {"design": self.design, "curator": self.curator.hex(), "centre": centre}
+        held["mode"] = str(self.mode)
+        held["addresses"] = encoded(self.addresses)
+        held |= self.options.encoded()
+        if self.following is not None:
+            held["following"] = self.following.encoded()
+        draft = path.with_name(f".{path.name}.new")
+        with draft.open("w") as file:
+            file.write(json.dumps(held) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        reach("device.settings.rename.before")
+        draft.replace(path)
+        reach("device.settings.rename.after")
+        sync_folder(path.parent)
+
+    @classmethod
+    def _decoded(cls, held: dict[str, Any], where: str) -> Settings:
+        kept, following = decoded(held.get("addresses", {}), where), held.get("following")
+        return cls(
+            str(held["design"]),
+            bytes.fromhex(held["curator"]),
+            CentreIdentity(
+                bytes.fromhex(held["centre"]["sealing"]), bytes.fromhex(held["centre"]["notices"])
+            ),
+            FailureMode(held["mode"]),
+            kept,
+            Options.decoded(held),
+            None if following is None else Options.decoded(following),
+        )

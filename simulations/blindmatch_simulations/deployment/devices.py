@@ -1,0 +1,166 @@
+"""Devices of a local deployment: their folder, certificate, way out and records."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+
+from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
+from blindmatch_client.egress import Egress, Recorder
+from blindmatch_client.errors import StoreError
+from blindmatch_client.failure import FailureMode
+from blindmatch_client.trace import SessionTrace, Traces
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.randomness import Recording, system_randomness
+from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.centre.keys import read_notices_public, read_public_key
+
+from blindmatch_simulations.deployment.addresses import Addresses
+from blindmatch_simulations.deployment.device_settings import PASSPHRASE, SETTINGS, Settings
+from blindmatch_simulations.deployment.device_settings import STATE as STATE
+from blindmatch_simulations.deployment.device_settings import UNLOCK_VARIABLE as UNLOCK_VARIABLE
+from blindmatch_simulations.deployment.device_settings import Options as Options
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.registry import load_design, portable_reference
+from blindmatch_simulations.deployment.relocking import current_kind, settled
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Watched:
+    """A device, and what it records of itself for an audit."""
+
+    device: Device
+    recorder: Recorder
+    traced: Traces
+    drawn: Recording
+
+    @property
+    def traces(self) -> list[SessionTrace]:
+        """Its matching sessions."""
+        return self.traced.sessions
+
+
+def create_device(
+    deployment: Deployment,
+    name: str,
+    reference: str,
+    mode: FailureMode = FailureMode.HOLD,
+    addresses: Addresses | None = None,
+    options: Options | None = None,
+    passphrase: str | None = None,
+    identity: bytes | None = None,
+) -> Watched:
+    """A new device that uses the design called `reference`, with a certificate.
+
+    Args:
+        deployment: where it is made.
+        name: of the device.
+        reference: of its design.
+        mode: what is done with a picture that cannot be matched.
+        addresses: where it calls servers, if not where the deployment says.
+        options: what else is decided.
+        passphrase: that locks its store, if `options` say so.
+        identity: its private identity key, where others are configured with the public one.
+
+    Raises:
+        AuthorityError: if the name breaks the rule for names.
+        StoreError: if there is one already.
+        StateError: if a public key of the curator or the centre is not here.
+        RegistryError: if there is no such design.
+    """
+    design = load_design(reference)
+    folder = deployment.device(name)
+    deployment.enrol(Identity(Kind.DEVICE, name), folder, datetime.now(UTC))
+    keys = deployment.centre_keys
+    settings = Settings(
+        portable_reference(reference),
+        deployment.curator_public_key(),
+        CentreIdentity(read_public_key(keys), read_notices_public(keys)),
+        mode,
+        addresses or {},
+        options or Options(),
+    )
+    watched = _watched(deployment, name, design, settings, True, passphrase, identity)
+    settings.write(deployment, name)
+    return watched
+
+
+def open_device(deployment: Deployment, name: str, passphrase: str | None = None) -> Watched:
+    """The device called `name`.
+
+    Raises:
+        StoreError: if there is none, or it needs a passphrase and none is given.
+        WrongKeyError: if it is locked with another passphrase or key.
+        RegistryError: if its design cannot be loaded any more.
+    """
+    settings = settled(deployment, name, passphrase)
+    return _watched(deployment, name, load_design(settings.design), settings, False, passphrase)
+
+
+def needs_passphrase(deployment: Deployment, name: str) -> bool:
+    """Is the device called `name` locked with a passphrase? `StoreError` if there is none."""
+    return current_kind(deployment, name) == PASSPHRASE
+
+
+def create_or_open_device(
+    deployment: Deployment,
+    name: str,
+    reference: str,
+    mode: FailureMode = FailureMode.HOLD,
+    addresses: Addresses | None = None,
+    options: Options | None = None,
+    passphrase: str | None = None,
+) -> Watched:
+    """The device called `name`, made if there is none, so that a registration that failed can be repeated.
+
+    Addresses that are given replace those it had.
+
+    Raises:
+        StoreError: if there is one that uses another design or another mode.
+        AuthorityError, RegistryError: as `create_device`.
+    """
+    Identity(Kind.DEVICE, name)
+    if not (deployment.device(name) / SETTINGS).exists():
+        return create_device(deployment, name, reference, mode, addresses, options, passphrase)
+    settings = settled(deployment, name, passphrase)
+    if (settings.design, settings.mode) != (portable_reference(reference), mode):
+        raise StoreError(f"device {name} exists, with another design or mode; choose another name")
+    if options is not None and options != settings.options:
+        raise StoreError(f"device {name} exists, with another key or cover schedule; choose another name")
+    if addresses:
+        replace(settings, addresses={**settings.addresses, **addresses}).write(deployment, name)
+    return open_device(deployment, name, passphrase)
+
+
+def _watched(
+    deployment: Deployment,
+    name: str,
+    design: AnyDesign,
+    settings: Settings,
+    create: bool,
+    passphrase: str | None,
+    identity: bytes | None = None,
+) -> Watched:
+    recorder, traced, drawn = Recorder(), Traces(), Recording(system_randomness())
+    credentials = deployment.caller_credentials(Identity(Kind.DEVICE, name), deployment.device(name))
+    egress = Egress(deployment.directory(settings.addresses), credentials, recorder, now_ms)
+    make = partial(Device.create, identity=identity) if create else Device.open
+    config = DeviceConfig(
+        name,
+        design,
+        settings.curator,
+        settings.mode,
+        key=settings.options.key(passphrase),
+        cover=settings.options.cover,
+        centre=settings.centre,
+    )
+    folder = deployment.device(name) / STATE
+    device = make(folder, config, egress, drawn.rng, now_ms, traced.add)
+    return Watched(device, recorder, traced, drawn)

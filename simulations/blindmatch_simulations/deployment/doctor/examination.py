@@ -1,0 +1,33 @@
+"""The whole examination, in the order in which things have to be put right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from blindmatch_protocol.contract import AnyDesign
+
+from blindmatch_simulations.deployment.doctor.certificates import certificates
+from blindmatch_simulations.deployment.doctor.files import centre, clock, disk, layout, permissions
+from blindmatch_simulations.deployment.doctor.finding import Finding
+from blindmatch_simulations.deployment.doctor.servers import published, servers
+from blindmatch_simulations.deployment.folder import Deployment
+
+
+def examine(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterator[Finding]:
+    """Look a deployment over; nothing is changed, but a certificate may be made to ask servers with.
+
+    Args:
+        deployment: what is looked at.
+        design: what its servers should serve.
+        now: with a time zone.
+    """
+    yield from layout(deployment, design)
+    yield from permissions(deployment)
+    yield from clock(deployment, now)
+    yield from certificates(deployment, now)
+    yield from centre(deployment)
+    found, epoch = published(deployment, design, now)
+    yield from found
+    yield from disk(deployment)
+    yield from servers(deployment, design, epoch)

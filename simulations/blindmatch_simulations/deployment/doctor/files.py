@@ -1,0 +1,121 @@
+"""Checks of the folder alone: layout, permissions, the centre's files, the clock, room on the disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_server.centre.keys import CentreKeys, read_notices_key, read_notices_public, read_public_key
+from blindmatch_server.centre.references import References
+
+from blindmatch_simulations.deployment import addresses
+from blindmatch_simulations.deployment.doctor.finding import Finding, Status
+from blindmatch_simulations.deployment.folder import ADDRESSES, MARKER, Deployment
+from blindmatch_simulations.deployment.hosting import parties_of
+
+SECRET_SUFFIXES: Final = (".key", ".sqlite", ".sqlite-wal", ".sqlite-shm")
+LITTLE_BYTES: Final = 1 << 30
+"""Room under which a warning is given."""
+LEAST_BYTES: Final = 100 << 20
+"""Room under which servers cannot be trusted to take what comes."""
+MOST_NAMED: Final = 3
+
+
+def layout(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
+    """Which parties' folders are here; a whole deployment has all of them."""
+    here = [party.server for party in deployment.parties()]
+    whole = deployment.authority.is_dir()
+    missing = [party.server for party in parties_of(design) if party.server not in here] if whole else []
+    if missing:
+        what, remedy = f"no folder for {', '.join(missing)}", "make a new deployment: blindmatch certs init"
+        yield Finding("layout", Status.WRONG, what, remedy)
+    else:
+        machine = "a whole deployment" if whole else f"a machine of one: {', '.join(here) or 'callers only'}"
+        yield Finding("layout", Status.OK, machine)
+    try:
+        held = addresses.read(deployment.home / ADDRESSES)
+    except addresses.AddressError as error:
+        remedy = "write it again: blindmatch certs addresses"
+        yield Finding("addresses", Status.WRONG, str(error), remedy)
+    else:
+        told = ", ".join(f"{name} {address}" for name, address in addresses.encoded(held).items())
+        yield Finding("addresses", Status.OK, told or "none noted: servers are those on this machine")
+
+
+def permissions(deployment: Deployment) -> Iterator[Finding]:
+    """Secrets must be their owner's alone."""
+    every = (path for path in deployment.home.rglob("*") if path.suffix in SECRET_SUFFIXES)
+    secret = [path for path in every if path.is_file()]
+    open_ones = [path for path in secret if path.stat().st_mode & 0o077]
+    if not open_ones:
+        yield Finding("permissions", Status.OK, f"{len(secret)} secret files, each its owner's alone")
+        return
+    named = ", ".join(str(path.relative_to(deployment.home)) for path in open_ones[:MOST_NAMED])
+    more = f" and {len(open_ones) - MOST_NAMED} more" if len(open_ones) > MOST_NAMED else ""
+    what = f"others can read or write {named}{more}"
+    yield Finding("permissions", Status.WRONG, what, f"chmod -R go= {deployment.home}")
+
+
+def clock(deployment: Deployment, now: datetime) -> Iterator[Finding]:
+    """The clock must not be behind what was written here before."""
+    written = datetime.fromtimestamp((deployment.home / MARKER).stat().st_mtime, UTC)
+    if now < written:
+        what = (
+            f"the clock says {now:%Y-%m-%d %H:%M}, before this deployment was made ({written:%Y-%m-%d %H:%M})"
+        )
+        yield Finding("clock", Status.WRONG, what, "set the clock; certificates and notices go by it")
+    else:
+        yield Finding("clock", Status.OK, f"{now:%Y-%m-%d %H:%M} UTC")
+
+
+def disk(deployment: Deployment) -> Iterator[Finding]:
+    """Room for what is to come."""
+    free = shutil.disk_usage(deployment.home).free
+    what, remedy = f"{free / (1 << 30):.1f} GiB free", "make room: servers refuse what they cannot keep"
+    if free < LEAST_BYTES:
+        yield Finding("disk", Status.WRONG, what, remedy)
+    elif free < LITTLE_BYTES:
+        yield Finding("disk", Status.WARNING, what, remedy)
+    else:
+        yield Finding("disk", Status.OK, what)
+
+
+def centre(deployment: Deployment) -> Iterator[Finding]:
+    """The centre's secrets, and its copy of the list."""
+    folder = deployment.server(Party.CENTRE)
+    if not folder.is_dir():
+        return
+    yield _centre_keys(deployment)
+    remedy = "blindmatch centre learn NAME --pictures FOLDER"
+    if not deployment.references.exists():
+        what = "the centre has no copy of the list: every report stays unchecked"
+        yield Finding("references", Status.WARNING, what, remedy)
+        return
+    try:
+        References(deployment.references)
+    except BlindmatchError as error:
+        yield Finding("references", Status.WRONG, str(error), remedy)
+    else:
+        yield Finding("references", Status.OK, _age(deployment.references))
+
+
+def _centre_keys(deployment: Deployment) -> Finding:
+    remedy = "bring the centre's keys back from a backup: reports sealed to them open with nothing else"
+    try:
+        public = CentreKeys.read(deployment.centre_keys).public_key
+        if read_public_key(deployment.centre_keys) != public:
+            return Finding("centre's keys", Status.WRONG, "centre.pub is not the key's other half", remedy)
+        read_notices_key(deployment.centre_keys)
+        read_notices_public(deployment.centre_keys)
+    except BlindmatchError as error:
+        return Finding("centre's keys", Status.WRONG, str(error), remedy)
+    return Finding("centre's keys", Status.OK, "all secrets are there, and centre.pub belongs to them")
+
+
+def _age(path: Path) -> str:
+    return f"written {datetime.fromtimestamp(path.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"

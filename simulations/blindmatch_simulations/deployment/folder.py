@@ -1,0 +1,300 @@
+"""One folder holds a whole local deployment, each party's things in a folder of their own.
+
+HOME/
+  deployment.json          version of this layout
+  addresses.json           where servers on other machines are called, if there are any
+  authority/               the certificate authority; needed to enrol, not to run
+  relay/ matcher/ ...      certificate, key, database and `port` of each server
+  curator/keys/            the curator's key, which signs every epoch, and its public half
+  curator/lists/NAME/      plaintext hash lists
+  curator/published/NAME/  epochs of a design: set-up and role files
+  devices/NAME/            certificate, key and state of a device
+  operators/NAME/          certificate and key of a person who works at the centre
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from blindmatch_client.egress.channels import Credentials as DeviceCredentials
+from blindmatch_client.egress.channels import Endpoint
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_server.authority import Authority, Credentials, Identity, Kind
+from blindmatch_server.centre.keys import CentreKeys
+from blindmatch_server.curator.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey, Signer
+from blindmatch_server.key_files import read_key
+
+from blindmatch_simulations.deployment import addresses
+
+LAYOUT_VERSION: Final = 2
+HOME_VARIABLE: Final = "BLINDMATCH_HOME"
+DEFAULT_HOME: Final = "blindmatch-home"
+MARKER: Final = "deployment.json"
+ADDRESSES: Final = "addresses.json"
+CONNECT_SECONDS: Final = 2.0
+
+STANDARD: Final = (Party.PROVIDER, Party.MATCHER, Party.CENTRE)
+"""Whose servers every deployment has, whatever its design."""
+
+
+class DeploymentError(BlindmatchError):
+    """A deployment's folder is missing, incomplete or of another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A deployment in `home`; use `create` or `open`."""
+
+    home: Path
+
+    @classmethod
+    def create(cls, home: Path, now: datetime) -> Deployment:
+        """Make a new one: the authority, certificates for every server, the keys of centre and curator.
+
+        Raises:
+            DeploymentError: if there is one already, or something else is in the way.
+        """
+        deployment = cls(home)
+        _make_folder(home)
+        authority = Authority.create(now)
+        authority.write(deployment.authority)
+        deployment.admit(STANDARD, now)
+        CentreKeys.create(deployment.centre_keys)
+        CuratorKey.create(deployment.curator_keys)
+        (home / MARKER).write_text(json.dumps({"layout": LAYOUT_VERSION}) + "\n")
+        return deployment
+
+    @classmethod
+    def open(cls, home: Path) -> Deployment:
+        """Open an existing one.
+
+        Raises:
+            DeploymentError: if there is none, or its layout is of another version.
+        """
+        try:
+            layout = json.loads((home / MARKER).read_text())["layout"]
+        except FileNotFoundError:
+            raise DeploymentError(f"{home} is no deployment; make one with: blindmatch certs init") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DeploymentError(f"{home / MARKER} is damaged") from error
+        if layout != LAYOUT_VERSION:
+            raise DeploymentError(f"{home} has layout {layout}; this program knows {LAYOUT_VERSION}")
+        return cls(home)
+
+    @property
+    def authority(self) -> Path:
+        """Folder of the certificate authority."""
+        return self.home / "authority"
+
+    @property
+    def lists(self) -> Path:
+        """Folder of the curator's lists."""
+        return self.home / "curator" / "lists"
+
+    @property
+    def curator_keys(self) -> Path:
+        """Folder of the curator's key and its public half."""
+        return self.home / "curator" / "keys"
+
+    def curator_public_key(self) -> bytes:
+        """The key that signs epochs here: Ed25519, 32 bytes.
+
+        Raises:
+            StateError: if its file is missing or damaged.
+        """
+        return read_key(self.curator_keys / PUBLIC_KEY)
+
+    def signer(self, now: datetime, days: int = VALID_DAYS) -> Signer:
+        """The curator's hand under an epoch that is built at `now` and holds for so many days.
+
+        Raises:
+            StateError: if the curator's key is not here.
+        """
+        return Signer.at(CuratorKey.read(self.curator_keys), now.timestamp(), days)
+
+    def published(self, design: str) -> Path:
+        """Folder of a design's epochs."""
+        return self.home / "curator" / "published" / design
+
+    @property
+    def centre_keys(self) -> Path:
+        """Folder of the centre's secrets."""
+        return self.server(Party.CENTRE) / "keys"
+
+    @property
+    def references(self) -> Path:
+        """The centre's copy of the list's labels, with its second hashes."""
+        return self.server(Party.CENTRE) / "references.sqlite"
+
+    def server(self, party: Party) -> Path:
+        """Folder of the server that `party` runs."""
+        return self.home / party.server
+
+    def parties(self) -> tuple[Party, ...]:
+        """Those whose server has a folder here."""
+        held = [path for path in self.home.glob("*/*.*") if path.suffix in (".crt", ".key")]
+        named = {Party.of_server(path.stem) for path in held if path.stem == path.parent.name}
+        standard = [party for party in STANDARD if self.server(party).is_dir()]
+        return (*standard, *sorted(named.difference(STANDARD)))
+
+    def admit(self, parties: Iterable[Party], now: datetime) -> None:
+        """Make the folder of each server that has none, with a certificate.
+
+        Raises:
+            DeploymentError: if the authority is not here.
+        """
+        for party in parties:
+            if self.server(party).is_dir():
+                continue
+            if not self.authority.is_dir():
+                raise DeploymentError(
+                    f"{party.server} has no certificate here, and the authority is elsewhere; there: "
+                    f"blindmatch certs pack {party.server} FOLDER"
+                )
+            self.enrol(Identity.of(party), self.server(party), now)
+
+    def port_file(self, party: Party) -> Path:
+        """Where a running server notes its port."""
+        return self.server(party) / "port"
+
+    def metrics_port_file(self, party: Party) -> Path:
+        """Where a running server notes the port its metrics are scraped from, if they are."""
+        return self.server(party) / "metrics-port"
+
+    def device(self, name: str) -> Path:
+        """Folder of the device called `name`."""
+        return self.home / "devices" / name
+
+    def operator(self, name: str) -> Path:
+        """Folder of the operator called `name`."""
+        return self.home / "operators" / name
+
+    def enrol(self, identity: Identity, folder: Path, now: datetime) -> None:
+        """Issue a certificate into `folder` unless one is there.
+
+        Raises:
+            AuthorityError: if the authority's files cannot be used.
+        """
+        if not (folder / f"{identity.slug}.key").exists():
+            self.renew(identity, folder, now)
+
+    def renew(self, identity: Identity, folder: Path, now: datetime) -> None:
+        """Issue a new key and certificate into `folder`, in place of older ones.
+
+        Raises:
+            AuthorityError: if the authority's files cannot be used.
+        """
+        Authority.read(self.authority).issue(identity, now).write(folder, identity.slug)
+
+    def folder_of(self, identity: Identity) -> Path:
+        """Where a party's certificate is kept."""
+        if identity.kind is Kind.DEVICE:
+            return self.device(identity.name)
+        return self.operator(identity.name) if identity.kind is Kind.OPERATOR else self.home / identity.words
+
+    def server_credentials(self, party: Party) -> Credentials:
+        """Certificate and key of a server.
+
+        Raises:
+            AuthorityError: if they are missing.
+        """
+        return Credentials.read(self.server(party), party.server)
+
+    def caller_credentials(self, identity: Identity, folder: Path) -> DeviceCredentials:
+        """Certificate and key of a device or an operator, for calling servers."""
+        held = Credentials.read(folder, identity.slug)
+        return DeviceCredentials(held.root, held.certificate, held.key)
+
+    def endpoints(self, more: addresses.Addresses | None = None) -> dict[Party, Endpoint]:
+        """Where servers are called: `more`, else addresses.json, else the port of a local one that runs.
+
+        Raises:
+            AddressError: if addresses.json is damaged.
+            DeploymentError: if a port file is.
+        """
+        known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
+        found = {party: Endpoint(address) for party, address in known.items()}
+        local = {party: self._local(party) for party in self.parties() if party not in found}
+        return found | {party: endpoint for party, endpoint in local.items() if endpoint.address}
+
+    def directory(self, more: addresses.Addresses | None = None) -> Mapping[Party, Endpoint]:
+        """The same for whoever stays: a local server is looked for when it is called, and may start later.
+
+        Raises:
+            AddressError: if addresses.json is damaged.
+        """
+        known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
+        given = {party: Endpoint(address) for party, address in known.items()}
+        return _Directory(given, dict.fromkeys(self.parties(), self))
+
+    def _local(self, party: Party) -> Endpoint:
+        """A local server; without an address if it does not run. `DeploymentError` if its file is damaged.
+
+        One that was killed has left its port file behind.
+        """
+        port_file = self.port_file(party)
+        if not port_file.is_file():
+            return Endpoint("")
+        port = _port(port_file)
+        return Endpoint(f"127.0.0.1:{port}" if _is_open(port) else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Directory(Mapping[Party, Endpoint]):
+    """Addresses that were given, and local servers as they run now."""
+
+    given: Mapping[Party, Endpoint]
+    local: Mapping[Party, Deployment]
+
+    def __getitem__(self, party: Party) -> Endpoint:
+        return self.given[party] if party in self.given else self.local[party]._local(party)
+
+    def __iter__(self) -> Iterator[Party]:
+        return iter({**self.given, **self.local})
+
+    def __len__(self) -> int:
+        return len({**self.given, **self.local})
+
+
+def _is_open(port: int) -> bool:
+    """Does anybody listen there? In doubt yes: the call that follows says more."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS):
+            return True
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+
+
+def _port(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except ValueError as error:
+        raise DeploymentError(f"{path} is damaged; start the server again") from error
+
+
+def _make_folder(home: Path) -> None:
+    """Make `home`, or take an empty folder that is there."""
+    if (home / MARKER).exists():
+        raise DeploymentError(f"{home} is a deployment already; remove it or choose another --home")
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        empty = not any(home.iterdir())
+    except OSError as error:
+        raise DeploymentError(f"{home}: cannot be made: {error.strerror}") from error
+    if not empty:
+        raise DeploymentError(f"{home} must be a new or an empty folder; choose another --home")
+
+
+def home_from(option: Path | None) -> Path:
+    """The deployment's folder: the option, else $BLINDMATCH_HOME, else ./blindmatch-home."""
+    return option or Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)

@@ -1,0 +1,82 @@
+"""Delivers the centre's notices: a device of the centre sends each as an encrypted message.
+
+centre --DueNotices--> this device's outbox --end to end--> the user
+                       then NoticeSent --> centre
+
+A crash between the last two sends a notice again; its number, at the end of the text, is the same then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from blindmatch_client.device import Device
+from blindmatch_client.errors import RefusedError
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.centre.keys import read_notices_key
+
+from blindmatch_simulations.deployment.devices import create_device, open_device
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.operators import ask_centre
+
+ACCOUNT: Final = "centre-notices"
+"""The centre's own account; `centre` itself names the server and is no name for a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of a notice; `problem` is empty if the messenger took it."""
+
+    notice: pb.Notice
+    problem: str = ""
+
+
+def deliver(deployment: Deployment, design: str) -> list[Delivered]:
+    """Send every notice that is due, and what waits in the centre's outbox from before.
+
+    Args:
+        deployment: whose centre.
+        design: what the deployment's matcher serves; the device needs a set-up like any other.
+
+    Raises:
+        OperatorError: if the centre cannot be asked.
+        ServiceError: if the centre's account cannot be registered.
+    """
+    due = ask_centre(deployment, "DueNotices", pb.DueNoticesRequest(), pb.NoticeList).notices
+    if not due:
+        return []
+    device = _device(deployment, design)
+    try:
+        device.flush()
+        return [_sent(deployment, device, notice) for notice in due]
+    finally:
+        device.close()
+
+
+def _sent(deployment: Deployment, device: Device, notice: pb.Notice) -> Delivered:
+    try:
+        device.send_text(notice.account, notice.text)
+        request = pb.NoticeSentRequest(notice_id=notice.notice_id)
+        return Delivered(ask_centre(deployment, "NoticeSent", request, pb.Notice))
+    except RefusedError as error:
+        return Delivered(notice, str(error))
+
+
+def _device(deployment: Deployment, design: str) -> Device:
+    """The centre's device, made and registered when first needed."""
+    made = (deployment.device(ACCOUNT) / "device.json").exists()
+    if made:
+        watched = open_device(deployment, ACCOUNT)
+    else:
+        identity = read_notices_key(deployment.centre_keys)
+        watched = create_device(deployment, ACCOUNT, design, identity=identity)
+    try:
+        # without a set-up an earlier registration did not come to its end
+        if not watched.device.epoch:
+            watched.device.register()
+    except BlindmatchError:
+        watched.device.close()
+        raise
+    return watched.device

@@ -1,0 +1,94 @@
+"""What people who work at the centre or audit servers ask them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import grpc
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from blindmatch_server.authority import Identity, Kind
+from google.protobuf.message import Message as Wire
+
+from blindmatch_simulations.deployment.folder import Deployment
+
+T = TypeVar("T", bound=Wire)
+
+OPERATOR_VARIABLE: Final = "BLINDMATCH_OPERATOR"
+"""Names who asks, in the environment; the centre's journal says it."""
+OPERATOR: Final = "local"
+"""If nobody is named."""
+DEADLINE_SECONDS: Final = 20.0
+
+
+class OperatorError(BlindmatchError):
+    """A server could not be asked, or refused."""
+
+
+class ReportIdError(BlindmatchError):
+    """A report's id is not one."""
+
+
+@contextmanager
+def _channel(deployment: Deployment, party: Party) -> Iterator[grpc.Channel]:
+    endpoints = deployment.endpoints()
+    if party not in endpoints:
+        raise OperatorError(f"the {party.server} is not running; start it with: blindmatch serve all")
+    identity = Identity(Kind.OPERATOR, os.environ.get(OPERATOR_VARIABLE) or OPERATOR)
+    folder = deployment.operator(identity.name)
+    deployment.enrol(identity, folder, datetime.now(UTC))
+    held = deployment.caller_credentials(identity, folder)
+    credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
+    options: list[tuple[str, Any]] = [
+        ("grpc.ssl_target_name_override", party.dns_name),
+        ("grpc.enable_http_proxy", 0),
+    ]
+    try:
+        with grpc.secure_channel(endpoints[party].address, credentials, options) as channel:
+            yield channel
+    except grpc.RpcError as error:
+        status, words = error.code().name, error.details()
+        raise OperatorError(f"the {party.server} refused ({status}): {words}") from None
+
+
+def ask_centre(deployment: Deployment, method: str, request: Wire, reply: type[T]) -> T:
+    """The centre's reply to one request of an operator.
+
+    Raises:
+        OperatorError: if the centre cannot be asked, or refuses.
+    """
+    with _channel(deployment, Party.CENTRE) as channel:
+        return _call(channel, rpc.CentreStub, method, request, reply)
+
+
+def centre_list(deployment: Deployment) -> pb.CentreList:
+    """Reports and vouchers at the centre.
+
+    Raises:
+        OperatorError: if the centre cannot be asked.
+    """
+    return ask_centre(deployment, "List", pb.ListRequest(), pb.CentreList)
+
+
+def centre_show(deployment: Deployment, report_id: bytes) -> pb.ReportDetail:
+    """One report. Raises `OperatorError` if there is none, or the centre cannot be asked."""
+    return ask_centre(deployment, "Show", pb.ShowRequest(report_id=report_id), pb.ReportDetail)
+
+
+def counters(deployment: Deployment, party: Party) -> list[pb.Counter]:
+    """What a server counted: calls and bytes by method and account."""
+    with _channel(deployment, party) as channel:
+        reply = _call(channel, rpc.AuditStub, "ReadCounters", pb.CountersRequest(), pb.Counters)
+        return list(reply.counters)
+
+
+def _call(channel: grpc.Channel, stub: Any, method: str, request: Wire, reply: type[T]) -> T:
+    answer = getattr(stub(channel), method)(request, timeout=DEADLINE_SECONDS)
+    assert isinstance(answer, reply)
+    return answer

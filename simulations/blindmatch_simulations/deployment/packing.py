@@ -1,0 +1,89 @@
+"""What one machine of a deployment needs, copied into a folder that travels there; nothing else is in it.
+
+relay, matcher, centre, ...   the server's certificate and key, and the files it serves from
+operator                      an operator's certificate and key
+device NAME                   a device's certificate and key, and the centre's public keys
+each of them                  the curator's public key, which epochs are verified with
+
+Never in it: the authority's key, another party's key, a server's state.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
+from blindmatch_server.curator.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
+from blindmatch_server.manifest import SIGNED
+
+from blindmatch_simulations.deployment.folder import ADDRESSES, MARKER, Deployment, DeploymentError
+from blindmatch_simulations.deployment.hosting import check_hosts
+
+
+def pack_server(deployment: Deployment, party: Party, design: AnyDesign, folder: Path) -> list[Path]:
+    """Copy what the server of `party` needs into the new folder `folder`; the copies' paths below it.
+
+    Raises:
+        DeploymentError: if the folder exists, or a file is missing.
+    """
+    check_hosts(design, party)
+    deployment.admit([party], datetime.now(UTC))
+    return _copy(deployment, _server_files(deployment, party, design), folder)
+
+
+def pack_caller(deployment: Deployment, source: Path, folder: Path) -> list[Path]:
+    """Copy a device's or operator's certificate and key, and the public keys. Raises as `pack_server`."""
+    keys = [path for path in sorted(source.glob("*")) if path.suffix in (".crt", ".key")]
+    if not keys:
+        raise DeploymentError(f"{source.name} has no certificate; make one with: blindmatch certs issue")
+    public = [deployment.centre_keys / name for name in (PUBLIC_KEY, NOTICES_PUBLIC)]
+    return _copy(deployment, iter([*keys, deployment.curator_keys / CURATOR_PUBLIC_KEY, *public]), folder)
+
+
+def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> Iterator[Path]:
+    home, name = deployment.server(party), party.server
+    yield from (home / "ca.crt", home / f"{name}.crt", home / f"{name}.key")
+    yield deployment.curator_keys / CURATOR_PUBLIC_KEY
+    played = set(design.info.roles.values())
+    published = deployment.published(design.info.name)
+    if party == Party.MATCHER or party in played or _opens(party, design):
+        if not published.is_dir():
+            raise DeploymentError(f"{design.info.name} is not published; blindmatch list build does that")
+        yield from _below(published)
+    if party == Party.CENTRE:
+        yield from sorted(published.glob(f"*/{SIGNED}"))
+        yield from _below(deployment.centre_keys)
+        if deployment.references.exists():
+            yield deployment.references
+    elif design.info.sends_content and party in played:
+        yield deployment.centre_keys / PUBLIC_KEY
+
+
+def _opens(party: Party, design: AnyDesign) -> bool:
+    return party == Party.CENTRE and bool(design.vouchers)
+
+
+def _below(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+
+
+def _copy(deployment: Deployment, files: Iterator[Path], folder: Path) -> list[Path]:
+    if folder.exists():
+        raise DeploymentError(f"{folder} exists; give a new folder")
+    copied = []
+    every = [deployment.home / MARKER, *files]
+    if (deployment.home / ADDRESSES).exists():
+        every.append(deployment.home / ADDRESSES)
+    for path in every:
+        target = folder / path.relative_to(deployment.home)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            shutil.copy2(path, target)
+        except OSError as error:
+            raise DeploymentError(f"{path.name}: {error.strerror}") from error
+        copied.append(target.relative_to(folder))
+    return copied

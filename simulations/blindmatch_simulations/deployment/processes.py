@@ -1,0 +1,128 @@
+"""Runs servers as processes of their own and waits until they can be called."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import BlindmatchError
+
+from blindmatch_simulations.deployment.alone import alone
+from blindmatch_simulations.deployment.folder import Deployment
+
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 15.0
+_POLL_SECONDS: Final = 0.02
+
+
+class ProcessError(BlindmatchError):
+    """A server did not start, or ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """A running server, where its log goes, and the byte of it that this start begins at."""
+
+    party: Party
+    process: subprocess.Popen[bytes]
+    log: Path
+    begins: int
+
+    def lines(self) -> list[str]:
+        """The lines that this server has logged since it was started."""
+        with self.log.open("rb") as log:
+            log.seek(self.begins)
+            return log.read().decode(errors="replace").splitlines()
+
+
+@contextmanager
+def running_servers(
+    deployment: Deployment, parties: Sequence[Party], options: Sequence[str]
+) -> Iterator[list[ServerProcess]]:
+    """`blindmatch serve ...` for each of `parties`, each in a process of its own, until the block ends.
+
+    They end with this process, too, however it ends: each reads from a pipe that is open as long as it lives.
+
+    The first one is up before the others are started, since those may need its address.
+
+    Raises:
+        DeploymentError: if one runs already.
+        ProcessError: if one does not come up; the text has the end of its log.
+    """
+    deployment.admit(parties, datetime.now(UTC))
+    with ExitStack() as stack:
+        servers: list[ServerProcess] = []
+        deadline = time.monotonic() + START_SECONDS
+        for group in (parties[:1], parties[1:]):
+            started = []
+            for party in group:
+                started.append(_start(deployment, party, options))
+                stack.callback(_stop, started[-1])
+            for server in started:
+                _wait(deployment, server, deadline)
+            servers += started
+        yield servers
+
+
+def check_alive(servers: Sequence[ServerProcess]) -> None:
+    """Make sure that none of `servers` has ended.
+
+    Raises:
+        ProcessError: if one has.
+    """
+    for server in servers:
+        code = server.process.poll()
+        if code is not None:
+            raise ProcessError(f"{server.party.server} ended with exit code {code}: {_tail(server)}")
+
+
+def _start(deployment: Deployment, party: Party, options: Sequence[str]) -> ServerProcess:
+    folder = deployment.server(party)
+    with alone(deployment, party):
+        deployment.port_file(party).unlink(missing_ok=True)
+    log = folder / "log.jsonl"
+    command = [sys.executable, "-m", "blindmatch_simulations", "serve", party.server]
+    command += ["--home", str(deployment.home), "--port", "0", "--end-with-input", *options]
+    with log.open("ab") as sink:
+        begins = sink.tell()
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=sink, stderr=subprocess.STDOUT)
+        return ServerProcess(party, process, log, begins)
+
+
+def _wait(deployment: Deployment, server: ServerProcess, deadline: float) -> None:
+    while not deployment.port_file(server.party).exists():
+        check_alive([server])
+        if time.monotonic() > deadline:
+            raise ProcessError(f"{server.party.server} did not start in {START_SECONDS:.0f} s")
+        time.sleep(_POLL_SECONDS)
+
+
+def _stop(server: ServerProcess) -> None:
+    if server.process.poll() is None:
+        server.process.terminate()
+    try:
+        server.process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        server.process.wait()
+    finally:
+        if server.process.stdin is not None:
+            server.process.stdin.close()
+
+
+def _tail(server: ServerProcess, lines: int = 3) -> str:
+    """Why a server ended: the reason it logged, or else the end of its log."""
+    last = server.lines()[-lines:]
+    for line in reversed(last):
+        with suppress(ValueError, TypeError, KeyError):
+            return str(json.loads(line)["reason"])
+    return " | ".join(last) or "it wrote no log"

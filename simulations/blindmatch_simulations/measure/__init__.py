@@ -1,0 +1,1 @@
+"""Measuring: clocks, the unit u, memory, runs, rows and intervals."""

@@ -1,0 +1,165 @@
+"""Takes measurements: repeats a task between readings of the yardstick, within a bound on time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from blindmatch_protocol.contract import Progress
+from blindmatch_protocol.errors import BlindmatchError
+
+from blindmatch_simulations.measure.catalogue import CATALOGUE
+from blindmatch_simulations.measure.row import Row
+from blindmatch_simulations.measure.runs import Run, conditions, cost_figures
+from blindmatch_simulations.measure.yardstick import Cost, Reading, reading, timed
+
+LEAST_RUN_S: Final = 0.05
+"""A run repeats a shorter task until it is so long, beside which a clock's step and a call are nothing."""
+MOST_LOOPS: Final = 100_000
+
+Stage: TypeAlias = Callable[[str], Progress]
+"""Begins a stage with a title; what it gives back takes (done, total)."""
+
+
+def silent(title: str) -> Progress:
+    """A `Stage` that shows nothing."""
+    return lambda done, total: None
+
+
+class BenchError(BlindmatchError):
+    """What was measured did not give the right result, so its speed means nothing."""
+
+
+@dataclass(slots=True)
+class Around:
+    """Readings around something that is measured by its own clocks; `run` when it is over."""
+
+    before: Reading
+    began: tuple[float, float]
+    run: Run | None = None
+
+    @property
+    def runs(self) -> list[Run]:
+        """The one run.
+
+        Raises:
+            ValueError: if the block has not ended.
+        """
+        if self.run is None:
+            raise ValueError("the block has not ended")
+        return [self.run]
+
+
+@dataclass(slots=True)
+class Meter:
+    """Collects rows.
+
+    Attributes:
+        runs: of each row.
+        seconds: after which no further run of a row is begun; each has at least one.
+        stage: shows progress.
+        rows: those measured so far.
+        taken: the runs that `time` took for each row last.
+    """
+
+    runs: int = 5
+    seconds: float = 60.0
+    stage: Stage = silent
+    rows: list[Row] = field(default_factory=list)
+    taken: dict[str, list[Run]] = field(default_factory=dict)
+
+    def time(
+        self,
+        row: str,
+        task: Callable[[], object],
+        *,
+        count: int = 1,
+        threads: int = 1,
+        repeat: bool = True,
+        **parameters: int | str,
+    ) -> Row:
+        """Time `task`, which does `count` of what the row is per; the row.
+
+        Args:
+            row: id of the row.
+            task: what to time.
+            count: how many things it does.
+            threads: on how many threads it computes; a parameter of the row if more than one.
+            repeat: it only computes: call it once without timing, and several times in a run if it is short.
+            parameters: of the row.
+        """
+        progress = self.stage(CATALOGUE[row].what)
+        loops = _loops(task) if repeat else 1
+        runs = self.taken[row] = self._runs(lambda: _loop(task, loops), threads, repeat, progress)
+        figures = cost_figures(runs, count * loops)
+        if threads > 1:
+            parameters["threads"] = threads
+        return self._add(row, figures, runs, parameters)
+
+    @contextmanager
+    def around(self, threads: int = 1) -> Iterator[Around]:
+        """Readings of the yardstick before and after a block."""
+        before = reading(threads)
+        around = Around(before, (time.perf_counter(), time.process_time()))
+        yield around
+        cost = Cost(time.perf_counter() - around.began[0], time.process_time() - around.began[1])
+        around.run = Run(cost, before, reading(threads))
+
+    def record(
+        self,
+        row: str,
+        figures: Mapping[str, float],
+        runs: list[Run] | None = None,
+        why: str = "",
+        /,
+        **parameters: int | str,
+    ) -> Row:
+        """Add a row whose figures were taken elsewhere; `runs` says under what conditions, `why` explains."""
+        return self._add(row, figures, runs, parameters, why)
+
+    def missing(self, row: str, why: str, /, **parameters: int | str) -> Row:
+        """Add a row that was not measured."""
+        return self._add(row, {}, None, parameters, why)
+
+    def _runs(
+        self, task: Callable[[], object], threads: int, computes: bool, progress: Progress
+    ) -> list[Run]:
+        runs: list[Run] = []
+        until = time.monotonic() + self.seconds
+        before = reading(threads)
+        while len(runs) < self.runs and (not runs or time.monotonic() < until):
+            cost = timed(task)
+            after = reading(threads)
+            runs.append(Run(cost, before, after, computes and threads == 1))
+            before = after
+            progress(len(runs), self.runs)
+        return runs
+
+    def _add(
+        self,
+        row: str,
+        figures: Mapping[str, float],
+        runs: list[Run] | None,
+        parameters: Mapping[str, int | str],
+        why: str = "",
+    ) -> Row:
+        kind = CATALOGUE[row]
+        around = conditions(runs) if runs else None
+        made = Row(row, kind.what, kind.per, parameters, figures, around, kind.target, why)
+        self.rows.append(made)
+        return made
+
+
+def _loops(task: Callable[[], object]) -> int:
+    """How often a run calls `task`; it is called before, which fills caches."""
+    task()
+    once = max(timed(task).wall_s, 1e-7)
+    return min(MOST_LOOPS, max(1, round(LEAST_RUN_S / once)))
+
+
+def _loop(task: Callable[[], object], loops: int) -> None:
+    for _ in range(loops):
+        task()

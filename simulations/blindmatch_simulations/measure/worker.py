@@ -1,0 +1,98 @@
+"""A process that does what it is told: an order a line on its standard input, JSON a line on its output."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from blindmatch_protocol.errors import BlindmatchError
+
+STOP_S: Final = 30.0
+
+
+class AloneError(BlindmatchError):
+    """The other process failed."""
+
+
+def in_own_process(module: str, task: str, *arguments: Path | str) -> dict[str, Any]:
+    """Run a task of `module` in a fresh process; the JSON object it printed.
+
+    Raises:
+        AloneError: if it fails.
+    """
+    command = [sys.executable, "-m", module, task, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise AloneError(f"bench {task}: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Such a process."""
+
+    process: subprocess.Popen[str]
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    def tell(self, line: str) -> None:
+        """Give it an order.
+
+        Raises:
+            AloneError: if it has ended.
+        """
+        pipe = _pipe(self.process.stdin)
+        try:
+            pipe.write(line + "\n")
+            pipe.flush()
+        except BrokenPipeError:
+            raise AloneError("a process of the bench ended; its reason stands above") from None
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for its next line.
+
+        Raises:
+            AloneError: if it ends instead.
+        """
+        line = _pipe(self.process.stdout).readline()
+        if not line:
+            raise AloneError("a process of the bench ended; its reason stands above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextmanager
+def working(module: str, *arguments: str) -> Iterator[Worker]:
+    """A worker that runs a module of this package, until the block ends."""
+    command = [sys.executable, "-m", f"blindmatch_simulations.bench.{module}", *arguments]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield Worker(process)
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Its standard input ends, and so does it."""
+    _pipe(process.stdin).close()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    _pipe(process.stdout).close()
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream

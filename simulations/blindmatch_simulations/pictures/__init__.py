@@ -1,0 +1,1 @@
+"""Pictures: crops of bundled photographs, generated ones, their edits, and which of them should match."""

@@ -1,0 +1,80 @@
+"""What Alice sends Bob in the demo: benign pictures, some of them listed, some of those edited."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from blindmatch_simulations.pictures.crops import SamplePicture, crops
+from blindmatch_simulations.pictures.edits import BY_NAME
+
+TEXTS: Final = ("Here are the pictures from the trip.", "The last few are a bit dark.")
+ANSWER: Final = "Thank you, they all arrived."
+LISTED: Final = 12
+UNLISTED: Final = 16
+LISTED_EDITS: Final = ("jpeg-75", "resize-0.75", "brighter", "caption", "webp-75", "contrast")
+"""Each is applied to one listed picture; the other listed ones are sent as they are."""
+UNLISTED_EDITS: Final = ("jpeg-75", "jpeg-50", "darker", "resize-0.5")
+_SEED: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A picture as it is sent.
+
+    Attributes:
+        name: of the crop.
+        edit: what was done to it.
+        listed: whether the unedited picture is on the list.
+        data: the file.
+    """
+
+    name: str
+    edit: str
+    listed: bool
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Attributes:
+    listed: pictures whose hashes are on the list.
+    sendings: pictures to send, in order.
+    """
+
+    listed: tuple[SamplePicture, ...]
+    sendings: tuple[Sending, ...]
+
+
+def demo_workload() -> Workload:
+    """29 pictures: 6 listed ones, 6 edited listed ones, 16 others, and one too poor to be matched."""
+    chosen = crops(LISTED + UNLISTED, _SEED)
+    listed, others = chosen[:LISTED], chosen[LISTED:]
+    sendings = [
+        *_edited(listed, LISTED_EDITS, True),
+        *_edited(others, UNLISTED_EDITS, False),
+        Sending("gradient", "identical", False, _gradient()),
+    ]
+    order = np.random.default_rng(_SEED).permutation(len(sendings))
+    return Workload(tuple(listed), tuple(sendings[at] for at in order))
+
+
+def _edited(pictures: list[SamplePicture], edits: tuple[str, ...], listed: bool) -> list[Sending]:
+    """The last pictures get an edit each, the ones before are sent as they are."""
+    names = ["identical"] * (len(pictures) - len(edits)) + list(edits)
+    return [
+        Sending(picture.name, edit, listed, BY_NAME[edit].apply(picture.data))
+        for picture, edit in zip(pictures, names, strict=True)
+    ]
+
+
+def _gradient() -> bytes:
+    """A picture of almost nothing: its PDQ quality is below 50, and a device must ask all the same."""
+    ramp = np.tile(np.linspace(90, 110, 320).astype(np.uint8), (240, 1))
+    out = io.BytesIO()
+    Image.fromarray(ramp).save(out, "PNG")
+    return out.getvalue()
