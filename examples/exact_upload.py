@@ -69,7 +69,7 @@ class ExactUpload(bm.Design):
     def enrol(self, rng):
         return bm.NoState()
 
-    def start(self, state, setup, item, rng):
+    def start(self, state, setup, item, binding, rng):
         return bm.Started(state, bm.Send(asked(item), {MATCHER: Ask(asked(item))}))
 
     def receive(self, session, setup, replies, rng):

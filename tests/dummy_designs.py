@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
-from blindmatch_protocol.codec import Fixed, Message, Nested, UInt, message
+from blindmatch_protocol.codec import Fixed, Message, Nested, UInt, Variable, message
 from blindmatch_protocol.codec import Sequence as Elements
 from blindmatch_protocol.contract import (
     Adversary,
     Answer,
     AnyDesign,
+    Binding,
     Buffers,
     Design,
     Done,
@@ -200,7 +201,9 @@ class Echo(Listed, Design[int, Counter, Knocked, PlainList]):
             return state
         return Counter(state.started, tuple(rng.take(8) for _ in range(4)))
 
-    def start(self, state: Counter, setup: int, item: Item, rng: Randomness) -> Started[Counter, Knocked]:
+    def start(
+        self, state: Counter, setup: int, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Counter, Knocked]:
         ticket, rest = (state.tickets[0], state.tickets[1:]) if state.tickets else (rng.take(8), ())
         session = Knocked(item.hash, item.quality, ticket, self.knocks)
         return Started(Counter(state.started + 1, rest), self._knock(session, state.started))
@@ -306,7 +309,9 @@ class Shares(Listed, Design[int, NoState, Split, PlainList]):
     def enrol(self, rng: Randomness) -> NoState:
         return NoState()
 
-    def start(self, state: NoState, setup: int, item: Item, rng: Randomness) -> Started[NoState, Split]:
+    def start(
+        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[NoState, Split]:
         b, c = rng.take(32), rng.take(32)
         shares = {PARTY_A: minus(minus(item.hash, b), c), PARTY_B: b, PARTY_C: c}
         good = item.quality >= self.info.relation.minimum_quality
@@ -403,7 +408,9 @@ class Large(Listed, Design[int, NoState, None, PlainList]):
     def enrol(self, rng: Randomness) -> NoState:
         return NoState()
 
-    def start(self, state: NoState, setup: int, item: Item, rng: Randomness) -> Started[NoState, None]:
+    def start(
+        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[NoState, None]:
         ask = LargeAsk(item.hash, item.quality, rng.take(1) * PADDING_BYTES)
         return Started(state, Send(None, {MATCHER: ask}))
 
@@ -441,6 +448,8 @@ class Sealed(Message):
     NAME: ClassVar[str] = "vouchers/voucher"
     hash: Annotated[bytes, Fixed(32)]
     quality: Annotated[int, UInt(8)]
+    commitment: Annotated[bytes, Fixed(32)] = bytes(32)
+    evidence: Annotated[bytes, Variable(4096)] = b""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -465,7 +474,7 @@ class Vouchers(Listed, Design[int, NoState, None, PlainList]):
 
     info = Info(
         name="dummy-vouchers",
-        version=1,
+        version=2,
         option="1b",
         summary="Every picture gives a voucher; the centre opens them from two matches on.",
         differs="a dummy",
@@ -486,8 +495,12 @@ class Vouchers(Listed, Design[int, NoState, None, PlainList]):
     def enrol(self, rng: Randomness) -> NoState:
         return NoState()
 
-    def start(self, state: NoState, setup: int, item: Item, rng: Randomness) -> Started[NoState, None]:
-        return Started(state, Done(Voucher(Sealed(item.hash, item.quality))))
+    def start(
+        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[NoState, None]:
+        return Started(
+            state, Done(Voucher(Sealed(item.hash, item.quality, binding.commitment, binding.evidence)))
+        )
 
     def receive(
         self, session: None, setup: int, replies: Mapping[Role, Message], rng: Randomness
@@ -534,9 +547,11 @@ class Failing(Echo):
         self._fail_in("prepare")
         return super().prepare(state, setup, rng)
 
-    def start(self, state: Counter, setup: int, item: Item, rng: Randomness) -> Started[Counter, Knocked]:
+    def start(
+        self, state: Counter, setup: int, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Counter, Knocked]:
         self._fail_in("start")
-        return super().start(state, setup, item, rng)
+        return super().start(state, setup, item, binding, rng)
 
     def receive(
         self, session: Knocked, setup: int, replies: Mapping[Role, Message], rng: Randomness

@@ -22,7 +22,9 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import (
+    UNBOUND,
     AnyDesign,
+    Binding,
     Exchange,
     Item,
     Match,
@@ -154,22 +156,24 @@ class Detector:
             self._keeper.save(after.encode())
             self._state = after
 
-    def match(self, item: Item, number: int) -> Detection:
+    def match(self, item: Item, number: int, binding: Binding = UNBOUND) -> Detection:
         """`ask`, and conclude at once."""
-        asked = self.ask(item, number)
+        asked = self.ask(item, number, binding)
         return asked.conclude() if isinstance(asked, Verified) else asked
 
-    def ask(self, item: Item, number: int) -> Asked:
-        """Run one session for `item`, up to where nothing but its outcome is left.
+    def ask(self, item: Item, number: int, binding: Binding = UNBOUND) -> Asked:
+        """Run one session for `item` in its message, up to where nothing but its outcome is left.
 
         Raises:
             PictureError: if the picture cannot be decoded; nothing was sent then.
         """
         tape, rounds = Recording(self._rng), list[Round]()
         session = Session(self._design, self._setup, self._state, tape.rng)
-        traced = partial(self._traced, number, self._state.encode(), tape, rounds)
+        traced = partial(self._traced, number, self._state.encode(), tape, rounds, binding)
         try:
-            ready = self._drive(session, item, self._exchange_for(number), rounds)
+            ready = self._drive(
+                session, partial(session.start, item, binding), self._exchange_for(number), rounds
+            )
         except BaseException as error:
             traced(None)
             if isinstance(error, PictureError) or not isinstance(error, BlindmatchError):
@@ -186,13 +190,16 @@ class Detector:
         state: bytes,
         tape: Recording,
         rounds: list[Round],
+        binding: Binding,
         outcome: Outcome | None,
     ) -> None:
-        self._trace(SessionTrace(number, state, tape.tape(), tuple(rounds), outcome))
+        self._trace(SessionTrace(number, state, tape.tape(), tuple(rounds), outcome, binding))
 
-    def _drive(self, session: Session, item: Item, exchange: Exchange, rounds: list[Round]) -> bool:
+    def _drive(
+        self, session: Session, start: Callable[[], Any], exchange: Exchange, rounds: list[Round]
+    ) -> bool:
         """Exchange all rounds; whether there is an outcome that nobody has looked at."""
-        step = self._guarded("start", partial(session.start, item))
+        step = self._guarded("start", start)
         self._keeper.save(session.state.encode())
         self._state = session.state
         while isinstance(step, Mapping):

@@ -8,13 +8,14 @@ Messages and reports that could not leave wait in the folder and leave with `flu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from blindmatch_protocol.content import compose
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import BlindmatchError, DesignError, PictureError
+from blindmatch_protocol.errors import BlindmatchError, DesignError, PictureError, ProtocolError
 from blindmatch_protocol.picture import container
 from blindmatch_protocol.picture.decode import DEFAULT_LIMITS
 from blindmatch_protocol.picture.item import Picture
@@ -31,6 +32,7 @@ from blindmatch_client.keys import ACCOUNT_NAME, AccountKeeper
 from blindmatch_client.matching import Matching as Matcher
 from blindmatch_client.messenger import Account
 from blindmatch_client.messenger.attachment import AttachmentSealing, pieces
+from blindmatch_client.messenger.errors import MalformedError
 from blindmatch_client.outbox import Matching, Outbox, Queued, Stage
 from blindmatch_client.pictures import Pictures
 from blindmatch_client.receiving import Received, Receiver
@@ -104,7 +106,9 @@ class Device:
             config.curator,
             config.round_deadline_s,
         )
-        self._pictures = Pictures(config.mode, self._matcher, self._outbox, self._files, clock_ms)
+        self._pictures = Pictures(
+            config.mode, config.account, self._matcher, self._outbox, self._files, clock_ms
+        )
         self._upkeep = Upkeep(keeper, store, self._relay, clock_ms)
         self._receiver = Receiver(keeper, store, self._files, self._relay)
         self._sender = Sender(
@@ -249,11 +253,15 @@ class Device:
         return self._send(self._queue([to], text)[0], None)
 
     def send_text_to(self, group: Sequence[str], text: str) -> list[Sent]:
-        """Send a text to each of `group` through a session of its own; what cannot be sent says so."""
+        """Send a text to each of `group` through a session of its own; what cannot be sent says so.
+
+        Raises:
+            MalformedError: if the text is too long; nothing is queued then.
+        """
         ids = self._ids(group)
         together = self._sender.send_together(ids, text)
         others = {to: name for to, name in ids.items() if to not in together}
-        rest = iter(self._send_all(self._outbox.add(others, text, self._clock_ms()), None))
+        rest = iter(self._send_all(self._queued(others, text), None))
         return [self._settle(together[to]) if to in together else next(rest) for to in ids]
 
     def send_picture(self, to: str, data: bytes, text: str = "") -> Sent:
@@ -392,7 +400,20 @@ class Device:
         return Queued(file, sealing.ref(media_type), matching)
 
     def _queue(self, group: Sequence[str], text: str, queued: Queued | None = None) -> list[int]:
-        return self._outbox.add(self._ids(group), text, self._clock_ms(), queued)
+        return self._queued(self._ids(group), text, queued)
+
+    def _queued(self, message_ids: Mapping[str, bytes], text: str, queued: Queued | None = None) -> list[int]:
+        """Compose and queue a message to each recipient: its commitment is made before anything is asked.
+
+        Raises:
+            MalformedError: if the text is too long; nothing is queued then.
+        """
+        now, attachments = self._clock_ms(), () if queued is None else (queued.attachment,)
+        contents = {to: compose(text, attachments, now, self._rng) for to in message_ids}
+        try:
+            return self._outbox.add(message_ids, contents, now, queued)
+        except ProtocolError as error:
+            raise MalformedError(error) from error
 
     def _ids(self, group: Sequence[str]) -> dict[str, bytes]:
         return {to: self._rng.take(MESSAGE_ID_BYTES) for to in group}

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol.contract import AnyDesign, Item, Learner, Party
+from blindmatch_protocol.contract import AnyDesign, Binding, Item, Learner, Party
 from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
 from blindmatch_protocol.randomness import Randomness
 
@@ -132,16 +132,16 @@ class Matching:
         self._record.forgive()
         self._detector = None
 
-    def ask(self, item: Item, number: int) -> Asked:
+    def ask(self, item: Item, number: int, binding: Binding) -> Asked:
         """Ask about a picture, up to where nothing but its outcome is left.
 
         Raises:
             PictureError: if it cannot be decoded; nothing was sent for it then.
         """
         try:
-            detection = self._ready().ask(item, number)
+            detection = self._ready().ask(item, number, binding)
             if self._moved_on(detection):
-                detection = self._ready().ask(item, number)
+                detection = self._ready().ask(item, number, binding)
         except (ProtocolError, MisbehavedError, DistrustError) as error:
             return Undecided(Cause.CHEATED, error)
         except DesignError as error:

@@ -50,15 +50,15 @@ class Matching(StrEnum):
 class Outgoing:
     """One message to one recipient. Messages of a group that bear one picture share `item` and `file`.
 
-    `item`, `file` and `attachment` are None without an attachment; `content` and `sealed` before sealing;
-    `outcome`, `epoch` and `matched_at_ms` are there once matching is DECIDED. `file` names the sealed
-    attachment on this device, `uploaded` says whether the relay has it and `attachment` its blob id.
+    `item`, `file` and `attachment` are None without an attachment, `sealed` before sealing; `content`, made
+    when the message is queued, names the attachment as it was then. `outcome`, `epoch` and `matched_at_ms`
+    are there once matching is DECIDED. `file` names the sealed attachment on this device, `uploaded` says
+    whether the relay has it and `attachment` its blob id.
     """
 
     number: int
     message_id: bytes
     recipient: str
-    text: str
     queued_at_ms: int
     stage: Stage
     matching: Matching
@@ -84,7 +84,7 @@ class Queued:
 
 
 _FIELDS: Final = tuple(field.name for field in fields(Outgoing))
-_SEALED: Final = frozenset({"recipient", "text", "outcome", "attachment", "content", "sealed", "problem"})
+_SEALED: Final = frozenset({"recipient", "outcome", "attachment", "content", "sealed", "problem"})
 _COLUMNS: Final = ", ".join(
     f"opened({name}, 'outgoing.{name}', message_id)" if name in _SEALED else name for name in _FIELDS
 )
@@ -102,30 +102,42 @@ class Outbox:
         self._store = store
 
     def add(
-        self, message_ids: Mapping[str, bytes], text: str, at_ms: int, queued: Queued | None = None
+        self,
+        message_ids: Mapping[str, bytes],
+        contents: Mapping[str, Content],
+        at_ms: int,
+        queued: Queued | None = None,
     ) -> list[int]:
         """Queue a message to each recipient; their numbers. Attachments are numbered from 0 on.
 
         Args:
             message_ids: a fresh id for each recipient.
-            text: the same for all.
+            contents: of each message, by recipient.
             at_ms: Unix time in milliseconds.
             queued: the attachment, the same for all.
         """
         with self._store.transaction():
             item = None if queued is None else self._next_item()
-            return [self._add(to, name, text, at_ms, item, queued) for to, name in message_ids.items()]
+            return [
+                self._add(to, name, contents[to], at_ms, item, queued) for to, name in message_ids.items()
+            ]
 
     def _add(
-        self, to: str, message_id: bytes, text: str, at_ms: int, item: int | None, queued: Queued | None
+        self,
+        to: str,
+        message_id: bytes,
+        content: Content,
+        at_ms: int,
+        item: int | None,
+        queued: Queued | None,
     ) -> int:
         return self._store.insert(
-            "INSERT INTO outgoing (message_id, recipient, text, queued_at_ms, stage, matching, item, file,"
-            " attachment) VALUES (?1, sealed(?2, 'outgoing.recipient', ?1), sealed(?3, 'outgoing.text', ?1),"
-            " ?4, ?5, ?6, ?7, ?8, sealed(?9, 'outgoing.attachment', ?1))",
+            "INSERT INTO outgoing (message_id, recipient, content, queued_at_ms, stage, matching, item, file,"
+            " attachment) VALUES (?1, sealed(?2, 'outgoing.recipient', ?1),"
+            " sealed(?3, 'outgoing.content', ?1), ?4, ?5, ?6, ?7, ?8, sealed(?9, 'outgoing.attachment', ?1))",
             message_id,
             to,
-            text,
+            content.encode(),
             at_ms,
             Stage.QUEUED,
             Matching.NONE if queued is None else queued.matching,
@@ -140,8 +152,8 @@ class Outbox:
         Its content is not kept: without a picture nothing of it can be owed to anybody later.
         """
         number = self._store.insert(
-            "INSERT INTO outgoing (message_id, recipient, text, queued_at_ms, stage, matching, sealed) VALUES"
-            " (?1, sealed(?2, 'outgoing.recipient', ?1), sealed('', 'outgoing.text', ?1), ?3, ?4, ?5,"
+            "INSERT INTO outgoing (message_id, recipient, queued_at_ms, stage, matching, sealed) VALUES"
+            " (?1, sealed(?2, 'outgoing.recipient', ?1), ?3, ?4, ?5,"
             " sealed(?6, 'outgoing.sealed', ?1))",
             message_id,
             to,
@@ -153,7 +165,7 @@ class Outbox:
         values: dict[str, Any] = dict.fromkeys(_FIELDS)
         values |= {"number": number, "message_id": message_id, "recipient": to, "queued_at_ms": at_ms}
         values |= {"stage": Stage.SEALED, "matching": Matching.NONE, "sealed": sealed}
-        return Outgoing(**values | {"text": "", "uploaded": False, "problem": ""})
+        return Outgoing(**values | {"uploaded": False, "problem": ""})
 
     def _next_item(self) -> int:
         row = self._store.one("SELECT COALESCE(MAX(item) + 1, 0) FROM outgoing")
@@ -239,13 +251,13 @@ class Outbox:
                 self._update("number", row.number, {"stage": Stage.SENT})
                 return replace(row, stage=Stage.SENT)
             gone: dict[str, Value] = {"stage": Stage.DONE, "content": None, "sealed": None}
-            self._update("number", row.number, gone | ({"text": ""} if row.text else {}))
-        return replace(row, stage=Stage.DONE, text="", content=None, sealed=None)
+            self._update("number", row.number, gone)
+        return replace(row, stage=Stage.DONE, content=None, sealed=None)
 
     def close(self, number: int, stage: Stage, problem: str = "") -> None:
         """The message is done or has failed: what is not needed any more is dropped."""
         dropped = dict.fromkeys(("file", "attachment", "content", "sealed"))
-        self._update("number", number, {"stage": stage, "problem": problem or None, "text": "", **dropped})
+        self._update("number", number, {"stage": stage, "problem": problem or None, **dropped})
 
     def troubled(self, number: int, problem: str) -> None:
         """Note why the message waits."""

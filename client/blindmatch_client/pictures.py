@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from blindmatch_protocol.contract import Binding
 from blindmatch_protocol.failpoint import reach
+from blindmatch_protocol.franking import Evidence, disclose
 from blindmatch_protocol.picture.item import Picture
 
 from blindmatch_client.detector import Decided, Detection, Undecided, Verified
@@ -26,11 +28,13 @@ class Pictures:
 
     Attributes:
         mode: what is done with a picture that cannot be matched.
+        account: whose messages they are in.
         verified: sessions whose outcome waits for their message to be handed over, by picture. They are in
             memory alone: after a restart the picture is asked about again.
     """
 
     mode: FailureMode
+    account: str
     matcher: Matcher
     outbox: Outbox
     files: Files
@@ -45,7 +49,8 @@ class Pictures:
         """
         if row.matching is not Matching.DUE or row.item is None or row.item in self.verified:
             return None
-        asked = self.matcher.ask(item or Picture.from_bytes(self.plain(row)), row.item)
+        item = item or Picture.from_bytes(self.plain(row))
+        asked = self.matcher.ask(item, row.item, self._binding(row))
         if isinstance(asked, Verified):
             self.verified[row.item] = asked
             return None
@@ -74,6 +79,12 @@ class Pictures:
         for verified in self.verified.values():
             verified.abandon()
         self.verified.clear()
+
+    def _binding(self, row: Outgoing) -> Binding:
+        """Of the message that the picture is asked about for, also where others bear the same picture."""
+        assert row.content is not None
+        evidence = Evidence.of(*disclose(row.content, self.account, row.recipient, 0))
+        return Binding(evidence.opening.commitment, evidence.encode())
 
     def _noted(self, row: Outgoing, item: int, found: Detection, epoch: int) -> Undecided | None:
         if isinstance(found, Decided):

@@ -1,10 +1,10 @@
-"""The tables of a device's store, version 6. Columns called sealed in comments hold what vault.py makes."""
+"""The tables of a device's store, version 7. Columns called sealed in comments hold what vault.py makes."""
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 
 PEER: Final = """
 CREATE TABLE peer (
@@ -72,7 +72,6 @@ CREATE TABLE outgoing (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   message_id BLOB NOT NULL UNIQUE,
   recipient BLOB NOT NULL, -- sealed
-  text BLOB NOT NULL, -- sealed
   queued_at_ms INTEGER NOT NULL,
   stage TEXT NOT NULL,
   matching TEXT NOT NULL,

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
-from blindmatch_protocol.content import AttachmentRef, compose
+from blindmatch_protocol.content import compose
 from blindmatch_protocol.contract import AnyDesign, Match, Voucher
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.franking import disclose
@@ -235,8 +235,10 @@ class Sender:
         self.outbox.uploaded(file, replace(ref, blob_id=blob_id))
 
     def _seal(self, row: Outgoing) -> None:
-        attachments: tuple[AttachmentRef, ...] = () if row.attachment is None else (row.attachment,)
-        content = compose(row.text, attachments, self.clock_ms(), self.rng)
+        assert row.content is not None
+        content = row.content
+        if row.attachment is not None:  # the relay named the blob since it was composed
+            content = replace(content, attachments=(row.attachment,))
         has_session = self.keeper.account.has_session(row.recipient)
         bundle = None if has_session else self.relay.fetch_bundle(row.recipient)
         try:

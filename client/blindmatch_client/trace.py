@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.content import AttachmentRef, Content
-from blindmatch_protocol.contract import Outcome, Party, Role
+from blindmatch_protocol.contract import UNBOUND, Binding, Outcome, Party, Role
 
 
 class Purpose(StrEnum):
@@ -101,6 +101,7 @@ class SessionTrace:
         tape: all randomness the session took.
         rounds: what was sent and received; the last may lack replies if it failed.
         outcome: None if the session failed.
+        binding: the message it was started for.
     """
 
     item: int
@@ -108,6 +109,7 @@ class SessionTrace:
     tape: bytes
     rounds: tuple[Round, ...]
     outcome: Outcome | None
+    binding: Binding = UNBOUND
 
 
 @dataclass(frozen=True, slots=True, repr=False)

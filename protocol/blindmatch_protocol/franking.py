@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, ClassVar, Final
 
-from blindmatch_protocol.codec import Fixed, Message, Sequence, Text, UInt, message
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, message
 from blindmatch_protocol.content import (
     ATTACHMENTS_MOST,
     FRANKING_KEY_LENGTH,
@@ -107,6 +107,30 @@ class CommitmentOpening(Message):
         """One order of the places: another one would tell something."""
         if list(self.closed[2:]) != sorted(self.closed[2:]):
             raise ProtocolError(self.NAME, "places stand in ascending order", "closed")
+
+
+@message
+class Evidence(Message):
+    """All that a report tells of a message beside the picture, for a design to seal for the centre."""
+
+    TAG: ClassVar[int] = 0x6A
+    NAME: ClassVar[str] = "franking/evidence"
+    sender: Annotated[str, Text(NAME_MOST)]
+    recipient: Annotated[str, Text(NAME_MOST)]
+    sent_at: Annotated[int, UInt(64)]
+    """Milliseconds since 1970, by the sender's clock."""
+    attachment: Annotated[AttachmentDigest, Nested(AttachmentDigest)]
+    opening: Annotated[CommitmentOpening, Nested(CommitmentOpening)]
+
+    @classmethod
+    def of(cls, shown: Shown, opening: CommitmentOpening) -> Evidence:
+        """What `disclose` gives."""
+        return cls(shown.sender, shown.recipient, shown.sent_at, shown.attachment, opening)
+
+    @property
+    def shown(self) -> Shown:
+        """What `opened_commitment` takes."""
+        return Shown(self.sender, self.recipient, self.sent_at, self.attachment)
 
 
 def commit(content: Content, sender: str, recipient: str) -> bytes:

@@ -128,7 +128,7 @@ def test_a_voucher_is_handed_in_for_every_picture_and_opens_at_the_threshold(mak
         bodies = [VOUCHERS.vouchers[0].decode(envelope.body) for envelope in world.centre.vouchers]
         opened.append(sorted(open_all(opener, "alice", bodies)))
     assert opened == [[], [], [0, 2]]
-    assert {(v.design, v.version, v.epoch) for v in world.centre.vouchers} == {("dummy-vouchers", 1, 1)}
+    assert {(v.design, v.version, v.epoch) for v in world.centre.vouchers} == {("dummy-vouchers", 2, 1)}
 
 
 def test_a_trace_lets_the_session_be_run_again_byte_for_byte(make_world: MakeWorld) -> None:

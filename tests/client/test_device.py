@@ -221,7 +221,7 @@ def test_the_store_is_for_its_owner_alone_and_of_a_known_version(world: World) -
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="is of version 99, this program's is 6"):
+    with pytest.raises(StoreError, match="is of version 99, this program's is 7"):
         world.device("alice", fresh=False)
 
 

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from blindmatch_client import receiving
 from blindmatch_client.egress import Recorder
+from blindmatch_client.messenger.errors import MalformedError
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.store import Store
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -87,10 +88,11 @@ def test_a_text_for_a_group_waits_while_the_relay_is_down_and_arrives_once(world
     assert [[m.text for m in other.receive()] for other in others] == [["later"]] * 3
 
 
-def test_a_text_that_cannot_be_sealed_says_so_for_each_of_a_group(world: World) -> None:
+def test_a_text_that_is_too_long_is_refused_before_anything_is_queued(world: World) -> None:
     alice, _ = group_of(world)
-    sent = alice.send_text_to(["bob", "carol"], "x" * (1 << 17))
-    assert [(one.delivered, bool(one.notice)) for one in sent] == [(False, True)] * 2
+    with pytest.raises(MalformedError, match="65536"):
+        alice.send_text_to(["bob", "carol"], "x" * (1 << 17))
+    assert alice.standing().messages == 0
     assert alice.send_text("bob", "short").delivered
 
 

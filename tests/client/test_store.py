@@ -154,7 +154,7 @@ def test_a_store_of_another_version_is_refused_with_the_reason(tmp_path: Path) -
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
         db.execute("PRAGMA user_version = 4")
     db.close()
-    with pytest.raises(StoreError, match=r"is of version 4, this program's is 6, .*: register a new device"):
+    with pytest.raises(StoreError, match=r"is of version 4, this program's is 7, .*: register a new device"):
         Store(tmp_path, False)
 
 

@@ -15,6 +15,7 @@ import pytest
 from blindmatch_protocol import contract, group, labels, store
 from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.contract import (
+    UNBOUND,
     Label,
     Match,
     NoMatch,
@@ -171,7 +172,7 @@ def test_a_request_has_one_size_and_takes_as_much_randomness_whatever_the_item_i
     place, seen = world(evaluations), set()
     for item in (Picture(LISTED[0].tobytes()), Picture(bytes(32)), Picture(LISTED[0].tobytes(), 49)):
         rng, taken = counting("size")
-        started = DESIGN.start(DESIGN.enrol(rng), place.setup, item, rng)
+        started = DESIGN.start(DESIGN.enrol(rng), place.setup, item, UNBOUND, rng)
         body = started.step.bodies[MATCHER]  # type: ignore[union-attr]
         seen.add((len(body.encode()), tuple(taken)))
     assert len(seen) == 1

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from blindmatch_protocol import contract
 from blindmatch_protocol.contract import (
+    UNBOUND,
     Match,
     NoMatch,
     Outcome,
@@ -241,7 +242,9 @@ def test_a_setup_that_lacks_its_newest_delta_is_of_another_epoch() -> None:
 def test_a_device_that_still_has_the_epoch_before_is_told_so() -> None:
     first, second, _ = chain()
     setup, state = DESIGN.open_setup(setup_files(first)), DESIGN.open_role(MATCHER, second)
-    started = DESIGN.start(DESIGN.enrol(seeded("d")), setup, Picture(HASHES[0].tobytes()), seeded("d"))
+    started = DESIGN.start(
+        DESIGN.enrol(seeded("d")), setup, Picture(HASHES[0].tobytes()), UNBOUND, seeded("d")
+    )
     body = started.step.bodies[MATCHER]  # type: ignore[union-attr]
     reply = DESIGN.answer(MATCHER, state, [contract.Request(body)], seeded("m"), None).replies[0]
     assert isinstance(reply, EpochMismatchError)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from blindmatch_protocol import contract
-from blindmatch_protocol.contract import Label, Match, NoMatch, Party
+from blindmatch_protocol.contract import UNBOUND, Label, Match, NoMatch, Party
 from blindmatch_protocol.designs.token_psi import DESIGN, Reply, Request
 from blindmatch_protocol.designs.token_psi.matching import opened_labels
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
@@ -61,7 +61,7 @@ def test_two_bands_are_enough_and_a_lone_one_looks_like_a_miss() -> None:
 
 def opened(place: Held, item: Picture) -> list[Label]:
     """All labels a picture's tokens open, whatever their distance."""
-    started = DESIGN.start(DESIGN.enrol(seeded("x")), place.setup, item, seeded("x"))
+    started = DESIGN.start(DESIGN.enrol(seeded("x")), place.setup, item, UNBOUND, seeded("x"))
     session = started.step.session  # type: ignore[union-attr]
     reply = answers(place, started.step.bodies[MATCHER])[0]  # type: ignore[union-attr]
     outputs = finalize(session.blinding, Evaluated(reply.evaluated, reply.proof), place.setup.public_key)
@@ -131,7 +131,7 @@ def test_a_request_has_one_size_and_takes_as_much_randomness_whatever_the_item_i
     listed, poor = LISTED[0].tobytes(), Picture(LISTED[0].tobytes(), 49)
     for item in (Picture(listed), Picture(bytes(32)), poor, Picture(listed, weak=(1, 2, 3))):
         rng, taken = counting("size")
-        started = DESIGN.start(DESIGN.enrol(rng), place.setup, item, rng)
+        started = DESIGN.start(DESIGN.enrol(rng), place.setup, item, UNBOUND, rng)
         body = started.step.bodies[MATCHER]  # type: ignore[union-attr]
         seen.add((len(body.encode()), len(body.blinded), tuple(taken)))
     assert len(seen) == 1

@@ -146,7 +146,9 @@ class Dummy(Design[Any, NoState, Any, bytes]):
     def enrol(self, rng: Randomness) -> NoState:
         return NoState()
 
-    def start(self, state: NoState, setup: Any, item: Any, rng: Randomness) -> Started[NoState, Any]:
+    def start(
+        self, state: NoState, setup: Any, item: Any, binding: Any, rng: Randomness
+    ) -> Started[NoState, Any]:
         raise NotImplementedError
 
     def receive(

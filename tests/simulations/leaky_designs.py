@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from blindmatch_protocol import contract
 from blindmatch_protocol.codec import Message, Variable, message
-from blindmatch_protocol.contract import Answer, Info, Item, NoState, Role, Send, Started
+from blindmatch_protocol.contract import Answer, Binding, Info, Item, NoState, Role, Send, Started
 from blindmatch_protocol.designs.oprf_psi import OprfPsi, Request
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER, Waiting
 from blindmatch_protocol.designs.oprf_psi.files import MatcherState, Setup
@@ -37,8 +37,10 @@ class HashInPadding(OprfPsi):
     info: ClassVar[Info] = replace(OprfPsi.info, name="leaky-padding")
     requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Padded,)}
 
-    def start(self, state: NoState, setup: Setup, item: Item, rng: Randomness) -> Started[NoState, Waiting]:
-        started = super().start(state, setup, item, rng)
+    def start(
+        self, state: NoState, setup: Setup, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[NoState, Waiting]:
+        started = super().start(state, setup, item, binding, rng)
         assert isinstance(started.step, Send)
         inner = started.step.bodies[MATCHER].encode()
         body = Padded(inner, item.hash[:4].ljust(16, b"\0"))

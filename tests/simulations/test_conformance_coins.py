@@ -13,7 +13,7 @@ import pytest
 from blindmatch_protocol import group
 from blindmatch_protocol.ciphersuite import Mode, hash_inputs_to_uniform
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract import NoState, Send
+from blindmatch_protocol.contract import UNBOUND, NoState, Send
 from blindmatch_protocol.designs.oprf_psi import DESIGN, Request
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
@@ -51,7 +51,7 @@ def test_a_request_is_explained_by_any_other_picture(
     deployed = opened(publish(DESIGN, POOL.entries, seeded("coins")))
     one, other = (next(p for p in POOL.pictures if p.name == name) for name in (shown, claimed))
     tape = Recording(seeded(f"coins/{shown}"))
-    started = DESIGN.start(NoState(), deployed.setup, one.item, tape.rng)
+    started = DESIGN.start(NoState(), deployed.setup, one.item, UNBOUND, tape.rng)
     assert isinstance(started.step, Send)
     filler, uniform = tape.tape()[:FILLER], np.frombuffer(tape.tape()[FILLER:], np.uint8).reshape(1, 64)
     blind = group.reduce_scalars(uniform)
@@ -59,7 +59,7 @@ def test_a_request_is_explained_by_any_other_picture(
     ratio = group.multiply_scalars(_log_of(one, filler), group.invert_scalars(_log_of(other, filler)))
     other_blind = group.multiply_scalars(blind, ratio)
     explained = replayed(filler + other_blind.tobytes().ljust(64, b"\0"))
-    again = DESIGN.start(NoState(), deployed.setup, other.item, explained)
+    again = DESIGN.start(NoState(), deployed.setup, other.item, UNBOUND, explained)
     assert isinstance(again.step, Send)
     assert again.step.bodies[MATCHER] == started.step.bodies[MATCHER]
     assert other_blind.tobytes() != blind.tobytes()
@@ -70,7 +70,9 @@ def test_with_a_fixed_blind_no_coins_explain_another_picture() -> None:
     deployed = opened(publish(DESIGN, POOL.entries, seeded("coins")))
     bodies = []
     for one in POOL.of("listed", "other")[:2]:
-        started = DESIGN.start(NoState(), deployed.setup, one.item, replayed(bytes(FILLER) + bytes([1] * 64)))
+        started = DESIGN.start(
+            NoState(), deployed.setup, one.item, UNBOUND, replayed(bytes(FILLER) + bytes([1] * 64))
+        )
         assert isinstance(started.step, Send)
         bodies.append(started.step.bodies[MATCHER])
     assert all(isinstance(body, Request) for body in bodies)

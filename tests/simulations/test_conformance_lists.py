@@ -136,10 +136,10 @@ class NeedsPixels(OprfPsi):
 
     info = replace(OprfPsi.info, name="needs-pixels")
 
-    def start(self, state: Any, setup: Any, item: Any, rng: Any) -> Any:
+    def start(self, state: Any, setup: Any, item: Any, binding: Any, rng: Any) -> Any:
         if item.pixels.shape[0] < 8:
             raise ZeroDivisionError
-        return super().start(state, setup, item, rng)
+        return super().start(state, setup, item, binding, rng)
 
 
 def test_a_design_that_looks_at_pixels_is_not_guessed_at_with_a_bare_hash() -> None:

@@ -170,8 +170,8 @@ class Leaky(OprfPsi):
 
     requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Padded,)}
 
-    def start(self, state: NoState, setup: Any, item: Any, rng: Any) -> Started[NoState, Any]:
-        started = super().start(state, setup, item, rng)
+    def start(self, state: NoState, setup: Any, item: Any, binding: Any, rng: Any) -> Started[NoState, Any]:
+        started = super().start(state, setup, item, binding, rng)
         assert isinstance(started.step, Send)
         inner = started.step.bodies[MATCHER].encode()
         body = Padded(inner, self.padding(item))
@@ -198,9 +198,9 @@ class LengthTellsOfThePicture(Leaky):
 class HashDerivedBlind(OprfPsi):
     """The blind is a function of the hash, so the matcher can test guesses, and links equal pictures."""
 
-    def start(self, state: NoState, setup: Any, item: Any, rng: Any) -> Started[NoState, Any]:
+    def start(self, state: NoState, setup: Any, item: Any, binding: Any, rng: Any) -> Started[NoState, Any]:
         rng.take(96)
-        return super().start(state, setup, item, seeded(item.hash.hex()))
+        return super().start(state, setup, item, binding, seeded(item.hash.hex()))
 
 
 @dataclass(frozen=True)
@@ -224,17 +224,17 @@ class ExtraRound(OprfPsi):
 class SkippedCover(OprfPsi):
     """Asks nothing for a picture that is too poor to match."""
 
-    def start(self, state: NoState, setup: Any, item: Any, rng: Any) -> Started[NoState, Any]:
+    def start(self, state: NoState, setup: Any, item: Any, binding: Any, rng: Any) -> Started[NoState, Any]:
         if item.quality < 50:
             return Started(state, Done(NoMatch()))
-        return super().start(state, setup, item, rng)
+        return super().start(state, setup, item, binding, rng)
 
 
 class FixedBlind(OprfPsi):
     """The same randomness for every picture: equal pictures make equal requests."""
 
-    def start(self, state: NoState, setup: Any, item: Any, rng: Any) -> Started[NoState, Any]:
-        return super().start(state, setup, item, seeded("always"))
+    def start(self, state: NoState, setup: Any, item: Any, binding: Any, rng: Any) -> Started[NoState, Any]:
+        return super().start(state, setup, item, binding, seeded("always"))
 
 
 @pytest.mark.parametrize(
@@ -413,12 +413,12 @@ def test_a_fact_that_no_other_hash_agrees_on_is_not_comparable_and_hides_no_hash
 class PixelsBeside(hash_upload.HashUpload):
     """Sends a byte of the pixels in place of the quality."""
 
-    def start(self, state: NoState, setup: Any, item: Any, rng: Any) -> Started[NoState, Any]:
+    def start(self, state: NoState, setup: Any, item: Any, binding: Any, rng: Any) -> Started[NoState, Any]:
         class Other:
             hash = item.hash
             quality = int(item.pixels.sum()) % 101
 
-        return super().start(state, setup, Other(), rng)  # type: ignore[arg-type]
+        return super().start(state, setup, Other(), binding, rng)  # type: ignore[arg-type]
 
 
 def test_what_is_sent_beside_a_declared_hash_is_found(pictures: list[Picture]) -> None:

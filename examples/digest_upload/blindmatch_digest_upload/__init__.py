@@ -22,6 +22,7 @@ from blindmatch_protocol.codec import Fixed, Flag, Message, Nested, UInt, messag
 from blindmatch_protocol.contract import (
     Adversary,
     Answer,
+    Binding,
     Buffers,
     Design,
     Done,
@@ -180,7 +181,7 @@ class DigestUpload(Design[Setup, NoState, "bytes | None", MatcherState]):
         return NoState()
 
     def start(
-        self, state: NoState, setup: Setup, item: Item, rng: Randomness
+        self, state: NoState, setup: Setup, item: Item, binding: Binding, rng: Randomness
     ) -> Started[NoState, bytes | None]:
         """See `Design.start`. Takes 32 bytes of `rng`, whatever the item is."""
         cover = rng.take(32)

@@ -6,6 +6,7 @@ no clock and draws no randomness of its own: all that comes in as parameters. Re
 steps.
 """
 
+from blindmatch_protocol.contract.binding import UNBOUND, Binding
 from blindmatch_protocol.contract.declaration import (
     CONTRACT_VERSION,
     KEY_EXPIRES,
@@ -53,9 +54,11 @@ from blindmatch_protocol.contract.party import Party
 __all__ = [
     "CONTRACT_VERSION",
     "KEY_EXPIRES",
+    "UNBOUND",
     "Adversary",
     "Answer",
     "AnyDesign",
+    "Binding",
     "Buffers",
     "Design",
     "Done",

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from blindmatch_protocol.codec import Message, message
+from blindmatch_protocol.contract.binding import Binding
 from blindmatch_protocol.contract.declaration import Info, KeyLimits, Leak, Role
 from blindmatch_protocol.contract.entries import EntrySource
 from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_progress
@@ -262,8 +263,9 @@ class Design(ABC, Generic[S, D, X, R]):
         raise DesignError(f"design {self.info.name} cannot be updated: publish a whole set")
 
     @abstractmethod
-    def start(self, state: D, setup: S, item: Item, rng: Randomness) -> Started[D, X]:
-        """Begin to match `item`."""
+    def start(self, state: D, setup: S, item: Item, binding: Binding, rng: Randomness) -> Started[D, X]:
+        """Begin to match `item`, which is sent in the message that `binding` is of. A voucher may be bound to
+        it and hold its evidence; nothing else that leaves the device may depend on it."""
 
     @abstractmethod
     def receive(self, session: X, setup: S, replies: Mapping[Role, Message], rng: Randomness) -> Step[X]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract.binding import UNBOUND, Binding
 from blindmatch_protocol.contract.declaration import Role
 from blindmatch_protocol.contract.design import AnyDesign, Request, Verdict, X
 from blindmatch_protocol.contract.item import Item
@@ -91,10 +92,10 @@ class Session:
         self.state = state
         self.rounds = 0
 
-    def start(self, item: Item) -> Mapping[Role, Message] | Ready | Outcome:
+    def start(self, item: Item, binding: Binding = UNBOUND) -> Mapping[Role, Message] | Ready | Outcome:
         """The first bodies to send; if there is nothing to send, as `receive`."""
         self._expect("start")
-        started = self._design.start(self.state, self._setup, item, self._rng)
+        started = self._design.start(self.state, self._setup, item, binding, self._rng)
         self.state = started.state
         return self._take(started.step)
 
@@ -122,14 +123,14 @@ class Session:
             self._phase, self._inner = "done", None
         return self._outcome
 
-    def run(self, item: Item, exchange: Exchange) -> Finished:
+    def run(self, item: Item, exchange: Exchange, binding: Binding = UNBOUND) -> Finished:
         """Drive the whole session.
 
         Raises:
             ProtocolError: if a reply breaks the protocol.
             DesignError: if the design breaks the contract.
         """
-        step = self.start(item)
+        step = self.start(item, binding)
         while isinstance(step, Mapping):
             step = self.receive(exchange(step))
         return Finished(self.state, self.conclude(), self.rounds)

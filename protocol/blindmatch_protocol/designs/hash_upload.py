@@ -22,6 +22,7 @@ from blindmatch_protocol.codec import Fixed, Flag, Message, Nested, UInt, messag
 from blindmatch_protocol.contract import (
     Adversary,
     Answer,
+    Binding,
     Buffers,
     Design,
     Done,
@@ -174,7 +175,9 @@ class HashUpload(Design[int, NoState, Asked, PlainList]):
     def enrol(self, rng: Randomness) -> NoState:
         return NoState()
 
-    def start(self, state: NoState, setup: int, item: Item, rng: Randomness) -> Started[NoState, Asked]:
+    def start(
+        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[NoState, Asked]:
         upload = Upload(item.hash, item.quality)
         return Started(state, Send(Asked(item.hash), {MATCHER: upload}))
 

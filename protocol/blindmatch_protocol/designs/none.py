@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import (
     Answer,
+    Binding,
     Buffers,
     Design,
     Done,
@@ -78,7 +79,9 @@ class NoDetection(Design[int, NoState, None, None]):
     def enrol(self, rng: Randomness) -> NoState:
         return NoState()
 
-    def start(self, state: NoState, setup: int, item: Item, rng: Randomness) -> Started[NoState, None]:
+    def start(
+        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[NoState, None]:
         return Started(state, Done(Undisclosed()))
 
     def receive(

@@ -21,6 +21,7 @@ from blindmatch_protocol.codec import Message, UInt, Variable, message
 from blindmatch_protocol.contract import (
     Adversary,
     Answer,
+    Binding,
     Buffers,
     Design,
     Done,
@@ -149,7 +150,9 @@ class ProviderScan(Design[int, NoState, None, PlainList]):
     def enrol(self, rng: Randomness) -> NoState:
         return NoState()
 
-    def start(self, state: NoState, setup: int, item: Item, rng: Randomness) -> Started[NoState, None]:
+    def start(
+        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[NoState, None]:
         height, width = item.pixels.shape[:2]
         return Started(state, Send(None, {PROVIDER: Scan(height, width, item.pixels.tobytes())}))
 

@@ -28,7 +28,7 @@ _MASK = 0x5A
 def never_asks(real: AnyDesign) -> AnyDesign:
     """A modified client: the design `real` in everything, but no picture is asked about and none matches."""
 
-    def start(self: Any, state: Any, setup: Any, item: Any, rng: Any) -> Started[Any, Any]:
+    def start(self: Any, state: Any, setup: Any, item: Any, binding: Any, rng: Any) -> Started[Any, Any]:
         return Started(state, Done(NoMatch()))
 
     made = copy(real)

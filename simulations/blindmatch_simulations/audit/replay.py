@@ -60,7 +60,7 @@ def _derive_again(counterpart: Counterpart, trace: SessionTrace, item: Item) -> 
     state = design.device_state.decode(trace.state_before)
     session = Session(design, counterpart.setup, state, replayed(trace.tape))
     derived: Bodies = []
-    step = session.start(item)
+    step = session.start(item, trace.binding)
     for recorded in trace.rounds:
         if not isinstance(step, Mapping):
             break

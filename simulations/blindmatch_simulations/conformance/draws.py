@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract import UNBOUND
 from blindmatch_protocol.contract.outcome import Send
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import Recording, replayed
@@ -67,7 +68,7 @@ def _drawings(bench: Bench) -> Iterator[Drawing]:
     design, state = bench.design, enrolled(deployed, bench.rng("draws/account"))
 
     def start(rng: Any) -> Any:
-        return design.start(state, deployed.setup, one.item, rng).step
+        return design.start(state, deployed.setup, one.item, UNBOUND, rng).step
 
     yield Drawing("start", start, _bodies, lambda step: getattr(step, "session", None), SESSIONS)
     entries = bench.pool.entries[:FEW]

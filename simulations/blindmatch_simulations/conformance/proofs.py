@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from blindmatch_protocol import single
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import Request, Role
+from blindmatch_protocol.contract import UNBOUND, Request, Role
 from blindmatch_protocol.contract.outcome import Send
 from blindmatch_protocol.errors import ProtocolError
 
@@ -90,6 +90,6 @@ def _replies(bench: Bench, deployed: Deployed, role: Role) -> list[Message]:
 
 def _asked(bench: Bench, deployed: Deployed, role: Role, at: int) -> Iterator[Message]:
     rng, one = bench.rng(f"proofs/ask/{at}"), bench.pool.pictures[at % len(bench.pool.pictures)]
-    step = bench.design.start(enrolled(deployed, rng), deployed.setup, one.item, rng).step
+    step = bench.design.start(enrolled(deployed, rng), deployed.setup, one.item, UNBOUND, rng).step
     if isinstance(step, Send) and role in step.bodies:
         yield step.bodies[role]

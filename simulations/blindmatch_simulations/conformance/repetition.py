@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import NoState, concluded
+from blindmatch_protocol.contract import UNBOUND, NoState, concluded
 from blindmatch_protocol.contract.outcome import Send
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import Recording, replayed
@@ -55,7 +55,7 @@ def check_repetition(bench: Bench) -> Passed:
 
 def _same_calls(bench: Bench, deployed: Deployed, one: Pooled, times: int) -> None:
     design, state = bench.design, enrolled(deployed, bench.rng("same/account"))
-    start = _taped(bench, lambda rng: design.start(state, deployed.setup, one.item, rng))
+    start = _taped(bench, lambda rng: design.start(state, deployed.setup, one.item, UNBOUND, rng))
     first = start()
     step = first.step
     for at in range(1, times):
@@ -114,7 +114,9 @@ def _long_account(bench: Bench) -> int:
 
 def _differing(bench: Bench, deployed: Deployed, state: Message, pair: list[Pooled], at: int) -> Any:
     """The state after a picture, and in which bytes its body differs from another's under the same tape."""
-    started = [bench.design.start(state, deployed.setup, one.item, bench.rng(f"long/{at}")) for one in pair]
+    started = [
+        bench.design.start(state, deployed.setup, one.item, UNBOUND, bench.rng(f"long/{at}")) for one in pair
+    ]
     bodies = [b"".join(raw for _, raw in sorted(_sent(one.step).items())) for one in started]
     width = max(map(len, bodies))
     rows = [np.frombuffer(body.ljust(width, b"\0"), np.uint8) for body in bodies]

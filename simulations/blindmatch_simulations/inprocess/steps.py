@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Done, Item, Role, Send, concluded
+from blindmatch_protocol.contract import UNBOUND, Done, Item, Role, Send, concluded
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
@@ -36,7 +36,7 @@ class Stop:
 def stops(deployed: Deployed, item: Item, rng: Randomness) -> list[Stop]:
     """All rounds of an honest session."""
     design, found = deployed.design, list[Stop]()
-    step = design.start(enrolled(deployed, rng), deployed.setup, item, rng).step
+    step = design.start(enrolled(deployed, rng), deployed.setup, item, UNBOUND, rng).step
     while isinstance(step, Send) and len(found) < MOST_ROUNDS:
         replies = {role: deployed.answer(role, body, rng)[0] for role, body in step.bodies.items()}
         found.append(Stop(len(found) + 1, step.session, step.bodies, replies))

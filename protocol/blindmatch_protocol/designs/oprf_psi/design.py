@@ -27,6 +27,7 @@ from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.contract import (
     Adversary,
     Answer,
+    Binding,
     Buffers,
     Design,
     EntrySource,
@@ -205,7 +206,9 @@ class OprfPsi(Design[Setup, NoState, Waiting, MatcherState]):
         names = write_update(previous, adds, removes, executor, out, progress)
         return Published(names, {MATCHER: (files.MATCHER_FILE,)})
 
-    def start(self, state: NoState, setup: Setup, item: Item, rng: Randomness) -> Started[NoState, Waiting]:
+    def start(
+        self, state: NoState, setup: Setup, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[NoState, Waiting]:
         """See `Design.start`. Takes 96 bytes of `rng` an element, whatever the item is."""
         filler = rng.take(HASH_BYTES * setup.evaluations)
         inputs = [INPUT_TAG + filler[at : at + HASH_BYTES] for at in range(0, len(filler), HASH_BYTES)]

@@ -30,6 +30,7 @@ from blindmatch_protocol import contract
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import (
     Answer,
+    Binding,
     Buffers,
     Design,
     EntrySource,
@@ -193,7 +194,9 @@ class TokenPsi(Design[Setup, NoState, Waiting, MatcherState]):
         """An account keeps no state."""
         return NoState()
 
-    def start(self, state: NoState, setup: Setup, item: Item, rng: Randomness) -> Started[NoState, Waiting]:
+    def start(
+        self, state: NoState, setup: Setup, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[NoState, Waiting]:
         """See `Design.start`. Takes 68 bytes of `rng` a token, whatever the item is."""
         t, cover = setup.tokening, cover_tokens(setup.tokening, rng)
         own_hash = item.hash if item.quality >= self.info.relation.minimum_quality else None

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from blindmatch_protocol.contract import Match, Party, Send, concluded
+from blindmatch_protocol.contract import UNBOUND, Match, Party, Send, concluded
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.setfile import SetFile, layout
@@ -47,7 +47,7 @@ def view_of(build: Build, asked: Sequence[Pooled], rng: Randomness) -> list[Even
     events = [Event(Party.DEVICE, "set-up", 0, raw, (), _table(raw)) for raw in build.setup_files.values()]
     state = enrolled(deployed, rng)
     for number, one in enumerate(asked):
-        started = deployed.design.start(state, deployed.setup, one.item, rng)
+        started = deployed.design.start(state, deployed.setup, one.item, UNBOUND, rng)
         state = started.state
         events += _rounds(deployed, started.step, number, rng)
         events.append(Event(Party.DEVICE, "state", number, state.encode()))

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Final
 
-from blindmatch_protocol.contract import Adversary, Item, Party
+from blindmatch_protocol.contract import UNBOUND, Adversary, Item, Party
 from blindmatch_protocol.contract.outcome import Send
 from blindmatch_protocol.randomness import Randomness
 
@@ -151,7 +151,7 @@ class Sent:
 
     def _first(self, item: Item, rng: Randomness) -> Any:
         deployed = self._deployed
-        step = deployed.design.start(enrolled(deployed, rng), deployed.setup, item, rng).step
+        step = deployed.design.start(enrolled(deployed, rng), deployed.setup, item, UNBOUND, rng).step
         return step.bodies if isinstance(step, Send) else {}
 
     def _of(self, found: Any) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import numpy as np
-from blindmatch_protocol.contract import Adversary, AnyDesign, Party, Send
+from blindmatch_protocol.contract import UNBOUND, Adversary, AnyDesign, Party, Send
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
@@ -153,7 +153,9 @@ def timed_session(deployed: Deployed, moves: Moves, rng: Randomness, clock: Cloc
     item, design, spent = moves[0].one.item, deployed.design, {step: [0, 0] for step in STEPS}
     item.hash, item.coefficients, item.pixels  # noqa: B018 - computed when first asked for, which is not timed
     state = enrolled(deployed, rng)
-    step = _clocked(clock, spent, "start", partial(design.start, state, deployed.setup, item, rng)).step
+    step = _clocked(
+        clock, spent, "start", partial(design.start, state, deployed.setup, item, UNBOUND, rng)
+    ).step
     try:
         while isinstance(step, Send):
             replies = _clocked(clock, spent, "answer", partial(_answers, deployed, step, rng))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from blindmatch_protocol.contract import (
+    Binding,
     Done,
     Item,
     Match,
@@ -37,23 +38,29 @@ class Psi(OprfPsi):
 class FixedBlind(Psi):
     """The same randomness for every picture."""
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
-        return super().start(state, setup, item, seeded("always"))
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
+        return super().start(state, setup, item, binding, seeded("always"))
 
 
 class HashDerivedBlind(Psi):
     """The blind is a function of the hash."""
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
         rng.take(96)
-        return super().start(state, setup, item, seeded(item.hash.hex()))
+        return super().start(state, setup, item, binding, seeded(item.hash.hex()))
 
 
 class HiddenRandomness(Psi):
     """Draws randomness of its own, which no tape records."""
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
-        return super().start(state, setup, item, seeded(secrets.token_hex(8)))
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
+        return super().start(state, setup, item, binding, seeded(secrets.token_hex(8)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +97,22 @@ class RetryOnMatch(ExtraRound):
 class SkippedCover(Psi):
     """Asks nothing for a picture that is too poor to match."""
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
         if item.quality < self.info.relation.minimum_quality:
             return Started(state, Done(NoMatch()))
-        return super().start(state, setup, item, rng)
+        return super().start(state, setup, item, binding, rng)
 
 
 class CoverFromMemory(Psi):
     """Poor pictures get a cover request, but always the same element."""
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
         poor = item.quality < self.info.relation.minimum_quality
-        return super().start(state, setup, item, seeded("cover") if poor else rng)
+        return super().start(state, setup, item, binding, seeded("cover") if poor else rng)
 
 
 FOUR = replace(
@@ -114,8 +125,10 @@ class RowOrder(Psi):
 
     info = FOUR
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
-        started = super().start(state, setup, item, rng)
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
+        started = super().start(state, setup, item, binding, rng)
         if item.quality < self.info.relation.minimum_quality:
             return started
         assert isinstance(started.step, Send)
@@ -162,10 +175,12 @@ class CountTells(Psi):
 class CovertBit(Psi):
     """Draws blinds until one bit of the request says whether the picture is too poor."""
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
         poor = item.quality < self.info.relation.minimum_quality
         while True:
-            started = super().start(state, setup, item, rng)
+            started = super().start(state, setup, item, binding, rng)
             assert isinstance(started.step, Send)
             if bool(started.step.bodies[MATCHER].encode()[-2] & 1) == poor:
                 return started

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import (
     Answer,
+    Binding,
     Item,
     Label,
     Leak,
@@ -49,8 +50,10 @@ class UnderElement(PaddedPsi):
 class SpareBit(PaddedPsi):
     """One bit of the picture in the bit of a group element's encoding that is always zero."""
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
-        started: Started[Any, Any] = super().start(state, setup, item, rng)
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
+        started: Started[Any, Any] = super().start(state, setup, item, binding, rng)
         step: Any = started.step
         for body in step.bodies.values():
             spare = SPARE if item.hash[0] & 1 else 0
@@ -73,18 +76,24 @@ class SpareBit(PaddedPsi):
 class ShortBlind(Psi):
     """A blind of 16 bits."""
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
         drawn = rng.take(FILLER + UNIFORM)
-        return super().start(state, setup, item, replayed(drawn[: FILLER + 2] + bytes(UNIFORM - 2)))
+        return super().start(state, setup, item, binding, replayed(drawn[: FILLER + 2] + bytes(UNIFORM - 2)))
 
 
 class SmallBlind(Psi):
     """A blind below 2^64, of which every drawn byte has a part."""
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
         drawn = rng.take(FILLER + UNIFORM)
         small = sha512(drawn).digest()[:8]
-        return super().start(state, setup, item, replayed(drawn[:FILLER] + small + bytes(UNIFORM - 8)))
+        return super().start(
+            state, setup, item, binding, replayed(drawn[:FILLER] + small + bytes(UNIFORM - 8))
+        )
 
 
 class ShortKey(Psi):
@@ -154,8 +163,10 @@ class ThousandthOfAccount(PaddedPsi):
     def enrol(self, rng: Randomness) -> Any:
         return Sent(0)
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
-        step = super().start(state, setup, item, rng).step
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
+        step = super().start(state, setup, item, binding, rng).step
         return Started(Sent((state.pictures + 1) % PERIOD), step)
 
     def padding(self, about: About, rng: Randomness) -> bytes:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from blindmatch_protocol import contract
 from blindmatch_protocol.codec import Fixed, Message, Variable, message
-from blindmatch_protocol.contract import Answer, Item, Match, Outcome, Role, Send, Started
+from blindmatch_protocol.contract import Answer, Binding, Item, Match, Outcome, Role, Send, Started
 from blindmatch_protocol.designs.oprf_psi import Request
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER, OprfPsi
 from blindmatch_protocol.randomness import Randomness
@@ -42,8 +42,10 @@ class PaddedPsi(OprfPsi):
     info = replace(OprfPsi.info, name="cheat")
     requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Padded,)}
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
-        started = super().start(state, setup, item, rng)
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
+        started = super().start(state, setup, item, binding, rng)
         assert isinstance(started.step, Send)
         inner = started.step.bodies[MATCHER].encode()
         body = Padded(inner, self.padding(About(state, setup, item, inner), rng))
@@ -92,8 +94,10 @@ class SaltedPsi(OprfPsi):
     info = replace(OprfPsi.info, name="cheat")
     requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Salted,)}
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
-        started = super().start(state, setup, item, rng)
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
+        started = super().start(state, setup, item, binding, rng)
         assert isinstance(started.step, Send)
         salt = rng.take(16)
         body = Salted(started.step.bodies[MATCHER].encode(), salt, self.tag(salt, item.hash))
@@ -171,8 +175,10 @@ class StateTells(PaddedPsi):
     def enrol(self, rng: Randomness) -> Any:
         return Poor(b"\0")
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
-        started = super().start(state, setup, item, rng)
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
+        started = super().start(state, setup, item, binding, rng)
         return Started(Poor(item.hash[:1]), started.step)
 
     def padding(self, about: About, rng: Randomness) -> bytes:

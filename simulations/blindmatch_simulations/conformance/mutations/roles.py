@@ -11,6 +11,7 @@ from blindmatch_protocol import contract
 from blindmatch_protocol.codec import Buffer, Fixed, Message, Nested, message
 from blindmatch_protocol.contract import (
     Answer,
+    Binding,
     Item,
     Leak,
     Learner,
@@ -79,8 +80,10 @@ class LenientDecode(Psi):
 
     requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (LenientRequest,)}
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
-        started = super().start(state, setup, item, rng)
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
+        started = super().start(state, setup, item, binding, rng)
         assert isinstance(started.step, Send)
         body = started.step.bodies[MATCHER]
         assert isinstance(body, Request)

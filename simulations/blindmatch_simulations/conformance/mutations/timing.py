@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from blindmatch_protocol.contract import Done, Item, Match, Started, Step, concluded
+from blindmatch_protocol.contract import Binding, Done, Item, Match, Started, Step, concluded
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.mutations.devices import Psi
@@ -53,10 +53,12 @@ class QuickCover(Psi):
 
     constant_time: ClassVar[frozenset[str]] = frozenset({"start", "answer"})
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
         if item.quality >= self.info.relation.minimum_quality:
             WORKED.spend(WORK)
-        return super().start(state, setup, item, rng)
+        return super().start(state, setup, item, binding, rng)
 
 
 class SlowAndSilent(SlowOnMatch):

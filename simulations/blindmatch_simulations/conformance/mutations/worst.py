@@ -10,6 +10,7 @@ import numpy as np
 from blindmatch_protocol import labels
 from blindmatch_protocol.codec import Message, UInt, message
 from blindmatch_protocol.contract import (
+    Binding,
     Done,
     Item,
     NoMatch,
@@ -150,9 +151,11 @@ class CoverRunsOut(Psi):
     def enrol(self, rng: Randomness) -> Any:
         return Sent(0)
 
-    def start(self, state: Any, setup: Any, item: Item, rng: Randomness) -> Started[Any, Any]:
+    def start(
+        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Any, Any]:
         poor = item.quality < self.info.relation.minimum_quality
         if poor and state.pictures >= COVERED:
             return Started(state, Done(NoMatch()))
-        step = super().start(state, setup, item, rng).step
+        step = super().start(state, setup, item, binding, rng).step
         return Started(Sent(min(state.pictures + 1, 0xFFFF)), step)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import AnyDesign, Outcome, Role, Send, concluded
+from blindmatch_protocol.contract import UNBOUND, AnyDesign, Outcome, Role, Send, concluded
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness, seeded
@@ -172,7 +172,9 @@ class Material:
     def _play(self, played: Played, rng: Randomness) -> None:
         design = self.design
         state = design.prepare(design.enrol(rng), self.setup, rng)
-        step = concluded(design, design.start(state, self.setup, played.probe.item, rng).step, self.setup)
+        step = concluded(
+            design, design.start(state, self.setup, played.probe.item, UNBOUND, rng).step, self.setup
+        )
         while isinstance(step, Send):
             if len(played.rounds) == MOST_ROUNDS:
                 raise BrokenError("session", f"takes more than {MOST_ROUNDS} rounds")

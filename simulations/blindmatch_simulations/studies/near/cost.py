@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blindmatch_protocol import contract
-from blindmatch_protocol.contract import Item, Send, concluded
+from blindmatch_protocol.contract import UNBOUND, Item, Send, concluded
 from blindmatch_protocol.designs.token_psi import DESIGN, MatcherState, Reply, Request, Setup
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
 from blindmatch_protocol.designs.token_psi.design import MATCHER
@@ -40,7 +40,7 @@ class Parties:
     def started(self) -> tuple[Any, Request]:
         """The device's session and its request."""
         rng = seeded("device")
-        step = DESIGN.start(DESIGN.enrol(rng), self.setup, self.picture, rng).step
+        step = DESIGN.start(DESIGN.enrol(rng), self.setup, self.picture, UNBOUND, rng).step
         assert isinstance(step, Send)
         body = step.bodies[MATCHER]
         assert isinstance(body, Request)

@@ -1,0 +1,24 @@
+"""The message that a picture is sent in, as a design may bind what it hands out to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Of one message; nobody but the device has it before the message is sent.
+
+    Attributes:
+        commitment: the message's franking commitment, 32 bytes; the provider sees it with the message.
+        evidence: what a report would tell of the message beside the picture, an encoded
+            `franking.Evidence`; empty where there is none. It is for the centre alone, under seal.
+    """
+
+    commitment: bytes
+    evidence: bytes = field(repr=False)
+
+
+UNBOUND: Final = Binding(bytes(32), b"")
+"""The binding of a picture that is in no message: in harnesses, benches and vectors."""
