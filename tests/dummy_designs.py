@@ -297,6 +297,7 @@ class Shares(Listed, Design[int, NoState, Split, PlainList]):
         relation=Relation(distance=0),
         learns=frozenset({Learner.DEVICE}),
         roles={role: Party(role) for role in (PARTY_A, PARTY_B, PARTY_C)},
+        apart=(frozenset({PARTY_A, PARTY_B, PARTY_C}),),
     )
     requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = dict.fromkeys(info.roles, (Share,))
     replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = dict.fromkeys(info.roles, (Differences,))

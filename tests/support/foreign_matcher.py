@@ -38,7 +38,7 @@ class ForeignMatcher(stubs.MatchingServicer):
 
     def __init__(self, build: Build, party: Party = Party.MATCHER) -> None:
         self.build, self.design = build, build.design
-        roles = [role for role, plays in self.design.info.roles.items() if plays is party]
+        roles = [role for role, plays in self.design.info.roles.items() if plays == party]
         self.states: Mapping[Role, Any] = {r: self.design.open_role(r, build.role_files(r)) for r in roles}
         self.manifest = manifest_of(self.design, build.setup_files, build.epoch)
         self.lock = threading.Lock()

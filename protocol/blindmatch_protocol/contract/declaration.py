@@ -144,6 +144,10 @@ class Info:
         relation: what counts as a match.
         learns: who learns the outcome.
         roles: which party plays which role.
+        apart: groups of roles that must not collude: each is at a party of its own, and a deployment whose
+            parties are operated by one is refused.
+        forwarded: roles whose bodies another party carries. The device sends them there, sealed by the design
+            to the role; the role's host takes them from the carrier alone, and never learns the account.
         sends_content: True if a picture reaches a server in the clear (no E2EE for what is matched).
         large_bodies: True if a body or a reply may be over 960 KiB; all of them then travel in parts.
         parameters: with units and ranges.
@@ -156,7 +160,18 @@ class Info:
     relation: Relation
     learns: frozenset[Learner]
     roles: Mapping[Role, Party]
+    apart: tuple[frozenset[Role], ...] = ()
+    forwarded: Mapping[Role, Party] = field(default_factory=dict)
     differs: str = ""
     sends_content: bool = False
     large_bodies: bool = False
     parameters: tuple[Parameter, ...] = ()
+
+    def asked(self, role: Role) -> Party:
+        """Whom a device sends bodies for `role` to: its party, or who carries them there."""
+        return self.forwarded.get(role, self.roles[role])
+
+    @property
+    def callees(self) -> tuple[Party, ...]:
+        """Whom devices send bodies to, each once, in the order of the roles."""
+        return tuple(dict.fromkeys(map(self.asked, self.roles)))

@@ -109,7 +109,7 @@ def _compare(
     others: Sequence[Bodies],
 ) -> list[Finding]:
     findings = []
-    roles = [role for role, host in counterpart.design.info.roles.items() if host is party]
+    roles = [role for role, host in counterpart.design.info.roles.items() if host == party]
     for at in range(max(map(len, [actual, *others]), default=0)):
         for role in roles:
             mine = _body(actual, at, role)

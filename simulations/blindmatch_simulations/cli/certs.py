@@ -21,8 +21,9 @@ from blindmatch_simulations.cli.console import (
     details,
     write_json,
 )
-from blindmatch_simulations.cli.parties import party_called
+from blindmatch_simulations.cli.parties import CollusionOption, party_called
 from blindmatch_simulations.deployment import addresses
+from blindmatch_simulations.deployment.collusion import operators_of
 from blindmatch_simulations.deployment.folder import ADDRESSES, Deployment, home_from
 from blindmatch_simulations.deployment.packing import pack_caller, pack_server
 from blindmatch_simulations.deployment.registry import load_design
@@ -45,10 +46,19 @@ def _identity(kind: str, name: str) -> Identity:
 
 
 @app.command("init")
-def init(home: HomeOption = None) -> None:
+def init(
+    operator: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=OPERATOR",
+            help="Who runs a server [default: each another operator]; may be given again.",
+        ),
+    ] = None,
+    home: HomeOption = None,
+) -> None:
     """Make a deployment: an authority, a certificate for each server, the keys of centre and curator."""
     folder = home_from(home)
-    Deployment.create(folder, datetime.now(UTC))
+    Deployment.create(folder, datetime.now(UTC), operators_of(operator or ()))
     OUT.print(
         f"made {folder}: an authority, certificates for every server, the keys of centre and curator",
         soft_wrap=True,
@@ -110,6 +120,7 @@ def pack(
     ],
     name: Annotated[str, typer.Option(help="Of the device or operator.")] = "",
     design: DesignOption = "oprf-psi",
+    allow_collusion: CollusionOption = False,
     home: HomeOption = None,
 ) -> None:
     """Copy what one machine needs, and nothing else, into FOLDER."""
@@ -119,7 +130,7 @@ def pack(
         deployment.enrol(identity, source, datetime.now(UTC))
         packed = pack_caller(deployment, source, folder)
     else:
-        packed = pack_server(deployment, identity.party, load_design(design), folder)
+        packed = pack_server(deployment, identity.party, load_design(design), folder, allow_collusion)
     for path in packed:
         OUT.print(str(path), soft_wrap=True, highlight=False)
     OUT.print(

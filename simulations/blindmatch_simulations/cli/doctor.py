@@ -16,13 +16,17 @@ from blindmatch_simulations.cli.console import (
     table,
     write_json,
 )
+from blindmatch_simulations.cli.parties import CollusionOption
 from blindmatch_simulations.deployment.doctor import Finding, Status, examine
 from blindmatch_simulations.deployment.folder import Deployment, home_from
 from blindmatch_simulations.deployment.registry import load_design
 
 
 def run_doctor(
-    home: HomeOption = None, design: DesignOption = "oprf-psi", json_path: JsonOption = None
+    home: HomeOption = None,
+    design: DesignOption = "oprf-psi",
+    allow_collusion: CollusionOption = False,
+    json_path: JsonOption = None,
 ) -> None:
     """Check a deployment, and say what is wrong and what to do.
 
@@ -31,7 +35,7 @@ def run_doctor(
     well, 4 if something in the folder is wrong, 7 if only a server is.
     """
     deployment = Deployment.open(home_from(home))
-    found = list(examine(deployment, load_design(design), datetime.now(UTC)))
+    found = list(examine(deployment, load_design(design), datetime.now(UTC), allow_collusion))
     console = console_for(json_path)
     console.print(
         table(

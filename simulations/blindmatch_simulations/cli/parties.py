@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import DesignError
+
+CollusionOption = Annotated[
+    bool,
+    typer.Option("--allow-collusion", help="Also where one operator has parties that the design sets apart."),
+]
 
 
 def party_called(name: str) -> Party:

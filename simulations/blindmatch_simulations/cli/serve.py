@@ -13,7 +13,8 @@ import typer
 from blindmatch_protocol.contract import Party
 
 from blindmatch_simulations.cli.console import OUT, DesignOption, HomeOption
-from blindmatch_simulations.cli.parties import party_called
+from blindmatch_simulations.cli.parties import CollusionOption, party_called
+from blindmatch_simulations.deployment.collusion import check_apart
 from blindmatch_simulations.deployment.folder import Deployment, home_from
 from blindmatch_simulations.deployment.hosting import parties_of, serve
 from blindmatch_simulations.deployment.processes import ServerProcess, check_alive, running_servers
@@ -62,6 +63,7 @@ def run_serve(
     port: PortOption = None,
     metrics_port: MetricsOption = None,
     end_with_input: EndOption = False,
+    allow_collusion: CollusionOption = False,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="With all: each with Prometheus metrics on a port of its own.")
     ] = False,
@@ -75,19 +77,24 @@ def run_serve(
     deployment = Deployment.open(home_from(home))
     if party == ALL:
         if (host, port, metrics_port, end_with_input) != (LOOPBACK, None, None, False):
-            raise typer.BadParameter("all takes --home, --design and --metrics alone")
-        _serve_all(deployment, design, metrics)
+            raise typer.BadParameter("all takes --home, --design, --metrics and --allow-collusion alone")
+        _serve_all(deployment, design, metrics, allow_collusion)
         return
     if metrics:
         raise typer.BadParameter("--metrics goes with all; one server takes --metrics-port")
     whose, ends_with = party_called(party), STANDARD_INPUT if end_with_input else None
     listens = PORTS.get(whose, 0) if port is None else port
-    raise typer.Exit(serve(deployment, whose, load_design(design), host, listens, metrics_port, ends_with))
+    options = (host, listens, metrics_port, ends_with, allow_collusion)
+    raise typer.Exit(serve(deployment, whose, load_design(design), *options))
 
 
-def _serve_all(deployment: Deployment, design: str, metrics: bool) -> None:
-    parties = parties_of(load_design(design))
-    options = ["--design", portable_reference(design), *(("--metrics-port", "0") if metrics else ())]
+def _serve_all(deployment: Deployment, reference: str, metrics: bool, allow_collusion: bool) -> None:
+    design = load_design(reference)
+    check_apart(deployment, design.info, allow_collusion)
+    parties = parties_of(design)
+    options = ["--design", portable_reference(reference)]
+    options += ["--metrics-port", "0"] if metrics else []
+    options += ["--allow-collusion"] if allow_collusion else []
     with running_servers(deployment, parties, options) as servers:
         for server in servers:
             OUT.print(_line(deployment, server, metrics), soft_wrap=True)

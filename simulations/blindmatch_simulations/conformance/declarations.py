@@ -64,7 +64,7 @@ def _numbers(bench: Bench, party: Party, epoch: int) -> set[tuple[str, int]]:
     deployed, roles = _of_epoch(bench, epoch), bench.design.info.roles
     ran = run_session(deployed, bench.pool.of("other")[0].item, bench.rng(f"declarations/{epoch}"))
     found: set[tuple[str, int]] = set()
-    for asked in (part for step in ran.rounds for part in step if roles[part.role] is party):
+    for asked in (part for step in ran.rounds for part in step if roles[part.role] == party):
         found.add(("", -1))
         for path, value in fields_of(asked.body):
             found |= {(path, number) for number in _read(value)}

@@ -1,7 +1,7 @@
 """One folder holds a whole local deployment, each party's things in a folder of their own.
 
 HOME/
-  deployment.json          version of this layout
+  deployment.json          version of this layout, and who operates which server
   addresses.json           where servers on other machines are called, if there are any
   authority/               the certificate authority; needed to enrol, not to run
   relay/ matcher/ ...      certificate, key, database and `port` of each server
@@ -56,8 +56,8 @@ class Deployment:
     home: Path
 
     @classmethod
-    def create(cls, home: Path, now: datetime) -> Deployment:
-        """Make a new one: the authority, certificates for every server, the keys of centre and curator.
+    def create(cls, home: Path, now: datetime, operators: Mapping[Party, str] | None = None) -> Deployment:
+        """Make a new one; parties that `operators` does not name are their own operators.
 
         Raises:
             DeploymentError: if there is one already, or something else is in the way.
@@ -69,7 +69,8 @@ class Deployment:
         deployment.admit(STANDARD, now)
         CentreKeys.create(deployment.centre_keys)
         CuratorKey.create(deployment.curator_keys)
-        (home / MARKER).write_text(json.dumps({"layout": LAYOUT_VERSION}) + "\n")
+        named = {party.server: operator for party, operator in (operators or {}).items()}
+        (home / MARKER).write_text(json.dumps({"layout": LAYOUT_VERSION, "operators": named}) + "\n")
         return deployment
 
     @classmethod
@@ -140,7 +141,7 @@ class Deployment:
 
     def parties(self) -> tuple[Party, ...]:
         """Those whose server has a folder here."""
-        held = [path for path in self.home.glob("*/*.*") if path.suffix in (".crt", ".key")]
+        held = (path for path in self.home.glob("*/*.*") if path.suffix in (".crt", ".key"))
         named = {Party.of_server(path.stem) for path in held if path.stem == path.parent.name}
         standard = [party for party in STANDARD if self.server(party).is_dir()]
         return (*standard, *sorted(named.difference(STANDARD)))
@@ -155,10 +156,8 @@ class Deployment:
             if self.server(party).is_dir():
                 continue
             if not self.authority.is_dir():
-                raise DeploymentError(
-                    f"{party.server} has no certificate here, and the authority is elsewhere; there: "
-                    f"blindmatch certs pack {party.server} FOLDER"
-                )
+                there = f"at the authority: blindmatch certs pack {party.server} FOLDER"
+                raise DeploymentError(f"{party.server} has no certificate here; {there}")
             self.enrol(Identity.of(party), self.server(party), now)
 
     def port_file(self, party: Party) -> Path:

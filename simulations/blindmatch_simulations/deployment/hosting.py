@@ -22,6 +22,7 @@ from blindmatch_server.serving import Listen, Run
 from blindmatch_server.serving import serve as serve_until_signal
 
 from blindmatch_simulations.deployment.alone import alone
+from blindmatch_simulations.deployment.collusion import check_apart
 from blindmatch_simulations.deployment.folder import STANDARD, Deployment, DeploymentError
 
 STATE: Final = "state"
@@ -44,6 +45,7 @@ def serve(
     port: int,
     metrics_port: int | None = None,
     ends_with: int | None = None,
+    allow_collusion: bool = False,
 ) -> int:
     """Run the server of `party` until it is told to stop; one of the server's exit codes.
 
@@ -54,12 +56,15 @@ def serve(
         host, port: where it listens; port 0 takes a free one.
         metrics_port: see `Listen`.
         ends_with: see `Listen`.
+        allow_collusion: whether one operator may have parties that must not collude.
 
     Raises:
+        CollusionError: if one has, and may not.
         DeploymentError: if the design is not published yet, the party has no server, or it runs already.
         StateError: if the server's files cannot be used.
     """
     check_hosts(design, party)
+    check_apart(deployment, design.info, allow_collusion)
     listen = listen_of(deployment, party, host, port, metrics_port, ends_with)
     with alone(deployment, party):
         return host_with(serve_until_signal, deployment, party, design, listen)

@@ -20,17 +20,22 @@ from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
 from blindmatch_server.curator.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
 from blindmatch_server.manifest import SIGNED
 
+from blindmatch_simulations.deployment.collusion import check_apart
 from blindmatch_simulations.deployment.folder import ADDRESSES, MARKER, Deployment, DeploymentError
 from blindmatch_simulations.deployment.hosting import check_hosts
 
 
-def pack_server(deployment: Deployment, party: Party, design: AnyDesign, folder: Path) -> list[Path]:
+def pack_server(
+    deployment: Deployment, party: Party, design: AnyDesign, folder: Path, allow_collusion: bool = False
+) -> list[Path]:
     """Copy what the server of `party` needs into the new folder `folder`; the copies' paths below it.
 
     Raises:
+        CollusionError: if one operator has parties that must not collude, and may not.
         DeploymentError: if the folder exists, or a file is missing.
     """
     check_hosts(design, party)
+    check_apart(deployment, design.info, allow_collusion)
     deployment.admit([party], datetime.now(UTC))
     return _copy(deployment, _server_files(deployment, party, design), folder)
 

@@ -23,6 +23,8 @@ import blindmatch_protocol.designs as built_in
 from blindmatch_protocol.contract import AnyDesign, Design, Info
 from blindmatch_protocol.errors import BlindmatchError
 
+from blindmatch_simulations.deployment.collusion import faults
+
 ENTRY_POINT_GROUP = "blindmatch.designs"
 
 
@@ -141,6 +143,8 @@ def _checked(found: object, where: str) -> AnyDesign:
         raise RegistryError(
             f"{where}: {words}; take the nearest, and say in `differs` how the design differs"
         )
+    for fault in faults(found.info):
+        raise RegistryError(f"{where}: {fault}")
     for kind in ("requests", "replies"):
         if set(getattr(found, kind, ())) != set(found.info.roles):
             roles = ", ".join(sorted(found.info.roles)) or "none"

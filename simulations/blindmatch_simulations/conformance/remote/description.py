@@ -58,7 +58,7 @@ def _parameters(material: Material) -> None:
 def _describes(material: Material, party: Party) -> None:
     step, info = f"description of {party}", material.design.info
     found = _parsed(material, party)
-    roles = sorted(role for role, plays in info.roles.items() if plays is party)
+    roles = sorted(role for role, plays in info.roles.items() if plays == party)
     wanted = {
         "design": info.name,
         "version": info.version,
@@ -76,9 +76,9 @@ def _describes(material: Material, party: Party) -> None:
             raise BrokenError(step, f"field {field}: must be {value!r}, not {has[field]!r}")
     files = {file.name: (file.size, file.sha256) for file in found.setup}
     right = {name: (len(raw), hashlib.sha256(raw).digest()) for name, raw in material.files.items()}
-    if party is material.counterpart.parties[0] and files != right:
+    if party == material.counterpart.parties[0] and files != right:
         raise BrokenError(step, "field setup: must name the manifest's files, their sizes and digests")
-    if party is material.counterpart.parties[0]:
+    if party == material.counterpart.parties[0]:
         _signed(step, found.manifest, material)
 
 

@@ -8,21 +8,25 @@ from datetime import datetime
 from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.deployment.doctor.certificates import certificates
-from blindmatch_simulations.deployment.doctor.files import centre, clock, disk, layout, permissions
+from blindmatch_simulations.deployment.doctor.files import centre, clock, disk, layout, operators, permissions
 from blindmatch_simulations.deployment.doctor.finding import Finding
 from blindmatch_simulations.deployment.doctor.servers import published, servers
 from blindmatch_simulations.deployment.folder import Deployment
 
 
-def examine(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterator[Finding]:
+def examine(
+    deployment: Deployment, design: AnyDesign, now: datetime, allow_collusion: bool = False
+) -> Iterator[Finding]:
     """Look a deployment over; nothing is changed, but a certificate may be made to ask servers with.
 
     Args:
         deployment: what is looked at.
         design: what its servers should serve.
         now: with a time zone.
+        allow_collusion: whether one operator may have parties that must not collude.
     """
     yield from layout(deployment, design)
+    yield from operators(deployment, design, allow_collusion)
     yield from permissions(deployment)
     yield from clock(deployment, now)
     yield from certificates(deployment, now)

@@ -13,7 +13,7 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.centre.keys import CentreKeys, read_notices_key, read_notices_public, read_public_key
 from blindmatch_server.centre.references import References
 
-from blindmatch_simulations.deployment import addresses
+from blindmatch_simulations.deployment import addresses, collusion
 from blindmatch_simulations.deployment.doctor.finding import Finding, Status
 from blindmatch_simulations.deployment.folder import ADDRESSES, MARKER, Deployment
 from blindmatch_simulations.deployment.hosting import parties_of
@@ -45,6 +45,19 @@ def layout(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
     else:
         told = ", ".join(f"{name} {address}" for name, address in addresses.encoded(held).items())
         yield Finding("addresses", Status.OK, told or "none noted: servers are those on this machine")
+
+
+def operators(deployment: Deployment, design: AnyDesign, allowed: bool) -> Iterator[Finding]:
+    """Who runs what; nothing is said of a design that sets no parties apart."""
+    info = design.info
+    if not (info.apart or info.forwarded):
+        return
+    found = collusion.collusions(info, collusion.operators(deployment))
+    if not found:
+        yield Finding("operators", Status.OK, "no operator has parties that must not collude")
+        return
+    remedy = "make a new deployment: blindmatch certs init --operator NAME=OPERATOR"
+    yield Finding("operators", Status.WARNING if allowed else Status.WRONG, "; ".join(found), remedy)
 
 
 def permissions(deployment: Deployment) -> Iterator[Finding]:
