@@ -11,6 +11,7 @@ from blindmatch_protocol import ciphersuite, oprf, rowwise
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch
 from blindmatch_protocol.designs.oprf_psi.build import evaluated_rows
+from blindmatch_protocol.designs.recipe import Recipe
 from blindmatch_protocol.oprf import Mode
 from blindmatch_protocol.randomness import replayed
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -21,6 +22,7 @@ def rows(count: int, width: int, salt: int = 0) -> Rows:
     return np.frombuffer(raw, np.uint8).reshape(count, width)
 
 
+RECIPE = Recipe(1)
 KEY = oprf.generate_key_pair(Mode.VOPRF, replayed(hashlib.shake_256(b"key").digest(64)))
 
 
@@ -68,4 +70,5 @@ def test_inputs_of_one_length_are_evaluated_as_any_others(mode: Mode, width: int
 def test_threads_share_a_batch_and_change_nothing(count: int) -> None:
     batch = EntryBatch(rows(count, 32, 3), np.arange(count, dtype=np.uint64), rows(count, 16, 4))
     with ThreadPoolExecutor(2) as executor:
-        assert np.array_equal(evaluated_rows(KEY, batch, executor), evaluated_rows(KEY, batch))
+        alone = evaluated_rows(KEY, batch, RECIPE)
+        assert np.array_equal(evaluated_rows(KEY, batch, RECIPE, executor), alone)

@@ -41,23 +41,32 @@ _LISTS: Final = "needs lists of the checks' own choice at the counterpart"
 _SECOND: Final = "needs a second epoch, or another key, at the counterpart"
 
 NOT_REMOTE: Final[Mapping[str, str]] = {
+    "entries": _LISTS,
     "hostile replies": _DEVICE,
+    "error texts": _STATE,
     "other key": _SECOND,
     "state over epochs": _SECOND,
     "fresh keys": _STATE,
+    "draws": _TAPE,
+    "repetition": _STATE,
+    "growth": _STATE,
     "update": _SECOND,
     "tape": _TAPE,
     "one set-up": _TAPE,
     "executor": _STATE,
     "set-up files": _DEVICE,
     "role files": _STATE,
+    "declarations": _DEVICE,
+    "surroundings": _DEVICE,
     "egress": _DEVICE,
+    "relations": _DEVICE,
     "simulator": _STATE,
     "games": _STATE,
     "malicious games": _STATE,
     "list": _LISTS,
     "list games": _LISTS,
     "timing": _STATE,
+    "hand-over": _DEVICE,
     "tightness": _STATE,
 }
 """Checks of a local run that are not applicable here, each with its reason."""
