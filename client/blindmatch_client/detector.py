@@ -151,7 +151,7 @@ class Detector:
             DesignError: if the design fails in it.
         """
         before = self._state
-        after = self._guarded("prepare", lambda: self._design.prepare(before, self._setup, self._rng))
+        after = guarded(self._design, "prepare", lambda: self._design.prepare(before, self._setup, self._rng))
         if after != before:
             self._keeper.save(after.encode())
             self._state = after
@@ -199,18 +199,18 @@ class Detector:
         self, session: Session, start: Callable[[], Any], exchange: Exchange, rounds: list[Round]
     ) -> bool:
         """Exchange all rounds; whether there is an outcome that nobody has looked at."""
-        step = self._guarded("start", start)
+        step = guarded(self._design, "start", start)
         self._keeper.save(session.state.encode())
         self._state = session.state
         while isinstance(step, Mapping):
             replies = self._round(step, exchange, rounds)
-            step = self._guarded("receive", partial(session.receive, replies))
+            step = guarded(self._design, "receive", partial(session.receive, replies))
         return isinstance(step, Ready)
 
     def _conclude(self, session: Session, item: Item, traced: Callable[[Outcome | None], None]) -> Detection:
         outcome: Outcome | None = None
         try:
-            found: Outcome = self._guarded("conclude", session.conclude)
+            found: Outcome = guarded(self._design, "conclude", session.conclude)
             if isinstance(found, Match) and not is_confirmed(self._design.info.relation, item, found):
                 raise ProtocolError(
                     f"{self._design.info.name}/outcome",
@@ -246,21 +246,22 @@ class Detector:
         kept = self._keeper.load()
         if kept is not None:
             return self._design.device_state.decode(kept)
-        state: Message = self._guarded("enrol", lambda: self._design.enrol(self._rng))
+        state: Message = guarded(self._design, "enrol", lambda: self._design.enrol(self._rng))
         self._keeper.save(state.encode())
         return state
 
-    def _guarded(self, step: str, run: Callable[[], T]) -> T:
-        """Run a step of the design. Only `receive` hears another party, so only there can it be at fault;
-        whatever else a step raises is a fault of the design, whose text may quote secrets."""
-        name = self._design.info.name
-        try:
-            return run()
-        except ProtocolError as error:
-            if step == "receive":
-                raise
-            raise DesignError(f"design {name} failed in {step}: {error.rule}") from None
-        except BlindmatchError:
+
+def guarded(design: AnyDesign, step: str, run: Callable[[], T]) -> T:
+    """Run a step of a design. Only `receive` hears another party, so only there can it be at fault; whatever
+    else a step raises is a fault of the design, whose text may quote secrets."""
+    name = design.info.name
+    try:
+        return run()
+    except ProtocolError as error:
+        if step == "receive":
             raise
-        except Exception as error:
-            raise DesignError(f"design {name} failed in {step} ({type(error).__name__})") from None
+        raise DesignError(f"design {name} failed in {step}: {error.rule}") from None
+    except BlindmatchError:
+        raise
+    except Exception as error:
+        raise DesignError(f"design {name} failed in {step} ({type(error).__name__})") from None

@@ -1,6 +1,7 @@
 """One account's matching over the epochs: set-up, device state, distrust, and the detector for it all.
 
-no adopted set -> adopt one (adoption.py); refused because the epoch moved on -> adopt, ask once more with it
+no adopted set -> adopt one (adoption.py), enrol (enrolling.py), then ask about pictures
+refused because the epoch moved on, or a role lost what it held -> adopt, enrol, ask once more
 a role cheated -> remembered; nobody is asked about a picture any more until the user says so
 the set has ended, or failed in use -> adopt a newer one; while there is none, nobody is asked
 """
@@ -20,11 +21,13 @@ from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_client.adoption import Adoption, Opened
-from blindmatch_client.detector import Asked, Cause, Detection, Detector, TraceSink, Undecided, Verified
+from blindmatch_client.detector import Asked, Cause, Detection, Detector, Undecided, Verified
 from blindmatch_client.egress import Egress
+from blindmatch_client.enrolling import Enrolling
 from blindmatch_client.errors import DeviceError, MisbehavedError, RefusedError
 from blindmatch_client.evidence import AdoptionRecord
 from blindmatch_client.store import DesignState, Store
+from blindmatch_client.trace import EnrolmentTrace, SessionTrace
 from blindmatch_client.transport import ROUND_DEADLINE_S, MatchingExchange
 
 EPOCH_MOVED: Final = "FAILED_PRECONDITION"
@@ -53,7 +56,7 @@ class Matching:
         store: keeps device state and distrust.
         folder: keeps the set-up files.
         rng: the device's randomness.
-        trace: gets each session's trace.
+        trace: gets each session's trace, and each enrolment's.
         request_id: 16 bytes that name a picture to a server that learns, by the picture's number.
         clock_ms: Unix time in milliseconds.
         curator: the public key that signs epochs, Ed25519, 32 bytes.
@@ -67,7 +70,7 @@ class Matching:
         store: Store,
         folder: Path,
         rng: Randomness,
-        trace: TraceSink,
+        trace: Callable[[SessionTrace | EnrolmentTrace], None],
         request_id: Callable[[int], bytes],
         clock_ms: Callable[[], int],
         curator: bytes,
@@ -79,6 +82,7 @@ class Matching:
         self._record = AdoptionRecord(store, design)
         host = self._host()
         self._adoption = Adoption(design, egress, host, self._record, folder, curator, clock_ms)
+        self._enrolling = Enrolling(design, egress, store, folder, rng, trace)
         self._rng = rng
         self._trace = trace
         self._request_id = request_id
@@ -104,7 +108,8 @@ class Matching:
         return self._record
 
     def refresh(self) -> int:
-        """Adopt the current epoch's set if it is not adopted, and do the offline phase; the epoch.
+        """Adopt the current epoch's set if it is not adopted, do the offline phase, and have every role hold
+        what the account enrols with; the epoch.
 
         Raises:
             DistrustError: if a role cheated and the user has not said to go on.
@@ -116,6 +121,7 @@ class Matching:
         self._check_trusted()
         self._use(self._adoption.refresh())
         self.prepare()
+        self._enrolling.complete()
         return self._epoch
 
     def prepare(self) -> None:
@@ -166,11 +172,14 @@ class Matching:
         return Undecided(Cause.UNAVAILABLE, self._adoption.fail(epoch, detection.error))
 
     def _moved_on(self, detection: Asked) -> bool:
-        """Was the picture refused for its epoch, and is there another one now?"""
+        """Was the picture refused for its epoch, or for an enrolment that is gone, and is that mended now?"""
         if not isinstance(detection, Undecided) or not isinstance(detection.error, RefusedError):
             return False
-        before = self._epoch
-        return detection.error.status == EPOCH_MOVED and self.refresh() != before
+        before, enrolled = self._epoch, self._enrolling.sent
+        return detection.error.status == EPOCH_MOVED and (self.refresh(), self._enrolling.sent) != (
+            before,
+            enrolled,
+        )
 
     def _check_trusted(self) -> None:
         reason = self._record.distrust
@@ -190,6 +199,8 @@ class Matching:
             self.refresh()
             if self._ended():
                 raise EndedError(self._epoch, self._ends)
+        if not self._enrolling.done:
+            self._enrolling.complete()
         assert self._detector is not None
         return self._detector
 
@@ -200,10 +211,13 @@ class Matching:
         """Take an adopted epoch into use; its steps may use all cores."""
         if self._detector is not None and opened.epoch == self._epoch:
             return
+        self._enrolling.use(opened.setup, self._state(opened.epoch))
         self._epoch, self._ends = opened.epoch, opened.ends
         setup = self._design.with_executor(opened.setup, self._threads)
         exchange = partial(self._exchange, opened.epoch)
-        self._detector = Detector(self._design, setup, exchange, self._state(), self._rng, self._trace)
+        self._detector = Detector(
+            self._design, setup, exchange, self._state(opened.epoch), self._rng, self._trace
+        )
 
     def _exchange(self, epoch: int, number: int) -> MatchingExchange:
         """The way to the roles for one picture. Where servers do not learn, nothing ties a retry to it."""
@@ -211,9 +225,9 @@ class Matching:
         name = self._request_id(number) if learns else b""
         return MatchingExchange(self._egress, self._design, epoch, number, self._deadline_s, name)
 
-    def _state(self) -> DesignState:
+    def _state(self, epoch: int) -> DesignState:
         info = self._design.info
-        return DesignState(self._store, info.name, info.version, self._epoch)
+        return DesignState(self._store, info.name, info.version, epoch)
 
     def _host(self) -> Party:
         """Who serves the set-up: the first role's party, and the matcher for a design without roles."""

@@ -19,6 +19,7 @@ class Purpose(StrEnum):
     """Why a request left the device."""
 
     ACCOUNT = "account"
+    ENROLMENT = "enrolment"
     MESSAGE = "message"
     SETUP = "setup"
     MATCHING = "matching"
@@ -133,7 +134,24 @@ class MessageTrace:
     content: Content | None = None
 
 
-Trace: TypeAlias = SessionTrace | MessageTrace
+@dataclass(frozen=True, slots=True, repr=False)
+class EnrolmentTrace:
+    """An account's enrolment, enough to make it again. Holds secrets: it never leaves the device.
+
+    Attributes:
+        key: what it belongs to.
+        state_before: the account's device state before it, encoded.
+        tape: all randomness it took.
+        bodies: canonical encodings of what each role is to hold.
+    """
+
+    key: bytes
+    state_before: bytes
+    tape: bytes
+    bodies: Mapping[Role, bytes]
+
+
+Trace: TypeAlias = SessionTrace | MessageTrace | EnrolmentTrace
 
 
 @dataclass(slots=True, repr=False)
@@ -142,10 +160,14 @@ class Traces:
 
     sessions: list[SessionTrace] = field(default_factory=list)
     messages: list[MessageTrace] = field(default_factory=list)
+    enrolments: list[EnrolmentTrace] = field(default_factory=list)
 
     def add(self, trace: Trace) -> None:
         """Keep `trace` with those of its kind."""
-        if isinstance(trace, SessionTrace):
-            self.sessions.append(trace)
-        else:
-            self.messages.append(trace)
+        match trace:
+            case SessionTrace():
+                self.sessions.append(trace)
+            case MessageTrace():
+                self.messages.append(trace)
+            case EnrolmentTrace():
+                self.enrolments.append(trace)

@@ -93,7 +93,7 @@ class Incoming:
         reach("blob.rename.before")
         self._temporary.rename(self._final)
         reach("blob.rename.after")
-        _sync_directory(self._final.parent)
+        sync_directory(self._final.parent)
 
     def discard(self) -> None:
         """Close and delete it, whether it has its name already or not."""
@@ -102,7 +102,8 @@ class Incoming:
         self._final.unlink(missing_ok=True)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Bring a directory's names to the disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

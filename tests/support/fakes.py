@@ -21,7 +21,7 @@ from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Credentials, Egress, Endpoint, Recorder, Retry
 from blindmatch_client.messenger import Account
 from blindmatch_client.trace import SessionTrace, Traces
-from blindmatch_protocol.codec import decode_any
+from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.contract import (
     AnyDesign,
     Party,
@@ -241,6 +241,8 @@ class FakeMatcher(Fake, rpc.MatchingServicer):
         self.alter_manifest: Callable[[EpochManifest], EpochManifest] = lambda manifest: manifest
         self.curator = CURATOR
         self.manifest: bytes | None = None
+        self.enrolled: dict[tuple[str, bytes], bytes] = {}
+        self.begun: dict[bytes, bytes] = {}
 
     def Describe(self, request: Any, context: Any) -> Any:
         self.enter("Describe", context)
@@ -280,6 +282,37 @@ class FakeMatcher(Fake, rpc.MatchingServicer):
         for at in range(1 << 19, len(body), 1 << 19):
             yield pb.Envelope(body=body[at : at + (1 << 19)])
 
+    def Enrolled(self, request: Any, context: Any) -> Any:
+        self.enter("Enrolled", context)
+        return self._held(request, account_of(context))
+
+    def Enrol(self, requests: Any, context: Any) -> Any:
+        first = next(requests)
+        body = self.begun.get(first.head.sha256, b"")[: first.offset] + first.data
+        for part in requests:
+            self.begun[first.head.sha256] = body
+            self.enter("enrol-part", context)
+            body += part.data
+        assert (len(body), hashlib.sha256(body).digest()) == (first.head.size, first.head.sha256)
+        self.enrolled[account_of(context), first.head.key] = body
+        return self._held(first.head, account_of(context))
+
+    def _held(self, head: pb.EnrolmentHead, account: str) -> pb.Held:
+        body = self.enrolled.get((account, head.key), b"")
+        digest = hashlib.sha256(body).digest() if body else b""
+        return pb.Held(size=len(body), sha256=digest, received=len(self.begun.get(head.sha256, b"")))
+
+    def _enrolment(self, role: Role, context: Any) -> Message | None:
+        """Of the caller."""
+        kinds = self.design.enrolments.get(role)
+        if kinds is None:
+            return None
+        key = self.design.enrolment_key(self.design.open_setup(self.epoch.setup, self.epoch.number))
+        held = self.enrolled.get((account_of(context), key))
+        if held is None:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this account must enrol first")
+        return decode_any(kinds, held, "fake")
+
     def _answer(self, request: pb.Envelope, context: Any) -> pb.Envelope:
         if request.epoch != self.epoch.number:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another epoch")
@@ -287,7 +320,7 @@ class FakeMatcher(Fake, rpc.MatchingServicer):
         try:
             body = decode_any(self.design.requests[role], request.body, "fake")
             state, rng = self.epoch.states[role], system_randomness()
-            reply, _ = answered(self.design, role, state, Request(body), rng)
+            reply, _ = answered(self.design, role, state, Request(body, self._enrolment(role, context)), rng)
         except ProtocolError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             raise AssertionError from error

@@ -77,6 +77,15 @@ def matcher_life(plan: Plan) -> None:
     raise SystemExit(serve_matcher(MatcherConfig(plan.listen(), matching)))
 
 
+def masked_life(plan: Plan) -> None:
+    """A matcher whose accounts enrol."""
+    from server.test_enrolments import MASKED, source
+
+    armed(plan.arm, plan.noted)
+    matching = MatchingConfig(MASKED, source(1), plan.folder / "matcher")
+    raise SystemExit(serve_matcher(MatcherConfig(plan.listen(), matching)))
+
+
 def relay_life(plan: Plan) -> None:
     """A relay that takes 2,000 bytes of attachments of an account."""
     armed(plan.arm, plan.noted)

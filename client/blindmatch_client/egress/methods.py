@@ -29,6 +29,8 @@ DESCRIBE: Final = Method(_MATCHING + "Describe", pb.DescribeRequest, pb.Descript
 FETCH_SETUP: Final = Method(_MATCHING + "FetchSetup", pb.SetupRequest, pb.Part)
 EXCHANGE: Final = Method(_MATCHING + "Exchange", pb.Envelope, pb.Envelope)
 EXCHANGE_LARGE: Final = Method(_MATCHING + "ExchangeLarge", pb.Envelope, pb.Envelope)
+ENROLLED: Final = Method(_MATCHING + "Enrolled", pb.EnrolmentHead, pb.Held)
+ENROL: Final = Method(_MATCHING + "Enrol", pb.EnrolPart, pb.Held)
 
 REGISTER: Final = Method(_RELAY + "Register", pb.RegisterRequest, pb.RegisterReply)
 FETCH_BUNDLE: Final = Method(_RELAY + "FetchBundle", pb.BundleRequest, pb.Bundle)

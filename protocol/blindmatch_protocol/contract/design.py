@@ -93,6 +93,14 @@ class Stated:
     role_keys: Mapping[Role, bytes] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Enrolment(Generic[D]):
+    """The device state after an account was enrolled, and what each role is to hold of it."""
+
+    state: D
+    bodies: Mapping[Role, Message]
+
+
 @dataclass(frozen=True, slots=True)
 class Started(Generic[D, X]):
     """The device state after an item was started, and the session's first step."""
@@ -147,6 +155,7 @@ class Design(ABC, Generic[S, D, X, R]):
         info: the declaration.
         requests: for each role, the messages it accepts.
         replies: for each role, the messages it answers with.
+        enrolments: for each role that holds something of every account, the messages that can be that.
         vouchers: the messages the design hands in as vouchers.
         device_state: the class of an account's device state.
     """
@@ -154,6 +163,7 @@ class Design(ABC, Generic[S, D, X, R]):
     info: ClassVar[Info]
     requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]]
     replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]]
+    enrolments: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {}
     vouchers: ClassVar[tuple[type[Message], ...]] = ()
     device_state: ClassVar[type[Message]] = NoState
 
@@ -241,6 +251,19 @@ class Design(ABC, Generic[S, D, X, R]):
     def enrol(self, rng: Randomness) -> D:
         """A new account's device state."""
 
+    def enrolment(self, state: D, setup: S, rng: Randomness) -> Enrolment[D]:
+        """What each of the roles in `enrolments` is to hold of an account.
+
+        It is sent before the account's first picture, once for each `enrolment_key`, and handed to `answer`
+        with each of the account's requests.
+        """
+        return Enrolment(state, {})
+
+    def enrolment_key(self, setup: S) -> bytes:
+        """What an enrolment belongs to, at most 64 bytes: the account enrols again when it changes, and roles
+        forget what they held. The default is for the life of the account."""
+        return b""
+
     def prepare(self, state: D, setup: S, rng: Randomness) -> D:
         """The offline phase: work done before an item is there. The default has none."""
         return state
@@ -305,6 +328,7 @@ __all__ = [
     "AnyDesign",
     "Design",
     "Done",
+    "Enrolment",
     "NoState",
     "Published",
     "Ready",

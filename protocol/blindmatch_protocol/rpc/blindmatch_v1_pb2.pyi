@@ -199,6 +199,99 @@ class SetupRequest(_message.Message):
 Global___SetupRequest: _TypeAlias = SetupRequest  # noqa: Y015
 
 @_typing.final
+class EnrolmentHead(_message.Message):
+    """What an account enrols with at a role, under a key of the set-up: whose it is, and its length and SHA-256."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DESIGN_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    design: _builtins.str
+    version: _builtins.int
+    role: _builtins.str
+    key: _builtins.bytes
+    size: _builtins.int
+    sha256: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        design: _builtins.str = ...,
+        version: _builtins.int = ...,
+        role: _builtins.str = ...,
+        key: _builtins.bytes = ...,
+        size: _builtins.int = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["design", b"design", "key", b"key", "role", b"role", "sha256", b"sha256", "size", b"size", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrolmentHead: _TypeAlias = EnrolmentHead  # noqa: Y015
+
+@_typing.final
+class EnrolPart(_message.Message):
+    """The first part bears `head`, and `offset`, from which on bytes follow; the others bear `data` alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    offset: _builtins.int
+    data: _builtins.bytes
+    @_builtins.property
+    def head(self) -> Global___EnrolmentHead: ...
+    def __init__(
+        self,
+        *,
+        head: Global___EnrolmentHead | None = ...,
+        offset: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "head", b"head", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrolPart: _TypeAlias = EnrolPart  # noqa: Y015
+
+@_typing.final
+class Held(_message.Message):
+    """What the role holds of the caller's account: length and SHA-256 of a whole enrolment, 0 and empty if there is
+    none; and how many bytes have come of the one that was asked about.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    sha256: _builtins.bytes
+    received: _builtins.int
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        sha256: _builtins.bytes = ...,
+        received: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["received", b"received", "sha256", b"sha256", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Held: _TypeAlias = Held  # noqa: Y015
+
+@_typing.final
 class RegisterRequest(_message.Message):
     """---------------------------------------------------------------- relay (provider)"""
 

@@ -55,6 +55,16 @@ class MatchingStub(object):
                 request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Envelope.SerializeToString,
                 response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Envelope.FromString,
                 _registered_method=True)
+        self.Enrolled = channel.unary_unary(
+                '/blindmatch.v1.Matching/Enrolled',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.EnrolmentHead.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Held.FromString,
+                _registered_method=True)
+        self.Enrol = channel.stream_unary(
+                '/blindmatch.v1.Matching/Enrol',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.EnrolPart.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Held.FromString,
+                _registered_method=True)
 
 
 class MatchingServicer(object):
@@ -87,6 +97,20 @@ class MatchingServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Enrolled(self, request, context):
+        """What the role holds of the caller's account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Enrol(self, request_iterator, context):
+        """The rest of an enrolment; acknowledged once it is whole and on disk.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MatchingServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +133,16 @@ def add_MatchingServicer_to_server(servicer, server):
                     servicer.ExchangeLarge,
                     request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Envelope.FromString,
                     response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Envelope.SerializeToString,
+            ),
+            'Enrolled': grpc.unary_unary_rpc_method_handler(
+                    servicer.Enrolled,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.EnrolmentHead.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Held.SerializeToString,
+            ),
+            'Enrol': grpc.stream_unary_rpc_method_handler(
+                    servicer.Enrol,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.EnrolPart.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Held.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -220,6 +254,60 @@ class Matching(object):
             '/blindmatch.v1.Matching/ExchangeLarge',
             blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Envelope.SerializeToString,
             blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Envelope.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Enrolled(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Matching/Enrolled',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.EnrolmentHead.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Held.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Enrol(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/blindmatch.v1.Matching/Enrol',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.EnrolPart.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Held.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,24 +12,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import Answer, AnyDesign, Request, Role, Verdict
 from blindmatch_protocol.errors import DesignError, ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_server.batching import Batcher
 from blindmatch_server.crew import cores
+from blindmatch_server.matching.enrolments import HeldEnrolment, NotEnrolledError
 from blindmatch_server.matching.epochs import OpenEpoch
 from blindmatch_server.matching.limits import MatchingLimits
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Task:
-    """A body to one role, in the epoch that was in force when it came."""
+    """A body to one role, in the epoch that was in force when it came, and what its account enrolled with."""
 
     epoch: OpenEpoch
     role: Role
     body: bytes
+    enrolment: HeldEnrolment | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -84,32 +86,32 @@ class Answering:
     def _group(self, tasks: Sequence[Task]) -> list[Result]:
         """Results of tasks of one epoch and one role."""
         results = [self._decoded(task) for task in tasks]
-        places = [place for place, result in enumerate(results) if isinstance(result, Message)]
-        bodies = [result for result in results if isinstance(result, Message)]
-        answered = self._bodies(tasks[0], bodies) if bodies else []
+        places = [place for place, result in enumerate(results) if isinstance(result, Request)]
+        requests = [result for result in results if isinstance(result, Request)]
+        answered = self._requests(tasks[0], requests) if requests else []
         merged: list[Result] = [r if isinstance(r, Exception) else DesignError("") for r in results]
         for place, result in zip(places, answered, strict=True):
             merged[place] = result
         return merged
 
-    def _decoded(self, task: Task) -> Message | Exception:
+    def _decoded(self, task: Task) -> Request | Exception:
         try:
             step = f"{self._design.info.name}/request to {task.role}"
-            return decode_any(self._design.requests[task.role], task.body, step)
-        except ProtocolError as error:
+            body = decode_any(self._design.requests[task.role], task.body, step)
+            return Request(body, task.enrolment.message() if task.enrolment else None)
+        except (ProtocolError, NotEnrolledError) as error:
             return error
 
-    def _bodies(self, task: Task, bodies: Sequence[Message]) -> list[Result]:
+    def _requests(self, task: Task, requests: Sequence[Request]) -> list[Result]:
         try:
             task.epoch.check()
             state = task.epoch.roles[task.role]
-            requests = [Request(body) for body in bodies]
             answer = self._design.answer(task.role, state, requests, self._rng, self._threads)
-            return self._results(task.role, answer, len(bodies))
+            return self._results(task.role, answer, len(requests))
         except Exception as error:
-            if len(bodies) == 1:
+            if len(requests) == 1:
                 return [error]
-            return [result for body in bodies for result in self._bodies(task, [body])]
+            return [result for request in requests for result in self._requests(task, [request])]
 
     def _results(self, role: Role, answer: Answer, count: int) -> list[Result]:
         verdicts = answer.verdicts or [None] * count

@@ -40,6 +40,7 @@ class OpenEpoch:
         roles: opened states.
         manifest: the encoding of the epoch's signed manifest.
         check: raises if a mapped file was damaged since it was opened.
+        enrolment_key: what enrolments belong to while it is in force.
     """
 
     epoch: int
@@ -47,6 +48,7 @@ class OpenEpoch:
     roles: Mapping[Role, Any]
     manifest: bytes = b""
     check: Callable[[], None] = _intact
+    enrolment_key: bytes = b""
 
 
 class EpochSource(Protocol):
@@ -87,7 +89,8 @@ class HeldSource:
         """See `EpochSource`."""
         states = {r: self.design.open_role(r, {**self.setup, **files}) for r, files in self.roles.items()}
         setup = {name: SetupFile(data, hashlib.sha256(data).digest()) for name, data in self.setup.items()}
-        return OpenEpoch(self.epoch, setup, states, self.manifest)
+        key = _enrolment_key(self.design, self.setup, self.epoch) if self.design.enrolments else b""
+        return OpenEpoch(self.epoch, setup, states, self.manifest, enrolment_key=key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +126,17 @@ class PublishedSource:
         publication.check_signed(self.curator)
         publication.verify()
         # a set of another epoch under this one's name would be refused by every device
-        self.design.open_setup(publication.setup(), manifest.epoch)
+        key = _enrolment_key(self.design, publication.setup(), manifest.epoch)
         roles = [role for role, party in info.roles.items() if party == self.party]
         states = {role: self.design.open_role(role, publication.role(role)) for role in roles}
         digests = {file.name: bytes.fromhex(file.sha256) for file in manifest.files}
         setup = {name: SetupFile(data, digests[name]) for name, data in publication.setup().items()}
         signed = publication.signed.encode()
-        return OpenEpoch(manifest.epoch, setup, states, signed, publication.check_intact)
+        return OpenEpoch(manifest.epoch, setup, states, signed, publication.check_intact, key)
+
+
+def _enrolment_key(design: AnyDesign, files: Buffers, epoch: int) -> bytes:
+    return design.enrolment_key(design.open_setup(files, epoch))
 
 
 class Epochs:

@@ -15,7 +15,9 @@ class MatchingLimits:
     Attributes:
         exchanges: bodies a device may send.
         fetches: set-up files and descriptions a device may fetch.
+        enrolments: enrolments that a device may ask about or send.
         most_body_bytes: a body that comes in parts.
+        most_enrolment_bytes: what a role holds of an account.
         most_at_work: an account's bodies that are worked on at a time; others wait their turn.
         most_large: calls with bodies in parts that a device has at a time.
         most_batch: bodies that are answered together.
@@ -27,7 +29,9 @@ class MatchingLimits:
 
     exchanges: Rate = field(default=Rate(50.0, 500))
     fetches: Rate = field(default=Rate(10.0, 500))
+    enrolments: Rate = field(default=Rate(1.0, 50))
     most_body_bytes: int = 152 << 20
+    most_enrolment_bytes: int = 64 << 20
     most_at_work: int = 8
     most_large: int = 2
     most_batch: int = 64

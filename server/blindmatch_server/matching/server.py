@@ -14,6 +14,7 @@ from blindmatch_protocol.randomness import Randomness, system_randomness
 from blindmatch_server.endpoint import Desk, Service
 from blindmatch_server.matching.answering import Answering
 from blindmatch_server.matching.budget import Budget
+from blindmatch_server.matching.enrolments import Enrolments
 from blindmatch_server.matching.epochs import Epochs, EpochSource
 from blindmatch_server.matching.filing import CentreAddress, Filer
 from blindmatch_server.matching.ledger import Ledger
@@ -29,7 +30,7 @@ class MatchingConfig:
     Attributes:
         design: the design.
         source: where its current epoch comes from, e.g. `PublishedSource`.
-        directory: holds the ledger; made if it is not there.
+        directory: holds the ledger and enrolments; made if it is not there.
         centre: where the server's own reports go; None if it makes none.
         limits: what it allows a device.
         rng: the roles' randomness.
@@ -91,6 +92,7 @@ async def open_matching(config: MatchingConfig, desk: Desk) -> AsyncIterator[Mat
             config.design,
             epochs,
             answering,
+            Enrolments(config.design, config.directory / "enrolments", config.limits.most_enrolment_bytes),
             ledger,
             Budget(ledger, desk.clock, desk.log),
             config.limits,

@@ -4,6 +4,7 @@ device -- Describe, FetchSetup --------------> server      the same bytes for ev
 device -- Exchange(Envelope) ----------------> server      answered in batches, in turn (answering.py)
              evaluations, if a key has limits  --> ledger (budget.py)
              verdict, if the server learns --> ledger --> filing to the centre, if it has the picture
+device -- Enrolled, Enrol -------------------> server      kept on disk by account (enrolments.py)
 device <- Envelope --------------------------- server
 """
 
@@ -25,6 +26,8 @@ from blindmatch_server.errors import NotFoundError, OutOfRangeError
 from blindmatch_server.matching import envelopes
 from blindmatch_server.matching.answering import Answered, Answering, Task
 from blindmatch_server.matching.budget import Budget
+from blindmatch_server.matching.enrolments import STEP as ENROL
+from blindmatch_server.matching.enrolments import Enrolments
 from blindmatch_server.matching.epochs import Epochs, OpenEpoch
 from blindmatch_server.matching.filing import CentreAddress, Filer, filing_of
 from blindmatch_server.matching.ledger import Filing, Ledger, request_of
@@ -46,6 +49,7 @@ class Matching:
         design: AnyDesign,
         epochs: Epochs,
         answering: Answering,
+        enrolments: Enrolments,
         ledger: Ledger,
         budget: Budget,
         limits: MatchingLimits,
@@ -57,6 +61,7 @@ class Matching:
         self._design = design
         self._epochs = epochs
         self._answering = answering
+        self._enrolments = enrolments
         self._ledger = ledger
         self._budget = budget
         self._limits = limits
@@ -66,16 +71,20 @@ class Matching:
         self._filer = filer
         self._exchanges = TokenBuckets(limits.exchanges, clock)
         self._large = Places(limits.most_large)
+        self._enrolling = Places(1)
         self._turns = Turns(limits.most_at_work)
 
     def methods(self) -> Mapping[str, Method]:
         """See `endpoint.Service`."""
         fetches = TokenBuckets(self._limits.fetches, self._clock)
+        enrolments = TokenBuckets(self._limits.enrolments, self._clock)
         return {
             "Describe": Method(self.describe, EVERYONE, fetches),
             "FetchSetup": Method(self.fetch_setup, EVERYONE, fetches, _LONG_SECONDS),
             "Exchange": Method(self.exchange, DEVICES, self._exchanges, turns=self._turns),
             "ExchangeLarge": Method(self.exchange_large, DEVICES, self._exchanges, _LONG_SECONDS),
+            "Enrolled": Method(self.enrolled, DEVICES, enrolments),
+            "Enrol": Method(self.enrol, DEVICES, enrolments, _LONG_SECONDS),
         }
 
     async def describe(self, request: wire.DescribeRequest, call: Call) -> wire.Description:
@@ -136,10 +145,32 @@ class Matching:
             for envelope in envelopes.large(first, reply):
                 yield envelope
 
+    async def enrolled(self, request: wire.EnrolmentHead, call: Call) -> wire.Held:
+        """What a role holds of the caller. Raises what `Enrolments.check` raises."""
+        await self._check_enrolment(request)
+        return await asyncio.to_thread(self._enrolments.state, request, call.account)
+
+    async def enrol(self, requests: AsyncIterator[wire.EnrolPart], call: Call) -> wire.Held:
+        """Take the rest of an enrolment. Raises what `Enrolments.check` and `Enrolments.take` raise."""
+        with self._enrolling.hold(call.account, ENROL):
+            first = await anext(requests, None)
+            if first is None:
+                raise ProtocolError(ENROL, "no part was sent")
+            await self._check_enrolment(first.head)
+            data = _data(first, requests)
+            return await self._enrolments.take(first.head, call.account, first.offset, data)
+
+    async def _check_enrolment(self, head: wire.EnrolmentHead) -> None:
+        epoch = self._epochs.current
+        self._enrolments.check(head, epoch)
+        await self._enrolments.use(epoch.enrolment_key)
+
     async def _answer(
         self, epoch: OpenEpoch, role: Role, body: bytes, request_id: bytes, call: Call
     ) -> bytes:
-        answered = await self._answered(Task(epoch, role, body), call.account)
+        await self._enrolments.use(epoch.enrolment_key)
+        enrolment = await self._enrolments.held(role, call.account)
+        answered = await self._answered(Task(epoch, role, body, enrolment), call.account)
         if answered.verdict is not None:
             await self._learn(epoch, call.account, request_id, answered.verdict)
         return answered.reply
@@ -168,3 +199,11 @@ class Matching:
             return None
         info, rng = self._design.info, self._rng
         return await asyncio.to_thread(filing_of, info, epoch.epoch, account, verdict, self._centre, now, rng)
+
+
+async def _data(first: wire.EnrolPart, rest: AsyncIterator[wire.EnrolPart]) -> AsyncIterator[bytes]:
+    yield first.data
+    async for part in rest:
+        if part.offset or part.HasField("head"):
+            raise ProtocolError(ENROL, "only the first part bears more than data")
+        yield part.data

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from blindmatch_protocol.contract import AnyDesign, Request, Role, Session, answered
+from blindmatch_protocol.contract import AnyDesign, Role, Session, answered
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_server.published import open_publication
 
 from blindmatch_simulations.assess.observed import AloneRow, KeyUse
 from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.inprocess.enrolled import new_state, request_of
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -30,7 +31,8 @@ class OpenSet:
         Raises:
             ProtocolError: if the role answers with one.
         """
-        return answered(self.design, role, self.states[role], Request(body), rng)[0]
+        request = request_of(self.design, self.setup, role, body)
+        return answered(self.design, role, self.states[role], request, rng)[0]
 
 
 def open_set(deployment: Deployment, design: AnyDesign) -> OpenSet:
@@ -77,7 +79,7 @@ def sessions_alone(
         BlindmatchError: if a step of the design fails.
     """
     design, setup = opened.design, opened.setup
-    state = design.prepare(design.enrol(rng), setup, rng)
+    state = new_state(design, setup, rng)
     for index, data in pictures:
         hashing, device, roles = _Watch(), _Watch(), _Watch()
         item = Picture.from_bytes(data)

@@ -67,6 +67,7 @@ def audited(
         items=items,
         pool=decoys,
         messages=watched.traced.messages,
+        enrolments=watched.traced.enrolments,
         drawn=watched.drawn.taken(),
         files=kept,
         centre=CentreKeys.read(deployment.centre_keys).sealing,

@@ -28,6 +28,7 @@ from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.assess.alone import OpenSet
 from blindmatch_simulations.assess.observed import HarnessRow
+from blindmatch_simulations.inprocess.enrolled import unprepared_state
 
 PAIRS: Final = 200
 LEAST_PAIRS: Final = 12
@@ -55,7 +56,7 @@ class _Bare:
 
     def __init__(self, opened: OpenSet, rng: Randomness) -> None:
         self._opened, self._rng, self._keeper = opened, rng, _Keeper()
-        self._keep(opened.design.enrol(rng))
+        self._keep(unprepared_state(opened.design, opened.setup, rng))
         self._prepare()
 
     def __call__(self, item: Picture) -> None:

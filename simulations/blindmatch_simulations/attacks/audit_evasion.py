@@ -117,6 +117,7 @@ def _honest(arena: Arena, held: Loopback, data: bytes) -> tuple[Counterpart, Evi
         items={number: item},
         pool=[item, *others],
         messages=alice.traced.messages,
+        enrolments=alice.traced.enrolments,
         drawn=alice.drawn.taken(),
         files={number: data},
     )

@@ -12,6 +12,7 @@ from blindmatch_protocol.contract import Party, Voucher
 from blindmatch_simulations.audit.counterpart import Counterpart
 from blindmatch_simulations.audit.decoys import Comparison, DecoyFinder
 from blindmatch_simulations.audit.dictionary import scan
+from blindmatch_simulations.audit.enrolments import check_enrolments, held_by_roles
 from blindmatch_simulations.audit.evidence import Evidence
 from blindmatch_simulations.audit.finding import Finding
 from blindmatch_simulations.audit.messages import check_ids, check_messages, check_request_ids, check_uploads
@@ -78,6 +79,7 @@ def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
     """Audit one device. Runs every recorded session again, several times (see `replay`)."""
     findings = [*check_forms(evidence.records), *check_arrivals(evidence.records, evidence.arrived or {})]
     readable = replace(evidence, records=well_formed(evidence.records))
+    counterpart = replace(counterpart, enrolments=held_by_roles(counterpart, evidence.enrolments))
     findings += _check_records(counterpart, readable)
     reports = evidence.reportable
     if reports is not None:
@@ -114,6 +116,7 @@ def _check_records(counterpart: Counterpart, evidence: Evidence) -> Iterator[Fin
     yield from check_messages(evidence)
     yield from check_uploads(evidence)
     yield from check_ids(evidence)
+    yield from check_enrolments(counterpart, evidence)
     yield from check_repetition(evidence)
     yield from check_sessions(records, evidence.traces)
     yield from scan(counterpart, evidence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Counterpart:
         entries: the plaintext list, uint8 (n, 32), to tell which items match.
         rng: fresh randomness.
         executor: for the roles' work.
+        enrolments: what the roles hold of the device under audit.
     """
 
     design: AnyDesign
@@ -34,10 +35,12 @@ class Counterpart:
     entries: np.ndarray[Any, np.dtype[np.uint8]]
     rng: Randomness
     executor: Executor | None = None
+    enrolments: Mapping[Role, Message] = field(default_factory=dict)
 
     def answer(self, role: Role, body: Message) -> Message:
         """The role's reply to one body; raises the `ProtocolError` it answers with."""
-        return answered(self.design, role, self.states[role], Request(body), self.rng, self.executor)[0]
+        request = Request(body, self.enrolments.get(role))
+        return answered(self.design, role, self.states[role], request, self.rng, self.executor)[0]
 
     def bodies(self, state: Message, item: Item, rounds: int | None = None) -> Bodies:
         """Bodies of a whole session on fresh randomness, or of its first `rounds` rounds."""

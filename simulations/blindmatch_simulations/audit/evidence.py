@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from blindmatch_client.trace import EgressRecord, MessageTrace, SessionTrace
+from blindmatch_client.trace import EgressRecord, EnrolmentTrace, MessageTrace, SessionTrace
 from blindmatch_protocol.contract import Item, Party
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -42,6 +42,7 @@ class Evidence:
         told: what it was told to do.
         records: all its egress.
         traces: all its matching sessions.
+        enrolments: all enrolments that it made.
         messages: its messages as they were sealed, with their keys.
         drawn: all randomness it drew, one part for each time it asked.
         items: its pictures by number.
@@ -58,6 +59,7 @@ class Evidence:
     items: Mapping[int, Item]
     pool: Sequence[Item]
     messages: Sequence[MessageTrace] = ()
+    enrolments: Sequence[EnrolmentTrace] = ()
     drawn: Sequence[bytes] = ()
     files: Mapping[int, bytes] = field(default_factory=dict)
     arrived: Mapping[tuple[Party, str], int] | None = None

@@ -10,6 +10,9 @@ from blindmatch_client.trace import EgressRecord, Purpose
 from google.protobuf.message import Message as Wire
 
 EXCHANGES: Final = ("/blindmatch.v1.Matching/Exchange", "/blindmatch.v1.Matching/ExchangeLarge")
+ENROLMENTS: Final = (methods.ENROLLED.path, methods.ENROL.path)
+UNCOUNTED: Final = (*EXCHANGES, *ENROLMENTS)
+"""What is counted where it is derived again."""
 SEND: Final = "/blindmatch.v1.Relay/Send"
 
 REQUESTS: Final[Mapping[str, type[Wire]]] = {
@@ -21,6 +24,8 @@ PURPOSES: Final = {
     "FetchSetup": {Purpose.SETUP},
     "Exchange": {Purpose.MATCHING},
     "ExchangeLarge": {Purpose.MATCHING},
+    "Enrolled": {Purpose.ENROLMENT},
+    "Enrol": {Purpose.ENROLMENT},
     "Register": {Purpose.ACCOUNT},
     "FetchBundle": {Purpose.ACCOUNT, Purpose.MESSAGE},
     "Upload": {Purpose.MESSAGE},

@@ -20,7 +20,7 @@ from blindmatch_protocol.sealed_message import SealedMessage
 
 from blindmatch_simulations.audit.evidence import Evidence
 from blindmatch_simulations.audit.finding import Finding, found
-from blindmatch_simulations.audit.methods import EXCHANGES, name_of
+from blindmatch_simulations.audit.methods import EXCHANGES, UNCOUNTED, name_of
 
 Key = tuple[Party, str, Purpose, Hashable]
 
@@ -29,8 +29,9 @@ _PUBLISHED_MOST: Final = 2
 
 
 def check_repetition(evidence: Evidence) -> Iterator[Finding]:
-    """No request more often than what it is for allows (matching requests: `check_matching`)."""
-    records = [record for record in evidence.records if record.method not in EXCHANGES]
+    """No request more often than what it is for allows (matching requests: `check_matching`;
+    enrolments: `check_enrolments`)."""
+    records = [record for record in evidence.records if record.method not in UNCOUNTED]
     limits, counts, failed = _limits(evidence), Counter[Key](), Counter[Key]()
     for record in records:
         key = (record.party, name_of(record), record.purpose, _subject(record))

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Answer, Request, Role, Send, concluded
+from blindmatch_protocol.contract import Answer, Role, Send, concluded
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.hostility import attacked
+from blindmatch_simulations.inprocess.enrolled import request_of
 from blindmatch_simulations.inprocess.steps import Stop, hostile
 from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
 
@@ -42,7 +43,8 @@ def check_batches(bench: Bench) -> Passed:
 def _answer(bench: Bench, role: Role, bodies: Sequence[Message]) -> Answer:
     step = f"answer of {role}"
     try:
-        requests = [Request(body) for body in bodies]
+        setup = bench.deployed.setup
+        requests = [request_of(bench.design, setup, role, body) for body in bodies]
         answer = bench.design.answer(role, bench.deployed.states[role], requests, bench.rng("batch"), None)
     except Exception as error:
         words = f"a batch of {len(bodies)} ends in {type(error).__name__} for all of it"

@@ -1,6 +1,7 @@
 """Facts that follow from what is sent, and so must be declared to whoever gets it.
 
     query_time  a request for every picture says that, and when, an account sent one
+    enrolment   what a role holds of an account says which one a picture is of
     epoch       a field that is the epoch of the device's set-up, in two epochs, says which one it holds
 
 A fact counts by its name or by the last part of it (``my.epoch``).
@@ -20,6 +21,7 @@ from blindmatch_simulations.inprocess.fields import fields_of
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 QUERY_TIME: Final = "query_time"
+ENROLMENT: Final = "enrolment"
 EPOCH: Final = "epoch"
 EPOCHS: Final = (11, 300_007)
 """Epochs that no other field is likely to be."""
@@ -46,6 +48,7 @@ def check_declarations(bench: Bench) -> Passed:
 
 SAYS: Final = {
     QUERY_TIME: "it gets a request for a picture",
+    ENROLMENT: "it holds what the account enrolled with",
     EPOCH: "a field of its requests is the epoch of the device's set-up",
 }
 
@@ -56,7 +59,8 @@ def _follows(bench: Bench, party: Party) -> list[str]:
     if not all(bodies):
         return []
     told = all(any(value == epoch for _, value in found) for epoch, found in zip(EPOCHS, bodies, strict=True))
-    return [QUERY_TIME, *([EPOCH] if told else [])]
+    holds = any(bench.design.info.roles[role] == party for role in bench.design.enrolments)
+    return [QUERY_TIME, *([EPOCH] if told else []), *([ENROLMENT] if holds else [])]
 
 
 def _numbers(bench: Bench, party: Party, epoch: int) -> set[tuple[str, int]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from blindmatch_protocol.contract import Request
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import TapeExhaustedError, replayed
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.inprocess.deployed import Ran, opened, publish, run_session
+from blindmatch_simulations.inprocess.enrolled import request_of
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 KINDS = ("listed", "other", "poor", "near-30")
@@ -73,7 +73,7 @@ def check_executor(bench: Bench) -> Passed:
     ran = bench.honest[bench.pool.of("listed")[0].name]
     for asked in (part for one in ran.rounds for part in one):
         state = bench.deployed.states[asked.role]
-        requests = [Request(asked.body)] * 3
+        requests = [request_of(bench.design, bench.deployed.setup, asked.role, asked.body)] * 3
         both = [
             bench.design.answer(asked.role, state, requests, bench.rng("executor"), executor)
             for executor in (None, bench.executor)

@@ -12,6 +12,7 @@ from blindmatch_simulations.audit.dictionary import dictionary_for
 from blindmatch_simulations.audit.replay import explain, replay
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.inprocess.deployed import Asked, Ran
+from blindmatch_simulations.inprocess.enrolled import held_by_roles
 from blindmatch_simulations.inprocess.verdict import (
     BrokenError,
     NotApplicableError,
@@ -28,7 +29,12 @@ def check_egress(bench: Bench) -> Passed:
         raise NotApplicableError("nothing leaves the device")
     deployed = bench.deployed
     counterpart = Counterpart(
-        bench.design, deployed.setup, deployed.states, bench.pool.entries, bench.rng("egress")
+        bench.design,
+        deployed.setup,
+        deployed.states,
+        bench.pool.entries,
+        bench.rng("egress"),
+        enrolments=held_by_roles(bench.design, deployed.setup),
     )
     finder = DecoyFinder(counterpart, [one.item for one in bench.pool.pictures])
     compared: list[Comparison] = []

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from blindmatch_protocol.codec import decode_any
-from blindmatch_protocol.contract import Request, Role
+from blindmatch_protocol.contract import Role
 from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.conformance.bench import Bench
@@ -21,6 +21,7 @@ from blindmatch_simulations.conformance.epochs import key_windows
 from blindmatch_simulations.conformance.hostility import attacked
 from blindmatch_simulations.conformance.setfiles import altered_copies
 from blindmatch_simulations.conformance.settings import as_published
+from blindmatch_simulations.inprocess.enrolled import request_of
 from blindmatch_simulations.inprocess.steps import Stop, hostile
 from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
 from blindmatch_simulations.pictures.pool import Pooled
@@ -127,7 +128,13 @@ def _requests(bench: Bench, role: Role) -> Iterator[str]:
 
     def answer(raw: bytes) -> Any:
         body = decode_any(design.requests[role], raw, design.info.name)
-        return design.answer(role, state, [Request(body)], bench.rng("texts"), None).replies
+        return design.answer(
+            role,
+            state,
+            [request_of(design, as_published(bench).deployed.setup, role, body)],
+            bench.rng("texts"),
+            None,
+        ).replies
 
     for body in bodies[-1:]:
         for raw in hostile(design.requests[role], body.encode(), bench.rng(f"texts/{role}"), FLIPS):

@@ -13,6 +13,7 @@ from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.inprocess.deployed import Deployed
+from blindmatch_simulations.inprocess.enrolled import unprepared_state
 from blindmatch_simulations.inprocess.steps import Stop, ask, deliver, hostile, stops
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 from blindmatch_simulations.pictures.pool import Pooled
@@ -124,7 +125,7 @@ def _driver(bench: Bench, one: Pooled) -> None:
     """The table of legal transitions holds for this design's sessions."""
     rng = bench.rng("driver")
     deployed = bench.deployed
-    session = Session(bench.design, deployed.setup, bench.design.enrol(rng), rng)
+    session = Session(bench.design, deployed.setup, unprepared_state(bench.design, deployed.setup, rng), rng)
     _illegal(lambda: session.receive({}), "receive before start")
     _illegal(session.conclude, "conclude before start")
     step = session.start(one.item)

@@ -19,7 +19,7 @@ from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Call, Egress, Recorder
 from blindmatch_client.messenger import Account
 from blindmatch_protocol.codec import decode_any
-from blindmatch_protocol.contract import AnyDesign, Outcome, Party, Role
+from blindmatch_protocol.contract import AnyDesign, Outcome, Party, Request, Role, answered
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator.signing import CuratorKey
@@ -58,6 +58,7 @@ class LocalParties(Egress):
         self.curator = CuratorKey.generate()
         self.recorder = Recorder(1, keep_requests=False)
         self.noted: list[Noted] = []
+        self._held: dict[Role, bytes] = {}
 
     @property
     def design(self) -> AnyDesign:
@@ -119,12 +120,23 @@ class LocalParties(Egress):
     def _exchange(self, request: Any) -> Any:
         design, role = self._deployed.design, Role(request.role)
         body = decode_any(design.requests[role], request.body, "loopback")
-        reply, _ = self._deployed.answer(role, body, self._rng)
+        held = self._held.get(role)
+        enrolment = None if held is None else decode_any(design.enrolments[role], held, "loopback")
+        reply, _ = answered(design, role, self._deployed.states[role], Request(body, enrolment), self._rng)
         made = pb.Envelope(design=request.design, version=request.version, epoch=request.epoch)
         made.role, made.body = request.role, reply.encode()
         return made
 
     _exchangelarge = _exchange
+
+    def _enrolled(self, request: Any) -> Any:
+        held = self._held.get(Role(request.role), b"")
+        return pb.Held(size=len(held), sha256=sha256(held).digest() if held else b"")
+
+    def _enrol(self, parts: list[Any]) -> Any:
+        head = parts[0].head
+        self._held[Role(head.role)] = b"".join(part.data for part in parts)
+        return self._enrolled(head)
 
     def _register(self, request: Any) -> Any:
         return pb.RegisterReply(one_time_pre_keys_held=len(request.one_time_pre_keys))

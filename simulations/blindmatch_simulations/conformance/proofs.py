@@ -13,13 +13,14 @@ from typing import Final, TypeAlias
 
 from blindmatch_protocol import single
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import UNBOUND, Request, Role
+from blindmatch_protocol.contract import UNBOUND, Role
 from blindmatch_protocol.contract.outcome import Send
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.settings import as_published
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled
+from blindmatch_simulations.inprocess.enrolled import request_of
 from blindmatch_simulations.inprocess.fields import byte_fields
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
@@ -80,7 +81,7 @@ def _replies(bench: Bench, deployed: Deployed, role: Role) -> list[Message]:
     """Replies to different bodies, each alone, then all in one batch; randomness is never the same."""
     design, state = bench.design, deployed.states[role]
     bodies = [body for at in range(REPLIES) for body in _asked(bench, deployed, role, at)]
-    requests = [Request(body) for body in bodies]
+    requests = [request_of(design, deployed.setup, role, body) for body in bodies]
     alone = [[request] for request in requests]
     found: list[Message | ProtocolError] = []
     for at, batch in enumerate([*alone, requests] if requests else []):

@@ -319,6 +319,7 @@ class _Conversation:
                 items=items,
                 pool=list(pictures),
                 messages=watched.traced.messages,
+                enrolments=watched.traced.enrolments,
                 drawn=watched.drawn.taken(),
                 files=files,
                 centre=centre,

@@ -15,7 +15,6 @@ from blindmatch_protocol.contract import (
     Item,
     Outcome,
     Published,
-    Request,
     Role,
     Session,
     SetParameters,
@@ -34,6 +33,8 @@ from blindmatch_protocol.epoch_manifest import (
 )
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness, Recording, seeded
+
+from blindmatch_simulations.inprocess.enrolled import new_state, request_of
 
 
 @dataclass(slots=True)
@@ -120,7 +121,8 @@ class Deployed:
         self, role: Role, body: Message, rng: Randomness, executor: Executor | None = None
     ) -> tuple[Message, Verdict | None]:
         """The role's reply to one body, and what it learnt; raises the `ProtocolError` it answers with."""
-        return answered(self.design, role, self.states[role], Request(body), rng, executor)
+        request = request_of(self.design, self.setup, role, body)
+        return answered(self.design, role, self.states[role], request, rng, executor)
 
 
 def publish(
@@ -214,9 +216,7 @@ Answering: TypeAlias = Callable[[Role, Message], tuple[Message, Verdict | None]]
 
 def enrolled(deployed: Deployed, rng: Randomness) -> Message:
     """A new account's device state, after its offline phase."""
-    design = deployed.design
-    state: Message = design.prepare(design.enrol(rng), deployed.setup, rng)
-    return state
+    return new_state(deployed.design, deployed.setup, rng)
 
 
 def run_session(

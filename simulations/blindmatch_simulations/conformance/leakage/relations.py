@@ -24,6 +24,7 @@ from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.leakage.facts import Opponent, opponents
 from blindmatch_simulations.conformance.settings import Setting, settings
 from blindmatch_simulations.inprocess.deployed import Deployed, Ran, enrolled, run_session
+from blindmatch_simulations.inprocess.enrolled import held_by_roles
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError, Passed
 from blindmatch_simulations.pictures.pool import Pooled
 
@@ -80,7 +81,12 @@ def _forged(bench: Bench, setting: Setting, opponent: Opponent) -> list[list[Poo
     if len(opponent.parties) > 1:
         return []
     counterpart = Counterpart(
-        bench.design, deployed.setup, deployed.states, deployed.build.entries, bench.rng("relations/forged")
+        bench.design,
+        deployed.setup,
+        deployed.states,
+        deployed.build.entries,
+        bench.rng("relations/forged"),
+        enrolments=held_by_roles(bench.design, deployed.setup),
     )
     finder = DecoyFinder(counterpart, [one.item for one in _chosen(setting)])
     (party,) = opponent.parties

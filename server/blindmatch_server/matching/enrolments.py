@@ -1,0 +1,207 @@
+"""What accounts enrolled with: one file for each account and role, kept while the set-up's key stays.
+
+    Enrolled -> whole? how far?      OWNER-KEY-SHA256         whole: synced, decoded once, renamed
+    Enrol    -> from there on        OWNER-KEY-SHA256.part    on its way; goes on where it stopped
+
+OWNER is a digest of role and account, KEY one of design, version and key; the account is that of the caller's
+certificate, so nobody reads or replaces another's. A whole one is acknowledged once its name is on disk; it
+then takes the place of the one before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.contract import AnyDesign, Role
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.failpoint import reach
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+
+from blindmatch_server.blobs import sync_directory
+from blindmatch_server.errors import NotFoundError, OutOfRangeError, PreconditionError, UnsupportedError
+from blindmatch_server.matching.epochs import OpenEpoch
+from blindmatch_server.parts import Joiner
+
+STEP: Final = "matching/enrol"
+_PART: Final = ".part"
+_NAME_BYTES: Final = 16
+_MOST_DECODED: Final = 4
+"""Decoded enrolments that a process keeps."""
+
+
+class NotEnrolledError(PreconditionError):
+    """The role holds no enrolment of the account under the key in force: it must be sent first."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEnrolment:
+    """A whole enrolment on disk, which never changes under its name."""
+
+    design: AnyDesign
+    role: Role
+    path: Path
+
+    def message(self) -> Message:
+        """The enrolment, decoded; `NotEnrolledError` if it is gone by now."""
+        return _decoded(self.design, self.role, self.path)
+
+
+class Enrolments:
+    """The files of one host.
+
+    Args:
+        design: whose roles are played here.
+        directory: holds them; made if it is needed.
+        most_bytes: of one enrolment.
+    """
+
+    def __init__(self, design: AnyDesign, directory: Path, most_bytes: int) -> None:
+        self._design = design
+        self._directory = directory
+        self._most_bytes = most_bytes
+        self._key: bytes | None = None
+
+    async def use(self, key: bytes) -> None:
+        """Forget what was held under other keys than the one in force."""
+        if not self._design.enrolments or key == self._key:
+            return
+        self._key = key
+        await asyncio.to_thread(self._forget, self._name_of(key))
+
+    async def held(self, role: Role, account: str) -> HeldEnrolment | None:
+        """What is held of an account; None where the role takes nothing.
+
+        Raises:
+            NotEnrolledError: if it takes something, and there is none.
+        """
+        if role not in self._design.enrolments:
+            return None
+        path = await asyncio.to_thread(self._whole, role, account)
+        if path is None:
+            raise NotEnrolledError(STEP, "this account must enrol first", "enrolment")
+        return HeldEnrolment(self._design, role, path)
+
+    def check(self, head: wire.EnrolmentHead, epoch: OpenEpoch) -> Role:
+        """The role that is to hold it.
+
+        Raises:
+            UnsupportedError: if it is of another design or version.
+            NotFoundError: if no role of this server takes it.
+            PreconditionError: if it belongs to another key than the one in force.
+            ProtocolError: if it is too large, or has no digest.
+        """
+        info, role = self._design.info, Role(head.role)
+        if (head.design, head.version) != (info.name, info.version):
+            raise UnsupportedError(STEP, f"must be {info.name} version {info.version}", "design")
+        if role not in self._design.enrolments or role not in epoch.roles:
+            raise NotFoundError(STEP, "takes no enrolment here", "role")
+        if head.key != epoch.enrolment_key:
+            raise PreconditionError(STEP, "must be that of the epoch in force", "key")
+        if not 1 <= head.size <= self._most_bytes:
+            raise ProtocolError(STEP, f"must be 1 to {self._most_bytes} bytes", "size")
+        if len(head.sha256) != sha256().digest_size:
+            raise ProtocolError(STEP, "must be a SHA-256 digest", "sha256")
+        return role
+
+    def state(self, head: wire.EnrolmentHead, account: str) -> wire.Held:
+        """What is held of an account, and how much of what `head` names."""
+        role = Role(head.role)
+        whole, part = self._whole(role, account), self._path(role, account, head.sha256, _PART)
+        received = part.stat().st_size if part.exists() else 0
+        if whole is None:
+            return wire.Held(received=received)
+        return wire.Held(
+            size=whole.stat().st_size, sha256=bytes.fromhex(whole.name.rpartition("-")[2]), received=received
+        )
+
+    async def take(
+        self, head: wire.EnrolmentHead, account: str, offset: int, data: AsyncIterator[bytes]
+    ) -> wire.Held:
+        """Take the rest of an enrolment from `offset` on; when this returns, it is held.
+
+        Raises:
+            OutOfRangeError: if the offset is not what was received.
+            ProtocolError: if bytes are missing, left over or other than the digest's, or are no message that
+                the role takes. Missing ones may still come; else nothing of it is kept.
+        """
+        part = self._path(Role(head.role), account, head.sha256, _PART)
+        await asyncio.to_thread(self._begin, part, offset)
+        if offset < head.size:
+            joiner = Joiner(head.size - offset, self._most_bytes, STEP)
+            with part.open("ab") as file:
+                async for piece in data:
+                    await asyncio.to_thread(file.write, joiner.take(piece))
+            joiner.finish()
+        await asyncio.to_thread(self._finish, Role(head.role), part)
+        return self.state(head, account)
+
+    def _begin(self, part: Path, offset: int) -> None:
+        """One enrolment of an account is on its way to a role at a time."""
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for other in self._directory.glob(f"{part.name.partition('-')[0]}-*{_PART}"):
+            if other != part:
+                other.unlink(missing_ok=True)
+        received = part.stat().st_size if part.exists() else 0
+        if offset != received:
+            raise OutOfRangeError(STEP, f"must be {received}", "offset")
+
+    def _finish(self, role: Role, part: Path) -> None:
+        whole = part.with_name(part.name.removesuffix(_PART))
+        data = part.read_bytes()
+        try:
+            if sha256(data).hexdigest() != whole.name.rpartition("-")[2]:
+                raise ProtocolError(STEP, "must be that of the bytes", "sha256")
+            decode_any(self._design.enrolments[role], data, f"{self._design.info.name}/enrolment of {role}")
+        except ProtocolError:
+            part.unlink()
+            raise
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        reach("enrolment.rename.before")
+        part.rename(whole)
+        reach("enrolment.rename.after")
+        sync_directory(self._directory)
+        for other in self._directory.glob(f"{whole.name.partition('-')[0]}-*"):
+            if other != whole:
+                other.unlink(missing_ok=True)
+
+    def _whole(self, role: Role, account: str) -> Path | None:
+        """The newest whole one; there are two if a crash came before the older one was removed."""
+        prefix = self._path(role, account, b"", "").name
+        found = [path for path in self._directory.glob(f"{prefix}*") if path.suffix != _PART]
+        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+    def _path(self, role: Role, account: str, digest: bytes, suffix: str) -> Path:
+        owner = _digest(b"owner", role.encode(), account.encode())
+        return self._directory / f"{owner}-{self._name_of(self._key or b'')}-{digest.hex()}{suffix}"
+
+    def _name_of(self, key: bytes) -> str:
+        info = self._design.info
+        return _digest(b"key", info.name.encode(), info.version.to_bytes(4, "big"), key)
+
+    def _forget(self, key: str) -> None:
+        for path in self._directory.glob("*-*-*"):
+            if path.name.split("-")[1] != key:
+                path.unlink(missing_ok=True)
+
+
+def _digest(*parts: bytes) -> str:
+    framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return sha256(b"blindmatch/enrolment/1" + framed).hexdigest()[: 2 * _NAME_BYTES]
+
+
+@lru_cache(_MOST_DECODED)
+def _decoded(design: AnyDesign, role: Role, path: Path) -> Message:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise NotEnrolledError(STEP, "this account must enrol first", "enrolment") from None
+    return decode_any(design.enrolments[role], data, f"{design.info.name}/enrolment of {role}")

@@ -1,0 +1,150 @@
+"""MASKED: the device enrols with a mask and three megabytes, and sends its hashes under the mask.
+
+Protects nothing: the role takes the mask off and looks the hash up. Epochs 1 to 9 have one enrolment key, 10
+to 19 the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import shake_256
+from typing import Annotated, ClassVar
+
+from blindmatch_protocol.codec import Fixed, Message, Nested, UInt, Variable, message
+from blindmatch_protocol.contract import (
+    Answer,
+    Binding,
+    Design,
+    Done,
+    Enrolment,
+    Fact,
+    Info,
+    Item,
+    Label,
+    Leak,
+    Learner,
+    Match,
+    NoMatch,
+    Party,
+    Relation,
+    Request,
+    Role,
+    Send,
+    Started,
+    Step,
+)
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.plain_list import PlainList
+from blindmatch_protocol.randomness import Randomness
+from dummy_designs import EVERY_HASH, MATCHER, NO_LABEL, QUALITY, QUERY_TIME, Listed, find, leak
+
+PADDING_BYTES = 3 << 20
+ENROLMENT = Fact("enrolment", "which account a picture is of", lambda item, _: True)
+
+
+@message
+class Mask(Message):
+    """An account's state: its mask; zeros before it enrolled."""
+
+    TAG: ClassVar[int] = 0xD0
+    NAME: ClassVar[str] = "masked/state"
+    mask: Annotated[bytes, Fixed(32)]
+
+
+@message
+class Masking(Message):
+    """What the role holds of an account."""
+
+    TAG: ClassVar[int] = 0xD1
+    NAME: ClassVar[str] = "masked/enrolment"
+    mask: Annotated[bytes, Fixed(32)]
+    padding: Annotated[bytes, Variable(PADDING_BYTES)]
+
+
+@message
+class AskMasked(Message):
+    """The hash under the mask."""
+
+    TAG: ClassVar[int] = 0xD2
+    NAME: ClassVar[str] = "masked/ask"
+    hash: Annotated[bytes, Fixed(32)]
+    quality: Annotated[int, UInt(8)]
+
+
+@message
+class Unmasked(Message):
+    """The entry's label, or zeros."""
+
+    TAG: ClassVar[int] = 0xD3
+    NAME: ClassVar[str] = "masked/found"
+    label: Annotated[Label, Nested(Label)]
+
+
+class Masked(Listed, Design[int, Mask, None, PlainList]):
+    """See the module."""
+
+    info = Info(
+        name="dummy-masked",
+        version=1,
+        option="1b",
+        summary="Enrols with a mask, then uploads the hash under it.",
+        differs="a dummy",
+        relation=Relation(distance=31),
+        learns=frozenset({Learner.DEVICE}),
+        roles={MATCHER: Party.MATCHER},
+    )
+    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (AskMasked,)}
+    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Unmasked,)}
+    enrolments: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Masking,)}
+    device_state: ClassVar[type[Message]] = Mask
+
+    def leakage(self) -> tuple[Leak, ...]:
+        return leak({Party.MATCHER}, EVERY_HASH, QUALITY, QUERY_TIME, ENROLMENT)
+
+    def enrol(self, rng: Randomness) -> Mask:
+        return Mask(bytes(32))
+
+    def enrolment_key(self, setup: int) -> bytes:
+        return (setup // 10).to_bytes(8, "big")
+
+    def enrolment(self, state: Mask, setup: int, rng: Randomness) -> Enrolment[Mask]:
+        mask, seed = rng.take(32), rng.take(32)
+        return Enrolment(Mask(mask), {MATCHER: Masking(mask, shake_256(seed).digest(PADDING_BYTES))})
+
+    def start(
+        self, state: Mask, setup: int, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Mask, None]:
+        return Started(state, Send(None, {MATCHER: AskMasked(xor(item.hash, state.mask), item.quality)}))
+
+    def receive(
+        self, session: None, setup: int, replies: Mapping[Role, Message], rng: Randomness
+    ) -> Step[None]:
+        reply = replies[MATCHER]
+        assert isinstance(reply, Unmasked)
+        return Done(NoMatch() if reply.label == NO_LABEL else Match(reply.label))
+
+    def answer(
+        self,
+        role: Role,
+        state: PlainList,
+        requests: Sequence[Request],
+        rng: Randomness,
+        executor: Executor | None,
+    ) -> Answer:
+        return Answer([self.looked_up(state, request) for request in requests])
+
+    def looked_up(self, state: PlainList, request: Request) -> Message | ProtocolError:
+        """The reply to one request."""
+        body, held = request.body, request.enrolment
+        if not isinstance(body, AskMasked) or not isinstance(held, Masking):
+            return ProtocolError("masked/ask", "needs the account's mask")
+        return Unmasked(find(state, xor(body.hash, held.mask), body.quality) or NO_LABEL)
+
+
+def xor(a: bytes, b: bytes) -> bytes:
+    """The bits that differ."""
+    return bytes(x ^ y for x, y in zip(a, b, strict=True))
+
+
+MASKED = Masked()

@@ -1,0 +1,196 @@
+"""What a role holds of an account: whole or not at all, on disk, of that account alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from blindmatch_protocol.contract import Party, SetParameters, batches_of
+from blindmatch_protocol.plain_list import LIST_FILE
+from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.matching.epochs import HeldSource
+from blindmatch_server.matching.limits import MatchingLimits
+from blindmatch_server.matching.server import MatchingConfig, open_matching
+from dummy_designs import MATCHER
+from enrolling_designs import MASKED, AskMasked, Masking, Unmasked
+from support.memory import MemoryWorkspace, random_hashes
+from support.mortal import Arm
+from support.mortal_servers import Plan, living, masked_life
+
+from .deployment import ALICE, BOB, Client, Deployment, fixed, refused
+
+STATUS = grpc.StatusCode
+HASHES = random_hashes(20)
+
+
+@cache
+def source(epoch: int) -> HeldSource:
+    out, n = MemoryWorkspace(), len(HASHES)
+    entries = batches_of(HASHES, np.arange(n, dtype=np.uint64), np.zeros((n, 16), np.uint8))
+    made = MASKED.publish(entries, SetParameters(epoch, {}), seeded("publish"), None, out)
+    return HeldSource(MASKED, epoch, out.files(made.setup), {MATCHER: out.files((LIST_FILE,))})
+
+
+@asynccontextmanager
+async def matcher(directory: Path, epoch: int = 1, **limits: Any) -> AsyncIterator[tuple[Client, Client]]:
+    deployment = Deployment()
+    config = MatchingConfig(MASKED, source(epoch), directory, None, MatchingLimits(**limits))
+    services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
+    async with (
+        deployment.server(Party.MATCHER, services) as port,
+        deployment.client(ALICE, Party.MATCHER, port) as alice,
+        deployment.client(BOB, Party.MATCHER, port) as bob,
+    ):
+        yield alice, bob
+
+
+def masking(seed: str = "alice", size: int = 3 << 20) -> bytes:
+    return Masking(seeded(seed).take(32), bytes(size)).encode()
+
+
+def head(body: bytes, epoch: int = 1, **changes: Any) -> wire.EnrolmentHead:
+    made = wire.EnrolmentHead(
+        design="dummy-masked",
+        version=1,
+        role="matcher",
+        key=MASKED.enrolment_key(epoch),
+        size=len(body),
+        sha256=sha256(body).digest(),
+    )
+    made.MergeFrom(wire.EnrolmentHead(**changes))
+    return made
+
+
+def parts(body: bytes, offset: int = 0, stop: int | None = None, **changes: Any) -> list[wire.EnrolPart]:
+    cuts = [
+        body[at : min(at + 500_000, stop or len(body))] for at in range(offset, stop or len(body), 500_000)
+    ]
+    first = wire.EnrolPart(head=head(body, **changes), offset=offset, data=cuts[0] if cuts else b"")
+    return [first, *(wire.EnrolPart(data=cut) for cut in cuts[1:])]
+
+
+async def ask(client: Client, seed: str = "alice", epoch: int = 1) -> Unmasked:
+    mask, hash_ = seeded(seed).take(32), HASHES[3].tobytes()
+    body = AskMasked(bytes(a ^ b for a, b in zip(mask, hash_, strict=True)), 100).encode()
+    envelope = wire.Envelope(design="dummy-masked", version=1, epoch=epoch, role="matcher", body=body)
+    return Unmasked.decode((await client.one("Matching/Exchange", envelope)).body)
+
+
+def run(test: Any) -> None:
+    asyncio.run(asyncio.wait_for(test, 60))
+
+
+def test_what_was_acknowledged_is_held_after_a_restart_and_handed_to_the_design(tmp_path: Path) -> None:
+    body = masking()
+
+    async def test() -> None:
+        async with matcher(tmp_path) as (alice, _):
+            code, text, _ = await refused(ask(alice))
+            assert (code, "must enrol first" in text) == (STATUS.FAILED_PRECONDITION, True)
+            held = await alice.one("Matching/Enrol", parts(body))
+            assert (held.size, held.sha256) == (len(body), sha256(body).digest())
+        async with matcher(tmp_path) as (alice, bob):
+            assert (await ask(alice)).label.entry_id == 3
+            assert (await alice.one("Matching/Enrolled", head(body))).sha256 == held.sha256
+            # another account neither sees nor replaces it
+            assert await bob.one("Matching/Enrolled", head(body)) == wire.Held()
+            await bob.one("Matching/Enrol", parts(masking("bob")))
+            assert (await ask(alice)).label.entry_id == (await ask(bob, "bob")).label.entry_id == 3
+
+    run(test())
+
+
+def test_an_upload_goes_on_where_it_stopped_and_another_takes_its_place(tmp_path: Path) -> None:
+    body, other = masking(), masking("other")
+
+    async def test() -> None:
+        async with matcher(tmp_path) as (alice, _):
+            code, text, _ = await refused(alice.one("Matching/Enrol", parts(body, 0, 1_000_000)))
+            assert (code, "truncated" in text) == (STATUS.INVALID_ARGUMENT, True)
+            received = (await alice.one("Matching/Enrolled", head(body))).received
+            assert received == 1_000_000
+            code, text, _ = await refused(alice.one("Matching/Enrol", parts(body, 999_999, 1_000_000)))
+            assert (code, "1000000" in text) == (STATUS.OUT_OF_RANGE, True)
+            await alice.one("Matching/Enrol", parts(body, received))
+            assert (await ask(alice)).label.entry_id == 3
+            await alice.one("Matching/Enrol", parts(other))
+            assert (await ask(alice, "other")).label.entry_id == 3
+            assert len(list((tmp_path / "enrolments").iterdir())) == 1
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("body", "changes", "code", "words"),
+    [
+        (masking(), {"design": "other"}, STATUS.UNIMPLEMENTED, "design"),
+        (masking(), {"role": "other"}, STATUS.NOT_FOUND, "role"),
+        (masking(), {"key": b"another"}, STATUS.FAILED_PRECONDITION, "key"),
+        (masking(), {"sha256": bytes(32)}, STATUS.INVALID_ARGUMENT, "sha256"),
+        (masking(), {"sha256": bytes(31)}, STATUS.INVALID_ARGUMENT, "sha256"),
+        (masking(), {"size": 5 << 20}, STATUS.INVALID_ARGUMENT, "size"),
+        (b"no message", {}, STATUS.INVALID_ARGUMENT, "enrolment"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_of_it_is_held(
+    tmp_path: Path, body: bytes, changes: dict[str, Any], code: grpc.StatusCode, words: str
+) -> None:
+    async def test() -> None:
+        async with matcher(tmp_path, most_enrolment_bytes=4 << 20) as (alice, _):
+            # a call that ends while parts are under way has no status that a test could rely on
+            at_once = (
+                parts(body, **changes) if changes == {"sha256": bytes(32)} else parts(body, **changes)[:1]
+            )
+            found, text, _ = await refused(alice.one("Matching/Enrol", at_once))
+            assert (found, words in text) == (code, True), text
+            assert await alice.one("Matching/Enrolled", head(body)) == wire.Held()
+            assert not list((tmp_path / "enrolments").glob("*"))
+
+    run(test())
+
+
+def test_a_new_key_lets_the_role_forget(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with matcher(tmp_path) as (alice, _):
+            await alice.one("Matching/Enrol", parts(masking()))
+        async with matcher(tmp_path, 10) as (alice, _):
+            assert (await refused(ask(alice, epoch=10)))[0] is STATUS.FAILED_PRECONDITION
+            assert not list((tmp_path / "enrolments").iterdir())
+
+    run(test())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["enrolment.rename.before", "enrolment.rename.after"])
+def test_a_kill_leaves_a_whole_enrolment_or_one_that_goes_on(tmp_path: Path, point: str) -> None:
+    deployment, body = Deployment(), masking()
+    credentials = deployment.listen(Party.MATCHER).credentials
+    plan = Plan(tmp_path, credentials)
+
+    async def first(port: int) -> None:
+        async with deployment.client(ALICE, Party.MATCHER, port) as alice:
+            assert (await refused(alice.one("Matching/Enrol", parts(body))))[0] is STATUS.UNAVAILABLE
+
+    async def then(port: int) -> None:
+        async with deployment.client(ALICE, Party.MATCHER, port) as alice:
+            held = await alice.one("Matching/Enrolled", head(body))
+            if held.size == 0:
+                await alice.one("Matching/Enrol", parts(body, held.received))
+            assert (await ask(alice)).label.entry_id == 3
+
+    with living(masked_life, replace(plan, arm=Arm(point))) as port:
+        assert port is not None
+        run(first(port))
+    with living(masked_life, plan) as port:
+        assert port is not None
+        run(then(port))
