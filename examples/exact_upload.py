@@ -42,7 +42,7 @@ FACTS = (
 
 class ExactUpload(bm.Design):
     info = bm.Info(
-        name="exact-upload", version=1, option="1b", relation=bm.Relation(distance=0),
+        name="exact-upload", version=1, option="1b", relation=bm.Equal(),
         summary="The device sends the bare hash; the matcher looks it up.",
         learns=frozenset({bm.Learner.SERVER, bm.Learner.DEVICE}), roles={MATCHER: bm.Party.MATCHER},
     )  # fmt: skip

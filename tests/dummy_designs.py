@@ -3,7 +3,8 @@
 ECHO       several rounds, an account state, an offline phase, a server that learns
 SHARES     three roles at parties of its own, each with an additive share
 LARGE      bodies and replies over 4 MiB
-VOUCHERS   nothing learnt on the device; an opener that opens at a threshold
+VOUCHERS   nothing learnt on the device; an opener that opens at a threshold; bound to the message
+BRIGHT     a category recognised on the device: a flag without a label
 FAILING    ECHO, with a step that fails at will
 """
 
@@ -22,10 +23,13 @@ from blindmatch_protocol.contract import (
     AnyDesign,
     Binding,
     Buffers,
+    Category,
     Design,
     Done,
     EntrySource,
+    Equal,
     Fact,
+    Flag,
     Hidden,
     Info,
     Item,
@@ -33,13 +37,13 @@ from blindmatch_protocol.contract import (
     Leak,
     Learner,
     Match,
+    Near,
     NoMatch,
     NoState,
     Opener,
     Party,
     Progress,
     Published,
-    Relation,
     Request,
     Role,
     Send,
@@ -181,7 +185,7 @@ class Echo(Listed, Design[int, Counter, Knocked, PlainList]):
         option="1b",
         summary="Knocks twice, then uploads the hash.",
         differs="a dummy",
-        relation=Relation(distance=31),
+        relation=Near(31),
         learns=frozenset({Learner.DEVICE, Learner.SERVER}),
         roles={MATCHER: Party.MATCHER},
     )
@@ -294,7 +298,7 @@ class Shares(Listed, Design[int, NoState, Split, PlainList]):
         option="2b",
         summary="Three parties get one additive share each.",
         differs="a dummy: the device gets the list",
-        relation=Relation(distance=0),
+        relation=Equal(),
         learns=frozenset({Learner.DEVICE}),
         roles={role: Party(role) for role in (PARTY_A, PARTY_B, PARTY_C)},
         apart=(frozenset({PARTY_A, PARTY_B, PARTY_C}),),
@@ -395,7 +399,7 @@ class Large(Listed, Design[int, NoState, None, PlainList]):
         option="1b",
         summary="Sends five megabytes with every hash.",
         differs="a dummy",
-        relation=Relation(distance=31),
+        relation=Near(31),
         learns=frozenset({Learner.DEVICE, Learner.SERVER}),
         roles={MATCHER: Party.MATCHER},
         large_bodies=True,
@@ -479,7 +483,7 @@ class Vouchers(Listed, Design[int, NoState, None, PlainList]):
         option="1b",
         summary="Every picture gives a voucher; the centre opens them from two matches on.",
         differs="a dummy",
-        relation=Relation(distance=31),
+        relation=Near(31),
         learns=frozenset({Learner.CENTRE}),
         roles={},
     )
@@ -517,6 +521,36 @@ class Vouchers(Listed, Design[int, NoState, None, PlainList]):
         executor: Executor | None,
     ) -> Answer:
         raise DesignError("dummy-vouchers has no roles")
+
+
+# CATEGORY
+
+
+def brightness(item: Item) -> float:
+    """Mean luminance, 0 to 1; stands in for a classifier."""
+    return float(item.luminance.mean()) / 255
+
+
+class Bright(Vouchers):
+    """Recognises a category on the device and asks nobody."""
+
+    info = replace(
+        Vouchers.info,
+        name="dummy-bright",
+        summary="Flags pictures that are bright.",
+        relation=Category("bright", 0.5, brightness, minimum_quality=0),
+        learns=frozenset({Learner.DEVICE}),
+    )
+    vouchers: ClassVar[tuple[type[Message], ...]] = ()
+
+    def leakage(self) -> tuple[Leak, ...]:
+        return ()
+
+    def start(
+        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[NoState, None]:
+        score = brightness(item)
+        return Started(state, Done(Flag(score) if score >= 0.5 else NoMatch()))
 
 
 # FAILING
@@ -576,6 +610,7 @@ ECHO = Echo()
 SHARES = Shares()
 LARGE = Large()
 VOUCHERS = Vouchers()
+BRIGHT = Bright()
 FAILING = Failing("receive")
 
 ALL: tuple[AnyDesign, ...] = (ECHO, SHARES, LARGE, VOUCHERS)

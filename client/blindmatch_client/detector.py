@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from blindmatch_protocol.codec import Message
@@ -26,6 +26,7 @@ from blindmatch_protocol.contract import (
     AnyDesign,
     Binding,
     Exchange,
+    Flag,
     Item,
     Match,
     Outcome,
@@ -104,6 +105,9 @@ class StateKeeper(Protocol):
 
 TraceSink: TypeAlias = Callable[[SessionTrace], None]
 """Takes a session's trace for an audit. It holds secrets and must stay on the device."""
+
+
+NO_ENTRIES: Final = np.empty((0, 32), np.uint8)
 
 
 def is_confirmed(relation: Relation, item: Item, match: Match) -> bool:
@@ -211,17 +215,20 @@ class Detector:
         outcome: Outcome | None = None
         try:
             found: Outcome = guarded(self._design, "conclude", session.conclude)
-            if isinstance(found, Match) and not is_confirmed(self._design.info.relation, item, found):
-                raise ProtocolError(
-                    f"{self._design.info.name}/outcome",
-                    "an opened label must be of an entry the item matches",
-                )
+            self._check_confirmed(found, item)
             outcome = found
         except BlindmatchError as error:
             return self._failed(error)
         finally:
             traced(outcome)
         return Decided(outcome)
+
+    def _check_confirmed(self, found: Outcome, item: Item) -> None:
+        relation, step = self._design.info.relation, f"{self._design.info.name}/outcome"
+        if isinstance(found, Match) and not is_confirmed(relation, item, found):
+            raise ProtocolError(step, "an opened label must be of an entry the item matches")
+        if isinstance(found, Flag) and not relation.matches(item, NO_ENTRIES):
+            raise ProtocolError(step, "only an item of the category is flagged")
 
     def _round(
         self, bodies: Mapping[Role, Message], exchange: Exchange, rounds: list[Round]

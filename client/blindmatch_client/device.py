@@ -447,6 +447,8 @@ class Device:
         told = notices.told(progress, self._config.mode, reported, self._cover is not None)
         if kind is OutcomeKind.UNCONFIRMED:
             notice = notice or notices.unconfirmed(row.recipient)
+        if kind is OutcomeKind.FLAG:
+            notice = notice or notices.flagged(row.recipient, self._config.design.info.relation.words)
         return Sent(
             number=row.number,
             message_id=row.message_id,

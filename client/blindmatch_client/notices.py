@@ -55,6 +55,14 @@ def unconfirmed(recipient: str) -> str:
     )
 
 
+def flagged(recipient: str, category: str) -> str:
+    """A picture is of a category; no report is made of that."""
+    return (
+        f"This device takes the picture you sent to {recipient} for one of the category {category}. "
+        "Nobody else is told: a report would have to name an entry of the list, and there is none."
+    )
+
+
 def undecided(recipient: str, mode: FailureMode, failure: Undecided) -> str:
     """A picture could not be matched, and what happens to it."""
     why = {

@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from hashlib import sha256
+from struct import Struct
 from typing import Any, Final
 
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.content import AttachmentRef, Content
-from blindmatch_protocol.contract import AnyDesign, Label, Match, NoMatch, Outcome, Undisclosed, Voucher
+from blindmatch_protocol.contract import AnyDesign, Flag, Label, Match, NoMatch, Outcome, Undisclosed, Voucher
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_client.store import Store, Value
@@ -274,7 +275,8 @@ def request_id_of(key: bytes) -> bytes:
     return sha256(REQUEST_TAG + key).digest()[:REQUEST_ID_BYTES]
 
 
-_NO_MATCH, _UNDISCLOSED, _MATCH, _VOUCHER = b"\x00", b"\x01", b"\x02", b"\x03"
+_NO_MATCH, _UNDISCLOSED, _MATCH, _VOUCHER, _FLAG = b"\x00", b"\x01", b"\x02", b"\x03", b"\x04"
+_SCORE: Final = Struct(">d")
 
 
 def encode_outcome(outcome: Outcome) -> bytes:
@@ -288,6 +290,8 @@ def encode_outcome(outcome: Outcome) -> bytes:
             return _MATCH + label.encode()
         case Voucher(body):
             return _VOUCHER + body.encode()
+        case Flag(score):
+            return _FLAG + _SCORE.pack(score)
 
 
 def decode_outcome(design: AnyDesign, stored: bytes) -> Outcome:
@@ -302,6 +306,8 @@ def decode_outcome(design: AnyDesign, stored: bytes) -> Outcome:
     if kind == _VOUCHER:
         voucher: Message = decode_any(design.vouchers, body, f"{design.info.name}/voucher")
         return Voucher(voucher)
+    if kind == _FLAG and len(body) == _SCORE.size:
+        return Flag(*_SCORE.unpack(body))
     if stored not in (_NO_MATCH, _UNDISCLOSED):
-        raise ProtocolError("outcome", "must be one of four kinds", "kind")
+        raise ProtocolError("outcome", "must be one of five kinds", "kind")
     return NoMatch() if stored == _NO_MATCH else Undisclosed()

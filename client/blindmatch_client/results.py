@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from blindmatch_protocol.contract import AnyDesign, Match, NoMatch, Undisclosed, Voucher
+from blindmatch_protocol.contract import AnyDesign, Flag, Match, NoMatch, Undisclosed, Voucher
 
 from blindmatch_client.complaints import Complaint
 from blindmatch_client.cover import CoverSchedule
@@ -32,6 +32,7 @@ class OutcomeKind(StrEnum):
     NO_MATCH = "no match"
     MATCH = "match"
     UNCONFIRMED = "match, unconfirmed"
+    FLAG = "flag"
     VOUCHER = "voucher"
     UNDISCLOSED = "undisclosed"
     DUE = "to be matched"
@@ -153,6 +154,8 @@ def outcome_kind(design: AnyDesign, row: Outgoing) -> OutcomeKind:
             return OutcomeKind.NO_MATCH
         case Match(label):
             return OutcomeKind.UNCONFIRMED if label.unconfirmed else OutcomeKind.MATCH
+        case Flag():
+            return OutcomeKind.FLAG
         case Voucher():
             return OutcomeKind.VOUCHER
         case Undisclosed():

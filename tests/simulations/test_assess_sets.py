@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blindmatch_client.trace import SessionTrace
-from blindmatch_protocol.contract import NoMatch, Relation, Voucher
+from blindmatch_protocol.contract import Equal, Near, NoMatch, Nothing, Relation, Voucher
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
@@ -181,13 +181,13 @@ def test_a_design_that_asks_nobody_has_no_pairs(
 
 
 @pytest.mark.parametrize(
-    "relation", [Relation(None), Relation(0), Relation(31), Relation(256), Relation(256, minimum_quality=101)]
+    "relation", [Nothing(), Equal(), Near(31), Near(256), Near(256, minimum_quality=101)]
 )
 def test_what_is_expected_of_a_picture_is_what_the_oracle_says(
     relation: Relation, entries: HashList, material: Material
 ) -> None:
     pictures = [(item, Picture.from_bytes(material.data(item))) for item in material.items()]
-    expected = [expected_of(relation, item) for item, _ in pictures]
+    expected = [expected_of(relation, item, picture) for item, picture in pictures]
     oracle = Oracle(relation, entries.hashes)
     assert expected == [oracle.matches(picture) for _, picture in pictures]
     near = Oracle(relation, near_entries(relation, [p for _, p in pictures], entries.hashes))
@@ -223,6 +223,6 @@ def unknown(index: int) -> PictureRow:
 def test_entries_near_no_picture_are_left_out(entries: HashList, material: Material) -> None:
     listed = [item for item in material.items() if item.listed and item.edit == "identical"]
     pictures = [Picture.from_bytes(material.data(item)) for item in listed]
-    near = near_entries(Relation(0), pictures, entries.hashes)
+    near = near_entries(Equal(), pictures, entries.hashes)
     assert {row.tobytes() for row in near} == {picture.hash for picture in pictures}
-    assert np.array_equal(near_entries(Relation(None), pictures, entries.hashes), rows([]))
+    assert np.array_equal(near_entries(Nothing(), pictures, entries.hashes), rows([]))

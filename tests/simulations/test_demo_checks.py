@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from blindmatch_protocol.contract import AnyDesign, Relation
+from blindmatch_protocol.contract import AnyDesign, Near
 from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.cli.demo_tables import matches_words
@@ -62,5 +62,5 @@ def test_a_match_that_is_none_and_a_report_that_is_missing_make_the_demo_wrong(d
 
 
 def test_a_relation_declares_full_recall_unless_it_says_less() -> None:
-    assert Relation(31).recall == oprf_psi.DESIGN.info.relation.recall == 1
-    assert replace(Relation(31), recall=0.5) != Relation(31)
+    assert Near(31).recall == oprf_psi.DESIGN.info.relation.recall == 1
+    assert replace(Near(31), recall=0.5) != Near(31)

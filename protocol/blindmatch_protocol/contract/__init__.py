@@ -17,7 +17,6 @@ from blindmatch_protocol.contract.declaration import (
     Leak,
     Learner,
     Parameter,
-    Relation,
     Role,
 )
 from blindmatch_protocol.contract.design import (
@@ -40,6 +39,7 @@ from blindmatch_protocol.contract.item import Item
 from blindmatch_protocol.contract.opener import Hidden, Opener, Taken, Visible, open_all
 from blindmatch_protocol.contract.outcome import (
     Done,
+    Flag,
     Label,
     Match,
     NoMatch,
@@ -51,6 +51,7 @@ from blindmatch_protocol.contract.outcome import (
     Voucher,
 )
 from blindmatch_protocol.contract.party import Party
+from blindmatch_protocol.contract.relation import Category, Equal, Near, Nothing, Relation
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -61,13 +62,16 @@ __all__ = [
     "AnyDesign",
     "Binding",
     "Buffers",
+    "Category",
     "Design",
     "Done",
     "Enrolment",
     "EntryBatch",
     "EntrySource",
+    "Equal",
     "Exchange",
     "Fact",
+    "Flag",
     "Hidden",
     "Info",
     "Item",
@@ -76,8 +80,10 @@ __all__ = [
     "Leak",
     "Learner",
     "Match",
+    "Near",
     "NoMatch",
     "NoState",
+    "Nothing",
     "Opener",
     "Outcome",
     "Parameter",

@@ -7,20 +7,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NewType
 
-import numpy as np
-import numpy.typing as npt
-
-from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.item import Item
 from blindmatch_protocol.contract.party import Party
+from blindmatch_protocol.contract.relation import Relation
 
 CONTRACT_VERSION = 2
 
 Role = NewType("Role", str)
 """A part in a design's protocol that a server plays, such as ``matcher`` or ``party_a``."""
-
-MINIMUM_QUALITY = 50
-"""PDQ hashes of lower quality are discarded, never matched."""
 
 
 class Learner(StrEnum):
@@ -68,31 +62,6 @@ class Leak:
     parties: frozenset[Party]
     adversary: Adversary
     facts: tuple[Fact, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """Which pairs of item and entry are a match, for the design and for the plaintext oracle alike.
-
-    Attributes:
-        distance: the largest Hamming distance that matches; None means that nothing ever does.
-        minimum_quality: items of lower PDQ quality never match.
-        recall: the share of matching pictures that the design finds at least, as measured; 1 if it finds
-            all, by construction. A picture that does not match is found by none.
-    """
-
-    distance: int | None
-    minimum_quality: int = MINIMUM_QUALITY
-    recall: float = 1.0
-
-    def holds(self, item: Item, entries: Rows) -> npt.NDArray[np.bool_]:
-        """For each of `entries`, uint8 (n, 32): does `item` match it? Shape (n,)."""
-        if self.distance is None or item.quality < self.minimum_quality:
-            return np.zeros(len(entries), np.bool_)
-        mine = np.frombuffer(item.hash, np.uint64)
-        theirs = np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 4)
-        distances = np.bitwise_count(theirs ^ mine).sum(axis=1, dtype=np.int32)
-        return np.asarray(distances <= self.distance)
 
 
 @dataclass(frozen=True, slots=True)

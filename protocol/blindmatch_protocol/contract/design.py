@@ -3,7 +3,7 @@
 curator    publish(entries) ----> set-up (same bytes for every device), one state per role
 device     enrol --> prepare --> start(item) --+--> Send({role: body}) ... receive({role: reply}) --+
                                   ^            |                                                     |
-                                  |            +--> Done(NoMatch | Match | Voucher | Undisclosed)    |
+                                  |            +--> Done(NoMatch | Match | Flag | ...)               |
                                   |            +--> Ready: message handed over --> conclude          |
                                   |                                                                  |
                                   +------------------ next item <---------- any number of rounds ----+

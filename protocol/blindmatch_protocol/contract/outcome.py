@@ -1,7 +1,7 @@
 """How a session goes on or ends: two closed unions.
 
 Step    = Send | Ready | Done  after each `start` and `receive`
-Outcome = NoMatch | Match | Voucher | Undisclosed      inside Done, or what a Ready session concludes to
+Outcome = NoMatch | Match | Flag | Voucher | Undisclosed   inside Done, or what a Ready session concludes to
 """
 
 from __future__ import annotations
@@ -74,6 +74,13 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """The device learnt that the item is of the relation's `Category`; there is no entry, and so no label."""
+
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Voucher:
     """The device learnt nothing; `body` goes to the centre, which may open it later."""
 
@@ -85,7 +92,7 @@ class Undisclosed:
     """The device learnt nothing and owes nothing (a server learnt, or nobody)."""
 
 
-Outcome: TypeAlias = NoMatch | Match | Voucher | Undisclosed
+Outcome: TypeAlias = NoMatch | Match | Flag | Voucher | Undisclosed
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,12 +34,12 @@ from blindmatch_protocol.contract import (
     Leak,
     Learner,
     Match,
+    Near,
     NoMatch,
     NoState,
     Party,
     Progress,
     Published,
-    Relation,
     Request,
     Role,
     Send,
@@ -50,7 +50,7 @@ from blindmatch_protocol.contract import (
     Workspace,
     no_progress,
 )
-from blindmatch_protocol.contract.declaration import MINIMUM_QUALITY
+from blindmatch_protocol.contract.relation import MINIMUM_QUALITY
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.plain_list import (
@@ -134,7 +134,7 @@ class HashUpload(Design[int, NoState, Asked, PlainList]):
         version=2,
         option="1b",
         summary="The device uploads every hash in the clear; the matcher compares and tells the device.",
-        relation=Relation(distance=MATCH_DISTANCE),
+        relation=Near(MATCH_DISTANCE),
         learns=frozenset({Learner.SERVER, Learner.DEVICE}),
         roles={MATCHER: Party.MATCHER},
     )

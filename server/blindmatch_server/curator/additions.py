@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Progress, no_progress
-from blindmatch_protocol.contract.declaration import MINIMUM_QUALITY
+from blindmatch_protocol.contract.relation import MINIMUM_QUALITY
 from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from blindmatch_client.detector import NO_ENTRIES
 from blindmatch_client.trace import SessionTrace
-from blindmatch_protocol.contract import Opener, Relation, Voucher, open_all
+from blindmatch_protocol.contract import Item, Opener, Relation, Voucher, open_all
 from msgspec.structs import replace
 
 from blindmatch_simulations.assess.material import MadeItem
 from blindmatch_simulations.assess.observed import PictureRow
 
 
-def expected_of(relation: Relation, item: MadeItem) -> bool:
-    """Does `item` match the list by `relation`? As `Oracle` says, from the distance of the nearest entry."""
-    within = relation.distance is not None and item.list_distance <= relation.distance
-    return within and item.quality >= relation.minimum_quality
+def expected_of(relation: Relation, item: MadeItem, picture: Item) -> bool:
+    """Does `item` match by `relation`? As `Oracle` says; where distances matter, by the nearest entry's."""
+    if relation.distance is None:
+        return relation.matches(picture, NO_ENTRIES)
+    return item.list_distance <= relation.distance and item.quality >= relation.minimum_quality
 
 
 def by_opener(

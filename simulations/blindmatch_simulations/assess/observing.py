@@ -206,7 +206,7 @@ class Observer:
             quality=item.quality,
             origin_distance=item.origin_distance,
             list_distance=item.list_distance,
-            expected=expected_of(design.info.relation, item),
+            expected=expected_of(design.info.relation, item, Picture.from_bytes(data)),
             matched=any(isinstance(one, Match) for one in outcomes) if tells else None,
             outcome=str(sent.outcome),
             delivered=sent.delivered,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from blindmatch_protocol.contract import AnyDesign
-
 from blindmatch_simulations.cli.console import JsonOption, console_for, table, write_json
 from blindmatch_simulations.deployment.registry import Registered, all_designs
 
@@ -27,16 +25,7 @@ def _row(registered: Registered) -> tuple[object, ...]:
     option = f"{info.option} (nearest)" if info.differs else info.option
     learners = ", ".join(sorted(info.learns))
     parties = ", ".join(sorted(set(info.roles.values()))) or "nobody"
-    match = match_words(registered.design)
-    return info.name, option, match, learners, parties, registered.source
-
-
-def match_words(design: AnyDesign) -> str:
-    """The design's relation in words."""
-    distance = design.info.relation.distance
-    if distance is None:
-        return "nothing"
-    return "equal hash" if distance == 0 else f"distance <= {distance}"
+    return info.name, option, info.relation.words, learners, parties, registered.source
 
 
 def _described(registered: Registered) -> dict[str, Any]:
@@ -47,6 +36,7 @@ def _described(registered: Registered) -> dict[str, Any]:
         "option": info.option,
         "differs": info.differs,
         "summary": info.summary,
+        "matches": info.relation.words,
         "distance": info.relation.distance,
         "learns": sorted(info.learns),
         "roles": {str(role): str(party) for role, party in info.roles.items()},

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from blindmatch_protocol.contract import (
+    Flag,
     Learner,
     Match,
     NoMatch,
@@ -135,6 +136,10 @@ def _device(bench: Bench, one: Pooled, ran: Ran, matches: bool, missed: list[str
             if not matches:
                 raise BrokenError("outcome", "a match that the oracle denies", item=one.name, kind=one.kind)
             _confirmed(bench.design.info.relation, one, label.entry_hash)
+        case Flag() if not matches:
+            raise BrokenError("outcome", "a flag that the oracle denies", item=one.name, kind=one.kind)
+        case Flag():
+            pass
         case NoMatch():
             _tell(one, matches, missed)
         case _:

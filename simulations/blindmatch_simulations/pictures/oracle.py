@@ -18,7 +18,7 @@ class Oracle:
 
     def matches(self, item: Item) -> bool:
         """Does `item` match an entry?"""
-        return bool(self.relation.holds(item, self.entries).any())
+        return self.relation.matches(item, self.entries)
 
     def count(self, items: Iterable[Item]) -> int:
         """How many of `items` match."""

@@ -19,7 +19,17 @@ from blindmatch_protocol.codec import (
     decode_any,
     layout,
 )
-from blindmatch_protocol.contract import AnyDesign, Item, Match, Outcome, Role, Session, Verdict, Voucher
+from blindmatch_protocol.contract import (
+    AnyDesign,
+    Item,
+    Match,
+    Outcome,
+    Role,
+    Session,
+    Verdict,
+    Voucher,
+)
+from blindmatch_protocol.contract import Flag as Flagged
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Recording, replayed, seeded
 
@@ -215,6 +225,8 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
             return {"outcome": name, "label": fields_json(label)}
         case Voucher(body):
             return {"outcome": name, "voucher": body.encode().hex()}
+        case Flagged(score):
+            return {"outcome": name, "score": score}
         case _:
             return {"outcome": name}
 

@@ -1,0 +1,128 @@
+"""Which pictures match, for the design and for the plaintext oracle alike: a closed union.
+
+Relation = Equal | Near(distance)              pairs of item and entry, by their PDQ hashes
+         | Category(name, threshold, score)    an item alone, whatever is listed
+         | Nothing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract.item import Item
+from blindmatch_protocol.errors import DesignError
+
+MINIMUM_QUALITY = 50
+"""PDQ hashes of lower quality are discarded, never matched."""
+HASH_BITS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Declared:
+    """What every relation has.
+
+    Attributes:
+        minimum_quality: items of lower PDQ quality never match.
+        recall: the share of matching pictures that the design finds at least, as measured; 1 if it finds
+            all, by construction. A picture that does not match is found by none.
+    """
+
+    minimum_quality: int = MINIMUM_QUALITY
+    recall: float = 1.0
+
+    @property
+    def distance(self) -> int | None:
+        """The largest Hamming distance that matches; None where distances do not matter."""
+        return None
+
+    @property
+    def words(self) -> str:
+        """What matches, in a few words for a table."""
+        return "nothing"
+
+    def holds(self, item: Item, entries: Rows) -> npt.NDArray[np.bool_]:
+        """For each of `entries`, uint8 (n, 32): is it one that `item` matches? Shape (n,)."""
+        if self.distance is None or item.quality < self.minimum_quality:
+            return np.zeros(len(entries), np.bool_)
+        mine = np.frombuffer(item.hash, np.uint64)
+        theirs = np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 4)
+        distances = np.bitwise_count(theirs ^ mine).sum(axis=1, dtype=np.int32)
+        return np.asarray(distances <= self.distance)
+
+    def matches(self, item: Item, entries: Rows) -> bool:
+        """The plaintext oracle: does `item` match where `entries` is the list?"""
+        return bool(self.holds(item, entries).any())
+
+
+@dataclass(frozen=True, slots=True)
+class Equal(_Declared):
+    """The item's hash is an entry's."""
+
+    @property
+    def distance(self) -> int:
+        """No bit differs."""
+        return 0
+
+    @property
+    def words(self) -> str:
+        """See `Relation`."""
+        return "equal hash"
+
+
+@dataclass(frozen=True, slots=True)
+class Near(_Declared):
+    """The item's hash differs from an entry's in `within` bits at most."""
+
+    within: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.within <= HASH_BITS:
+            raise DesignError(f"a distance is 0 to {HASH_BITS}, not {self.within}")
+
+    @property
+    def distance(self) -> int:
+        """`within`."""
+        return self.within
+
+    @property
+    def words(self) -> str:
+        """See `Relation`."""
+        return f"distance <= {self.within}"
+
+
+@dataclass(frozen=True, slots=True)
+class Category(_Declared):
+    """The item itself is of a kind that a classifier recognises; no entry has part in it.
+
+    Attributes:
+        name: of the category.
+        threshold: the least score that counts.
+        score: of an item; the design and the oracle compute the same.
+    """
+
+    name: str
+    threshold: float
+    score: Callable[[Item], float] = field(repr=False, compare=False)
+
+    @property
+    def words(self) -> str:
+        """See `Relation`."""
+        return f"{self.name} >= {self.threshold:g}"
+
+    def matches(self, item: Item, entries: Rows) -> bool:
+        """Does the item's score reach the threshold? `entries` do not matter."""
+        return item.quality >= self.minimum_quality and self.score(item) >= self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing(_Declared):
+    """No item matches."""
+
+
+Relation: TypeAlias = Equal | Near | Category | Nothing

@@ -1,0 +1,66 @@
+"""A design that recognises a category on the device: a flag, which has no label."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from blindmatch_client.device import OutcomeKind
+from blindmatch_client.outbox import decode_outcome, encode_outcome
+from blindmatch_protocol.contract import Done, Flag, Party, Started
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.correctness import check_outcomes
+from blindmatch_simulations.inprocess.verdict import BrokenError
+from dummy_designs import BRIGHT, Bright
+from PIL import Image
+from support.fakes import World, hashes_with
+
+MakeWorld = Callable[..., World]
+
+
+def plain(level: int) -> bytes:
+    """A picture of one grey."""
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), (level, level, level)).save(out, "PNG")
+    return out.getvalue()
+
+
+class Wrong(Bright):
+    """Flags everything."""
+
+    def start(self, state, setup, item, binding, rng):  # type: ignore[no-untyped-def]
+        return Started(state, Done(Flag(1.0)))
+
+
+def test_a_flag_is_told_to_the_user_and_to_nobody_else(make_world: MakeWorld) -> None:
+    world = make_world(BRIGHT, hashes_with())
+    world.device("bob")
+    alice = world.device("alice")
+    dark, bright = (alice.device.send_picture("bob", plain(level)) for level in (20, 240))
+    assert (dark.outcome, dark.notice) == (OutcomeKind.NO_MATCH, "")
+    assert bright.outcome is OutcomeKind.FLAG and bright.delivered and bright.report_id is None
+    assert "category bright" in bright.notice and "Nobody else" in bright.notice
+    assert alice.methods(Party.CENTRE) == ["Key"] and world.matcher.asked == []
+
+
+def test_a_flag_that_the_category_denies_is_a_breach(make_world: MakeWorld) -> None:
+    world = make_world(Wrong(), hashes_with())
+    world.device("bob")
+    sent = world.device("alice").device.send_picture("bob", plain(20))
+    assert sent.outcome is OutcomeKind.DUE and "only an item of the category" in sent.notice
+
+
+def test_a_flag_is_stored_and_read_back_whole() -> None:
+    assert decode_outcome(BRIGHT, encode_outcome(Flag(0.75))) == Flag(0.75)
+    for broken in (b"\x04", b"\x04" + bytes(7), b"\x05"):
+        with pytest.raises(ProtocolError, match="five kinds"):
+            decode_outcome(BRIGHT, broken)
+
+
+def test_conformance_holds_flags_against_the_oracle() -> None:
+    passed = check_outcomes(Bench(BRIGHT))
+    assert passed.figures["pictures"] > passed.figures["matching"] > 0
+    with pytest.raises(BrokenError, match="a flag that the oracle denies"):
+        check_outcomes(Bench(Wrong()))
