@@ -1,4 +1,6 @@
-"""MASKED: the device enrols with a mask and three megabytes, and sends its hashes under the mask.
+"""MASKED, and IN_PROCESSES: the same in worker processes.
+
+The device enrols with a mask and three megabytes, and sends its hashes under the mask.
 
 Protects nothing: the role takes the mask off and looks the hash up. Epochs 1 to 9 have one enrolment key, 10
 to 19 the next.
@@ -6,13 +8,17 @@ to 19 the next.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import shake_256
 from typing import Annotated, ClassVar
 
 from blindmatch_protocol.codec import Fixed, Message, Nested, UInt, Variable, message
 from blindmatch_protocol.contract import (
     Answer,
+    AnyDesign,
     Binding,
     Design,
     Done,
@@ -147,4 +153,30 @@ def xor(a: bytes, b: bytes) -> bytes:
     return bytes(x ^ y for x, y in zip(a, b, strict=True))
 
 
+class InProcesses(Masked):
+    """MASKED, answered in worker processes. What a request's quality says beyond 100 is done there."""
+
+    info = replace(Masked.info, name="dummy-in-processes", in_processes=frozenset({MATCHER}))
+    DIE: ClassVar = 201
+    FAIL: ClassVar = 202
+    WHOSE: ClassVar = 203
+
+    def looked_up(self, state: PlainList, request: Request) -> Message | ProtocolError:
+        assert isinstance(request.body, AskMasked)
+        match request.body.quality:
+            case self.DIE:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case self.FAIL:
+                raise ValueError(request.body.hash.hex())
+            case self.WHOSE:
+                return Unmasked(Label(bytes(32), os.getpid(), bytes(16)))
+        return super().looked_up(state, request)
+
+
 MASKED = Masked()
+IN_PROCESSES = InProcesses()
+
+
+def in_processes() -> AnyDesign:
+    """For worker processes."""
+    return IN_PROCESSES

@@ -26,6 +26,10 @@ class ProtocolError(BlindmatchError):
         self.field = field
         super().__init__(f"{step}: {f'field {field}: ' if field else ''}{rule}")
 
+    def __reduce__(self) -> tuple[type[ProtocolError], tuple[str, str, str | None]]:
+        """So that it can come from a worker process."""
+        return type(self), (self.step, self.rule, self.field)
+
 
 class EpochMismatchError(ProtocolError):
     """The other party speaks of another epoch than the one in force."""

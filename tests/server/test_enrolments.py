@@ -22,7 +22,7 @@ from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from dummy_designs import MATCHER
-from enrolling_designs import MASKED, AskMasked, Masking, Unmasked
+from enrolling_designs import MASKED, AskMasked, Masked, Masking, Unmasked
 from support.memory import MemoryWorkspace, random_hashes
 from support.mortal import Arm
 from support.mortal_servers import Plan, living, masked_life
@@ -34,11 +34,11 @@ HASHES = random_hashes(20)
 
 
 @cache
-def source(epoch: int) -> HeldSource:
+def source(epoch: int, design: Masked = MASKED) -> HeldSource:
     out, n = MemoryWorkspace(), len(HASHES)
     entries = batches_of(HASHES, np.arange(n, dtype=np.uint64), np.zeros((n, 16), np.uint8))
-    made = MASKED.publish(entries, SetParameters(epoch, {}), seeded("publish"), None, out)
-    return HeldSource(MASKED, epoch, out.files(made.setup), {MATCHER: out.files((LIST_FILE,))})
+    made = design.publish(entries, SetParameters(epoch, {}), seeded("publish"), None, out)
+    return HeldSource(design, epoch, out.files(made.setup), {MATCHER: out.files((LIST_FILE,))})
 
 
 @asynccontextmanager

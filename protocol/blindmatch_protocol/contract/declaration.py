@@ -119,6 +119,8 @@ class Info:
             to the role; the role's host takes them from the carrier alone, and never learns the account.
         sends_content: True if a picture reaches a server in the clear (no E2EE for what is matched).
         large_bodies: True if a body or a reply may be over 960 KiB; all of them then travel in parts.
+        in_processes: roles that answer in worker processes, since their library holds the interpreter's lock;
+            their randomness is the worker's.
         parameters: with units and ranges.
     """
 
@@ -134,6 +136,7 @@ class Info:
     differs: str = ""
     sends_content: bool = False
     large_bodies: bool = False
+    in_processes: frozenset[Role] = frozenset()
     parameters: tuple[Parameter, ...] = ()
 
     def asked(self, role: Role) -> Party:

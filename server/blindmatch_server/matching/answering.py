@@ -1,45 +1,40 @@
-"""Answers batches of bodies with the design's roles, on threads of its own.
+"""Answers batches of bodies with the design's roles, on threads of its own or in worker processes.
 
 One thread takes batch after batch; the design spreads the work of a batch over the others. Accounts take
 turns: see `fair_queue`. A body that makes a design raise does so alone: the rest of its batch is answered
-again without it.
+again without it. If a worker process ends, its batch fails as unavailable, and is asked again by its devices.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
-from blindmatch_protocol.codec import decode_any
-from blindmatch_protocol.contract import Answer, AnyDesign, Request, Role, Verdict
-from blindmatch_protocol.errors import DesignError, ProtocolError
+from blindmatch_protocol.contract import AnyDesign, Role
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_server.batching import Batcher
 from blindmatch_server.crew import cores
-from blindmatch_server.matching.enrolments import HeldEnrolment, NotEnrolledError
-from blindmatch_server.matching.epochs import OpenEpoch
+from blindmatch_server.matching.batch import Answered, Body, OpenRole, Reply
+from blindmatch_server.matching.epochs import Loader, OpenEpoch
 from blindmatch_server.matching.limits import MatchingLimits
+from blindmatch_server.matching.role_workers import RoleWorkers
+from blindmatch_server.workers import WorkerError
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Task:
-    """A body to one role, in the epoch that was in force when it came, and what its account enrolled with."""
+    """A body to one role, in the epoch that was in force when it came, and the file of what its account
+    enrolled with."""
 
     epoch: OpenEpoch
     role: Role
     body: bytes
-    enrolment: HeldEnrolment | None = None
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Answered:
-    """The reply's encoding, and what the server learnt, if it learns."""
-
-    reply: bytes
-    verdict: Verdict | None
+    enrolment: Path | None = None
 
 
 Result: TypeAlias = Answered | Exception
@@ -48,8 +43,13 @@ Result: TypeAlias = Answered | Exception
 class Answering:
     """Answers tasks in batches; belongs to one event loop."""
 
-    def __init__(self, design: AnyDesign, rng: Randomness, limits: MatchingLimits) -> None:
+    def __init__(
+        self, design: AnyDesign, rng: Randomness, limits: MatchingLimits, load: Loader | None = None
+    ) -> None:
+        """`load` gives the design in worker processes, for roles that answer there."""
         self._design = design
+        self._load = load
+        self._workers: dict[Role, RoleWorkers] = {}
         self._rng = rng
         self._turns = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self._threads = ThreadPoolExecutor(cores(), thread_name_prefix="spread")
@@ -71,6 +71,8 @@ class Answering:
         await self._batcher.close()
         self._turns.shutdown()
         self._threads.shutdown()
+        for workers in self._workers.values():
+            await asyncio.to_thread(workers.end)
 
     def _answer(self, tasks: Sequence[Task]) -> list[Result]:
         results: list[Result | None] = [None] * len(tasks)
@@ -85,44 +87,29 @@ class Answering:
 
     def _group(self, tasks: Sequence[Task]) -> list[Result]:
         """Results of tasks of one epoch and one role."""
-        results = [self._decoded(task) for task in tasks]
-        places = [place for place, result in enumerate(results) if isinstance(result, Request)]
-        requests = [result for result in results if isinstance(result, Request)]
-        answered = self._requests(tasks[0], requests) if requests else []
-        merged: list[Result] = [r if isinstance(r, Exception) else DesignError("") for r in results]
-        for place, result in zip(places, answered, strict=True):
-            merged[place] = result
-        return merged
-
-    def _decoded(self, task: Task) -> Request | Exception:
         try:
-            step = f"{self._design.info.name}/request to {task.role}"
-            body = decode_any(self._design.requests[task.role], task.body, step)
-            return Request(body, task.enrolment.message() if task.enrolment else None)
-        except (ProtocolError, NotEnrolledError) as error:
-            return error
-
-    def _requests(self, task: Task, requests: Sequence[Request]) -> list[Result]:
-        try:
-            task.epoch.check()
-            state = task.epoch.roles[task.role]
-            answer = self._design.answer(task.role, state, requests, self._rng, self._threads)
-            return self._results(task.role, answer, len(requests))
+            tasks[0].epoch.check()
+            return [*self._answered(tasks[0], [Body(task.body, task.enrolment) for task in tasks])]
+        except WorkerError as error:
+            return [error] * len(tasks)
         except Exception as error:
-            if len(requests) == 1:
+            if len(tasks) == 1:
                 return [error]
-            return [result for request in requests for result in self._requests(task, [request])]
+            return [result for task in tasks for result in self._group([task])]
 
-    def _results(self, role: Role, answer: Answer, count: int) -> list[Result]:
-        verdicts = answer.verdicts or [None] * count
-        if len(answer.replies) != count or len(verdicts) != count:
-            raise RuntimeError("a design has one reply, and one verdict or none, for each body")
-        results: list[Result] = []
-        for reply, verdict in zip(answer.replies, verdicts, strict=True):
-            if isinstance(reply, ProtocolError):
-                results.append(reply)
-            elif type(reply) not in self._design.replies[role]:
-                raise RuntimeError("a design replies with the messages it has declared")
-            else:
-                results.append(Answered(reply.encode(), verdict))
-        return results
+    def _answered(self, task: Task, bodies: Sequence[Body]) -> list[Reply]:
+        if task.role in self._design.info.in_processes:
+            return self._workers_of(task).answer(bodies)
+        opened = OpenRole(self._design, task.role, task.epoch.roles[task.role])
+        return opened.answer(bodies, self._rng, self._threads)
+
+    def _workers_of(self, task: Task) -> RoleWorkers:
+        """Those of the role in the task's epoch, in place of those of another."""
+        held = self._workers.get(task.role)
+        if held is None or held.epoch is not task.epoch:
+            if held is not None:
+                held.end()
+            if self._load is None:
+                raise RuntimeError("a design that answers in processes needs a loader")
+            held = self._workers[task.role] = RoleWorkers(task.epoch, task.role, cores(), self._load)
+        return held

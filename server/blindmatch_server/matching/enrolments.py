@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -40,18 +39,12 @@ _MOST_DECODED: Final = 4
 class NotEnrolledError(PreconditionError):
     """The role holds no enrolment of the account under the key in force: it must be sent first."""
 
+    def __init__(self) -> None:
+        super().__init__(STEP, "this account must enrol first", "enrolment")
 
-@dataclass(frozen=True, slots=True)
-class HeldEnrolment:
-    """A whole enrolment on disk, which never changes under its name."""
-
-    design: AnyDesign
-    role: Role
-    path: Path
-
-    def message(self) -> Message:
-        """The enrolment, decoded; `NotEnrolledError` if it is gone by now."""
-        return _decoded(self.design, self.role, self.path)
+    def __reduce__(self) -> tuple[type[NotEnrolledError], tuple[()]]:
+        """So that it can come from a worker process."""
+        return type(self), ()
 
 
 class Enrolments:
@@ -76,8 +69,8 @@ class Enrolments:
         self._key = key
         await asyncio.to_thread(self._forget, self._name_of(key))
 
-    async def held(self, role: Role, account: str) -> HeldEnrolment | None:
-        """What is held of an account; None where the role takes nothing.
+    async def held(self, role: Role, account: str) -> Path | None:
+        """The file of a whole enrolment, which never changes under its name; None if the role takes none.
 
         Raises:
             NotEnrolledError: if it takes something, and there is none.
@@ -86,8 +79,8 @@ class Enrolments:
             return None
         path = await asyncio.to_thread(self._whole, role, account)
         if path is None:
-            raise NotEnrolledError(STEP, "this account must enrol first", "enrolment")
-        return HeldEnrolment(self._design, role, path)
+            raise NotEnrolledError()
+        return path
 
     def check(self, head: wire.EnrolmentHead, epoch: OpenEpoch) -> Role:
         """The role that is to hold it.
@@ -199,9 +192,10 @@ def _digest(*parts: bytes) -> str:
 
 
 @lru_cache(_MOST_DECODED)
-def _decoded(design: AnyDesign, role: Role, path: Path) -> Message:
+def decoded(design: AnyDesign, role: Role, path: Path) -> Message:
+    """An enrolment on disk; `NotEnrolledError` if it is gone by now."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise NotEnrolledError(STEP, "this account must enrol first", "enrolment") from None
+        raise NotEnrolledError() from None
     return decode_any(design.enrolments[role], data, f"{design.info.name}/enrolment of {role}")

@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.contract import AnyDesign, Buffers, Party, Role
@@ -16,6 +17,11 @@ from blindmatch_server.endpoint import Desk
 from blindmatch_server.errors import StateError
 from blindmatch_server.published import current_epoch, open_publication
 from blindmatch_server.waiting import any_of
+
+Loader: TypeAlias = Callable[[], AnyDesign]
+"""Gives the design in another process. It travels there: a function of a module, or a partial of one."""
+Opener: TypeAlias = Callable[[AnyDesign], Any]
+"""Opens the state of a role there; likewise."""
 
 
 def _intact() -> None:
@@ -41,6 +47,7 @@ class OpenEpoch:
         manifest: the encoding of the epoch's signed manifest.
         check: raises if a mapped file was damaged since it was opened.
         enrolment_key: what enrolments belong to while it is in force.
+        openers: open a role's state once more, in a worker process.
     """
 
     epoch: int
@@ -49,6 +56,7 @@ class OpenEpoch:
     manifest: bytes = b""
     check: Callable[[], None] = _intact
     enrolment_key: bytes = b""
+    openers: Mapping[Role, Opener] = field(default_factory=dict)
 
 
 class EpochSource(Protocol):
@@ -90,7 +98,8 @@ class HeldSource:
         states = {r: self.design.open_role(r, {**self.setup, **files}) for r, files in self.roles.items()}
         setup = {name: SetupFile(data, hashlib.sha256(data).digest()) for name, data in self.setup.items()}
         key = _enrolment_key(self.design, self.setup, self.epoch) if self.design.enrolments else b""
-        return OpenEpoch(self.epoch, setup, states, self.manifest, enrolment_key=key)
+        openers = {r: partial(_held_role, r, {**self.setup, **files}) for r, files in self.roles.items()}
+        return OpenEpoch(self.epoch, setup, states, self.manifest, enrolment_key=key, openers=openers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +138,19 @@ class PublishedSource:
         key = _enrolment_key(self.design, publication.setup(), manifest.epoch)
         roles = [role for role, party in info.roles.items() if party == self.party]
         states = {role: self.design.open_role(role, publication.role(role)) for role in roles}
+        openers = {role: partial(_published_role, role, self.folder, manifest.epoch) for role in roles}
         digests = {file.name: bytes.fromhex(file.sha256) for file in manifest.files}
         setup = {name: SetupFile(data, digests[name]) for name, data in publication.setup().items()}
         signed = publication.signed.encode()
-        return OpenEpoch(manifest.epoch, setup, states, signed, publication.check_intact, key)
+        return OpenEpoch(manifest.epoch, setup, states, signed, publication.check_intact, key, openers)
+
+
+def _held_role(role: Role, files: Buffers, design: AnyDesign) -> Any:
+    return design.open_role(role, files)
+
+
+def _published_role(role: Role, folder: Path, epoch: int, design: AnyDesign) -> Any:
+    return design.open_role(role, open_publication(folder, epoch).role(role))
 
 
 def _enrolment_key(design: AnyDesign, files: Buffers, epoch: int) -> bytes:

@@ -15,7 +15,7 @@ from blindmatch_server.endpoint import Desk, Service
 from blindmatch_server.matching.answering import Answering
 from blindmatch_server.matching.budget import Budget
 from blindmatch_server.matching.enrolments import Enrolments
-from blindmatch_server.matching.epochs import Epochs, EpochSource
+from blindmatch_server.matching.epochs import Epochs, EpochSource, Loader
 from blindmatch_server.matching.filing import CentreAddress, Filer
 from blindmatch_server.matching.ledger import Ledger
 from blindmatch_server.matching.limits import MatchingLimits
@@ -33,7 +33,8 @@ class MatchingConfig:
         directory: holds the ledger and enrolments; made if it is not there.
         centre: where the server's own reports go; None if it makes none.
         limits: what it allows a device.
-        rng: the roles' randomness.
+        rng: the roles' randomness, but for those that answer in processes.
+        load: gives the design in worker processes, where it has such roles.
     """
 
     design: AnyDesign
@@ -42,6 +43,7 @@ class MatchingConfig:
     centre: CentreAddress | None = None
     limits: MatchingLimits = field(default_factory=MatchingLimits)
     rng: Randomness = field(default_factory=system_randomness)
+    load: Loader | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ async def open_matching(config: MatchingConfig, desk: Desk) -> AsyncIterator[Mat
     await epochs.load()
     config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     ledger = Ledger(config.directory / "ledger.sqlite")
-    answering = Answering(config.design, config.rng, config.limits)
+    answering = Answering(config.design, config.rng, config.limits, config.load)
     filer = None if config.centre is None else Filer(ledger, config.centre, desk.log)
     tasks = [asyncio.create_task(epochs.watch(desk, config.limits.poll_seconds))]
     if filer is not None:

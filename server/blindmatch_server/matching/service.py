@@ -24,7 +24,8 @@ from blindmatch_server.clock import Clock, milliseconds
 from blindmatch_server.endpoint import DEVICES, EVERYONE, Call, Method
 from blindmatch_server.errors import NotFoundError, OutOfRangeError
 from blindmatch_server.matching import envelopes
-from blindmatch_server.matching.answering import Answered, Answering, Task
+from blindmatch_server.matching.answering import Answering, Task
+from blindmatch_server.matching.batch import Answered
 from blindmatch_server.matching.budget import Budget
 from blindmatch_server.matching.enrolments import STEP as ENROL
 from blindmatch_server.matching.enrolments import Enrolments

@@ -24,6 +24,7 @@ from blindmatch_server.serving import serve as serve_until_signal
 from blindmatch_simulations.deployment.alone import alone
 from blindmatch_simulations.deployment.collusion import check_apart
 from blindmatch_simulations.deployment.folder import STANDARD, Deployment, DeploymentError
+from blindmatch_simulations.deployment.registry import loader_of
 
 STATE: Final = "state"
 
@@ -125,7 +126,7 @@ def _matching(deployment: Deployment, party: Party, design: AnyDesign, folder: P
     source = PublishedSource(design, published, party, deployment.curator_public_key())
     reports = design.info.sends_content and _plays(design, party)
     centre = _centre_address(deployment, party) if reports else None
-    return MatchingConfig(design, source, folder / "matching", centre)
+    return MatchingConfig(design, source, folder / "matching", centre, load=loader_of(design))
 
 
 def _centre_address(deployment: Deployment, party: Party) -> CentreAddress:

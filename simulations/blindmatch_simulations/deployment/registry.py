@@ -10,14 +10,16 @@ import importlib.util
 import json
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
+from typing import Final
+from weakref import WeakKeyDictionary
 
 import blindmatch_protocol.designs as built_in
 from blindmatch_protocol.contract import AnyDesign, Design, Info
@@ -26,6 +28,8 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_simulations.deployment.collusion import faults
 
 ENTRY_POINT_GROUP = "blindmatch.designs"
+_REFERENCES: Final[WeakKeyDictionary[AnyDesign, str]] = WeakKeyDictionary()
+"""Designs that were loaded from files."""
 
 
 class RegistryError(BlindmatchError):
@@ -71,12 +75,19 @@ def load_design(reference: str) -> AnyDesign:
     """
     path, _, attribute = reference.rpartition(":")
     if is_path(reference):
-        return _from_file(Path(path), attribute)
+        design = _from_file(Path(path), attribute)
+        _REFERENCES[design] = f"{Path(path).resolve()}:{attribute}"
+        return design
     designs = all_designs()
     if reference not in designs:
         known = ", ".join(sorted(designs))
         raise RegistryError(f"no design is called {reference!r}; there are {known}, or give path.py:NAME")
     return designs[reference].design
+
+
+def loader_of(design: AnyDesign) -> Callable[[], AnyDesign]:
+    """Gives a design that was loaded here in another process."""
+    return partial(load_design, _REFERENCES.get(design, design.info.name))
 
 
 def is_path(reference: str) -> bool:
@@ -149,6 +160,10 @@ def _checked(found: object, where: str) -> AnyDesign:
         if set(getattr(found, kind, ())) != set(found.info.roles):
             roles = ", ".join(sorted(found.info.roles)) or "none"
             raise RegistryError(f"{where}: {kind} must name the roles that info names: {roles}")
+    if not set(found.enrolments) <= set(found.info.roles) - set(found.info.forwarded):
+        raise RegistryError(
+            f"{where}: only roles that know the account can hold something of it (enrolments)"
+        )
     return found
 
 
