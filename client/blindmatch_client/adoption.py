@@ -157,7 +157,8 @@ class Adoption:
         if not self._is_mine(manifest):
             raise SetFileError(
                 f"set-up: must be of design {self._design.info.name} version {self._design.info.version}, "
-                f"not of {manifest.design!r} version {manifest.version}"
+                f"not of {manifest.design!r} version {manifest.version}: the server has another design "
+                "than this device was made with"
             )
         newest = record.newest()
         other = record.of(manifest.epoch) or record.of(manifest.predecessor_epoch) or newest

@@ -190,6 +190,11 @@ class Device:
         return self._matcher.epoch
 
     @property
+    def registered(self) -> bool:
+        """Has the relay taken the account's keys?"""
+        return self._upkeep.published
+
+    @property
     def distrust(self) -> str | None:
         """How a matching role cheated, if one did: nothing is asked any more until `trust_again`."""
         return self._matcher.record.distrust
@@ -204,9 +209,10 @@ class Device:
         self._store.close()
 
     def register(self) -> int:
-        """Publish pre-keys, compare the centre's key, fetch the set-up; the epoch.
+        """Fetch the set-up, compare the centre's key, publish pre-keys; the epoch.
 
-        Every device does all of it at this time, so that nothing of it tells of a picture later.
+        Every device does all of it at this time, so that nothing of it tells of a picture later. Keys come
+        last: the relay never gives up a name, and what fails before leaves nothing there.
 
         Raises:
             ServiceError: if a party cannot be reached or refuses; call it again then.
@@ -214,10 +220,11 @@ class Device:
             SetFileError: if the set-up is not what it must be.
             DesignError: if the design fails on it.
         """
-        self._upkeep.publish()
+        epoch = self._matcher.refresh()
         if self._egress.knows(Party.CENTRE):
             self._reporting.check_key()
-        return self._matcher.refresh()
+        self._upkeep.publish()
+        return epoch
 
     def refresh(self) -> int:
         """Fetch the current epoch's set-up if it is not here; the epoch. Raises as `register` does."""

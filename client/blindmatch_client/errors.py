@@ -47,6 +47,10 @@ class ServiceUnavailableError(ServiceError):
     """The party could not be reached, was too slow or failed inside: the call may be made again."""
 
 
+class UnreachedError(ServiceUnavailableError):
+    """There was no connection to the party: nothing of the call has got there."""
+
+
 class RefusedError(ServiceError):
     """The party answered with a refusal.
 

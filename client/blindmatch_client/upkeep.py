@@ -56,6 +56,11 @@ class Upkeep:
         self.store.put(_PUBLISHED, now.to_bytes(8, "big") + left.to_bytes(4, "big"))
         return held
 
+    @property
+    def published(self) -> bool:
+        """Has the relay ever taken them?"""
+        return self.store.get(_PUBLISHED) is not None
+
     def is_due(self) -> bool:
         """Is it time to `publish` again?"""
         kept = self.store.get(_PUBLISHED)

@@ -17,6 +17,7 @@ from blindmatch_client.errors import (
     MisbehavedError,
     RefusedError,
     ServiceUnavailableError,
+    UnreachedError,
 )
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
@@ -131,6 +132,23 @@ def test_retries_end(world: World) -> None:
     with pytest.raises(ServiceUnavailableError, match="the relay cannot be reached: check"):
         egress.unary(registering(idempotent=True), REGISTRATION)
     assert world.relay.calls == ["Register"] * 3
+    egress.close()
+
+
+def test_a_call_that_may_have_got_through_is_told_from_one_that_cannot_have(world: World) -> None:
+    nowhere = {Party.PROVIDER: Endpoint("127.0.0.1:1")}
+    egress = Egress(nowhere, credentials_of("alice"), Recorder(), lambda: 0, lambda s: None, Retry(2))
+    with pytest.raises(UnreachedError, match="the relay cannot be reached: check"):
+        egress.unary(registering(idempotent=True), REGISTRATION)
+    egress.close()
+    world.relay.fail_always(down())
+    there = {Party.PROVIDER: Endpoint(f"127.0.0.1:{world.ports[Party.PROVIDER]}")}
+    egress = Egress(
+        there, credentials_of("alice"), Recorder(), lambda: 0, lambda s: there.update(nowhere), Retry(2)
+    )
+    with pytest.raises(ServiceUnavailableError) as caught:
+        egress.unary(registering(idempotent=True), REGISTRATION)
+    assert not isinstance(caught.value, UnreachedError)
     egress.close()
 
 

@@ -105,7 +105,7 @@ def test_a_taken_port_is_named(name: str, home: Path) -> None:
 def test_servers_that_do_not_run_are_named(home: Path) -> None:
     refused(in_process(home, "centre", "list"), UNREACHABLE, "the centre is not running", "serve all")
     refused(in_process(home, "centre", "show", "00" * 16), UNREACHABLE, "the centre is not running")
-    refused(in_process(home, "device", "register", "alice"), UNREACHABLE, "the relay cannot be reached")
+    refused(in_process(home, "device", "register", "alice"), UNREACHABLE, "the matcher cannot be reached")
 
 
 def test_a_server_that_is_gone_is_unreachable_and_the_message_is_kept(served: Path, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from blindmatch_simulations.deployment.deployed_design import note_design
+from blindmatch_simulations.deployment.folder import Deployment
 from support.command import BAD_STATE, REFUSED, USAGE, in_process, refused
 
 # deployments and names
@@ -154,7 +156,9 @@ def test_json_on_standard_output_is_json_and_nothing_else(served: Path, tmp_path
         ["list", "inspect", "known"],
         ["list", "diff", "known", "five"],
         ["list", "build", "one", "--design", "none"],
-        ["device", "register", "erin"],
+        ["device", "register", "erin", "--design", "oprf-psi"],
+        ["device", "list"],
+        ["device", "remove", "erin", "--yes"],
         ["device", "send", "alice", "bob", "--text", "hi"],
         ["device", "inbox", "bob"],
         ["device", "flush", "alice"],
@@ -163,6 +167,7 @@ def test_json_on_standard_output_is_json_and_nothing_else(served: Path, tmp_path
         ran = in_process(served, *command, "--json", "-")
         assert ran.code == 0, ran.err
         assert isinstance(ran.json, dict | list)
+    note_design(Deployment.open(served), "oprf-psi")
 
 
 @pytest.mark.parametrize("path", ["missing/x.json", "."])

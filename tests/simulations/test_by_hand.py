@@ -169,7 +169,7 @@ def test_a_registration_without_servers_can_be_repeated(home: Path, samples: Pat
     early = in_process(home, "device", "register", "alice")
     assert (early.code, early.err.splitlines()) == (
         7,
-        ["error: the relay cannot be reached: it is not running; start it and try again"],
+        ["error: the matcher cannot be reached: it is not running; start it and try again"],
     )
     with serving(home):
         done(in_process(home, "device", "register", "alice"))
@@ -181,7 +181,7 @@ def test_a_registration_without_servers_can_be_repeated(home: Path, samples: Pat
         assert (held["adopted"]["fault"], held["evidence"], held["distrust"]) == (None, [], None)
         other = in_process(home, "device", "register", "alice", "--mode", "send_unmatched")
         assert other.code == 4
-        assert "with another design or mode" in other.err
+        assert "exists, with design oprf-psi and mode hold" in other.err
 
 
 def test_a_server_that_dies_ends_all_of_them_and_is_named(home: Path, samples: Path) -> None:

@@ -14,6 +14,8 @@ from blindmatch_protocol.contract import Party
 from blindmatch_server.manifest import SIGNED
 from blindmatch_simulations.deployment import addresses
 from blindmatch_simulations.deployment.addresses import AddressError
+from blindmatch_simulations.deployment.devices import create_or_open_device
+from blindmatch_simulations.deployment.folder import Deployment
 from support.command import COMMAND, environment, in_process
 
 from .test_by_hand import done, prepared, samples
@@ -129,8 +131,9 @@ def test_a_damaged_file_of_addresses_is_named(content: str, tmp_path: Path) -> N
 def test_a_device_keeps_its_addresses_and_takes_new_ones(prepared: Path, tmp_path: Path) -> None:
     home = packed(prepared, tmp_path / "home", "device", "--name", "carol")
     for address in ("127.0.0.1:1", "127.0.0.1:2"):
-        ran = in_process(home, "device", "register", "carol", "--relay", address)
-        assert ran.code == 7
+        create_or_open_device(
+            Deployment.open(home), "carol", "none", addresses={Party.PROVIDER: address}
+        ).device.close()
         assert f'"relay": "{address}"' in (home / "devices/carol/device.json").read_text()
     wrong = in_process(home, "device", "register", "carol", "--relay", "nowhere")
     assert (wrong.code, "host:port" in wrong.err) == (6, True)

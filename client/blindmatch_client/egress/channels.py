@@ -11,7 +11,7 @@ from typing import Any, Final
 import grpc
 from blindmatch_protocol.contract import Party
 
-from blindmatch_client.errors import DeviceError, ServiceUnavailableError
+from blindmatch_client.errors import DeviceError, UnreachedError
 
 USER_AGENT: Final = "blindmatch"
 MOST_MESSAGE_BYTES: Final = 1 << 20
@@ -79,10 +79,10 @@ class Channels:
         """The channel to `party`.
 
         Raises:
-            ServiceUnavailableError: if the device was given no address for it, or knows that it does not run.
+            UnreachedError: if the device was given no address for it, or knows that it does not run.
         """
         if party not in self._endpoints:
-            raise ServiceUnavailableError(party, "cannot be reached: no address for it is known here")
+            raise UnreachedError(party, "cannot be reached: no address for it is known here")
         with self._lock:
             if party not in self._open or party in self._doubted:
                 self._look_up(party)
@@ -111,9 +111,7 @@ class Channels:
 
     def _connect(self, party: Party, endpoint: Endpoint) -> grpc.Channel:
         if not endpoint.address:
-            raise ServiceUnavailableError(
-                party, "cannot be reached: it is not running; start it and try again"
-            )
+            raise UnreachedError(party, "cannot be reached: it is not running; start it and try again")
         options = _options(endpoint.name or party.dns_name)
         return grpc.secure_channel(endpoint.address, self._credentials, options)
 

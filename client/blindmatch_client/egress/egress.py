@@ -22,7 +22,13 @@ from blindmatch_client.egress.channels import MOST_MESSAGE_BYTES, Channels, Cred
 from blindmatch_client.egress.methods import Method, P, Q
 from blindmatch_client.egress.recorder import Entry, Recorder
 from blindmatch_client.egress.status import translate
-from blindmatch_client.errors import DeviceError, MisbehavedError, RefusedError, ServiceUnavailableError
+from blindmatch_client.errors import (
+    DeviceError,
+    MisbehavedError,
+    RefusedError,
+    ServiceUnavailableError,
+    UnreachedError,
+)
 from blindmatch_client.trace import Purpose
 
 T = TypeVar("T")
@@ -176,15 +182,24 @@ class Egress:
         return result
 
     def _attempted(self, call: Call[Q, P], attempt: Callable[[], T]) -> T:
+        reached = False
         if call.idempotent:
             for wait in self._retry.waits():
                 try:
                     return self._once(call.party, attempt)
-                except ServiceUnavailableError:
+                except ServiceUnavailableError as error:
+                    reached = reached or not isinstance(error, UnreachedError)
                     self._sleep(wait)
                 except RefusedError as refusal:
                     self._sleep(self._patience(refusal, wait))
-        return self._once(call.party, attempt)
+        try:
+            return self._once(call.party, attempt)
+        except UnreachedError:
+            if reached:
+                raise ServiceUnavailableError(
+                    call.party, "broke the call off, and cannot be reached"
+                ) from None
+            raise
 
     def _once(self, party: Party, attempt: Callable[[], T]) -> T:
         """One attempt; if nobody answered, the party's address is looked up before the next one."""

@@ -7,7 +7,10 @@ from typing import Final
 import grpc
 from blindmatch_protocol.contract import Party
 
-from blindmatch_client.errors import RefusedError, ServiceError, ServiceUnavailableError
+from blindmatch_client.errors import RefusedError, ServiceError, ServiceUnavailableError, UnreachedError
+
+NO_CONNECTION: Final = "failed to connect to all addresses"
+"""How gRPC's words begin where a call was never sent."""
 
 DETAIL_MOST: Final = 200
 
@@ -31,6 +34,7 @@ _ADVICE: Final = {
     grpc.StatusCode.PERMISSION_DENIED: "this account may not do that",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "a limit was reached, try again later",
     grpc.StatusCode.FAILED_PRECONDITION: "the set or the state it speaks of is another, fetch it anew",
+    grpc.StatusCode.ALREADY_EXISTS: "it is taken: choose another name",
     grpc.StatusCode.NOT_FOUND: "check the name",
     grpc.StatusCode.UNIMPLEMENTED: "it runs another version or another design",
 }
@@ -39,6 +43,8 @@ _ADVICE: Final = {
 def translate(party: Party, error: grpc.RpcError) -> ServiceError:
     """The error of this room that stands for `error` of a call to `party`."""
     code, detail, wait = _status(error)
+    if code is grpc.StatusCode.UNAVAILABLE and detail.startswith(NO_CONNECTION):
+        return UnreachedError(party, _UNAVAILABLE[code])
     if code in _UNAVAILABLE:
         return ServiceUnavailableError(party, _UNAVAILABLE[code])
     advice = _ADVICE.get(code, "asking again will not help")

@@ -24,7 +24,7 @@ app = typer.Typer(
 
 ALL: Final = "all"
 DEFAULT: Final = ("oprf-psi", "token-psi")
-LISTED: Final = ("attack", "adversary", "budget", "claim", "claimed")
+LISTED: Final = ("attack", "claimed", "claim; adversary; budget")
 COLUMNS: Final = ("attack", "design", "figure", "succeeded", "claim")
 
 DesignsOption = Annotated[
@@ -37,8 +37,8 @@ DesignsOption = Annotated[
 def list_(designs: DesignsOption = None, json_path: JsonOption = None) -> None:
     """List the attacks: what each adversary holds, may spend, and which sentence it attacks."""
     shown = list({attack.name: attack for attack, _ in pairs(_loaded(designs))}.values())
-    rows = [(a.name, a.means.words(), a.budget, a.claim, _word(a)) for a in shown]
-    console_for(json_path).print(table("Attacks", LISTED, rows))
+    rows = [(a.name, _word(a), f"{a.claim}\nby a {a.means.words()}; {a.budget}") for a in shown]
+    console_for(json_path).print(table("Attacks", LISTED, rows, whole=LISTED[:2]))
     write_json({"attacks": [described(one) for one in shown]}, json_path)
 
 

@@ -13,7 +13,7 @@ from blindmatch_server.authority import Identity, Kind
 from blindmatch_simulations.cli.console import (
     OUT,
     AddressOption,
-    DesignOption,
+    DeployedDesignOption,
     HomeOption,
     JsonOption,
     MoreAddressesOption,
@@ -24,6 +24,7 @@ from blindmatch_simulations.cli.console import (
 from blindmatch_simulations.cli.parties import CollusionOption, party_called
 from blindmatch_simulations.deployment import addresses
 from blindmatch_simulations.deployment.collusion import operators_of
+from blindmatch_simulations.deployment.deployed_design import design_of
 from blindmatch_simulations.deployment.folder import ADDRESSES, Deployment, home_from
 from blindmatch_simulations.deployment.packing import pack_caller, pack_server
 from blindmatch_simulations.deployment.registry import load_design
@@ -119,7 +120,7 @@ def pack(
         Path, typer.Argument(help="A new folder, to be carried to that machine as its --home.")
     ],
     name: Annotated[str, typer.Option(help="Of the device or operator.")] = "",
-    design: DesignOption = "oprf-psi",
+    design: DeployedDesignOption = None,
     allow_collusion: CollusionOption = False,
     home: HomeOption = None,
 ) -> None:
@@ -130,7 +131,9 @@ def pack(
         deployment.enrol(identity, source, datetime.now(UTC))
         packed = pack_caller(deployment, source, folder)
     else:
-        packed = pack_server(deployment, identity.party, load_design(design), folder, allow_collusion)
+        packed = pack_server(
+            deployment, identity.party, load_design(design_of(deployment, design)), folder, allow_collusion
+        )
     for path in packed:
         OUT.print(str(path), soft_wrap=True, highlight=False)
     OUT.print(

@@ -70,6 +70,13 @@ MoreAddressesOption = Annotated[
 DesignOption = Annotated[
     str, typer.Option("--design", help="A design's name (see: blindmatch designs) or path.py:NAME.")
 ]
+DeployedDesignOption = Annotated[
+    str | None,
+    typer.Option(
+        "--design",
+        help="A design's name or path.py:NAME [default: that of the last `list build`, else oprf-psi].",
+    ),
+]
 
 
 def write_json(result: Any, path: Path | None) -> None:

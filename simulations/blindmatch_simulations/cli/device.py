@@ -4,84 +4,41 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.device import Device, Sent
-from blindmatch_client.errors import ServiceError
-from blindmatch_client.failure import FailureMode
+from blindmatch_client.errors import (
+    DeviceError,
+    ServiceError,
+)
 from blindmatch_client.receiving import Received
-from blindmatch_protocol.contract import Party
-from blindmatch_protocol.cover import SLOT_SIZES
 from blindmatch_protocol.errors import PictureError
+from blindmatch_server.authority import Identity, Kind
 
-from blindmatch_simulations.cli import contacts, exit_codes, redress, relock
+from blindmatch_simulations.cli import contacts, exit_codes, redress, relock, roster
 from blindmatch_simulations.cli.console import (
-    AddressOption,
-    DesignOption,
     HomeOption,
     JsonOption,
-    MoreAddressesOption,
     console_for,
     details,
     table,
     write_json,
 )
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
-from blindmatch_simulations.cli.unlocking import passphrase as asked_for
-from blindmatch_simulations.deployment.addresses import given
-from blindmatch_simulations.deployment.devices import Options, create_or_open_device
-from blindmatch_simulations.deployment.folder import Deployment, home_from
 
 app = typer.Typer(help="Register a device, send and read messages.", no_args_is_help=True)
 
 _ROUND_SECONDS = 1.0
+SENT = ("to", "message", "delivered", "outcome", "report")
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif"}
 
 
-@app.command("register")
-def register(
-    name: NameArgument,
-    design: DesignOption = "oprf-psi",
-    mode: Annotated[
-        FailureMode, typer.Option(help="What is done with a picture that cannot be matched now.")
-    ] = FailureMode.HOLD,
-    key_file: Annotated[
-        Path | None,
-        typer.Option(help="Lock the store with this file, made if missing; keep it apart from the device."),
-    ] = None,
-    passphrase: Annotated[
-        bool, typer.Option("--passphrase", help="Lock it with $BLINDMATCH_PASSPHRASE, or ask.")
-    ] = False,
-    cover_period: Annotated[
-        int, typer.Option(min=0, help="Seconds between the slots in which reports leave; 0: at once.")
-    ] = 0,
-    cover_size: Annotated[int, typer.Option(help="Bytes of a slot.")] = SLOT_SIZES[1],
-    relay: AddressOption = None,
-    matcher: AddressOption = None,
-    centre: AddressOption = None,
-    address: MoreAddressesOption = None,
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
-    """Make the device NAME, publish its pre-keys and fetch the encrypted set; once more if that failed."""
-    deployment = Deployment.open(home_from(home))
-    standard = {Party.PROVIDER: relay, Party.MATCHER: matcher, Party.CENTRE: centre}
-    addresses = given(standard, address or ())
-    if passphrase and key_file is not None:
-        raise typer.BadParameter("give --passphrase or --key-file, not both")
-    cover = CoverSchedule(cover_period, cover_size) if cover_period else None
-    options, secret = Options(key_file, passphrase, cover), asked_for() if passphrase else None
-    device = create_or_open_device(deployment, name, design, mode, addresses, options, secret).device
-    try:
-        epoch = device.register()
-    finally:
-        device.close()
-    result = {"account": name, "design": design, "epoch": epoch, "mode": str(mode)}
-    console_for(json_path).print(details("registered", result))
-    write_json(result, json_path)
+app.command("register")(roster.register)
+app.command("list")(roster.list_)
+app.command("remove")(roster.remove)
 
 
 @app.command("send")
@@ -99,19 +56,19 @@ def send(
     """
     if not text and not picture:
         raise typer.BadParameter("give --text, --picture or both")
+    group = _recipients(name, to)
     with opened(home, name) as device:
-        group = to.split(",")
         if picture:
             sent = _send_pictures(device, group, picture, text)
         else:
-            sent = device.send_text_to(group, text) if len(group) > 1 else [device.send_text(to, text)]
+            sent = device.send_text_to(group, text) if len(group) > 1 else [device.send_text(group[0], text)]
         news = device.contacts.news()
-    rows = [_row(one) for one in sent]
+    told = [*zip(cycle(group), sent, strict=False)]
     console = console_for(json_path)
-    console.print(table("sent", ("message", "delivered", "outcome", "report"), rows))
+    console.print(table("sent", SENT, [(to, *_row(one)) for to, one in told]))
     for notice in (*dict.fromkeys(one.notice for one in sent if one.notice), *news):
         console.print(f"note: {notice}", soft_wrap=True)
-    write_json([_described(one) for one in sent], json_path)
+    write_json([{"to": to} | _described(one) for to, one in told], json_path)
     if not all(one.delivered for one in sent):
         raise typer.Exit(exit_codes.UNREACHABLE)
 
@@ -207,6 +164,19 @@ def _round(device: Device, counts: dict[str, int]) -> None:
     except ServiceError:
         counts["troubles"] += 1
     time.sleep(_ROUND_SECONDS - (time.monotonic() - begun) % _ROUND_SECONDS)
+
+
+def _recipients(name: str, to: str) -> list[str]:
+    """Each of them once.
+
+    Raises:
+        AuthorityError: if one breaks the rule for names.
+        DeviceError: if one is the sender.
+    """
+    group = [Identity(Kind.DEVICE, one.strip()).name for one in dict.fromkeys(to.split(","))]
+    if name in group:
+        raise DeviceError(f"{name} cannot send to itself; give the name of another device")
+    return group
 
 
 def _send_pictures(device: Device, group: list[str], paths: list[Path], text: str) -> list[Sent]:

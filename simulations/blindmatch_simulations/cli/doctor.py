@@ -9,7 +9,7 @@ import typer
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import (
-    DesignOption,
+    DeployedDesignOption,
     HomeOption,
     JsonOption,
     console_for,
@@ -17,6 +17,7 @@ from blindmatch_simulations.cli.console import (
     write_json,
 )
 from blindmatch_simulations.cli.parties import CollusionOption
+from blindmatch_simulations.deployment.deployed_design import design_of
 from blindmatch_simulations.deployment.doctor import Finding, Status, examine
 from blindmatch_simulations.deployment.folder import Deployment, home_from
 from blindmatch_simulations.deployment.registry import load_design
@@ -24,7 +25,7 @@ from blindmatch_simulations.deployment.registry import load_design
 
 def run_doctor(
     home: HomeOption = None,
-    design: DesignOption = "oprf-psi",
+    design: DeployedDesignOption = None,
     allow_collusion: CollusionOption = False,
     json_path: JsonOption = None,
 ) -> None:
@@ -35,7 +36,9 @@ def run_doctor(
     well, 4 if something in the folder is wrong, 7 if only a server is.
     """
     deployment = Deployment.open(home_from(home))
-    found = list(examine(deployment, load_design(design), datetime.now(UTC), allow_collusion))
+    found = list(
+        examine(deployment, load_design(design_of(deployment, design)), datetime.now(UTC), allow_collusion)
+    )
     console = console_for(json_path)
     console.print(
         table(

@@ -32,7 +32,7 @@ from rich.console import Console
 
 from blindmatch_simulations.cli.console import (
     ERR,
-    DesignOption,
+    DeployedDesignOption,
     HomeOption,
     JsonOption,
     console_for,
@@ -48,8 +48,9 @@ from blindmatch_simulations.deployment.curating import (
     publish,
     update,
 )
+from blindmatch_simulations.deployment.deployed_design import design_of, note_design
 from blindmatch_simulations.deployment.folder import Deployment, home_from
-from blindmatch_simulations.deployment.registry import RegistryError, load_design
+from blindmatch_simulations.deployment.registry import RegistryError, load_design, portable_reference
 
 app = typer.Typer(help="Import hash lists and build encrypted sets of them.", no_args_is_help=True)
 
@@ -155,7 +156,7 @@ def random(
 @app.command("build")
 def build(
     name: NameArgument,
-    design: DesignOption = "oprf-psi",
+    design: DeployedDesignOption = None,
     previous: Annotated[
         str | None,
         typer.Option("--from", help="The list the current epoch was built from: publish only the change."),
@@ -182,7 +183,8 @@ def build(
     """
     deployment = Deployment.open(home_from(home))
     console = console_for(json_path)
-    loaded = load_design(design)
+    reference = design_of(deployment, design)
+    loaded = load_design(reference)
     if previous is not None and (epoch is not None or values):
         raise typer.BadParameter("an update is the epoch after the current one and keeps its parameters")
     rng, given, now = system_randomness(), _values(values), datetime.now(UTC)
@@ -194,6 +196,7 @@ def build(
             check_key_lasts_of_current(deployment, loaded, now)
             with open_named(deployment, previous) as old:
                 publication = update(deployment, loaded, old, entries, rng, progress, valid_days)
+    note_design(deployment, portable_reference(reference))
     manifest = publication.manifest
     setup = sum(file.size for file in manifest.files if file.name in manifest.setup)
     result: dict[str, Any] = {
@@ -206,7 +209,9 @@ def build(
         "setup_bytes_per_entry": round(setup / max(1, manifest.entries), 2),
         "folder": str(publication.folder),
     }
-    console.print(details("published", result))
+    until = datetime.fromtimestamp(publication.signed.manifest.valid_until, UTC)
+    shown = result | {"valid_until": f"{until:%Y-%m-%d %H:%M} UTC"}
+    console.print(details("published", shown))
     write_json(result, json_path)
 
 
@@ -270,7 +275,7 @@ def export_(
 def manifest(
     name: NameArgument,
     out: Annotated[Path, typer.Argument(help="The file to write.")],
-    design: DesignOption = "oprf-psi",
+    design: DeployedDesignOption = None,
     device: Annotated[
         str, typer.Option(help="Whose certificate the checks call with; issued if it has none.")
     ] = "conformance",
@@ -283,7 +288,7 @@ def manifest(
     from blindmatch_simulations.conformance.remote.writing import CallerFiles, manifest_of, write_manifest
 
     deployment, identity = Deployment.open(home_from(home)), Identity(Kind.DEVICE, device)
-    loaded = load_design(design)
+    loaded = load_design(design_of(deployment, design))
     publication = open_publication(deployment.published(loaded.info.name))
     folder = deployment.folder_of(identity)
     deployment.enrol(identity, folder, datetime.now(UTC))
@@ -310,8 +315,8 @@ def _summary(summary: Summary) -> dict[str, Any]:
 
 
 def worded(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A summary with the keys that need a word more for people; JSON has the keys themselves."""
-    return {WORDS.get(key, key): value for key, value in found.items()}
+    """A summary for people: without what is empty, some keys with a word more; JSON has all of it."""
+    return {WORDS.get(key, key): value for key, value in found.items() if value not in (None, {}, "")}
 
 
 def _values(options: list[str] | None) -> Mapping[str, int]:

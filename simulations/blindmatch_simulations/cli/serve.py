@@ -12,9 +12,10 @@ from typing import Annotated, Final
 import typer
 from blindmatch_protocol.contract import Party
 
-from blindmatch_simulations.cli.console import OUT, DesignOption, HomeOption
+from blindmatch_simulations.cli.console import OUT, DeployedDesignOption, HomeOption
 from blindmatch_simulations.cli.parties import CollusionOption, party_called
 from blindmatch_simulations.deployment.collusion import check_apart
+from blindmatch_simulations.deployment.deployed_design import design_of
 from blindmatch_simulations.deployment.folder import Deployment, home_from
 from blindmatch_simulations.deployment.hosting import parties_of, serve
 from blindmatch_simulations.deployment.processes import ServerProcess, check_alive, running_servers
@@ -58,7 +59,7 @@ def run_serve(
         typer.Argument(help="relay, matcher, centre or another server of the design; all: each of them."),
     ],
     home: HomeOption = None,
-    design: DesignOption = "oprf-psi",
+    design: DeployedDesignOption = None,
     host: HostOption = LOOPBACK,
     port: PortOption = None,
     metrics_port: MetricsOption = None,
@@ -75,17 +76,18 @@ def run_serve(
     `all`: each in a process of its own, on free loopback ports.
     """
     deployment = Deployment.open(home_from(home))
+    reference = design_of(deployment, design)
     if party == ALL:
         if (host, port, metrics_port, end_with_input) != (LOOPBACK, None, None, False):
             raise typer.BadParameter("all takes --home, --design, --metrics and --allow-collusion alone")
-        _serve_all(deployment, design, metrics, allow_collusion)
+        _serve_all(deployment, reference, metrics, allow_collusion)
         return
     if metrics:
         raise typer.BadParameter("--metrics goes with all; one server takes --metrics-port")
     whose, ends_with = party_called(party), STANDARD_INPUT if end_with_input else None
     listens = PORTS.get(whose, 0) if port is None else port
     options = (host, listens, metrics_port, ends_with, allow_collusion)
-    raise typer.Exit(serve(deployment, whose, load_design(design), *options))
+    raise typer.Exit(serve(deployment, whose, load_design(reference), *options))
 
 
 def _serve_all(deployment: Deployment, reference: str, metrics: bool, allow_collusion: bool) -> None:

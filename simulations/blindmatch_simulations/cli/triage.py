@@ -12,7 +12,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import (
-    DesignOption,
+    DeployedDesignOption,
     HomeOption,
     JsonOption,
     console_for,
@@ -20,6 +20,7 @@ from blindmatch_simulations.cli.console import (
     table,
     write_json,
 )
+from blindmatch_simulations.deployment.deployed_design import design_of
 from blindmatch_simulations.deployment.folder import Deployment, home_from
 from blindmatch_simulations.deployment.notifying import deliver
 from blindmatch_simulations.deployment.operators import ReportIdError, ask_centre
@@ -92,12 +93,15 @@ def hold(
     write_json(described_notice(held), json_path)
 
 
-def notify(home: HomeOption = None, design: DesignOption = "oprf-psi", json_path: JsonOption = None) -> None:
+def notify(
+    home: HomeOption = None, design: DeployedDesignOption = None, json_path: JsonOption = None
+) -> None:
     """Send the notices that are due as encrypted messages from the centre's own account.
 
     The exit code is 7 if one could not be handed over; it is tried again the next time.
     """
-    sent = deliver(Deployment.open(home_from(home)), design)
+    deployment = Deployment.open(home_from(home))
+    sent = deliver(deployment, design_of(deployment, design))
     rows = [(one.notice.account, one.notice.kind, one.problem or "sent") for one in sent]
     console_for(json_path).print(table("notices", ("to", "about", "outcome"), rows))
     write_json([described_notice(one.notice) | {"problem": one.problem} for one in sent], json_path)

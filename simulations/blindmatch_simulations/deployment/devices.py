@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Egress, Recorder
@@ -104,6 +107,30 @@ def open_device(deployment: Deployment, name: str, passphrase: str | None = None
     return _watched(deployment, name, load_design(settings.design), settings, False, passphrase)
 
 
+def device_names(deployment: Deployment) -> list[str]:
+    """Names of the devices in this folder."""
+    return sorted(path.parent.name for path in deployment.home.glob(f"devices/*/{SETTINGS}"))
+
+
+def remove_device(deployment: Deployment, name: str, keep: Collection[Path] = ()) -> None:
+    """Remove the folder of the device called `name`: keys, certificate, messages and what still waits.
+
+    What lies in it and in `keep` stays.
+
+    Raises:
+        AuthorityError: if the name breaks the rule for names.
+        StoreError: if there is none.
+        OSError: if it cannot be removed.
+    """
+    folder = deployment.device(Identity(Kind.DEVICE, name).name)
+    if not folder.is_dir():
+        raise StoreError(f"no device {name}")
+    for path in [path for path in folder.iterdir() if path not in keep]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not keep:
+        folder.rmdir()
+
+
 def needs_passphrase(deployment: Deployment, name: str) -> bool:
     """Is the device called `name` locked with a passphrase? `StoreError` if there is none."""
     return current_kind(deployment, name) == PASSPHRASE
@@ -131,7 +158,8 @@ def create_or_open_device(
         return create_device(deployment, name, reference, mode, addresses, options, passphrase)
     settings = settled(deployment, name, passphrase)
     if (settings.design, settings.mode) != (portable_reference(reference), mode):
-        raise StoreError(f"device {name} exists, with another design or mode; choose another name")
+        held = f"design {settings.design} and mode {settings.mode}, not {reference} and {mode}"
+        raise StoreError(f"device {name} exists, with {held}; choose another name")
     if options is not None and options != settings.options:
         raise StoreError(f"device {name} exists, with another key or cover schedule; choose another name")
     if addresses:

@@ -2,6 +2,7 @@
 
 HOME/
   deployment.json          version of this layout, and who operates which server
+  design.json              the design that the last epoch was built for
   addresses.json           where servers on other machines are called, if there are any
   authority/               the certificate authority; needed to enrol, not to run
   relay/ matcher/ ...      certificate, key, database and `port` of each server
@@ -38,6 +39,7 @@ LAYOUT_VERSION: Final = 2
 HOME_VARIABLE: Final = "BLINDMATCH_HOME"
 DEFAULT_HOME: Final = "blindmatch-home"
 MARKER: Final = "deployment.json"
+KEYS: Final = "keys"
 ADDRESSES: Final = "addresses.json"
 CONNECT_SECONDS: Final = 2.0
 
@@ -128,7 +130,7 @@ class Deployment:
     @property
     def centre_keys(self) -> Path:
         """Folder of the centre's secrets."""
-        return self.server(Party.CENTRE) / "keys"
+        return self.server(Party.CENTRE) / KEYS
 
     @property
     def references(self) -> Path:
@@ -143,7 +145,7 @@ class Deployment:
         """Those whose server has a folder here."""
         held = (path for path in self.home.glob("*/*.*") if path.suffix in (".crt", ".key"))
         named = {Party.of_server(path.stem) for path in held if path.stem == path.parent.name}
-        standard = [party for party in STANDARD if self.server(party).is_dir()]
+        standard = [party for party in STANDARD if self.has_server(party)]
         return (*standard, *sorted(named.difference(STANDARD)))
 
     def admit(self, parties: Iterable[Party], now: datetime) -> None:
@@ -159,6 +161,10 @@ class Deployment:
                 there = f"at the authority: blindmatch certs pack {party.server} FOLDER"
                 raise DeploymentError(f"{party.server} has no certificate here; {there}")
             self.enrol(Identity.of(party), self.server(party), now)
+
+    def has_server(self, party: Party) -> bool:
+        """Is this the machine of that server, and not one that has public keys of it at most?"""
+        return any(path.name != KEYS for path in self.server(party).glob("*"))
 
     def port_file(self, party: Party) -> Path:
         """Where a running server notes its port."""

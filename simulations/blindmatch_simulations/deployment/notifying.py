@@ -73,8 +73,8 @@ def _device(deployment: Deployment, design: str) -> Device:
         identity = read_notices_key(deployment.centre_keys)
         watched = create_device(deployment, ACCOUNT, design, identity=identity)
     try:
-        # without a set-up an earlier registration did not come to its end
-        if not watched.device.epoch:
+        # an earlier registration may not have come to its end
+        if not watched.device.registered:
             watched.device.register()
     except BlindmatchError:
         watched.device.close()

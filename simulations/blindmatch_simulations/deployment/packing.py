@@ -21,6 +21,7 @@ from blindmatch_server.curator.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
 from blindmatch_server.manifest import SIGNED
 
 from blindmatch_simulations.deployment.collusion import check_apart
+from blindmatch_simulations.deployment.deployed_design import DESIGN
 from blindmatch_simulations.deployment.folder import ADDRESSES, MARKER, Deployment, DeploymentError
 from blindmatch_simulations.deployment.hosting import check_hosts
 
@@ -81,8 +82,7 @@ def _copy(deployment: Deployment, files: Iterator[Path], folder: Path) -> list[P
         raise DeploymentError(f"{folder} exists; give a new folder")
     copied = []
     every = [deployment.home / MARKER, *files]
-    if (deployment.home / ADDRESSES).exists():
-        every.append(deployment.home / ADDRESSES)
+    every += [path for name in (DESIGN, ADDRESSES) if (path := deployment.home / name).exists()]
     for path in every:
         target = folder / path.relative_to(deployment.home)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -100,8 +100,7 @@ def disk(deployment: Deployment) -> Iterator[Finding]:
 
 def centre(deployment: Deployment) -> Iterator[Finding]:
     """The centre's secrets, and its copy of the list."""
-    folder = deployment.server(Party.CENTRE)
-    if not folder.is_dir():
+    if not deployment.has_server(Party.CENTRE):
         return
     yield _centre_keys(deployment)
     remedy = "blindmatch centre learn NAME --pictures FOLDER"

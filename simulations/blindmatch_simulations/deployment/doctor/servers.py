@@ -99,7 +99,7 @@ def servers(deployment: Deployment, design: AnyDesign, epoch: Publication | None
     for party in parties_of(design):
         name = party.server
         if party not in endpoints:
-            if deployment.server(party).is_dir():
+            if deployment.has_server(party):
                 remedy = f"blindmatch serve {name}, or blindmatch serve all"
                 killed = "; it was killed" if deployment.port_file(party).exists() else ""
                 what = f"it is not running on this machine{killed}"

@@ -1,0 +1,161 @@
+"""`blindmatch device register`, `list` and `remove`: which devices are here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from blindmatch_client.cover import CoverSchedule
+from blindmatch_client.errors import ServiceError, ServiceUnavailableError, StoreError, UnreachedError
+from blindmatch_client.failure import FailureMode
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.cover import SLOT_SIZES
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_server.authority import AuthorityError
+
+from blindmatch_simulations.cli.console import (
+    ERR,
+    AddressOption,
+    DeployedDesignOption,
+    HomeOption,
+    JsonOption,
+    MoreAddressesOption,
+    console_for,
+    details,
+    table,
+    write_json,
+)
+from blindmatch_simulations.cli.unlocking import NameArgument
+from blindmatch_simulations.cli.unlocking import passphrase as asked_for
+from blindmatch_simulations.deployment.addresses import given
+from blindmatch_simulations.deployment.deployed_design import design_of
+from blindmatch_simulations.deployment.device_settings import Settings
+from blindmatch_simulations.deployment.devices import (
+    Options,
+    create_or_open_device,
+    device_names,
+    remove_device,
+)
+from blindmatch_simulations.deployment.folder import Deployment, home_from
+
+GONE: Final = (
+    "its keys, its messages, and whatever waits to be sent or reported. The relay keeps the account, with "
+    "what waits for it, and gives the name to no other device"
+)
+
+
+def register(
+    name: NameArgument,
+    design: DeployedDesignOption = None,
+    mode: Annotated[
+        FailureMode, typer.Option(help="What is done with a picture that cannot be matched now.")
+    ] = FailureMode.HOLD,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="Lock the store with this file, made if missing; keep it apart from the device."),
+    ] = None,
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help="Lock it with $BLINDMATCH_PASSPHRASE, or ask.")
+    ] = False,
+    cover_period: Annotated[
+        int, typer.Option(min=0, help="Seconds between the slots in which reports leave; 0: at once.")
+    ] = 0,
+    cover_size: Annotated[int, typer.Option(help="Bytes of a slot.")] = SLOT_SIZES[1],
+    relay: AddressOption = None,
+    matcher: AddressOption = None,
+    centre: AddressOption = None,
+    address: MoreAddressesOption = None,
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Make the device NAME, fetch the encrypted set and publish its pre-keys.
+
+    If that fails nothing is left behind, except where the relay may have the keys already: it gives a name to
+    nobody else. The same command goes on then.
+    """
+    deployment = Deployment.open(home_from(home))
+    standard = {Party.PROVIDER: relay, Party.MATCHER: matcher, Party.CENTRE: centre}
+    addresses = given(standard, address or ())
+    if passphrase and key_file is not None:
+        raise typer.BadParameter("give --passphrase or --key-file, not both")
+    cover = CoverSchedule(cover_period, cover_size) if cover_period else None
+    options, secret = Options(key_file, passphrase, cover), asked_for() if passphrase else None
+    reference = _design(deployment, name, design)
+    with _leaving_nothing(deployment, name, key_file):
+        made = create_or_open_device(deployment, name, reference, mode, addresses, options, secret)
+        with closing(made.device) as device:
+            epoch = device.register()
+    result = {"account": name, "design": reference, "epoch": epoch, "mode": str(mode)}
+    console_for(json_path).print(details("registered", result))
+    write_json(result, json_path)
+
+
+def _design(deployment: Deployment, name: str, asked: str | None) -> str:
+    """A device that is there has one, and another is refused only where it is asked for."""
+    if asked is None and name in device_names(deployment):
+        return Settings.read(deployment, name).design
+    return design_of(deployment, asked)
+
+
+@contextmanager
+def _leaving_nothing(deployment: Deployment, name: str, key_file: Path | None) -> Iterator[None]:
+    """Remove what a new device that could not be registered has made, unless the relay may have its keys."""
+    new, folder = name not in device_names(deployment), deployment.device(name)
+    before = [*folder.iterdir()] if folder.is_dir() else []
+    new_key = key_file if key_file is not None and not key_file.exists() else None
+    try:
+        yield
+    except BlindmatchError as error:
+        if new and _may_have_keys(error):
+            words = f"device {name} is kept, since the relay may have its keys: the same command goes on"
+            ERR.print(words, style="yellow", soft_wrap=True, highlight=False)
+        elif new:
+            with suppress(StoreError, AuthorityError):
+                remove_device(deployment, name, before)
+            if new_key is not None:
+                new_key.unlink(missing_ok=True)
+        raise
+
+
+def _may_have_keys(error: BlindmatchError) -> bool:
+    """May the relay have got the keys, though the call failed?"""
+    lost = isinstance(error, ServiceUnavailableError) and not isinstance(error, UnreachedError)
+    return lost and isinstance(error, ServiceError) and error.party is Party.PROVIDER
+
+
+def list_(home: HomeOption = None, json_path: JsonOption = None) -> None:
+    """List the devices of this deployment; none is opened, so no passphrase is asked for."""
+    deployment = Deployment.open(home_from(home))
+    held = {name: Settings.read(deployment, name) for name in device_names(deployment)}
+    rows = [(name, one.design, str(one.mode), one.options.kind) for name, one in held.items()]
+    console = console_for(json_path)
+    console.print(table("devices", ("device", "design", "mode", "locked with"), rows))
+    deployed = design_of(deployment)
+    others = [name for name, one in held.items() if one.design != deployed]
+    if others:
+        words = f"note: the last set was built for {deployed}; made for another design: {', '.join(others)}"
+        console.print(words, soft_wrap=True, markup=False)
+    keys = ("account", "design", "mode", "locked_with")
+    write_json([dict(zip(keys, row, strict=True)) for row in rows], json_path)
+
+
+def remove(
+    name: NameArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: HomeOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Remove the device NAME from this folder; the name cannot be used again at the same relay."""
+    deployment = Deployment.open(home_from(home))
+    if not yes:
+        try:
+            typer.confirm(f"Remove {name}, {GONE}?", abort=True, err=True)
+        except typer.Abort:
+            ERR.print()
+            raise typer.BadParameter(f"{name} stays; --yes removes it without a question") from None
+    remove_device(deployment, name)
+    console_for(json_path).print(details("removed", {"device": name, "gone": GONE}))
+    write_json({"account": name, "removed": True}, json_path)
