@@ -1,7 +1,7 @@
 """What one machine of a deployment needs, copied into a folder that travels there; nothing else is in it.
 
 relay, matcher, centre, ...   the server's certificate and key, and the files it serves from
-operator                      an operator's certificate and key
+operator                      an operator's certificate and key, and the centre's public keys
 device NAME                   a device's certificate and key, and the centre's public keys
 each of them                  the curator's public key, which epochs are verified with
 
