@@ -277,11 +277,36 @@ def test_a_report_before_confirmation_is_found(pictures: list[Picture]) -> None:
     part = pb.SubmitPart(report_id=bytes(range(16)), part=pb.Part(size=3, data=b"abc"))
     submit = "/blindmatch.v1.Centre/Submit"
     device.record(Party.CENTRE, submit, Purpose.REPORT, LISTED[0], part)
-    drawn = [bytes(range(16))]
+    drawn = [bytes(range(16)), bytes(range(1, 17))]
     assert _audit(device, pictures, drawn=drawn).findings == ()
+    part.report_id = drawn[1]
     device.record(Party.CENTRE, submit, Purpose.REPORT, 1, part)
     (finding,) = _audit(device, pictures, drawn=drawn).findings
     assert (finding.item, finding.rule) == (1, "a report without a confirmed match")
+
+
+def test_what_was_drawn_serves_one_thing(pictures: list[Picture]) -> None:
+    """Two pictures under one key are a keystream used twice; a report's id may not be a session's blind."""
+    device = _matched(pictures)
+    part = pb.SubmitPart(report_id=seeded("report").take(16), part=pb.Part(size=3, data=b"abc"))
+    for number in LISTED:
+        device.record(Party.CENTRE, "/blindmatch.v1.Centre/Submit", Purpose.REPORT, number, part)
+    drawn = [part.report_id]
+    assert [f.rule for f in _audit(device, pictures, drawn=drawn).findings] == [
+        "a report id that serves twice"
+    ]
+    device.traces[0] = replace(device.traces[0], tape=device.traces[0].tape + part.report_id)
+    rules = {finding.rule for finding in _audit(device, pictures, drawn=drawn).findings}
+    assert "a report id that a session drew" in rules
+
+
+def test_two_pictures_under_one_key_are_found(pictures: list[Picture]) -> None:
+    device, key = _matched(pictures), seeded("attachment 0").take(32)
+    device.messages[1] = replace(device.messages[0], item=1)
+    for number in (0, 1):
+        device.record(Party.PROVIDER, "/blindmatch.v1.Relay/Upload", Purpose.MESSAGE, number, pb.Part(size=1))
+    rules = [finding.rule for finding in _audit(device, pictures, drawn=[key]).findings]
+    assert rules.count("an attachment key that serves twice") == 1
 
 
 def test_a_request_that_no_session_sent_is_found(pictures: list[Picture]) -> None:

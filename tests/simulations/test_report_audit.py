@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from blindmatch_client.reporting import Reporting
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
 from blindmatch_protocol.contract import Label
-from blindmatch_protocol.cover import SLOT_SIZES, fragment, fragments_of, seal_slot
+from blindmatch_protocol.cover import SLOT_SIZES, Slot, capacity, fragment, fragments_of, seal_slot
 from blindmatch_protocol.franking import LEAF_LENGTH, opened_commitment
 from blindmatch_protocol.padding import pad_attachment
 from blindmatch_protocol.report import REFUSED_INFO, Report, open_report, seal_report
@@ -23,6 +24,7 @@ from dummy_designs import ECHO
 from support.fakes import World, hashes_with, picture
 
 LISTED, OTHER = picture(1), picture(2)
+SIZE = SLOT_SIZES[0]
 TEXT = "words that are nobody's business"
 
 
@@ -35,7 +37,8 @@ class Run:
     centre: X25519PrivateKey
 
     def findings(self, records: Sequence[EgressRecord] | None = None) -> tuple[list[Finding], int]:
-        known = Reportable(self.centre, "alice", frozenset({"bob"}), {0: OTHER, 1: LISTED})
+        files, drawn = {0: OTHER, 1: LISTED}, frozenset([bytes(16)])
+        known = Reportable(self.centre, "alice", frozenset({"bob"}), files, drawn)
         # device and seam have a clock each here, which count how often they were read
         timed = [replace(r, at_ms=r.at_ms + 1000 * (n > 0)) for n, r in enumerate(records or self.records)]
         return list(check_opened(ECHO, 1, timed, self.traces, known)), count_reports(timed, known)
@@ -84,18 +87,40 @@ def test_an_honest_device_opens_what_it_may(honest: Run) -> None:
     assert honest.findings() == ([], 1)
 
 
-@pytest.mark.parametrize("lost", [0, 1])
-def test_a_report_in_slots_is_put_together_and_opened(honest: Run, lost: int) -> None:
-    report_id, body = honest.sealed
-    key, size = honest.centre.public_key().public_bytes_raw(), SLOT_SIZES[0]
-    slots = []
-    for position in range(fragments_of(len(body), size)):
-        name = position.to_bytes(16, "big")
-        sealed = seal_slot(fragment(body, report_id, position, size), name, key)
-        requests = (_part(name, sealed),)
-        slots.append(replace(honest.submitted, purpose=Purpose.COVER, item=None, requests=requests))
+def in_slots(run: Run, slots: Sequence[Slot]) -> tuple[set[str], int]:
+    """Rules that are broken, and how many reports there are, where these slots left in the report's place."""
+    key, records = run.centre.public_key().public_bytes_raw(), []
+    for number, slot in enumerate(slots):
+        name = number.to_bytes(16, "big")
+        requests = (_part(name, seal_slot(slot, name, key)),)
+        records.append(replace(run.submitted, purpose=Purpose.COVER, item=None, requests=requests))
+    findings, opened = run.findings(run.with_records(records))
+    return {finding.rule for finding in findings}, opened
+
+
+def fragments(run: Run) -> list[Slot]:
+    report_id, body = run.sealed
+    return [fragment(body, report_id, at, SIZE) for at in range(fragments_of(len(body), SIZE))]
+
+
+def test_a_report_in_slots_is_put_together_and_opened(honest: Run) -> None:
+    slots = fragments(honest)
     assert len(slots) > 1
-    assert honest.findings(honest.with_records(slots[lost:])) == ([], 1 - lost)
+    empty = Slot(bytes(16), 0, 0, b"", bytes(capacity(SIZE)))
+    assert in_slots(honest, [empty, *slots, slots[0]]) == (set(), 1)
+
+
+def test_what_a_slot_bears_beside_a_whole_report_is_found(honest: Run) -> None:
+    """A picture that matches nothing goes to the centre by pieces, in slots that no report comes of."""
+    slots, room = fragments(honest), capacity(SIZE)
+    told = hashlib.sha256(OTHER).digest()
+    empty = "an empty slot bears something"
+    assert in_slots(honest, [*slots, Slot(told[:16], 0, 0, b"", bytes(room))]) == ({empty}, 1)
+    assert in_slots(honest, [*slots, Slot(bytes(16), 77, 0, b"", bytes(room))]) == ({empty}, 1)
+    part = "fragments of a report that did not leave whole"
+    assert in_slots(honest, slots[1:]) == ({part}, 0)
+    other = replace(slots[0], data=told.ljust(len(slots[0].data), b"\1"))
+    assert in_slots(honest, [other, *slots]) == ({"a slot bears another fragment than before"}, 1)
 
 
 def stuffed(report: Report) -> Report:

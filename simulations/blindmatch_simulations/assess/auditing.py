@@ -12,6 +12,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.curator import HashList
+from blindmatch_server.published import open_publication
 
 from blindmatch_simulations.assess.alone import open_set
 from blindmatch_simulations.assess.observed import Audited, AuditFinding
@@ -59,9 +60,11 @@ def audited(
     items = {n: picture for n, picture in zip(numbers, pictures, strict=True) if n is not None}
     kept = {n: data for n, data in zip(numbers, files, strict=True) if n is not None}
     decoys = [*pictures, *map(Picture.from_bytes, pool)]
+    manifest = open_publication(deployment.published(design.info.name)).manifest
+    there = frozenset((manifest.epoch, name) for name in manifest.setup)
     evidence = Evidence(
         account=AUDITED,
-        told=Told(frozenset({recipient}), len(files), registered=1),
+        told=Told(frozenset({recipient}), len(files), registered=1, setup=there),
         records=watched.recorder.records(),
         traces=watched.traces,
         items=items,

@@ -5,6 +5,9 @@
     attachment    the picture goes to the relay as it is, in the length that its ciphertext would have
     name          the hash is in a name that the device asks the relay for
     repetition    one request is made so often as the hash's first byte says
+    offsets       a fetch of the set-up is broken off, and goes on from places that the hash says
+    numbers       messages are acknowledged whose numbers the hash says
+    downloads     attachments are fetched that nobody sent, so many as the hash's first byte says
 
 An honest device sends a picture; then what it recorded of itself is changed as if it had cheated.
 """
@@ -15,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
+import numpy as np
 from blindmatch_client.egress import methods
 from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_protocol.contract import Party
@@ -62,17 +66,29 @@ def _attachment(records: Records, picture: Picture, data: bytes) -> Records:
 
 
 def _name(records: Records, picture: Picture, data: bytes) -> Records:
-    request = pb.BundleRequest(account=picture.hash.hex()).SerializeToString(deterministic=True)
-    path, at_ms = methods.FETCH_BUNDLE.path, records[-1].at_ms
-    return [
-        *records,
-        EgressRecord(len(records), Party.PROVIDER, path, Purpose.MESSAGE, None, (request,), 0, at_ms),
-    ]
+    return _asked(records, methods.FETCH_BUNDLE, [pb.BundleRequest(account=picture.hash.hex())])
 
 
 def _repetition(records: Records, picture: Picture, data: bytes) -> Records:
     again = [one for one in records if one.method == methods.EXCHANGE.path] * (picture.hash[0] + 1)
     return [*records, *(replace(one, sequence=len(records) + at) for at, one in enumerate(again))]
+
+
+def _offsets(records: Records, picture: Picture, data: bytes) -> Records:
+    (fetch,) = (one for one in records if one.method == methods.FETCH_SETUP.path)
+    words = np.frombuffer(picture.hash, "<u2").tolist()
+    asked = [(_changed(pb.SetupRequest, fetch.requests[0], offset=1 + word),) for word in words]
+    return [*records, replace(fetch, failed=True), *(replace(fetch, requests=one) for one in asked)]
+
+
+def _numbers(records: Records, picture: Picture, data: bytes) -> Records:
+    given = [256 * at + byte for at, byte in enumerate(picture.hash, 1)]
+    return _asked(records, methods.ACKNOWLEDGE, [pb.AcknowledgeRequest(sequences=given)])
+
+
+def _downloads(records: Records, picture: Picture, data: bytes) -> Records:
+    blobs = [bytes([number]) * 16 for number in range(picture.hash[0] + 1)]
+    return _asked(records, methods.DOWNLOAD, [pb.DownloadRequest(blob_id=blob) for blob in blobs])
 
 
 CHEATS: Final[dict[str, Cheat]] = {
@@ -81,6 +97,9 @@ CHEATS: Final[dict[str, Cheat]] = {
     "attachment": _attachment,
     "name": _name,
     "repetition": _repetition,
+    "offsets": _offsets,
+    "numbers": _numbers,
+    "downloads": _downloads,
 }
 
 
@@ -104,14 +123,16 @@ def _honest(arena: Arena, held: Loopback, data: bytes) -> tuple[Counterpart, Evi
     assert number is not None
     publication = open_publication(held.deployment.published(held.design.info.name))
     states = {role: held.design.open_role(role, publication.role(role)) for role in held.design.info.roles}
-    setup = held.design.open_setup(publication.setup(), publication.manifest.epoch)
+    epoch = publication.manifest.epoch
+    setup = held.design.open_setup(publication.setup(), epoch)
+    there = frozenset((epoch, name) for name in publication.manifest.setup)
     others = [Picture.from_bytes(drawn(other)) for other in (3, 4)]
     item = Picture.from_bytes(data)
     hashes = arena.hashes(1, "list")
     counterpart = Counterpart(held.design, setup, states, hashes, arena.rng("audit"))
     return counterpart, Evidence(
         account="alice",
-        told=Told(frozenset({"bob"}), messages=1, registered=1),
+        told=Told(frozenset({"bob"}), messages=1, registered=1, setup=there),
         records=alice.recorder.records(),
         traces=list(alice.traces),
         items={number: item},
@@ -121,6 +142,18 @@ def _honest(arena: Arena, held: Loopback, data: bytes) -> tuple[Counterpart, Evi
         drawn=alice.drawn.taken(),
         files={number: data},
     )
+
+
+def _asked(records: Records, method: methods.Method[Any, Any], requests: Sequence[Any]) -> Records:
+    """The records, and requests to the relay beside them."""
+    raw = [request.SerializeToString(deterministic=True) for request in requests]
+    made = EgressRecord(
+        len(records), Party.PROVIDER, method.path, Purpose.MESSAGE, None, (), 0, records[-1].at_ms
+    )
+    return [
+        *records,
+        *(replace(made, sequence=len(records) + at, requests=(one,)) for at, one in enumerate(raw)),
+    ]
 
 
 def _each(records: Records, method: methods.Method[Any, Any], change: Callable[[bytes], bytes]) -> Records:

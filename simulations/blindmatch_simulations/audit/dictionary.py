@@ -8,7 +8,7 @@ the hash, and SHA-256 of the pixels and of the file. What is declared to the par
 looked for.
 
 In opaque fields a false alarm needs 8 random bytes to be those of a picture: below 2^-30 for a megabyte and
-30 pictures. A piece under a key that is not in the request is not found.
+30 pictures. A piece under any key but a constant byte is not found, whether the key is in the request or not.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ class Told:
         registered: how often it was told to register.
         polls: how often it was told to look for messages.
         complaints: complaints it was told to hand in.
+        received: messages that were for it, each with one attachment at most.
+        setup: set-up files that are there to be fetched, each with its epoch.
         slot_s: seconds between the slots of its cover schedule, or None.
     """
 
@@ -30,6 +32,8 @@ class Told:
     registered: int = 0
     polls: int = 0
     complaints: int = 0
+    received: int = 0
+    setup: frozenset[tuple[int, str]] = frozenset()
     slot_s: int | None = None
 
 
@@ -70,7 +74,8 @@ class Evidence:
         """What its reports may be about; None if they are not opened."""
         if self.centre is None:
             return None
-        return Reportable(self.centre, self.account, self.told.contacts, self.files)
+        drawn = frozenset(self.drawn)
+        return Reportable(self.centre, self.account, self.told.contacts, self.files, drawn)
 
     @property
     def sealed(self) -> dict[bytes, MessageTrace]:

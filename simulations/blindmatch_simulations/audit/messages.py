@@ -13,7 +13,7 @@ numbers and the dictionary are checked (`dictionary`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from hashlib import sha256
 from typing import Final
 
@@ -127,28 +127,36 @@ def _request_id(record: EgressRecord) -> bytes:
 
 def check_ids(evidence: Evidence) -> Iterator[Finding]:
     """Ids and keys are drawn at random, and what was drawn is used for one thing alone."""
-    drawn, uses = set(evidence.drawn), dict[bytes, str]()
-    for record, value, use in _drawn(evidence):
+    drawn, uses = set(evidence.drawn), dict[bytes, tuple[str, Hashable]]()
+    for record, value, use, thing in _drawn(evidence):
+        first, of = uses.setdefault(value, (use, thing))
         if value not in drawn:
-            yield found(record, f"a {use} that was not drawn at random", len(value))
-        elif uses.setdefault(value, use) != use:
-            yield found(record, f"a {use} that is a {uses[value]} too", len(value))
+            yield found(record, f"{_one(use)} that was not drawn at random", len(value))
+        elif any(value in trace.tape for trace in evidence.traces):
+            yield found(record, f"{_one(use)} that a session drew", len(value))
+        elif (first, of) != (use, thing):
+            rule = f"is {_one(first)} too" if first != use else "serves twice"
+            yield found(record, f"{_one(use)} that {rule}", len(value))
 
 
-def _drawn(evidence: Evidence) -> Iterator[tuple[EgressRecord, bytes, str]]:
-    """What must have been drawn, with the request that bears it, or what is derived from it."""
+def _one(use: str) -> str:
+    return f"an {use}" if use[0] in "aeiou" else f"a {use}"
+
+
+def _drawn(evidence: Evidence) -> Iterator[tuple[EgressRecord, bytes, str, Hashable]]:
+    """What must have been drawn, and for what, with the request that bears it, or what is derived from it."""
     sealed, by_item = evidence.sealed, {m.item: m for m in evidence.messages if m.item is not None}
     for record in evidence.records:
         for use, value in _ids(record):
-            yield record, value, use
+            yield record, value, use, record.item
         if name_of(record) == "Send":
             trace = sealed.get(pb.SendRequest.FromString(record.requests[0]).message_id)
             if trace is not None and trace.content is not None:
-                yield record, trace.content.franking_key, "franking key"
+                yield record, trace.content.franking_key, "franking key", trace.message_id
         if name_of(record) == "Upload" and record.item in by_item:
             attachment = by_item[record.item].attachment
             assert attachment is not None
-            yield record, attachment.key, "attachment key"
+            yield record, attachment.key, "attachment key", record.item
 
 
 def _ids(record: EgressRecord) -> Iterator[tuple[str, bytes]]:

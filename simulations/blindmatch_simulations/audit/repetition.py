@@ -41,6 +41,7 @@ def check_repetition(evidence: Evidence) -> Iterator[Finding]:
         failed[key] += record.failed
     yield from _check_order(records)
     yield from _check_count(evidence)
+    yield from _check_told(evidence)
 
 
 def _subject(record: EgressRecord) -> Hashable:
@@ -55,10 +56,18 @@ def _subject(record: EgressRecord) -> Hashable:
             return record.item
         case "FetchBundle":
             return str(pb.BundleRequest.FromString(first).account)
-        case "FetchSetup" | "Download" | "Acknowledge":
+        case "FetchSetup":
+            return _setup_file(first)
+        case "Download" | "Acknowledge":
             return first
         case _:
             return None
+
+
+def _setup_file(raw: bytes) -> tuple[int, str]:
+    """Epoch and name of the set-up file that a request is for, from whatever offset on."""
+    request = pb.SetupRequest.FromString(raw)
+    return request.epoch, request.name
 
 
 def _limits(evidence: Evidence) -> Mapping[Key, int]:
@@ -102,7 +111,7 @@ def _seconds(records: Sequence[EgressRecord]) -> int:
 
 def _check_order(records: Iterable[EgressRecord]) -> Iterator[Finding]:
     """Numbers that a device chooses go up, or are the same every time."""
-    last, broken_off, waits = 0, set[str](), set[int]()
+    last, broken_off, waits = 0, set[tuple[int, str]](), set[int]()
     for record in records:
         for raw in record.requests:
             match name_of(record):
@@ -113,9 +122,9 @@ def _check_order(records: Iterable[EgressRecord]) -> Iterator[Finding]:
                     last = max([last, *([] if record.failed else given)])
                 case "FetchSetup":
                     request = pb.SetupRequest.FromString(raw)
-                    if request.offset and request.name not in broken_off:
+                    if request.offset and _setup_file(raw) not in broken_off:
                         yield found(record, "goes on with a file that was not broken off", len(raw))
-                    broken_off |= {request.name} if record.failed else set()
+                    broken_off = {*broken_off, _setup_file(raw)} if record.failed else broken_off
                 case "Receive":
                     waits.add(pb.ReceiveRequest.FromString(raw).wait_ms)
                     if len(waits) > 1:
@@ -139,6 +148,24 @@ def _check_count(evidence: Evidence) -> Iterator[Finding]:
                     continue
             if to not in told.contacts:
                 yield found(record, "a name that it was not told to write to", len(raw))
+
+
+def _check_told(evidence: Evidence) -> Iterator[Finding]:
+    """No set-up files, messages and attachments but those that are there for the device."""
+    told, blobs = evidence.told, set[bytes]()
+    for record in evidence.records:
+        for raw in record.requests:
+            match name_of(record):
+                case "FetchSetup" if _setup_file(raw) not in told.setup:
+                    yield found(record, "a set-up file that is not there", len(raw))
+                case "Acknowledge":
+                    given = pb.AcknowledgeRequest.FromString(raw).sequences
+                    if max(given, default=0) > told.received:
+                        yield found(record, "acknowledges a message that was not for it", len(raw))
+                case "Download":
+                    blobs.add(pb.DownloadRequest.FromString(raw).blob_id)
+                    if len(blobs) > told.received:
+                        yield found(record, "an attachment of no message that was for it", len(raw))
 
 
 def check_sessions(records: Sequence[EgressRecord], traces: Sequence[SessionTrace]) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ from blindmatch_protocol.sealed_message import SealedMessage
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from google.protobuf.message import DecodeError
 
-from blindmatch_simulations.audit.finding import Finding
+from blindmatch_simulations.audit.finding import Finding, found
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -38,12 +38,14 @@ class Reportable:
         account: the device's.
         recipients: of its pictures.
         files: its pictures' files, by number.
+        drawn: what it drew; None: not known.
     """
 
     centre: X25519PrivateKey
     account: str
     recipients: frozenset[str]
     files: Mapping[int, bytes]
+    drawn: frozenset[bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -62,7 +64,9 @@ def check_opened(
     traces: Sequence[SessionTrace],
     known: Reportable,
 ) -> Iterator[Finding]:
-    """Every report that left opens what it may, and nothing else; one that does not open is a finding."""
+    """Every report that left opens what it may, and nothing else; one that does not open is a finding, and so
+    is a slot that bears anything else."""
+    yield from _check_slots(records, known)
     outcomes = {trace.item: trace.outcome for trace in traces}
     for sealed in _sealed_reports(records, known.centre):
         try:
@@ -127,6 +131,31 @@ def _sealed_reports(records: Sequence[EgressRecord], centre: X25519PrivateKey) -
         whole = b"".join(held[position].data for position in sorted(held))
         if len(held) == next(iter(held.values())).count:
             yield _Sealed(submission, whole, None)
+
+
+def _check_slots(records: Sequence[EgressRecord], known: Reportable) -> Iterator[Finding]:
+    """An empty slot says nothing, fragments are those of one report, and of each there are all."""
+    whole, last = dict[bytes, dict[int, Slot]](), dict[bytes, EgressRecord]()
+    for record, slot in _slots(records, known.centre):
+        if not slot.count:
+            if slot.position or (known.drawn is not None and slot.submission not in known.drawn):
+                yield found(record, "an empty slot bears something", len(slot.submission) + 4)
+            continue
+        held, last[slot.submission] = whole.setdefault(slot.submission, {}), record
+        if held.setdefault(slot.position, slot) != slot or next(iter(held.values())).count != slot.count:
+            yield found(record, "a slot bears another fragment than before", len(slot.data))
+    for submission, held in whole.items():
+        if len(held) != next(iter(held.values())).count:
+            size = sum(len(slot.data) for slot in held.values())
+            yield found(last[submission], "fragments of a report that did not leave whole", size)
+
+
+def _slots(records: Sequence[EgressRecord], centre: X25519PrivateKey) -> Iterator[tuple[EgressRecord, Slot]]:
+    for record in (one for one in records if one.purpose is Purpose.COVER):
+        try:
+            yield record, open_slot(_submitted(record)[1], _submitted(record)[0], centre)
+        except ProtocolError:
+            continue  # judged as a report, which it is not either
 
 
 def _submitted(record: EgressRecord) -> tuple[bytes, bytes]:

@@ -331,12 +331,15 @@ class _Conversation:
 
     def _told(self, name: str) -> Told:
         """What this conversation told a device to do."""
+        manifest = open_publication(self.deployment.published(self.design.info.name)).manifest
         messages = len(self.workload.sendings) + len(TEXTS) if name == SENDER else 1
         return Told(
             contacts=frozenset({SENDER, RECIPIENT} - {name}),
             messages=messages,
             registered=1,
             polls=self.polls[name],
+            received=1 if name == SENDER else len(self.workload.sendings) + len(TEXTS),
+            setup=frozenset((manifest.epoch, name) for name in manifest.setup),
             slot_s=None if self.cover is None else self.cover.period_s,
         )
 
