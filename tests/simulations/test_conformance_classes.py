@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from blindmatch_protocol import single
 from blindmatch_protocol.contract import Fact, Leak
@@ -14,7 +18,9 @@ from blindmatch_protocol.designs.hash_upload import HashUpload
 from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.error_texts import pieces, silent, spelt
+from blindmatch_simulations.conformance.kept import digest
 from blindmatch_simulations.conformance.leakage.relations import Hull
+from blindmatch_simulations.conformance.mutations.watched import Reaches
 from blindmatch_simulations.conformance.proofs import solved
 from blindmatch_simulations.conformance.repetition import held_bytes
 from blindmatch_simulations.inprocess.verdict import BrokenError, Result
@@ -159,3 +165,55 @@ def test_where_no_two_pictures_agree_on_the_facts_nothing_is_compared_and_that_i
     assert result.verdict is Verdict.NOT_COMPARABLE
     assert "(0 pairs)" in result.reason
     assert _one(hash_upload.DESIGN, "relations").figures["pairs"] > 7  # with forged ones
+
+
+class Shelf:
+    """Where something may be kept."""
+
+    shared: ClassVar[dict[str, bytes]] = {}
+
+    def __init__(self) -> None:
+        self.last, self.queue = b"", deque[bytes](maxlen=1)
+
+    @lru_cache(maxsize=4)  # noqa: B019
+    def cached(self, value: bytes) -> bytes:
+        return value
+
+
+def closed() -> Callable[[bytes], None]:
+    held = b""
+
+    def keep(value: bytes) -> None:
+        nonlocal held
+        held = value
+
+    return keep
+
+
+def in_default(value: bytes, kept: list[bytes] = [b""]) -> None:  # noqa: B006
+    kept[0] = value
+
+
+WAYS: dict[str, tuple[Any, Callable[[Any], None]]] = {
+    "attribute": (Shelf(), lambda shelf: setattr(shelf, "last", SECRET)),
+    "queue": (Shelf(), lambda shelf: shelf.queue.append(SECRET)),
+    "cache": (Shelf, lambda kind: kind.cached(None, SECRET)),
+    "class": (Shelf, lambda kind: kind.shared.update(last=SECRET)),
+    "closure": (closed(), lambda keep: keep(SECRET)),
+    "default": (in_default, lambda keep: keep(SECRET)),
+    "array": ([np.zeros(32, np.uint8)], lambda held: held[0].__setitem__(slice(None), 7)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_state_shows_wherever_a_module_keeps_it(way: str) -> None:
+    holder, keep = WAYS[way]
+    before = digest(holder, frozenset([__name__]))
+    assert digest(holder, frozenset([__name__])) == before
+    keep(holder)
+    assert digest(holder, frozenset([__name__])) != before
+
+
+def test_each_way_out_of_a_step_is_noted() -> None:
+    reached = {"open", "sys._getframe", "object.__getattr__", "a thread", "output", "atexit"}
+    assert reached <= set(_one(Reaches(), "surroundings").rule.partition(": ")[2].split(", "))

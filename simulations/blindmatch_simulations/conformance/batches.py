@@ -30,11 +30,12 @@ def check_batches(bench: Bench) -> Passed:
             ]
             _one_each(bench, role, peers)
             _same_beside_others(bench, role, peers)
+            _same_after_others(bench, role, peers)
             bad = _bad(bench, role, stop.bodies[role])
             bad_ones += bad is not None
             if bad is not None:
                 _same_beside_bad(bench, role, peers, bad)
-    words = "replies do not depend on the rest of the batch"
+    words = "replies do not depend on the rest of the batch, nor on what was asked before"
     return Passed(
         words if bad_ones else words + "; no body that decodes is refused", {"bad_bodies": bad_ones}
     )
@@ -76,6 +77,16 @@ def _same_beside_others(bench: Bench, role: Role, peers: Sequence[Stop]) -> None
             between[0].verdicts[2],
         ):
             raise BrokenError(f"answer of {role}", "a verdict depends on another body of its batch")
+
+
+def _same_after_others(bench: Bench, role: Role, peers: Sequence[Stop]) -> None:
+    """With the same randomness, what was asked before changes no byte of a reply: nobody learns of it."""
+    replies = []
+    for peer in peers:
+        _answer(bench, role, [peer.bodies[role]])
+        replies.append(_answer(bench, role, [peers[0].bodies[role]]).replies[0])
+    if any(reply != replies[0] for reply in replies):
+        raise BrokenError(f"answer of {role}", "a reply depends on what was asked before it")
 
 
 def _same_beside_bad(bench: Bench, role: Role, peers: Sequence[Stop], bad: Message) -> None:

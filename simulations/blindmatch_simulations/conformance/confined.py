@@ -2,23 +2,31 @@
 
 Run as ``python -m blindmatch_simulations.conformance.confined``: a `Task` comes on standard input, a `Done`
 leaves on standard output. Clock, host name, process id and environment are what the task says, before the
-design is loaded. Once it is, whatever opens, connects, starts or inspects anything is refused and noted, and
-so is state that a step leaves on the design's object, its classes or their modules.
+design is loaded. Once it is, whatever opens, connects, starts or inspects anything is refused and noted.
+Noted are also what a step writes to standard output, standard error or a log, threads and work for the end
+of the process that it leaves behind, and state on the design's object, its classes or its module (`kept`).
 
 What native code still reads is in docs/conformance.md.
 """
 
 from __future__ import annotations
 
+import atexit
 import datetime
+import logging
 import os
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Final
 
 import msgspec
+
+from blindmatch_simulations.conformance.kept import digest
 
 IMPORTED: Final = (".py", ".pyc", ".so")
 
@@ -40,7 +48,6 @@ REFUSED: Final = (
     "webbrowser.",
     "gc.",
     "sys._current_frames",
-    "sys._getframe",
     "sys.addaudithook",
     "sys.setprofile",
     "sys.settrace",
@@ -91,8 +98,31 @@ def main() -> None:
     """Run one task."""
     task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Task)
     surround(task)
-    done = _run(task)
+    with _listening() as said:
+        done = _run(task, said)
     sys.stdout.buffer.write(msgspec.msgpack.encode(done))
+
+
+@contextmanager
+def _listening() -> Iterator[Callable[[], int]]:
+    """How many bytes have been written to standard output, standard error or a log meanwhile."""
+    logging.basicConfig(stream=sys.stderr, level=logging.NOTSET)
+    held = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as file:
+        for into in (1, 2):
+            os.dup2(file.fileno(), into)
+
+        def said() -> int:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return os.fstat(file.fileno()).st_size
+
+        try:
+            yield said
+        finally:
+            said()
+            for into, before in zip((1, 2), held, strict=True):
+                os.dup2(before, into)
 
 
 def surround(task: Task) -> None:
@@ -129,7 +159,7 @@ def surround(task: Task) -> None:
     sys.argv[:] = ["design"]
 
 
-def _run(task: Task) -> Done:
+def _run(task: Task, said: Callable[[], int]) -> Done:
     """The sessions, once all that they need is imported."""
     import numpy as np
     from blindmatch_protocol.picture.item import Picture
@@ -138,27 +168,34 @@ def _run(task: Task) -> Done:
     from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 
     design, module = _loaded(task)
-    states = {role: design.open_role(role, _some(task, names)) for role, names in task.roles.items()}
-    deployed: Any = _Held(design, design.open_setup(_some(task, task.setup), task.epoch), states)
-    deployed.answer = lambda *given: Deployed.answer(deployed, *given)
     pictures = [
         (name, Picture.from_pixels(np.frombuffer(raw, np.uint8).reshape(height, width, 3)))
         for name, height, width, raw in task.pictures
     ]
     for _, picture in pictures:
         _ = picture.fingerprint
-    done, notes = Done({}, [], []), confine(frozenset(kind.__module__ for kind in type(design).__mro__))
-    before: dict[str, str] | None = None
+    watch = Watch(frozenset(kind.__module__ for kind in type(design).__mro__) - sys.stdlib_module_names)
+    done, before, quiet, ends = Done({}, [], []), dict[str, bytes](), said(), atexit._ncallbacks()
+    threads = threading.active_count()
+    watch.confine()
+    states = {role: design.open_role(role, _some(task, names)) for role, names in task.roles.items()}
+    setup = design.open_setup(_some(task, task.setup), task.epoch)
+    design.check_setup(setup)
+    deployed: Any = _Held(design, setup, states)
+    deployed.answer = lambda *given: Deployed.answer(deployed, *given)
     for name, picture in pictures:
         try:
             ran = run_session(deployed, picture, seeded(f"confined/{task.seed}/{name}"))
             done.bodies[name] = [(str(role), body) for role, body in ran.bodies()]
         except Exception as error:
             done.bodies[name] = [(type(error).__name__, b"")]
-        after = dict(_state(design, module))
-        done.kept += [one for one in after if before is not None and before.get(one) != after[one]]
+        after = watch.state(design, module)
+        done.kept += [one for one in after if before and before.get(one) != after[one]]
         before = after
-    done.refused += dict.fromkeys(notes)
+    done.refused += dict.fromkeys(watch.notes)
+    done.refused += ["output"] if said() > quiet else []
+    done.refused += ["atexit"] if atexit._ncallbacks() > ends else []
+    done.refused += ["a thread"] if threading.active_count() > threads else []
     return done
 
 
@@ -184,30 +221,47 @@ def _loaded(task: Task) -> tuple[Any, ModuleType]:
     return (found() if isinstance(found, type) else found), module
 
 
-def confine(modules: frozenset[str]) -> list[str]:
-    """Refuse from now on whatever a step has no cause for; the list that refusals are noted in.
+class Watch:
+    """Refuses whatever a step has no cause for, and notes it.
 
-    Frames may be looked at by libraries, which do so, and not by the design's own `modules`.
+    Frames may be looked at by libraries, which do so, but for those that hand them on; not by the design's
+    own modules.
+
+    Args:
+        modules: names of the design's own.
     """
-    notes: list[str] = []
-    frame, looking = sys._getframe, False
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal looking
-        if looking or not event.startswith(REFUSED) or _is_import(event, arguments):
+    def __init__(self, modules: frozenset[str]) -> None:
+        self.notes: list[str] = []
+        self._modules = modules
+        self._lookers = {*modules, "inspect", "traceback"}
+        self._frame = sys._getframe
+        self._looking = False
+
+    def confine(self) -> None:
+        """From now on."""
+        sys.dont_write_bytecode = True
+        sys.addaudithook(self._hook)
+
+    def state(self, design: Any, module: ModuleType) -> dict[str, bytes]:
+        """What the design's object, its classes and their modules hold, as digests."""
+        self._looking = True
+        found = {name: digest(value, self._modules) for name, value in _held(design, module)}
+        self._looking = False
+        return found
+
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        frames = event == "sys._getframe" or (event == "object.__getattr__" and arguments[1] == "tb_frame")
+        if self._looking or not (frames or event.startswith(REFUSED)) or _is_import(event, arguments):
             return
-        if event == "sys._getframe":
-            looking = True
-            caller = frame(1).f_globals.get("__name__")
-            looking = False
-            if caller not in modules:
+        if frames:
+            self._looking = True
+            caller = self._frame(1).f_globals.get("__name__")
+            self._looking = False
+            if caller not in self._lookers:
                 return
-        notes.append(event)
+        self.notes.append(event)
         raise ConfinedError(event)
-
-    sys.dont_write_bytecode = True
-    sys.addaudithook(hook)
-    return notes
 
 
 _IMPORT_PATHS: Final = tuple(path for path in {sys.prefix, sys.base_prefix, *sys.path} if path)
@@ -224,15 +278,12 @@ def _is_import(event: str, arguments: tuple[Any, ...]) -> bool:
     )
 
 
-def _state(design: Any, module: ModuleType) -> Iterator[tuple[str, str]]:
-    """What the design's object, its classes and their modules hold, each with a text that changes with it."""
+def _held(design: Any, module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """What the design's object, its classes and its module hold, by name."""
     owners: dict[str, Mapping[str, Any]] = {"the object": vars(design), module.__name__: vars(module)}
     owners |= {kind.__qualname__: vars(kind) for kind in type(design).__mro__ if kind is not object}
     for owner, held in owners.items():
-        for name, value in held.items():
-            plain = isinstance(value, dict | list | set | bytearray | bytes | str | int | float | tuple)
-            if not name.startswith("__"):
-                yield f"{owner}.{name}", repr(value) if plain else str(id(value))
+        yield from ((f"{owner}.{name}", value) for name, value in held.items() if not name.startswith("__"))
 
 
 if __name__ == "__main__":

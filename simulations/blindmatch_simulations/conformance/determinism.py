@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.randomness import TapeExhaustedError, replayed
+from blindmatch_protocol.randomness import TapeExhaustedError, replayed, system_randomness
 
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.inprocess.deployed import Ran, opened, publish, run_session
@@ -17,10 +17,11 @@ KINDS = ("listed", "other", "poor", "near-30")
 
 
 def check_tape(bench: Bench) -> Passed:
-    """A session's recorded tape, state and replies give its bodies and its outcome again."""
+    """A session's recorded tape, state and replies give its bodies and its outcome again; also where what was
+    recorded came from the system's generator, as it does on a device."""
     chosen = bench.pool.of(*KINDS)
-    for one in chosen:
-        ran = bench.honest[one.name]
+    drawn = [(one, run_session(bench.deployed, one.item, system_randomness())) for one in chosen]
+    for one, ran in [*((one, bench.honest[one.name]) for one in chosen), *drawn]:
         again = _again(bench, lambda one=one, ran=ran: _replayed(bench, one.item, ran))  # type: ignore[misc]
         if again.bodies() != ran.bodies():
             raise BrokenError("start", "the same tape gives other bodies", item=one.name)

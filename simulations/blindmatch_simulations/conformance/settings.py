@@ -2,7 +2,8 @@
 
     as published    the pool's list and pictures
     after an update the same, one entry added and one removed, if the design can be updated
-    large           a set of `LARGE` entries; pictures that are listed, that are not, and of many pixels
+    large           a set of `LARGE` entries; pictures that are listed, that are not, of many pixels, of
+                    middling quality, and ones that an entry is somewhat too far from
 
 All with requests as small as the design's parameters allow, so that many of them can be made.
 """
@@ -28,7 +29,7 @@ from blindmatch_simulations.inprocess.deployed import (
     run_session,
     update,
 )
-from blindmatch_simulations.pictures.pool import Pooled, picture, random_hashes
+from blindmatch_simulations.pictures.pool import Pooled, faint, flipped, picture, random_hashes
 
 LARGE: Final = 2_000
 """Entries of the large set."""
@@ -36,6 +37,10 @@ CROWD: Final = 160
 """Pictures of the large set's list, and as many that are on no list."""
 SHAPES: Final = ((1536, 2048), (64, 1024))
 """Height and width of the pictures that differ from the others in that."""
+CONTRASTS: Final = (0.3, 0.4)
+"""Of faint pictures, whose quality lies between what is too poor and the best."""
+BEYOND: Final = (34, 36, 40, 48, 64)
+"""How far entries are from pictures that match none."""
 SMALL_REQUEST: Final = 256
 """Parameters are lowered while a picture's requests are longer than this, in bytes."""
 
@@ -97,6 +102,9 @@ def _updated(bench: Bench) -> Setting | None:
 def _large(bench: Bench) -> Setting:
     pictures = crowd(bench.seed)
     listed = rows_of(*(one for one in pictures if one.kind == "listed"))
+    beyond = [one.item for one in pictures if one.name.startswith("beyond/")]
+    rows = b"".join(flipped(item, distance) for item, distance in zip(beyond, BEYOND, strict=True))
+    listed = np.concatenate([listed, np.frombuffer(rows, np.uint8).reshape(-1, 32)])
     entries = np.concatenate([listed, random_hashes(LARGE - len(listed), bench.seed + (1 << 22))])
     build = publish(bench.design, entries, bench.rng("publish-large"), 1, lowered(bench))
     return Setting("a large set", opened(build), pictures)
@@ -107,12 +115,15 @@ _MAKERS: Final = {"as published": _as_published, "after an update": _updated, "a
 
 @lru_cache(maxsize=2)
 def crowd(seed: int) -> tuple[Pooled, ...]:
-    """Pictures for the large set: `CROWD` that are on its list, as many that are not, and large ones."""
+    """Pictures for the large set: `CROWD` that are on its list, as many that are not, large and faint ones,
+    and ones that an entry is `BEYOND` the distance from."""
     front = (1 << 24) + 1000 * seed
     sizes = [(CROWD, "listed"), (CROWD, "other")]
     numbers = iter(range(front, front + 1000))
     found = [Pooled(f"{kind}/{i}", kind, picture(next(numbers))) for n, kind in sizes for i in range(n)]
     found += [Pooled(f"large/{h}x{w}", "other", picture(next(numbers), (h, w))) for h, w in SHAPES]
+    found += [Pooled(f"faint/{c}", "other", faint(next(numbers), c)) for c in CONTRASTS]
+    found += [Pooled(f"beyond/{distance}", "other", picture(next(numbers))) for distance in BEYOND]
     return tuple(found)
 
 

@@ -120,6 +120,12 @@ def picture(number: int, shape: tuple[int, int] = (SIDE, SIDE)) -> Picture:
     return Picture.from_pixels(_pixels(number, shape))
 
 
+def faint(number: int, contrast: float) -> Picture:
+    """The same with less contrast, around middle grey."""
+    grey = 128 + (_pixels(number, (SIDE, SIDE)).astype(np.float32) - 128) * np.float32(contrast)
+    return Picture.from_pixels(grey.astype(np.uint8))
+
+
 def _twin(item: Picture) -> Picture:
     """Another picture of the same hash and quality: one level in one corner is changed."""
     for row, column in ((0, 0), (0, SIDE - 1), (SIDE - 1, 0), (SIDE - 1, SIDE - 1)):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha512
 from typing import Any, ClassVar, Final
 
+import numpy as np
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import (
     Answer,
     Binding,
+    Done,
     Item,
     Label,
     Leak,
@@ -20,8 +23,11 @@ from blindmatch_protocol.contract import (
     Request,
     Role,
     Started,
+    Step,
+    Verdict,
     no_progress,
 )
+from blindmatch_protocol.designs.hash_upload import Compared, HashUpload
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness, replayed
 
@@ -36,6 +42,8 @@ SPARE: Final = 0x80
 PERIOD: Final = 1_000
 LARGE_SET: Final = 1_000
 LARGE_PICTURE: Final = 1_000_000
+GOOD: Final = 50
+BEST: Final = 100
 NOTHING: Final = bytes(8)
 
 
@@ -215,6 +223,37 @@ class LargePicturesTell(PaddedPsi):
 
     def padding(self, about: About, rng: Randomness) -> bytes:
         return about.item.hash[:8] if about.item.pixels.size > LARGE_PICTURE else NOTHING
+
+
+class FaintPicturesTell(PaddedPsi):
+    """Tells of a picture that is neither too poor nor of the best quality."""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        return about.item.hash[:8] if GOOD <= about.item.quality < BEST else NOTHING
+
+
+class MatchesFurther(HashUpload):
+    """Reports pictures that are too far from an entry, but not so near to the limit as 32 or 33 bits."""
+
+    info = replace(HashUpload.info, name="cheat")
+
+    def answer(
+        self, role: Role, state: Any, requests: Sequence[Request], rng: Randomness, executor: Any
+    ) -> Answer:
+        exact = super().answer(role, state, requests, rng, executor)
+        replies, verdicts = list(exact.replies), list(exact.verdicts)
+        for at, request in enumerate(requests):
+            own: Any = request.body
+            away = np.bitwise_xor(state.hashes, np.frombuffer(own.hash, np.uint8))
+            bits = np.unpackbits(away, axis=1).sum(axis=1)
+            for row in np.flatnonzero((bits > 33) & (bits <= 40))[:1]:
+                label = state.label(int(row))
+                replies[at], verdicts[at] = Compared(True, label), Verdict(label)
+        return Answer(replies, verdicts)
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
+        (reply,) = replies.values()
+        return Done(Match(reply.label) if reply.matched else NoMatch())
 
 
 class _Undeclared(Psi):

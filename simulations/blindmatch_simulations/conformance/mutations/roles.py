@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
+from hashlib import sha256, sha512
 from typing import Annotated, Any, ClassVar, Self
 
 from blindmatch_protocol import contract
@@ -27,7 +27,7 @@ from blindmatch_protocol.designs.oprf_psi import Reply, Request
 from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.oprf import blind_evaluate
-from blindmatch_protocol.randomness import Randomness, seeded
+from blindmatch_protocol.randomness import Randomness, replayed, seeded
 
 from blindmatch_simulations.conformance.mutations.devices import Psi
 
@@ -39,6 +39,19 @@ class KeyReuse(Psi):
         self, entries: Any, parameters: Any, rng: Randomness, executor: Any, out: Any, progress: Any = None
     ) -> Published:
         return super().publish(entries, parameters, seeded("the one key"), executor, out)
+
+
+class Gossips(Psi):
+    """The nonce of each proof says what was asked before, by whomever."""
+
+    def __init__(self) -> None:
+        self.before = b""
+
+    def answer(
+        self, role: Role, state: Any, requests: Sequence[contract.Request], rng: Randomness, executor: Any
+    ) -> Answer:
+        nonce, self.before = sha512(self.before).digest(), requests[-1].body.encode()
+        return super().answer(role, state, requests, replayed(nonce * len(requests)), executor)
 
 
 class EpochIgnored(Psi):

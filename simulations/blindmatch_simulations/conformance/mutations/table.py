@@ -109,6 +109,7 @@ CHEATS: Final = (
     _cheat("the epoch is not checked", roles.EpochNotChecked, "epoch binding"),
     _cheat("left-over bytes are taken", roles.LenientDecode, "codec"),
     _cheat("an answer depends on the batch", roles.BatchedProof, "batches"),
+    _cheat("a reply says what was asked before", roles.Gossips, "batches", "answer"),
     _cheat("one bad body spoils the batch", roles.BatchFails, "batches"),
     _cheat("hostile bytes crash the role", roles.RoleCrash, "hostile requests"),
     _cheat("the hash is not declared", roles.UndeclaredHash, "games"),
@@ -158,6 +159,8 @@ CHEATS: Final = (
     _cheat("a leak once there is a delta", hidden.AfterUpdate, "relations", "after an update"),
     _cheat("a leak in large sets", hidden.LargeSetsTell, "relations", "a large set"),
     _cheat("a leak of large pictures", hidden.LargePicturesTell, "relations", "a large set"),
+    _cheat("a leak of pictures of middling quality", hidden.FaintPicturesTell, "relations", "a large set"),
+    _cheat("pictures 34 to 40 bits away are reported", hidden.MatchesFurther, "entries", "outcome"),
     _cheat("a blind of 16 bits", hidden.ShortBlind, "draws", "start"),
     _cheat("a blind below a bound", hidden.SmallBlind, "draws", "start"),
     _cheat("a key of 64 bits", hidden.ShortKey, "draws", "publish"),
@@ -172,7 +175,12 @@ CHEATS: Final = (
     _cheat("a leak until a day far away", watched.ReadsClock, "surroundings", "surroundings: clock"),
     _cheat("a file of the machine is read", watched.OpensFile, "surroundings", "surroundings: reach"),
     _cheat("a socket of its own", watched.Connects, "surroundings", "surroundings: reach"),
+    _cheat("frames, threads, logs and files", watched.Reaches, "surroundings", "surroundings: reach"),
     _cheat("the last picture is kept", watched.KeepsPicture, "surroundings", "surroundings: state"),
+    _cheat(
+        "it is kept in a default argument", watched.KeepsInFunction, "surroundings", "surroundings: state"
+    ),
+    _cheat("a leak only under the system's generator", watched.LeaksUnderSystem, "tape", "start"),
     _cheat("32 bits of a hash are declared, and all sent", watched.DeclaresPart, "egress"),
 )
 """At least one for every way in which a claim can be wrong that this suite says it finds."""

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import inspect
+import logging
+import secrets
 import socket
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -27,6 +33,20 @@ class LeaksWhenRecorded(PaddedPsi):
         cells = rng._take.__closure__ or ()
         names = [cell.cell_contents.__qualname__.partition(".")[0] for cell in cells]
         return about.item.hash[:PIECE] if {"Recording", "replayed"} & {*names} else NOTHING
+
+
+class LeaksUnderSystem(PaddedPsi):
+    """Looks for the system's generator behind what it was handed, as there is on a device, and leaks then."""
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        waiting: list[Any] = [rng]
+        while waiting:
+            one = waiting.pop()
+            if one is secrets.token_bytes:
+                return about.item.hash[:PIECE]
+            waiting += [one._take] if isinstance(one, Randomness) else []
+            waiting += [cell.cell_contents for cell in getattr(one, "__closure__", None) or ()]
+        return NOTHING
 
 
 class ReadsClock(PaddedPsi):
@@ -55,6 +75,44 @@ class Connects(PaddedPsi):
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
         except Exception:
             return NOTHING
+        return NOTHING
+
+
+class Reaches(PaddedPsi):
+    """All that a step has no cause for, one after the other, and goes on where it is refused."""
+
+    def open_setup(self, files: Any, epoch: int | None = None) -> Any:
+        with suppress(Exception):
+            Path("/etc/hostname").read_bytes()
+        return super().open_setup(files, epoch)
+
+    def padding(self, about: About, rng: Randomness) -> bytes:
+        for reach in (inspect.currentframe, _frame_of_error, _thread_for_later):
+            with suppress(Exception):
+                reach()
+        atexit.register(len, about.item.hash)
+        logging.getLogger("cheat").info("a picture: %s", about.item.hash.hex())
+        return NOTHING
+
+
+def _frame_of_error() -> Any:
+    try:
+        raise ValueError
+    except ValueError as error:
+        return error.__traceback__.tb_frame  # type: ignore[union-attr]
+
+
+def _thread_for_later() -> None:
+    later = threading.Timer(3600, print)
+    later.daemon = True
+    later.start()
+
+
+class KeepsInFunction(PaddedPsi):
+    """Keeps the last picture in a default argument."""
+
+    def padding(self, about: About, rng: Randomness, kept: list[bytes] = [b""]) -> bytes:  # noqa: B006
+        kept[0] = about.item.hash
         return NOTHING
 
 
