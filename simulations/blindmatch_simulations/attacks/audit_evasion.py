@@ -178,7 +178,10 @@ ATTACK: Final = Adversary(
     name="audit-evasion",
     means=Means(frozenset({Party.DEVICE}), has="records of itself that it does not forge"),
     claim=Claim(
-        "nothing but E2EE ciphertext and the design's declared leakage leaves the device", "README.md"
+        "commitments, attachments and request ids are what content and keys give, other ids are drawn, each "
+        "for one thing, nothing is sent more often than declared, and nothing is fetched or acknowledged "
+        "that was not there",
+        "docs/threat-model.md",
     ),
     claimed=True,
     budget=f"{len(CHEATS)} cheats, one picture",

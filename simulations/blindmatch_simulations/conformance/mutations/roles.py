@@ -54,6 +54,16 @@ class Gossips(Psi):
         return super().answer(role, state, requests, replayed(nonce * len(requests)), executor)
 
 
+class SaysNeighbours(Psi):
+    """The nonce of each proof says what else is in the batch."""
+
+    def answer(
+        self, role: Role, state: Any, requests: Sequence[contract.Request], rng: Randomness, executor: Any
+    ) -> Answer:
+        nonce = sha512(b"".join(request.body.encode() for request in requests)).digest()
+        return super().answer(role, state, requests, replayed(nonce * len(requests)), executor)
+
+
 class EpochIgnored(Psi):
     """Nobody looks at the epoch."""
 

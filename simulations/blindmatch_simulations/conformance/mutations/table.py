@@ -109,6 +109,7 @@ CHEATS: Final = (
     _cheat("the epoch is not checked", roles.EpochNotChecked, "epoch binding"),
     _cheat("left-over bytes are taken", roles.LenientDecode, "codec"),
     _cheat("an answer depends on the batch", roles.BatchedProof, "batches"),
+    _cheat("a reply says what else is in the batch", roles.SaysNeighbours, "batches", "answer"),
     _cheat("a reply says what was asked before", roles.Gossips, "batches", "answer"),
     _cheat("one bad body spoils the batch", roles.BatchFails, "batches"),
     _cheat("hostile bytes crash the role", roles.RoleCrash, "hostile requests"),
