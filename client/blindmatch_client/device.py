@@ -23,6 +23,7 @@ from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_client import notices
 from blindmatch_client.complaints import Complaints
+from blindmatch_client.consequence import Consequence as Consequence
 from blindmatch_client.contacts import Contacts
 from blindmatch_client.cover import Cover
 from blindmatch_client.egress import Egress
@@ -33,7 +34,7 @@ from blindmatch_client.matching import Matching as Matcher
 from blindmatch_client.messenger import Account
 from blindmatch_client.messenger.attachment import AttachmentSealing, pieces
 from blindmatch_client.messenger.errors import MalformedError
-from blindmatch_client.outbox import Matching, Outbox, Queued, Stage
+from blindmatch_client.outbox import Matching, Outbox, Outgoing, Queued, Stage
 from blindmatch_client.pictures import Pictures
 from blindmatch_client.receiving import Received, Receiver
 from blindmatch_client.relay import RelayClient
@@ -115,6 +116,7 @@ class Device:
             keeper,
             config.design,
             config.mode,
+            config.consequence,
             store,
             self._files,
             self._outbox,
@@ -442,6 +444,21 @@ class Device:
             raise end
         return self._settle(end, notice)
 
+    def _on_outcome(self, kind: OutcomeKind, row: Outgoing) -> str:
+        """What the user is told of the outcome itself, where no report is made of it."""
+        consequence, to = self._config.consequence, row.recipient
+        match kind:
+            case OutcomeKind.UNCONFIRMED:
+                return notices.unconfirmed(to)
+            case OutcomeKind.MATCH | OutcomeKind.FLAG if consequence is Consequence.REFUSE:
+                return notices.refused(to)
+            case OutcomeKind.FLAG:
+                return notices.flagged(to, self._config.design.info.relation.words)
+            case OutcomeKind.MATCH if consequence is Consequence.WARN and row.stage is Stage.DONE:
+                return notices.warned(to)
+            case _:
+                return ""
+
     def _settle(self, progress: Progress, notice: str = "") -> Sent:
         report_id = progress.report_id
         kind = outcome_kind(self._config.design, progress.row)
@@ -452,10 +469,7 @@ class Device:
         row = progress.row
         reported = report_id is not None and self._reporting.is_received(report_id)
         told = notices.told(progress, self._config.mode, reported, self._cover is not None)
-        if kind is OutcomeKind.UNCONFIRMED:
-            notice = notice or notices.unconfirmed(row.recipient)
-        if kind is OutcomeKind.FLAG:
-            notice = notice or notices.flagged(row.recipient, self._config.design.info.relation.words)
+        notice = notice or self._on_outcome(kind, row)
         return Sent(
             number=row.number,
             message_id=row.message_id,

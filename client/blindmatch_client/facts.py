@@ -9,6 +9,8 @@ from typing import Final
 
 from blindmatch_protocol.contract import Party
 
+from blindmatch_client.consequence import Consequence
+
 
 @dataclass(frozen=True, slots=True)
 class DeclaredFact:
@@ -20,6 +22,14 @@ class DeclaredFact:
 
 MATCH_TIME: Final = DeclaredFact(
     "match_time", "when a report leaves; reports are not on a cover schedule, so each is visible as one"
+)
+
+REPORT: Final = DeclaredFact(
+    "report", "for a confirmed match: picture, both accounts, entry, times, commitment"
+)
+OUTCOME: Final = DeclaredFact(
+    "outcome",
+    "that a picture matches: this device does not send what does, so a query without a message tells it",
 )
 
 MESSENGER_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
@@ -47,7 +57,7 @@ MESSENGER_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
     Party.CENTRE: (
         DeclaredFact("account", "which account fetches the centre's key or reports, from its certificate"),
         DeclaredFact("address", "the network address of the device"),
-        DeclaredFact("report", "for a confirmed match: picture, both accounts, entry, times, commitment"),
+        REPORT,
     ),
 }
 """What each of the parties that every deployment has learns from an honest device."""
@@ -76,11 +86,26 @@ provider stands here for whoever sees the device's traffic."""
 
 
 def device_facts(
-    cover_schedule: bool = False, hosts: Iterable[Party] = ()
+    cover_schedule: bool = False,
+    hosts: Iterable[Party] = (),
+    consequence: Consequence = Consequence.REPORT,
 ) -> Mapping[Party, tuple[DeclaredFact, ...]]:
     """`MESSENGER_FACTS` and `COMPLAINT_FACTS`, and `match_time` for the centre and for whoever sees the
     device's traffic (here: the provider) unless reports are on a cover schedule; `HOST_FACTS` for those of
-    `hosts` that have no facts of their own."""
-    times = {} if cover_schedule else {Party.CENTRE: (MATCH_TIME,), Party.PROVIDER: (MATCH_TIME,)}
+    `hosts` that have no facts of their own. A device that reports nothing discloses neither report nor time;
+    one that refuses to send discloses `OUTCOME` to the provider."""
+    reports = consequence is Consequence.REPORT
+    silent = cover_schedule or not reports
+    times = {} if silent else {Party.CENTRE: (MATCH_TIME,), Party.PROVIDER: (MATCH_TIME,)}
+    if consequence is Consequence.REFUSE:
+        times = {Party.PROVIDER: (OUTCOME,)}
     items = {**MESSENGER_FACTS, **{p: HOST_FACTS for p in hosts if p not in MESSENGER_FACTS}}.items()
-    return {party: (*facts, *times.get(party, ()), *COMPLAINT_FACTS.get(party, ())) for party, facts in items}
+    later = COMPLAINT_FACTS if reports else {}
+    return {
+        party: (
+            *(fact for fact in facts if reports or fact is not REPORT),
+            *times.get(party, ()),
+            *later.get(party, ()),
+        )
+        for party, facts in items
+    }

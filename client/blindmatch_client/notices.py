@@ -63,6 +63,22 @@ def flagged(recipient: str, category: str) -> str:
     )
 
 
+def warned(recipient: str) -> str:
+    """A picture matches; nothing follows but this notice."""
+    return (
+        f"The picture you sent to {recipient} matches an entry of the list of known abuse material. "
+        "This device is set to warn you and to tell nobody else: it is not reported."
+    )
+
+
+def refused(recipient: str) -> str:
+    """A picture was not sent because it matches."""
+    return (
+        f"The picture for {recipient} was not sent: it matches, and this device is set to refuse what does. "
+        "It is not reported. Who watches both your messages and what is asked about them can tell."
+    )
+
+
 def undecided(recipient: str, mode: FailureMode, failure: Undecided) -> str:
     """A picture could not be matched, and what happens to it."""
     why = {

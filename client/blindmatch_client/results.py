@@ -8,6 +8,7 @@ from enum import StrEnum
 from blindmatch_protocol.contract import AnyDesign, Flag, Match, NoMatch, Undisclosed, Voucher
 
 from blindmatch_client.complaints import Complaint
+from blindmatch_client.consequence import Consequence, check_consequence
 from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.evidence import Adopted, Evidence
 from blindmatch_client.failure import FailureMode
@@ -63,11 +64,15 @@ class DeviceConfig:
         design: the design pictures are matched with.
         curator: the public key that signs its epochs, Ed25519, 32 bytes; it comes with the app.
         mode: what is done with a picture that cannot be matched now.
+        consequence: what follows from a match or a flag.
         unreadable: what is done with an attachment that is no picture.
         round_deadline_s: for one role's answer.
         key: what the store is locked with; None: a key file beside it, which protects nothing by itself.
         cover: when and how large reports leave, with cover in between; None: at once, which shows when.
         centre: its keys; None: nothing can be reported, and its notices are like anybody's messages.
+
+    Raises:
+        DesignError: if the consequence does not go with the design or the mode.
     """
 
     account: str
@@ -79,6 +84,10 @@ class DeviceConfig:
     key: KeySource | None = None
     cover: CoverSchedule | None = None
     centre: CentreIdentity | None = None
+    consequence: Consequence = Consequence.REPORT
+
+    def __post_init__(self) -> None:
+        check_consequence(self.consequence, self.mode is FailureMode.HOLD, self.design.info)
 
 
 @dataclass(frozen=True, slots=True)

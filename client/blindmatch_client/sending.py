@@ -9,7 +9,8 @@
 
 What goes to the relay, and when, is the same whatever the outcome: it is looked at after the relay has the
 message, and of several messages after all were tried; one that it does not take then it gets later, in the
-same form. Only where a server learns the outcome it is there before.
+same form. Only where a server learns the outcome it is there before, and a device that refuses to send what
+matches (consequence.py) looks at it before.
 A device that stops in between asks again.
 """
 
@@ -28,6 +29,7 @@ from blindmatch_protocol.franking import disclose
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 
+from blindmatch_client.consequence import Consequence, refuses
 from blindmatch_client.detector import Undecided
 from blindmatch_client.errors import RefusedError, ServiceError
 from blindmatch_client.failure import FailureMode
@@ -43,6 +45,8 @@ from blindmatch_client.store import Store
 from blindmatch_client.trace import MessageTrace
 
 T = TypeVar("T")
+
+REFUSED: Final = "the picture matches, and this device does not send what does"
 
 _PERMANENT: Final = frozenset({"NOT_FOUND", "INVALID_ARGUMENT", "PERMISSION_DENIED", "OUT_OF_RANGE"})
 """Refusals of the relay after which sending the message again is pointless."""
@@ -76,12 +80,14 @@ class Sender:
         keeper: of the messenger's keys; they are saved with every message they seal.
         design: the design pictures are matched with.
         mode: what is done with a picture that cannot be matched.
+        consequence: what follows from a match or a flag.
         trace: gets each message as it is taken up and as it was sealed; it holds secrets.
     """
 
     keeper: AccountKeeper
     design: AnyDesign
     mode: FailureMode
+    consequence: Consequence
     store: Store
     files: Files
     outbox: Outbox
@@ -193,6 +199,10 @@ class Sender:
         if row.stage is Stage.QUEUED:
             self.trace(MessageTrace(row.message_id, row.recipient, row.item, row.attachment))
             failure = failure or self.pictures.ask(row, item)
+            if self.consequence is Consequence.REFUSE:
+                failure = failure or self.pictures.look(row)
+                if self._refused(self.outbox.get(row.number)):
+                    return Progress(self.outbox.get(row.number))
             if failure is not None and self.mode is FailureMode.HOLD:
                 return Progress(self.outbox.get(row.number), failure)
         try:
@@ -202,6 +212,13 @@ class Sender:
         if row.stage is Stage.SENT and failure is None:
             failure = self.pictures.ask(row, item)
         return Progress(row, failure)
+
+    def _refused(self, row: Outgoing) -> bool:
+        """Must this message not be sent, by the outcome it has? It is FAILED then."""
+        if row.outcome is None or not refuses(self.consequence, decode_outcome(self.design, row.outcome)):
+            return False
+        self._close(row, Stage.FAILED, REFUSED)
+        return True
 
     def _concluded(self, handed: Progress, item: Picture | None) -> Progress:
         """Look at the outcome, now that the relay has the message, and settle what it owes."""
@@ -291,6 +308,8 @@ class Sender:
         outcome = decode_outcome(self.design, row.outcome)
         if not isinstance(outcome, Match | Voucher) or self.reporting.has_submission(row.item):
             return self.reporting.report_of(row.item) if isinstance(outcome, Match) else None
+        if self.consequence is not Consequence.REPORT:
+            return None
         if isinstance(outcome, Voucher):
             self.reporting.queue_voucher(self.design, row.epoch, row.item, outcome.body.encode())
             return None

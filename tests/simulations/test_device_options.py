@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from blindmatch_client.consequence import Consequence
 from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.errors import StoreError, WrongKeyError
 from blindmatch_client.failure import FailureMode
@@ -62,13 +63,18 @@ def test_what_was_decided_cannot_be_decided_otherwise_by_registering_again(deplo
     options = Options(cover=CoverSchedule(30))
     create_device(deployment, "alice", "none", HOLD, None, options).device.close()
     create_or_open_device(deployment, "alice", "none", HOLD, None, options).device.close()
-    with pytest.raises(StoreError, match="another key or cover schedule"):
+    with pytest.raises(StoreError, match="another key, cover schedule or consequence"):
         create_or_open_device(deployment, "alice", "none", HOLD, None, Options())
 
 
 @pytest.mark.parametrize(
     "options",
-    [Options(), Options(Path("/somewhere/key")), Options(passphrase=True, cover=CoverSchedule(60, 16 << 10))],
+    [
+        Options(),
+        Options(Path("/somewhere/key")),
+        Options(passphrase=True, cover=CoverSchedule(60, 16 << 10)),
+        Options(consequence=Consequence.REFUSE),
+    ],
 )
 def test_options_are_read_back_as_they_were_written(options: Options) -> None:
     assert Options.decoded(options.encoded()) == options

@@ -52,7 +52,7 @@ def send(
 ) -> None:
     """Send a text, or pictures with the text; each picture is matched before it leaves.
 
-    What could not leave is kept, for `flush`; the exit code is 7 then.
+    What could not leave is kept, for `flush`; the exit code is 7 then, and where the device refuses to send.
     """
     if not text and not picture:
         raise typer.BadParameter("give --text, --picture or both")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from blindmatch_client.consequence import Consequence
 from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.errors import ServiceError, ServiceUnavailableError, StoreError, UnreachedError
 from blindmatch_client.failure import FailureMode
@@ -53,6 +54,9 @@ def register(
     mode: Annotated[
         FailureMode, typer.Option(help="What is done with a picture that cannot be matched now.")
     ] = FailureMode.HOLD,
+    consequence: Annotated[
+        Consequence, typer.Option(help="What follows from a match: a report, a warning, or no delivery.")
+    ] = Consequence.REPORT,
     key_file: Annotated[
         Path | None,
         typer.Option(help="Lock the store with this file, made if missing; keep it apart from the device."),
@@ -82,13 +86,14 @@ def register(
     if passphrase and key_file is not None:
         raise typer.BadParameter("give --passphrase or --key-file, not both")
     cover = CoverSchedule(cover_period, cover_size) if cover_period else None
-    options, secret = Options(key_file, passphrase, cover), asked_for() if passphrase else None
+    options, secret = Options(key_file, passphrase, cover, consequence), asked_for() if passphrase else None
     reference = _design(deployment, name, design)
     with _leaving_nothing(deployment, name, key_file):
         made = create_or_open_device(deployment, name, reference, mode, addresses, options, secret)
         with closing(made.device) as device:
             epoch = device.register()
     result = {"account": name, "design": reference, "epoch": epoch, "mode": str(mode)}
+    result["consequence"] = str(consequence)
     console_for(json_path).print(details("registered", result))
     write_json(result, json_path)
 

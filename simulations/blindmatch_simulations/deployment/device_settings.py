@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from blindmatch_client.consequence import Consequence
 from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.device import CentreIdentity
 from blindmatch_client.errors import DeviceError, StoreError
@@ -35,11 +36,13 @@ class Options:
         key_file: locks the store; None: a file beside it, which protects nothing by itself.
         passphrase: whether the store is locked with a passphrase instead.
         cover: when and how large reports leave; None: at once.
+        consequence: what follows from a match.
     """
 
     key_file: Path | None = None
     passphrase: bool = False
     cover: CoverSchedule | None = None
+    consequence: Consequence = Consequence.REPORT
 
     def encoded(self) -> dict[str, Any]:
         """As it stands in the device's settings; what was not decided is left out."""
@@ -50,6 +53,8 @@ class Options:
             held["passphrase"] = True
         if self.cover is not None:
             held["cover"] = {"period_s": self.cover.period_s, "size": self.cover.size}
+        if self.consequence is not Consequence.REPORT:
+            held["consequence"] = str(self.consequence)
         return held
 
     @classmethod
@@ -58,7 +63,8 @@ class Options:
         key_file, cover = held.get("key_file"), held.get("cover")
         schedule = None if cover is None else CoverSchedule(int(cover["period_s"]), int(cover["size"]))
         kept = None if key_file is None else Path(key_file)
-        return cls(kept, bool(held.get("passphrase", False)), schedule)
+        consequence = Consequence(held.get("consequence", Consequence.REPORT))
+        return cls(kept, bool(held.get("passphrase", False)), schedule, consequence)
 
     @property
     def kind(self) -> str:

@@ -161,7 +161,9 @@ def create_or_open_device(
         held = f"design {settings.design} and mode {settings.mode}, not {reference} and {mode}"
         raise StoreError(f"device {name} exists, with {held}; choose another name")
     if options is not None and options != settings.options:
-        raise StoreError(f"device {name} exists, with another key or cover schedule; choose another name")
+        raise StoreError(
+            f"device {name} exists, with another key, cover schedule or consequence; choose another name"
+        )
     if addresses:
         replace(settings, addresses={**settings.addresses, **addresses}).write(deployment, name)
     return open_device(deployment, name, passphrase)
@@ -188,6 +190,7 @@ def _watched(
         key=settings.options.key(passphrase),
         cover=settings.options.cover,
         centre=settings.centre,
+        consequence=settings.options.consequence,
     )
     folder = deployment.device(name) / STATE
     device = make(folder, config, egress, drawn.rng, now_ms, traced.add)

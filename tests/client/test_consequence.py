@@ -1,0 +1,106 @@
+"""What follows from a match is the device's configuration, not the design's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from blindmatch_client.consequence import Consequence
+from blindmatch_client.device import OutcomeKind
+from blindmatch_client.facts import OUTCOME, REPORT, device_facts
+from blindmatch_client.failure import FailureMode
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
+from blindmatch_protocol.errors import DesignError
+from dummy_designs import BRIGHT, ECHO, VOUCHERS, Failing
+from support.fakes import World, down, hashes_with, picture
+
+from .test_category import plain
+
+LISTED, OTHER = picture(1), picture(2)
+MakeWorld = Callable[..., World]
+
+
+@pytest.mark.parametrize("design", [ECHO, OPRF_PSI], ids=lambda one: one.info.name)
+def test_a_device_that_warns_delivers_and_nothing_else_leaves(make_world: MakeWorld, design: object) -> None:
+    world = make_world(design, hashes_with(LISTED))
+    bob = world.device("bob")
+    alice = world.device("alice", consequence=Consequence.WARN)
+    sent = alice.device.send_picture("bob", LISTED)
+    assert sent.outcome is OutcomeKind.MATCH and sent.delivered and sent.report_id is None
+    assert "warn you" in sent.notice and "not reported" in sent.notice
+    alice.device.flush()
+    assert alice.methods(Party.CENTRE) == ["Key"] and world.centre.reports == []
+    assert bob.device.receive()[0].pictures == (LISTED,)
+
+
+@pytest.mark.parametrize("design", [ECHO, OPRF_PSI], ids=lambda one: one.info.name)
+def test_a_device_that_refuses_sends_what_does_not_match_alone(make_world: MakeWorld, design: object) -> None:
+    world = make_world(design, hashes_with(LISTED))
+    bob, carol = world.device("bob"), world.device("carol")
+    alice = world.device("alice", consequence=Consequence.REFUSE)
+    before = len(alice.methods(Party.PROVIDER))
+    for sent in alice.device.send_picture_to(["bob", "carol"], LISTED):
+        assert sent.outcome is OutcomeKind.MATCH and not sent.delivered and sent.report_id is None
+        assert "was not sent" in sent.notice and "not reported" in sent.notice
+    assert len(alice.methods(Party.PROVIDER)) == before, "nothing of it reached the relay"
+    assert alice.device.flush().messages == () and alice.methods(Party.CENTRE) == ["Key"]
+    assert not list((world.folder / "alice" / "attachments").iterdir())
+    assert alice.device.send_picture("bob", OTHER).delivered
+    assert [one.pictures for one in bob.device.receive()] == [(OTHER,)] and carol.device.receive() == []
+
+
+def test_a_refused_picture_stays_refused_after_a_restart(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, hashes_with(LISTED))
+    world.device("bob")
+    alice = world.device("alice", consequence=Consequence.REFUSE)
+    world.matcher.fault = lambda method: (_ for _ in ()).throw(down())
+    assert alice.device.send_picture("bob", LISTED).outcome is OutcomeKind.DUE
+    alice.device.close()
+    world.matcher.fault = lambda method: None
+    again = world.device("alice", fresh=False, consequence=Consequence.REFUSE)
+    (sent,) = again.device.flush().messages
+    assert sent.outcome is OutcomeKind.MATCH and not sent.delivered and world.relay.calls.count("Send") == 0
+
+
+def test_a_picture_whose_outcome_cannot_be_worked_out_is_not_sent_by_a_device_that_refuses(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(Failing("none"), hashes_with(LISTED))
+    world.device("bob")
+    alice = world.device("alice", consequence=Consequence.REFUSE)
+    world.design.step = "receive"  # type: ignore[attr-defined]
+    assert not alice.device.send_picture("bob", LISTED).delivered
+    assert world.relay.calls.count("Send") == 0
+
+
+def test_a_flag_can_be_refused(make_world: MakeWorld) -> None:
+    world = make_world(BRIGHT, hashes_with())
+    world.device("bob")
+    alice = world.device("alice", consequence=Consequence.REFUSE)
+    dark, bright = (alice.device.send_picture("bob", plain(level)) for level in (20, 240))
+    assert (dark.delivered, bright.delivered, bright.outcome) == (True, False, OutcomeKind.FLAG)
+
+
+@pytest.mark.parametrize(
+    ("design", "consequence", "mode"),
+    [
+        (VOUCHERS, Consequence.WARN, FailureMode.HOLD),
+        (VOUCHERS, Consequence.REFUSE, FailureMode.HOLD),
+        (ECHO, Consequence.REFUSE, FailureMode.SEND_AND_MATCH_LATER),
+        (ECHO, Consequence.REFUSE, FailureMode.SEND_UNMATCHED),
+    ],
+)
+def test_a_consequence_that_cannot_follow_is_refused(
+    make_world: MakeWorld, design: object, consequence: Consequence, mode: FailureMode
+) -> None:
+    with pytest.raises(DesignError, match="consequence"):
+        make_world(design, hashes_with()).device("alice", consequence=consequence, mode=mode)
+
+
+def test_what_a_consequence_discloses_is_declared() -> None:
+    report, warn, refuse = (device_facts(consequence=one) for one in Consequence)
+    assert OUTCOME in refuse[Party.PROVIDER]
+    assert OUTCOME not in (*report[Party.PROVIDER], *warn[Party.PROVIDER])
+    assert REPORT in report[Party.CENTRE]
+    assert REPORT not in (*warn[Party.CENTRE], *refuse[Party.CENTRE])
