@@ -1,4 +1,4 @@
-"""MASKED, and IN_PROCESSES: the same in worker processes.
+"""MASKED, IN_PROCESSES: the same in worker processes, and NATIVE: with randomness that no tape covers.
 
 The device enrols with a mask and three megabytes, and sends its hashes under the mask.
 
@@ -44,6 +44,7 @@ from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.plain_list import PlainList
 from blindmatch_protocol.randomness import Randomness
 from dummy_designs import EVERY_HASH, MATCHER, NO_LABEL, QUALITY, QUERY_TIME, Listed, find, leak
+from nacl.bindings import randombytes
 
 PADDING_BYTES = 3 << 20
 ENROLMENT = Fact("enrolment", "which account a picture is of", lambda item, _: True)
@@ -173,7 +174,60 @@ class InProcesses(Masked):
         return super().looked_up(state, request)
 
 
+@message
+class AskSalted(Message):
+    """The hash under mask and salt."""
+
+    TAG: ClassVar[int] = 0xD4
+    NAME: ClassVar[str] = "native/ask"
+    hash: Annotated[bytes, Fixed(32)]
+    quality: Annotated[int, UInt(8)]
+    salt: Annotated[bytes, Fixed(32)]
+
+
+class Native(Masked):
+    """MASKED, with a salt that libsodium draws by itself."""
+
+    info = replace(Masked.info, name="dummy-native", native_randomness="libsodium draws the salt")
+    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (AskSalted,)}
+
+    def start(
+        self, state: Mask, setup: int, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[Mask, None]:
+        salt = self.salt(item)
+        ask = AskSalted(xor(item.hash, xor(state.mask, salt)), item.quality, salt)
+        return Started(state, Send(None, {MATCHER: ask}))
+
+    def salt(self, item: Item) -> bytes:
+        """32 bytes."""
+        return randombytes(32)
+
+    def looked_up(self, state: PlainList, request: Request) -> Message | ProtocolError:
+        body = request.body
+        assert isinstance(body, AskSalted)
+        masked = AskMasked(xor(body.hash, body.salt), body.quality)
+        return super().looked_up(state, Request(masked, request.enrolment))
+
+
+class ShowsNone(Native):
+    """Declares native randomness and has none."""
+
+    def salt(self, item: Item) -> bytes:
+        return bytes(32)
+
+
+class SaltTells(Native):
+    """Hides something of the picture beside what is drawn, and declares less."""
+
+    def leakage(self) -> tuple[Leak, ...]:
+        return leak({Party.MATCHER}, QUALITY, QUERY_TIME, ENROLMENT)
+
+    def salt(self, item: Item) -> bytes:
+        return item.hash[:8] + randombytes(24)
+
+
 MASKED = Masked()
+NATIVE = Native()
 IN_PROCESSES = InProcesses()
 
 

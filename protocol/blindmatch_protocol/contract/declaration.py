@@ -121,6 +121,8 @@ class Info:
         large_bodies: True if a body or a reply may be over 960 KiB; all of them then travel in parts.
         in_processes: roles that answer in worker processes, since their library holds the interpreter's lock;
             their randomness is the worker's.
+        native_randomness: empty, or what draws randomness that no tape covers, such as a library, and for
+            what. Checks then compare forms, lengths and outcomes where they would compare bytes.
         parameters: with units and ranges.
     """
 
@@ -137,6 +139,7 @@ class Info:
     sends_content: bool = False
     large_bodies: bool = False
     in_processes: frozenset[Role] = frozenset()
+    native_randomness: str = ""
     parameters: tuple[Parameter, ...] = ()
 
     def asked(self, role: Role) -> Party:

@@ -19,6 +19,7 @@ from blindmatch_simulations.audit.counterpart import Counterpart
 from blindmatch_simulations.audit.evidence import Evidence
 from blindmatch_simulations.audit.finding import Finding, found
 from blindmatch_simulations.audit.methods import ENROLMENTS
+from blindmatch_simulations.inprocess.taped import decided
 
 
 def held_by_roles(counterpart: Counterpart, traces: Sequence[EnrolmentTrace]) -> Mapping[Role, Message]:
@@ -104,7 +105,8 @@ def _derived_again(counterpart: Counterpart, trace: EnrolmentTrace) -> Iterator[
     except BlindmatchError:
         again = {}
     for role, body in trace.bodies.items():
-        if again.get(role) != body:
+        derived = again.get(role)
+        if derived is None or decided(design, derived) != decided(design, body):
             yield Finding(
                 design.info.roles[role], None, "an enrolment cannot be derived again from its tape", len(body)
             )

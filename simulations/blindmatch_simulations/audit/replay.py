@@ -12,7 +12,8 @@ A byte is *explained* if it is the same for all decoys, or changes with the tape
 tape changes, and changes when the item does, tells of the item something that was not declared. This sees
 a hash in the padding, a blind derived from the hash, an extra round on a match, a length that depends on
 the outcome, a skipped cover request. It does not see a leak that is itself encrypted under fresh
-randomness that the receiver knows; the leakage games are for those.
+randomness that the receiver knows; the leakage games are for those. Where a design declares native
+randomness, bodies that come again are compared by length alone.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from blindmatch_protocol.randomness import TapeExhaustedError, replayed
 from blindmatch_simulations.audit.counterpart import Bodies, Counterpart
 from blindmatch_simulations.audit.decoys import Comparison, DecoyFinder
 from blindmatch_simulations.audit.finding import Finding
+from blindmatch_simulations.inprocess.taped import decided
 
 FRESH_TAPES = 8
 """A random byte stays the same over this many tapes with probability 2^-64."""
@@ -51,8 +53,13 @@ def replay(counterpart: Counterpart, trace: SessionTrace, item: Item) -> list[Fi
         )
         for at, bodies in enumerate(recorded)
         for role, body in bodies.items()
-        if at >= len(derived) or derived[at].get(role) != body
+        if at >= len(derived) or not _same(counterpart, derived[at].get(role), body)
     ]
+
+
+def _same(counterpart: Counterpart, derived: bytes | None, recorded: bytes) -> bool:
+    design = counterpart.design
+    return derived is not None and bool(decided(design, derived) == decided(design, recorded))
 
 
 def _derive_again(counterpart: Counterpart, trace: SessionTrace, item: Item) -> Bodies:
@@ -68,6 +75,8 @@ def _derive_again(counterpart: Counterpart, trace: SessionTrace, item: Item) -> 
         replies = {
             r: decode_any(design.replies[r], raw, design.info.name) for r, raw in recorded.replies.items()
         }
+        if design.info.native_randomness:  # recorded replies are to other bodies
+            replies = {role: counterpart.answer(role, body) for role, body in step.items()}
         if replies.keys() != step.keys():
             break
         try:

@@ -11,6 +11,7 @@ from blindmatch_protocol.randomness import TapeExhaustedError, replayed, system_
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.inprocess.deployed import Ran, opened, publish, run_session
 from blindmatch_simulations.inprocess.enrolled import request_of
+from blindmatch_simulations.inprocess.taped import decided, limits
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 KINDS = ("listed", "other", "poor", "near-30")
@@ -19,21 +20,40 @@ KINDS = ("listed", "other", "poor", "near-30")
 def check_tape(bench: Bench) -> Passed:
     """A session's recorded tape, state and replies give its bodies and its outcome again; also where what was
     recorded came from the system's generator, as it does on a device."""
-    chosen = bench.pool.of(*KINDS)
+    chosen, design = bench.pool.of(*KINDS), bench.design
     drawn = [(one, run_session(bench.deployed, one.item, system_randomness())) for one in chosen]
     for one, ran in [*((one, bench.honest[one.name]) for one in chosen), *drawn]:
         again = _again(bench, lambda one=one, ran=ran: _replayed(bench, one.item, ran))  # type: ignore[misc]
-        if again.bodies() != ran.bodies():
+        if decided(design, again.bodies()) != decided(design, ran.bodies()):
             raise BrokenError("start", "the same tape gives other bodies", item=one.name)
-        if (again.outcome, again.state) != (ran.outcome, ran.state):
+        if (again.outcome, decided(design, again.state)) != (ran.outcome, decided(design, ran.state)):
             raise BrokenError("receive", "the same tape gives another outcome or state", item=one.name)
-    return Passed(f"{len(chosen)} sessions derived again from their tapes")
+    if design.info.native_randomness:
+        _shows(bench, bench.pool.of("other")[0].item)
+    return Passed(f"{len(chosen)} sessions derived again from their tapes{limits(design)}")
+
+
+def _shows(bench: Bench, item: Any) -> None:
+    """Native randomness that is declared is there: the same tapes give other bytes."""
+    both = [run_session(bench.deployed, item, bench.rng("native")) for _ in range(2)]
+    first, second = ([(part.body, part.reply) for one in ran.rounds for part in one] for ran in both)
+    if first == second:
+        raise BrokenError("start", "native randomness is declared, and everything comes from the tape")
 
 
 def _replayed(bench: Bench, item: Any, ran: Ran) -> Ran:
     replies = iter([(asked.reply, asked.verdict) for one in ran.rounds for asked in one])
     tape: Any = replayed(ran.tape)
-    return run_session(bench.deployed, item, tape, ran.state_before, lambda role, body: next(replies))
+    if not bench.design.info.native_randomness:
+        return run_session(bench.deployed, item, tape, ran.state_before, lambda role, body: next(replies))
+    deployed, roles = bench.deployed, bench.rng("native/roles")  # recorded replies are to other bodies
+    return run_session(
+        deployed,
+        item,
+        tape,
+        ran.state_before,
+        lambda role, body: deployed.answer(role, body, roles),
+    )
 
 
 def _again(bench: Bench, run: Callable[[], Ran]) -> Ran:
@@ -54,7 +74,7 @@ def check_setup(bench: Bench) -> Passed:
     shared = set(again.published.setup) & (secret | set(again.published.opener))
     one = bench.pool.of("other")[0]
     twice = [run_session(opened(again), one.item, bench.rng("setup")).bodies() for _ in range(2)]
-    if twice[0] != twice[1]:
+    if decided(bench.design, twice[0]) != decided(bench.design, twice[1]):
         raise BrokenError("open_setup", "a set-up opened twice serves two devices differently")
     size = sum(map(len, again.setup_files.values()))
     return Passed(
@@ -79,6 +99,7 @@ def check_executor(bench: Bench) -> Passed:
             bench.design.answer(asked.role, state, requests, bench.rng("executor"), executor)
             for executor in (None, bench.executor)
         ]
-        if list(both[0].replies) != list(both[1].replies):
+        replies = [decided(bench.design, list(one.replies)) for one in both]
+        if replies[0] != replies[1]:
             raise BrokenError(f"answer of {asked.role}", "threads change the replies")
-    return Passed("replies are the same with and without threads")
+    return Passed(f"replies are the same with and without threads{limits(bench.design)}")

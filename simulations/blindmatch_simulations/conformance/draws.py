@@ -28,6 +28,7 @@ from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.settings import as_published, lowered
 from blindmatch_simulations.inprocess.deployed import Build, enrolled, publish
 from blindmatch_simulations.inprocess.fields import fields_of
+from blindmatch_simulations.inprocess.taped import limits
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 SESSIONS: Final = 1_024
@@ -40,6 +41,7 @@ SCALAR_BYTES: Final = 32
 FEW: Final = 3
 """Entries of the sets that are published to look at their keys."""
 DEEP: Final = 4
+PUBLISH: Final = "publish"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,7 +62,8 @@ def check_draws(bench: Bench) -> Passed:
     if not drawn:
         raise NotApplicableError("nothing that is drawn shows in what is sent or published")
     words = ", ".join(f"{step} {influence}" for step, influence in drawn.items())
-    return Passed(f"bytes of the tape that count: {words}; nothing drawn came twice", {"influence": drawn})
+    words = f"bytes of the tape that count: {words}; nothing drawn came twice{limits(bench.design)}"
+    return Passed(words, {"influence": drawn})
 
 
 def _drawings(bench: Bench) -> Iterator[Drawing]:
@@ -76,7 +79,7 @@ def _drawings(bench: Bench) -> Iterator[Drawing]:
     def made(rng: Any) -> Build:
         return publish(design, entries, rng, 1, lowered(bench))
 
-    yield Drawing("publish", made, _files, _states, SETS)
+    yield Drawing(PUBLISH, made, _files, _states, SETS)
     step = start(bench.rng("draws/asked"))
     for role, body in step.bodies.items() if isinstance(step, Send) else ():
         yield Drawing(
@@ -96,7 +99,8 @@ def _looked_at(bench: Bench, one: Drawing) -> int | None:
     made = [one.run(bench.rng(f"draws/{one.step}/{at}")) for at in range(one.times)]
     _never_twice(one, [one.seen(result) for result in made])
     _full_range(one, [one.kept(result) for result in made])
-    return _influence(bench, one)
+    by_tape = one.step == PUBLISH or not bench.design.info.native_randomness
+    return _influence(bench, one) if by_tape else 0
 
 
 def _influence(bench: Bench, one: Drawing) -> int:

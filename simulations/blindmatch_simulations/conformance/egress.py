@@ -13,6 +13,7 @@ from blindmatch_simulations.audit.replay import explain, replay
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.inprocess.deployed import Asked, Ran
 from blindmatch_simulations.inprocess.enrolled import held_by_roles
+from blindmatch_simulations.inprocess.taped import limits
 from blindmatch_simulations.inprocess.verdict import (
     BrokenError,
     NotApplicableError,
@@ -47,7 +48,7 @@ def check_egress(bench: Bench) -> Passed:
             words = f"{finding.size} undeclared bytes to {finding.party}: {finding.rule}"
             raise BrokenError("egress", words, item=name)
     _look_through(bench, counterpart)
-    return _passed(compared)
+    return _passed(bench, compared)
 
 
 def _look_through(bench: Bench, counterpart: Counterpart) -> None:
@@ -60,7 +61,7 @@ def _look_through(bench: Bench, counterpart: Counterpart) -> None:
                 raise BrokenError("egress", f"a body to {party} holds a piece of a picture", item=name)
 
 
-def _passed(compared: Sequence[Comparison]) -> Passed:
+def _passed(bench: Bench, compared: Sequence[Comparison]) -> Passed:
     """What was compared, and with how many pictures.
 
     Raises:
@@ -72,10 +73,9 @@ def _passed(compared: Sequence[Comparison]) -> Passed:
         raise NotComparableError(f"the tape gives every byte again, but {', '.join(left)}")
     least = min(one.decoys for one in good)
     words = f"{len(good)} of {len(compared)} sessions compared with {least} pictures or more that agree"
-    return Passed(
-        f"facts and tape explain every byte: {words}" + "".join(f"; else {reason}" for reason in left),
-        {"sessions": len(compared), "compared": len(good), "decoys": least},
-    )
+    words += "".join(f"; else {reason}" for reason in left) + limits(bench.design)
+    figures = {"sessions": len(compared), "compared": len(good), "decoys": least}
+    return Passed(f"facts and tape explain every byte: {words}", figures)
 
 
 def _trace(number: int, ran: Ran) -> SessionTrace:

@@ -27,6 +27,7 @@ from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.leakage.relations import groups, role_players
 from blindmatch_simulations.conformance.settings import as_published
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled, run_session
+from blindmatch_simulations.inprocess.taped import decided, limits
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 from blindmatch_simulations.pictures.pool import Pooled
 
@@ -50,6 +51,7 @@ def check_repetition(bench: Bench) -> Passed:
     words = f"the same {TIMES} times over"
     if pictures:
         words += f"; an account's {pictures} pictures are alike"
+    words += limits(bench.design)
     return Passed(words, {"times": TIMES, "pictures": pictures})
 
 
@@ -60,7 +62,7 @@ def _same_calls(bench: Bench, deployed: Deployed, one: Pooled, times: int) -> No
     step = first.step
     for at in range(1, times):
         again = start()
-        if (_sent(again.step), again.state) != (_sent(step), first.state):
+        if decided(design, (_sent(again.step), again.state)) != decided(design, (_sent(step), first.state)):
             raise BrokenError(
                 "start", f"the same call gives something else the {at + 1}th time", item=one.name
             )
@@ -68,11 +70,14 @@ def _same_calls(bench: Bench, deployed: Deployed, one: Pooled, times: int) -> No
         return
     replies = {role: deployed.answer(role, body, bench.rng("same"))[0] for role, body in step.bodies.items()}
     receive = _taped(bench, lambda rng: design.receive(step.session, deployed.setup, replies, rng))
-    setup = deployed.setup
-    _all_equal("receive", receive, lambda found: _sent(found) or concluded(design, found, setup), times)
+
+    def seen(found: Any) -> Any:
+        return decided(design, _sent(found)) or concluded(design, found, deployed.setup)
+
+    _all_equal("receive", receive, seen, times)
     for role, body in step.bodies.items():
         answer = _taped(bench, lambda rng, role=role, body=body: deployed.answer(role, body, rng))  # type: ignore[misc]
-        _all_equal(f"answer of {role}", answer, lambda found: found, ANSWERED)
+        _all_equal(f"answer of {role}", answer, lambda found: decided(design, found), ANSWERED)
 
 
 def _all_equal(step: str, call: Callable[[], Any], seen: Callable[[Any], Any], times: int) -> None:

@@ -19,6 +19,7 @@ from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.conformance import confined
 from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.inprocess.deployed import run_session
+from blindmatch_simulations.inprocess.taped import decided, limits
 from blindmatch_simulations.inprocess.verdict import (
     BrokenError,
     NotApplicableError,
@@ -48,12 +49,14 @@ def check_surroundings(bench: Bench) -> Passed:
             raise BrokenError(f"surroundings: {step}", f"{says}: {', '.join(dict.fromkeys(found))}")
     for one in chosen:
         ran = run_session(bench.deployed, one.item, seeded(f"confined/{bench.seed}/{one.name}"))
-        if done.bodies[one.name] != [(str(role), body) for role, body in ran.bodies()]:
+        here = [(str(role), body) for role, body in ran.bodies()]
+        if decided(bench.design, done.bodies[one.name]) != decided(bench.design, here):
             rule = "what is sent hangs on clock, host, process, environment or the order of hash tables"
             raise BrokenError("surroundings: clock, host, order", rule, item=one.name)
     return Passed(
         f"{len(chosen)} sessions send the same bytes in a process with another clock, host, environment and "
         "order of hash tables, where files, sockets, processes and inspection are refused"
+        + limits(bench.design)
     )
 
 

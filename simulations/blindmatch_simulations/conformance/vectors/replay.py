@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import AnyDesign, Published, Role, Session
-from blindmatch_protocol.randomness import replayed
+from blindmatch_protocol.randomness import replayed, seeded
 
 from blindmatch_simulations.conformance.codec_check import message_classes
 from blindmatch_simulations.conformance.vectors.damaged import refuses_file
@@ -21,7 +21,7 @@ from blindmatch_simulations.conformance.vectors.make import (
     refuses_request,
     verdict_json,
 )
-from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened
+from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, run_session
 
 
 def differences(design: AnyDesign, vector: Mapping[str, Any]) -> Iterator[str]:
@@ -82,6 +82,9 @@ def _messages(design: AnyDesign, recorded: list[Mapping[str, Any]]) -> Iterator[
 
 def _session(deployed: Deployed, item: VectorItem, held: Mapping[str, Any]) -> Iterator[str]:
     design, name = deployed.design, held["item"]
+    if design.info.native_randomness:
+        yield from _formed(deployed, item, held)
+        return
     state = design.device_state.decode(bytes.fromhex(held["state_before"]))
     session = Session(design, deployed.setup, state, replayed(bytes.fromhex(held["tape"])))
     step: Any = session.start(item)
@@ -104,6 +107,16 @@ def _session(deployed: Deployed, item: VectorItem, held: Mapping[str, Any]) -> I
         yield f"{name}: another outcome than recorded"
     if session.state.encode().hex() != held["state_after"]:
         yield f"{name}: another state than recorded"
+
+
+def _formed(deployed: Deployed, item: VectorItem, held: Mapping[str, Any]) -> Iterator[str]:
+    """A fresh session has the recorded one's rounds, roles, lengths and outcome, if not its bytes."""
+    ran = run_session(deployed, item, seeded("vectors/native"))
+    lengths = [{str(one.role): 2 * len(one.body.encode()) for one in turn} for turn in ran.rounds]
+    if lengths != [{asked["role"]: len(asked["body"]) for asked in turn} for turn in held["rounds"]]:
+        yield f"{held['item']}: bodies of other lengths than recorded"
+    if outcome_json(ran.outcome) != held["outcome"]:
+        yield f"{held['item']}: another outcome than recorded"
 
 
 def _answer(deployed: Deployed, name: str, asked: Mapping[str, Any]) -> Iterator[str]:
