@@ -16,8 +16,7 @@ from blindmatch_simulations.assess.offences import never_asks
 from blindmatch_simulations.assess.plan import QUICK, plan_text, read_plan
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.deployment.registry import Registered, built_in_designs
-from blindmatch_simulations.measure.advantage import clopper_pearson
-from blindmatch_simulations.measure.intervals import interval, median_ratio
+from blindmatch_simulations.measure.intervals import clopper_pearson, median_ratio
 from blindmatch_simulations.pictures.crops import crops
 from support.command import processes_of
 
@@ -50,7 +49,7 @@ def test_a_workload_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     [(0, 10, 0.0, 0.30850), (3, 10, 0.06674, 0.65245), (10, 10, 0.69150, 1.0), (0, 0, 0.0, 1.0)],
 )
 def test_intervals_are_those_of_the_tables(hits: int, trials: int, low: float, high: float) -> None:
-    assert interval(hits, trials) == pytest.approx((low, high), abs=1e-5)
+    assert clopper_pearson(hits, trials) == pytest.approx((low, high), abs=1e-5)
 
 
 @pytest.mark.parametrize("one", list(built_in_designs()), ids=lambda one: str(one.design.info.name))
@@ -63,14 +62,9 @@ def test_a_client_that_never_asks_is_the_design_in_all_but_its_start(one: Regist
     assert all(getattr(type(made), name) is getattr(type(one.design), name) for name in same)
 
 
-@pytest.mark.parametrize(("hits", "trials"), [(1, 500), (250, 500), (499, 500), (2000, 4000)])
-def test_intervals_agree_with_the_second_implementation(hits: int, trials: int) -> None:
-    assert interval(hits, trials) == pytest.approx(clopper_pearson(hits, trials, 0.95), abs=1e-6)
-
-
 def test_an_impossible_count_is_refused() -> None:
     with pytest.raises(ValueError, match="hits"):
-        interval(3, 2)
+        clopper_pearson(3, 2)
 
 
 def test_the_interval_of_a_ratio_of_medians_holds_it_and_shrinks_with_pairs() -> None:

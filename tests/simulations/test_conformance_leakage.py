@@ -15,7 +15,8 @@ from blindmatch_simulations.conformance.leakage.facts import declared, opponents
 from blindmatch_simulations.conformance.leakage.games import check_semi_honest, run_counts
 from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, playable
 from blindmatch_simulations.conformance.leakage.stage import stage_of
-from blindmatch_simulations.measure.advantage import advantage, clopper_pearson
+from blindmatch_simulations.measure.advantage import advantage
+from blindmatch_simulations.measure.intervals import at_least, clopper_pearson
 from blindmatch_simulations.pictures.pool import make_pool
 from dummy_designs import SHARES, VOUCHERS, Shares
 from hypothesis import given, settings
@@ -29,6 +30,12 @@ from hypothesis import strategies as st
 def test_intervals_are_the_published_ones(successes: int, trials: int, low: float, high: float) -> None:
     """Clopper and Pearson's 95 percent limits for ten trials."""
     assert clopper_pearson(successes, trials, 0.95) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_a_tail_is_the_binomial_one() -> None:
+    assert at_least(8, 10, 0.5) == pytest.approx(56 / 1024)
+    assert [at_least(least, 10, 0.5) for least in (-1, 0, 11)] == [1.0, 1.0, 0.0]
+    assert (at_least(1, 10, 0.0), at_least(10, 10, 1.0)) == (0.0, 1.0)
 
 
 @given(st.integers(1, 400), st.data())

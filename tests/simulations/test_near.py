@@ -11,7 +11,7 @@ from blindmatch_protocol.designs.token_psi.families import plan
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.measure.wilson import lower_bound, upper_bound
+from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
 from blindmatch_simulations.pictures.crops import crops
 from blindmatch_simulations.pictures.edits import BY_NAME, EDITS
 from blindmatch_simulations.studies.near import (
@@ -154,9 +154,9 @@ def test_limits_for_a_share_open_no_more_than_it(tokening: Tokening) -> None:
 
 
 def test_bounds_are_the_rule_of_three_and_wider_than_the_figure() -> None:
-    assert upper_bound(0, 300) == pytest.approx(0.01)
-    assert upper_bound(10, 1000) == pytest.approx(0.01696, rel=0.01)  # Poisson: 16.96 for 10 seen
-    assert lower_bound(99, 100) < 0.99 < 1 and lower_bound(100, 100) < 1
+    assert one_sided_most_rate(0, 300) == pytest.approx(0.01, rel=0.002)
+    assert one_sided_most_rate(10, 1000) == pytest.approx(0.01696, rel=0.01)  # Poisson: 16.96 for 10 seen
+    assert one_sided_least(99, 100) < 0.99 < 1 and one_sided_least(100, 100) < 1
 
 
 def test_the_frontier_has_no_point_that_another_beats_and_the_proposal_meets_the_wishes(

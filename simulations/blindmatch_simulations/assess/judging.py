@@ -12,7 +12,7 @@ from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from blindmatch_simulations.assess.observed import Audited, Check, HarnessRow, KeyUse, Observed, PictureRow
 from blindmatch_simulations.assess.results import Figure, Recall
 from blindmatch_simulations.measure.advantage import resolution
-from blindmatch_simulations.measure.intervals import interval, median_ratio
+from blindmatch_simulations.measure.intervals import clopper_pearson, median_ratio
 
 DISTANCES: Final = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 31), (32, 48), (49, 256))
 """Ranges of the distance between an edited picture and its original, both ends included."""
@@ -49,7 +49,7 @@ def share(hits: int, trials: int, pairs: int | None = None) -> Figure:
     """A counted share with its interval."""
     if not trials:
         return Figure(None, "no picture of this kind in the workload")
-    low, high = interval(hits, trials)
+    low, high = clopper_pearson(hits, trials)
     return Figure(hits / trials, "", low, high, trials, pairs)
 
 

@@ -22,7 +22,8 @@ from blindmatch_simulations.conformance.bench import Bench
 from blindmatch_simulations.conformance.settings import CROWD, large
 from blindmatch_simulations.inprocess.deployed import Build, Ran, opened, publish, run_session
 from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
-from blindmatch_simulations.measure.advantage import CONFIDENCE, clopper_pearson
+from blindmatch_simulations.measure.advantage import CONFIDENCE
+from blindmatch_simulations.measure.intervals import clopper_pearson
 from blindmatch_simulations.pictures.oracle import Oracle
 from blindmatch_simulations.pictures.pool import Pooled, flipped, picture
 

@@ -10,7 +10,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_simulations.audit import Undeclared
 from blindmatch_simulations.demo.run import DemoRun
-from blindmatch_simulations.measure.advantage import at_least
+from blindmatch_simulations.measure.intervals import at_least
 from blindmatch_simulations.pictures.workload import TEXTS
 
 CONFIRMED, PASSED = "confirmed", "passed"

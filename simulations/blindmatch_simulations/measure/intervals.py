@@ -1,19 +1,18 @@
-"""Exact intervals (Clopper and Pearson, 1934) for counted shares, resampled ones for paired timings."""
+"""Intervals of what was counted: exact ones (Clopper and Pearson, 1934; Garwood, 1936), by scipy's incomplete
+beta and gamma functions, and resampled ones for paired timings. What is one-sided is called so."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, lgamma, log, log1p
 from typing import Final
 
 import numpy as np
 
 CONFIDENCE: Final = 0.95
-_STEPS: Final = 60
 _RESAMPLES: Final = 2000
 
 
-def interval(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The two-sided interval for a share of `hits` in `trials`; (0, 1) if nothing was tried.
 
     Raises:
@@ -22,9 +21,27 @@ def interval(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[fl
     if not 0 <= hits <= trials:
         raise ValueError("hits: must be 0 to the number of trials")
     tail = (1 - confidence) / 2
-    low = _quantile(hits, trials, tail) if hits else 0.0
-    high = 1 - _quantile(trials - hits, trials, tail) if hits < trials else 1.0
-    return (low, high)
+    return _low(hits, trials, tail), 1 - _low(trials - hits, trials, tail)
+
+
+def one_sided_least(hits: int, trials: int) -> float:
+    """What a share of `hits` in `trials` is at least, one-sided, at 95 %; 0 if nothing was tried."""
+    return _low(hits, trials, 1 - CONFIDENCE)
+
+
+def one_sided_most_rate(count: int, trials: float) -> float:
+    """What a rate of rare events is at most, one-sided, at 95 %: exact for a Poisson count (Garwood);
+    infinity if nothing was tried. Nothing seen gives 3.0 in `trials`, the rule of three."""
+    from scipy.special import gammaincinv
+
+    return float(gammaincinv(count + 1, CONFIDENCE)) / trials if trials > 0 else float("inf")
+
+
+def at_least(least: int, trials: int, p: float) -> float:
+    """The exact probability of `least` successes or more in `trials`, each of probability `p`."""
+    from scipy.special import bdtrc
+
+    return 1.0 if least <= 0 else float(bdtrc(least - 1, trials, p)) if least <= trials else 0.0
 
 
 def median_ratio(
@@ -48,22 +65,8 @@ def median_ratio(
     return float(low), float(high)
 
 
-def _quantile(least: int, trials: int, tail: float) -> float:
-    """The share p for which at least `least` hits in `trials` have probability `tail`."""
-    low, high = 0.0, 1.0
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_least(least, trials, middle) < tail else (low, middle)
-    return (low + high) / 2
+def _low(hits: int, trials: int, tail: float) -> float:
+    """The share for which at least `hits` in `trials` have probability `tail`; 0 without hits."""
+    from scipy.special import betaincinv
 
-
-def _at_least(least: int, trials: int, p: float) -> float:
-    """Probability of at least `least` hits; the shorter tail is summed."""
-    if least > trials // 2:
-        return sum(_term(k, trials, p) for k in range(least, trials + 1))
-    return 1 - sum(_term(k, trials, p) for k in range(least))
-
-
-def _term(k: int, n: int, p: float) -> float:
-    ways = lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
-    return exp(ways + k * log(p) + (n - k) * log1p(-p))
+    return float(betaincinv(hits, trials - hits + 1, tail)) if hits > 0 else 0.0

@@ -11,7 +11,7 @@ from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.corpus import DEBIAN
 from blindmatch_simulations.assess.judging import NOTHING
 from blindmatch_simulations.assess.results import Failed, Figure, Measured, Results
-from blindmatch_simulations.measure.intervals import interval as exact_interval
+from blindmatch_simulations.measure.intervals import clopper_pearson
 from blindmatch_simulations.report import outside
 from blindmatch_simulations.report.markup import (
     Evidence,
@@ -216,7 +216,7 @@ def _too_small(results: Results) -> str:
     )
     finest = (
         f"With {trials} pictures that are not listed, no false-match rate below about "
-        f"{_percent(exact_interval(0, trials)[1])} of items can be told from zero; rates that matter at "
+        f"{_percent(clopper_pearson(0, trials)[1])} of items can be told from zero; rates that matter at "
         "the volume of a messenger are many orders smaller. "
     )
     return (

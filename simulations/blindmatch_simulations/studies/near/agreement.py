@@ -10,8 +10,8 @@ from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
 from blindmatch_protocol.designs.token_psi.families import plan
 
+from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.wilson import lower_bound, upper_bound
 from blindmatch_simulations.studies.near.built import build, item
 from blindmatch_simulations.studies.near.sample import EditedPairs
 from blindmatch_simulations.studies.near.token_domain import random_list, ranks
@@ -39,13 +39,13 @@ class Agreement:
         """As rows; the protocol's wrong reports must be none."""
         if self.expected:
             figures = {"share": self.found / self.expected}
-            figures["least_share"] = lower_bound(self.found, self.expected)
+            figures["least_share"] = one_sided_least(self.found, self.expected)
             meter.record("near/sessions/found", figures, sessions=self.expected)
         else:
             meter.missing("near/sessions/found", "no session had a near entry")
         agreed = {"share": self.predicted / self.sessions}
         meter.record("near/sessions/foretold", agreed, sessions=self.sessions)
-        most = self.sessions * upper_bound(self.wrong, self.sessions)
+        most = self.sessions * one_sided_most_rate(self.wrong, self.sessions)
         wrong = {"count": self.wrong, "most_count": most}
         meter.record("near/sessions/wrong", wrong, sessions=self.sessions)
 

@@ -17,8 +17,8 @@ from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.crew import cores
 
+from blindmatch_simulations.measure.intervals import one_sided_most_rate
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.wilson import upper_bound
 from blindmatch_simulations.studies.near import extraction
 from blindmatch_simulations.studies.near.agreement import agreement
 from blindmatch_simulations.studies.near.building import Store, opened_store
@@ -155,7 +155,7 @@ def _rate(meter: Meter, row: str, found: Revealed, count: int, named: dict[str, 
         return
     figures = {
         "count": 1e4 * count / found.pictures,
-        "most_count": 1e4 * upper_bound(count, found.pictures),
+        "most_count": 1e4 * one_sided_most_rate(count, found.pictures),
     }
     why = f"tokens; {count} of {found.far_pairs} pairs beyond the distance"
     meter.record(row, figures, None, why, pictures=found.pictures, **named)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.designs.token_psi import Tokening
 
+from blindmatch_simulations.measure.intervals import one_sided_least
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.wilson import lower_bound
 from blindmatch_simulations.studies.near.sample import EditedPairs
 from blindmatch_simulations.studies.near.token_domain import Ranks
 
@@ -48,7 +48,7 @@ class Recall:
         "pictures."""
         self._row(meter, row, np.ones(len(self.found), np.bool_), why, parameters)
         for name, hits in (("found", int(self.found.sum())), ("pdq", len(self.found))):
-            figures = {"share": hits / self.sent, "least_share": lower_bound(hits, self.sent)}
+            figures = {"share": hits / self.sent, "least_share": one_sided_least(hits, self.sent)}
             meter.record(f"near/recall/sent-{name}", figures, None, why, pictures=self.sent, **parameters)
         self._row(meter, "near/recall/far", self.distance > FAR, why, parameters | {"beyond": FAR})
         for number, name in enumerate(self.names):
@@ -65,7 +65,7 @@ class Recall:
         if not count:
             meter.missing(row, "no such pair in the sample", **named)
             return
-        figures = {"share": hits / count, "least_share": lower_bound(hits, count)}
+        figures = {"share": hits / count, "least_share": one_sided_least(hits, count)}
         meter.record(row, figures, None, why, pairs=count, **named)
 
 
