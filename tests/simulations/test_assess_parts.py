@@ -55,7 +55,7 @@ def test_intervals_are_those_of_the_tables(hits: int, trials: int, low: float, h
 @pytest.mark.parametrize("one", list(built_in_designs()), ids=lambda one: str(one.design.info.name))
 def test_a_client_that_never_asks_is_the_design_in_all_but_its_start(one: Registered) -> None:
     made = never_asks(one.design)
-    started = made.start(b"state", None, None, None)  # type: ignore[arg-type]
+    started = made.start(b"state", None, None, None, None)  # type: ignore[arg-type]
     assert started.step == Done(NoMatch())
     assert isinstance(made, type(one.design)) and vars(made) == vars(one.design)
     same = {name for name in dir(one.design) if not name.startswith("_") and name != "start"}

@@ -89,10 +89,18 @@ def with_salt(own: bytes, salt: bytes) -> tuple[bytes, ...]:
 
 
 def _masked(own: bytes, leaves: Sequence[bytes]) -> int:
-    """The hash, or its front half, as exclusive or or as sum of two fields."""
-    found = 0
-    for width in (16, 32):
-        words = {int.from_bytes(leaf[:width], "big") for leaf in leaves[:MOST_SALTS] if len(leaf) >= width}
-        target, modulus = int.from_bytes(own[:width], "big"), 1 << 8 * width
-        found += sum(target ^ word in words or (target - word) % modulus in words for word in words)
-    return found
+    """The hash, or its front half, in shares among fields."""
+    return sum(
+        in_shares(own[:width], [leaf[:width] for leaf in leaves if len(leaf) >= width]) for width in (16, 32)
+    )
+
+
+def in_shares(value: bytes, fields: Iterable[bytes]) -> int:
+    """How many sets of two or more of the first different `fields`, all of the value's length, have the value
+    as exclusive or or as sum."""
+    words = list(dict.fromkeys(int.from_bytes(one, "big") for one in fields))[:MOST_SALTS]
+    target, modulus = int.from_bytes(value, "big"), 1 << 8 * len(value)
+    sets = [(0, 0, 0)]
+    for word in words:
+        sets += [(mixed ^ word, (added + word) % modulus, count + 1) for mixed, added, count in sets]
+    return sum(count > 1 and target in (mixed, added) for mixed, added, count in sets)

@@ -6,7 +6,7 @@ A fact that says something of fewer than two of the pictures is not measured.
     set-up       the value is one the party reads in the set-up, or in its own opened state
     field        the value is a field, a part of one, a count or a length in the view of the very picture, as
                  bytes, as a number or as text; each of its parts, if it has several
-    shares       the value is the sum or the exclusive or of two fields of its length
+    shares       the value is the sum or the exclusive or of some fields of its length
     candidates   of the pool's pictures those are kept whose hash or pixels are in the view: all have it
     asking       a device asks about pictures of its choice, and outcomes differ between them
     forcing      a role with a list of its own makes a device report a picture that is not listed
@@ -25,6 +25,7 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.leakage.knowledge import in_shares
 from blindmatch_simulations.inprocess.deployed import Deployed, Ran, opened, publish, run_session
 from blindmatch_simulations.inprocess.fields import fields_of
 from blindmatch_simulations.inprocess.verdict import NotApplicableError, Passed
@@ -152,15 +153,11 @@ def _silent(value: Hashable) -> bool:
 def _shares(case: Case) -> bool:
     return all(
         isinstance(value, bytes)
-        and _shared(value, [one for one in case.seen(name) if isinstance(one, bytes)])
+        and in_shares(
+            value, [one for one in case.seen(name) if isinstance(one, bytes) and len(one) == len(value)]
+        )
         for name, value in case.values.items()
     )
-
-
-def _shared(value: bytes, seen: list[bytes]) -> bool:
-    words = {int.from_bytes(one, "big") for one in seen if len(one) == len(value)}
-    target, modulus = int.from_bytes(value, "big"), 1 << 8 * len(value)
-    return any({(target - word) % modulus, target ^ word} & words for word in words)
 
 
 def _candidates(case: Case) -> bool:
