@@ -2,6 +2,7 @@
 
 ECHO       several rounds, an account state, an offline phase, a server that learns
 SHARES     three roles at parties of its own, each with an additive share
+CARRIED    a third party that the provider carries sealed bodies to, and that learns of no account
 LARGE      bodies and replies over 4 MiB
 VOUCHERS   nothing learnt on the device; an opener that opens at a threshold; bound to the message
 BRIGHT     a category recognised on the device: a flag without a label
@@ -10,6 +11,7 @@ FAILING    ECHO, with a step that fails at will
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
@@ -69,6 +71,9 @@ from blindmatch_protocol.plain_list import (
     write_list,
 )
 from blindmatch_protocol.randomness import Randomness
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 MATCHER = Role("matcher")
 PARTY_A = Role("party_a")
@@ -440,6 +445,111 @@ class Large(Listed, Design[int, NoState, None, PlainList]):
         return Answer(replies, [Verdict(label) for label in labels])
 
 
+# CARRIED
+
+THIRD = Role("third")
+_NONCES = (bytes(12), b"\1" + bytes(11))
+_REPLY_BYTES = 512
+
+
+@message
+class CarriedAsk(Message):
+    """Hash and quality, sealed to the third party; the carrier sees an ephemeral key and a ciphertext."""
+
+    TAG: ClassVar[int] = 0xF4
+    NAME: ClassVar[str] = "carried/ask"
+    ephemeral: Annotated[bytes, Fixed(32)]
+    sealed: Annotated[bytes, Fixed(49)]
+
+
+@message
+class CarriedFound(Message):
+    """The label, padded and sealed under the key of the question."""
+
+    TAG: ClassVar[int] = 0xF5
+    NAME: ClassVar[str] = "carried/found"
+    sealed: Annotated[bytes, Fixed(_REPLY_BYTES + 16)]
+
+
+def third_key() -> X25519PrivateKey:
+    """The third party's key, which a design would make when it publishes; here it is no secret."""
+    return X25519PrivateKey.from_private_bytes(b"\x33" * 32)
+
+
+def shared(mine: X25519PrivateKey, other: X25519PublicKey) -> ChaCha20Poly1305:
+    """What both ends seal with."""
+    return ChaCha20Poly1305(hashlib.sha256(mine.exchange(other)).digest())
+
+
+class Carried(Listed, Design[int, NoState, bytes, PlainList]):
+    """The third party sees every hash, and of nobody; the provider carries it, and sees none."""
+
+    info = Info(
+        name="dummy-carried",
+        version=1,
+        option="2b",
+        summary="A third party gets the hash by way of the provider.",
+        differs="a dummy: the third party's key is known",
+        relation=Relation(distance=31),
+        learns=frozenset({Learner.DEVICE}),
+        roles={THIRD: Party("third")},
+        forwarded={THIRD: Party.PROVIDER},
+    )
+    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {THIRD: (CarriedAsk,)}
+    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {THIRD: (CarriedFound,)}
+
+    def leakage(self) -> tuple[Leak, ...]:
+        third = leak({Party("third")}, EVERY_HASH, QUALITY, QUERY_TIME)
+        return (*third, *leak({Party.PROVIDER}, QUERY_TIME))
+
+    def enrol(self, rng: Randomness) -> NoState:
+        return NoState()
+
+    def start(
+        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
+    ) -> Started[NoState, bytes]:
+        secret = rng.take(32)
+        mine = X25519PrivateKey.from_private_bytes(secret)
+        box = shared(mine, third_key().public_key())
+        sealed = box.encrypt(_NONCES[0], item.hash + bytes([item.quality]), None)
+        ask = CarriedAsk(mine.public_key().public_bytes_raw(), sealed)
+        return Started(state, Send(secret, {THIRD: ask}))
+
+    def receive(
+        self, session: bytes, setup: int, replies: Mapping[Role, Message], rng: Randomness
+    ) -> Step[bytes]:
+        reply = replies[THIRD]
+        assert isinstance(reply, CarriedFound)
+        box = shared(X25519PrivateKey.from_private_bytes(session), third_key().public_key())
+        try:
+            padded = box.decrypt(_NONCES[1], reply.sealed, None)
+        except InvalidTag as error:
+            raise ProtocolError("carried/found", "must be sealed by the third party", "sealed") from error
+        label = Label.decode(padded[2 : 2 + int.from_bytes(padded[:2], "big")])
+        return Done(NoMatch() if label == NO_LABEL else Match(label))
+
+    def answer(
+        self,
+        role: Role,
+        state: PlainList,
+        requests: Sequence[Request],
+        rng: Randomness,
+        executor: Executor | None,
+    ) -> Answer:
+        return Answer([self._found(state, one.body) for one in requests])
+
+    def _found(self, state: PlainList, body: Message) -> CarriedFound | ProtocolError:
+        assert isinstance(body, CarriedAsk)
+        try:
+            box = shared(third_key(), X25519PublicKey.from_public_bytes(body.ephemeral))
+            asked = box.decrypt(_NONCES[0], body.sealed, None)
+        except (InvalidTag, ValueError):
+            return ProtocolError("carried/ask", "must be sealed to the third party", "sealed")
+        label = (find(state, asked[:32], asked[32]) or NO_LABEL).encode()
+        padded = (len(label).to_bytes(2, "big") + label).ljust(_REPLY_BYTES, b"\0")
+        return CarriedFound(box.encrypt(_NONCES[1], padded, None))
+
+
 # VOUCHERS
 
 THRESHOLD = 2
@@ -608,6 +718,7 @@ class Failing(Echo):
 
 ECHO = Echo()
 SHARES = Shares()
+CARRIED = Carried()
 LARGE = Large()
 VOUCHERS = Vouchers()
 BRIGHT = Bright()

@@ -3,11 +3,11 @@ what each party saw, and for docs/threat-model.md."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract import Info, Party
 
 from blindmatch_client.consequence import Consequence
 
@@ -87,19 +87,19 @@ provider stands here for whoever sees the device's traffic."""
 
 def device_facts(
     cover_schedule: bool = False,
-    hosts: Iterable[Party] = (),
+    info: Info | None = None,
     consequence: Consequence = Consequence.REPORT,
 ) -> Mapping[Party, tuple[DeclaredFact, ...]]:
     """`MESSENGER_FACTS` and `COMPLAINT_FACTS`, and `match_time` for the centre and for whoever sees the
-    device's traffic (here: the provider) unless reports are on a cover schedule; `HOST_FACTS` for those of
-    `hosts` that have no facts of their own. A device that reports nothing discloses neither report nor time;
-    one that refuses to send discloses `OUTCOME` to the provider."""
+    device's traffic (here: the provider) unless reports are on a cover schedule; `HOST_FACTS` for other
+    parties that devices of the design `info` call. A host whose bodies are all forwarded learns none. A
+    device that reports nothing discloses neither report nor time; one that refuses to send discloses
+    `OUTCOME` to the provider."""
     reports = consequence is Consequence.REPORT
     silent = cover_schedule or not reports
     times = {} if silent else {Party.CENTRE: (MATCH_TIME,), Party.PROVIDER: (MATCH_TIME,)}
     if consequence is Consequence.REFUSE:
         times = {Party.PROVIDER: (OUTCOME,)}
-    items = {**MESSENGER_FACTS, **{p: HOST_FACTS for p in hosts if p not in MESSENGER_FACTS}}.items()
     later = COMPLAINT_FACTS if reports else {}
     return {
         party: (
@@ -107,5 +107,13 @@ def device_facts(
             *times.get(party, ()),
             *later.get(party, ()),
         )
-        for party, facts in items
+        for party, facts in _of_parties(info).items()
     }
+
+
+def _of_parties(info: Info | None) -> Mapping[Party, tuple[DeclaredFact, ...]]:
+    """What the messenger discloses to each party, and what calls of the design `info` do."""
+    called = () if info is None else info.callees
+    hidden = set() if info is None else set(info.roles.values()).difference(called, [Party.PROVIDER])
+    told = {**dict.fromkeys(called, HOST_FACTS), **MESSENGER_FACTS}
+    return {party: facts for party, facts in told.items() if party not in hidden}

@@ -230,9 +230,9 @@ class Matching:
         return DesignState(self._store, info.name, info.version, epoch)
 
     def _host(self) -> Party:
-        """Who serves the set-up: the first role's party, and the matcher for a design without roles."""
-        parties = list(self._design.info.roles.values())
-        return parties[0] if parties else Party.MATCHER
+        """Who serves the set-up: whom the first role's bodies are sent to; without roles the matcher."""
+        info = self._design.info
+        return info.asked(next(iter(info.roles))) if info.roles else Party.MATCHER
 
 
 def _date(seconds: int) -> str:

@@ -110,7 +110,7 @@ class MatchingExchange:
     def _ask_small(self, role: Role, head: pb.Envelope, body: bytes) -> bytes:
         if len(body) > MOST_SMALL_BYTES:
             raise DesignError(f"design {self._info.name}: a body of {len(body)} bytes needs large_bodies")
-        call = Call(self._info.roles[role], EXCHANGE, Purpose.MATCHING, self.item, True, self.deadline_s)
+        call = Call(self._info.asked(role), EXCHANGE, Purpose.MATCHING, self.item, True, self.deadline_s)
         head.body = body
         reply = self.egress.unary(call, head)
         self._check_head(head, reply)
@@ -120,7 +120,7 @@ class MatchingExchange:
 
     def _ask_large(self, role: Role, head: pb.Envelope, body: bytes) -> bytes:
         call = Call(
-            self._info.roles[role], EXCHANGE_LARGE, Purpose.MATCHING, self.item, True, self.deadline_s
+            self._info.asked(role), EXCHANGE_LARGE, Purpose.MATCHING, self.item, True, self.deadline_s
         )
         return self.egress.converse(call, lambda: envelopes(head, body), self._joiner(head))
 

@@ -76,6 +76,14 @@ class QuotaError(RefusedError):
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+class HostError(RefusedError):
+    """Another server, which a body was forwarded to, refused it or cannot be asked."""
+
+    def __init__(self, step: str, rule: str, status: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE) -> None:
+        super().__init__(step, rule)
+        self.status = status
+
+
 class GoneError(RefusedError):
     """The caller hung up while it was answered."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from blindmatch_server.clock import Clock
@@ -29,10 +30,17 @@ class _Bucket:
 
 
 class TokenBuckets:
-    """One bucket an account. A clock that jumps back adds nothing and takes nothing away."""
+    """One bucket an account. A clock that jumps back adds nothing and takes nothing away.
 
-    def __init__(self, rate: Rate, clock: Clock) -> None:
+    Args:
+        rate: of every account but those of `others`, which have their own.
+        clock: Unix time in seconds.
+        others: rates by account.
+    """
+
+    def __init__(self, rate: Rate, clock: Clock, others: Mapping[str, Rate] | None = None) -> None:
         self._rate = rate
+        self._others = others or {}
         self._clock = clock
         self._buckets: dict[str, _Bucket] = {}
         self._next_sweep = _SWEEP_FROM
@@ -50,12 +58,13 @@ class TokenBuckets:
         now = self._clock()
         if len(self._buckets) >= self._next_sweep:
             self._sweep(now)
-        bucket = self._buckets.setdefault(account, _Bucket(self._rate.burst, now))
-        gained = max(0.0, now - bucket.at) * self._rate.per_second
-        bucket.tokens = min(self._rate.burst, bucket.tokens + gained)
+        rate = self._others.get(account, self._rate)
+        bucket = self._buckets.setdefault(account, _Bucket(rate.burst, now))
+        gained = max(0.0, now - bucket.at) * rate.per_second
+        bucket.tokens = min(rate.burst, bucket.tokens + gained)
         bucket.at = now
         if bucket.tokens < 1:
-            raise RateError(step, int((1 - bucket.tokens) / self._rate.per_second * 1000) + 1)
+            raise RateError(step, int((1 - bucket.tokens) / rate.per_second * 1000) + 1)
         bucket.tokens -= 1
 
     def _sweep(self, now: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -11,10 +11,16 @@ from blindmatch_server.errors import QuotaError
 
 
 class Places:
-    """Bounds the calls an account has at the same time; belongs to one event loop."""
+    """Bounds the calls an account has at the same time; belongs to one event loop.
 
-    def __init__(self, most: int) -> None:
+    Args:
+        most: of every account but those of `others`, which have their own bounds.
+        others: bounds by account.
+    """
+
+    def __init__(self, most: int, others: Mapping[str, int] | None = None) -> None:
         self._most = most
+        self._others = others or {}
         self._taken: dict[str, int] = {}
 
     @contextmanager
@@ -24,9 +30,9 @@ class Places:
         Raises:
             QuotaError: if the account holds all of its places.
         """
-        taken = self._taken.get(account, 0)
-        if taken >= self._most:
-            raise QuotaError(step, f"an account may have {self._most} of these calls at a time")
+        taken, most = self._taken.get(account, 0), self._others.get(account, self._most)
+        if taken >= most:
+            raise QuotaError(step, f"an account may have {most} of these calls at a time")
         self._taken[account] = taken + 1
         try:
             yield
@@ -46,11 +52,12 @@ class Turns:
     """Lets so many calls of an account be worked on at a time; belongs to one event loop.
 
     Further ones wait in a line of the account's own, so that an account with many calls under way is served
-    beside the others and not before them.
+    beside the others and not before them. Arguments as for `Places`.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, others: Mapping[str, int] | None = None) -> None:
         self._most = most
+        self._others = others or {}
         self._lines: dict[str, _Line] = {}
 
     @property
@@ -61,7 +68,9 @@ class Turns:
     @asynccontextmanager
     async def take(self, account: str) -> AsyncIterator[None]:
         """Wait for a turn of `account`, and have it while the context lasts."""
-        line = self._lines.setdefault(account, _Line(asyncio.Semaphore(self._most)))
+        line = self._lines.setdefault(
+            account, _Line(asyncio.Semaphore(self._others.get(account, self._most)))
+        )
         line.calls += 1
         try:
             async with line.turns:

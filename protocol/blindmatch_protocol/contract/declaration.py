@@ -146,7 +146,16 @@ class Info:
         """Whom a device sends bodies for `role` to: its party, or who carries them there."""
         return self.forwarded.get(role, self.roles[role])
 
+    def seen_by(self, party: Party) -> tuple[Role, ...]:
+        """Roles whose bodies `party` gets, to answer or to forward."""
+        return tuple(role for role, host in self.roles.items() if party in (host, self.forwarded.get(role)))
+
     @property
     def callees(self) -> tuple[Party, ...]:
         """Whom devices send bodies to, each once, in the order of the roles."""
         return tuple(dict.fromkeys(map(self.asked, self.roles)))
+
+    @property
+    def parties(self) -> tuple[Party, ...]:
+        """Who plays a role or forwards to one, each once."""
+        return tuple(dict.fromkeys((*self.roles.values(), *self.forwarded.values())))

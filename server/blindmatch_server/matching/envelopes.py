@@ -20,13 +20,15 @@ REQUEST_ID_BYTES: Final = 16
 _HEAD: Final = ("design", "version", "epoch", "role", "body_size", "request_id")
 
 
-def check_head(envelope: wire.Envelope, design: AnyDesign, epoch: OpenEpoch) -> Role:
-    """The role an envelope is for.
+def check_head(
+    envelope: wire.Envelope, design: AnyDesign, epoch: OpenEpoch, carried: frozenset[Role] = frozenset()
+) -> Role:
+    """The role an envelope is for; `carried` are those that this server forwards to.
 
     Raises:
         UnsupportedError: if it is of another design or version.
         EpochMismatchError: if it is of another epoch.
-        NotFoundError: if this server does not play the role.
+        NotFoundError: if this server neither plays the role nor forwards to it.
         ProtocolError: if it has no request id and this server learns, or has one and it does not.
     """
     info = design.info
@@ -37,8 +39,9 @@ def check_head(envelope: wire.Envelope, design: AnyDesign, epoch: OpenEpoch) -> 
     if envelope.epoch != epoch.epoch:
         raise EpochMismatchError(STEP, f"must be {epoch.epoch}, not {envelope.epoch}", "epoch")
     role = Role(envelope.role)
-    if role not in epoch.roles:
-        raise NotFoundError(STEP, f"must be one of {', '.join(sorted(epoch.roles))}", "role")
+    known = epoch.roles.keys() | carried
+    if role not in known:
+        raise NotFoundError(STEP, f"must be one of {', '.join(sorted(known))}", "role")
     length = REQUEST_ID_BYTES if Learner.SERVER in info.learns else 0
     if len(envelope.request_id) != length:
         raise ProtocolError(STEP, f"must be {length} bytes for this design", "request_id")

@@ -13,6 +13,8 @@ class MatchingLimits:
     """Bounds of the matching service.
 
     Attributes:
+        carried: bodies that another server may forward.
+        most_carried, most_carried_large: of those, how many are worked on at a time; in parts.
         exchanges: bodies a device may send.
         fetches: set-up files and descriptions a device may fetch.
         enrolments: enrolments that a device may ask about or send.
@@ -27,6 +29,9 @@ class MatchingLimits:
         poll_seconds: how often a new epoch is looked for.
     """
 
+    carried: Rate = field(default=Rate(5000.0, 50_000))
+    most_carried: int = 512
+    most_carried_large: int = 16
     exchanges: Rate = field(default=Rate(50.0, 500))
     fetches: Rate = field(default=Rate(10.0, 500))
     enrolments: Rate = field(default=Rate(1.0, 50))

@@ -17,6 +17,7 @@ from blindmatch_server.matching.budget import Budget
 from blindmatch_server.matching.enrolments import Enrolments
 from blindmatch_server.matching.epochs import Epochs, EpochSource, Loader
 from blindmatch_server.matching.filing import CentreAddress, Filer
+from blindmatch_server.matching.forwarding import Carrying, Forwarder
 from blindmatch_server.matching.ledger import Ledger
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.service import Matching
@@ -35,6 +36,7 @@ class MatchingConfig:
         limits: what it allows a device.
         rng: the roles' randomness, but for those that answer in processes.
         load: gives the design in worker processes, where it has such roles.
+        carrying: how bodies reach the roles that this server forwards to; None if there are none.
     """
 
     design: AnyDesign
@@ -44,6 +46,7 @@ class MatchingConfig:
     limits: MatchingLimits = field(default_factory=MatchingLimits)
     rng: Randomness = field(default_factory=system_randomness)
     load: Loader | None = None
+    carrying: Carrying | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ async def open_matching(config: MatchingConfig, desk: Desk) -> AsyncIterator[Mat
     ledger = Ledger(config.directory / "ledger.sqlite")
     answering = Answering(config.design, config.rng, config.limits, config.load)
     filer = None if config.centre is None else Filer(ledger, config.centre, desk.log)
+    carrying, most = config.carrying, config.limits.most_body_bytes
+    forwarder = None if carrying is None else Forwarder(config.design.info, carrying, most)
     tasks = [asyncio.create_task(epochs.watch(desk, config.limits.poll_seconds))]
     if filer is not None:
         tasks.append(asyncio.create_task(filer.run()))
@@ -102,10 +107,13 @@ async def open_matching(config: MatchingConfig, desk: Desk) -> AsyncIterator[Mat
             config.rng,
             config.centre,
             filer,
+            forwarder,
         )
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if forwarder is not None:
+            await forwarder.close()
         await answering.close()
         await ledger.close()

@@ -4,6 +4,7 @@ device -- Describe, FetchSetup --------------> server      the same bytes for ev
 device -- Exchange(Envelope) ----------------> server      answered in batches, in turn (answering.py)
              evaluations, if a key has limits  --> ledger (budget.py)
              verdict, if the server learns --> ledger --> filing to the centre, if it has the picture
+             role is another server's          --> that server, under this one's name (forwarding.py)
 device -- Enrolled, Enrol -------------------> server      kept on disk by account (enrolments.py)
 device <- Envelope --------------------------- server
 """
@@ -31,6 +32,7 @@ from blindmatch_server.matching.enrolments import STEP as ENROL
 from blindmatch_server.matching.enrolments import Enrolments
 from blindmatch_server.matching.epochs import Epochs, OpenEpoch
 from blindmatch_server.matching.filing import CentreAddress, Filer, filing_of
+from blindmatch_server.matching.forwarding import Forwarder, carriers, check_sender
 from blindmatch_server.matching.ledger import Filing, Ledger, request_of
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.rate import TokenBuckets
@@ -41,7 +43,7 @@ _LONG_SECONDS: Final = 3600.0
 
 
 class Matching:
-    """Plays the roles of one design that are this party's."""
+    """Plays the roles of one design that are this party's, and forwards to those it is the carrier of."""
 
     descriptor = wire.DESCRIPTOR.services_by_name["Matching"]
 
@@ -58,6 +60,7 @@ class Matching:
         rng: Randomness,
         centre: CentreAddress | None = None,
         filer: Filer | None = None,
+        forwarder: Forwarder | None = None,
     ) -> None:
         self._design = design
         self._epochs = epochs
@@ -70,20 +73,24 @@ class Matching:
         self._rng = rng
         self._centre = centre
         self._filer = filer
-        self._exchanges = TokenBuckets(limits.exchanges, clock)
-        self._large = Places(limits.most_large)
+        self._forwarder = forwarder
+        self._carried = forwarder.roles if forwarder is not None else frozenset[Role]()
+        carried = [one.account for one in carriers(design.info)]
+        self._exchanges = TokenBuckets(limits.exchanges, clock, dict.fromkeys(carried, limits.carried))
+        self._large = Places(limits.most_large, dict.fromkeys(carried, limits.most_carried_large))
         self._enrolling = Places(1)
-        self._turns = Turns(limits.most_at_work)
+        self._turns = Turns(limits.most_at_work, dict.fromkeys(carried, limits.most_carried))
 
     def methods(self) -> Mapping[str, Method]:
         """See `endpoint.Service`."""
         fetches = TokenBuckets(self._limits.fetches, self._clock)
         enrolments = TokenBuckets(self._limits.enrolments, self._clock)
+        senders = DEVICES | {one.kind for one in carriers(self._design.info)}
         return {
             "Describe": Method(self.describe, EVERYONE, fetches),
             "FetchSetup": Method(self.fetch_setup, EVERYONE, fetches, _LONG_SECONDS),
-            "Exchange": Method(self.exchange, DEVICES, self._exchanges, turns=self._turns),
-            "ExchangeLarge": Method(self.exchange_large, DEVICES, self._exchanges, _LONG_SECONDS),
+            "Exchange": Method(self.exchange, senders, self._exchanges, turns=self._turns),
+            "ExchangeLarge": Method(self.exchange_large, senders, self._exchanges, _LONG_SECONDS),
             "Enrolled": Method(self.enrolled, DEVICES, enrolments),
             "Enrol": Method(self.enrol, DEVICES, enrolments, _LONG_SECONDS),
         }
@@ -127,9 +134,9 @@ class Matching:
     async def exchange(self, request: wire.Envelope, call: Call) -> wire.Envelope:
         """One body to one role. Raises what `envelopes` and `Answering.answer` raise."""
         epoch = self._epochs.current
-        role = envelopes.check_head(request, self._design, epoch)
+        role = self._role_of(request, epoch, call)
         body = envelopes.small_body(request)
-        return envelopes.small(request, await self._answer(epoch, role, body, request.request_id, call))
+        return envelopes.small(request, await self._reply(epoch, role, request, body, call))
 
     async def exchange_large(
         self, requests: AsyncIterator[wire.Envelope], call: Call
@@ -140,9 +147,9 @@ class Matching:
             if first is None:
                 raise ProtocolError(envelopes.STEP, "no envelope was sent")
             epoch = self._epochs.current
-            role = envelopes.check_head(first, self._design, epoch)
+            role = self._role_of(first, epoch, call)
             body = await envelopes.large_body(first, requests, self._limits.most_body_bytes)
-            reply = await self._answer(epoch, role, body, first.request_id, call)
+            reply = await self._reply(epoch, role, first, body, call)
             for envelope in envelopes.large(first, reply):
                 yield envelope
 
@@ -165,6 +172,20 @@ class Matching:
         epoch = self._epochs.current
         self._enrolments.check(head, epoch)
         await self._enrolments.use(epoch.enrolment_key)
+
+    def _role_of(self, head: wire.Envelope, epoch: OpenEpoch, call: Call) -> Role:
+        """The role that a body is for, once it is known to come from whom it must."""
+        role = envelopes.check_head(head, self._design, epoch, self._carried)
+        check_sender(self._design.info, role, role in epoch.roles, call.caller)
+        return role
+
+    async def _reply(
+        self, epoch: OpenEpoch, role: Role, head: wire.Envelope, body: bytes, call: Call
+    ) -> bytes:
+        """The answer of a role that is played here, or of the one that the body is forwarded to."""
+        if self._forwarder is not None and role not in epoch.roles:
+            return await self._forwarder.ask(head, body)
+        return await self._answer(epoch, role, body, head.request_id, call)
 
     async def _answer(
         self, epoch: OpenEpoch, role: Role, body: bytes, request_id: bytes, call: Call

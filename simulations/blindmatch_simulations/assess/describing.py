@@ -34,5 +34,5 @@ def _of_leak(leak: Leak) -> Declared:
 def _of_messenger(info: Info) -> list[Declared]:
     return [
         Declared((str(party),), "semi-honest", "messenger", tuple(FactSeen(f.name, f.says) for f in facts))
-        for party, facts in device_facts(hosts=info.roles.values()).items()
+        for party, facts in device_facts(info=info).items()
     ]

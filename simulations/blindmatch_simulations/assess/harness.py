@@ -103,7 +103,7 @@ class _Watched:
         return _exchanged(self._opened, self._rng, bodies, self._sent)
 
     def _sent(self, role: Role, body: bytes) -> Callable[[bytes], None]:
-        party, number = self._opened.design.info.roles[role], len(self._traces)
+        party, number = self._opened.design.info.asked(role), len(self._traces)
         entry = self._recorder.open(
             party, EXCHANGE.path, Purpose.MATCHING, number, time.time_ns() // 1_000_000
         )

@@ -109,7 +109,7 @@ def ciphertext_bytes(records: Iterable[EgressRecord]) -> int:
 
 def _expected(design: AnyDesign, epoch: int, traces: Iterable[SessionTrace]) -> Counter[_Body]:
     return Counter(
-        (trace.item, design.info.roles[role], _enveloped(design, epoch, role, body))
+        (trace.item, design.info.asked(role), _enveloped(design, epoch, role, body))
         for trace in traces
         for one in trace.rounds
         for role, body in one.bodies.items()

@@ -46,7 +46,7 @@ def replay(counterpart: Counterpart, trace: SessionTrace, item: Item) -> list[Fi
         derived = []
     return [
         Finding(
-            counterpart.design.info.roles[role],
+            counterpart.design.info.asked(role),
             trace.item,
             "cannot be derived again from its tape",
             len(body),
@@ -95,7 +95,7 @@ def explain(finder: DecoyFinder, trace: SessionTrace, item: Item) -> tuple[list[
     rounds = len(actual) if trace.outcome is None else None
     findings: list[Finding] = []
     comparisons: list[Comparison] = []
-    for party in dict.fromkeys(counterpart.design.info.roles.values()):
+    for party in counterpart.design.info.parties:
         decoys = finder.decoys(item, party)
         comparisons.append(Comparison(trace.item, party, len(decoys.items), decoys.reason))
         try:
@@ -118,7 +118,7 @@ def _compare(
     others: Sequence[Bodies],
 ) -> list[Finding]:
     findings = []
-    roles = [role for role, host in counterpart.design.info.roles.items() if host == party]
+    roles = counterpart.design.info.seen_by(party)
     for at in range(max(map(len, [actual, *others]), default=0)):
         for role in roles:
             mine = _body(actual, at, role)

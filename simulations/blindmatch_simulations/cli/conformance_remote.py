@@ -79,9 +79,10 @@ def _addresses(design: AnyDesign, remotes: Sequence[str]) -> dict[Role, str]:
         if not equals or role not in roles or role in found:
             known = ", ".join(sorted(roles)) or "no role"
             raise typer.BadParameter(f"--remote: {remote!r} must be ROLE=HOST:PORT; the design has {known}")
-        found[role] = addresses.checked(roles[role], address)
-        if held.setdefault(roles[role], address) != address:
-            raise typer.BadParameter(f"--remote: the {roles[role]} must have one address")
+        party = design.info.asked(role)
+        found[role] = addresses.checked(party, address)
+        if held.setdefault(party, address) != address:
+            raise typer.BadParameter(f"--remote: the {party} must have one address")
     missing = sorted(set(roles) - set(found))
     if missing:
         raise typer.BadParameter(f"--remote: role {missing[0]} has no address")

@@ -29,7 +29,9 @@ RESULT_VERSION = 3
 
 def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
     """Facts declared to `party`, by the messenger and by the design, each with a sentence."""
-    messenger = {fact.name: fact.says for fact in device_facts(run.on_schedule, [party])[party]}
+    messenger = {
+        fact.name: fact.says for fact in device_facts(run.on_schedule, run.design.info).get(party, ())
+    }
     return messenger | {fact.name: fact.says for fact in declared_facts(run.design, party)}
 
 

@@ -31,7 +31,7 @@ def check_declarations(bench: Bench) -> Passed:
     """Every party that gets a request is declared to learn what any request says."""
     if not bench.design.info.roles:
         raise NotApplicableError("the design asks nobody")
-    follows = {party: _follows(bench, party) for party in sorted(set(bench.design.info.roles.values()))}
+    follows = {party: _follows(bench, party) for party in sorted(bench.design.info.parties)}
     for party, facts in follows.items():
         for adversary in Adversary:
             names = {
@@ -65,10 +65,10 @@ def _follows(bench: Bench, party: Party) -> list[str]:
 
 def _numbers(bench: Bench, party: Party, epoch: int) -> set[tuple[str, int]]:
     """Fields, as numbers, of what the party gets for a picture of an epoch; and one that says it got it."""
-    deployed, roles = _of_epoch(bench, epoch), bench.design.info.roles
+    deployed, roles = _of_epoch(bench, epoch), bench.design.info.seen_by(party)
     ran = run_session(deployed, bench.pool.of("other")[0].item, bench.rng(f"declarations/{epoch}"))
     found: set[tuple[str, int]] = set()
-    for asked in (part for step in ran.rounds for part in step if roles[part.role] == party):
+    for asked in (part for step in ran.rounds for part in step if part.role in roles):
         found.add(("", -1))
         for path, value in fields_of(asked.body):
             found |= {(path, number) for number in _read(value)}

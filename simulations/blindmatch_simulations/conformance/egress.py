@@ -54,7 +54,8 @@ def check_egress(bench: Bench) -> Passed:
 def _look_through(bench: Bench, counterpart: Counterpart) -> None:
     """No body of an honest session holds a piece of a picture that is not declared to whoever gets it."""
     items = {number: one.item for number, one in enumerate(bench.pool.pictures)}
-    for role, party in bench.design.info.roles.items():
+    info = bench.design.info
+    for party, role in ((one, role) for one in info.parties for role in info.seen_by(one)):
         dictionary = dictionary_for(counterpart, party, items, {})
         for name, ran in bench.honest.items():
             if any(dictionary.in_opaque(body) for to, body in ran.bodies() if to == role):

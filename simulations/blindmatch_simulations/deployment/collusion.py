@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from blindmatch_protocol.contract import Info, Party, Role
 from blindmatch_protocol.errors import DesignError
@@ -18,8 +18,8 @@ class CollusionError(DeploymentError):
     """Parties that must not collude have one operator."""
 
 
-def faults(info: Info) -> Iterator[str]:
-    """What is wrong with the parties that a declaration names."""
+def faults(info: Info, enrolled: Collection[Role] = ()) -> Iterator[str]:
+    """What is wrong with the parties that a declaration names; devices enrol at the roles `enrolled`."""
     for role, party in (*info.roles.items(), *info.forwarded.items()):
         if party in HOSTLESS:
             yield f"role {role}: the {party} neither hosts roles nor forwards to them"
@@ -33,6 +33,8 @@ def faults(info: Info) -> Iterator[str]:
     for role, carrier in info.forwarded.items():
         if carrier == info.roles[role]:
             yield f"forwarded: the {carrier} hosts {role}, so it must be another that forwards to it"
+    for role in set(info.forwarded) & set(enrolled):
+        yield f"forwarded: {role} never learns who asks, so nobody can enrol there"
     if info.forwarded and info.sends_content:
         yield "forwarded: a design whose servers see pictures forwards none, since reports name the account"
 

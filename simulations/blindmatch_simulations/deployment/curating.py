@@ -122,7 +122,7 @@ def publish(
     now = datetime.now(UTC)
     signer = deployment.signer(now, days)
     if deployment.authority.is_dir():
-        deployment.admit(design.info.roles.values(), now)
+        deployment.admit(design.info.parties, now)
     with Crew() as crew:
         return publish_epoch(design, entries, parameters, rng, crew, folder, signer, progress)
 

@@ -15,6 +15,7 @@ from blindmatch_server.centre.server import CentreConfig, serve_centre
 from blindmatch_server.centre.vouchers import OpenerFiles
 from blindmatch_server.matching.epochs import PublishedSource
 from blindmatch_server.matching.filing import CentreAddress
+from blindmatch_server.matching.forwarding import Carrying
 from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, serve_matcher
 from blindmatch_server.published import open_publication, signed_epochs
 from blindmatch_server.relay.server import RelayConfig, serve_relay
@@ -34,7 +35,7 @@ def parties_of(design: AnyDesign) -> tuple[Party, ...]:
 
     The matcher hands out the set-up also where it plays no role. The centre comes before whoever reports.
     """
-    others = sorted({*design.info.roles.values()}.difference(STANDARD))
+    others = sorted(set(design.info.parties).difference(STANDARD))
     return (Party.CENTRE, Party.MATCHER, *others, Party.PROVIDER)
 
 
@@ -115,7 +116,7 @@ def host_with(run: Run, deployment: Deployment, party: Party, design: AnyDesign,
 
 
 def _plays(design: AnyDesign, party: Party) -> bool:
-    return party in design.info.roles.values()
+    return party in design.info.parties
 
 
 def _matching(deployment: Deployment, party: Party, design: AnyDesign, folder: Path) -> MatchingConfig:
@@ -126,7 +127,20 @@ def _matching(deployment: Deployment, party: Party, design: AnyDesign, folder: P
     source = PublishedSource(design, published, party, deployment.curator_public_key())
     reports = design.info.sends_content and _plays(design, party)
     centre = _centre_address(deployment, party) if reports else None
-    return MatchingConfig(design, source, folder / "matching", centre, load=loader_of(design))
+    carries = party in design.info.forwarded.values()
+    carrying = _carrying(deployment, party) if carries else None
+    load = loader_of(design)
+    return MatchingConfig(design, source, folder / "matching", centre, load=load, carrying=carrying)
+
+
+def _carrying(deployment: Deployment, party: Party) -> Carrying:
+    """How `party` reaches hosts that it forwards to; those may start later, and move."""
+    directory = deployment.directory()
+
+    def find(host: Party) -> str:
+        return directory[host].address if host in directory else ""
+
+    return Carrying(party, find, deployment.server_credentials(party))
 
 
 def _centre_address(deployment: Deployment, party: Party) -> CentreAddress:

@@ -54,7 +54,7 @@ def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> It
     home, name = deployment.server(party), party.server
     yield from (home / "ca.crt", home / f"{name}.crt", home / f"{name}.key")
     yield deployment.curator_keys / CURATOR_PUBLIC_KEY
-    played = set(design.info.roles.values())
+    played = design.info.parties
     published = deployment.published(design.info.name)
     if party == Party.MATCHER or party in played or _opens(party, design):
         if not published.is_dir():

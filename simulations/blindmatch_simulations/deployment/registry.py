@@ -154,7 +154,7 @@ def _checked(found: object, where: str) -> AnyDesign:
         raise RegistryError(
             f"{where}: {words}; take the nearest, and say in `differs` how the design differs"
         )
-    for fault in faults(found.info):
+    for fault in faults(found.info, found.enrolments):
         raise RegistryError(f"{where}: {fault}")
     for kind in ("requests", "replies"):
         if set(getattr(found, kind, ())) != set(found.info.roles):

@@ -47,7 +47,7 @@ class Opponent:
 def opponents(design: AnyDesign, adversary: Adversary) -> list[Opponent]:
     """Every coalition that is played against: each party with a role alone, with the provider, with the
     centre, with a device of its own, all parties with roles together, and those that the design names."""
-    players = {frozenset({party}) for party in design.info.roles.values()}
+    players = {frozenset({party}) for party in design.info.parties}
     if design.vouchers:
         players.add(frozenset({Party.CENTRE}))
     found = set(players)

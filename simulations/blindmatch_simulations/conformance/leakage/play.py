@@ -129,10 +129,11 @@ class Play:
         return session.conclude()
 
     def _ask(self, number: int, role: Role, body: Message, silent: bool) -> Message:
-        party = self._deployed.design.info.roles[role]
-        self.events.append(event_of(party, "request", number, body))
+        info = self._deployed.design.info
+        party, seers = info.roles[role], [one for one in info.parties if role in info.seen_by(one)]
+        self.events += [event_of(one, "request", number, body) for one in seers]
         reply, verdict = self._deployed.answer(role, body, self._rng)
-        self.events.append(event_of(party, "reply", number, reply))
+        self.events += [event_of(one, "reply", number, reply) for one in seers]
         if verdict is not None:
             self._see(party, "verdict", number, _label(verdict))
         return reply if silent else self._sent(role, body, reply)

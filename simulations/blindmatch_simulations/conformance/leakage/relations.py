@@ -55,7 +55,7 @@ def check_relations(bench: Bench) -> Passed:
 
 def role_players(bench: Bench) -> list[Opponent]:
     """Those of parties with roles and nobody else: the others see no more of what is sent."""
-    players = set(bench.design.info.roles.values())
+    players = set(bench.design.info.parties)
     return [one for one in opponents(bench.design, Adversary.SEMI_HONEST) if one.parties <= players]
 
 
@@ -144,9 +144,8 @@ class Sent:
     """What parties get for a picture of a new account, all rounds, one body after the other."""
 
     def __init__(self, bench: Bench, deployed: Deployed, parties: frozenset[Party]) -> None:
-        roles = bench.design.info.roles
         self._deployed = deployed
-        self._roles = sorted(role for role in roles if roles[role] in parties)
+        self._roles = sorted({role for party in parties for role in bench.design.info.seen_by(party)})
         one = bench.pool.of("other")[0]
         self._one_round = len(run_session(deployed, one.item, bench.rng("relations/rounds")).rounds) < 2
 

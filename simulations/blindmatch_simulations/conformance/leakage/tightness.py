@@ -214,9 +214,9 @@ def _in_view(one: Pooled, seen: set[bytes]) -> bool:
 
 
 def _seen(bench: Bench, parties: frozenset[Party], ran: Ran) -> list[Any]:
-    roles = bench.design.info.roles
+    roles = {role for party in parties for role in bench.design.info.seen_by(party)}
     found: list[Any] = []
-    for asked in (part for step in ran.rounds for part in step if roles[part.role] in parties):
+    for asked in (part for step in ran.rounds for part in step if part.role in roles):
         found += [value for _, value in fields_of(asked.body)]
         found.append(len(asked.body.encode()))
     if Party.CENTRE in parties and isinstance(ran.outcome, Voucher):

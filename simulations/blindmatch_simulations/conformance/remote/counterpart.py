@@ -87,8 +87,8 @@ class Counterpart:
         reply_bytes: int,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        roles = design.info.roles
-        self._endpoints = {roles[role]: Endpoint(address, names[role]) for role, address in addresses.items()}
+        asked = design.info.asked
+        self._endpoints = {asked(role): Endpoint(address, names[role]) for role, address in addresses.items()}
         self._channels = Channels(self._endpoints, credentials)
         self._design, self._epoch = design, epoch
         self._deadline_s, self._reply_bytes, self._sleep = deadline_s, reply_bytes, sleep
@@ -101,7 +101,7 @@ class Counterpart:
     @property
     def parties(self) -> tuple[Party, ...]:
         """Who is called, in the order of the design's roles."""
-        return tuple(dict.fromkeys(self._design.info.roles.values()))
+        return self._design.info.callees
 
     def head(self, role: Role, body: bytes) -> pb.Envelope:
         """The first envelope's fields, without sizes and body.
@@ -126,7 +126,7 @@ class Counterpart:
 
     def send(self, role: Role, parts: Sequence[bytes]) -> Answer:
         """Send serialised envelopes as they are."""
-        channel = self._channels.to(self._design.info.roles[role])
+        channel = self._channels.to(self._design.info.asked(role))
         if self._design.info.large_bodies:
             rpc: StreamStream = channel.stream_stream(EXCHANGE_LARGE.path)
             most = self._reply_bytes + SPARE_BYTES
@@ -168,7 +168,7 @@ class Counterpart:
     def oversized(self, role: Role, part: bytes) -> Answer:
         """Send an envelope that is longer than the wire interface allows."""
         held = self._credentials
-        party = self._design.info.roles[role]
+        party = self._design.info.asked(role)
         with self._connected(party, (held.key, held.certificate)) as channel:
             if self._design.info.large_bodies:
                 stream: StreamStream = channel.stream_stream(EXCHANGE_LARGE.path)

@@ -106,7 +106,7 @@ def _public_key(design: AnyDesign, publication: Publication) -> str | None:
 
 
 def _credentials(design: AnyDesign, caller: CallerFiles, folder: Path) -> CredentialFiles:
-    names = {str(role): party.dns_name for role, party in design.info.roles.items()}
+    names = {str(role): design.info.asked(role).dns_name for role in design.info.roles}
     return CredentialFiles(
         root=_seen(caller.root, folder),
         certificate=_seen(caller.certificate, folder),

@@ -1,0 +1,179 @@
+"""Bodies that one server carries to another: opaque to the carrier, and of nobody to the role's host.
+
+device --Exchange(design, version, epoch, role, body)--> carrier   checks head and account
+                                                        carrier --the same, under its own certificate--> host
+device <------------------- reply ---------------------- carrier <---------------- reply --------------- host
+
+Nothing else goes between servers. A host takes bodies of a role that is forwarded from its carrier alone; an
+account is never told to it, so it counts and limits by carrier.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from blindmatch_protocol.contract import Info, Party, Role
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+
+from blindmatch_server.authority import Credentials, Identity, Kind
+from blindmatch_server.errors import ForbiddenError, HostError, RateError
+from blindmatch_server.matching import envelopes
+
+_SMALL: Final = "/blindmatch.v1.Matching/Exchange"
+_LARGE: Final = "/blindmatch.v1.Matching/ExchangeLarge"
+_SMALL_SECONDS: Final = 60.0
+_LARGE_SECONDS: Final = 3600.0
+_PASSED_ON: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+"""What a host refuses about the body itself; any other failure is between the servers."""
+
+
+def carriers(info: Info) -> frozenset[Identity]:
+    """Servers that forward bodies of devices."""
+    return frozenset(map(Identity.of, info.forwarded.values()))
+
+
+def check_sender(info: Info, role: Role, hosted: bool, sender: Identity | None) -> None:
+    """Make sure that a body for `role` comes from its carrier if it is forwarded, else from a device.
+
+    Args:
+        info: the design's declaration.
+        role: what the body is for.
+        hosted: True at the role's host, False at who carries bodies there.
+        sender: who sent it.
+
+    Raises:
+        ForbiddenError: if it comes from anybody else.
+    """
+    carrier = info.forwarded.get(role) if hosted else None
+    right = sender is not None and (
+        sender.kind is Kind.DEVICE if carrier is None else sender == Identity.of(carrier)
+    )
+    if not right:
+        raise ForbiddenError(envelopes.STEP, f"not from a {sender.words if sender else 'stranger'}", "role")
+
+
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """What forwarding needs.
+
+    Attributes:
+        party: who forwards.
+        find: the address of another party's server, ``host:port``; empty if it is not known to run. Called
+            in a thread, when it is first needed and after a call found nobody there.
+        credentials: the forwarder's certificate.
+    """
+
+    party: Party
+    find: Callable[[Party], str]
+    credentials: Credentials = field(repr=False)
+
+
+class Forwarder:
+    """Carries bodies to the hosts of roles.
+
+    Args:
+        info: the design's declaration.
+        carrying: what it needs.
+        most_bytes: of a reply that comes in parts.
+    """
+
+    def __init__(self, info: Info, carrying: Carrying, most_bytes: int) -> None:
+        self._info = info
+        self._carrying = carrying
+        self._most = most_bytes
+        self._open: dict[Party, grpc.aio.Channel] = {}
+        self.roles = frozenset(role for role, party in info.forwarded.items() if party == carrying.party)
+
+    async def close(self) -> None:
+        """Close the connections to hosts."""
+        for channel in self._open.values():
+            await channel.close()
+        self._open.clear()
+
+    async def ask(self, head: wire.Envelope, body: bytes) -> bytes:
+        """The reply of the role's host to `body`, under the fields of `head` that it must see.
+
+        Raises:
+            HostError: if the host refused, cannot be reached or answers something else than a reply.
+            RateError: if it was asked too often.
+        """
+        host = self._info.roles[Role(head.role)]
+        first = wire.Envelope(
+            design=head.design,
+            version=head.version,
+            epoch=head.epoch,
+            role=head.role,
+            request_id=head.request_id,
+        )
+        try:
+            channel = await self._channel(host)
+            if self._info.large_bodies:
+                return await self._large(channel, first, body)
+            return await self._small(channel, first, body)
+        except grpc.aio.AioRpcError as error:
+            await self._failed(host, error)
+            raise _refusal(head.role, error) from None
+        except ProtocolError as error:
+            raise HostError(envelopes.STEP, f"the host of {head.role} sent no reply: {error}") from error
+
+    async def _small(self, channel: grpc.aio.Channel, head: wire.Envelope, body: bytes) -> bytes:
+        head.body = body
+        ask: Any = channel.unary_unary(_SMALL, wire.Envelope.SerializeToString, wire.Envelope.FromString)
+        reply: wire.Envelope = await ask(head, timeout=_SMALL_SECONDS)
+        return envelopes.small_body(reply)
+
+    async def _large(self, channel: grpc.aio.Channel, head: wire.Envelope, body: bytes) -> bytes:
+        ask: Any = channel.stream_stream(_LARGE, wire.Envelope.SerializeToString, wire.Envelope.FromString)
+        replies = aiter(ask(envelopes.large(head, body), timeout=_LARGE_SECONDS))
+        first = await anext(replies, None)
+        if first is None:
+            raise ProtocolError(envelopes.STEP, "nothing came")
+        return await envelopes.large_body(first, replies, self._most)
+
+    async def _channel(self, host: Party) -> grpc.aio.Channel:
+        if host not in self._open:
+            address = await asyncio.to_thread(self._carrying.find, host)
+            if not address:
+                raise HostError(envelopes.STEP, f"the {host.server} is not running")
+            self._open.setdefault(host, self._connected(host, address))
+        return self._open[host]
+
+    def _connected(self, host: Party, address: str) -> grpc.aio.Channel:
+        held = self._carrying.credentials
+        secured = grpc.ssl_channel_credentials(held.root, held.key, held.certificate)
+        options = [
+            ("grpc.ssl_target_name_override", host.dns_name),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.max_receive_message_length", envelopes.MOST_SMALL_BYTES + (64 << 10)),
+        ]
+        return grpc.aio.secure_channel(address, secured, options)
+
+    async def _failed(self, host: Party, error: grpc.aio.AioRpcError) -> None:
+        """Look for the host anew before the next body, if nobody was there."""
+        if error.code() is grpc.StatusCode.UNAVAILABLE and host in self._open:
+            await self._open.pop(host).close()
+
+
+def _refusal(role: str, error: grpc.aio.AioRpcError) -> HostError | RateError:
+    """What a device is told of a host's refusal."""
+    trailing = dict(error.trailing_metadata() or ())
+    wait = str(trailing.get("retry-after-ms", ""))
+    if wait.isdecimal():
+        return RateError(envelopes.STEP, int(wait))
+    if error.code() in _PASSED_ON:
+        return HostError(envelopes.STEP, f"the host of {role} refused: {error.details()}", error.code())
+    return HostError(envelopes.STEP, f"the host of {role} cannot be asked now")

@@ -1,0 +1,227 @@
+"""Bodies that the provider carries to another party's role: over real gRPC, with all that can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import grpc
+import pytest
+from blindmatch_protocol.contract import Info, Learner, Party, Role
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.authority import Identity
+from blindmatch_server.errors import ForbiddenError
+from blindmatch_server.matching.epochs import HeldSource
+from blindmatch_server.matching.forwarding import Carrying, check_sender
+from blindmatch_server.matching.limits import MatchingLimits
+from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.rate import Rate
+
+from .deployment import ALICE, BOB, Client, Deployment, fixed, refused
+from .designs_for_tests import ROLE, SECOND, Ask, Dummy, Told
+
+STATUS = grpc.StatusCode
+THIRD = Party("third")
+SETUP = b"the same for everybody"
+
+
+class Carried(Dummy):
+    """The second role is at the third party, and the provider forwards to it."""
+
+    info: ClassVar[Info] = replace(
+        Dummy.info,
+        learns=frozenset({Learner.DEVICE}),
+        roles={ROLE: Party.MATCHER, SECOND: THIRD},
+        forwarded={SECOND: Party.PROVIDER},
+    )
+
+
+class CarriedInParts(Carried):
+    info: ClassVar[Info] = replace(Carried.info, large_bodies=True)
+
+
+def envelope(body: bytes, **changes: Any) -> wire.Envelope:
+    values = {"design": "dummy", "version": 3, "epoch": 5, "role": SECOND, "body": body}
+    return wire.Envelope(**{**values, **changes})
+
+
+def run(test: Any) -> None:
+    asyncio.run(asyncio.wait_for(test, 60))
+
+
+@dataclass
+class World:
+    """A carrier and a host, each in its own folder; `port` is where the carrier finds the host."""
+
+    folder: Path
+    deployment: Deployment
+    design: Dummy
+    limits: MatchingLimits
+    port: int | None = None
+
+    @asynccontextmanager
+    async def server(self, party: Party, role: Role | None = None, epoch: int = 5) -> AsyncIterator[int]:
+        held = {} if role is None else {role: {"key": b"key of 5"}}
+        carrying = None
+        if party == Party.PROVIDER:
+            own = self.deployment.credentials(Identity.of(party))
+            carrying = Carrying(party, lambda host: f"127.0.0.1:{self.port}" if self.port else "", own)
+        config = MatchingConfig(
+            self.design,
+            HeldSource(self.design, epoch, {"setup": SETUP}, held),
+            self.folder / party,
+            limits=self.limits,
+            carrying=carrying,
+        )
+        services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
+        async with self.deployment.server(party, services) as port:
+            yield port
+
+    def accounts(self, server: str) -> set[str]:
+        """Who called a server, as it logs it."""
+        return {one["account"] for one in self.deployment.events("call") if one["service"] == server}
+
+
+@asynccontextmanager
+async def world(
+    folder: Path, design: Dummy | None = None, host_epoch: int = 5, **limits: Any
+) -> AsyncIterator[tuple[World, Client, Client, int]]:
+    """The world, alice and bob at the carrier, and the host's port."""
+    made = World(folder, Deployment(), design or Carried(), MatchingLimits(**limits))
+    async with AsyncExitStack() as stack:
+        host = await stack.enter_async_context(made.server(THIRD, SECOND, host_epoch))
+        made.port = host
+        port = await stack.enter_async_context(made.server(Party.PROVIDER))
+        client = made.deployment.client
+        alice = await stack.enter_async_context(client(ALICE, Party.PROVIDER, port))
+        bob = await stack.enter_async_context(client(BOB, Party.PROVIDER, port))
+        yield made, alice, bob, host
+
+
+def test_a_body_reaches_its_role_and_the_host_never_hears_of_the_account(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as (made, alice, bob, _):
+            for client, word in ((alice, b"one"), (bob, b"two")):
+                reply = await client.one("Matching/Exchange", envelope(Ask(word).encode()))
+                assert Told.decode(reply.body).word == b"key of 5 " + word
+                assert (reply.design, reply.version, reply.epoch, reply.role) == ("dummy", 3, 5, SECOND)
+            assert made.accounts("third") == {"relay"} and made.accounts("relay") == {"alice", "bob"}
+
+    run(test())
+
+
+def test_large_bodies_are_carried_in_parts(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path, CarriedInParts()) as (made, alice, _, _):
+            body = Ask(bytes(3 << 20)).encode()
+            cuts = [body[at : at + 500_000] for at in range(0, len(body), 500_000)]
+            parts = [envelope(cuts[0], body_size=len(body)), *(wire.Envelope(body=cut) for cut in cuts[1:])]
+            replies = await alice.all("Matching/ExchangeLarge", parts)
+            assert len(Told.decode(b"".join(one.body for one in replies)).word) == 3 << 20
+            assert made.accounts("third") == {"relay"}
+
+    run(test())
+
+
+@pytest.mark.parametrize("sender", [ALICE, Identity.of(Party.MATCHER), Identity.of(Party("other"))])
+def test_the_host_takes_bodies_from_the_carrier_alone(tmp_path: Path, sender: Identity) -> None:
+    async def test() -> None:
+        async with (
+            world(tmp_path) as (made, _, _, host),
+            made.deployment.client(sender, THIRD, host) as direct,
+        ):
+            code, _, _ = await refused(direct.one("Matching/Exchange", envelope(Ask(b"x").encode())))
+            assert code == STATUS.PERMISSION_DENIED
+
+    run(test())
+
+
+def test_a_carrier_is_one_server_and_not_a_kind_of_them() -> None:
+    info = replace(Carried.info, forwarded={SECOND: Party("other")})
+    check_sender(info, SECOND, True, Identity.of(Party("other")))
+    for sender in (Identity.of(Party.MATCHER), Identity.of(Party.PROVIDER), ALICE, None):
+        with pytest.raises(ForbiddenError):
+            check_sender(info, SECOND, True, sender)
+
+
+def test_a_carrier_forwards_bodies_of_devices_to_roles_it_is_declared_for_alone(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as (made, alice, _, _):
+            ask = envelope(Ask(b"x").encode(), role=ROLE)
+            code, text, _ = await refused(alice.one("Matching/Exchange", ask))
+            assert (code, f"must be one of {SECOND}" in text) == (STATUS.NOT_FOUND, True)
+            assert made.accounts("third") == set()
+
+    run(test())
+
+
+def test_the_carrier_itself_may_not_be_sent_to_by_another_server(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            made, _, _, _ = await stack.enter_async_context(world(tmp_path))
+            port = await stack.enter_async_context(made.server(Party.PROVIDER))
+            for party in (Party.PROVIDER, Party.MATCHER):
+                opened = made.deployment.client(Identity.of(party), Party.PROVIDER, port)
+                other = await stack.enter_async_context(opened)
+                code, _, _ = await refused(other.one("Matching/Exchange", envelope(Ask(b"x").encode())))
+                assert code == STATUS.PERMISSION_DENIED
+
+    run(test())
+
+
+def test_what_the_host_refuses_about_a_body_is_told(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path, host_epoch=6) as (_, alice, _, _):
+            code, text, _ = await refused(alice.one("Matching/Exchange", envelope(Ask(b"x").encode())))
+            assert (code, "the host of" in text) == (STATUS.FAILED_PRECONDITION, True)
+        async with world(tmp_path) as (_, alice, _, _):
+            code, text, _ = await refused(alice.one("Matching/Exchange", envelope(Ask(b"error").encode())))
+            assert (code, "the host of" in text) == (STATUS.INVALID_ARGUMENT, True)
+
+    run(test())
+
+
+def test_a_host_that_is_down_is_looked_for_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as (made, alice, _, _):
+            made.port = None
+            ask = envelope(Ask(b"x").encode())
+            code, text, _ = await refused(alice.one("Matching/Exchange", ask))
+            assert (code, "is not running" in text) == (STATUS.UNAVAILABLE, True)
+            async with made.server(THIRD, SECOND) as moved:
+                made.port = moved
+                assert (await alice.one("Matching/Exchange", ask)).body
+            code, _, _ = await refused(alice.one("Matching/Exchange", ask))
+            assert code == STATUS.UNAVAILABLE
+
+    run(test())
+
+
+def test_a_device_is_limited_by_the_carrier_and_the_carrier_by_the_host(tmp_path: Path) -> None:
+    async def test() -> None:
+        limits = {"exchanges": Rate(0.001, 2), "carried": Rate(0.001, 3)}
+        async with world(tmp_path, **limits) as (_, alice, bob, _):
+            ask = envelope(Ask(b"x").encode())
+            for client in (alice, alice, bob):
+                await client.one("Matching/Exchange", ask)
+            for client in (alice, bob):
+                code, _, trailing = await refused(client.one("Matching/Exchange", ask))
+                assert (code, int(trailing["retry-after-ms"]) > 0) == (STATUS.RESOURCE_EXHAUSTED, True)
+
+    run(test())
+
+
+def test_fields_that_are_none_of_an_envelope_are_not_carried(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as (made, alice, _, _):
+            raw = envelope(Ask(b"x").encode()).SerializeToString()
+            # field 100, which no version has
+            await alice.one("Matching/Exchange", raw + b"\xa2\x06\x05alice")
+            (sent,) = [one for one in made.deployment.events("call") if one["service"] == "third"]
+            assert sent["bytes_in"] == len(raw)
+
+    run(test())
