@@ -490,7 +490,7 @@ class Carried(Listed, Design[int, NoState, bytes, PlainList]):
         option="2b",
         summary="A third party gets the hash by way of the provider.",
         differs="a dummy: the third party's key is known",
-        relation=Relation(distance=31),
+        relation=Near(31),
         learns=frozenset({Learner.DEVICE}),
         roles={THIRD: Party("third")},
         forwarded={THIRD: Party.PROVIDER},
