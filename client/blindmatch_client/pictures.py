@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from blindmatch_protocol.content import Content
 from blindmatch_protocol.contract import Binding
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.franking import Evidence, disclose
@@ -50,7 +51,7 @@ class Pictures:
         if row.matching is not Matching.DUE or row.item is None or row.item in self.verified:
             return None
         item = item or Picture.from_bytes(self.plain(row))
-        asked = self.matcher.ask(item, row.item, self._binding(row))
+        asked = self.matcher.ask(item, row.item, _binding(row, self.account))
         if isinstance(asked, Verified):
             self.verified[row.item] = asked
             return None
@@ -80,12 +81,6 @@ class Pictures:
             verified.abandon()
         self.verified.clear()
 
-    def _binding(self, row: Outgoing) -> Binding:
-        """Of the message that the picture is asked about for, also where others bear the same picture."""
-        assert row.content is not None
-        evidence = Evidence.of(*disclose(row.content, self.account, row.recipient, 0))
-        return Binding(evidence.opening.commitment, evidence.encode())
-
     def _noted(self, row: Outgoing, item: int, found: Detection, epoch: int) -> Undecided | None:
         if isinstance(found, Decided):
             self.outbox.decided(item, found.outcome, epoch, self.clock_ms())
@@ -95,3 +90,15 @@ class Pictures:
         else:
             self.outbox.troubled(row.number, str(found.error))
         return found
+
+
+def binding_of(content: Content, sender: str, recipient: str) -> Binding:
+    """Of a message that bears the picture as its first attachment."""
+    evidence = Evidence.of(*disclose(content, sender, recipient, 0))
+    return Binding(evidence.opening.commitment, evidence.encode())
+
+
+def _binding(row: Outgoing, account: str) -> Binding:
+    """Of the message that the picture is asked about for, also where others bear the same picture."""
+    assert row.content is not None
+    return binding_of(row.content, account, row.recipient)

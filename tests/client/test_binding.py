@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 
 from blindmatch_client.device import OutcomeKind
 from blindmatch_proofs.franking import verify_opening
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol.franking import Evidence
+from blindmatch_protocol import franking
+from blindmatch_protocol.contract import UNBOUND, Binding, Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
+from blindmatch_simulations.audit.evidence import Evidence
+from blindmatch_simulations.audit.messages import check_bindings
 from dummy_designs import VOUCHERS, Sealed
 from support.fakes import Owned, World, down, hashes_with, picture
 
@@ -35,7 +39,7 @@ def test_a_voucher_is_bound_to_its_message_and_bears_what_shows_it(make_world: M
     bob, alice = world.device("bob"), world.device("alice")
     assert alice.device.send_picture("bob", LISTED, "look").outcome is OutcomeKind.VOUCHER
     voucher = voucher_of(world)
-    evidence = Evidence.decode(voucher.evidence)
+    evidence = franking.Evidence.decode(voucher.evidence)
     assert [voucher.commitment] == commitments(alice)
     assert evidence.opening.commitment == voucher.commitment and b"look" not in voucher.evidence
     assert verify_opening(evidence.shown, evidence.opening) == Passed()
@@ -67,3 +71,16 @@ def test_a_message_that_waits_keeps_the_commitment_it_was_queued_with(make_world
     assert commitments(again) == [voucher_of(world).commitment]
     assert trace.binding.commitment == voucher_of(world).commitment
     assert len(bob.device.receive()) == 1
+
+
+def test_the_audit_finds_a_session_that_was_bound_to_another_message(make_world: MakeWorld) -> None:
+    world = make_world(VOUCHERS, hashes_with(LISTED))
+    world.device("bob"), world.device("carol")
+    alice = world.device("alice")
+    alice.device.send_picture_to(["bob", "carol"], LISTED)
+    (honest,) = alice.traces
+    other = replace(honest, binding=Binding(bytes([7]) * 32, honest.binding.evidence))
+    messages = alice.traced.messages
+    for trace, expected in ((honest, []), (replace(honest, binding=UNBOUND), []), (other, [Party.CENTRE])):
+        evidence = Evidence("alice", {}, [], [trace], {}, [], messages)
+        assert [one.party for one in check_bindings(evidence)] == expected

@@ -15,7 +15,13 @@ from blindmatch_simulations.audit.dictionary import scan
 from blindmatch_simulations.audit.enrolments import check_enrolments, held_by_roles
 from blindmatch_simulations.audit.evidence import Evidence
 from blindmatch_simulations.audit.finding import Finding
-from blindmatch_simulations.audit.messages import check_ids, check_messages, check_request_ids, check_uploads
+from blindmatch_simulations.audit.messages import (
+    check_bindings,
+    check_ids,
+    check_messages,
+    check_request_ids,
+    check_uploads,
+)
 from blindmatch_simulations.audit.records import (
     check_arrivals,
     check_forms,
@@ -114,6 +120,7 @@ def _check_records(counterpart: Counterpart, evidence: Evidence) -> Iterator[Fin
     yield from check_request_ids(design, evidence)
     yield from check_reports(records, matches, vouchers)
     yield from check_messages(evidence)
+    yield from check_bindings(evidence)
     yield from check_uploads(evidence)
     yield from check_ids(evidence)
     yield from check_enrolments(counterpart, evidence)

@@ -20,10 +20,11 @@ from typing import Final
 from blindmatch_client.messenger.attachment import BLOB_ID_LENGTH, AttachmentSealing, pieces
 from blindmatch_client.messenger.suite import SALT_LENGTH
 from blindmatch_client.outbox import request_id_of
+from blindmatch_client.pictures import binding_of
 from blindmatch_client.trace import EgressRecord, MessageTrace
 from blindmatch_protocol.committing_aead import TAG_LENGTH
 from blindmatch_protocol.content import AttachmentRef
-from blindmatch_protocol.contract import AnyDesign, Learner
+from blindmatch_protocol.contract import UNBOUND, AnyDesign, Binding, Learner, Party
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking import commit
 from blindmatch_protocol.padding import TEXT_BLOCK
@@ -79,6 +80,23 @@ def _check_committed(
         yield found(record, rule, len(request.sealed))
     elif commit(trace.content, evidence.account, trace.recipient) != envelope.commitment:
         yield found(record, "a commitment that the message's content does not give", len(envelope.commitment))
+
+
+def check_bindings(evidence: Evidence) -> Iterator[Finding]:
+    """Every session was bound to a message that bears its picture, or to none, which says nothing.
+
+    Of a picture whose messages were never sealed, as in an outage, this is not known.
+    """
+    bound: dict[int, list[Binding]] = {}
+    for one in evidence.messages:
+        if one.item is not None and one.content is not None:
+            binding = binding_of(one.content, evidence.account, one.recipient)
+            bound.setdefault(one.item, []).append(binding)
+    for trace in evidence.traces:
+        known = bound.get(trace.item, [trace.binding])
+        if trace.binding not in (*known, UNBOUND):
+            size = len(trace.binding.commitment + trace.binding.evidence)
+            yield Finding(Party.CENTRE, trace.item, "bound to another message than its picture's", size)
 
 
 def check_uploads(evidence: Evidence) -> Iterator[Finding]:
