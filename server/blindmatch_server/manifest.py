@@ -131,6 +131,11 @@ class Manifest(_Document):
             opener=tuple(published.opener), files=tuple(sorted(files, key=lambda file: file.name)),
         )  # fmt: skip
 
+    def needed(self, roles: Iterable[str], opener: bool = False) -> frozenset[str]:
+        """Names of the files that a party needs which plays `roles`, or is the centre and opens vouchers."""
+        names = (name for role in roles for name in self.roles.get(role, ()))
+        return frozenset((*self.setup, *names, *(self.opener if opener else ())))
+
     def epoch_manifest(self, plan: Plan, stated: Stated, before: EpochManifest | None) -> EpochManifest:
         """What the curator signs.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class DamagedPublicationError(PublicationError):
 
 
 class Publication:
-    """A published epoch, its files memory-mapped read-only.
+    """A published epoch, its files, or those of them that a party needs, memory-mapped read-only.
 
     Attributes:
         folder: the epoch's folder.
@@ -50,9 +50,12 @@ class Publication:
 
     __slots__ = ("_files", "folder", "manifest", "signed")
 
-    def __init__(self, folder: Path, manifest: Manifest, signed: SignedManifest) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, signed: SignedManifest, needed: frozenset[str] | None = None
+    ) -> None:
         self.folder, self.manifest, self.signed = folder, manifest, signed
-        self._files = {file.name: _mapped(folder, file) for file in manifest.files}
+        here = [file for file in manifest.files if needed is None or file.name in needed]
+        self._files = {file.name: _mapped(folder, file) for file in here}
 
     def setup(self) -> dict[str, memoryview]:
         """The files every device gets."""
@@ -97,7 +100,8 @@ class Publication:
         self.check_intact()
         with _damaged():
             for file in self.manifest.files:
-                self._files[file.name].check_digest(file.sha256)
+                if file.name in self._files:
+                    self._files[file.name].check_digest(file.sha256)
 
     def check_signed(self, curator: bytes) -> None:
         """Make sure that the key `curator`, Ed25519, 32 bytes, signed the epoch's manifest.
@@ -165,8 +169,16 @@ def _signed_number(home: Path, info: Info, curator: bytes) -> int:
     return manifest.epoch if verify_signature(signed, curator) == Passed() else 0
 
 
-def open_publication(folder: Path, epoch: int | None = None) -> Publication:
+def open_publication(
+    folder: Path, epoch: int | None = None, roles: Iterable[str] | None = None, opener: bool = False
+) -> Publication:
     """Open an epoch, by default the current one.
+
+    Args:
+        folder: see `publication`.
+        epoch: its number.
+        roles: whose files are opened, with the set-up's, and no others; None for every file there is.
+        opener: with `roles`, whether the centre's are, too.
 
     Raises:
         NoPublicationError: if there is no such epoch.
@@ -186,7 +198,8 @@ def open_publication(folder: Path, epoch: int | None = None) -> Publication:
     signed = read_signed(home)
     if not manifest.agrees(signed.manifest):
         raise DamagedPublicationError(f"{SIGNED} of epoch {number} is for other files than {MANIFEST}")
-    return Publication(home, manifest, signed)
+    needed = None if roles is None else manifest.needed(roles, opener)
+    return Publication(home, manifest, signed, needed)
 
 
 def read_signed(home: Path) -> SignedManifest:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from blindmatch_protocol.contract import Info, Party, Role
+from blindmatch_protocol.plain_list import EPOCH_FILE, LIST_FILE
+from blindmatch_server.matching.epochs import PublishedSource
 from blindmatch_simulations.deployment.collusion import collusions, faults, operators, operators_of
 from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
-from dummy_designs import PARTY_A, PARTY_B, SHARES
+from dummy_designs import CARRIED, PARTY_A, PARTY_B, SHARES, THIRD
 from support.command import in_process
 
 DUMMIES = f"{Path(__file__).parents[1] / 'dummy_designs.py'}:SHARES"
@@ -76,6 +78,25 @@ def test_what_names_no_operator_is_refused(named: list[str]) -> None:
 
 def test_a_deployment_without_operators_has_each_party_run_by_itself(tmp_path: Path) -> None:
     assert operators(Deployment.create(tmp_path / "home", datetime.now(UTC))) == {}
+
+
+def test_a_pack_has_the_files_of_its_own_roles_alone_and_can_be_served_from(tmp_path: Path) -> None:
+    home, design = tmp_path / "home", ("--design", DUMMIES.replace("SHARES", "CARRIED"))
+    for command in (["certs", "init"], ["list", "random", "5", "known"], ["list", "build", "known", *design]):
+        assert in_process(home, *command).code == 0
+    held = {}
+    for server in ("relay", "third"):
+        folder = tmp_path / server
+        assert in_process(home, "certs", "pack", server, folder, *design).code == 0
+        held[server] = {path.name for path in (folder / "curator/published/dummy-carried/1").iterdir()}
+        packed, party = Deployment.open(folder), Party.of_server(server)
+        source = PublishedSource(
+            CARRIED, packed.published("dummy-carried"), party, packed.curator_public_key()
+        )
+        assert set(source.open().roles) == ({THIRD} if server == "third" else set())
+        found = {one["check"]: one for one in in_process(folder, "doctor", *design, "--json", "-").json}
+        assert found["epoch"]["status"] == "ok"
+    assert held["third"] - held["relay"] == {LIST_FILE} and EPOCH_FILE in held["relay"]
 
 
 def test_serve_pack_and_doctor_refuse_one_operator_unless_told_otherwise(tmp_path: Path) -> None:

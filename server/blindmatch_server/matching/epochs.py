@@ -125,7 +125,8 @@ class PublishedSource:
     def open(self) -> OpenEpoch:
         """See `EpochSource`; the signature is checked first, and every file compared with its digest."""
         info = self.design.info
-        publication = open_publication(self.folder)
+        roles = [role for role, party in info.roles.items() if party == self.party]
+        publication = open_publication(self.folder, roles=roles)
         manifest = publication.manifest
         if (manifest.design, manifest.version) != (info.name, info.version):
             raise StateError(
@@ -136,7 +137,6 @@ class PublishedSource:
         publication.verify()
         # a set of another epoch under this one's name would be refused by every device
         key = _enrolment_key(self.design, publication.setup(), manifest.epoch)
-        roles = [role for role, party in info.roles.items() if party == self.party]
         states = {role: self.design.open_role(role, publication.role(role)) for role in roles}
         openers = {role: partial(_published_role, role, self.folder, manifest.epoch) for role in roles}
         digests = {file.name: bytes.fromhex(file.sha256) for file in manifest.files}
@@ -150,7 +150,7 @@ def _held_role(role: Role, files: Buffers, design: AnyDesign) -> Any:
 
 
 def _published_role(role: Role, folder: Path, epoch: int, design: AnyDesign) -> Any:
-    return design.open_role(role, open_publication(folder, epoch).role(role))
+    return design.open_role(role, open_publication(folder, epoch, [role]).role(role))
 
 
 def _enrolment_key(design: AnyDesign, files: Buffers, epoch: int) -> bytes:

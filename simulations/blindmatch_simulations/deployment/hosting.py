@@ -161,7 +161,7 @@ def _centre(deployment: Deployment, design: AnyDesign, listen: Listen, folder: P
     deployed = Deployed(design, partial(signed_epochs, deployment.published(name), design.info, curator))
     openers = {}
     if design.vouchers and deployment.published(name).is_dir():
-        publication = open_publication(deployment.published(name))
+        publication = open_publication(deployment.published(name), roles=(), opener=True)
         openers[name] = OpenerFiles(publication.manifest.epoch, publication.opener())
     references = deployment.references if deployment.references.exists() else None
     return CentreConfig(listen, folder, deployment.centre_keys, deployed, references, openers)

@@ -18,7 +18,7 @@ from pathlib import Path
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
 from blindmatch_server.curator.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
-from blindmatch_server.manifest import SIGNED
+from blindmatch_server.manifest import MANIFEST, SIGNED, Manifest
 
 from blindmatch_simulations.deployment.collusion import check_apart
 from blindmatch_simulations.deployment.deployed_design import DESIGN
@@ -59,7 +59,7 @@ def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> It
     if party == Party.MATCHER or party in played or _opens(party, design):
         if not published.is_dir():
             raise DeploymentError(f"{design.info.name} is not published; blindmatch list build does that")
-        yield from _below(published)
+        yield from _published(published, party, design)
     if party == Party.CENTRE:
         yield from sorted(published.glob(f"*/{SIGNED}"))
         yield from _below(deployment.centre_keys)
@@ -67,6 +67,25 @@ def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> It
             yield deployment.references
     elif design.info.sends_content and party in played:
         yield deployment.centre_keys / PUBLIC_KEY
+
+
+def _published(folder: Path, party: Party, design: AnyDesign) -> Iterator[Path]:
+    """What `party` needs of each epoch: the set-up, and files of its own roles; no other party's secrets."""
+    roles = [role for role, host in design.info.roles.items() if host == party]
+    for path in _below(folder):
+        described = path.parent / MANIFEST
+        if described.exists():
+            manifest = _manifest(described)
+            if path.name not in manifest.needed(roles, _opens(party, design)) | {MANIFEST, SIGNED}:
+                continue
+        yield path
+
+
+def _manifest(path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DeploymentError(f"{path.parent.name}/{path.name} cannot be read") from error
 
 
 def _opens(party: Party, design: AnyDesign) -> bool:

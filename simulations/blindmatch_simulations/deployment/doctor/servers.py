@@ -39,12 +39,15 @@ _DESCRIBE: Final = "/blindmatch.v1.Matching/Describe"
 def published(
     deployment: Deployment, design: AnyDesign, now: datetime
 ) -> tuple[list[Finding], Publication | None]:
-    """Whether the current epoch is intact, every byte of it, and signed; and the epoch."""
+    """Whether the current epoch is intact, every byte of what must be here, and signed; and the epoch."""
     name = design.info.name
     if not deployment.published(name).is_dir():
         return _nothing_published(deployment, name), None
     try:
-        opened = open_publication(deployment.published(name))
+        here = deployment.parties()
+        played = [role for role, party in design.info.roles.items() if party in here]
+        roles = None if deployment.authority.is_dir() else played
+        opened = open_publication(deployment.published(name), None, roles, Party.CENTRE in here)
         opened.verify()
     except NoPublicationError as error:
         remedy = f"blindmatch list build NAME --design {name}"
