@@ -114,7 +114,7 @@ def test_without_the_centres_key_a_report_is_refused_and_not_asked_for_then(benc
 
 def test_every_device_compares_the_centres_key_when_it_registers(make_world: MakeWorld) -> None:
     alice = make_world(ECHO, HASHES).device("alice")
-    assert alice.methods() == ["Register", "Key", "Describe", "FetchSetup"]
+    assert alice.methods() == ["Describe", "FetchSetup", "Key", "Register"]
 
 
 def test_another_key_of_the_centre_is_refused_and_nothing_is_sealed_to_it(make_world: MakeWorld) -> None:
