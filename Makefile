@@ -1,7 +1,11 @@
 # Everything starts here: `make demo` and `make test` set up what they need.
 VENV ?= .venv
 LOCK := requirements/lock.txt
+DEV_LOCK := requirements/dev.txt
+LOCKING := uv pip compile pyproject.toml --universal --python-version 3.11 \
+  --generate-hashes --no-annotate --custom-compile-command "make lock" --quiet
 STAMP := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
 BIN := $(VENV)/bin
 # the first of these that runs and is 3.11 or later; PYTHON=... chooses another
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -20,7 +24,7 @@ REPORTS ?= build/sample/report.html build/sample/compare.html
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-setup: $(STAMP) ## make the virtual environment and install the locked packages
+setup: $(STAMP) ## make the virtual environment and install what the command needs
 
 $(STAMP): $(LOCK) pyproject.toml
 	@test -n "$(PYTHON)" || { echo "blindmatch needs Python 3.11 or later; none found (set PYTHON=...)" >&2; exit 1; }
@@ -35,13 +39,21 @@ else
 endif
 	@touch $@
 
+$(DEV): $(STAMP) $(DEV_LOCK)
+ifneq ($(UV),)
+	$(UV) pip install --quiet --python $(BIN)/python --only-binary :all: --require-hashes -r $(DEV_LOCK)
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $(DEV_LOCK)
+endif
+	@touch $@
+
 demo: $(STAMP) ## run the main job: two devices, three servers, one private match (ARGS="--set-size 200000")
 	$(BIN)/blindmatch demo $(ARGS)
 
-test: $(STAMP) ## run the tests (ARGS="-k oprf")
+test: $(DEV) ## run the tests (ARGS="-k oprf")
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-test-browser: $(STAMP) browser axe ## look at the sample's pages, drawn again, with axe-core in headless Chromium (needs npm; REPORTS=files)
+test-browser: $(DEV) browser axe ## look at the sample's pages, drawn again, with axe-core in headless Chromium (needs npm; REPORTS=files)
 	@rm -rf build/sample && cp -r docs/sample build/sample
 	$(BIN)/blindmatch report build/sample --compare docs/sample >/dev/null
 	$(BIN)/python tests/browser/check_report.py build/axe/package/axe.min.js $(REPORTS)
@@ -63,19 +75,19 @@ axe: axe-fetch ## check the fetched axe-core against its SHA-256, and unpack it
 	  || { echo "axe: $(AXE_TGZ) is not the axe-core that was chosen; find out why before you remove it" >&2; exit 1; }
 	@rm -rf build/axe/package && tar xzf $(AXE_TGZ) -C build/axe
 
-lint: $(STAMP) ## ruff, mypy, import-linter
+lint: $(DEV) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(STAMP) ## let ruff rewrite the sources
+format: $(DEV) ## let ruff rewrite the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: ## resolve the dependencies again (needs uv)
-	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-annotate --custom-compile-command "make lock" --quiet -o $(LOCK)
+lock: ## resolve the dependencies again (needs uv): lock.txt for the command, dev.txt for tests and linters
+	$(LOCKING) --group build -o $(LOCK)
+	$(LOCKING) --group dev -c $(LOCK) -o $(DEV_LOCK)
 
 stubs: ## generate the gRPC stubs again from the .proto (in a virtual environment of its own)
 	rm -rf build/stubs
@@ -89,7 +101,7 @@ stubs: ## generate the gRPC stubs again from the .proto (in a virtual environmen
 bench: $(STAMP) ## measure speed and size into bench.json (ARGS="--log2n 20 --peer-python PATH")
 	$(BIN)/blindmatch bench all --json bench.json $(ARGS)
 
-interop: $(STAMP) ## a device in JavaScript against vectors and running matchers (needs Node 20.19 and npm; ARGS="--entries 5000")
+interop: $(DEV) ## a device in JavaScript against vectors and running matchers (needs Node 20.19 and npm; ARGS="--entries 5000")
 	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null \
 	  && command -v npm >/dev/null || { echo "make interop needs Node 20.19 or later with npm; none found" >&2; exit 1; }
 	cd tests/interop && npm ci --loglevel=error
@@ -99,7 +111,7 @@ interop: $(STAMP) ## a device in JavaScript against vectors and running matchers
 vectors: $(STAMP) ## write the test vectors of every built-in design again
 	$(BIN)/blindmatch conformance --write-vectors tests/vectors/designs
 
-soak: $(STAMP) ## 20 devices, 10,000 messages, 200 kills; under 20 minutes (ARGS="--messages 500 --kills 20 --seed 7")
+soak: $(DEV) ## 20 devices, 10,000 messages, 200 kills; under 20 minutes (ARGS="--messages 500 --kills 20 --seed 7")
 	PYTHONPATH=tests $(BIN)/python tests/faults/soak.py $(ARGS)
 
 pdq-check: ## compare PDQ with the reference on 1,000 pictures (needs a C++ compiler; ARGS=seed)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version as installed_version
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import typer
 from blindmatch_protocol.errors import BlindmatchError
@@ -27,6 +27,16 @@ Can a device in an end-to-end encrypted messenger find out, privately, that a pi
 material, so that only confirmed matches leave it? Runs, measures and audits designs that claim so. For
 evaluation only: benign pictures, no real list.
 """
+
+
+DISTRIBUTIONS: Final = {
+    "PIL": "pillow",
+    "google": "protobuf",
+    "grpc": "grpcio",
+    "nacl": "pynacl",
+    "skimage": "scikit-image",
+}
+"""Names to install packages by, where they are not those to import them by."""
 
 
 class Command(NamedTuple):
@@ -170,6 +180,12 @@ def run(arguments: list[str]) -> int:
     except BlindmatchError as error:
         _complain(str(error))
         return exit_codes.code_of(error)
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if not name or name.startswith("blindmatch"):
+            raise
+        _complain(f"not installed: {name}; pip install {DISTRIBUTIONS.get(name, name)}")
+        return exit_codes.BAD_STATE
     except OSError as error:
         _complain(f"{error.filename or 'system'}: {error.strerror or error}")
         return exit_codes.BAD_STATE
