@@ -42,6 +42,22 @@ def test_a_wrong_command_line_ends_in_the_usage_exit_code(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("missing", "words"), [("PIL.Image", "not installed: PIL; pip install pillow"), ("ray", "pip install ray")]
+)
+def test_a_package_that_is_not_installed_is_one_line(
+    missing: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(arguments: object) -> None:
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr(app, "app_for", fail)
+    assert run(["designs"]) == exit_codes.BAD_STATE
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
+
+
 def test_a_missing_deployment_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["list", "inspect", "known", "--home", str(tmp_path)]) == exit_codes.BAD_STATE
     assert "blindmatch certs init" in capsys.readouterr().err
