@@ -43,7 +43,8 @@ def test_a_wrong_command_line_ends_in_the_usage_exit_code(
 
 
 @pytest.mark.parametrize(
-    ("missing", "words"), [("PIL.Image", "not installed: PIL; pip install pillow"), ("ray", "pip install ray")]
+    ("missing", "words"),
+    [("PIL.Image", "not installed: PIL; pip install pillow"), ("ray", "pip install ray")],
 )
 def test_a_package_that_is_not_installed_is_one_line(
     missing: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
