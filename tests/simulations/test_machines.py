@@ -148,3 +148,31 @@ def test_a_certificate_is_renewed_in_place(prepared: Path) -> None:
     assert (prepared / "relay/relay.key").stat().st_mode & 0o777 == 0o600
     nameless = in_process(prepared, "certs", "renew", "device")
     assert (nameless.code, "field name" in nameless.err) == (6, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("serve", "police"), 4, "no server in oprf-psi, which has centre, matcher, relay"),
+        (("serve", "Police"), 2, "party: a name is"),
+        (("serve", "provider"), 2, "no server is called provider"),
+        (("serve", "all", "--port", "0"), 2, "all takes"),
+        (("serve", "relay", "--metrics"), 2, "one server takes --metrics-port"),
+        (("certs", "pack", "police", "folder"), 4, "no server in oprf-psi"),
+        (("certs", "renew", "relay", "--name", "x"), 2, "a server has none"),
+    ],
+)
+def test_a_server_that_no_party_has_is_refused(
+    prepared: Path, words: tuple[str, ...], code: int, said: str
+) -> None:
+    ran = in_process(prepared, *words)
+    plain = " ".join(ran.err.replace("│", " ").split())
+    assert (ran.code, said in plain) == (code, True), plain
+
+
+def test_any_server_s_address_can_be_noted(prepared: Path, tmp_path: Path) -> None:
+    home = packed(prepared, tmp_path / "desk", "operator", "--name", "olga")
+    done(in_process(home, "certs", "addresses", "--relay", "r:1", "--address", "party_a=10.0.0.2:7405"))
+    assert addresses.read(home / "addresses.json") == {"provider": "r:1", "party_a": "10.0.0.2:7405"}
+    wrong = in_process(home, "certs", "addresses", "--address", "party_a")
+    assert (wrong.code, "host:port" in wrong.err) == (6, True)

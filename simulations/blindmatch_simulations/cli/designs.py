@@ -24,7 +24,7 @@ def _row(registered: Registered) -> tuple[object, ...]:
     info = registered.design.info
     option = f"{info.option} (nearest)" if info.differs else info.option
     learners = ", ".join(sorted(info.learns))
-    parties = ", ".join(sorted(set(info.roles.values()))) or "nobody"
+    parties = ", ".join(sorted(info.parties)) or "nobody"
     return info.name, option, info.relation.words, learners, parties, registered.source
 
 
@@ -40,6 +40,8 @@ def _described(registered: Registered) -> dict[str, Any]:
         "distance": info.relation.distance,
         "learns": sorted(info.learns),
         "roles": {str(role): str(party) for role, party in info.roles.items()},
+        "apart": [sorted(roles) for roles in info.apart],
+        "forwarded": {str(role): str(party) for role, party in info.forwarded.items()},
         "parameters": {
             p.name: {"says": p.says, "unit": p.unit, "default": p.default, "least": p.least, "most": p.most}
             for p in info.parameters
