@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Any, Final, TypeVar
 
@@ -26,6 +28,8 @@ from blindmatch_server.errors import RefusedError
 
 T = TypeVar("T")
 
+_END_SECONDS: Final = 2.0
+"""What workers have to end before they are killed."""
 _SPAWN: Final = multiprocessing.get_context("spawn")
 
 
@@ -68,12 +72,12 @@ class Workers:
         for _ in range(2):
             pool = self._opened()
             try:
-                return pool.submit(_run, function, *arguments)
-            except BrokenProcessPool:
+                with _uninterrupted():
+                    return pool.submit(_run, function, *arguments)
+            except (BrokenProcessPool, OSError, RuntimeError) as error:
                 self._drop(pool)
-            except (OSError, RuntimeError):
-                break
-        raise WorkerError("worker", "cannot be started: try again later")
+                failed = type(error).__name__
+        raise WorkerError("worker", f"cannot be started ({failed}): try again later")
 
     def result(self, future: Future[T]) -> T:
         """What a task came to.
@@ -88,15 +92,16 @@ class Workers:
             raise WorkerError("worker", "ended before it was done: try again") from None
 
     def end(self) -> None:
-        """End all processes; what they still work on is lost."""
+        """End all processes; what they work on for longer than a moment is lost."""
         self._ended = True
         processes = self._processes()
-        for process in processes:
-            process.kill()
-        for process in processes:
-            process.join()
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        until = time.monotonic() + _END_SECONDS
+        for process in processes:
+            process.join(max(0.0, until - time.monotonic()))
+            process.kill()
+            process.join()
 
     def _opened(self) -> ProcessPoolExecutor:
         with self._lock:
@@ -118,8 +123,19 @@ class Workers:
         return list((held or {}).values())
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C does not reach a process that is started here, also before it has left the terminal's group."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(prepare: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
-    """In a new worker: out of the terminal's group, and gone when the program is."""
+    """In a new worker: out of the terminal's group, gone when the program is, and silent but for errors."""
+    os.dup2(2, 1)
     with suppress(OSError):
         os.setpgid(0, 0)
     parent = multiprocessing.parent_process()
@@ -137,6 +153,8 @@ def _end_with(sentinel: int) -> None:
 def _run(function: Callable[..., T], *arguments: Any) -> T:
     try:
         return function(*arguments)
+    except TaskError:
+        raise
     except Exception as error:
         name = f"{function.__module__}:{function.__qualname__}"
         raise TaskError(f"{name}: {type(error).__name__}") from None

@@ -9,7 +9,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -32,7 +35,7 @@ SECRET = b"\xa5" * 32
 
 @pytest.fixture(autouse=True)
 def _findable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let helpers find `row_functions`."""
+    """Let programs that a test starts find this module."""
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
 
 
@@ -72,7 +75,7 @@ class TestRows:
 
     def test_come_from_processes_that_an_interrupted_terminal_does_not_reach(self, crew: Crew) -> None:
         rows: Any = crew.rows(row_functions.mixed, SECRET, batches(40, 4))
-        next(rows)
+        list(islice(rows, 9))  # both have computed some by now
         assert [os.getpgid(pid) for pid in crew.pids] == list(crew.pids)
         rows.close()
 
@@ -191,22 +194,16 @@ class TestFailures:
     def test_helpers_that_cannot_be_started_are_done_without(
         self, crew: Crew, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        started, popen = [], subprocess.Popen
+        def fails(*_: Any) -> Any:
+            raise BlockingIOError("Resource temporarily unavailable")
 
-        def second_fails(*args: Any, **named: Any) -> Any:
-            if started:
-                raise BlockingIOError("Resource temporarily unavailable")
-            started.append(popen(*args, **named))
-            return started[0]
-
-        monkeypatch.setattr(subprocess, "Popen", second_fails)
-        with pytest.warns(HelperWarning, match="temporarily"):
+        monkeypatch.setattr(ProcessPoolExecutor, "submit", fails)
+        with pytest.warns(HelperWarning, match="BlockingIOError"):
             pids = computed(crew, row_functions.whose, 40, 2).view(np.uint64).ravel().tolist()
-        assert set(pids) == {started[0].pid, os.getpid()}
-        assert not is_running(started[0].pid)
+        assert set(pids) == {os.getpid()}
 
     def test_a_helper_that_hangs_is_killed(self, crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("blindmatch_server.crew._END_SECONDS", 0.2)
+        monkeypatch.setattr("blindmatch_server.workers._END_SECONDS", 0.2)
         rows: Any = crew.rows(row_functions.mixed, SECRET, batches(400, 4))
         next(rows)
         pids = crew.pids
@@ -214,13 +211,12 @@ class TestFailures:
         rows.close()
         assert not any(map(is_running, pids))
 
-    def test_a_function_that_helpers_cannot_find_is_computed_here(
-        self, crew: Crew, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("PYTHONPATH", "")
+    def test_a_function_that_workers_cannot_find_is_computed_here(self, crew: Crew) -> None:
+        elsewhere = FunctionType(row_functions.mixed.__code__, vars(row_functions), "mixed")
+        elsewhere.__module__ = "no_such_module"
         expected = row_functions.mixed(SECRET, entries(40))
-        with pytest.warns(HelperWarning, match="ModuleNotFoundError"):
-            assert (computed(crew, row_functions.mixed, 40, 4) == expected).all()
+        with pytest.warns(HelperWarning, match="no_such_module:mixed: ModuleNotFoundError"):
+            assert (computed(crew, elsewhere, 40, 4) == expected).all()
 
 
 @pytest.mark.parametrize("package", [oprf_psi, token_psi])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -34,7 +35,7 @@ def refusing(secret: bytes, batch: EntryBatch) -> Rows:
 
 def dying(secret: bytes, batch: EntryBatch) -> Rows:
     """Kills the helper at entry 8; computes elsewhere."""
-    if batch.ids[0] == 8 and sys.argv[0].endswith("helper.py"):
+    if batch.ids[0] == 8 and multiprocessing.parent_process() is not None:
         os.kill(os.getpid(), signal.SIGKILL)
     return mixed(secret, batch)
 
