@@ -565,6 +565,18 @@ class Sealed(Message):
     quality: Annotated[int, UInt(8)]
     commitment: Annotated[bytes, Fixed(32)] = bytes(32)
     evidence: Annotated[bytes, Variable(4096)] = b""
+    """Under a mask that the centre can take off; a real design would seal it, too."""
+
+    @property
+    def unveiled(self) -> bytes:
+        """The evidence itself."""
+        return veiled(self.evidence, self.commitment)
+
+
+def veiled(evidence: bytes, commitment: bytes) -> bytes:
+    """Evidence under a mask, or out of it."""
+    mask = hashlib.shake_256(b"dummy-vouchers/evidence" + commitment).digest(len(evidence))
+    return bytes(a ^ b for a, b in zip(evidence, mask, strict=True))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -613,9 +625,9 @@ class Vouchers(Listed, Design[int, NoState, None, PlainList]):
     def start(
         self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
     ) -> Started[NoState, None]:
-        return Started(
-            state, Done(Voucher(Sealed(item.hash, item.quality, binding.commitment, binding.evidence)))
-        )
+        evidence = veiled(binding.evidence, binding.commitment)
+        voucher = Sealed(item.hash, item.quality, binding.commitment, evidence)
+        return Started(state, Done(Voucher(voucher)))
 
     def receive(
         self, session: None, setup: int, replies: Mapping[Role, Message], rng: Randomness

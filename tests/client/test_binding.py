@@ -39,9 +39,9 @@ def test_a_voucher_is_bound_to_its_message_and_bears_what_shows_it(make_world: M
     bob, alice = world.device("bob"), world.device("alice")
     assert alice.device.send_picture("bob", LISTED, "look").outcome is OutcomeKind.VOUCHER
     voucher = voucher_of(world)
-    evidence = franking.Evidence.decode(voucher.evidence)
+    evidence = franking.Evidence.decode(voucher.unveiled)
     assert [voucher.commitment] == commitments(alice)
-    assert evidence.opening.commitment == voucher.commitment and b"look" not in voucher.evidence
+    assert evidence.opening.commitment == voucher.commitment and b"look" not in voucher.unveiled
     assert verify_opening(evidence.shown, evidence.opening) == Passed()
     assert (evidence.sender, evidence.recipient) == ("alice", "bob")
     assert evidence.attachment.digest == sha256(LISTED).digest()
