@@ -19,7 +19,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser browser axe-fetch axe lint format lock stubs pdq-check bench soak interop vectors clean
+.PHONY: help setup demo test test-slow test-browser browser axe-fetch axe lint format lock stubs pdq-check bench soak interop vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -50,8 +50,11 @@ endif
 demo: $(STAMP) ## run the main job: two devices, three servers, one private match (ARGS="--set-size 200000")
 	$(BIN)/blindmatch demo $(ARGS)
 
-test: $(DEV) ## run the tests (ARGS="-k oprf")
-	$(BIN)/python -m pytest -n auto $(ARGS)
+test: $(DEV) ## run the tests but the slow ones (ARGS="-k oprf")
+	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+
+test-slow: $(DEV) ## run the tests that take long: kills, soak, floods, large games, ten million lines
+	$(BIN)/python -m pytest -n auto -m slow $(ARGS)
 
 test-browser: $(DEV) browser axe ## look at the sample's pages, drawn again, with axe-core in headless Chromium (needs npm; REPORTS=files)
 	@rm -rf build/sample && cp -r docs/sample build/sample

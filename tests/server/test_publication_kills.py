@@ -86,6 +86,7 @@ def test_kill_after_kill_ends_in_the_same_files(tmp_path: Path, whole: dict[str,
     assert published(tmp_path) == whole
 
 
+@pytest.mark.slow
 def test_the_old_epoch_is_served_until_the_new_one_is_whole(tmp_path: Path) -> None:
     assert run(tmp_path, "never").returncode == 0
     for number in range(1, CALLS + 1):

@@ -123,6 +123,7 @@ def test_results_follow_the_committed_schema(made: Path) -> None:
     jsonschema.validate(json.loads((made / store.RESULTS).read_text()), committed)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_gives_the_figures_of_an_uninterrupted_one(
     made: Path, tmp_path: Path
 ) -> None:
@@ -211,6 +212,7 @@ def test_a_row_of_another_machine_is_refused_and_names_what_differs(
     store.check(copy)
 
 
+@pytest.mark.slow
 def test_a_design_whose_source_has_changed_is_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -239,6 +239,7 @@ def test_bench_pdq_measures_and_says_that_the_peer_is_missing(tmp_path: Path) ->
     assert rows["pdq/file"]["figures"]["cpu_us"] > rows["pdq/pixels"]["figures"]["cpu_us"] > 0
 
 
+@pytest.mark.slow
 def test_bench_messenger_measures_every_row(tmp_path: Path) -> None:
     sizes = ["--texts", "10", "--pictures", "1", "--pairs", "1", "--workers", "1"]
     rows = bench(tmp_path, "messenger", *sizes)
@@ -247,6 +248,7 @@ def test_bench_messenger_measures_every_row(tmp_path: Path) -> None:
     assert 0 < latency["p50_us"] <= latency["p95_us"] <= latency["p99_us"]
 
 
+@pytest.mark.slow
 def test_bench_flood_measures_every_kind_of_hostile_client(tmp_path: Path) -> None:
     sizes = ["--texts", "10", "--rate", "20", "--pairs", "1", "--rounds", "1"]
     rows = bench(tmp_path, "flood", *sizes, "--accounts", "1", "--at-once", "4")

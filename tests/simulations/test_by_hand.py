@@ -80,7 +80,13 @@ def test_the_walk_by_hand_works(home: Path, samples: Path) -> None:
         assert [line.split()[0] for line in lines] == [*SERVERS, "ready;"]
         for name in ("alice", "bob"):
             registered = done(blindmatch(home, "device", "register", name, "--json", "-")).json
-            assert registered == {"account": name, "design": "oprf-psi", "epoch": 1, "mode": "hold"}
+            assert registered == {
+                "account": name,
+                "design": "oprf-psi",
+                "epoch": 1,
+                "mode": "hold",
+                "consequence": "report",
+            }
         report = sent_by_alice(home, samples)
         read_by_bob(home, samples, home.with_name("saved"))
         compared_by_both(home)

@@ -111,6 +111,7 @@ class UndeclaredCoalition(Shares):
         return ()
 
 
+@pytest.mark.slow
 def test_shares_that_give_the_hash_together_are_told_apart_by_the_coalition_alone() -> None:
     (result,) = check_design(UndeclaredCoalition(), Options(only=["games"], runs=(24, 24))).results
     assert result.step.startswith("semi-honest party_a with party_b with party_c: ")
@@ -149,6 +150,7 @@ def test_facts_are_recovered_from_shares_and_from_vouchers(design: AnyDesign) ->
     assert result.figures["over_declared"] == []
 
 
+@pytest.mark.slow
 def test_the_large_games_hold_out_ten_thousand_runs_for_each_coalition() -> None:
     bench = Bench(hash_upload.DESIGN)
     bench.held_out = 10_000

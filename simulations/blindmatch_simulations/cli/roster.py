@@ -128,7 +128,7 @@ def _leaving_nothing(deployment: Deployment, name: str, key_file: Path | None) -
 def _may_have_keys(error: BlindmatchError) -> bool:
     """May the relay have got the keys, though the call failed?"""
     lost = isinstance(error, ServiceUnavailableError) and not isinstance(error, UnreachedError)
-    return lost and isinstance(error, ServiceError) and error.party is Party.PROVIDER
+    return lost and isinstance(error, ServiceError) and error.party == Party.PROVIDER
 
 
 def list_(home: HomeOption = None, json_path: JsonOption = None) -> None:
