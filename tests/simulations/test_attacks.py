@@ -29,6 +29,7 @@ def ran(attack: Attack, design: AnyDesign, weakened: bool = False) -> Ran:
     return run_attack(attack, Arena(design, thorough=False), weakened)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("attack", "design"), PAIRS, ids=named)
 def test_an_attack_succeeds_against_the_build_only_where_that_is_declared(
     attack: Attack, design: AnyDesign
@@ -42,6 +43,7 @@ CLAIMED = list(
 """Once each."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("attack", "design"), CLAIMED, ids=named)
 def test_an_attack_succeeds_where_its_weakness_is_planted(attack: Attack, design: AnyDesign) -> None:
     figure = ran(attack, design, weakened=True).figure

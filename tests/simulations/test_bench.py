@@ -223,6 +223,7 @@ def test_bench_import_measures_every_format(tmp_path: Path) -> None:
     assert all(row["figures"]["cpu_us"] > 0 for row in rows.values())
 
 
+@pytest.mark.slow
 def test_bench_query_measures_every_row(tmp_path: Path) -> None:
     sizes = ["--log2n", "6", "--calls", "3", "--requests", "6", "--devices", "2", "--runs", "1"]
     rows = bench(tmp_path, "query", *sizes, "--seconds", "0")

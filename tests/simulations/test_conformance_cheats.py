@@ -13,6 +13,7 @@ def test_there_are_enough_different_cheats() -> None:
     assert len({cheat.name for cheat in CHEATS}) == len(CHEATS) >= LEAST_CHEATS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name.replace(" ", "-"))
 def test_a_planted_cheat_is_caught(cheat: Cheat) -> None:
     search = cheat.move

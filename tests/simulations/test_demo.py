@@ -104,7 +104,9 @@ def test_the_demo_is_right_for_a_built_in_design(name: str, tmp_path: Path, work
     check_right(demo(tmp_path, name), workload, load_design(name))
 
 
-@pytest.mark.parametrize("name", ["ECHO", "SHARES", "CARRIED", "LARGE"])
+@pytest.mark.parametrize(
+    "name", ["ECHO", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SHARES", "CARRIED", "LARGE"))]
+)
 def test_the_demo_is_right_for_a_design_from_a_file(name: str, tmp_path: Path, workload: Workload) -> None:
     reference = f"{DUMMIES}:{name}"
     check_right(demo(tmp_path, reference), workload, load_design(reference))
