@@ -25,7 +25,7 @@ app = typer.Typer(
 ALL: Final = "all"
 DEFAULT: Final = ("oprf-psi", "token-psi")
 LISTED: Final = ("attack", "claimed", "claim; adversary; budget")
-COLUMNS: Final = ("attack", "design", "figure", "succeeded", "claim")
+COLUMNS: Final = ("attack", "design", "figure", "succeeded")
 
 DesignsOption = Annotated[
     list[str] | None,
@@ -62,8 +62,10 @@ def run(
     if not chosen:
         raise DesignError(f"{name} is not played against {', '.join(designs or DEFAULT)}")
     results = _results(chosen, weakened)
-    rows = [(r.attack.name, r.design, r.figure.words(), _verdict(r), r.attack.claim) for r in results]
-    console_for(json_path).print(table("Attacks", COLUMNS, rows, whole=COLUMNS[:2]))
+    rows = [(r.attack.name, r.design, r.figure.words(), _verdict(r)) for r in results]
+    console_for(json_path).print(
+        table("Attacks (their claims: blindmatch attack list)", COLUMNS, rows, whole=COLUMNS[:2])
+    )
     write_json(as_json(results, weakened), json_path)
     _judge(results, weakened)
 
