@@ -50,6 +50,15 @@ def test_what_is_neither_a_name_nor_a_file_is_refused_with_the_names(reference: 
         load_design(reference)
 
 
+def test_a_file_of_contract_1_is_told_where_contract_2_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "older.py"
+    path.write_text("from blindmatch_protocol import contract as bm\nbm.Relation(distance=0)\n")
+    with pytest.raises(
+        RegistryError, match=r"older\.py cannot be loaded: TypeError: .*older design contract"
+    ):
+        load_design(f"{path}:X")
+
+
 def test_a_file_that_fails_is_loaded_anew_once_it_is_mended(tmp_path: Path) -> None:
     path = tmp_path / "mended.py"
     path.write_text("raise RuntimeError('not yet')")
@@ -100,7 +109,9 @@ class Unanswered(Echo):
     replies = {"party_b": ()}
 class Unheard(Echo):
     info = replace(Echo.info, option="9z")
-NOTHING, UNASKED, UNANSWERED, UNHEARD = Nothing(), Unasked(), Unanswered(), Unheard()
+class Older(Echo):
+    def start(self, state, setup, item, rng): ...
+NOTHING, UNASKED, UNANSWERED, UNHEARD, OLDER = Nothing(), Unasked(), Unanswered(), Unheard(), Older()
 """
 
 
@@ -110,6 +121,7 @@ NOTHING, UNASKED, UNANSWERED, UNHEARD = Nothing(), Unasked(), Unanswered(), Unhe
         ("NOTHING", "info must be an Info"),
         ("UNASKED", "requests must name the roles that info names: matcher"),
         ("UNHEARD", "option '9z' is not in the catalogue of options, which has 0a, .*3a; take the nearest"),
+        ("OLDER", "start is that of design contract 1: it now takes .*binding.*requests in place of bodies"),
         ("UNANSWERED", "replies must name the roles that info names: matcher"),
     ],
 )

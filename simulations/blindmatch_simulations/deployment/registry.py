@@ -16,13 +16,14 @@ from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import entry_points
 from importlib.resources import files
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 from weakref import WeakKeyDictionary
 
 import blindmatch_protocol.designs as built_in
-from blindmatch_protocol.contract import AnyDesign, Design, Info
+from blindmatch_protocol.contract import CONTRACT_VERSION, AnyDesign, Design, Info
 from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.deployment.collusion import faults
@@ -137,7 +138,10 @@ def module_of(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise RegistryError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+        why = f"{type(error).__name__}: {error}"
+        if isinstance(error, TypeError | AttributeError | ImportError):
+            why += f"; for an older design contract than {CONTRACT_VERSION}, see the end of docs/plugin.md"
+        raise RegistryError(f"{path} cannot be loaded: {why}") from error
     return module
 
 
@@ -154,7 +158,7 @@ def _checked(found: object, where: str) -> AnyDesign:
         raise RegistryError(
             f"{where}: {words}; take the nearest, and say in `differs` how the design differs"
         )
-    for fault in faults(found.info, found.enrolments):
+    for fault in (*_of_contract_1(found), *faults(found.info, found.enrolments)):
         raise RegistryError(f"{where}: {fault}")
     for kind in ("requests", "replies"):
         if set(getattr(found, kind, ())) != set(found.info.roles):
@@ -165,6 +169,16 @@ def _checked(found: object, where: str) -> AnyDesign:
             f"{where}: only roles that know the account can hold something of it (enrolments)"
         )
     return found
+
+
+def _of_contract_1(design: AnyDesign) -> Iterator[str]:
+    """What in a design is still as contract 1 had it, and what to change."""
+    start = signature(design.start).parameters
+    if "binding" not in start and all(one.kind is not one.VAR_POSITIONAL for one in start.values()):
+        yield (
+            "start is that of design contract 1: it now takes (state, setup, item, binding, rng), and answer "
+            "takes requests in place of bodies, each with a `body`; docs/plugin.md has both"
+        )
 
 
 @cache
