@@ -14,7 +14,6 @@ Origin: TypeAlias = Path | BinaryIO
 
 PEEK_BYTES: Final = 64 << 10
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_READ_BYTES: Final = 1 << 20
 _FOREIGN: Final = {
     b"\xff\xfe": "is UTF-16, not UTF-8: save it as UTF-8",
     b"\xfe\xff": "is UTF-16, not UTF-8: save it as UTF-8",

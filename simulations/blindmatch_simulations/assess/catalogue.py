@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-CRITERIA: Final = ("effectiveness", "feasibility", "privacy", "security", "transparency")
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:

@@ -138,7 +138,7 @@ def _design(one: Measured) -> str:
     ]
     return (
         f'<div class="card"><h3>{text(info.name)}<span class="soft">{text(near)}</span></h3>'
-        f"<p>{text(info.summary)}</p>{bullets(lines)}</div>"
+        f"<p>{text(info.summary)}</p>{bullets(list(dict.fromkeys(lines)))}</div>"
     )
 
 
