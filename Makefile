@@ -7,11 +7,15 @@ LOCKING := uv pip compile pyproject.toml --universal --python-version 3.11 \
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 BIN := $(VENV)/bin
+# each of the hundreds of processes that the tests start would compile every module anew
+unexport PYTHONDONTWRITEBYTECODE
 # the first of these that runs and is 3.11 or later; PYTHON=... chooses another
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 UV := $(shell command -v uv 2>/dev/null)
 ARGS ?=
+# each worker begins with a run of neighbours, so that few files have their fixtures made twice
+SIDE_BY_SIDE := -n auto --dist worksteal
 AXE := 4.10.2
 AXE_TGZ := build/axe/axe-core-$(AXE).tgz
 AXE_SHA256 := 9ea2d2d6917da998122bdacfd3b473e31ead53f4b87146c716a12edf89158100
@@ -19,7 +23,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-browser browser axe-fetch axe lint format lock stubs pdq-check bench soak interop vectors clean
+.PHONY: help setup classifier fast demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench soak interop vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -47,19 +51,51 @@ else
 endif
 	@touch $@
 
+CLASSIFIER := build/classifier/rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx
+ONLY := --no-deps --only-binary :all: --require-hashes
+
+classifier: $(STAMP) ## option 1d's stand-in: ONNX Runtime, and the model out of its wheel
+ifneq ($(UV),)
+	$(UV) pip install --quiet --python $(BIN)/python $(ONLY) -r requirements/classifier.txt
+	$(UV) pip install --quiet --python $(BIN)/python --target build/classifier --python-version 3.12 $(ONLY) \
+	  -r requirements/classifier-model.txt
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(ONLY) -r requirements/classifier.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target build/classifier \
+	  --python-version 3.12 $(ONLY) -r requirements/classifier-model.txt
+endif
+	mkdir -p $(VENV)/share/blindmatch && cp $(CLASSIFIER) $(VENV)/share/blindmatch/
+
+fast: $(STAMP) ## sets built several times faster on processors with AVX2: llvmlite (docs/group.md)
+ifneq ($(UV),)
+	$(UV) pip install --quiet --python $(BIN)/python $(ONLY) -r requirements/fast.txt
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(ONLY) -r requirements/fast.txt
+endif
+
+ray: $(STAMP) ## Ray, for blocks of `population` on a cluster (--ray)
+ifneq ($(UV),)
+	$(UV) pip install --quiet --python $(BIN)/python $(ONLY) -r requirements/ray.txt
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(ONLY) -r requirements/ray.txt
+endif
+
 demo: $(STAMP) ## run the main job: two devices, three servers, one private match (ARGS="--set-size 200000")
 	$(BIN)/blindmatch demo $(ARGS)
 
 test: $(DEV) ## run the tests but the slow ones (ARGS="-k oprf")
-	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 test-slow: $(DEV) ## run the tests that take long: kills, soak, floods, large games, ten million lines
-	$(BIN)/python -m pytest -n auto -m slow $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow $(ARGS)
 
 test-browser: $(DEV) browser axe ## look at the sample's pages, drawn again, with axe-core in headless Chromium (needs npm; REPORTS=files)
 	@rm -rf build/sample && cp -r docs/sample build/sample
 	$(BIN)/blindmatch report build/sample --compare docs/sample >/dev/null
 	$(BIN)/python tests/browser/check_report.py build/axe/package/axe.min.js $(REPORTS)
+
+picture: $(DEV) ## draw the README's picture, the sample's first screen, again
+	PYTHONPATH=tests $(BIN)/python -m support.first_screen
 
 browser:
 	@test -n "$(BROWSER)" || { command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } \

@@ -6,28 +6,25 @@ device <-- Told: label, or zeros if there is none ---------- matcher
 
 from typing import Annotated, ClassVar
 
-import numpy as np
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol import plain_list as plain
-from blindmatch_protocol.codec import Fixed, Message, Nested, message
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.designs.facts import QUERY_TIME
+from blindmatch_protocol.designs.plain_scan import PlainScan
 
 MATCHER = bm.Role("matcher")
-NOTHING = bm.Label(bytes(32), 0, bytes(16))
 
 
-@message
-class Ask(Message):
+@bm.message
+class Ask(bm.Message):
     TAG: ClassVar[int] = 0x80
     NAME: ClassVar[str] = "exact-upload/request"
-    hash: Annotated[bytes, Fixed(32)]
+    hash: Annotated[bytes, bm.Fixed(32)]
 
 
-@message
-class Told(Message):
+@bm.message
+class Told(bm.Message):
     TAG: ClassVar[int] = 0x81
     NAME: ClassVar[str] = "exact-upload/reply"
-    label: Annotated[bm.Label, Nested(bm.Label)]
+    label: Annotated[bm.Label, bm.Nested(bm.Label)]
 
 
 def asked(item, setup=None):
@@ -36,11 +33,11 @@ def asked(item, setup=None):
 
 FACTS = (
     bm.Fact("every_hash", "each picture's hash if it is good enough", asked),
-    bm.Fact("query_time", "that, and when, an account sent a picture", lambda item, setup: True),
+    QUERY_TIME,
 )
 
 
-class ExactUpload(bm.Design):
+class ExactUpload(PlainScan):
     info = bm.Info(
         name="exact-upload", version=1, option="1b", relation=bm.Equal(),
         summary="The device sends the bare hash; the matcher looks it up.",
@@ -52,38 +49,20 @@ class ExactUpload(bm.Design):
     def leakage(self):
         return tuple(bm.Leak(frozenset({bm.Party.MATCHER}), kind, FACTS) for kind in bm.Adversary)
 
-    def publish(self, entries, parameters, rng, executor, out, progress=bm.no_progress):
-        plain.write_epoch(self.info, parameters, len(entries), out)  # the same bytes for every device
-        plain.write_list(self.info, entries, parameters, out, progress)  # for the matcher alone
-        return bm.Published(setup=(plain.EPOCH_FILE,), roles={MATCHER: (plain.LIST_FILE,)})
-
-    def open_setup(self, files, epoch=None):
-        return plain.open_epoch(self.info, files, epoch)
-
-    def epoch_of(self, setup):
-        return setup
-
-    def open_role(self, role, files):
-        return plain.open_list(self.info, files)
-
-    def enrol(self, rng):
-        return bm.NoState()
-
     def start(self, state, setup, item, binding, rng):
         return bm.Started(state, bm.Send(asked(item), {MATCHER: Ask(asked(item))}))
 
     def receive(self, session, setup, replies, rng):
         label = replies[MATCHER].label
-        if label == NOTHING:
+        if label == bm.NO_LABEL:
             return bm.Done(bm.NoMatch())
         if label.entry_hash != session:
-            raise ProtocolError(Told.NAME, "must be of the hash that was asked for", "label")
+            raise bm.ProtocolError(Told.NAME, "must be of the hash that was asked for", "label")
         return bm.Done(bm.Match(label))
 
-    def answer(self, role, state, requests, rng, executor):
-        hashes = np.frombuffer(b"".join(request.body.hash for request in requests), np.uint8).reshape(-1, 32)
-        labels = state.match(hashes, 0)
-        return bm.Answer([Told(label or NOTHING) for label in labels], [bm.Verdict(x) for x in labels])
+    def judged(self, state, body):
+        label = state.match(body.hash, 0)
+        return Told(label or bm.NO_LABEL), bm.Verdict(label)
 
 
 DESIGN = ExactUpload()

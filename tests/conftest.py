@@ -1,5 +1,11 @@
 """Settings every room's tests share."""
 
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # tests assert behaviour, never time: a busy machine must not fail one
@@ -7,3 +13,13 @@ settings.register_profile(
     "blindmatch", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("blindmatch")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test that is a coroutine function runs in a loop of its own, for 100 seconds at the most."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), 100))
+    return True

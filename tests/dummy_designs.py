@@ -1,174 +1,160 @@
-"""Designs that use the whole contract and protect nothing. Also to be run as ``dummy_designs.py:NAME``.
+"""One dummy that uses the whole contract and protects nothing, in several forms; to be run as
+``dummy_designs.py:NAME``, too. Each form configures `Dummy`, and overrides the steps it is about.
 
-ECHO       several rounds, an account state, an offline phase, a server that learns
-SHARES     three roles at parties of its own, each with an additive share
-CARRIED    a third party that the provider carries sealed bodies to, and that learns of no account
-LARGE      bodies and replies over 4 MiB
-VOUCHERS   nothing learnt on the device; an opener that opens at a threshold; bound to the message
-BRIGHT     a category recognised on the device: a flag without a label
-FAILING    ECHO, with a step that fails at will
+ECHO          several rounds, an account state, an offline phase, a server that learns
+SHARES        three roles at parties of its own, each with an additive share
+CARRIED       a third party that the provider carries sealed bodies to, and that learns of no account
+LARGE         bodies and replies over 4 MiB
+MASKED        enrols with a mask and three megabytes, and sends its hashes under the mask
+IN_PROCESSES  the same in worker processes; NATIVE: with randomness that no tape covers
+VOUCHERS      nothing learnt on the device; an opener that opens at a threshold; bound to the message
+BRIGHT        a category recognised on the device: a flag without a label
+FAILING       ECHO, with a step that fails at will
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-import numpy as np
-from blindmatch_protocol.codec import Fixed, Message, Nested, UInt, Variable, message
-from blindmatch_protocol.codec import Sequence as Elements
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.contract import (
-    Adversary,
-    Answer,
-    AnyDesign,
-    Binding,
-    Buffers,
-    Category,
-    Design,
-    Done,
-    EntrySource,
-    Equal,
-    Fact,
-    Flag,
-    Hidden,
-    Info,
+    NO_LABEL,
+    Fixed,
     Item,
     Label,
-    Leak,
-    Learner,
-    Match,
-    Near,
-    NoMatch,
-    NoState,
-    Opener,
+    Message,
     Party,
-    Progress,
-    Published,
-    Request,
+    ProtocolError,
+    Randomness,
     Role,
-    Send,
-    SetParameters,
-    Started,
-    Step,
-    Taken,
-    Verdict,
-    Visible,
-    Voucher,
-    Workspace,
-    no_progress,
+    UInt,
+    message,
 )
-from blindmatch_protocol.errors import DesignError, ProtocolError
-from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.contract import Sequence as Elements
+from blindmatch_protocol.designs.facts import ENROLMENT, EVERY_HASH, QUALITY, QUERY_TIME, leaks
+from blindmatch_protocol.designs.plain_scan import PlainScan
 from blindmatch_protocol.plain_list import (
     EPOCH_FILE,
     LIST_FILE,
     PlainList,
-    open_epoch,
     open_list,
     write_epoch,
     write_list,
 )
-from blindmatch_protocol.randomness import Randomness
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from nacl.bindings import randombytes
 
+X = TypeVar("X")
 MATCHER = Role("matcher")
-PARTY_A = Role("party_a")
-PARTY_B = Role("party_b")
-PARTY_C = Role("party_c")
-NO_LABEL = Label(bytes(32), 0, bytes(16))
-
-EVERY_HASH = Fact("every_hash", "the perceptual hash of every picture", lambda item, _: item.hash)
-QUERY_TIME = Fact("query_time", "that, and when, an account sent a picture", lambda item, _: True)
-QUALITY = Fact("quality", "the hash quality of every picture", lambda item, _: item.quality)
+PARTY_A, PARTY_B, PARTY_C = Role("party_a"), Role("party_b"), Role("party_c")
+THIRD = Role("third")
+Kinds = Mapping[Role, tuple[type[Message], ...]]
 
 
-def leak(parties: set[Party], *facts: Fact) -> tuple[Leak, ...]:
-    """`facts` to the coalition, whatever it does."""
-    return tuple(Leak(frozenset(parties), adversary, facts) for adversary in Adversary)
+def declared(name: str, summary: str, **more: Any) -> bm.Info:
+    """A declaration; all but name and summary is as in ECHO unless it is given."""
+    found: dict[str, Any] = {
+        "version": 1,
+        "option": "1b",
+        "differs": "a dummy",
+        "relation": bm.Near(31),
+        "learns": frozenset({bm.Learner.DEVICE, bm.Learner.SERVER}),
+        "roles": {MATCHER: Party.MATCHER},
+    }
+    return bm.Info(name=name, summary=summary, **{**found, **more})
 
 
-class Listed:
-    """Publishing and opening that all designs here share: an empty set-up, the plaintext list for roles."""
+class Dummy(PlainScan[X]):
+    """The list in the clear for every role (and the opener), and its length in the set-up."""
 
-    info: ClassVar[Info]
+    facts: ClassVar[tuple[bm.Fact, ...]] = (EVERY_HASH, QUALITY, QUERY_TIME)
+    """Told to all parties with roles, each alone."""
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return tuple(one for party in self.info.roles.values() for one in leaks({party}, *self.facts))
 
     def publish(
         self,
-        entries: EntrySource,
-        parameters: SetParameters,
+        entries: bm.EntrySource,
+        parameters: bm.SetParameters,
         rng: Randomness,
-        executor: Executor | None,
-        out: Workspace,
-        progress: Progress = no_progress,
-    ) -> Published:
+        executor: bm.Executor | None,
+        out: bm.Workspace,
+        progress: bm.Progress = bm.no_progress,
+    ) -> bm.Published:
         write_epoch(self.info, parameters, len(entries), out)
-        write_list(self.info, entries, parameters, out, progress)
-        opener = (LIST_FILE,) if Learner.CENTRE in self.info.learns else ()
-        return Published((EPOCH_FILE,), dict.fromkeys(self.info.roles, (LIST_FILE,)), opener)
+        opener = (LIST_FILE,) if bm.Learner.CENTRE in self.info.learns else ()
+        if self.info.roles or opener:
+            write_list(self.info, entries, parameters, out, progress)
+        progress(len(entries), len(entries))
+        return bm.Published((EPOCH_FILE,), dict.fromkeys(self.info.roles, (LIST_FILE,)), opener)
 
-    def open_setup(self, files: Buffers, epoch: int | None = None) -> int:
-        return open_epoch(self.info, files, epoch)
+    def list_knowledge(self, parties: frozenset[Party]) -> bm.ListKnowledge:
+        size = bm.ListKnowledge.joined(parties, {Party.DEVICE: bm.ListKnowledge.SIZE})
+        return max(size, super().list_knowledge(parties))
 
-    def epoch_of(self, setup: int) -> int:
-        return setup
+    def receive(self, session: X, setup: int, replies: Mapping[Role, Message], rng: Randomness) -> bm.Step[X]:
+        """The one reply has a label, or zeros."""
+        (reply,) = replies.values()
+        return ended(getattr(reply, "label"))  # noqa: B009 - of whatever class
 
-    def open_role(self, role: Role, files: Buffers) -> PlainList:
-        return open_list(self.info, files)
+
+def ended(label: Label) -> bm.Done:
+    """A match with this label, or none."""
+    return bm.Done(bm.NoMatch() if label == NO_LABEL else bm.Match(label))
+
+
+def find(known: PlainList, hash_: bytes, quality: int) -> Label | None:
+    """The nearest entry within 31 bits of a hash that is good enough."""
+    return None if quality < 50 else known.match(hash_, 31)
 
 
 # ECHO
 
 
 @message
-class Counter(Message):
+class Counter(Message, tag=0xE0, name="echo/state"):
     """An account's state: how many items it started, and tickets made offline."""
 
-    TAG: ClassVar[int] = 0xE0
-    NAME: ClassVar[str] = "echo/state"
     started: Annotated[int, UInt(32)]
     tickets: Annotated[tuple[bytes, ...], Elements(Fixed(8), 16)]
 
 
 @message
-class Knock(Message):
+class Knock(Message, tag=0xE1, name="echo/knock"):
     """First rounds: which item of the account it is, and the ticket."""
 
-    TAG: ClassVar[int] = 0xE1
-    NAME: ClassVar[str] = "echo/knock"
     number: Annotated[int, UInt(32)]
     ticket: Annotated[bytes, Fixed(8)]
 
 
 @message
-class Ask(Message):
+class Ask(Message, tag=0xE2, name="echo/ask"):
     """Last round: the hash."""
 
-    TAG: ClassVar[int] = 0xE2
-    NAME: ClassVar[str] = "echo/ask"
     hash: Annotated[bytes, Fixed(32)]
     quality: Annotated[int, UInt(8)]
 
 
 @message
-class Echoed(Message):
+class Echoed(Message, tag=0xE3, name="echo/echoed"):
     """The ticket comes back."""
 
-    TAG: ClassVar[int] = 0xE3
-    NAME: ClassVar[str] = "echo/echoed"
     ticket: Annotated[bytes, Fixed(8)]
 
 
 @message
-class Found(Message):
+class Found(Message, tag=0xE4, name="echo/found"):
     """The entry's label, or zeros."""
 
-    TAG: ClassVar[int] = 0xE4
-    NAME: ClassVar[str] = "echo/found"
-    label: Annotated[Label, Nested(Label)]
+    label: Annotated[Label, bm.Nested(Label)]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -181,109 +167,70 @@ class Knocked:
     left: int
 
 
-class Echo(Listed, Design[int, Counter, Knocked, PlainList]):
+class Echo(Dummy[Knocked]):
     """Two rounds of knocking, then the hash in the clear."""
 
-    info = Info(
-        name="dummy-echo",
-        version=3,
-        option="1b",
-        summary="Knocks twice, then uploads the hash.",
-        differs="a dummy",
-        relation=Near(31),
-        learns=frozenset({Learner.DEVICE, Learner.SERVER}),
-        roles={MATCHER: Party.MATCHER},
-    )
-    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Knock, Ask)}
-    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Echoed, Found)}
+    info = declared("dummy-echo", "Knocks twice, then uploads the hash.", version=3)
+    requests: ClassVar[Kinds] = {MATCHER: (Knock, Ask)}
+    replies: ClassVar[Kinds] = {MATCHER: (Echoed, Found)}
     device_state: ClassVar[type[Message]] = Counter
     knocks: ClassVar[int] = 2
 
-    def leakage(self) -> tuple[Leak, ...]:
-        return leak({Party.MATCHER}, EVERY_HASH, QUALITY, QUERY_TIME)
-
-    def enrol(self, rng: Randomness) -> Counter:
+    def enrol(self, rng: Randomness) -> Any:
         return Counter(0, ())
 
-    def prepare(self, state: Counter, setup: int, rng: Randomness) -> Counter:
+    def prepare(self, state: Any, setup: int, rng: Randomness) -> Any:
         if state.tickets:
             return state
         return Counter(state.started, tuple(rng.take(8) for _ in range(4)))
 
     def start(
-        self, state: Counter, setup: int, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[Counter, Knocked]:
+        self, state: Any, setup: int, item: Item, binding: bm.Binding, rng: Randomness
+    ) -> bm.Started[Any, Knocked]:
         ticket, rest = (state.tickets[0], state.tickets[1:]) if state.tickets else (rng.take(8), ())
         session = Knocked(item.hash, item.quality, ticket, self.knocks)
-        return Started(Counter(state.started + 1, rest), self._knock(session, state.started))
+        return bm.Started(Counter(state.started + 1, rest), self._knock(session, state.started))
 
     def receive(
         self, session: Knocked, setup: int, replies: Mapping[Role, Message], rng: Randomness
-    ) -> Step[Knocked]:
+    ) -> bm.Step[Knocked]:
         reply = replies[MATCHER]
         if isinstance(reply, Found):
-            return self._end(session, reply)
+            if session.left:
+                raise ProtocolError("echo/found", "must come after the hash, not before")
+            return ended(reply.label)
         if not isinstance(reply, Echoed) or reply.ticket != session.ticket:
             raise ProtocolError("echo/echoed", "must be the ticket that was shown", "ticket")
         if session.left > 1:
             return self._knock(replace(session, left=session.left - 1), 0)
-        return Send(replace(session, left=0), {MATCHER: Ask(session.hash, session.quality)})
+        return bm.Send(replace(session, left=0), {MATCHER: Ask(session.hash, session.quality)})
 
-    def answer(
-        self,
-        role: Role,
-        state: PlainList,
-        requests: Sequence[Request],
-        rng: Randomness,
-        executor: Executor | None,
-    ) -> Answer:
-        replies: list[Message] = []
-        verdicts: list[Verdict | None] = []
-        for body in (request.body for request in requests):
-            if isinstance(body, Knock):
-                replies.append(Echoed(body.ticket))
-                verdicts.append(None)
-            elif isinstance(body, Ask):
-                label = find(state, body.hash, body.quality)
-                replies.append(Found(label or NO_LABEL))
-                verdicts.append(Verdict(label))
-        return Answer(replies, verdicts)
+    def judged(self, state: PlainList, body: Message) -> tuple[Message, bm.Verdict | None]:
+        if isinstance(body, Knock):
+            return Echoed(body.ticket), None
+        assert isinstance(body, Ask)
+        label = find(state, body.hash, body.quality)
+        return Found(label or NO_LABEL), bm.Verdict(label)
 
-    def _knock(self, session: Knocked, number: int) -> Send[Knocked]:
-        return Send(session, {MATCHER: Knock(number, session.ticket)})
-
-    def _end(self, session: Knocked, reply: Found) -> Done:
-        if session.left:
-            raise ProtocolError("echo/found", "must come after the hash, not before")
-        return Done(NoMatch() if reply.label == NO_LABEL else Match(reply.label))
-
-
-def find(known: PlainList, hash_: bytes, quality: int) -> Label | None:
-    """The nearest entry within 31 bits of a hash that is good enough."""
-    if quality < 50:
-        return None
-    return known.match(np.frombuffer(hash_, np.uint8).reshape(1, 32), 31)[0]
+    def _knock(self, session: Knocked, number: int) -> bm.Send[Knocked]:
+        return bm.Send(session, {MATCHER: Knock(number, session.ticket)})
 
 
 # SHARES
 
 
 @message
-class Share(Message):
+class Share(Message, tag=0xE5, name="shares/share"):
     """One additive share of the hash, as a number modulo 2^256."""
 
-    TAG: ClassVar[int] = 0xE5
-    NAME: ClassVar[str] = "shares/share"
     share: Annotated[bytes, Fixed(32)]
 
 
 @message
-class Differences(Message):
+class Differences(Message, tag=0xE6, name="shares/differences"):
     """Every entry's label, with its hash minus the share that was sent."""
 
-    TAG: ClassVar[int] = 0xE6
-    NAME: ClassVar[str] = "shares/differences"
-    labels: Annotated[tuple[Label, ...], Elements(Nested(Label), 1 << 12)]
+    labels: Annotated[tuple[Label, ...], Elements(bm.Nested(Label), 1 << 12)]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -294,60 +241,48 @@ class Split:
     shares: Mapping[Role, bytes]
 
 
-class Shares(Listed, Design[int, NoState, Split, PlainList]):
+class Shares(Dummy[Split]):
     """Exact matching; each of three parties sees one share of the hash, and all must have the same list."""
 
-    info = Info(
-        name="dummy-shares",
-        version=1,
+    info = declared(
+        "dummy-shares",
+        "Three parties get one additive share each.",
         option="2b",
-        summary="Three parties get one additive share each.",
         differs="a dummy: the device gets the list",
-        relation=Equal(),
-        learns=frozenset({Learner.DEVICE}),
+        relation=bm.Equal(),
+        learns=frozenset({bm.Learner.DEVICE}),
         roles={role: Party(role) for role in (PARTY_A, PARTY_B, PARTY_C)},
         apart=(frozenset({PARTY_A, PARTY_B, PARTY_C}),),
     )
-    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = dict.fromkeys(info.roles, (Share,))
-    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = dict.fromkeys(info.roles, (Differences,))
+    requests: ClassVar[Kinds] = dict.fromkeys(info.roles, (Share,))
+    replies: ClassVar[Kinds] = dict.fromkeys(info.roles, (Differences,))
+    facts: ClassVar[tuple[bm.Fact, ...]] = (QUERY_TIME,)
 
-    def leakage(self) -> tuple[Leak, ...]:
-        parties = set(self.info.roles.values())
-        alone = [one for party in parties for one in leak({party}, QUERY_TIME)]
-        return (*alone, *leak(parties, EVERY_HASH, QUERY_TIME))
-
-    def enrol(self, rng: Randomness) -> NoState:
-        return NoState()
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return (*super().leakage(), *leaks(set(self.info.roles.values()), EVERY_HASH, QUERY_TIME))
 
     def start(
-        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[NoState, Split]:
+        self, state: bm.NoState, setup: int, item: Item, binding: bm.Binding, rng: Randomness
+    ) -> bm.Started[bm.NoState, Split]:
         b, c = rng.take(32), rng.take(32)
         shares = {PARTY_A: minus(minus(item.hash, b), c), PARTY_B: b, PARTY_C: c}
         good = item.quality >= self.info.relation.minimum_quality
         session = Split(item.hash if good else None, shares)
-        return Started(state, Send(session, {role: Share(share) for role, share in shares.items()}))
+        return bm.Started(state, bm.Send(session, {role: Share(share) for role, share in shares.items()}))
 
     def receive(
         self, session: Split, setup: int, replies: Mapping[Role, Message], rng: Randomness
-    ) -> Step[Split]:
+    ) -> bm.Step[Split]:
         a, *others = (self._entries(session, role, replies[role]) for role in (PARTY_A, PARTY_B, PARTY_C))
         if any(a != other for other in others):
             raise ProtocolError("shares/differences", "all parties have one list", "labels")
         matching = [label for label in a if label.entry_hash == session.hash]
-        return Done(Match(matching[0]) if matching else NoMatch())
+        return ended(matching[0] if matching else NO_LABEL)
 
-    def answer(
-        self,
-        role: Role,
-        state: PlainList,
-        requests: Sequence[Request],
-        rng: Randomness,
-        executor: Executor | None,
-    ) -> Answer:
-        known = [state.label(row) for row in range(len(state.hashes))]
-        shares = [request.body.share for request in requests if isinstance(request.body, Share)]
-        return Answer([Differences(tuple(shifted(one, minus, share) for one in known)) for share in shares])
+    def judged(self, state: PlainList, body: Message) -> tuple[Message, None]:
+        assert isinstance(body, Share)
+        known = (state.label(row) for row in range(len(state.hashes)))
+        return Differences(tuple(shifted(one, minus, body.share) for one in known)), None
 
     def _entries(self, session: Split, role: Role, reply: Message) -> list[Label]:
         assert isinstance(reply, Differences)
@@ -371,103 +306,63 @@ def plus(a: bytes, b: bytes) -> bytes:
 
 # LARGE
 
-PADDING_BYTES = 5 << 20
+LARGE_BYTES = 5 << 20
 
 
 @message
-class LargeAsk(Message):
+class LargeAsk(Message, tag=0xE7, name="large/ask"):
     """The hash, and five megabytes."""
 
-    TAG: ClassVar[int] = 0xE7
-    NAME: ClassVar[str] = "large/ask"
     hash: Annotated[bytes, Fixed(32)]
     quality: Annotated[int, UInt(8)]
-    padding: Annotated[bytes, Fixed(PADDING_BYTES)]
+    padding: Annotated[bytes, Fixed(LARGE_BYTES)]
 
 
 @message
-class LargeFound(Message):
+class LargeFound(Message, tag=0xE8, name="large/found"):
     """The label, and the padding back."""
 
-    TAG: ClassVar[int] = 0xE8
-    NAME: ClassVar[str] = "large/found"
-    label: Annotated[Label, Nested(Label)]
-    padding: Annotated[bytes, Fixed(PADDING_BYTES)]
+    label: Annotated[Label, bm.Nested(Label)]
+    padding: Annotated[bytes, Fixed(LARGE_BYTES)]
 
 
-class Large(Listed, Design[int, NoState, None, PlainList]):
+class Large(Dummy[None]):
     """Bodies over the 4 MiB a gRPC message may have by default, both ways."""
 
-    info = Info(
-        name="dummy-large",
-        version=1,
-        option="1b",
-        summary="Sends five megabytes with every hash.",
-        differs="a dummy",
-        relation=Near(31),
-        learns=frozenset({Learner.DEVICE, Learner.SERVER}),
-        roles={MATCHER: Party.MATCHER},
-        large_bodies=True,
-    )
-    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (LargeAsk,)}
-    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (LargeFound,)}
-
-    def leakage(self) -> tuple[Leak, ...]:
-        return leak({Party.MATCHER}, EVERY_HASH, QUALITY, QUERY_TIME)
-
-    def enrol(self, rng: Randomness) -> NoState:
-        return NoState()
+    info = declared("dummy-large", "Sends five megabytes with every hash.", large_bodies=True)
+    requests: ClassVar[Kinds] = {MATCHER: (LargeAsk,)}
+    replies: ClassVar[Kinds] = {MATCHER: (LargeFound,)}
 
     def start(
-        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[NoState, None]:
-        ask = LargeAsk(item.hash, item.quality, rng.take(1) * PADDING_BYTES)
-        return Started(state, Send(None, {MATCHER: ask}))
+        self, state: bm.NoState, setup: int, item: Item, binding: bm.Binding, rng: Randomness
+    ) -> bm.Started[bm.NoState, None]:
+        ask = LargeAsk(item.hash, item.quality, rng.take(1) * LARGE_BYTES)
+        return bm.Started(state, bm.Send(None, {MATCHER: ask}))
 
-    def receive(
-        self, session: None, setup: int, replies: Mapping[Role, Message], rng: Randomness
-    ) -> Step[None]:
-        reply = replies[MATCHER]
-        assert isinstance(reply, LargeFound)
-        return Done(NoMatch() if reply.label == NO_LABEL else Match(reply.label))
-
-    def answer(
-        self,
-        role: Role,
-        state: PlainList,
-        requests: Sequence[Request],
-        rng: Randomness,
-        executor: Executor | None,
-    ) -> Answer:
-        asked = [request.body for request in requests if isinstance(request.body, LargeAsk)]
-        labels = [find(state, body.hash, body.quality) for body in asked]
-        replies = [LargeFound(label or NO_LABEL, b.padding) for label, b in zip(labels, asked, strict=True)]
-        return Answer(replies, [Verdict(label) for label in labels])
+    def judged(self, state: PlainList, body: Message) -> tuple[Message, bm.Verdict]:
+        assert isinstance(body, LargeAsk)
+        label = find(state, body.hash, body.quality)
+        return LargeFound(label or NO_LABEL, body.padding), bm.Verdict(label)
 
 
 # CARRIED
 
-THIRD = Role("third")
 _NONCES = (bytes(12), b"\1" + bytes(11))
 _REPLY_BYTES = 512
 
 
 @message
-class CarriedAsk(Message):
+class CarriedAsk(Message, tag=0xF4, name="carried/ask"):
     """Hash and quality, sealed to the third party; the carrier sees an ephemeral key and a ciphertext."""
 
-    TAG: ClassVar[int] = 0xF4
-    NAME: ClassVar[str] = "carried/ask"
     ephemeral: Annotated[bytes, Fixed(32)]
     sealed: Annotated[bytes, Fixed(49)]
 
 
 @message
-class CarriedFound(Message):
+class CarriedFound(Message, tag=0xF5, name="carried/found"):
     """The label, padded and sealed under the key of the question."""
 
-    TAG: ClassVar[int] = 0xF5
-    NAME: ClassVar[str] = "carried/found"
     sealed: Annotated[bytes, Fixed(_REPLY_BYTES + 16)]
 
 
@@ -481,43 +376,37 @@ def shared(mine: X25519PrivateKey, other: X25519PublicKey) -> ChaCha20Poly1305:
     return ChaCha20Poly1305(hashlib.sha256(mine.exchange(other)).digest())
 
 
-class Carried(Listed, Design[int, NoState, bytes, PlainList]):
+class Carried(Dummy[bytes]):
     """The third party sees every hash, and of nobody; the provider carries it, and sees none."""
 
-    info = Info(
-        name="dummy-carried",
-        version=1,
+    info = declared(
+        "dummy-carried",
+        "A third party gets the hash by way of the provider.",
         option="2b",
-        summary="A third party gets the hash by way of the provider.",
         differs="a dummy: the third party's key is known",
-        relation=Near(31),
-        learns=frozenset({Learner.DEVICE}),
+        learns=frozenset({bm.Learner.DEVICE}),
         roles={THIRD: Party("third")},
         forwarded={THIRD: Party.PROVIDER},
     )
-    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {THIRD: (CarriedAsk,)}
-    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {THIRD: (CarriedFound,)}
+    requests: ClassVar[Kinds] = {THIRD: (CarriedAsk,)}
+    replies: ClassVar[Kinds] = {THIRD: (CarriedFound,)}
 
-    def leakage(self) -> tuple[Leak, ...]:
-        third = leak({Party("third")}, EVERY_HASH, QUALITY, QUERY_TIME)
-        return (*third, *leak({Party.PROVIDER}, QUERY_TIME))
-
-    def enrol(self, rng: Randomness) -> NoState:
-        return NoState()
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return (*super().leakage(), *leaks({Party.PROVIDER}, QUERY_TIME))
 
     def start(
-        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[NoState, bytes]:
+        self, state: bm.NoState, setup: int, item: Item, binding: bm.Binding, rng: Randomness
+    ) -> bm.Started[bm.NoState, bytes]:
         secret = rng.take(32)
         mine = X25519PrivateKey.from_private_bytes(secret)
         box = shared(mine, third_key().public_key())
         sealed = box.encrypt(_NONCES[0], item.hash + bytes([item.quality]), None)
         ask = CarriedAsk(mine.public_key().public_bytes_raw(), sealed)
-        return Started(state, Send(secret, {THIRD: ask}))
+        return bm.Started(state, bm.Send(secret, {THIRD: ask}))
 
     def receive(
         self, session: bytes, setup: int, replies: Mapping[Role, Message], rng: Randomness
-    ) -> Step[bytes]:
+    ) -> bm.Step[bytes]:
         reply = replies[THIRD]
         assert isinstance(reply, CarriedFound)
         box = shared(X25519PrivateKey.from_private_bytes(session), third_key().public_key())
@@ -525,29 +414,177 @@ class Carried(Listed, Design[int, NoState, bytes, PlainList]):
             padded = box.decrypt(_NONCES[1], reply.sealed, None)
         except InvalidTag as error:
             raise ProtocolError("carried/found", "must be sealed by the third party", "sealed") from error
-        label = Label.decode(padded[2 : 2 + int.from_bytes(padded[:2], "big")])
-        return Done(NoMatch() if label == NO_LABEL else Match(label))
+        return ended(Label.decode(padded[2 : 2 + int.from_bytes(padded[:2], "big")]))
+
+    def judged(self, state: PlainList, body: Message) -> tuple[Message, None]:
+        assert isinstance(body, CarriedAsk)
+        try:
+            box = shared(third_key(), X25519PublicKey.from_public_bytes(body.ephemeral))
+            asked = box.decrypt(_NONCES[0], body.sealed, None)
+        except (InvalidTag, ValueError) as error:
+            raise ProtocolError("carried/ask", "must be sealed to the third party", "sealed") from error
+        label = (find(state, asked[:32], asked[32]) or NO_LABEL).encode()
+        padded = (len(label).to_bytes(2, "big") + label).ljust(_REPLY_BYTES, b"\0")
+        return CarriedFound(box.encrypt(_NONCES[1], padded, None)), None
+
+
+# MASKED
+
+PADDING_BYTES = 3 << 20
+
+
+@message
+class Mask(Message, tag=0xD0, name="masked/state"):
+    """An account's state: its mask; zeros before it enrolled."""
+
+    mask: Annotated[bytes, Fixed(32)]
+
+
+@message
+class Masking(Message, tag=0xD1, name="masked/enrolment"):
+    """What the role holds of an account."""
+
+    mask: Annotated[bytes, Fixed(32)]
+    padding: Annotated[bytes, bm.Variable(PADDING_BYTES)]
+
+
+@message
+class AskMasked(Message, tag=0xD2, name="masked/ask"):
+    """The hash under the mask."""
+
+    hash: Annotated[bytes, Fixed(32)]
+    quality: Annotated[int, UInt(8)]
+
+
+@message
+class Unmasked(Message, tag=0xD3, name="masked/found"):
+    """The entry's label, or zeros."""
+
+    label: Annotated[Label, bm.Nested(Label)]
+
+
+class Masked(Dummy[None]):
+    """The role takes the mask off and looks the hash up. Epochs 1 to 9 have one enrolment key, 10 to 19 the
+    next."""
+
+    info = declared(
+        "dummy-masked",
+        "Enrols with a mask, then uploads the hash under it.",
+        learns=frozenset({bm.Learner.DEVICE}),
+    )
+    requests: ClassVar[Kinds] = {MATCHER: (AskMasked,)}
+    replies: ClassVar[Kinds] = {MATCHER: (Unmasked,)}
+    enrolments: ClassVar[Kinds] = {MATCHER: (Masking,)}
+    device_state: ClassVar[type[Message]] = Mask
+    facts: ClassVar[tuple[bm.Fact, ...]] = (EVERY_HASH, QUALITY, QUERY_TIME, ENROLMENT)
+
+    def enrol(self, rng: Randomness) -> Any:
+        return Mask(bytes(32))
+
+    def enrolment_key(self, setup: int) -> bytes:
+        return (setup // 10).to_bytes(8, "big")
+
+    def enrolment(self, state: Any, setup: int, rng: Randomness) -> bm.Enrolment[Any]:
+        mask, seed = rng.take(32), rng.take(32)
+        padding = hashlib.shake_256(seed).digest(PADDING_BYTES)
+        return bm.Enrolment(Mask(mask), {MATCHER: Masking(mask, padding)})
+
+    def start(
+        self, state: Any, setup: int, item: Item, binding: bm.Binding, rng: Randomness
+    ) -> bm.Started[Any, None]:
+        return bm.Started(state, bm.Send(None, {MATCHER: self.asked(state, item)}))
+
+    def asked(self, state: Any, item: Item) -> Message:
+        """What is sent for a picture."""
+        return AskMasked(xor(item.hash, state.mask), item.quality)
 
     def answer(
         self,
         role: Role,
         state: PlainList,
-        requests: Sequence[Request],
+        requests: Sequence[bm.Request],
         rng: Randomness,
-        executor: Executor | None,
-    ) -> Answer:
-        return Answer([self._found(state, one.body) for one in requests])
+        executor: bm.Executor | None,
+    ) -> bm.Answer:
+        return bm.Answer([self.looked_up(state, request) for request in requests])
 
-    def _found(self, state: PlainList, body: Message) -> CarriedFound | ProtocolError:
-        assert isinstance(body, CarriedAsk)
-        try:
-            box = shared(third_key(), X25519PublicKey.from_public_bytes(body.ephemeral))
-            asked = box.decrypt(_NONCES[0], body.sealed, None)
-        except (InvalidTag, ValueError):
-            return ProtocolError("carried/ask", "must be sealed to the third party", "sealed")
-        label = (find(state, asked[:32], asked[32]) or NO_LABEL).encode()
-        padded = (len(label).to_bytes(2, "big") + label).ljust(_REPLY_BYTES, b"\0")
-        return CarriedFound(box.encrypt(_NONCES[1], padded, None))
+    def looked_up(self, state: PlainList, request: bm.Request) -> Message | ProtocolError:
+        """The reply to one request."""
+        body, held = request.body, request.enrolment
+        if not isinstance(body, AskMasked) or not isinstance(held, Masking):
+            return ProtocolError("masked/ask", "needs the account's mask")
+        return Unmasked(find(state, xor(body.hash, held.mask), body.quality) or NO_LABEL)
+
+
+def xor(a: bytes, b: bytes) -> bytes:
+    """The bits that differ."""
+    return bytes(x ^ y for x, y in zip(a, b, strict=True))
+
+
+class InProcesses(Masked):
+    """MASKED, answered in worker processes. What a request's quality says beyond 100 is done there."""
+
+    info = replace(Masked.info, name="dummy-in-processes", in_processes=frozenset({MATCHER}))
+    DIE: ClassVar = 201
+    FAIL: ClassVar = 202
+    WHOSE: ClassVar = 203
+
+    def looked_up(self, state: PlainList, request: bm.Request) -> Message | ProtocolError:
+        assert isinstance(request.body, AskMasked)
+        match request.body.quality:
+            case self.DIE:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case self.FAIL:
+                raise ValueError(request.body.hash.hex())
+            case self.WHOSE:
+                return Unmasked(Label(bytes(32), os.getpid(), bytes(16)))
+        return super().looked_up(state, request)
+
+
+@message
+class AskSalted(Message, tag=0xD4, name="native/ask"):
+    """The hash under mask and salt."""
+
+    hash: Annotated[bytes, Fixed(32)]
+    quality: Annotated[int, UInt(8)]
+    salt: Annotated[bytes, Fixed(32)]
+
+
+class Native(Masked):
+    """MASKED, with a salt that libsodium draws by itself."""
+
+    info = replace(Masked.info, name="dummy-native", native_randomness="libsodium draws the salt")
+    requests: ClassVar[Kinds] = {MATCHER: (AskSalted,)}
+
+    def asked(self, state: Any, item: Item) -> Message:
+        salt = self.salt(item)
+        return AskSalted(xor(item.hash, xor(state.mask, salt)), item.quality, salt)
+
+    def salt(self, item: Item) -> bytes:
+        """32 bytes."""
+        return randombytes(32)
+
+    def looked_up(self, state: PlainList, request: bm.Request) -> Message | ProtocolError:
+        body = request.body
+        assert isinstance(body, AskSalted)
+        masked = AskMasked(xor(body.hash, body.salt), body.quality)
+        return super().looked_up(state, bm.Request(masked, request.enrolment))
+
+
+class ShowsNone(Native):
+    """Declares native randomness and has none."""
+
+    def salt(self, item: Item) -> bytes:
+        return bytes(32)
+
+
+class SaltTells(Native):
+    """Hides something of the picture beside what is drawn, and declares less."""
+
+    facts: ClassVar[tuple[bm.Fact, ...]] = (QUALITY, QUERY_TIME, ENROLMENT)
+
+    def salt(self, item: Item) -> bytes:
+        return item.hash[:8] + randombytes(24)
 
 
 # VOUCHERS
@@ -556,15 +593,13 @@ THRESHOLD = 2
 
 
 @message
-class Sealed(Message):
+class Sealed(Message, tag=0xE9, name="vouchers/voucher"):
     """The hash; a real design would encrypt it under what only enough matches reveal."""
 
-    TAG: ClassVar[int] = 0xE9
-    NAME: ClassVar[str] = "vouchers/voucher"
     hash: Annotated[bytes, Fixed(32)]
     quality: Annotated[int, UInt(8)]
     commitment: Annotated[bytes, Fixed(32)] = bytes(32)
-    evidence: Annotated[bytes, Variable(4096)] = b""
+    evidence: Annotated[bytes, bm.Variable(4096)] = b""
     """Under a mask that the centre can take off; a real design would seal it, too."""
 
     @property
@@ -585,64 +620,41 @@ class ThresholdOpener:
 
     known: PlainList
 
-    def take(self, account: str, voucher: Message) -> Taken:
+    def take(self, account: str, voucher: Message) -> bm.Taken:
         if not isinstance(voucher, Sealed):
             raise ProtocolError("vouchers/open", "must be a voucher", "voucher")
         label = find(self.known, voucher.hash, voucher.quality)
-        return Hidden() if label is None else Visible(label.encode())
+        return bm.Hidden() if label is None else bm.Visible(label.encode())
 
     def open(self, account: str, rows: Sequence[bytes]) -> Mapping[int, Label]:
         opened = {index: Label.decode(row) for index, row in enumerate(rows)}
         return opened if len(opened) >= THRESHOLD else {}
 
 
-class Vouchers(Listed, Design[int, NoState, None, PlainList]):
+class Vouchers(Dummy[None]):
     """Asks nobody; every item ends in a voucher."""
 
-    info = Info(
-        name="dummy-vouchers",
+    info = declared(
+        "dummy-vouchers",
+        "Every picture gives a voucher; the centre opens them from two matches on.",
         version=2,
-        option="1b",
-        summary="Every picture gives a voucher; the centre opens them from two matches on.",
-        differs="a dummy",
-        relation=Near(31),
-        learns=frozenset({Learner.CENTRE}),
+        learns=frozenset({bm.Learner.CENTRE}),
         roles={},
     )
-    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {}
-    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {}
     vouchers: ClassVar[tuple[type[Message], ...]] = (Sealed,)
 
-    def leakage(self) -> tuple[Leak, ...]:
-        return leak({Party.CENTRE}, EVERY_HASH, QUALITY)
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return leaks({Party.CENTRE}, EVERY_HASH, QUALITY)
 
-    def open_opener(self, files: Buffers) -> Opener:
+    def open_opener(self, files: bm.Buffers) -> bm.Opener:
         return ThresholdOpener(open_list(self.info, files))
 
-    def enrol(self, rng: Randomness) -> NoState:
-        return NoState()
-
     def start(
-        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[NoState, None]:
+        self, state: bm.NoState, setup: int, item: Item, binding: bm.Binding, rng: Randomness
+    ) -> bm.Started[bm.NoState, None]:
         evidence = veiled(binding.evidence, binding.commitment)
         voucher = Sealed(item.hash, item.quality, binding.commitment, evidence)
-        return Started(state, Done(Voucher(voucher)))
-
-    def receive(
-        self, session: None, setup: int, replies: Mapping[Role, Message], rng: Randomness
-    ) -> Step[None]:
-        raise DesignError("dummy-vouchers sends nothing, so nothing can be answered")
-
-    def answer(
-        self,
-        role: Role,
-        state: PlainList,
-        requests: Sequence[Request],
-        rng: Randomness,
-        executor: Executor | None,
-    ) -> Answer:
-        raise DesignError("dummy-vouchers has no roles")
+        return bm.Started(state, bm.Done(bm.Voucher(voucher)))
 
 
 # CATEGORY
@@ -653,26 +665,22 @@ def brightness(item: Item) -> float:
     return float(item.luminance.mean()) / 255
 
 
-class Bright(Vouchers):
+class Bright(Dummy[None]):
     """Recognises a category on the device and asks nobody."""
 
-    info = replace(
-        Vouchers.info,
-        name="dummy-bright",
-        summary="Flags pictures that are bright.",
-        relation=Category("bright", 0.5, brightness, minimum_quality=0),
-        learns=frozenset({Learner.DEVICE}),
+    info = declared(
+        "dummy-bright",
+        "Flags pictures that are bright.",
+        relation=bm.Category("bright", 0.5, brightness, minimum_quality=0),
+        learns=frozenset({bm.Learner.DEVICE}),
+        roles={},
     )
-    vouchers: ClassVar[tuple[type[Message], ...]] = ()
-
-    def leakage(self) -> tuple[Leak, ...]:
-        return ()
 
     def start(
-        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[NoState, None]:
+        self, state: bm.NoState, setup: int, item: Item, binding: bm.Binding, rng: Randomness
+    ) -> bm.Started[bm.NoState, None]:
         score = brightness(item)
-        return Started(state, Done(Flag(score) if score >= 0.5 else NoMatch()))
+        return bm.Started(state, bm.Done(bm.Flag(score) if score >= 0.5 else bm.NoMatch()))
 
 
 # FAILING
@@ -692,49 +700,38 @@ class Failing(Echo):
         self.step = step
         self.error = error or ProtocolError("dummy", "fails at will")
 
-    def _fail_in(self, step: str) -> None:
-        if step == self.step:
+
+def failing(name: str) -> Callable[..., Any]:
+    """A step of `Failing`."""
+
+    def step(self: Failing, *arguments: Any) -> Any:
+        if self.step == name:
             raise self.error
+        return getattr(Echo, name)(self, *arguments)
 
-    def enrol(self, rng: Randomness) -> Counter:
-        self._fail_in("enrol")
-        return super().enrol(rng)
+    step.__code__ = step.__code__.replace(co_name=name)
+    return step
 
-    def prepare(self, state: Counter, setup: int, rng: Randomness) -> Counter:
-        self._fail_in("prepare")
-        return super().prepare(state, setup, rng)
 
-    def start(
-        self, state: Counter, setup: int, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[Counter, Knocked]:
-        self._fail_in("start")
-        return super().start(state, setup, item, binding, rng)
-
-    def receive(
-        self, session: Knocked, setup: int, replies: Mapping[Role, Message], rng: Randomness
-    ) -> Step[Knocked]:
-        self._fail_in("receive")
-        return super().receive(session, setup, replies, rng)
-
-    def answer(
-        self,
-        role: Role,
-        state: PlainList,
-        requests: Sequence[Request],
-        rng: Randomness,
-        executor: Executor | None,
-    ) -> Answer:
-        self._fail_in("answer")
-        return super().answer(role, state, requests, rng, executor)
+for _step in ("enrol", "prepare", "start", "receive", "answer"):
+    setattr(Failing, _step, failing(_step))
 
 
 ECHO = Echo()
 SHARES = Shares()
 CARRIED = Carried()
 LARGE = Large()
+MASKED = Masked()
+IN_PROCESSES = InProcesses()
+NATIVE = Native()
 VOUCHERS = Vouchers()
 BRIGHT = Bright()
 FAILING = Failing("receive")
 
-ALL: tuple[AnyDesign, ...] = (ECHO, SHARES, LARGE, VOUCHERS)
+ALL: tuple[bm.AnyDesign, ...] = (ECHO, SHARES, LARGE, VOUCHERS)
 """Those that work."""
+
+
+def in_processes() -> bm.AnyDesign:
+    """For worker processes."""
+    return IN_PROCESSES

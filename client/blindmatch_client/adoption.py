@@ -1,6 +1,6 @@
 """How an epoch comes into use: once, as a whole, and off the path of any picture.
 
-    Describe --> signed by the curator? fits what was adopted? begun? --> fetch what its manifest says
+    Describe --> signed by the curator? fits what was adopted? begun? logged? --> fetch what its manifest says
         --> open, compare with it, check every section (`Design.check_setup`) --> adopted row --> use
     a fault in use --> the epoch's row says so: nothing is asked with it, for whatever picture
         --> every byte is compared: damaged here: fetch that, check, adopt again; else wait for a newer epoch
@@ -14,9 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, Final, TypeVar
 
+from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
+from blindmatch_proofs.endorsement import EndorsedTable, Terms, verify_label
+from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_manifest import (
     verify_begun,
     verify_consistent,
@@ -25,28 +28,33 @@ from blindmatch_proofs.epoch_manifest import (
     verify_stated,
 )
 from blindmatch_proofs.verdict import Failed, Verdict
-from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_protocol.contract import Match, NoMatch, Outcome, Party
 from blindmatch_protocol.epoch_manifest import SIGNED_MOST, EpochManifest, SignedManifest
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError, SetFileError
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_client.egress import Call, Egress
+from blindmatch_client.base import Base
+from blindmatch_client.egress import Call
 from blindmatch_client.egress.methods import DESCRIBE
+from blindmatch_client.endorsing import Before, Endorsing
 from blindmatch_client.errors import EpochRefusedError, MisbehavedError
 from blindmatch_client.evidence import Adopted, AdoptionRecord, Evidence, Kind
 from blindmatch_client.setup import SetupFiles, SetupStore
 from blindmatch_client.trace import Purpose
+from blindmatch_client.transparency import Seen, Transparency, UnloggedError
 
 T = TypeVar("T")
 
-TELLING: Final = frozenset({Kind.UNSIGNED, Kind.OLDER, Kind.FORKED, Kind.BYTES})
+TELLING: Final = frozenset({Kind.UNSIGNED, Kind.OLDER, Kind.FORKED, Kind.SPLIT, Kind.UNCONTINUED, Kind.BYTES})
 """What only a party that cheats offers. A clock may be wrong, and a faulty set is the curator's mistake."""
 _TELL: Final = "Tell whoever runs it; nothing is asked any more until you say so."
-_SHOW: Final = (
-    "Both manifests are kept on this device, in `status`: show them to whoever oversees the list. Nothing is "
-    "asked any more until you say so."
+SHOW: Final = (
+    "Both are kept on this device, in `status`: show them to whoever oversees the list. Nothing is asked any "
+    "more until you say so."
 )
+_OVERSEE: Final = "Its manifest is kept on this device, in `status`: show it to whoever oversees the list."
+_LOGGED: Final = "What was adopted stays in use until it ends. If the clock is right, ask the publisher."
 _CLOCK: Final = "It is not used before; if that time has passed, set this device's clock."
 _NEWER: Final = "Nothing is asked with it, for any picture; a newer epoch takes its place by itself."
 
@@ -59,52 +67,45 @@ class Opened:
         epoch: its number.
         setup: the design's.
         ends: Unix time in seconds from which on nothing is asked with it.
+        confirm: what becomes of a match in it, which stands or is none if the entry is not endorsed.
     """
 
     epoch: int
     setup: Any
     ends: int
+    confirm: Callable[[Match], Outcome]
 
 
 class Adoption:
     """The epochs of one design on this device.
 
     Args:
-        design: the design.
-        egress: the way out.
+        base: of the account.
         party: who serves the set-up.
         record: of what was adopted and refused.
-        folder: keeps the set-up files.
-        curator: the public key that signs epochs, Ed25519, 32 bytes.
-        clock_ms: Unix time in milliseconds.
+        transparency: what is known of the log.
     """
 
-    def __init__(
-        self,
-        design: AnyDesign,
-        egress: Egress,
-        party: Party,
-        record: AdoptionRecord,
-        folder: Path,
-        curator: bytes,
-        clock_ms: Callable[[], int],
-    ) -> None:
-        self._design = design
-        self._egress = egress
+    def __init__(self, base: Base, party: Party, record: AdoptionRecord, transparency: Transparency) -> None:
+        self._design = base.design
+        self._egress = base.egress
         self._party = party
-        self._record = record
-        self._setups = SetupStore(folder, design)
-        self._curator = curator
-        self._clock_ms = clock_ms
+        self._record, self._transparency, self._store = record, transparency, base.store
+        self._setups = SetupStore(base.folder / "setup", base.design)
+        self._curator = base.config.curator
+        self._clock_ms = base.clock_ms
+        self._endorsing = Endorsing.of(base.config)
 
     def here(self) -> Opened | None:
         """The adopted epoch, if it is whole and has no fault; nobody is asked."""
         adopted = self._record.newest()
         if adopted is None or adopted.fault is not None or not self._is_mine(adopted.signed.manifest):
             return None
+        if not (self._is_endorsed(adopted.epoch) and self._transparency.took(adopted.epoch)):
+            return None
         files = self._setups.whole(adopted.signed.manifest)
         try:
-            return None if files is None else self._opened(adopted.signed.manifest, files)
+            return None if files is None else self._opened(adopted.signed, files)
         except SetFileError as error:
             self.fail(adopted.epoch, error)
             return None
@@ -118,18 +119,24 @@ class Adoption:
             SetFileError: if it is of another design, or the set is faulty.
             DesignError: if the design fails on it.
         """
-        signed = self._offered()
+        signed, leaf, seen = self._offered()
         adopted = self._record.of(signed.manifest.epoch)
+        if not self._is_endorsed(signed.manifest.epoch):
+            adopted = None  # taken when this device had no policy, or another one
         files = None if adopted is None else self._still_whole(adopted)
         if adopted is not None and files is not None:
             if adopted.fault is not None:
                 raise EpochRefusedError(adopted.fault)
-            return self._opened(signed.manifest, files)
+            self._transparency.keep(seen)
+            return self._opened(signed, files)
         with self._noting(signed):
             files = self._setups.complete(signed.manifest, self._egress, self._party)
-            opened = self._checked(signed.manifest, files)
+            self._check_endorsed(leaf, signed, files)
+            opened = self._checked(signed, files)
         reach("setup.adopt.before")
-        self._record.adopt(signed)
+        with self._store.transaction():
+            self._record.adopt(signed)
+            self._transparency.keep(seen)
         reach("setup.adopt.after")
         self._setups.keep_only(opened.epoch)
         return opened
@@ -149,10 +156,13 @@ class Adoption:
             self._record.examined(adopted.epoch)
         return files
 
-    def _offered(self) -> SignedManifest:
-        """The manifest that the host describes, held against every rule."""
+    def _offered(self) -> tuple[SignedManifest, EpochLeaf | None, Seen]:
+        """The manifest that the host describes, held against every rule; its leaf, if that is known to be in
+        the log; and what is then seen of the log."""
         call = Call(self._party, DESCRIBE, Purpose.SETUP, idempotent=True)
-        signed = self._signed(self._egress.unary(call, pb.DescribeRequest()).manifest)
+        request = pb.DescribeRequest(tree_sizes=self._transparency.sizes())
+        described = self._egress.unary(call, request)
+        signed = self._signed(described.manifest)
         manifest, record = signed.manifest, self._record
         if not self._is_mine(manifest):
             raise SetFileError(
@@ -164,9 +174,21 @@ class Adoption:
         other = record.of(manifest.epoch) or record.of(manifest.predecessor_epoch) or newest
         older = verify_not_older(manifest, newest.epoch if newest else 0)
         self._expect(older, Kind.OLDER, signed, newest, _TELL)
-        self._expect(verify_consistent(manifest, record.digests()), Kind.FORKED, signed, other, _SHOW)
+        self._expect(verify_consistent(manifest, record.digests()), Kind.FORKED, signed, other, SHOW)
         self._expect(verify_begun(manifest, self._clock_ms() // 1000), Kind.EARLY, signed, None, _CLOCK)
-        return signed
+        seen = self._logged(signed, described)
+        return signed, EpochLeaf.decode(described.leaf) if self._transparency.pinned else None, seen
+
+    def _logged(self, signed: SignedManifest, described: pb.Description) -> Seen:
+        """What is to be kept of the log once the epoch is adopted."""
+        try:
+            return self._transparency.check(signed, described, self._clock_ms() // 1000)
+        except UnloggedError as error:
+            two = Kind.SPLIT if self._transparency.is_split(error) else Kind.UNCONTINUED
+            kind, remedy = (two, SHOW) if error.held else (Kind.UNLOGGED, _LOGGED)
+            words = f"the {self._party.server} offers a set that is refused: {error}. {remedy}"
+            self._note(kind, signed.manifest.epoch, words, error.shown, error.held)
+            raise EpochRefusedError(words) from None
 
     def _signed(self, raw: bytes) -> SignedManifest:
         """The manifest that `raw` is, if the curator signed it."""
@@ -211,19 +233,54 @@ class Adoption:
         if kind in TELLING:
             self._record.doubt(words)
 
-    def _checked(self, manifest: EpochManifest, files: SetupFiles) -> Opened:
+    def _check_endorsed(self, leaf: EpochLeaf | None, signed: SignedManifest, files: SetupFiles) -> None:
+        """Raises `EpochRefusedError` for an epoch that is not endorsed as this device asks it to be."""
+        if self._endorsing is None:
+            return
+        newest, before = self._record.newest(), None
+        if newest is not None and newest.epoch < signed.manifest.epoch and self._is_endorsed(newest.epoch):
+            held = self._setups.whole(newest.signed.manifest)
+            before = None if held is None else Before(held.epoch, held.files)
+        verdict = self._endorsing.verify(leaf, signed.manifest, files.files, before)
+        self._expect(verdict, Kind.UNENDORSED, signed, newest, _OVERSEE)
+        self._record.note_endorsed(signed.manifest.epoch, self._endorsing.terms.policy.digest)
+
+    def _is_endorsed(self, epoch: int) -> bool:
+        """Was an epoch checked under this device's policy, if it has one?"""
+        mine = self._endorsing
+        return mine is None or self._record.endorsed_under(epoch) == mine.terms.policy.digest
+
+    def _checked(self, signed: SignedManifest, files: SetupFiles) -> Opened:
         """The set-up, opened, as its manifest says, every section of it checked by the design."""
-        opened = self._opened(manifest, files)
+        manifest, opened = signed.manifest, self._opened(signed, files)
         match verify_stated(manifest, self._design.stated(opened.setup)):
             case Failed(reason):
                 raise SetFileError(f"set-up of epoch {manifest.epoch}: {reason}")
         self._guarded(lambda: self._design.check_setup(opened.setup))
         return opened
 
-    def _opened(self, manifest: EpochManifest, files: SetupFiles) -> Opened:
-        setup = self._guarded(lambda: self._design.open_setup(files.files, files.epoch))
+    def _opened(self, signed: SignedManifest, files: SetupFiles) -> Opened:
+        until = signed.manifest.valid_until
+        of_design = {name: data for name, data in files.files.items() if name != ENDORSEMENT}
+        setup = self._guarded(lambda: self._design.open_setup(of_design, files.epoch))
         ends = self._guarded(lambda: self._design.expires(setup))
-        return Opened(files.epoch, setup, min(manifest.valid_until, ends or manifest.valid_until))
+        return Opened(files.epoch, setup, min(until, ends or until), self._confirming(signed, files))
+
+    def _confirming(self, signed: SignedManifest, files: SetupFiles) -> Callable[[Match], Outcome]:
+        if self._endorsing is None:
+            return lambda found: found
+        table = self._endorsing.table(files.files, files.epoch)
+        table.check_intact()  # now, for all pictures: not at the first match
+        return partial(self._confirmed, table, self._endorsing.terms, signed)
+
+    def _confirmed(self, table: EndorsedTable, terms: Terms, signed: SignedManifest, found: Match) -> Outcome:
+        """A match, if its entry is endorsed; else none to anybody, and evidence on this device alone."""
+        match verify_label(table, terms, found.label):
+            case Failed(reason):
+                words = f"a match was dropped, since its entry is not endorsed: {reason}"
+                self._note(Kind.ENTRY, table.epoch, words, found.label.encode(), signed.encode())
+                return NoMatch()
+        return found
 
     def _guarded(self, run: Callable[[], T]) -> T:
         """Whatever a design raises on hostile files becomes `SetFileError`."""

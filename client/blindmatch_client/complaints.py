@@ -10,19 +10,19 @@ for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_client.egress import Call, Egress
+from blindmatch_client.base import Base
+from blindmatch_client.egress import Call
 from blindmatch_client.egress.methods import COMPLAIN
+from blindmatch_client.egress.status import printable
 from blindmatch_client.errors import DeviceError, MisbehavedError, RefusedError, ServiceError
-from blindmatch_client.store import Store
 from blindmatch_client.trace import Purpose
 
 ID_BYTES: Final = 16
@@ -42,7 +42,7 @@ class ComplaintError(DeviceError):
     """What was to be said, or about which report, breaks a rule; nothing was kept or sent."""
 
 
-class ComplaintStage(StrEnum):
+class ComplaintState(StrEnum):
     """How far a complaint is."""
 
     WAITING = "waiting"
@@ -67,7 +67,7 @@ class Complaint:
     report_id: bytes
     text: str
     made_at_ms: int
-    stage: ComplaintStage
+    stage: ComplaintState
     words: str
 
 
@@ -75,10 +75,7 @@ class Complaint:
 class Complaints:
     """One account's complaints."""
 
-    egress: Egress
-    store: Store
-    rng: Randomness
-    clock_ms: Callable[[], int]
+    base: Base
 
     def complain(self, report_id: bytes, text: str) -> Complaint:
         """Complain about a report; if the centre cannot be reached, or asks to wait, it is sent later.
@@ -101,37 +98,37 @@ class Complaints:
 
     def submit_all(self) -> list[ServiceError]:
         """Hand in what waits, oldest first; the errors of what has to wait on."""
-        waiting = [one for one in self.all() if one.stage is ComplaintStage.WAITING]
+        waiting = [one for one in self.all() if one.stage is ComplaintState.WAITING]
         return [problem for one in waiting if (problem := self._submit(one)) is not None]
 
     def all(self) -> Sequence[Complaint]:
         """All complaints, oldest first."""
-        rows = self.store.all(f"SELECT {_COLUMNS} FROM complaint ORDER BY rowid")  # noqa: S608 - constants
+        rows = self.base.store.all(f"SELECT {_COLUMNS} FROM complaint ORDER BY rowid")  # noqa: S608 - constants
         return [_complaint(*row) for row in rows]
 
     def get(self, complaint_id: bytes) -> Complaint:
         """The complaint with this id; KeyError if there is none."""
         query = f"SELECT {_COLUMNS} FROM complaint WHERE complaint_id = ?"  # noqa: S608 - constants
-        row = self.store.one(query, complaint_id)
+        row = self.base.store.one(query, complaint_id)
         if row is None:
             raise KeyError(complaint_id)
         return _complaint(*row)
 
     def waiting(self) -> int:
         """How many the centre has neither taken nor refused."""
-        row = self.store.one("SELECT count(*) FROM complaint WHERE stage = ?", ComplaintStage.WAITING)
+        row = self.base.store.one("SELECT count(*) FROM complaint WHERE stage = ?", ComplaintState.WAITING)
         return 0 if row is None else int(row[0])
 
     def _keep(self, report_id: bytes, text: str) -> Complaint:
-        complaint_id = self.rng.take(ID_BYTES)
-        self.store.run(
+        complaint_id = self.base.rng.take(ID_BYTES)
+        self.base.store.run(
             "INSERT INTO complaint VALUES (?1, ?2, sealed(?3, 'complaint.text', ?1), ?4, ?5,"
             " sealed('', 'complaint.words', ?1))",
             complaint_id,
             report_id,
             text,
-            self.clock_ms(),
-            ComplaintStage.WAITING,
+            self.base.clock_ms(),
+            ComplaintState.WAITING,
         )
         return self.get(complaint_id)
 
@@ -140,25 +137,25 @@ class Complaints:
         call = Call(Party.CENTRE, COMPLAIN, Purpose.COMPLAINT, None, idempotent=True)
         request = pb.ComplainRequest(complaint_id=one.complaint_id, report_id=one.report_id, text=one.text)
         try:
-            taken = self.egress.unary(call, request)
+            taken = self.base.egress.unary(call, request)
             if (taken.complaint_id, taken.report_id) != (one.complaint_id, one.report_id):
                 raise MisbehavedError(Party.CENTRE, "an answer names the complaint that was handed in")
         except ServiceError as problem:
             self._troubled(one, problem)
             return problem
-        self._note(one.complaint_id, ComplaintStage.RECEIVED, _decided(taken))
+        self._note(one.complaint_id, ComplaintState.RECEIVED, _decided(taken))
         return None
 
     def _troubled(self, one: Complaint, problem: ServiceError) -> None:
         """One that the centre has stays with it, whatever comes of asking again."""
-        if one.stage is ComplaintStage.RECEIVED:
+        if one.stage is ComplaintState.RECEIVED:
             return
         final = isinstance(problem, RefusedError) and problem.status in _PERMANENT
-        stage = ComplaintStage.REFUSED if final else ComplaintStage.WAITING
+        stage = ComplaintState.REFUSED if final else ComplaintState.WAITING
         self._note(one.complaint_id, stage, str(problem))
 
-    def _note(self, complaint_id: bytes, stage: ComplaintStage, words: str) -> None:
-        self.store.run(
+    def _note(self, complaint_id: bytes, stage: ComplaintState, words: str) -> None:
+        self.base.store.run(
             "UPDATE complaint SET stage = ?2, words = sealed(?3, 'complaint.words', complaint_id)"
             " WHERE complaint_id = ?1",
             complaint_id,
@@ -181,10 +178,10 @@ def _checked(report_id: bytes, text: str) -> str:
 def _decided(taken: pb.Complaint) -> str:
     """What the centre has decided, made safe for a terminal; empty while it has not."""
     said = f"{taken.decision}: {taken.reason}" if taken.reason else taken.decision
-    return "".join(letter if letter.isprintable() else "?" for letter in said[: 2 * MOST_WORDS])
+    return printable(said, 2 * MOST_WORDS)
 
 
 def _complaint(
     complaint_id: bytes, report_id: bytes, text: Any, made_at_ms: int, stage: str, words: Any
 ) -> Complaint:
-    return Complaint(complaint_id, report_id, text, made_at_ms, ComplaintStage(stage), words)
+    return Complaint(complaint_id, report_id, text, made_at_ms, ComplaintState(stage), words)

@@ -11,7 +11,7 @@ from blindmatch_protocol.errors import DesignError
 class Consequence(StrEnum):
     """A parameter of the device.
 
-    REPORT: the message is delivered and a match reported to the centre. A flag is told to the user alone.
+    REPORT: the message is delivered, and a match or a flag reported to the centre.
     WARN: the message is delivered and the user told; nothing else leaves the device.
     REFUSE: the message is not sent, and the user told. Delivery then depends on the outcome: who sees that a
         picture was asked about and that no message follows knows it (fact `outcome`).

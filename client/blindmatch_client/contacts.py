@@ -14,13 +14,16 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from blindmatch_client.errors import DeviceError
 from blindmatch_client.keys import AccountKeeper
-from blindmatch_client.messenger.account import framed
-from blindmatch_client.messenger.peer import Peer
+from blindmatch_client.messenger.naming import framed
 from blindmatch_client.messenger.safety_number import digits, grouped, safety_number
 from blindmatch_client.relay import RelayClient
+
+if TYPE_CHECKING:
+    from blindmatch_client.messenger.peer import Peer
 
 
 class ContactError(DeviceError):
@@ -55,11 +58,9 @@ class Contacts:
 
     def __init__(self, keeper: AccountKeeper, relay: RelayClient, configured: Mapping[str, bytes]) -> None:
         self._keeper, self._relay = keeper, relay
-        own = keeper.account.name
-        self._configured = {name: key for name, key in configured.items() if name != own}
+        self._configured = {name: key for name, key in configured.items() if name != keeper.name}
         for name, key in self._configured.items():
-            known = keeper.account.peers().get(name)
-            if known is None or known.identity != key or not known.verified:
+            if not keeper.was_trusted(name, key):
                 with keeper.saving() as account:
                     account.trust(name, key)
 
@@ -81,6 +82,10 @@ class Contacts:
             with self._keeper.saving() as account:
                 account.note_identity(peer, bundle.identity)
         return self._contact(peer, self._keeper.account.peers()[peer])
+
+    def identity(self, peer: str) -> bytes | None:
+        """The identity key that is pinned for a peer, public, 32 bytes; None if none was seen."""
+        return self._keeper.account.peer_identity(peer)
 
     def trust(self, peer: str, number: str) -> Contact:
         """Take the key whose safety number the user has compared with the peer by other means.

@@ -13,49 +13,24 @@ To read a report and to note that a fragment arrived takes milliseconds that cov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.cover import KEPT_MS, SLOT_SIZES, Slot, cover, fragment, seal_slot
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.cover import KEPT_MS, Slot, cover, fragment, seal_slot
 
-from blindmatch_client.egress import Call, Egress
+from blindmatch_client.base import Base
+from blindmatch_client.config import CoverSchedule
+from blindmatch_client.egress import Call
 from blindmatch_client.egress.methods import SUBMIT
-from blindmatch_client.errors import DeviceError, MisbehavedError
 from blindmatch_client.reporting import Reporting, WaitingReport
-from blindmatch_client.store import Store
 from blindmatch_client.trace import Purpose
 
-LEAST_PERIOD_S: Final = 5
 SLOT_DEADLINE_S: Final = 30.0
 _LAST: Final = "cover/last_slot"
 _SIZE: Final = "cover/size"
 _OFFSET: Final = "cover/offset"
 _RECEIVED: Final = "cover/fragment_received"
-
-
-@dataclass(frozen=True, slots=True)
-class CoverSchedule:
-    """When slots are, and how large.
-
-    Attributes:
-        period_s: seconds from one to the next.
-        size: bytes, one of `SLOT_SIZES`. A report larger than that takes several slots.
-
-    Raises:
-        DeviceError: if a value is out of range.
-    """
-
-    period_s: int
-    size: int = SLOT_SIZES[1]
-
-    def __post_init__(self) -> None:
-        if self.period_s < LEAST_PERIOD_S or self.size not in SLOT_SIZES:
-            sizes = ", ".join(map(str, SLOT_SIZES))
-            raise DeviceError(f"a cover schedule has {LEAST_PERIOD_S} seconds or more and a size of {sizes}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +46,8 @@ class Cover:
     """Keeps one device's schedule."""
 
     schedule: CoverSchedule
-    egress: Egress
-    store: Store
+    base: Base
     reporting: Reporting
-    rng: Randomness
-    clock_ms: Callable[[], int]
     _next: _Next | None = None
     _received: list[tuple[_Next, int]] = field(default_factory=list)
 
@@ -102,13 +74,13 @@ class Cover:
         Raises:
             ServiceError: if the centre cannot be reached; the slot has passed all the same.
         """
-        slot = (self.clock_ms() + self._offset()) // (self.schedule.period_s * 1000)
+        slot = (self.base.clock_ms() + self._offset()) // (self.schedule.period_s * 1000)
         number = slot.to_bytes(8, "big")
-        last = self.store.get(_LAST)
+        last = self.base.store.get(_LAST)
         if last == number or not self.reporting.knows_key():
             self.prepare()
             return False
-        self.store.put(_LAST, number)
+        self.base.store.put(_LAST, number)
         if last is None:  # in the middle of a slot: the schedule begins with the next one
             return False
         self._send()
@@ -116,15 +88,15 @@ class Cover:
 
     def _send(self) -> None:
         prepared, self._next = self._next, None
-        received = self._submit(prepared.slot if prepared else cover(self.rng, self.schedule.size))
+        received = self._submit(prepared.slot if prepared else cover(self.base.rng, self.schedule.size))
         if prepared:
             self._received.append((prepared, received))
 
     def _note(self, sent: _Next, received: int) -> None:
         """The centre has a fragment, and of those before as many as came in time."""
-        before = self.store.get(_RECEIVED)
-        with self.store.transaction():
-            self.store.put(_RECEIVED, received.to_bytes(8, "big"))
+        before = self.base.store.get(_RECEIVED)
+        with self.base.store.transaction():
+            self.base.store.put(_RECEIVED, received.to_bytes(8, "big"))
             late = before is not None and received - int.from_bytes(before, "big") > KEPT_MS
             if late and sent.report.fragments_sent:
                 self.reporting.forget_fragments()
@@ -133,30 +105,23 @@ class Cover:
 
     def _submit(self, slot: Slot) -> int:
         """Hand a slot in under a random id; when the centre had it on disk."""
-        slot_id = self.rng.take(16)
+        slot_id = self.base.rng.take(16)
         sealed = seal_slot(slot, slot_id, self.reporting.centre_key())
         call = Call(Party.CENTRE, SUBMIT, Purpose.COVER, None, True, SLOT_DEADLINE_S)
-        receipt = self.egress.upload(call, lambda: _parts(slot_id, sealed))
-        if receipt.report_id != slot_id:
-            raise MisbehavedError(Party.CENTRE, "a receipt names what was handed in")
-        return receipt.received_at_ms
+        return self.reporting.hand_in(call, slot_id, sealed)
 
     def _keep_size(self) -> None:
         """Fragments of one size make a report: after a change of size all are sent once more."""
         size = self.schedule.size.to_bytes(4, "big")
-        if self.store.get(_SIZE) != size:
-            with self.store.transaction():
+        if self.base.store.get(_SIZE) != size:
+            with self.base.store.transaction():
                 self.reporting.forget_fragments()
-                self.store.put(_SIZE, size)
+                self.base.store.put(_SIZE, size)
 
     def _offset(self) -> int:
         """Milliseconds by which this device's slots are apart from others'."""
-        kept = self.store.get(_OFFSET)
+        kept = self.base.store.get(_OFFSET)
         if kept is None:
-            kept = self.rng.take(8)
-            self.store.put(_OFFSET, kept)
+            kept = self.base.rng.take(8)
+            self.base.store.put(_OFFSET, kept)
         return int.from_bytes(kept, "big") % (self.schedule.period_s * 1000)
-
-
-def _parts(slot_id: bytes, sealed: bytes) -> Iterator[pb.SubmitPart]:
-    yield pb.SubmitPart(report_id=slot_id, part=pb.Part(size=len(sealed), data=sealed))

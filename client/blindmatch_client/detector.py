@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from blindmatch_protocol.codec import Message
@@ -35,6 +35,7 @@ from blindmatch_protocol.contract import (
     Role,
     Session,
 )
+from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.errors import BlindmatchError, DesignError, PictureError, ProtocolError
 from blindmatch_protocol.randomness import Randomness, Recording
 
@@ -107,12 +108,12 @@ TraceSink: TypeAlias = Callable[[SessionTrace], None]
 """Takes a session's trace for an audit. It holds secrets and must stay on the device."""
 
 
-NO_ENTRIES: Final = np.empty((0, 32), np.uint8)
-
-
-def is_confirmed(relation: Relation, item: Item, match: Match) -> bool:
-    """Is the device's own hash within the relation of the hash in the opened label?"""
-    entry = np.frombuffer(match.label.entry_hash, np.uint8).reshape(1, 32)
+def is_confirmed(relation: Relation, item: Item, found: Match | Flag) -> bool:
+    """Is the device's own hash within the relation of the hash in the opened label, or the item of the
+    category?"""
+    if isinstance(found, Flag):
+        return relation.matches(item, NO_ENTRIES)
+    entry = np.frombuffer(found.label.entry_hash, np.uint8).reshape(1, 32)
     return bool(relation.holds(item, entry)[0])
 
 
@@ -126,6 +127,7 @@ class Detector:
         keeper: of the device state; a new account is enrolled if it is empty.
         rng: the device's randomness.
         trace: gets each session's trace, failed ones included.
+        confirm: what becomes of a match that opened a label; it stands, or is none.
 
     Raises:
         ProtocolError: if the kept state is not one of the design.
@@ -139,6 +141,7 @@ class Detector:
         keeper: StateKeeper,
         rng: Randomness,
         trace: TraceSink = lambda trace: None,
+        confirm: Callable[[Match], Outcome] = lambda found: found,
     ) -> None:
         self._design = design
         self._setup = setup
@@ -146,6 +149,7 @@ class Detector:
         self._keeper = keeper
         self._rng = rng
         self._trace = trace
+        self._confirm = confirm
         self._state = self._enrolled()
 
     def prepare(self) -> None:
@@ -156,7 +160,7 @@ class Detector:
         """
         before = self._state
         after = guarded(self._design, "prepare", lambda: self._design.prepare(before, self._setup, self._rng))
-        if after != before:
+        if after is not before and after != before:
             self._keeper.save(after.encode())
             self._state = after
 
@@ -204,8 +208,9 @@ class Detector:
     ) -> bool:
         """Exchange all rounds; whether there is an outcome that nobody has looked at."""
         step = guarded(self._design, "start", start)
-        self._keeper.save(session.state.encode())
-        self._state = session.state
+        if session.state is not self._state and session.state != self._state:
+            self._keeper.save(session.state.encode())
+            self._state = session.state
         while isinstance(step, Mapping):
             replies = self._round(step, exchange, rounds)
             step = guarded(self._design, "receive", partial(session.receive, replies))
@@ -216,6 +221,8 @@ class Detector:
         try:
             found: Outcome = guarded(self._design, "conclude", session.conclude)
             self._check_confirmed(found, item)
+            if isinstance(found, Match) and not found.label.unconfirmed:
+                found = self._confirm(found)
             outcome = found
         except BlindmatchError as error:
             return self._failed(error)
@@ -225,10 +232,11 @@ class Detector:
 
     def _check_confirmed(self, found: Outcome, item: Item) -> None:
         relation, step = self._design.info.relation, f"{self._design.info.name}/outcome"
-        if isinstance(found, Match) and not is_confirmed(relation, item, found):
-            raise ProtocolError(step, "an opened label must be of an entry the item matches")
-        if isinstance(found, Flag) and not relation.matches(item, NO_ENTRIES):
-            raise ProtocolError(step, "only an item of the category is flagged")
+        if isinstance(found, Match | Flag) and not is_confirmed(relation, item, found):
+            words = "an opened label must be of an entry the item matches"
+            raise ProtocolError(
+                step, words if isinstance(found, Match) else "only an item of the category is flagged"
+            )
 
     def _round(
         self, bodies: Mapping[Role, Message], exchange: Exchange, rounds: list[Round]

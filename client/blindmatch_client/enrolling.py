@@ -9,27 +9,26 @@ break, and again to a role that lost them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
-from blindmatch_protocol.codec import Fixed, Flag, Message, Nested, Sequence, Text, UInt, Variable, message
-from blindmatch_protocol.contract import AnyDesign, Enrolment, Role
+from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, Text, UInt, Variable, message
+from blindmatch_protocol.contract import Enrolment, Role
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.failpoint import reach
-from blindmatch_protocol.randomness import Randomness, Recording
+from blindmatch_protocol.parts import ENROLMENT, cut, pieces
+from blindmatch_protocol.randomness import Recording
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
+from blindmatch_client.base import Base
 from blindmatch_client.detector import StateKeeper, guarded
-from blindmatch_client.egress import Call, Egress
+from blindmatch_client.egress import Call
 from blindmatch_client.egress.methods import ENROL, ENROLLED
 from blindmatch_client.errors import MisbehavedError
 from blindmatch_client.files import Files
-from blindmatch_client.store import Store
 from blindmatch_client.trace import EnrolmentTrace, Purpose
-from blindmatch_client.transport import parts_of
 
 ENROL_DEADLINE_S: Final = 600.0
 KEY_BYTES_MOST: Final = 64
@@ -37,11 +36,9 @@ _FOLDER: Final = "enrolments"
 
 
 @message
-class _Body(Message):
+class _Body(Message, tag=0x1E, name="device/enrolment-body"):
     """What one role is to hold, and the file it lies in."""
 
-    TAG: ClassVar[int] = 0x1E
-    NAME: ClassVar[str] = "device/enrolment-body"
     role: Annotated[str, Text(64)]
     size: Annotated[int, UInt(64)]
     digest: Annotated[bytes, Fixed(32)]
@@ -49,14 +46,12 @@ class _Body(Message):
 
 
 @message
-class _Made(Message):
+class _Made(Message, tag=0x1F, name="device/enrolment"):
     """An enrolment: its key, the state after it, whether all roles hold it, and what they are to hold."""
 
-    TAG: ClassVar[int] = 0x1F
-    NAME: ClassVar[str] = "device/enrolment"
     key: Annotated[bytes, Variable(KEY_BYTES_MOST)]
     state: Annotated[bytes, Variable(64 << 20)]
-    done: Annotated[bool, Flag()]
+    done: Annotated[bool, Bool()]
     bodies: Annotated[tuple[_Body, ...], Sequence(Nested(_Body), 16)]
 
 
@@ -64,36 +59,24 @@ class Enrolling:
     """The enrolment of one account with one design.
 
     Args:
-        design: the design.
-        egress: the way out.
-        store: keeps the enrolment.
-        folder: keeps what is sent.
-        rng: the device's randomness.
-        trace: gets the trace of each enrolment that is made.
+        base: of the account.
 
     Attributes:
         sent: how many enrolments this object has sent.
     """
 
-    def __init__(
-        self,
-        design: AnyDesign,
-        egress: Egress,
-        store: Store,
-        folder: Path,
-        rng: Randomness,
-        trace: Callable[[EnrolmentTrace], None],
-    ) -> None:
-        info = design.info
+    def __init__(self, base: Base) -> None:
+        design, info = base.design, base.design.info
         self._design = design
-        self._egress = egress
-        self._store = store
-        self._rng = rng
-        self._trace = trace
+        self._egress = base.egress
+        self._store = base.store
+        self._rng = base.rng
+        self._trace = base.trace
         self._row = f"enrolment/{info.name}/{info.version}"
-        kept = store.get(self._row) if design.enrolments else None
+        kept = base.store.get(self._row) if design.enrolments else None
         self._made = None if kept is None else _Made.decode(kept)
-        self._files = Files(folder / _FOLDER / f"{info.name}-{info.version}") if design.enrolments else None
+        folder = base.folder / "setup" / _FOLDER / f"{info.name}-{info.version}"
+        self._files = Files(folder) if design.enrolments else None
         self.sent = 0
 
     @property
@@ -144,7 +127,7 @@ class Enrolling:
         self._check(key, made)
         encoded = {role: body.encode() for role, body in sorted(made.bodies.items())}
         bodies = tuple(
-            _Body(role, len(data), sha256(data).digest(), files.write(parts_of(data)))
+            _Body(role, len(data), sha256(data).digest(), files.write(pieces(data)))
             for role, data in encoded.items()
         )
         state = made.state.encode()
@@ -186,11 +169,7 @@ class Enrolling:
         assert self._files is not None
         data = self._files.path(body.file).read_bytes()
         at = offset if offset <= len(data) else 0
-        first = pb.EnrolPart(head=head, offset=at)
-        for part in parts_of(data[at:]):
-            first.data = part
-            yield first
-            first = pb.EnrolPart()
+        return cut(ENROLMENT, pb.EnrolPart(head=head, offset=at), len(data), pieces(data, at))
 
 
 def _holds(held: pb.Held, body: _Body) -> bool:

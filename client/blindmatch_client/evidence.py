@@ -18,7 +18,7 @@ from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_client.store import Store
 
 MOST_ROWS: Final = 1000
-"""Evidence of an account at most; what comes after is what came before."""
+"""Evidence of one kind at most, but of those that are always kept."""
 _ALL: Final = -1
 
 
@@ -30,8 +30,17 @@ class Kind(StrEnum):
     FORKED = "two histories"
     EARLY = "not valid yet"
     BYTES = "other bytes than the manifest's"
+    UNLOGGED = "not shown to be everybody's"
+    SPLIT = "a log with two histories"
+    UNCONTINUED = "a log that is not shown to continue"
     FILES = "a set that fails its check"
     FAULT = "a fault in use"
+    UNENDORSED = "a set that is not endorsed"
+    ENTRY = "an entry that is not endorsed"
+
+
+ALWAYS_KEPT: Final = frozenset({Kind.FORKED, Kind.SPLIT, Kind.ENTRY})
+"""What convicts whoever signed it, or who published the set: none is dropped for how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +72,8 @@ class Evidence:
         epoch: of the set it is about; 0 if that could not be read.
         words: what happened, for people.
         found_at_ms: when it was seen first, in Unix milliseconds.
-        shown: the encoded signed manifest that was refused, as far as there was one.
-        held: the one it contradicts; empty if there is none.
+        shown: the encoded signed manifest that was refused, as far as there was one; of an entry its label.
+        held: the manifest it contradicts, or of the epoch the entry is in; empty if there is none.
     """
 
     kind: Kind
@@ -87,25 +96,26 @@ class AdoptionRecord:
     Args:
         store: of the account.
         design: the design.
+
+    Attributes:
+        distrust: how a role cheated, if one did and the user has not said to go on.
     """
 
     def __init__(self, store: Store, design: AnyDesign) -> None:
         self._store = store
         self._design = design.info.name
         self._distrust = f"distrust/{self._design}"
-
-    @property
-    def distrust(self) -> str | None:
-        """How a role cheated, if one did and the user has not said to go on."""
-        reason = self._store.get(self._distrust)
-        return None if reason is None else reason.decode()
+        reason = store.get(self._distrust)
+        self.distrust = None if reason is None else reason.decode()
 
     def doubt(self, reason: str) -> None:
         """Ask nothing any more until the user says so."""
         self._store.put(self._distrust, reason.encode())
+        self.distrust = reason
 
     def forgive(self) -> None:
         """Ask again, also with sets that failed. What was adopted, and all evidence, stays."""
+        self.distrust = None
         with self._store.transaction():
             self._store.forget(self._distrust)
             self._store.run("UPDATE adopted SET fault = NULL, examined = 0 WHERE design = ?", self._design)
@@ -147,14 +157,24 @@ class AdoptionRecord:
             )
             self.keep(fault)
 
+    def note_endorsed(self, epoch: int, policy: bytes) -> None:
+        """Note under which policy, by its digest, an epoch was found to be endorsed."""
+        self._store.put(f"endorsed/{self._design}/{epoch}", policy)
+
+    def endorsed_under(self, epoch: int) -> bytes | None:
+        """What `note_endorsed` noted."""
+        return self._store.get(f"endorsed/{self._design}/{epoch}")
+
     def examined(self, epoch: int) -> None:
         """Note that every byte of an epoch that failed was compared, and is right."""
         self._store.run("UPDATE adopted SET examined = 1 WHERE (design, epoch) = (?, ?)", self._design, epoch)
 
     def keep(self, found: Evidence) -> None:
-        """Keep evidence for good; once, however often it is seen."""
-        (count,) = self._store.one("SELECT count(*) FROM evidence") or (0,)
-        if count >= MOST_ROWS:
+        """Keep evidence for good; once, however often it is seen.
+
+        Past `MOST_ROWS` of its kind it is dropped, unless its kind is always kept.
+        """
+        if found.kind not in ALWAYS_KEPT and self._count(found.kind) >= MOST_ROWS:
             return
         self._store.run(
             "INSERT OR IGNORE INTO evidence VALUES (?1, ?2, ?3, ?4, ?5, sealed(?6, 'evidence.words', ?1),"
@@ -168,6 +188,12 @@ class AdoptionRecord:
             found.shown,
             found.held,
         )
+
+    def _count(self, kind: Kind) -> int:
+        row = self._store.one(
+            "SELECT count(*) FROM evidence WHERE (design, kind) = (?, ?)", self._design, str(kind)
+        )
+        return int(row[0]) if row else 0
 
     def evidence(self) -> list[Evidence]:
         """All of it, oldest first."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.contract import Info, Party
+from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
 
 from blindmatch_client.consequence import Consequence
 
@@ -27,6 +28,26 @@ MATCH_TIME: Final = DeclaredFact(
 REPORT: Final = DeclaredFact(
     "report", "for a confirmed match: picture, both accounts, entry, times, commitment"
 )
+FRANKING_FACTS: Final[Mapping[FrankingMode, DeclaredFact]] = {
+    FrankingMode.STAMP: DeclaredFact(
+        "stamped_message",
+        "for a reported message: that the relay took it, by a stamp that convinces relay and centre alone; "
+        "they can make one for any message: sender and recipient can deny it to everybody else",
+    ),
+    FrankingMode.DESIGNATED: DeclaredFact(
+        "designated_message",
+        "for a reported message: that the sender's key made it, which convinces the centre and the recipient "
+        "alone; they can make the same for themselves, so sender and recipient can deny it to everybody else",
+    ),
+    FrankingMode.SIGNATURE: DeclaredFact(
+        "signed_message",
+        "every message, matched or not, is signed by its sender: whoever gets it from its recipient, or in a "
+        "report from the centre, can prove to anybody who wrote it to whom; nobody can deny it",
+    ),
+}
+"""Who can verify that a message was sent, and who can deny it. Of a report that follows; of a signature, too,
+where nothing is reported."""
+
 OUTCOME: Final = DeclaredFact(
     "outcome",
     "that a picture matches: this device does not send what does, so a query without a message tells it",
@@ -62,6 +83,13 @@ MESSENGER_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
 }
 """What each of the parties that every deployment has learns from an honest device."""
 
+MESSAGE: Final = DeclaredFact(
+    "message", "every message: its text and whatever it bears; nothing of it is end-to-end encrypted"
+)
+
+OF_E2EE: Final = ("session_start", "unverified_keys", "message_order")
+"""What there is to tell only where messages are end-to-end encrypted."""
+
 HOST_FACTS: Final = (
     DeclaredFact("account", "which account asks, from its certificate"),
     DeclaredFact("address", "the network address of the device"),
@@ -89,21 +117,32 @@ def device_facts(
     cover_schedule: bool = False,
     info: Info | None = None,
     consequence: Consequence = Consequence.REPORT,
+    franking: FrankingMode = DEFAULT_MODE,
 ) -> Mapping[Party, tuple[DeclaredFact, ...]]:
     """`MESSENGER_FACTS` and `COMPLAINT_FACTS`, and `match_time` for the centre and for whoever sees the
     device's traffic (here: the provider) unless reports are on a cover schedule; `HOST_FACTS` for other
     parties that devices of the design `info` call. A host whose bodies are all forwarded learns none. A
     device that reports nothing discloses neither report nor time; one that refuses to send discloses
-    `OUTCOME` to the provider."""
+    `OUTCOME` to the provider, unless its design asks nobody. Without end-to-end encryption the provider
+    reads every `MESSAGE`, and messages are franked in no mode."""
     reports = consequence is Consequence.REPORT
     silent = cover_schedule or not reports
     times = {} if silent else {Party.CENTRE: (MATCH_TIME,), Party.PROVIDER: (MATCH_TIME,)}
-    if consequence is Consequence.REFUSE:
+    if consequence is Consequence.REFUSE and (info is None or info.roles):
         times = {Party.PROVIDER: (OUTCOME,)}
     later = COMPLAINT_FACTS if reports else {}
+    read = {} if info is None or info.end_to_end else {Party.PROVIDER: (MESSAGE,)}
+    franked = not read and (reports or franking is FrankingMode.SIGNATURE)
+    proven = {Party.CENTRE: (FRANKING_FACTS[franking],)} if franked else {}
     return {
         party: (
-            *(fact for fact in facts if reports or fact is not REPORT),
+            *(
+                fact
+                for fact in facts
+                if (reports or fact is not REPORT) and not (read and fact.name in OF_E2EE)
+            ),
+            *read.get(party, ()),
+            *proven.get(party, ()),
             *times.get(party, ()),
             *later.get(party, ()),
         )

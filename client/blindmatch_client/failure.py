@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract import Info, Party
 
 from blindmatch_client.facts import DeclaredFact
 
@@ -28,18 +28,24 @@ class FailureMode(StrEnum):
 
 
 _RETRIED: Final = DeclaredFact(
-    "retry_time", "that a query the matcher got before, or missed, is asked again, and when"
+    "retry_time", "that a query that was asked before, or was missed, is asked again, and when"
 )
 _HELD: Final = DeclaredFact(
-    "outage_delay", "that messages with pictures come late, and so how long this device had no matcher"
+    "outage_delay", "that messages with pictures come late, and so how long nobody could be asked"
 )
 _LATE: Final = DeclaredFact("late_query_time", "when a picture that was delivered before is matched")
 
-FAILURE_FACTS: Final[Mapping[FailureMode, Mapping[Party, tuple[DeclaredFact, ...]]]] = {
-    FailureMode.HOLD: {Party.MATCHER: (_RETRIED,), Party.PROVIDER: (_HELD,)},
-    FailureMode.SEND_AND_MATCH_LATER: {Party.MATCHER: (_RETRIED, _LATE)},
-    FailureMode.SEND_UNMATCHED: {Party.MATCHER: (_RETRIED,)},
-}
-"""What each mode discloses beyond the design and the messenger, by party, once a failure happens.
 
-In every mode a device that stops between handing a message over and looking at the outcome asks again."""
+def failure_facts(mode: FailureMode, info: Info) -> Mapping[Party, tuple[DeclaredFact, ...]]:
+    """What a mode discloses beyond the design and the messenger once a failure happens: to whoever devices of
+    the design `info` ask, and to the provider.
+
+    In every mode a device that stops between handing a message over and looking at the outcome asks again.
+    """
+    if not info.callees:
+        return {}
+    asked = (_RETRIED, _LATE) if mode is FailureMode.SEND_AND_MATCH_LATER else (_RETRIED,)
+    told = dict.fromkeys(info.callees, asked)
+    if mode is FailureMode.HOLD:
+        told[Party.PROVIDER] = (*told.get(Party.PROVIDER, ()), _HELD)
+    return told

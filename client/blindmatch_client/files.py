@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
-from blindmatch_protocol.failpoint import reach
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.failpoint import armed, reach
+from blindmatch_protocol.parts import PART_BYTES
 
 from blindmatch_client.errors import StoreError
 
-CHUNK_BYTES: Final = 256 << 10
 _PART: Final = ".part"
 
 
@@ -41,13 +41,15 @@ class Files:
         Raises:
             StoreError: if it cannot be written.
         """
-        name = system_randomness().take(16).hex()
+        name = token_hex(16)
         part = self.path(name + _PART)
         try:
             _written(part, chunks)
-            reach("device.file.rename.before")
+            if armed:
+                reach("device.file.rename.before")
             part.rename(self.path(name))
-            reach("device.file.rename.after")
+            if armed:
+                reach("device.file.rename.after")
             sync_folder(self._folder)
         except OSError as error:
             part.unlink(missing_ok=True)
@@ -76,7 +78,7 @@ def read_chunks(path: Path) -> Iterator[bytes]:
     """A file's bytes in chunks; `StoreError` if it cannot be read."""
     try:
         with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
+            while chunk := file.read(PART_BYTES):
                 yield chunk
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error

@@ -13,22 +13,23 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol.contract import AnyDesign, Binding, Item, Learner, Party
+from blindmatch_proofs.checkpoint import Checkpoint
+from blindmatch_protocol.contract import Binding, Item, Learner, Undisclosed
+from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
-from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_client.adoption import Adoption, Opened
-from blindmatch_client.detector import Asked, Cause, Detection, Detector, Undecided, Verified
-from blindmatch_client.egress import Egress
+from blindmatch_client.adoption import SHOW, Adoption, Opened
+from blindmatch_client.base import Base
+from blindmatch_client.detector import Asked, Cause, Decided, Detection, Detector, Undecided, Verified
 from blindmatch_client.enrolling import Enrolling
 from blindmatch_client.errors import DeviceError, MisbehavedError, RefusedError
-from blindmatch_client.evidence import AdoptionRecord
-from blindmatch_client.store import DesignState, Store
-from blindmatch_client.trace import EnrolmentTrace, SessionTrace
-from blindmatch_client.transport import ROUND_DEADLINE_S, MatchingExchange
+from blindmatch_client.evidence import AdoptionRecord, Evidence, Kind
+from blindmatch_client.store import DesignState
+from blindmatch_client.trace import SessionTrace
+from blindmatch_client.transparency import Transparency
+from blindmatch_client.transport import MatchingExchange
 
 EPOCH_MOVED: Final = "FAILED_PRECONDITION"
 
@@ -47,48 +48,25 @@ class EndedError(DeviceError):
         )
 
 
-class Matching:
+class MatchingClient:
     """Matches an account's pictures.
 
     Args:
-        design: the design.
-        egress: the way out.
-        store: keeps device state and distrust.
-        folder: keeps the set-up files.
-        rng: the device's randomness.
-        trace: gets each session's trace, and each enrolment's.
+        base: of the account.
         request_id: 16 bytes that name a picture to a server that learns, by the picture's number.
-        clock_ms: Unix time in milliseconds.
-        curator: the public key that signs epochs, Ed25519, 32 bytes.
-        deadline_s: for one role's answer.
     """
 
-    def __init__(
-        self,
-        design: AnyDesign,
-        egress: Egress,
-        store: Store,
-        folder: Path,
-        rng: Randomness,
-        trace: Callable[[SessionTrace | EnrolmentTrace], None],
-        request_id: Callable[[int], bytes],
-        clock_ms: Callable[[], int],
-        curator: bytes,
-        deadline_s: float = ROUND_DEADLINE_S,
-    ) -> None:
-        self._design = design
-        self._egress = egress
-        self._store = store
-        self._record = AdoptionRecord(store, design)
-        host = self._host()
-        self._adoption = Adoption(design, egress, host, self._record, folder, curator, clock_ms)
-        self._enrolling = Enrolling(design, egress, store, folder, rng, trace)
-        self._rng = rng
-        self._trace = trace
+    def __init__(self, base: Base, request_id: Callable[[int], bytes]) -> None:
+        self._base = base
+        self._design = base.design
+        self._record = AdoptionRecord(base.store, base.design)
+        sealing = base.config.centre.sealing if base.config.centre else None
+        self._transparency = Transparency(base.store, base.config.log, sealing)
+        self._adoption = Adoption(base, self._design.info.setup_host, self._record, self._transparency)
+        self._enrolling = Enrolling(base)
         self._request_id = request_id
-        self._clock_ms = clock_ms
-        self._deadline_s = deadline_s
         self._detector: Detector | None = None
+        self._detecting: Callable[..., Detector]
         self._epoch = 0
         self._ends = 0
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="match")
@@ -138,12 +116,32 @@ class Matching:
         self._record.forgive()
         self._detector = None
 
+    def to_tell(self, peer: str) -> bytes:
+        """The checkpoint that the next message to `peer` bears, inside its encryption; empty: none."""
+        return self._transparency.to_tell(peer) if self._design.info.end_to_end else b""
+
+    def hear(self, peer: str, checkpoint: bytes) -> None:
+        """Take note of the checkpoint that a message of `peer` bore. Evidence of a second history is kept,
+        and nothing is asked any more until the user says so."""
+        split = self._transparency.hear(peer, checkpoint)
+        if split is None:
+            return
+        held, shown = split.views
+        size = Checkpoint.of(held.note).size
+        words = f"{peer} was shown another log of the epochs than this device, both of {size} leaves. {SHOW}"
+        self._record.keep(Evidence(Kind.SPLIT, size, words, self._base.clock_ms(), shown.shown, held.shown))
+        self._record.doubt(words)
+
     def ask(self, item: Item, number: int, binding: Binding) -> Asked:
         """Ask about a picture, up to where nothing but its outcome is left.
+
+        Without end-to-end encryption nobody is asked: the provider has the picture once it has the message.
 
         Raises:
             PictureError: if it cannot be decoded; nothing was sent for it then.
         """
+        if not self._design.info.end_to_end:
+            return Decided(Undisclosed())
         try:
             detection = self._ready().ask(item, number, binding)
             if self._moved_on(detection):
@@ -155,6 +153,22 @@ class Matching:
         except (DeviceError, SetFileError) as error:
             return Undecided(Cause.UNAVAILABLE, error)
         return detection if isinstance(detection, Verified) else self._judged(detection, self._epoch)
+
+    def transcript(self, item: Item, number: int) -> tuple[SignedManifest, SessionTrace]:
+        """A session like any other, for no message, and what it took: what it opens is of this session alone.
+
+        Raises:
+            DeviceError: if it did not come to an outcome.
+            PictureError, DesignError, SetFileError: as `ask`.
+        """
+        self._ready()
+        seen = list[SessionTrace]()
+        detection = self._detecting(seen.append, lambda found: found).match(item, number)
+        self._detector = None  # its account's state may be another one now
+        adopted = self._record.of(self._epoch)
+        if isinstance(self._judged(detection, self._epoch), Undecided) or adopted is None:
+            raise DeviceError("the roles gave no answer that can be verified")
+        return adopted.signed, seen[-1]
 
     def conclude(self, verified: Verified) -> Detection:
         """Look at the outcome. Nothing is sent, whatever comes of it."""
@@ -205,7 +219,7 @@ class Matching:
         return self._detector
 
     def _ended(self) -> bool:
-        return self._clock_ms() >= 1000 * self._ends
+        return self._base.clock_ms() >= 1000 * self._ends
 
     def _use(self, opened: Opened) -> None:
         """Take an adopted epoch into use; its steps may use all cores."""
@@ -215,24 +229,20 @@ class Matching:
         self._epoch, self._ends = opened.epoch, opened.ends
         setup = self._design.with_executor(opened.setup, self._threads)
         exchange = partial(self._exchange, opened.epoch)
-        self._detector = Detector(
-            self._design, setup, exchange, self._state(opened.epoch), self._rng, self._trace
-        )
+        keeper = self._state(opened.epoch)
+        self._detecting = partial(Detector, self._design, setup, exchange, keeper, self._base.rng)
+        self._detector = self._detecting(self._base.trace, opened.confirm)
 
     def _exchange(self, epoch: int, number: int) -> MatchingExchange:
         """The way to the roles for one picture. Where servers do not learn, nothing ties a retry to it."""
         learns = Learner.SERVER in self._design.info.learns
         name = self._request_id(number) if learns else b""
-        return MatchingExchange(self._egress, self._design, epoch, number, self._deadline_s, name)
+        deadline_s = self._base.config.round_deadline_s
+        return MatchingExchange(self._base.egress, self._design, epoch, number, deadline_s, name)
 
     def _state(self, epoch: int) -> DesignState:
         info = self._design.info
-        return DesignState(self._store, info.name, info.version, epoch)
-
-    def _host(self) -> Party:
-        """Who serves the set-up: whom the first role's bodies are sent to; without roles the matcher."""
-        info = self._design.info
-        return info.asked(next(iter(info.roles))) if info.roles else Party.MATCHER
+        return DesignState(self._base.store, info.name, info.version, epoch)
 
 
 def _date(seconds: int) -> str:

@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
+from blindmatch_client.config import DeviceConfig
+from blindmatch_client.consequence import Consequence
 from blindmatch_client.detector import Cause, Undecided
 from blindmatch_client.failure import FailureMode
-from blindmatch_client.outbox import Stage
+from blindmatch_client.outgoing import Outgoing, SendState
+from blindmatch_client.results import OutcomeKind
 from blindmatch_client.sending import Progress
 
 
-def told(progress: Progress, mode: FailureMode, reported_already: bool, on_schedule: bool) -> str:
-    """What the user must be told after a message was worked on; empty if nothing."""
+def sent_notice(progress: Progress, kind: OutcomeKind, received: bool, config: DeviceConfig) -> str:
+    """What the user must be told after a message was worked on; empty if nothing.
+
+    Args:
+        progress: how far it came.
+        kind: what came of its picture.
+        received: whether the centre has the report that was made of it.
+        config: of the device.
+    """
+    return _of_outcome(progress.row, kind, config) or _of_progress(progress, kind, received, config)
+
+
+def _of_outcome(row: Outgoing, kind: OutcomeKind, config: DeviceConfig) -> str:
+    """What the user is told of the outcome itself, where no report is made of it."""
+    to, consequence = row.recipient, config.consequence
+    match kind:
+        case OutcomeKind.UNCONFIRMED:
+            return unconfirmed(to)
+        case OutcomeKind.MATCH | OutcomeKind.FLAG if consequence is Consequence.REFUSE:
+            return refused(to, _found(kind, config))
+        case OutcomeKind.MATCH | OutcomeKind.FLAG if (
+            consequence is Consequence.WARN and row.state is SendState.DONE
+        ):
+            return warned(to, _found(kind, config))
+        case _:
+            return ""
+
+
+def _of_progress(progress: Progress, kind: OutcomeKind, received: bool, config: DeviceConfig) -> str:
     row = progress.row
     if progress.report_id is not None:
-        return reported(row.recipient, progress.report_id, reported_already, on_schedule)
+        found, scheduled = _found(kind, config), config.cover is not None
+        return reported(row.recipient, found, progress.report_id, received, scheduled)
     if progress.failure is not None:
-        late = mode is FailureMode.HOLD and row.stage is Stage.SENT
-        mode = FailureMode.SEND_AND_MATCH_LATER if late else mode
+        late = config.mode is FailureMode.HOLD and row.state is SendState.SENT
+        mode = FailureMode.SEND_AND_MATCH_LATER if late else config.mode
         return undecided(row.recipient, mode, progress.failure)
     if progress.problem is None:
         return ""
-    if row.stage is Stage.FAILED:
+    if row.state is SendState.FAILED:
         return str(progress.problem)
     return waiting(row.recipient, str(progress.problem))
 
 
-def reported(recipient: str, report_id: bytes, received: bool, on_schedule: bool) -> str:
+def _found(kind: OutcomeKind, config: DeviceConfig) -> str:
+    """What was found of a picture that matches or is flagged."""
+    if kind is not OutcomeKind.FLAG:
+        return "matches an entry of the list of known abuse material"
+    return f"is taken by this device for one of the category {config.design.info.relation.words}"
+
+
+def reported(recipient: str, found: str, report_id: bytes, received: bool, on_schedule: bool) -> str:
     """A picture was, or will be, reported; `on_schedule` in the slots of a cover schedule."""
     how = "This device has reported it to the centre"
     if not received:
@@ -40,7 +78,7 @@ def reported(recipient: str, report_id: bytes, received: bool, on_schedule: bool
         else ""
     )
     return (
-        f"The picture you sent to {recipient} matches an entry of the list of known abuse material. {how}, "
+        f"The picture you sent to {recipient} {found}. {how}, "
         "with your name, the recipient's and the time; nothing else of the message is in the report. "
         "People there check every report before anything follows from it. "
         f"You can complain at the centre under report number {report_id.hex()}.{seen}"
@@ -55,26 +93,18 @@ def unconfirmed(recipient: str) -> str:
     )
 
 
-def flagged(recipient: str, category: str) -> str:
-    """A picture is of a category; no report is made of that."""
+def warned(recipient: str, found: str) -> str:
+    """A picture matches or is flagged; nothing follows but this notice."""
     return (
-        f"This device takes the picture you sent to {recipient} for one of the category {category}. "
-        "Nobody else is told: a report would have to name an entry of the list, and there is none."
-    )
-
-
-def warned(recipient: str) -> str:
-    """A picture matches; nothing follows but this notice."""
-    return (
-        f"The picture you sent to {recipient} matches an entry of the list of known abuse material. "
+        f"The picture you sent to {recipient} {found}. "
         "This device is set to warn you and to tell nobody else: it is not reported."
     )
 
 
-def refused(recipient: str) -> str:
-    """A picture was not sent because it matches."""
+def refused(recipient: str, found: str) -> str:
+    """A picture was not sent because it matches or is flagged."""
     return (
-        f"The picture for {recipient} was not sent: it matches, and this device is set to refuse what does. "
+        f"The picture for {recipient} was not sent: it {found}, and this device is set to refuse what does. "
         "It is not reported. Who watches both your messages and what is asked about them can tell."
     )
 

@@ -1,106 +1,57 @@
-"""Messages on their way out, each a row that only ever moves forward.
-
-QUEUED --upload, seal--> SEALED --relay has it--> SENT --report queued, if any--> DONE
-  |  no relay for it        |                       |
-  +--------------> FAILED   |                       +-- waits here while matching is DUE
-                            +--relay has it, and it bears no picture------------> DONE
-
-matching:  NONE (no picture) | DUE --> DECIDED | SKIPPED
-"""
+"""The rows of outgoing messages and of their attachments (outgoing.py); what they say is sealed whole."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 from hashlib import sha256
-from struct import Struct
-from typing import Any, Final
+from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.content import AttachmentRef, Content
-from blindmatch_protocol.contract import AnyDesign, Flag, Label, Match, NoMatch, Outcome, Undisclosed, Voucher
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec import Message, Nested, Text, UInt, Variable, message
+from blindmatch_protocol.codec import Sequence as Several
+from blindmatch_protocol.content import NAME_MOST, AttachmentRef, Content
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.stamp import Stamp
 
-from blindmatch_client.store import Store, Value
+from blindmatch_client.outcomes import decode_outcome, encode_outcome
+from blindmatch_client.outgoing import Attached, MatchState, Outgoing, Queued, SendState
+from blindmatch_client.store import Store
 
 REQUEST_TAG: Final = b"blindmatch/matching-request/1"
 REQUEST_ID_BYTES: Final = 16
 
 
-class Stage(StrEnum):
-    """How far a message is."""
+@message
+class _Said(Message, tag=0xE0, name="device/outgoing"):
+    """What is sealed of a message's row."""
 
-    QUEUED = "queued"
-    SEALED = "sealed"
-    SENT = "sent"
-    DONE = "done"
-    FAILED = "failed"
-
-
-class Matching(StrEnum):
-    """How far the matching of its picture is."""
-
-    NONE = "none"
-    DUE = "due"
-    DECIDED = "decided"
-    SKIPPED = "skipped"
+    recipient: Annotated[str, Text(NAME_MOST)]
+    content: Annotated[tuple[Content, ...], Several(Nested(Content), 1)]
+    sealed: Annotated[bytes, Variable(1 << 20)]
+    problem: Annotated[str, Text(1 << 16)]
+    stamp: Annotated[tuple[Stamp, ...], Several(Nested(Stamp), 1)]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Outgoing:
-    """One message to one recipient. Messages of a group that bear one picture share `item` and `file`.
+@message
+class _Kept(Message, tag=0xE1, name="device/attached"):
+    """What is sealed of an attachment's row."""
 
-    `item`, `file` and `attachment` are None without an attachment, `sealed` before sealing; `content`, made
-    when the message is queued, names the attachment as it was then. `outcome`, `epoch` and `matched_at_ms`
-    are there once matching is DECIDED. `file` names the sealed attachment on this device, `uploaded` says
-    whether the relay has it and `attachment` its blob id.
-    """
-
-    number: int
-    message_id: bytes
-    recipient: str
-    queued_at_ms: int
-    stage: Stage
-    matching: Matching
-    item: int | None
-    file: str | None
-    uploaded: bool
-    outcome: bytes | None
-    epoch: int | None
-    matched_at_ms: int | None
-    attachment: AttachmentRef | None
-    content: Content | None
-    sealed: bytes | None
-    problem: str
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Queued:
-    """A sealed attachment that was written into `file`, and whether it is a picture to be matched."""
-
-    file: str
-    attachment: AttachmentRef
-    matching: Matching
-
-
-_FIELDS: Final = tuple(field.name for field in fields(Outgoing))
-_SEALED: Final = frozenset({"recipient", "outcome", "attachment", "content", "sealed", "problem"})
-_COLUMNS: Final = ", ".join(
-    f"opened({name}, 'outgoing.{name}', message_id)" if name in _SEALED else name for name in _FIELDS
-)
-
-
-def _set(name: str) -> str:
-    """An assignment in an UPDATE."""
-    return f"{name} = sealed(?, 'outgoing.{name}', message_id)" if name in _SEALED else f"{name} = ?"
+    ref: Annotated[tuple[AttachmentRef, ...], Several(Nested(AttachmentRef), 1)]
+    outcome: Annotated[bytes, Variable(16 << 20)]
+    epoch: Annotated[int, UInt(64)]
+    matched_at_ms: Annotated[int, UInt(64)]
 
 
 class Outbox:
-    """The rows of outgoing messages."""
+    """The rows of outgoing messages.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: keeps them.
+        design: whose outcomes attachments have.
+    """
+
+    def __init__(self, store: Store, design: AnyDesign) -> None:
         self._store = store
+        self._design = design
 
     def add(
         self,
@@ -108,8 +59,8 @@ class Outbox:
         contents: Mapping[str, Content],
         at_ms: int,
         queued: Queued | None = None,
-    ) -> list[int]:
-        """Queue a message to each recipient; their numbers. Attachments are numbered from 0 on.
+    ) -> list[Outgoing]:
+        """Queue a message to each recipient. Attachments are numbered from 0 on.
 
         Args:
             message_ids: a fresh id for each recipient.
@@ -118,88 +69,57 @@ class Outbox:
             queued: the attachment, the same for all.
         """
         with self._store.transaction():
-            item = None if queued is None else self._next_item()
-            return [
-                self._add(to, name, contents[to], at_ms, item, queued) for to, name in message_ids.items()
+            attached = None if queued is None else self._attach(queued)
+            rows = [
+                Outgoing(0, name, at_ms, SendState.QUEUED, to, contents[to], attached=attached)
+                for to, name in message_ids.items()
             ]
-
-    def _add(
-        self,
-        to: str,
-        message_id: bytes,
-        content: Content,
-        at_ms: int,
-        item: int | None,
-        queued: Queued | None,
-    ) -> int:
-        return self._store.insert(
-            "INSERT INTO outgoing (message_id, recipient, content, queued_at_ms, stage, matching, item, file,"
-            " attachment) VALUES (?1, sealed(?2, 'outgoing.recipient', ?1),"
-            " sealed(?3, 'outgoing.content', ?1), ?4, ?5, ?6, ?7, ?8, sealed(?9, 'outgoing.attachment', ?1))",
-            message_id,
-            to,
-            content.encode(),
-            at_ms,
-            Stage.QUEUED,
-            Matching.NONE if queued is None else queued.matching,
-            item,
-            None if queued is None else queued.file,
-            None if queued is None else queued.attachment.encode(),
-        )
+            for row in rows:
+                self._insert(row)
+        return rows
 
     def add_sealed(self, to: str, message_id: bytes, at_ms: int, sealed: bytes) -> Outgoing:
         """Queue a text that is sealed; save the account in the same transaction.
 
         Its content is not kept: without a picture nothing of it can be owed to anybody later.
         """
-        number = self._store.insert(
-            "INSERT INTO outgoing (message_id, recipient, queued_at_ms, stage, matching, sealed) VALUES"
-            " (?1, sealed(?2, 'outgoing.recipient', ?1), ?3, ?4, ?5,"
-            " sealed(?6, 'outgoing.sealed', ?1))",
-            message_id,
-            to,
-            at_ms,
-            Stage.SEALED,
-            Matching.NONE,
-            sealed,
-        )
-        values: dict[str, Any] = dict.fromkeys(_FIELDS)
-        values |= {"number": number, "message_id": message_id, "recipient": to, "queued_at_ms": at_ms}
-        values |= {"stage": Stage.SEALED, "matching": Matching.NONE, "sealed": sealed}
-        return Outgoing(**values | {"uploaded": False, "problem": ""})
+        row = Outgoing(0, message_id, at_ms, SendState.SEALED, to, sealed=sealed)
+        self._insert(row)
+        return row
 
-    def _next_item(self) -> int:
-        row = self._store.one("SELECT COALESCE(MAX(item) + 1, 0) FROM outgoing")
-        return 0 if row is None else int(row[0])
-
-    def get(self, number: int) -> Outgoing:
-        """The message with `number`; KeyError if there is none."""
-        row = self._store.one(f"SELECT {_COLUMNS} FROM outgoing WHERE number = ?", number)  # noqa: S608
-        if row is None:
-            raise KeyError(number)
-        values = dict(zip(_FIELDS, row, strict=True))
-        values["stage"], values["matching"] = Stage(values["stage"]), Matching(values["matching"])
-        values["uploaded"], values["problem"] = bool(values["uploaded"]), values["problem"] or ""
-        for name, kind in (("attachment", AttachmentRef), ("content", Content)):
-            if values[name] is not None:
-                values[name] = kind.decode(values[name])
-        return Outgoing(**values)
-
-    def open(self) -> list[int]:
-        """Numbers of the messages that are not done, oldest first."""
+    def waiting(self) -> list[Outgoing]:
+        """The messages that are not done, oldest first."""
+        known: dict[int, Attached] = {}
         rows = self._store.all(
-            "SELECT number FROM outgoing WHERE stage IN ('queued', 'sealed', 'sent') ORDER BY number"
+            "SELECT number, message_id, queued_at_ms, stage, opened(body, 'outgoing.body', message_id), item"
+            " FROM outgoing WHERE stage IN ('queued', 'sealed', 'sent') ORDER BY number"
         )
-        return [number for (number,) in rows]
+        found: list[Outgoing] = []
+        for number, message_id, at_ms, state, body, item in rows:
+            said = _Said.decode(body)
+            if item is not None and item not in known:
+                known[item] = self._attached(item)
+            row = Outgoing(number, message_id, at_ms, SendState(state), said.recipient)
+            row.content, row.sealed, row.problem = next(iter(said.content), None), said.sealed, said.problem
+            row.stamp = next(iter(said.stamp), None)
+            row.attached = None if item is None else known[item]
+            found.append(row)
+        return found
 
-    def awaits(self, item: int) -> bool:
-        """Is a message that bears this picture not handed over yet?"""
+    def count(self) -> int:
+        """How many messages are not done."""
+        query = "SELECT count(*) FROM outgoing WHERE stage IN ('queued', 'sealed', 'sent')"
+        (count,) = self._store.one(query) or (0,)
+        return int(count)
+
+    def awaits(self, attached: Attached) -> bool:
+        """Is a message that bears it not handed over yet?"""
         query = "SELECT 1 FROM outgoing WHERE item = ? AND stage IN ('queued', 'sealed')"
-        return self._store.one(query, item) is not None
+        return self._store.one(query, attached.item) is not None
 
     def files(self) -> set[str]:
         """Sealed attachments that are still needed."""
-        return {name for (name,) in self._store.all("SELECT file FROM outgoing WHERE file IS NOT NULL")}
+        return {name for (name,) in self._store.all("SELECT file FROM attached WHERE file IS NOT NULL")}
 
     def request_id(self, item: int) -> bytes:
         """What a picture is asked about under, 16 bytes: the same at every attempt, also after a crash.
@@ -209,65 +129,91 @@ class Outbox:
         Raises:
             KeyError: if there is no such picture, or it is done with.
         """
-        row = self._store.one(
-            "SELECT opened(attachment, 'outgoing.attachment', message_id) FROM outgoing"
-            " WHERE item = ? AND attachment IS NOT NULL ORDER BY number LIMIT 1",
-            item,
+        ref = self._attached(item).ref
+        if ref is None:
+            raise KeyError(item)
+        return request_id_of(ref.key)
+
+    def sent(self, row: Outgoing) -> None:
+        """The relay has the message, and has stamped it; without an attachment it is done, and its row goes.
+
+        Not synced, and of a text written later, with whatever is written next: if it is lost, the relay is
+        handed the same message under the same id again.
+        """
+        if row.attached is None:
+            row.state = SendState.DONE
+            self._store.later("DELETE FROM outgoing WHERE number = ?", row.number)
+            return
+        row.state = SendState.SENT
+        with self._store.transaction(synced=False):
+            self.save(row)
+
+    def done(self, row: Outgoing) -> str | None:
+        """Nothing is owed for the message any more, and its row goes; the attachment's file, if no other
+        message needs it."""
+        row.state = SendState.DONE
+        self._store.run("DELETE FROM outgoing WHERE number = ?", row.number)
+        return self._drop(row.attached)
+
+    def failed(self, row: Outgoing, problem: str) -> str | None:
+        """The message will never leave: what is not needed any more is dropped; the attachment's file as
+        for `done`."""
+        row.state, row.problem, row.content, row.sealed = SendState.FAILED, problem, None, b""
+        self.save(row)
+        return self._drop(row.attached)
+
+    def _drop(self, attached: Attached | None) -> str | None:
+        """Drop file and key of an attachment that no message needs any more, and save it."""
+        if attached is None:
+            return None
+        query = "SELECT 1 FROM outgoing WHERE item = ? AND stage IN ('queued', 'sealed', 'sent')"
+        file = None
+        if self._store.one(query, attached.item) is None:
+            file, attached.file, attached.ref = attached.file, None, None
+        self.save_attached(attached)
+        return file
+
+    def save(self, row: Outgoing) -> None:
+        """Write a message's row as it is in memory."""
+        self._store.run(
+            "UPDATE outgoing SET stage = ?1, body = sealed(?2, 'outgoing.body', message_id)"
+            " WHERE number = ?3",
+            *(row.state, _said(row), row.number),
         )
+
+    def save_attached(self, attached: Attached) -> None:
+        """Write an attachment's row as it is in memory."""
+        self._store.run(
+            "UPDATE attached SET matching = ?2, file = ?3, uploaded = ?4,"
+            " body = sealed(?5, 'attached.body', ?1) WHERE item = ?1",
+            *_columns(attached),
+        )
+
+    def _attach(self, queued: Queued) -> Attached:
+        (item,) = self._store.one("SELECT COALESCE(MAX(item) + 1, 0) FROM attached") or (0,)
+        attached = Attached(item, queued.matching, queued.file, queued.ref)
+        self._store.run(
+            "INSERT INTO attached VALUES (?1, ?2, ?3, ?4, sealed(?5, 'attached.body', ?1))",
+            *_columns(attached),
+        )
+        return attached
+
+    def _insert(self, row: Outgoing) -> None:
+        row.number = self._store.insert(
+            "INSERT INTO outgoing (message_id, queued_at_ms, stage, item, body) VALUES (?, ?, ?, ?, ?)",
+            *(row.message_id, row.queued_at_ms, row.state, row.item),
+            self._store.sealed(_said(row), "outgoing.body", row.message_id),
+        )
+
+    def _attached(self, item: int) -> Attached:
+        query = "SELECT matching, file, uploaded, opened(body, 'attached.body', item) FROM attached"
+        row = self._store.one(f"{query} WHERE item = ?", item)
         if row is None:
             raise KeyError(item)
-        return request_id_of(AttachmentRef.decode(row[0]).key)
-
-    def decided(self, item: int, outcome: Outcome, epoch: int, at_ms: int) -> None:
-        """Matching of a picture came to `outcome`, for all messages that bear it."""
-        values: dict[str, Value] = {"outcome": encode_outcome(outcome), "epoch": epoch}
-        self._update(
-            "item", item, values | {"matching": Matching.DECIDED, "matched_at_ms": at_ms, "problem": None}
-        )
-
-    def skipped(self, item: int, problem: str) -> None:
-        """The picture is sent and never matched."""
-        self._update("item", item, {"matching": Matching.SKIPPED, "problem": problem})
-
-    def uploaded(self, file: str, attachment: AttachmentRef) -> None:
-        """The attachment lies at the relay, for all messages that bear it.
-
-        Not synced: if that is lost, the same bytes are uploaded again.
-        """
-        with self._store.transaction(synced=False):
-            self._update("file", file, {"attachment": attachment.encode(), "uploaded": 1})
-
-    def sealed(self, number: int, content: Content, sealed: bytes) -> None:
-        """The message is sealed; save the account in the same transaction."""
-        values = {"stage": Stage.SEALED, "content": content.encode(), "sealed": sealed, "problem": None}
-        self._update("number", number, values)
-
-    def sent(self, row: Outgoing) -> Outgoing:
-        """The relay has the message; as it stands then. Without a picture it is done.
-
-        Not synced: if that is lost, the relay is handed the same message under the same id again.
-        """
-        with self._store.transaction(synced=False):
-            if row.matching is not Matching.NONE:
-                self._update("number", row.number, {"stage": Stage.SENT})
-                return replace(row, stage=Stage.SENT)
-            gone: dict[str, Value] = {"stage": Stage.DONE, "content": None, "sealed": None}
-            self._update("number", row.number, gone)
-        return replace(row, stage=Stage.DONE, content=None, sealed=None)
-
-    def close(self, number: int, stage: Stage, problem: str = "") -> None:
-        """The message is done or has failed: what is not needed any more is dropped."""
-        dropped = dict.fromkeys(("file", "attachment", "content", "sealed"))
-        self._update("number", number, {"stage": stage, "problem": problem or None, **dropped})
-
-    def troubled(self, number: int, problem: str) -> None:
-        """Note why the message waits."""
-        self._update("number", number, {"problem": problem})
-
-    def _update(self, key: str, value: Value, values: Mapping[str, Value]) -> None:
-        assignments = ", ".join(map(_set, values))
-        statement = f"UPDATE outgoing SET {assignments} WHERE {key} = ?"  # noqa: S608 - names of columns
-        self._store.run(statement, *values.values(), value)
+        matching, file, uploaded, kept = MatchState(row[0]), row[1], bool(row[2]), _Kept.decode(row[3])
+        outcome = decode_outcome(self._design, kept.outcome) if kept.outcome else None
+        ref = next(iter(kept.ref), None)
+        return Attached(item, matching, file, ref, uploaded, outcome, kept.epoch, kept.matched_at_ms)
 
 
 def request_id_of(key: bytes) -> bytes:
@@ -275,39 +221,14 @@ def request_id_of(key: bytes) -> bytes:
     return sha256(REQUEST_TAG + key).digest()[:REQUEST_ID_BYTES]
 
 
-_NO_MATCH, _UNDISCLOSED, _MATCH, _VOUCHER, _FLAG = b"\x00", b"\x01", b"\x02", b"\x03", b"\x04"
-_SCORE: Final = Struct(">d")
+def _said(row: Outgoing) -> bytes:
+    content = () if row.content is None else (row.content,)
+    stamp = () if row.stamp is None else (row.stamp,)
+    return _Said(row.recipient, content, row.sealed, row.problem, stamp).encode()
 
 
-def encode_outcome(outcome: Outcome) -> bytes:
-    """An outcome as it is stored: a byte for its kind, then its message."""
-    match outcome:
-        case NoMatch():
-            return _NO_MATCH
-        case Undisclosed():
-            return _UNDISCLOSED
-        case Match(label):
-            return _MATCH + label.encode()
-        case Voucher(body):
-            return _VOUCHER + body.encode()
-        case Flag(score):
-            return _FLAG + _SCORE.pack(score)
-
-
-def decode_outcome(design: AnyDesign, stored: bytes) -> Outcome:
-    """The outcome that was stored.
-
-    Raises:
-        ProtocolError: if it is none of `design`.
-    """
-    kind, body = stored[:1], stored[1:]
-    if kind == _MATCH:
-        return Match(Label.decode(body))
-    if kind == _VOUCHER:
-        voucher: Message = decode_any(design.vouchers, body, f"{design.info.name}/voucher")
-        return Voucher(voucher)
-    if kind == _FLAG and len(body) == _SCORE.size:
-        return Flag(*_SCORE.unpack(body))
-    if stored not in (_NO_MATCH, _UNDISCLOSED):
-        raise ProtocolError("outcome", "must be one of five kinds", "kind")
-    return NoMatch() if stored == _NO_MATCH else Undisclosed()
+def _columns(attached: Attached) -> tuple[int, str, str | None, int, bytes]:
+    outcome = b"" if attached.outcome is None else encode_outcome(attached.outcome)
+    ref = () if attached.ref is None else (attached.ref,)
+    kept = _Kept(ref, outcome, attached.epoch, attached.matched_at_ms)
+    return attached.item, attached.matching, attached.file, attached.uploaded, kept.encode()

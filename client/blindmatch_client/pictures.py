@@ -6,21 +6,25 @@ ask --> Verified, kept here --(the relay has the message)--> look --> outcome no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from blindmatch_protocol.attachment import opened
 from blindmatch_protocol.content import Content
 from blindmatch_protocol.contract import Binding
+from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.franking import Evidence, disclose
 from blindmatch_protocol.picture.item import Picture
 
+from blindmatch_client.base import Base
 from blindmatch_client.detector import Decided, Detection, Undecided, Verified
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.files import Files
-from blindmatch_client.matching import Matching as Matcher
-from blindmatch_client.messenger.attachment import opened
-from blindmatch_client.outbox import Matching, Outbox, Outgoing
+from blindmatch_client.matching import MatchingClient
+from blindmatch_client.outbox import Outbox
+from blindmatch_client.outgoing import Attached, MatchState, Outgoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +32,14 @@ class Pictures:
     """The pictures of one account's messages.
 
     Attributes:
-        mode: what is done with a picture that cannot be matched.
-        account: whose messages they are in.
         verified: sessions whose outcome waits for their message to be handed over, by picture. They are in
             memory alone: after a restart the picture is asked about again.
     """
 
-    mode: FailureMode
-    account: str
-    matcher: Matcher
+    base: Base
+    matcher: MatchingClient
     outbox: Outbox
     files: Files
-    clock_ms: Callable[[], int]
     verified: dict[int, Verified] = field(default_factory=dict)
 
     def ask(self, row: Outgoing, item: Picture | None) -> Undecided | None:
@@ -48,32 +48,54 @@ class Pictures:
         Raises:
             PictureError: if it cannot be decoded; nothing was sent for it then.
         """
-        if row.matching is not Matching.DUE or row.item is None or row.item in self.verified:
+        attached = row.attached
+        if attached is None or attached.matching is not MatchState.DUE or attached.item in self.verified:
             return None
-        item = item or Picture.from_bytes(self.plain(row))
-        asked = self.matcher.ask(item, row.item, _binding(row, self.account))
+        assert row.content is not None
+        item = item or Picture.from_bytes(self.plain(attached))
+        # bound to the message that it is asked about for, also where others bear the same picture
+        binding = binding_of(row.content, self.base.config.account, row.recipient)
+        row.commitment = binding.commitment
+        asked = self.matcher.ask(item, attached.item, binding)
         if isinstance(asked, Verified):
-            self.verified[row.item] = asked
+            self.verified[attached.item] = asked
             return None
-        return self._noted(row, row.item, asked, self.matcher.epoch)
+        failure = self._noted(row, attached, asked, self.matcher.epoch)
+        self.keep(row)
+        return failure
 
     def look(self, row: Outgoing) -> Undecided | None:
-        """Look at the outcome, if one waits; the failure, if that failed."""
-        verified = None if row.item is None else self.verified.pop(row.item, None)
-        if verified is None or row.item is None:
+        """Look at the outcome, if one waits; the failure, if that failed. What comes of it is saved with the
+        message (`keep`, `Outbox.done`)."""
+        attached = row.attached
+        verified = None if attached is None else self.verified.pop(attached.item, None)
+        if verified is None or attached is None:
             return None
         reach("device.conclude.before")
-        return self._noted(row, row.item, self.matcher.conclude(verified), verified.epoch)
+        return self._noted(row, attached, self.matcher.conclude(verified), verified.epoch)
 
     def given_up(self, row: Outgoing) -> None:
         """Nobody gets this message: look once no other that bears its picture waits any more."""
-        if row.item is not None and not self.outbox.awaits(row.item):
+        if row.attached is not None and not self.outbox.awaits(row.attached):
             self.look(row)
 
-    def plain(self, row: Outgoing) -> bytes:
-        """The picture of `row`, opened; only what may be matched is ever whole in memory."""
-        assert row.file is not None and row.attachment is not None
-        return b"".join(opened(self.files.chunks(row.file), row.attachment))
+    def keep(self, row: Outgoing) -> None:
+        """Save what became of the matching of its picture."""
+        with self.base.store.transaction():
+            if row.attached is not None:
+                self.outbox.save_attached(row.attached)
+            self.outbox.save(row)
+
+    def plain(self, attached: Attached) -> bytes:
+        """A picture, opened; only what may be matched is ever whole in memory."""
+        assert attached.file is not None and attached.ref is not None
+        return b"".join(opened(self.files.chunks(attached.file), attached.ref))
+
+    def prepare(self, rows: Sequence[Outgoing]) -> None:
+        """The design's offline phase for the next picture, if these messages had any. Sends nothing."""
+        if any(row.attached is not None for row in rows):
+            with suppress(DesignError):
+                self.matcher.prepare()
 
     def close(self) -> None:
         """Give up what was asked and not handed over."""
@@ -81,14 +103,14 @@ class Pictures:
             verified.abandon()
         self.verified.clear()
 
-    def _noted(self, row: Outgoing, item: int, found: Detection, epoch: int) -> Undecided | None:
+    def _noted(self, row: Outgoing, attached: Attached, found: Detection, epoch: int) -> Undecided | None:
         if isinstance(found, Decided):
-            self.outbox.decided(item, found.outcome, epoch, self.clock_ms())
+            row.problem, attached.matching, attached.outcome = "", MatchState.DECIDED, found.outcome
+            attached.epoch, attached.matched_at_ms = epoch, self.base.clock_ms()
             return None
-        if self.mode is FailureMode.SEND_UNMATCHED:
-            self.outbox.skipped(item, str(found.error))
-        else:
-            self.outbox.troubled(row.number, str(found.error))
+        row.problem = str(found.error)
+        if self.base.config.mode is FailureMode.SEND_UNMATCHED:
+            attached.matching = MatchState.SKIPPED
         return found
 
 
@@ -96,9 +118,3 @@ def binding_of(content: Content, sender: str, recipient: str) -> Binding:
     """Of a message that bears the picture as its first attachment."""
     evidence = Evidence.of(*disclose(content, sender, recipient, 0))
     return Binding(evidence.opening.commitment, evidence.encode())
-
-
-def _binding(row: Outgoing, account: str) -> Binding:
-    """Of the message that the picture is asked about for, also where others bear the same picture."""
-    assert row.content is not None
-    return binding_of(row.content, account, row.recipient)

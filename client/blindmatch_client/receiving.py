@@ -1,123 +1,84 @@
 """Messages on their way in: opened, saved with the account's new state, then acknowledged.
 
     relay --Receive--> open --save content and account--> Download attachments --> complete, shown
-                                                     +--> Acknowledge
+                                                     +--sync--> Acknowledge
 
-What came while others were saved is saved together, and many are acknowledged together. A message that cannot
-be opened is kept as a problem and acknowledged too, or it would come for ever.
+Many are acknowledged together. Until then the relay has them on its disk, so that nothing waits for this one:
+a loss of power takes back messages and account alike, and they come again. A message that cannot be opened is
+kept as a problem and acknowledged too, or it would come for ever.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from blindmatch_protocol.content import AttachmentRef, Content
+from blindmatch_protocol.attachment import AttachmentError, verified
+from blindmatch_protocol.clear_message import ClearMessage
+from blindmatch_protocol.codec import Message, Nested, Text, message
+from blindmatch_protocol.codec import Sequence as Several
+from blindmatch_protocol.content import NAME_MOST, AttachmentRef, Content
+from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.stamp import Stamp
 
-from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceError, StoreError
-from blindmatch_client.files import Files, read_chunks
+from blindmatch_client.base import Base
+from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceError
+from blindmatch_client.files import Files
 from blindmatch_client.keys import AccountKeeper
-from blindmatch_client.messenger import Account, MessengerError
-from blindmatch_client.messenger.attachment import opened, verified
-from blindmatch_client.messenger.errors import IdentityChangedError, ReplayedMessageError
-from blindmatch_client.relay import RelayClient
+from blindmatch_client.messenger.errors import IdentityChangedError, MessengerError, ReplayedMessageError
+from blindmatch_client.received import Received, ReceivedFile
+from blindmatch_client.relay import RelayClient, stamp_of
 from blindmatch_client.store import Store
+
+if TYPE_CHECKING:
+    from blindmatch_client.messenger import Account
+
+
+@message
+class _Came(Message, tag=0xE2, name="device/incoming"):
+    """What is sealed of a message's row; without content it could not be opened."""
+
+    sender: Annotated[str, Text(NAME_MOST)]
+    content: Annotated[tuple[Content, ...], Several(Nested(Content), 1)]
+    problem: Annotated[str, Text(1 << 16)]
+    stamp: Annotated[tuple[Stamp, ...], Several(Nested(Stamp), 1)]
+
 
 MOST_ATTACHMENT_BYTES: Final = 128 << 20
 ACKNOWLEDGE_EVERY: Final = 200
 """While messages keep coming, so many are acknowledged at a time: the relay keeps no more of them."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class ReceivedFile:
-    """An attachment that came; it lies sealed on the device and is opened when it is read."""
-
-    path: Path
-    ref: AttachmentRef
-
-    @property
-    def media_type(self) -> str:
-        """As the sender says."""
-        return self.ref.media_type
-
-    def read(self) -> bytes:
-        """All of it, in memory.
-
-        Raises:
-            AttachmentError: if the file was altered on the device.
-            StoreError: if it cannot be read.
-        """
-        return b"".join(opened(read_chunks(self.path), self.ref))
-
-    def save(self, path: Path) -> None:
-        """Write it to `path`, piece by piece; nothing stands there unless all of it is authentic.
-
-        Raises:
-            AttachmentError: if the file was altered on the device.
-            StoreError: if one cannot be read or written.
-        """
-        part = path.with_name(path.name + ".part")
-        try:
-            with part.open("wb") as file:
-                for piece in opened(read_chunks(self.path), self.ref):
-                    file.write(piece)
-            part.replace(path)
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
-        finally:
-            part.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Received:
-    """A message that came.
-
-    Attributes:
-        sequence: the relay's number of it.
-        sender: who sent it, as the relay says and the session proves.
-        text: its text; empty if it could not be opened.
-        attachments: in order; one that could not be had is left out.
-        sent_at_ms: by the sender's clock; 0 if it could not be opened.
-        problem: what was wrong with it; empty if nothing.
-    """
-
-    sequence: int
-    sender: str
-    text: str
-    attachments: tuple[ReceivedFile, ...]
-    sent_at_ms: int
-    problem: str
-
-    @property
-    def pictures(self) -> tuple[bytes, ...]:
-        """The attachments' content, whole; raises what `ReceivedFile.read` raises."""
-        return tuple(file.read() for file in self.attachments)
-
-    @property
-    def media_types(self) -> tuple[str, ...]:
-        """Of the attachments."""
-        return tuple(file.media_type for file in self.attachments)
-
-
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Receives an account's messages."""
+    """Receives an account's messages.
 
+    Attributes:
+        hear: takes note of the checkpoint that a message of a peer bears, which may be none.
+    """
+
+    base: Base
     keeper: AccountKeeper
-    store: Store
     files: Files
     relay: RelayClient
+    hear: Callable[[str, bytes], None]
+
+    @property
+    def store(self) -> Store:
+        """Where messages are kept."""
+        return self.base.store
 
     def receive(self, wait_ms: int, on_complete: Callable[[int], None]) -> list[Received]:
         """Messages that are complete now and were not shown before.
 
         Args:
             wait_ms: wait for more so long after the last one.
-            on_complete: told of every so many more messages that are on disk with all that belongs to
-                them, as soon as they are.
+            on_complete: told of every so many more messages that are saved with all that belongs to them,
+                as soon as they are.
 
         Raises:
             ServiceError: if the relay cannot be reached; what came before that is kept and shown next time.
@@ -147,10 +108,12 @@ class Receiver:
     def _take(self, some: Sequence[pb.Delivery], on_complete: Callable[[int], None]) -> None:
         """Open and save messages, with the account's new state, in one transaction; fetch what they bear."""
         plain, bearing = 0, set[int]()
-        with self.keeper.saving() as account:
+        with self.keeper.saving(synced=False) as account:
+            known = self._known(some)
             for delivery in some:
-                if self._is_known(delivery.sequence):
+                if delivery.sequence in known:
                     continue
+                known.add(delivery.sequence)
                 if self._open(account, delivery):
                     bearing.add(delivery.sequence)
                 else:
@@ -161,35 +124,43 @@ class Receiver:
             missing = self._fetch_attachments(min(bearing))
             on_complete(len(bearing - missing))
 
-    def _is_known(self, sequence: int) -> bool:
-        return self.store.one("SELECT 1 FROM incoming WHERE sequence = ?", sequence) is not None
+    def _known(self, some: Sequence[pb.Delivery]) -> set[int]:
+        """Numbers of messages that came before; since they come again, the relay was not told so."""
+        query = "UPDATE incoming SET acknowledged = 0 WHERE sequence IN (SELECT value FROM json_each(?))"
+        numbers = json.dumps([delivery.sequence for delivery in some])
+        return {sequence for (sequence,) in self.store.all(f"{query} RETURNING sequence", numbers)}
 
     def _open(self, account: Account, delivery: pb.Delivery) -> bool:
         """Does it bear attachments?"""
         try:
-            content = account.decrypt(delivery.sender, delivery.sealed)
-        except MessengerError as error:
+            content = self._content(account, delivery)
+        except (MessengerError, ProtocolError) as error:
             if isinstance(error, IdentityChangedError):
                 account.note_identity(delivery.sender, error.identity)
             # the account is as it was, and so are the others' messages; a repeat was shown when it came first
             self._save(delivery, None, str(error), isinstance(error, ReplayedMessageError))
             return False
         self._save(delivery, content, "")
+        self.hear(delivery.sender, content.checkpoint)
         return bool(content.attachments)
+
+    def _content(self, account: Account, delivery: pb.Delivery) -> Content:
+        """What a message says; one in the clear is taken only where the design has no end-to-end encryption,
+        and there no other."""
+        if self.base.design.info.end_to_end:
+            return account.decrypt(delivery.sender, delivery.sealed)
+        return ClearMessage.decode(delivery.clear).content
 
     def _save(
         self, delivery: pb.Delivery, content: Content | None, problem: str, shown: bool = False
     ) -> None:
+        stamp = stamp_of(delivery.message_id, delivery.accepted_at_ms, delivery.stamp)
+        said, stamps = () if content is None else (content,), () if stamp is None else (stamp,)
+        came = _Came(delivery.sender, said, problem, stamps)
         self.store.run(
-            "INSERT INTO incoming (sequence, sender, content, accepted_at_ms, problem, shown) VALUES"
-            " (?1, sealed(?2, 'incoming.sender', ?1), sealed(?3, 'incoming.content', ?1), ?4,"
-            " sealed(?5, 'incoming.problem', ?1), ?6)",
-            delivery.sequence,
-            delivery.sender,
-            None if content is None else content.encode(),
-            delivery.accepted_at_ms,
-            problem or None,
-            shown,
+            "INSERT INTO incoming (sequence, accepted_at_ms, shown, body) VALUES (?, ?, ?, ?)",
+            *(delivery.sequence, delivery.accepted_at_ms, shown),
+            self.store.sealed(came.encode(), "incoming.body", delivery.sequence),
         )
         for position in range(0 if content is None else len(content.attachments)):
             self.store.run(
@@ -197,23 +168,17 @@ class Receiver:
             )
 
     def _acknowledge(self) -> None:
-        """Acknowledge what is saved; what fails here is acknowledged next time.
-
-        That it was done is not synced: without it the relay is told once more.
-        """
-        rows = self.store.all("SELECT sequence FROM incoming WHERE acknowledged = 0 ORDER BY sequence")
-        sequences = [sequence for (sequence,) in rows]
-        try:
-            self.relay.acknowledge(sequences)
-        except ServiceError:
-            return
-        with self.store.transaction(synced=False):
-            self.store.run_each("UPDATE incoming SET acknowledged = 1 WHERE sequence = ?", rows)
+        """Bring what is saved to the disk, and acknowledge it; what fails here comes again."""
+        query = "UPDATE incoming SET acknowledged = 1 WHERE acknowledged = 0 RETURNING sequence"
+        with self.store.transaction():
+            rows = self.store.all(query)
+        with suppress(ServiceError):
+            self.relay.acknowledge(sorted(sequence for (sequence,) in rows))
 
     def _fetch_attachments(self, since: int = 0) -> set[int]:
         """Get what is missing of messages from sequence `since` on; those that still lack something."""
         missing = self.store.all(
-            "SELECT sequence, position, opened(content, 'incoming.content', sequence)"
+            "SELECT sequence, position, opened(body, 'incoming.body', sequence)"
             " FROM attachment JOIN incoming USING (sequence)"
             " WHERE file IS NULL AND attachment.problem IS NULL AND sequence >= ?"
             " ORDER BY sequence, position",
@@ -221,19 +186,19 @@ class Receiver:
         )
         return {
             sequence
-            for sequence, position, content in missing
-            if not self._fetch(sequence, position, Content.decode(content))
+            for sequence, position, body in missing
+            if not self._fetch(sequence, position, _Came.decode(body).content[0].attachments[position])
         }
 
-    def _fetch(self, sequence: int, position: int, content: Content) -> bool:
+    def _fetch(self, sequence: int, position: int, ref: AttachmentRef) -> bool:
         """Get one attachment; False: a fault that may pass leaves it for the next time."""
-        ref, name, problem = content.attachments[position], None, None
+        name, problem = None, None
         if ref.padded_size > MOST_ATTACHMENT_BYTES:
             problem = f"an attachment is larger than {MOST_ATTACHMENT_BYTES} bytes and was not fetched"
         else:
             try:
                 name = self.relay.download(ref, lambda blob: self.files.write(verified(blob, ref)))
-            except (MisbehavedError, MessengerError) as error:
+            except (MisbehavedError, AttachmentError) as error:
                 problem = str(error)
             except RefusedError as error:
                 if error.status != "NOT_FOUND":
@@ -263,10 +228,13 @@ class Receiver:
         """Sealed attachments of messages that came."""
         return {name for (name,) in self.store.all("SELECT file FROM attachment WHERE file IS NOT NULL")}
 
-    def _received(self, sequence: int, sender: str, content: bytes | None, problem: str | None) -> Received:
-        if content is None:
-            return Received(sequence, sender, "", (), 0, problem or "")
-        said = Content.decode(content)
+    def _received(self, sequence: int, body: bytes) -> Received:
+        came = _Came.decode(body)
+        if not came.content:
+            return Received(sequence, came.sender, "", (), 0, came.problem)
+        (said,), stamp = came.content, next(iter(came.stamp), None)
+        if not said.attachments:
+            return Received(sequence, came.sender, said.text, (), said.sent_at, came.problem, stamp)
         rows: Sequence[tuple[str | None, str | None]] = self.store.all(
             "SELECT file, opened(problem, 'attachment.problem', sequence || '/' || position) FROM attachment"
             " WHERE sequence = ? ORDER BY position",
@@ -274,8 +242,8 @@ class Receiver:
         )
         pairs = zip(rows, said.attachments, strict=True)
         files = tuple(ReceivedFile(self.files.path(name), ref) for (name, _), ref in pairs if name)
-        problems = filter(None, [problem, *(text for _, text in rows)])
-        return Received(sequence, sender, said.text, files, said.sent_at, "; ".join(problems))
+        problems = filter(None, [came.problem, *(text for _, text in rows)])
+        return Received(sequence, came.sender, said.text, files, said.sent_at, "; ".join(problems), stamp)
 
 
 def _row(sequence: int, position: int) -> str:
@@ -284,9 +252,8 @@ def _row(sequence: int, position: int) -> str:
 
 
 _MESSAGES: Final = (
-    "SELECT sequence, opened(sender, 'incoming.sender', sequence),"
-    " opened(content, 'incoming.content', sequence), opened(problem, 'incoming.problem', sequence)"
-    " FROM incoming WHERE NOT EXISTS (SELECT 1 FROM attachment"
+    "SELECT sequence, opened(body, 'incoming.body', sequence) FROM incoming"
+    " WHERE NOT EXISTS (SELECT 1 FROM attachment"
     " WHERE attachment.sequence = incoming.sequence AND file IS NULL AND attachment.problem IS NULL)"
 )
 """Messages of which nothing is missing any more."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from typing import Final, TypeVar
 
-from blindmatch_protocol.content import AttachmentRef
+from blindmatch_protocol.clear_message import ClearMessage
+from blindmatch_protocol.content import NAME_MOST, AttachmentRef
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.parts import PART, Joiner, cut
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.sender_proof import FrankingKey
+from blindmatch_protocol.stamp import MAC_LENGTH, MESSAGE_ID_LENGTH, Stamp
 
-from blindmatch_client.ahead import batches
-from blindmatch_client.egress import Call, Egress
+from blindmatch_client.egress import Call, Egress, received
 from blindmatch_client.egress.methods import (
     ACKNOWLEDGE,
     DOWNLOAD,
@@ -25,7 +28,6 @@ from blindmatch_client.egress.methods import (
 from blindmatch_client.errors import MisbehavedError
 from blindmatch_client.messenger import FetchedBundle, PreKeyPublication
 from blindmatch_client.trace import Purpose
-from blindmatch_client.transport import parts_of
 
 T = TypeVar("T")
 
@@ -34,7 +36,11 @@ RECEIVE_MARGIN_S: Final = 60.0
 RECEIVE_MOST_S: Final = 30.0
 """A stream that does not come to rest is left after so long, so that what came is shown."""
 
+MOST_AHEAD_BYTES: Final = 4 << 20
+"""The relay sends so many bytes of messages before it is asked for more."""
+
 MOST_ACKNOWLEDGED: Final = 5000
+_CLEAR: Final = bytes([ClearMessage.TAG])
 SEAL_BYTES: Final = 32
 """A sealed attachment is so much longer than its padded form."""
 
@@ -42,9 +48,13 @@ SEAL_BYTES: Final = 32
 class RelayClient:
     """Calls to the relay. Every method raises what `Egress` raises."""
 
-    def __init__(self, egress: Egress, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """`monotonic`: seconds, as `time.monotonic` gives them."""
+    def __init__(
+        self, egress: Egress, monotonic: Callable[[], float] = time.monotonic, clear: bool = False
+    ) -> None:
+        """`monotonic`: seconds, as `time.monotonic` gives them. `clear`: whether the design has no end-to-end
+        encryption."""
         self._egress = egress
+        self._clear = clear
         self._monotonic = monotonic
 
     def register(self, keys: PreKeyPublication) -> int:
@@ -54,6 +64,8 @@ class RelayClient:
             signed_pre_key=keys.signed_pre_key,
             signed_pre_key_signature=keys.signature,
             one_time_pre_keys=keys.one_time,
+            franking_key=keys.franking_key.key,
+            franking_key_signature=keys.franking_key.signature,
         )
         call = Call(Party.PROVIDER, REGISTER, Purpose.ACCOUNT, idempotent=True)
         return self._egress.unary(call, request).one_time_pre_keys_held
@@ -62,11 +74,13 @@ class RelayClient:
         """Another account's pre-keys. Never made again by itself, since each call uses one up."""
         call = Call(Party.PROVIDER, FETCH_BUNDLE, Purpose.ACCOUNT)
         bundle = self._egress.unary(call, pb.BundleRequest(account=account))
+        shown = FrankingKey(bundle.franking_key, bundle.franking_key_signature)
         return FetchedBundle(
             identity=bundle.identity_key,
             signed_pre_key=bundle.signed_pre_key,
             signature=bundle.signed_pre_key_signature,
             one_time=tuple(bundle.one_time_pre_keys),
+            franking_key=() if not bundle.franking_key else (shown,),
         )
 
     def upload(self, size: int, blob: Callable[[], Iterator[bytes]], item: int | None) -> bytes:
@@ -75,7 +89,7 @@ class RelayClient:
         `blob` gives its bytes, and is called once for each attempt.
         """
         call = Call(Party.PROVIDER, UPLOAD, Purpose.MESSAGE, item, True, BLOB_DEADLINE_S)
-        reply = self._egress.upload(call, lambda: _parts(size, blob()))
+        reply = self._egress.upload(call, lambda: cut(PART, pb.Part(), size, blob()))
         if len(reply.blob_id) not in range(16, 33):
             raise MisbehavedError(Party.PROVIDER, "a blob id is 16 to 32 bytes")
         return reply.blob_id
@@ -88,29 +102,50 @@ class RelayClient:
         call = Call(Party.PROVIDER, DOWNLOAD, Purpose.MESSAGE, None, True, BLOB_DEADLINE_S)
         size = attachment.padded_size + SEAL_BYTES
         request = pb.DownloadRequest(blob_id=attachment.blob_id)
-        return self._egress.stream(call, lambda: request, lambda parts: take(_checked(parts, size)))
 
-    def send(self, recipient: str, message_id: bytes, sealed: bytes, item: int | None) -> int:
-        """Hand a message over; when the relay accepted it. The id makes a second call harmless."""
+        def consume(parts: Iterator[pb.Part]) -> T:
+            return take(received(call.party, Joiner(PART, size, "attachment", size), parts))
+
+        return self._egress.stream(call, lambda: request, consume)
+
+    def send(self, recipient: str, message_id: bytes, body: bytes, item: int | None) -> Stamp | None:
+        """Hand a message over; the relay's stamp on it. The id makes a second call harmless.
+
+        Raises:
+            DesignError: if it is in the clear where the design is end-to-end encrypted, or the reverse.
+        """
+        if body.startswith(_CLEAR) is not self._clear:
+            raise DesignError("a message is sent end-to-end encrypted or in the clear as the design declares")
         call = Call(Party.PROVIDER, SEND, Purpose.MESSAGE, item, idempotent=True)
-        request = pb.SendRequest(recipient=recipient, message_id=message_id, sealed=sealed)
-        return self._egress.unary(call, request).accepted_at_ms
+        request = pb.SendRequest(recipient=recipient, message_id=message_id)
+        if self._clear:
+            request.clear = body
+        else:
+            request.sealed = body
+        reply = self._egress.unary(call, request)
+        return stamp_of(message_id, reply.accepted_at_ms, reply.stamp)
 
     def receive(self, wait_ms: int, take: Callable[[Sequence[pb.Delivery]], None]) -> None:
         """Give `take` the messages that wait, and those that come until none came for `wait_ms`, as many
-        together as came while it was busy; for `RECEIVE_MOST_S`, or a little longer."""
+        together as came while something else was asked; for `RECEIVE_MOST_S`, or a little longer."""
 
-        def consume(deliveries: Iterator[pb.Delivery]) -> None:
-            until = self._monotonic() + wait_ms / 1000 + RECEIVE_MOST_S
-            with closing(batches(deliveries, pb.Delivery.ByteSize)) as ahead:
-                for some in ahead:
-                    take(some)
-                    if self._monotonic() > until:
-                        return
+        until = self._monotonic() + wait_ms / 1000 + RECEIVE_MOST_S
+
+        def consume(batches: Iterator[list[pb.Delivery]]) -> int:
+            size = 0
+            for some in batches:
+                _check(some)
+                take(some)
+                size += sum(len(delivery.sealed) + len(delivery.clear) for delivery in some)
+                if self._monotonic() > until:
+                    return 0
+            return size
 
         deadline = RECEIVE_MARGIN_S + wait_ms / 1000
         call = Call(Party.PROVIDER, RECEIVE, Purpose.MESSAGE, None, True, deadline)
-        self._egress.stream(call, lambda: pb.ReceiveRequest(wait_ms=wait_ms), consume)
+        request = pb.ReceiveRequest(wait_ms=wait_ms, most_bytes=MOST_AHEAD_BYTES)
+        while self._egress.listen(call, request, consume) >= MOST_AHEAD_BYTES:
+            continue
 
     def acknowledge(self, sequences: Sequence[int]) -> None:
         """Tell the relay that these messages are on disk here."""
@@ -120,27 +155,18 @@ class RelayClient:
             self._egress.unary(call, pb.AcknowledgeRequest(sequences=some))
 
 
-def sized_parts(data: bytes) -> Iterator[pb.Part]:
-    """`data` in parts, the first of which bears its size."""
-    for number, part in enumerate(parts_of(data)):
-        yield pb.Part(size=len(data) if number == 0 else 0, data=part)
+def stamp_of(message_id: bytes, accepted_at_ms: int, mac: bytes) -> Stamp | None:
+    """A stamp as the relay gives it; None if it gives none, or one that has not the form of one."""
+    if len(message_id) != MESSAGE_ID_LENGTH or len(mac) != MAC_LENGTH:
+        return None
+    return Stamp(message_id, accepted_at_ms, mac)
 
 
-def _parts(size: int, chunks: Iterator[bytes]) -> Iterator[pb.Part]:
-    """Chunks of up to 512 KiB as parts, the first of which bears the whole size."""
-    for number, chunk in enumerate(chunks):
-        yield pb.Part(size=size if number == 0 else 0, data=chunk)
-
-
-def _checked(parts: Iterator[pb.Part], size: int) -> Iterator[bytes]:
-    """The data of `parts`, which must be `size` bytes together."""
-    left = size
-    for number, part in enumerate(parts):
-        if part.size != (size if number == 0 else 0):
-            raise MisbehavedError(Party.PROVIDER, "the first part, and no other, bears the blob's size")
-        left -= len(part.data)
-        if left < 0:
-            break
-        yield part.data
-    if left:
-        raise MisbehavedError(Party.PROVIDER, "a blob has the size that was announced")
+def _check(some: Sequence[pb.Delivery]) -> None:
+    """Raise `MisbehavedError` if what is said of a message cannot be kept."""
+    for delivery in some:
+        if (
+            max(delivery.sequence, delivery.accepted_at_ms) >= 1 << 63
+            or len(delivery.sender.encode()) > NAME_MOST
+        ):
+            raise MisbehavedError(Party.PROVIDER, "sequence and time are below 2^63, a sender has a name")

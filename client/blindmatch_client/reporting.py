@@ -1,83 +1,33 @@
 """Reports and vouchers: what a picture's outcome owes the centre, sealed, kept, and handed in once.
 
-    Decided(Match) --ConfirmedMatch--> Report --HPKE--> kept --> Submit (same id, same bytes) --> Receipt
-
-A `Report` is made of a `ConfirmedMatch` and of nothing else, and a `ConfirmedMatch` that is not one
-cannot be made: it compares the device's own hash with the opened label's, again, itself.
+Decided(Match | Flag) --ConfirmedMatch--> Report --HPKE--> kept --> Submit (same id and bytes) --> Receipt
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from blindmatch_protocol.contract import AnyDesign, Item, Match, Outcome, Party
-from blindmatch_protocol.franking import CommitmentOpening, Shown
-from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.contract import Flag, Match, Party, Voucher
+from blindmatch_protocol.franking import disclose
+from blindmatch_protocol.parts import ENVELOPE, SUBMISSION, split
+from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.report import MOST_PICTURE_BYTES, Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_client.detector import is_confirmed
-from blindmatch_client.egress import Call, Egress
+from blindmatch_client.base import Base
+from blindmatch_client.confirmed import ConfirmedMatch, Reported
+from blindmatch_client.consequence import Consequence
+from blindmatch_client.egress import Call
 from blindmatch_client.egress.methods import CENTRE_KEY, SUBMIT, SUBMIT_VOUCHER
 from blindmatch_client.errors import MisbehavedError, ReportRefusedError, ServiceError
-from blindmatch_client.relay import sized_parts
-from blindmatch_client.store import Store
+from blindmatch_client.keys import AccountKeeper
+from blindmatch_client.outgoing import Attached, Outgoing, SendState
 from blindmatch_client.trace import Purpose
-from blindmatch_client.transport import envelopes
 
 SUBMIT_DEADLINE_S: Final = 120.0
 _REPORT, _VOUCHER = "report", "voucher"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class ConfirmedMatch:
-    """A match that the device has checked by itself.
-
-    Attributes:
-        design: the design that found it.
-        epoch: of the set it was found in.
-        item: the picture.
-        number: the picture's number.
-        outcome: a `Match`.
-
-    Raises:
-        ReportRefusedError: for any other outcome, for a match that a filter alone says, and for a label
-            whose hash is not within the design's relation to the picture's own.
-    """
-
-    design: AnyDesign
-    epoch: int
-    item: Item
-    number: int
-    outcome: Outcome
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.outcome, Match):
-            raise ReportRefusedError("report refused: the outcome is not a match")
-        if self.outcome.label.unconfirmed:
-            raise ReportRefusedError("report refused: a filter alone says that the entry is there")
-        if not is_confirmed(self.design.info.relation, self.item, self.outcome):
-            raise ReportRefusedError(
-                "report refused: the opened label is of an entry the picture does not match"
-            )
-
-    @property
-    def match(self) -> Match:
-        """The outcome."""
-        assert isinstance(self.outcome, Match)
-        return self.outcome
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Reported:
-    """What a report tells beside the match: what `disclose` shows of the message, and the picture."""
-
-    shown: Shown
-    opening: CommitmentOpening
-    picture: bytes
-    matched_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,35 +51,18 @@ class WaitingReport:
 
 
 class Reporting:
-    """An account's reports and vouchers.
+    """An account's reports and vouchers."""
 
-    Args:
-        egress: the way out.
-        store: keeps what is not handed in yet.
-        account: the reporter.
-        key: the centre's, from the configuration: X25519, 32 bytes; None: nothing can be reported.
-        rng: for report ids.
-        clock_ms: Unix time in milliseconds.
-    """
-
-    def __init__(
-        self,
-        egress: Egress,
-        store: Store,
-        account: str,
-        key: bytes | None,
-        rng: Randomness,
-        clock_ms: Callable[[], int],
-    ) -> None:
-        self._egress = egress
-        self._key = key
-        self._store = store
-        self._account = account
-        self._rng = rng
-        self._clock_ms = clock_ms
+    def __init__(self, base: Base, keeper: AccountKeeper) -> None:
+        centre = base.config.centre
+        self._keeper = keeper
+        self._base = base
+        self._store = base.store
+        self._key = None if centre is None else centre.sealing
 
     def check_key(self) -> None:
-        """Ask the centre for its key, and hold it against the configured one, which alone is ever used.
+        """Ask the centre for its key, and hold it against the configured one, which alone is ever used; and
+        say whose key this account has.
 
         Every device does so when it registers, so that a centre with another key is noticed before there is
         anything to report.
@@ -140,8 +73,45 @@ class Reporting:
         if self._key is None:
             return
         call = Call(Party.CENTRE, CENTRE_KEY, Purpose.ACCOUNT, idempotent=True)
-        if self._egress.unary(call, pb.CentreKeyRequest()).public_key != self._key:
+        own = self._keeper.account.published()
+        request = pb.CentreKeyRequest(identity_key=own.identity, franking_key=own.franking_key.key)
+        request.franking_key_signature = own.franking_key.signature
+        if self._base.egress.unary(call, request).public_key != self._key:
             raise MisbehavedError(Party.CENTRE, "its key must be the one this device was configured with")
+
+    def owe(self, row: Outgoing, item: Picture | None, plain: Callable[[Attached], bytes]) -> bytes | None:
+        """Queue the report or voucher that a message's outcome owes, one for a picture whatever the number of
+        its recipients; the report's id if it is one. Nothing is sent.
+
+        Args:
+            row: the message.
+            item: its picture, if it is decoded already.
+            plain: opens it.
+
+        Raises:
+            ReportRefusedError: if a report is owed that cannot be made.
+        """
+        attached, outcome = row.attached, None if row.attached is None else row.attached.outcome
+        if attached is None or row.content is None or not isinstance(outcome, Match | Flag | Voucher):
+            return None
+        queued = self._store.one("SELECT report_id, kind FROM submission WHERE item = ?", attached.item)
+        if queued is not None:
+            return bytes(queued[0]) if queued[1] == _REPORT else None
+        if self._base.config.consequence is not Consequence.REPORT:
+            return None
+        if isinstance(outcome, Voucher):
+            voucher = outcome.body.encode()
+            self._keep(_VOUCHER, self._base.rng.take(16), attached.epoch, attached.item, voucher)
+            return None
+        if isinstance(outcome, Match) and outcome.label.unconfirmed:
+            return None  # a filter's word is no evidence: nothing of the message leaves
+        data = plain(attached)
+        picture = item or Picture.from_bytes(data)
+        confirmed = ConfirmedMatch(self._base.design, attached.epoch, picture, attached.item, outcome)
+        shown, opening = disclose(row.content, self._base.config.account, row.recipient, 0)
+        proof = self._keeper.account.sender_proof(row.recipient, opening.commitment)
+        reported = Reported(shown, opening, data, attached.matched_at_ms, row.stamp, proof)
+        return self.queue(confirmed, reported)
 
     def queue(self, confirmed: ConfirmedMatch, reported: Reported) -> bytes:
         """Seal and keep a report; its id. Nothing is sent.
@@ -153,33 +123,25 @@ class Reporting:
         if len(reported.picture) > MOST_PICTURE_BYTES:
             raise ReportRefusedError(f"report refused: a picture is at most {MOST_PICTURE_BYTES} bytes")
         report = self._report(confirmed, reported)
-        self._keep(
-            _REPORT,
-            report.report_id,
-            confirmed.design,
-            confirmed.epoch,
-            confirmed.number,
-            seal_report(report, key),
-        )
+        self._keep(_REPORT, report.report_id, confirmed.epoch, confirmed.number, seal_report(report, key))
         return report.report_id
 
-    def queue_voucher(self, design: AnyDesign, epoch: int, number: int, body: bytes) -> bytes:
-        """Keep a voucher; the id it is kept under here. Nothing is sent."""
-        voucher_id = self._rng.take(16)
-        self._keep(_VOUCHER, voucher_id, design, epoch, number, body)
-        return voucher_id
+    def submit_owed(self, rows: Iterable[Outgoing]) -> None:
+        """Hand in what is kept, if one of these messages may owe any of it; what has to wait waits."""
+        outcomes = [row.attached.outcome for row in rows if row.attached and row.state is SendState.DONE]
+        if any(isinstance(one, Match | Flag | Voucher) for one in outcomes):
+            self.submit_all()
 
-    def submit_all(self, reports: bool = True) -> list[ServiceError]:
-        """Hand in what is kept, oldest first; the errors of what has to wait.
-
-        Without `reports` vouchers alone: the others leave on a cover schedule.
+    def submit_all(self) -> list[ServiceError]:
+        """Hand in what is kept, oldest first; the errors of what has to wait. Reports that leave on a cover
+        schedule are left to it.
         """
         problems: list[ServiceError] = []
         rows = self._store.all(
             "SELECT report_id, kind, design, version, epoch, item, opened(body, 'submission.body', report_id)"
             " FROM submission WHERE received_at_ms IS NULL AND (kind = ? OR ?) ORDER BY made_at_ms, rowid",
             _VOUCHER,
-            reports,
+            self._base.config.cover is None,
         )
         for report_id, kind, *declared, item, body in rows:
             try:
@@ -230,16 +192,6 @@ class Reporting:
         """Begin again with the fragments of every report that is not handed in whole."""
         self._store.run("UPDATE submission SET fragments_sent = 0 WHERE received_at_ms IS NULL")
 
-    def has_submission(self, item: int) -> bool:
-        """Has the picture with this number got its report or voucher?"""
-        return self._store.one("SELECT 1 FROM submission WHERE item = ?", item) is not None
-
-    def report_of(self, item: int) -> bytes | None:
-        """Id of the report on the picture with this number."""
-        query = "SELECT report_id FROM submission WHERE item = ? AND kind = ?"
-        row = self._store.one(query, item, _REPORT)
-        return None if row is None else bytes(row[0])
-
     def waiting(self) -> int:
         """How many reports and vouchers are not handed in yet."""
         row = self._store.one("SELECT count(*) FROM submission WHERE received_at_ms IS NULL")
@@ -255,14 +207,14 @@ class Reporting:
         return [ReportStanding(*row) for row in rows]
 
     def _report(self, confirmed: ConfirmedMatch, reported: Reported) -> Report:
-        info, shown = confirmed.design.info, reported.shown
+        info, shown, account = confirmed.design.info, reported.shown, self._base.config.account
         return Report(
-            report_id=self._rng.take(16),
+            report_id=self._base.rng.take(16),
             design=info.name,
             version=info.version,
             epoch=confirmed.epoch,
-            label=confirmed.match.label,
-            reporter=self._account,
+            label=confirmed.label,
+            reporter=account,
             sender=shown.sender,
             recipient=shown.recipient,
             sent_at_ms=shown.sent_at,
@@ -270,35 +222,30 @@ class Reporting:
             media_type=shown.attachment.media_type,
             opening=(reported.opening,),
             picture=reported.picture,
+            score=confirmed.score,
+            stamp=() if reported.stamp is None else (reported.stamp,),
+            sender_proof=() if reported.sender_proof is None else (reported.sender_proof,),
         )
 
-    def _keep(
-        self, kind: str, report_id: bytes, design: AnyDesign, epoch: int, number: int, body: bytes
-    ) -> None:
-        info = design.info
+    def _keep(self, kind: str, report_id: bytes, epoch: int, number: int, body: bytes) -> None:
+        info, now = self._base.design.info, self._base.clock_ms()
         self._store.run(
             "INSERT INTO submission VALUES (?1, ?2, ?3, ?4, ?5, ?6, sealed(?7, 'submission.body', ?1), ?8, 0,"
             " NULL)",
-            report_id,
-            kind,
-            info.name,
-            info.version,
-            epoch,
-            number,
-            body,
-            self._clock_ms(),
+            *(report_id, kind, info.name, info.version, epoch, number, body, now),
         )
 
     def _submit(self, report_id: bytes, kind: str, declared: list[object], item: int, body: bytes) -> None:
         if kind == _REPORT:
-            receipt = self._submit_report(report_id, item, body)
+            call = Call(Party.CENTRE, SUBMIT, Purpose.REPORT, item, True, SUBMIT_DEADLINE_S)
+            received = self.hand_in(call, report_id, body)
         else:
             design, version, epoch = declared
             head = pb.Envelope(design=str(design))
             head.version, head.epoch = int(str(version)), int(str(epoch))
-            call = Call(Party.CENTRE, SUBMIT_VOUCHER, Purpose.VOUCHER, item, True, SUBMIT_DEADLINE_S)
-            receipt = self._egress.upload(call, lambda: envelopes(head, body))
-        self._received(report_id, receipt.received_at_ms)
+            voucher = Call(Party.CENTRE, SUBMIT_VOUCHER, Purpose.VOUCHER, item, True, SUBMIT_DEADLINE_S)
+            received = self._base.egress.upload(voucher, lambda: split(ENVELOPE, head, body)).received_at_ms
+        self._received(report_id, received)
 
     def _received(self, report_id: bytes, at_ms: int) -> None:
         self._store.run(
@@ -308,14 +255,14 @@ class Reporting:
             report_id,
         )
 
-    def _submit_report(self, report_id: bytes, item: int, body: bytes) -> pb.Receipt:
-        call = Call(Party.CENTRE, SUBMIT, Purpose.REPORT, item, True, SUBMIT_DEADLINE_S)
-        receipt = self._egress.upload(call, lambda: _submit_parts(report_id, body))
-        if receipt.report_id != report_id:
-            raise MisbehavedError(Party.CENTRE, "a receipt names the report that was handed in")
-        return receipt
+    def hand_in(self, call: Call[pb.SubmitPart, pb.Receipt], name: bytes, sealed: bytes) -> int:
+        """Submit something sealed under a name of 16 bytes; when the centre had it on disk.
 
-
-def _submit_parts(report_id: bytes, body: bytes) -> Iterator[pb.SubmitPart]:
-    for number, part in enumerate(sized_parts(body)):
-        yield pb.SubmitPart(report_id=report_id if number == 0 else b"", part=part)
+        Raises:
+            ServiceError: if the centre cannot be reached, refuses or misbehaves.
+        """
+        head = pb.SubmitPart(report_id=name)
+        receipt = self._base.egress.upload(call, lambda: split(SUBMISSION, head, sealed))
+        if receipt.report_id != name:
+            raise MisbehavedError(Party.CENTRE, "a receipt names what was handed in")
+        return receipt.received_at_ms

@@ -1,29 +1,16 @@
-"""What a device is told to be, and what it tells of what it did."""
+"""What a device tells of what it did."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from blindmatch_protocol.contract import AnyDesign, Flag, Match, NoMatch, Undisclosed, Voucher
+from blindmatch_protocol.contract import Flag, Match, Undisclosed, Voucher
 
 from blindmatch_client.complaints import Complaint
-from blindmatch_client.consequence import Consequence, check_consequence
-from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.evidence import Adopted, Evidence
-from blindmatch_client.failure import FailureMode
-from blindmatch_client.outbox import Matching, Outgoing, decode_outcome
+from blindmatch_client.outgoing import MatchState, Outgoing
 from blindmatch_client.reporting import ReportStanding
-from blindmatch_client.transport import ROUND_DEADLINE_S
-from blindmatch_client.vault import KeySource
-
-
-class Unreadable(StrEnum):
-    """What is done with an attachment that is no picture this device can decode."""
-
-    REFUSE = "refuse"
-    SEND = "send"
-    """It is sent unmatched: a way around detection, open to every user, that says nothing to anybody."""
 
 
 class OutcomeKind(StrEnum):
@@ -38,56 +25,6 @@ class OutcomeKind(StrEnum):
     UNDISCLOSED = "undisclosed"
     DUE = "to be matched"
     SKIPPED = "not matched"
-
-
-@dataclass(frozen=True, slots=True)
-class CentreIdentity:
-    """The centre's public keys, which come with the app: what else claims to be the centre is refused.
-
-    Attributes:
-        sealing: what reports are sealed to, X25519, 32 bytes.
-        notices: identity key of the account whose messages are the centre's notices, Curve25519, 32 bytes.
-        account: the name of that account.
-    """
-
-    sealing: bytes
-    notices: bytes
-    account: str = "centre-notices"
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceConfig:
-    """What kind of device this is.
-
-    Attributes:
-        account: the name in the device's certificate.
-        design: the design pictures are matched with.
-        curator: the public key that signs its epochs, Ed25519, 32 bytes; it comes with the app.
-        mode: what is done with a picture that cannot be matched now.
-        consequence: what follows from a match or a flag.
-        unreadable: what is done with an attachment that is no picture.
-        round_deadline_s: for one role's answer.
-        key: what the store is locked with; None: a key file beside it, which protects nothing by itself.
-        cover: when and how large reports leave, with cover in between; None: at once, which shows when.
-        centre: its keys; None: nothing can be reported, and its notices are like anybody's messages.
-
-    Raises:
-        DesignError: if the consequence does not go with the design or the mode.
-    """
-
-    account: str
-    design: AnyDesign
-    curator: bytes
-    mode: FailureMode = FailureMode.HOLD
-    unreadable: Unreadable = Unreadable.REFUSE
-    round_deadline_s: float = ROUND_DEADLINE_S
-    key: KeySource | None = None
-    cover: CoverSchedule | None = None
-    centre: CentreIdentity | None = None
-    consequence: Consequence = Consequence.REPORT
-
-    def __post_init__(self) -> None:
-        check_consequence(self.consequence, self.mode is FailureMode.HOLD, self.design.info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +88,14 @@ class Flushed:
     waiting: int
 
 
-def outcome_kind(design: AnyDesign, row: Outgoing) -> OutcomeKind:
-    """What came of the picture of `row`, which was matched with `design` if it was."""
-    if row.matching is not Matching.DECIDED or row.outcome is None:
+def outcome_kind(row: Outgoing) -> OutcomeKind:
+    """What came of the picture of a message."""
+    if row.matching is not MatchState.DECIDED or row.attached is None:
         return {
-            Matching.NONE: OutcomeKind.NO_PICTURE,
-            Matching.DUE: OutcomeKind.DUE,
+            MatchState.NONE: OutcomeKind.NO_PICTURE,
+            MatchState.DUE: OutcomeKind.DUE,
         }.get(row.matching, OutcomeKind.SKIPPED)
-    match decode_outcome(design, row.outcome):
-        case NoMatch():
-            return OutcomeKind.NO_MATCH
+    match row.attached.outcome:
         case Match(label):
             return OutcomeKind.UNCONFIRMED if label.unconfirmed else OutcomeKind.MATCH
         case Flag():
@@ -169,3 +104,5 @@ def outcome_kind(design: AnyDesign, row: Outgoing) -> OutcomeKind:
             return OutcomeKind.VOUCHER
         case Undisclosed():
             return OutcomeKind.UNDISCLOSED
+        case _:
+            return OutcomeKind.NO_MATCH

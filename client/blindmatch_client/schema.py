@@ -1,21 +1,81 @@
-"""The tables of a device's store, version 7. Columns called sealed in comments hold what vault.py makes."""
+"""The tables of a device's store, version 9. Columns called sealed in comments hold what vault.py makes."""
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 9
 
-PEER: Final = """
-CREATE TABLE peer (
+SCHEMA: Final = """
+CREATE TABLE lock (
+  kind TEXT NOT NULL,
+  salt BLOB NOT NULL,
+  operations INTEGER NOT NULL,
+  memory INTEGER NOT NULL,
+  wrapped BLOB NOT NULL
+) STRICT;
+CREATE TABLE meta (
+  name TEXT PRIMARY KEY,
+  value BLOB NOT NULL -- sealed
+) STRICT;
+CREATE TABLE device_state (
+  design TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  state BLOB NOT NULL, -- sealed
+  PRIMARY KEY (design, version, epoch)
+) STRICT;
+CREATE TABLE attached (
+  item INTEGER PRIMARY KEY,
+  matching TEXT NOT NULL,
+  file TEXT,
+  uploaded INTEGER NOT NULL,
+  body BLOB NOT NULL -- sealed
+) STRICT;
+CREATE TABLE outgoing (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  message_id BLOB NOT NULL UNIQUE,
+  queued_at_ms INTEGER NOT NULL,
+  stage TEXT NOT NULL,
+  item INTEGER REFERENCES attached (item),
+  body BLOB NOT NULL -- sealed
+) STRICT;
+CREATE INDEX outgoing_by_item ON outgoing (item);
+CREATE INDEX outgoing_open ON outgoing (number) WHERE stage IN ('queued', 'sealed', 'sent');
+CREATE TABLE submission (
+  report_id BLOB PRIMARY KEY,
+  kind TEXT NOT NULL,
+  design TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  item INTEGER NOT NULL,
+  body BLOB NOT NULL, -- sealed
+  made_at_ms INTEGER NOT NULL,
+  fragments_sent INTEGER NOT NULL DEFAULT 0,
+  received_at_ms INTEGER
+) STRICT;
+CREATE TABLE incoming (
+  sequence INTEGER PRIMARY KEY,
+  accepted_at_ms INTEGER NOT NULL,
+  acknowledged INTEGER NOT NULL DEFAULT 0,
+  shown INTEGER NOT NULL DEFAULT 0,
+  body BLOB NOT NULL -- sealed
+) STRICT;
+CREATE INDEX incoming_unacknowledged ON incoming (sequence) WHERE acknowledged = 0;
+CREATE INDEX incoming_unshown ON incoming (sequence) WHERE shown = 0;
+CREATE TABLE attachment (
+  sequence INTEGER NOT NULL REFERENCES incoming (sequence),
+  position INTEGER NOT NULL,
+  file TEXT,
+  problem BLOB, -- sealed
+  PRIMARY KEY (sequence, position)
+) STRICT;
+CREATE INDEX attachment_missing ON attachment (sequence) WHERE file IS NULL AND problem IS NULL;
+CREATE TABLE peer ( -- what the messenger knows of each peer
   number INTEGER PRIMARY KEY,
   state BLOB NOT NULL -- sealed
 ) STRICT;
-"""
-"""What the messenger knows of each peer; up to version 2 it stood with the account's keys in `meta`."""
-
-COMPLAINT: Final = """
-CREATE TABLE complaint (
+CREATE TABLE complaint ( -- what the user complained about
   complaint_id BLOB PRIMARY KEY,
   report_id BLOB NOT NULL,
   text BLOB NOT NULL, -- sealed
@@ -23,10 +83,7 @@ CREATE TABLE complaint (
   stage TEXT NOT NULL,
   words BLOB NOT NULL -- sealed
 ) STRICT;
-"""
-"""What the user complained about; there was none up to version 3."""
-
-ADOPTION: Final = """
+-- epochs that were adopted, and what was refused (evidence.py)
 CREATE TABLE adopted (
   design TEXT NOT NULL,
   epoch INTEGER NOT NULL,
@@ -46,81 +103,3 @@ CREATE TABLE evidence (
   held_manifest BLOB NOT NULL -- sealed
 ) STRICT;
 """
-"""Epochs that were adopted, and what was refused (evidence.py); there was none up to version 4."""
-
-SCHEMA: Final = (
-    """
-CREATE TABLE lock (
-  kind TEXT NOT NULL,
-  salt BLOB NOT NULL,
-  operations INTEGER NOT NULL,
-  memory INTEGER NOT NULL,
-  wrapped BLOB NOT NULL
-) STRICT;
-CREATE TABLE meta (
-  name TEXT PRIMARY KEY,
-  value BLOB NOT NULL -- sealed
-) STRICT;
-CREATE TABLE device_state (
-  design TEXT NOT NULL,
-  version INTEGER NOT NULL,
-  epoch INTEGER NOT NULL,
-  state BLOB NOT NULL, -- sealed
-  PRIMARY KEY (design, version, epoch)
-) STRICT;
-CREATE TABLE outgoing (
-  number INTEGER PRIMARY KEY AUTOINCREMENT,
-  message_id BLOB NOT NULL UNIQUE,
-  recipient BLOB NOT NULL, -- sealed
-  queued_at_ms INTEGER NOT NULL,
-  stage TEXT NOT NULL,
-  matching TEXT NOT NULL,
-  item INTEGER,
-  file TEXT,
-  uploaded INTEGER NOT NULL DEFAULT 0,
-  outcome BLOB, -- sealed
-  epoch INTEGER,
-  matched_at_ms INTEGER,
-  attachment BLOB, -- sealed
-  content BLOB, -- sealed
-  sealed BLOB, -- sealed
-  problem BLOB -- sealed
-) STRICT;
-CREATE INDEX outgoing_by_item ON outgoing (item);
-CREATE INDEX outgoing_open ON outgoing (number) WHERE stage IN ('queued', 'sealed', 'sent');
-CREATE TABLE submission (
-  report_id BLOB PRIMARY KEY,
-  kind TEXT NOT NULL,
-  design TEXT NOT NULL,
-  version INTEGER NOT NULL,
-  epoch INTEGER NOT NULL,
-  item INTEGER NOT NULL,
-  body BLOB NOT NULL, -- sealed
-  made_at_ms INTEGER NOT NULL,
-  fragments_sent INTEGER NOT NULL DEFAULT 0,
-  received_at_ms INTEGER
-) STRICT;
-CREATE TABLE incoming (
-  sequence INTEGER PRIMARY KEY,
-  sender BLOB NOT NULL, -- sealed
-  content BLOB, -- sealed
-  accepted_at_ms INTEGER NOT NULL,
-  acknowledged INTEGER NOT NULL DEFAULT 0,
-  shown INTEGER NOT NULL DEFAULT 0,
-  problem BLOB -- sealed
-) STRICT;
-CREATE INDEX incoming_unacknowledged ON incoming (sequence) WHERE acknowledged = 0;
-CREATE INDEX incoming_unshown ON incoming (sequence) WHERE shown = 0;
-CREATE TABLE attachment (
-  sequence INTEGER NOT NULL REFERENCES incoming (sequence),
-  position INTEGER NOT NULL,
-  file TEXT,
-  problem BLOB, -- sealed
-  PRIMARY KEY (sequence, position)
-) STRICT;
-CREATE INDEX attachment_missing ON attachment (sequence) WHERE file IS NULL AND problem IS NULL;
-"""
-    + PEER
-    + COMPLAINT
-    + ADOPTION
-)

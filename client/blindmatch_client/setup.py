@@ -30,10 +30,11 @@ from blindmatch_protocol.contract import AnyDesign, Buffers, Party
 from blindmatch_protocol.epoch_manifest import EpochManifest, ManifestFile
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.failpoint import reach
+from blindmatch_protocol.parts import PART, Joiner
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import ending
 
-from blindmatch_client.egress import Call, Egress
+from blindmatch_client.egress import Call, Egress, received
 from blindmatch_client.egress.methods import FETCH_SETUP
 from blindmatch_client.errors import MisbehavedError
 from blindmatch_client.files import sync_folder
@@ -166,19 +167,9 @@ class _Source:
     def _writer(self, path: Path, file: ManifestFile) -> Callable[[Iterator[pb.Part]], None]:
         def write(parts: Iterator[pb.Part]) -> None:
             with path.open("ab") as out:
-                for number, part in enumerate(parts):
-                    if part.size != (file.size if number == 0 else 0):
-                        raise MisbehavedError(
-                            self.party, "the first part, and no other, bears the file's size"
-                        )
-                    if not part.data or out.tell() + len(part.data) > file.size:
-                        raise MisbehavedError(
-                            self.party,
-                            "a set-up file is not longer than its manifest says, and no part empty",
-                        )
-                    out.write(part.data)
-                if out.tell() != file.size:
-                    raise MisbehavedError(self.party, "a set-up file is not shorter than its manifest says")
+                joiner = Joiner(PART, file.size, "set-up file", file.size, out.tell())
+                for data in received(self.party, joiner, parts):
+                    out.write(data)
 
         return write
 

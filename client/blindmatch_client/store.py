@@ -9,8 +9,7 @@ and design names (docs/messenger.md). Statements seal and open values where they
 
 Durable means: in the write-ahead log and synced (synchronous = FULL) when the transaction ends. What may be
 lost with the power, since it only spares doing a harmless thing again, is written to the log without waiting
-for the disk: it survives the process, and is on the disk with the next transaction that is synced. A new
-store is made aside, with all that belongs in it from the beginning, and renamed.
+for the disk: it survives the process, and is on the disk with the next transaction that is synced.
 """
 
 from __future__ import annotations
@@ -18,26 +17,25 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any
 
-from blindmatch_protocol.failpoint import reach
-from nacl.exceptions import CryptoError
+from blindmatch_protocol.failpoint import armed, reach
 
 from blindmatch_client.errors import StoreError
-from blindmatch_client.files import sync_folder
-from blindmatch_client.schema import SCHEMA, SCHEMA_VERSION
+from blindmatch_client.schema import SCHEMA_VERSION
+from blindmatch_client.store_file import (
+    ALTERED,
+    FILE_NAME,
+    KEY_NAME,
+    Value,
+    add_functions,
+    connect,
+    insert_lock,
+    make,
+)
 from blindmatch_client.vault import KeyFile, KeySource, Lock, Vault
-
-FILE_NAME: Final = "device.sqlite"
-KEY_NAME: Final = "store.key"
-NEW_SUFFIX: Final = ".new"
-CACHE_KIB: Final = 512
-
-Value: TypeAlias = str | bytes | int | None
-
-_ALTERED: Final = "the device's store was altered: a sealed value does not open where it stands"
 
 
 class Store:
@@ -66,6 +64,8 @@ class Store:
         if create == path.exists():
             raise StoreError(f"{folder}: {'holds a device already' if create else 'holds no device'}")
         self._lock = threading.RLock()
+        self._later: list[tuple[str, tuple[Value, ...]]] = []
+        self._synced = True
         self._vault: Vault | None = None
         try:
             if create:
@@ -76,9 +76,12 @@ class Store:
         self._unlock(path, source)
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what was to be written later, and close the file."""
         with self._lock:
-            self._db.close()
+            try:
+                self._write_later()
+            finally:
+                self._db.close()
 
     @contextmanager
     def transaction(self, synced: bool = True) -> Iterator[None]:
@@ -95,25 +98,32 @@ class Store:
             if self._db.in_transaction:
                 yield
                 return
-            if synced:
-                yield from self._committed()
-                return
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            try:
-                yield from self._committed()
-            finally:
-                self._db.execute("PRAGMA synchronous = FULL")
+            if synced is not self._synced:
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+                self._synced = synced
+            yield from self._committed()
 
     def _committed(self) -> Iterator[None]:
+        later = len(self._later)
         self._db.execute("BEGIN IMMEDIATE")
         try:
+            for statement, values in self._later:
+                self._db.execute(statement, values)
             yield
-            reach("device.commit.before")
+            if armed:
+                reach("device.commit.before")
             self._db.execute("COMMIT")
-            reach("device.commit.after")
+            del self._later[:later]
+            if armed:
+                reach("device.commit.after")
         except BaseException:
             self._roll_back()
             raise
+
+    def _write_later(self) -> None:
+        if self._later and not self._db.in_transaction:
+            with self.transaction(synced=False):
+                pass
 
     def _roll_back(self) -> None:
         """SQLite has done so itself after some errors, such as a full disk."""
@@ -122,8 +132,12 @@ class Store:
 
     def run(self, statement: str, *values: Value) -> int:
         """Run one statement; the number of rows it changed."""
-        with self.transaction():
-            return self._db.execute(statement, values).rowcount
+        return self._execute(statement, values).rowcount
+
+    def sealed(self, value: bytes, place: str, row: Value) -> bytes | None:
+        """What ``sealed`` in a statement makes; cheaper, where one is run for every text."""
+        assert self._vault is not None
+        return self._vault.seal(value, place, row)
 
     def run_each(self, statement: str, rows: Sequence[tuple[Value, ...]]) -> None:
         """Run one statement for each of `rows`, in one transaction."""
@@ -131,20 +145,35 @@ class Store:
             with self.transaction():
                 self._db.executemany(statement, rows)
 
+    def later(self, statement: str, *values: Value) -> None:
+        """Run one statement with the next transaction, or before anything is read: it may be lost with the
+        process, which only spares doing a harmless thing again."""
+        with self._lock:
+            self._later.append((statement, values))
+
     def insert(self, statement: str, *values: Value) -> int:
         """Run an INSERT; the row's number."""
-        with self.transaction():
-            return self._db.execute(statement, values).lastrowid or 0
+        return self._execute(statement, values).lastrowid or 0
+
+    def _execute(self, statement: str, values: tuple[Value, ...]) -> sqlite3.Cursor:
+        """In the transaction under way, whose errors it has, or in one of its own."""
+        with self._lock:
+            if self._db.in_transaction:
+                return self._db.execute(statement, values)
+            with self.transaction():
+                return self._db.execute(statement, values)
 
     def one(self, query: str, *values: Value) -> tuple[Any, ...] | None:
         """The first row, or None."""
         with self._lock, _named():
+            self._write_later()
             row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
         return row
 
     def all(self, query: str, *values: Value) -> Sequence[tuple[Any, ...]]:
         """All rows."""
         with self._lock, _named():
+            self._write_later()
             return self._db.execute(query, values).fetchall()
 
     def get(self, name: str) -> bytes | None:
@@ -220,21 +249,6 @@ class DesignState:
         )
 
 
-def lock_kind(folder: Path) -> str:
-    """What kind of key the store in `folder` is locked with; `StoreError` if it cannot be read."""
-    path = folder / FILE_NAME
-    if not path.exists():
-        raise StoreError(f"{folder}: holds no device")
-    try:
-        with closing(connect(path)) as db:
-            row = db.execute("SELECT kind FROM lock").fetchone()
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: cannot be opened: {error}") from error
-    if row is None:
-        raise StoreError(f"{path}: has no lock")
-    return str(row[0])
-
-
 @contextmanager
 def _named() -> Iterator[None]:
     """What SQLite raises, as an error of the device; its texts quote no values."""
@@ -242,66 +256,5 @@ def _named() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         if "user-defined function raised exception" in str(error):
-            raise StoreError(_ALTERED) from None
+            raise StoreError(ALTERED) from None
         raise StoreError(f"the device's store failed: {error}") from error
-
-
-def make(path: Path, source: KeySource, initial: Mapping[str, bytes]) -> None:
-    """Make a store aside and rename it to `path`; raises what SQLite, the system and `source` raise."""
-    vault, lock = Vault.create(source)
-    with made_aside(path) as db:
-        add_functions(db, vault)
-        db.execute("BEGIN")
-        insert_lock(db, lock)
-        for name, value in initial.items():
-            db.execute("INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))", (name, value))
-        db.execute("COMMIT")
-
-
-@contextmanager
-def made_aside(path: Path) -> Iterator[sqlite3.Connection]:
-    """A new database with the schema, which takes the place of `path` when it is closed."""
-    new = path.with_name(path.name + NEW_SUFFIX)
-    new.unlink(missing_ok=True)
-    new.touch(mode=0o600)
-    # no write-ahead log here: it would have to be renamed too
-    with closing(sqlite3.connect(new, isolation_level=None)) as db:
-        db.execute("PRAGMA synchronous = FULL")
-        db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        yield db
-    reach("device.store.rename.before")
-    new.rename(path)
-    reach("device.store.rename.after")
-    sync_folder(path.parent)
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """The database in `path`, which must be there."""
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA secure_delete = ON")
-    # pages in memory; a message needs a few, and the system keeps the file's pages anyway
-    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    return db
-
-
-def add_functions(db: sqlite3.Connection, vault: Vault) -> None:
-    """Let statements say ``sealed(value, place, row)`` and ``opened(value, place, row)``."""
-
-    def opened(value: bytes | None, place: str, row: Value) -> Value:
-        try:
-            return vault.unseal(value, place, row)
-        except (CryptoError, ValueError) as error:
-            raise StoreError(_ALTERED) from error
-
-    db.create_function("sealed", 3, vault.seal)
-    db.create_function("opened", 3, opened)
-
-
-def insert_lock(db: sqlite3.Connection, lock: Lock) -> None:
-    """Store `lock` in place of the one there was."""
-    row = (lock.kind, lock.salt, lock.operations, lock.memory, lock.wrapped)
-    db.execute("DELETE FROM lock")
-    db.execute("INSERT INTO lock VALUES (?, ?, ?, ?, ?)", row)

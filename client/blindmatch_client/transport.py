@@ -9,52 +9,34 @@ message the role has declared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.contract import AnyDesign, Info, Role
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
+from blindmatch_protocol.parts import (
+    ENVELOPE,
+    MOST_BODY_BYTES,
+    MOST_SMALL_BYTES,
+    Joiner,
+    joined,
+    single,
+    split,
+)
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_client.egress import Call, Egress
 from blindmatch_client.egress.methods import EXCHANGE, EXCHANGE_LARGE
+from blindmatch_client.errors import MisbehavedError, ServiceError
 from blindmatch_client.trace import Purpose
 
-PART_BYTES: Final = 512 << 10
-"""Bytes of a body, an attachment or a report in one message."""
-
-MOST_SMALL_BYTES: Final = 960 << 10
-"""A body up to here fits one Envelope; `Info.large_bodies` is for the others."""
-
-MOST_BODY_BYTES: Final = 256 << 20
-"""No body or reply is longer."""
-
 ROUND_DEADLINE_S: Final = 30.0
-
-
-def _has_head(envelope: pb.Envelope) -> bool:
-    """Does it bear more than a body?"""
-    names = ("design", "version", "epoch", "role", "body_size", "request_id")
-    return any(getattr(envelope, name) for name in names)
-
-
-def parts_of(data: bytes) -> Iterator[bytes]:
-    """`data` in parts of 512 KiB; one empty part if it is empty."""
-    for at in range(0, max(1, len(data)), PART_BYTES):
-        yield data[at : at + PART_BYTES]
-
-
-def envelopes(head: pb.Envelope, body: bytes) -> Iterator[pb.Envelope]:
-    """`body` as a stream of envelopes, `head` (without sizes and body) being the first one's fields."""
-    for number, part in enumerate(parts_of(body)):
-        envelope = pb.Envelope(body=part)
-        if number == 0:
-            envelope.MergeFrom(head)
-            envelope.body_size = len(body)
-        yield envelope
+IN_PROCESSES: Final = 10
+"""Times that deadline for a role that answers in worker processes: what it computes takes seconds alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +64,19 @@ class MatchingExchange:
 
         Raises:
             ProtocolError: if a reply is not one to what was asked.
-            ServiceError: if a call failed; of several, that of the first role by name.
+            ServiceError: if a call failed, and no quorum is left; of several, that of the first role by name.
+                One of a role that misbehaved, whatever is left.
             DesignError: if a body is large and the design has not declared that.
         """
         encoded = [(role, bodies[role].encode()) for role in sorted(bodies)]
         if len(encoded) == 1:
             return {role: self._ask(role, body) for role, body in encoded}
         with ThreadPoolExecutor(len(encoded), "round") as pool:
-            asked = [(role, pool.submit(self._ask, role, body)) for role, body in encoded]
-            return {role: answer.result() for role, answer in asked}
+            asked = {role: pool.submit(self._ask, role, body) for role, body in encoded}
+        failed = {role: one.exception() for role, one in asked.items()}
+        silent = {role for role, why in failed.items() if _is_silent(why)}
+        enough = 0 < self._info.quorum <= len(asked) - len(silent)
+        return {role: one.result() for role, one in asked.items() if not (enough and role in silent)}
 
     def _ask(self, role: Role, body: bytes) -> Message:
         head = self._head(role)
@@ -110,42 +96,25 @@ class MatchingExchange:
     def _ask_small(self, role: Role, head: pb.Envelope, body: bytes) -> bytes:
         if len(body) > MOST_SMALL_BYTES:
             raise DesignError(f"design {self._info.name}: a body of {len(body)} bytes needs large_bodies")
-        call = Call(self._info.asked(role), EXCHANGE, Purpose.MATCHING, self.item, True, self.deadline_s)
+        call = Call(self._info.asked(role), EXCHANGE, Purpose.MATCHING, self.item, True, self._deadline(role))
         head.body = body
         reply = self.egress.unary(call, head)
         self._check_head(head, reply)
-        if reply.body_size not in (0, len(reply.body)):
-            raise self._broken(role, "must be the length of the body", "body_size")
-        return reply.body
+        return single(reply, self._step(role))
 
     def _ask_large(self, role: Role, head: pb.Envelope, body: bytes) -> bytes:
         call = Call(
-            self._info.asked(role), EXCHANGE_LARGE, Purpose.MATCHING, self.item, True, self.deadline_s
+            self._info.asked(role), EXCHANGE_LARGE, Purpose.MATCHING, self.item, True, self._deadline(role)
         )
-        return self.egress.converse(call, lambda: envelopes(head, body), self._joiner(head))
 
-    def _joiner(self, head: pb.Envelope) -> Callable[[Iterator[pb.Envelope]], bytes]:
-        return lambda replies: self._join(head, replies)
+        def join(replies: Iterator[pb.Envelope]) -> bytes:
+            check = partial(self._check_head, head)
+            return b"".join(joined(Joiner(ENVELOPE, MOST_BODY_BYTES, self._step(role), check=check), replies))
 
-    def _join(self, head: pb.Envelope, replies: Iterator[pb.Envelope]) -> bytes:
-        """The body that a stream of envelopes bears, of exactly the announced size."""
-        role = Role(head.role)
-        first = next(replies, None)
-        if first is None:
-            raise self._broken(role, "no reply")
-        self._check_head(head, first)
-        if first.body_size > MOST_BODY_BYTES:
-            raise self._broken(role, f"must be at most {MOST_BODY_BYTES}", "body_size")
-        body = bytearray(first.body)
-        for reply in replies:
-            if _has_head(reply):
-                raise self._broken(role, "only the first part bears more than a body")
-            body += reply.body
-            if len(body) > first.body_size:
-                break
-        if len(body) != first.body_size:
-            raise self._broken(role, "must be the length of the body", "body_size")
-        return bytes(body)
+        return self.egress.converse(call, lambda: split(ENVELOPE, head, body), join)
+
+    def _deadline(self, role: Role) -> float:
+        return self.deadline_s * (IN_PROCESSES if role in self._info.in_processes else 1)
 
     def _check_head(self, asked: pb.Envelope, reply: pb.Envelope) -> None:
         role = Role(asked.role)
@@ -162,3 +131,8 @@ class MatchingExchange:
 
     def _step(self, role: Role) -> str:
         return f"{self._info.name}/reply of {role}"
+
+
+def _is_silent(why: BaseException | None) -> bool:
+    """Did a role not answer, as far as can be told honestly?"""
+    return isinstance(why, ServiceError) and not isinstance(why, MisbehavedError)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_client.keys import AccountKeeper
-from blindmatch_client.messenger.account import ONE_TIME_MOST, ONE_TIME_PRE_KEYS
+from blindmatch_client.messenger.pre_keys import ONE_TIME_MOST, ONE_TIME_PRE_KEYS
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.store import Store
 

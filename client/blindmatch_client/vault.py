@@ -14,9 +14,9 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_bytes
 from typing import Final, Protocol, TypeAlias
 
-from blindmatch_protocol.randomness import system_randomness
 from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_decrypt,
     crypto_aead_xchacha20poly1305_ietf_encrypt,
@@ -104,7 +104,7 @@ class KeyFile:
         try:
             if not self.path.exists():
                 self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                _write_secret(self.path, system_randomness().take(KEY_BYTES))
+                _write_secret(self.path, token_bytes(KEY_BYTES))
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be made: {error.strerror}") from error
         return Lock(self.kind, b"", 0, 0, b"")
@@ -140,7 +140,7 @@ class Passphrase:
         """A lock with a fresh salt; `StoreError` if the passphrase is empty."""
         if not self.text:
             raise StoreError("the passphrase must not be empty")
-        return Lock(self.kind, system_randomness().take(SALT_BYTES), self.operations, self.memory, b"")
+        return Lock(self.kind, token_bytes(SALT_BYTES), self.operations, self.memory, b"")
 
     def key(self, lock: Lock) -> bytes:
         """Argon2id of the passphrase; `StoreError` if the lock asks for what cannot be computed."""
@@ -164,7 +164,7 @@ class Vault:
     @classmethod
     def create(cls, source: KeySource) -> tuple[Vault, Lock]:
         """A vault under a new data key, and the lock that opens it again; `StoreError` as `source`."""
-        key = system_randomness().take(KEY_BYTES)
+        key = token_bytes(KEY_BYTES)
         return cls(key), _locked(source, key)
 
     @classmethod
@@ -202,7 +202,7 @@ def _locked(source: KeySource, key: bytes) -> Lock:
 
 
 def _seal(key: bytes, data: bytes, place: bytes) -> bytes:
-    nonce = system_randomness().take(NONCE_BYTES)
+    nonce = token_bytes(NONCE_BYTES)
     return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(data, place, nonce, key)
 
 

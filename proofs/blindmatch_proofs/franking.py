@@ -1,13 +1,15 @@
-"""Verification of message franking: was this what the committed message said?
+"""Verification of message franking: was this what the committed message said, and was it sent?
 
 The recipient's device checks every message it decrypts as a whole; the centre checks the parts that a report
-opens. What is bound, and why each part has one opening: `blindmatch_protocol.franking`.
+opens, the relay's stamp, and what the sender's key says of it. What is bound, and why each part has one
+opening: `blindmatch_protocol.franking`, `stamp`, `franking_mode` and `amf`.
 """
 
 from __future__ import annotations
 
 import hmac
 
+from blindmatch_protocol import amf
 from blindmatch_protocol.content import Content
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking import (
@@ -17,6 +19,8 @@ from blindmatch_protocol.franking import (
     commit,
     opened_commitment,
 )
+from blindmatch_protocol.sender_proof import SenderProof, is_signed, proven
+from blindmatch_protocol.stamp import Stamp, Stamped
 
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
@@ -42,4 +46,39 @@ def verify_opening(shown: Shown, opening: CommitmentOpening) -> Verdict:
         return Failed(f"the opening is malformed: {error}")
     if not hmac.compare_digest(recomputed, opening.commitment):
         return Failed("the commitment binds another sender, recipient, time or attachment")
+    return Passed()
+
+
+def verify_stamp(stamp: Stamp, commitment: bytes, sender: str, recipient: str, key: bytes) -> Verdict:
+    """Whether `stamp` was made with the key of relay and centre for this commitment and these accounts."""
+    try:
+        stamped = Stamped(commitment, sender, recipient, stamp.message_id, stamp.accepted_at_ms)
+        recomputed = stamped.mac(key)
+    except ProtocolError as error:
+        return Failed(f"the stamp is malformed: {error}")
+    if not hmac.compare_digest(recomputed, stamp.mac):
+        return Failed("the stamp is of another commitment, sender, recipient, message id or time, or forged")
+    return Passed()
+
+
+def verify_signature(commitment: bytes, proof: bytes, identity: bytes) -> Verdict:
+    """Whether this public identity key has signed the commitment; anybody can ask."""
+    if not is_signed(identity, proven(commitment), proof):
+        return Failed("the sender's identity key has not signed the commitment")
+    return Passed()
+
+
+def verify_designated(commitment: bytes, proof: SenderProof, identity: bytes, judge: bytes) -> Verdict:
+    """Whether the holder of this public identity key has franked the commitment, by a key that it signed, for
+    the judge whose secret key this is."""
+    if not (proof.recipient_key and proof.key):
+        return Failed("the key of the recipient, or of the sender, is missing")
+    (key,) = proof.key
+    try:
+        key.check_owner(identity)
+    except ProtocolError as error:
+        return Failed(str(error))
+    keys = amf.Keys(key.key, proof.recipient_key[0], amf.public_key(judge))
+    if not amf.judge(judge, keys, proven(commitment), proof.proof):
+        return Failed("the sender has not franked the commitment for this centre")
     return Passed()

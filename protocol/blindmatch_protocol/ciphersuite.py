@@ -44,7 +44,7 @@ def prefixed(value: bytes) -> bytes:
     return len(value).to_bytes(2, "big") + value
 
 
-def check_inputs(inputs: Iterable[bytes], step: str, field: str = "inputs") -> None:
+def check_inputs(inputs: Iterable[bytes], step: str) -> None:
     """Make sure that every private input has at most 65,535 bytes.
 
     Raises:
@@ -52,61 +52,16 @@ def check_inputs(inputs: Iterable[bytes], step: str, field: str = "inputs") -> N
     """
     for row, value in enumerate(inputs):
         if len(value) > MOST_INPUT_BYTES:
-            raise ProtocolError(step, f"row {row} is longer than {MOST_INPUT_BYTES} bytes", field)
-
-
-def expand_message_xmd(message: bytes, tag: bytes, length: int) -> bytes:
-    """`expand_message_xmd` with SHA-512; RFC 9380, section 5.3.1.
-
-    Args:
-        message: any bytes.
-        tag: the domain-separation tag.
-        length: how many bytes to return, at most 255 * 64.
-
-    Raises:
-        ValueError: for an impossible length.
-    """
-    count = -(-length // HASH_BYTES)
-    if not 0 < count <= 255:
-        raise ValueError(f"1 to {255 * HASH_BYTES} bytes can be expanded, not {length}")
-    suffix = _tag_suffix(tag)
-    first = sha512(bytes(BLOCK_BYTES) + message + length.to_bytes(2, "big") + b"\x00" + suffix).digest()
-    blocks = [sha512(first + b"\x01" + suffix).digest()]
-    for index in range(2, count + 1):
-        mixed = bytes(a ^ b for a, b in zip(first, blocks[-1], strict=True))
-        blocks.append(sha512(mixed + index.to_bytes(1, "big") + suffix).digest())
-    return b"".join(blocks)[:length]
-
-
-def _tag_suffix(tag: bytes) -> bytes:
-    """`DST_prime`; RFC 9380, sections 5.3.1 and 5.3.3 (tags of more than 255 bytes)."""
-    if len(tag) > 255:
-        tag = sha512(b"H2C-OVERSIZE-DST-" + tag).digest()
-    return tag + len(tag).to_bytes(1, "big")
+            raise ProtocolError(step, f"row {row} is longer than {MOST_INPUT_BYTES} bytes", "inputs")
 
 
 _PADDING = sha512(bytes(BLOCK_BYTES))
 
 
-def expand_to_uniform(messages: Sequence[bytes], tag: bytes) -> Rows:
-    """`expand_message_xmd` to 64 bytes for every message; uint8 (n, 64)."""
-    return _expanded(messages, _framing(tag))
-
-
-def _expanded(messages: Sequence[bytes], framing: tuple[bytes, bytes]) -> Rows:
-    before, after = framing
-    start, blocks = _PADDING.copy, []
-    for message in messages:
-        state = start()
-        state.update(message + before)
-        blocks.append(sha512(state.digest() + after).digest())
-    return np.frombuffer(b"".join(blocks), np.uint8).reshape(-1, group.UNIFORM_BYTES)
-
-
-@lru_cache(maxsize=32)
 def _framing(tag: bytes) -> tuple[bytes, bytes]:
-    """What follows the message in the first hash, and the first hash in the second. Tags are public."""
-    suffix = _tag_suffix(tag)
+    """What follows the message in the first hash, and the first hash in the second, of `expand_message_xmd`
+    to 64 bytes, with SHA-512; RFC 9380, section 5.3.1. The tag has at most 255 bytes."""
+    suffix = tag + len(tag).to_bytes(1, "big")
     return group.UNIFORM_BYTES.to_bytes(2, "big") + b"\x00" + suffix, b"\x01" + suffix
 
 
@@ -121,30 +76,36 @@ def hash_inputs_to_uniform(inputs: Sequence[bytes], mode: Mode) -> Rows:
 
     RFC 9497, section 4.1.
     """
-    return _expanded(inputs, _TO_GROUP[mode])
+    rows = rowwise.of_one_length(inputs)
+    if rows is not None:
+        return hash_rows_to_uniform(rows, mode)
+    blocks = b"".join(_expanded(value, _TO_GROUP[mode]) for value in inputs)
+    return np.frombuffer(blocks, np.uint8).reshape(-1, group.UNIFORM_BYTES)
 
 
 def hash_rows_to_uniform(inputs: Rows, mode: Mode) -> Rows:
     """`hash_inputs_to_uniform` for inputs of one length, uint8 (n, w)."""
-    before, after = _TO_GROUP[mode]
-    first = rowwise.sha512(rowwise.joined(len(inputs), bytes(BLOCK_BYTES), inputs, before))
-    return rowwise.sha512(rowwise.joined(len(inputs), first, after))
+    return _expanded_rows(inputs, _TO_GROUP[mode])
 
 
-def hash_to_scalars(messages: Sequence[bytes], mode: Mode, tag: bytes = b"HashToScalar-") -> Rows:
-    """`HashToScalar` for every message, uint8 (n, 32); RFC 9497, section 4.1.
+def _expanded_rows(messages: Rows, framing: tuple[bytes, bytes]) -> Rows:
+    before, after = framing
+    first = rowwise.sha512(rowwise.joined(len(messages), messages, before), bytes(BLOCK_BYTES))
+    return rowwise.sha512(rowwise.joined(len(messages), first, after))
 
-    Args:
-        messages: any bytes.
-        mode: the variant, which enters the domain-separation tag.
-        tag: the domain-separation tag's front half.
-    """
-    return group.reduce_scalars(expand_to_uniform(messages, tag + context_string(mode)))
+
+def hash_rows_to_scalars(messages: Rows, mode: Mode) -> Rows:
+    """`HashToScalar` for messages of one length, uint8 (n, w): (n, 32); RFC 9497, section 4.1."""
+    return group.reduce_scalars(_expanded_rows(messages, _TO_SCALAR[mode]))
 
 
 def hash_to_scalar(message: bytes, mode: Mode) -> bytes:
     """`HashToScalar` for one message, 32 bytes; RFC 9497, section 4.1."""
-    before, after = _TO_SCALAR[mode]
+    return single.reduce_scalar(_expanded(message, _TO_SCALAR[mode]))
+
+
+def _expanded(message: bytes, framing: tuple[bytes, bytes]) -> bytes:
+    before, after = framing
     state = _PADDING.copy()
     state.update(message + before)
-    return single.reduce_scalar(sha512(state.digest() + after).digest())
+    return sha512(state.digest() + after).digest()

@@ -3,9 +3,7 @@
 A message is a frozen dataclass whose fields are annotated with their encoding::
 
     @message
-    class Request(Message):
-        TAG: ClassVar[int] = 0x21
-        NAME: ClassVar[str] = "oprf-psi/request"
+    class Request(Message, tag=0x21, name="oprf-psi/request"):
         epoch: Annotated[int, UInt(64)]
         blinded: Annotated[Rows, Matrix(32, most=4096)]
 
@@ -16,20 +14,9 @@ over its bound and a non-canonical form each end in `ProtocolError`.
 
 from __future__ import annotations
 
+import typing
 from dataclasses import dataclass, fields
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Protocol,
-    Self,
-    TypeAlias,
-    TypeVar,
-    dataclass_transform,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,9 +29,10 @@ Rows: TypeAlias = npt.NDArray[np.uint8]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _M = TypeVar("_M")
+_LAYOUTS: dict[type, tuple[tuple[str, Encoding], ...]] = {}
 
 
-@dataclass_transform(frozen_default=True, eq_default=False)
+@typing.dataclass_transform(frozen_default=True, eq_default=False)
 def message(kind: type[_M]) -> type[_M]:
     """Make `kind` a frozen, slotted dataclass whose `repr` shows no field."""
     return dataclass(frozen=True, slots=True, eq=False, repr=False)(kind)
@@ -56,16 +44,16 @@ class Reader:
     __slots__ = ("_at", "_data", "step")
 
     def __init__(self, data: Buffer, step: str) -> None:
-        self._data = memoryview(data)
+        self._data = bytes(data)  # slices of bytes are cheaper than those of a view, and are what is kept
         self._at = 0
         self.step = step
 
-    def take(self, count: int, field: str) -> memoryview:
+    def take(self, count: int, field: str) -> bytes:
         """The next `count` bytes; `ProtocolError` if fewer are left."""
-        if count > len(self._data) - self._at:
+        start, self._at = self._at, self._at + count
+        if self._at > len(self._data):
             raise ProtocolError(self.step, f"truncated: {count} bytes expected", field)
-        self._at += count
-        return self._data[self._at - count : self._at]
+        return self._data[start : self._at]
 
     def uint(self, width: int, field: str) -> int:
         """An unsigned big-endian integer of `width` bytes."""
@@ -82,11 +70,9 @@ class Encoding(Protocol):
 
     def write(self, value: Any, step: str, field: str) -> bytes:
         """Bytes of `value`; `ProtocolError` if it breaks the field's rule."""
-        ...
 
     def read(self, reader: Reader, field: str) -> Any:
         """The value; `ProtocolError` if the bytes break the field's rule."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +91,7 @@ class UInt:
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
+class Bool:
     """A boolean: one byte, 0 or 1."""
 
     def write(self, value: bool, step: str, field: str) -> bytes:
@@ -130,55 +116,70 @@ class Fixed:
         return bytes(value)
 
     def read(self, reader: Reader, field: str) -> bytes:
-        return bytes(reader.take(self.length, field))
+        return reader.take(self.length, field)
+
+
+class Counted:
+    """What stands behind a 32-bit count of it, which is `least` to `most`."""
+
+    __slots__ = ()
+    UNIT: ClassVar[str] = "bytes"
+    least: int
+    most: int
+
+    def head(self, count: int, step: str, field: str) -> bytes:
+        """The count; `ProtocolError` if it is out of bounds."""
+        if not self.least <= count <= self.most:
+            raise ProtocolError(step, f"must be {self.least} to {self.most} {self.UNIT}, not {count}", field)
+        return count.to_bytes(4, "big")
+
+    def count(self, reader: Reader, field: str) -> int:
+        """The count that `reader` stands before; `ProtocolError` if it is out of bounds."""
+        count = int.from_bytes(reader.take(4, field), "big")
+        self.head(count, reader.step, field)
+        return count
 
 
 @dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(Counted):
     """Up to `most` bytes behind a 32-bit length."""
 
     most: int
     least: int = 0
 
     def write(self, value: bytes, step: str, field: str) -> bytes:
-        self._check(len(value), step, field)
-        return len(value).to_bytes(4, "big") + bytes(value)
+        return self.head(len(value), step, field) + value
 
     def read(self, reader: Reader, field: str) -> bytes:
-        length = reader.uint(4, field)
-        self._check(length, reader.step, field)
-        return bytes(reader.take(length, field))
-
-    def _check(self, length: int, step: str, field: str) -> None:
-        if not self.least <= length <= self.most:
-            raise ProtocolError(step, f"must be {self.least} to {self.most} bytes, not {length}", field)
+        return reader.take(self.count(reader, field), field)
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Text(Counted):
     """UTF-8, up to `most` bytes behind a 32-bit length."""
 
     most: int
+    least: int = 0
 
     def write(self, value: str, step: str, field: str) -> bytes:
         try:
             raw = value.encode()
         except UnicodeEncodeError as error:
             raise ProtocolError(step, "must be encodable as UTF-8", field) from error
-        return Variable(self.most).write(raw, step, field)
+        return self.head(len(raw), step, field) + raw
 
     def read(self, reader: Reader, field: str) -> str:
-        raw = Variable(self.most).read(reader, field)
         try:
-            return raw.decode()
+            return reader.take(self.count(reader, field), field).decode()
         except UnicodeDecodeError as error:
             raise ProtocolError(reader.step, "must be valid UTF-8", field) from error
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
+class Matrix(Counted):
     """`least` to `most` rows of `width` bytes behind a 32-bit count; decodes to a read-only (n, width)."""
 
+    UNIT: ClassVar[str] = "rows"
     width: int
     most: int
     least: int = 0
@@ -186,40 +187,28 @@ class Matrix:
     def write(self, value: Rows, step: str, field: str) -> bytes:
         if value.ndim != 2 or value.shape[1] != self.width or value.dtype != np.uint8:
             raise ProtocolError(step, f"must be a uint8 matrix of {self.width} columns", field)
-        self._check(len(value), step, field)
-        return len(value).to_bytes(4, "big") + np.ascontiguousarray(value).tobytes()
+        return self.head(len(value), step, field) + np.ascontiguousarray(value).tobytes()
 
     def read(self, reader: Reader, field: str) -> Rows:
-        count = reader.uint(4, field)
-        self._check(count, reader.step, field)
-        raw = bytes(reader.take(count * self.width, field))
-        return np.frombuffer(raw, np.uint8).reshape(count, self.width)
-
-    def _check(self, count: int, step: str, field: str) -> None:
-        if not self.least <= count <= self.most:
-            raise ProtocolError(step, f"must be {self.least} to {self.most} rows, not {count}", field)
+        raw = reader.take(self.count(reader, field) * self.width, field)
+        return np.frombuffer(raw, np.uint8).reshape(-1, self.width)
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Counted):
     """A tuple of up to `most` elements of one encoding behind a 32-bit count."""
 
+    UNIT: ClassVar[str] = "elements"
     element: Encoding
     most: int
     least: int = 0
 
     def write(self, value: tuple[Any, ...], step: str, field: str) -> bytes:
-        self._check(len(value), step, field)
-        return len(value).to_bytes(4, "big") + b"".join(self.element.write(v, step, field) for v in value)
+        head = self.head(len(value), step, field)
+        return head + b"".join([self.element.write(one, step, field) for one in value])
 
     def read(self, reader: Reader, field: str) -> tuple[Any, ...]:
-        count = reader.uint(4, field)
-        self._check(count, reader.step, field)
-        return tuple(self.element.read(reader, field) for _ in range(count))
-
-    def _check(self, count: int, step: str, field: str) -> None:
-        if not self.least <= count <= self.most:
-            raise ProtocolError(step, f"must be {self.least} to {self.most} elements, not {count}", field)
+        return tuple([self.element.read(reader, field) for _ in range(self.count(reader, field))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,31 +229,27 @@ class Nested:
 class Message:
     """Base of all messages; subclasses are decorated with `message`.
 
-    Two messages are equal if they are of one class and have one encoding. `repr` names the message
-    alone, since fields may be secret.
+    Tag and name stand in the line of the class, or in it as `TAG` and `NAME`. Two messages are equal if they
+    are of one class and have one encoding. `repr` names the message alone, since fields may be secret.
     """
 
     __slots__ = ()
     TAG: ClassVar[int]
     NAME: ClassVar[str]
 
-    def encode(self) -> bytes:
-        """The canonical encoding.
+    def __init_subclass__(cls, tag: int | None = None, name: str = "") -> None:
+        if tag is not None:
+            cls.TAG, cls.NAME = tag, name
 
-        Raises:
-            ProtocolError: if a field breaks its own rule.
-        """
+    def encode(self) -> bytes:
+        """The canonical encoding; `ProtocolError` if a field breaks its own rule."""
         parts = [self.TAG.to_bytes(1, "big")]
         parts += [e.write(getattr(self, name), self.NAME, name) for name, e in layout(type(self))]
         return b"".join(parts)
 
     @classmethod
     def decode(cls, data: Buffer) -> Self:
-        """The message whose canonical encoding is `data`.
-
-        Raises:
-            ProtocolError: for anything else.
-        """
+        """The message whose canonical encoding is `data`; `ProtocolError` for anything else."""
         reader = Reader(data, cls.NAME)
         message = cls.read(reader)
         reader.finish()
@@ -294,35 +279,20 @@ class Message:
 
 
 def layout(kind: type[Message]) -> tuple[tuple[str, Encoding], ...]:
-    """Names and encodings of a message's fields, in order.
-
-    Raises:
-        TypeError: if a field has no encoding (a mistake in the message's definition).
-    """
+    """Names and encodings of a message's fields, in order; `TypeError` if one has no encoding."""
     if kind not in _LAYOUTS:
-        hints = get_type_hints(kind, include_extras=True)
-        names = (field.name for field in fields(kind))  # type: ignore[arg-type]
-        _LAYOUTS[kind] = tuple((name, _encoding(kind, name, hints[name])) for name in names)
+        hints = typing.get_type_hints(kind, include_extras=True)
+        names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+        bare = [name for name in names if typing.get_origin(hints[name]) is not Annotated]
+        if bare:
+            raise TypeError(f"{kind.__name__}.{bare[0]} needs Annotated[type, encoding]")
+        _LAYOUTS[kind] = tuple((name, typing.get_args(hints[name])[1]) for name in names)
     return _LAYOUTS[kind]
 
 
-_LAYOUTS: dict[type, tuple[tuple[str, Encoding], ...]] = {}
-
-
-def _encoding(kind: type, name: str, hint: Any) -> Encoding:
-    if get_origin(hint) is not Annotated:
-        raise TypeError(f"{kind.__name__}.{name} needs Annotated[type, encoding]")
-    encoding: Encoding = get_args(hint)[1]
-    return encoding
-
-
 def decode_any(kinds: tuple[type[Message], ...], data: Buffer, step: str) -> Message:
-    """Decode `data` as the one of `kinds` whose tag it bears.
-
-    Raises:
-        ProtocolError: if no kind has the tag, or the rest breaks a rule.
-    """
-    tag = Reader(data, step).uint(1, "tag")
+    """`data` as the one of `kinds` with its tag; `ProtocolError` if none has it, or a rule is broken."""
+    tag = Reader(data[:1], step).uint(1, "tag")
     for kind in kinds:
         if tag == kind.TAG:
             return kind.decode(data)

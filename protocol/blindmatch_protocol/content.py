@@ -6,7 +6,7 @@ padded size travel inside the message.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable, message
 from blindmatch_protocol.errors import ProtocolError
@@ -27,13 +27,14 @@ MEDIA_TYPE_MOST: Final = 127
 ID_LENGTH: Final = 16
 FRANKING_KEY_LENGTH: Final = 32
 
+CHECKPOINT_MOST: Final = 512
+"""Bytes of a checkpoint with one signature, at most."""
+
 
 @message
-class AttachmentRef(Message):
+class AttachmentRef(Message, tag=0x61, name="messenger/attachment"):
     """Where an attachment's blob lies, the key that opens it, and what must come out."""
 
-    TAG: ClassVar[int] = 0x61
-    NAME: ClassVar[str] = "messenger/attachment"
     blob_id: Annotated[bytes, Variable(32, least=16)]
     key: Annotated[bytes, Fixed(32)]
     digest: Annotated[bytes, Fixed(32)]
@@ -44,11 +45,9 @@ class AttachmentRef(Message):
 
 
 @message
-class Content(Message):
+class Content(Message, tag=0x60, name="messenger/content"):
     """A message before encryption and after decryption."""
 
-    TAG: ClassVar[int] = 0x60
-    NAME: ClassVar[str] = "messenger/content"
     id: Annotated[bytes, Fixed(ID_LENGTH)]
     sent_at: Annotated[int, UInt(64)]
     """Milliseconds since 1970, by the sender's clock."""
@@ -56,6 +55,8 @@ class Content(Message):
     attachments: Annotated[tuple[AttachmentRef, ...], Sequence(Nested(AttachmentRef), ATTACHMENTS_MOST)]
     franking_key: Annotated[bytes, Fixed(FRANKING_KEY_LENGTH)]
     """Opens the message's commitment (franking.py)."""
+    checkpoint: Annotated[bytes, Variable(CHECKPOINT_MOST)] = b""
+    """Of the log of epochs, as the sender was shown it (c2sp.org/tlog-checkpoint); empty: none."""
 
     def check(self) -> None:
         """Two attachments of a message cannot be the same blob."""
@@ -64,7 +65,11 @@ class Content(Message):
 
 
 def compose(
-    text: str, attachments: tuple[AttachmentRef, ...], sent_at: int, randomness: Randomness
+    text: str,
+    attachments: tuple[AttachmentRef, ...],
+    sent_at: int,
+    randomness: Randomness,
+    checkpoint: bytes = b"",
 ) -> Content:
     """A new message, with a random id and a random franking key.
 
@@ -73,6 +78,7 @@ def compose(
         attachments: up to 32, each sealed before.
         sent_at: milliseconds since 1970.
         randomness: gives 48 bytes.
+        checkpoint: of the log, for the recipient to compare.
     """
     return Content(
         id=randomness.take(ID_LENGTH),
@@ -80,4 +86,5 @@ def compose(
         text=text,
         attachments=attachments,
         franking_key=randomness.take(FRANKING_KEY_LENGTH),
+        checkpoint=checkpoint,
     )

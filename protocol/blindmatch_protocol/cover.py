@@ -11,15 +11,14 @@ is a sealed report under the submission's id.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from blindmatch_protocol.codec import Fixed, Message, UInt, Variable, message
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.report import opened_with, sealed_to
 
 SLOT_INFO: Final = b"blindmatch/cover-slot/1"
 SLOT_SIZES: Final = (16 << 10, 64 << 10, 256 << 10)
@@ -33,15 +32,11 @@ KEPT_MS: Final = 7 * 24 * 60 * 60 * 1000
 """A centre keeps fragments that wait for so long after the last one of their submission came. A device that
 has let more time pass between two begins again with the first."""
 _HEAD_BYTES: Final = 1 + 16 + 4 + 4 + 4 + 4
-_SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 @message
-class Slot(Message):
+class Slot(Message, tag=0x11, name="cover/slot"):
     """What is in a slot. `count` is 0 in one that bears nothing; its other fields are meaningless then."""
-
-    TAG: ClassVar[int] = 0x11
-    NAME: ClassVar[str] = "cover/slot"
 
     submission: Annotated[bytes, Fixed(16)]
     position: Annotated[int, UInt(32)]
@@ -85,8 +80,7 @@ def fragment(sealed_report: bytes, submission: bytes, position: int, size: int) 
 
 def seal_slot(slot: Slot, slot_id: bytes, centre_key: bytes) -> bytes:
     """`slot` sealed to the centre's X25519 public key (32 bytes), bound to the id it is submitted under."""
-    public = X25519PublicKey.from_public_bytes(centre_key)
-    return _SUITE.encrypt(slot.encode(), public, SLOT_INFO + slot_id)
+    return sealed_to(centre_key, SLOT_INFO + slot_id, slot.encode())
 
 
 def is_slot(length: int) -> bool:
@@ -100,8 +94,7 @@ def open_slot(sealed: bytes, slot_id: bytes, private_key: X25519PrivateKey) -> S
     Raises:
         ProtocolError: if it is not sealed to this key under this id, or is not a canonical slot.
     """
-    try:
-        encoded = _SUITE.decrypt(sealed, private_key, SLOT_INFO + slot_id)
-    except (InvalidTag, ValueError) as error:
-        raise ProtocolError(Slot.NAME, "must be sealed to this centre under its id") from error
+    encoded = opened_with(private_key, SLOT_INFO + slot_id, sealed)
+    if encoded is None:
+        raise ProtocolError(Slot.NAME, "must be sealed to this centre under its id")
     return Slot.decode(encoded)

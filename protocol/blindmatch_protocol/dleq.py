@@ -20,13 +20,13 @@ from hmac import compare_digest
 
 import numpy as np
 
-from blindmatch_protocol import group, single
+from blindmatch_protocol import group, rowwise, single
 from blindmatch_protocol.ciphersuite import (
     MOST_BATCH,
     Mode,
     context_string,
+    hash_rows_to_scalars,
     hash_to_scalar,
-    hash_to_scalars,
     prefixed,
 )
 from blindmatch_protocol.codec import Rows
@@ -156,23 +156,18 @@ def _composites(
 
     RFC 9497, section 2.2.1.
     """
-    front, first, second = _seeds(public_key.tobytes())[mode], inputs.tobytes(), outputs.tobytes()
-    if len(inputs) == 1:
-        weight = hash_to_scalar(_transcript(front, 0, first, second), mode)
+    front, count = _seeds(public_key.tobytes())[mode], len(inputs)
+    if count == 1:
+        transcript = front + bytes(2) + _LENGTH + inputs.tobytes() + _LENGTH + outputs.tobytes() + _COMPOSITE
+        weight = hash_to_scalar(transcript, mode)
         return [single.multiply(weight, elements.tobytes()) for elements in summed]
-    transcripts = [
-        _transcript(front, index, first[at : at + 32], second[at : at + 32])
-        for index, at in enumerate(range(0, len(first), group.ELEMENT_BYTES))
-    ]
-    weights = hash_to_scalars(transcripts, mode)
-    return [group.combine(weights, elements, executor).tobytes() for elements in summed]
+    indices = np.arange(count, dtype=">u2")[:, None].view(np.uint8)
+    transcripts = rowwise.joined(count, front, indices, _LENGTH, inputs, _LENGTH, outputs, _COMPOSITE)
+    weights = hash_rows_to_scalars(transcripts, mode)
+    return [group.sum_products(weights, elements, executor).tobytes() for elements in summed]
 
 
-def _transcript(front: bytes, index: int, first: bytes, second: bytes) -> bytes:
-    """What the scalar d of a row is the hash of."""
-    return front + index.to_bytes(2, "big") + _LENGTH + first + _LENGTH + second + b"Composite"
-
-
+_COMPOSITE = b"Composite"
 _LENGTH = group.ELEMENT_BYTES.to_bytes(2, "big")
 
 

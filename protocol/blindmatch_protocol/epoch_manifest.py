@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from itertools import pairwise
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from nacl.signing import SigningKey
 
@@ -44,11 +44,9 @@ SIGNED_MOST: Final = 64 << 10
 
 
 @message
-class ManifestFile(Message):
+class ManifestFile(Message, tag=0x18, name="epoch-manifest/file"):
     """A set-up file."""
 
-    TAG: ClassVar[int] = 0x18
-    NAME: ClassVar[str] = "epoch-manifest/file"
     name: Annotated[str, Text(FILE_NAME_MOST)]
     size: Annotated[int, UInt(64)]
     digest: Annotated[bytes, Fixed(DIGEST_BYTES)]
@@ -56,31 +54,25 @@ class ManifestFile(Message):
 
 
 @message
-class ManifestParameter(Message):
+class ManifestParameter(Message, tag=0x19, name="epoch-manifest/parameter"):
     """A parameter of the design."""
 
-    TAG: ClassVar[int] = 0x19
-    NAME: ClassVar[str] = "epoch-manifest/parameter"
     name: Annotated[str, Text(NAME_MOST)]
     value: Annotated[int, UInt(64)]
 
 
 @message
-class RoleKey(Message):
+class RoleKey(Message, tag=0x1A, name="epoch-manifest/role-key"):
     """The public key that a role answers under, in the form the set-up has it."""
 
-    TAG: ClassVar[int] = 0x1A
-    NAME: ClassVar[str] = "epoch-manifest/role-key"
     role: Annotated[str, Text(NAME_MOST)]
     key: Annotated[bytes, Variable(ROLE_KEY_MOST)]
 
 
 @message
-class EpochManifest(Message):
+class EpochManifest(Message, tag=0x1B, name="epoch-manifest"):
     """What an epoch consists of. Parameters, keys and files stand in the ascending order of their names."""
 
-    TAG: ClassVar[int] = 0x1B
-    NAME: ClassVar[str] = "epoch-manifest"
     design: Annotated[str, Text(NAME_MOST)]
     version: Annotated[int, UInt(32)]
     """Of the design's messages and files."""
@@ -119,11 +111,9 @@ class EpochManifest(Message):
 
 
 @message
-class SignedManifest(Message):
+class SignedManifest(Message, tag=0x1C, name="epoch-manifest/signed"):
     """A manifest and the curator's signature of it."""
 
-    TAG: ClassVar[int] = 0x1C
-    NAME: ClassVar[str] = "epoch-manifest/signed"
     manifest: Annotated[EpochManifest, Nested(EpochManifest)]
     signature: Annotated[bytes, Fixed(SIGNATURE_BYTES)]
 

@@ -47,12 +47,25 @@ class GroupError(BlindmatchError):
     """
 
     def __init__(self, operation: str, row: int) -> None:
-        self.row = row
+        self.operation, self.row = operation, row
         super().__init__(f"{operation}: row {row} has or gives no proper element")
 
 
 class DesignError(BlindmatchError):
     """A design was asked for something that its declaration or its parameters rule out."""
+
+
+class NotInstalledError(BlindmatchError):
+    """A design needs what is not installed.
+
+    Args:
+        design: its name.
+        how: what installs it.
+    """
+
+    def __init__(self, design: str, how: str) -> None:
+        self.design, self.how = design, how
+        super().__init__(f"{design}: not installed ({how})")
 
 
 class PictureError(BlindmatchError):

@@ -12,12 +12,15 @@ a closure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from blindmatch_protocol.codec import Rows
     from blindmatch_protocol.contract.entries import EntryBatch
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 RowFunction: TypeAlias = "Callable[[bytes, EntryBatch], Rows]"
@@ -39,6 +42,10 @@ class Executor(Protocol):
         ...
 
 
+AHEAD = 8
+"""Items of a long run that are handed to an executor together; as many are being computed before them."""
+
+
 @runtime_checkable
 class Helpers(Executor, Protocol):
     """An executor that has processes of its own besides."""
@@ -57,7 +64,8 @@ def spread(
 ) -> list[T]:
     """Call `work(start, stop)` for stretches that cover `rows` rows; results in the order of the rows.
 
-    Without an executor, or with too few rows to share, it is one call here; with no rows it is none.
+    Without an executor, or with too few rows to share, it is one call here; with no rows it is none. Tasks
+    see the context variables that are set here.
 
     Raises:
         Exception: whatever `work` raised first, in the order of the rows.
@@ -67,5 +75,42 @@ def spread(
     size = max(least, -(-rows // MOST_TASKS))
     if executor is None or rows <= size:
         return [work(0, rows)]
-    starts = range(0, rows, size)
-    return list(executor.map(lambda start: work(start, min(start + size, rows)), starts))
+    tasks = [(copy_context(), start, min(start + size, rows)) for start in range(0, rows, size)]
+    return list(executor.map(lambda task: task[0].run(work, *task[1:]), tasks))
+
+
+def ahead(
+    work: Callable[[S], T], items: Iterable[S], executor: Executor | None, together: int = AHEAD
+) -> Iterator[T]:
+    """`work(item)` for each item, in order; with an executor, while earlier results are being used.
+
+    At most 2 * `together` items are read ahead. Tasks see the context variables that are set here.
+
+    Raises:
+        Exception: whatever `work` raised first, in the order of the items.
+    """
+    if executor is None:
+        yield from map(work, items)
+        return
+    before: Iterator[T] = iter(())
+    source = iter(items)
+    while some := [(copy_context(), item) for item in islice(source, together)]:
+        following = executor.map(lambda task: task[0].run(work, task[1]), some)
+        yield from before
+        before = following
+    yield from before
+
+
+def begun(work: Callable[[], None], executor: Executor | None) -> Callable[[], None]:
+    """Begin `work` on another thread; what is returned waits for its end, and raises what it raised.
+
+    Without an executor it is done then.
+    """
+    task = copy_context()
+    done = map(task.run, [work]) if executor is None else executor.map(task.run, [work])
+
+    def wait() -> None:
+        for _ in done:
+            pass
+
+    return wait

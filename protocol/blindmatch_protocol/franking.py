@@ -19,8 +19,8 @@ of message franking (Grubbs, Lu and Ristenpart 2017, "Message Franking via Commi
 Encryption", section 3). It *hides* what is not opened: the salts of closed leaves are outputs of HMAC under a
 key that is used once and never reported, so a closed leaf is pseudorandom to whoever does not have them, the
 relay and the centre among them (opening only what is abusive: Leontiadis and Vaudenay 2023, "Private Message
-Franking with After Opening Privacy"). The relay's own stamp on C, which would say when and from whom it came,
-is not built: who has Kf can make C for any message it says it sent.
+Franking with After Opening Privacy"). Who has Kf can make C for any message it says it sent: that it was,
+to whom and when, is what the relay's stamp on C says (`stamp`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, message
 from blindmatch_protocol.content import (
@@ -50,6 +53,8 @@ COMMITMENT_LENGTH: Final = 32
 LEAF_LENGTH: Final = 32
 
 _STEP: Final = "franking/commit"
+_KEY, _ID = Fixed(FRANKING_KEY_LENGTH), Fixed(ID_LENGTH)
+_NAME, _TEXT, _TIME = Text(NAME_MOST), Text(TEXT_MOST), UInt(64)
 
 
 class Kind(IntEnum):
@@ -69,13 +74,13 @@ OPENED: Final = 4
 CLOSED: Final = Kind.ATTACHMENT + ATTACHMENTS_MOST - OPENED
 """Leaves that it does not open: id, text and 31 places."""
 
+_PLACES: Final = tuple(SALT_TAG + bytes([place]) for place in range(Kind.ATTACHMENT + ATTACHMENTS_MOST))
+
 
 @message
-class AttachmentDigest(Message):
+class AttachmentDigest(Message, tag=0x62, name="franking/attachment"):
     """An attachment as a commitment sees it."""
 
-    TAG: ClassVar[int] = 0x62
-    NAME: ClassVar[str] = "franking/attachment"
     digest: Annotated[bytes, Fixed(32)]
     """SHA-256 of the attachment itself."""
     media_type: Annotated[str, Text(MEDIA_TYPE_MOST)]
@@ -92,11 +97,9 @@ class Shown:
 
 
 @message
-class CommitmentOpening(Message):
+class CommitmentOpening(Message, tag=0x69, name="franking/opening"):
     """What shows that a `Shown` stands in a commitment; 1,225 bytes, whatever the message held."""
 
-    TAG: ClassVar[int] = 0x69
-    NAME: ClassVar[str] = "franking/opening"
     commitment: Annotated[bytes, Fixed(COMMITMENT_LENGTH)]
     salts: Annotated[tuple[bytes, ...], Sequence(Fixed(32), OPENED, OPENED)]
     """Of sender, recipient, time and the attachment."""
@@ -110,11 +113,9 @@ class CommitmentOpening(Message):
 
 
 @message
-class Evidence(Message):
+class Evidence(Message, tag=0x6A, name="franking/evidence"):
     """All that a report tells of a message beside the picture, for a design to seal for the centre."""
 
-    TAG: ClassVar[int] = 0x6A
-    NAME: ClassVar[str] = "franking/evidence"
     sender: Annotated[str, Text(NAME_MOST)]
     recipient: Annotated[str, Text(NAME_MOST)]
     sent_at: Annotated[int, UInt(64)]
@@ -178,9 +179,14 @@ def opened_commitment(shown: Shown, opening: CommitmentOpening) -> bytes:
 
 
 def _salts(key: bytes) -> tuple[bytes, ...]:
-    Fixed(FRANKING_KEY_LENGTH).write(key, _STEP, "franking_key")
-    places = range(Kind.ATTACHMENT + ATTACHMENTS_MOST)
-    return tuple(hmac.digest(key, SALT_TAG + bytes([place]), "sha256") for place in places)
+    """The salt of every place; the key is set up once for all of them."""
+    keyed = HMAC(_KEY.write(key, _STEP, "franking_key"), SHA256())
+    return tuple([_salt(keyed.copy(), place) for place in _PLACES])
+
+
+def _salt(keyed: HMAC, place: bytes) -> bytes:
+    keyed.update(place)
+    return keyed.finalize()
 
 
 def _parts(content: Content, sender: str, recipient: str) -> list[bytes]:
@@ -191,22 +197,21 @@ def _parts(content: Content, sender: str, recipient: str) -> list[bytes]:
     return [
         *_names(sender, recipient),
         _time(content.sent_at),
-        bytes([Kind.ID]) + Fixed(ID_LENGTH).write(content.id, _STEP, "id"),
-        bytes([Kind.TEXT]) + Text(TEXT_MOST).write(content.text, _STEP, "text"),
+        bytes([Kind.ID]) + _ID.write(content.id, _STEP, "id"),
+        bytes([Kind.TEXT]) + _TEXT.write(content.text, _STEP, "text"),
         *present,
     ]
 
 
 def _names(sender: str, recipient: str) -> tuple[bytes, bytes]:
-    name = Text(NAME_MOST)
     return (
-        bytes([Kind.SENDER]) + name.write(sender, _STEP, "sender"),
-        bytes([Kind.RECIPIENT]) + name.write(recipient, _STEP, "recipient"),
+        bytes([Kind.SENDER]) + _NAME.write(sender, _STEP, "sender"),
+        bytes([Kind.RECIPIENT]) + _NAME.write(recipient, _STEP, "recipient"),
     )
 
 
 def _time(sent_at: int) -> bytes:
-    return bytes([Kind.TIME]) + UInt(64).write(sent_at, _STEP, "sent_at")
+    return bytes([Kind.TIME]) + _TIME.write(sent_at, _STEP, "sent_at")
 
 
 def _attachment(digest: AttachmentDigest) -> bytes:

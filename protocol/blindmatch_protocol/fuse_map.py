@@ -8,6 +8,7 @@ and for 0.2 % at a million. `Fitted` leaves none empty.
 
 from __future__ import annotations
 
+import math
 import struct
 import sys
 from dataclasses import dataclass
@@ -26,7 +27,11 @@ KEY_BYTES: Final = 16
 _MAP = struct.Struct("<8sQIIII")
 """Magic, seed, segment length, segments, cells, keys: how `fastconstmap` writes a map; cells follow."""
 _MAP_MAGIC = b"CMAP0003"
+_FIRST_SEED = 0x910A2DEC89025CC1
+"""The seed that the library tries first."""
 _CHECKSUM_BYTES = 8
+_FNV_PRIME = 0x100000001B3
+"""FNV-1a, 64 bits: the checksum (docs/set-format.md)."""
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 """Numbers of 64 bits, or values of several, shape (n, words)."""
@@ -61,15 +66,14 @@ class Fitted:
 
     def __init__(self, keys: Rows, cells: Cells) -> None:
         self._names, self._fill = key_list(keys), cells
-        self._content = self._built(np.zeros(len(keys), np.uint64))
-        # the library reads this buffer whenever a key is looked up, so it sees what is put into it here
-        self._map = ConstMap.from_buffer(self._content)
-        self._cells = _cells_of(self._content)
+        self._open(_likely_head(len(keys)))
 
     def map(self, word: int, values: Words) -> bytearray:
         """The map of these values, uint64 (n,), which are that word of the shard's values."""
-        self._cells[:] = self._fill(word, len(self._cells))
-        missing = self._built(values ^ self._read())
+        missing = self._missing(word, values)
+        if missing[: _MAP.size] != self._content[: _MAP.size]:
+            self._open(bytes(missing[: _MAP.size]))
+            missing = self._missing(word, values)
         if missing[: _MAP.size] != self._content[: _MAP.size]:
             raise DesignError("store: a map of the same keys has another form")
         self._cells ^= _cells_of(missing)
@@ -77,6 +81,17 @@ class Fitted:
             raise DesignError("store: a key does not read its value")
         self._map.write_into(missing)
         return missing
+
+    def _open(self, head: bytes) -> None:
+        self._content = _empty(head)
+        # the library reads this buffer whenever a key is looked up, so it sees what is put into it here
+        self._map = ConstMap.from_buffer(self._content)
+        self._cells = _cells_of(self._content)
+
+    def _missing(self, word: int, values: Words) -> bytearray:
+        """A map of what is missing to the values, once the cells are filled."""
+        self._cells[:] = self._fill(word, len(self._cells))
+        return self._built(values ^ self._read())
 
     def _read(self) -> Words:
         found = np.zeros(len(self._names), np.uint64)
@@ -91,6 +106,27 @@ class Fitted:
         content = bytearray(built.serialized_size())
         built.write_into(content)
         return content
+
+
+def _likely_head(keys: int) -> bytes:
+    """How the library begins a map of so many keys if its first seed serves, as it nearly always does.
+
+    Sizes: Graf and Lemire 2022, section 4, for three cells a key.
+    """
+    length = 1 << int(math.log(keys) / math.log(3.33) + 2.25) if keys > 1 else 4
+    factor = max(1.125, 0.875 + 0.25 * math.log(1e6) / math.log(max(keys, 2)))
+    segments = max(1, -(-round(keys * factor) // length) - 2)
+    return _MAP.pack(_MAP_MAGIC, _FIRST_SEED, length, segments, (segments + 2) * length, keys)
+
+
+def _empty(head: bytes) -> bytearray:
+    """A map of zeros behind a head. A zero multiplies its checksum by FNV's prime."""
+    *_, cells, _ = _MAP.unpack(head)
+    total = 0xCBF29CE484222325
+    for byte in head:
+        total = (total ^ byte) * _FNV_PRIME % (1 << 64)
+    total = total * pow(_FNV_PRIME, 8 * cells, 1 << 64) % (1 << 64)
+    return bytearray(head + bytes(8 * cells) + total.to_bytes(_CHECKSUM_BYTES, "little"))
 
 
 def _cells_of(content: bytearray) -> Words:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -35,7 +35,6 @@ from blindmatch_protocol.contract.entries import EntryBatch
 from blindmatch_protocol.contract.outcome import OPEN_END, SIGNATURE_BYTES, Label
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_protocol.tagged import cut, expand
 
 STORE_TAG: Final = b"blindmatch/entry/store-key/v2"
 MASK_TAG: Final = b"blindmatch/entry/mask/v2"
@@ -56,7 +55,7 @@ _NONCE: Final = bytes(12)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Places:
+class Positions:
     """Where `n` entries lie in the file of an epoch.
 
     Attributes:
@@ -68,28 +67,15 @@ class Places:
     masks: npt.NDArray[np.uint64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EntryKeys(Places):
-    """Places and keys of `n` entries.
-
-    Attributes:
-        label_keys: uint8 (n, 32), secret to everyone without the output.
-    """
-
-    label_keys: Rows = field(repr=False)
+def places(outputs: Rows, epoch: int) -> Positions:
+    """Where the entries with these OPRF outputs, uint8 (n, 64), lie in the file of an epoch."""
+    masks = rowwise.expand(MASK_TAG, epoch, outputs, MASK_BYTES).view(">u8").ravel().astype(np.uint64)
+    return Positions(rowwise.expand(STORE_TAG, epoch, outputs, STORE_KEY_BYTES), masks)
 
 
-def derive(outputs: Rows, epoch: int) -> EntryKeys:
-    """Keys of the entries with these OPRF outputs, uint8 (n, 64), in the file of an epoch."""
-    at = places(outputs, epoch)
-    return EntryKeys(at.store_keys, at.masks, expand(LABEL_TAG, epoch, cut(outputs), LABEL_KEY_BYTES))
-
-
-def places(outputs: Rows, epoch: int) -> Places:
-    """`derive` without the label keys."""
-    parts = cut(outputs)
-    masks = expand(MASK_TAG, epoch, parts, MASK_BYTES).view(">u8").ravel().astype(np.uint64)
-    return Places(expand(STORE_TAG, epoch, parts, STORE_KEY_BYTES), masks)
+def label_keys(outputs: Rows, epoch: int) -> Rows:
+    """Keys of their labels, uint8 (n, 32), secret to everyone without the output."""
+    return rowwise.expand(LABEL_TAG, epoch, outputs, LABEL_KEY_BYTES)
 
 
 def record_bytes(signatures: int) -> int:

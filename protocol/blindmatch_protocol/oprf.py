@@ -31,26 +31,19 @@ from blindmatch_protocol.ciphersuite import (
     check_inputs,
     hash_inputs_to_uniform,
     hash_rows_to_uniform,
-    hash_to_scalars,
-    prefixed,
 )
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import BlindmatchError, GroupError, ProtocolError
+from blindmatch_protocol.errors import GroupError, ProtocolError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness
 
 __all__ = [
-    "MOST_BATCH", "OUTPUT_BYTES", "Blinding", "Evaluation", "KeyDerivationError", "Mode", "PublicKey",
-    "SecretKey", "blind", "blind_evaluate", "derive_key_pair", "evaluate", "evaluate_rows", "finalize",
-    "generate_key_pair", "hash_inputs_to_uniform",
+    "MOST_BATCH", "OUTPUT_BYTES", "Blinding", "Evaluation", "Mode", "PublicKey",
+    "SecretKey", "blind", "blind_evaluate", "evaluate", "evaluate_rows", "finalize",
+    "generate_key_pair", "hash_inputs_to_uniform", "unblind", "verified",
 ]  # fmt: skip
 
 OUTPUT_BYTES = HASH_BYTES
-SEED_BYTES = 32
-
-
-class KeyDerivationError(BlindmatchError):
-    """`DeriveKeyPairError`: no counter gave a key, which happens with probability 2^-64,000."""
 
 
 def _frozen(rows: Rows) -> Rows:
@@ -64,11 +57,8 @@ def _frozen(rows: Rows) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """The server's public key: its secret scalar times the generator.
-
-    Raises:
-        ProtocolError: if `element` is not the canonical encoding of an element, or is the identity.
-    """
+    """The server's public key: its secret scalar times the generator; `ProtocolError` unless `element` is the
+    canonical encoding of an element that is not the identity."""
 
     mode: Mode
     element: bytes
@@ -140,31 +130,6 @@ class Evaluation:
     proof: bytes = b""
 
 
-def derive_key_pair(seed: bytes, info: bytes, mode: Mode) -> SecretKey:
-    """The key that `seed` and `info` determine, with its public key; `DeriveKeyPair`.
-
-    RFC 9497, section 3.2.1.
-
-    Args:
-        seed: 32 secret random bytes.
-        info: public bytes that tell keys of one seed apart, at most 65,535.
-        mode: the variant the key is for.
-
-    Raises:
-        ProtocolError: for a seed or an info of the wrong length.
-        KeyDerivationError: with negligible probability.
-    """
-    if len(seed) != SEED_BYTES:
-        raise ProtocolError("oprf/derive-key-pair", f"must be {SEED_BYTES} bytes, not {len(seed)}", "seed")
-    check_inputs([info], "oprf/derive-key-pair", "info")
-    for counter in range(256):
-        transcript = seed + prefixed(info) + counter.to_bytes(1, "big")
-        scalar = hash_to_scalars([transcript], mode, b"DeriveKeyPair")
-        if scalar.any():
-            return SecretKey(mode, scalar.tobytes())
-    raise KeyDerivationError("no counter gave a non-zero key")
-
-
 def generate_key_pair(mode: Mode, rng: Randomness) -> SecretKey:
     """A fresh key with its public key; RFC 9497, section 3.2. Takes 64 bytes of `rng`."""
     return SecretKey(mode, group.random_scalars(1, rng).tobytes())
@@ -186,8 +151,7 @@ def blind(
     if mode is Mode.VOPRF and len(inputs) > MOST_BATCH:
         raise ProtocolError("oprf/blind", f"at most {MOST_BATCH} fit one proof, not {len(inputs)}", "inputs")
     blinds = group.random_scalars(len(inputs), rng)
-    hashed = group.hash_to_group(hash_inputs_to_uniform(inputs, mode), executor)
-    blinded = _frozen(group.multiply(blinds, hashed, executor))
+    blinded = _frozen(group.hash_multiply(blinds, hash_inputs_to_uniform(inputs, mode), executor))
     return Blinding(mode, tuple(inputs), _frozen(blinds), blinded), blinded
 
 
@@ -234,17 +198,50 @@ def finalize(
     needed = Mode.VOPRF if state.mode is Mode.VOPRF else None
     if (None if public_key is None else public_key.mode) is not needed:
         raise ValueError("a public key of mode VOPRF goes with mode VOPRF, and none with mode OPRF")
-    elements = evaluation.elements
+    if public_key is not None:
+        elements = verified(state, evaluation, public_key, executor, step)
+    else:
+        elements = _counted(state, evaluation.elements, step)
+        if evaluation.proof:
+            raise ProtocolError(step, "must be empty in mode OPRF", "proof")
+    return unblind(state, elements, executor, step)
+
+
+def verified(
+    state: Blinding,
+    evaluation: Evaluation,
+    public_key: PublicKey,
+    executor: Executor | None = None,
+    step: str = "oprf/finalize",
+) -> Rows:
+    """The elements of an evaluation, once its proof was verified: the first half of `finalize` in mode VOPRF.
+
+    Raises:
+        ProtocolError: as `finalize`.
+    """
+    elements = _counted(state, evaluation.elements, step)
+    rows = public_key.rows()
+    dleq.verify_proof(rows, state.blinded, elements, evaluation.proof, executor, state.mode, step)
+    return elements
+
+
+def unblind(
+    state: Blinding, elements: Rows, executor: Executor | None = None, step: str = "oprf/finalize"
+) -> Rows:
+    """The outputs, uint8 (n, 64), from the key times the blinded elements: the second half of `finalize`.
+
+    Raises:
+        ProtocolError: if an element is malformed.
+    """
+    unblinded = _multiply(group.invert_scalars(state.blinds), elements, executor, step, "elements")
+    return _outputs(state.inputs, unblinded)
+
+
+def _counted(state: Blinding, elements: Rows, step: str) -> Rows:
     group.check_shape(elements, group.ELEMENT_BYTES, step, "elements")
     if len(elements) != len(state):
         raise ProtocolError(step, f"must have {len(state)} rows, not {len(elements)}", "elements")
-    if public_key is not None:
-        rows = public_key.rows()
-        dleq.verify_proof(rows, state.blinded, elements, evaluation.proof, executor, state.mode, step)
-    elif evaluation.proof:
-        raise ProtocolError(step, "must be empty in mode OPRF", "proof")
-    unblinded = _multiply(group.invert_scalars(state.blinds), elements, executor, step, "elements")
-    return _outputs(state.inputs, unblinded)
+    return elements
 
 
 def evaluate(key: SecretKey, inputs: Sequence[bytes], executor: Executor | None = None) -> Rows:
@@ -258,8 +255,8 @@ def evaluate(key: SecretKey, inputs: Sequence[bytes], executor: Executor | None 
         GroupError: `InvalidInputError`, if an input hashes to the identity (nobody knows one that does).
     """
     check_inputs(inputs, "oprf/evaluate")
-    hashed = group.hash_to_group(hash_inputs_to_uniform(inputs, key.mode), executor)
-    return _outputs(inputs, group.multiply(key.rows(), hashed, executor))
+    uniform = hash_inputs_to_uniform(inputs, key.mode)
+    return _outputs(inputs, group.hash_multiply(key.rows(), uniform, executor))
 
 
 def evaluate_rows(key: SecretKey, inputs: Rows) -> Rows:
@@ -268,11 +265,8 @@ def evaluate_rows(key: SecretKey, inputs: Rows) -> Rows:
     Raises:
         GroupError: `InvalidInputError`, as in `evaluate`.
     """
-    width = inputs.shape[1]
-    hashed = group.hash_to_group(hash_rows_to_uniform(inputs, key.mode))
-    evaluated = group.multiply(key.rows(), hashed)
-    front, middle = width.to_bytes(2, "big"), group.ELEMENT_BYTES.to_bytes(2, "big")
-    return rowwise.sha512(rowwise.joined(len(inputs), front, inputs, middle, evaluated, b"Finalize"))
+    uniform = hash_rows_to_uniform(inputs, key.mode)
+    return _output_rows(inputs, group.hash_multiply(key.rows(), uniform))
 
 
 def _multiply(scalars: Rows, elements: Rows, executor: Executor | None, step: str, name: str) -> Rows:
@@ -287,6 +281,9 @@ def _multiply(scalars: Rows, elements: Rows, executor: Executor | None, step: st
 
 def _outputs(inputs: Sequence[bytes], unblinded: Rows) -> Rows:
     """The final hash; RFC 9497, section 3.3.1."""
+    rows = rowwise.of_one_length(inputs)
+    if rows is not None:
+        return _output_rows(rows, unblinded)
     raw = unblinded.tobytes()
     middle = group.ELEMENT_BYTES.to_bytes(2, "big")
     digests = [
@@ -294,3 +291,9 @@ def _outputs(inputs: Sequence[bytes], unblinded: Rows) -> Rows:
         for value, at in zip(inputs, range(0, len(raw), group.ELEMENT_BYTES), strict=True)
     ]
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, OUTPUT_BYTES)
+
+
+def _output_rows(inputs: Rows, unblinded: Rows) -> Rows:
+    """`_outputs` for inputs of one length, uint8 (n, w)."""
+    front, middle = inputs.shape[1].to_bytes(2, "big"), group.ELEMENT_BYTES.to_bytes(2, "big")
+    return rowwise.sha512(rowwise.joined(len(inputs), front, inputs, middle, unblinded, b"Finalize"))

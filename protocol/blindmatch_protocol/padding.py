@@ -124,8 +124,8 @@ def attachment_padding(length: int) -> Iterator[bytes]:
 def _padding_of(zeros: int | None) -> Iterator[bytes]:
     """The mark and so many zeros, in pieces; nothing for None."""
     if zeros is not None:
-        yield _MARK
-        for at in range(0, zeros, _PIECE):
+        yield _MARK + bytes(min(_PIECE, zeros))
+        for at in range(_PIECE, zeros, _PIECE):
             yield bytes(min(_PIECE, zeros - at))
 
 

@@ -10,7 +10,7 @@ library's interface takes no associated data, so the report id is bound through 
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -18,30 +18,36 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable, message
 from blindmatch_protocol.content import MEDIA_TYPE_MOST
-from blindmatch_protocol.contract.outcome import Label
+from blindmatch_protocol.contract.outcome import NO_LABEL, Flag, Label
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking import AttachmentDigest, CommitmentOpening, Shown
 from blindmatch_protocol.padding import pad_attachment, unpad_attachment
+from blindmatch_protocol.sender_proof import SenderProof
+from blindmatch_protocol.stamp import Stamp
 
-REPORT_INFO: Final = b"blindmatch/report/2"
-REFUSED_INFO: Final = b"blindmatch/report/1"
-"""Of version 1, which opened the message's text and the digests of all its attachments."""
+REPORT_INFO: Final = b"blindmatch/report/5"
+REFUSED: Final = {
+    b"blindmatch/report/1": "version 1, which opens the whole message, is not taken",
+    b"blindmatch/report/2": "version 2, which has no flags, is not taken",
+    b"blindmatch/report/3": "version 3, which has no stamp of the relay, is not taken",
+    b"blindmatch/report/4": "version 4, which names no franking key of the sender, is not taken",
+}
 NAME_BYTES: Final = 64
 MOST_PICTURE_BYTES: Final = 32 << 20
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 @message
-class Report(Message):
-    """A confirmed match as the centre gets it, version 2.
+class Report(Message, tag=0x15, name="report"):
+    """A confirmed match, or a flag, as the centre gets it, version 5.
+
+    A flag has the score that the item got, and no label: it is `NO_LABEL` then. A match has no score.
 
     `sender`, `recipient`, `sent_at_ms`, and digest and media type of `picture` are what `opening` shows of
-    the message that bore the picture; nothing else of the message is in a report. A provider that reads
-    messages itself has no opening, names no recipient, and its word counts for the rest.
+    the message that bore the picture; nothing else of the message is in a report. `stamp` is the relay's,
+    `sender_proof` the sender's, where the mode of franking has one. A provider that reads messages itself has
+    none of them, names no recipient, and its word counts for the rest.
     """
-
-    TAG: ClassVar[int] = 0x12
-    NAME: ClassVar[str] = "report"
 
     report_id: Annotated[bytes, Fixed(16)]
     design: Annotated[str, Text(NAME_BYTES)]
@@ -56,6 +62,19 @@ class Report(Message):
     media_type: Annotated[str, Text(MEDIA_TYPE_MOST)]
     opening: Annotated[tuple[CommitmentOpening, ...], Sequence(Nested(CommitmentOpening), 1)]
     picture: Annotated[bytes, Variable(MOST_PICTURE_BYTES)]
+    score: Annotated[bytes, Variable(8)] = b""
+    stamp: Annotated[tuple[Stamp, ...], Sequence(Nested(Stamp), 1)] = ()
+    sender_proof: Annotated[tuple[SenderProof, ...], Sequence(Nested(SenderProof), 1)] = ()
+
+    def check(self) -> None:
+        """A score is a number, and stands in the place of a label."""
+        if self.flag is not None and self.label != NO_LABEL:
+            raise ProtocolError(self.NAME, "must be all zeros where there is a score", "label")
+
+    @property
+    def flag(self) -> Flag | None:
+        """The flag, if that is what is reported."""
+        return Flag.decode(self.score, self.NAME) if self.score else None
 
     @property
     def shown(self) -> Shown:
@@ -70,8 +89,7 @@ def seal_report(report: Report, centre_key: bytes) -> bytes:
 
     The length of the result depends on the padded length of the report alone (`padding`, Padmé).
     """
-    public = X25519PublicKey.from_public_bytes(centre_key)
-    return _SUITE.encrypt(pad_attachment(report.encode()), public, _info(report.report_id))
+    return sealed_to(centre_key, REPORT_INFO + report.report_id, pad_attachment(report.encode()))
 
 
 def open_report(sealed: bytes, report_id: bytes, private_key: X25519PrivateKey) -> Report:
@@ -81,10 +99,11 @@ def open_report(sealed: bytes, report_id: bytes, private_key: X25519PrivateKey) 
         ProtocolError: if it is not sealed to this key under this id, or is not a canonical report of this
             version.
     """
-    padded = _opened(sealed, _info(report_id), private_key)
+    padded = opened_with(private_key, REPORT_INFO + report_id, sealed)
     if padded is None:
-        if _opened(sealed, REFUSED_INFO + report_id, private_key) is not None:
-            raise ProtocolError("report", "version 1, which opens the whole message, is not taken", "version")
+        for info, reason in REFUSED.items():
+            if opened_with(private_key, info + report_id, sealed) is not None:
+                raise ProtocolError("report", reason, "version")
         raise ProtocolError("report", "must be sealed to this centre under its report id")
     report = Report.decode(unpad_attachment(padded))
     if report.report_id != report_id:
@@ -92,12 +111,14 @@ def open_report(sealed: bytes, report_id: bytes, private_key: X25519PrivateKey) 
     return report
 
 
-def _opened(sealed: bytes, info: bytes, private_key: X25519PrivateKey) -> bytes | None:
+def sealed_to(centre_key: bytes, info: bytes, plaintext: bytes) -> bytes:
+    """`plaintext` sealed to the centre's X25519 public key (32 bytes)."""
+    return _SUITE.encrypt(plaintext, X25519PublicKey.from_public_bytes(centre_key), info)
+
+
+def opened_with(private_key: X25519PrivateKey, info: bytes, sealed: bytes) -> bytes | None:
+    """What was sealed to the centre under `info`; None if nothing was."""
     try:
         return _SUITE.decrypt(sealed, private_key, info)
     except (InvalidTag, ValueError):
         return None
-
-
-def _info(report_id: bytes) -> bytes:
-    return REPORT_INFO + report_id

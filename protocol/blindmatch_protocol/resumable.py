@@ -25,8 +25,8 @@ from blindmatch_protocol.errors import DesignError
 
 DIGEST_TAG = b"blindmatch/resumable-batch/v1"
 DIGEST_BYTES = 32
-BATCH = 4096
-"""Entries of a batch: about 0.15 seconds of work on two cores. A killed build loses those being computed."""
+BATCH = 2048
+"""Entries of a batch: about 0.15 seconds of libsodium's work. A killed build loses those being computed."""
 
 Compute: TypeAlias = Callable[[Iterator[EntryBatch]], Iterator[Rows]]
 """The rows of each batch, uint8 (len(batch), width), in the order of the batches; it may read ahead."""
@@ -72,6 +72,11 @@ def fill(
         place.put(computed, plan)
         progress(place.stop, total)
     return rows
+
+
+def forget(scratch: memoryview, count: int, width: int) -> None:
+    """Let no batch of a scratch for `count` rows count as computed."""
+    np.frombuffer(scratch, np.uint8)[count * width :] = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
-"""SHA-512 and ChaCha20-Poly1305 on every row of an array, by libsodium.
+"""SHA-512 and ChaCha20-Poly1305 on every row of an array; no Python runs between the rows.
 
-No Python runs between the rows. A call keeps Python's lock, see `sodium`.
+The group's back end hashes, since hashing is most of what is left around its arithmetic; libsodium seals, a
+call a row, which keeps Python's lock (see `sodium`).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from itertools import repeat
 
 import numpy as np
@@ -13,11 +15,12 @@ import numpy.typing as npt
 
 from blindmatch_protocol import sodium
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.group.backend import LEAST_ROWS, backend_for
 
-DIGEST_BYTES = 64
 KEY_BYTES = 32
 TAG_BYTES = 16
 _NONCE = np.zeros(12, np.uint8)
+_TAG_BYTES = 120
 
 
 def joined(rows: int, *parts: bytes | npt.NDArray[np.uint8]) -> Rows:
@@ -29,14 +32,22 @@ def joined(rows: int, *parts: bytes | npt.NDArray[np.uint8]) -> Rows:
     return np.concatenate(columns, axis=1)
 
 
-def sha512(messages: Rows) -> Rows:
-    """SHA-512 (FIPS 180-4) of every row, uint8 (n, w) to (n, 64)."""
-    messages = np.ascontiguousarray(messages)
-    count, width = messages.shape
-    digests = np.empty((count, DIGEST_BYTES), np.uint8)
-    into, of = _addresses(digests), _addresses(messages)
-    deque(map(sodium.SHA512, into, of, repeat(width)), maxlen=0)
-    return digests
+def of_one_length(messages: Sequence[bytes]) -> Rows | None:
+    """Byte strings as rows, uint8 (n, w), if they all have one length and are enough to be worth it."""
+    if len(messages) < LEAST_ROWS or len(set(map(len, messages))) != 1:
+        return None
+    return np.frombuffer(b"".join(messages), np.uint8).reshape(len(messages), -1)
+
+
+def sha512(messages: Rows, front: bytes = b"") -> Rows:
+    """SHA-512 (FIPS 180-4) of `front`, public whole blocks of 128 bytes, and a row, each of uint8 (n, w)."""
+    return backend_for(len(messages)).sha512(np.ascontiguousarray(messages), front)
+
+
+def expand(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
+    """`tagged.expand` of every row, uint8 (n, w) to (n, length)."""
+    digests = sha512(rows, tag.ljust(_TAG_BYTES, b"\0") + epoch.to_bytes(8, "big"))
+    return np.ascontiguousarray(digests[:, :length])
 
 
 def seal(keys: Rows, plain: Rows) -> Rows:

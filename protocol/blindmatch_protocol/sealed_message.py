@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from blindmatch_protocol.codec import Fixed, Message, Nested, Reader, Sequence, UInt, Variable, message
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking import COMMITMENT_LENGTH
 
-WIRE_VERSION: Final = 2
-"""Version 1 had commitments that open as a whole."""
+WIRE_VERSION: Final = 4
+"""Version 1 had commitments that open as a whole, 2 no checkpoint, 3 nothing but a content inside."""
 SESSION_TAG: Final = b"blindmatch/messenger/session/v1"
 SESSION_ID_LENGTH: Final = 16
 CIPHERTEXT_MOST: Final = 1 << 17
@@ -52,20 +52,20 @@ class Curve25519Key:
     """A public key: 32 bytes, little-endian, below 2^255 - 19."""
 
     def write(self, value: bytes, step: str, field: str) -> bytes:
-        if int.from_bytes(Fixed(32).write(value, step, field), "little") >= _FIELD_PRIME:
+        if len(value) != 32:
+            raise ProtocolError(step, f"must be 32 bytes, not {len(value)}", field)
+        if int.from_bytes(value, "little") >= _FIELD_PRIME:
             raise ProtocolError(step, "not the canonical form of a public key", field)
         return bytes(value)
 
     def read(self, reader: Reader, field: str) -> bytes:
-        return self.write(bytes(reader.take(32, field)), reader.step, field)
+        return self.write(reader.take(32, field), reader.step, field)
 
 
 @message
-class InitialHeader(Message):
+class InitialHeader(Message, tag=0x66, name="messenger/initial-header"):
     """What the recipient of a first message needs for X3DH (X3DH, section 3.3)."""
 
-    TAG: ClassVar[int] = 0x66
-    NAME: ClassVar[str] = "messenger/initial-header"
     identity: Annotated[bytes, Curve25519Key()]
     ephemeral: Annotated[bytes, Curve25519Key()]
     signed_pre_key: Annotated[bytes, Curve25519Key()]
@@ -74,22 +74,18 @@ class InitialHeader(Message):
 
 
 @message
-class RatchetHeader(Message):
+class RatchetHeader(Message, tag=0x67, name="messenger/ratchet-header"):
     """The Double Ratchet's header (Double Ratchet, section 3.1)."""
 
-    TAG: ClassVar[int] = 0x67
-    NAME: ClassVar[str] = "messenger/ratchet-header"
     ratchet_key: Annotated[bytes, Curve25519Key()]
     previous_chain_length: Annotated[int, UInt(32)]
     number: Annotated[int, UInt(32)]
 
 
 @message
-class SealedMessage(Message):
+class SealedMessage(Message, tag=0x65, name="messenger/sealed-message"):
     """A message on the wire."""
 
-    TAG: ClassVar[int] = 0x65
-    NAME: ClassVar[str] = "messenger/sealed-message"
     version: Annotated[int, Version(WIRE_VERSION)]
     session: Annotated[bytes, Fixed(SESSION_ID_LENGTH)]
     initial: Annotated[tuple[InitialHeader, ...], Sequence(Nested(InitialHeader), 1)]
@@ -104,11 +100,9 @@ class SealedMessage(Message):
 
 
 @message
-class MessageBinding(Message):
+class MessageBinding(Message, tag=0x68, name="messenger/binding"):
     """The associated data of a message, to which the ratchet header is appended (41 bytes, always)."""
 
-    TAG: ClassVar[int] = 0x68
-    NAME: ClassVar[str] = "messenger/binding"
     agreement: Annotated[bytes, Variable(1024)]
     """The associated data of X3DH: both identity keys and both names."""
     version: Annotated[int, Version(WIRE_VERSION)]

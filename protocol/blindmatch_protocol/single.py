@@ -20,7 +20,6 @@ _Single = sodium.Single
 
 _FROM_HASH = sodium.on_bytes("crypto_core_ristretto255_from_hash")
 _ADD = sodium.on_bytes("crypto_core_ristretto255_add")
-_SUBTRACT = sodium.on_bytes("crypto_core_ristretto255_sub")
 _MULTIPLY = sodium.on_bytes("crypto_scalarmult_ristretto255")
 _MULTIPLY_BASE = sodium.on_bytes("crypto_scalarmult_ristretto255_base")
 _REDUCE = sodium.on_bytes("crypto_core_ristretto255_scalar_reduce", short=True)
@@ -57,11 +56,6 @@ def multiply_base(scalar: bytes) -> bytes:
 def add(left: bytes, right: bytes) -> bytes:
     """The sum; the identity is a valid operand. Raises `GroupError` for a non-canonical encoding."""
     return _called(_ADD, "add", _element(left, "add"), _element(right, "add"))
-
-
-def subtract(left: bytes, right: bytes) -> bytes:
-    """The difference; as `add`."""
-    return _called(_SUBTRACT, "subtract", _element(left, "subtract"), _element(right, "subtract"))
 
 
 def reduce_scalar(wide: bytes) -> bytes:

@@ -10,158 +10,28 @@ Keys are EC P-256: what every TLS stack in use takes.
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import BlindmatchError, DesignError
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-SCHEME: Final = "blindmatch"
+from blindmatch_server.parties import SERVICES as SERVICES
+from blindmatch_server.parties import AuthorityError as AuthorityError
+from blindmatch_server.parties import Identity as Identity
+from blindmatch_server.parties import IdentityError as IdentityError
+from blindmatch_server.parties import Kind as Kind
+from blindmatch_server.parties import identity_of as identity_of
+from blindmatch_server.workspace import replace_file
+
 ROOT_CERTIFICATE: Final = "ca.crt"
 ROOT_KEY: Final = "ca.key"
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-_NO_PARTY: Final = "identity: must be the URI of a party of this deployment"
 _CLOCK_SKEW: Final = timedelta(minutes=5)
-
-
-class AuthorityError(BlindmatchError):
-    """A certificate cannot be issued, or the authority's files cannot be used."""
-
-
-class IdentityError(AuthorityError):
-    """A name or URI is not that of a party."""
-
-
-class Kind(StrEnum):
-    """What a certificate's holder is."""
-
-    RELAY = "relay"
-    CENTRE = "centre"
-    HOST = "host"
-    """A server that hosts roles of the design and does nothing else, such as the matcher."""
-    DEVICE = "device"
-    OPERATOR = "operator"
-
-
-_NAMED: Final = frozenset({Kind.DEVICE, Kind.OPERATOR})
-"""Kinds of which there are many, each with a name."""
-_SERVER: Final = "server/"
-SERVICES: Final = frozenset({Party.PROVIDER.server, Party.MATCHER.server, Party.CENTRE.server})
-"""Servers that every deployment has; no device is called so."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A party of a deployment.
-
-    Attributes:
-        kind: what it is.
-        name: a device's, an operator's or a host's; empty for relay and centre.
-
-    Raises:
-        IdentityError: if a name is missing, not wanted or breaks the rule for names.
-    """
-
-    kind: Kind
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        if self.kind is Kind.HOST:
-            if _server_of(self.name) in (Party.PROVIDER, Party.CENTRE):
-                raise IdentityError("identity: relay and centre are no hosts")
-        elif self.kind not in _NAMED:
-            if self.name:
-                raise IdentityError(f"identity: a {self.kind} has no name of its own")
-        elif not _NAME.fullmatch(self.name) or self.name in SERVICES | _NAMED:
-            raise IdentityError(
-                "identity: field name: must be 1 to 32 of a-z 0-9 _ -, begin with a letter or digit and "
-                "not be the name of a service"
-            )
-
-    @classmethod
-    def of(cls, party: Party) -> Identity:
-        """The identity of the server that `party` runs; `IdentityError` if it can have none."""
-        special = {Party.PROVIDER: Kind.RELAY, Party.CENTRE: Kind.CENTRE}
-        return cls(special[party]) if party in special else cls(Kind.HOST, party.server)
-
-    @property
-    def party(self) -> Party | None:
-        """Whose server it is; None if it is none."""
-        return None if self.kind in _NAMED else _server_of(self.name or self.kind)
-
-    @property
-    def words(self) -> str:
-        """What it is, for texts: ``device``, ``relay``, ``party_a``."""
-        return self.name if self.kind is Kind.HOST else str(self.kind)
-
-    @property
-    def uri(self) -> str:
-        """The URI in the certificate."""
-        return f"{SCHEME}://{self.words}" + (f"/{self.name}" if self.kind in _NAMED else "")
-
-    @property
-    def account(self) -> str:
-        """How counters, logs and tables call it: ``alice``, ``operator/NAME``, ``matcher``, and a server that
-        not every deployment has ``server/NAME``, as no device can be called."""
-        if self.kind is Kind.OPERATOR:
-            return f"{self.kind}/{self.name}"
-        return self.name if self.kind is Kind.DEVICE else _account(self.words)
-
-    @property
-    def host(self) -> str | None:
-        """The DNS name a server is checked by; None for parties that do not serve."""
-        return None if self.party is None else self.party.dns_name
-
-    @property
-    def slug(self) -> str:
-        """Stem of its files: ``relay``, ``device-alice``."""
-        return f"{self.kind}-{self.name}" if self.kind in _NAMED else self.words
-
-    @classmethod
-    def parse(cls, uri: str) -> Identity:
-        """The identity with exactly this URI.
-
-        Raises:
-            AuthorityError: if there is none.
-        """
-        kind, _, name = uri.removeprefix(f"{SCHEME}://").partition("/")
-        identity = cls(Kind(kind), name) if kind in _NAMED else cls.of(_server_of(kind))
-        if identity.uri != uri:
-            raise IdentityError(_NO_PARTY)
-        return identity
-
-
-def identity_of(account: str) -> Identity:
-    """The device or server with this account name; a device's name is never that of a server.
-
-    Raises:
-        IdentityError: if no party can have the name.
-    """
-    server = account.removeprefix(_SERVER)
-    if account in SERVICES or (server != account and server not in SERVICES):
-        return Identity.of(_server_of(server))
-    return Identity(Kind.DEVICE, account)
-
-
-def _account(server: str) -> str:
-    return server if server in SERVICES else _SERVER + server
-
-
-def _server_of(name: str) -> Party:
-    try:
-        return Party.of_server(name)
-    except DesignError as error:
-        raise IdentityError(_NO_PARTY) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +45,7 @@ class Credentials:
     def write(self, directory: Path, stem: str) -> None:
         """Write ``STEM.crt``, ``STEM.key`` (mode 0600) and ``ca.crt``."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_secret(directory / f"{stem}.key", self.key)
+        replace_file(directory / f"{stem}.key", self.key)
         (directory / f"{stem}.crt").write_bytes(self.certificate)
         (directory / ROOT_CERTIFICATE).write_bytes(self.root)
 
@@ -248,7 +118,7 @@ class Authority:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if (directory / ROOT_KEY).exists():
             raise AuthorityError(f"certificates: {directory} holds a root already")
-        write_secret(directory / ROOT_KEY, _key_pem(self.key))
+        replace_file(directory / ROOT_KEY, _key_pem(self.key))
         (directory / ROOT_CERTIFICATE).write_bytes(_pem(self.certificate))
 
     @classmethod
@@ -269,18 +139,6 @@ class Authority:
                 f"certificates: root key and certificate in {directory} do not belong together"
             )
         return cls(certificate, key)
-
-
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whatever the umask, and replace an older one at once."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _draft(

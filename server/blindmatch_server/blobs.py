@@ -12,6 +12,8 @@ from typing import BinaryIO, Final
 
 from blindmatch_protocol.failpoint import reach
 
+from blindmatch_server.workspace import sync_folder
+
 ID_BYTES: Final = 16
 _INCOMING: Final = "incoming"
 
@@ -93,19 +95,10 @@ class Incoming:
         reach("blob.rename.before")
         self._temporary.rename(self._final)
         reach("blob.rename.after")
-        sync_directory(self._final.parent)
+        sync_folder(self._final.parent)
 
     def discard(self) -> None:
         """Close and delete it, whether it has its name already or not."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
         self._final.unlink(missing_ok=True)
-
-
-def sync_directory(directory: Path) -> None:
-    """Bring a directory's names to the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,14 +1,14 @@
 """The embedded store: SQLite with a write-ahead log, synced before anything is acknowledged.
 
 One thread owns the connection. Transactions that wait for it are committed together (`batching`): each has
-a savepoint of its own, so that one that fails takes nothing of the others with it, and no one is answered
-before the commit is on disk.
+a savepoint of its own unless it is alone, so that one that fails takes nothing of the others with it, and no
+one is answered before the commit is on disk.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -20,24 +20,14 @@ from blindmatch_server.errors import StateError
 
 T = TypeVar("T")
 Transaction: TypeAlias = Callable[[sqlite3.Connection], Any]
-Migration: TypeAlias = Callable[[sqlite3.Connection], None]
-"""Brings a database from one version to the next inside a transaction, with `execute` alone."""
 _MOST_TOGETHER = 128
 
 
-def open_connection(
-    path: Path, schema: str, version: int, migrations: Mapping[int, Migration] | None = None
-) -> sqlite3.Connection:
-    """Open or create a database with `schema`, or bring an older one up to `version`.
-
-    Args:
-        path: its file.
-        schema: tables of a new one.
-        version: of `schema`.
-        migrations: by the version each starts from; all of them are done in one transaction, or none.
+def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection:
+    """Open or create a database with `schema`, which is of `version`; none of another one is converted.
 
     Raises:
-        StateError: if it cannot be opened, is no database, or is of a version that no migration starts from.
+        StateError: if it cannot be opened, is no database, or is of another version.
     """
     connection: sqlite3.Connection | None = None
     try:
@@ -46,7 +36,11 @@ def open_connection(
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
             connection.execute(f"PRAGMA {pragma}")
-        _migrate(connection, schema, version, migrations or {})
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found == 0:
+            connection.executescript(f"BEGIN IMMEDIATE; {schema}; PRAGMA user_version={version}; COMMIT;")
+        elif found != version:
+            raise StateError(f"version {found} of the database, {version} expected, and none is converted")
     except (sqlite3.Error, OSError, StateError) as error:
         if connection is not None:
             connection.close()
@@ -55,36 +49,16 @@ def open_connection(
     return connection
 
 
-def _migrate(
-    connection: sqlite3.Connection, schema: str, version: int, migrations: Mapping[int, Migration]
-) -> None:
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found == 0:
-        connection.executescript(f"BEGIN IMMEDIATE; {schema}; PRAGMA user_version={version}; COMMIT;")
-        return
-    steps = range(found, version)
-    if found > version or not all(step in migrations for step in steps):
-        raise StateError(f"version {found} of the database, {version} expected")
-    if steps:
-        connection.execute("BEGIN IMMEDIATE")
-        for step in steps:
-            migrations[step](connection)
-        connection.execute(f"PRAGMA user_version={version}")
-        connection.execute("COMMIT")
-
-
 class Database:
     """Runs transactions on its own thread; belongs to one event loop."""
 
-    def __init__(
-        self, path: Path, schema: str, version: int = 1, migrations: Mapping[int, Migration] | None = None
-    ) -> None:
-        """Open or create it, or bring it up to date.
+    def __init__(self, path: Path, schema: str, version: int = 1) -> None:
+        """Open or create it.
 
         Raises:
             StateError: see `open_connection`.
         """
-        self._connection = open_connection(path, schema, version, migrations)
+        self._connection = open_connection(path, schema, version)
         self._name = path.stem
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{path.stem}")
         self._batcher: Batcher[Transaction, Any] = Batcher(self._commit, self._thread, _MOST_TOGETHER)
@@ -107,7 +81,10 @@ class Database:
     def _commit(self, transactions: Sequence[Transaction]) -> list[Any]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            results = [self._savepoint(transaction) for transaction in transactions]
+            if len(transactions) == 1:
+                results = [transactions[0](self._connection)]
+            else:
+                results = [self._savepoint(transaction) for transaction in transactions]
             reach(f"{self._name}.commit.before")
             self._connection.execute("COMMIT")
             reach(f"{self._name}.commit.after")

@@ -1,11 +1,15 @@
-"""Keys of 32 bytes as files: 64 hex digits and a line end."""
+"""Keys of 32 bytes as files: 64 hex digits and a line end; and Ed25519 keys in two such files."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final, Self
+
+from nacl.signing import SigningKey
 
 from blindmatch_server.errors import StateError
+from blindmatch_server.workspace import PUBLIC, replace_file
 
 KEY_BYTES: Final = 32
 
@@ -29,3 +33,46 @@ def read_key(path: Path) -> bytes:
     if line_of(key) != content or len(key) != KEY_BYTES:
         raise StateError(f"{path.name}: must be 64 hex digits and a line end")
     return key
+
+
+@dataclass(frozen=True, slots=True)
+class Ed25519Key:
+    """An Ed25519 key (RFC 8032), kept as ``NAME.key``, the secret (mode 0600), and ``NAME.pub``."""
+
+    NAME: ClassVar[str]
+    _key: SigningKey = field(repr=False)
+
+    @classmethod
+    def generate(cls) -> Self:
+        """A new key that is in no file."""
+        return cls(SigningKey.generate())
+
+    @classmethod
+    def of(cls, seed: bytes) -> Self:
+        """The key that follows from 32 secret bytes (RFC 8032, section 5.1.5)."""
+        return cls(SigningKey(seed))
+
+    @classmethod
+    def create(cls, directory: Path) -> Self:
+        """Make a new key in files.
+
+        Raises:
+            StateError: if `directory` holds one already.
+        """
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (directory / f"{cls.NAME}.key").exists():
+            raise StateError(f"{directory.name}: holds a key of the {cls.NAME} already")
+        made = cls.generate()
+        replace_file(directory / f"{cls.NAME}.key", line_of(bytes(made._key)))
+        replace_file(directory / f"{cls.NAME}.pub", line_of(made.public), PUBLIC)
+        return made
+
+    @classmethod
+    def read(cls, directory: Path) -> Self:
+        """Read what `create` wrote; raises `StateError` if the file is missing or is not 64 hex digits."""
+        return cls.of(read_key(directory / f"{cls.NAME}.key"))
+
+    @property
+    def public(self) -> bytes:
+        """What its signatures are verified with, 32 bytes."""
+        return bytes(self._key.verify_key)

@@ -1,8 +1,10 @@
 """The centre's second perceptual hash, keyed and independent of PDQ.
 
 Before a person looks at a report, the centre compares the reported picture with the entry's by a hash that
-nobody outside can compute. A picture made to collide with an entry under PDQ is then caught, since its maker
-could not aim at this hash. Decision: docs/decisions/0003-second-perceptual-hash.md.
+nobody outside can compute. Of pictures made to collide with an entry under PDQ most are then caught, since
+their makers could not aim at this hash (not all: blindmatch attack run rebuilt-collisions,
+on generated textures, by a prior learnt from others of that generator; other kinds are not measured).
+Decision: docs/decisions/0003-second-perceptual-hash.md.
 
 Shape: luminance (h, w) -> area mean on 32 x 32 -> binomial blur -> 256 comparisons of two nearby patches
 (sides 2 to 4 cells, at most 4 cells apart), drawn from the key with HKDF. A bit says which patch is brighter.

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from blindmatch_protocol.errors import BlindmatchError
 
 
-class HeldError(BlindmatchError):
-    """Another process, or another part of this one, holds the lock."""
-
-
-def hold(path: Path) -> closing[sqlite3.Connection]:
-    """Take the lock, without waiting; it is held until the context that this returns is left.
+@contextmanager
+def hold(path: Path, busy: BlindmatchError, failed: type[BlindmatchError]) -> Iterator[None]:
+    """Hold the lock while the context lasts; it is not waited for.
 
     Raises:
-        HeldError: if it is held.
-        sqlite3.Error: if the file cannot be made or written.
+        BlindmatchError: `busy` if another process, or another part of this one, holds it; one of `failed`,
+            which names the folder, if the file cannot be made or written.
     """
-    lock = sqlite3.connect(path, timeout=0, isolation_level=None)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.Error as error:
-        lock.close()
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            raise HeldError(f"{path.name} is held: {error}") from error
-        raise
-    return closing(lock)
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(closing(sqlite3.connect(path, timeout=0, isolation_level=None)))
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise busy from error
+            raise failed(
+                f"cannot write into {path.parent}: {error}; is it there, and this user's?"
+            ) from error
+        yield

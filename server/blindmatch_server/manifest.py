@@ -22,6 +22,11 @@ from blindmatch_server.workspace import FileRecord
 MANIFEST = "manifest.json"
 SIGNED = "epoch.manifest"
 """The encoding of the signed manifest (docs/wire.md)."""
+LEAF = "epoch.leaf"
+"""The encoding of what a log holds of the epoch (docs/wire.md)."""
+PROOF = "epoch.proof"
+TREE = "epoch.tree"
+"""What a log says of the epoch (logged.py)."""
 FORMAT: Final = 1
 PLAN_FORMAT: Final = 2
 
@@ -130,6 +135,11 @@ class Manifest(_Document):
             roles={str(role): tuple(names) for role, names in published.roles.items()},
             opener=tuple(published.opener), files=tuple(sorted(files, key=lambda file: file.name)),
         )  # fmt: skip
+
+    @property
+    def setup_bytes(self) -> int:
+        """What a device fetches once."""
+        return sum(file.size for file in self.files if file.name in self.setup)
 
     def needed(self, roles: Iterable[str], opener: bool = False) -> frozenset[str]:
         """Names of the files that a party needs which plays `roles`, or is the centre and opens vouchers."""

@@ -54,6 +54,11 @@ class MappedFile:
         except OSError as error:
             raise MappingError(f"{path.name}: {error.strerror or error}") from error
 
+    def relax(self) -> None:
+        """Drop its pages from this process."""
+        if isinstance(self.content.obj, mmap.mmap):
+            drop_pages(self.content.obj)
+
     def check_intact(self) -> None:
         """Make sure that the file was neither truncated nor written to since it was mapped.
 

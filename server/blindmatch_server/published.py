@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_proofs.epoch_manifest import verify_signature
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.contract import Info
@@ -75,6 +76,10 @@ class Publication:
         """The centre's files, and the set-up's."""
         return self._named((*self.manifest.setup, *self.manifest.opener))
 
+    def endorsement(self) -> dict[str, memoryview]:
+        """The file of endorsements, if there is one: no design's, and so in none of the others."""
+        return {name: file.content for name, file in self._files.items() if name == ENDORSEMENT}
+
     def every_file(self) -> dict[str, memoryview]:
         """All files: what the next epoch is made from."""
         return self._named(tuple(self._files))
@@ -116,7 +121,7 @@ class Publication:
                 )
 
     def _named(self, names: tuple[str, ...]) -> dict[str, memoryview]:
-        return {name: self._files[name].content for name in names}
+        return {name: self._files[name].content for name in names if name != ENDORSEMENT}
 
 
 @contextmanager

@@ -22,6 +22,11 @@ class Rate:
         if not (self.per_second > 0 and self.burst >= 1):
             raise ValueError("a rate allows at least one call, and more with time")
 
+    @property
+    def fills_in(self) -> float:
+        """Seconds until an empty bucket is full."""
+        return self.burst / self.per_second
+
 
 @dataclass(slots=True)
 class _Bucket:
@@ -58,7 +63,7 @@ class TokenBuckets:
         now = self._clock()
         if len(self._buckets) >= self._next_sweep:
             self._sweep(now)
-        rate = self._others.get(account, self._rate)
+        rate = self._of(account)
         bucket = self._buckets.setdefault(account, _Bucket(rate.burst, now))
         gained = max(0.0, now - bucket.at) * rate.per_second
         bucket.tokens = min(rate.burst, bucket.tokens + gained)
@@ -67,8 +72,12 @@ class TokenBuckets:
             raise RateError(step, int((1 - bucket.tokens) / rate.per_second * 1000) + 1)
         bucket.tokens -= 1
 
+    def _of(self, account: str) -> Rate:
+        return self._others.get(account, self._rate)
+
     def _sweep(self, now: float) -> None:
         """Forget buckets that are full again: they say nothing."""
-        filled = self._rate.burst / self._rate.per_second
-        self._buckets = {name: one for name, one in self._buckets.items() if now - one.at < filled}
+        self._buckets = {
+            name: one for name, one in self._buckets.items() if now - one.at < self._of(name).fills_in
+        }
         self._next_sweep = max(_SWEEP_FROM, 2 * len(self._buckets))

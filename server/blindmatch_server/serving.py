@@ -29,9 +29,10 @@ from blindmatch_server import exit_codes
 from blindmatch_server.authority import Credentials
 from blindmatch_server.clock import Clock, system_clock
 from blindmatch_server.counters import Audit
-from blindmatch_server.endpoint import Call, Desk, Service, handlers_of
+from blindmatch_server.endpoint import Call, ServerContext, Service
 from blindmatch_server.errors import PortTakenError, StateError
-from blindmatch_server.log import Log, Sink, standard_error
+from blindmatch_server.event_log import EventLog, Sink, standard_error
+from blindmatch_server.handlers import handlers_of
 from blindmatch_server.metrics import Metrics
 
 MOST_MESSAGE_BYTES: Final = (1 << 20) + (64 << 10)
@@ -72,12 +73,8 @@ class Listen:
     sink: Sink = field(default=standard_error, repr=False)
 
 
-OpenServices: TypeAlias = Callable[[Desk], AbstractAsyncContextManager[Sequence[Service]]]
+OpenServices: TypeAlias = Callable[[ServerContext], AbstractAsyncContextManager[Sequence[Service]]]
 """Opens a server's services, and closes what they hold when the server has drained."""
-
-
-Run: TypeAlias = Callable[[str, Listen, OpenServices], int]
-"""Runs a server, by its name, until something ends it; one of `exit_codes`. `serve` is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ class Running:
     """A server that takes calls."""
 
     port: int
-    desk: Desk
+    context: ServerContext
 
 
 def serve(name: str, listen: Listen, open_services: OpenServices) -> int:
@@ -94,7 +91,7 @@ def serve(name: str, listen: Listen, open_services: OpenServices) -> int:
     Returns:
         One of `exit_codes`.
     """
-    log = Log(name, listen.sink, listen.clock)
+    log = EventLog(name, listen.sink, listen.clock)
     try:
         return asyncio.run(_until_signal(name, listen, open_services))
     except PortTakenError as error:
@@ -124,7 +121,7 @@ async def _until_signal(name: str, listen: Listen, open_services: OpenServices) 
     async with running(name, listen, open_services, hangup) as server:
         await stop.wait()
         began = time.monotonic()
-        server.desk.log.write("draining")
+        server.context.log.write("draining")
     timed_out = time.monotonic() - began > listen.grace_seconds
     return exit_codes.DRAIN_TIMED_OUT if timed_out else exit_codes.OK
 
@@ -153,7 +150,7 @@ async def running(
         name: of the service, for the log.
         listen: where and how it listens.
         open_services: opens what it serves.
-        hangup: see `Desk.hangup`; whoever sets it asks the services to look for something new.
+        hangup: see `ServerContext.hangup`; whoever sets it asks the services to look for something new.
 
     Raises:
         PortTakenError: if the address, or that of the metrics, cannot be bound.
@@ -164,50 +161,51 @@ async def running(
 
     def count(call: Call) -> None:
         audit.count(call)
-        metrics.count(call)
+        if listen.metrics_port is not None:
+            metrics.count(call)
 
-    log = Log(name, listen.sink, listen.clock)
-    desk = Desk(listen.clock, log, count, hangup=hangup or asyncio.Event())
-    async with open_services(desk) as services:
-        server, monitor = _build([*services, audit], desk, listen)
+    log = EventLog(name, listen.sink, listen.clock)
+    context = ServerContext(listen.clock, log, count, hangup=hangup or asyncio.Event())
+    async with open_services(context) as services:
+        server, monitor = _build([*services, audit], context, listen)
         port = _bind(server, listen)
-        with _scraped(metrics, listen, desk), ExitStack() as until_drained:
+        with _scraped(metrics, listen, context), ExitStack() as until_drained:
             await server.start()
             try:
                 await _announce(monitor, [*services, audit])
                 until_drained.enter_context(_noted(port, listen.port_file))
-                desk.log.write("serving", host=listen.host, port=port)
-                yield Running(port, desk)
+                context.log.write("serving", host=listen.host, port=port)
+                yield Running(port, context)
             finally:
                 metrics.drain()
-                await _drain(server, monitor, desk, listen.grace_seconds)
+                await _drain(server, monitor, context, listen.grace_seconds)
 
 
 @contextmanager
-def _scraped(metrics: Metrics, listen: Listen, desk: Desk) -> Iterator[None]:
+def _scraped(metrics: Metrics, listen: Listen, context: ServerContext) -> Iterator[None]:
     """Serve the metrics, if that is wanted, also while the server drains."""
     if listen.metrics_port is None:
         yield
         return
     with metrics.served(listen.metrics_port) as port, _noted(port, listen.metrics_port_file):
-        desk.log.write("metrics", port=port)
+        context.log.write("metrics", port=port)
         yield
 
 
 async def _drain(
-    server: grpc.aio.Server, monitor: health.aio.HealthServicer, desk: Desk, grace_seconds: float
+    server: grpc.aio.Server, monitor: health.aio.HealthServicer, context: ServerContext, grace_seconds: float
 ) -> None:
     await monitor.enter_graceful_shutdown()
-    desk.draining.set()
+    context.draining.set()
     await server.stop(grace_seconds)
-    desk.log.write("drained")
+    context.log.write("drained")
 
 
 def _build(
-    services: Sequence[Service], desk: Desk, listen: Listen
+    services: Sequence[Service], context: ServerContext, listen: Listen
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     server = grpc.aio.server(options=_options(), maximum_concurrent_rpcs=listen.most_calls)
-    server.add_generic_rpc_handlers([handlers_of(service, desk) for service in services])
+    server.add_generic_rpc_handlers([handlers_of(service, context) for service in services])
     monitor = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(monitor, server)
     names = [service.descriptor.full_name for service in services]

@@ -20,6 +20,7 @@ from blindmatch_protocol.errors import (
 )
 
 from blindmatch_server.errors import RateError, RefusedError
+from blindmatch_server.workspace import StorageError
 
 _STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
@@ -62,6 +63,7 @@ def refusal_of(error: Exception) -> Refusal:
 
 
 def _is_storage(error: Exception) -> bool:
-    return isinstance(error, sqlite3.OperationalError) or (
-        isinstance(error, OSError) and error.errno in _STORAGE
+    cause = error.__cause__ if isinstance(error, StorageError) else error
+    return isinstance(cause, sqlite3.OperationalError) or (
+        isinstance(cause, OSError) and cause.errno in _STORAGE
     )

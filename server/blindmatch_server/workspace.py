@@ -19,6 +19,7 @@ from blindmatch_server.mapping import drop_pages
 SCRATCH_SUFFIX = ".scratch"
 RESULT = "result"
 PRIVATE = 0o600
+PUBLIC = 0o644
 
 
 class WorkspaceError(BlindmatchError):
@@ -193,3 +194,26 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes, mode: int = PRIVATE) -> None:
+    """Write a small file in place of an older one, in one step; it is on the disk when this returns.
+
+    Raises:
+        StorageError: if the file system refuses.
+    """
+    new = path.with_name(f".{path.name}.new")
+    with storage(f"writing {path.name}"):
+        new.unlink(missing_ok=True)
+        write_synced(new, content)
+        new.chmod(mode)
+        new.replace(path)
+    sync_folder(path.parent)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a small file and bring it to the disk."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
+from blindmatch_client import evidence
 from blindmatch_client.errors import EpochRefusedError, MisbehavedError
-from blindmatch_client.evidence import Kind
+from blindmatch_client.evidence import Evidence, Kind
 from blindmatch_client.matching import DistrustError
 from blindmatch_client.results import OutcomeKind
+from blindmatch_client.transparency import Seen, UnloggedError
 from blindmatch_protocol import failpoint
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import AnyDesign, Party, Role
@@ -270,7 +274,7 @@ def test_what_is_no_signed_manifest_is_refused_and_nothing_is_fetched(
 def test_more_bytes_than_the_manifest_says_are_not_taken(make_world: MakeWorld) -> None:
     world = make_world(ECHO, HASHES)
     world.matcher.alter_part = lambda part: pb.Part(size=part.size, data=part.data + b"x")
-    with pytest.raises(MisbehavedError, match="not longer than its manifest"):
+    with pytest.raises(MisbehavedError, match=r"more than the .* bytes announced"):
         world.device("alice")
     alice = world.device("alice", fresh=False)
     assert findings(alice) == [(Kind.BYTES, 1)] and alice.device.distrust
@@ -289,6 +293,36 @@ def test_forgiving_lets_the_matcher_be_asked_again_and_forgets_no_epoch(make_wor
     assert sent.outcome is OutcomeKind.NO_MATCH and findings(alice) == [(Kind.OLDER, 3)], (
         "kept for good, once"
     )
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_a_log_that_is_not_shown_to_continue_is_refused_and_not_called_two_histories(
+    make_world: MakeWorld, split: bool
+) -> None:
+    world, alice = at_epoch(make_world, 7)
+
+    def check(*args: Any) -> Seen:
+        raise UnloggedError("not shown", b"shown", b"held")
+
+    adoption = alice.device._matcher._adoption
+    adoption._transparency = SimpleNamespace(check=check, sizes=list, is_split=lambda error: split)
+    world.matcher.epoch = publish(ECHO, HASHES, 8)
+    with pytest.raises(EpochRefusedError, match="not shown"):
+        alice.device.refresh()
+    assert findings(alice) == [(Kind.SPLIT if split else Kind.UNCONTINUED, 8)]
+    assert alice.device.distrust
+
+
+def test_evidence_that_anybody_can_make_pushes_out_none_that_convicts(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, alice = at_epoch(make_world, 7)
+    monkeypatch.setattr(evidence, "MOST_ROWS", 2)
+    for kind in (Kind.UNSIGNED, Kind.EARLY, Kind.FORKED, Kind.SPLIT, Kind.ENTRY):
+        for number in range(4):
+            alice.device._matcher.record.keep(Evidence(kind, number, f"{number}", number))
+    kept = Counter(kind for kind, _ in findings(alice))
+    assert kept == {Kind.UNSIGNED: 2, Kind.EARLY: 2, Kind.FORKED: 4, Kind.SPLIT: 4, Kind.ENTRY: 4}
 
 
 # --- cut off at any point -------------------------------------------------------------------------

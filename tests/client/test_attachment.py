@@ -6,14 +6,13 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from blindmatch_client.messenger import open_attachment, seal_attachment
-from blindmatch_client.messenger.attachment import ATTACHMENT_TAG
-from blindmatch_client.messenger.errors import AttachmentError
+from blindmatch_protocol.attachment import ATTACHMENT_TAG, AttachmentError, open_attachment
 from blindmatch_protocol.committing_aead import seal
 from blindmatch_protocol.padding import pad_attachment, padded_attachment_length
 from blindmatch_protocol.randomness import system_randomness
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.reference import seal_attachment
 
 RANDOMNESS = system_randomness()
 

@@ -6,12 +6,16 @@ import io
 from collections.abc import Callable
 
 import pytest
+from blindmatch_client.confirmed import ConfirmedMatch
+from blindmatch_client.consequence import Consequence
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.outbox import decode_outcome, encode_outcome
-from blindmatch_protocol.contract import Done, Flag, Party, Started
+from blindmatch_client.errors import ReportRefusedError
+from blindmatch_client.outcomes import decode_outcome, encode_outcome
+from blindmatch_protocol.contract import NO_LABEL, Done, Flag, Party, Started
 from blindmatch_protocol.errors import ProtocolError
-from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.conformance.correctness import check_outcomes
+from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.inprocess.verdict import BrokenError
 from dummy_designs import BRIGHT, Bright
 from PIL import Image
@@ -34,15 +38,33 @@ class Wrong(Bright):
         return Started(state, Done(Flag(1.0)))
 
 
-def test_a_flag_is_told_to_the_user_and_to_nobody_else(make_world: MakeWorld) -> None:
+def test_a_flag_is_reported_without_a_label_and_told_to_the_user(make_world: MakeWorld) -> None:
     world = make_world(BRIGHT, hashes_with())
     world.device("bob")
     alice = world.device("alice")
     dark, bright = (alice.device.send_picture("bob", plain(level)) for level in (20, 240))
     assert (dark.outcome, dark.notice) == (OutcomeKind.NO_MATCH, "")
-    assert bright.outcome is OutcomeKind.FLAG and bright.delivered and bright.report_id is None
-    assert "category bright" in bright.notice and "Nobody else" in bright.notice
-    assert alice.methods(Party.CENTRE) == ["Key"] and world.matcher.asked == []
+    assert bright.outcome is OutcomeKind.FLAG and bright.delivered and bright.reported
+    assert "one of the category bright" in bright.notice and "list of known" not in bright.notice
+    (report,) = world.centre.reports
+    assert report.flag is not None and report.flag.score == pytest.approx(240 / 255, abs=0.01)
+    assert report.label == NO_LABEL and report.picture == plain(240)
+    assert world.matcher.asked == []
+
+
+def test_a_flag_is_told_to_the_user_alone_by_a_device_that_warns(make_world: MakeWorld) -> None:
+    world = make_world(BRIGHT, hashes_with())
+    world.device("bob")
+    alice = world.device("alice", consequence=Consequence.WARN)
+    bright = alice.device.send_picture("bob", plain(240))
+    assert bright.delivered and bright.report_id is None and "category bright" in bright.notice
+    assert alice.methods(Party.CENTRE) == ["Key"]
+
+
+def test_a_flag_that_the_category_denies_is_no_report() -> None:
+    dark = Picture.from_bytes(plain(20))
+    with pytest.raises(ReportRefusedError, match="not of the category"):
+        ConfirmedMatch(BRIGHT, 1, dark, 0, Flag(0.9))
 
 
 def test_a_flag_that_the_category_denies_is_a_breach(make_world: MakeWorld) -> None:
@@ -55,12 +77,12 @@ def test_a_flag_that_the_category_denies_is_a_breach(make_world: MakeWorld) -> N
 def test_a_flag_is_stored_and_read_back_whole() -> None:
     assert decode_outcome(BRIGHT, encode_outcome(Flag(0.75))) == Flag(0.75)
     for broken in (b"\x04", b"\x04" + bytes(7), b"\x05"):
-        with pytest.raises(ProtocolError, match="five kinds"):
+        with pytest.raises(ProtocolError, match=r"five kinds|finite number"):
             decode_outcome(BRIGHT, broken)
 
 
 def test_conformance_holds_flags_against_the_oracle() -> None:
-    passed = check_outcomes(Bench(BRIGHT))
+    passed = check_outcomes(Fixtures(BRIGHT))
     assert passed.figures["pictures"] > passed.figures["matching"] > 0
     with pytest.raises(BrokenError, match="a flag that the oracle denies"):
-        check_outcomes(Bench(Wrong()))
+        check_outcomes(Fixtures(Wrong()))

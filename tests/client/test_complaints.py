@@ -7,8 +7,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from blindmatch_client.complaints import ComplaintError, ComplaintStage
-from blindmatch_client.cover import CoverSchedule
+from blindmatch_client.complaints import ComplaintError, ComplaintState
+from blindmatch_client.config import CoverSchedule
 from blindmatch_client.errors import RefusedError
 from blindmatch_client.facts import COMPLAINT_FACTS, device_facts
 from blindmatch_client.trace import Purpose
@@ -31,7 +31,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_a_complaint_is_taken_once_however_often_it_is_made(world: World) -> None:
     alice = world.device("alice")
     first = alice.device.complaints.complain(REPORT, f"  {WORDS} ")
-    assert (first.stage, first.text, first.words) == (ComplaintStage.RECEIVED, WORDS, "")
+    assert (first.stage, first.text, first.words) == (ComplaintState.RECEIVED, WORDS, "")
     world.centre.answer_complaint = lambda request: pb.Complaint(
         complaint_id=request.complaint_id, report_id=REPORT, decision="upheld", reason="looked again"
     )
@@ -53,15 +53,15 @@ def test_one_that_could_not_leave_is_kept_and_leaves_once_with_flush(world: Worl
     alice = world.device("alice")
     world.centre.fault_after = fail
     waits = alice.device.complaints.complain(REPORT, WORDS)
-    assert waits.stage is ComplaintStage.WAITING and "the centre cannot be reached" in waits.words
+    assert waits.stage is ComplaintState.WAITING and "the centre cannot be reached" in waits.words
     assert len(world.centre.complaints) == 3
     alice.device.close()
     world.centre.fault_after = lambda method: None
     again = world.device("alice", fresh=False)
-    assert again.device.standing().complaints[0].stage is ComplaintStage.WAITING
+    assert again.device.standing().complaints[0].stage is ComplaintState.WAITING
     flushed = again.device.flush()
     assert (flushed.waiting, flushed.problems) == (0, ())
-    assert again.device.complaints.all()[0].stage is ComplaintStage.RECEIVED
+    assert again.device.complaints.all()[0].stage is ComplaintState.RECEIVED
     again.device.flush()
     assert len(world.centre.complaints) == 4
     assert {one.SerializeToString() for one in world.centre.complaints} == {
@@ -72,17 +72,17 @@ def test_one_that_could_not_leave_is_kept_and_leaves_once_with_flush(world: Worl
 @pytest.mark.parametrize(
     ("code", "stage"),
     [
-        (grpc.StatusCode.NOT_FOUND, ComplaintStage.REFUSED),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, ComplaintStage.WAITING),
+        (grpc.StatusCode.NOT_FOUND, ComplaintState.REFUSED),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, ComplaintState.WAITING),
     ],
     ids=str,
 )
 def test_what_is_refused_for_good_is_not_sent_again(
-    world: World, code: grpc.StatusCode, stage: ComplaintStage
+    world: World, code: grpc.StatusCode, stage: ComplaintState
 ) -> None:
     alice = world.device("alice")
     world.centre.fail_always(Fail(code, "no such report"))
-    if stage is ComplaintStage.REFUSED:
+    if stage is ComplaintState.REFUSED:
         with pytest.raises(RefusedError, match="no such report"):
             alice.device.complaints.complain(REPORT, WORDS)
     else:
@@ -90,15 +90,15 @@ def test_what_is_refused_for_good_is_not_sent_again(
     (held,) = alice.device.complaints.all()
     assert held.stage is stage
     calls = len(world.centre.complaints)
-    assert alice.device.flush().waiting == (stage is ComplaintStage.WAITING)
-    assert (len(world.centre.complaints) > calls) == (stage is ComplaintStage.WAITING)
+    assert alice.device.flush().waiting == (stage is ComplaintState.WAITING)
+    assert (len(world.centre.complaints) > calls) == (stage is ComplaintState.WAITING)
 
 
 def test_one_that_the_centre_has_stays_there_if_asking_again_fails(world: World) -> None:
     alice = world.device("alice")
     alice.device.complaints.complain(REPORT, WORDS)
     world.centre.fail_always(down())
-    assert alice.device.complaints.complain(REPORT, WORDS).stage is ComplaintStage.RECEIVED
+    assert alice.device.complaints.complain(REPORT, WORDS).stage is ComplaintState.RECEIVED
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_an_answer_about_another_complaint_is_not_believed(world: World) -> None
     alice = world.device("alice")
     world.centre.answer_complaint = lambda request: pb.Complaint(complaint_id=b"x" * 16)
     made = alice.device.complaints.complain(REPORT, WORDS)
-    assert made.stage is ComplaintStage.WAITING and "broke the wire interface" in made.words
+    assert made.stage is ComplaintState.WAITING and "broke the wire interface" in made.words
 
 
 def test_it_goes_to_the_centre_alone_and_nothing_of_it_is_in_the_clear_on_the_device(world: World) -> None:
@@ -142,7 +142,7 @@ def test_a_complaint_leaves_beside_a_cover_schedule_and_is_declared_with_and_wit
 ) -> None:
     alice = world.device("alice", cover=schedule)
     before = len(alice.recorder.records())
-    assert alice.device.complaints.complain(REPORT, WORDS).stage is ComplaintStage.RECEIVED
+    assert alice.device.complaints.complain(REPORT, WORDS).stage is ComplaintState.RECEIVED
     assert [one.purpose for one in alice.recorder.records()[before:]] == [Purpose.COMPLAINT]
     declared = device_facts(cover_schedule=schedule is not None)
     assert COMPLAINT_FACTS.keys() == {Party.CENTRE, Party.PROVIDER}

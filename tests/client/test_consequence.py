@@ -10,6 +10,7 @@ from blindmatch_client.device import OutcomeKind
 from blindmatch_client.facts import OUTCOME, REPORT, device_facts
 from blindmatch_client.failure import FailureMode
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.designs.device_list import DESIGN as DEVICE_LIST
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.errors import DesignError
 from dummy_designs import BRIGHT, ECHO, VOUCHERS, Failing
@@ -104,3 +105,5 @@ def test_what_a_consequence_discloses_is_declared() -> None:
     assert OUTCOME not in (*report[Party.PROVIDER], *warn[Party.PROVIDER])
     assert REPORT in report[Party.CENTRE]
     assert REPORT not in (*warn[Party.CENTRE], *refuse[Party.CENTRE])
+    silent = device_facts(info=DEVICE_LIST.info, consequence=Consequence.REFUSE)
+    assert OUTCOME not in silent[Party.PROVIDER], "nobody sees that a picture was looked at"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from blindmatch_client.cover import CoverSchedule
+from blindmatch_client.config import CoverSchedule
 from blindmatch_client.device import Device, DeviceConfig
 from blindmatch_client.egress import Recorder
 from blindmatch_client.errors import DeviceError, ServiceUnavailableError

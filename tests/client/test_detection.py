@@ -14,11 +14,12 @@ import pytest
 from blindmatch_client.detector import Cause, Detector
 from blindmatch_client.device import OutcomeKind, Unreadable
 from blindmatch_client.errors import MisbehavedError, ServiceUnavailableError
-from blindmatch_client.failure import FAILURE_FACTS, FailureMode
+from blindmatch_client.failure import FailureMode, failure_facts
 from blindmatch_client.store import DesignState, Store
 from blindmatch_client.transport import MatchingExchange
 from blindmatch_protocol import store
 from blindmatch_protocol.contract import AnyDesign, Match, Party, Session, open_all
+from blindmatch_protocol.designs import none
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.errors import DesignError, PictureError, ProtocolError
 from blindmatch_protocol.picture.item import Picture
@@ -114,6 +115,23 @@ def test_a_large_body_of_a_design_that_has_not_declared_it_does_not_leave(make_w
     with pytest.raises(DesignError, match="needs large_bodies"):
         MatchingExchange(egress, small, 1, 0)(bodies)  # type: ignore[arg-type]
     assert len(alice.records()) == before
+    egress.close()
+
+
+def test_a_role_that_answers_in_worker_processes_has_ten_times_the_deadline(make_world: MakeWorld) -> None:
+    world, calls = make_world(ECHO, HASHES), list[float]()
+    egress = world.egress("alice", world.device("alice").recorder, [])
+    unary = egress.unary
+    egress.unary = lambda call, head: calls.append(call.deadline_s) or unary(call, head)  # type: ignore
+    dear = type(
+        "Dear",
+        (type(ECHO),),
+        {"info": dataclasses.replace(ECHO.info, in_processes=frozenset(ECHO.info.roles))},
+    )()
+    for design in (ECHO, dear):
+        session = Session(design, 1, design.enrol(system_randomness()), system_randomness())
+        MatchingExchange(egress, design, 1, 0, 7.0)(session.start(Picture.from_bytes(OTHER)))  # type: ignore
+    assert calls == [7.0, 70.0]
     egress.close()
 
 
@@ -421,11 +439,11 @@ def test_a_set_that_this_device_s_disk_damaged_is_fetched_again_and_nobody_is_ac
     assert later.delivered and later.reported and "FetchSetup" in alice.methods(Party.MATCHER)
 
 
-def test_every_failure_mode_declares_what_it_leaks() -> None:
-    assert set(FAILURE_FACTS) == set(FailureMode)
-    assert all(
-        fact.name and fact.says
-        for facts in FAILURE_FACTS.values()
-        for some in facts.values()
-        for fact in some
-    )
+def test_every_failure_mode_declares_what_it_leaks_to_whoever_is_asked() -> None:
+    parties = frozenset(SHARES.info.roles.values())
+    for mode in FailureMode:
+        told = failure_facts(mode, SHARES.info)
+        assert set(told) - {Party.PROVIDER} == parties
+        assert all("retry_time" in {fact.name for fact in told[party]} for party in parties)
+        assert (Party.PROVIDER in told) is (mode is FailureMode.HOLD)
+        assert not failure_facts(mode, none.DESIGN.info), "nobody is asked"

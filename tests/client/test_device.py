@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +15,11 @@ from blindmatch_client.device import OutcomeKind
 from blindmatch_client.errors import RefusedError, ServiceUnavailableError, StoreError
 from blindmatch_client.facts import MATCH_TIME, MESSENGER_FACTS, device_facts
 from blindmatch_client.messenger import MessengerError
-from blindmatch_client.outbox import decode_outcome, encode_outcome
-from blindmatch_client.store import FILE_NAME, Store
+from blindmatch_client.outcomes import decode_outcome, encode_outcome
+from blindmatch_client.store import Store
+from blindmatch_client.store_file import FILE_NAME
 from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
+from blindmatch_protocol.designs import provider_scan
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import ECHO, VOUCHERS, Sealed
@@ -75,7 +79,7 @@ def test_a_message_is_acknowledged_only_once_it_is_saved(world: World) -> None:
     def look(method: str) -> None:
         if method == "Acknowledge":
             store = Store(world.folder / "bob", create=False)
-            saved.append(len(store.all("SELECT 1 FROM incoming WHERE content IS NOT NULL")))
+            saved.append(len(store.all("SELECT 1 FROM incoming")))
             store.close()
 
     world.relay.fault = look
@@ -221,7 +225,7 @@ def test_the_store_is_for_its_owner_alone_and_of_a_known_version(world: World) -
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="is of version 99, this program's is 7"):
+    with pytest.raises(StoreError, match="is of version 99, this program's is 9"):
         world.device("alice", fresh=False)
 
 
@@ -342,3 +346,36 @@ def test_a_flush_asks_a_matcher_that_is_down_about_one_picture_only(world: World
     assert len(world.matcher.asked) - before == 3  # one picture, three attempts
     world.matcher.heal()
     assert alice.device.flush().waiting == 0
+
+
+def test_what_waits_to_be_sent_end_to_end_encrypted_is_never_sent_in_the_clear(world: World) -> None:
+    """A deployment that comes back with a design without encryption does not get what was written before."""
+    alice, _ = world.device("alice"), world.device("bob")
+    world.relay.fail_always(down(), "Upload")
+    assert not alice.device.send_picture("bob", picture(5), "a secret text").delivered
+    alice.device.close()
+    own, world.design = world.design, provider_scan.DESIGN
+    with pytest.raises(StoreError, match=r"made for messages end-to-end encrypted; .*provider-scan: in the"):
+        world.device("alice", fresh=False)
+    with pytest.raises(RefusedError):  # the relay here serves no set
+        world.device("carol")
+    world.devices[-1].close()
+    world.device("carol", fresh=False).device.close()
+    world.design = own
+    with pytest.raises(StoreError, match=r"made for messages in the clear; .*: end-to-end encrypted"):
+        world.device("carol", fresh=False)
+    assert world.device("alice", fresh=False).device.flush().waiting == 1
+
+
+def test_a_device_is_imported_without_a_design_and_what_only_designs_need() -> None:
+    script = "import sys, blindmatch_client.device; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(ran.stdout.split())
+    assert "blindmatch_proofs.absence" in loaded
+    assert not loaded & {
+        "blindmatch_protocol.designs",
+        "blindmatch_protocol.sodium",
+        "doubleratchet",
+        "PIL",
+        "grpc",
+    }

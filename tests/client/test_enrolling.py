@@ -10,8 +10,7 @@ from blindmatch_client.errors import ServiceUnavailableError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.randomness import replayed
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from dummy_designs import MATCHER
-from enrolling_designs import MASKED, PADDING_BYTES
+from dummy_designs import MASKED, MATCHER, PADDING_BYTES
 from support.fakes import Owned, World, down, hashes_with, picture, publish
 
 HASHES = hashes_with(picture(1))

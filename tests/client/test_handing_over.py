@@ -102,6 +102,18 @@ def test_files_that_are_sent_together_are_all_handed_over_first(world: World, tm
     assert left == ["Exchange", "Send"] * 2 + ["Submit"]
 
 
+def test_files_that_are_sent_together_leave_the_offline_phase_done(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    world, path = make_world(ECHO, HASHES), tmp_path / "other.png"
+    path.write_bytes(OTHER)
+    world.device("bob")
+    alice = world.device("alice")
+    for _ in range(5):
+        alice.device.send_files(["bob"], [path])
+    assert [trace.tape for trace in alice.traces] == [b""] * 5, "a ticket made before is used each time"
+
+
 def test_while_the_matcher_is_down_one_of_several_files_is_asked_about(world: World, tmp_path: Path) -> None:
     alice = world.device("alice", mode=FailureMode.SEND_AND_MATCH_LATER)
     paths = [tmp_path / f"{name}.png" for name in range(3)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import x3dh
-from blindmatch_client.messenger import Account, FetchedBundle, MessengerError
+from blindmatch_client.messenger import Account, MessengerError
 from blindmatch_client.messenger.errors import (
     CommitmentError,
     MalformedError,
@@ -18,50 +18,17 @@ from blindmatch_client.messenger.errors import (
     TooManySkippedError,
 )
 from blindmatch_client.messenger.session import Plain, Session, start
-from blindmatch_client.messenger.state import SESSIONS_MOST
-from blindmatch_client.messenger.suite import AGREEMENT_TAG, SKIP_MOST, KeyAgreement
+from blindmatch_client.messenger.state import SESSIONS_MOST, Chain
+from blindmatch_client.messenger.suite import AGREEMENT_TAG, SKIP_MOST, KeyAgreement, dumped
 from blindmatch_protocol.codec import Text
-from blindmatch_protocol.content import NAME_MOST, Content, compose
+from blindmatch_protocol.content import NAME_MOST
 from blindmatch_protocol.franking import commit
 from blindmatch_protocol.padding import pad_text
-from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.sealed_message import SealedMessage
+from blindmatch_protocol.sender_proof import Franked
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-NOW = 1_700_000_000_000
-
-
-def account(name: str, one_time: int = 4) -> Account:
-    return Account.create(name, NOW, one_time)
-
-
-def bundle(owner: Account, one_time: int = 1) -> FetchedBundle:
-    published = owner.published()
-    return FetchedBundle(
-        published.identity, published.signed_pre_key, published.signature, published.one_time[:one_time]
-    )
-
-
-def say(text: str) -> Content:
-    return compose(text, (), NOW, system_randomness())
-
-
-def send(sender: Account, recipient: Account, text: str) -> bytes:
-    first = None if sender.has_session(recipient.name) else bundle(recipient)
-    return sender.encrypt(recipient.name, say(text), first)
-
-
-def deliver(sender: Account, recipient: Account, text: str) -> None:
-    assert recipient.decrypt(sender.name, send(sender, recipient, text)).text == text
-
-
-def conversation() -> tuple[Account, Account]:
-    alice, bob = account("alice"), account("bob")
-    deliver(alice, bob, "hello")
-    deliver(bob, alice, "hello yourself")
-    return alice, bob
-
+from support.conversation import account, bundle, conversation, deliver, say, send
 
 # conversations
 
@@ -90,7 +57,7 @@ def test_the_initial_header_goes_along_until_the_first_answer() -> None:
 
 def test_texts_of_similar_length_have_ciphertexts_of_one_length() -> None:
     alice, bob = conversation()
-    assert len({len(send(alice, bob, "x" * length)) for length in (0, 1, 60, 180)}) == 1
+    assert len({len(send(alice, bob, "x" * length)) for length in (0, 1, 60, 170)}) == 1
 
 
 @given(st.permutations(range(6)))
@@ -108,6 +75,33 @@ def test_lost_messages_of_an_earlier_chain_arrive_late() -> None:
         deliver(alice, bob, "on time")
         deliver(bob, alice, "answer")
     assert [bob.decrypt("alice", sealed).text for sealed in reversed(late)] == ["late 2", "late 1", "late 0"]
+
+
+def test_what_is_stored_of_a_ratchet_is_what_its_library_says_of_it() -> None:
+    alice, bob = conversation()
+    for text in ("lost", "lost, too"):
+        send(alice, bob, text)
+    deliver(alice, bob, "arrives")
+    for account_, peer in ((alice, "bob"), (bob, "alice")):
+        ratchet = account_.peers()[peer].sessions[0].ratchet
+        stored, model = dumped(ratchet), ratchet.model
+        moving = model.diffie_hellman_ratchet
+        chains = moving.symmetric_key_ratchet
+        assert (stored.own_private, stored.other_public) == (
+            moving.own_ratchet_priv,
+            moving.other_ratchet_pub,
+        )
+        assert stored.root == Chain(moving.root_chain.length, moving.root_chain.key)
+        pairs = ((stored.receiving, chains.receiving_chain), (stored.sending, chains.sending_chain))
+        assert [[(c.length, c.key) for c in ours] for ours, _ in pairs] == [
+            [(theirs.length, theirs.key)] if theirs else [] for _, theirs in pairs
+        ]
+        assert stored.previous == tuple(
+            filter(lambda n: n is not None, [chains.previous_sending_chain_length])
+        )
+        kept = [(one.ratchet_pub, one.index, one.message_key) for one in model.skipped_message_keys]
+        assert [(one.ratchet_key, one.number, one.key) for one in stored.skipped] == kept
+    assert len(bob.peers()["alice"].sessions[0].ratchet.model.skipped_message_keys) == 2
 
 
 def test_both_may_start_at_once() -> None:
@@ -266,15 +260,17 @@ def test_an_authentic_message_whose_commitment_binds_something_else_is_refused()
     harmless = commit(replace(content, text="harmless"), "mallory", "bob")
     before = bob.dump()
     with pytest.raises(CommitmentError):
-        bob.decrypt("mallory", forged(bob, pad_text(content.encode()), harmless))
+        bob.decrypt("mallory", forged(bob, pad_text(Franked(content, b"", ()).encode()), harmless))
     assert bob.dump() == before
     honest = commit(content, "mallory", "bob")
-    assert bob.decrypt("mallory", forged(bob, pad_text(content.encode()), honest)) == content
+    assert (
+        bob.decrypt("mallory", forged(bob, pad_text(Franked(content, b"", ()).encode()), honest)) == content
+    )
 
 
 def test_a_false_commitment_inside_a_session_leaves_the_session_as_it_was() -> None:
     bob, content = account("bob"), say("x")
-    good = Plain(pad_text(content.encode()), commit(content, "mallory", "bob"))
+    good = Plain(pad_text(Franked(content, b"", ()).encode()), commit(content, "mallory", "bob"))
     session, first = hostile(bob, good)
     bob.decrypt("mallory", first.encode())
     _, false = session.encrypt(replace(good, commitment=bytes(32)))

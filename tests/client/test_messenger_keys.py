@@ -7,7 +7,7 @@ import traceback
 from dataclasses import replace
 
 import pytest
-from blindmatch_client.messenger import Account, FetchedBundle
+from blindmatch_client.messenger import Account
 from blindmatch_client.messenger.errors import (
     BundleNeededError,
     BundleRefusedError,
@@ -21,43 +21,9 @@ from blindmatch_client.messenger.errors import (
     TooManyFirstsError,
 )
 from blindmatch_client.messenger.state import ACCEPTED_MOST
-from blindmatch_protocol.content import Content, compose
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.content import Content
 from blindmatch_protocol.sealed_message import SealedMessage
-
-NOW = 1_700_000_000_000
-
-
-def account(name: str, one_time: int = 4) -> Account:
-    return Account.create(name, NOW, one_time)
-
-
-def bundle(owner: Account, one_time: int = 1) -> FetchedBundle:
-    published = owner.published()
-    return FetchedBundle(
-        published.identity, published.signed_pre_key, published.signature, published.one_time[:one_time]
-    )
-
-
-def say(text: str) -> Content:
-    return compose(text, (), NOW, system_randomness())
-
-
-def send(sender: Account, recipient: Account, text: str) -> bytes:
-    first = None if sender.has_session(recipient.name) else bundle(recipient)
-    return sender.encrypt(recipient.name, say(text), first)
-
-
-def deliver(sender: Account, recipient: Account, text: str) -> None:
-    assert recipient.decrypt(sender.name, send(sender, recipient, text)).text == text
-
-
-def conversation() -> tuple[Account, Account]:
-    alice, bob = account("alice"), account("bob")
-    deliver(alice, bob, "hello")
-    deliver(bob, alice, "hello yourself")
-    return alice, bob
-
+from support.conversation import NOW, account, bundle, conversation, deliver, say, send
 
 # identity keys and pre-keys
 
@@ -189,7 +155,7 @@ def test_a_content_out_of_bounds_is_refused_before_the_ratchet_moves(content: Co
 def test_names_are_up_to_64_bytes() -> None:
     with pytest.raises(MalformedError, match="name"):
         account("x" * 65)
-    with pytest.raises(MalformedError, match="name"):
+    with pytest.raises(MalformedError, match="recipient"):
         account("alice").encrypt("x" * 65, say("x"), bundle(account("bob")))
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from blindmatch_client.messenger import Account, FetchedBundle
-from blindmatch_client.messenger.attachment import seal_attachment
 from blindmatch_client.messenger.state import AccountState
-from blindmatch_protocol.content import Content, compose
+from blindmatch_protocol.content import compose
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.sealed_message import MessageBinding, SealedMessage
+from blindmatch_protocol.sender_proof import Franked
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from support.reference import seal_attachment
 
 
 def hkdf(name: str, salt: bytes, material: bytes, info: bytes, length: int) -> bytes:
@@ -99,14 +100,14 @@ def test_a_first_message_opens_by_the_page_alone(one_time: int) -> None:
     )
     message_key = hmac.digest(root[32:], b"\x01", "sha256")
     agreement = b"\x05" + initial.identity + b"\x05" + shown.identity + framed("alice") + framed("bob")
-    binding = MessageBinding(agreement, 2, name, message.initial, message.commitment)
+    binding = MessageBinding(agreement, 4, name, message.initial, message.commitment)
     salt, sealed = message.ciphertext[:16], message.ciphertext[16:]
     key = hkdf("sha256", salt, message_key, b"blindmatch/messenger/message-key/v1", 32)
     padded = open_committed(key, sealed, binding.encode() + message.header.encode())
 
     assert len(padded) % 256 == 0
     assert padded.rstrip(b"\0")[-1:] == b"\x80"
-    assert Content.decode(padded.rstrip(b"\0")[:-1]) == content
+    assert Franked.decode(padded.rstrip(b"\0")[:-1]) == Franked(content, b"", ())
 
 
 def test_an_attachment_opens_by_the_page_alone() -> None:

@@ -7,9 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from blindmatch_client.device import OutcomeKind
+from blindmatch_client.base import Base
+from blindmatch_client.confirmed import ConfirmedMatch, Reported
+from blindmatch_client.device import DeviceConfig, OutcomeKind
 from blindmatch_client.errors import MisbehavedError, ReportRefusedError
-from blindmatch_client.reporting import ConfirmedMatch, Reported, Reporting
+from blindmatch_client.keys import AccountKeeper
+from blindmatch_client.messenger import Account
+from blindmatch_client.reporting import Reporting
 from blindmatch_client.store import Store
 from blindmatch_proofs.franking import verify_opening
 from blindmatch_proofs.verdict import Passed
@@ -22,6 +26,7 @@ from blindmatch_protocol.sealed_message import SealedMessage
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dummy_designs import ECHO, SHARES, VOUCHERS, Sealed
 from support.fakes import World, down, hashes_with, picture, poor_picture
+from support.signed import CURATOR
 
 LISTED, OTHER = picture(1), picture(2)
 HASHES = hashes_with(LISTED)
@@ -48,7 +53,7 @@ def test_what_is_no_confirmed_match_cannot_become_a_report(outcome: Outcome) -> 
 
 def test_the_distance_that_confirms_is_the_designs_own() -> None:
     near = Match(label(flipped(31)))
-    assert ConfirmedMatch(ECHO, 1, Picture.from_bytes(LISTED), 0, near).match == near
+    assert ConfirmedMatch(ECHO, 1, Picture.from_bytes(LISTED), 0, near).label == near.label
     with pytest.raises(ReportRefusedError):
         ConfirmedMatch(SHARES, 1, Picture.from_bytes(LISTED), 0, near)
 
@@ -100,7 +105,9 @@ def bench(make_world: MakeWorld, tmp_path: Path) -> Iterator[Bench]:
     store = Store(folder, create=True)
     alice = world.device("alice")
     egress = world.egress("alice", alice.recorder, [])
-    yield Bench(Reporting(egress, store, "alice", None, system_randomness(), lambda: 1), store)
+    config = DeviceConfig("alice", ECHO, CURATOR.public)
+    base = Base(folder, config, store, egress, system_randomness(), lambda: 1, lambda trace: None)
+    yield Bench(Reporting(base, AccountKeeper(store, Account.create("alice", 0))), store)
     egress.close()
     store.close()
 
@@ -114,7 +121,7 @@ def test_without_the_centres_key_a_report_is_refused_and_not_asked_for_then(benc
 
 def test_every_device_compares_the_centres_key_when_it_registers(make_world: MakeWorld) -> None:
     alice = make_world(ECHO, HASHES).device("alice")
-    assert alice.methods() == ["Describe", "FetchSetup", "Key", "Register"]
+    assert alice.methods() == ["Describe", "FetchSetup", "Register", "Key"]
 
 
 def test_another_key_of_the_centre_is_refused_and_nothing_is_sealed_to_it(make_world: MakeWorld) -> None:
@@ -200,7 +207,7 @@ def test_a_receipt_for_another_report_is_not_taken(make_world: MakeWorld) -> Non
     alice = world.device("alice")
     world.centre.receipt_id = bytes(range(16))
     assert not alice.device.send_picture("bob", LISTED).reported
-    assert "a receipt names the report" in alice.device.flush().problems[0]
+    assert "a receipt names what was handed in" in alice.device.flush().problems[0]
 
 
 def test_vouchers_that_could_not_leave_wait_too(make_world: MakeWorld) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from blindmatch_client.contacts import ContactError
 from blindmatch_client.messenger import Account
-from blindmatch_client.messenger.account import framed
 from blindmatch_client.messenger.errors import IdentityChangedError
+from blindmatch_client.messenger.naming import framed
 from blindmatch_client.messenger.pre_keys import FetchedBundle
 from blindmatch_client.messenger.safety_number import DIGITS, digits, grouped, safety_number
 from blindmatch_protocol.content import compose

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from blindmatch_client.errors import StoreError, WrongKeyError
-from blindmatch_client.store import FILE_NAME, KEY_NAME, Store
+from blindmatch_client.store import Store
+from blindmatch_client.store_file import FILE_NAME, KEY_NAME
 from blindmatch_client.vault import KeyFile, KeySource, Lock, Passphrase, Vault
 from dummy_designs import ECHO
 from support.fakes import hashes_with, picture
@@ -143,7 +144,7 @@ def test_which_tables_and_columns_are_in_the_clear_is_known(tmp_path: Path) -> N
     clear = set(columns) - set(sealed)
     assert clear == {
         *("kind", "salt", "operations", "memory", "wrapped", "name", "design", "version", "epoch", "number"),
-        *("message_id", "queued_at_ms", "stage", "matching", "item", "file", "uploaded", "matched_at_ms"),
+        *("message_id", "queued_at_ms", "stage", "matching", "item", "file", "uploaded"),
         *("report_id", "made_at_ms", "fragments_sent", "received_at_ms", "sequence", "accepted_at_ms"),
         *("acknowledged", "shown", "position", "complaint_id", "examined", "found_at_ms"),
     }
@@ -154,7 +155,7 @@ def test_a_store_of_another_version_is_refused_with_the_reason(tmp_path: Path) -
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
         db.execute("PRAGMA user_version = 4")
     db.close()
-    with pytest.raises(StoreError, match=r"is of version 4, this program's is 7, .*: register a new device"):
+    with pytest.raises(StoreError, match=r"is of version 4, this program's is 9, .*: register a new device"):
         Store(tmp_path, False)
 
 
@@ -163,12 +164,14 @@ def test_a_transaction_that_is_not_synced_is_kept_by_the_next_one_that_is(tmp_pa
     with store.transaction(synced=False):
         store.put("first", SECRET)
         assert store.one("PRAGMA synchronous") == (1,)
-    assert store.one("PRAGMA synchronous") == (2,)
+    with store.transaction():
+        assert store.one("PRAGMA synchronous") == (2,)
     with pytest.raises(ValueError, match="on purpose"), store.transaction(synced=False):
         store.put("first", b"other")
         raise ValueError("on purpose")
-    assert store.one("PRAGMA synchronous") == (2,)
-    store.put("second", SECRET)
+    with store.transaction():
+        assert store.one("PRAGMA synchronous") == (2,)
+        store.put("second", SECRET)
     again = Store(tmp_path, False)
     assert (again.get("first"), again.get("second")) == (SECRET, SECRET)
     for one in (store, again):

@@ -25,7 +25,7 @@ SENDING = [
     ),
     *(f"setup.adopt.{when}" for when in ("before", "after")),
 ]
-SENDER_COMMITS = 24
+SENDER_COMMITS = 22
 RECEIVING = [
     *(f"device.call.{n}.{w}" for n in ("Receive", "Acknowledge", "Download") for w in ("before", "after")),
     *(f"device.file.rename.{when}" for when in ("before", "after")),

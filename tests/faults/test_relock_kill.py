@@ -15,8 +15,9 @@ from blindmatch_simulations.deployment.devices import create_device, needs_passp
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.relocking import relock
 from support.command import BAD_STATE, USAGE, in_process, refused
+from support.forked import lived
 from support.mortal import Arm
-from support.mortal_relock import RelockPlan, lived
+from support.mortal_relock import RelockPlan, relock_life
 
 OLD, NEW = "the old one", "the new one"
 FILE, OTHER = "keys/one", "keys/other"
@@ -93,7 +94,7 @@ def opens(home: Path, passphrase: str | None) -> bool:
 @pytest.mark.parametrize(("change", "arm"), KILLED, ids=lambda one: getattr(one, "name", None) or str(one))
 def test_a_device_opens_with_the_old_key_or_the_new_one(home: Path, change: Change, arm: Arm) -> None:
     change.begin(home)
-    assert lived(RelockPlan(home, change.arguments(home), arm)) == -signal.SIGKILL
+    assert lived(relock_life, RelockPlan(home, change.arguments(home), arm)).code == -signal.SIGKILL
     works, fails = (change.new, change.old) if is_made(change, arm) else (change.old, change.new)
     assert opens(home, works)
     assert not (works and fails and opens(home, fails))
@@ -106,7 +107,7 @@ def test_a_device_opens_with_the_old_key_or_the_new_one(home: Path, change: Chan
 
 def test_every_point_that_is_reached_is_one_at_which_a_test_kills(home: Path, tmp_path: Path) -> None:
     change, noted = CHANGES[0], tmp_path / "noted"
-    assert lived(RelockPlan(home, change.arguments(home), None, noted)) == 0
+    assert lived(relock_life, RelockPlan(home, change.arguments(home), None, noted)).code == 0
     reached = noted.read_text().split()
     assert set(reached) == {arm.point for arm in (*SETTINGS, *COMMITS)}
     assert reached.count("device.commit.before") == 1 and reached.count("device.settings.rename.before") == 2

@@ -42,7 +42,7 @@ from blindmatch_simulations.deployment.curating import list_path
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.processes import running_servers
 from blindmatch_simulations.inprocess.deployed import Build, MemoryWorkspace
-from blindmatch_simulations.pictures.oracle import Oracle
+from blindmatch_simulations.pictures.pool import Oracle
 from support.command import in_process
 from support.foreign_matcher import ForeignMatcher, serving
 

@@ -12,21 +12,17 @@ from blindmatch_proofs.epoch_manifest import (
     verify_signature,
     verify_stated,
 )
-from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Role, Stated
 from blindmatch_protocol.epoch_manifest import EpochManifest, ManifestParameter, RoleKey, SignedManifest
 from blindmatch_server.curator.signing import CuratorKey
 from support.signed import CURATOR, signed
+from support.verdicts import reason
 
 ROLE = Role("matcher")
 THIRD = EpochManifest(
     "dummy", 1, 3, 2, b"2" * 32, 50, 60, 7, (ManifestParameter("k", 4),), (RoleKey("matcher", b"key"),), ()
 )
-
-
-def reason(verdict: object) -> str:
-    assert isinstance(verdict, Failed)
-    return verdict.reason
 
 
 def test_only_the_curator_s_signature_of_this_very_manifest_passes() -> None:

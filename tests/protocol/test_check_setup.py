@@ -8,17 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
-from blindmatch_protocol import contract, labels, store
 from blindmatch_protocol import filter as membership
-from blindmatch_protocol.contract import (
-    AnyDesign,
-    Match,
-    NoMatch,
-    Role,
-    Session,
-    SetParameters,
-    batches_of,
-)
+from blindmatch_protocol import labels, store
+from blindmatch_protocol.contract import AnyDesign, Match, NoMatch
 from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.designs.deltas import (
     PREVIOUS_KIND,
@@ -31,19 +23,20 @@ from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_simulations.inprocess.deployed import run_session
+from blindmatch_simulations.inprocess.opened import OpenDesign
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.memory import MemoryWorkspace, random_hashes
+from support.memory import random_hashes
 from support.set_files import altered, opened, resealed
-from support.token_world import Picture
+from support.voprf_world import MATCHER, SMALL, Picture, published, setup_files, updated
 
 ENTRIES = 30
 ADDED = 4
-MATCHER, MATCHER_FILE = Role("matcher"), "matcher.bin"
 LISTED = np.concatenate([random_hashes(ENTRIES, seed=1), random_hashes(ADDED, seed=100)])
 
 Damage: TypeAlias = Callable[[bytes], bytes]
-VALUES = {"labelled": {}, "filter": {"filter": 1}, "token": {"k": 24, "bands": 4, "probes": 2}}
+VALUES: dict[str, dict[str, int]] = {"labelled": {}, "filter": {"filter": 1}, "token": SMALL}
 DESIGNS: dict[str, AnyDesign] = {
     "labelled": oprf_psi.DESIGN,
     "filter": oprf_psi.DESIGN,
@@ -51,44 +44,29 @@ DESIGNS: dict[str, AnyDesign] = {
 }
 
 
-def source(count: int, first: int) -> Any:
-    salts = np.frombuffer(seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
-    ids = np.arange(first, first + count, dtype=np.uint64)
-    return batches_of(random_hashes(count, seed=first), ids, salts)
-
-
 @cache
 def built(kind: str) -> dict[str, bytes]:
     """The files of a full set, and of a delta on it where the design has any."""
-    design, out = DESIGNS[kind], MemoryWorkspace()
-    made = design.publish(source(ENTRIES, 1), SetParameters(1, VALUES[kind]), seeded("k"), None, out)
-    if kind == "filter":
-        return out.files((*made.setup, MATCHER_FILE))
-    before, out = {name: raw.getvalue() for name, raw in out.created.items()}, MemoryWorkspace()
-    made = design.update(before, source(ADDED, 100), [2, 3], out, seeded("none"))
-    return out.files((*made.setup, MATCHER_FILE))
+    name = DESIGNS[kind].info.name
+    full = published(name, LISTED[:ENTRIES], **VALUES[kind])
+    return full if kind == "filter" else updated(name, full, LISTED[ENTRIES:], removes=[2, 3])
 
 
 def files(kind: str) -> dict[str, bytes]:
     """The set-up files."""
-    return {name: content for name, content in built(kind).items() if name != MATCHER_FILE}
+    return setup_files(built(kind))
 
 
-def matcher_file(kind: str) -> bytes:
-    return built(kind)[MATCHER_FILE]
-
-
-def whole(kind: str, name: str) -> SetFile:
-    info = DESIGNS[kind].info
-    return opened(name, files(kind)[name], info.name, info.version)
+def whole(kind: str, name: str, content: bytes | None = None) -> SetFile:
+    """A file as it is, or with this content."""
+    return opened(DESIGNS[kind], name, content or files(kind)[name])
 
 
 def sections(kind: str) -> list[tuple[str, int, int]]:
-    design = DESIGNS[kind]
-    found = [
-        (name, opened(name, raw, design.info.name, design.info.version)) for name, raw in files(kind).items()
+    found = {name: whole(kind, name) for name in files(kind)}
+    return [
+        (name, *place) for name, file in found.items() for place in file.sections if file.row(*place).length
     ]
-    return [(name, *place) for name, file in found for place in file.sections if file.row(*place).length]
 
 
 PLACES = [(kind, *place) for kind in DESIGNS for place in sections(kind)]
@@ -103,9 +81,8 @@ def adopted(kind: str, name: str, content: bytes) -> Any:
     design, given = DESIGNS[kind], {**files(kind), name: content}
     later = delta_file(2)
     if name == SET_FILE and later in given:
-        digest = opened(name, content, design.info.name, design.info.version).digest
-        file = opened(later, given[later], design.info.name, design.info.version)
-        given[later] = resealed(file, {(PREVIOUS_KIND, 0): digest})
+        digest = whole(kind, name, content).digest
+        given[later] = resealed(whole(kind, later), {(PREVIOUS_KIND, 0): digest})
     setup = design.open_setup(given)
     design.check_setup(setup)
     return setup
@@ -121,10 +98,9 @@ def test_a_sound_set_up_is_accepted_and_progress_counts_every_byte_of_its_sectio
 
 @pytest.mark.parametrize(("kind", "name", "section", "index"), PLACES)
 def test_a_section_under_a_wrong_digest_is_refused(kind: str, name: str, section: int, index: int) -> None:
-    info, raw = DESIGNS[kind].info, files(kind)[name]
-    file = opened(name, raw, info.name, info.version)
+    content = altered(whole(kind, name), files(kind)[name], section, index)
     with pytest.raises(SetFileError, match="altered"):
-        check(kind, name, altered(file, raw, section, index))
+        check(kind, name, content)
 
 
 def fnv1a(data: bytes) -> bytes:
@@ -232,13 +208,11 @@ def test_a_section_that_nothing_reads_is_refused(kind: str) -> None:
 
 def test_a_store_of_fewer_keys_than_belong_to_the_entries_is_refused() -> None:
     """One band less is a right store, but not this set's."""
-    other = MemoryWorkspace()
-    values = {**VALUES["token"], "bands": 3}
-    DESIGNS["token"].publish(source(ENTRIES, 1), SetParameters(1, values), seeded("k"), None, other)
-    shard = bytes(opened("set.bin", other.created["set.bin"].getvalue(), "token-psi", 2).section(store.KIND))
-    file = whole("token", "set.bin")
+    other = published("token-psi", LISTED[:ENTRIES], **{**VALUES["token"], "bands": 3})
+    shard = bytes(whole("token", SET_FILE, other[SET_FILE]).section(store.KIND))
+    file = whole("token", SET_FILE)
     with pytest.raises(SetFileError, match=r"number of keys|keys, not the"):
-        check("token", "set.bin", resealed(file, {(store.KIND, 0): shard}, items={store.KIND: 3 * ENTRIES}))
+        check("token", SET_FILE, resealed(file, {(store.KIND, 0): shard}, items={store.KIND: 3 * ENTRIES}))
 
 
 @pytest.mark.parametrize("count", [0, 1025])
@@ -281,12 +255,5 @@ def summed(shard: bytearray, words: int) -> None:
 
 def matched(kind: str, setup: Any, hash_: bytes) -> Any:
     """The outcome of a picture with this hash, on a reply that is verified."""
-    design, rng = DESIGNS[kind], seeded("device")
-    state = design.open_role(MATCHER, {"matcher.bin": matcher_file(kind)})
-
-    def exchange(bodies: Any) -> Any:
-        return {
-            MATCHER: design.answer(MATCHER, state, [contract.Request(bodies[MATCHER])], rng, None).replies[0]
-        }
-
-    return Session(design, setup, design.enrol(rng), rng).run(Picture(hash_), exchange).outcome
+    states = {MATCHER: DESIGNS[kind].open_role(MATCHER, built(kind))}
+    return run_session(OpenDesign(DESIGNS[kind], setup, states), Picture(hash_), seeded("device")).outcome

@@ -87,7 +87,7 @@ def test_a_content_out_of_bounds_cannot_be_encoded(change: dict[str, object], fi
 
 
 def test_a_sealed_message_of_another_version_is_named_as_such() -> None:
-    with pytest.raises(ProtocolError, match="field version: must be 2, not 1"):
+    with pytest.raises(ProtocolError, match="field version: must be 4, not 1"):
         SealedMessage.decode(SEALED.encode()[:1] + b"\x01 in whatever form")
 
 

@@ -10,7 +10,7 @@ from blindmatch_protocol.errors import DesignError, ProtocolError
 from blindmatch_protocol.randomness import seeded
 from dummy_designs import ECHO
 from support.memory import Held, held, random_hashes
-from support.token_world import MATCHER, SMALL, Picture
+from support.voprf_world import MATCHER, SMALL, Picture
 
 LISTED = random_hashes(8)
 PLACES = {"oprf-psi": (OPRF_PSI, {}), "token-psi": (TOKEN_PSI, SMALL)}

@@ -24,7 +24,7 @@ def entries(count: int) -> EntryBatch:
 
 def test_keys_are_the_documented_hashes() -> None:
     outputs, epoch = rows(3, 64), 2**40 + 7
-    keys = labels.derive(outputs, epoch)
+    places, keys = labels.places(outputs, epoch), labels.label_keys(outputs, epoch)
     for row, output in enumerate(outputs):
         tags = (
             b"blindmatch/entry/store-key/v2",
@@ -33,30 +33,25 @@ def test_keys_are_the_documented_hashes() -> None:
         )
         blocks = (tag + bytes(120 - len(tag)) + epoch.to_bytes(8, "big") for tag in tags)
         store, mask, label = (sha512(block + output.tobytes()).digest() for block in blocks)
-        assert keys.store_keys[row].tobytes() == store[:16]
-        assert int(keys.masks[row]) == int.from_bytes(mask[:8], "big")
-        assert keys.label_keys[row].tobytes() == label[:32]
-
-
-def test_keys_do_not_show_in_repr() -> None:
-    keys = labels.derive(rows(1, 64), 1)
-    assert "label_keys" not in repr(keys)
+        assert places.store_keys[row].tobytes() == store[:16]
+        assert int(places.masks[row]) == int.from_bytes(mask[:8], "big")
+        assert keys[row].tobytes() == label[:32]
 
 
 @pytest.mark.parametrize("signatures", [0, 1, 3])
 def test_a_label_opens_under_its_own_key_only(signatures: int) -> None:
-    keys, batch, extra = labels.derive(rows(4, 64), 1), entries(4), rows(4, 64 * signatures, 9)
-    records = labels.seal(keys.label_keys, batch, 5, extra)
+    keys, batch, extra = labels.label_keys(rows(4, 64), 1), entries(4), rows(4, 64 * signatures, 9)
+    records = labels.seal(keys, batch, 5, extra)
     assert records.shape == (4, labels.record_bytes(signatures))
     for row in range(4):
-        opened = labels.unseal(keys.label_keys[row].tobytes(), records[row].tobytes(), 5)
+        opened = labels.unseal(keys[row].tobytes(), records[row].tobytes(), 5)
         known = (batch.hashes[row].tobytes(), int(batch.ids[row]), batch.salts[row].tobytes())
         assert opened == Label(*known, 5, 2**64 - 1, extra[row].tobytes())
-        assert labels.unseal(keys.label_keys[row - 1].tobytes(), records[row].tobytes(), 5) is None
+        assert labels.unseal(keys[row - 1].tobytes(), records[row].tobytes(), 5) is None
 
 
 def test_a_label_opens_in_files_of_its_epochs_alone() -> None:
-    key = labels.derive(rows(1, 64), 1).label_keys
+    key = labels.label_keys(rows(1, 64), 1)
     record = labels.seal(key, entries(1), 5, labels.unsigned(1, 0), 7)[0].tobytes()
     found = [labels.unseal(key.tobytes(), record, epoch) is not None for epoch in (1, 4, 5, 6, 7, 8)]
     assert found == [False, False, True, True, True, False]
@@ -87,19 +82,19 @@ def test_a_record_has_the_documented_length(signatures: int, length: int) -> Non
 
 
 def test_every_flipped_bit_keeps_a_label_closed() -> None:
-    keys = labels.derive(rows(1, 64), 1)
-    record = labels.seal(keys.label_keys, entries(1), 1, labels.unsigned(1, 0))[0]
+    keys = labels.label_keys(rows(1, 64), 1)
+    record = labels.seal(keys, entries(1), 1, labels.unsigned(1, 0))[0]
     for bit in range(8 * len(record)):
         altered = record.copy()
         altered[bit // 8] ^= 1 << bit % 8
-        assert labels.unseal(keys.label_keys[0].tobytes(), altered.tobytes(), 1) is None
+        assert labels.unseal(keys[0].tobytes(), altered.tobytes(), 1) is None
 
 
 def test_truncated_records_stay_closed() -> None:
-    keys = labels.derive(rows(1, 64), 1)
-    record = labels.seal(keys.label_keys, entries(1), 1, labels.unsigned(1, 0))[0].tobytes()
+    keys = labels.label_keys(rows(1, 64), 1)
+    record = labels.seal(keys, entries(1), 1, labels.unsigned(1, 0))[0].tobytes()
     for length in range(len(record)):
-        assert labels.unseal(keys.label_keys[0].tobytes(), record[:length], 1) is None
+        assert labels.unseal(keys[0].tobytes(), record[:length], 1) is None
 
 
 def stored(records: labels.Rows) -> SetFile:

@@ -12,6 +12,7 @@ from blindmatch_protocol.setfile import PAGE_BYTES, inclusion_proof, is_page, le
 from blindmatch_protocol.setfile.pages import PageHash, root_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.reference import tree_path, tree_root
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 31]
@@ -19,31 +20,6 @@ COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 31]
 
 def content_of(length: int) -> bytes:
     return bytes(at * at % 251 for at in range(length))
-
-
-def split(count: int) -> int:
-    """The largest power of two smaller than `count`."""
-    return 1 << (count - 1).bit_length() - 1
-
-
-def tree_hash(pages: list[bytes]) -> bytes:
-    """MTH of RFC 9162, section 2.1.1, as it stands there."""
-    if not pages:
-        return sha256(b"").digest()
-    if len(pages) == 1:
-        return sha256(b"\x00" + pages[0]).digest()
-    k = split(len(pages))
-    return sha256(b"\x01" + tree_hash(pages[:k]) + tree_hash(pages[k:])).digest()
-
-
-def path(m: int, pages: list[bytes]) -> list[bytes]:
-    """PATH of RFC 9162, section 2.1.3.1, as it stands there."""
-    if len(pages) == 1:
-        return []
-    k = split(len(pages))
-    if m < k:
-        return [*path(m, pages[:k]), tree_hash(pages[k:])]
-    return [*path(m - k, pages[k:]), tree_hash(pages[:k])]
 
 
 def pages_of(content: bytes) -> list[bytes]:
@@ -55,7 +31,7 @@ def test_roots_are_the_frozen_ones_and_those_of_the_definition() -> None:
     assert {row["length"] for row in held} >= {0, 1, 4096, 4097, 3 * 4096, 7 * 4096 + 5}
     for row in held:
         content = content_of(row["length"])
-        assert root_of(leaves_of(content)).hex() == row["root"] == tree_hash(pages_of(content)).hex()
+        assert root_of(leaves_of(content)).hex() == row["root"] == tree_root(pages_of(content)).hex()
 
 
 def test_a_tree_of_three_pages_by_hand() -> None:
@@ -74,10 +50,10 @@ def test_a_tree_of_three_pages_by_hand() -> None:
 @pytest.mark.parametrize("count", COUNTS)
 def test_every_page_opens_with_the_proof_of_the_definition_and_no_other_way(count: int) -> None:
     content = content_of(PAGE_BYTES * count - 7)
-    pages, leaves, root = pages_of(content), leaves_of(content), tree_hash(pages_of(content))
+    pages, leaves, root = pages_of(content), leaves_of(content), tree_root(pages_of(content))
     for number, page in enumerate(pages):
         proof = inclusion_proof(leaves, number)
-        assert list(proof) == path(number, pages)
+        assert list(proof) == tree_path(number, pages)
         assert is_page(page, number, len(content), proof, root)
         for other in range(count):
             assert is_page(page, other, len(content), proof, root) is (other == number)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from blindmatch_protocol import ciphersuite, oprf, rowwise
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract.entries import EntryBatch
-from blindmatch_protocol.designs.oprf_psi.build import evaluated_rows
 from blindmatch_protocol.designs.recipe import Recipe
 from blindmatch_protocol.oprf import Mode
 from blindmatch_protocol.randomness import replayed
+from blindmatch_protocol.tagged import cut, expand
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 
@@ -66,9 +64,13 @@ def test_inputs_of_one_length_are_evaluated_as_any_others(mode: Mode, width: int
     assert np.array_equal(oprf.evaluate_rows(key, inputs), oprf.evaluate(key, listed))
 
 
-@pytest.mark.parametrize("count", [0, 1, 255, 700])
-def test_threads_share_a_batch_and_change_nothing(count: int) -> None:
-    batch = EntryBatch(rows(count, 32, 3), np.arange(count, dtype=np.uint64), rows(count, 16, 4))
-    with ThreadPoolExecutor(2) as executor:
-        alone = evaluated_rows(KEY, batch, RECIPE)
-        assert np.array_equal(evaluated_rows(KEY, batch, RECIPE, executor), alone)
+@pytest.mark.parametrize("count", [0, 1, 4, 9])
+def test_keys_of_rows_are_those_of_their_bytes(count: int) -> None:
+    inputs = rows(count, 40)
+    assert np.array_equal(rowwise.expand(b"tag", 7, inputs, 48), expand(b"tag", 7, cut(inputs), 48))
+
+
+def test_byte_strings_of_several_lengths_or_a_few_are_no_rows() -> None:
+    assert rowwise.of_one_length([b"abc"] * 3) is None
+    assert rowwise.of_one_length([b"abc"] * 4 + [b"ab"]) is None
+    assert np.array_equal(rowwise.of_one_length([b"ab"] * 4), rowwise.joined(4, b"ab"))

@@ -9,19 +9,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blindmatch_proofs.endorsement import table
 from blindmatch_protocol import filter as filters
-from blindmatch_protocol import labels, plain_list, store
-from blindmatch_protocol.designs import deltas, oprf_psi, token_psi
-from blindmatch_protocol.designs.oprf_psi import files as oprf_files
+from blindmatch_protocol import labels, multi_index, plain_list, store
+from blindmatch_protocol.designs import deltas, device_list_hashed, oprf_psi, third_party, token_psi
+from blindmatch_protocol.designs.enclave import design as enclave
+from blindmatch_protocol.designs.he_hamming import files as he_files
+from blindmatch_protocol.designs.prefix_bucket import files as bucket_files
 from blindmatch_protocol.designs.token_psi import addresses, derivation, shares
-from blindmatch_protocol.designs.token_psi import files as token_files
 from blindmatch_protocol.designs.token_psi import layers as token_layers
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
 from blindmatch_protocol.designs.token_psi.parameters import DECLARED
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
+from blindmatch_protocol.designs.voprf import MATCHER
+from blindmatch_protocol.designs.voprf import files as voprf_files
 from blindmatch_protocol.fuse_map import Words
 from blindmatch_protocol.oprf import evaluate
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_server.curator.endorsement.batches import KIND_ASKED
 
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT / "tests" / "vectors"
@@ -53,10 +58,23 @@ def kinds(module: object, names: set[str]) -> set[int]:
 def of_code() -> dict[str, set[int]]:
     """Kinds by design, as its modules name them."""
     chain = SHARED | kinds(deltas, SET_UP)
+    listed = {plain_list.KIND_HASHES, plain_list.KIND_IDS, plain_list.KIND_SALTS}
+    keys = kinds(third_party, {"KIND_SEALING", "KIND_SIGNING", "KIND_NOTHING"})
     return {
-        "oprf-psi": chain | {filters.KIND} | kinds(oprf_files, MATCHERS),
-        "token-psi": chain | kinds(token_layers, SET_UP) | kinds(token_files, MATCHERS),
-        "hash-upload": {plain_list.KIND_HASHES, plain_list.KIND_IDS, plain_list.KIND_SALTS},
+        "oprf-psi": chain | {filters.KIND} | kinds(voprf_files, MATCHERS),
+        "token-psi": chain | kinds(token_layers, SET_UP) | kinds(voprf_files, MATCHERS),
+        "split-psi": kinds(deltas, {"SHARE_KEYS_KIND"}),
+        "split-token-psi": kinds(deltas, {"SHARE_KEYS_KIND"}),
+        "prefix-bucket": kinds(voprf_files, MATCHERS)
+        | {deltas.PUBLIC_KEY_KIND, bucket_files.DIGESTS_KIND, bucket_files.BUCKETS_KIND},
+        "hash-upload": listed,
+        "device-list": listed | {multi_index.KIND_STARTS, multi_index.KIND_ROWS},
+        "device-list-hashed": {device_list_hashed.KIND_DIGESTS, device_list_hashed.KIND_LABELS},
+        "third-party": listed | keys | {plain_list.KIND_SIGNATURES},
+        "enclave": listed | {getattr(enclave, name) for name in vars(enclave) if name.endswith("_KIND")},
+        "endorsement.bin": {table.KIND_BATCHES, table.KIND_LEAVES, table.KIND_NUMBERS},
+        "batches.bin": listed | {table.KIND_BATCHES, KIND_ASKED},
+        "he-hamming": {labels.KIND} | kinds(he_files, {"HASHES_KIND", "KEYS_KIND", "SET_DIGEST_KIND"}),
     }
 
 
@@ -128,7 +146,7 @@ def test_a_reader_made_from_the_document_finds_every_label_and_what_the_code_fin
 
 def test_a_reader_made_from_the_document_finds_the_labels_of_the_frozen_set() -> None:
     files = {name: (VECTORS / f"token-psi-v2-{name}").read_bytes() for name in ("set.bin", "matcher.bin")}
-    setup, key = token_files.open_setup(files, None), token_files.open_matcher(files).key
+    setup, key = token_psi.DESIGN.open_setup(files), token_psi.DESIGN.open_role(MATCHER, files).key
     file, t = setup.layers[0].file, setup.tokening
     content, count = bytes(file.section(0x105)), file.row(0x105).items
     sealed = labels.SealedLabels(file, count, 0)

@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from blindmatch_protocol import store
+from blindmatch_protocol import fuse_map, store
 from blindmatch_protocol.errors import DesignError, SetFileError
 from blindmatch_protocol.fuse_map import Words
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
@@ -121,6 +121,27 @@ def test_keys_that_share_their_first_half_are_ordered_by_the_second() -> None:
     keys[:, :8] = keys[0, :8]
     ordered = [row.tobytes() for row in keys[store.order_of(keys)]]
     assert ordered == sorted(ordered)
+
+
+@pytest.mark.parametrize("count", [*range(1, 60), 999, 5000, 100_000])
+def test_the_head_of_a_map_is_foreseen_but_for_its_seed(count: int) -> None:
+    """Else a map is built twice."""
+    head = fuse_map._likely_head(count)
+    made = first_head(keys_of(count))
+    assert (made[:8], made[16:]) == (head[:8], head[16:])
+
+
+def test_a_map_whose_first_seed_does_not_serve_gives_its_values() -> None:
+    count = 55
+    usual = fuse_map._likely_head(count)
+    seed = next(one for one in range(1000) if first_head(keys_of(count, one)) != usual)
+    keys, values = keys_of(count, seed), values_of(count)
+    assert (opened(built(keys, values)).lookup(keys) == values).all()
+
+
+def first_head(keys: store.Rows) -> bytes:
+    """How the library's own map of these keys begins."""
+    return ConstMap(dict.fromkeys(fuse_map.key_list(keys), 0)).to_bytes()[:32]
 
 
 def test_shards_hold_at_most_the_limit_and_too_many_keys_are_refused() -> None:

@@ -1,39 +1,45 @@
-"""token-psi: near outcomes, nothing learnt from a cheating matcher, requests that never differ."""
+"""token-psi: near outcomes, families, what its files hold; the rest is in `test_voprf_*`."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from blindmatch_protocol import contract
-from blindmatch_protocol.contract import UNBOUND, Label, Match, NoMatch, Party
-from blindmatch_protocol.designs.token_psi import DESIGN, Reply, Request
+from blindmatch_protocol import labels, store
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import UNBOUND, Label, Match, NoMatch, SetParameters, batches_of
+from blindmatch_protocol.designs.token_psi import DESIGN, derivation, shares, tokens
 from blindmatch_protocol.designs.token_psi.matching import opened_labels
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
-from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
-from blindmatch_protocol.oprf import Evaluation as Evaluated
-from blindmatch_protocol.oprf import Mode, SecretKey, finalize
+from blindmatch_protocol.errors import DesignError, SetFileError
+from blindmatch_protocol.oprf import Evaluation, finalize
 from blindmatch_protocol.randomness import seeded
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from support.memory import Held, counting, held, random_hashes
-from support.token_world import (
-    BAD_ELEMENTS,
+from support.memory import Held, MemoryWorkspace, held, random_hashes
+from support.set_files import opened as set_file
+from support.set_files import resealed
+from support.voprf_world import (
     LISTED,
     MATCHER,
     SMALL,
     Picture,
     answers,
-    ask,
     broken,
-    concluded,
+    finds,
     flipped,
     label,
+    opened,
+    published,
     run,
+    updated,
     world,
 )
+
+NAME = DESIGN.info.name
+VECTORS = Path(__file__).parents[1] / "vectors"
+
 
 # --- outcomes ------------------------------------------------------------------------------------
 
@@ -56,15 +62,15 @@ def test_two_bands_are_enough_and_a_lone_one_looks_like_a_miss() -> None:
     place, hash_ = world(), LISTED[0].tobytes()
     assert run(place, Picture(broken(hash_, 0, 2))) == Match(label(0, place))
     assert run(place, Picture(broken(hash_, 0, 1, 2))) == NoMatch()
-    assert opened(place, Picture(broken(hash_, 0, 1, 2))) == []
+    assert all_opened(place, Picture(broken(hash_, 0, 1, 2))) == []
 
 
-def opened(place: Held, item: Picture) -> list[Label]:
+def all_opened(place: Held, item: Picture) -> list[Label]:
     """All labels a picture's tokens open, whatever their distance."""
     started = DESIGN.start(DESIGN.enrol(seeded("x")), place.setup, item, UNBOUND, seeded("x"))
     session = started.step.session  # type: ignore[union-attr]
     reply = answers(place, started.step.bodies[MATCHER])[0]  # type: ignore[union-attr]
-    outputs = finalize(session.blinding, Evaluated(reply.evaluated, reply.proof), place.setup.public_key)
+    outputs = finalize(session.blinding, Evaluation(reply.evaluated, reply.proof), place.setup.public_key)
     return opened_labels(place.setup, outputs)
 
 
@@ -78,7 +84,7 @@ def test_with_three_bands_needed_two_are_a_miss() -> None:
 def test_an_entry_beyond_the_distance_opens_and_is_no_match() -> None:
     place, members = world(), band_bits(24, 4)
     far = flipped(LISTED[0].tobytes(), *members[0].tolist(), *members[1].tolist())  # 48 bits
-    assert opened(place, Picture(far)) == [label(0, place)]
+    assert all_opened(place, Picture(far)) == [label(0, place)]
     assert run(place, Picture(far)) == NoMatch()
     within = flipped(LISTED[0].tobytes(), *members[0].tolist(), *members[1, :7].tolist())  # 31 bits
     assert run(place, Picture(within)) == Match(label(0, place))
@@ -91,7 +97,7 @@ def test_members_of_a_family_are_told_apart_by_distance() -> None:
     for row in (1, 4):
         found = run(place, Picture(hashes[row].tobytes()))
         assert isinstance(found, Match) and found.label.entry_id == row + 1
-    assert {entry.entry_id for entry in opened(place, Picture(hashes[1].tobytes()))} == {2, 5}
+    assert {entry.entry_id for entry in all_opened(place, Picture(hashes[1].tobytes()))} == {2, 5}
 
 
 def test_entries_of_different_families_that_share_tokens_still_match() -> None:
@@ -108,13 +114,7 @@ def test_entries_of_different_families_that_share_tokens_still_match() -> None:
 
 def test_a_hash_that_is_listed_twice_opens_both_labels() -> None:
     place = held(DESIGN, np.repeat(LISTED[:1], 2, axis=0), 1, SMALL)
-    assert {entry.entry_id for entry in opened(place, Picture(LISTED[0].tobytes()))} == {1, 2}
-
-
-def test_an_empty_list_and_a_list_of_one_can_be_published() -> None:
-    for count in (0, 1):
-        place = held(DESIGN, LISTED[:count], 1, SMALL)
-        assert isinstance(run(place, Picture(LISTED[0].tobytes())), Match if count else NoMatch)
+    assert {entry.entry_id for entry in all_opened(place, Picture(LISTED[0].tobytes()))} == {1, 2}
 
 
 def test_parameters_that_do_not_go_together_are_refused_before_any_work() -> None:
@@ -122,158 +122,96 @@ def test_parameters_that_do_not_go_together_are_refused_before_any_work() -> Non
         held(DESIGN, LISTED, 1, {"k": 32, "bands": 10})
 
 
-# --- what the matcher sees -----------------------------------------------------------------------
+# --- files and updates ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("full", [False, True])
-def test_a_request_has_one_size_and_takes_as_much_randomness_whatever_the_item_is(full: bool) -> None:
-    place, seen = world(full), set()
-    listed, poor = LISTED[0].tobytes(), Picture(LISTED[0].tobytes(), 49)
-    for item in (Picture(listed), Picture(bytes(32)), poor, Picture(listed, weak=(1, 2, 3))):
-        rng, taken = counting("size")
-        started = DESIGN.start(DESIGN.enrol(rng), place.setup, item, UNBOUND, rng)
-        body = started.step.bodies[MATCHER]  # type: ignore[union-attr]
-        seen.add((len(body.encode()), len(body.blinded), tuple(taken)))
-    assert len(seen) == 1
-    assert seen.pop()[0] <= 6 * 1024
+def test_tokens_derivations_and_shares_are_the_frozen_ones() -> None:
+    expected = json.loads((VECTORS / "token-psi-v2.json").read_text())
+    asked, shared, epoch = expected["probes"], expected["shares"], expected["epoch"]
+    coefficients = np.array(asked["coefficients"], np.float32)
+    own = np.packbits(coefficients > 0).tobytes()
+    shape = (asked["k"], asked["bands"], asked["probes"])
+    assert tokens.probe_tokens(own, coefficients, *shape).tolist() == asked["tokens"]
+    for row in expected["derivation"]:
+        output = np.frombuffer(bytes.fromhex(row["output"]), np.uint8).reshape(1, 64)
+        keys = derivation.token_keys(output, expected["epoch"])
+        assert (keys.store_keys.tobytes().hex(), keys.masks.tobytes().hex()) == (
+            row["store_key"],
+            row["mask"],
+        )
+    epoch = expected["epoch"]
+    polynomial = np.frombuffer(bytes.fromhex("".join(shared["coefficients"])), np.uint8).reshape(1, 2, 16)
+    secret = shares.secrets_of(polynomial)
+    assert [row.tobytes().hex() for row in shares.values(polynomial, 10)[0]] == shared["values"]
+    assert secret.tobytes().hex() == shared["secret"]
+    assert int(derivation.addresses(secret, epoch)[0]) == shared["address"]
+    assert derivation.label_keys(secret, epoch).tobytes().hex() == shared["label_key"]
+    assert derivation.member_secret(secret.tobytes(), 1, epoch).hex() == shared["second_member"]
 
 
-def test_a_picture_of_low_quality_sends_a_cover_request_that_does_not_depend_on_its_hash() -> None:
-    requests = {ask(world(), Picture(hash_, 49))[1].encode() for hash_ in (LISTED[0].tobytes(), bytes(32))}
-    assert len(requests) == 1
-    assert run(world(), Picture(LISTED[0].tobytes(), 49)) == NoMatch()
+@pytest.mark.parametrize("values", [{"k": 24}, {**SMALL, "needed": 9}, {**SMALL, "needed": 2, "more": 1}])
+def test_a_set_whose_parameters_make_no_sense_is_refused_even_under_a_fitting_digest(
+    values: dict[str, int],
+) -> None:
+    changed = resealed(set_file(DESIGN, "set.bin", published(NAME)["set.bin"]), {}, only=values)
+    with pytest.raises(SetFileError, match=r"set\.bin: parameter"):
+        DESIGN.open_setup({"set.bin": changed}, 1)
 
 
-def test_two_requests_for_one_picture_have_nothing_in_common() -> None:
-    item = Picture(LISTED[0].tobytes())
-    first, second = (ask(world(), item, seed)[1].blinded for seed in ("one", "two"))
-    assert not {row.tobytes() for row in first} & {row.tobytes() for row in second}
+def test_the_number_of_keys_tells_nothing_of_how_entries_meet() -> None:
+    alike: Rows = np.repeat(LISTED[:1], 5, axis=0)
+    for hashes in (LISTED[:5], alike):
+        place = held(DESIGN, hashes, 1, SMALL)
+        file = place.setup.layers[0].file
+        assert sum(s.items for s in file.sections.values() if s.kind == store.KIND) == 5 * 4
 
 
-def test_the_simulator_needs_only_the_declared_facts() -> None:
-    place, item = world(), Picture(LISTED[0].tobytes())
-    leak = next(leak for leak in DESIGN.leakage() if leak.parties == {Party.MATCHER})
-    facts = {fact.name: fact.project(item, place.setup) for fact in leak.facts}
-    simulated = DESIGN.simulate(MATCHER, facts, None, seeded("simulator"))
-    assert simulated is not None
-    assert [len(body.encode()) for body in simulated] == [len(ask(place, item)[1].encode())]
-    assert isinstance(answers(place, *simulated)[0], Reply)
+def test_an_entry_whose_label_would_be_sealed_under_a_key_that_another_has_is_refused() -> None:
+    """A family is cut at 64: entry 64 here is entry 0 once more, and would have its keys."""
+    same = np.repeat(LISTED[:1], 65, axis=0)
+    ids, salts = np.arange(65, dtype=np.uint64), np.zeros((65, 16), np.uint8)
+    parameters = SetParameters(1, SMALL)
+    DESIGN.publish(batches_of(same, ids, salts), parameters, seeded("k"), None, MemoryWorkspace())
+    ids[64] = 0
+    with pytest.raises(DesignError, match="holds an entry twice"):
+        DESIGN.publish(batches_of(same, ids, salts), parameters, seeded("k"), None, MemoryWorkspace())
 
 
-# --- the matcher against bad requests ------------------------------------------------------------
+@pytest.mark.parametrize("kind", [store.KIND, labels.KIND])
+def test_values_or_labels_that_were_wrong_when_the_set_was_made_are_a_miss(kind: int) -> None:
+    """They look like a lone band hit, as they must: docs/designs/token-psi.md, "What a signed set does"."""
+    files = published(NAME)
+    other = set_file(DESIGN, "set.bin", published(NAME, seed="other")["set.bin"])
+    file = set_file(DESIGN, "set.bin", files["set.bin"])
+    changed = resealed(file, {(kind, 0): bytes(other.section(kind))})
+    place = replace(opened(NAME, files), setup=DESIGN.open_setup({"set.bin": changed}, 1))
+    assert run(place, Picture(LISTED[0].tobytes())) == NoMatch()
 
 
-@pytest.mark.parametrize("name", BAD_ELEMENTS)
-def test_a_bad_element_is_refused_and_does_not_touch_the_others(name: str) -> None:
-    place = world()
-    good = [ask(place, Picture(LISTED[row].tobytes()), f"device {row}") for row in range(2)]
-    rows = good[0][1].blinded.copy()
-    rows[1] = np.frombuffer(BAD_ELEMENTS[name], np.uint8)
-    replies = answers(place, good[0][1], Request(1, rows), good[1][1])
-    assert isinstance(replies[1], ProtocolError)
-    assert "token-psi/request: field blinded: row 1" in str(replies[1])
-    for (driver, _), reply in zip(good, (replies[0], replies[2]), strict=True):
-        assert isinstance(concluded(driver, reply), Match)
+def test_a_delta_keeps_the_key_and_its_limits() -> None:
+    limited = published(NAME, account_evaluations=80, key_expires=2_000_000_000)
+    before, after = opened(NAME, limited), opened(NAME, updated(NAME, limited, LISTED[9:10]))
+    limits = [DESIGN.key_limits(MATCHER, place.states[MATCHER]) for place in (before, after)]
+    assert limits[0] == limits[1]
+    assert (limits[0].cost, limits[0].per_account, limits[0].expires) == (8, 80, 2_000_000_000)
+    other = opened(NAME, published(NAME, seed="other"))
+    assert DESIGN.expires(after.setup) == 2_000_000_000 and DESIGN.expires(other.setup) is None
+    assert DESIGN.key_limits(MATCHER, other.states[MATCHER]).key != limits[0].key
 
 
-def test_too_many_or_too_few_tokens_another_epoch_and_another_kind_are_refused() -> None:
-    place = world()
-    rows = ask(place, Picture(bytes(32)))[1].blinded
-    few, many, other, kind = answers(
-        place,
-        Request(1, rows[:7]),
-        Request(1, np.concatenate([rows, rows])),
-        Request(2, rows),
-        label(0, place),
-    )
-    assert "must have 8 rows, not 7" in str(few) and "must have 8 rows, not 16" in str(many)
-    assert isinstance(other, EpochMismatchError) and isinstance(kind, ProtocolError)
+def test_two_entries_of_one_family_are_removed_one_after_the_other() -> None:
+    hashes = LISTED[:4].copy()
+    hashes[2] = np.frombuffer(flipped(LISTED[1].tobytes(), 3, 9), np.uint8)
+    hashes[3] = np.frombuffer(flipped(LISTED[1].tobytes(), 5), np.uint8)
+    files, asked = published(NAME, hashes), LISTED[1].tobytes()
+    for nearest, next_one in ((2, 4), (4, 3), (3, None)):
+        assert finds(NAME, files, asked) == nearest
+        files = updated(NAME, files, removes=[nearest])
+        assert finds(NAME, files, asked) == next_one
 
 
-def test_answers_are_the_same_with_and_without_an_executor() -> None:
-    place = world()
-    bodies = [ask(place, Picture(LISTED[row].tobytes()), f"device {row}")[1] for row in range(3)]
-    with ThreadPoolExecutor(2) as pool:
-        assert answers(place, *bodies, pool=pool) == answers(place, *bodies)
-        assert answers(place, bodies[0], pool=pool) == answers(place, bodies[0])
-
-
-def test_a_device_asks_and_reads_the_same_with_and_without_an_executor() -> None:
-    alone, item = world(full=True), Picture(LISTED[0].tobytes())
-    with ThreadPoolExecutor(2) as pool:
-        spread = replace(alone, setup=DESIGN.with_executor(alone.setup, pool))
-        assert ask(spread, item)[1] == ask(alone, item)[1]
-        assert run(spread, item) == run(alone, item) == Match(label(0, alone))
-    assert alone.setup.executor is None
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.data())
-def test_a_mutated_request_is_refused_or_answered_but_never_an_accident(data: st.DataObject) -> None:
-    request = ask(world(), Picture(LISTED[0].tobytes()))[1]
-    try:
-        body = Request.decode(mutated(request.encode(), data))
-    except ProtocolError:
-        return
-    assert isinstance(answers(world(), body)[0], (Reply, ProtocolError))
-
-
-def mutated(raw: bytes, data: st.DataObject) -> bytes:
-    start = data.draw(st.integers(0, len(raw)))
-    stop = data.draw(st.integers(start, min(len(raw), start + 40)))
-    return raw[:start] + data.draw(st.binary(max_size=40)) + raw[stop:]
-
-
-# --- the device against bad replies --------------------------------------------------------------
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.data())
-def test_a_mutated_reply_is_refused(data: st.DataObject) -> None:
-    driver, request = ask(world(), Picture(LISTED[0].tobytes()))
-    raw = answers(world(), request)[0].encode()
-    altered = mutated(raw, data)
-    if altered == raw:
-        return
-    with pytest.raises(ProtocolError):
-        driver.receive({MATCHER: Reply.decode(altered)})
-
-
-@pytest.mark.parametrize("name", BAD_ELEMENTS)
-def test_a_bad_element_in_a_reply_is_refused(name: str) -> None:
-    driver, request = ask(world(), Picture(LISTED[0].tobytes()))
-    reply = answers(world(), request)[0]
-    rows = reply.evaluated.copy()
-    rows[2] = np.frombuffer(BAD_ELEMENTS[name], np.uint8)
-    with pytest.raises(ProtocolError, match="token-psi/reply: field elements: row 2"):
-        driver.receive({MATCHER: Reply(reply.epoch, rows, reply.proof)})
-
-
-@pytest.mark.parametrize("cheated", [[0], [7], list(range(8))])
-def test_another_key_for_some_tokens_only_is_refused_whole(cheated: list[int]) -> None:
-    place = world()
-    driver, request = ask(place, Picture(LISTED[0].tobytes()))
-    other = replace(place.states[MATCHER], key=SecretKey(Mode.VOPRF, (7).to_bytes(32, "little")))
-    honest = answers(place, request)[0]
-    wrong = DESIGN.answer(MATCHER, other, [contract.Request(request)], seeded("m"), None).replies[0]
-    assert isinstance(wrong, Reply)
-    rows = honest.evaluated.copy()
-    rows[cheated] = wrong.evaluated[cheated]
-    for proof in (honest.proof, wrong.proof):
-        again, _ = ask(place, Picture(LISTED[0].tobytes()))
-        with pytest.raises(ProtocolError, match="token-psi/reply: field proof: does not hold"):
-            again.receive({MATCHER: Reply(1, rows, proof)})
-    assert isinstance(concluded(driver, honest), Match)
-
-
-def test_a_replayed_reply_another_epoch_and_fewer_elements_are_refused() -> None:
-    place, item = world(), Picture(LISTED[0].tobytes())
-    old = answers(place, ask(place, item, "one")[1])[0]
-    reply = answers(place, ask(place, item, "two")[1])[0]
-    for bad, rule in (
-        (old, "proof"),
-        (Reply(2, reply.evaluated, reply.proof), "epoch 1 is in force here, not 2"),
-        (Reply(1, reply.evaluated[:7], reply.proof), "must have 8 rows, not 7"),
-    ):
-        with pytest.raises(ProtocolError, match=rule):
-            ask(place, item, "two")[0].receive({MATCHER: bad})
+def test_an_addition_near_an_older_entry_and_one_that_comes_back_are_found() -> None:
+    near = np.frombuffer(flipped(LISTED[0].tobytes(), 7), np.uint8).reshape(1, 32)
+    after = updated(NAME, published(NAME), near, 100, [1])
+    assert finds(NAME, after, LISTED[0].tobytes()) == finds(NAME, after, near.tobytes()) == 100
+    assert finds(NAME, updated(NAME, after, LISTED[:1], 200), LISTED[0].tobytes()) == 200

@@ -17,7 +17,8 @@ from blindmatch_protocol.designs.token_psi import (
     tokens,
 )
 from blindmatch_protocol.designs.token_psi.build import oprf_input_rows, oprf_inputs
-from blindmatch_protocol.designs.token_psi.parameters import LIMITS, Limits, Tokening, of_values
+from blindmatch_protocol.designs.token_psi.parameters import Tokening, of_values
+from blindmatch_protocol.designs.voprf import LIMITS, Limits
 from blindmatch_protocol.errors import DesignError, SetFileError
 from hypothesis import given
 from hypothesis import strategies as st

@@ -5,16 +5,13 @@ Both distinguishers are played against the derivations of version 1 as well, whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from blindmatch_protocol import labels, store
+from blindmatch_protocol import labels, rowwise, store
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract import AnyDesign, SetParameters, batches_of
-from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.designs.token_psi import build as token_build
 from blindmatch_protocol.designs.token_psi import derivation
 from blindmatch_protocol.designs.token_psi.addresses import bucket_bits
@@ -23,42 +20,23 @@ from blindmatch_protocol.designs.token_psi.shares import candidates
 from blindmatch_protocol.designs.token_psi.tokens import band_bits, entry_tokens
 from blindmatch_protocol.fuse_map import Cells
 from blindmatch_protocol.oprf import evaluate_rows
-from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.rowwise import expand
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_protocol.tagged import expand
-from support.memory import MemoryWorkspace, random_hashes
+from support.memory import random_hashes
+from support.voprf_world import DESIGNS, LISTED, MATCHER, opened, published, updated
 
 BANDS = 10
-DESIGNS = {"oprf-psi": oprf_psi.DESIGN, "token-psi": token_psi.DESIGN}
-PARAMETERS = {"oprf-psi": {}, "token-psi": {"bands": BANDS, "probes": 1}}
-LISTED = random_hashes(24)
-
-
-def source(hashes: Rows, first_id: int, seed: str) -> Any:
-    count = len(hashes)
-    salts = np.frombuffer(seeded(seed).take(16 * count), np.uint8).reshape(count, 16)
-    return batches_of(hashes, np.arange(first_id, first_id + count, dtype=np.uint64), salts)
-
-
-def updated(design: AnyDesign, files: dict[str, bytes], adds: Any, removes: list[int]) -> dict[str, bytes]:
-    out = MemoryWorkspace()
-    made = design.update(files, adds, removes, out, seeded("none"))
-    return out.files((*made.setup, *made.roles["matcher"]))  # type: ignore[index]
-
-
-def published(design: AnyDesign, entries: Any) -> dict[str, bytes]:
-    out = MemoryWorkspace()
-    parameters = SetParameters(1, PARAMETERS[design.info.name])
-    made = design.publish(entries, parameters, seeded("key"), None, out)
-    return out.files((*made.setup, *made.roles["matcher"]))  # type: ignore[index]
+NAME = "token-psi"
+FULL = {"bands": BANDS, "probes": 1}
+VALUES: dict[str, dict[str, int]] = {"oprf-psi": {}, "token-psi": FULL}
 
 
 # --- an entry that comes back ---------------------------------------------------------------------
 
 
-def without_epoch(tag: bytes, epoch: int, parts: Iterable[bytes], length: int) -> Rows:
+def without_epoch(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
     """The derivation of version 1: the same in the files of all epochs."""
-    return expand(tag, 0, parts, length)
+    return expand(tag, 0, rows, length)
 
 
 def empty(cells: Cells, word: int, count: int) -> npt.NDArray[np.uint64]:
@@ -101,30 +79,28 @@ def belonging(old: SetFile, new: SetFile) -> dict[str, int]:
     return found
 
 
-def relisted(design: AnyDesign, as_it_was: bool) -> dict[str, int]:
+def relisted(name: str, as_it_was: bool) -> dict[str, int]:
     """What belongs together in the full set and in the delta that lists its first entry again."""
-    files = published(design, source(LISTED, 1, "salts"))
-    files = updated(design, files, source(LISTED[:0], 1, "none"), [1])
-    again = source(LISTED[:1], 1, "salts") if as_it_was else source(LISTED[:1], 100, "other salts")
-    layers = design.open_setup(updated(design, files, again, [])).layers
+    files = updated(name, published(name, LISTED, **VALUES[name]), removes=[1])
+    number, salts = (1, "salts") if as_it_was else (100, "other salts")
+    layers = opened(name, updated(name, files, LISTED[:1], number, salts=salts)).setup.layers
     return belonging(layers[0].file, layers[-1].file)
 
 
 @pytest.mark.parametrize("name", DESIGNS)
 @pytest.mark.parametrize("as_it_was", [True, False])
 def test_an_entry_that_comes_back_has_nothing_in_common_with_what_it_was(name: str, as_it_was: bool) -> None:
-    assert not any(relisted(DESIGNS[name], as_it_was).values())
+    assert not any(relisted(name, as_it_was).values())
 
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_under_the_derivation_of_version_1_it_is_recognised(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for owner in (labels, derivation, token_build):
-        monkeypatch.setattr(owner, "expand", without_epoch)
+    monkeypatch.setattr(rowwise, "expand", without_epoch)
     monkeypatch.setattr(derivation, "_address_key", lambda epoch: bytes(16))
     monkeypatch.setattr(Cells, "__call__", empty)
-    assert all(relisted(DESIGNS[name], as_it_was=True).values())
+    assert all(relisted(name, as_it_was=True).values())
 
 
 # --- lone hits -----------------------------------------------------------------------------------
@@ -137,16 +113,20 @@ def read(layer: Layer, key: Any, hashes: Rows) -> tuple[npt.NDArray[np.uint64], 
     return layer.store.lookup(keys.store_keys), layer.values(keys)
 
 
+def layer_of(files: dict[str, bytes]) -> tuple[Layer, Any]:
+    """The last layer of a set, and the matcher's key."""
+    place = opened(NAME, files)
+    return place.setup.layers[-1], place.states[MATCHER].key
+
+
 def look_ups(entries: int, layers: int) -> tuple[list[Any], list[Any]]:
     """Raw words and values of hits and of misses in so many deltas of `entries` entries."""
     raw: tuple[list[Any], list[Any]] = ([], [])
     values: tuple[list[Any], list[Any]] = ([], [])
-    files = published(token_psi.DESIGN, source(LISTED[:2], 1, "salts"))
+    files = published(NAME, LISTED[:2], **FULL)
     for number in range(layers):
         own = random_hashes(entries, seed=1000 + number)
-        delta = updated(token_psi.DESIGN, files, source(own, 100, f"salts {number}"), [])
-        layer = token_psi.DESIGN.open_setup(delta).layers[-1]
-        key = token_psi.DESIGN.open_role("matcher", delta).key  # type: ignore[arg-type]
+        layer, key = layer_of(updated(NAME, files, own, salts=f"salts {number}"))
         for side, hashes in enumerate((own, random_hashes(entries, seed=5000 + number))):
             words, behind = read(layer, key, hashes)
             raw[side].append(words)
@@ -198,9 +178,7 @@ def test_only_members_of_one_family_that_differ_in_a_band_show_in_it_as_declared
     bit = int(band_bits(24, BANDS)[0, 0])
     near = LISTED[:8].copy()
     near[:, bit // 8] ^= np.uint8(128 >> bit % 8)
-    files = published(token_psi.DESIGN, source(np.concatenate([LISTED, near]), 1, "salts"))
-    (layer,) = token_psi.DESIGN.open_setup(files).layers
-    key = token_psi.DESIGN.open_role("matcher", files).key  # type: ignore[arg-type]
+    layer, key = layer_of(published(NAME, np.concatenate([LISTED, near]), **FULL))
     assert alike(LISTED[:8]) == 8 and alike(LISTED[8:]) == 0 and alike(random_hashes(8, seed=9)) == 0
 
 
@@ -209,9 +187,7 @@ def test_a_token_that_went_to_another_family_shows_to_whoever_opened_the_entry_a
     bits = np.unpackbits(random_hashes(8, seed=50), axis=1)
     bits[:, band] = np.unpackbits(LISTED[:8], axis=1)[:, band]
     listed = np.concatenate([np.packbits(bits, axis=1), LISTED])
-    files = published(token_psi.DESIGN, source(listed, 1, "salts"))
-    (layer,) = token_psi.DESIGN.open_setup(files).layers
-    key = token_psi.DESIGN.open_role("matcher", files).key  # type: ignore[arg-type]
+    layer, key = layer_of(published(NAME, listed, **FULL))
     values = read(layer, key, LISTED)[1].reshape(-1, BANDS, 1, 16)
     secrets = [candidates(found, 2) for found in values]
     # of bands 0 and 1, and of bands 1 and 2

@@ -1,20 +1,21 @@
-"""docs/wire.md names every message of the protocol room with its tag, its fields and their encodings."""
+"""docs/wire.md names every message of the two rooms with its tag, fields and their encodings."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import blindmatch_proofs
 import blindmatch_protocol
 from blindmatch_protocol import codec
 from blindmatch_protocol.codec import Message, layout
 from blindmatch_protocol.sealed_message import Curve25519Key, Version
 
+ROOMS = (blindmatch_protocol, blindmatch_proofs)
 PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
 HEADING = re.compile(r"^#### `(0x[0-9a-f]{2})` (\S+)\n(.*?)(?=^#)", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| (\w+) \| ([^|]+) \|", re.MULTILINE)
@@ -22,7 +23,7 @@ ROW = re.compile(r"^\| (\w+) \| ([^|]+) \|", re.MULTILINE)
 
 WORDS: dict[type, Callable[[Any], str]] = {
     codec.UInt: lambda e: f"u{e.bits}",
-    codec.Flag: lambda e: "flag",
+    codec.Bool: lambda e: "flag",
     codec.Fixed: lambda e: f"{e.length} bytes",
     codec.Variable: lambda e: f"{e.least} to {e.most} bytes",
     codec.Text: lambda e: f"text to {e.most}",
@@ -41,17 +42,21 @@ def words(encoding: object) -> str:
 
 
 def kinds() -> Iterator[type[Message]]:
-    """Every message class of the protocol room."""
-    for module in pkgutil.walk_packages(blindmatch_protocol.__path__, "blindmatch_protocol."):
-        importlib.import_module(module.name)
-    for kind in Message.__subclasses__():
-        # a slotted dataclass is a second class; the first one is in no module any more
-        if kind.__module__.startswith("blindmatch_protocol") and _found(kind) is kind:
+    """Every message class of the two rooms that has a tag."""
+    for room in ROOMS:
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            importlib.import_module(module.name)
+    for kind in _below(Message):
+        # a slotted dataclass is a second class; the first one has no slots of its own
+        ours = kind.__module__.startswith(tuple(room.__name__ for room in ROOMS))
+        if ours and hasattr(kind, "TAG") and "__slots__" in vars(kind):
             yield kind
 
 
-def _found(kind: type[Message]) -> object:
-    return getattr(sys.modules[kind.__module__], kind.__name__)
+def _below(kind: type[Message]) -> Iterator[type[Message]]:
+    for own in kind.__subclasses__():
+        yield own
+        yield from _below(own)
 
 
 def described() -> dict[tuple[str, str], list[tuple[str, str]]]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from blindmatch_server.authority import Credentials
-from blindmatch_server.centre.server import CentreConfig, serve_centre
-from blindmatch_server.serving import Listen
+from blindmatch_server.centre.server import CentreConfig, open_centre
+from blindmatch_server.serving import Listen, serve
 
 
 def main(directory: Path, grace: float = 10.0) -> int:
     credentials = Credentials.read(directory, "centre")
     listen = Listen(credentials, port_file=directory / "port", grace_seconds=grace)
-    return serve_centre(CentreConfig(listen, directory / "state", directory / "keys"))
+    config = CentreConfig(directory / "state", directory / "keys")
+    return serve("centre", listen, partial(open_centre, config))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -16,10 +16,8 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Authority, Credentials, Identity, Kind
 from blindmatch_server.clock import Clock, system_clock
-from blindmatch_server.endpoint import Desk, Service
 from blindmatch_server.serving import Listen, OpenServices, running
 
-T = TypeVar("T")
 NOW = datetime.now(UTC)
 ALICE = Identity(Kind.DEVICE, "alice")
 BOB = Identity(Kind.DEVICE, "bob")
@@ -54,6 +52,16 @@ class Deployment:
     async def client(self, identity: Identity, party: Party, port: int) -> AsyncIterator[Client]:
         async with channel(self.credentials(identity), party, port) as opened:
             yield Client(opened)
+
+    @asynccontextmanager
+    async def serving(
+        self, party: Party, services: OpenServices, *callers: Identity
+    ) -> AsyncIterator[tuple[Client, ...]]:
+        """A server, and a client of it for each caller."""
+        async with AsyncExitStack() as stack:
+            port = await stack.enter_async_context(self.server(party, services))
+            clients = [self.client(one, party, port) for one in callers]
+            yield tuple([await stack.enter_async_context(one) for one in clients])
 
     def events(self, name: str) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in self.lines]
@@ -116,16 +124,3 @@ async def refused(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str, dict[str,
         await call
     trailing = {key: str(value) for key, value in caught.value.trailing_metadata() or ()}
     return caught.value.code(), caught.value.details() or "", trailing
-
-
-def fixed(
-    make: Callable[[Desk], AbstractAsyncContextManager[T]], pick: Callable[[T], Sequence[Service]]
-) -> OpenServices:
-    """An `OpenServices` from an opener of one thing."""
-
-    @asynccontextmanager
-    async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
-        async with make(desk) as opened:
-            yield pick(opened)
-
-    return services

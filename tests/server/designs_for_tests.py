@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from blindmatch_protocol.codec import Fixed, Message, UInt, Variable, message
 from blindmatch_protocol.contract import (
@@ -18,6 +18,7 @@ from blindmatch_protocol.contract import (
     Label,
     Leak,
     Learner,
+    ListKnowledge,
     Near,
     NoState,
     Opener,
@@ -45,23 +46,17 @@ MOST = 8 << 20
 
 
 @message
-class Ask(Message):
-    TAG: ClassVar[int] = 0x71
-    NAME: ClassVar[str] = "dummy/request"
+class Ask(Message, tag=0x71, name="dummy/request"):
     word: Annotated[bytes, Variable(MOST)]
 
 
 @message
-class Told(Message):
-    TAG: ClassVar[int] = 0x72
-    NAME: ClassVar[str] = "dummy/reply"
+class Told(Message, tag=0x72, name="dummy/reply"):
     word: Annotated[bytes, Variable(MOST)]
 
 
 @message
-class Slip(Message):
-    TAG: ClassVar[int] = 0x73
-    NAME: ClassVar[str] = "dummy/voucher"
+class Slip(Message, tag=0x73, name="dummy/voucher"):
     opens: Annotated[int, UInt(8)]
     label: Annotated[bytes, Fixed(77)]
 
@@ -114,6 +109,9 @@ class Dummy(Design[Any, NoState, Any, bytes]):
 
     def leakage(self) -> tuple[Leak, ...]:
         return ()
+
+    def list_knowledge(self, parties: frozenset[Party]) -> ListKnowledge:
+        return ListKnowledge.NOTHING
 
     def publish(
         self,

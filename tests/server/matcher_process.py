@@ -8,17 +8,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from blindmatch_server.authority import Credentials
-from blindmatch_server.matching.epochs import HeldSource, OpenEpoch
+from blindmatch_server.matching.epochs import OpenEpoch
 from blindmatch_server.matching.limits import MatchingLimits
-from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, serve_matcher
-from blindmatch_server.serving import Listen
+from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.serving import Listen, serve
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from server.designs_for_tests import ROLE, Dummy
+from support.held_source import HeldSource
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,8 @@ def main(directory: Path) -> int:
     listen = Listen(Credentials.read(directory, "matcher"), port_file=directory / "port")
     limits = MatchingLimits(poll_seconds=3600.0)
     source = FileSource(directory / "epoch")
-    return serve_matcher(
-        MatcherConfig(listen, MatchingConfig(Dummy(), source, directory / "state", limits=limits))
-    )
+    config = MatchingConfig(Dummy(), source, directory / "state", limits=limits)
+    return serve("matcher", listen, partial(open_matching, config))
 
 
 if __name__ == "__main__":

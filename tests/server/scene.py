@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from blindmatch_protocol.contract import Label, Party, batches_of
 from blindmatch_protocol.franking import CommitmentOpening, Shown, disclose
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.report import Report, seal_report
+from blindmatch_protocol.stamp import Stamp, Stamped
 from blindmatch_server.authority import Identity
 from blindmatch_server.centre.assessment import Assessment
 from blindmatch_server.centre.deployed import Deployed
@@ -25,21 +26,12 @@ from blindmatch_server.centre.references import References, write_references
 from blindmatch_server.centre.server import CentreConfig, open_centre
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.centre.vouchers import OpenerFiles
-from PIL import Image
+from support.fakes import picture
 
-from .deployment import ALICE, BOB, OPERATOR, Client, Deployment, fixed
+from .deployment import ALICE, BOB, OPERATOR, Client, Deployment
 from .designs_for_tests import Dummy
 
-
-def picture(seed: int) -> bytes:
-    """A PNG of smooth random content, so that its PDQ quality is high."""
-    small = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
-    out = BytesIO()
-    Image.fromarray(small).resize((256, 256), Image.Resampling.BICUBIC).save(out, "PNG")
-    return out.getvalue()
-
-
-LISTED, OTHER = picture(1), picture(2)
+LISTED, OTHER = picture(1, 256), picture(2, 256)
 HASH = Picture.from_bytes(LISTED).hash
 ENTRY = Label(HASH, (1 << 64) - 5, b"s" * 16)
 EPOCH = (1 << 64) - 1
@@ -104,7 +96,16 @@ class Scene:
             "opening": (opening,),
             "picture": content,
         }
-        return Report(**{**values, **changes})
+        report = Report(**{**values, **changes})
+        if not report.opening or "stamp" in changes:
+            return report
+        return replace(report, stamp=(self.stamp(report),))
+
+    def stamp(self, report: Report, message_id: bytes = b"i" * 16, at_ms: int = 18) -> Stamp:
+        """The relay's stamp on the message that a report is about."""
+        (opening,) = report.opening
+        about = Stamped(opening.commitment, report.sender, report.recipient, message_id, at_ms)
+        return Stamp(message_id, at_ms, about.mac(self.keys.stamp))
 
     def seal(self, report: Report) -> bytes:
         return seal_report(report, self.keys.public_key)
@@ -123,7 +124,6 @@ class Scene:
         """A running centre; the clients of Alice, Bob and an operator, and the port."""
         deployment = deployment or Deployment()
         config = CentreConfig(
-            deployment.listen(Party.CENTRE),
             self.directory / "state",
             self.directory / "keys",
             Deployed(design or Dummy(), lambda: {5, EPOCH}),
@@ -131,7 +131,7 @@ class Scene:
             {"dummy": OpenerFiles(5, {})},
             CentreLimits(**limits),
         )
-        services = fixed(lambda desk: open_centre(config, desk), lambda opened: [opened])
+        services = partial(open_centre, config)
         async with (
             deployment.server(Party.CENTRE, services) as port,
             deployment.client(ALICE, Party.CENTRE, port) as alice,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import grpc
 import grpc.aio
@@ -17,15 +16,13 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs.token_psi import DESIGN
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity
-from blindmatch_server.database import open_connection
 from blindmatch_server.matching.epochs import EpochSource
-from blindmatch_server.matching.ledger import Ledger
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from support.limited_matcher import ALLOWED, COST, LIMITS, limited_life, request, source
 from support.mortal import Arm
 from support.mortal_servers import Plan, living
 
-from .deployment import ALICE, BOB, NOW, Client, Deployment, fixed, refused
+from .deployment import ALICE, BOB, NOW, Client, Deployment, refused
 
 STATUS = grpc.StatusCode
 EXCHANGE = "Matching/Exchange"
@@ -36,24 +33,12 @@ KILLS = [
 ]
 
 
-@asynccontextmanager
-async def matcher(
+def matcher(
     directory: Path, held: EpochSource, deployment: Deployment | None = None
-) -> AsyncIterator[tuple[Client, Client]]:
+) -> AbstractAsyncContextManager[tuple[Client, ...]]:
     deployment = deployment or Deployment()
-    services = fixed(
-        lambda desk: open_matching(MatchingConfig(DESIGN, held, directory), desk), lambda it: [it]
-    )
-    async with (
-        deployment.server(Party.MATCHER, services) as port,
-        deployment.client(ALICE, Party.MATCHER, port) as alice,
-        deployment.client(BOB, Party.MATCHER, port) as bob,
-    ):
-        yield alice, bob
-
-
-def run(test: Any) -> None:
-    asyncio.run(asyncio.wait_for(test, 60))
+    services = partial(open_matching, MatchingConfig(DESIGN, held, directory))
+    return deployment.serving(Party.MATCHER, services, ALICE, BOB)
 
 
 async def used_up(client: Client, envelope: wire.Envelope) -> str:
@@ -62,125 +47,78 @@ async def used_up(client: Client, envelope: wire.Envelope) -> str:
     return text
 
 
-def test_an_account_gets_its_evaluations_and_not_one_more_and_others_get_theirs(tmp_path: Path) -> None:
+async def test_an_account_gets_its_evaluations_and_not_one_more_and_others_get_theirs(tmp_path: Path) -> None:
     held = source()
-
-    async def test() -> None:
-        async with matcher(tmp_path, held) as (alice, bob):
-            for _ in range(ALLOWED):
-                await alice.one(EXCHANGE, request(held))
-            text = await used_up(alice, request(held))
-            assert "this account has used 24 of the 24 evaluations allowed in this key's life" in text
-            await bob.one(EXCHANGE, request(held))
-
-    run(test())
+    async with matcher(tmp_path, held) as (alice, bob):
+        for _ in range(ALLOWED):
+            await alice.one(EXCHANGE, request(held))
+        text = await used_up(alice, request(held))
+        assert "this account has used 24 of the 24 evaluations allowed in this key's life" in text
+        await bob.one(EXCHANGE, request(held))
 
 
-def test_accounts_that_pool_get_no_more_together_than_all_may_have(tmp_path: Path) -> None:
+async def test_accounts_that_pool_get_no_more_together_than_all_may_have(tmp_path: Path) -> None:
     held, deployment = source(), Deployment()
-
-    async def test() -> None:
-        async with matcher(tmp_path, held, deployment) as (alice, bob):
-            for client in (alice, alice, alice, bob, bob):
-                await client.one(EXCHANGE, request(held))
-            assert "all accounts have used 40 of the 40" in await used_up(bob, request(held))
-
-    run(test())
+    async with matcher(tmp_path, held, deployment) as (alice, bob):
+        for client in (alice, alice, alice, bob, bob):
+            await client.one(EXCHANGE, request(held))
+        assert "all accounts have used 40 of the 40" in await used_up(bob, request(held))
     told = [(event["percent"], event["allowed"]) for event in deployment.events("evaluations-spent")]
     assert told == [(percent, 40) for percent in (20, 40, 60, 80, 100)], "so that nobody is surprised"
 
 
-def test_requests_that_come_at_once_do_not_slip_through_together(tmp_path: Path) -> None:
+async def test_requests_that_come_at_once_do_not_slip_through_together(tmp_path: Path) -> None:
     held = source()
-
-    async def test() -> None:
-        async with matcher(tmp_path, held) as (alice, _):
-            calls = [alice.one(EXCHANGE, request(held, f"device {n}")) for n in range(4 * ALLOWED)]
-            found = await asyncio.gather(*calls, return_exceptions=True)
-            assert sum(not isinstance(one, grpc.aio.AioRpcError) for one in found) == ALLOWED
-
-    run(test())
+    async with matcher(tmp_path, held) as (alice, _):
+        calls = [alice.one(EXCHANGE, request(held, f"device {n}")) for n in range(4 * ALLOWED)]
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(not isinstance(one, grpc.aio.AioRpcError) for one in found) == ALLOWED
 
 
-def test_a_body_that_is_refused_counts_too(tmp_path: Path) -> None:
+async def test_a_body_that_is_refused_counts_too(tmp_path: Path) -> None:
     held = source()
     bad = request(held)
     bad.body = bad.body[:-1] + b"\xff"
-
-    async def test() -> None:
-        async with matcher(tmp_path, held) as (alice, _):
-            for _ in range(ALLOWED):
-                assert (await refused(alice.one(EXCHANGE, bad)))[0] is STATUS.INVALID_ARGUMENT
-            await used_up(alice, request(held))
-
-    run(test())
+    async with matcher(tmp_path, held) as (alice, _):
+        for _ in range(ALLOWED):
+            assert (await refused(alice.one(EXCHANGE, bad)))[0] is STATUS.INVALID_ARGUMENT
+        await used_up(alice, request(held))
 
 
-def test_counts_belong_to_the_key_through_restarts_and_epochs(tmp_path: Path) -> None:
+async def test_counts_belong_to_the_key_through_restarts_and_epochs(tmp_path: Path) -> None:
     first, same_key, new_key = source(), source(epoch=2), source(epoch=3, seed="another")
-
-    async def test() -> None:
-        async with matcher(tmp_path, first) as (alice, _):
-            for _ in range(ALLOWED):
-                await alice.one(EXCHANGE, request(first))
-        async with matcher(tmp_path, same_key) as (alice, _):
-            await used_up(alice, request(same_key))
-        async with matcher(tmp_path, new_key) as (alice, _):
-            await alice.one(EXCHANGE, request(new_key))
-
-    run(test())
+    async with matcher(tmp_path, first) as (alice, _):
+        for _ in range(ALLOWED):
+            await alice.one(EXCHANGE, request(first))
+    async with matcher(tmp_path, same_key) as (alice, _):
+        await used_up(alice, request(same_key))
+    async with matcher(tmp_path, new_key) as (alice, _):
+        await alice.one(EXCHANGE, request(new_key))
 
 
-def test_without_limits_nothing_is_counted(tmp_path: Path) -> None:
+async def test_without_limits_nothing_is_counted(tmp_path: Path) -> None:
     held = source(account_evaluations=0, all_evaluations=0)
-
-    async def test() -> None:
-        async with matcher(tmp_path, held) as (alice, _):
-            for _ in range(2 * ALLOWED):
-                await alice.one(EXCHANGE, request(held))
-
-    run(test())
+    async with matcher(tmp_path, held) as (alice, _):
+        for _ in range(2 * ALLOWED):
+            await alice.one(EXCHANGE, request(held))
     assert spent(tmp_path) == {}
 
 
-def test_a_key_is_refused_from_its_last_second_on_with_the_date(tmp_path: Path) -> None:
+async def test_a_key_is_refused_from_its_last_second_on_with_the_date(tmp_path: Path) -> None:
     end = int(NOW.timestamp()) + 3600
     held, deployment = source(key_expires=end), Deployment()
 
     def at(seconds: float) -> Deployment:
         return Deployment(deployment.authority, clock=lambda: seconds)
 
-    async def test() -> None:
-        async with matcher(tmp_path, held, at(end - 0.1)) as (alice, _):
-            await alice.one(EXCHANGE, request(held))
-        async with matcher(tmp_path, held, at(end)) as (alice, _):
-            code, text, _ = await refused(alice.one(EXCHANGE, request(held)))
-            assert code is STATUS.FAILED_PRECONDITION
-            date = datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d %H:%M:%S")
-            assert f"the key expired at {date} UTC: a new set is due" in text
-
-    run(test())
+    async with matcher(tmp_path, held, at(end - 0.1)) as (alice, _):
+        await alice.one(EXCHANGE, request(held))
+    async with matcher(tmp_path, held, at(end)) as (alice, _):
+        code, text, _ = await refused(alice.one(EXCHANGE, request(held)))
+        assert code is STATUS.FAILED_PRECONDITION
+        date = datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        assert f"the key expired at {date} UTC: a new set is due" in text
     assert spent(tmp_path)["alice"] == COST, "what is refused for its time is not counted"
-
-
-def test_a_ledger_of_version_1_is_brought_up_to_date_with_its_verdicts(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    old = (
-        "CREATE TABLE verdicts (account TEXT NOT NULL, at_ms INTEGER NOT NULL, matched INTEGER NOT NULL)"
-        " STRICT; INSERT INTO verdicts VALUES ('alice', 7, 1);"
-        "CREATE TABLE filings (number INTEGER PRIMARY KEY, report_id BLOB NOT NULL UNIQUE,"
-        " sealed BLOB NOT NULL, refused TEXT NOT NULL DEFAULT '') STRICT"
-    )
-    open_connection(path, old, 1).close()
-
-    async def test() -> None:
-        ledger = Ledger(path)
-        assert [tuple(row)[:3] for row in await ledger.verdicts()] == [("alice", 7, True)]
-        await ledger.spend(b"key", "alice", 5, lambda spent: None)
-        assert await ledger.spent(b"key", "alice") == (5, 5)
-        await ledger.close()
-
-    run(test())
 
 
 # --- kills

@@ -9,35 +9,34 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract import Flag, Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
 from blindmatch_server.authority import Identity
 from blindmatch_server.centre.assessment import Check
-from blindmatch_server.centre.keys import CentreKeys, read_public_key
-from blindmatch_server.centre.server import CentreConfig, serve_centre
+from blindmatch_server.centre.keys import PUBLIC_KEY, CentreKeys
+from blindmatch_server.centre.server import CentreConfig, open_centre
 from blindmatch_server.errors import StateError
-from blindmatch_server.matching.epochs import HeldSource
+from blindmatch_server.key_files import read_key
 from blindmatch_server.matching.filing import CentreAddress
-from blindmatch_server.matching.ledger import Ledger
 from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.matching.store import MatcherStore
+from blindmatch_server.serving import serve
+from support.held_source import HeldSource
 
-from .deployment import ALICE, Deployment, fixed, refused
+from .deployment import ALICE, Deployment, refused
 from .designs_for_tests import LABEL, ROLE, Ask, Dummy, Slip
 from .scene import ENTRY, Scene
+from .test_verify import FLAGGED, recognising
 
 STATUS = grpc.StatusCode
 HERE = Path(__file__).parent
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 def submission(report_id: bytes, sealed: bytes, size: int | None = None) -> list[wire.SubmitPart]:
@@ -58,90 +57,96 @@ def run(test: Any) -> None:
     asyncio.run(asyncio.wait_for(test, 100))
 
 
-def test_reports_are_received_once_checked_and_shown_to_operators_alone(scene: Scene) -> None:
-    async def test() -> None:
-        async with scene.centre() as (alice, bob, operator, _):
-            assert (
-                await alice.one("Centre/Key", wire.CentreKeyRequest())
-            ).public_key == scene.keys.public_key
-            report = scene.report()
-            sealed = scene.seal(report)
-            first = await alice.one("Centre/Submit", submission(report.report_id, sealed))
-            again = await alice.one("Centre/Submit", submission(report.report_id, sealed))
-            assert first == again
-            for client, bytes_ in ((alice, scene.seal(report)), (bob, sealed)):
-                code, text, _ = await refused(
-                    client.one("Centre/Submit", submission(report.report_id, bytes_))
-                )
-                assert (code, "report_id" in text) == (STATUS.ALREADY_EXISTS, True)
-            await bob.one("Centre/Submit", submission(b"junk" * 4, b"junk"))
-            rows = (await operator.one("Centre/List", wire.ListRequest())).reports
-            assert [(row.reporter, row.state, row.checks, row.entry_id) for row in rows] == [
-                ("alice", "checked", "passed", ENTRY.entry_id),
-                ("bob", "checked", "failed", 0),
-            ]
-            detail = await operator.one("Centre/Show", wire.ShowRequest(report_id=report.report_id))
-            assert (detail.sender, detail.recipient, detail.width) == ("alice", "bob", 256)
-            assert list(detail.checks) == [f"{check}: passed" for check in Check]
-            for method, request in (("List", wire.ListRequest()), ("Show", wire.ShowRequest())):
-                assert (await refused(alice.one(f"Centre/{method}", request)))[0] is STATUS.PERMISSION_DENIED
-            missing = operator.one("Centre/Show", wire.ShowRequest(report_id=b"?"))
-            assert (await refused(missing))[0] is STATUS.NOT_FOUND
-        assert len(list((scene.directory / "state/reports").glob("??/*"))) == 2
-
-    run(test())
+async def test_reports_are_received_once_checked_and_shown_to_operators_alone(scene: Scene) -> None:
+    async with scene.centre() as (alice, bob, operator, _):
+        assert (await alice.one("Centre/Key", wire.CentreKeyRequest())).public_key == scene.keys.public_key
+        report = scene.report()
+        sealed = scene.seal(report)
+        first = await alice.one("Centre/Submit", submission(report.report_id, sealed))
+        again = await alice.one("Centre/Submit", submission(report.report_id, sealed))
+        assert first == again
+        for client, bytes_ in ((alice, scene.seal(report)), (bob, sealed)):
+            code, text, _ = await refused(client.one("Centre/Submit", submission(report.report_id, bytes_)))
+            assert (code, "report_id" in text) == (STATUS.ALREADY_EXISTS, True)
+        await bob.one("Centre/Submit", submission(b"junk" * 4, b"junk"))
+        rows = (await operator.one("Centre/List", wire.ListRequest())).reports
+        assert [(row.reporter, row.state, row.checks, row.entry_id) for row in rows] == [
+            ("alice", "checked", "passed", ENTRY.entry_id),
+            ("bob", "checked", "failed", 0),
+        ]
+        detail = await operator.one("Centre/Show", wire.ShowRequest(report_id=report.report_id))
+        assert (detail.sender, detail.recipient, detail.width) == ("alice", "bob", 256)
+        unfranked = {Check.SENDER: "sender: not available: messages are stamped here, and no more"}
+        assert list(detail.checks) == [unfranked.get(check, f"{check}: passed") for check in Check]
+        for method, request in (("List", wire.ListRequest()), ("Show", wire.ShowRequest())):
+            assert (await refused(alice.one(f"Centre/{method}", request)))[0] is STATUS.PERMISSION_DENIED
+        missing = operator.one("Centre/Show", wire.ShowRequest(report_id=b"?"))
+        assert (await refused(missing))[0] is STATUS.NOT_FOUND
+    assert len(list((scene.directory / "state/reports").glob("??/*"))) == 2
 
 
 @pytest.mark.parametrize(
     ("parts", "rule"),
     [
-        ([], "report_id"),
+        ([], "no part"),
         (submission(b"short", b"x"), "report_id"),
         (submission(b"i" * 16, b"x", size=1 << 40), "1 to"),
         (submission(b"i" * 16, b"x", size=2), "truncated"),
         (submission(b"i" * 16, b"xy", size=1), "more than"),
-        (submission(b"i" * 16, b"x", size=2) + submission(b"i" * 16, b"y"), "first part only"),
+        (submission(b"i" * 16, b"x", size=2) + submission(b"i" * 16, b"y"), "only the first part"),
     ],
 )
-def test_parts_of_a_report_that_break_a_rule_leave_nothing(
+async def test_parts_of_a_report_that_break_a_rule_leave_nothing(
     scene: Scene, parts: list[wire.SubmitPart], rule: str
 ) -> None:
-    async def test() -> None:
-        async with scene.centre() as (alice, _, operator, _):
-            code, text, _ = await refused(alice.one("Centre/Submit", parts))
-            assert (code, rule in text) == (STATUS.INVALID_ARGUMENT, True)
-            assert not (await operator.one("Centre/List", wire.ListRequest())).reports
-        assert not list((scene.directory / "state/reports").glob("*/*"))
-
-    run(test())
+    async with scene.centre() as (alice, _, operator, _):
+        code, text, _ = await refused(alice.one("Centre/Submit", parts))
+        assert (code, rule in text) == (STATUS.INVALID_ARGUMENT, True)
+        assert not (await operator.one("Centre/List", wire.ListRequest())).reports
+    assert not list((scene.directory / "state/reports").glob("*/*"))
 
 
-def test_a_submitter_s_reports_are_bounded_by_the_day(scene: Scene) -> None:
-    async def test() -> None:
-        async with scene.centre(most_reports_a_day=1) as (alice, bob, _, _):
-            await alice.one("Centre/Submit", submission(b"1" * 16, b"x"))
-            code, _, _ = await refused(alice.one("Centre/Submit", submission(b"2" * 16, b"x")))
-            assert code is STATUS.RESOURCE_EXHAUSTED
-            await alice.one("Centre/Submit", submission(b"1" * 16, b"x"))
-            await bob.one("Centre/Submit", submission(b"2" * 16, b"x"))
-
-    run(test())
+async def test_a_submitter_s_reports_are_bounded_by_the_day(scene: Scene) -> None:
+    async with scene.centre(most_reports_a_day=1) as (alice, bob, _, _):
+        await alice.one("Centre/Submit", submission(b"1" * 16, b"x"))
+        code, _, _ = await refused(alice.one("Centre/Submit", submission(b"2" * 16, b"x")))
+        assert code is STATUS.RESOURCE_EXHAUSTED
+        await alice.one("Centre/Submit", submission(b"1" * 16, b"x"))
+        await bob.one("Centre/Submit", submission(b"2" * 16, b"x"))
 
 
-def test_vouchers_open_when_the_design_says_so_and_count_once(scene: Scene) -> None:
-    async def test() -> None:
-        async with scene.centre() as (alice, bob, operator, _):
-            bob_s = await bob.one("Centre/SubmitVoucher", [voucher(0)])
-            receipts = [await alice.one("Centre/SubmitVoucher", [voucher(opens)]) for opens in (0, 1, 1)]
-            assert receipts[1] == receipts[2] != receipts[0]
-            assert bob_s.report_id == receipts[0].report_id
-            listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
-            assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 2, 0), ("bob", 1, 0)]
-            await alice.one("Centre/SubmitVoucher", [voucher(2)])
-            listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
-            assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 3, 2), ("bob", 1, 0)]
+async def test_a_message_is_flagged_once_under_whatever_score_and_report(scene: Scene) -> None:
+    flags = [scene.report(n, **FLAGGED | {"score": Flag(n / 4).encode()}) for n in (1, 2)]
+    again = replace(flags[0], report_id=b"r" * 16, score=Flag(0.9).encode())
+    labelled = replace(scene.report(1), report_id=b"l" * 16)
+    design = recognising().design
+    assert isinstance(design, Dummy)
+    async with scene.centre(design=design) as (alice, bob, operator, _):
+        for report in (*flags, again, labelled):
+            await alice.one("Centre/Submit", submission(report.report_id, scene.seal(report)))
+        carried = replace(again, report_id=b"b" * 16)
+        await bob.one("Centre/Submit", submission(carried.report_id, scene.seal(carried)))
+        rows = (await operator.one("Centre/List", wire.ListRequest())).reports
+        found = [(row.checks, row.checks_reason.partition(":")[0], row.HasField("score")) for row in rows]
+        assert found[:2] == [("passed", "", True)] * 2
+        assert found[2:] == [
+            ("failed", "once", True),
+            ("failed", "label", False),
+            ("failed", "reporter", True),
+        ]
 
-    run(test())
+
+async def test_vouchers_open_when_the_design_says_so_and_count_once(scene: Scene) -> None:
+    async with scene.centre() as (alice, bob, operator, _):
+        bob_s = await bob.one("Centre/SubmitVoucher", [voucher(0)])
+        receipts = [await alice.one("Centre/SubmitVoucher", [voucher(opens)]) for opens in (0, 1, 1)]
+        assert receipts[1] == receipts[2] != receipts[0]
+        assert bob_s.report_id == receipts[0].report_id
+        listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
+        assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 2, 0), ("bob", 1, 0)]
+        await alice.one("Centre/SubmitVoucher", [voucher(2)])
+        listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
+        assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 3, 2), ("bob", 1, 0)]
     with closing(sqlite3.connect(scene.directory / "state/centre.sqlite")) as connection:
         kept = connection.execute("SELECT row IS NULL, COUNT(*) FROM vouchers GROUP BY 1 ORDER BY 1")
         assert kept.fetchall() == [(0, 2), (1, 2)]
@@ -149,45 +154,61 @@ def test_vouchers_open_when_the_design_says_so_and_count_once(scene: Scene) -> N
         assert "body" not in columns
 
 
-def test_the_work_for_a_voucher_does_not_grow_with_the_number_before_it(scene: Scene) -> None:
+async def test_vouchers_of_one_account_side_by_side_are_each_taken_once_and_all_opened(scene: Scene) -> None:
+    design = Dummy()
+    async with scene.centre(design=design, most_vouchers=12, most_uploads=40) as (
+        alice,
+        bob,
+        operator,
+        _,
+    ):
+        clients = [(client, opens) for client in (alice, bob) for opens in range(12)] * 3
+        receipts = await asyncio.gather(
+            *(client.one("Centre/SubmitVoucher", [voucher(opens)]) for client, opens in clients)
+        )
+        by_client = {(client, opens): set[bytes]() for client, opens in clients}
+        for (client, opens), receipt in zip(clients, receipts, strict=True):
+            by_client[client, opens].add(receipt.SerializeToString())
+        assert {len(found) for found in by_client.values()} == {1}, "the same receipt for the same one"
+        listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
+        assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 12, 11), ("bob", 12, 11)]
+        over = [refused(alice.one("Centre/SubmitVoucher", [voucher(n)])) for n in (12, 13, 14)]
+        assert {code for code, _, _ in await asyncio.gather(*over)} == {STATUS.RESOURCE_EXHAUSTED}
+        assert await alice.one("Centre/SubmitVoucher", [voucher(0)]) == receipts[0]
+    assert sorted(design.pile.taken) == sorted([*range(12), *range(12)])
+
+
+async def test_the_work_for_a_voucher_does_not_grow_with_the_number_before_it(scene: Scene) -> None:
     """Each is taken once; of 300, those 3 that are visible are handed to `open`, and no hidden one is."""
     design = Dummy()
-
-    async def test() -> None:
-        async with scene.centre(design=design) as (alice, _, operator, _):
-            for n in range(300):
-                opens = 1 + n // 100 if n % 100 == 50 else 0
-                body = Slip(opens, replace(LABEL, entry_id=n).encode()).encode()
-                await alice.one("Centre/SubmitVoucher", [voucher(0, body=body, body_size=len(body))])
-                if opens:
-                    await operator.one("Centre/List", wire.ListRequest())
-            (listed,) = (await operator.one("Centre/List", wire.ListRequest())).vouchers
-            assert (listed.held, listed.opened) == (300, 3)
-
-    run(test())
+    async with scene.centre(design=design) as (alice, _, operator, _):
+        for n in range(300):
+            opens = 1 + n // 100 if n % 100 == 50 else 0
+            body = Slip(opens, replace(LABEL, entry_id=n).encode()).encode()
+            await alice.one("Centre/SubmitVoucher", [voucher(0, body=body, body_size=len(body))])
+            if opens:
+                await operator.one("Centre/List", wire.ListRequest())
+        (listed,) = (await operator.one("Centre/List", wire.ListRequest())).vouchers
+        assert (listed.held, listed.opened) == (300, 3)
     assert len(design.pile.taken) == 300
     assert design.pile.tried == [1, 2, 3]
 
 
-def test_a_receipt_does_not_wait_for_the_opening_and_accounts_not_for_one_another(scene: Scene) -> None:
+async def test_a_receipt_does_not_wait_for_the_opening_and_accounts_not_for_one_another(scene: Scene) -> None:
     design = Dummy()
     design.pile.pause.clear()
-
-    async def test() -> None:
-        async with scene.centre(design=design, list_wait_seconds=0.1) as (alice, bob, operator, _):
-            for opens in (1, 2, 3, 4):
-                await alice.one("Centre/SubmitVoucher", [voucher(opens)])
-            await bob.one("Centre/SubmitVoucher", [voucher(1)])
-            listed = []
-            while len(design.pile.tried) < 2 or not listed:
-                listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
-            assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 4, 0), ("bob", 1, 0)]
-            design.pile.pause.set()
-            while listed[0].opened < 4:
-                listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
-            assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 4, 4), ("bob", 1, 0)]
-
-    run(test())
+    async with scene.centre(design=design, list_wait_seconds=0.1) as (alice, bob, operator, _):
+        for opens in (1, 2, 3, 4):
+            await alice.one("Centre/SubmitVoucher", [voucher(opens)])
+        await bob.one("Centre/SubmitVoucher", [voucher(1)])
+        listed = []
+        while len(design.pile.tried) < 2 or not listed:
+            listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
+        assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 4, 0), ("bob", 1, 0)]
+        design.pile.pause.set()
+        while listed[0].opened < 4:
+            listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
+        assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 4, 4), ("bob", 1, 0)]
     # what came while Alice's first one was tried was tried together
     assert sorted(design.pile.tried)[-1] == 4 and len(design.pile.tried) <= 4
 
@@ -202,16 +223,13 @@ def test_a_receipt_does_not_wait_for_the_opening_and_accounts_not_for_one_anothe
         ({"body_size": 0}, STATUS.INVALID_ARGUMENT),
     ],
 )
-def test_what_is_no_voucher_is_refused(scene: Scene, changes: dict[str, Any], code: STATUS) -> None:
-    async def test() -> None:
-        async with scene.centre() as (alice, _, operator, _):
-            assert (await refused(alice.one("Centre/SubmitVoucher", [voucher(1, **changes)])))[0] is code
-            assert (await refused(alice.one("Centre/SubmitVoucher", [voucher(255)])))[0] is (
-                STATUS.INVALID_ARGUMENT
-            )
-            assert not (await operator.one("Centre/List", wire.ListRequest())).vouchers
-
-    run(test())
+async def test_what_is_no_voucher_is_refused(scene: Scene, changes: dict[str, Any], code: STATUS) -> None:
+    async with scene.centre() as (alice, _, operator, _):
+        assert (await refused(alice.one("Centre/SubmitVoucher", [voucher(1, **changes)])))[0] is code
+        assert (await refused(alice.one("Centre/SubmitVoucher", [voucher(255)])))[0] is (
+            STATUS.INVALID_ARGUMENT
+        )
+        assert not (await operator.one("Centre/List", wire.ListRequest())).vouchers
 
 
 def test_an_acknowledged_report_outlives_a_kill(scene: Scene) -> None:
@@ -260,45 +278,42 @@ def _port(path: Path) -> int:
     raise AssertionError("the centre did not start")
 
 
-def test_a_server_that_has_the_picture_files_its_own_report_once_the_centre_can_be_reached(
+async def test_a_server_that_has_the_picture_files_its_own_report_once_the_centre_can_be_reached(
     scene: Scene,
 ) -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        identity = Identity.of(Party.MATCHER)
-        async with scene.centre(deployment) as (_, _, operator, port):
-            address = CentreAddress(
-                f"127.0.0.1:{port}", scene.keys.public_key, identity, deployment.credentials(identity), 0.05
-            )
-            dummy = Dummy()
-            source = HeldSource(dummy, 5, {"setup": b"x"}, {ROLE: {"key": b"key of 5"}})
-            config = MatchingConfig(dummy, source, scene.directory / "matcher", address)
-            services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
-            body = Ask(b"hit").encode()
-            ask = wire.Envelope(
-                design="dummy", version=3, epoch=5, role="matcher", body=body, request_id=b"r" * 16
-            )
-            async with (
-                deployment.server(Party.MATCHER, services) as matcher_port,
-                deployment.client(ALICE, Party.MATCHER, matcher_port) as alice,
-            ):
-                await alice.one("Matching/Exchange", ask)
-                await alice.one("Matching/Exchange", replaced(ask, Ask(b"miss")))
-                rows: list[Any] = []
-                # a report that comes between the wait for checks and the reading is listed as received
-                while not rows or rows[0].state == "received":
-                    rows = list((await operator.one("Centre/List", wire.ListRequest())).reports)
-                    await asyncio.sleep(0.05)
-            (row,) = rows
-            assert (row.reporter, row.design, row.entry_id) == ("matcher", "dummy", 7)
-            detail = await operator.one("Centre/Show", wire.ShowRequest(report_id=row.report_id))
-            assert (detail.sender, detail.recipient, detail.media_type) == ("alice", "", "image/png")
-            assert (detail.height, detail.width) == (40, 60)
-        ledger = Ledger(scene.directory / "matcher/ledger.sqlite")
-        assert await ledger.next_filing() is None
-        await ledger.close()
-
-    run(test())
+    deployment = Deployment()
+    identity = Identity.of(Party.MATCHER)
+    async with scene.centre(deployment) as (_, _, operator, port):
+        address = CentreAddress(
+            f"127.0.0.1:{port}", scene.keys.public_key, identity, deployment.credentials(identity), 0.05
+        )
+        dummy = Dummy()
+        source = HeldSource(dummy, 5, {"setup": b"x"}, {ROLE: {"key": b"key of 5"}})
+        config = MatchingConfig(dummy, source, scene.directory / "matcher", address)
+        services = partial(open_matching, config)
+        body = Ask(b"hit").encode()
+        ask = wire.Envelope(
+            design="dummy", version=3, epoch=5, role="matcher", body=body, request_id=b"r" * 16
+        )
+        async with (
+            deployment.server(Party.MATCHER, services) as matcher_port,
+            deployment.client(ALICE, Party.MATCHER, matcher_port) as alice,
+        ):
+            await alice.one("Matching/Exchange", ask)
+            await alice.one("Matching/Exchange", replaced(ask, Ask(b"miss")))
+            rows: list[Any] = []
+            # a report that comes between the wait for checks and the reading is listed as received
+            while not rows or rows[0].state == "received":
+                rows = list((await operator.one("Centre/List", wire.ListRequest())).reports)
+                await asyncio.sleep(0.05)
+        (row,) = rows
+        assert (row.reporter, row.design, row.entry_id) == ("matcher", "dummy", 7)
+        detail = await operator.one("Centre/Show", wire.ShowRequest(report_id=row.report_id))
+        assert (detail.sender, detail.recipient, detail.media_type) == ("alice", "", "image/png")
+        assert (detail.height, detail.width) == (40, 60)
+    ledger = MatcherStore(scene.directory / "matcher/ledger.sqlite")
+    assert await ledger.next_filing() is None
+    await ledger.close()
 
 
 def replaced(envelope: wire.Envelope, ask: Ask) -> wire.Envelope:
@@ -308,13 +323,10 @@ def replaced(envelope: wire.Envelope, ask: Ask) -> wire.Envelope:
     return copy
 
 
-def test_the_journal_can_only_grow(scene: Scene) -> None:
-    async def test() -> None:
-        async with scene.centre() as (alice, _, operator, _):
-            await alice.one("Centre/Submit", submission(b"1" * 16, b"x"))
-            await operator.one("Centre/List", wire.ListRequest())
-
-    run(test())
+async def test_the_journal_can_only_grow(scene: Scene) -> None:
+    async with scene.centre() as (alice, _, operator, _):
+        await alice.one("Centre/Submit", submission(b"1" * 16, b"x"))
+        await operator.one("Centre/List", wire.ListRequest())
     with closing(sqlite3.connect(scene.directory / "state/centre.sqlite")) as connection:
         states = [state for (state,) in connection.execute("SELECT state FROM journal ORDER BY number")]
         assert states == ["received", "checked"]
@@ -325,7 +337,7 @@ def test_the_journal_can_only_grow(scene: Scene) -> None:
 
 def test_keys_are_made_once_and_read_strictly(tmp_path: Path) -> None:
     keys = CentreKeys.create(tmp_path)
-    assert read_public_key(tmp_path) == keys.public_key == CentreKeys.read(tmp_path).public_key
+    assert read_key(tmp_path / PUBLIC_KEY) == keys.public_key == CentreKeys.read(tmp_path).public_key
     assert keys.public_key.hex() not in repr(keys)
     for name in ("centre.key", "second-hash.key"):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
@@ -351,10 +363,10 @@ def test_bad_files_stop_the_centre_with_an_exit_code_of_its_own(scene: Scene, da
     targets[damage]()
     deployment = Deployment()
     config = CentreConfig(
-        deployment.listen(Party.CENTRE),
         scene.directory / "state",
         scene.directory / "keys",
         references=scene.references,
     )
-    assert serve_centre(config) == exit_codes.BAD_STATE
+    listen = deployment.listen(Party.CENTRE)
+    assert serve("centre", listen, partial(open_centre, config)) == exit_codes.BAD_STATE
     assert deployment.events("stopped")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,14 +14,14 @@ import pytest
 from blindmatch_protocol.contract import Info, Learner, Party, Role
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity
-from blindmatch_server.errors import ForbiddenError
-from blindmatch_server.matching.epochs import HeldSource
-from blindmatch_server.matching.forwarding import Carrying, check_sender
+from blindmatch_server.errors import ForbiddenError, HostError, RateError
+from blindmatch_server.matching.forwarding import Carrying, _refusal, check_sender
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.rate import Rate
+from support.held_source import HeldSource
 
-from .deployment import ALICE, BOB, Client, Deployment, fixed, refused
+from .deployment import ALICE, BOB, Client, Deployment, refused
 from .designs_for_tests import ROLE, SECOND, Ask, Dummy, Told
 
 STATUS = grpc.StatusCode
@@ -49,10 +49,6 @@ def envelope(body: bytes, **changes: Any) -> wire.Envelope:
     return wire.Envelope(**{**values, **changes})
 
 
-def run(test: Any) -> None:
-    asyncio.run(asyncio.wait_for(test, 60))
-
-
 @dataclass
 class World:
     """A carrier and a host, each in its own folder; `port` is where the carrier finds the host."""
@@ -77,7 +73,7 @@ class World:
             limits=self.limits,
             carrying=carrying,
         )
-        services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
+        services = partial(open_matching, config)
         async with self.deployment.server(party, services) as port:
             yield port
 
@@ -102,42 +98,33 @@ async def world(
         yield made, alice, bob, host
 
 
-def test_a_body_reaches_its_role_and_the_host_never_hears_of_the_account(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with world(tmp_path) as (made, alice, bob, _):
-            for client, word in ((alice, b"one"), (bob, b"two")):
-                reply = await client.one("Matching/Exchange", envelope(Ask(word).encode()))
-                assert Told.decode(reply.body).word == b"key of 5 " + word
-                assert (reply.design, reply.version, reply.epoch, reply.role) == ("dummy", 3, 5, SECOND)
-            assert made.accounts("third") == {"relay"} and made.accounts("relay") == {"alice", "bob"}
-
-    run(test())
+async def test_a_body_reaches_its_role_and_the_host_never_hears_of_the_account(tmp_path: Path) -> None:
+    async with world(tmp_path) as (made, alice, bob, _):
+        for client, word in ((alice, b"one"), (bob, b"two")):
+            reply = await client.one("Matching/Exchange", envelope(Ask(word).encode()))
+            assert Told.decode(reply.body).word == b"key of 5 " + word
+            assert (reply.design, reply.version, reply.epoch, reply.role) == ("dummy", 3, 5, SECOND)
+        assert made.accounts("third") == {"relay"} and made.accounts("relay") == {"alice", "bob"}
 
 
-def test_large_bodies_are_carried_in_parts(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with world(tmp_path, CarriedInParts()) as (made, alice, _, _):
-            body = Ask(bytes(3 << 20)).encode()
-            cuts = [body[at : at + 500_000] for at in range(0, len(body), 500_000)]
-            parts = [envelope(cuts[0], body_size=len(body)), *(wire.Envelope(body=cut) for cut in cuts[1:])]
-            replies = await alice.all("Matching/ExchangeLarge", parts)
-            assert len(Told.decode(b"".join(one.body for one in replies)).word) == 3 << 20
-            assert made.accounts("third") == {"relay"}
-
-    run(test())
+async def test_large_bodies_are_carried_in_parts(tmp_path: Path) -> None:
+    async with world(tmp_path, CarriedInParts()) as (made, alice, _, _):
+        body = Ask(bytes(3 << 20)).encode()
+        cuts = [body[at : at + 500_000] for at in range(0, len(body), 500_000)]
+        parts = [envelope(cuts[0], body_size=len(body)), *(wire.Envelope(body=cut) for cut in cuts[1:])]
+        replies = await alice.all("Matching/ExchangeLarge", parts)
+        assert len(Told.decode(b"".join(one.body for one in replies)).word) == 3 << 20
+        assert made.accounts("third") == {"relay"}
 
 
 @pytest.mark.parametrize("sender", [ALICE, Identity.of(Party.MATCHER), Identity.of(Party("other"))])
-def test_the_host_takes_bodies_from_the_carrier_alone(tmp_path: Path, sender: Identity) -> None:
-    async def test() -> None:
-        async with (
-            world(tmp_path) as (made, _, _, host),
-            made.deployment.client(sender, THIRD, host) as direct,
-        ):
-            code, _, _ = await refused(direct.one("Matching/Exchange", envelope(Ask(b"x").encode())))
-            assert code == STATUS.PERMISSION_DENIED
-
-    run(test())
+async def test_the_host_takes_bodies_from_the_carrier_alone(tmp_path: Path, sender: Identity) -> None:
+    async with (
+        world(tmp_path) as (made, _, _, host),
+        made.deployment.client(sender, THIRD, host) as direct,
+    ):
+        code, _, _ = await refused(direct.one("Matching/Exchange", envelope(Ask(b"x").encode())))
+        assert code == STATUS.PERMISSION_DENIED
 
 
 def test_a_carrier_is_one_server_and_not_a_kind_of_them() -> None:
@@ -148,80 +135,69 @@ def test_a_carrier_is_one_server_and_not_a_kind_of_them() -> None:
             check_sender(info, SECOND, True, sender)
 
 
-def test_a_carrier_forwards_bodies_of_devices_to_roles_it_is_declared_for_alone(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with world(tmp_path) as (made, alice, _, _):
-            ask = envelope(Ask(b"x").encode(), role=ROLE)
-            code, text, _ = await refused(alice.one("Matching/Exchange", ask))
-            assert (code, f"must be one of {SECOND}" in text) == (STATUS.NOT_FOUND, True)
-            assert made.accounts("third") == set()
-
-    run(test())
+async def test_a_carrier_forwards_bodies_of_devices_to_roles_it_is_declared_for_alone(tmp_path: Path) -> None:
+    async with world(tmp_path) as (made, alice, _, _):
+        ask = envelope(Ask(b"x").encode(), role=ROLE)
+        code, text, _ = await refused(alice.one("Matching/Exchange", ask))
+        assert (code, f"must be one of {SECOND}" in text) == (STATUS.NOT_FOUND, True)
+        assert made.accounts("third") == set()
 
 
-def test_the_carrier_itself_may_not_be_sent_to_by_another_server(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with AsyncExitStack() as stack:
-            made, _, _, _ = await stack.enter_async_context(world(tmp_path))
-            port = await stack.enter_async_context(made.server(Party.PROVIDER))
-            for party in (Party.PROVIDER, Party.MATCHER):
-                opened = made.deployment.client(Identity.of(party), Party.PROVIDER, port)
-                other = await stack.enter_async_context(opened)
-                code, _, _ = await refused(other.one("Matching/Exchange", envelope(Ask(b"x").encode())))
-                assert code == STATUS.PERMISSION_DENIED
-
-    run(test())
+async def test_the_carrier_itself_may_not_be_sent_to_by_another_server(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        made, _, _, _ = await stack.enter_async_context(world(tmp_path))
+        port = await stack.enter_async_context(made.server(Party.PROVIDER))
+        for party in (Party.PROVIDER, Party.MATCHER):
+            opened = made.deployment.client(Identity.of(party), Party.PROVIDER, port)
+            other = await stack.enter_async_context(opened)
+            code, _, _ = await refused(other.one("Matching/Exchange", envelope(Ask(b"x").encode())))
+            assert code == STATUS.PERMISSION_DENIED
 
 
-def test_what_the_host_refuses_about_a_body_is_told(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with world(tmp_path, host_epoch=6) as (_, alice, _, _):
-            code, text, _ = await refused(alice.one("Matching/Exchange", envelope(Ask(b"x").encode())))
-            assert (code, "the host of" in text) == (STATUS.FAILED_PRECONDITION, True)
-        async with world(tmp_path) as (_, alice, _, _):
-            code, text, _ = await refused(alice.one("Matching/Exchange", envelope(Ask(b"error").encode())))
-            assert (code, "the host of" in text) == (STATUS.INVALID_ARGUMENT, True)
-
-    run(test())
+async def test_what_the_host_refuses_about_a_body_is_told(tmp_path: Path) -> None:
+    async with world(tmp_path, host_epoch=6) as (_, alice, _, _):
+        code, text, _ = await refused(alice.one("Matching/Exchange", envelope(Ask(b"x").encode())))
+        assert (code, "the host of" in text) == (STATUS.FAILED_PRECONDITION, True)
+    async with world(tmp_path) as (_, alice, _, _):
+        code, text, _ = await refused(alice.one("Matching/Exchange", envelope(Ask(b"error").encode())))
+        assert (code, "the host of" in text) == (STATUS.INVALID_ARGUMENT, True)
 
 
-def test_a_host_that_is_down_is_looked_for_again(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with world(tmp_path) as (made, alice, _, _):
-            made.port = None
-            ask = envelope(Ask(b"x").encode())
-            code, text, _ = await refused(alice.one("Matching/Exchange", ask))
-            assert (code, "is not running" in text) == (STATUS.UNAVAILABLE, True)
-            async with made.server(THIRD, SECOND) as moved:
-                made.port = moved
-                assert (await alice.one("Matching/Exchange", ask)).body
-            code, _, _ = await refused(alice.one("Matching/Exchange", ask))
-            assert code == STATUS.UNAVAILABLE
-
-    run(test())
+async def test_a_host_that_is_down_is_looked_for_again(tmp_path: Path) -> None:
+    async with world(tmp_path) as (made, alice, _, _):
+        made.port = None
+        ask = envelope(Ask(b"x").encode())
+        code, text, _ = await refused(alice.one("Matching/Exchange", ask))
+        assert (code, "is not running" in text) == (STATUS.UNAVAILABLE, True)
+        async with made.server(THIRD, SECOND) as moved:
+            made.port = moved
+            assert (await alice.one("Matching/Exchange", ask)).body
+        code, _, _ = await refused(alice.one("Matching/Exchange", ask))
+        assert code == STATUS.UNAVAILABLE
 
 
-def test_a_device_is_limited_by_the_carrier_and_the_carrier_by_the_host(tmp_path: Path) -> None:
-    async def test() -> None:
-        limits = {"exchanges": Rate(0.001, 2), "carried": Rate(0.001, 3)}
-        async with world(tmp_path, **limits) as (_, alice, bob, _):
-            ask = envelope(Ask(b"x").encode())
-            for client in (alice, alice, bob):
-                await client.one("Matching/Exchange", ask)
-            for client in (alice, bob):
-                code, _, trailing = await refused(client.one("Matching/Exchange", ask))
-                assert (code, int(trailing["retry-after-ms"]) > 0) == (STATUS.RESOURCE_EXHAUSTED, True)
-
-    run(test())
+async def test_a_device_is_limited_by_the_carrier_and_the_carrier_by_the_host(tmp_path: Path) -> None:
+    limits = {"exchanges": Rate(0.001, 2), "carried": Rate(0.001, 3)}
+    async with world(tmp_path, **limits) as (_, alice, bob, _):
+        ask = envelope(Ask(b"x").encode())
+        for client in (alice, alice, bob):
+            await client.one("Matching/Exchange", ask)
+        for client in (alice, bob):
+            code, _, trailing = await refused(client.one("Matching/Exchange", ask))
+            assert (code, int(trailing["retry-after-ms"]) > 0) == (STATUS.RESOURCE_EXHAUSTED, True)
 
 
-def test_fields_that_are_none_of_an_envelope_are_not_carried(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with world(tmp_path) as (made, alice, _, _):
-            raw = envelope(Ask(b"x").encode()).SerializeToString()
-            # field 100, which no version has
-            await alice.one("Matching/Exchange", raw + b"\xa2\x06\x05alice")
-            (sent,) = [one for one in made.deployment.events("call") if one["service"] == "third"]
-            assert sent["bytes_in"] == len(raw)
+async def test_fields_that_are_none_of_an_envelope_are_not_carried(tmp_path: Path) -> None:
+    async with world(tmp_path) as (made, alice, _, _):
+        raw = envelope(Ask(b"x").encode()).SerializeToString()
+        # field 100, which no version has
+        await alice.one("Matching/Exchange", raw + b"\xa2\x06\x05alice")
+        (sent,) = [one for one in made.deployment.events("call") if one["service"] == "third"]
+        assert sent["bytes_in"] == len(raw)
 
-    run(test())
+
+def test_a_host_that_says_nonsense_of_when_to_come_again_has_refused_and_no_more() -> None:
+    for wait, error in (("12", RateError), ("9" * 5000, HostError), ("1e9", HostError)):
+        trailing = grpc.aio.Metadata(("retry-after-ms", wait))
+        refusal = grpc.aio.AioRpcError(STATUS.RESOURCE_EXHAUSTED, grpc.aio.Metadata(), trailing, "later")
+        assert type(_refusal(SECOND, refusal)) is error

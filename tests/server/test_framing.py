@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract import Content, Party
 from blindmatch_protocol.report import Report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity, Kind
@@ -60,13 +60,9 @@ async def desk(directory: Path, design: Dummy | None = None) -> AsyncIterator[De
         yield Desk(scene, deployment, operator, port)
 
 
-def run(test: Any) -> None:
-    asyncio.run(asyncio.wait_for(test, 60))
-
-
 def clear(design: Dummy) -> Dummy:
     """The same, with pictures in the clear for its matcher."""
-    design.info = replace(design.info, sends_content=True)  # type: ignore[misc]
+    design.info = replace(design.info, sends_content=Content.CLEAR)  # type: ignore[misc]
     return design
 
 
@@ -100,82 +96,66 @@ FRAMINGS: dict[str, tuple[Identity, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", FRAMINGS)
-def test_a_report_about_others_fails_whoever_makes_it_up(tmp_path: Path, name: str) -> None:
+async def test_a_report_about_others_fails_whoever_makes_it_up(tmp_path: Path, name: str) -> None:
     by, changes, reason = FRAMINGS[name]
-
-    async def test() -> None:
-        async with desk(tmp_path) as d:
-            await d.submit(by, forged(d.scene, **{"reporter": by.account, **changes}))
-            row = (await d.rows())[9]
-            assert (row.checks, row.checks_reason.startswith(reason)) == ("failed", True), row.checks_reason
-            # what failed accuses nobody, so the centre writes to nobody but the device that sent it
-            assert await d.notified() <= {"mallory"}
-
-    run(test())
+    async with desk(tmp_path) as d:
+        await d.submit(by, forged(d.scene, **{"reporter": by.account, **changes}))
+        row = (await d.rows())[9]
+        assert (row.checks, row.checks_reason.startswith(reason)) == ("failed", True), row.checks_reason
+        # what failed accuses nobody, so the centre writes to nobody but the device that sent it
+        assert await d.notified() <= {"mallory"}
 
 
-def test_a_device_can_accuse_itself_alone_and_the_centre_says_what_that_does_not_show(tmp_path: Path) -> None:
-    """Its own word on a recipient passes: that is what `unproven` is there for."""
-
-    async def test() -> None:
-        async with desk(tmp_path) as d:
-            await d.submit(MALLORY, forged(d.scene, sender="mallory", reporter="mallory"))
-            assert (await d.rows())[9].checks == "passed"
-            assert await d.notified() == {"mallory"}
-            detail = await d.operator.one("Centre/Show", wire.ShowRequest(report_id=(9).to_bytes(16, "big")))
-            (notice,) = detail.notices
-            assert "the checks do not show that anybody received it" in notice.text
-
-    run(test())
-
-
-def test_where_the_matcher_sees_pictures_its_word_counts_and_the_notice_says_that_it_is_its_word(
+async def test_a_device_can_accuse_itself_alone_and_the_centre_says_what_that_does_not_show(
     tmp_path: Path,
 ) -> None:
-    async def test() -> None:
-        async with desk(tmp_path, clear(Dummy())) as d:
-            filed = d.scene.report(1, opening=(), recipient="", reporter="matcher")
-            await d.submit(MATCHER, filed)
-            await d.submit(MATCHER, replace(filed, report_id=bytes(16)))
-            rows = await d.rows()
-            assert (rows[1].checks, rows[0].checks) == ("passed", "failed")
-            detail = await d.operator.one("Centre/Show", wire.ShowRequest(report_id=filed.report_id))
-            assert [notice.account for notice in detail.notices] == ["alice"]
-            assert "the checks do not show who did" in detail.notices[0].text
-
-    run(test())
+    """Its own word on a recipient passes: that is what `unproven` is there for."""
+    async with desk(tmp_path) as d:
+        await d.submit(MALLORY, forged(d.scene, sender="mallory", reporter="mallory"))
+        assert (await d.rows())[9].checks == "passed"
+        assert await d.notified() == {"mallory"}
+        detail = await d.operator.one("Centre/Show", wire.ShowRequest(report_id=(9).to_bytes(16, "big")))
+        (notice,) = detail.notices
+        assert "the checks do not show that anybody received it" in notice.text
 
 
-def test_a_message_is_reported_once_however_many_reports_come_at_a_time(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with desk(tmp_path) as d:
-            first = d.scene.report(1)
-            same = [replace(first, report_id=n.to_bytes(16, "big")) for n in range(1, 4)]
-            another = d.scene.report(9)  # the same message under another key, as a changed device can make it
-            await asyncio.gather(*(d.submit(ALICE, report) for report in (*same, another)))
-            rows = await d.rows()
-            passed = [number for number, row in rows.items() if row.checks == "passed"]
-            assert len(rows) == 4 and len(passed) == 2 and 9 in passed
-            one = next(number for number in passed if number != 9).to_bytes(16, "big").hex()
-            reasons = {row.checks_reason for row in rows.values() if row.checks == "failed"}
-            assert reasons == {f"once: the same was reported before, as {one}"}
-
-    run(test())
+async def test_where_the_matcher_sees_pictures_its_word_counts_and_the_notice_says_that_it_is_its_word(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path, clear(Dummy())) as d:
+        filed = d.scene.report(1, opening=(), recipient="", reporter="matcher")
+        await d.submit(MATCHER, filed)
+        await d.submit(MATCHER, replace(filed, report_id=bytes(16)))
+        rows = await d.rows()
+        assert (rows[1].checks, rows[0].checks) == ("passed", "failed")
+        detail = await d.operator.one("Centre/Show", wire.ShowRequest(report_id=filed.report_id))
+        assert [notice.account for notice in detail.notices] == ["alice"]
+        assert "the checks do not show who did" in detail.notices[0].text
 
 
-def test_a_report_that_fails_does_not_take_the_message_from_its_sender(tmp_path: Path) -> None:
+async def test_a_message_is_reported_once_however_many_reports_come_at_a_time(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        first = d.scene.report(1)
+        same = [replace(first, report_id=n.to_bytes(16, "big")) for n in range(1, 4)]
+        another = d.scene.report(9)  # the same message under another key, as a changed device can make it
+        await asyncio.gather(*(d.submit(ALICE, report) for report in (*same, another)))
+        rows = await d.rows()
+        passed = [number for number, row in rows.items() if row.checks == "passed"]
+        assert len(rows) == 4 and len(passed) == 2 and 9 in passed
+        one = next(number for number in passed if number != 9).to_bytes(16, "big").hex()
+        reasons = {row.checks_reason for row in rows.values() if row.checks == "failed"}
+        assert reasons == {f"once: the same was reported before, as {one}"}
+
+
+async def test_a_report_that_fails_does_not_take_the_message_from_its_sender(tmp_path: Path) -> None:
     """The relay sees every commitment; a report about it by a device of its own comes first, and fails."""
-
-    async def test() -> None:
-        async with desk(tmp_path) as d:
-            true = d.scene.report(1)
-            await d.submit(MALLORY, replace(true, report_id=bytes(16), reporter="mallory"))
-            await d.rows()
-            await d.submit(ALICE, true)
-            rows = await d.rows()
-            assert (rows[0].checks, rows[1].checks) == ("failed", "passed")
-
-    run(test())
+    async with desk(tmp_path) as d:
+        true = d.scene.report(1)
+        await d.submit(MALLORY, replace(true, report_id=bytes(16), reporter="mallory"))
+        await d.rows()
+        await d.submit(ALICE, true)
+        rows = await d.rows()
+        assert (rows[0].checks, rows[1].checks) == ("failed", "passed")
 
 
 @pytest.mark.slow

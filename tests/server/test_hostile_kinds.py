@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from blindmatch_simulations.attacks.hostile import (
 from blindmatch_simulations.bench.queries import Check, unlisted_picture
 from support.signed import CURATOR
 
-from .deployment import ALICE, Deployment, fixed
+from .deployment import ALICE, Deployment
 from .test_publication import publish
 from .test_relay import keys
 
@@ -72,8 +73,8 @@ def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_relay(tmp_pat
     deployment = Deployment()
 
     async def test() -> Mapping[str, int]:
-        config = RelayConfig(deployment.listen(Party.PROVIDER), tmp_path)
-        services = fixed(lambda desk: open_relay(config, desk), lambda opened: [opened])
+        config = RelayConfig(tmp_path)
+        services = partial(open_relay, config)
         async with deployment.server(Party.PROVIDER, services) as port:
             async with deployment.client(ALICE, Party.PROVIDER, port) as alice:
                 await alice.one("Relay/Register", keys(1, one_time=20))
@@ -95,7 +96,7 @@ def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_matcher(tmp_p
             tmp_path,
             None,
         )
-        services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
+        services = partial(open_matching, config)
         async with deployment.server(Party.MATCHER, services) as port:
             return await attacked(MATCHER, kind, deployment, port, check.envelope())
 

@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 import struct
 import zlib
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +36,19 @@ pytestmark = pytest.mark.slow
 SIDES = ("before", "after")
 AT_SUBMIT = [
     *[Arm(f"blob.rename.{side}") for side in SIDES],
-    # the commits: 1 to 3 at the start, 4 takes the report in, 6 records the checks
-    *[Arm(f"centre.commit.{side}", hit) for side in SIDES for hit in (2, 4, 5, 6)],
+    # the commits: 1 and 2 at the start, 3 takes the report in, 5 records the checks
+    *[Arm(f"centre.commit.{side}", hit) for side in SIDES for hit in (2, 3, 4, 5)],
     Arm("Centre.Submit.reply"),
 ]
 AT_VOUCHER = [
-    # 1 to 4 at the start; 6 keeps the first voucher, 9 that it was tried; the second one follows
-    Arm("centre.commit.before", 6),
-    *[Arm("centre.commit.after", hit) for hit in (6, 9)],
+    # 1 to 3 at the start; 5 keeps the first voucher, 8 that it was tried; the second one follows
+    Arm("centre.commit.before", 5),
+    *[Arm("centre.commit.after", hit) for hit in (5, 8)],
     Arm("Centre.SubmitVoucher.reply"),
 ]
-AT_MOVE = [*[Arm(f"centre.commit.{side}", 4) for side in SIDES], Arm("Centre.Move.reply")]
+AT_MOVE = [*[Arm(f"centre.commit.{side}", 3) for side in SIDES], Arm("Centre.Move.reply")]
+# 1 and 2 at the start, 3 and 4 look for report and keys
+AT_EXPORT = [*[Arm(f"centre.commit.{side}", 5) for side in SIDES], Arm("Centre.Export.reply")]
 SAME, OTHER_SLOT = "the same slot again", "another slot"
 # 1 at the start; of the last of three fragments: 8 keeps it, then it is acknowledged; 10 finds the report
 # whole, 11 forgets its fragments; the report is stored between the last two
@@ -55,7 +57,7 @@ AT_SLOT = [
     (Arm("slots.commit.after", 8), SAME),
     (Arm("slots.commit.after", 10), OTHER_SLOT),
     (Arm("blob.rename.after"), SAME),
-    (Arm("centre.commit.after", 4), OTHER_SLOT),
+    (Arm("centre.commit.after", 3), OTHER_SLOT),
     (Arm("slots.commit.before", 11), SAME),
     (Arm("Centre.Submit.reply", 3), SAME),
     (Arm("Centre.Submit.reply", 3), OTHER_SLOT),
@@ -95,11 +97,6 @@ def asked(
             return await answer(client, method, request)
 
     return None if port is None else asyncio.run(asyncio.wait_for(call(), 60))
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
 
 
 def plan_of(scene: Scene, deployment: Deployment, arm: Arm | None = None) -> Plan:
@@ -247,6 +244,39 @@ def test_a_decision_is_whole_or_not_there_wherever_the_centre_is_killed(scene: S
         found = (detail.row.state, detail.row.decision, notice.kind, events[2:])
         whole = ("unfounded", "unfounded", "unfounded", ["decided"])
         assert found == whole if moved is not None else found in (whole, ("checked", "", "reported", []))
+
+
+@pytest.mark.parametrize("arm", AT_EXPORT, ids=named)
+def test_no_report_leaves_before_the_journal_says_so_wherever_the_centre_is_killed(
+    scene: Scene, arm: Arm
+) -> None:
+    deployment, report = Deployment(), scene.report()
+    parts = submission(report.report_id, scene.seal(report))
+    request = wire.ExportRequest(report_id=report.report_id, reason="to court X")
+    with living(centre_life, plan_of(scene, deployment)) as port:
+        assert asked(deployment, ALICE, Party.CENTRE, port, "Centre/Submit", parts) is not None
+        asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
+    (scene.directory / "points").unlink()
+
+    async def exported(port: int) -> bytes:
+        left = b""
+        async with deployment.client(OPERATOR, Party.CENTRE, port) as client:
+            with suppress(grpc.aio.AioRpcError):
+                async for part in client.many("Centre/Export", request):
+                    left += part.data
+        return left
+
+    with living(centre_life, plan_of(scene, deployment, arm)) as port:
+        assert port is not None
+        left = asyncio.run(asyncio.wait_for(exported(port), 60))
+    assert died(scene.directory, arm)
+    with living(centre_life, plan_of(scene, deployment)) as port:
+        show = wire.ShowRequest(report_id=report.report_id)
+        detail = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/Show", show)
+        lines = [(entry.event, entry.reason, entry.actor) for entry in detail.journal[2:]]
+        said = [("exported", "to court X", OPERATOR.account)]
+        assert lines == ([] if arm == AT_EXPORT[0] else said)
+        assert left == b"" or lines == said
 
 
 @pytest.mark.parametrize("arm", AT_EXCHANGE, ids=named)

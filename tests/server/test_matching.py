@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,18 @@ from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
 from blindmatch_server.curator.signing import CuratorKey
-from blindmatch_server.matching.epochs import EpochSource, HeldSource, PublishedSource
-from blindmatch_server.matching.ledger import Ledger
+from blindmatch_server.matching.epochs import EpochSource, PublishedSource
 from blindmatch_server.matching.limits import MatchingLimits
-from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, open_matching, serve_matcher
+from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.matching.store import MatcherStore
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.rate import Rate
 from blindmatch_server.relay.server import RelayConfig, open_services
+from blindmatch_server.serving import serve
+from support.held_source import HeldSource
 from support.signed import CURATOR, SIGNER
 
-from .deployment import ALICE, BOB, Client, Deployment, fixed, refused
+from .deployment import ALICE, BOB, Client, Deployment, refused
 from .designs_for_tests import ROLE, Ask, Dummy, Told
 
 STATUS = grpc.StatusCode
@@ -49,29 +51,18 @@ def stream(body: bytes, size: int | None = None, step: int = 500_000) -> list[wi
     return [first, *(wire.Envelope(body=cut) for cut in cuts[1:])]
 
 
-@asynccontextmanager
-async def matcher(
+def matcher(
     directory: Path,
     design: Dummy | None = None,
     deployment: Deployment | None = None,
     source: EpochSource | None = None,
     **limits: Any,
-) -> AsyncIterator[tuple[Client, Client]]:
+) -> AbstractAsyncContextManager[tuple[Client, ...]]:
     """A matcher with the dummy design's first role, and two devices' clients."""
     design, deployment = design or Dummy(), deployment or Deployment()
     held = HeldSource(design, 5, {"setup": SETUP}, {ROLE: {"key": b"key of 5"}})
     config = MatchingConfig(design, source or held, directory, None, MatchingLimits(**limits))
-    services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
-    async with (
-        deployment.server(Party.MATCHER, services) as port,
-        deployment.client(ALICE, Party.MATCHER, port) as alice,
-        deployment.client(BOB, Party.MATCHER, port) as bob,
-    ):
-        yield alice, bob
-
-
-def run(test: Any) -> None:
-    asyncio.run(asyncio.wait_for(test, 60))
+    return deployment.serving(Party.MATCHER, partial(open_matching, config), ALICE, BOB)
 
 
 def publish(design: Dummy, folder: Path, epoch: int) -> None:
@@ -81,27 +72,21 @@ def publish(design: Dummy, folder: Path, epoch: int) -> None:
     publish_epoch(design, entries, SetParameters(epoch, {}), system_randomness(), None, folder, SIGNER)
 
 
-def test_a_body_is_answered_with_the_role_s_reply(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with matcher(tmp_path) as (alice, _):
-            reply = await alice.one("Matching/Exchange", envelope())
-            assert Told.decode(reply.body).word == b"key of 5 word"
-            assert (reply.design, reply.version, reply.epoch, reply.role) == ("dummy", 3, 5, "matcher")
-
-    run(test())
+async def test_a_body_is_answered_with_the_role_s_reply(tmp_path: Path) -> None:
+    async with matcher(tmp_path) as (alice, _):
+        reply = await alice.one("Matching/Exchange", envelope())
+        assert Told.decode(reply.body).word == b"key of 5 word"
+        assert (reply.design, reply.version, reply.epoch, reply.role) == ("dummy", 3, 5, "matcher")
 
 
-def test_a_body_over_four_mebibytes_goes_and_comes_in_parts(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with matcher(tmp_path) as (alice, _):
-            word = bytes(5 << 20)
-            replies = await alice.all("Matching/ExchangeLarge", stream(Ask(word).encode()))
-            assert Told.decode(b"".join(reply.body for reply in replies)).word == word
-            assert replies[0].body_size == len(Told(word).encode())
-            code, text, _ = await refused(alice.one("Matching/Exchange", envelope(bytes(1_000_000))))
-            assert (code, "ExchangeLarge" in text) == (STATUS.FAILED_PRECONDITION, True)
-
-    run(test())
+async def test_a_body_over_four_mebibytes_goes_and_comes_in_parts(tmp_path: Path) -> None:
+    async with matcher(tmp_path) as (alice, _):
+        word = bytes(5 << 20)
+        replies = await alice.all("Matching/ExchangeLarge", stream(Ask(word).encode()))
+        assert Told.decode(b"".join(reply.body for reply in replies)).word == word
+        assert replies[0].body_size == len(Told(word).encode())
+        code, text, _ = await refused(alice.one("Matching/Exchange", envelope(bytes(1_000_000))))
+        assert (code, "ExchangeLarge" in text) == (STATUS.FAILED_PRECONDITION, True)
 
 
 @pytest.mark.parametrize(
@@ -120,121 +105,100 @@ def test_a_body_over_four_mebibytes_goes_and_comes_in_parts(tmp_path: Path) -> N
         ({"body": Ask(b"error").encode()}, STATUS.INVALID_ARGUMENT, "word"),
     ],
 )
-def test_an_envelope_that_breaks_a_rule_is_refused_by_field(
+async def test_an_envelope_that_breaks_a_rule_is_refused_by_field(
     tmp_path: Path, changes: dict[str, Any], code: STATUS, field: str
 ) -> None:
-    async def test() -> None:
-        async with matcher(tmp_path) as (alice, _):
-            got, text, _ = await refused(alice.one("Matching/Exchange", envelope(**changes)))
-            assert got is code
-            assert field in text
-
-    run(test())
+    async with matcher(tmp_path) as (alice, _):
+        got, text, _ = await refused(alice.one("Matching/Exchange", envelope(**changes)))
+        assert got is code
+        assert field in text
 
 
 @pytest.mark.parametrize(
     ("parts", "rule"),
     [
-        ([], "no envelope"),
+        ([], "no part"),
         (stream(Ask(b"x").encode(), size=0), "1 to"),
         (stream(Ask(b"x").encode(), size=1 << 50), "1 to"),
         (stream(Ask(b"x").encode(), size=9), "truncated"),
         (stream(Ask(b"x").encode(), size=2), "more than"),
-        ([*stream(Ask(b"x").encode(), size=8), envelope(b"y")], "more than a body"),
+        ([*stream(Ask(b"x").encode(), size=8), envelope(b"y")], "only the first part"),
         ([*stream(Ask(b"x").encode(), size=8), wire.Envelope()], "must not be empty"),
     ],
 )
-def test_parts_of_a_body_that_break_a_rule_are_refused(
+async def test_parts_of_a_body_that_break_a_rule_are_refused(
     tmp_path: Path, parts: list[wire.Envelope], rule: str
 ) -> None:
-    async def test() -> None:
-        async with matcher(tmp_path) as (alice, _):
-            code, text, _ = await refused(alice.all("Matching/ExchangeLarge", parts))
-            assert code is STATUS.INVALID_ARGUMENT
-            assert rule in text
-
-    run(test())
+    async with matcher(tmp_path) as (alice, _):
+        code, text, _ = await refused(alice.all("Matching/ExchangeLarge", parts))
+        assert code is STATUS.INVALID_ARGUMENT
+        assert rule in text
 
 
-def test_bodies_that_come_while_the_server_is_busy_are_answered_together(tmp_path: Path) -> None:
-    async def test() -> None:
-        design = Dummy()
-        design.seconds = 0.3
-        async with matcher(tmp_path, design, most_in_turn=64, most_at_work=64) as (alice, bob):
-            clients = [alice, bob] * 10
-            words = [b"%d" % number for number in range(20)]
-            calls = [c.one("Matching/Exchange", envelope(w)) for c, w in zip(clients, words, strict=True)]
-            replies = await asyncio.gather(*calls)
-            assert [Told.decode(r.body).word for r in replies] == [b"key of 5 " + word for word in words]
-            assert sum(design.batches) == 20
-            assert len(design.batches) <= 4
-
-    run(test())
+async def test_bodies_that_come_while_the_server_is_busy_are_answered_together(tmp_path: Path) -> None:
+    design = Dummy()
+    design.seconds = 0.3
+    async with matcher(tmp_path, design, most_in_turn=64, most_at_work=64) as (alice, bob):
+        clients = [alice, bob] * 10
+        words = [b"%d" % number for number in range(20)]
+        calls = [c.one("Matching/Exchange", envelope(w)) for c, w in zip(clients, words, strict=True)]
+        replies = await asyncio.gather(*calls)
+        assert [Told.decode(r.body).word for r in replies] == [b"key of 5 " + word for word in words]
+        assert sum(design.batches) == 20
+        assert len(design.batches) <= 4
 
 
-def test_a_device_with_much_to_ask_has_turns_and_others_do_not_wait_for_it(tmp_path: Path) -> None:
-    async def test() -> None:
-        design = Dummy()
-        design.seconds = 0.1
-        async with matcher(tmp_path, design, most_in_turn=64, most_at_work=2) as (alice, bob):
-            many = [
-                asyncio.ensure_future(alice.one("Matching/Exchange", envelope(b"%d" % number)))
-                for number in range(20)
-            ]
-            await asyncio.sleep(0.15)
-            await bob.one("Matching/Exchange", envelope())
-            assert sum(call.done() for call in many) < 15
-            await asyncio.gather(*many)
-            assert max(design.batches) <= 3
-
-    run(test())
+async def test_a_device_with_much_to_ask_has_turns_and_others_do_not_wait_for_it(tmp_path: Path) -> None:
+    design = Dummy()
+    design.seconds = 0.1
+    async with matcher(tmp_path, design, most_in_turn=64, most_at_work=2) as (alice, bob):
+        many = [
+            asyncio.ensure_future(alice.one("Matching/Exchange", envelope(b"%d" % number)))
+            for number in range(20)
+        ]
+        await asyncio.sleep(0.15)
+        await bob.one("Matching/Exchange", envelope())
+        assert sum(call.done() for call in many) < 15
+        await asyncio.gather(*many)
+        assert max(design.batches) <= 3
 
 
-def test_a_body_that_crashes_the_design_fails_alone_and_says_nothing(tmp_path: Path) -> None:
-    async def test() -> None:
-        design, deployment = Dummy(), Deployment()
-        design.seconds = 0.2
-        async with matcher(tmp_path, design, deployment, most_in_turn=64) as (alice, _):
-            words = [b"first", b"a", b"crash", b"b"]
-            calls = [alice.one("Matching/Exchange", envelope(word)) for word in words]
-            results: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
-            first, a, crash, b = results
-            assert [Told.decode(r.body).word[9:] for r in (first, a, b)] == [b"first", b"a", b"b"]
-            assert crash.code() is STATUS.INTERNAL
-            assert "secret" not in crash.details() + "".join(deployment.lines)
-
-    run(test())
+async def test_a_body_that_crashes_the_design_fails_alone_and_says_nothing(tmp_path: Path) -> None:
+    design, deployment = Dummy(), Deployment()
+    design.seconds = 0.2
+    async with matcher(tmp_path, design, deployment, most_in_turn=64) as (alice, _):
+        words = [b"first", b"a", b"crash", b"b"]
+        calls = [alice.one("Matching/Exchange", envelope(word)) for word in words]
+        results: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
+        first, a, crash, b = results
+        assert [Told.decode(r.body).word[9:] for r in (first, a, b)] == [b"first", b"a", b"b"]
+        assert crash.code() is STATUS.INTERNAL
+        assert "secret" not in crash.details() + "".join(deployment.lines)
 
 
-def test_the_rate_limit_is_each_device_s_own(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with matcher(tmp_path, exchanges=Rate(0.001, 2)) as (alice, bob):
-            for _ in range(2):
-                await alice.one("Matching/Exchange", envelope())
-            code, _, trailing = await refused(alice.one("Matching/Exchange", envelope()))
-            assert code is STATUS.RESOURCE_EXHAUSTED
-            assert 0 < int(trailing["retry-after-ms"]) <= 1_000_001
-            await bob.one("Matching/Exchange", envelope())
-
-    run(test())
+async def test_the_rate_limit_is_each_device_s_own(tmp_path: Path) -> None:
+    async with matcher(tmp_path, exchanges=Rate(0.001, 2)) as (alice, bob):
+        for _ in range(2):
+            await alice.one("Matching/Exchange", envelope())
+        code, _, trailing = await refused(alice.one("Matching/Exchange", envelope()))
+        assert code is STATUS.RESOURCE_EXHAUSTED
+        assert 0 < int(trailing["retry-after-ms"]) <= 1_000_001
+        await bob.one("Matching/Exchange", envelope())
 
 
-def test_set_up_files_can_be_fetched_from_any_offset(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with matcher(tmp_path) as (alice, _):
-            description = await alice.one("Matching/Describe", wire.DescribeRequest())
-            (file,) = description.setup
-            assert (description.epoch, list(description.roles)) == (5, ["matcher"])
-            assert (file.size, file.sha256) == (len(SETUP), hashlib.sha256(SETUP).digest())
-            for offset in (0, 1, 300_000, len(SETUP)):
-                request = wire.SetupRequest(epoch=5, name="setup", offset=offset)
-                parts = await alice.all("Matching/FetchSetup", request)
-                assert b"".join(part.data for part in parts) == SETUP[offset:]
-                assert [part.size for part in parts][:1] == [len(SETUP)]
-                assert not any(part.size for part in parts[1:])
-                assert max(len(part.data) for part in parts) <= 256 << 10
-
-    run(test())
+async def test_set_up_files_can_be_fetched_from_any_offset(tmp_path: Path) -> None:
+    async with matcher(tmp_path) as (alice, _):
+        description = await alice.one("Matching/Describe", wire.DescribeRequest())
+        (file,) = description.setup
+        assert (description.epoch, list(description.roles)) == (5, ["matcher"])
+        assert (file.size, file.sha256) == (len(SETUP), hashlib.sha256(SETUP).digest())
+        for offset in (0, 1, 300_000, len(SETUP)):
+            request = wire.SetupRequest(epoch=5, name="setup", offset=offset)
+            parts = await alice.all("Matching/FetchSetup", request)
+            assert b"".join(part.data for part in parts) == SETUP[offset:]
+            assert [part.size for part in parts][:1] == [len(SETUP)]
+            assert not any(part.size for part in parts[1:])
+            assert max(len(part.data) for part in parts) <= 256 << 10
 
 
 @pytest.mark.parametrize(
@@ -246,33 +210,27 @@ def test_set_up_files_can_be_fetched_from_any_offset(tmp_path: Path) -> None:
         (wire.SetupRequest(epoch=5, name="setup", offset=len(SETUP) + 1), STATUS.OUT_OF_RANGE),
     ],
 )
-def test_what_is_not_a_set_up_file_cannot_be_fetched(
+async def test_what_is_not_a_set_up_file_cannot_be_fetched(
     tmp_path: Path, request_: wire.SetupRequest, code: STATUS
 ) -> None:
-    async def test() -> None:
-        async with matcher(tmp_path) as (alice, _):
-            assert (await refused(alice.all("Matching/FetchSetup", request_)))[0] is code
-
-    run(test())
+    async with matcher(tmp_path) as (alice, _):
+        assert (await refused(alice.all("Matching/FetchSetup", request_)))[0] is code
 
 
-def test_what_the_server_learns_is_on_disk_before_it_answers(tmp_path: Path) -> None:
-    async def test() -> None:
-        deployment = Deployment(clock=lambda: 1_790_000_000.5)
-        async with matcher(tmp_path, deployment=deployment) as (alice, bob):
-            await alice.one("Matching/Exchange", envelope(b"hit"))
-            await bob.one("Matching/Exchange", envelope(b"miss"))
-        ledger = Ledger(tmp_path / "ledger.sqlite")
-        assert await ledger.verdicts() == [
-            ("alice", 1_790_000_000_500, True),
-            ("bob", 1_790_000_000_500, False),
-        ]
-        await ledger.close()
-
-    run(test())
+async def test_what_the_server_learns_is_on_disk_before_it_answers(tmp_path: Path) -> None:
+    deployment = Deployment(clock=lambda: 1_790_000_000.5)
+    async with matcher(tmp_path, deployment=deployment) as (alice, bob):
+        await alice.one("Matching/Exchange", envelope(b"hit"))
+        await bob.one("Matching/Exchange", envelope(b"miss"))
+    ledger = MatcherStore(tmp_path / "ledger.sqlite")
+    assert await ledger.verdicts() == [
+        ("alice", 1_790_000_000_500, True),
+        ("bob", 1_790_000_000_500, False),
+    ]
+    await ledger.close()
 
 
-def test_a_new_epoch_is_served_once_it_is_open_and_a_damaged_one_is_not(tmp_path: Path) -> None:
+async def test_a_new_epoch_is_served_once_it_is_open_and_a_damaged_one_is_not(tmp_path: Path) -> None:
     design, folder = Dummy(), tmp_path / "set"
     publish(design, folder, 1)
 
@@ -289,36 +247,27 @@ def test_a_new_epoch_is_served_once_it_is_open_and_a_damaged_one_is_not(tmp_path
         (target / "key").write_bytes(b"key of 4")
         (folder / "current").write_text("3\n")
 
-    async def test() -> None:
-        source = PublishedSource(design, folder, Party.MATCHER, CURATOR.public)
-        deployment = Deployment()
-        async with matcher(tmp_path, design, deployment, source, poll_seconds=0.05) as (alice, _):
-            reply = await alice.one("Matching/Exchange", envelope(epoch=1))
-            assert Told.decode(reply.body).word == b"key of 1 word"
-            assert await epoch_after(alice, lambda: publish(design, folder, 2)) == 2
-            code, text, _ = await refused(alice.one("Matching/Exchange", envelope(epoch=1)))
-            assert (code, "epoch" in text) == (STATUS.FAILED_PRECONDITION, True)
-            assert await epoch_after(alice, damaged) == 2
-            assert deployment.events("epoch-refused")
-
-    run(test())
+    source = PublishedSource(design, folder, Party.MATCHER, CURATOR.public)
+    deployment = Deployment()
+    async with matcher(tmp_path, design, deployment, source, poll_seconds=0.05) as (alice, _):
+        reply = await alice.one("Matching/Exchange", envelope(epoch=1))
+        assert Told.decode(reply.body).word == b"key of 1 word"
+        assert await epoch_after(alice, lambda: publish(design, folder, 2)) == 2
+        code, text, _ = await refused(alice.one("Matching/Exchange", envelope(epoch=1)))
+        assert (code, "epoch" in text) == (STATUS.FAILED_PRECONDITION, True)
+        assert await epoch_after(alice, damaged) == 2
+        assert deployment.events("epoch-refused")
 
 
-def test_a_relay_hosts_the_roles_that_the_provider_plays(tmp_path: Path) -> None:
-    async def test() -> None:
-        deployment, design = Deployment(), Dummy()
-        source = HeldSource(design, 5, {"setup": SETUP}, {ROLE: {"key": b"key of 5"}})
-        matching = MatchingConfig(design, source, tmp_path / "matching")
-        config = RelayConfig(deployment.listen(Party.PROVIDER), tmp_path / "relay", matching=matching)
-        async with (
-            deployment.server(Party.PROVIDER, lambda desk: open_services(config, desk)) as port,
-            deployment.client(ALICE, Party.PROVIDER, port) as alice,
-        ):
-            reply = await alice.one("Matching/Exchange", envelope())
-            assert Told.decode(reply.body).word == b"key of 5 word"
-            assert await alice.all("Relay/Receive", wire.ReceiveRequest()) == []
-
-    run(test())
+async def test_a_relay_hosts_the_roles_that_the_provider_plays(tmp_path: Path) -> None:
+    deployment, design = Deployment(), Dummy()
+    source = HeldSource(design, 5, {"setup": SETUP}, {ROLE: {"key": b"key of 5"}})
+    matching = MatchingConfig(design, source, tmp_path / "matching")
+    config = RelayConfig(tmp_path / "relay", matching=matching)
+    async with deployment.serving(Party.PROVIDER, partial(open_services, config), ALICE) as (alice,):
+        reply = await alice.one("Matching/Exchange", envelope())
+        assert Told.decode(reply.body).word == b"key of 5 word"
+        assert await alice.all("Relay/Receive", wire.ReceiveRequest()) == []
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "altered", "other design", "other curator"])
@@ -340,6 +289,6 @@ def test_a_bad_set_stops_the_matcher_with_an_exit_code_of_its_own(tmp_path: Path
     source = PublishedSource(design, folder, Party.MATCHER, curator)
     with pytest.raises(BlindmatchError, match="signed by the curator" if damage == "other curator" else None):
         source.open()
-    config = MatcherConfig(deployment.listen(Party.MATCHER), MatchingConfig(design, source, tmp_path / "m"))
-    assert serve_matcher(config) == exit_codes.BAD_STATE
+    services = partial(open_matching, MatchingConfig(design, source, tmp_path / "m"))
+    assert serve("matcher", deployment.listen(Party.MATCHER), services) == exit_codes.BAD_STATE
     assert deployment.events("stopped")

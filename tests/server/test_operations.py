@@ -23,7 +23,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
 from blindmatch_server.authority import Identity
 from blindmatch_server.batching import Batcher
-from blindmatch_server.endpoint import Desk, Service
+from blindmatch_server.endpoint import ServerContext, Service
 from blindmatch_server.errors import DrainingError, PortTakenError, QuotaError
 from blindmatch_server.serving import running
 from grpc_health.v1 import health_pb2
@@ -60,151 +60,130 @@ async def scrape(deployment: Deployment) -> str:
     return await asyncio.to_thread(get)
 
 
-def test_metrics_are_off_unless_a_port_is_given() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with scripted(deployment):
-            assert deployment.events("metrics") == []
-
-    run(test())
+async def test_metrics_are_off_unless_a_port_is_given() -> None:
+    deployment = Deployment()
+    async with scripted(deployment):
+        assert deployment.events("metrics") == []
 
 
-def test_metrics_count_by_method_and_status_and_name_no_account() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with scripted(deployment, metrics_port=0) as (service, port):
-            await ask(deployment.credentials(ALICE), port)
-            await ask(deployment.credentials(ALICE), port)
-            service.error = ValueError("secret")
-            await refused(ask(deployment.credentials(ALICE), port))
-            text = await scrape(deployment)
-            assert f'blindmatch_calls_total{{method="{KEY}",status="OK"}} 2.0' in text
-            assert f'blindmatch_calls_total{{method="{KEY}",status="INTERNAL"}} 1.0' in text
-            assert f'blindmatch_message_bytes_total{{direction="out",method="{KEY}"}} 68.0' in text
-            assert f'blindmatch_call_seconds_count{{method="{KEY}"}} 3.0' in text
-            assert "blindmatch_draining 0.0" in text
-            for word in ("alice", "secret", "account"):
-                assert word not in text
-
-    run(test())
+async def test_metrics_count_by_method_and_status_and_name_no_account() -> None:
+    deployment = Deployment()
+    async with scripted(deployment, metrics_port=0) as (service, port):
+        await ask(deployment.credentials(ALICE), port)
+        await ask(deployment.credentials(ALICE), port)
+        service.error = ValueError("secret")
+        await refused(ask(deployment.credentials(ALICE), port))
+        text = await scrape(deployment)
+        assert f'blindmatch_calls_total{{method="{KEY}",status="OK"}} 2.0' in text
+        assert f'blindmatch_calls_total{{method="{KEY}",status="INTERNAL"}} 1.0' in text
+        assert f'blindmatch_message_bytes_total{{direction="out",method="{KEY}"}} 68.0' in text
+        assert f'blindmatch_call_seconds_count{{method="{KEY}"}} 3.0' in text
+        assert "blindmatch_draining 0.0" in text
+        for word in ("alice", "secret", "account"):
+            assert word not in text
 
 
-def test_a_taken_metrics_port_is_an_error_like_any_other_taken_port() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with scripted(deployment, metrics_port=0):
-            (event,) = deployment.events("metrics")
+async def test_a_taken_metrics_port_is_an_error_like_any_other_taken_port() -> None:
+    deployment = Deployment()
+    async with scripted(deployment, metrics_port=0):
+        (event,) = deployment.events("metrics")
 
-            @asynccontextmanager
-            async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
-                yield [Scripted()]
+        @asynccontextmanager
+        async def services(desk: ServerContext) -> AsyncIterator[Sequence[Service]]:
+            yield [Scripted()]
 
-            listen = deployment.listen(Party.CENTRE, metrics_port=event["port"])
-            with pytest.raises(PortTakenError, match="metrics"):
-                async with running("centre", listen, services):
-                    pass
-
-    run(test())
+        listen = deployment.listen(Party.CENTRE, metrics_port=event["port"])
+        with pytest.raises(PortTakenError, match="metrics"):
+            async with running("centre", listen, services):
+                pass
 
 
-def test_the_metrics_say_that_the_server_drains() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        seen: list[str] = []
+async def test_the_metrics_say_that_the_server_drains() -> None:
+    deployment = Deployment()
+    seen: list[str] = []
 
-        async def look(service: Scripted) -> None:
-            await service.called.wait()
-            while not deployment.events("drained"):
-                seen.append(await scrape(deployment))
-                if "blindmatch_draining 1.0" in seen[-1]:
-                    return
-
-        async with scripted(deployment, metrics_port=0) as (service, port):
-            service.seconds = 1.5
-            call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
-            watcher = asyncio.ensure_future(look(service))
-            await service.called.wait()
-        await asyncio.gather(call, watcher)
-        assert "blindmatch_draining 1.0" in seen[-1]
-
-    run(test())
-
-
-def test_more_calls_than_a_server_takes_at_a_time_are_refused_and_the_others_end_well() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with scripted(deployment, most_calls=2) as (service, port):
-            service.seconds = 1.0
-            mine = deployment.credentials(ALICE)
-            calls = [asyncio.ensure_future(ask(mine, port)) for _ in range(2)]
-            await until(lambda: len(service.callers) == 2)
-            assert (await refused(ask(mine, port)))[0] is STATUS.RESOURCE_EXHAUSTED
-            assert [(await call).public_key for call in calls] == [b"k" * 32] * 2
-            assert (await ask(mine, port)).public_key == b"k" * 32
-
-    run(test())
-
-
-def test_a_worker_refuses_what_would_wait_too_long_and_everything_once_it_is_closed() -> None:
-    async def test() -> None:
-        begun, hold = threading.Event(), threading.Event()
-
-        def work(tasks: Sequence[int]) -> list[int | Exception]:
-            begun.set()
-            hold.wait(30)
-            return list(tasks)
-
-        with ThreadPoolExecutor(1) as executor:
-            batcher: Batcher[int, int] = Batcher(work, executor, most=1, most_waiting=2)
-            tasks = [asyncio.ensure_future(batcher.submit(0))]
-            assert await asyncio.to_thread(begun.wait, 30)
-            tasks += [asyncio.ensure_future(batcher.submit(n)) for n in (1, 2)]
-            await asyncio.sleep(0)
-            with pytest.raises(QuotaError) as caught:
-                await batcher.submit(3)
-            assert caught.value.status is STATUS.RESOURCE_EXHAUSTED
-            hold.set()
-            assert await asyncio.gather(*tasks) == [0, 1, 2]
-            await batcher.close()
-            with pytest.raises(DrainingError) as late:
-                await batcher.submit(1)
-            assert late.value.status is STATUS.UNAVAILABLE
-
-    run(test())
-
-
-def test_health_says_not_serving_while_a_server_drains_and_new_calls_are_unavailable() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        states: list[int] = []
-
-        async def watch(opened: grpc.aio.Channel) -> None:
-            watching = opened.unary_stream(
-                "/grpc.health.v1.Health/Watch",
-                health_pb2.HealthCheckRequest.SerializeToString,
-                health_pb2.HealthCheckResponse.FromString,
-            )
-            try:
-                async for reply in watching(health_pb2.HealthCheckRequest(service="")):
-                    states.append(reply.status)
-            except grpc.aio.AioRpcError:
+    async def look(service: Scripted) -> None:
+        await service.called.wait()
+        while not deployment.events("drained"):
+            seen.append(await scrape(deployment))
+            if "blindmatch_draining 1.0" in seen[-1]:
                 return
 
-        async with scripted(deployment, grace_seconds=5.0) as (service, port):
-            opened = channel(deployment.credentials(OPERATOR), Party.CENTRE, port)
-            watcher = asyncio.ensure_future(watch(opened))
-            await until(lambda: bool(states))
-            service.seconds = 1.0
-            call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
-            await service.called.wait()
-            late = asyncio.ensure_future(_after_drain(deployment, states, port))
-        assert (await call).public_key == b"k" * 32
-        assert (await late)[0] is STATUS.UNAVAILABLE
-        await watcher
-        await opened.close()
-        assert states == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+    async with scripted(deployment, metrics_port=0) as (service, port):
+        service.seconds = 1.5
+        call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
+        watcher = asyncio.ensure_future(look(service))
+        await service.called.wait()
+    await asyncio.gather(call, watcher)
+    assert "blindmatch_draining 1.0" in seen[-1]
 
-    run(test())
+
+async def test_more_calls_than_a_server_takes_at_a_time_are_refused_and_the_others_end_well() -> None:
+    deployment = Deployment()
+    async with scripted(deployment, most_calls=2) as (service, port):
+        service.seconds = 1.0
+        mine = deployment.credentials(ALICE)
+        calls = [asyncio.ensure_future(ask(mine, port)) for _ in range(2)]
+        await until(lambda: len(service.callers) == 2)
+        assert (await refused(ask(mine, port)))[0] is STATUS.RESOURCE_EXHAUSTED
+        assert [(await call).public_key for call in calls] == [b"k" * 32] * 2
+        assert (await ask(mine, port)).public_key == b"k" * 32
+
+
+async def test_a_worker_refuses_what_would_wait_too_long_and_everything_once_it_is_closed() -> None:
+    begun, hold = threading.Event(), threading.Event()
+
+    def work(tasks: Sequence[int]) -> list[int | Exception]:
+        begun.set()
+        hold.wait(30)
+        return list(tasks)
+
+    with ThreadPoolExecutor(1) as executor:
+        batcher: Batcher[int, int] = Batcher(work, executor, most=1, most_waiting=2)
+        tasks = [asyncio.ensure_future(batcher.submit(0))]
+        assert await asyncio.to_thread(begun.wait, 30)
+        tasks += [asyncio.ensure_future(batcher.submit(n)) for n in (1, 2)]
+        await asyncio.sleep(0)
+        with pytest.raises(QuotaError) as caught:
+            await batcher.submit(3)
+        assert caught.value.status is STATUS.RESOURCE_EXHAUSTED
+        hold.set()
+        assert await asyncio.gather(*tasks) == [0, 1, 2]
+        await batcher.close()
+        with pytest.raises(DrainingError) as late:
+            await batcher.submit(1)
+        assert late.value.status is STATUS.UNAVAILABLE
+
+
+async def test_health_says_not_serving_while_a_server_drains_and_new_calls_are_unavailable() -> None:
+    deployment = Deployment()
+    states: list[int] = []
+
+    async def watch(opened: grpc.aio.Channel) -> None:
+        watching = opened.unary_stream(
+            "/grpc.health.v1.Health/Watch",
+            health_pb2.HealthCheckRequest.SerializeToString,
+            health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            async for reply in watching(health_pb2.HealthCheckRequest(service="")):
+                states.append(reply.status)
+        except grpc.aio.AioRpcError:
+            return
+
+    async with scripted(deployment, grace_seconds=5.0) as (service, port):
+        opened = channel(deployment.credentials(OPERATOR), Party.CENTRE, port)
+        watcher = asyncio.ensure_future(watch(opened))
+        await until(lambda: bool(states))
+        service.seconds = 1.0
+        call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
+        await service.called.wait()
+        late = asyncio.ensure_future(_after_drain(deployment, states, port))
+    assert (await call).public_key == b"k" * 32
+    assert (await late)[0] is STATUS.UNAVAILABLE
+    await watcher
+    await opened.close()
+    assert states == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
 
 
 async def _after_drain(deployment: Deployment, states: list[int], port: int) -> Any:
@@ -288,34 +267,33 @@ def test_sighup_makes_a_matcher_take_the_next_epoch_at_once(tmp_path: Path) -> N
         assert server.wait(30) == exit_codes.OK
 
 
-def test_the_log_has_every_call_under_its_request_id_and_nothing_that_anybody_wrote(tmp_path: Path) -> None:
-    async def test() -> None:
-        deployment, scene = Deployment(), Scene(tmp_path)
-        report = scene.report()
-        async with scene.centre(deployment) as (alice, _, operator, _):
-            await alice.one("Centre/Submit", submission(report.report_id, scene.seal(report)))
-            await operator.one("Centre/List", wire.ListRequest())
-            move = wire.MoveRequest(report_id=report.report_id, state="unfounded", reason="WORDS of mine")
-            await operator.one("Centre/Move", move)
-            complaint = wire.ComplainRequest(
-                complaint_id=b"c" * 16, report_id=report.report_id, text="WORDS of Alice"
-            )
-            await alice.one("Centre/Complain", complaint)
-            _, _, trailing = await refused(operator.one("Centre/Move", move))
-            await operator.one("Centre/DueNotices", wire.DueNoticesRequest())
-        calls = deployment.events("call")
-        assert [call["method"].rsplit("/")[-1] for call in calls] == [
-            "Submit",
-            "List",
-            "Move",
-            "Complain",
-            "Move",
-            "DueNotices",
-        ]
-        assert len({call["request_id"] for call in calls}) == len(calls)
-        assert (calls[4]["status"], calls[4]["request_id"]) == ("FAILED_PRECONDITION", trailing["request-id"])
-        text = "\n".join(deployment.lines)
-        for secret in ("WORDS", "hello", HASH.hex(), report.report_id.hex(), "bob"):
-            assert secret not in text
-
-    run(test())
+async def test_the_log_has_every_call_under_its_request_id_and_nothing_that_anybody_wrote(
+    tmp_path: Path,
+) -> None:
+    deployment, scene = Deployment(), Scene(tmp_path)
+    report = scene.report()
+    async with scene.centre(deployment) as (alice, _, operator, _):
+        await alice.one("Centre/Submit", submission(report.report_id, scene.seal(report)))
+        await operator.one("Centre/List", wire.ListRequest())
+        move = wire.MoveRequest(report_id=report.report_id, state="unfounded", reason="WORDS of mine")
+        await operator.one("Centre/Move", move)
+        complaint = wire.ComplainRequest(
+            complaint_id=b"c" * 16, report_id=report.report_id, text="WORDS of Alice"
+        )
+        await alice.one("Centre/Complain", complaint)
+        _, _, trailing = await refused(operator.one("Centre/Move", move))
+        await operator.one("Centre/DueNotices", wire.DueNoticesRequest())
+    calls = deployment.events("call")
+    assert [call["method"].rsplit("/")[-1] for call in calls] == [
+        "Submit",
+        "List",
+        "Move",
+        "Complain",
+        "Move",
+        "DueNotices",
+    ]
+    assert len({call["request_id"] for call in calls}) == len(calls)
+    assert (calls[4]["status"], calls[4]["request_id"]) == ("FAILED_PRECONDITION", trailing["request-id"])
+    text = "\n".join(deployment.lines)
+    for secret in ("WORDS", "hello", HASH.hex(), report.report_id.hex(), "bob"):
+        assert secret not in text

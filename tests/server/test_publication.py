@@ -8,8 +8,6 @@ import json
 import os
 import sqlite3
 import stat
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf
 from blindmatch_protocol.contract import EntrySource, Role, SetParameters, batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN, build
 from blindmatch_protocol.designs.oprf_psi.build import BATCH
@@ -25,24 +24,23 @@ from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.randomness import seeded
 from blindmatch_server import workspace
 from blindmatch_server.curator.signing import CuratorKey
-from blindmatch_server.publication import (
+from blindmatch_server.publication import publish_epoch, publish_update
+from blindmatch_server.published import (
     BuildRunningError,
     DamagedPublicationError,
     EpochPublishedError,
     NoPublicationError,
     Publication,
-    StorageError,
     current_epoch,
     open_publication,
-    publish_epoch,
-    publish_update,
+    signed_epochs,
 )
-from blindmatch_server.published import signed_epochs
-from blindmatch_server.workspace import FolderWorkspace, WorkspaceError
+from blindmatch_server.workspace import FolderWorkspace, StorageError, WorkspaceError
+from support.forked import lived
 from support.memory import random_hashes
+from support.mortal_build import build_life
 from support.signed import CURATOR, SIGNER
 
-SCRIPT = Path(__file__).parent / "build_and_die.py"
 COUNT = 70
 
 
@@ -84,6 +82,18 @@ def test_what_is_published_is_opened_and_mapped(tmp_path: Path) -> None:
 
 def test_an_empty_list_can_be_published(tmp_path: Path) -> None:
     assert DESIGN.open_setup(publish(tmp_path, entries=source(0)).setup(), 1).entries == 0
+
+
+def test_the_leaf_names_what_the_epoch_is_endorsed_by_and_sealed_to(tmp_path: Path) -> None:
+    signer = replace(SIGNER, sealing_key=b"k" * 32)
+    endorsed = Endorsement(b"r" * 32, b"2 of 3")
+    values, rng = SetParameters(1, {}), seeded("publish")
+    made = publish_epoch(DESIGN, source(), values, rng, None, tmp_path, signer, endorsement=endorsed)
+    leaf = EpochLeaf.decode((made.folder / "epoch.leaf").read_bytes())
+    assert (leaf.signed, leaf.endorsement, leaf.sealing_key) == (made.signed, endorsed, b"k" * 32)
+    nothing = publish_update(DESIGN, 1, source(0), [3], seeded("update"), None, tmp_path, SIGNER)
+    leaf = EpochLeaf.decode((nothing.folder / "epoch.leaf").read_bytes())
+    assert (leaf.index, leaf.endorsement, leaf.sealing_key) == (1, NOT_ENDORSED, NO_SEALING_KEY)
 
 
 def test_the_manifest_is_canonical_and_describes_the_files(tmp_path: Path) -> None:
@@ -143,7 +153,8 @@ def test_the_centre_counts_epochs_that_the_curator_signed_for_this_design_and_no
 def test_published_files_are_read_only_and_secret_ones_private(tmp_path: Path) -> None:
     publish(tmp_path)
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "1").iterdir()}
-    assert modes == {"manifest.json": 0o444, "epoch.manifest": 0o444, "set.bin": 0o444, "matcher.bin": 0o400}
+    public = dict.fromkeys(("manifest.json", "epoch.manifest", "epoch.leaf", "set.bin"), 0o444)
+    assert modes == public | {"matcher.bin": 0o400}
 
 
 def test_nothing_of_the_build_is_left(tmp_path: Path) -> None:
@@ -370,11 +381,10 @@ def test_a_full_disk_is_an_error_and_the_old_epoch_stays(
 
 
 def test_a_file_that_cannot_grow_is_an_error_and_the_build_can_go_on_later(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "sets"), "1", str(COUNT)]
-    limited = subprocess.run([*command, "limit:5000"], capture_output=True, text=True, check=False)
-    last = limited.stderr.splitlines()[-1]
-    assert limited.returncode == 1 and "StorageError: making room" in last and "File too large" in last
-    subprocess.run([*command, "never"], check=True, capture_output=True)
+    limited = lived(build_life, tmp_path / "sets", COUNT, "limit:5000")
+    assert limited.code == 1
+    assert limited.said.startswith("StorageError: making room") and "File too large" in limited.said
+    assert lived(build_life, tmp_path / "sets", COUNT, "never").code == 0
     publish(tmp_path / "whole")
     assert contents(tmp_path / "sets" / "1") == contents(tmp_path / "whole" / "1")
 

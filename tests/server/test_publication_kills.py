@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
-from blindmatch_server.publication import NoPublicationError, current_epoch, open_publication
+from blindmatch_server.published import NoPublicationError, current_epoch, open_publication
+from support.forked import Lived, lived
+from support.mortal_build import BATCH, build_life
 
-SCRIPT = Path(__file__).parent / "build_and_die.py"
-COUNT, BATCH, BATCHES = 70, 16, 5
-CALLS = 13
+COUNT, BATCHES = 70, 5
+CALLS = 14
 """Calls of fsync and rename in one publication, in the order of the ladder in `publication`."""
 
 
-def run(
-    folder: Path, point: str, epoch: int = 1, helpers: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), str(folder), str(epoch), str(COUNT), point, *helpers]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run(folder: Path, point: str, epoch: int = 1, helpers: int = 0) -> Lived:
+    return lived(build_life, folder, COUNT, point, epoch, helpers)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -35,8 +33,7 @@ def published(folder: Path) -> dict[str, bytes]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files of a build that was never killed."""
     folder = tmp_path_factory.mktemp("whole")
-    done = run(folder, "never")
-    assert done.stdout.split() == [str(CALLS), str(COUNT)], done.stderr
+    assert run(folder, "never").said == (CALLS, COUNT)
     return published(folder)
 
 
@@ -46,13 +43,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def test_a_kill_around_any_fsync_or_rename_is_made_good(
     tmp_path: Path, whole: dict[str, bytes], point: str
 ) -> None:
-    assert run(tmp_path, point).returncode == -signal.SIGKILL
+    assert run(tmp_path, point).code == -signal.SIGKILL
     try:
         open_publication(tmp_path).verify()
     except NoPublicationError:
         assert not (tmp_path / "current").exists()
-    again = run(tmp_path, "never")
-    assert again.returncode == 0, again.stderr
+    assert run(tmp_path, "never").code == 0
     assert published(tmp_path) == whole
 
 
@@ -60,9 +56,8 @@ def test_a_kill_around_any_fsync_or_rename_is_made_good(
 def test_a_kill_after_a_batch_loses_none_of_the_batches_before(
     tmp_path: Path, whole: dict[str, bytes], batch: int
 ) -> None:
-    assert run(tmp_path, f"batch:{batch}").returncode == -signal.SIGKILL
-    again = run(tmp_path, "never")
-    assert again.stdout.split()[1] == str(COUNT - BATCH * batch), again.stderr
+    assert run(tmp_path, f"batch:{batch}").code == -signal.SIGKILL
+    assert run(tmp_path, "never").said == (ANY, COUNT - BATCH * batch)
     assert published(tmp_path) == whole
 
 
@@ -70,12 +65,10 @@ def test_a_kill_after_a_batch_loses_none_of_the_batches_before(
 def test_a_build_with_helpers_that_is_killed_goes_on_with_and_without_them(
     tmp_path: Path, whole: dict[str, bytes], batch: int
 ) -> None:
-    for name, helpers in (("with", ("2",)), ("without", ())):
-        assert run(tmp_path / name, f"batch:{batch}", helpers=("2",)).returncode == -signal.SIGKILL
-        again = run(tmp_path / name, "never", helpers=helpers)
-        assert again.returncode == 0, again.stderr
-        evaluated_here = 0 if helpers else COUNT - BATCH * batch
-        assert again.stdout.split()[1] == str(evaluated_here)
+    assert run(tmp_path / "with", f"batch:{batch}", helpers=2).code == -signal.SIGKILL
+    shutil.copytree(tmp_path / "with", tmp_path / "without")
+    for name, helpers, evaluated_here in (("with", 2, 0), ("without", 0, COUNT - BATCH * batch)):
+        assert run(tmp_path / name, "never", helpers=helpers).said == (ANY, evaluated_here)
         assert published(tmp_path / name) == whole
 
 
@@ -88,7 +81,7 @@ def test_kill_after_kill_ends_in_the_same_files(tmp_path: Path, whole: dict[str,
 
 @pytest.mark.slow
 def test_the_old_epoch_is_served_until_the_new_one_is_whole(tmp_path: Path) -> None:
-    assert run(tmp_path, "never").returncode == 0
+    assert run(tmp_path, "never").code == 0
     for number in range(1, CALLS + 1):
         run(tmp_path, f"before:{number}", epoch=2)
         open_publication(tmp_path).verify()

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import sqlite3
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import database
 from blindmatch_server.authority import Identity
 from blindmatch_server.blobs import Incoming
-from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.filing import CentreAddress
-from blindmatch_server.matching.ledger import Ledger
 from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.matching.store import MatcherStore
+from support.held_source import HeldSource
 
-from .deployment import ALICE, Deployment, fixed, refused
+from .deployment import ALICE, Deployment, refused
 from .designs_for_tests import ROLE, Dummy
 from .scene import Scene
 from .test_centre import submission
@@ -86,104 +87,87 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     failpoint.disarm()
 
 
-def run(test: Any) -> None:
-    asyncio.run(asyncio.wait_for(test, 60))
-
-
 async def status_of(call: Any) -> tuple[STATUS, str]:
     code, text, _ = await refused(call)
     return code, text.partition(" (request")[0]
 
 
-def test_a_relay_refuses_what_it_cannot_keep_hands_out_what_it_has_and_goes_on(
+async def test_a_relay_refuses_what_it_cannot_keep_hands_out_what_it_has_and_goes_on(
     disk: Disk, tmp_path: Path
 ) -> None:
-    async def test() -> None:
-        async with relay(tmp_path) as (alice, bob):
-            await alice.one("Relay/Send", message(number=1))
-            disk.is_read_only = True
-            assert await status_of(alice.one("Relay/Send", message(number=2))) == KEPT_NOTHING
-            assert await status_of(alice.one("Relay/Upload", pieces(b"x" * 3000))) == KEPT_NOTHING
-            bundle = wire.BundleRequest(account="bob")
-            assert await status_of(alice.one("Relay/FetchBundle", bundle)) == KEPT_NOTHING
-            (held,) = await bob.all("Relay/Receive", wire.ReceiveRequest())
-            acknowledge = wire.AcknowledgeRequest(sequences=[held.sequence])
-            assert await status_of(bob.one("Relay/Acknowledge", acknowledge)) == KEPT_NOTHING
-            disk.is_read_only = False
-            await alice.one("Relay/Send", message(number=2))
-            assert len((await alice.one("Relay/FetchBundle", bundle)).one_time_pre_keys) == 1
-            assert len((await alice.one("Relay/Upload", pieces(b"x" * 3000))).blob_id) == 16
-            assert len(await bob.all("Relay/Receive", wire.ReceiveRequest())) == 2
-            assert (await bob.one("Relay/Acknowledge", acknowledge)).removed == 1
-        assert len(list((tmp_path / "blobs").glob("??/*"))) == 1
-
-    run(test())
+    async with relay(tmp_path) as (alice, bob):
+        await alice.one("Relay/Send", message(number=1))
+        disk.is_read_only = True
+        assert await status_of(alice.one("Relay/Send", message(number=2))) == KEPT_NOTHING
+        assert await status_of(alice.one("Relay/Upload", pieces(b"x" * 3000))) == KEPT_NOTHING
+        bundle = wire.BundleRequest(account="bob")
+        assert await status_of(alice.one("Relay/FetchBundle", bundle)) == KEPT_NOTHING
+        (held,) = await bob.all("Relay/Receive", wire.ReceiveRequest())
+        acknowledge = wire.AcknowledgeRequest(sequences=[held.sequence])
+        assert await status_of(bob.one("Relay/Acknowledge", acknowledge)) == KEPT_NOTHING
+        disk.is_read_only = False
+        await alice.one("Relay/Send", message(number=2))
+        assert len((await alice.one("Relay/FetchBundle", bundle)).one_time_pre_keys) == 1
+        assert len((await alice.one("Relay/Upload", pieces(b"x" * 3000))).blob_id) == 16
+        assert len(await bob.all("Relay/Receive", wire.ReceiveRequest())) == 2
+        assert (await bob.one("Relay/Acknowledge", acknowledge)).removed == 1
+    assert len(list((tmp_path / "blobs").glob("??/*"))) == 1
 
 
-def test_a_commit_that_fails_is_acknowledged_to_nobody_of_its_batch(disk: Disk, tmp_path: Path) -> None:
-    async def test() -> None:
-        async with relay(tmp_path) as (alice, bob):
-            disk.is_read_only = True
-            sent = [status_of(alice.one("Relay/Send", message(number=number))) for number in range(20)]
-            assert set(await asyncio.gather(*sent)) == {KEPT_NOTHING}
-            disk.is_read_only = False
-            assert await bob.all("Relay/Receive", wire.ReceiveRequest()) == []
-            for number in range(20):
-                await alice.one("Relay/Send", message(number=number))
-            assert len(await bob.all("Relay/Receive", wire.ReceiveRequest())) == 20
-
-    run(test())
+async def test_a_commit_that_fails_is_acknowledged_to_nobody_of_its_batch(disk: Disk, tmp_path: Path) -> None:
+    async with relay(tmp_path) as (alice, bob):
+        disk.is_read_only = True
+        sent = [status_of(alice.one("Relay/Send", message(number=number))) for number in range(20)]
+        assert set(await asyncio.gather(*sent)) == {KEPT_NOTHING}
+        disk.is_read_only = False
+        assert await bob.all("Relay/Receive", wire.ReceiveRequest()) == []
+        for number in range(20):
+            await alice.one("Relay/Send", message(number=number))
+        assert len(await bob.all("Relay/Receive", wire.ReceiveRequest())) == 20
 
 
-def test_a_matcher_answers_nothing_that_it_cannot_note_and_goes_on(disk: Disk, tmp_path: Path) -> None:
-    async def test() -> None:
-        async with matcher(tmp_path) as (alice, _):
-            disk.is_read_only = True
-            assert await status_of(alice.one("Matching/Exchange", envelope(b"hit"))) == KEPT_NOTHING
-            description = await alice.one("Matching/Describe", wire.DescribeRequest())
-            assert description.epoch == 5
-            disk.is_read_only = False
-            await alice.one("Matching/Exchange", envelope(b"hit"))
-        ledger = Ledger(tmp_path / "ledger.sqlite")
-        assert [matched for _, _, matched in await ledger.verdicts()] == [True]
-        await ledger.close()
-
-    run(test())
+async def test_a_matcher_answers_nothing_that_it_cannot_note_and_goes_on(disk: Disk, tmp_path: Path) -> None:
+    async with matcher(tmp_path) as (alice, _):
+        disk.is_read_only = True
+        assert await status_of(alice.one("Matching/Exchange", envelope(b"hit"))) == KEPT_NOTHING
+        description = await alice.one("Matching/Describe", wire.DescribeRequest())
+        assert description.epoch == 5
+        disk.is_read_only = False
+        await alice.one("Matching/Exchange", envelope(b"hit"))
+    ledger = MatcherStore(tmp_path / "ledger.sqlite")
+    assert [matched for _, _, matched in await ledger.verdicts()] == [True]
+    await ledger.close()
 
 
 @pytest.mark.parametrize("method", ["next_filing", "filed"])
-def test_a_matcher_whose_ledger_failed_files_its_report_when_it_works_again(
+async def test_a_matcher_whose_ledger_failed_files_its_report_when_it_works_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    works: Callable[..., Any] = getattr(Ledger, method)
+    works: Callable[..., Any] = getattr(MatcherStore, method)
     failures = [sqlite3.OperationalError("disk I/O error")] * 3
 
-    async def failing(self: Ledger, *arguments: Any) -> Any:
+    async def failing(self: MatcherStore, *arguments: Any) -> Any:
         if failures:
             raise failures.pop()
         return await works(self, *arguments)
 
-    monkeypatch.setattr(Ledger, method, failing)
-
-    async def test() -> None:
-        scene, deployment, dummy = Scene(tmp_path), Deployment(), Dummy()
-        identity = Identity.of(Party.MATCHER)
-        async with scene.centre(deployment) as (_, _, operator, port):
-            held = deployment.credentials(identity)
-            address = CentreAddress(f"127.0.0.1:{port}", scene.keys.public_key, identity, held, 0.01, 0.05)
-            source = HeldSource(dummy, 5, {"setup": b"x"}, {ROLE: {"key": b"key of 5"}})
-            config = MatchingConfig(dummy, source, tmp_path / "matcher", address)
-            services = fixed(lambda desk: open_matching(config, desk), lambda opened: [opened])
-            async with (
-                deployment.server(Party.MATCHER, services) as matcher_port,
-                deployment.client(ALICE, Party.MATCHER, matcher_port) as alice,
-            ):
-                await alice.one("Matching/Exchange", envelope(b"hit"))
-                await until(lambda: not failures and not owed(tmp_path))
-            listed = await operator.one("Centre/List", wire.ListRequest())
-            assert len(listed.reports) == 1
-
-    run(test())
+    monkeypatch.setattr(MatcherStore, method, failing)
+    scene, deployment, dummy = Scene(tmp_path), Deployment(), Dummy()
+    identity = Identity.of(Party.MATCHER)
+    async with scene.centre(deployment) as (_, _, operator, port):
+        held = deployment.credentials(identity)
+        address = CentreAddress(f"127.0.0.1:{port}", scene.keys.public_key, identity, held, 0.01, 0.05)
+        source = HeldSource(dummy, 5, {"setup": b"x"}, {ROLE: {"key": b"key of 5"}})
+        config = MatchingConfig(dummy, source, tmp_path / "matcher", address)
+        services = partial(open_matching, config)
+        async with (
+            deployment.server(Party.MATCHER, services) as matcher_port,
+            deployment.client(ALICE, Party.MATCHER, matcher_port) as alice,
+        ):
+            await alice.one("Matching/Exchange", envelope(b"hit"))
+            await until(lambda: not failures and not owed(tmp_path))
+        listed = await operator.one("Centre/List", wire.ListRequest())
+        assert len(listed.reports) == 1
 
 
 def owed(directory: Path) -> int:
@@ -193,39 +177,36 @@ def owed(directory: Path) -> int:
     return int(count)
 
 
-def test_a_centre_refuses_what_it_cannot_keep_shows_what_it_has_and_goes_on(
+async def test_a_centre_refuses_what_it_cannot_keep_shows_what_it_has_and_goes_on(
     disk: Disk, tmp_path: Path
 ) -> None:
-    async def test() -> None:
-        scene = Scene(tmp_path)
-        first, second = scene.report(1), scene.report(2)
-        async with scene.centre() as (alice, _, operator, _):
-            parts = [submission(one.report_id, scene.seal(one)) for one in (first, second)]
-            await alice.one("Centre/Submit", parts[0])
-            await operator.one("Centre/List", wire.ListRequest())
-            disk.is_read_only = True
-            assert await status_of(alice.one("Centre/Submit", parts[1])) == KEPT_NOTHING
-            move = wire.MoveRequest(report_id=first.report_id, state="confirmed", reason="looked")
-            assert await status_of(operator.one("Centre/Move", move)) == KEPT_NOTHING
-            complain = wire.ComplainRequest(complaint_id=b"c" * 16, report_id=first.report_id, text="no")
-            assert await status_of(alice.one("Centre/Complain", complain)) == KEPT_NOTHING
-            (row,) = (await operator.one("Centre/List", wire.ListRequest())).reports
-            assert (row.report_id, row.state) == (first.report_id, "checked")
-            disk.is_read_only = False
-            await alice.one("Centre/Submit", parts[1])
-            assert (await operator.one("Centre/Move", move)).state == "confirmed"
-            await alice.one("Centre/Complain", complain)
-            rows = (await operator.one("Centre/List", wire.ListRequest())).reports
-            assert [(row.report_id, row.checks) for row in rows] == [
-                (first.report_id, "passed"),
-                (second.report_id, "passed"),
-            ]
-        assert len(list((tmp_path / "state/reports").glob("??/*"))) == 2
-
-    run(test())
+    scene = Scene(tmp_path)
+    first, second = scene.report(1), scene.report(2)
+    async with scene.centre() as (alice, _, operator, _):
+        parts = [submission(one.report_id, scene.seal(one)) for one in (first, second)]
+        await alice.one("Centre/Submit", parts[0])
+        await operator.one("Centre/List", wire.ListRequest())
+        disk.is_read_only = True
+        assert await status_of(alice.one("Centre/Submit", parts[1])) == KEPT_NOTHING
+        move = wire.MoveRequest(report_id=first.report_id, state="confirmed", reason="looked")
+        assert await status_of(operator.one("Centre/Move", move)) == KEPT_NOTHING
+        complain = wire.ComplainRequest(complaint_id=b"c" * 16, report_id=first.report_id, text="no")
+        assert await status_of(alice.one("Centre/Complain", complain)) == KEPT_NOTHING
+        (row,) = (await operator.one("Centre/List", wire.ListRequest())).reports
+        assert (row.report_id, row.state) == (first.report_id, "checked")
+        disk.is_read_only = False
+        await alice.one("Centre/Submit", parts[1])
+        assert (await operator.one("Centre/Move", move)).state == "confirmed"
+        await alice.one("Centre/Complain", complain)
+        rows = (await operator.one("Centre/List", wire.ListRequest())).reports
+        assert [(row.report_id, row.checks) for row in rows] == [
+            (first.report_id, "passed"),
+            (second.report_id, "passed"),
+        ]
+    assert len(list((tmp_path / "state/reports").glob("??/*"))) == 2
 
 
-def test_checks_that_could_not_be_noted_are_made_again(disk: Disk, tmp_path: Path) -> None:
+async def test_checks_that_could_not_be_noted_are_made_again(disk: Disk, tmp_path: Path) -> None:
     def taken(name: str) -> None:
         # the first commit that writes takes the report in, the next ones are those of the checks
         disk.is_read_only = disk.is_read_only or (name == "centre.commit.after" and disk.wrote["centre"])
@@ -239,19 +220,16 @@ def test_checks_that_could_not_be_noted_are_made_again(disk: Disk, tmp_path: Pat
             await asyncio.sleep(0.02)
         raise AssertionError("every list was refused")
 
-    async def test() -> None:
-        scene, deployment = Scene(tmp_path), Deployment()
-        report = scene.report()
-        async with scene.centre(deployment, list_wait_seconds=0.0) as (alice, _, operator, _):
-            failpoint.arm(taken)
-            await alice.one("Centre/Submit", submission(report.report_id, scene.seal(report)))
-            await until(lambda: bool(deployment.events("checking")))
-            row = await the_report(operator)
-            assert row.state == "received"
-            failpoint.disarm()
-            while row.state == "received":
-                await asyncio.sleep(0.05)
-                (row,) = (await operator.one("Centre/List", wire.ListRequest())).reports
-            assert (row.state, row.checks) == ("checked", "passed")
-
-    run(test())
+    scene, deployment = Scene(tmp_path), Deployment()
+    report = scene.report()
+    async with scene.centre(deployment, list_wait_seconds=0.0) as (alice, _, operator, _):
+        failpoint.arm(taken)
+        await alice.one("Centre/Submit", submission(report.report_id, scene.seal(report)))
+        await until(lambda: bool(deployment.events("checking")))
+        row = await the_report(operator)
+        assert row.state == "received"
+        failpoint.disarm()
+        while row.state == "received":
+            await asyncio.sleep(0.05)
+            (row,) = (await operator.one("Centre/List", wire.ListRequest())).reports
+        assert (row.state, row.checks) == ("checked", "passed")

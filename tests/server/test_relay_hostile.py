@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import statistics
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,23 @@ import grpc
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server import calls
 from blindmatch_server.authority import Identity, Kind
-from blindmatch_server.endpoint import REFUSALS
+from blindmatch_server.calls import REFUSALS
+from blindmatch_server.concurrency import TurnQueue
+from blindmatch_server.errors import RateError
 from blindmatch_server.rate import Rate, TokenBuckets
 from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.retention import Steadiness
 from blindmatch_server.relay.server import RelayConfig, open_relay
 from blindmatch_server.relay.service import Relay
-from blindmatch_server.waiting import Turns
 
-from .deployment import Client, Deployment, fixed, refused
+from .deployment import Client, Deployment, refused
 from .test_relay import keys, message, pieces
 
 STATUS = grpc.StatusCode
 NAMES = ("alice", "bob", "carol", "mallory", "mallet")
-
-
-def run(test: Any) -> None:
-    asyncio.run(asyncio.wait_for(test, 100))
 
 
 @asynccontextmanager
@@ -43,8 +41,8 @@ async def relay(
 ) -> AsyncIterator[tuple[dict[str, Client], int]]:
     """A relay with everybody registered; their clients, and the port."""
     deployment = deployment or Deployment()
-    config = RelayConfig(deployment.listen(Party.PROVIDER), directory, RelayLimits(**limits))
-    services = fixed(lambda desk: open_relay(config, desk), lambda opened: [opened])
+    config = RelayConfig(directory, RelayLimits(**limits))
+    services = partial(open_relay, config)
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(deployment.server(Party.PROVIDER, services))
         clients = {}
@@ -69,33 +67,27 @@ async def waiting(client: Client) -> list[Any]:
     return await client.all("Relay/Receive", wire.ReceiveRequest())
 
 
-def test_a_flood_of_one_sender_or_two_leaves_room_for_the_others(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with relay(tmp_path, most_queued_messages=60) as (clients, _):
-            assert await flood(clients["mallory"], 60) == 30
-            assert await flood(clients["mallet"], 60, 100) == 15
-            assert await flood(clients["alice"], 7, 200) == 7
-            code, text, _ = await refused(clients["mallory"].one("Relay/Send", message(number=300)))
-            assert code is STATUS.RESOURCE_EXHAUSTED and "this sender" in text
-            received = await waiting(clients["bob"])
-            numbers = [d.sequence for d in received if d.sender == "mallory"]
-            await clients["bob"].one("Relay/Acknowledge", wire.AcknowledgeRequest(sequences=numbers))
-            await clients["mallory"].one("Relay/Send", message(number=300))
-
-    run(test())
+async def test_a_flood_of_one_sender_or_two_leaves_room_for_the_others(tmp_path: Path) -> None:
+    async with relay(tmp_path, most_queued_messages=60) as (clients, _):
+        assert await flood(clients["mallory"], 60) == 30
+        assert await flood(clients["mallet"], 60, 100) == 15
+        assert await flood(clients["alice"], 7, 200) == 7
+        code, text, _ = await refused(clients["mallory"].one("Relay/Send", message(number=300)))
+        assert code is STATUS.RESOURCE_EXHAUSTED and "this sender" in text
+        received = await waiting(clients["bob"])
+        numbers = [d.sequence for d in received if d.sender == "mallory"]
+        await clients["bob"].one("Relay/Acknowledge", wire.AcknowledgeRequest(sequences=numbers))
+        await clients["mallory"].one("Relay/Send", message(number=300))
 
 
-def test_large_messages_of_one_sender_leave_bytes_for_the_others(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with relay(tmp_path, most_queued_bytes=10_000) as (clients, _):
-            big = [message(sealed=b"m" * 1000, number=n) for n in range(10)]
-            results = await asyncio.gather(
-                *(clients["mallory"].one("Relay/Send", one) for one in big), return_exceptions=True
-            )
-            assert sum(not isinstance(one, Exception) for one in results) == 5
-            await clients["alice"].one("Relay/Send", message(sealed=b"a" * 1000, number=99))
-
-    run(test())
+async def test_large_messages_of_one_sender_leave_bytes_for_the_others(tmp_path: Path) -> None:
+    async with relay(tmp_path, most_queued_bytes=10_000) as (clients, _):
+        big = [message(sealed=b"m" * 1000, number=n) for n in range(10)]
+        results = await asyncio.gather(
+            *(clients["mallory"].one("Relay/Send", one) for one in big), return_exceptions=True
+        )
+        assert sum(not isinstance(one, Exception) for one in results) == 5
+        await clients["alice"].one("Relay/Send", message(sealed=b"a" * 1000, number=99))
 
 
 def counts(directory: Path) -> tuple[Any, ...]:
@@ -112,187 +104,134 @@ def counts(directory: Path) -> tuple[Any, ...]:
     return found
 
 
-def test_the_counts_of_what_waits_are_right_after_sends_refusals_and_acknowledgements(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with relay(tmp_path, most_queued_messages=9) as (clients, _):
-            for name, number in (("alice", 0), ("carol", 10), ("mallory", 20), ("alice", 0)):
-                await flood(clients[name], 5, number)
-            some = wire.AcknowledgeRequest(sequences=[1, 3, 3, 77])
-            await clients["bob"].one("Relay/Acknowledge", some)
-            await flood(clients["mallet"], 3, 40)
-
-    run(test())
+async def test_the_counts_of_what_waits_are_right_after_sends_refusals_and_acknowledgements(
+    tmp_path: Path,
+) -> None:
+    async with relay(tmp_path, most_queued_messages=9) as (clients, _):
+        for name, number in (("alice", 0), ("carol", 10), ("mallory", 20), ("alice", 0)):
+            await flood(clients[name], 5, number)
+        some = wire.AcknowledgeRequest(sequences=[1, 3, 3, 77])
+        await clients["bob"].one("Relay/Acknowledge", some)
+        await flood(clients["mallet"], 3, 40)
     by_recipient, real, by_sender, real_by_sender = counts(tmp_path)
     assert by_recipient == real and by_sender == real_by_sender != []
 
 
-def test_what_expires_is_taken_out_of_the_counts(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with relay(tmp_path, retention_seconds=0.0, sweep_seconds=0.05) as (clients, _):
-            await flood(clients["alice"], 3)
-            await asyncio.sleep(0.4)
-
-    run(test())
+async def test_what_expires_is_taken_out_of_the_counts(tmp_path: Path) -> None:
+    async with relay(tmp_path, retention_seconds=0.0, sweep_seconds=0.05) as (clients, _):
+        await flood(clients["alice"], 3)
+        await asyncio.sleep(0.4)
     assert counts(tmp_path) == ([], [], [], [])
 
 
-def test_a_relay_of_version_1_is_brought_up_to_date_with_what_waits(tmp_path: Path) -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with relay(tmp_path, deployment) as (clients, _):
-            await flood(clients["alice"], 2)
-        connection = sqlite3.connect(tmp_path / "relay.sqlite")
-        connection.executescript(
-            "DROP TABLE queued_by; DROP TABLE stored_by; CREATE INDEX blobs_by_owner ON blobs (owner, size); "
-            "PRAGMA user_version = 1;"
-        )
-        connection.close()
-        async with relay(tmp_path, deployment) as (clients, _):
-            assert len(await waiting(clients["bob"])) == 2
-        by_recipient, real, by_sender, real_by_sender = counts(tmp_path)
-        assert by_recipient == real and by_sender == real_by_sender == [("bob", "alice", 2, 12)]
-
-    run(test())
+async def test_one_caller_cannot_use_up_another_account_s_pre_keys(tmp_path: Path) -> None:
+    now = time.time()
+    deployment = Deployment(clock=lambda: now)
+    async with relay(tmp_path, deployment, bundles_of_one=Rate(1 / 60, 4)) as (clients, _):
+        request = wire.BundleRequest(account="bob")
+        for _ in range(4):
+            await clients["mallory"].one("Relay/FetchBundle", request)
+        code, _, trailing = await refused(clients["mallory"].one("Relay/FetchBundle", request))
+        assert code is STATUS.RESOURCE_EXHAUSTED and int(trailing["retry-after-ms"]) > 50_000
+        await clients["mallory"].one("Relay/FetchBundle", wire.BundleRequest(account="carol"))
+        bundle = await clients["alice"].one("Relay/FetchBundle", request)
+        assert len(bundle.one_time_pre_keys) == 1
 
 
-def test_one_caller_cannot_use_up_another_account_s_pre_keys(tmp_path: Path) -> None:
-    async def test() -> None:
-        now = time.time()
-        deployment = Deployment(clock=lambda: now)
-        async with relay(tmp_path, deployment, bundles_of_one=Rate(1 / 60, 4)) as (clients, _):
-            request = wire.BundleRequest(account="bob")
-            for _ in range(4):
-                await clients["mallory"].one("Relay/FetchBundle", request)
-            code, _, trailing = await refused(clients["mallory"].one("Relay/FetchBundle", request))
-            assert code is STATUS.RESOURCE_EXHAUSTED and int(trailing["retry-after-ms"]) > 50_000
-            await clients["mallory"].one("Relay/FetchBundle", wire.BundleRequest(account="carol"))
-            bundle = await clients["alice"].one("Relay/FetchBundle", request)
-            assert len(bundle.one_time_pre_keys) == 1
-
-    run(test())
-
-
-def test_a_session_can_be_started_when_the_pre_keys_are_used_up(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with relay(tmp_path, bundles_of_one=Rate(1.0, 100)) as (clients, _):
-            request = wire.BundleRequest(account="bob")
-            bundles = [await clients["mallory"].one("Relay/FetchBundle", request) for _ in range(21)]
-            assert [len(one.one_time_pre_keys) for one in bundles] == [1] * 20 + [0]
-            assert (await clients["alice"].one("Relay/FetchBundle", request)).signed_pre_key
-
-    run(test())
+async def test_a_session_can_be_started_when_the_pre_keys_are_used_up(tmp_path: Path) -> None:
+    async with relay(tmp_path, bundles_of_one=Rate(1.0, 100)) as (clients, _):
+        request = wire.BundleRequest(account="bob")
+        bundles = [await clients["mallory"].one("Relay/FetchBundle", request) for _ in range(21)]
+        assert [len(one.one_time_pre_keys) for one in bundles] == [1] * 20 + [0]
+        assert (await clients["alice"].one("Relay/FetchBundle", request)).signed_pre_key
 
 
 @pytest.mark.parametrize("raw", [b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f", b"\x08"])
-def test_garbage_in_place_of_a_message_is_refused_by_its_name(tmp_path: Path, raw: bytes) -> None:
-    async def test() -> None:
-        async with relay(tmp_path) as (clients, _):
-            code, text, _ = await refused(clients["mallory"].one("Relay/Send", raw))
-            assert code is STATUS.INVALID_ARGUMENT and "SendRequest" in text
-            await clients["alice"].one("Relay/Send", message())
-
-    run(test())
+async def test_garbage_in_place_of_a_message_is_refused_by_its_name(tmp_path: Path, raw: bytes) -> None:
+    async with relay(tmp_path) as (clients, _):
+        code, text, _ = await refused(clients["mallory"].one("Relay/Send", raw))
+        assert code is STATUS.INVALID_ARGUMENT and "SendRequest" in text
+        await clients["alice"].one("Relay/Send", message())
 
 
-def test_garbage_in_place_of_tls_and_connections_that_say_nothing_stop_nobody(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with relay(tmp_path) as (clients, port):
-            silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
-            for _, writer in silent[:25]:
-                writer.write(b"GET / HTTP/1.1\r\n\r\n" * 100)
-            await clients["alice"].one("Relay/Send", message())
-            assert len(await waiting(clients["bob"])) == 1
-            for _, writer in silent:
-                writer.close()
-
-    run(test())
+async def test_garbage_in_place_of_tls_and_connections_that_say_nothing_stop_nobody(tmp_path: Path) -> None:
+    async with relay(tmp_path) as (clients, port):
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
+        for _, writer in silent[:25]:
+            writer.write(b"GET / HTTP/1.1\r\n\r\n" * 100)
+        await clients["alice"].one("Relay/Send", message())
+        assert len(await waiting(clients["bob"])) == 1
+        for _, writer in silent:
+            writer.close()
 
 
-def test_what_is_too_large_is_refused_before_it_is_kept(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with relay(tmp_path) as (clients, _):
-            mallory = clients["mallory"]
-            code, _, _ = await refused(mallory.one("Relay/Send", message(sealed=b"m" * (3 << 20))))
-            assert code is STATUS.RESOURCE_EXHAUSTED
-            code, _, _ = await refused(mallory.one("Relay/Send", message(sealed=b"m" * (800 << 10))))
-            assert code is STATUS.INVALID_ARGUMENT
-            code, _, _ = await refused(mallory.one("Relay/Upload", pieces(b"m", size=121 << 20)))
-            assert code is STATUS.INVALID_ARGUMENT
-            many = wire.AcknowledgeRequest(sequences=range(10_001))
-            code, _, _ = await refused(mallory.one("Relay/Acknowledge", many))
-            assert code is STATUS.INVALID_ARGUMENT
-            await clients["alice"].one("Relay/Send", message())
-
-    run(test())
+async def test_what_is_too_large_is_refused_before_it_is_kept(tmp_path: Path) -> None:
+    async with relay(tmp_path) as (clients, _):
+        mallory = clients["mallory"]
+        code, _, _ = await refused(mallory.one("Relay/Send", message(sealed=b"m" * (3 << 20))))
+        assert code is STATUS.RESOURCE_EXHAUSTED
+        code, _, _ = await refused(mallory.one("Relay/Send", message(sealed=b"m" * (800 << 10))))
+        assert code is STATUS.INVALID_ARGUMENT
+        code, _, _ = await refused(mallory.one("Relay/Upload", pieces(b"m", size=121 << 20)))
+        assert code is STATUS.INVALID_ARGUMENT
+        many = wire.AcknowledgeRequest(sequences=range(10_001))
+        code, _, _ = await refused(mallory.one("Relay/Acknowledge", many))
+        assert code is STATUS.INVALID_ARGUMENT
+        await clients["alice"].one("Relay/Send", message())
 
 
-def test_nobody_can_acknowledge_or_fetch_for_another(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with relay(tmp_path) as (clients, _):
-            await flood(clients["alice"], 3)
-            foreign = wire.AcknowledgeRequest(sequences=range(100))
-            assert (await clients["mallory"].one("Relay/Acknowledge", foreign)).removed == 0
-            assert await waiting(clients["mallory"]) == []
-            assert [d.sender for d in await waiting(clients["bob"])] == ["alice"] * 3
-
-    run(test())
+async def test_nobody_can_acknowledge_or_fetch_for_another(tmp_path: Path) -> None:
+    async with relay(tmp_path) as (clients, _):
+        await flood(clients["alice"], 3)
+        foreign = wire.AcknowledgeRequest(sequences=range(100))
+        assert (await clients["mallory"].one("Relay/Acknowledge", foreign)).removed == 0
+        assert await waiting(clients["mallory"]) == []
+        assert [d.sender for d in await waiting(clients["bob"])] == ["alice"] * 3
 
 
-def test_a_device_of_another_authority_is_not_let_in(tmp_path: Path) -> None:
-    async def test() -> None:
-        deployment, other = Deployment(), Deployment()
-        async with relay(tmp_path, deployment) as (clients, port):
-            forged = other.client(Identity(Kind.DEVICE, "bob"), Party.PROVIDER, port)
-            async with forged as client:
-                code, _, _ = await refused(client.one("Relay/Send", message(), 5))
-                assert code in (STATUS.UNAVAILABLE, STATUS.DEADLINE_EXCEEDED)
-            assert await waiting(clients["bob"]) == []
-
-    run(test())
+async def test_a_device_of_another_authority_is_not_let_in(tmp_path: Path) -> None:
+    deployment, other = Deployment(), Deployment()
+    async with relay(tmp_path, deployment) as (clients, port):
+        forged = other.client(Identity(Kind.DEVICE, "bob"), Party.PROVIDER, port)
+        async with forged as client:
+            code, _, _ = await refused(client.one("Relay/Send", message(), 5))
+            assert code in (STATUS.UNAVAILABLE, STATUS.DEADLINE_EXCEEDED)
+        assert await waiting(clients["bob"]) == []
 
 
-def test_a_stream_that_broke_off_goes_on_with_what_was_not_acknowledged(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with relay(tmp_path) as (clients, _):
-            await flood(clients["alice"], 80)
-            stream = clients["bob"].many("Relay/Receive", wire.ReceiveRequest(wait_ms=5000))
-            first = [await stream.read() for _ in range(50)]
-            stream.cancel()
-            saved = wire.AcknowledgeRequest(sequences=[d.sequence for d in first[:40]])
-            await clients["bob"].one("Relay/Acknowledge", saved)
-            await flood(clients["carol"], 5, 100)
-            rest = await waiting(clients["bob"])
-            assert [d.sequence for d in rest] == list(range(41, 86))
-
-    run(test())
+async def test_a_stream_that_broke_off_goes_on_with_what_was_not_acknowledged(tmp_path: Path) -> None:
+    async with relay(tmp_path) as (clients, _):
+        await flood(clients["alice"], 80)
+        stream = clients["bob"].many("Relay/Receive", wire.ReceiveRequest(wait_ms=5000))
+        first = [await stream.read() for _ in range(50)]
+        stream.cancel()
+        saved = wire.AcknowledgeRequest(sequences=[d.sequence for d in first[:40]])
+        await clients["bob"].one("Relay/Acknowledge", saved)
+        await flood(clients["carol"], 5, 100)
+        rest = await waiting(clients["bob"])
+        assert [d.sequence for d in rest] == list(range(41, 86))
 
 
-def test_a_reader_that_does_not_read_holds_up_nobody_and_loses_nothing(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with relay(tmp_path) as (clients, _):
-            for number in range(60):
-                sent = message(sealed=bytes([number]) * (200 << 10), number=number)
-                await clients["alice"].one("Relay/Send", sent)
-            stream = clients["bob"].many("Relay/Receive", wire.ReceiveRequest(wait_ms=1000), 60)
-            first = await stream.read()
-            for number in range(20):
-                await clients["carol"].one("Relay/Send", message("mallet", number=number))
-                assert len(await waiting(clients["mallet"])) == number + 1
-            rest = []
-            while (delivery := await stream.read()) is not grpc.aio.EOF:
-                rest.append(delivery)
-            assert [d.sealed[0] for d in (first, *rest)] == list(range(60))
-
-    run(test())
+async def test_a_reader_that_does_not_read_holds_up_nobody_and_loses_nothing(tmp_path: Path) -> None:
+    async with relay(tmp_path) as (clients, _):
+        for number in range(60):
+            sent = message(sealed=bytes([number]) * (200 << 10), number=number)
+            await clients["alice"].one("Relay/Send", sent)
+        stream = clients["bob"].many("Relay/Receive", wire.ReceiveRequest(wait_ms=1000), 60)
+        first = await stream.read()
+        for number in range(20):
+            await clients["carol"].one("Relay/Send", message("mallet", number=number))
+            assert len(await waiting(clients["mallet"])) == number + 1
+        rest = []
+        while (delivery := await stream.read()) is not grpc.aio.EOF:
+            rest.append(delivery)
+        assert [d.sealed[0] for d in (first, *rest)] == list(range(60))
 
 
-def test_memory_for_one_stream_is_bounded(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with relay(tmp_path) as (clients, _):
-            for number in range(8):
-                await clients["alice"].one("Relay/Send", message(sealed=b"m" * 1000, number=number))
-
-    run(test())
+async def test_memory_for_one_stream_is_bounded(tmp_path: Path) -> None:
+    async with relay(tmp_path) as (clients, _):
+        for number in range(8):
+            await clients["alice"].one("Relay/Send", message(sealed=b"m" * 1000, number=number))
     connection = sqlite3.connect(tmp_path / "relay.sqlite")
     try:
         assert len(store.queued(connection, "bob", 0, 32, 3500)) == 3
@@ -302,70 +241,48 @@ def test_memory_for_one_stream_is_bounded(tmp_path: Path) -> None:
         connection.close()
 
 
-async def latencies(client: Client, start: int, count: int) -> list[float]:
-    found = []
-    for number in range(start, start + count):
-        began = time.perf_counter()
-        await client.one("Relay/Send", message("carol", number=number))
-        found.append(time.perf_counter() - began)
-        await asyncio.sleep(0.02)
-    return found
+async def test_a_flood_that_is_refused_does_not_starve_others(tmp_path: Path) -> None:
+    """How long others wait is measured by `blindmatch bench flood`: here nobody else is refused."""
 
-
-def test_a_flood_that_is_refused_does_not_starve_others(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The flood runs in the same process as the relay here, and the machine may be busy, so the ratio is
-    shown and not asserted: what must hold is that nobody else is refused or waits for long."""
-
-    async def attack(client: Client, stop: asyncio.Event) -> int:
-        refusals = 0
+    async def attack(client: Client, stop: asyncio.Event, refused: asyncio.Event) -> None:
         while not stop.is_set():
-            try:
+            with pytest.raises(grpc.aio.AioRpcError):
                 await client.one("Relay/Send", message(number=7, sealed=b""))
-            except grpc.aio.AioRpcError:
-                refusals += 1
-        return refusals
+            refused.set()
 
-    async def test() -> None:
-        async with relay(tmp_path, calls=Rate(100.0, 100)) as (clients, _):
-            calm = await latencies(clients["alice"], 0, 25)
-            stop = asyncio.Event()
-            attackers = [asyncio.ensure_future(attack(clients["mallory"], stop)) for _ in range(32)]
-            await asyncio.sleep(1.0)
-            flooded = await latencies(clients["alice"], 100, 25)
-            stop.set()
-            assert sum(await asyncio.gather(*attackers)) > 100
-            ratio = statistics.median(flooded) / statistics.median(calm)
-            with capsys.disabled():
-                print(f" [latency under flood: {ratio:.1f} times]", end="")  # noqa: T201
-            assert max(flooded) < 2.0
-
-    run(test())
+    async with relay(tmp_path, calls=Rate(100.0, 100)) as (clients, _):
+        stop, refused = asyncio.Event(), asyncio.Event()
+        attackers = [asyncio.ensure_future(attack(clients["mallory"], stop, refused)) for _ in range(32)]
+        for number in range(25):
+            await refused.wait()
+            refused.clear()
+            await clients["alice"].one("Relay/Send", message("carol", number=number))
+        stop.set()
+        await asyncio.gather(*attackers)
 
 
 def test_buckets_that_are_full_again_are_forgotten() -> None:
     now = [0.0]
-    buckets = TokenBuckets(Rate(1.0, 5), lambda: now[0])
+    buckets = TokenBuckets(Rate(1.0, 5), lambda: now[0], {"slow": Rate(0.001, 1)})
+    buckets.take("slow", "step")
     names: Sequence[str] = [f"caller{n}" for n in range(30_000)]
     for name in names:
         now[0] += 0.01
         buckets.take(name, "step")
     assert len(buckets) < 15_000
+    with pytest.raises(RateError):
+        buckets.take("slow", "step")
 
 
-def test_a_clock_that_jumps_forward_deletes_nothing_for_a_day(tmp_path: Path) -> None:
-    async def test() -> None:
-        now = time.time()
-        deployment = Deployment(clock=lambda: now)
-        async with relay(tmp_path, deployment, sweep_seconds=0.05, retention_seconds=3600.0) as (clients, _):
-            await flood(clients["alice"], 3)
-            now += 7200.0
-            await asyncio.sleep(0.3)
-            assert deployment.events("clock_jumped")
-            assert len(await waiting(clients["bob"])) == 3
-
-    run(test())
+async def test_a_clock_that_jumps_forward_deletes_nothing_for_a_day(tmp_path: Path) -> None:
+    now = time.time()
+    deployment = Deployment(clock=lambda: now)
+    async with relay(tmp_path, deployment, sweep_seconds=0.05, retention_seconds=3600.0) as (clients, _):
+        await flood(clients["alice"], 3)
+        now += 7200.0
+        await asyncio.sleep(0.3)
+        assert deployment.events("clock_jumped")
+        assert len(await waiting(clients["bob"])) == 3
 
 
 def test_the_clock_is_trusted_again_after_a_day() -> None:
@@ -380,28 +297,25 @@ def test_the_clock_is_trusted_again_after_a_day() -> None:
     assert not steadiness.look() and not steadiness.holds
 
 
-def test_calls_of_one_account_take_turns_and_those_of_another_do_not_wait_for_them() -> None:
-    async def test() -> None:
-        turns, at_work, most, release = Turns(2), 0, 0, asyncio.Event()
+async def test_calls_of_one_account_take_turns_and_those_of_another_do_not_wait_for_them() -> None:
+    turns, at_work, most, release = TurnQueue(2), 0, 0, asyncio.Event()
 
-        async def call() -> None:
-            nonlocal at_work, most
-            async with turns.take("mallory"):
-                at_work += 1
-                most = max(most, at_work)
-                await release.wait()
-                at_work -= 1
+    async def call() -> None:
+        nonlocal at_work, most
+        async with turns.take("mallory"):
+            at_work += 1
+            most = max(most, at_work)
+            await release.wait()
+            at_work -= 1
 
-        tasks = [asyncio.ensure_future(call()) for _ in range(9)]
-        await asyncio.sleep(0)
-        tasks[5].cancel()
-        async with asyncio.timeout(5), turns.take("alice"):
-            assert at_work == 2 and turns.accounts == 2
-        release.set()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        assert most == 2 and turns.accounts == 0
-
-    run(test())
+    tasks = [asyncio.ensure_future(call()) for _ in range(9)]
+    await asyncio.sleep(0)
+    tasks[5].cancel()
+    async with asyncio.timeout(5), turns.take("alice"):
+        assert at_work == 2 and turns.accounts == 2
+    release.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert most == 2 and turns.accounts == 0
 
 
 def test_a_relay_gives_accounts_turns_in_all_calls_with_one_reply() -> None:
@@ -410,34 +324,36 @@ def test_a_relay_gives_accounts_turns_in_all_calls_with_one_reply() -> None:
     assert short[0] is not None and all(turns is short[0] for turns in short)
 
 
-def test_refusals_are_answered_late_once_an_account_had_many(tmp_path: Path) -> None:
-    async def one(client: Client) -> float:
-        began = time.monotonic()
-        await refused(client.one("Relay/Send", b"\xff" * 100))
-        return time.monotonic() - began
+async def test_refusals_are_answered_late_once_an_account_had_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, slept, sleep = 0.0123, list[float](), asyncio.sleep
 
-    async def test() -> None:
-        deployment = Deployment(clock=lambda: 1e9 + 7e8)
-        async with relay(tmp_path, deployment) as (clients, _):
-            for _ in range(REFUSALS.burst):
-                await one(clients["mallory"])
-            assert await one(clients["mallory"]) >= 0.25
-            assert min([await one(clients["alice"]) for _ in range(3)]) < 0.25
+    async def noting(seconds: float) -> None:
+        slept.extend([seconds] if seconds == late else [])
+        await sleep(seconds)
 
-    run(test())
+    monkeypatch.setattr(calls, "_REFUSED_SECONDS", late)
+    monkeypatch.setattr(asyncio, "sleep", noting)
+    deployment = Deployment(clock=lambda: 1e9 + 7e8)
+    async with relay(tmp_path, deployment) as (clients, _):
+        for _ in range(REFUSALS.burst):
+            await refused(clients["mallory"].one("Relay/Send", b"\xff" * 100))
+        assert not slept
+        await refused(clients["alice"].one("Relay/Send", b"\xff" * 100))
+        assert not slept
+        await refused(clients["mallory"].one("Relay/Send", b"\xff" * 100))
+        assert slept == [late]
 
 
-def test_a_caller_that_hangs_up_while_it_is_answered_is_no_failure(tmp_path: Path) -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with relay(tmp_path, deployment) as (clients, _):
-            for number in range(12):
-                await clients["alice"].one("Relay/Send", message(sealed=bytes(600 << 10), number=number))
-            for _ in range(5):
-                stream = clients["bob"].many("Relay/Receive", wire.ReceiveRequest())
-                await stream.read()
-                stream.cancel()
-            await asyncio.sleep(0.3)
-            assert deployment.events("failure") == []
-
-    run(test())
+async def test_a_caller_that_hangs_up_while_it_is_answered_is_no_failure(tmp_path: Path) -> None:
+    deployment = Deployment()
+    async with relay(tmp_path, deployment) as (clients, _):
+        for number in range(12):
+            await clients["alice"].one("Relay/Send", message(sealed=bytes(600 << 10), number=number))
+        for _ in range(5):
+            stream = clients["bob"].many("Relay/Receive", wire.ReceiveRequest())
+            await stream.read()
+            stream.cancel()
+        await asyncio.sleep(0.3)
+        assert deployment.events("failure") == []

@@ -14,13 +14,13 @@ from blindmatch_server.relay.store import Queued
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .test_relay import message, relay, run
+from .test_relay import message, relay
 
 STEP = st.sampled_from(["commit", "hand", "lose", "read"])
 
 
 def queued(sequence: int, size: int = 1) -> Queued:
-    return Queued(sequence, "alice", bytes(size), 0)
+    return Queued(sequence, "alice", bytes(size), 0, bytes(16), b"")
 
 
 class Stream:
@@ -89,28 +89,25 @@ def test_a_stream_that_is_not_read_holds_no_more_than_it_may(size: int) -> None:
     assert listener.take(most) is None
 
 
-def test_all_streams_of_an_account_get_a_message_and_those_of_others_do_not() -> None:
-    async def test() -> None:
-        listeners = Listeners(most=4)
-        with (
-            listeners.listen("bob", "x") as one,
-            listeners.listen("bob", "x") as two,
-            listeners.listen("eve", "x") as other,
-        ):
-            for listener in (one, two, other):
-                listener.take(0)
-            listeners.hand("bob", queued(1))
-            listeners.hand("nobody", queued(1))
-            assert one.take(0) == two.take(0) == [queued(1)] and other.take(0) == []
-            await other.wait(0.01)
-            listeners.wake_all()
-            await other.wait(60)
-            assert other.take(0) is None
-
-    asyncio.run(test())
+async def test_all_streams_of_an_account_get_a_message_and_those_of_others_do_not() -> None:
+    listeners = Listeners(most=4)
+    with (
+        listeners.listen("bob", "x") as one,
+        listeners.listen("bob", "x") as two,
+        listeners.listen("eve", "x") as other,
+    ):
+        for listener in (one, two, other):
+            listener.take(0)
+        listeners.hand("bob", queued(1))
+        listeners.hand("nobody", queued(1))
+        assert one.take(0) == two.take(0) == [queued(1)] and other.take(0) == []
+        await other.wait(0.01)
+        listeners.wake_all()
+        await other.wait(60)
+        assert other.take(0) is None
 
 
-def test_live_messages_reach_a_stream_without_being_read_again(
+async def test_live_messages_reach_a_stream_without_being_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[int] = []
@@ -121,14 +118,10 @@ def test_live_messages_reach_a_stream_without_being_read_again(
         return read(connection, recipient, after, most, most_bytes)
 
     monkeypatch.setattr(store, "queued", counted)
-
-    async def test() -> None:
-        async with relay(tmp_path) as (alice, bob):
-            stream = bob.many("Relay/Receive", wire.ReceiveRequest(wait_ms=20_000))
-            for number in range(20):
-                await alice.one("Relay/Send", message(number=number))
-                assert (await asyncio.wait_for(stream.read(), 20)).sequence == number + 1
-            stream.cancel()
-
-    run(test())
+    async with relay(tmp_path) as (alice, bob):
+        stream = bob.many("Relay/Receive", wire.ReceiveRequest(wait_ms=20_000))
+        for number in range(20):
+            await alice.one("Relay/Send", message(number=number))
+            assert (await asyncio.wait_for(stream.read(), 20)).sequence == number + 1
+        stream.cancel()
     assert len(reads) <= 3

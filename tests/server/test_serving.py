@@ -22,8 +22,9 @@ from blindmatch_protocol.errors import DesignError, EpochMismatchError, Protocol
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
 from blindmatch_server.authority import Authority, Credentials, Identity, Kind
-from blindmatch_server.endpoint import DEVICES, OPERATORS, Call, Desk, Method, Service, handlers_of
+from blindmatch_server.endpoint import DEVICES, OPERATORS, Call, Method, ServerContext, Service
 from blindmatch_server.errors import PortTakenError
+from blindmatch_server.handlers import handlers_of
 from blindmatch_server.serving import running, serve
 from grpc_health.v1 import health_pb2
 
@@ -63,7 +64,7 @@ async def scripted(deployment: Deployment, **options: object) -> AsyncIterator[t
     service = Scripted()
 
     @asynccontextmanager
-    async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
+    async def services(desk: ServerContext) -> AsyncIterator[Sequence[Service]]:
         yield [service]
 
     async with deployment.server(Party.CENTRE, services, **options) as port:
@@ -76,81 +77,62 @@ async def ask(credentials: Credentials, port: int, party: Party = Party.CENTRE) 
         return reply
 
 
-def run(test: object) -> None:
-    asyncio.run(asyncio.wait_for(test, 60))  # type: ignore[arg-type]
+async def test_the_identity_is_the_certificate_s() -> None:
+    deployment = Deployment()
+    async with scripted(deployment) as (service, port):
+        await ask(deployment.credentials(ALICE), port)
+        await ask(deployment.credentials(BOB), port)
+        assert service.callers == [ALICE, BOB]
 
 
-def test_the_identity_is_the_certificate_s() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with scripted(deployment) as (service, port):
-            await ask(deployment.credentials(ALICE), port)
-            await ask(deployment.credentials(BOB), port)
-            assert service.callers == [ALICE, BOB]
-
-    run(test())
-
-
-def test_no_certificate_a_foreign_one_and_one_that_has_run_out_are_refused() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        mine = deployment.credentials(ALICE)
-        stranger = Authority.create(NOW).issue(ALICE, NOW)
-        old = deployment.authority.issue(ALICE, NOW - timedelta(days=2), timedelta(days=1))
-        async with scripted(deployment) as (service, port):
-            for bad in (stranger, old):
-                mixed = Credentials(mine.root, bad.certificate, bad.key)
-                code, _, _ = await refused(ask(mixed, port))
-                assert code is STATUS.UNAVAILABLE
-            bare = grpc.ssl_channel_credentials(mine.root)
-            options = [("grpc.ssl_target_name_override", "centre.blindmatch.test")]
-            async with grpc.aio.secure_channel(f"127.0.0.1:{port}", bare, options) as opened:
-                call = Client(opened).one("Centre/Key", wire.CentreKeyRequest(), 3.0)
-                assert (await refused(call))[0] is STATUS.UNAVAILABLE
-            assert service.callers == []
-
-    run(test())
-
-
-def test_a_connection_does_not_outlive_its_certificate() -> None:
-    async def test() -> None:
-        now = time.time()
-        deployment = Deployment(clock=lambda: now)
-        async with (
-            scripted(deployment) as (_, port),
-            deployment.client(ALICE, Party.CENTRE, port) as alice,
-        ):
-            await alice.one("Centre/Key", wire.CentreKeyRequest())
-            now += 2 * 24 * 3600
-            code, _, _ = await refused(alice.one("Centre/Key", wire.CentreKeyRequest()))
-            assert code is STATUS.UNAUTHENTICATED
-
-    run(test())
-
-
-def test_a_server_does_not_pass_for_another_and_a_device_for_none() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with scripted(deployment) as (service, port):
-            code, _, _ = await refused(ask(deployment.credentials(ALICE), port, Party.MATCHER))
+async def test_no_certificate_a_foreign_one_and_one_that_has_run_out_are_refused() -> None:
+    deployment = Deployment()
+    mine = deployment.credentials(ALICE)
+    stranger = Authority.create(NOW).issue(ALICE, NOW)
+    old = deployment.authority.issue(ALICE, NOW - timedelta(days=2), timedelta(days=1))
+    async with scripted(deployment) as (service, port):
+        for bad in (stranger, old):
+            mixed = Credentials(mine.root, bad.certificate, bad.key)
+            code, _, _ = await refused(ask(mixed, port))
             assert code is STATUS.UNAVAILABLE
-            assert service.callers == []
+        bare = grpc.ssl_channel_credentials(mine.root)
+        options = [("grpc.ssl_target_name_override", "centre.blindmatch.test")]
+        async with grpc.aio.secure_channel(f"127.0.0.1:{port}", bare, options) as opened:
+            call = Client(opened).one("Centre/Key", wire.CentreKeyRequest(), 3.0)
+            assert (await refused(call))[0] is STATUS.UNAVAILABLE
+        assert service.callers == []
 
-    run(test())
+
+async def test_a_connection_does_not_outlive_its_certificate() -> None:
+    now = time.time()
+    deployment = Deployment(clock=lambda: now)
+    async with (
+        scripted(deployment) as (_, port),
+        deployment.client(ALICE, Party.CENTRE, port) as alice,
+    ):
+        await alice.one("Centre/Key", wire.CentreKeyRequest())
+        now += 2 * 24 * 3600
+        code, _, _ = await refused(alice.one("Centre/Key", wire.CentreKeyRequest()))
+        assert code is STATUS.UNAUTHENTICATED
 
 
-def test_a_certificate_that_names_no_party_is_unauthenticated(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        with monkeypatch.context() as patch:
-            patch.setattr(Identity, "uri", "blindmatch://device/relay")
-            odd = deployment.authority.issue(Identity(Kind.DEVICE, "x"), NOW)
-        async with scripted(deployment) as (service, port):
-            code, _, _ = await refused(ask(odd, port))
-            assert code is STATUS.UNAUTHENTICATED
-            assert service.callers == []
+async def test_a_server_does_not_pass_for_another_and_a_device_for_none() -> None:
+    deployment = Deployment()
+    async with scripted(deployment) as (service, port):
+        code, _, _ = await refused(ask(deployment.credentials(ALICE), port, Party.MATCHER))
+        assert code is STATUS.UNAVAILABLE
+        assert service.callers == []
 
-    run(test())
+
+async def test_a_certificate_that_names_no_party_is_unauthenticated(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = Deployment()
+    with monkeypatch.context() as patch:
+        patch.setattr(Identity, "uri", "blindmatch://device/relay")
+        odd = deployment.authority.issue(Identity(Kind.DEVICE, "x"), NOW)
+    async with scripted(deployment) as (service, port):
+        code, _, _ = await refused(ask(odd, port))
+        assert code is STATUS.UNAUTHENTICATED
+        assert service.callers == []
 
 
 @pytest.mark.parametrize(
@@ -166,156 +148,130 @@ def test_a_certificate_that_names_no_party_is_unauthenticated(monkeypatch: pytes
         (TimeoutError(SECRET), STATUS.DEADLINE_EXCEEDED, "too long"),
     ],
 )
-def test_an_exception_becomes_a_status_and_leaks_no_text(
+async def test_an_exception_becomes_a_status_and_leaks_no_text(
     error: Exception, code: STATUS, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with scripted(deployment) as (service, port):
-            service.error = error
-            got, details, trailing = await refused(ask(deployment.credentials(ALICE), port))
-            assert got is code
-            assert text in details
-            (call,) = deployment.events("call")
-            assert call["request_id"] == trailing["request-id"]
-            assert call["status"] == code.name
-            if code is STATUS.INTERNAL:
-                (failure,) = deployment.events("failure")
-                assert failure["error"] == type(error).__name__
-                assert trailing["request-id"] in details
-            assert SECRET not in "".join(deployment.lines) + details + str(trailing)
-
-    run(test())
+    deployment = Deployment()
+    async with scripted(deployment) as (service, port):
+        service.error = error
+        got, details, trailing = await refused(ask(deployment.credentials(ALICE), port))
+        assert got is code
+        assert text in details
+        (call,) = deployment.events("call")
+        assert call["request_id"] == trailing["request-id"]
+        assert call["status"] == code.name
+        if code is STATUS.INTERNAL:
+            (failure,) = deployment.events("failure")
+            assert failure["error"] == type(error).__name__
+            assert trailing["request-id"] in details
+        assert SECRET not in "".join(deployment.lines) + details + str(trailing)
     assert caplog.records == []
 
 
-def test_bytes_that_are_no_message_are_an_invalid_argument() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with (
-            scripted(deployment) as (_, port),
-            channel(deployment.credentials(ALICE), Party.CENTRE, port) as opened,
-        ):
-            code, text, _ = await refused(Client(opened).one("Centre/Key", b"\xff\xff"))
-            assert (code, "CentreKeyRequest" in text) == (STATUS.INVALID_ARGUMENT, True)
-            code, _, _ = await refused(Client(opened).one("Centre/Key", bytes(2 << 20)))
-            assert code is STATUS.RESOURCE_EXHAUSTED
-
-    run(test())
+async def test_bytes_that_are_no_message_are_an_invalid_argument() -> None:
+    deployment = Deployment()
+    async with (
+        scripted(deployment) as (_, port),
+        channel(deployment.credentials(ALICE), Party.CENTRE, port) as opened,
+    ):
+        code, text, _ = await refused(Client(opened).one("Centre/Key", b"\xff\xff"))
+        assert (code, "CentreKeyRequest" in text) == (STATUS.INVALID_ARGUMENT, True)
+        code, _, _ = await refused(Client(opened).one("Centre/Key", bytes(2 << 20)))
+        assert code is STATUS.RESOURCE_EXHAUSTED
 
 
-def test_operators_read_what_was_counted_and_devices_do_not() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with (
-            scripted(deployment) as (_, port),
-            deployment.client(ALICE, Party.CENTRE, port) as alice,
-            deployment.client(OPERATOR, Party.CENTRE, port) as operator,
-        ):
-            for _ in range(3):
-                await alice.one("Centre/Key", wire.CentreKeyRequest())
-            code, _, _ = await refused(alice.one("Audit/ReadCounters", wire.CountersRequest()))
-            assert code is STATUS.PERMISSION_DENIED
-            counters = (await operator.one("Audit/ReadCounters", wire.CountersRequest())).counters
-            key = wire.CentreKey(public_key=b"k" * 32).ByteSize()
-            expected = wire.Counter(
-                method="/blindmatch.v1.Centre/Key", account="alice", calls=3, bytes_in=0, bytes_out=3 * key
-            )
-            assert expected in counters
-
-    run(test())
+async def test_operators_read_what_was_counted_and_devices_do_not() -> None:
+    deployment = Deployment()
+    async with (
+        scripted(deployment) as (_, port),
+        deployment.client(ALICE, Party.CENTRE, port) as alice,
+        deployment.client(OPERATOR, Party.CENTRE, port) as operator,
+    ):
+        for _ in range(3):
+            await alice.one("Centre/Key", wire.CentreKeyRequest())
+        code, _, _ = await refused(alice.one("Audit/ReadCounters", wire.CountersRequest()))
+        assert code is STATUS.PERMISSION_DENIED
+        counters = (await operator.one("Audit/ReadCounters", wire.CountersRequest())).counters
+        key = wire.CentreKey(public_key=b"k" * 32).ByteSize()
+        expected = wire.Counter(
+            method="/blindmatch.v1.Centre/Key", account="alice", calls=3, bytes_in=0, bytes_out=3 * key
+        )
+        assert expected in counters
 
 
-def test_health_says_serving_and_reflection_names_the_services() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with (
-            scripted(deployment) as (_, port),
-            channel(deployment.credentials(OPERATOR), Party.CENTRE, port) as opened,
-        ):
-            check = opened.unary_unary(
-                "/grpc.health.v1.Health/Check",
-                health_pb2.HealthCheckRequest.SerializeToString,
-                health_pb2.HealthCheckResponse.FromString,
-            )
-            for name in ("", "blindmatch.v1.Centre", "blindmatch.v1.Audit"):
-                reply = await check(health_pb2.HealthCheckRequest(service=name))
-                assert reply.status == health_pb2.HealthCheckResponse.SERVING
-            reflect: Any = opened.stream_stream(
-                "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-            )
-            # list_services, field 7 of the request
-            replies = [bytes(reply) async for reply in reflect(iter([b"\x3a\x00"]))]
-            assert b"blindmatch.v1.Centre" in replies[0]
-
-    run(test())
+async def test_health_says_serving_and_reflection_names_the_services() -> None:
+    deployment = Deployment()
+    async with (
+        scripted(deployment) as (_, port),
+        channel(deployment.credentials(OPERATOR), Party.CENTRE, port) as opened,
+    ):
+        check = opened.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            health_pb2.HealthCheckRequest.SerializeToString,
+            health_pb2.HealthCheckResponse.FromString,
+        )
+        for name in ("", "blindmatch.v1.Centre", "blindmatch.v1.Audit"):
+            reply = await check(health_pb2.HealthCheckRequest(service=name))
+            assert reply.status == health_pb2.HealthCheckResponse.SERVING
+        reflect: Any = opened.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        # list_services, field 7 of the request
+        replies = [bytes(reply) async for reply in reflect(iter([b"\x3a\x00"]))]
+        assert b"blindmatch.v1.Centre" in replies[0]
 
 
-def test_a_deadline_ends_a_call() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with scripted(deployment) as (service, port):
-            service.seconds = 30.0
-            async with channel(deployment.credentials(ALICE), Party.CENTRE, port) as opened:
-                call = Client(opened).one("Centre/Key", wire.CentreKeyRequest(), 0.3)
-                assert (await refused(call))[0] is STATUS.DEADLINE_EXCEEDED
-            await asyncio.sleep(0.3)
-            (call_line,) = deployment.events("call")
-            assert call_line["status"] in {"DEADLINE_EXCEEDED", "CANCELLED"}
-
-    run(test())
+async def test_a_deadline_ends_a_call() -> None:
+    deployment = Deployment()
+    async with scripted(deployment) as (service, port):
+        service.seconds = 30.0
+        async with channel(deployment.credentials(ALICE), Party.CENTRE, port) as opened:
+            call = Client(opened).one("Centre/Key", wire.CentreKeyRequest(), 0.3)
+            assert (await refused(call))[0] is STATUS.DEADLINE_EXCEEDED
+        await asyncio.sleep(0.3)
+        (call_line,) = deployment.events("call")
+        assert call_line["status"] in {"DEADLINE_EXCEEDED", "CANCELLED"}
 
 
-def test_drain_finishes_the_calls_that_run() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with scripted(deployment) as (service, port):
-            service.seconds = 0.5
-            call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
-            await service.called.wait()
-        assert (await call).public_key == b"k" * 32
-        assert [line["event"] for line in map(json.loads, deployment.lines)][-2:] == ["call", "drained"]
-
-    run(test())
+async def test_drain_finishes_the_calls_that_run() -> None:
+    deployment = Deployment()
+    async with scripted(deployment) as (service, port):
+        service.seconds = 0.5
+        call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
+        await service.called.wait()
+    assert (await call).public_key == b"k" * 32
+    assert [line["event"] for line in map(json.loads, deployment.lines)][-2:] == ["call", "drained"]
 
 
-def test_drain_cuts_off_what_outlasts_the_grace_period() -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with scripted(deployment, grace_seconds=0.2) as (service, port):
-            service.seconds = 3600.0
-            call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
-            await service.called.wait()
-        assert (await refused(call))[0] in {STATUS.UNAVAILABLE, STATUS.CANCELLED}
-
-    run(test())
+async def test_drain_cuts_off_what_outlasts_the_grace_period() -> None:
+    deployment = Deployment()
+    async with scripted(deployment, grace_seconds=0.2) as (service, port):
+        service.seconds = 3600.0
+        call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
+        await service.called.wait()
+    assert (await refused(call))[0] in {STATUS.UNAVAILABLE, STATUS.CANCELLED}
 
 
-def test_a_taken_port_is_an_error_with_an_exit_code_of_its_own() -> None:
-    async def test() -> None:
-        deployment = Deployment()
+async def test_a_taken_port_is_an_error_with_an_exit_code_of_its_own() -> None:
+    deployment = Deployment()
 
-        @asynccontextmanager
-        async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
-            yield [Scripted()]
+    @asynccontextmanager
+    async def services(desk: ServerContext) -> AsyncIterator[Sequence[Service]]:
+        yield [Scripted()]
 
-        async with scripted(deployment) as (_, port):
-            listen = deployment.listen(Party.CENTRE, port=port)
-            with pytest.raises(PortTakenError, match=f"127.0.0.1:{port} cannot be bound: it is in use"):
-                async with running("centre", listen, services):
-                    pass
-            foreign = replace(deployment.listen(Party.CENTRE), host="192.0.2.1")
-            with pytest.raises(PortTakenError, match="not an address of this machine"):
-                async with running("centre", foreign, services):
-                    pass
-            code = await asyncio.to_thread(_serve_in_thread, deployment, port)
-            assert code == exit_codes.PORT_TAKEN
-
-    run(test())
+    async with scripted(deployment) as (_, port):
+        listen = deployment.listen(Party.CENTRE, port=port)
+        with pytest.raises(PortTakenError, match=f"127.0.0.1:{port} cannot be bound: it is in use"):
+            async with running("centre", listen, services):
+                pass
+        foreign = replace(deployment.listen(Party.CENTRE), host="192.0.2.1")
+        with pytest.raises(PortTakenError, match="not an address of this machine"):
+            async with running("centre", foreign, services):
+                pass
+        code = await asyncio.to_thread(_serve_in_thread, deployment, port)
+        assert code == exit_codes.PORT_TAKEN
 
 
 def _serve_in_thread(deployment: Deployment, port: int) -> int:
-    async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
+    async def services(desk: ServerContext) -> AsyncIterator[Sequence[Service]]:
         yield [Scripted()]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -335,7 +291,7 @@ def test_credentials_that_do_not_belong_together_stop_the_server(swap: str) -> N
     }[swap]
 
     @asynccontextmanager
-    async def services(desk: Desk) -> AsyncIterator[Sequence[Service]]:
+    async def services(desk: ServerContext) -> AsyncIterator[Sequence[Service]]:
         yield [Scripted()]
 
     listen = replace(deployment.listen(Party.CENTRE), credentials=bad)
@@ -343,25 +299,17 @@ def test_credentials_that_do_not_belong_together_stop_the_server(swap: str) -> N
     assert "certificates" in deployment.events("stopped")[0]["reason"]
 
 
-def test_the_port_file_holds_the_bound_port_and_goes_with_the_server(tmp_path: Path) -> None:
+async def test_the_port_file_holds_the_bound_port_and_goes_with_the_server(tmp_path: Path) -> None:
     path = tmp_path / "centre.port"
-
-    async def test() -> None:
-        async with scripted(Deployment(), port_file=path) as (_, port):
-            assert path.read_text() == f"{port}\n"
-
-    run(test())
+    async with scripted(Deployment(), port_file=path) as (_, port):
+        assert path.read_text() == f"{port}\n"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_port_file_that_another_server_has_replaced_stays(tmp_path: Path) -> None:
+async def test_a_port_file_that_another_server_has_replaced_stays(tmp_path: Path) -> None:
     path = tmp_path / "centre.port"
-
-    async def test() -> None:
-        async with scripted(Deployment(), port_file=path):
-            path.write_text("1\n")
-
-    run(test())
+    async with scripted(Deployment(), port_file=path):
+        path.write_text("1\n")
     assert path.read_text() == "1\n"
 
 
@@ -369,7 +317,7 @@ def test_a_server_ends_when_the_pipe_it_was_given_has_no_writer(tmp_path: Path) 
     deployment, (reader, writer) = Deployment(), os.pipe()
 
     @asynccontextmanager
-    async def services(desk: Desk) -> AsyncIterator[list[Scripted]]:
+    async def services(desk: ServerContext) -> AsyncIterator[list[Scripted]]:
         os.write(writer, b"said meanwhile")
         asyncio.get_running_loop().call_later(0.3, os.close, writer)
         yield [Scripted()]
@@ -386,7 +334,7 @@ def test_what_has_no_end_to_wait_for_is_refused_as_such(tmp_path: Path) -> None:
     deployment = Deployment()
 
     @asynccontextmanager
-    async def services(desk: Desk) -> AsyncIterator[list[Scripted]]:
+    async def services(desk: ServerContext) -> AsyncIterator[list[Scripted]]:
         yield [Scripted()]
 
     with (tmp_path / "file").open("w+b") as file:

@@ -19,8 +19,8 @@ from blindmatch_server.relay.limits import RelayLimits
 from support.mortal import Arm
 from support.mortal_servers import Plan, living, relay_life
 
-from .deployment import ALICE, Deployment, refused
-from .test_relay import keys, pieces, relay
+from .deployment import ALICE, Deployment
+from .test_relay import keys, pieces
 
 LIMITS = RelayLimits(most_stored_bytes=2000)
 
@@ -69,26 +69,6 @@ def test_the_number_follows_uploads_refusals_and_expiry(tmp_path: Path) -> None:
         store.add_blob(connection, b"9" * 16, "alice", 900, 9, LIMITS)
         assert len(store.expire(connection, 100)) == 3
     assert stored(path) == []
-
-
-def test_a_relay_of_version_2_is_brought_up_to_date_with_what_is_stored(tmp_path: Path) -> None:
-    async def test() -> None:
-        deployment = Deployment()
-        async with relay(tmp_path, deployment, most_stored_bytes=2000) as (alice, bob):
-            for client, size in ((alice, 700), (alice, 800), (bob, 3)):
-                await client.one("Relay/Upload", pieces(bytes(size)))
-        with closing(sqlite3.connect(tmp_path / "relay.sqlite")) as connection:
-            connection.executescript(
-                "DROP TABLE stored_by; CREATE INDEX blobs_by_owner ON blobs (owner, size); "
-                "PRAGMA user_version = 2;"
-            )
-        async with relay(tmp_path, deployment, most_stored_bytes=2000) as (alice, _):
-            code, _, _ = await refused(alice.one("Relay/Upload", pieces(bytes(501))))
-            assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-            await alice.one("Relay/Upload", pieces(bytes(500)))
-
-    asyncio.run(test())
-    assert stored(tmp_path / "relay.sqlite") == [("alice", 2000), ("bob", 3)]
 
 
 async def uploads(port: int | None, *sizes: int) -> list[bool]:

@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import nextafter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_protocol.contract import Label, Learner, Party
+from blindmatch_protocol.contract import NO_LABEL, Category, Content, Flag, Item, Label, Learner, Party
+from blindmatch_protocol.padding import pad_attachment
 from blindmatch_protocol.report import seal_report
 from blindmatch_server.authority import Identity
 from blindmatch_server.centre.assessment import Check, Outcome, describe
 from blindmatch_server.centre.deployed import Deployed
 from blindmatch_server.centre.keys import CentreKeys
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from .deployment import ALICE
 from .designs_for_tests import Dummy
@@ -21,16 +24,15 @@ from .scene import ENTRY, EPOCH, HASH, LISTED, OTHER, Scene, message
 FRANKING = Path(__file__).parent.parent / "vectors/franking-v2.json"
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
-
-
 def test_a_true_report_passes_every_check(scene: Scene) -> None:
     assessment = scene.assess(scene.report())
     assert assessment.outcome == (Outcome.PASSED, "")
     assert [describe(*item) for item in assessment.verdicts.items()] == [
-        f"{c}: passed" for c in Check if c is not Check.ONCE
+        "sender: not available: messages are stamped here, and no more"
+        if c is Check.SENDER
+        else f"{c}: passed"
+        for c in Check
+        if c is not Check.ONCE
     ]
     assert (assessment.facts.pdq_distance, assessment.facts.second_distance) == (0, 0)
     assert assessment.facts.sent_at_ms == 17
@@ -115,10 +117,90 @@ def test_a_report_of_version_1_is_refused_with_the_reason(scene: Scene) -> None:
     assert "version 1, which opens the whole message, is not taken" in reason
 
 
+def test_a_report_of_version_2_is_refused_with_the_reason(scene: Scene) -> None:
+    report = scene.report()
+    suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+    public = X25519PublicKey.from_public_bytes(scene.keys.public_key)
+    sealed = suite.encrypt(pad_attachment(report.encode()), public, b"blindmatch/report/2" + report.report_id)
+    _, reason = scene.verifier().assess(sealed, report.report_id, ALICE).outcome
+    assert "version 2, which has no flags, is not taken" in reason
+
+
+def recognising(threshold: float = 0.25) -> Deployed:
+    """A design that recognises a category, of which `LISTED` is one by 0.5."""
+    design = Dummy()
+    scores = {HASH: 0.5}
+    bright = Category("bright", threshold, lambda item: scores.get(item.hash, 0.0), minimum_quality=0)
+    design.info = replace(design.info, relation=bright)  # type: ignore[misc]
+    return Deployed(design, lambda: {EPOCH})
+
+
+FLAGGED: dict[str, Any] = {"label": NO_LABEL, "score": Flag(0.75).encode()}
+
+
+def test_a_flag_is_reported_without_an_entry_where_a_category_is_recognised(scene: Scene) -> None:
+    assessment = scene.assess(scene.report(**FLAGGED), deployed=recognising())
+    assert assessment.outcome == (Outcome.PASSED, "")
+    lines = [describe(*item) for item in assessment.verdicts.items()]
+    assert [line for line in lines if not line.endswith(": passed")] == [
+        "label: not available: a flag has no entry",
+        "sender: not available: messages are stamped here, and no more",
+        "second: not available: a flag has no entry",
+    ]
+    assert assessment.facts.score == 0.5, "the centre's own, not what the report says"
+    assert (assessment.facts.entry_id, assessment.facts.pdq_distance) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "deployed", "reason"),
+    [
+        (FLAGGED, None, "label: a flag is reported where a category is recognised, and nowhere else"),
+        ({}, recognising(), "label: where a category is recognised flags are reported, and nothing else"),
+        (FLAGGED, recognising(0.6), "relation: the picture is not of the category bright >= 0.6"),
+        (FLAGGED | {"opening": ()}, recognising(), "franking: no commitment is opened"),
+        (FLAGGED | {"label": ENTRY}, recognising(), "sealed: report: field label: must be all zeros"),
+        (FLAGGED | {"score": b"1234567"}, recognising(), "sealed: report: field score: must be a finite"),
+        (FLAGGED | {"score": Flag(float("nan")).encode()}, recognising(), "sealed: report: field score"),
+        (FLAGGED | {"score": Flag(float("-inf")).encode()}, recognising(), "sealed: report: field score"),
+        (FLAGGED | {"score": Flag(float("inf")).encode()}, recognising(), "sealed: report: field score"),
+        (
+            FLAGGED,
+            recognising(nextafter(0.5, 1)),
+            "relation: the picture is not of the category bright >= 0.5",
+        ),
+        (FLAGGED | {"picture": OTHER}, recognising(), "relation: the picture is not of the category"),
+    ],
+)
+def test_a_flag_that_is_none_fails(
+    scene: Scene, changes: dict[str, Any], deployed: Deployed | None, reason: str
+) -> None:
+    told = {} if deployed is None else {"deployed": deployed}
+    outcome, why = scene.assess(scene.report(**changes), **told).outcome
+    assert outcome is Outcome.FAILED
+    assert why.startswith(reason)
+
+
+def test_a_flag_is_scored_once_and_what_it_claims_of_itself_does_not_matter(scene: Scene) -> None:
+    scored: list[bytes] = []
+
+    def score(item: Item) -> float:
+        scored.append(item.hash)
+        return 0.5
+
+    deployed = recognising(0.5)
+    bright = replace(deployed.design.info.relation, score=score)
+    deployed.design.info = replace(deployed.design.info, relation=bright)  # type: ignore[misc]
+    for claimed in (0.0, -1.0, 1e308):
+        report = scene.report(**FLAGGED | {"score": Flag(claimed).encode()})
+        assessment = scene.assess(report, deployed=deployed)
+        assert (assessment.outcome, assessment.facts.score) == ((Outcome.PASSED, ""), 0.5)
+    assert scored == [HASH] * 3
+
+
 def in_the_clear() -> Deployed:
     """A design whose matcher gets every picture."""
     design = Dummy()
-    design.info = replace(design.info, sends_content=True)  # type: ignore[misc]
+    design.info = replace(design.info, sends_content=Content.CLEAR)  # type: ignore[misc]
     return Deployed(design, lambda: {EPOCH})
 
 

@@ -30,11 +30,11 @@ class Crashes(type(HASH_UPLOAD)):  # type: ignore[misc]
 
 class CrashesLater(type(HASH_UPLOAD)):  # type: ignore[misc]
     info = replace(HASH_UPLOAD.info, name="crashes-later")
-    asked = 0
+    answers = 0
 
     def answer(self, *arguments: Any, **named: Any) -> Any:
-        self.asked += 1
-        if self.asked == ANSWERS:
+        self.answers += 1
+        if self.answers == ANSWERS:
             os._exit(4)
         return super().answer(*arguments, **named)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,12 @@ def home(built: Path, tmp_path: Path) -> Path:
     """A copy that a test may spoil."""
     shutil.copytree(built, tmp_path / "home")
     return tmp_path / "home"
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    """A new one, with certificates and nothing else."""
+    return Deployment.create(tmp_path / "home", datetime.now(UTC))
 
 
 @pytest.fixture(scope="session")

@@ -15,36 +15,25 @@ import msgspec
 import pytest
 from blindmatch_simulations.assess import origin, store
 from blindmatch_simulations.assess.catalogue import FIGURES
-from blindmatch_simulations.assess.errors import AssessError, ResultsError
-from blindmatch_simulations.assess.machine import this_machine
+from blindmatch_simulations.assess.judging import NOT_TIED
 from blindmatch_simulations.assess.origin import SETS
-from blindmatch_simulations.assess.plan import FULL, QUICK, STANDARD, plan_text, read_plan
-from blindmatch_simulations.assess.results import Design, Measured, Results, schema
-from blindmatch_simulations.assess.running import Assessment, again
+from blindmatch_simulations.assess.plan import FULL, QUICK, STANDARD, AssessError, plan_text, read_plan
+from blindmatch_simulations.assess.results import Measured, Results, schema
+from blindmatch_simulations.assess.rows import again, known
+from blindmatch_simulations.assess.running import Assessment
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.deployment.registry import RegistryError, all_designs
+from blindmatch_simulations.deployment.registry import RegistryError
+from blindmatch_simulations.measure import group_backend
+from blindmatch_simulations.measure.machine import machine
+from blindmatch_simulations.measure.results import ResultsError
+from blindmatch_simulations.measure.results import schema as committed
+from blindmatch_simulations.report.tables import failed
+from support.assess_rows import TINY, tiny
 from support.command import COMMAND, processes_of
 
 T = TypeVar("T")
 BAD = Path(__file__).with_name("assess_designs.py")
 DUMMIES = Path(__file__).parents[1] / "dummy_designs.py"
-TINY = """
-version = 1
-name = "tiny"
-seed = 3
-list = { random = 40 }
-update = { adds = 2, removes = 1 }
-audit = { pictures = 2 }
-alone = { pictures = 2 }
-corpus = { most_pictures = 0 }
-limits = { run_seconds = 120, check_seconds = 0, memory_mib = 1500 }
-
-[pictures]
-listed = 2
-unlisted = 3
-edits = ["identical", "jpeg-90", "crop-2%"]
-unlisted_edits = ["identical"]
-"""
 
 
 def assess(out: Path, references: Sequence[str], text: str = TINY) -> Results:
@@ -52,7 +41,7 @@ def assess(out: Path, references: Sequence[str], text: str = TINY) -> Results:
 
 
 def measured(results: Results, name: str) -> Measured:
-    (found,) = [one.measured for one in results.designs if one.measured and one.measured.design.name == name]
+    (found,) = [one for one in results.rows if isinstance(one, Measured) and one.design.name == name]
     return found
 
 
@@ -86,6 +75,7 @@ def test_honest_designs_are_measured_beside_ones_that_crash_and_eat(made: Path) 
     assert (upload.update.built is not None, upload.update.why[:11]) == (True, "a whole set")
     assert (upload.figures["harness_cpu"].n or 0) >= 12
     assert measured(results, "none").figures["recall"].why.startswith("nothing to measure")
+    assert upload.figures["proof_bytes"].why == NOT_TIED
 
 
 def test_pictures_whose_vouchers_the_centre_opens_count_as_found(made: Path) -> None:
@@ -96,9 +86,7 @@ def test_pictures_whose_vouchers_the_centre_opens_count_as_found(made: Path) -> 
 
 
 def test_a_crash_and_a_breach_of_memory_are_named_in_their_rows(made: Path) -> None:
-    reasons = {
-        one.failed.name.split("-")[1]: one.failed.reason for one in store.check(made).designs if one.failed
-    }
+    reasons = {one.id.split("-")[1]: one.why for one in failed(store.check(made))}
     assert reasons["CRASHES"].startswith("exit code 3")
     assert "matcher ended with exit code 4" in reasons["CRASHES_LATER"]
     assert reasons["EATS"] == "used more than 1500 MiB"
@@ -111,16 +99,15 @@ def test_a_lie_about_what_leaves_the_device_shows_as_undeclared_bytes(made: Path
 
 
 def test_a_design_that_hangs_is_ended_with_all_its_processes(tmp_path: Path) -> None:
-    text = TINY.replace("run_seconds = 120", "run_seconds = 6")
+    text = tiny(run_seconds=6)
     results = assess(tmp_path / "out", [f"{BAD}:HANGS"], text)
-    assert [one.failed.reason for one in results.designs if one.failed] == ["took longer than 6 s"]
+    assert [one.why for one in failed(results)] == ["took longer than 6 s"]
     assert processes_of(tmp_path) == []
 
 
 def test_results_follow_the_committed_schema(made: Path) -> None:
-    committed = json.loads(Path(store.__file__).with_name("results-v2.schema.json").read_text())
-    assert committed == schema()
-    jsonschema.validate(json.loads((made / store.RESULTS).read_text()), committed)
+    assert committed() == schema()
+    jsonschema.validate(json.loads((made / store.RESULTS).read_text()), committed())
 
 
 @pytest.mark.slow
@@ -141,6 +128,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_figures_of_an_uninterrupted_on
     assert not (out / "designs" / "hash-upload.json").exists()
     assert list(out.glob(f"{SETS}/hash-upload/*/current"))
     assert gone(tmp_path)
+    group_backend.choose()  # as the command did
     resumed, whole = assess(out, ["none", "hash-upload"]), store.check(made)
     for name in ("none", "hash-upload"):
         assert lasting(measured(resumed, name)) == lasting(measured(whole, name))
@@ -189,13 +177,13 @@ def test_the_command_of_a_result_makes_all_of_its_rows(copy: Path, made: Path) -
     later = assess(copy, ["none"]).command
     assert sorted(later.split()[2].split(",")) == sorted(typed.split()[2].split(","))
     row = measured(store.check(made), "none")
-    every = tuple(Design(measured=msgspec.structs.replace(row, reference=name)) for name in all_designs())
+    every = [msgspec.structs.replace(row, parameters={"reference": name}) for name in known()]
     assert again("blindmatch assess --quick", every) == "blindmatch assess --quick --out DIR"
 
 
 def test_a_folder_of_another_workload_or_of_something_else_is_refused(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(AssessError, match="another workload"):
-        assess(copy, ["none"], TINY.replace("seed = 3", "seed = 4"))
+        assess(copy, ["none"], tiny(seed=4))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thing").touch()
     with pytest.raises(AssessError, match="neither empty"):
@@ -205,8 +193,8 @@ def test_a_folder_of_another_workload_or_of_something_else_is_refused(copy: Path
 def test_a_row_of_another_machine_is_refused_and_names_what_differs(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    elsewhere = msgspec.structs.replace(this_machine(), processor="another", memory_mib=1)
-    monkeypatch.setattr(origin, "this_machine", lambda: elsewhere)
+    elsewhere = msgspec.structs.replace(machine(), processor="another", memory_mib=1)
+    monkeypatch.setattr(origin, "machine", lambda: elsewhere)
     with pytest.raises(AssessError, match=r"measured of .* elsewhere: other processor; choose another --out"):
         assess(copy, ["none"])
     store.check(copy)
@@ -238,76 +226,39 @@ def test_a_whole_result_passes_the_check_of_the_command(made: Path) -> None:
     assert run(["assess", "--check", str(made)]) == 0
 
 
-def edited_value(folder: Path) -> None:
-    path = folder / store.RESULTS
-    path.write_text(path.read_text().replace('"seed": 3', '"seed": 4', 1))
-
-
-def edited_form(folder: Path) -> None:
-    path = folder / store.RESULTS
-    path.write_text(json.dumps(json.loads(path.read_text())))
-
-
-def truncated(folder: Path) -> None:
-    path = folder / store.RESULTS
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def other_version(folder: Path) -> None:
-    path = folder / store.RESULTS
-    path.write_text(path.read_text().replace('"version": 2', '"version": 1', 1))
-
-
-def other_format(folder: Path) -> None:
-    (folder / store.RESULTS).write_text('{"format": "something", "version": 1}')
-
-
-def unknown_field(folder: Path) -> None:
-    path = folder / store.RESULTS
-    path.write_text(path.read_text().replace('"seed": 3', '"seeds": 3', 1))
-
-
-def edited_rows(folder: Path) -> None:
-    path = folder / "rows" / "hash-upload.jsonl"
-    path.write_text(path.read_text().replace('"matched":true', '"matched":false', 1))
-
-
-def missing_rows(folder: Path) -> None:
-    (folder / "rows" / "hash-upload.jsonl").unlink()
-
-
-def added_rows(folder: Path) -> None:
-    (folder / "rows" / "another.jsonl").write_text("{}\n")
-
-
-def edited_workload(folder: Path) -> None:
-    (folder / store.WORKLOAD).write_text(TINY + "\n")
+ROWS = "rows/hash-upload.jsonl"
 
 
 @pytest.mark.parametrize(
-    ("spoil", "why"),
+    ("name", "spoilt", "why"),
     [
-        (edited_value, "edited: its digest"),
-        (edited_form, "edited: not in the form"),
-        (truncated, "truncated or no JSON"),
-        (other_version, "this program reads 2"),
-        (other_format, "no blindmatch-assess file"),
-        (unknown_field, "not by its schema"),
-        (edited_rows, "rows/hash-upload.jsonl: edited or truncated"),
-        (missing_rows, "rows/hash-upload.jsonl: missing"),
-        (added_rows, "rows/another.jsonl: not among"),
-        (edited_workload, "workload.toml: edited or truncated"),
+        (store.RESULTS, lambda text: text.replace('"seed": 3', '"seed": 4', 1), "edited: its digest"),
+        (store.RESULTS, lambda text: json.dumps(json.loads(text)), "edited: not in the form"),
+        (store.RESULTS, lambda text: text[:-40], "truncated or no JSON"),
+        (store.RESULTS, lambda text: text.replace('"version": 3', '"version": 2', 1), "this program reads 3"),
+        (store.RESULTS, lambda text: '{"format": "something", "version": 1}', "no blindmatch-results file"),
+        (store.RESULTS, lambda text: text.replace('"machine":', '"machines":', 1), "not by its schema"),
+        (ROWS, lambda text: text.replace('"matched":true', '"matched":false', 1), f"{ROWS}: edited or trunc"),
+        (ROWS, None, f"{ROWS}: missing"),
+        ("rows/another.jsonl", lambda text: "{}\n", "rows/another.jsonl: not among"),
+        (store.WORKLOAD, lambda text: text + "\n", "workload.toml: edited or truncated"),
     ],
 )
-def test_what_was_changed_is_refused_with_the_reason(copy: Path, spoil, why: str) -> None:  # type: ignore[no-untyped-def]
-    spoil(copy)
+def test_what_was_changed_is_refused_with_the_reason(
+    copy: Path, name: str, spoilt: Callable[[str], str] | None, why: str
+) -> None:
+    path = copy / name
+    if spoilt is None:
+        path.unlink()
+    else:
+        path.write_text(spoilt(path.read_text() if path.exists() else ""))
     with pytest.raises(ResultsError, match=why):
         store.check(copy)
     assert run(["assess", "--check", str(copy)]) != 0
 
 
 def test_checks_of_the_conformance_suite_stand_in_the_row(tmp_path: Path) -> None:
-    results = assess(tmp_path / "out", ["none"], TINY.replace("check_seconds = 0", "check_seconds = 120"))
+    results = assess(tmp_path / "out", ["none"], tiny(check_seconds=120))
     row = measured(results, "none")
     assert row.figures["checks_failed"].value == 0.0
     assert {check.verdict for check in row.checks} <= {"passed", "not applicable", "not comparable"}

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blindmatch_client.facts import device_facts
-from blindmatch_client.failure import FAILURE_FACTS
-from blindmatch_simulations.assess import judging, severity, store
-from blindmatch_simulations.assess.observed import Check, Declared, FactSeen, KeyUse
-from blindmatch_simulations.assess.results import Design, Measured
+from blindmatch_client.failure import FailureMode, failure_facts
+from blindmatch_protocol.designs import oprf_psi
+from blindmatch_simulations.assess import store
+from blindmatch_simulations.assess.judging import NOT_TIED
+from blindmatch_simulations.assess.observed import Audited, AuditFinding, Check, Declared, FactSeen, Traffic
+from blindmatch_simulations.assess.results import Measured
 from blindmatch_simulations.deployment.registry import built_in_designs
-from blindmatch_simulations.measure.advantage import resolution
-from blindmatch_simulations.report.calculating import inputs
-from blindmatch_simulations.report.markup import number
-from blindmatch_simulations.report.page import report
+from blindmatch_simulations.measure.intervals import resolution
+from blindmatch_simulations.measure.results import Figure
+from blindmatch_simulations.report import tables
+from blindmatch_simulations.report.inputs import inputs
 from msgspec.structs import replace
-from support.assess_page import outline, results_folder, view
-from support.assess_rows import EDITS, observed, row
+from support.assess_page import outline, results_folder
+from support.assess_rows import observed, row
+from support.drawn import Drawn, called, drawn
+
+SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
+DEFAULTS = {one.ident: one.value for one in inputs()}
 
 
 @pytest.fixture(scope="module")
@@ -28,51 +37,182 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(folder: Path) -> str:
-    return (folder / "report.html").read_text("utf-8")
+def sample() -> Drawn:
+    return drawn(SAMPLE, store.check(SAMPLE))
 
 
-LISTS = Check(
-    "list games", "", "passed", "semi-honest device: no distinguisher in this suite exceeded 0.285",
-    {"known_to": {}, "semi-honest device": {"interval": [-0.04, 0.285], "held_out_runs": 256}}, 1.0,
-)  # fmt: skip
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    """The sample's rows as anybody reads them from the file."""
+    held = json.loads((SAMPLE / "results.json").read_text("utf-8"))["rows"]
+    return [one for one in held if one["kind"] == "design"]
 
 
-def drawn(folder: Path, checks: tuple[Check, ...], why: str = "") -> str:
-    """The report of one design with these checks."""
-    results = store.check(folder)
-    return report(folder, replace(results, designs=(Design(measured=row(observed(), checks, why)),)))
+def page_of(folder: Path, one: Measured, **more: Any) -> Drawn:
+    """The page of one row."""
+    return drawn(folder, replace(store.check(folder), rows=(one,)), **more)
 
 
 def declaring(*leaks: tuple[str, str, str], **changes: Any) -> Measured:
-    """A design that declares a fact to a party, by (party, adversary, name)."""
+    """A design that declares a fact to parties, by (parties, adversary, name)."""
     declared = tuple(
-        Declared((who,), adversary, "design", (FactSeen(name, f"that is {name}"),))
+        Declared(tuple(who.split("+")), adversary, "design", (FactSeen(name, f"that is {name}"),))
         for who, adversary, name in leaks
     )
     seen = observed()
     return row(replace(seen, design=replace(seen.design, declared=declared, **changes)))
 
 
+def cell(made: Drawn, place: str) -> str:
+    """What stands in the matrix where a number opens `place`."""
+    matrix = next(one for one in made.tree().iter("section") if one.get("id") == "matrix")
+    found = next(one for one in matrix.iter("a") if one.get("href") == f"#{place}")
+    return " ".join("".join(found.itertext()).split())
+
+
+def three(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def shown_numbers(words: str) -> list[float]:
+    """The numbers in words, thousands joined again."""
+    joined = re.sub(r"(?<=\d) (?=\d{3})", "", words)
+    return [float(one) for one in re.findall(r"\d+\.?\d*", joined)]
+
+
+def test_what_is_missed_and_flagged_is_what_the_results_file_says(
+    sample: Drawn, rows: list[dict[str, Any]]
+) -> None:
+    for one in rows:
+        recall, false = one["figures"]["recall"], one["figures"]["false_matches"]
+        if recall["value"] is None:
+            assert cell(sample, f"{one['id']}.recall") == "nothing to measure"
+            continue
+        ends = [round(100 * (1 - recall[end])) for end in ("high", "low")]
+        assert shown_numbers(cell(sample, f"{one['id']}.recall")) == [
+            three(100 * (1 - recall["value"])),
+            *ends,
+        ]
+        count, found = round(false["value"] * false["n"]), cell(sample, f"{one['id']}.false_matches")
+        assert shown_numbers(found)[-2:] == [false["n"], three(100 * false["high"])]
+        assert found.startswith(f"{count} of")
+
+
+def test_cost_is_computed_from_the_larger_cpu_and_from_what_is_fetched(
+    sample: Drawn, rows: list[dict[str, Any]]
+) -> None:
+    for one in rows:
+        figures, found = one["figures"], cell(sample, f"{one['id']}.cost")
+        cpu = [figures[name]["value"] for name in ("server_cpu_ms", "matcher_cpu_ms")]
+        if one["design"]["roles"]:
+            most = max(ms for ms in cpu if ms is not None)
+            assert shown_numbers(found)[0] == three(DEFAULTS["volume"] * most / 86_400_000), one["id"]
+        else:
+            assert found.startswith("no server;")
+        fetched = DEFAULTS["devices"] * (
+            figures["setup_bytes"]["value"] * 12 / 365 + figures["update_bytes"]["value"]
+        )
+        scale = {"GB": 1e9, "TB": 1e12, "PB": 1e15}[found[-2:]]
+        assert shown_numbers(found)[-1] == three(fetched / scale), one["id"]
+
+
+def test_who_sees_what_is_what_the_run_and_the_declaration_say(
+    sample: Drawn, rows: list[dict[str, Any]]
+) -> None:
+    """Read from the file again, by rules of its own: account and reports by traffic, hashes by extractors."""
+    for one in rows:
+        words = sample.opened(f"{one['id']}.sees")
+        parties = dict(_parties(words))
+        met = {each["party"] for each in one["traffic"]}
+        for party in ("provider", "centre"):
+            assert ("account , observed" in parties[party]) == (party in met), (one["id"], party)
+        reports = any(each["purpose"] == "report" and each["up_bytes"] for each in one["traffic"])
+        scans = one["design"]["learns"] == ["server"]
+        assert ("picture , observed" in parties["centre"]) == (reports or scans), one["id"]
+        assert ("outcome , observed" in parties["you"]) == ("device" in one["design"]["learns"]), one["id"]
+        tight = next((each for each in one["checks"] if each["check"] == "tightness"), None)
+        recovered = (tight or {}).get("figures", {}).get("recovered_by", {})
+        for party, said in parties.items():
+            if "hash , observed" in said:
+                assert any(
+                    f"{name.replace(' ', '_')}: {fact}" in recovered
+                    for name in (party,)
+                    for fact in ("every_hash", "coefficients", "prefix")
+                )
+            if "hash , declared" in said:
+                assert not any(name.startswith(f"{party}: ") for name in recovered)
+        assert ("picture , sealed" in words) == (one["design"]["content"] == "sealed")
+
+
+def _parties(words: str) -> Iterator[tuple[str, str]]:
+    found = re.split(
+        r" (?=(?:you|provider|matcher|third party|party [AB]|centre) (?:picture|hash|account|outcome|none))",
+        words,
+    )
+    for one in found[1:]:
+        name = re.match(r"you|provider|matcher|third party|party [AB]|centre", one)
+        assert name is not None
+        yield name[0], one
+
+
+def test_every_edit_has_the_counts_of_the_file(sample: Drawn, rows: list[dict[str, Any]]) -> None:
+    table = next(one for one in sample.tree().iter("details") if one.get("id") == "missed-tables")
+    cells = {link.get("href"): "".join(link.itertext()) for link in table.iter("a")}
+    known = [(one, each) for one in rows for each in one["recall_by_edit"] if each["found"] is not None]
+    assert len(known) > 300
+    for one, each in known:
+        name = each["name"].replace("%", "%25").replace(".", "_")
+        assert cells[f"#edit.{name}.{one['id']}"] == f"{each['found']} of {each['sent']}"
+
+
 def test_facts_are_named_most_severe_first_and_not_counted(folder: Path) -> None:
     honest = "semi-honest"
     leaks = [("matcher", honest, name) for name in ("query_time", "query_count", "every_hash", "my.own")]
     one = declaring(*leaks, learns=("device", "server"))
-    assert [fact.name for fact in severity.told_to_servers(one.design)] == [
-        "my.own", "every_hash", "outcome", "query_count", "query_time",
+    facts = [fact for leak in one.design.declared for fact in leak.facts]
+    assert [fact.name for fact in tables.by_severity(facts)] == [
+        "my.own", "every_hash", "query_count", "query_time",
     ]  # fmt: skip
-    page = report(folder, replace(store.check(folder), designs=(Design(measured=one),)))
-    matrix = view(page, "matrix")
-    assert "my.own, every_hash, outcome, query_count, query_time" in matrix
-    assert "my.own (undeclared severity)" in matrix
-    assert "facts</span>" not in matrix and not re.search(r"\d+ facts", matrix)
-    scan = declaring(("provider", honest, "query_time"), ("provider", honest, "content"))
-    assert severity.told_to_servers(scan.design)[0].name == "content", "two facts may be worse than four"
+    made = page_of(folder, one)
+    assert re.match(r"matcher that is my.own.*matcher looks for any picture", cell(made, "quoted.abuse"))
+    assert "(undeclared severity)" in made.opened("quoted.abuse")
+    assert not re.search(r"\d+ facts", made.main)
+
+
+def test_an_abuse_is_that_of_the_smallest_coalition_that_can(folder: Path) -> None:
+    one = declaring(("centre+matcher", "malicious", "forced_report"), ("matcher", "malicious", "every_entry"),
+                    ("matcher+provider", "malicious", "every_entry"))  # fmt: skip
+    made = page_of(folder, one)
+    assert (
+        cell(made, "quoted.abuse")
+        == "centre with matcher has any picture reported (its sender)matcher reads the whole list (nobody)"
+    )
+    assert "Forced reports centre with matcher has any picture reported" in made.words("abuse").replace(
+        "Forced reports", "Forced reports "
+    )
+    assert "Logs joinedcentre with matcher" not in made.words("abuse"), (
+        "a forced report is no joining of logs"
+    )
+
+
+def test_what_is_observed_is_told_from_what_is_only_declared(folder: Path) -> None:
+    one = declaring(("matcher", "semi-honest", "every_hash"))
+    assert "hash , declared, not seen in this run" in page_of(folder, one).opened("quoted.sees")
+    tight = Check("tightness", "", "passed", "", {"recovered_by": {"matcher: every_hash": "field"}}, 1.0)
+    assert "hash , observed" in page_of(folder, replace(one, checks=(tight,))).opened("quoted.sees")
+    other = replace(tight, figures={"recovered_by": {"provider: every_hash": "field"}})
+    assert "hash , observed" not in page_of(folder, replace(one, checks=(other,))).opened("quoted.sees")
+    sealed = declaring(("matcher", "semi-honest", "query_time"), content="sealed")
+    assert "picture , sealed" in page_of(folder, sealed).opened("quoted.sees")
+    report = declaring(("centre", "semi-honest", "report"))
+    assert "picture , declared" in page_of(folder, report).opened("quoted.sees")
+    sent = replace(report, traffic=(Traffic("centre", "report", 9, 0),))
+    assert "picture , observed" in page_of(folder, sent).opened("quoted.sees")
 
 
 def test_what_only_a_device_learns_stands_last_if_its_severity_is_undeclared() -> None:
     facts = [FactSeen("my.own", ""), FactSeen("set_size", ""), FactSeen("any_hash", "")]
-    assert [fact.name for fact in severity.by_severity(facts, device=True)] == [
+    assert [fact.name for fact in tables.by_severity(facts, device=True)] == [
         "any_hash",
         "set_size",
         "my.own",
@@ -83,82 +223,99 @@ def test_every_fact_that_this_program_declares_has_a_severity() -> None:
     names = {fact.name for one in built_in_designs() for leak in one.design.leakage() for fact in leak.facts}
     messenger = [
         *device_facts().values(),
-        *(facts for mode in FAILURE_FACTS.values() for facts in mode.values()),
+        *(facts for mode in FailureMode for facts in failure_facts(mode, oprf_psi.DESIGN.info).values()),
     ]
     names |= {fact.name for facts in messenger for fact in facts}
-    assert {name for name in names if severity.kind_of(name) == severity.UNDECLARED} == set()
-    assert severity.kind_of("my.content") == severity.UNDECLARED, "a plug-in's own, whatever it is called"
+    assert {name for name in names if tables.kind_of(name) == tables.UNDECLARED} == set()
+    assert tables.kind_of("my.content") == tables.UNDECLARED, "a plug-in's own, whatever it is called"
 
 
-def secrecy(folder: Path, one: Measured) -> str:
-    page = report(folder, replace(store.check(folder), designs=(Design(measured=one),)))
-    return view(page, "secrecy").partition("Set-up bytes a device")[0]
-
-
-def test_what_is_said_of_a_list_is_what_the_design_declares(folder: Path) -> None:
-    """Neither English words nor names of parameters make a fact, and none is denied that is declared."""
-    parameters = {"k": 24, "bands": 10, "probes": 16, "account_evaluations": 1600, "all_evaluations": 3200}
-    plain = declaring(("matcher", "semi-honest", "query_time"), parameters=parameters)
-    assert "none declared" in secrecy(folder, plain)
-    assert "evaluations" not in secrecy(folder, plain)
-    assert "all accounts together have no limit" in secrecy(folder, plain)
-    own = secrecy(
-        folder, declaring(("matcher", "malicious", "my.catalogue"), ("device", "semi-honest", "list"))
-    )
-    assert "that is my.catalogue" in own and "that is list" in own
-    assert "none declared" not in own and "not secret" not in own
-    worded = declaring(("matcher", "semi-honest", "query_time"))
-    words = tuple(
-        replace(d, facts=(FactSeen("query_time", "when the list is asked"),)) for d in worded.design.declared
-    )
-    assert "when the list is asked" not in secrecy(
-        folder, replace(worded, design=replace(worded.design, declared=words))
-    )
-    limited = replace(plain, key=KeyUse(160, 1 << 20, 1 << 24))
-    assert "6\u202f553 pictures an account under one key, 104\u202f857 all accounts together" in secrecy(
-        folder, limited
-    )
-
-
-def test_the_calculators_fields_have_the_bounds_of_its_inputs(page: str) -> None:
+def test_the_forms_fields_have_the_bounds_of_its_inputs(folder: Path) -> None:
+    page = (folder / "report.html").read_text("utf-8")
     fields = {attrs["id"]: attrs for tag, attrs in outline(page).seen if tag == "input"}
     for one in inputs():
         field = fields[f"in-{one.ident}"]
         assert (float(field["min"] or ""), float(field["max"] or "")) == (one.least, one.most)
-        assert "required" in field and field["step"] == "any"
-    assert float(fields["items"]["min"] or "") == float(fields["rate"]["min"] or "") == 0
+        assert "required" in field and field["step"] == "any" and field["name"] == one.ident
 
 
 def test_the_resolution_of_a_game_stands_beside_its_bound(folder: Path) -> None:
     game = Check("games", "", "passed", "", {"m": {"interval": [-0.3, 0.4135], "held_out_runs": 48}}, 1.0)
-    page = drawn(folder, (game,))
-    assert f"({number(resolution(48))} by guessing, 48 runs)" in view(page, "matrix")
-    assert f"at most 0.413 (99 % interval; 48 runs, {resolution(48):.3f} by guessing)" in view(page, "learns")
+    made = page_of(folder, row(observed(), (game,), ""))
+    assert f"({three(resolution(48))} by guessing, 48 runs)" in made.words("learns")
+    few = replace(game, figures={"m": {"interval": [-0.3, 0.4135], "held_out_runs": 48, "pairs": 7}})
+    assert "not measured, 7 pairs" in page_of(folder, row(observed(), (few,), "")).opened("quoted.status")
 
 
-def test_a_design_without_matches_has_no_intervals_on_the_page(folder: Path) -> None:
+def test_a_design_without_matches_has_nothing_to_measure(folder: Path) -> None:
     seen = observed()
-    none = replace(seen.design, distance=None, roles={}, declared=())
-    rows = tuple(replace(one, matched=False) for one in seen.pictures)
-    one = row(replace(seen, design=none, pictures=rows, harness=()), (LISTS,), "")
-    page = report(folder, replace(store.check(folder), designs=(Design(measured=one),)))
-    assert "Found: nothing to measure: the design matches nothing." in view(page, "summary")
-    assert view(page, "recall").count("nothing to measure</span>") == len(EDITS) + len(judging.DISTANCES)
-    assert "<figure>" not in view(page, "recall")
-    assert "nothing to measure: the design matches nothing" in view(page, "secrecy")
-
-
-def test_an_audit_that_compared_nothing_has_no_undeclared_bytes_and_tests_nobody(folder: Path) -> None:
-    blind = replace(observed().audit, comparable=False)
-    page = report(
-        folder,
-        replace(store.check(folder), designs=(Design(measured=row(replace(observed(), audit=blind))),)),
+    none = replace(seen.design, relation="nothing", distance=None, roles={}, declared=(), learns=("nobody",))
+    quiet = tuple(replace(one, matched=False) for one in seen.pictures)
+    made = page_of(folder, row(replace(seen, design=none, pictures=quiet, harness=()), (), ""))
+    assert cell(made, "quoted.recall") == cell(made, "quoted.false_matches") == "nothing to measure"
+    assert made.words("missed") == "What is missed?Not measured."
+    assert "there is no list: quoted" in made.words("abuse") and "none of the four" in made.opened(
+        "quoted.sees"
     )
-    assert "Undeclared, in an audit of 2 sessions: not measured" in view(page, "summary")
-    assert "tested</span>" not in view(page, "learns").partition("The messenger, whatever")[0]
-    assert view(page, "learns").count(judging.NOT_COMPARABLE) == 1
 
 
-def test_the_filter_of_the_crops_stands_beside_recall(page: str) -> None:
-    for name in ("summary", "matrix", "recall"):
-        assert "60 bits apart" in " ".join(view(page, name).split()), name
+def test_an_audit_that_compared_nothing_has_no_undeclared_bytes(folder: Path) -> None:
+    blind = replace(observed().audit, comparable=False)
+    made = page_of(folder, row(replace(observed(), audit=blind)))
+    assert "nothing could be compared" in made.words("learns")
+    assert "undeclared bytes, in an audit not measured" in made.opened("quoted.sees")
+    lie = Audited(2, 2, 70, (AuditFinding("provider", "longer than declared", 70),))
+    assert "violated: provider, 70 undeclared bytes" in page_of(
+        folder, row(replace(observed(), audit=lie))
+    ).words("learns")
+
+
+def test_a_proof_that_was_measured_is_not_said_to_be_missing(folder: Path) -> None:
+    one = row(observed())
+    assert "no proof to outsiders was measured" in page_of(folder, one).words("abuse")
+    proven = replace(one, figures={**one.figures, "proof_bytes": Figure(64.0)})
+    made = page_of(folder, proven)
+    assert "outsiders can be shown that all devices have one list" in made.words("abuse")
+    assert "Proofs to the public" not in made.words("unmeasured")
+    untied = replace(one, figures={**one.figures, "proof_bytes": Figure(None, NOT_TIED)})
+    assert "no outsider can be shown which list" in page_of(folder, untied).words("abuse")
+
+
+def test_a_longer_list_costs_a_range_and_two_runs_narrow_it(folder: Path) -> None:
+    whole = store.check(folder)
+    one = replace(row(observed()), figures={**row(observed()).figures, "server_cpu_ms": Figure(100.0)})
+    here = replace(whole, rows=(one,))
+    given = {"volume": 86_400_000, "list": 1_000}
+    alone = drawn(folder, here, given=given)
+    assert cell(alone, "quoted.cost").startswith("100\u20131 000 cores")
+    longer = replace(one, parameters={**one.parameters, "entries": 300},
+                     figures={**one.figures, "server_cpu_ms": Figure(120.0)})  # fmt: skip
+    both = drawn(folder, here, replace(whole, rows=(longer,)), given=given)
+    assert cell(both, "quoted.cost").startswith("190 cores"), "100 + 20 / 200 * 900"
+    elsewhere = replace(whole, rows=(longer,), machine=replace(whole.machine, processor="another"))
+    assert cell(drawn(folder, here, elsewhere, given=given), "quoted.cost").startswith("100\u20131 000 cores")
+    worker = replace(one, figures={**one.figures, "matcher_cpu_ms": Figure(900.0)})
+    assert cell(page_of(folder, worker, given=given | {"list": 0}), "quoted.cost").startswith("900 cores")
+
+
+def test_the_scale_multiplies_volume_prevalence_and_rates(folder: Path) -> None:
+    given = {"volume": 1_000, "prevalence": 0.01, "minutes": 10, "day": 400}
+    made = drawn(folder, store.check(folder), given=given)
+    table = made.words("flagged")
+    assert "perceptual hash, literature10" in table
+    wrong = [990 * rate for rate in (1e-8, 1e-3)]
+    assert f"{three(wrong[1])}" in table and called("number", wrong[0]) in made.main
+    assert (
+        called("percent", 0.25) == "25\u00a0%"
+        and called("number", 1.5e-6) == "1.5\u00a0\u00d7\u00a010\u207b\u2076"
+    )
+    assert called("bytes", 101.4e9) == "101\u00a0GB" and called("number", 1_004_611) == "1\u202f004\u202f611"
+    assert called("between", 0.2, 0.2) == "0.2" and called("between", -0.1, 0.2) == "-0.1 to 0.2"
+
+
+def test_a_threshold_is_reached_as_often_as_poisson_says() -> None:
+    assert called("reaches", 0, 30) == 0
+    assert called("reaches", 4, 1) == pytest.approx(0.98168436)
+    assert called("reaches", 4, 30) == pytest.approx(4.2e-17, rel=0.1)
+    below = sum(math.exp(-40) * 40**k / math.factorial(k) for k in range(30))
+    assert called("reaches", 40, 30) == pytest.approx(1 - below)

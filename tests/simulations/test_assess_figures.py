@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-import math
-import re
-from typing import Final
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
-from blindmatch_simulations.assess import judging
-from blindmatch_simulations.assess.catalogue import FIGURES, MATRIX
+from blindmatch_proofs.endorsement import Action
+from blindmatch_proofs.endorsement.batch import Batch, batch_of
+from blindmatch_proofs.endorsement.proof import EndorsementProof, verify_proof
+from blindmatch_protocol.contract import AnyDesign, batches_of
+from blindmatch_protocol.designs import device_list, enclave, hash_upload, oprf_psi, token_psi
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import seeded
+from blindmatch_simulations.assess import judging, proving
+from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.observed import (
     Built,
     Check,
-    Declared,
-    FactSeen,
     KeyUse,
-    ServerCost,
+    Known,
     Updated,
 )
-from blindmatch_simulations.assess.results import Figure, Measured
-from blindmatch_simulations.measure.advantage import advantage, resolution
-from blindmatch_simulations.report import outside
-from blindmatch_simulations.report.calculating import (
-    HEAD,
-    Input,
-    accepted,
-    cells,
-    design_inputs,
-    inputs,
-    literature,
-)
-from blindmatch_simulations.report.costing import frontier, frontier_words
+from blindmatch_simulations.assess.observing import Observer
+from blindmatch_simulations.assess.proving import proven
+from blindmatch_simulations.data import committed
+from blindmatch_simulations.inprocess.deployed import manifest_of
+from blindmatch_simulations.measure import procfs
+from blindmatch_simulations.measure.intervals import advantage, resolution
+from blindmatch_simulations.measure.results import Figure
+from blindmatch_simulations.report.inputs import inputs
 from blindmatch_simulations.report.markup import number, power
-from blindmatch_simulations.report.svg import EM, Point, trade
+from blindmatch_simulations.studies import depicted
 from msgspec.structs import replace
 from support.assess_rows import EDITS, observed, row
+from support.fakes import picture
+from support.memory import build, opened, random_hashes, salts_of
+from support.signed import CURATOR
 
 
-def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def test_the_matrix_shows_known_figures_under_the_criteria_of_the_catalogue() -> None:
-    assert list(MATRIX) == [row["id"] for row in outside.criteria()]
-    assert all(FIGURES[name].criterion == criterion for criterion, names in MATRIX.items() for name in names)
+def test_every_figure_is_of_one_of_the_five_criteria() -> None:
+    assert {kind.criterion for kind in FIGURES.values()} == {
+        row["id"] for row in committed("options")["criteria"]
+    }
 
 
 def test_figures_of_a_design_are_counted_from_its_rows() -> None:
@@ -58,6 +59,26 @@ def test_figures_of_a_design_are_counted_from_its_rows() -> None:
     assert judging.tries_until_hidden(observed().pictures, EDITS) == (2,)
 
 
+def test_a_process_that_grew_by_less_than_its_own_records_has_no_figure_of_memory() -> None:
+    for mib, told in ((3.0, 3.0), (0.0, 0.0), (-0.5, None), (None, None)):
+        assert row(replace(observed(), peak_mib=mib)).figures["device_peak_mib"].value == told
+    assert "records" in row(replace(observed(), peak_mib=-0.5)).figures["device_peak_mib"].why
+
+
+def test_records_from_before_the_pictures_are_not_taken_off_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [SimpleNamespace(request_bytes=20 << 20)]
+    readings = {"VmRSS": 100.0, "VmHWM": 105.0}
+    monkeypatch.setattr(procfs, "reset_peak", lambda: True)
+    monkeypatch.setattr(procfs, "status_mib", readings.__getitem__)
+    one_more = SimpleNamespace(request_bytes=1 << 20)
+    monkeypatch.setattr(Observer, "_row", lambda self, world, item: records.append(one_more))
+    watched = SimpleNamespace(recorder=SimpleNamespace(records=lambda: list(records)))
+    world: Any = SimpleNamespace(of=lambda name: SimpleNamespace(watched=watched), check_alive=lambda: None)
+    items: Any = [None, None]
+    rows, grown = object.__new__(Observer)._rows(world, items, lambda done, total: None)
+    assert (len(rows), grown) == (2, 3.0)
+
+
 def test_the_limits_of_a_key_bound_the_tries_of_an_account() -> None:
     limited = row(replace(observed(), key=KeyUse(160, 1_600, None)))
     assert limited.figures["oracle_tries"].value == 10
@@ -67,33 +88,9 @@ def test_the_limits_of_a_key_bound_the_tries_of_an_account() -> None:
     assert unlimited.figures["oracle_tries"].value == 50 * 86_400 + 500, "names of parameters say nothing"
 
 
-def test_small_numbers_are_written_as_people_write_them() -> None:
-    assert number(1.5e-6) == "1.5\u00a0\u00d7\u00a010\u207b\u2076"
-    assert number(0.25, "share") == "25\u00a0%"
-    assert power("42") == "42"
-
-
-def test_names_in_a_chart_cover_neither_dots_nor_each_other() -> None:
-    points = [Point(f"design-{at}", 0.03 + at / 1000, 0.95) for at in range(4)]
-    drawn = trade("t", "x", "y", points, {"design-0"})
-    dots = [(float(x), float(y)) for x, y in re.findall(r'class="p" cx="([\d.]+)" cy="([\d.]+)"', drawn)]
-    names = re.findall(r'x="([\d.]+)" y="([\d.]+)" text-anchor="start">(design-\d)', drawn)
-    boxes = [(float(x), float(y) - 11, float(x) + EM * len(name), float(y) + 3) for x, y, name in names]
-    assert (len(dots), len(boxes)) == (4, 4)
-    assert drawn.count('fill="none"') == 1
-    boxes += [(x - 5, y - 5, x + 5, y + 5) for x, y in dots[-1:]]
-    assert not [(a, b) for at, a in enumerate(boxes) for b in boxes[:at] if overlap(a, b)]
-
-
-def test_a_design_is_beaten_by_its_equals_alone_if_asked_so() -> None:
-    cheap = row(observed("cheap"))
-    dear = row(
-        replace(observed("dear"), alone=tuple(replace(o, device_cpu_ms=9.0) for o in observed().alone))
-    )
-    silent = replace(dear, design=replace(dear.design, declared=()))
-    assert frontier([cheap, silent]) == ["cheap"]
-    assert frontier([cheap, silent], among_equals=True) == ["cheap", "dear"]
-    assert frontier([cheap, dear], among_equals=True) == ["cheap"]
+def test_numbers_are_written_as_people_write_them() -> None:
+    assert number(1_004_611) == "1\u202f004\u202f611"
+    assert power("42") == "42" and power("1.5e-06") == "1.5\u00a0\u00d7\u00a010\u207b\u2076"
 
 
 def test_what_the_harness_adds_is_a_share_of_the_designs_own_work() -> None:
@@ -105,7 +102,9 @@ def test_what_the_harness_adds_is_a_share_of_the_designs_own_work() -> None:
     assert wall.low is not None
     assert wall.low < 0.15
     assert "0.300 ms on 2.000 ms of its own" in wall.why
-    alone = row(replace(observed(), harness=())).figures["harness_cpu"]
+    dear = replace(observed(), harness=())
+    assert row(dear).figures["harness_cpu"].why == "too dear here for pairs of sessions to be timed"
+    alone = row(replace(dear, design=replace(dear.design, roles={}))).figures["harness_cpu"]
     assert alone.value is None
     assert alone.why == judging.NO_ROLES
 
@@ -154,103 +153,9 @@ def test_a_report_that_the_server_makes_by_itself_costs_the_device_nothing() -> 
     assert row(server).figures["report_bytes"].value == 0.0
 
 
-def test_designs_that_cost_nearly_the_same_are_both_on_the_frontier() -> None:
-    one, other = row(observed("one")), row(observed("other"))
-    near = replace(one.figures["device_cpu_ms"], value=1.05 * (one.figures["device_cpu_ms"].value or 0))
-    assert frontier([one, replace(other, figures={**other.figures, "device_cpu_ms": near})]) == [
-        "one",
-        "other",
-    ]
-
-
-def test_the_frontier_leaves_out_what_another_design_beats() -> None:
-    good, bad = row(observed("good")), row(observed("bad"))
-    slow = replace(bad.figures["device_cpu_ms"], value=99.0)
-    assert frontier([good, replace(bad, figures={**bad.figures, "device_cpu_ms": slow})]) == ["good"]
-
-
-def test_the_calculator_multiplies_volume_prevalence_and_rates() -> None:
-    assert cells(literature())[1].startswith("0<br>")
-    assert cells(literature())[4].startswith(power(f"{(1e-8 * 1e-3) ** 0.5:.2e}"))
-    assert cells({"recall": [None] * 3, "false": [None] * 3}) == ["not measured"] * (len(HEAD) - 1)
-
-
-def test_the_calculators_cores_are_those_of_the_deployed_servers() -> None:
-    deployed = design_inputs(row(observed()))
-    assert (deployed["ms"], deployed["of"]) == (pytest.approx(100.0), "deployed")
-    unread = replace(observed(), servers=(ServerCost("matcher", None, None),))
-    alone = design_inputs(row(unread))
-    assert (alone["ms"], alone["of"]) == (pytest.approx(0.55), "in process")
-    found = dict(zip(HEAD[1:], cells(alone, {"volume": 86_400_000}), strict=True))
-    assert found["server cores, all day at full load"] == '0.55<br><span class="soft">in process</span>'
-
-
-def test_the_calculator_has_queries_both_ways_and_what_devices_fetch() -> None:
-    update = Updated("", Built(1.0, 1.0, 1, 8500), 500)
-    design = design_inputs(row(replace(observed(), update=update)))
-    given = {"volume": 1e9, "devices": 1e9, "setups": 365, "updates": 2}
-    assert cells(design, given)[-3:] == ["70 GB", "136 GB", "9\u202f000 GB"]
-    assert cells(design, {**given, "devices": 0})[-1] == "0 GB"
-
-
-@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf, 1e15])
-@pytest.mark.parametrize("one", inputs(), ids=lambda one: str(one.ident))
-def test_the_calculator_refuses_what_no_day_can_have(one: Input, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{one.label}: must be "):
-        cells(literature(), {one.ident: value})
-    assert accepted({one.ident: one.least}) and accepted({one.ident: one.most})
-
-
-def test_an_input_that_the_calculator_does_not_have_is_refused() -> None:
-    with pytest.raises(ValueError, match="volumes: no such input"):
-        accepted({"volumes": 1})
-
-
-@pytest.mark.parametrize("equals", [False, True])
-def test_the_frontiers_sentence_says_what_its_code_does(equals: bool) -> None:
-    """Each "beaten by" of the sentence holds by the sentence's own words, and nothing else is beaten."""
-    rows = [design(*one) for one in DESIGNS]
-    words = frontier_words(rows).partition("Privacy left out")[2].partition("If only")[2 * equals]
-    off = dict(re.findall(r"(\w+) is beaten by (\w+)", words))
-    on = set(re.findall(r"(?:these are on it|outcome included): ([\w, ]+) \(", words)[0].split(", "))
-    told = {name: set(facts) for name, _, _, facts in DESIGNS}
-
-    def beats(winner: tuple[str, float, float, str], loser: tuple[str, float, float, str]) -> bool:
-        more = winner[1] > loser[1] and winner[2] <= loser[2]
-        cheaper = winner[1] == loser[1] and winner[2] < 0.9 * loser[2]
-        return (more or cheaper) and (not equals or not told[winner[0]] - told[loser[0]])
-
-    by_words = {one[0]: {other[0] for other in DESIGNS if beats(other, one)} for one in DESIGNS}
-    assert on == {name for name, winners in by_words.items() if not winners}
-    assert off.keys() == {name for name, winners in by_words.items() if winners}
-    assert all(winner in by_words[name] for name, winner in off.items())
-
-
-DESIGNS: Final = (
-    ("cheap", 0.5, 1.0, "h"), ("dear", 0.5, 9.0, "h"), ("silent", 0.5, 2.0, ""), ("slow", 0.4, 2.5, "q"),
-    ("near", 0.5, 1.05, "hq"), ("best", 0.9, 8.0, "hq"),
-)  # fmt: skip
-"""Name, recall, device CPU, and facts told to the matcher, one letter each."""
-
-
-def design(name: str, recall: float, cpu: float, facts: str) -> Measured:
-    told = tuple(FactSeen(one, "") for one in facts)
-    seen = observed(name)
-    made = row(
-        replace(
-            seen,
-            design=replace(seen.design, declared=(Declared(("matcher",), "semi-honest", "design", told),)),
-        )
-    )
-    values = {"recall": Figure(recall), "device_cpu_ms": Figure(cpu)}
-    return replace(made, figures={**made.figures, **values})
-
-
-def test_a_server_that_learns_the_outcome_tells_further_than_one_that_does_not() -> None:
-    cheap, dear = design("cheap", 0.5, 1.0, ""), design("dear", 0.5, 9.0, "")
-    assert frontier([cheap, dear], among_equals=True) == ["cheap"]
-    told = replace(cheap, design=replace(cheap.design, learns=("device", "server")))
-    assert frontier([told, dear], among_equals=True) == ["cheap", "dear"]
+def test_the_inputs_of_the_scale_lie_within_their_bounds_and_say_where_they_are_from() -> None:
+    assert all(one.least <= one.value <= one.most and one.source for one in inputs())
+    assert len({one.ident for one in inputs()}) == len(inputs())
 
 
 def test_recall_of_all_edited_pictures_and_of_pdqs_own_pairs_stand_apart() -> None:
@@ -278,7 +183,9 @@ def test_an_advantage_says_what_as_many_runs_can_show() -> None:
 
 
 def test_a_design_that_matches_nothing_has_nothing_to_measure_and_no_intervals() -> None:
-    nothing = replace(observed("none"), design=replace(observed().design, distance=None, roles={}))
+    nothing = replace(
+        observed("none"), design=replace(observed().design, relation="nothing", distance=None, roles={})
+    )
     quiet = replace(nothing, pictures=tuple(replace(p, matched=False) for p in nothing.pictures), harness=())
     made = row(quiet, (LISTS,), "")
     for name in (*judging.OF_MATCHES, "advantage", "list_advantage", "server_cpu_ms", "matcher_cpu_ms"):
@@ -293,3 +200,74 @@ def test_a_design_that_matches_nothing_has_nothing_to_measure_and_no_intervals()
 
 
 LISTS = Check("list games", "", "passed", "", {"device": {"interval": [0.0, 0.3], "held_out_runs": 9}}, 1.0)
+
+
+def test_what_is_depicted_follows_from_whose_files_have_the_hashes() -> None:
+    def figure(*known: tuple[tuple[str, ...], str]) -> Figure:
+        seen = observed()
+        told = tuple(Known(parties, knowledge) for parties, knowledge in known)
+        design = replace(seen.design, list_known=told)
+        return judging.figures(replace(seen, design=design), (), "")["depicted"]
+
+    score = depicted.measured()["hash"].own
+    none = figure((("device",), "size"), (("matcher",), "testable"), (("device", "matcher"), "testable"))
+    assert (none.value, none.why) == (0.0, "no stored file has a hash")
+    both = figure((("device",), "nothing"), (("a",), "testable"), (("a", "b"), "hashes"))
+    assert both.value == score and both.why.startswith("by whoever has the files of a with b;")
+    one = figure((("device",), "hashes"), (("matcher",), "hashes"), (("device", "matcher"), "hashes"))
+    assert one.value == score and "files of device or matcher;" in one.why
+
+
+def test_all_entries_are_endorsed_however_many_batches_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, shown = list[int](), list[EndorsementProof]()
+
+    def counted(action: Action, epochs: tuple[int, int], leaves: list[bytes]) -> Batch:
+        sizes.append(len(leaves))
+        return batch_of(action, epochs, leaves)
+
+    def watched(proof: EndorsementProof, *rest: Any) -> Any:
+        shown.append(proof)
+        return verify_proof(proof, *rest)
+
+    monkeypatch.setattr(proving, "BATCH", 8)
+    monkeypatch.setattr(proving, "batch_of", counted)
+    monkeypatch.setattr(proving, "verify_proof", watched)
+    design, entries = (
+        oprf_psi.DESIGN,
+        batches_of(random_hashes(20), np.arange(20, dtype=np.uint64), salts_of(20)),
+    )
+    made = opened(build(design, random_hashes(20)))
+    proven(
+        made, CURATOR.sign(manifest_of(design, made.build.setup_files, 1)), entries, None, seeded("session")
+    )
+    assert (sizes, [one.batches for one in shown]) == ([8, 8, 4], [3])
+
+
+@pytest.mark.parametrize(
+    ("design", "ties", "endorsed", "absent"),
+    [
+        (oprf_psi.DESIGN, True, True, True),
+        (token_psi.DESIGN, True, True, True),
+        (hash_upload.DESIGN, False, True, False),
+        (device_list.DESIGN, True, True, False),
+        (enclave.DESIGN, False, True, False),
+    ],
+    ids=lambda one: one.info.name if hasattr(one, "info") else "",
+)
+def test_what_an_outsider_can_be_shown_is_made_and_verified(
+    design: AnyDesign, ties: bool, endorsed: bool, absent: bool
+) -> None:
+    entries = batches_of(random_hashes(20), np.arange(20, dtype=np.uint64), salts_of(20))
+    made = opened(build(design, random_hashes(20)))
+    manifest = CURATOR.sign(manifest_of(design, made.build.setup_files, 1))
+    found = proven(made, manifest, entries, Picture.from_bytes(picture(9)), seeded("session"))
+    assert found.ties is ties
+    assert (found.endorsement is not None, found.absence is not None) == (endorsed, absent)
+    figure = judging.figures(replace(observed(), proven=found), (), "")["proof_bytes"]
+    assert (figure.value, "absence" in figure.why) == (found.epoch if ties else None, absent)
+    assert ("vendor vouches for" in figure.why) is (design is enclave.DESIGN)
+    assert found.epoch > len(manifest.encode()) + 2 * 76
+    if absent:
+        listed = Picture.from_pixels(np.zeros((64, 64, 3), np.uint8))
+        with pytest.raises(BlindmatchError, match="absence"):
+            proven(made, manifest, entries, listed, seeded("session"))

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import Done, NoMatch
-from blindmatch_simulations.assess.corpus import hashed, installed
-from blindmatch_simulations.assess.errors import PlanError
 from blindmatch_simulations.assess.guard import guarded
 from blindmatch_simulations.assess.offences import never_asks
-from blindmatch_simulations.assess.plan import QUICK, plan_text, read_plan
+from blindmatch_simulations.assess.plan import QUICK, PlanError, plan_text, read_plan
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.corpus.installed import hashed, installed
 from blindmatch_simulations.deployment.registry import Registered, built_in_designs
 from blindmatch_simulations.measure.intervals import clopper_pearson, median_ratio
 from blindmatch_simulations.pictures.crops import crops
@@ -30,7 +29,7 @@ PYTHON = sys.executable
         ("seed = 1", "", "missing required field `seed`"),
         ("version = 1", "version = 9", "version 9; this program reads 1"),
         ('"gif"', '"gift"', "no edit is called gift"),
-        ("listed = 6", "listed = -1", "listed"),
+        ("listed = 4", "listed = -1", "listed"),
         ("[list]", "[list", "workload file"),
     ],
 )
@@ -161,7 +160,7 @@ def test_pictures_of_installed_debian_packages_are_found_by_dpkgs_records(dpkg: 
 
 def test_a_corpus_has_one_row_for_each_hash_and_says_whose_it_is() -> None:
     found = hashed(installed(3), lambda done, total: None)
-    assert len({one.hash for one in found}) == len(found) >= 3
+    assert len({one.print.hash for one in found}) == len(found) >= 3
     row = found[0].row()
     assert row["package"] == "scikit-image"
     assert row["licence"]
@@ -169,7 +168,7 @@ def test_a_corpus_has_one_row_for_each_hash_and_says_whose_it_is() -> None:
 
 
 def test_the_manifest_holds_no_picture(tmp_path: Path) -> None:
-    assert run(["corpus", "--most", "2", "--out", str(tmp_path / "corpus.json")]) == 0
+    assert run(["corpus", "installed", "--most", "2", "--out", str(tmp_path / "corpus.json")]) == 0
     held = json.loads((tmp_path / "corpus.json").read_text())
     assert held["pictures"]
     assert {type(value) for row in held["pictures"] for value in row.values()} <= {str, int}

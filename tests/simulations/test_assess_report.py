@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.catalogue import MATRIX
-from blindmatch_simulations.assess.observed import Audited, AuditFinding, Check
-from blindmatch_simulations.assess.results import Design, Figure, Measured, PairDistances
+from blindmatch_simulations.assess.catalogue import FIGURES
+from blindmatch_simulations.assess.observed import Check, Extracted
+from blindmatch_simulations.assess.results import Measured, Recall, Results
+from blindmatch_simulations.assess.studying import STUDIES
+from blindmatch_simulations.attacks.budget import Budget
+from blindmatch_simulations.attacks.figure import Figure as Achieved
+from blindmatch_simulations.attacks.run import Ran, results_of
+from blindmatch_simulations.attacks.table import ATTACKS
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.report import outside
-from blindmatch_simulations.report.page import report
-from blindmatch_simulations.report.summary import counts, headline
+from blindmatch_simulations.data import committed, volumes
+from blindmatch_simulations.measure.results import ByKind, Figure, encode
+from blindmatch_simulations.pictures.edits import EDITS as SUITE
+from blindmatch_simulations.report.inputs import ASSUMPTION
+from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
+from blindmatch_simulations.report.page import asset, report
+from blindmatch_simulations.report.tables import kind_of
+from defusedxml.ElementTree import fromstring
 from msgspec.structs import replace
-from support.assess_page import outline, results_folder, view
+from support.assess_page import outline, results_folder
 from support.assess_rows import HOSTILE, observed, row
+from support.drawn import Drawn, cells, drawn, pictured
 
 MOST_BYTES = 3 << 20
+MOST_WORDS = 2_500
+SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
 
 
 @pytest.fixture(scope="module")
@@ -33,110 +49,140 @@ def page(folder: Path) -> str:
     return (folder / "report.html").read_text("utf-8")
 
 
-def test_the_page_needs_nothing_else(page: str) -> None:
-    assert len(page.encode()) < MOST_BYTES
-    tags = outline(page).seen
-    assert not [attrs for tag, attrs in tags if tag in ("link", "img", "iframe") or "src" in attrs]
-    links = [attrs["href"] or "" for tag, attrs in tags if tag == "a"]
-    assert links
-    assert all(link.startswith("#") for link in links)
-    assert "url(" not in page
-    assert "@import" not in page
+@pytest.fixture(scope="module")
+def made(folder: Path) -> Drawn:
+    return drawn(folder, store.check(folder))
 
 
-def test_every_element_is_closed_and_every_link_leads_somewhere(page: str) -> None:
-    made = outline(page)
-    assert made.open == []
-    ids = [attrs["id"] for _, attrs in made.seen if "id" in attrs]
+@pytest.fixture(scope="module")
+def sample() -> Drawn:
+    return drawn(SAMPLE, store.check(SAMPLE))
+
+
+def test_the_page_needs_nothing_else(page: str, sample: Drawn) -> None:
+    assert len((SAMPLE / "report.html").read_bytes()) < MOST_BYTES
+    assert not [
+        attrs for tag, attrs in outline(page).seen if tag in ("link", "img", "iframe") or "src" in attrs
+    ]
+    sources = {one.get("src", "") for one in sample.tree().iter() if "src" in one.attrib}
+    assert len(sources) == len(SUITE) and all(one.startswith("data:image/jpeg;base64,") for one in sources)
+    assert "url(" not in page and "@import" not in page and "fetch(" not in page
+    links = [one.get("href", "") for one in sample.tree().iter() if one.tag == "a"]
+    assert links and all(link.startswith("#") for link in links)
+
+
+def test_every_link_leads_to_a_part_or_to_evidence_and_ids_are_unique(sample: Drawn) -> None:
+    ids = [one.get("id") for one in sample.tree().iter() if one.get("id")]
     assert len(ids) == len(set(ids))
-    assert {attrs["href"] for tag, attrs in made.seen if tag == "a"} <= {f"#{one}" for one in ids}
+    targets = {one.get("href", "")[1:] for one in sample.tree().iter() if one.tag == "a"}
+    assert targets <= {*ids, *sample.evidence}
+    assert not {*ids} & {*sample.evidence}
 
 
-def test_the_page_has_landmarks_labels_and_table_headers(page: str) -> None:
-    made = outline(page)
-    tags = [tag for tag, _ in made.seen]
-    assert {"header", "nav", "main", "footer"} <= set(tags)
-    assert tags.count("h1") == 1
-    labelled = {attrs["for"] for tag, attrs in made.seen if tag == "label"}
-    assert {attrs["id"] for tag, attrs in made.seen if tag == "input"} <= labelled
-    assert tags.count("table") == tags.count("caption")
-    assert all(attrs.get("scope") in ("col", "row") for tag, attrs in made.seen if tag == "th")
-    assert all("aria-label" in attrs for tag, attrs in made.seen if tag == "svg")
-    levels = [int(tag[1]) for tag in tags if re.fullmatch("h[1-6]", tag)]
+def test_the_page_has_landmarks_labels_and_table_headers(page: str, sample: Drawn) -> None:
+    shell = outline(page)
+    tags = [tag for tag, _ in shell.seen]
+    assert shell.open == [] and {"header", "nav", "main", "footer"} <= set(tags)
+    labelled = {attrs["for"] for tag, attrs in shell.seen if tag == "label"}
+    assert {attrs["id"] for tag, attrs in shell.seen if tag in ("input", "select")} == labelled
+    tree = sample.tree()
+    assert len(tree.findall(".//table")) == len(tree.findall(".//caption"))
+    assert all(one.get("scope") in ("col", "row") for one in tree.iter("th"))
+    assert all(one.get("data-label") for one in tree.iter("td"))
+    assert all(one.get("aria-label") or one.get("aria-hidden") for one in tree.iter("svg"))
+    levels = [1, *(int(one.tag[1]) for one in tree.iter() if re.fullmatch("h[1-6]", one.tag))]
     assert all(b - a <= 1 for a, b in pairwise(levels))
 
 
-def test_what_a_design_says_is_escaped(page: str) -> None:
-    assert HOSTILE not in page
-    assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;") >= 4
+def test_what_a_design_says_is_escaped(page: str, made: Drawn) -> None:
+    assert HOSTILE not in page.partition('<script type="application/json"')[2].replace("\\u003c", "")
+    assert page.count("<script") == 2
+    assert "<script" not in made.main and not any("<script" in one for one in made.evidence.values())
+    assert HOSTILE in made.words("matrix"), "the reason of a failure, as text"
 
 
-def test_every_option_has_a_row_and_both_baselines_are_there(page: str) -> None:
-    for option in outside.options():
-        assert f"<b>{option['id']}</b>" in page
-    assert "nearest to it" in page
-    assert page.count('<span class="nm">not measured</span>') > 5 * (len(outside.options()) - 2)
+def test_every_option_has_a_row_in_the_catalogues_order(made: Drawn, sample: Drawn) -> None:
+    order = [one["id"] for one in committed("options")["options"]]
+    for each in (made, sample):
+        matrix = next(one for one in each.tree().iter("section") if one.get("id") == "matrix")
+        heads = [one.findtext("b") for one in matrix.iter("th") if one.get("scope") == "row"]
+        assert list(dict.fromkeys(heads)) == order
+    assert "nobody anything recalled" in made.words("matrix"), "0b was not measured"
+    assert made.opened("0b.none").endswith("no design of this option was measured in this run")
+    assert "recalled" not in sample.words("matrix")
 
 
-def learns(folder: Path, one: Measured) -> str:
-    """The view of who learns what, with one design."""
-    results = replace(store.check(folder), designs=(Design(measured=one),))
-    return view(report(folder, results), "learns").partition("The messenger, whatever")[0]
+def test_every_number_opens_what_it_stands_on(sample: Drawn) -> None:
+    """No digit of a table stands outside of a link; tables of words alone are left out."""
+    words_alone = ("missing", "assumptions", "frameworks", "bugs", "sources")
+    for part in sample.tree().iter("section"):
+        for fold in [one for one in part.iter("details") if one.get("id") in words_alone]:
+            fold.clear()
+        for cell in cells(part):
+            for link in [*cell.iter("a"), *cell.iter("code"), *cell.iter("span")]:
+                link.text, link[:] = "", []
+            assert not re.search(r"\d", "".join(cell.itertext())), ElementTree.tostring(cell)
 
 
-def test_what_is_found_of_a_party_to_whom_nothing_is_declared_is_a_violation(folder: Path) -> None:
-    quiet = replace(observed().design, declared=())
-    honest = row(replace(observed(), design=quiet))
-    assert "violated" not in learns(folder, honest)
-    assert "the design declares nothing" in learns(folder, honest)
-    lie = Audited(2, 2, 70, (AuditFinding("provider", "longer than declared", 70),))
-    found = learns(folder, row(replace(observed(), design=quiet, audit=lie)))
-    assert "70 undeclared bytes: longer than declared" in found
-    for name, who in (("games", "a server"), ("list games", "device")):
-        broken = Check(name, "", "failed", "told apart", {}, 1.0)
-        found = learns(folder, row(replace(observed(), design=quiet), (broken,), ""))
-        assert f'<th scope="row" role="rowheader">{who}</th>' in found
-        assert f"{name}: told apart" in found
+def test_evidence_names_the_row_and_the_command(sample: Drawn) -> None:
+    for place, name in (("token-psi.recall", "recall"), ("he-hamming.setup_bytes", "setup_bytes")):
+        held = sample.opened(place)
+        assert f"figures, {name}" in held and "blindmatch assess --quick" in held
+    assert "rows/token-psi.jsonl , kind pictures" in sample.opened("token-psi.recall")
+    assert "one reading, in the row itself" in sample.opened("he-hamming.setup_bytes")
+    assert all(sample.opened(place) for place in sample.evidence)
 
 
-def test_a_game_of_lists_is_a_test_of_the_device_alone(folder: Path) -> None:
-    game = Check(
-        "list games",
-        "",
-        "passed",
-        "",
-        {"semi-honest device": {"interval": [0.0, 0.25], "held_out_runs": 9}},
-        1.0,
-    )
-    found = learns(folder, row(observed(), (game,), ""))
-    assert (
-        found.count("lists that agree on these facts: advantage of the best distinguisher at most 0.250") == 1
-    )
-    broken = replace(game, verdict="failed", reason="told apart", figures={})
-    found = learns(folder, row(observed(), (broken,), ""))
-    assert found.count("violated</span>") == 1
+def test_the_page_is_short_before_anything_is_opened(sample: Drawn) -> None:
+    tree = sample.tree()
+    for one in tree.iter():
+        if one.tag == "details" or one.tag.endswith("}svg"):
+            one.text, one[:] = "", [each for each in one if each.tag == "summary"]
+    inline = re.sub(r"</?(a|b|i|code|span)\b[^>]*>", "", ElementTree.tostring(tree, "unicode"))
+    visible = re.sub("<[^>]*>", " ", inline + asset("shell.html")).replace("\u00a0", "").replace("\u202f", "")
+    assert 1_500 < len(visible.split()) <= MOST_WORDS
 
 
-def test_a_failed_design_is_shown_with_its_reason(page: str) -> None:
-    assert "Designs that could not be measured" in page
+def test_first_things_stand_first(sample: Drawn) -> None:
+    parts = [one.get("id") for one in sample.tree().iter("section")]
+    parts.remove("kinds") if "kinds" in parts else None
+    assert parts == [
+        "matrix",
+        "missed",
+        "flagged",
+        "cost",
+        "abuse",
+        "client",
+        "after",
+        "unmeasured",
+        "rights",
+        "more",
+    ]
 
 
-def test_the_headline_counts_options_from_the_data(folder: Path) -> None:
-    results = store.check(folder)
-    exact, near, known = counts(results)
-    assert (exact, near, known) == ({"1b"}, {"0a"}, len(outside.options()))
-    assert headline(results) == f"1 of {known} options measured, 1 more by a design that is nearest to it"
+def test_a_failed_design_is_shown_with_its_reason(made: Drawn) -> None:
+    assert f"bad failed: {HOSTILE}" in made.words("matrix")
 
 
-def test_every_outside_figure_has_a_title_for_people() -> None:
-    assert outside.TITLES.keys() == outside.volumes().keys()
+def test_an_option_that_is_no_design_has_its_row_on_the_page(folder: Path) -> None:
+    study = STUDIES["targeted-access"]("targeted-access")
+    whole = store.check(folder)
+    made = drawn(folder, replace(whole, rows=(*whole.rows, study)))
+    assert "3 of 11 options measured" in made.words("matrix")
+    assert "96 of 96 messages" in made.words("matrix")
+    assert "by a warrant for one account" in made.opened("targeted-access.sees")
+    assert "a thief of keys of one period, 3: 24 of 96 messages" in made.words("rights-targeted-access")
 
 
-def test_every_outside_figure_has_a_known_mark(page: str) -> None:
-    marks = set(re.findall(r'class="mark mark-(\w+)"', page))
-    assert marks <= {"verified", "secondary", "recalled", outside.ASSUMPTION}
-    assert {"verified", "secondary", "recalled"} <= marks
-    assert all(row["provenance"] in marks for row in outside.volumes().values())
+def test_the_headline_counts_options_from_the_data(made: Drawn) -> None:
+    assert made.words("h-matrix") == "2 of 11 options measured; 0a by a stand-in that is nearest to it"
+    assert made.opened("silent.stand-in").endswith(HOSTILE)
+
+
+def test_every_outside_figure_has_a_title_and_a_known_mark(sample: Drawn) -> None:
+    assert all(one["title"] for one in volumes().values())
+    marks = set(re.findall(r'class="mark mark-(\w+)"', sample.main))
+    assert {"verified", "secondary", "recalled"} <= marks <= {"verified", "secondary", "recalled", ASSUMPTION}
 
 
 def test_figures_stand_beside_the_page_as_svg_and_csv(folder: Path) -> None:
@@ -148,16 +194,13 @@ def test_figures_stand_beside_the_page_as_svg_and_csv(folder: Path) -> None:
     assert (folder / "figures" / "recall-quoted.svg").read_text().startswith("<svg xmlns=")
 
 
-def test_a_report_is_drawn_again_and_beside_another(folder: Path) -> None:
+def test_a_report_is_drawn_again_and_beside_others(folder: Path) -> None:
     before = (folder / "report.html").read_bytes()
-    assert run(["report", str(folder), "--compare", str(folder)]) == 0
+    assert run(["report", str(folder), "--compare", str(folder), "--compare", str(folder)]) == 0
     assert (folder / "report.html").read_bytes() == before
     page = (folder / "compare.html").read_text()
-    assert "the same workload" in page
-    made = outline(page)
-    assert made.open == []
-    ids = {f"#{attrs['id']}" for _, attrs in made.seen if "id" in attrs}
-    assert {attrs["href"] for tag, attrs in made.seen if tag == "a"} <= ids
+    held = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert len(held["runs"]) == 3 and outline(page).open == []
 
 
 def test_an_edited_result_is_not_drawn(folder: Path, tmp_path: Path) -> None:
@@ -166,100 +209,139 @@ def test_an_edited_result_is_not_drawn(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
 
 
-def test_the_page_says_what_no_run_shows_where_one_looks_for_it(page: str) -> None:
-    summary = view(page, "summary")
-    assert "Proofs to the public: not measured for any design" in summary
-    assert "sets are not shared between designs" in summary
-    assert "Designs do not share an evaluated set" in view(page, "cost")
-    assert "0c E2EE with exceptional targeted access" in summary
-
-
-def test_a_proof_that_was_measured_is_not_said_to_be_missing(folder: Path) -> None:
-    results = store.check(folder)
-    one = row(observed())
-    proven = replace(one, figures={**one.figures, "proof_bytes": Figure(64.0)})
-    assert "not measured for any design" not in report(
-        folder, replace(results, designs=(Design(measured=proven),))
+def test_runs_that_differ_are_marked_and_those_that_do_not_are_not(folder: Path) -> None:
+    whole = store.check(folder)
+    one = next(row for row in whole.rows if isinstance(row, Measured))
+    same = drawn(folder, whole, whole)
+    assert "quoted: no figure differs" in same.words("runs") and "\u2260" not in same.main
+    larger = replace(one, figures={**one.figures, "setup_bytes": Figure(9000.0)})
+    found = replace(one, figures={**one.figures, "recall": Figure(1.0, low=0.99, high=1.0, n=9)})
+    near = replace(one, figures={**one.figures, "recall": Figure(0.6, low=0.1, high=0.9, n=9)})
+    for other, name in ((larger, "Set-up"), (found, "Found, of all edited")):
+        two = drawn(folder, whole, replace(whole, rows=(other, *whole.rows[1:])))
+        assert "quoted: figures differ" in two.words("runs") and name in two.words("run-quoted")
+        assert "\u2260 run 2" in two.words("matrix" if other is found else "cost")
+    assert "no figure differs" in drawn(folder, whole, replace(whole, rows=(near, *whole.rows[1:]))).words(
+        "runs"
     )
 
 
-def test_an_option_without_a_design_opens_the_reason(page: str) -> None:
-    rows = view(page, "matrix").split('<tr role="row">')
-    (option,) = (one for one in rows if "<b>0c</b>" in one)
-    assert option.count("no design of this option was measured in this run") == len(MATRIX)
+def test_a_design_of_one_run_alone_is_said_to_be_so(folder: Path) -> None:
+    whole = store.check(folder)
+    first = drawn(folder, whole, replace(whole, rows=whole.rows[:1], command="another"))
+    assert "silent: in run 1 only" in first.words("runs")
 
 
-def test_a_reading_without_raw_rows_does_not_claim_to_have_some(page: str) -> None:
-    assert "kind <code>summary</code>" not in page
-    assert "one reading, in <code>results.json</code>" in page
-
-
-def test_every_value_of_a_table_names_its_column(page: str) -> None:
-    made = outline(page)
-    cells_of_tables = [attrs for tag, attrs in made.seen if tag == "td"]
-    assert cells_of_tables
-    assert all(attrs.get("data-label") for attrs in cells_of_tables)
-    heads = {attrs.get("role") for tag, attrs in made.seen if tag == "th"}
-    assert heads == {"columnheader", "rowheader"}
-
-
-def test_a_share_is_never_shown_without_its_interval(page: str) -> None:
-    assert '0\u00a0% <span class="soft">(0 to 84.2\u00a0%)</span>' in view(page, "matrix")
-
-
-def test_packages_that_are_not_installed_are_named(folder: Path) -> None:
-    results = store.check(folder)
-    looked = replace(results, plan={**results.plan, "corpus": {"most_pictures": 5}})
-    assert "openclipart-png, visp-images-data" in report(folder, looked)
-    photographs = PairDistances("photographs", ("openclipart-png",), 2, 1, (0,) * 256 + (1,))
-    found = report(folder, replace(looked, distances=(photographs,)))
-    assert "without a part in it: visp-images-data" in found
-    assert "Not installed" not in report(folder, results)
-
-
-LISTS = Check(
-    "list games", "", "passed", "semi-honest device: no distinguisher in this suite exceeded 0.285",
-    {"known_to": {}, "semi-honest device": {"interval": [-0.04, 0.285], "held_out_runs": 256}}, 1.0,
-)  # fmt: skip
-
-
-def test_games_over_lists_have_a_figure_of_their_own() -> None:
-    figures = row(observed(), (LISTS,), "").figures
-    assert (figures["list_advantage"].value, figures["list_advantage"].n) == (0.285, 256)
-    assert figures["advantage"].value is None
-    broken = replace(LISTS, verdict="failed", figures={})
-    assert row(observed(), (broken,), "").figures["list_advantage"].value == 1.0
-    declared = replace(LISTS, verdict="not applicable", reason="the list is declared", figures={})
-    figure = row(observed(), (declared,), "").figures["list_advantage"]
-    assert figure.value is None and "the list is declared" in figure.why
-
-
-def drawn(folder: Path, checks: tuple[Check, ...], why: str = "") -> str:
-    """The report of one design with these checks."""
-    results = store.check(folder)
-    return report(folder, replace(results, designs=(Design(measured=row(observed(), checks, why)),)))
-
-
-def cells_of(page: str, section: str) -> str:
-    return page.partition(f'<section id="{section}"')[2].partition("</section>")[0]
-
-
-def test_the_verdict_of_games_over_lists_stands_with_the_device_and_with_the_list(folder: Path) -> None:
-    page = drawn(folder, (LISTS,))
-    learnt = cells_of(page, "learns")
-    assert "lists that agree on these facts: advantage of the best distinguisher at most 0.285" in learnt
-    assert f"passed: {LISTS.reason}" in cells_of(page, "secrecy")
-    reason = "semi-honest device: lone: lists told apart"
-    broken = drawn(folder, (replace(LISTS, verdict="failed", reason=reason, figures={}),))
-    assert f"failed: {reason}" in cells_of(broken, "secrecy")
-    assert cells_of(broken, "learns").count("violated</span>") == 1, "of the device, not of the matcher"
-    assert "not measured: took longer than 9 s" in cells_of(
-        drawn(folder, (), "took longer than 9 s"), "secrecy"
+def attacks_file(folder: Path, name: str, succeeded: bool) -> None:
+    ran = Ran(
+        ATTACKS[name], "quoted", Achieved("pictures", float(succeeded), succeeded, 4), Budget(queries=3)
     )
+    (folder / ATTACKS_FILE).write_bytes(encode(results_of([ran])))
 
 
-def test_the_sample_is_whole_and_can_be_drawn_again() -> None:
-    sample = Path(__file__).parents[2] / "docs" / "sample"
-    results = store.check(sample)
-    assert headline(results) in (sample / "report.html").read_text("utf-8")
-    assert outline(report(sample, results)).open == []
+def test_attacks_beside_the_results_are_drawn_with_what_they_came_to(tmp_path: Path) -> None:
+    folder = results_folder(tmp_path)
+    whole = store.check(folder)
+    assert "against a claim: not measured" in drawn(folder, whole).words("abuse")
+    attacks_file(folder, "unmatched", True)
+    made = drawn(folder, whole)
+    assert "succeeded as declared: unmatched; against a claim: none" in made.words("abuse")
+    assert ATTACKS["unmatched"].claim.words in made.opened("attack.unmatched.quoted")
+    assert "spent 3 requests" in made.opened("attack.unmatched.quoted"), "what does not apply is left out"
+    assert "unmatched: succeeded, as declared" in made.words("bugs")
+    attacks_file(folder, "framing", True)
+    assert "against a claim: framing" in drawn(folder, whole).words("abuse")
+    (folder / ATTACKS_FILE).write_bytes(b"{}")
+    assert run(["report", str(folder)]) != 0
+
+
+def test_words_of_the_page_name_what_there_is() -> None:
+    words = committed("plain")
+    assert all(kind_of(name) != "undeclared severity" for name in words["facts"])
+    assert all(one.get("notice") for one in words["facts"].values() if one.get("abuse"))
+    criteria = [(one["of"], one["criterion"].lower()) for one in words["frameworks"]]
+    assert [name for of, name in criteria if of == "Expert process"] == [
+        one["id"] for one in committed("options")["criteria"]
+    ]
+    assert len([of for of, _ in criteria if of == "REPHRAIN"]) == 9
+    questions = [each for right in words["rights"] for each in right["questions"]]
+    for one in (*words["frameworks"], *words["bugs"], *questions):
+        assert set(one.get("figures", ())) <= FIGURES.keys(), one
+        assert set(one.get("attacks", ())) <= ATTACKS.keys(), one
+        assert len(one) > 1
+    assert all(set(one["attacks"]) <= ATTACKS.keys() for one in words["after"])
+    assert set(words["listing"]) <= ATTACKS.keys()
+
+
+def test_every_term_that_is_used_is_in_the_glossary(sample: Drawn) -> None:
+    used = [one for one in sample.tree().iter("a") if one.get("class") == "term"]
+    assert used and all(one.get("title") in committed("plain")["glossary"].values() for one in used)
+    assert "[[" not in sample.main
+
+
+def test_a_rights_sheet_asks_every_question_and_rates_nothing(sample: Drawn) -> None:
+    sheet = sample.words("rights-token-psi")
+    for right in committed("plain")["rights"]:
+        assert right["right"] in sheet and all(one["ask"] in sheet for one in right["questions"])
+    assert (
+        re.search(r"Found, of all edited: \d", sheet)
+        and "not measured: no design here looks for them" in sheet
+    )
+    assert not re.search(r"proportionate|violates|unlawful|score|rated|recommend", sample.words("rights"))
+
+
+def test_the_sample_is_whole_and_its_page_is_of_these_results() -> None:
+    results: Results = store.check(SAMPLE)
+    assert results.digest in (SAMPLE / "report.html").read_text("utf-8")
+    assert outline(report(SAMPLE, [results])).open == []
+
+
+def test_the_readmes_picture_is_the_samples_first_screen() -> None:
+    results: Results = store.check(SAMPLE)
+    picture = (SAMPLE / "options.svg").read_text("utf-8")
+    assert pictured(SAMPLE, results) == picture, "make picture"
+    words = " ".join(fromstring(picture).itertext())
+    assert all(f"{one['id']} " in words for one in committed("options")["options"]) and "href" not in picture
+    assert "](docs/sample/options.svg)" in (SAMPLE.parents[1] / "README.md").read_text("utf-8")
+
+
+def kind_of_picture(**changes: Any) -> ByKind:
+    share = Figure(0.5, low=0.25, high=0.75, n=4)
+    none = Figure(0.0, low=0.0, high=0.125, n=20, pairs=780)
+    model = Figure(-6.0, "a model", low=-7.0, high=-5.0)
+    made = ByKind("documents", "generated", (), 40, none, share, {"flip": share}, none, model)
+    return replace(made, **changes)
+
+
+def test_kinds_of_picture_are_drawn_where_the_run_looked_at_them(folder: Path) -> None:
+    whole = store.check(folder)
+    assert "kinds" not in [one.get("id") for one in drawn(folder, whole).tree().iter("section")]
+    assert "Errors by kind of picture: this run looked at none." in drawn(folder, whole).words("unmeasured")
+    blank = kind_of_picture(kind="faces", tail=Figure(None, "too few"), origin="installed", packages=("p",))
+    made = drawn(folder, replace(whole, kinds=(kind_of_picture(), blank)))
+    rows = made.words("kinds")
+    assert "documents generated50 % (25\u201375 %)0 % (0\u201312.5 %)0 % (0\u201312.5 %)1.0 \u00d7 10" in rows
+    assert "faces p50 %" in rows and "not measured" in rows
+    assert "40, generated" in made.opened("kind.documents.generated.recall")
+    assert "780 pairs" in made.opened("kind.documents.generated.false_matches")
+    assert "Errors by kind" not in made.words("unmeasured")
+    found = Recall("faces", 8, 6, Figure(0.75, low=0.35, high=0.97, n=8))
+    sent = replace(row(observed()), recall_by_kind=(found,), false_by_kind=(replace(found, found=0),))
+    own = drawn(folder, replace(whole, rows=(sent,))).words("kinds-designs")
+    assert "quoted6 of 8 (35\u201397 %)" in own and "quoted0 of 8" in own
+
+
+def test_asking_is_priced_as_the_row_says(folder: Path) -> None:
+    whole = store.check(folder)
+    one = replace(row(observed()), extraction=Extracted("tokens", {"1000": 0.25}), lessened="3 of 9 pictures")
+    made = drawn(folder, replace(whole, rows=(one,)))
+    assert "25 % for 1 000 tokens: quoted" in made.words("abuse")
+    assert "3 of 9 pictures" in made.opened("quoted.recall")
+
+
+def test_checks_that_failed_are_shown_before_anything_else_of_an_audit(folder: Path) -> None:
+    whole = store.check(folder)
+    broken = Check("list games", "", "failed", "told apart", {}, 1.0)
+    assert "failed: list games: told apart" in drawn(
+        folder, replace(whole, rows=(row(observed(), (broken,), ""),))
+    ).words("learns")

@@ -16,7 +16,6 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator import HashList
 from blindmatch_server.published import open_publication
-from blindmatch_simulations.assess.alone import open_set
 from blindmatch_simulations.assess.attributing import by_opener, expected_of
 from blindmatch_simulations.assess.auditing import near_entries
 from blindmatch_simulations.assess.harness import LEAST_PAIRS, added_by_harness
@@ -27,26 +26,10 @@ from blindmatch_simulations.assess.plan import Plan, read_plan
 from blindmatch_simulations.assess.updating import updated
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.registry import load_design
-from blindmatch_simulations.pictures.oracle import Oracle
+from blindmatch_simulations.inprocess.opened import open_published
+from blindmatch_simulations.pictures.pool import Oracle
 from dummy_designs import VOUCHERS, Sealed
-
-PLAN = """
-version = 1
-name = "sets"
-seed = 7
-list = { random = 150 }
-update = { adds = 6, removes = 2 }
-audit = { pictures = 2 }
-alone = { pictures = 2 }
-corpus = { most_pictures = 0 }
-limits = { run_seconds = 60, check_seconds = 0, memory_mib = 1500 }
-
-[pictures]
-listed = 2
-unlisted = 2
-edits = ["identical", "crop-2%", "blur"]
-unlisted_edits = ["identical"]
-"""
+from support.assess_rows import TINY
 
 
 class StoppedError(Exception):
@@ -59,7 +42,7 @@ def quiet(done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return read_plan(PLAN)
+    return read_plan(TINY)
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +54,6 @@ def material(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Material:
 def entries(material: Material) -> Iterator[HashList]:
     with material.entries() as found:
         yield found
-
-
-@pytest.fixture
-def deployment(tmp_path: Path) -> Deployment:
-    return Deployment.create(tmp_path / "home", datetime.now(UTC))
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -149,9 +127,9 @@ def test_an_update_is_a_change_where_the_design_can_and_leaves_the_kept_set_alon
     done = updated(deployment, design, entries, plan)
     assert done.built is not None
     assert done.why.startswith("a whole set: ") is whole
-    assert done.built.entries == (len(entries) + 4 if whole else 8)
+    assert done.built.entries == (len(entries) + 1 if whole else 3)
     assert 0 < done.fetched_bytes <= done.built.setup_bytes
-    assert open_publication(folder).manifest.entries == len(entries) + 4
+    assert open_publication(folder).manifest.entries == len(entries) + 1
     assert digests(kept.folder) == before
     assert open_publication(kept.folder).manifest.epoch == 1
 
@@ -164,7 +142,7 @@ def test_sessions_with_the_harness_and_without_it_are_paired(
     kept = kept_set(design, entries, 7, tmp_path / "sets", quiet)
     kept.lend(deployment.published(name), deployment.signer(datetime.now(UTC)))
     files = [material.data(item) for item in material.items()[:2]]
-    opened = open_set(deployment, design)
+    opened = open_published(design, open_publication(deployment.published(name)))
     found = added_by_harness(opened, files, system_randomness(), quiet, pairs=LEAST_PAIRS)
     assert [row.index for row in found] == list(range(LEAST_PAIRS))
     assert min(min(row.bare_ms, row.bare_cpu_ms, row.watched_ms, row.watched_cpu_ms) for row in found) > 0
@@ -177,7 +155,15 @@ def test_a_design_that_asks_nobody_has_no_pairs(
     kept_set(design, entries, 7, tmp_path / "sets", quiet).lend(
         deployment.published("none"), deployment.signer(datetime.now(UTC))
     )
-    assert added_by_harness(open_set(deployment, design), [b"x"], system_randomness(), quiet) == []
+    assert (
+        added_by_harness(
+            open_published(design, open_publication(deployment.published(design.info.name))),
+            [b"x"],
+            system_randomness(),
+            quiet,
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,21 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_simulations.attacks.adversary import Adversary
 from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.run import Ran, as_json, run_attack
-from blindmatch_simulations.attacks.table import ATTACKS, Attack, pairs
+from blindmatch_simulations.attacks.run import AttackRow, Ran, results_of, run_attack
+from blindmatch_simulations.attacks.table import ATTACKS, Attack, attacked, pairs
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.measure.results import Results, read, schema
 from support.command import in_process
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "attacks.md"
-PAIRS = pairs([load_design(name) for name in ("oprf-psi", "token-psi")])
+PAIRS = pairs([load_design(name) for name in attacked()])
 
 
 def named(value: Attack | AnyDesign) -> str:
@@ -72,12 +74,13 @@ def test_the_result_has_a_row_for_every_attack(tmp_path: Path) -> None:
     path = tmp_path / "attacks.json"
     assert run(["attack", "run", "forged-replies", "--json", str(path)]) == 0
     found = json.loads(path.read_text())
-    assert [(row["name"], row["design"], row["succeeded"]) for row in found["attacks"]] == [
-        ("forged-replies", "oprf-psi", False),
-        ("forged-replies", "token-psi", False),
+    assert [(row["id"], row["parameters"]["design"], row["succeeded"]) for row in found["rows"]] == [
+        ("forged-replies", name, False) for name in ("oprf-psi", "token-psi", "split-psi", "split-token-psi")
     ]
-    keys = {"name", "design", "adversary", "claim", "claimed", "succeeded", "figure", "trials"}
-    assert all(row.keys() == keys for row in found["attacks"])
+    jsonschema.validate(found, schema())
+    figure = found["rows"][0]["figures"]["achieved"]
+    assert (figure["value"], figure["unit"]) == (0, "replies taken") and figure["n"] > 100
+    assert read(path, Results[AttackRow]).options == {"weakened": False}
 
 
 def test_the_command_fails_if_an_attack_succeeds_that_must_not(tmp_path: Path) -> None:
@@ -94,7 +97,7 @@ def test_the_command_can_plant_the_weakness(tmp_path: Path) -> None:
 def test_an_attack_that_is_declared_to_succeed_is_no_failure(tmp_path: Path) -> None:
     made = in_process(tmp_path, "attack", "run", "guessing", "--design", "oprf-psi", "--json", "-")
     assert made.code == 0
-    assert made.json["attacks"][0]["succeeded"] is True
+    assert made.json["rows"][0]["succeeded"] is True
 
 
 @pytest.mark.parametrize(
@@ -106,4 +109,4 @@ def test_the_command_line_is_refused(tmp_path: Path, arguments: list[str], code:
 
 
 def test_a_result_without_runs_is_empty() -> None:
-    assert as_json([])["attacks"] == []
+    assert results_of([]).rows == ()

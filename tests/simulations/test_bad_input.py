@@ -99,6 +99,8 @@ def test_parameters_are_checked_before_anything_is_built(home: Path) -> None:
     build = ["list", "build", "known", "--set"]
     refused(in_process(home, *build, "evaluations"), REFUSED, "NAME=NUMBER")
     refused(in_process(home, *build, "none=1"), REFUSED, "no parameter none")
+    bench = ["bench", "parties", "oprf-psi", "--log2n", 2, "--set", "none=1"]
+    refused(in_process(home, *bench), REFUSED, "no parameter none")
     refused(in_process(home, *build, "evaluations=0"), REFUSED, "evaluations")
     refused(in_process(home, "list", "build", "known", "--epoch", 1), BAD_STATE, "epoch 1 is published")
     assert [path.name for path in (home / "curator/published/oprf-psi").glob("[0-9]*")] == ["1"]

@@ -151,7 +151,7 @@ def seen_at_the_centre(home: Path, report: str) -> None:
     rows = done(blindmatch(home, "centre", "list", "--json", "-")).json
     assert [(row["report"], row["reporter"]) for row in rows] == [(report, "alice")]
     shown = done(blindmatch(home, "centre", "show", report, "--json", "-")).json
-    assert "or that the recipient it names received it" in shown["not_shown"]
+    assert "that the recipient received the message" in shown["not_shown"]
     assert (shown["sender"], shown["recipient"], shown["media_type"]) == ("alice", "bob", "image/png")
     assert any("second" in check for check in shown["checks"])
     unknown = blindmatch(home, "centre", "show", "00" * 16)

@@ -18,6 +18,7 @@ from blindmatch_simulations.deployment.alone import alone
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.processes import ServerProcess
 from rich.console import Console
+from support.command import in_process, refused
 
 COMMAND = [sys.executable, "-m", "blindmatch_simulations"]
 
@@ -71,31 +72,24 @@ def test_help_and_version_end_right(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[default: a temporary one]" in " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
-def test_servers_end_with_the_command_that_started_them(tmp_path: Path) -> None:
-    home = ["--home", str(tmp_path / "home")]
-    for arguments in (["certs", "init"], ["list", "random", "10", "known"], ["list", "build", "known"]):
-        assert run([*arguments, *home]) == exit_codes.OK
-    with subprocess.Popen([*COMMAND, "serve", "all", *home], stdout=subprocess.PIPE, text=True) as process:
+def test_servers_end_with_the_command_that_started_them(home: Path) -> None:
+    serve = [*COMMAND, "serve", "all", "--home", str(home)]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         ready = next(line for line in iter(process.stdout.readline, "") if "ready" in line)
         assert ready.startswith("ready")
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == exit_codes.OK
-    last = [(tmp_path / "home" / name / "log.jsonl").read_text() for name in ("relay", "matcher", "centre")]
+    last = [(home / name / "log.jsonl").read_text() for name in ("relay", "matcher", "centre")]
     assert all("drained" in log for log in last)
 
 
-def test_a_server_is_not_started_twice_on_one_folder(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    home = tmp_path / "home"
-    assert run(["certs", "init", "--home", str(home)]) == exit_codes.OK
+def test_a_server_is_not_started_twice_on_one_folder(home: Path) -> None:
     deployment = Deployment.open(home)
     deployment.port_file(Party.CENTRE).write_text("1234\n")
     with alone(deployment, Party.CENTRE):
         for command in ("centre", "all"):
-            assert run(["serve", command, "--home", str(home)]) == exit_codes.BAD_STATE
-            assert "runs already; stop it first" in " ".join(capsys.readouterr().err.split())
+            refused(in_process(home, "serve", command), exit_codes.BAD_STATE, "runs already; stop it first")
     assert deployment.port_file(Party.CENTRE).read_text() == "1234\n"
     with alone(deployment, Party.CENTRE), alone(deployment, Party.PROVIDER):
         pass
@@ -124,26 +118,14 @@ def test_the_list_of_commands_loads_none_of_them() -> None:
     assert not loaded & {"PIL", "doubleratchet", "grpc", "numpy", "blindmatch_server.curator"}
 
 
-def test_a_list_that_is_missing_is_named_with_those_there_are(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    home = ["--home", str(tmp_path / "home")]
-    assert run(["certs", "init", *home]) == run(["list", "random", "3", "known", *home]) == exit_codes.OK
-    capsys.readouterr()
+def test_a_list_that_is_missing_is_named_with_those_there_are(home: Path) -> None:
+    said = "error: no list is called knwon (knwon.list); there are: known; blindmatch list import"
     for command in (["inspect", "knwon"], ["build", "knwon"], ["diff", "known", "knwon"]):
-        assert run(["list", *command, *home]) == exit_codes.BAD_STATE
-        said = " ".join(capsys.readouterr().err.split())
-        assert said.startswith(
-            "error: no list is called knwon (knwon.list); there are: known; blindmatch list import"
-        )
+        refused(in_process(home, "list", *command), exit_codes.BAD_STATE, said)
 
 
-def test_a_passphrase_that_nobody_can_type_is_asked_for_by_its_variable(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    home = ["--home", str(tmp_path / "home")]
-    assert run(["certs", "init", *home]) == exit_codes.OK
-    command = [*COMMAND, "device", "register", "carol", "--passphrase", *home]
+def test_a_passphrase_that_nobody_can_type_is_asked_for_by_its_variable(home: Path) -> None:
+    command = [*COMMAND, "device", "register", "carol", "--passphrase", "--home", str(home)]
     ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert ran.returncode == exit_codes.USAGE
     assert "$BLINDMATCH_PASSPHRASE" in ran.stderr
@@ -153,7 +135,7 @@ def test_an_unknown_design_is_refused_before_work_is_shown(capsys: pytest.Captur
     assert run(["demo", "--design", "missing"]) == exit_codes.REFUSED_INPUT
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "there are hash-upload, none, oprf-psi" in " ".join(captured.err.split())
+    assert "there are device-list, " in " ".join(captured.err.split())
 
 
 def test_people_read_times_and_ids_as_such() -> None:
@@ -178,29 +160,20 @@ def test_columns_that_stay_whole_are_not_broken() -> None:
     assert {len(line) for line in shown.get().splitlines()[1:]} == {40}
 
 
-def test_a_list_is_not_replaced_by_random_hashes_unasked(tmp_path: Path) -> None:
-    home = ["--home", str(tmp_path / "home")]
-    assert run(["certs", "init", *home]) == exit_codes.OK
-    assert run(["list", "random", "10", "known", *home]) == exit_codes.OK
-    before = (tmp_path / "home/curator/lists/known.list").read_bytes()
-    assert run(["list", "random", "10", "known", *home]) == exit_codes.USAGE
-    assert (tmp_path / "home/curator/lists/known.list").read_bytes() == before
-    assert run(["list", "random", "10", "known", "--replace", *home]) == exit_codes.OK
+def test_a_list_is_not_replaced_by_random_hashes_unasked(home: Path) -> None:
+    before = (home / "curator/lists/known.list").read_bytes()
+    assert in_process(home, "list", "random", 10, "known").code == exit_codes.USAGE
+    assert (home / "curator/lists/known.list").read_bytes() == before
+    assert in_process(home, "list", "random", 10, "known", "--replace").code == exit_codes.OK
 
 
 @pytest.mark.parametrize(
     "arguments", [["list", "import", "none.txt", "x"], ["list", "pictures", "none", "x"], ["report", "none"]]
 )
-def test_a_missing_file_has_its_exit_code_and_leaves_no_empty_bar(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BLINDMATCH_HOME", str(tmp_path / "home"))
-    assert run(["certs", "init"]) == exit_codes.OK
-    capsys.readouterr()
-    assert run(arguments) == exit_codes.BAD_STATE
-    shown = capsys.readouterr()
-    assert "none" in shown.err
-    assert not shown.out
+def test_a_missing_file_has_its_exit_code_and_leaves_no_empty_bar(arguments: list[str], home: Path) -> None:
+    ran = in_process(home, *arguments)
+    assert (ran.code, ran.out) == (exit_codes.BAD_STATE, "")
+    assert "none" in ran.err
 
 
 def test_progress_says_what_it_counts() -> None:
@@ -210,18 +183,12 @@ def test_progress_says_what_it_counts() -> None:
     assert "1,500/20,000 entries" in console.export_text()
 
 
-def test_only_this_start_s_log_says_why_a_server_ended(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    home = tmp_path / "home"
-    assert run(["certs", "init", "--home", str(home)]) == exit_codes.OK
+def test_only_this_start_s_log_says_why_a_server_ended(home: Path) -> None:
     (home / "matcher" / "log.jsonl").write_text('{"event":"stopped","reason":"an old story"}\n')
     (home / "matcher" / "matcher.key").write_bytes(b"")
-    for arguments in (["list", "random", "10", "known"], ["list", "build", "known"]):
-        assert run([*arguments, "--home", str(home)]) == exit_codes.OK
-    capsys.readouterr()
-    assert run(["serve", "all", "--home", str(home)]) == exit_codes.UNREACHABLE
-    said = " ".join(capsys.readouterr().err.split())
+    ran = in_process(home, "serve", "all")
+    assert ran.code == exit_codes.UNREACHABLE
+    said = " ".join(ran.err.split())
     assert "matcher ended with exit code 4: " in said
     assert "an old story" not in said
     assert "{" not in said

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_protocol.contract import Info, Party, Role
+from blindmatch_protocol.contract import Content, Info, Party, Role
 from blindmatch_protocol.plain_list import EPOCH_FILE, LIST_FILE
 from blindmatch_server.matching.epochs import PublishedSource
 from blindmatch_simulations.deployment.collusion import collusions, faults, operators, operators_of
@@ -41,7 +41,7 @@ def test_a_declaration_whose_roles_are_at_their_own_parties_is_taken() -> None:
         ({"forwarded": {PARTY_A: A}}, "must be another that forwards"),
         ({"forwarded": {PARTY_A: Party.CENTRE}}, "neither hosts roles nor forwards"),
         ({"roles": {**INFO.roles, PARTY_A: Party.DEVICE}}, "neither hosts roles nor forwards"),
-        ({"forwarded": {PARTY_A: Party.PROVIDER}, "sends_content": True}, "forwards none"),
+        ({"forwarded": {PARTY_A: Party.PROVIDER}, "sends_content": Content.CLEAR}, "forwards none"),
     ],
 )
 def test_a_declaration_that_puts_parties_together_is_refused(fields: Any, rule: str) -> None:

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.contract import Answer, AnyDesign, Leak
-from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan, token_psi
+from blindmatch_protocol.designs import (
+    device_list,
+    device_list_hashed,
+    hash_upload,
+    none,
+    oprf_psi,
+    partial_hash,
+    provider_scan,
+    third_party,
+    token_psi,
+)
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.checks import BY_NAME
@@ -18,6 +28,11 @@ HONEST = (
     hash_upload.DESIGN,
     provider_scan.DESIGN,
     oprf_psi.DESIGN,
+    device_list.DESIGN,
+    *(
+        pytest.param(design, marks=pytest.mark.slow)
+        for design in (device_list_hashed.DESIGN, partial_hash.DESIGN, third_party.DESIGN)
+    ),
     pytest.param(token_psi.DESIGN, marks=pytest.mark.slow),
 )
 QUICKER = (24, 24)

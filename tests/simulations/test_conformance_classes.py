@@ -16,13 +16,18 @@ from blindmatch_protocol.contract import Fact, Leak
 from blindmatch_protocol.designs import hash_upload
 from blindmatch_protocol.designs.hash_upload import HashUpload
 from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.conformance import Options, Verdict, check_design
-from blindmatch_simulations.conformance.error_texts import pieces, silent, spelt
+from blindmatch_simulations.conformance import Options, Verdict, check_design, epochs
+from blindmatch_simulations.conformance.draws import solved
+from blindmatch_simulations.conformance.error_texts import pieces, silent
+from blindmatch_simulations.conformance.fixtures import SMALL_FILES, Fixtures, as_published, lowered
 from blindmatch_simulations.conformance.kept import digest
+from blindmatch_simulations.conformance.leakage import games
+from blindmatch_simulations.conformance.leakage.game_setup import GameSetup
 from blindmatch_simulations.conformance.leakage.relations import Hull
 from blindmatch_simulations.conformance.mutations.watched import Reaches
-from blindmatch_simulations.conformance.proofs import solved
 from blindmatch_simulations.conformance.repetition import held_bytes
+from blindmatch_simulations.conformance.spellings import spelt
+from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.inprocess.verdict import BrokenError, Result
 
 SECRET = seeded("secret").take(32)
@@ -55,6 +60,10 @@ def test_usual_texts_spell_no_secret() -> None:
     texts = ["field blinded: row 3 is not canonical", "epoch 12345678901234567890 is in force", "0" * 64]
     assert silent(texts, frozenset(pieces(SECRET)), "answer") == 3
     assert {how for how, _ in spelt(texts[1])} == {"raw", "in base64", "as a number", "in hexadecimal"}
+
+
+def test_a_text_of_more_digits_than_python_takes_for_a_number_is_looked_through() -> None:
+    assert silent(["7" * 5000], frozenset(pieces(SECRET)), "answer") == 1
 
 
 def test_sums_of_bits_that_never_change_are_what_a_hull_keeps() -> None:
@@ -217,3 +226,37 @@ def test_state_shows_wherever_a_module_keeps_it(way: str) -> None:
 def test_each_way_out_of_a_step_is_noted() -> None:
     reached = {"open", "sys._getframe", "object.__getattr__", "a thread", "output", "atexit"}
     assert reached <= set(_one(Reaches(), "surroundings").rule.partition(": ")[2].split(", "))
+
+
+def test_windows_of_files_are_keys_if_they_look_drawn() -> None:
+    drawn, text = np.random.default_rng(5).integers(0, 256, 300, np.uint8).tobytes(), b"a rule in plain words"
+    few = bytes(range(11)) * 4
+    part = drawn + text + bytes(20) + few + drawn[:40]
+    windows = {part[at : at + 16] for at in range(len(part) - 15)}
+    plain = {one for one in windows if all(byte == 0 or 32 <= byte < 127 for byte in one)}
+    wanted = {one for one in windows - plain if len(set(one)) >= 12}
+    assert set(epochs._key_like(part)) == wanted
+    assert wanted and plain and not list(epochs._key_like(few)) and not list(epochs._key_like(drawn[:15]))
+
+
+def test_large_files_lower_parameters_too() -> None:
+    fixtures = Fixtures(load_design("prefix-bucket"))
+    small = as_published(fixtures).deployed.build
+    assert 1 <= lowered(fixtures)["bits"] < 10
+    assert sum(map(len, small.files.values())) <= SMALL_FILES < sum(map(len, fixtures.build.files.values()))
+
+
+def test_opponents_for_whom_the_same_pairs_agree_share_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[tuple[str, int]] = []
+    play = games.play_class
+
+    def noted(fixtures: Fixtures, stage: GameSetup, one: games.Class, classes: int) -> Any:
+        played.append((one.name, len(one.pairs)))
+        return play(fixtures, stage, one, classes)
+
+    monkeypatch.setattr(games, "play_class", noted)
+    fixtures = Fixtures(load_design("split-psi"), runs=(4, 4))
+    figures = games.check_semi_honest(fixtures).figures
+    fixtures.close()
+    assert len(played) == len(set(played))
+    assert sum(one["classes"] for one in figures.values() if "classes" in one) > 2 * len(played)

@@ -16,7 +16,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import UNBOUND, NoState, Send
 from blindmatch_protocol.designs.oprf_psi import DESIGN, Request
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG
-from blindmatch_protocol.designs.oprf_psi.design import MATCHER
+from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Recording, replayed, seeded
 from blindmatch_simulations.inprocess.deployed import opened, publish
@@ -29,9 +29,9 @@ def _logarithms(uniform: Rows) -> Rows:
     return group.reduce_scalars(uniform)
 
 
-def _programmed(uniform: Rows, executor: Executor | None = None) -> Rows:
-    """A hash to the group whose discrete logarithms are known."""
-    return group.multiply_base(_logarithms(uniform))
+def _programmed(scalars: Rows, uniform: Rows, executor: Executor | None = None) -> Rows:
+    """Multiples of a hash to the group whose discrete logarithms are known."""
+    return group.multiply(scalars, group.multiply_base(_logarithms(uniform)))
 
 
 def _log_of(one: Pooled, filler: bytes) -> Rows:
@@ -47,7 +47,7 @@ PAIRS = [("listed/0", "other/0"), ("other/0", "listed/0"), ("poor/0", "other/1")
 def test_a_request_is_explained_by_any_other_picture(
     shown: str, claimed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group, "hash_to_group", _programmed)
+    monkeypatch.setattr(group, "hash_multiply", _programmed)
     deployed = opened(publish(DESIGN, POOL.entries, seeded("coins")))
     one, other = (next(p for p in POOL.pictures if p.name == name) for name in (shown, claimed))
     tape = Recording(seeded(f"coins/{shown}"))

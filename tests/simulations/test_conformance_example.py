@@ -44,7 +44,7 @@ def test_the_installed_example_fails_nothing(environment: dict[str, str], tmp_pa
     assert result["failed"] == []
     verdicts = {check["check"]: check["verdict"] for check in result["checks"]}
     unpassed = {name for name, verdict in verdicts.items() if verdict != "passed"}
-    assert unpassed == {"other key", "update", "timing", "proofs", "hand-over"}
+    assert unpassed == {"other key", "update", "timing", "proofs", "full size"}
 
 
 def test_the_example_of_one_file_fails_nothing(tmp_path: Path) -> None:

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 from blindmatch_protocol.contract import AnyDesign, Match, Ready, Step
-from blindmatch_protocol.designs import hash_upload, none, oprf_psi, token_psi
+from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan, token_psi
 from blindmatch_simulations.conformance import Options, Verdict, check_design
-from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.hand_over import CLASSES, check_hand_over
-from blindmatch_simulations.conformance.mutations.devices import ProofNotChecked, Psi
-from blindmatch_simulations.conformance.mutations.hasty import HastyDevice
-from blindmatch_simulations.conformance.mutations.timing import TICKS, WORK, WORKED
+from blindmatch_simulations.conformance.mutations.devices import ProofNotChecked
+from blindmatch_simulations.conformance.mutations.hooks import Psi
+from blindmatch_simulations.conformance.mutations.timing import TICKS, WORK, WORKED, HastyDevice
 from blindmatch_simulations.inprocess.verdict import BrokenError, Result
+from dummy_designs import BRIGHT
 
 RUNS = 240
 
@@ -34,10 +35,10 @@ def result_of(design: AnyDesign, **options: Any) -> Result:
     return result
 
 
-def bench_with_runs(design: AnyDesign) -> Bench:
-    bench = Bench(design, clocks=TICKS)
-    bench.held_out = RUNS
-    return bench
+def bench_with_runs(design: AnyDesign) -> Fixtures:
+    fixtures = Fixtures(design, clocks=TICKS)
+    fixtures.held_out = RUNS
+    return fixtures
 
 
 @pytest.mark.parametrize("design", [oprf_psi.DESIGN, token_psi.DESIGN], ids=lambda d: d.info.name)
@@ -59,9 +60,17 @@ def test_a_design_that_says_done_is_told_that_its_outcome_is_there_before() -> N
     assert "so before it" in result.reason
 
 
-@pytest.mark.parametrize("design", [none.DESIGN, hash_upload.DESIGN], ids=lambda d: d.info.name)
-def test_where_nobody_is_asked_or_a_server_learns_there_is_nothing_to_hide(design: AnyDesign) -> None:
+@pytest.mark.parametrize("design", [none.DESIGN, provider_scan.DESIGN], ids=lambda d: d.info.name)
+def test_where_nobody_is_asked_or_a_server_alone_learns_there_is_nothing_to_hide(design: AnyDesign) -> None:
     assert result_of(design).verdict is Verdict.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("design", [hash_upload.DESIGN, BRIGHT], ids=lambda d: d.info.name)
+def test_where_the_hand_over_hides_nothing_a_device_that_refuses_is_run_all_the_same(
+    design: AnyDesign,
+) -> None:
+    result = result_of(design)
+    assert result.verdict is Verdict.PASSED and result.reason.startswith("a device that refuses sent nothing")
 
 
 def test_time_before_the_upload_that_depends_on_the_outcome_is_found_with_the_games() -> None:

@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 from blindmatch_protocol.contract import Adversary, Answer, AnyDesign, Fact, Label, Leak, Party, Verdict
+from blindmatch_protocol.contract.coalitions import told
 from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan
 from blindmatch_protocol.designs.hash_upload import Compared, HashUpload
 from blindmatch_simulations.conformance import Options, check_design
-from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.leakage.facts import declared, opponents
+from blindmatch_simulations.conformance.fixtures import Fixtures
+from blindmatch_simulations.conformance.leakage.facts import SCENARIOS, opponents, playable
+from blindmatch_simulations.conformance.leakage.game_setup import stage_of
 from blindmatch_simulations.conformance.leakage.games import check_semi_honest, run_counts
-from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, playable
-from blindmatch_simulations.conformance.leakage.stage import stage_of
-from blindmatch_simulations.measure.advantage import advantage
-from blindmatch_simulations.measure.intervals import at_least, clopper_pearson
+from blindmatch_simulations.measure.intervals import advantage, at_least, clopper_pearson
 from blindmatch_simulations.pictures.pool import make_pool
 from dummy_designs import SHARES, VOUCHERS, Shares
 from hypothesis import given, settings
@@ -50,8 +49,8 @@ def test_an_interval_holds_its_estimate_and_narrows_with_less_confidence(
 @pytest.mark.parametrize("design", [hash_upload.DESIGN, oprf_psi.DESIGN], ids=lambda d: d.info.name)
 @pytest.mark.parametrize("adversary", list(Adversary))
 def test_pairs_agree_on_every_declared_fact(design: AnyDesign, adversary: Adversary) -> None:
-    bench = Bench(design)
-    stage = stage_of(bench)
+    fixtures = Fixtures(design)
+    stage = stage_of(fixtures)
     deployed = stage.table.deployed
     for opponent in opponents(design, adversary):
         for scenario in SCENARIOS:
@@ -61,9 +60,9 @@ def test_pairs_agree_on_every_declared_fact(design: AnyDesign, adversary: Advers
 
 
 def test_every_scenario_is_played_against_a_matcher_that_is_told_nothing_of_the_picture() -> None:
-    bench = Bench(oprf_psi.DESIGN)
+    fixtures = Fixtures(oprf_psi.DESIGN)
     (alone, *_) = opponents(oprf_psi.DESIGN, Adversary.SEMI_HONEST)
-    stage = stage_of(bench)
+    stage = stage_of(fixtures)
     for scenario in SCENARIOS:
         assert playable(scenario, stage.pool, stage.table.deployed, alone, stage.outputs)
 
@@ -71,9 +70,9 @@ def test_every_scenario_is_played_against_a_matcher_that_is_told_nothing_of_the_
 def test_a_coalition_that_is_not_named_learns_what_its_parts_do() -> None:
     alone, both = frozenset({Party.PROVIDER}), frozenset({Party.PROVIDER, Party.CURATOR})
     design = provider_scan.DESIGN
-    assert declared(design, alone, Adversary.MALICIOUS)
-    assert declared(design, both, Adversary.MALICIOUS) == declared(design, alone, Adversary.MALICIOUS)
-    assert declared(design, frozenset({Party.CURATOR}), Adversary.MALICIOUS) == ()
+    assert told(design, alone, Adversary.MALICIOUS)
+    assert told(design, both, Adversary.MALICIOUS) == told(design, alone, Adversary.MALICIOUS)
+    assert told(design, frozenset({Party.CURATOR}), Adversary.MALICIOUS) == ()
 
 
 class TooMuch(HashUpload):
@@ -86,7 +85,7 @@ class TooMuch(HashUpload):
         return tuple(replace(leak, facts=(*leak.facts, name)) for leak in super().leakage())
 
 
-def test_a_fact_that_no_extractor_recovers_is_called_over_declared() -> None:
+def test_a_fact_that_no_extractor_recovers_is_called_over_told() -> None:
     (result,) = check_design(TooMuch(), Options(only=["tightness"])).results
     assert "matcher: my.first_pixel" in result.figures["over_declared"]
     assert not any("every_hash" in name for name in result.figures["over_declared"])
@@ -119,8 +118,8 @@ def test_shares_that_give_the_hash_together_are_told_apart_by_the_coalition_alon
 
 
 def test_pairs_agree_on_the_design_s_own_outcome_also_where_it_misses_what_the_oracle_finds() -> None:
-    bench = Bench(MissesNear())
-    outputs = stage_of(bench).outputs
+    fixtures = Fixtures(MissesNear())
+    outputs = stage_of(fixtures).outputs
     assert outputs["near-30/0"] == outputs["other/0"] != outputs["listed/0"]
     (result,) = check_design(MissesNear(), Options(only=["games"], runs=(24, 24))).results
     assert result.step == ""
@@ -152,10 +151,10 @@ def test_facts_are_recovered_from_shares_and_from_vouchers(design: AnyDesign) ->
 
 @pytest.mark.slow
 def test_the_large_games_hold_out_ten_thousand_runs_for_each_coalition() -> None:
-    bench = Bench(hash_upload.DESIGN)
-    bench.held_out = 10_000
-    figures = check_semi_honest(bench).figures
-    bench.close()
+    fixtures = Fixtures(hash_upload.DESIGN)
+    fixtures.held_out = 10_000
+    figures = check_semi_honest(fixtures).figures
+    fixtures.close()
     assert all(figures[name]["held_out_runs"] >= 10_000 for name in figures if name != "parameters")
     assert figures["semi-honest matcher"]["advantage"] < 0.05
 
@@ -181,11 +180,11 @@ def test_the_pool_has_the_kinds_it_says() -> None:
     ("classes", "counts"), [(1, (32, 48)), (16, (32, 48)), (17, (21, 32)), (32, (21, 32)), (33, (16, 24))]
 )
 def test_many_classes_have_fewer_quick_runs_each(classes: int, counts: tuple[int, int]) -> None:
-    assert run_counts(Bench(hash_upload.DESIGN, runs=(32, 48)), classes) == counts
+    assert run_counts(Fixtures(hash_upload.DESIGN, runs=(32, 48)), classes) == counts
 
 
 def test_large_games_have_ten_thousand_held_out_runs_whatever_the_classes() -> None:
-    bench = Bench(hash_upload.DESIGN, runs=(32, 48))
-    bench.held_out = 10_000
-    assert run_counts(bench, 42, 2) == (47, 239)
-    assert all(run_counts(bench, k)[1] * k >= 10_000 for k in range(1, 60))
+    fixtures = Fixtures(hash_upload.DESIGN, runs=(32, 48))
+    fixtures.held_out = 10_000
+    assert run_counts(fixtures, 42, 2) == (47, 239)
+    assert all(run_counts(fixtures, k)[1] * k >= 10_000 for k in range(1, 60))

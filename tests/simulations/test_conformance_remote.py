@@ -15,8 +15,7 @@ from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan
 from blindmatch_simulations.conformance.checks import BY_NAME
 from blindmatch_simulations.conformance.remote import manifest as manifests
 from blindmatch_simulations.conformance.remote.manifest import read_manifest
-from blindmatch_simulations.conformance.remote.run import check_remote
-from blindmatch_simulations.conformance.remote.table import NOT_REMOTE, REMOTE_CHECKS
+from blindmatch_simulations.conformance.remote.run import NOT_REMOTE, REMOTE_CHECKS, check_remote
 from blindmatch_simulations.inprocess.deployed import Build
 from blindmatch_simulations.inprocess.verdict import Verdict
 from dummy_designs import ECHO, SHARES

@@ -9,11 +9,12 @@ from blindmatch_protocol.contract import NoMatch
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_simulations.conformance import Options, Verdict, check_design
-from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.leakage.scenarios import Move
-from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
+from blindmatch_simulations.conformance.fixtures import Fixtures
+from blindmatch_simulations.conformance.leakage.facts import Move
+from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, stage_of
 from blindmatch_simulations.conformance.leakage.timing import STEPS, TIMED, claimed, timed_session
-from blindmatch_simulations.conformance.mutations.devices import Psi, SkippedCover
+from blindmatch_simulations.conformance.mutations.devices import SkippedCover
+from blindmatch_simulations.conformance.mutations.hooks import Psi
 from blindmatch_simulations.conformance.mutations.timing import STEP, TICKS, WORK, SlowAndSilent
 from blindmatch_simulations.pictures.pool import Pooled
 
@@ -58,22 +59,22 @@ def test_a_claim_of_a_step_that_there_is_not_fails() -> None:
 
 
 def test_a_session_that_sends_nothing_takes_no_time_in_later_steps() -> None:
-    bench = Bench(SkippedCover())
-    stage = stage_of(bench)
+    fixtures = Fixtures(SkippedCover())
+    stage = stage_of(fixtures)
     (poor, _) = stage.pool.of("poor")
-    took = _times(stage, poor, bench.rng("t"))
+    took = _times(stage, poor, fixtures.rng("t"))
     assert took["start"] > 0 and took["answer"] == took["receive"] == 0
-    assert _times(stage, stage.pool.of("listed")[0], bench.rng("t")) == dict.fromkeys(STEPS, STEP)
+    assert _times(stage, stage.pool.of("listed")[0], fixtures.rng("t")) == dict.fromkeys(STEPS, STEP)
     assert stage.outputs[poor.name] == (NoMatch.__name__, [], False)
 
 
 def test_only_the_step_that_works_takes_longer() -> None:
-    bench = Bench(SlowAndSilent())
-    stage = stage_of(bench)
-    listed, other = (_times(stage, stage.pool.of(kind)[0], bench.rng("t")) for kind in ("listed", "other"))
+    fixtures = Fixtures(SlowAndSilent())
+    stage = stage_of(fixtures)
+    listed, other = (_times(stage, stage.pool.of(kind)[0], fixtures.rng("t")) for kind in ("listed", "other"))
     assert listed == {**other, "receive": other["receive"] + WORK}
 
 
-def _times(stage: Stage, one: Pooled, rng: Randomness) -> dict[str, int]:
+def _times(stage: GameSetup, one: Pooled, rng: Randomness) -> dict[str, int]:
     events = timed_session(stage.table.deployed, (Move(one),), rng, TICKS)
     return {event.kind: event.shape[0] for event in events}

@@ -10,8 +10,7 @@ from blindmatch_protocol.designs import hash_upload, oprf_psi
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_simulations.conformance import Options, Verdict, check_design
-from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.settings import rows_of
+from blindmatch_simulations.conformance.fixtures import Fixtures, rows_of
 from blindmatch_simulations.conformance.updates import changed, renamed
 from blindmatch_simulations.inprocess.deployed import entry_id, opened, run_session, update
 
@@ -30,19 +29,19 @@ def test_every_wrong_place_of_a_delta_is_tried() -> None:
 
 
 def test_ids_are_those_of_the_rows() -> None:
-    bench = Bench(oprf_psi.DESIGN)
-    one = bench.pool.of("listed")[1]
-    row = int((bench.pool.entries == np.frombuffer(one.item.hash, np.uint8)).all(axis=1).argmax())
-    match = bench.honest[one.name].outcome
+    fixtures = Fixtures(oprf_psi.DESIGN)
+    one = fixtures.pool.of("listed")[1]
+    row = int((fixtures.pool.entries == np.frombuffer(one.item.hash, np.uint8)).all(axis=1).argmax())
+    match = fixtures.honest[one.name].outcome
     assert match.label.entry_id == entry_id(row)  # type: ignore[union-attr]
-    after = update(bench.build, rows_of(bench.pool.of("other")[0]), [entry_id(row)], bench.rng("u"))
-    added = run_session(opened(after), bench.pool.of("other")[0].item, bench.rng("s")).outcome
+    after = update(fixtures.build, rows_of(fixtures.pool.of("other")[0]), [entry_id(row)], fixtures.rng("u"))
+    added = run_session(opened(after), fixtures.pool.of("other")[0].item, fixtures.rng("s")).outcome
     assert added.label.entry_id == entry_id(0, 2)  # type: ignore[union-attr]
-    assert list(changed(bench.build, after)) == ["delta-0000000002.bin"]
+    assert list(changed(fixtures.build, after)) == ["delta-0000000002.bin"]
 
 
 def test_a_renamed_set_file_is_whole_and_of_another_design() -> None:
-    raw = Bench(oprf_psi.DESIGN).build.files["set.bin"]
+    raw = Fixtures(oprf_psi.DESIGN).build.files["set.bin"]
     other = renamed(raw)
     SetFile(other, "set.bin", "another-design", oprf_psi.DESIGN.info.version).verify()
     with pytest.raises(SetFileError, match="for design another-design"):

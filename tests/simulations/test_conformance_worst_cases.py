@@ -10,16 +10,14 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Adversary, AnyDesign, Match, NoMatch
 from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
-from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.leakage.distinguishers import equality
-from blindmatch_simulations.conformance.leakage.facts import opponents
-from blindmatch_simulations.conformance.leakage.game import Run
+from blindmatch_simulations.conformance.fixtures import Fixtures
+from blindmatch_simulations.conformance.leakage.facts import Move, Pair, opponents
+from blindmatch_simulations.conformance.leakage.game import Run, equality
+from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, stage_of, with_worst
 from blindmatch_simulations.conformance.leakage.games import seen_by
 from blindmatch_simulations.conformance.leakage.play import Behaviour, Play
-from blindmatch_simulations.conformance.leakage.scenarios import Move, Pair
-from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
-from blindmatch_simulations.conformance.leakage.worst import with_worst
-from blindmatch_simulations.conformance.mutations.devices import HashDerivedBlind, Psi
+from blindmatch_simulations.conformance.mutations.devices import HashDerivedBlind
+from blindmatch_simulations.conformance.mutations.hooks import Psi
 from blindmatch_simulations.inprocess.deployed import opened, run_session
 from blindmatch_simulations.pictures.pool import Pooled
 
@@ -27,11 +25,11 @@ SMALL = {"bands": 2, "probes": 2}
 
 
 @pytest.fixture(scope="module")
-def tokens() -> Stage:
-    return stage_of(Bench(token_psi.DESIGN, values=SMALL))
+def tokens() -> GameSetup:
+    return stage_of(Fixtures(token_psi.DESIGN, values=SMALL))
 
 
-def _hit_bands(stage: Stage, one: Pooled) -> list[int]:
+def _hit_bands(stage: GameSetup, one: Pooled) -> list[int]:
     """For each entry, in how many bands one of the picture's tokens is the entry's."""
     t = stage.table.deployed.setup.tokening
     asked = probe_tokens(one.item.hash, one.item.coefficients, t.k, t.bands, t.probes)
@@ -39,7 +37,7 @@ def _hit_bands(stage: Stage, one: Pooled) -> list[int]:
     return [int((asked == own[:, None]).any(axis=1).sum()) for own in theirs]
 
 
-def test_a_lone_picture_hits_one_entry_in_one_band_and_nothing_else(tokens: Stage) -> None:
+def test_a_lone_picture_hits_one_entry_in_one_band_and_nothing_else(tokens: GameSetup) -> None:
     lone = tokens.pool.of("lone")
     assert len(lone) == 2
     for one in lone:
@@ -47,7 +45,7 @@ def test_a_lone_picture_hits_one_entry_in_one_band_and_nothing_else(tokens: Stag
     assert all(max(_hit_bands(tokens, one)) == 0 for one in tokens.pool.of("other"))
 
 
-def test_a_lone_picture_s_token_stands_in_the_store(tokens: Stage) -> None:
+def test_a_lone_picture_s_token_stands_in_the_store(tokens: GameSetup) -> None:
     """Another entry could have got the token; then the band would not hit at all."""
     one = tokens.pool.of("lone")[0]
     t = tokens.table.deployed.setup.tokening
@@ -57,25 +55,25 @@ def test_a_lone_picture_s_token_stands_in_the_store(tokens: Stage) -> None:
 
 
 def test_in_bands_so_narrow_that_everything_hits_nothing_is_a_lone_hit() -> None:
-    bench = Bench(token_psi.DESIGN, values={"k": 4, "bands": 2, "probes": 16})
-    assert with_worst(bench, bench.deployed.setup).of("lone") == []
+    fixtures = Fixtures(token_psi.DESIGN, values={"k": 4, "bands": 2, "probes": 16})
+    assert with_worst(fixtures, fixtures.deployed.setup).of("lone") == []
 
 
 @pytest.mark.parametrize("design", [oprf_psi.DESIGN, token_psi.DESIGN], ids=lambda d: d.info.name)
 def test_a_label_that_was_altered_under_right_digests_does_not_open(design: AnyDesign) -> None:
-    bench = Bench(design, values=SMALL if design is token_psi.DESIGN else {})
-    stage = stage_of(bench)
+    fixtures = Fixtures(design, values=SMALL if design is token_psi.DESIGN else {})
+    stage = stage_of(fixtures)
     (one,) = stage.pool.of("unopened")
     played, whole = stage.table.deployed, opened(stage.table.deployed.build)
-    assert isinstance(run_session(whole, one.item, bench.rng("a")).outcome, Match)
-    assert run_session(played, one.item, bench.rng("a")).outcome == NoMatch()
-    played.setup.verify()
+    assert isinstance(run_session(whole, one.item, fixtures.rng("a")).outcome, Match)
+    assert run_session(played, one.item, fixtures.rng("a")).outcome == NoMatch()
+    design.check_setup(played.setup)
     for listed in stage.pool.of("listed"):
-        assert isinstance(run_session(played, listed.item, bench.rng("a")).outcome, Match)
+        assert isinstance(run_session(played, listed.item, fixtures.rng("a")).outcome, Match)
 
 
 def test_a_design_without_sealed_labels_has_no_picture_whose_label_does_not_open() -> None:
-    assert stage_of(Bench(hash_upload.DESIGN)).pool.of("unopened") == []
+    assert stage_of(Fixtures(hash_upload.DESIGN)).pool.of("unopened") == []
 
 
 def _distances(one: Pooled, entries: Rows) -> list[int]:
@@ -84,7 +82,7 @@ def _distances(one: Pooled, entries: Rows) -> list[int]:
 
 
 def test_for_a_design_without_bands_half_the_hash_agrees() -> None:
-    stage = stage_of(Bench(oprf_psi.DESIGN))
+    stage = stage_of(Fixtures(oprf_psi.DESIGN))
     for one in stage.pool.of("lone"):
         assert 128 in _distances(one, stage.pool.entries)
         halves = [row[:16].tobytes() == one.item.hash[:16] for row in stage.pool.entries]
@@ -92,22 +90,22 @@ def test_for_a_design_without_bands_half_the_hash_agrees() -> None:
 
 
 def test_entries_of_the_stage_are_those_of_the_pool_and_a_few_more() -> None:
-    bench = Bench(oprf_psi.DESIGN)
-    stage = stage_of(bench)
-    assert (stage.pool.entries[: len(bench.pool.entries)] == bench.pool.entries).all()
-    assert len(stage.pool.entries) == len(bench.pool.entries) + 3
+    fixtures = Fixtures(oprf_psi.DESIGN)
+    stage = stage_of(fixtures)
+    assert (stage.pool.entries[: len(fixtures.pool.entries)] == fixtures.pool.entries).all()
+    assert len(stage.pool.entries) == len(fixtures.pool.entries) + 3
 
 
 @pytest.mark.parametrize("make", [HashDerivedBlind, Psi])
 def test_an_opponent_with_a_device_finds_its_own_request_again(make: Callable[[], AnyDesign]) -> None:
-    bench = Bench(make())
-    stage = stage_of(bench)
+    fixtures = Fixtures(make())
+    stage = stage_of(fixtures)
     a, b = stage.pool.of("listed")[0], stage.pool.of("other")[0]
-    with_device = next(one for one in opponents(bench.design, Adversary.SEMI_HONEST) if one.has_device)
+    with_device = next(one for one in opponents(fixtures.design, Adversary.SEMI_HONEST) if one.has_device)
     assert with_device.name == "semi-honest device with matcher"
     pair, values = Pair((Move(a),), (Move(b),)), []
     for side in (pair.left, pair.right):
-        view = Play(stage.table, Behaviour.HONEST, bench.rng("victim")).run(side)
+        view = Play(stage.table, Behaviour.HONEST, fixtures.rng("victim")).run(side)
         seen = seen_by(with_device, stage, Run(view, pair, False))
         assert [event.kind for event in seen] == ["request", "reply"] + 2 * OWN_KINDS
         values.append(equality(seen, pair, stage.known))

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from blindmatch_client.consequence import Consequence
+from blindmatch_client.device import OutcomeKind
 from blindmatch_protocol.contract import AnyDesign, Near
 from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -33,7 +35,33 @@ def demo_run(design: AnyDesign, matches: int, reports: int | None = None, wrong:
         reports=rows,
         vouchers=[],
         audits={},
+        consequence=Consequence.REPORT,
+        submitters=("north", "south", "west"),
+        endorsers=("north", "south"),
+        logged=0,
+        witnesses=("w1", "w2"),
     )
+
+
+def refusing(found: OutcomeKind, delivered: bool) -> Any:
+    """A run of devices that refuse, which sent two pictures: one of no match, and one with this outcome."""
+    run = demo_run(oprf_psi.DESIGN, 1, 0)
+    run.consequence, run.oracle = Consequence.REFUSE, [True, False]
+    run.sent = [
+        SimpleNamespace(outcome=found, delivered=delivered),
+        SimpleNamespace(outcome=OutcomeKind.NO_MATCH, delivered=True),
+    ]
+    run.workload.sendings = [SimpleNamespace(data=b"listed"), SimpleNamespace(data=b"other")]
+    run.pictures = [b"listed", b"other"] if delivered else [b"other"]
+    return run
+
+
+@pytest.mark.parametrize("found", [OutcomeKind.MATCH, OutcomeKind.FLAG])
+def test_a_device_that_refuses_is_right_if_it_sends_all_but_what_matches(found: OutcomeKind) -> None:
+    assert failures(refusing(found, delivered=False)) == []
+    assert failures(refusing(found, delivered=True)) == ["a message was held back, or sent and not to be"]
+    (words,) = failures(refusing(OutcomeKind.UNCONFIRMED, delivered=False))[1:]
+    assert words == "a message was held back, or sent and not to be"
 
 
 def test_a_near_design_may_miss_what_its_recall_allows_and_says_so() -> None:
@@ -64,3 +92,19 @@ def test_a_match_that_is_none_and_a_report_that_is_missing_make_the_demo_wrong(d
 def test_a_relation_declares_full_recall_unless_it_says_less() -> None:
     assert Near(31).recall == oprf_psi.DESIGN.info.relation.recall == 1
     assert replace(Near(31), recall=0.5) != Near(31)
+
+
+def test_a_list_that_one_organisation_endorsed_is_wrong_and_one_that_none_had_to_is_not() -> None:
+    run = demo_run(oprf_psi.DESIGN, MATCHING)
+    run.endorsers = ("north",)
+    assert failures(run) == ["the list was endorsed by fewer than it was to be"]
+    run.submitters = run.endorsers = ()
+    assert failures(run) == []
+
+
+def test_an_epoch_that_a_witness_did_not_cosign_is_wrong_and_one_without_a_log_is_not() -> None:
+    run = demo_run(oprf_psi.DESIGN, MATCHING)
+    run.witnesses = ("w1",)
+    assert failures(run) == ["the epoch was logged, and not cosigned by every witness"]
+    run.logged, run.witnesses = None, ()
+    assert failures(run) == []

@@ -17,11 +17,6 @@ NOW = datetime.now(UTC)
 ALICE = Identity(Kind.DEVICE, "alice")
 
 
-@pytest.fixture
-def deployment(tmp_path: Path) -> Deployment:
-    return Deployment.create(tmp_path / "home", NOW)
-
-
 def test_a_new_deployment_has_a_certificate_for_every_server(deployment: Deployment) -> None:
     for party in STANDARD:
         deployment.server_credentials(party).check()

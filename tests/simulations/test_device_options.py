@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from blindmatch_client.config import CoverSchedule
 from blindmatch_client.consequence import Consequence
-from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.errors import StoreError, WrongKeyError
 from blindmatch_client.failure import FailureMode
 from blindmatch_simulations.cli import device as command
@@ -23,11 +22,6 @@ from blindmatch_simulations.deployment.devices import (
 from blindmatch_simulations.deployment.folder import Deployment
 
 HOLD = FailureMode.HOLD
-
-
-@pytest.fixture
-def deployment(tmp_path: Path) -> Deployment:
-    return Deployment.create(tmp_path / "home", datetime.now(UTC))
 
 
 def test_a_device_with_a_passphrase_opens_with_it_alone(deployment: Deployment) -> None:

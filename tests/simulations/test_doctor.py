@@ -58,6 +58,7 @@ def doctor(home: Path) -> tuple[int, dict[str, dict[str, Any]]]:
 def test_a_deployment_that_runs_is_well(running: Path) -> None:
     code, found = doctor(running)
     assert {one["status"] for one in found.values()} == {"ok"}, found
+    assert found["group"]["what"].startswith("libsodium")
     assert code == 0
     for check in (
         "layout",

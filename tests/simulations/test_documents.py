@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.designs import oprf_psi
 from blindmatch_simulations.cli.app import COMMANDS, app_for
+from blindmatch_simulations.deployment.registry import all_designs
+from blindmatch_simulations.report.declared import markdown
+from dummy_designs import BRIGHT, CARRIED, MASKED, SHARES, VOUCHERS
+from support.command import in_process
 from typer.main import get_command
 
 ROOT = Path(__file__).parents[2]
@@ -90,3 +96,31 @@ def test_the_reflection_client_of_the_wire_page_runs(served: Path, tmp_path: Pat
 
 def test_commands_are_found_in_the_readme() -> None:
     assert ["serve", "all"] in list(command_lines(ROOT / "README.md"))
+
+
+@pytest.mark.parametrize(
+    "design",
+    [one.design for one in all_designs().values() if one.source == "built in"],
+    ids=lambda one: one.info.name,
+)
+def test_the_page_of_a_design_has_its_declaration(design: AnyDesign) -> None:
+    """`blindmatch designs NAME --markdown` prints it."""
+    assert markdown(design) in (ROOT / "docs" / "designs" / f"{design.info.name}.md").read_text()
+
+
+def test_a_declaration_as_markdown_has_every_party_role_parameter_and_fact() -> None:
+    split, bright = markdown(SHARES), markdown(BRIGHT)
+    for party in ("party_a", "party_b", "party_c", "party_a with party_b with party_c"):
+        assert f"| {party} |" in split
+    assert "| must not collude | party_a and party_b and party_c |" in split
+    assert "`every_hash`" in split and "shares/share: share" in split
+    assert "bright >= 0.5" in bright and "## Messages" not in bright
+    assert "reached through the provider" in markdown(CARRIED)
+    assert "once an account" in markdown(MASKED)
+    assert "centre" in markdown(VOUCHERS)
+
+
+def test_one_design_is_shown_and_a_declaration_is_of_one(tmp_path: Path) -> None:
+    assert in_process(tmp_path, "designs", "oprf-psi", "--markdown").out == markdown(oprf_psi.DESIGN)
+    assert [one["name"] for one in in_process(tmp_path, "designs", "none", "--json", "-").json] == ["none"]
+    assert in_process(tmp_path, "designs", "--markdown").code == 2

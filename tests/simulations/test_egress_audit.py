@@ -5,44 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 from blindmatch_client.outbox import request_id_of
 from blindmatch_client.trace import EgressRecord, MessageTrace, Purpose, Round, SessionTrace
-from blindmatch_protocol import group
-from blindmatch_protocol.codec import Message, Variable, message
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec import Message
 from blindmatch_protocol.content import AttachmentRef
-from blindmatch_protocol.contract import (
-    Adversary,
-    Answer,
-    AnyDesign,
-    Done,
-    Fact,
-    Label,
-    Leak,
-    Learner,
-    Match,
-    NoMatch,
-    NoState,
-    Party,
-    Request,
-    Role,
-    Send,
-    Session,
-    Started,
-    answered,
-    concluded,
-)
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan
-from blindmatch_protocol.designs.oprf_psi import OprfPsi
-from blindmatch_protocol.designs.oprf_psi.design import MATCHER
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness, Recording, seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.audit import Audit, Counterpart, Evidence, Told, Undeclared, audit_device
 from blindmatch_simulations.audit.replay import confirmed
+from blindmatch_simulations.conformance.mutations.devices import ExtraRound, HashDerivedBlind, SkippedCover
+from blindmatch_simulations.conformance.mutations.hooks import PaddedPsi, Psi, variant
 from blindmatch_simulations.pictures.crops import crops
 from support.memory import Held, held, random_hashes
 
@@ -75,7 +54,7 @@ class Device:
     messages: list[MessageTrace] = field(default_factory=list)
 
     @property
-    def design(self) -> AnyDesign:
+    def design(self) -> bm.AnyDesign:
         return self.held.design
 
     def match(self, item: Picture, number: int) -> None:
@@ -85,37 +64,32 @@ class Device:
         tape = Recording(self.rng)
         rounds: list[Round] = []
 
-        def exchange(bodies: Mapping[Role, Message]) -> Mapping[Role, Message]:
+        def exchange(bodies: Mapping[bm.Role, Message]) -> Mapping[bm.Role, Message]:
             replies = {role: self._ask(role, body, number) for role, body in bodies.items()}
             rounds.append(Round(_encoded(bodies), _encoded(replies)))
             return replies
 
-        finished = Session(self.design, self.held.setup, state, tape.rng).run(item, exchange)
+        finished = bm.Session(self.design, self.held.setup, state, tape.rng).run(item, exchange)
         self.traces.append(SessionTrace(number, state.encode(), tape.tape(), tuple(rounds), finished.outcome))
 
-    def _ask(self, role: Role, body: Message, number: int) -> Message:
+    def _ask(self, role: bm.Role, body: Message, number: int) -> Message:
         info = self.design.info
         envelope = pb.Envelope(design=info.name, version=info.version, epoch=1, role=role, body=body.encode())
-        if Learner.SERVER in info.learns:
+        if bm.Learner.SERVER in info.learns:
             envelope.request_id = request_id_of(self.key(number))
         self.record(info.roles[role], EXCHANGE, Purpose.MATCHING, number, envelope)
-        return answered(self.design, role, self.held.states[role], Request(body), self.rng)[0]
+        return bm.answered(self.design, role, self.held.states[role], bm.Request(body), self.rng)[0]
 
     def key(self, number: int) -> bytes:
         return seeded(f"attachment {number}").take(32)
 
-    def record(self, party: Party, method: str, purpose: Purpose, item: int | None, request: Any) -> None:
+    def record(self, party: bm.Party, method: str, purpose: Purpose, item: int | None, request: Any) -> None:
         raw = (request.SerializeToString(deterministic=True),)
         self.records.append(EgressRecord(len(self.records), party, method, purpose, item, raw, 0, 0))
 
 
-def _encoded(bodies: Mapping[Role, Message]) -> dict[Role, bytes]:
+def _encoded(bodies: Mapping[bm.Role, Message]) -> dict[bm.Role, bytes]:
     return {role: body.encode() for role, body in bodies.items()}
-
-
-def _device(design: AnyDesign, pictures: list[Picture]) -> Device:
-    listed = np.frombuffer(b"".join(pictures[i].hash for i in LISTED), np.uint8).reshape(-1, 32)
-    return Device(held(design, np.concatenate([random_hashes(50), listed])))
 
 
 def _audit(device: Device, items: Iterable[Picture], **more: Any) -> Audit:
@@ -127,11 +101,16 @@ def _audit(device: Device, items: Iterable[Picture], **more: Any) -> Audit:
     return audit_device(counterpart, evidence)
 
 
-def _run(design: AnyDesign, pictures: list[Picture]) -> Audit:
-    device = _device(design, pictures)
+def _matched(pictures: list[Picture], design: bm.AnyDesign = oprf_psi.DESIGN) -> Device:
+    listed = np.frombuffer(b"".join(pictures[i].hash for i in LISTED), np.uint8).reshape(-1, 32)
+    device = Device(held(design, np.concatenate([random_hashes(50), listed])))
     for number, picture in enumerate(pictures):
         device.match(picture, number)
-    return _audit(device, pictures)
+    return device
+
+
+def _run(design: bm.AnyDesign, pictures: list[Picture]) -> Audit:
+    return _audit(_matched(pictures, design), pictures)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +119,7 @@ def _run(design: AnyDesign, pictures: list[Picture]) -> Audit:
     ids=lambda d: d.info.name,
 )
 def test_every_byte_of_an_honest_device_is_explained(
-    design: AnyDesign, pictures: list[Picture], poor: Picture
+    design: bm.AnyDesign, pictures: list[Picture], poor: Picture
 ) -> None:
     audit = _run(design, [*pictures, poor])
     assert audit.findings == ()
@@ -148,101 +127,21 @@ def test_every_byte_of_an_honest_device_is_explained(
 
 
 def test_the_oprf_device_learns_of_exactly_the_listed_pictures(pictures: list[Picture]) -> None:
-    device = _device(oprf_psi.DESIGN, pictures)
-    for number, picture in enumerate(pictures):
-        device.match(picture, number)
-    matched = {trace.item for trace in device.traces if isinstance(trace.outcome, Match)}
-    assert matched == set(LISTED)
+    traces = _matched(pictures).traces
+    assert {trace.item for trace in traces if isinstance(trace.outcome, bm.Match)} == set(LISTED)
 
 
-@message
-class Padded(Message):
-    """A request with room for something that does not belong there."""
-
-    TAG: ClassVar[int] = 0x70
-    NAME: ClassVar[str] = "leaky/request"
-    request: Annotated[bytes, Variable(4096)]
-    padding: Annotated[bytes, Variable(64)]
-
-
-class Leaky(OprfPsi):
-    """oprf-psi on a modified device; subclasses put something into `padding`."""
-
-    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Padded,)}
-
-    def start(self, state: NoState, setup: Any, item: Any, binding: Any, rng: Any) -> Started[NoState, Any]:
-        started = super().start(state, setup, item, binding, rng)
-        assert isinstance(started.step, Send)
-        inner = started.step.bodies[MATCHER].encode()
-        body = Padded(inner, self.padding(item))
-        return Started(state, Send(started.step.session, {MATCHER: body}))
-
-    def padding(self, item: Any) -> bytes:
-        raise NotImplementedError
-
-    def answer(self, role: Role, state: Any, requests: Any, rng: Any, executor: Any) -> Answer:
-        inner = [Request(oprf_psi.Request.decode(request.body.request)) for request in requests]
-        return super().answer(role, state, inner, rng, executor)
-
-
-class HashInPadding(Leaky):
-    def padding(self, item: Any) -> bytes:
-        return item.hash[:4].ljust(16, b"\0")
-
-
-class LengthTellsOfThePicture(Leaky):
-    def padding(self, item: Any) -> bytes:
-        return bytes(16 + item.hash[0] % 8)
-
-
-class HashDerivedBlind(OprfPsi):
-    """The blind is a function of the hash, so the matcher can test guesses, and links equal pictures."""
-
-    def start(self, state: NoState, setup: Any, item: Any, binding: Any, rng: Any) -> Started[NoState, Any]:
-        rng.take(96)
-        return super().start(state, setup, item, binding, seeded(item.hash.hex()))
-
-
-@dataclass(frozen=True)
-class Again:
-    step: Done
-
-
-class ExtraRound(OprfPsi):
-    """Asks once more after a match."""
-
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> Any:
-        if isinstance(session, Again):
-            return session.step
-        step = concluded(self, super().receive(session, setup, replies, rng), setup)
-        if isinstance(step, Done) and isinstance(step.outcome, Match):
-            uniform = np.frombuffer(rng.take(64), np.uint8).reshape(1, 64)
-            return Send(Again(step), {MATCHER: oprf_psi.Request(setup.epoch, group.hash_to_group(uniform))})
-        return step
-
-
-class SkippedCover(OprfPsi):
-    """Asks nothing for a picture that is too poor to match."""
-
-    def start(self, state: NoState, setup: Any, item: Any, binding: Any, rng: Any) -> Started[NoState, Any]:
-        if item.quality < 50:
-            return Started(state, Done(NoMatch()))
-        return super().start(state, setup, item, binding, rng)
-
-
-class FixedBlind(OprfPsi):
-    """The same randomness for every picture: equal pictures make equal requests."""
-
-    def start(self, state: NoState, setup: Any, item: Any, binding: Any, rng: Any) -> Started[NoState, Any]:
-        return super().start(state, setup, item, binding, seeded("always"))
+HASH_IN_PADDING = variant(PaddedPsi, padding=lambda _, about, rng: about.item.hash[:4].ljust(16, b"\0"))
+LENGTH_TELLS = variant(PaddedPsi, padding=lambda _, about, rng: bytes(16 + about.item.hash[0] % 8))
+FIXED_BLIND = variant(Psi, drawn=lambda *_: seeded("always"))
 
 
 @pytest.mark.parametrize(
     "design",
-    [HashInPadding(), HashDerivedBlind(), FixedBlind()],
-    ids=lambda design: type(design).__name__,
+    [HASH_IN_PADDING(), HashDerivedBlind(), FIXED_BLIND()],
+    ids=["hash in padding", "blind derived from the hash", "fixed blind"],
 )
-def test_bytes_that_tell_of_the_picture_are_found(design: AnyDesign, pictures: list[Picture]) -> None:
+def test_bytes_that_tell_of_the_picture_are_found(design: bm.AnyDesign, pictures: list[Picture]) -> None:
     audit = _run(design, pictures)
     assert {finding.rule for finding in audit.findings} == {"round 1: bytes tell of the picture"}
     assert {finding.item for finding in audit.findings} == set(range(len(pictures)))
@@ -250,7 +149,7 @@ def test_bytes_that_tell_of_the_picture_are_found(design: AnyDesign, pictures: l
 
 
 def test_a_length_that_depends_on_the_picture_is_found(pictures: list[Picture]) -> None:
-    audit = _run(LengthTellsOfThePicture(), pictures)
+    audit = _run(LENGTH_TELLS(), pictures)
     assert any("length depends" in finding.rule for finding in audit.findings)
 
 
@@ -265,22 +164,15 @@ def test_a_skipped_cover_request_is_found(pictures: list[Picture], poor: Picture
     assert len(pictures) in {finding.item for finding in audit.findings}
 
 
-def _matched(pictures: list[Picture]) -> Device:
-    device = _device(oprf_psi.DESIGN, pictures)
-    for number, picture in enumerate(pictures):
-        device.match(picture, number)
-    return device
-
-
 def test_a_report_before_confirmation_is_found(pictures: list[Picture]) -> None:
     device = _matched(pictures)
     part = pb.SubmitPart(report_id=bytes(range(16)), part=pb.Part(size=3, data=b"abc"))
     submit = "/blindmatch.v1.Centre/Submit"
-    device.record(Party.CENTRE, submit, Purpose.REPORT, LISTED[0], part)
+    device.record(bm.Party.CENTRE, submit, Purpose.REPORT, LISTED[0], part)
     drawn = [bytes(range(16)), bytes(range(1, 17))]
     assert _audit(device, pictures, drawn=drawn).findings == ()
     part.report_id = drawn[1]
-    device.record(Party.CENTRE, submit, Purpose.REPORT, 1, part)
+    device.record(bm.Party.CENTRE, submit, Purpose.REPORT, 1, part)
     (finding,) = _audit(device, pictures, drawn=drawn).findings
     assert (finding.item, finding.rule) == (1, "a report without a confirmed match")
 
@@ -290,7 +182,7 @@ def test_what_was_drawn_serves_one_thing(pictures: list[Picture]) -> None:
     device = _matched(pictures)
     part = pb.SubmitPart(report_id=seeded("report").take(16), part=pb.Part(size=3, data=b"abc"))
     for number in LISTED:
-        device.record(Party.CENTRE, "/blindmatch.v1.Centre/Submit", Purpose.REPORT, number, part)
+        device.record(bm.Party.CENTRE, "/blindmatch.v1.Centre/Submit", Purpose.REPORT, number, part)
     drawn = [part.report_id]
     assert [f.rule for f in _audit(device, pictures, drawn=drawn).findings] == [
         "a report id that serves twice"
@@ -304,7 +196,9 @@ def test_two_pictures_under_one_key_are_found(pictures: list[Picture]) -> None:
     device, key = _matched(pictures), seeded("attachment 0").take(32)
     device.messages[1] = replace(device.messages[0], item=1)
     for number in (0, 1):
-        device.record(Party.PROVIDER, "/blindmatch.v1.Relay/Upload", Purpose.MESSAGE, number, pb.Part(size=1))
+        device.record(
+            bm.Party.PROVIDER, "/blindmatch.v1.Relay/Upload", Purpose.MESSAGE, number, pb.Part(size=1)
+        )
     rules = [finding.rule for finding in _audit(device, pictures, drawn=[key]).findings]
     assert rules.count("an attachment key that serves twice") == 1
 
@@ -313,7 +207,7 @@ def test_a_request_that_no_session_sent_is_found(pictures: list[Picture]) -> Non
     device = _matched(pictures)
     first = pb.Envelope.FromString(device.records[0].requests[0])
     first.body = first.body[:-1] + b"\x01"
-    device.record(Party.MATCHER, EXCHANGE, Purpose.MATCHING, 0, first)
+    device.record(bm.Party.MATCHER, EXCHANGE, Purpose.MATCHING, 0, first)
     (finding,) = _audit(device, pictures).findings
     assert finding.rule == "a request of no recorded session"
 
@@ -337,23 +231,21 @@ def test_a_picture_is_asked_about_once_unless_something_failed(pictures: list[Pi
 
 @pytest.mark.parametrize("given", [request_id_of(seeded("attachment 1").take(32)), bytes(16), b"", bytes(17)])
 def test_a_request_id_that_is_not_the_picture_s_is_found(pictures: list[Picture], given: bytes) -> None:
-    device = _device(hash_upload.DESIGN, pictures)
-    for number, picture in enumerate(pictures):
-        device.match(picture, number)
-    changed = pb.Envelope.FromString(device.records[0].requests[0])
-    assert len(changed.request_id) == 16
-    changed.request_id = given
-    device.records[0] = replace(device.records[0], requests=(changed.SerializeToString(deterministic=True),))
-    (finding,) = _audit(device, pictures).findings
+    device = _matched(pictures, hash_upload.DESIGN)
+    assert len(pb.Envelope.FromString(device.records[0].requests[0]).request_id) == 16
+    (finding,) = _under_another_id(device, pictures, given).findings
     assert finding.rule == "a request id that the attachment's key does not give"
 
 
-def test_a_request_id_towards_a_server_that_does_not_learn_is_found(pictures: list[Picture]) -> None:
-    device = _matched(pictures)
+def _under_another_id(device: Device, pictures: list[Picture], given: bytes) -> Audit:
     changed = pb.Envelope.FromString(device.records[0].requests[0])
-    changed.request_id = bytes(16)
+    changed.request_id = given
     device.records[0] = replace(device.records[0], requests=(changed.SerializeToString(deterministic=True),))
-    (finding,) = _audit(device, pictures).findings
+    return _audit(device, pictures)
+
+
+def test_a_request_id_towards_a_server_that_does_not_learn_is_found(pictures: list[Picture]) -> None:
+    (finding,) = _under_another_id(_matched(pictures), pictures, bytes(16)).findings
     assert (finding.rule, finding.size) == ("a request id that the attachment's key does not give", 16)
 
 
@@ -361,7 +253,9 @@ def test_an_unknown_field_in_a_request_is_found(pictures: list[Picture]) -> None
     device = _matched(pictures)
     raw = pb.ReceiveRequest(wait_ms=5).SerializeToString() + b"\x7a\x04hash"
     device.records.append(
-        EgressRecord(99, Party.PROVIDER, "/blindmatch.v1.Relay/Receive", Purpose.MESSAGE, None, (raw,), 0, 0)
+        EgressRecord(
+            99, bm.Party.PROVIDER, "/blindmatch.v1.Relay/Receive", Purpose.MESSAGE, None, (raw,), 0, 0
+        )
     )
     (finding,) = _audit(device, pictures).findings
     assert "canonical" in finding.rule
@@ -370,9 +264,9 @@ def test_an_unknown_field_in_a_request_is_found(pictures: list[Picture]) -> None
 def test_bytes_that_arrived_without_passing_the_seam_are_found(pictures: list[Picture]) -> None:
     device = _matched(pictures)
     sent = sum(record.request_bytes for record in device.records)
-    assert _audit(device, pictures, arrived={(Party.MATCHER, EXCHANGE): sent}).findings == ()
-    (finding,) = _audit(device, pictures, arrived={(Party.MATCHER, EXCHANGE): sent + 7}).findings
-    assert (finding.size, finding.party) == (7, Party.MATCHER)
+    assert _audit(device, pictures, arrived={(bm.Party.MATCHER, EXCHANGE): sent}).findings == ()
+    (finding,) = _audit(device, pictures, arrived={(bm.Party.MATCHER, EXCHANGE): sent + 7}).findings
+    assert (finding.size, finding.party) == (7, bm.Party.MATCHER)
 
 
 def test_a_body_that_its_tape_does_not_give_again_is_found(pictures: list[Picture]) -> None:
@@ -386,7 +280,7 @@ def test_a_body_that_its_tape_does_not_give_again_is_found(pictures: list[Pictur
 
 
 def test_a_zero_stands_on_comparisons(pictures: list[Picture]) -> None:
-    for design, parties in ((oprf_psi.DESIGN, {Party.MATCHER}), (hash_upload.DESIGN, {Party.MATCHER})):
+    for design, parties in ((oprf_psi.DESIGN, {bm.Party.MATCHER}), (hash_upload.DESIGN, {bm.Party.MATCHER})):
         audit = _run(design, pictures)
         assert audit.undeclared is Undeclared.NONE
         assert len(audit.comparisons) == len(pictures)
@@ -401,12 +295,12 @@ def test_a_declared_picture_is_not_comparable(pictures: list[Picture]) -> None:
     assert _run(none.DESIGN, pictures).undeclared is Undeclared.NONE
 
 
-def _declaring(*facts: Fact) -> hash_upload.HashUpload:
+def _declaring(*facts: bm.Fact) -> hash_upload.HashUpload:
     """hash-upload, which sends all of the hash, with another declaration."""
 
     class Declares(hash_upload.HashUpload):
-        def leakage(self) -> tuple[Leak, ...]:
-            return (Leak(frozenset({Party.MATCHER}), Adversary.SEMI_HONEST, facts),)
+        def leakage(self) -> tuple[bm.Leak, ...]:
+            return (bm.Leak(frozenset({bm.Party.MATCHER}), bm.Adversary.SEMI_HONEST, facts),)
 
     return Declares()
 
@@ -414,12 +308,12 @@ def _declaring(*facts: Fact) -> hash_upload.HashUpload:
 @pytest.mark.parametrize(
     "fact",
     [
-        Fact("my.part", "32 bits of the hash", lambda item, _: item.hash[:4]),
-        Fact("my.parity", "its parity", lambda item, _: sum(item.hash) % 2),
+        bm.Fact("my.part", "32 bits of the hash", lambda item, _: item.hash[:4]),
+        bm.Fact("my.parity", "its parity", lambda item, _: sum(item.hash) % 2),
     ],
     ids=lambda fact: fact.name,
 )
-def test_a_hash_of_which_a_part_is_declared_is_found(pictures: list[Picture], fact: Fact) -> None:
+def test_a_hash_of_which_a_part_is_declared_is_found(pictures: list[Picture], fact: bm.Fact) -> None:
     audit = _run(_declaring(fact), pictures)
     told = {finding.item for finding in audit.findings if "bytes tell of the picture" in finding.rule}
     assert told == set(range(len(pictures)))
@@ -429,7 +323,7 @@ def test_a_fact_that_no_other_hash_agrees_on_is_not_comparable_and_hides_no_hash
     pictures: list[Picture],
 ) -> None:
     audit = _run(
-        _declaring(Fact("my.digest", "a digest", lambda item, _: sha256(item.hash).digest())), pictures
+        _declaring(bm.Fact("my.digest", "a digest", lambda item, _: sha256(item.hash).digest())), pictures
     )
     assert not any(one.comparable for one in audit.comparisons)
     assert {finding.rule for finding in audit.findings} == {"Exchange: body holds a piece of a picture"}
@@ -438,7 +332,9 @@ def test_a_fact_that_no_other_hash_agrees_on_is_not_comparable_and_hides_no_hash
 class PixelsBeside(hash_upload.HashUpload):
     """Sends a byte of the pixels in place of the quality."""
 
-    def start(self, state: NoState, setup: Any, item: Any, binding: Any, rng: Any) -> Started[NoState, Any]:
+    def start(
+        self, state: bm.NoState, setup: Any, item: Any, binding: Any, rng: Any
+    ) -> bm.Started[bm.NoState, Any]:
         class Other:
             hash = item.hash
             quality = int(item.pixels.sum()) % 101
@@ -456,5 +352,5 @@ def test_a_match_with_an_entry_that_is_on_no_list_is_not_confirmed(pictures: lis
     listed = np.frombuffer(pictures[0].hash, np.uint8).reshape(1, 32)
     counterpart = Counterpart(oprf_psi.DESIGN, None, {}, listed, seeded("audit"))
     for number, picture in enumerate(pictures[:2]):
-        trace = SessionTrace(number, b"", b"", (), Match(Label(picture.hash, 1, bytes(16))))
+        trace = SessionTrace(number, b"", b"", (), bm.Match(bm.Label(picture.hash, 1, bytes(16))))
         assert confirmed(counterpart, trace, picture) is (number == 0)

@@ -13,7 +13,7 @@ from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.audit import Counterpart, Evidence, Told
 from blindmatch_simulations.audit.enrolments import check_enrolments
-from enrolling_designs import MASKED
+from dummy_designs import MASKED
 from support.fakes import World, hashes_with, picture
 
 HASHES = hashes_with(picture(1))

@@ -74,9 +74,9 @@ def test_six_machines_play_together(prepared: Path, samples: Path, tmp_path: Pat
 def test_no_machine_has_another_s_secrets(prepared: Path, tmp_path: Path) -> None:
     secrets = {path.read_bytes(): path.relative_to(prepared) for path in prepared.rglob("*.key")}
     own = {
-        "relay": {"relay.key"},
+        "relay": {"relay.key", "stamp.key"},
         "matcher": {"matcher.key"},
-        "centre": {"centre.key", "second-hash.key", "notices.key"},
+        "centre": {"centre.key", "second-hash.key", "notices.key", "stamp.key", "judge.key"},
     }
     for name in SERVERS:
         folder = packed(prepared, tmp_path / name, name)

@@ -8,7 +8,7 @@ from blindmatch_simulations.conformance.run import Options, check_design
 from blindmatch_simulations.conformance.vectors.make import vectors_of
 from blindmatch_simulations.conformance.vectors.replay import differences
 from blindmatch_simulations.inprocess.verdict import Result, Verdict
-from enrolling_designs import MASKED, NATIVE, Native, SaltTells, ShowsNone
+from dummy_designs import MASKED, NATIVE, Native, SaltTells, ShowsNone
 
 CHECKS = ("tape", "one set-up", "executor", "repetition", "draws", "surroundings")
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Match, NoMatch
-from blindmatch_protocol.designs.token_psi import DESIGN, Limits, Tokening
+from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
+from blindmatch_protocol.designs.token_psi.extraction import best_share, expected_share
 from blindmatch_protocol.designs.token_psi.families import plan
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
+from blindmatch_protocol.designs.voprf import Limits
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import seeded
+from blindmatch_simulations.inprocess.deployed import entry_id, run_session
 from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
 from blindmatch_simulations.pictures.crops import crops
 from blindmatch_simulations.pictures.edits import BY_NAME, EDITS
@@ -22,11 +25,16 @@ from blindmatch_simulations.studies.near import (
     limits_for,
     tune,
 )
-from blindmatch_simulations.studies.near.agreement import agreement
-from blindmatch_simulations.studies.near.built import build, item
-from blindmatch_simulations.studies.near.recall import recall
 from blindmatch_simulations.studies.near.sample import hamming
-from blindmatch_simulations.studies.near.token_domain import lost_tokens, random_list, ranks, revealed
+from blindmatch_simulations.studies.near.token_domain import (
+    agreement,
+    built,
+    lost_tokens,
+    random_list,
+    ranks,
+    recall,
+    revealed,
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +51,21 @@ def test_the_suite_has_at_least_thirteen_edits(pairs: EditedPairs) -> None:
 def test_edited_pictures_match_through_the_protocol_as_the_oracle_says(edit: str) -> None:
     pictures = crops(5, 8)
     listed: Rows = np.frombuffer(b"".join(p.hash for p in pictures[:3]), np.uint8).reshape(3, 32)
-    place = build(np.concatenate([random_list(20, 1), listed]), Tokening())
+    place = built(np.concatenate([random_list(20, 1), listed]), Tokening())
     for number, picture in enumerate(pictures):
         edited = Picture.from_bytes(BY_NAME[edit].apply(picture.data))
-        near = bool(DESIGN.info.relation.holds(edited, place.hashes).any())
-        found = place.run(edited)  # type: ignore[arg-type]
+        near = bool(DESIGN.info.relation.holds(edited, place.build.entries).any())
+        found = run_session(place, edited, seeded("device")).outcome
         assert isinstance(found, Match) == near == (number < 3)
         assert found == NoMatch() or found.label.entry_hash == picture.hash  # type: ignore[union-attr]
 
 
 def test_captioned_pictures_match_only_where_the_oracle_says(pairs: EditedPairs) -> None:
-    place, seen = build(pairs.originals.hashes, Tokening()), 0
+    place, seen = built(pairs.originals.hashes, Tokening()), 0
     for row in (pairs.edit == pairs.names.index("caption")).nonzero()[0]:
-        picture = item(pairs.edited, int(row))
-        near = bool(DESIGN.info.relation.holds(picture, place.hashes).any())
-        assert place.matches(picture) <= near
+        picture = pairs.edited.item(int(row))
+        near = bool(DESIGN.info.relation.holds(picture, place.build.entries).any())
+        assert run_session(place, picture, seeded("device")).found <= near
         seen += near
     assert seen < 8
 
@@ -74,7 +82,7 @@ def test_ranks_and_recall_are_those_of_a_slow_reference(pairs: EditedPairs) -> N
     found = ranks(pairs, k, bands, probes)
     hits = []
     for row in range(len(pairs.edited)):
-        one = item(pairs.edited, row)
+        one = pairs.edited.item(row)
         asked = probe_tokens(one.hash, one.coefficients, k, bands, probes).tolist()
         wanted = own[pairs.original[row]].tolist()
         hits.append(sum(token in tokens for token, tokens in zip(wanted, asked, strict=True)))
@@ -112,26 +120,26 @@ def test_revealed_pairs_are_those_of_a_slow_reference(pairs: EditedPairs) -> Non
 @pytest.mark.parametrize("evaluations", [128, 256, 512])
 def test_the_extraction_attack_opens_what_the_formula_says(evaluations: int) -> None:
     k, hashes = 8, random_list(100, 4)
-    place = build(hashes, Tokening(k=k, bands=3, probes=32))
-    opened = extraction.extract(place.setup, place.ask, evaluations, seeded("attack"))
+    place = built(hashes, Tokening(k=k, bands=3, probes=32))
+    opened = extraction.extract(place.setup, place.asking(seeded("matcher")), evaluations, seeded("attack"))
     own, stored = entry_tokens(hashes, k, 3)[:, :2], ~plan(hashes, k, 3).lost[:, :2]
-    exact = {row + 1 for row in ((own < evaluations // 2) & stored).all(axis=1).nonzero()[0].tolist()}
+    exact = {entry_id(row) for row in ((own < evaluations // 2) & stored).all(axis=1).nonzero()[0].tolist()}
     assert opened.keys() == exact
     kept = float(stored.all(axis=1).mean())
-    expected = 100 * kept * extraction.expected_share(evaluations, k)
+    expected = 100 * kept * expected_share(evaluations, k)
     assert abs(len(opened) - expected) <= 3 * max(1.0, expected) ** 0.5
-    assert all(label.entry_hash == hashes[number - 1].tobytes() for number, label in opened.items())
+    assert all(label.entry_hash == hashes[number - entry_id(0)].tobytes() for number, label in opened.items())
 
 
 def test_the_limits_of_a_key_bound_what_one_account_and_all_that_pool_open() -> None:
     limits = extraction.DEFAULT_LIMITS
     alone, pooled = (extraction.obtainable(limits, accounts) for accounts in (1, 1000))
-    assert extraction.expected_share(alone, 24) == pytest.approx(1 / 1024)
-    assert extraction.expected_share(pooled, 24) == pytest.approx(1 / 4)
-    assert extraction.best_share(alone, Tokening()) == pytest.approx(1.74 / 1024, rel=0.01), "over all bands"
-    assert extraction.best_share(pooled, Tokening()) == pytest.approx(0.264, rel=0.01)
+    assert expected_share(alone, 24) == pytest.approx(1 / 1024)
+    assert expected_share(pooled, 24) == pytest.approx(1 / 4)
+    assert best_share(alone, Tokening()) == pytest.approx(1.74 / 1024, rel=0.01), "over all bands"
+    assert best_share(pooled, Tokening()) == pytest.approx(0.264, rel=0.01)
     assert extraction.obtainable(limits, 3) == 3 * alone
-    assert extraction.expected_share(extraction.obtainable(Limits(), 1), 24) == 1
+    assert expected_share(extraction.obtainable(Limits(), 1), 24) == 1
 
 
 def simulated_share(evaluations: float, tokening: Tokening, over: int) -> float:
@@ -148,7 +156,7 @@ def test_limits_for_a_share_open_no_more_than_it(tokening: Tokening) -> None:
         spent = extraction.obtainable(limits, accounts)
         found = max(simulated_share(spent, tokening, over) for over in (tokening.needed, tokening.bands))
         assert share * 0.9 < found <= share * 1.1
-        assert extraction.best_share(spent, tokening) <= share
+        assert best_share(spent, tokening) <= share
     assert limits.key_expires == 7
     assert limits_for(tokening, 0, 0).account_evaluations == tokening.tokens, "one request at least"
 

@@ -19,14 +19,15 @@ import pytest
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.parameters import of_values
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_simulations.bench.results import schema
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.results import schema
 from blindmatch_simulations.measure.row import Target
 from blindmatch_simulations.pictures.edits import EDITS
 from blindmatch_simulations.studies.near import limits_for
 from blindmatch_simulations.studies.near.building import opened_store
+from msgspec import to_builtins
 
 
 def test_tuning_proposes_parameters_that_meet_the_wishes(tmp_path: Path) -> None:
@@ -66,6 +67,7 @@ def test_the_proposal_bears_limits_of_the_key_that_the_design_takes(
     assert began + 7 * 86_400 - 1 <= found.key_expires <= time.time() + 7 * 86_400
     said = capsys.readouterr().out
     assert f"--set all_evaluations={limits['all_evaluations']}" in said
+    assert f"measured: {json.loads(result.read_text())['assess']}" in " ".join(said.split())
     assert "publish a full set, with a new key, before that or before the key expires" in said
     assert run(["design", "tune", "--crops", "5", "--recall", "90", "--key-days", "0"]) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -101,25 +103,30 @@ def measured(tmp_path: Path, store: Path, *more: str) -> list[dict[str, Any]]:
     assert run(["bench", "near", *sizes, *quick, *more]) == 0
     found = json.loads(result.read_text())
     jsonschema.validate(found, schema())
-    return list(found["rows"])
+    return [row | {"figures": values(row)} for row in found["rows"]]
+
+
+Kept = tuple[Path, list[dict[str, Any]]]
+
+
+def values(row: dict[str, Any]) -> dict[str, float]:
+    return {name: figure["value"] for name, figure in row["figures"].items()}
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     """A store that a bench built, and its rows."""
     store = tmp_path_factory.mktemp("near") / "store"
     return store, measured(store.parent, store)
 
 
-def test_near_matching_has_every_row_and_the_reaches_beside_them(
-    kept: tuple[Path, list[dict[str, Any]]],
-) -> None:
+def test_near_matching_has_every_row_and_the_reaches_beside_them(kept: Kept) -> None:
     rows = kept[1]
     assert {row["id"] for row in rows} == {name for name in CATALOGUE if name.startswith("near/")}
     for name, reach in REACHES.items():
         row = next(row for row in rows if row["id"] == name)
-        bound = row["target"].get("at_least" if reach.at_least else "at_most")
-        assert (row["target"]["figure"], bound) == (reach.figure, reach.value), name
+        target = {**row["target"], "where": {}}
+        assert target == to_builtins(reach), name
         assert row["verdict"] in {"met", "missed", "unsure", "not measured"}
     verdicts = {row["id"]: row["verdict"] for row in rows}
     assert verdicts["near/sessions/wrong"] == verdicts["near/sessions/foretold"] == "met"
@@ -127,9 +134,7 @@ def test_near_matching_has_every_row_and_the_reaches_beside_them(
     assert verdicts["near/loopback/match"] == "not measured", "the reach is one of 2^20 entries"
 
 
-def test_recall_and_what_is_revealed_come_by_edit_distance_list_and_bands(
-    kept: tuple[Path, list[dict[str, Any]]],
-) -> None:
+def test_recall_and_what_is_revealed_come_by_edit_distance_list_and_bands(kept: Kept) -> None:
     def seen(name: str, parameter: str) -> set[Any]:
         return {row["parameters"].get(parameter) for row in kept[1] if row["id"] == name}
 
@@ -144,16 +149,14 @@ def test_recall_and_what_is_revealed_come_by_edit_distance_list_and_bands(
             assert row["figures"]["most_count"] > row["figures"]["count"] >= 0
 
 
-def test_the_parts_of_a_match_over_loopback_make_the_whole(kept: tuple[Path, list[dict[str, Any]]]) -> None:
+def test_the_parts_of_a_match_over_loopback_make_the_whole(kept: Kept) -> None:
     times = {row["id"]: row["figures"]["p95_us"] for row in kept[1] if row["id"].startswith("near/loopback/")}
     parts = [times[f"near/loopback/{part}"] for part in ("prepare", "call", "finish")]
     assert max(parts) < times["near/loopback/match"] <= sum(parts) + 1
     assert times["near/loopback/empty"] > 0 < times["near/loopback/answer"]
 
 
-def test_a_kept_store_is_used_again_with_the_figures_of_its_build(
-    kept: tuple[Path, list[dict[str, Any]]],
-) -> None:
+def test_a_kept_store_is_used_again_with_the_figures_of_its_build(kept: Kept) -> None:
     store, rows = kept
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
     again = opened_store(Meter(), store, 16, Tokening())
@@ -170,9 +173,7 @@ def refused(meter: Meter, store: Path, entries: int = 16, tokening: Tokening | N
     return str(caught.value)
 
 
-def test_another_store_an_altered_one_and_a_strange_folder_are_refused(
-    tmp_path: Path, kept: tuple[Path, list[dict[str, Any]]]
-) -> None:
+def test_another_store_an_altered_one_and_a_strange_folder_are_refused(tmp_path: Path, kept: Kept) -> None:
     store = tmp_path / "store"
     shutil.copytree(kept[0], store)
     assert "holds a set of 16 entries, not of 32" in refused(Meter(), store, 32)
@@ -192,9 +193,7 @@ def test_another_store_an_altered_one_and_a_strange_folder_are_refused(
     assert "set.bin" in refused(Meter(), store)
 
 
-def test_a_build_that_was_not_measured_here_has_no_figures(
-    tmp_path: Path, kept: tuple[Path, list[dict[str, Any]]]
-) -> None:
+def test_a_build_that_was_not_measured_here_has_no_figures(tmp_path: Path, kept: Kept) -> None:
     store = tmp_path / "store"
     shutil.copytree(kept[0], store)
     record = store / "build.json"
@@ -231,9 +230,7 @@ def test_a_store_whose_list_was_being_made_begins_anew(tmp_path: Path) -> None:
     assert names == {"entries.list", ".entries.list.lock", "published", "build.json"}
 
 
-def test_a_store_that_another_run_still_builds_is_refused_with_what_to_do(
-    tmp_path: Path, kept: tuple[Path, list[dict[str, Any]]]
-) -> None:
+def test_a_store_that_another_run_still_builds_is_refused_with_what_to_do(tmp_path: Path, kept: Kept) -> None:
     store = tmp_path / "store"
     (store / "published").mkdir(parents=True)
     shutil.copy(kept[0] / "entries.list", store)
@@ -242,9 +239,7 @@ def test_a_store_that_another_run_still_builds_is_refused_with_what_to_do(
         assert refused(Meter(), store).endswith("works in published: wait for its end, then try again")
 
 
-def test_an_interrupted_build_goes_on_with_its_list_and_is_no_measurement(
-    tmp_path: Path, kept: tuple[Path, list[dict[str, Any]]]
-) -> None:
+def test_an_interrupted_build_goes_on_with_its_list_and_is_no_measurement(tmp_path: Path, kept: Kept) -> None:
     store = tmp_path / "store"
     store.mkdir()
     shutil.copy(kept[0] / "entries.list", store)

@@ -5,56 +5,27 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 from blindmatch_client.device import Device
 from blindmatch_client.errors import ServiceUnavailableError
-from blindmatch_protocol.contract import Party, SetParameters, batches_of
-from blindmatch_protocol.designs.none import DESIGN
-from blindmatch_protocol.randomness import system_randomness
-from blindmatch_server.publication import publish_epoch
-from blindmatch_simulations.deployment.devices import create_device
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.processes import ServerProcess, running_servers
-
-OPTIONS = ("--design", DESIGN.info.name)
+from blindmatch_protocol.contract import Party
+from support.world import World, listed_world
 
 
 @pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    """A deployment with centre and matcher running; the relay is the test's."""
-    made = Deployment.create(tmp_path / "home", datetime.now(UTC))
-    nothing = batches_of(np.zeros((0, 32), np.uint8), np.zeros(0, np.uint64), np.zeros((0, 16), np.uint8))
-    published = made.published(DESIGN.info.name)
-    publish_epoch(
-        DESIGN,
-        nothing,
-        SetParameters(1, {}),
-        system_randomness(),
-        None,
-        published,
-        made.signer(datetime.now(UTC)),
-    )
-    with running_servers(made, (Party.CENTRE, Party.MATCHER), OPTIONS):
+def world(tmp_path: Path) -> Iterator[World]:
+    """A world with centre and matcher running; the relay is the test's."""
+    with listed_world(tmp_path / "home", "none") as made:
+        made.start([Party.CENTRE, Party.MATCHER])
         yield made
 
 
-@contextmanager
-def relay(deployment: Deployment) -> Iterator[tuple[ServerProcess, int]]:
-    """A relay on a free port."""
-    with running_servers(deployment, (Party.PROVIDER,), OPTIONS) as servers:
-        yield servers[0], int(deployment.port_file(Party.PROVIDER).read_text())
-
-
-def device(stack: ExitStack, deployment: Deployment, name: str) -> Device:
-    made = create_device(deployment, name, DESIGN.info.name).device
-    stack.callback(made.close)
-    made.register()
-    return made
+def relay(world: World) -> int:
+    """A relay on a free port, which is returned."""
+    world.start([Party.PROVIDER])
+    return int(world.deployment.port_file(Party.PROVIDER).read_text())
 
 
 def texts(bob: Device) -> list[str]:
@@ -64,21 +35,19 @@ def texts(bob: Device) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("ends_with", [signal.SIGTERM, signal.SIGKILL])
 def test_devices_that_stay_find_a_relay_that_came_back_on_another_port(
-    deployment: Deployment, ends_with: signal.Signals
+    world: World, ends_with: signal.Signals
 ) -> None:
-    with ExitStack() as stack:
-        with relay(deployment) as (server, port):
-            alice, bob = (device(stack, deployment, name) for name in ("alice", "bob"))
-            alice.send_text("bob", "before")
-            assert texts(bob) == ["before"]
-            server.process.send_signal(ends_with)
-            server.process.wait(30)
-        taken = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+    port = relay(world)
+    alice, bob = world.device("alice").device, world.device("bob").device
+    alice.send_text("bob", "before")
+    assert texts(bob) == ["before"]
+    world.servers[Party.PROVIDER].process.send_signal(ends_with)
+    world.servers[Party.PROVIDER].process.wait(30)
+    with socket.create_server(("127.0.0.1", port)) as taken:
         alice.send_text("bob", "meanwhile")
         with pytest.raises(ServiceUnavailableError):
             bob.receive()
-        with relay(deployment) as (_, other):
-            assert other != taken.getsockname()[1]
-            alice.send_text("bob", "after")
-            alice.flush()
-            assert sorted(texts(bob)) == ["after", "meanwhile"]
+        assert relay(world) != taken.getsockname()[1]
+        alice.send_text("bob", "after")
+        alice.flush()
+        assert sorted(texts(bob)) == ["after", "meanwhile"]

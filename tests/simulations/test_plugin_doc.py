@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol import plain_list
 from blindmatch_protocol.codec import (
+    Bool,
     Fixed,
-    Flag,
     Matrix,
     Message,
     Nested,
@@ -22,24 +23,10 @@ from blindmatch_protocol.codec import (
     UInt,
     Variable,
 )
-from blindmatch_protocol.contract import (
-    AnyDesign,
-    Design,
-    Item,
-    Match,
-    NoMatch,
-    Parameter,
-    Party,
-    Request,
-    Role,
-    Session,
-    answered,
-)
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.randomness import seeded as randomness
-from blindmatch_protocol.setfile import SetFile
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.conformance.declarations import EPOCH, QUERY_TIME
 from blindmatch_simulations.conformance.epochs import UNVERIFIED
@@ -64,7 +51,7 @@ def code_block() -> str:
 
 
 @pytest.fixture
-def design(tmp_path: Path) -> AnyDesign:
+def design(tmp_path: Path) -> bm.AnyDesign:
     path = tmp_path / "from_the_page.py"
     path.write_text(code_block())
     return load_design(f"{path}:DESIGN")
@@ -75,24 +62,24 @@ def pictures() -> list[Picture]:
     return [Picture.from_bytes(crop.data) for crop in crops(4, 1)]
 
 
-def _published(design: AnyDesign, listed: Picture) -> Held:
+def _published(design: bm.AnyDesign, listed: Picture) -> Held:
     entry = np.frombuffer(listed.hash, np.uint8).reshape(1, 32)
     return held(design, np.concatenate([random_hashes(20), entry]))
 
 
 def _asked(published: Held, picture: Picture) -> object:
-    def exchange(bodies: Mapping[Role, Message]) -> Mapping[Role, Message]:
+    def exchange(bodies: Mapping[bm.Role, Message]) -> Mapping[bm.Role, Message]:
         return {role: _reply(published, role, body) for role, body in bodies.items()}
 
     design, rng = published.design, seeded("device")
-    return Session(design, published.setup, design.enrol(rng), rng).run(picture, exchange).outcome
+    return bm.Session(design, published.setup, design.enrol(rng), rng).run(picture, exchange).outcome
 
 
-def _reply(published: Held, role: Role, body: Message) -> Message:
+def _reply(published: Held, role: bm.Role, body: Message) -> Message:
     design = published.design
     (kind,) = design.requests[role]
     sent = kind.decode(body.encode())
-    return answered(design, role, published.states[role], Request(sent), seeded("matcher"))[0]
+    return bm.answered(design, role, published.states[role], bm.Request(sent), seeded("matcher"))[0]
 
 
 def test_the_page_shows_the_example() -> None:
@@ -100,33 +87,35 @@ def test_the_page_shows_the_example() -> None:
 
 
 def test_the_page_says_of_every_part_of_the_contract_what_it_is_for() -> None:
-    parts = {name for name in (*vars(Design), *Design.__annotations__) if not name.startswith("_")}
+    parts = {name for name in (*vars(bm.Design), *bm.Design.__annotations__) if not name.startswith("_")}
     table = PAGE.partition("## What each part is for")[2].partition("\n## ")[0]
     assert parts and not [name for name in sorted(parts) if f"`{name}`" not in table]
 
 
 def test_the_page_names_every_field_class_view_of_a_picture_party_option_and_fact() -> None:
-    views = [name for name in vars(Item) if isinstance(vars(Item)[name], property)]
-    fields = [kind.__name__ for kind in (UInt, Flag, Fixed, Variable, Text, Matrix, Sequence, Nested)]
+    views = [name for name in vars(bm.Item) if isinstance(vars(bm.Item)[name], property)]
+    fields = [kind.__name__ for kind in (UInt, Bool, Fixed, Variable, Text, Matrix, Sequence, Nested)]
     facts = [QUERY_TIME, EPOCH, ACCOUNT_FACT, LIST_FACT, NEAR_ENTRIES, UNVERIFIED]
     assert not [name for name in (*views, *facts) if f"`{name}`" not in PAGE]
     assert not [name for name in fields if f"| `{name}(" not in PAGE]
-    assert not [name for name, one in vars(Party).items() if isinstance(one, Party) and name not in PAGE]
+    assert not [
+        name for name, one in vars(bm.Party).items() if isinstance(one, bm.Party) and name not in PAGE
+    ]
     options = PAGE.partition("**Options**")[2].partition("\n\n")[0]
     assert not [one for one in option_ids() if not re.search(rf"\b{one} ", options)]
 
 
-def test_a_parameter_is_read_back_on_both_sides_as_the_page_says(design: AnyDesign) -> None:
-    (line,) = re.findall(r"```\n(SetFile\(.*)\n```", PAGE)
-    info = replace(design.info, parameters=(Parameter("rounds", "how many", "rounds", 3, 1, 9),))
+def test_a_parameter_is_read_back_on_both_sides_as_the_page_says(design: bm.AnyDesign) -> None:
+    (line,) = re.findall(r"```\n(open_file\(.*)\n```", PAGE)
+    info = replace(design.info, parameters=(bm.Parameter("rounds", "how many", "rounds", 3, 1, 9),))
     own = type("Own", (type(design),), {"info": info})()
     build = publish(own, random_hashes(5), randomness("publish"), 7, {"rounds": 4})
-    for files in (build.setup_files, build.role_files(Role("matcher"))):
-        names = {"SetFile": SetFile, "plain": plain_list, "self": own, "files": files, "epoch": 7}
+    for files in (build.setup_files, build.role_files(bm.Role("matcher"))):
+        names = {**vars(plain_list), "self": own, "files": files, "epoch": 7}
         assert eval(line.replace("NAME", "rounds"), names) == 4  # noqa: S307 - a line of the page
 
 
-def test_the_constant_time_of_the_page_is_what_the_timing_check_reads(design: AnyDesign) -> None:
+def test_the_constant_time_of_the_page_is_what_the_timing_check_reads(design: bm.AnyDesign) -> None:
     assert claimed(design) == frozenset()
     (steps,) = re.findall(r"for example `frozenset\((.*?)\)`", PAGE)
     claiming = type("Claiming", (type(design),), {"constant_time": frozenset(literal_eval(steps))})()
@@ -143,32 +132,32 @@ def test_the_commands_of_the_page_end_right(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_design_of_the_page_finds_listed_pictures_alone(
-    design: AnyDesign, pictures: list[Picture]
+    design: bm.AnyDesign, pictures: list[Picture]
 ) -> None:
     published = _published(design, pictures[0])
     outcomes = [_asked(published, picture) for picture in pictures]
-    assert isinstance(outcomes[0], Match)
+    assert isinstance(outcomes[0], bm.Match)
     assert outcomes[0].label.entry_hash == pictures[0].hash
-    assert outcomes[1:] == [NoMatch()] * 3
+    assert outcomes[1:] == [bm.NoMatch()] * 3
 
 
-def test_the_design_of_the_page_asks_about_a_poor_picture_too(design: AnyDesign) -> None:
+def test_the_design_of_the_page_asks_about_a_poor_picture_too(design: bm.AnyDesign) -> None:
     poor = Picture.from_pixels(np.full((80, 80, 3), 128, np.uint8))
     assert poor.quality < 50
     published = held(design, random_hashes(20))
-    session = Session(design, published.setup, design.enrol(seeded("device")), seeded("device"))
+    session = bm.Session(design, published.setup, design.enrol(seeded("device")), seeded("device"))
     bodies = session.start(poor)
     assert isinstance(bodies, Mapping)
     assert [body.hash for body in bodies.values()] == [bytes(32)]
 
 
 def test_the_design_of_the_page_refuses_a_label_of_another_hash(
-    design: AnyDesign, pictures: list[Picture]
+    design: bm.AnyDesign, pictures: list[Picture]
 ) -> None:
     published = _published(design, pictures[0])
     rng = seeded("device")
-    asked = Session(design, published.setup, design.enrol(rng), rng)
-    other = Session(design, published.setup, design.enrol(rng), rng)
+    asked = bm.Session(design, published.setup, design.enrol(rng), rng)
+    other = bm.Session(design, published.setup, design.enrol(rng), rng)
     bodies, others = asked.start(pictures[1]), other.start(pictures[0])
     assert isinstance(bodies, Mapping)
     assert isinstance(others, Mapping)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,6 @@ from blindmatch_simulations.deployment.processes import (
     running_servers,
 )
 from support.command import processes_of
-
-
-@pytest.fixture
-def deployment(tmp_path: Path) -> Deployment:
-    return Deployment.create(tmp_path / "home", datetime.now(UTC))
 
 
 def _server(command: str, log: Path) -> ServerProcess:

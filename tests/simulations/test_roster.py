@@ -8,11 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from blindmatch_client.egress import Call, Egress, Recorder
+from blindmatch_client.egress.methods import CENTRE_KEY
 from blindmatch_client.errors import ServiceUnavailableError, UnreachedError
+from blindmatch_client.trace import Purpose
 from blindmatch_client.upkeep import Upkeep
+from blindmatch_protocol import amf
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.sender_proof import FrankingKey
+from blindmatch_server.authority import Identity, Kind
 from blindmatch_simulations.deployment.deployed_design import note_design
+from blindmatch_simulations.deployment.devices import now_ms
 from blindmatch_simulations.deployment.folder import Deployment
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from support.command import BAD_STATE, REFUSED, UNREACHABLE, USAGE, in_process, refused
 
 
@@ -81,6 +90,23 @@ def test_devices_are_listed_and_a_removed_one_is_gone_with_its_name(
     again = in_process(served, "device", "register", "hal")
     refused(again, UNREACHABLE, "has another one", "choose another name")
     assert not (served / "devices" / "hal").exists()
+
+
+def test_a_device_says_that_another_key_was_named_in_its_account_s_name(served: Path) -> None:
+    assert in_process(served, "certs", "issue", "device", "kim").code == 0
+    deployment, kim, secret = Deployment.open(served), Identity(Kind.DEVICE, "kim"), b"k" * 32
+    credentials = deployment.caller_credentials(kim, deployment.folder_of(kim))
+    key = FrankingKey.signed(amf.public_key(amf.secret_key(secret)), secret, bytes(64))
+    own = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+    said = pb.CentreKeyRequest(identity_key=own, franking_key=key.key, franking_key_signature=key.signature)
+    egress = Egress(deployment.directory(), credentials, Recorder(), now_ms)
+    try:
+        egress.unary(Call(Party.CENTRE, CENTRE_KEY, Purpose.ACCOUNT), said)
+    finally:
+        egress.close()
+    late = in_process(served, "device", "register", "kim")
+    refused(late, UNREACHABLE, "centre", "another one was named first under this account's name")
+    in_process(served, "device", "remove", "kim", "--yes")
 
 
 @pytest.mark.parametrize(("name", "code"), [("nobody", BAD_STATE), ("..", REFUSED), ("", REFUSED)])

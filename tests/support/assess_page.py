@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.machine import this_machine
-from blindmatch_simulations.assess.results import Design, Failed, Results, encode
+from blindmatch_simulations.assess.results import Results
+from blindmatch_simulations.measure.results import Row, Status, encode
+from blindmatch_simulations.measure.results import results as made
 from blindmatch_simulations.report import draw_report
 
 from support.assess_rows import EDITS, HOSTILE, observed, row
@@ -21,14 +22,20 @@ def results_folder(out: Path) -> Path:
     rows = (row(observed()), row(observed("silent", "0a", HOSTILE, tells=False)))
     for one, seen in zip(rows, (observed(), observed("silent", tells=False)), strict=True):
         store.write_rows(out, one.name, {"pictures": seen.pictures, "alone": seen.alone})
-    failed = Failed("failed", "bad.py:BAD", "bad", HOSTILE, 3.0)
+    failed = Row(
+        id="bad", status=Status.FAILED, parameters={"reference": "bad.py:BAD"}, why=HOSTILE, seconds=3.0
+    )
     pictures = {"listed": 1, "unlisted": 2, "edits": list(EDITS)}
-    results = Results(
-        "blindmatch-assess", 2, "2026-01-01T00:00:00+00:00", "blindmatch assess --out DIR", 1, "test",
-        this_machine(), {"pictures": pictures, "list": {"random": 99}},
-        (*(Design(measured=one) for one in rows), Design(failed=failed)), (), store.digests(out), "",
-    )  # fmt: skip
-    store.write(out / store.RESULTS, encode(store.sealed(results)))
+    results: Results = made(
+        Results,
+        "blindmatch assess --out DIR",
+        {"pictures": pictures, "list": {"random": 99}},
+        [*rows, failed],
+        seed=1,
+        workload="test",
+        files=store.digests(out),
+    )
+    store.write(out / store.RESULTS, encode(results))
     draw_report(out, store.check(out))
     return out
 

@@ -1,8 +1,9 @@
-"""A measured design as data: observations and the row that is made from them."""
+"""A tiny workload; a measured design as data: observations and the row that is made from them."""
 
 from __future__ import annotations
 
-from blindmatch_simulations.assess import judging
+import re
+
 from blindmatch_simulations.assess.observed import (
     AloneRow,
     Audited,
@@ -19,7 +20,38 @@ from blindmatch_simulations.assess.observed import (
     Traffic,
     Updated,
 )
+from blindmatch_simulations.assess.plan import plan_text, read_plan
 from blindmatch_simulations.assess.results import Measured
+from blindmatch_simulations.assess.rows import Done, row_of
+from msgspec.structs import replace
+
+TINY = """
+version = 1
+name = "tiny"
+seed = 3
+list = { random = 40 }
+update = { adds = 2, removes = 1 }
+audit = { pictures = 2 }
+alone = { pictures = 2 }
+corpus = { most_pictures = 0 }
+limits = { run_seconds = 120, check_seconds = 0, memory_mib = 1500 }
+
+[pictures]
+listed = 2
+unlisted = 3
+edits = ["identical", "jpeg-90", "crop-2%"]
+unlisted_edits = ["identical"]
+"""
+
+
+def tiny(**values: object) -> str:
+    """The workload with other values of keys, as TOML has them."""
+    text = TINY
+    for key, value in values.items():
+        text, found = re.subn(rf"\b{key} = (\[.*?\]|[^\s,]+)", f"{key} = {value}", text)
+        assert found == 1, key
+    return text
+
 
 HOSTILE = "<script>alert('x')</script>"
 
@@ -44,7 +76,7 @@ def observed(name: str = "quoted", option: str = "1b", differs: str = "", tells:
         Declared(("provider",), "semi-honest", "messenger", facts),
     )
     design = Described(
-        name, 1, option, differs, HOSTILE, 31, ("device",), {"matcher": "matcher"}, False,
+        name, 1, option, differs, HOSTILE, 31, ("device",), {"matcher": "matcher"}, "no",
         {"k": 24, "bands": 10, "probes": 16}, declared,
     )  # fmt: skip
     matched = (True, False, False, False) if tells else (None,) * 4
@@ -77,10 +109,6 @@ def observed(name: str = "quoted", option: str = "1b", differs: str = "", tells:
 
 
 def row(seen: Observed, checks: tuple[Check, ...] = (), why: str = "no time") -> Measured:
-    return Measured(
-        "measured", seen.design.name, seen.design.name, seen.design, seen.entries,
-        judging.figures(seen, checks, why), judging.recall_by_edit(seen, EDITS),
-        judging.recall_by_distance(seen), seen.traffic, seen.servers, seen.audit,
-        seen.update, seen.offence,
-        judging.tries_until_hidden(seen.pictures, EDITS), checks, why, {}, 0.0, 1.0, seen.key,
-    )  # fmt: skip
+    plan = read_plan(plan_text(None))
+    edited = replace(plan, pictures=replace(plan.pictures, edits=EDITS))
+    return row_of(edited, seen.design.name, seen.design.name, Done(seen, 0.0, 1.0), checks, why)

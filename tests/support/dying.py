@@ -1,15 +1,45 @@
-"""Processes that end themselves with SIGKILL where a test wants it."""
+"""Processes that end themselves with SIGKILL where a test wants it, and what they leave behind."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def left_by(script: str) -> list[int]:
+    """Run a Python program that prints the ids of its processes and kills itself; the ids."""
+    killing = f"{script}; import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    done = subprocess.run(
+        [sys.executable, "-c", killing], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return [int(word) for word in done.stdout.split()]
+
+
+def end_by_themselves(pids: Sequence[int]) -> bool:
+    """Are none of these processes running, once they had time to notice?"""
+    until = time.monotonic() + 30
+    while any(map(is_running, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not any(map(is_running, pids))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 class Points:

@@ -7,12 +7,15 @@ name and raises `Fail` to end it with a status.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
@@ -27,23 +30,23 @@ from blindmatch_protocol.contract import (
     Party,
     Request,
     Role,
-    SetParameters,
     Stated,
     answered,
-    batches_of,
 )
 from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import seeded, system_randomness
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.report import Report, open_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from blindmatch_protocol.sealed_message import SealedMessage
+from blindmatch_protocol.stamp import Stamped
 from blindmatch_server.authority import Authority, Identity, Kind
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from PIL import Image
 
-from support.memory import MemoryWorkspace, random_hashes
+from support.memory import build, opened, random_hashes
 from support.signed import CURATOR, manifest_of
 
 NOW = datetime.now(UTC)
@@ -53,6 +56,7 @@ NOTICES = Account.create("centre-notices", 1, 4, bytes(range(32)))
 CENTRE_KEY = X25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
 CENTRE = CentreIdentity(CENTRE_KEY.public_key().public_bytes_raw(), NOTICES.identity)
 """What devices are configured with."""
+STAMP_KEY = bytes(range(64, 96))
 
 
 class Fail(Exception):  # noqa: N818
@@ -117,12 +121,31 @@ class Fake:
         self.fault = lambda method: None
 
 
+class OnLine:
+    """The context of a call that came on a line: its end becomes an answer."""
+
+    class Aborted(Exception):  # noqa: N818
+        pass
+
+    def __init__(self, context: Any) -> None:
+        self.refused = pb.Refused()
+        self.auth_context, self.is_active = context.auth_context, context.is_active
+
+    def set_trailing_metadata(self, trailing: Any) -> None:
+        self.refused.retry_after_ms = int(dict(trailing).get("retry-after-ms", 0))
+
+    def abort(self, code: grpc.StatusCode, detail: str) -> None:
+        self.refused.status, self.refused.text = code.name, detail
+        raise OnLine.Aborted
+
+
 class FakeRelay(Fake, rpc.RelayServicer):
     def __init__(self) -> None:
         super().__init__()
         self.keys: dict[str, pb.RegisterRequest] = {}
         self.queues: dict[str, list[pb.Delivery]] = {}
         self.ids: set[bytes] = set()
+        self.lock = threading.Lock()
         self.blobs: dict[bytes, bytes] = {}
         self.handed_out: set[bytes] = set()
         self.held: Callable[[], int] | None = None
@@ -132,11 +155,12 @@ class FakeRelay(Fake, rpc.RelayServicer):
 
     def Register(self, request: Any, context: Any) -> Any:
         self.enter("Register", context)
-        fresh = [key for key in request.one_time_pre_keys if key not in self.handed_out]
-        del request.one_time_pre_keys[:]
-        request.one_time_pre_keys.extend(fresh)
-        self.keys[account_of(context)] = request
-        self.queues.setdefault(account_of(context), [])
+        with self.lock:
+            fresh = [key for key in request.one_time_pre_keys if key not in self.handed_out]
+            del request.one_time_pre_keys[:]
+            request.one_time_pre_keys.extend(fresh)
+            self.keys[account_of(context)] = request
+            self.queues.setdefault(account_of(context), [])
         held = len(request.one_time_pre_keys) if self.held is None else self.held()
         return pb.RegisterReply(one_time_pre_keys_held=held)
 
@@ -146,8 +170,10 @@ class FakeRelay(Fake, rpc.RelayServicer):
         if keys is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "no such account")
             raise AssertionError
-        one_time = [keys.one_time_pre_keys.pop()] if keys.one_time_pre_keys else []
-        self.handed_out.update(one_time)
+        with self.lock:
+            keys = self.keys[request.account]
+            one_time = [keys.one_time_pre_keys.pop()] if keys.one_time_pre_keys else []
+            self.handed_out.update(one_time)
         return pb.Bundle(
             identity_key=keys.identity_key,
             signed_pre_key=keys.signed_pre_key,
@@ -170,19 +196,26 @@ class FakeRelay(Fake, rpc.RelayServicer):
 
     def Send(self, request: Any, context: Any) -> Any:
         self.enter("Send", context)
-        if request.message_id not in self.ids:
-            self.ids.add(request.message_id)
-            queue = self.queues[request.recipient]
-            queue.append(
-                pb.Delivery(
-                    sequence=len(self.ids),
-                    sender=account_of(context),
-                    sealed=request.sealed,
-                    accepted_at_ms=1,
+        with self.lock:
+            if request.message_id not in self.ids:
+                self.ids.add(request.message_id)
+                self.queues[request.recipient].append(
+                    pb.Delivery(
+                        sequence=len(self.ids),
+                        sender=account_of(context),
+                        sealed=request.sealed,
+                        accepted_at_ms=1,
+                        message_id=request.message_id,
+                        stamp=self._stamp(request, context),
+                    )
                 )
-            )
         self.end_if(self.fault_after, "Send", context)
-        return pb.SendReply(accepted_at_ms=1)
+        return pb.SendReply(accepted_at_ms=1, stamp=self._stamp(request, context))
+
+    def _stamp(self, request: Any, context: Any) -> bytes:
+        commitment = SealedMessage.decode(request.sealed).commitment
+        about = Stamped(commitment, account_of(context), request.recipient, request.message_id, 1)
+        return about.mac(STAMP_KEY)
 
     def Receive(self, request: Any, context: Any) -> Any:
         self.enter("Receive", context)
@@ -190,11 +223,35 @@ class FakeRelay(Fake, rpc.RelayServicer):
 
     def Acknowledge(self, request: Any, context: Any) -> Any:
         self.enter("Acknowledge", context)
-        queue = self.queues[account_of(context)]
-        left = [delivery for delivery in queue if delivery.sequence not in request.sequences]
-        removed = len(queue) - len(left)
-        self.queues[account_of(context)] = left
-        return pb.AcknowledgeReply(removed=removed)
+        with self.lock:
+            queue = self.queues[account_of(context)]
+            left = [delivery for delivery in queue if delivery.sequence not in request.sequences]
+            self.queues[account_of(context)] = left
+        return pb.AcknowledgeReply(removed=len(queue) - len(left))
+
+    def Connect(self, asks: Any, context: Any) -> Any:
+        answers: SimpleQueue[pb.Answer | None] = SimpleQueue()
+
+        def answer(number: int, name: str, request: Any) -> None:
+            call = OnLine(context)
+            try:
+                reply = getattr(self, name.capitalize())(request, call)
+                for one in reply if name == "receive" else [reply]:
+                    answers.put(pb.Answer(number=number, **{name: one}))
+                if name == "receive":
+                    answers.put(pb.Answer(number=number, ended=pb.Ended()))
+            except OnLine.Aborted:
+                answers.put(pb.Answer(number=number, refused=call.refused))
+
+        def read() -> None:
+            with suppress(grpc.RpcError), ThreadPoolExecutor(8) as pool:
+                for number, ask in enumerate(asks):
+                    name = ask.WhichOneof("call")
+                    pool.submit(answer, number, name, getattr(ask, name))
+            answers.put(None)
+
+        threading.Thread(target=read, daemon=True).start()
+        yield from iter(answers.get, None)
 
 
 @dataclass
@@ -203,23 +260,16 @@ class Epoch:
 
     number: int
     setup: dict[str, bytes]
-    states: dict[Role, Any]
+    states: Mapping[Role, Any]
     opener: dict[str, bytes]
     stated: Stated
 
 
 def publish(design: AnyDesign, hashes: np.ndarray[Any, Any], number: int, purpose: str = "publish") -> Epoch:
-    n = len(hashes)
-    salts = np.frombuffer(seeded("salts").take(16 * n), np.uint8).reshape(n, 16)
-    out = MemoryWorkspace()
-    source = batches_of(hashes, np.arange(1, n + 1, dtype=np.uint64), salts)
-    published = design.publish(source, SetParameters(number, {}), seeded(f"{purpose}{number}"), None, out)
-    setup = out.files(published.setup)
-    states = {
-        role: design.open_role(role, {**setup, **out.files(names)}) for role, names in published.roles.items()
-    }
-    stated = design.stated(design.open_setup(setup, number))
-    return Epoch(number, setup, states, out.files(published.opener), stated)
+    made = opened(build(design, hashes, number, purpose=f"{purpose}{number}"))
+    files, stated = made.build.files, design.stated(made.setup)
+    opener = {name: files[name] for name in made.build.published.opener}
+    return Epoch(number, made.build.setup_files, made.states, opener, stated)
 
 
 Alter = Callable[[pb.Envelope], pb.Envelope]
@@ -376,7 +426,7 @@ class FakeCentre(Fake, rpc.CentreServicer):
 
 def serve(party: Party, register: Callable[[grpc.Server], None]) -> tuple[grpc.Server, int]:
     """A server on a free port with mutual TLS."""
-    server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+    server = grpc.server(ThreadPoolExecutor(64), options=[("grpc.so_reuseport", 0)])
     register(server)
     held = AUTHORITY.issue(Identity.of(party), NOW, timedelta(days=1))
     credentials = grpc.ssl_server_credentials(

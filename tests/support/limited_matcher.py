@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from blindmatch_protocol.contract import SetParameters, batches_of
 from blindmatch_protocol.designs.token_psi import DESIGN
-from blindmatch_protocol.designs.token_psi.design import MATCHER
+from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.matching.epochs import HeldSource
-from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, serve_matcher
+from blindmatch_server.matching.server import MatchingConfig, open_matching
 
+from support.held_source import HeldSource
 from support.memory import Held, MemoryWorkspace
 from support.mortal import armed
 from support.mortal_servers import Plan
-from support.token_world import LISTED, SMALL, Picture, ask
+from support.voprf_world import LISTED, SMALL, Picture, ask
 
 COST = 8
 """Evaluations of a request with `SMALL` parameters."""
@@ -45,5 +47,4 @@ def request(held: HeldSource, seed: str = "device") -> wire.Envelope:
 def limited_life(plan: Plan) -> None:
     """The matcher as a process that a test kills."""
     armed(plan.arm, plan.noted)
-    matching = MatchingConfig(DESIGN, source(), plan.folder / "matcher")
-    raise SystemExit(serve_matcher(MatcherConfig(plan.listen(), matching)))
+    plan.serve(partial(open_matching, MatchingConfig(DESIGN, source(), plan.folder / "matcher")))

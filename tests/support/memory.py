@@ -1,15 +1,22 @@
-"""In-memory stand-ins: a workspace, seeded randomness, a published design with its roles."""
+"""Designs in memory, on `inprocess`, and seeded randomness that tells what was drawn."""
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract import AnyDesign, Role, SetParameters, batches_of
+from blindmatch_protocol.contract import AnyDesign, Item, Message, Role, Session, SetParameters, batches_of
 from blindmatch_protocol.randomness import Randomness, seeded
+from blindmatch_simulations.inprocess.deployed import Build, MemoryWorkspace, opened
+from blindmatch_simulations.inprocess.opened import OpenDesign
+
+__all__ = [
+    "Held", "MemoryWorkspace", "asked", "build", "counting", "held", "opened", "random_hashes", "replied",
+    "salts_of",
+]  # fmt: skip
 
 
 def counting(seed: str) -> tuple[Randomness, list[int]]:
@@ -23,32 +30,10 @@ def counting(seed: str) -> tuple[Randomness, list[int]]:
     return Randomness(draw), taken
 
 
-@dataclass
-class MemoryWorkspace:
-    """A `Workspace` of buffers."""
-
-    created: dict[str, io.BytesIO] = field(default_factory=dict)
-    scratches: dict[str, bytearray] = field(default_factory=dict)
-
-    def create(self, name: str) -> io.BytesIO:
-        assert name not in self.created
-        self.created[name] = io.BytesIO()
-        return self.created[name]
-
-    def scratch(self, name: str, size: int) -> memoryview:
-        return memoryview(self.scratches.setdefault(name, bytearray(size)))
-
-    def files(self, names: tuple[str, ...]) -> dict[str, bytes]:
-        return {name: self.created[name].getvalue() for name in names}
-
-
-@dataclass
-class Held:
+@dataclass(frozen=True)
+class Held(OpenDesign):
     """A design, published and opened in memory."""
 
-    design: AnyDesign
-    setup: Any
-    states: dict[Role, Any]
     entries: Rows
     salts: Rows
 
@@ -61,16 +46,39 @@ def random_hashes(count: int, seed: int = 1) -> Rows:
     return np.packbits(rng.permuted(bits, axis=1), axis=1)
 
 
+def build(
+    design: AnyDesign,
+    hashes: Rows,
+    epoch: int = 1,
+    values: dict[str, int] | None = None,
+    purpose: str = "publish",
+) -> Build:
+    """Publish `design` for `hashes`, with ids from 1 on and the salts of `salts_of`."""
+    out, ids = MemoryWorkspace(), np.arange(1, len(hashes) + 1, dtype=np.uint64)
+    source = batches_of(hashes, ids, salts_of(len(hashes)))
+    made = design.publish(source, SetParameters(epoch, values or {}), seeded(purpose), None, out)
+    return Build(design, epoch, hashes, out.files(), made)
+
+
+def salts_of(count: int, seed: str = "salts") -> Rows:
+    return np.frombuffer(seeded(seed).take(16 * count), np.uint8).reshape(count, 16)
+
+
 def held(design: AnyDesign, hashes: Rows, epoch: int = 1, values: dict[str, int] | None = None) -> Held:
     """Publish `design` for `hashes` and open set-up and roles."""
-    n = len(hashes)
-    salts = np.frombuffer(seeded("salts").take(16 * n), np.uint8).reshape(n, 16)
-    out = MemoryWorkspace()
-    source = batches_of(hashes, np.arange(1, n + 1, dtype=np.uint64), salts)
-    published = design.publish(source, SetParameters(epoch, values or {}), seeded("publish"), None, out)
-    setup_files = out.files(published.setup)
-    states = {
-        role: design.open_role(role, {**setup_files, **out.files(names)})
-        for role, names in published.roles.items()
-    }
-    return Held(design, design.open_setup(setup_files, epoch), states, hashes, salts)
+    made = opened(build(design, hashes, epoch, values))
+    return Held(design, made.setup, made.states, hashes, salts_of(len(hashes)))
+
+
+def asked(place: OpenDesign, item: Item, seed: str = "device") -> tuple[Session, Mapping[Role, Any]]:
+    """A session that waits, and what it asks."""
+    rng = seeded(seed)
+    session = Session(place.design, place.setup, place.design.enrol(rng), rng)
+    bodies = session.start(item)
+    assert isinstance(bodies, Mapping)
+    return session, bodies
+
+
+def replied(place: OpenDesign, bodies: Mapping[Role, Message], seed: str = "roles") -> dict[Role, Any]:
+    """The reply of every role."""
+    return {role: place.answer(role, body, seeded(seed))[0] for role, body in bodies.items()}

@@ -1,6 +1,5 @@
 """A relay and devices as processes of their own that a test kills with SIGKILL, and what they leave behind.
 
-They are forked from a server that has everything imported, so that one starts in a fraction of a second.
 `Arm` says at which failpoint, and at which time it is reached, a process ends itself.
 
     device   journal   "try NAME" before a message is sent, "done NAME" once the device has taken it
@@ -10,7 +9,6 @@ They are forked from a server that has everything imported, so that one starts i
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import resource
 import signal
@@ -19,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from typing import Any
 from blindmatch_client.device import Device, DeviceConfig, Unreadable
 from blindmatch_client.egress import Credentials, Egress, Endpoint, Recorder, Retry
 from blindmatch_client.errors import ServiceError
-from blindmatch_client.store import FILE_NAME
+from blindmatch_client.store_file import FILE_NAME
 from blindmatch_client.vault import Passphrase
 from blindmatch_protocol import failpoint
 from blindmatch_protocol.contract import Party
@@ -34,25 +33,17 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Credentials as ServerCredentials
-from blindmatch_server.relay.server import RelayConfig, serve_relay
+from blindmatch_server.relay.server import RelayConfig, open_services
 from blindmatch_server.relay.service import Relay
-from blindmatch_server.serving import Listen
+from blindmatch_server.serving import Listen, serve
 from dummy_designs import ECHO
 
 from support.fakes import CENTRE, picture
+from support.forked import context
 from support.signed import CURATOR
 
 ANY = "*"
 START_SECONDS = 60.0
-
-
-def context() -> ForkServerContext:
-    """Where processes are forked from."""
-    # up to Python 3.12 the server looks for what it preloads nowhere else, and passes over what it misses
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["support.mortal"])
-    return made
 
 
 @dataclass(frozen=True)
@@ -113,7 +104,7 @@ def relay_life(plan: RelayPlan) -> None:
     limit_files(plan.most_file_bytes)
     _tap_relay(plan.tap)
     listen = Listen(plan.credentials, port=plan.port, port_file=plan.port_file, sink=lambda line: None)
-    raise SystemExit(serve_relay(RelayConfig(listen, plan.folder / "state")))
+    raise SystemExit(serve("relay", listen, partial(open_services, RelayConfig(plan.folder / "state"))))
 
 
 def _tap_relay(tap: Path) -> None:

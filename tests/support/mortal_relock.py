@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.relocking import relock
 
-from support.mortal import Arm, armed, context
+from support.mortal import Arm, armed
 
 
 @dataclass(frozen=True)
@@ -24,11 +23,3 @@ class RelockPlan:
 def relock_life(plan: RelockPlan) -> None:
     armed(plan.arm, plan.noted)
     relock(Deployment.open(plan.home), "alice", *plan.arguments)
-
-
-def lived(plan: RelockPlan) -> int | None:
-    """How it ended."""
-    process: ForkServerProcess = context().Process(target=relock_life, args=(plan,), daemon=True)
-    process.start()
-    process.join(120)
-    return process.exitcode

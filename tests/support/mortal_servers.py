@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from functools import partial
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from blindmatch_server.authority import Credentials
 from blindmatch_server.centre.deployed import Deployed
-from blindmatch_server.centre.server import CentreConfig, serve_centre
+from blindmatch_server.centre.server import CentreConfig, open_centre
 from blindmatch_server.centre.vouchers import OpenerFiles
-from blindmatch_server.matching.epochs import HeldSource
 from blindmatch_server.matching.filing import CentreAddress
-from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, serve_matcher
+from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.relay.limits import RelayLimits
-from blindmatch_server.relay.server import RelayConfig, serve_relay
-from blindmatch_server.serving import Listen
+from blindmatch_server.relay.server import RelayConfig, open_services
+from blindmatch_server.serving import Listen, OpenServices, serve
 from server.designs_for_tests import ROLE, Dummy
 from server.scene import EPOCH
 
+from support.forked import context
+from support.held_source import HeldSource
 from support.mortal import Arm, armed
 
 START_SECONDS = 60.0
@@ -47,21 +48,21 @@ class Plan:
         """Names of the points that were reached."""
         return self.folder / "points"
 
-    def listen(self) -> Listen:
-        return Listen(self.credentials, port_file=self.port_file, sink=lambda line: None)
+    def serve(self, services: OpenServices) -> NoReturn:
+        listen = Listen(self.credentials, port_file=self.port_file, sink=lambda line: None)
+        raise SystemExit(serve("server", listen, services))
 
 
 def centre_life(plan: Plan, openers: Mapping[str, OpenerFiles] | None = None) -> None:
     armed(plan.arm, plan.noted)
     config = CentreConfig(
-        plan.listen(),
         plan.folder / "state",
         plan.folder / "keys",
         Deployed(Dummy(), lambda: {EPOCH, 5}),
         plan.folder / "references.sqlite",
         openers or {},
     )
-    raise SystemExit(serve_centre(config))
+    plan.serve(partial(open_centre, config))
 
 
 def opening_life(plan: Plan) -> None:
@@ -73,8 +74,7 @@ def matcher_life(plan: Plan) -> None:
     armed(plan.arm, plan.noted)
     dummy = Dummy()
     source = HeldSource(dummy, 5, {"setup": b"x"}, {ROLE: {"key": b"key of 5"}})
-    matching = MatchingConfig(dummy, source, plan.folder / "matcher", plan.centre)
-    raise SystemExit(serve_matcher(MatcherConfig(plan.listen(), matching)))
+    plan.serve(partial(open_matching, MatchingConfig(dummy, source, plan.folder / "matcher", plan.centre)))
 
 
 def masked_life(plan: Plan) -> None:
@@ -82,22 +82,14 @@ def masked_life(plan: Plan) -> None:
     from server.test_enrolments import MASKED, source
 
     armed(plan.arm, plan.noted)
-    matching = MatchingConfig(MASKED, source(1), plan.folder / "matcher")
-    raise SystemExit(serve_matcher(MatcherConfig(plan.listen(), matching)))
+    plan.serve(partial(open_matching, MatchingConfig(MASKED, source(1), plan.folder / "matcher")))
 
 
 def relay_life(plan: Plan) -> None:
     """A relay that takes 2,000 bytes of attachments of an account."""
     armed(plan.arm, plan.noted)
     limits = RelayLimits(most_stored_bytes=2000)
-    raise SystemExit(serve_relay(RelayConfig(plan.listen(), plan.folder / "relay", limits)))
-
-
-def context() -> ForkServerContext:
-    """Where processes are forked from."""
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["support.mortal_servers"])
-    return made
+    plan.serve(partial(open_services, RelayConfig(plan.folder / "relay", limits)))
 
 
 @contextmanager

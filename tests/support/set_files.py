@@ -6,11 +6,12 @@ import io
 from collections.abc import Mapping
 from dataclasses import replace
 
+from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 
 
-def opened(name: str, content: bytes, design: str, version: int) -> SetFile:
-    return SetFile(content, name, design, version)
+def opened(design: AnyDesign, name: str, content: bytes) -> SetFile:
+    return SetFile(content, name, design.info.name, design.info.version)
 
 
 def resealed(
@@ -19,11 +20,13 @@ def resealed(
     extra: tuple[int, bytes] | None = None,
     items: Mapping[int, int] | None = None,
     parameters: Mapping[str, int] | None = None,
+    only: Mapping[str, int] | None = None,
 ) -> bytes:
     """The file with other bytes in some sections, or without them (None); with one more, of a kind and
-    content; with another number of items in the sections of a kind; with other values of parameters."""
+    content; with another number of items in the sections of a kind; with other values of parameters, or with
+    `only` these."""
     out = io.BytesIO()
-    values = {**file.identity.parameters, **(parameters or {})}
+    values = {**file.identity.parameters, **(parameters or {})} if only is None else only
     writer = SetFileWriter(out, replace(file.identity, parameters=values))
     for place, row in file.sections.items():
         content = changed[place] if place in changed else bytes(file.section(*place))

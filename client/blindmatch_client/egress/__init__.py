@@ -8,8 +8,6 @@ which is a constant of the call and never depends on content.
 """
 
 from blindmatch_client.egress.channels import Credentials, Endpoint
-from blindmatch_client.egress.egress import Call, Egress, Retry
+from blindmatch_client.egress.egress import Call, Egress, Retry, received
 from blindmatch_client.egress.methods import Method
 from blindmatch_client.egress.recorder import Recorder, Totals
-
-__all__ = ["Call", "Credentials", "Egress", "Endpoint", "Method", "Recorder", "Retry", "Totals"]

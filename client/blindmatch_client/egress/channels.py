@@ -6,12 +6,15 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import grpc
 from blindmatch_protocol.contract import Party
 
+from blindmatch_client.egress.line import Line
 from blindmatch_client.errors import DeviceError, UnreachedError
+
+if TYPE_CHECKING:
+    import grpc
 
 USER_AGENT: Final = "blindmatch"
 MOST_MESSAGE_BYTES: Final = 1 << 20
@@ -52,10 +55,16 @@ class Endpoint:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Opened:
     endpoint: Endpoint
     channel: grpc.Channel
+    line: Line | None = None
+
+    def close(self) -> None:
+        if self.line is not None:
+            self.line.close()
+        self.channel.close()
 
 
 class Channels:
@@ -64,9 +73,7 @@ class Channels:
 
     def __init__(self, endpoints: Mapping[Party, Endpoint], credentials: Credentials) -> None:
         self._endpoints = endpoints
-        self._credentials = grpc.ssl_channel_credentials(
-            credentials.authority, credentials.key, credentials.certificate
-        )
+        self._credentials = credentials
         self._lock = threading.Lock()
         self._open: dict[Party, _Opened] = {}
         self._doubted: set[Party] = set()
@@ -81,12 +88,17 @@ class Channels:
         Raises:
             UnreachedError: if the device was given no address for it, or knows that it does not run.
         """
-        if party not in self._endpoints:
-            raise UnreachedError(party, "cannot be reached: no address for it is known here")
         with self._lock:
-            if party not in self._open or party in self._doubted:
-                self._look_up(party)
-            return self._open[party].channel
+            return self._opened(party).channel
+
+    def line(self, party: Party, path: str) -> Line:
+        """The line to `party`, which the method at `path` opens; a new one if the last has ended. Raises as
+        `to`."""
+        with self._lock:
+            opened = self._opened(party)
+            if opened.line is None or opened.line.ended:
+                opened.line = Line(party, opened.channel, path)
+            return opened.line
 
     def doubt(self, party: Party) -> None:
         """A call found nobody there: look its address up before the next one."""
@@ -97,8 +109,15 @@ class Channels:
         """Close all channels; calls under way are cancelled."""
         with self._lock:
             for opened in self._open.values():
-                opened.channel.close()
+                opened.close()
             self._open.clear()
+
+    def _opened(self, party: Party) -> _Opened:
+        if party not in self._endpoints:
+            raise UnreachedError(party, "cannot be reached: no address for it is known here")
+        if party not in self._open or party in self._doubted:
+            self._look_up(party)
+        return self._open[party]
 
     def _look_up(self, party: Party) -> None:
         """Keep the channel if the address is the same; else close it: calls on it have no server any more."""
@@ -106,14 +125,18 @@ class Channels:
         if before is None or before.endpoint != endpoint:
             self._open[party] = _Opened(endpoint, self._connect(party, endpoint))
             if before is not None:
-                before.channel.close()
+                before.close()
         self._doubted.discard(party)
 
     def _connect(self, party: Party, endpoint: Endpoint) -> grpc.Channel:
         if not endpoint.address:
             raise UnreachedError(party, "cannot be reached: it is not running; start it and try again")
+        import grpc  # with the first call: a device that makes none need not load it
+
         options = _options(endpoint.name or party.dns_name)
-        return grpc.secure_channel(endpoint.address, self._credentials, options)
+        held = self._credentials
+        secured = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
+        return grpc.secure_channel(endpoint.address, secured, options)
 
 
 def _options(name: str) -> list[tuple[str, Any]]:

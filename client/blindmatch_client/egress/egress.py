@@ -4,22 +4,27 @@ unary      request  ---------->  reply
 upload     requests =========>   reply
 stream     request  ---------->  replies
 converse   requests =========>   replies
+listen     request  ---------->  replies, on the party's line (line.py), as some unary calls are, too
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-import grpc
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.failpoint import reach
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.failpoint import armed, reach
+from blindmatch_protocol.parts import Joiner, W, joined
 from google.protobuf.message import DecodeError
 
 from blindmatch_client.egress.channels import MOST_MESSAGE_BYTES, Channels, Credentials, Endpoint
-from blindmatch_client.egress.methods import Method, P, Q
+from blindmatch_client.egress.line import Replies
+from blindmatch_client.egress.methods import CONNECT, Method, P, Q
 from blindmatch_client.egress.recorder import Entry, Recorder
 from blindmatch_client.egress.status import translate
 from blindmatch_client.errors import (
@@ -30,6 +35,9 @@ from blindmatch_client.errors import (
     UnreachedError,
 )
 from blindmatch_client.trace import Purpose
+
+if TYPE_CHECKING:
+    import grpc
 
 T = TypeVar("T")
 
@@ -74,14 +82,6 @@ class Retry:
         return (self.first_wait_s * 2**n for n in range(self.attempts - 1))
 
 
-class _Replies(Protocol):
-    """A call with many replies."""
-
-    def __iter__(self) -> Iterator[bytes]: ...
-
-    def cancel(self) -> object: ...
-
-
 class Egress:
     """The device's only way out.
 
@@ -122,9 +122,11 @@ class Egress:
 
     def unary(self, call: Call[Q, P], request: Q) -> P:
         """One request, one reply."""
+        if call.method.line:
+            return cast("P", self._attempts(call, partial(self._on_line, call, request, Replies.one)))
 
         def attempt() -> P:
-            channel, entry = self._begin(call)
+            channel, entry = self._channels.to(call.party), self._entry(call)
             rpc: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(call.method.path)
             body = _sent(call, entry, request)
             return _reply(call, entry, _run(call, entry, lambda: rpc(body, timeout=call.deadline_s)))
@@ -133,25 +135,11 @@ class Egress:
 
     def upload(self, call: Call[Q, P], requests: Callable[[], Iterable[Q]]) -> P:
         """Many requests, one reply; `requests` is called once for each attempt."""
-
-        def attempt() -> P:
-            channel, entry = self._begin(call)
-            rpc: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(call.method.path)
-            parts = (_sent(call, entry, request) for request in requests())
-            return _reply(call, entry, _run(call, entry, lambda: rpc(parts, timeout=call.deadline_s)))
-
-        return self._attempts(call, attempt)
+        return self.converse(call, requests, partial(_only, call))
 
     def stream(self, call: Call[Q, P], request: Callable[[], Q], consume: Callable[[Iterator[P]], T]) -> T:
         """One request, many replies: what `consume` makes of them. Both are called for each attempt."""
-
-        def attempt() -> T:
-            channel, entry = self._begin(call)
-            rpc: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(call.method.path)
-            body = _sent(call, entry, request())
-            return _consumed(call, entry, rpc(body, timeout=call.deadline_s), consume)
-
-        return self._attempts(call, attempt)
+        return self.converse(call, lambda: (request(),), consume)
 
     def converse(
         self,
@@ -162,52 +150,67 @@ class Egress:
         """Many requests, many replies: what `consume` makes of them. Both are called for each attempt."""
 
         def attempt() -> T:
-            channel, entry = self._begin(call)
+            channel, entry = self._channels.to(call.party), self._entry(call)
             rpc: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(call.method.path)
             parts = (_sent(call, entry, request) for request in requests())
             return _consumed(call, entry, rpc(parts, timeout=call.deadline_s), consume)
 
         return self._attempts(call, attempt)
 
-    def _begin(self, call: Call[Q, P]) -> tuple[grpc.Channel, Entry]:
-        channel = self._channels.to(call.party)
-        method, now = call.method.path, self._clock_ms()
-        return channel, self.recorder.open(call.party, method, call.purpose, call.item, now)
+    def listen(self, call: Call[Q, P], request: Q, consume: Callable[[Iterator[list[P]]], T]) -> T:
+        """One request on the party's line, many replies, as many together as came: what `consume` makes of
+        them, for each attempt."""
+
+        def take(replies: Replies, seconds: float) -> T:
+            with closing(replies.batches(seconds)) as batches:
+                return consume(cast("Iterator[list[P]]", batches))
+
+        return self._attempts(call, partial(self._on_line, call, request, take))
+
+    def _on_line(self, call: Call[Q, P], request: Q, take: Callable[[Replies, float], T]) -> T:
+        line = self._channels.line(call.party, CONNECT)
+        entry = self._entry(call)
+        body = _sent(call, entry, request)
+        try:
+            return take(line.call(call.method.line, body, entry), call.deadline_s)
+        except BaseException:
+            entry.failed = True
+            raise
+
+    def _entry(self, call: Call[Q, P]) -> Entry:
+        now = self._clock_ms()
+        return self.recorder.open(call.party, call.method.path, call.purpose, call.item, now)
 
     def _attempts(self, call: Call[Q, P], attempt: Callable[[], T]) -> T:
-        name = call.method.path.rpartition("/")[2]
-        reach(f"device.call.{name}.before")
+        name = call.method.path.rpartition("/")[2] if armed else ""
+        if armed:
+            reach(f"device.call.{name}.before")
         result = self._attempted(call, attempt)
-        reach(f"device.call.{name}.after")
+        if armed:
+            reach(f"device.call.{name}.after")
         return result
 
     def _attempted(self, call: Call[Q, P], attempt: Callable[[], T]) -> T:
-        reached = False
-        if call.idempotent:
-            for wait in self._retry.waits():
-                try:
-                    return self._once(call.party, attempt)
-                except ServiceUnavailableError as error:
-                    reached = reached or not isinstance(error, UnreachedError)
-                    self._sleep(wait)
-                except RefusedError as refusal:
-                    self._sleep(self._patience(refusal, wait))
-        try:
-            return self._once(call.party, attempt)
-        except UnreachedError:
-            if reached:
-                raise ServiceUnavailableError(
-                    call.party, "broke the call off, and cannot be reached"
-                ) from None
-            raise
-
-    def _once(self, party: Party, attempt: Callable[[], T]) -> T:
-        """One attempt; if nobody answered, the party's address is looked up before the next one."""
-        try:
-            return attempt()
-        except ServiceUnavailableError:
-            self._channels.doubt(party)
-            raise
+        """What an attempt came to; after one that nobody answered the address is looked up again."""
+        left, reached = self._retry.waits() if call.idempotent else iter(()), False
+        while True:
+            try:
+                return attempt()
+            except ServiceUnavailableError as error:
+                self._channels.doubt(call.party)
+                unreached, wait = isinstance(error, UnreachedError), next(left, None)
+                if wait is None and unreached and reached:
+                    words = "broke the call off, and cannot be reached"
+                    raise ServiceUnavailableError(call.party, words) from None
+                if wait is None:
+                    raise
+                reached = reached or not unreached
+            except RefusedError as refusal:
+                wait = next(left, None)
+                if wait is None:
+                    raise
+                wait = self._patience(refusal, wait)
+            self._sleep(wait)
 
     def _patience(self, refusal: RefusedError, wait: float) -> float:
         """How long to wait after a refusal that names a time; the refusal itself if it names none."""
@@ -216,16 +219,27 @@ class Egress:
         return max(wait, refusal.retry_after_ms / 1000)
 
 
+def received(party: Party, joiner: Joiner[W], parts: Iterator[W]) -> Iterator[bytes]:
+    """The data of `parts`; `MisbehavedError` of `party` if they are not what `joiner` is told to expect."""
+    try:
+        yield from joined(joiner, parts)
+    except ProtocolError as error:
+        raise MisbehavedError(party, str(error)) from None
+
+
 def _sent(call: Call[Q, P], entry: Entry, request: Q) -> bytes:
     """The bytes to send, recorded."""
     body = request.SerializeToString(deterministic=True)
     if len(body) > MOST_MESSAGE_BYTES:
         raise DeviceError(f"{call.method.path}: a request must be at most {MOST_MESSAGE_BYTES} bytes")
-    return entry.sent(body)
+    entry.request_bytes += len(body)
+    if entry.keep:
+        entry.requests.append(body)
+    return body
 
 
 def _reply(call: Call[Q, P], entry: Entry, raw: bytes) -> P:
-    entry.received(raw)
+    entry.reply_bytes += len(raw)
     try:
         return call.method.reply.FromString(raw)
     except DecodeError:
@@ -233,7 +247,17 @@ def _reply(call: Call[Q, P], entry: Entry, raw: bytes) -> P:
         raise MisbehavedError(call.party, f"not a {call.method.reply.DESCRIPTOR.name}") from None
 
 
+def _only(call: Call[Q, P], replies: Iterator[P]) -> P:
+    """The one reply there must be."""
+    found = list(replies)
+    if len(found) != 1:
+        raise MisbehavedError(call.party, "there is one reply")
+    return found[0]
+
+
 def _run(call: Call[Q, P], entry: Entry, run: Callable[[], bytes]) -> bytes:
+    import grpc
+
     try:
         return run()
     except grpc.RpcError as error:
@@ -241,7 +265,7 @@ def _run(call: Call[Q, P], entry: Entry, run: Callable[[], bytes]) -> bytes:
         raise translate(call.party, error) from None
 
 
-def _consumed(call: Call[Q, P], entry: Entry, rpc: _Replies, consume: Callable[[Iterator[P]], T]) -> T:
+def _consumed(call: Call[Q, P], entry: Entry, rpc: Any, consume: Callable[[Iterator[P]], T]) -> T:
     """Let `consume` have the replies; whatever it leaves unread is cancelled."""
     try:
         return consume(_replies(call, entry, rpc))
@@ -252,7 +276,9 @@ def _consumed(call: Call[Q, P], entry: Entry, rpc: _Replies, consume: Callable[[
         rpc.cancel()
 
 
-def _replies(call: Call[Q, P], entry: Entry, rpc: _Replies) -> Iterator[P]:
+def _replies(call: Call[Q, P], entry: Entry, rpc: Any) -> Iterator[P]:
+    import grpc
+
     try:
         for raw in rpc:
             yield _reply(call, entry, raw)

@@ -14,11 +14,18 @@ P = TypeVar("P", bound=Wire)
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[Q, P]):
-    """A gRPC method: its full name, and the messages it takes and gives."""
+    """A gRPC method.
+
+    Attributes:
+        path: its full name.
+        request, reply: the messages it takes and gives.
+        line: what it is called on a line (line.py), on which it is then called; empty for most.
+    """
 
     path: str
     request: type[Q]
     reply: type[P]
+    line: str = ""
 
 
 _MATCHING: Final = "/blindmatch.v1.Matching/"
@@ -36,9 +43,10 @@ REGISTER: Final = Method(_RELAY + "Register", pb.RegisterRequest, pb.RegisterRep
 FETCH_BUNDLE: Final = Method(_RELAY + "FetchBundle", pb.BundleRequest, pb.Bundle)
 UPLOAD: Final = Method(_RELAY + "Upload", pb.Part, pb.UploadReply)
 DOWNLOAD: Final = Method(_RELAY + "Download", pb.DownloadRequest, pb.Part)
-SEND: Final = Method(_RELAY + "Send", pb.SendRequest, pb.SendReply)
-RECEIVE: Final = Method(_RELAY + "Receive", pb.ReceiveRequest, pb.Delivery)
-ACKNOWLEDGE: Final = Method(_RELAY + "Acknowledge", pb.AcknowledgeRequest, pb.AcknowledgeReply)
+SEND: Final = Method(_RELAY + "Send", pb.SendRequest, pb.SendReply, "send")
+RECEIVE: Final = Method(_RELAY + "Receive", pb.ReceiveRequest, pb.Delivery, "receive")
+ACKNOWLEDGE: Final = Method(_RELAY + "Acknowledge", pb.AcknowledgeRequest, pb.AcknowledgeReply, "acknowledge")
+CONNECT: Final = _RELAY + "Connect"
 
 CENTRE_KEY: Final = Method(_CENTRE + "Key", pb.CentreKeyRequest, pb.CentreKey)
 SUBMIT: Final = Method(_CENTRE + "Submit", pb.SubmitPart, pb.Receipt)

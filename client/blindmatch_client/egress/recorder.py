@@ -36,17 +36,6 @@ class Entry:
     reply_bytes: int = 0
     failed: bool = False
 
-    def sent(self, request: bytes) -> bytes:
-        """Note a request that is about to be sent, and return it."""
-        self.request_bytes += len(request)
-        if self.keep:
-            self.requests.append(request)
-        return request
-
-    def received(self, reply: bytes) -> None:
-        """Note a reply."""
-        self.reply_bytes += len(reply)
-
     def record(self) -> EgressRecord:
         """The record as it stands."""
         return EgressRecord(

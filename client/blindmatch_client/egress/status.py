@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import grpc
 from blindmatch_protocol.contract import Party
 
 from blindmatch_client.errors import RefusedError, ServiceError, ServiceUnavailableError, UnreachedError
+
+if TYPE_CHECKING:
+    import grpc
 
 NO_CONNECTION: Final = "failed to connect to all addresses"
 """How gRPC's words begin where a call was never sent."""
@@ -17,55 +19,77 @@ DETAIL_MOST: Final = 200
 RETRY_AFTER: Final = "retry-after-ms"
 """Trailing metadata by which a server says when it would answer."""
 
+SENT: Final = "sent"
+"""What happens on a stream once a request has left."""
+
 _UNAVAILABLE: Final = {
-    grpc.StatusCode.UNAVAILABLE: (
+    "UNAVAILABLE": (
         "cannot be reached: check that it runs, its address, and that both certificates are of one authority"
     ),
-    grpc.StatusCode.DEADLINE_EXCEEDED: "did not answer in time: it may be overloaded, try again later",
-    grpc.StatusCode.CANCELLED: "broke the call off: try again later",
-    grpc.StatusCode.ABORTED: "broke the call off: try again later",
-    grpc.StatusCode.INTERNAL: "failed inside: its operator must look at it",
-    grpc.StatusCode.UNKNOWN: "failed inside: its operator must look at it",
-    grpc.StatusCode.DATA_LOSS: "lost data: its operator must look at it",
+    "DEADLINE_EXCEEDED": "did not answer in time: it may be overloaded, try again later",
+    "CANCELLED": "broke the call off: try again later",
+    "ABORTED": "broke the call off: try again later",
+    "INTERNAL": "failed inside: its operator must look at it",
+    "UNKNOWN": "failed inside: its operator must look at it",
+    "DATA_LOSS": "lost data: its operator must look at it",
 }
 
 _ADVICE: Final = {
-    grpc.StatusCode.UNAUTHENTICATED: "check the device's certificate",
-    grpc.StatusCode.PERMISSION_DENIED: "this account may not do that",
-    grpc.StatusCode.RESOURCE_EXHAUSTED: "a limit was reached, try again later",
-    grpc.StatusCode.FAILED_PRECONDITION: "the set or the state it speaks of is another, fetch it anew",
-    grpc.StatusCode.ALREADY_EXISTS: "it is taken: choose another name",
-    grpc.StatusCode.NOT_FOUND: "check the name",
-    grpc.StatusCode.UNIMPLEMENTED: "it runs another version or another design",
+    "UNAUTHENTICATED": "check the device's certificate",
+    "PERMISSION_DENIED": "this account may not do that",
+    "RESOURCE_EXHAUSTED": "a limit was reached, try again later",
+    "FAILED_PRECONDITION": "the set or the state it speaks of is another, fetch it anew",
+    "ALREADY_EXISTS": "it is taken: choose another name",
+    "NOT_FOUND": "check the name",
+    "UNIMPLEMENTED": "it runs another version or another design",
 }
+
+
+class Ending(Exception):  # noqa: N818 - OK is one, too
+    """How a stream ended.
+
+    Attributes:
+        code: the status, by its name.
+        details: the other party's words.
+        trailing: metadata that came with it.
+    """
+
+    def __init__(self, code: str, details: str, trailing: dict[str, str | bytes]) -> None:
+        super().__init__(code)
+        self.code, self.details, self.trailing = code, details, trailing
 
 
 def translate(party: Party, error: grpc.RpcError) -> ServiceError:
     """The error of this room that stands for `error` of a call to `party`."""
-    code, detail, wait = _status(error)
-    if code is grpc.StatusCode.UNAVAILABLE and detail.startswith(NO_CONNECTION):
+    return failure(party, *_status(error))
+
+
+def failure(party: Party, code: str, detail: str = "", retry_after_ms: int | None = None) -> ServiceError:
+    """The error of this room that stands for a status, by its name."""
+    if code == "UNAVAILABLE" and detail.startswith(NO_CONNECTION):
         return UnreachedError(party, _UNAVAILABLE[code])
     if code in _UNAVAILABLE:
         return ServiceUnavailableError(party, _UNAVAILABLE[code])
     advice = _ADVICE.get(code, "asking again will not help")
-    return RefusedError(party, code.name, printable(detail), advice, wait)
+    return RefusedError(party, code, printable(detail), advice, retry_after_ms)
 
 
-def _status(error: object) -> tuple[grpc.StatusCode, str, int | None]:
+def _status(error: object) -> tuple[str, str, int | None]:
     """What a failed call raises is both an error and the call itself; the types do not say so."""
+    import grpc
+
     if not isinstance(error, grpc.Call):
-        return grpc.StatusCode.UNKNOWN, "", None
+        return "UNKNOWN", "", None
     trailing = dict(error.trailing_metadata() or ())
-    return error.code(), error.details() or "", _milliseconds(trailing.get(RETRY_AFTER))
+    return error.code().name, error.details() or "", milliseconds(trailing.get(RETRY_AFTER))
 
 
-def _milliseconds(text: str | bytes | None) -> int | None:
+def milliseconds(text: str | bytes | None) -> int | None:
     """A number of at most nine digits, or None."""
     known = isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 10
     return int(str(text)) if known else None
 
 
-def printable(text: str) -> str:
-    """Another party's words, made safe for a terminal and a log."""
-    cut = text[:DETAIL_MOST]
-    return "".join(letter if letter.isprintable() else "?" for letter in cut)
+def printable(text: str, most: int = DETAIL_MOST) -> str:
+    """Another party's words, `most` characters of them, made safe for a terminal and a log."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:most])

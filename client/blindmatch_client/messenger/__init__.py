@@ -1,11 +1,24 @@
 """The end-to-end encrypted messenger: X3DH, the Double Ratchet and a commitment in every message.
 
 Sans-IO. `Account` is the state machine; transport, storage and the clock are the caller's.
+
+The libraries of X3DH and the Double Ratchet take a tenth of a second to load: `Account` brings them along
+when it is first asked for, and what a device does without it needs none of them.
 """
 
-from blindmatch_client.messenger.account import Account as Account
-from blindmatch_client.messenger.attachment import open_attachment as open_attachment
-from blindmatch_client.messenger.attachment import seal_attachment as seal_attachment
+from typing import TYPE_CHECKING, Any
+
 from blindmatch_client.messenger.errors import MessengerError as MessengerError
 from blindmatch_client.messenger.pre_keys import FetchedBundle as FetchedBundle
 from blindmatch_client.messenger.pre_keys import PreKeyPublication as PreKeyPublication
+
+if TYPE_CHECKING:
+    from blindmatch_client.messenger.account import Account as Account
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Account":
+        raise AttributeError(name)
+    from blindmatch_client.messenger.account import Account
+
+    return Account

@@ -13,20 +13,19 @@ then acknowledge to the relay; what is delivered again then ends in `ReplayedMes
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final, cast
+from typing import cast
 
 import doubleratchet
-import x3dh
 from blindmatch_proofs.franking import verify_content
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol.codec import Text
-from blindmatch_protocol.content import NAME_MOST, Content
+from blindmatch_protocol.content import Content
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking import commit
 from blindmatch_protocol.padding import pad_text, unpad_text
 from blindmatch_protocol.sealed_message import InitialHeader, SealedMessage
+from blindmatch_protocol.sender_proof import Franked, SenderProof
 from x3dh.identity_key_pair import IdentityKeyPairPriv
 
 from blindmatch_client.messenger.errors import (
@@ -36,12 +35,16 @@ from blindmatch_client.messenger.errors import (
     IdentityChangedError,
     MalformedError,
     NoSessionError,
+    NotFrankedError,
     ReplayedMessageError,
     StateError,
     TooManyFirstsError,
 )
+from blindmatch_client.messenger.franking import key_of
+from blindmatch_client.messenger.naming import framed
+from blindmatch_client.messenger.own_keys import AGREEMENT, OwnKeys
 from blindmatch_client.messenger.peer import Peer
-from blindmatch_client.messenger.pre_keys import FetchedBundle, PreKeyPublication
+from blindmatch_client.messenger.pre_keys import ONE_TIME_PRE_KEYS, FetchedBundle
 from blindmatch_client.messenger.session import Plain, Session, accept, start
 from blindmatch_client.messenger.state import (
     ACCEPTED_MOST,
@@ -51,190 +54,87 @@ from blindmatch_client.messenger.state import (
     Changes,
     PeerState,
 )
-from blindmatch_client.messenger.suite import AGREEMENT_TAG, KeyAgreement
-
-ONE_TIME_PRE_KEYS: Final = 100
-"""One-time pre-keys of a new account."""
-
-ONE_TIME_MOST: Final = 1000
-"""One-time pre-keys an account holds at most."""
-
-_AGREEMENT: Final = (x3dh.IdentityKeyFormat.CURVE_25519, x3dh.HashFunction.SHA_256, AGREEMENT_TAG)
+from blindmatch_client.messenger.suite import KeyAgreement
 
 
-class Account:
+class Account(OwnKeys):
     """One account; made by `create` or `load`."""
 
-    __slots__ = (
-        "_core_changed",
-        "_identity",
-        "_keys",
-        "_name",
-        "_peers",
-        "_peers_changed",
-        "_rotated_at",
-    )
-
-    def __init__(self, name: str, keys: KeyAgreement, rotated_at: int) -> None:
-        self._name = name
-        self._keys = keys
-        self._identity = keys.bundle.identity_key
-        self._rotated_at = rotated_at
-        self._peers: dict[str, Peer] = {}
-        self._core_changed = True
-        self._peers_changed: set[str] = set()
+    __slots__ = ()
 
     @classmethod
     def create(
         cls, name: str, now: int, one_time: int = ONE_TIME_PRE_KEYS, identity: bytes | None = None
     ) -> Account:
-        """A new account with a new identity.
+        """A new account with a new identity; `MalformedError` if the name is too long.
 
         Args:
             name: up to 64 bytes of UTF-8, as the relay knows the account.
             now: milliseconds since 1970; the age of the signed pre-key counts from here.
             one_time: how many one-time pre-keys to make, up to 1,000.
             identity: the identity's private key, X25519, 32 bytes, where others know its public half already.
-
-        Raises:
-            MalformedError: if the name is too long.
         """
         framed(name)
         pair = None if identity is None else IdentityKeyPairPriv(identity)
-        account = cls(name, KeyAgreement.create(*_AGREEMENT, pair), now)
+        account = cls(name, KeyAgreement.create(*AGREEMENT, pair), now)
         account.add_one_time_pre_keys(one_time)
         return account
 
     def __repr__(self) -> str:
         return "<Account>"
 
-    @property
-    def name(self) -> str:
-        """The name the account was created with."""
-        return self._name
-
-    @property
-    def identity(self) -> bytes:
-        """The public identity key, 32 bytes."""
-        return self._identity
-
-    # pre-keys
-
-    @property
-    def one_time_left(self) -> int:
-        """One-time pre-keys that no message has used yet."""
-        return self._keys.get_num_visible_pre_keys()
-
-    def published(self) -> PreKeyPublication:
-        """What the relay must hold, with all one-time pre-keys that were not used yet."""
-        bundle = self._keys.bundle
-        return PreKeyPublication(
-            identity=bundle.identity_key,
-            signed_pre_key=bundle.signed_pre_key,
-            signature=bundle.signed_pre_key_sig,
-            one_time=tuple(sorted(bundle.pre_keys)),
-        )
-
-    def add_one_time_pre_keys(self, count: int) -> tuple[bytes, ...]:
-        """Make `count` more one-time pre-keys; their public keys, for the relay to add.
-
-        Raises:
-            ValueError: if the account would hold more than 1,000.
-        """
-        if not 0 <= count <= ONE_TIME_MOST - self.one_time_left:
-            raise ValueError(f"an account holds up to {ONE_TIME_MOST} one-time pre-keys")
-        self._core_changed = True
-        before = self._keys.bundle.pre_keys
-        self._keys.generate_pre_keys(count)
-        return tuple(sorted(self._keys.bundle.pre_keys - before))
-
-    def signed_pre_key_age(self, now: int) -> int:
-        """Milliseconds since the signed pre-key was made."""
-        return now - self._rotated_at
-
-    def rotate_signed_pre_key(self, now: int) -> None:
-        """Replace the signed pre-key; the one before still serves messages that are under way.
-
-        What peers started with those before is forgotten: nothing can be started with them again.
-        """
-        self._core_changed = True
-        self._keys.rotate_signed_pre_key()
-        self._rotated_at = now
-        serving = {self._keys.bundle.signed_pre_key, self._keys.old_signed_pre_key or b""}
-        for name, peer in self._peers.items():
-            if (left := peer.serving(serving)) is not peer:
-                self._set_peer(name, left)
-
-    # peers
-
-    def has_session(self, peer: str) -> bool:
-        """Whether a message to `peer` needs no bundle."""
-        return self._current(peer) is not None
-
-    def peer_identity(self, peer: str) -> bytes | None:
-        """The pinned identity key of `peer`: the first one seen (trust on first use), or the trusted one."""
-        return self._peers[peer].identity if peer in self._peers else None
-
-    def peers(self) -> Mapping[str, Peer]:
-        """All peers whose key was seen, by name."""
-        return self._peers
-
-    def trust(self, peer: str, identity: bytes) -> None:
-        """Pin `identity` for `peer` as compared, by the user or by configuration; sessions with another key
-        end."""
-        framed(peer)
-        self._set_peer(peer, self._peers.get(peer, Peer(identity)).trusting(identity))
-
-    def note_identity(self, peer: str, identity: bytes) -> None:
-        """Pin `identity` if none is pinned, as on first use; keep one that is refused, to be compared."""
-        framed(peer)
-        known = self._peers.get(peer, Peer(identity))
-        other = (identity,) if identity != known.identity else known.offered
-        if peer not in self._peers or other != known.offered:
-            self._set_peer(peer, replace(known, offered=other))
-
-    def note_told(self, peer: str) -> None:
-        """The user was told of the keys of `peer`."""
-        known = self._peers[peer]
-        self._set_peer(peer, replace(known, told=(known.identity, *known.offered)))
-
-    def reset_sessions(self, peer: str) -> None:
-        """End all sessions with `peer`; the next message starts one. The pinned key stays."""
-        if peer in self._peers:
-            self._set_peer(peer, replace(self._peers[peer], sessions=()))
-
-    # messages
-
-    def encrypt(self, recipient: str, content: Content, bundle: FetchedBundle | None = None) -> bytes:
+    def encrypt(
+        self,
+        recipient: str,
+        content: Content,
+        bundle: FetchedBundle | None = None,
+        commitment: bytes = b"",
+    ) -> bytes:
         """Seal `content` for `recipient`: the encoding of a `SealedMessage`. Save, then send.
 
         Args:
             recipient: the recipient's name.
             content: made by `content.compose`; to be sealed once, with its franking key.
             bundle: the recipient's pre-keys, for the first message; not used while there is a session.
+            commitment: that `commit` has made of it, if it was called before.
 
         Raises:
             BundleNeededError: if there is no session and no bundle.
+            NotFrankedError: if the mode needs a key of the recipient's, and there is none.
             BundleRefusedError: if the bundle is not in order.
             IdentityChangedError: if the bundle's identity key is not the pinned one.
             MalformedError: if the content or a name breaks a rule of its encoding.
         """
-        names = framed(self._name) + framed(recipient)
-        plain = self._plain(recipient, content)
         if bundle is not None:
             self._check_bundle(recipient, bundle)
         session = self._current(recipient)
         if session is not None:
+            peer = self._peers[recipient]
+            plain = self._plain(recipient, content, commitment, peer.franking_key, bool(session.initial))
             session, sealed = session.encrypt(plain)
-            identity = self._peers[recipient].identity
         elif bundle is not None:
+            key = key_of(bundle.identity, bundle.franking_key) if self._franking.needs_keys else ()
+            plain = self._plain(recipient, content, commitment, key, True)
+            names = framed(self._name) + framed(recipient)
             session, sealed = start(self._keys, bundle, names, plain)
-            identity = bundle.identity
+            peer = replace(self._peers.get(recipient, Peer(bundle.identity)), franking_key=key)
         else:
             raise BundleNeededError
-        peer = self._peers.get(recipient, Peer(identity))
         self._set_peer(recipient, peer.with_current(session))
         return sealed.encode()
+
+    def sender_proof(self, recipient: str, commitment: bytes) -> SenderProof | None:
+        """What convinces the centre that this account made `commitment` for `recipient`; None if the mode
+        has nothing of the kind.
+
+        Raises:
+            NotFrankedError: if it needs a key of the recipient's, and there is none.
+        """
+        peer = self._peers.get(recipient)
+        key = () if peer is None else peer.franking_key
+        proof = self._franking.proof(commitment, key)
+        keys = (key, (self._franking.key,)) if self._franking.needs_keys else ((), ())
+        return SenderProof(proof, *keys) if proof else None
 
     def decrypt(self, sender: str, sealed: bytes) -> Content:
         """The content of a message from `sender`, with its commitment checked.
@@ -249,6 +149,7 @@ class Account:
             ReplayedMessageError: if it was decrypted before, or its key is no longer kept.
             TooManySkippedError: if it claims to follow more than 1,000 lost ones.
             CommitmentError: if it is authentic but its commitment does not bind its content.
+            NotFrankedError: if the sender's key does not vouch for it as the mode wants.
         """
         try:
             message = SealedMessage.decode(sealed)
@@ -259,33 +160,50 @@ class Account:
             session, padded = known.decrypt(message)
         else:
             session, padded = self._accept(sender, message)
-        content = self._opened(sender, message.commitment, padded)
-        self._adopt(sender, session, message.initial if known is None else ())
+        started = message.initial if known is None else ()
+        identity = started[0].identity if started else self._peers[sender].identity
+        content, key = self._opened(sender, identity, message.commitment, padded)
+        self._adopt(sender, session, started)
+        if key != self._peers[sender].franking_key:
+            self._set_peer(sender, replace(self._peers[sender], franking_key=key))
         return content
 
-    def _set_peer(self, name: str, peer: Peer) -> None:
-        self._peers[name] = peer
-        self._peers_changed.add(name)
-
-    def _current(self, peer: str) -> Session | None:
-        return self._peers[peer].current if peer in self._peers else None
-
-    def _plain(self, recipient: str, content: Content) -> Plain:
+    def _plain(
+        self,
+        recipient: str,
+        content: Content,
+        commitment: bytes,
+        recipient_key: tuple[bytes, ...],
+        introduces: bool,
+    ) -> Plain:
+        """`introduces`: whether the recipient may not have this account's key."""
+        own = (self._franking.key,) if introduces and self._franking.needs_keys else ()
         try:
             content.check()
-            commitment = commit(content, self._name, recipient)
-            return Plain(pad_text(content.encode()), commitment)
+            made = commitment or commit(content, self._name, recipient)
+            franked = Franked(content, self._franking.proof(made, recipient_key), own)
+            return Plain(pad_text(franked.encode()), made)
         except ProtocolError as error:
             raise MalformedError(error) from None
 
-    def _opened(self, sender: str, commitment: bytes, padded: bytes) -> Content:
+    def _opened(
+        self, sender: str, identity: bytes, commitment: bytes, padded: bytes
+    ) -> tuple[Content, tuple[bytes, ...]]:
+        """The content, and the sender's key for franking, if the mode needs one."""
         try:
-            content = Content.decode(unpad_text(padded))
+            franked = Franked.decode(unpad_text(padded))
         except ProtocolError as error:
             raise MalformedError(error) from None
-        if verify_content(commitment, content, sender, self._name) != Passed():
+        if verify_content(commitment, franked.content, sender, self._name) != Passed():
             raise CommitmentError
-        return content
+        key = self._peers[sender].franking_key if sender in self._peers else ()
+        if self._franking.needs_keys and franked.key:
+            try:
+                key = key_of(identity, franked.key)
+            except BundleRefusedError:
+                raise NotFrankedError from None
+        self._franking.check(commitment, franked.proof, identity, key)
+        return franked.content, key
 
     def _check_bundle(self, recipient: str, bundle: FetchedBundle) -> None:
         if self.peer_identity(recipient) not in (None, bundle.identity):
@@ -322,8 +240,6 @@ class Account:
             self._peers[sender] = peer
         self._set_peer(sender, self._peers[sender].with_current(session))
 
-    # storing
-
     def dump(self) -> bytes:
         """The whole account, secrets included, in one canonical encoding (state.py)."""
         return self._state(tuple(peer.dump(name) for name, peer in sorted(self._peers.items())))
@@ -352,11 +268,8 @@ class Account:
 
     @classmethod
     def load(cls, dump: bytes, peers: Iterable[bytes] = ()) -> Account:
-        """The account that was dumped, or stored as its changes came.
-
-        Args:
-            dump: the whole account, or the latest `Changes.core`.
-            peers: the latest `Changes.peers`; one that `dump` has too is replaced.
+        """The account that was dumped, or stored as its changes came: the latest `Changes.core`, and the
+        latest `Changes.peers`, which replace those of the dump.
 
         Raises:
             StateError: if one of these is not the dump of an account in this version.
@@ -376,22 +289,10 @@ class Account:
 
     @classmethod
     def _restored(cls, state: AccountState, peers: list[PeerState]) -> Account:
-        keys, _ = KeyAgreement.from_json(json.loads(state.keys), *_AGREEMENT)
+        keys, _ = KeyAgreement.from_json(json.loads(state.keys), *AGREEMENT)
         account = cls(state.name, keys, state.rotated_at)
         account._peers = {peer.name: Peer.load(peer) for peer in (*state.peers, *peers)}
         # what a whole dump holds of peers is stored apart from now on
         account._core_changed = bool(state.peers)
         account._peers_changed = {peer.name for peer in state.peers} - {peer.name for peer in peers}
         return account
-
-
-def framed(name: str) -> bytes:
-    """A name behind its length, for the associated data of X3DH (X3DH, section 3.3).
-
-    Raises:
-        MalformedError: if the name is too long.
-    """
-    try:
-        return Text(NAME_MOST).write(name, "messenger/account", "name")
-    except ProtocolError as error:
-        raise MalformedError(error) from None

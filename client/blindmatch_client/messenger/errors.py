@@ -70,6 +70,12 @@ class PreKeyUnavailableError(MessengerError):
     TEXT = "the first message uses a pre-key that is not available, or was used before"
 
 
+class NotFrankedError(MessengerError):
+    """A message is authentic, and its sender's key does not vouch for it as the deployment's mode wants."""
+
+    TEXT = "the message is authentic, but not franked by its sender as all messages must be here"
+
+
 class NoSessionError(MessengerError):
     """A message belongs to a session that this account does not know."""
 
@@ -98,12 +104,6 @@ class CommitmentError(MessengerError):
     """A message is authentic, but its commitment does not bind its content: nobody could report it."""
 
     TEXT = "the message's commitment does not bind its content"
-
-
-class AttachmentError(MessengerError):
-    """An attachment is not the one that the message names."""
-
-    TEXT = "the attachment is not the one that the message names"
 
 
 class StateError(MessengerError):

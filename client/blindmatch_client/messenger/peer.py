@@ -1,7 +1,8 @@
 """What an account knows of one peer: its identity key, and its sessions, the current one first.
 
 The key is pinned when it is first seen. Whether it is the peer's is known once its safety number was compared
-(`verified`); another key is refused, and kept as `offered` so that it can be compared, too.
+(`verified`); another key is refused, and kept as `offered` so that it can be compared, too. Its key for
+franking is the one that the identity key signed.
 
 Two sessions arise if both sides start one at once. As in Sesame, section 3.3, a message that decrypts makes
 its session the current one, so both sides end up on one of them; older ones still decrypt what is under way.
@@ -26,11 +27,7 @@ class Peer:
     verified: bool = False
     offered: tuple[bytes, ...] = ()
     told: tuple[bytes, ...] = ()
-
-    @property
-    def current(self) -> Session | None:
-        """The session for the next message to this peer."""
-        return self.sessions[0] if self.sessions else None
+    franking_key: tuple[bytes, ...] = ()
 
     def find(self, session: bytes) -> Session | None:
         """The session of this name."""
@@ -44,7 +41,10 @@ class Peer:
     def trusting(self, identity: bytes) -> Peer:
         """The peer once the user has compared `identity`; sessions with another key end."""
         sessions = self.sessions if identity == self.identity else ()
-        return replace(self, identity=identity, sessions=sessions, verified=True, offered=())
+        franking_key = self.franking_key if identity == self.identity else ()
+        return replace(
+            self, identity=identity, sessions=sessions, verified=True, offered=(), franking_key=franking_key
+        )
 
     def accepting(self, started: AcceptedState) -> Peer:
         """The peer, which has started a session without a one-time pre-key."""
@@ -58,10 +58,12 @@ class Peer:
     def dump(self, name: str) -> PeerState:
         """The state for storing."""
         sessions = tuple(session.dump() for session in self.sessions)
-        return PeerState(name, self.identity, self.verified, self.offered, self.told, sessions, self.accepted)
+        known = (name, self.identity, self.verified, self.offered, self.told)
+        return PeerState(*known, sessions, self.accepted, self.franking_key)
 
     @classmethod
     def load(cls, state: PeerState) -> Peer:
         """The peer that was dumped; raises whatever the library raises."""
         sessions = tuple(Session.load(session) for session in state.sessions)
-        return cls(state.identity, sessions, state.accepted, state.verified, state.offered, state.told)
+        known = (state.accepted, state.verified, state.offered, state.told, state.franking_key)
+        return cls(state.identity, sessions, *known)

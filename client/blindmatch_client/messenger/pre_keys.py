@@ -8,14 +8,24 @@ whoever takes the device, and only `Account`'s memory refuses its replay (X3DH, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-import x3dh
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.sealed_message import Curve25519Key
+from blindmatch_protocol.sender_proof import FrankingKey
 
 from blindmatch_client.messenger.errors import BundleRefusedError
 
+if TYPE_CHECKING:
+    import x3dh
+
 SIGNATURE_LENGTH = 64
+
+ONE_TIME_PRE_KEYS: Final = 100
+"""One-time pre-keys of a new account."""
+
+ONE_TIME_MOST: Final = 1000
+"""One-time pre-keys an account holds at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +36,19 @@ class PreKeyPublication:
     signed_pre_key: bytes
     signature: bytes
     one_time: tuple[bytes, ...]
+    franking_key: FrankingKey
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedBundle:
-    """What the relay hands out for a recipient; not to be trusted before `checked`."""
+    """What the relay hands out for a recipient; not to be trusted before `checked`. `franking_key`: none, or
+    the one that is signed by `identity`, as `Frankings` checks."""
 
     identity: bytes
     signed_pre_key: bytes
     signature: bytes
     one_time: tuple[bytes, ...]
+    franking_key: tuple[FrankingKey, ...] = ()
 
     def checked(self) -> x3dh.Bundle:
         """The bundle for the library, which checks the signature and, given several one-time pre-keys,
@@ -44,6 +57,8 @@ class FetchedBundle:
         Raises:
             BundleRefusedError: for lengths, keys that are not canonical, or several one-time pre-keys.
         """
+        import x3dh
+
         try:
             for key in (self.identity, self.signed_pre_key, *self.one_time):
                 Curve25519Key().write(key, "messenger/bundle", "key")

@@ -15,7 +15,6 @@ came out of the step is refused.
 from __future__ import annotations
 
 import copy
-import json
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -44,8 +43,10 @@ from blindmatch_client.messenger.suite import (
     SKIP_MOST,
     KeyAgreement,
     Ratchet,
+    dumped,
     library_header,
     ratchet_header,
+    restored,
 )
 
 
@@ -91,7 +92,7 @@ class Session:
             ReplayedMessageError: if it was decrypted before, or its key is no longer kept.
             TooManySkippedError: if it claims to follow more than `SKIP_MOST` lost ones.
         """
-        ratchet = copy.deepcopy(self.ratchet)
+        ratchet = copy.copy(self.ratchet)
         binding = _binding(self.agreement, self.id, message.initial, message.commitment)
         try:
             with _quiet(message.header):
@@ -112,14 +113,12 @@ class Session:
 
     def dump(self) -> SessionState:
         """The state for storing."""
-        ratchet = self.ratchet.model.model_dump_json().encode()
-        return SessionState(self.id, self.agreement, self.initial, self.seen, ratchet)
+        return SessionState(self.id, self.agreement, self.initial, self.seen, dumped(self.ratchet))
 
     @classmethod
     def load(cls, state: SessionState) -> Session:
         """The session that was dumped; raises whatever the library raises."""
-        ratchet = Ratchet.from_json(json.loads(state.ratchet), *RATCHET_PARTS)
-        return cls(state.id, state.agreement, state.initial, state.seen, ratchet)
+        return cls(state.id, state.agreement, state.initial, state.seen, restored(state.ratchet))
 
 
 def start(

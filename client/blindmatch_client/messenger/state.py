@@ -1,19 +1,20 @@
 """What an account's dump consists of. All of it is secret; sealing and storing it is another's job.
 
-The keys of X3DH and the ratchets are in the libraries' own JSON, which they migrate between their versions.
+The keys of X3DH are in its library's own JSON, which it migrates between its versions; they seldom change. A
+ratchet, which each message moves on, is a record like the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Fixed, Flag, Message, Nested, Sequence, Text, UInt, Variable, message
+from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, Text, UInt, Variable, message
 from blindmatch_protocol.content import NAME_MOST
 from blindmatch_protocol.sealed_message import SESSION_ID_LENGTH, InitialHeader, Version
 
-DUMP_VERSION: Final = 2
+DUMP_VERSION: Final = 4
 
 SESSIONS_MOST: Final = 8
 """Sessions kept with one peer; the one that was unused longest goes first."""
@@ -21,54 +22,80 @@ SESSIONS_MOST: Final = 8
 ACCEPTED_MOST: Final = 64
 """First messages without a one-time pre-key that are taken from one peer while a signed pre-key serves."""
 
+KEPT_MOST: Final = 2000
+"""Keys of lost messages that are kept; the oldest go first."""
+
 SEEN_MOST: Final = 64
 """Ratchet keys of a peer that are remembered, so that a late repeat is named as such."""
 
 
 @message
-class SessionState(Message):
+class Chain(Message, tag=0xE3, name="account/chain"):
+    """A chain of a ratchet: its key, and how often it moved on."""
+
+    length: Annotated[int, UInt(32)]
+    key: Annotated[bytes, Fixed(32)]
+
+
+@message
+class SkippedKey(Message, tag=0xE4, name="account/skipped-key"):
+    """The key of a message that has not come."""
+
+    ratchet_key: Annotated[bytes, Fixed(32)]
+    number: Annotated[int, UInt(32)]
+    key: Annotated[bytes, Fixed(32)]
+
+
+@message
+class RatchetState(Message, tag=0xE5, name="account/ratchet"):
+    """A Double Ratchet (section 3.2, "State variables"); what may be absent is a sequence of one."""
+
+    own_private: Annotated[bytes, Fixed(32)]
+    other_public: Annotated[bytes, Fixed(32)]
+    root: Annotated[Chain, Nested(Chain)]
+    receiving: Annotated[tuple[Chain, ...], Sequence(Nested(Chain), 1)]
+    sending: Annotated[tuple[Chain, ...], Sequence(Nested(Chain), 1)]
+    previous: Annotated[tuple[int, ...], Sequence(UInt(32), 1)]
+    skipped: Annotated[tuple[SkippedKey, ...], Sequence(Nested(SkippedKey), KEPT_MOST)]
+
+
+@message
+class SessionState(Message, tag=0x6D, name="account/session"):
     """One session."""
 
-    TAG: ClassVar[int] = 0x6D
-    NAME: ClassVar[str] = "account/session"
     id: Annotated[bytes, Fixed(SESSION_ID_LENGTH)]
     agreement: Annotated[bytes, Variable(1024)]
     initial: Annotated[tuple[InitialHeader, ...], Sequence(Nested(InitialHeader), 1)]
     seen: Annotated[tuple[bytes, ...], Sequence(Fixed(32), SEEN_MOST)]
-    ratchet: Annotated[bytes, Variable(1 << 22)]
+    ratchet: Annotated[RatchetState, Nested(RatchetState)]
 
 
 @message
-class AcceptedState(Message):
+class AcceptedState(Message, tag=0x6C, name="account/accepted"):
     """A session that was started without a one-time pre-key, so that it is not started twice."""
 
-    TAG: ClassVar[int] = 0x6C
-    NAME: ClassVar[str] = "account/accepted"
     signed_pre_key: Annotated[bytes, Fixed(32)]
     session: Annotated[bytes, Fixed(SESSION_ID_LENGTH)]
 
 
 @message
-class PeerState(Message):
+class PeerState(Message, tag=0x6E, name="account/peer"):
     """What is known of a peer: its keys, the sessions with it, and those that must not be started again."""
 
-    TAG: ClassVar[int] = 0x6E
-    NAME: ClassVar[str] = "account/peer"
     name: Annotated[str, Text(NAME_MOST)]
     identity: Annotated[bytes, Fixed(32)]
-    verified: Annotated[bool, Flag()]
+    verified: Annotated[bool, Bool()]
     offered: Annotated[tuple[bytes, ...], Sequence(Fixed(32), 1)]
     told: Annotated[tuple[bytes, ...], Sequence(Fixed(32), 2)]
     sessions: Annotated[tuple[SessionState, ...], Sequence(Nested(SessionState), SESSIONS_MOST)]
     accepted: Annotated[tuple[AcceptedState, ...], Sequence(Nested(AcceptedState), 2 * ACCEPTED_MOST)]
+    franking_key: Annotated[tuple[bytes, ...], Sequence(Fixed(32), 1)]
 
 
 @message
-class AccountState(Message):
+class AccountState(Message, tag=0x6F, name="account/dump"):
     """A whole account."""
 
-    TAG: ClassVar[int] = 0x6F
-    NAME: ClassVar[str] = "account/dump"
     version: Annotated[int, Version(DUMP_VERSION)]
     name: Annotated[str, Text(NAME_MOST)]
     rotated_at: Annotated[int, UInt(64)]

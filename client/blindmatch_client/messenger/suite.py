@@ -11,19 +11,31 @@ beside the signed pre-key and used for nothing (`Account` is told the time).
 from __future__ import annotations
 
 import copy
+import hmac
+from abc import ABCMeta
 from collections import OrderedDict
+from secrets import token_bytes
 from typing import Any, Final, TypeVar
 
 import doubleratchet
 import x3dh
 from blindmatch_protocol.committing_aead import seal, unseal
 from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.sealed_message import RatchetHeader
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from doubleratchet.recommended import HashFunction, kdf_hkdf, kdf_separate_hmacs
+from doubleratchet.models import (
+    DiffieHellmanRatchetModel,
+    DoubleRatchetModel,
+    KDFChainModel,
+    SkippedMessageKeyModel,
+    SymmetricKeyRatchetModel,
+)
+from doubleratchet.recommended import HashFunction, kdf_hkdf
 from doubleratchet.recommended.diffie_hellman_ratchet_curve25519 import DiffieHellmanRatchet
+from doubleratchet.types import SkippedMessageKeys
+
+from blindmatch_client.messenger.state import KEPT_MOST, Chain, RatchetState, SkippedKey
 
 _R = TypeVar("_R")
 
@@ -35,9 +47,6 @@ SALT_LENGTH: Final = 16
 
 SKIP_MOST: Final = 1000
 """Lost messages in one chain that are bridged (Double Ratchet, section 4.3: MAX_SKIP)."""
-
-KEPT_MOST: Final = 2000
-"""Keys of lost messages that are kept; the oldest go first."""
 
 
 class KeyAgreement(x3dh.BaseState):
@@ -61,12 +70,12 @@ class RootKdf(kdf_hkdf.KDF):
         return ROOT_TAG
 
 
-class ChainKdf(kdf_separate_hmacs.KDF):
+class ChainKdf(doubleratchet.KDF):
     """KDF_CK: HMAC-SHA-256 of one byte for the next chain key, of another for the message key."""
 
     @staticmethod
-    def _get_hash_function() -> HashFunction:
-        return HashFunction.SHA_256
+    async def derive(key: bytes, data: bytes, length: int) -> bytes:
+        return b"".join([hmac.digest(key, bytes([one]), "sha256") for one in data])
 
 
 class CommittingAead(doubleratchet.AEAD):
@@ -79,7 +88,7 @@ class CommittingAead(doubleratchet.AEAD):
 
     @staticmethod
     async def encrypt(plaintext: bytes, key: bytes, associated_data: bytes) -> bytes:
-        salt = system_randomness().take(SALT_LENGTH)
+        salt = token_bytes(SALT_LENGTH)
         return salt + seal(_salted(key, salt), plaintext, associated_data)
 
     @staticmethod
@@ -91,26 +100,17 @@ class CommittingAead(doubleratchet.AEAD):
             raise doubleratchet.AuthenticationFailedException from error
 
 
-_MOVING: Final = (
-    doubleratchet.DiffieHellmanRatchet,
-    doubleratchet.SymmetricKeyRatchet,
-    doubleratchet.KDFChain,
-)
-"""Parts of a ratchet that change as it moves on."""
-
-_FIXED: Final = (bytes, int, tuple, type, type(None))
-
-
 def _forked(part: _R) -> _R:
     """A copy of a part of a ratchet that moves on by itself. Keys are immutable and shared; `copy.deepcopy`
     alone would look at each of the skipped ones, for every message."""
     twin: _R = object.__new__(type(part))
     for name, value in vars(part).items():
-        if isinstance(value, _MOVING):
+        kind = type(value)
+        if kind in _MOVING:
             value = _forked(value)
-        elif isinstance(value, OrderedDict):
+        elif kind is OrderedDict:
             value = value.copy()  # of skipped keys, by ratchet key and number: all bytes and integers
-        elif not isinstance(value, _FIXED):
+        elif kind not in _FIXED:
             value = copy.deepcopy(value, {})
         twin.__dict__[name] = value
     return twin
@@ -138,11 +138,24 @@ class Ratchet(doubleratchet.DoubleRatchet):
     def __deepcopy__(self, memo: dict[int, Any]) -> Ratchet:
         return _forked(self)
 
+    def __copy__(self) -> Ratchet:
+        """As much of a copy as `decrypt_message` needs, which forks what moves on by itself."""
+        twin = object.__new__(Ratchet)
+        twin.__dict__ = {
+            name: value.copy() if type(value) is OrderedDict else value for name, value in vars(self).items()
+        }
+        return twin
+
     @staticmethod
     def _build_associated_data(associated_data: bytes, header: doubleratchet.Header) -> bytes:
         """CONCAT of Double Ratchet, section 3.1; the header's encoding has one fixed length."""
         return associated_data + ratchet_header(header).encode()
 
+
+_MOVING: Final = frozenset({RatchetKeys, doubleratchet.SymmetricKeyRatchet, doubleratchet.KDFChain})
+"""Parts of a ratchet that change as it moves on."""
+
+_FIXED: Final = frozenset({bytes, int, tuple, type, ABCMeta, type(None)})
 
 RATCHET_PARTS: Final = (
     RatchetKeys,
@@ -154,6 +167,55 @@ RATCHET_PARTS: Final = (
     CommittingAead,
 )
 """What the library wants to be told whenever a ratchet is made or loaded."""
+
+
+def dumped(ratchet: Ratchet) -> RatchetState:
+    """A ratchet for storing. Its parts are looked at as `_forked` does: the library's `model` of them checks
+    every value, and that for every message."""
+    whole = vars(ratchet)
+    moving = vars(whole["_DoubleRatchet__diffie_hellman_ratchet"])
+    chains = vars(moving["_DiffieHellmanRatchet__symmetric_key_ratchet"])
+    previous = chains["_SymmetricKeyRatchet__previous_sending_chain_length"]
+    (root,) = _chain(moving["_DiffieHellmanRatchet__root_chain"])
+    skipped: SkippedMessageKeys = whole["_DoubleRatchet__skipped_message_keys"]
+    return RatchetState(
+        own_private=moving["_DiffieHellmanRatchet__own_ratchet_priv"],
+        other_public=moving["_DiffieHellmanRatchet__other_ratchet_pub"],
+        root=root,
+        receiving=_chain(chains["_SymmetricKeyRatchet__receiving_chain"]),
+        sending=_chain(chains["_SymmetricKeyRatchet__sending_chain"]),
+        previous=() if previous is None else (previous,),
+        skipped=tuple([SkippedKey(pub, number, key) for (pub, number), key in skipped.items()]),
+    )
+
+
+def restored(state: RatchetState) -> Ratchet:
+    """The ratchet that was dumped; raises whatever the library raises."""
+    chains = SymmetricKeyRatchetModel(
+        receiving_chain=_model(state.receiving),
+        sending_chain=_model(state.sending),
+        previous_sending_chain_length=next(iter(state.previous), None),
+    )
+    moving = DiffieHellmanRatchetModel(
+        own_ratchet_priv=state.own_private,
+        other_ratchet_pub=state.other_public,
+        root_chain=KDFChainModel(length=state.root.length, key=state.root.key),
+        symmetric_key_ratchet=chains,
+    )
+    skipped = [
+        SkippedMessageKeyModel(ratchet_pub=one.ratchet_key, index=one.number, message_key=one.key)
+        for one in state.skipped
+    ]
+    model = DoubleRatchetModel(diffie_hellman_ratchet=moving, skipped_message_keys=skipped)
+    return Ratchet.from_model(model, *RATCHET_PARTS)
+
+
+def _chain(chain: doubleratchet.KDFChain | None) -> tuple[Chain, ...]:
+    return () if chain is None else (Chain(vars(chain)["_KDFChain__length"], vars(chain)["_KDFChain__key"]),)
+
+
+def _model(chain: tuple[Chain, ...]) -> KDFChainModel | None:
+    return KDFChainModel(length=chain[0].length, key=chain[0].key) if chain else None
 
 
 def ratchet_header(header: doubleratchet.Header) -> RatchetHeader:

@@ -33,6 +33,19 @@ class Adversary(StrEnum):
     MALICIOUS = "malicious"
 
 
+class Content(StrEnum):
+    """How pictures reach a party that plays a role.
+
+    NO: none does.
+    SEALED: to a role that nobody is to look into, such as an enclave; its party holds no more than the seal.
+    CLEAR: to the party itself, which may report what it sees.
+    """
+
+    NO = "no"
+    SEALED = "sealed"
+    CLEAR = "clear"
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """A fact of an item that is disclosed, as a name and as a function.
@@ -117,7 +130,10 @@ class Info:
             parties are operated by one is refused.
         forwarded: roles whose bodies another party carries. The device sends them there, sealed by the design
             to the role; the role's host takes them from the carrier alone, and never learns the account.
-        sends_content: True if a picture reaches a server in the clear (no E2EE for what is matched).
+        quorum: replies of a round that are enough if some of the roles asked do not answer; 0: all must.
+        sends_content: how the picture itself reaches a party with a role.
+        end_to_end: False if there is no end-to-end encryption: the message goes to the provider in the clear,
+            which scans it when it is handed over.
         large_bodies: True if a body or a reply may be over 960 KiB; all of them then travel in parts.
         in_processes: roles that answer in worker processes, since their library holds the interpreter's lock;
             their randomness is the worker's.
@@ -136,11 +152,18 @@ class Info:
     apart: tuple[frozenset[Role], ...] = ()
     forwarded: Mapping[Role, Party] = field(default_factory=dict)
     differs: str = ""
-    sends_content: bool = False
+    sends_content: Content = Content.NO
+    end_to_end: bool = True
     large_bodies: bool = False
     in_processes: frozenset[Role] = frozenset()
     native_randomness: str = ""
+    quorum: int = 0
     parameters: tuple[Parameter, ...] = ()
+
+    @property
+    def setup_host(self) -> Party:
+        """Who serves the set-up: whom the first role's bodies are sent to; without roles the matcher."""
+        return self.asked(next(iter(self.roles))) if self.roles else Party.MATCHER
 
     def asked(self, role: Role) -> Party:
         """Whom a device sends bodies for `role` to: its party, or who carries them there."""
@@ -149,6 +172,10 @@ class Info:
     def seen_by(self, party: Party) -> tuple[Role, ...]:
         """Roles whose bodies `party` gets, to answer or to forward."""
         return tuple(role for role, host in self.roles.items() if party in (host, self.forwarded.get(role)))
+
+    def sees_content(self, party: Party) -> bool:
+        """Does `party` see pictures in the clear, in its role? Then it may report what it sees."""
+        return self.sends_content is Content.CLEAR and party in self.roles.values()
 
     @property
     def callees(self) -> tuple[Party, ...]:

@@ -15,137 +15,28 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from blindmatch_protocol.codec import Message, message
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract.account import D, Enrolment, NoState, Started, X
+from blindmatch_protocol.contract.answering import Answer, Request
 from blindmatch_protocol.contract.binding import Binding
 from blindmatch_protocol.contract.declaration import Info, KeyLimits, Leak, Role
 from blindmatch_protocol.contract.entries import EntrySource
 from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_progress
 from blindmatch_protocol.contract.item import Item
+from blindmatch_protocol.contract.knowledge import Extraction, ListKnowledge, Parts, WorkedOut
 from blindmatch_protocol.contract.opener import Opener
-from blindmatch_protocol.contract.outcome import Done, Label, Outcome, Ready, Send, Step
-from blindmatch_protocol.errors import DesignError, ProtocolError
+from blindmatch_protocol.contract.outcome import Outcome, Step
+from blindmatch_protocol.contract.party import Party
+from blindmatch_protocol.contract.publishing import Published, SetParameters, Stated
+from blindmatch_protocol.contract.relation import Category
+from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness
 
 S = TypeVar("S")  # set-up, opened
-D = TypeVar("D", bound=Message)  # an account's device state
-X = TypeVar("X")  # a session between two steps
 R = TypeVar("R")  # a role's state, opened
-
-
-@message
-class NoState(Message):
-    """The device state of a design that keeps none."""
-
-    TAG: ClassVar[int] = 0x02
-    NAME: ClassVar[str] = "no-state"
-
-
-@dataclass(frozen=True, slots=True)
-class SetParameters:
-    """What a set is built for.
-
-    Attributes:
-        epoch: number of the epoch, from 1 on.
-        values: the design's parameters by name; a missing one takes its default.
-    """
-
-    epoch: int
-    values: Mapping[str, int]
-
-    def value(self, info: Info, name: str) -> int:
-        """The value of parameter `name` of `info`.
-
-        Raises:
-            DesignError: if the design has no such parameter, or the value is out of its range.
-        """
-        declared = next((p for p in info.parameters if p.name == name), None)
-        if declared is None:
-            raise DesignError(f"design {info.name} has no parameter {name}")
-        value = self.values.get(name, declared.default)
-        if not declared.least <= value <= declared.most:
-            raise DesignError(f"parameter {name}: must be {declared.least} to {declared.most}, not {value}")
-        return value
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """Names of the files a `publish` wrote: the set-up's, each role's, and the opener's."""
-
-    setup: tuple[str, ...]
-    roles: Mapping[Role, tuple[str, ...]]
-    opener: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """What the files of a set-up say of themselves; the epoch's manifest must say the same.
-
-    Attributes:
-        parameters: those of the design's parameters that stand in the files.
-        role_keys: the public key that each role answers under, for designs whose roles have one.
-    """
-
-    parameters: Mapping[str, int] = field(default_factory=dict)
-    role_keys: Mapping[Role, bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Enrolment(Generic[D]):
-    """The device state after an account was enrolled, and what each role is to hold of it."""
-
-    state: D
-    bodies: Mapping[Role, Message]
-
-
-@dataclass(frozen=True, slots=True)
-class Started(Generic[D, X]):
-    """The device state after an item was started, and the session's first step."""
-
-    state: D
-    step: Step[X]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a server learnt of one item.
-
-    Attributes:
-        label: the entry it matched, or None.
-        content: the picture as (height, width, RGB bytes), where the server has it and reports it itself.
-    """
-
-    label: Label | None
-    content: tuple[int, int, bytes] | None = None
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Request:
-    """What a role is asked.
-
-    Attributes:
-        body: what the device sent.
-        enrolment: what its account enrolled with at this role; None if it did not.
-    """
-
-    body: Message
-    enrolment: Message | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Replies to a batch, in its order.
-
-    Attributes:
-        replies: a reply, or the error that the sender of that request gets.
-        verdicts: for a role that learns the outcome, one for each request, else empty.
-    """
-
-    replies: Sequence[Message | ProtocolError]
-    verdicts: Sequence[Verdict | None] = ()
 
 
 class Design(ABC, Generic[S, D, X, R]):
@@ -171,6 +62,39 @@ class Design(ABC, Generic[S, D, X, R]):
     def leakage(self) -> tuple[Leak, ...]:
         """Facts beyond the output, by coalition and adversary. A coalition that is not named learns the
         union of what its members learn."""
+
+    def reduced(self) -> AnyDesign | None:
+        """The same steps with sizes that are fast and not secure, under another name, for checks that need
+        thousands of sessions; None, the default: checks need no other design than this."""
+        return None
+
+    @abstractmethod
+    def list_knowledge(self, parties: frozenset[Party]) -> ListKnowledge:
+        """What the stored files and states of a coalition show of the listed pictures, offline, with the
+        design's default parameters. ``{DEVICE}`` is a stolen device, which has the set-up; a party with a
+        role, a stolen server, which has the set-up and the role's files. Curator and centre hold the list in
+        every design, and are not asked about."""
+
+    @property
+    def alone(self) -> bool:
+        """Can a device test guesses without anybody's help, and so without limit? Of a list, or of what a
+        category is that it recognises by itself."""
+        if isinstance(self.info.relation, Category) and not self.info.roles:
+            return True
+        return self.list_knowledge(frozenset({Party.DEVICE})) >= ListKnowledge.TESTABLE
+
+    def extraction(self, setup: S) -> Extraction | None:
+        """What a modified device opens of the list by asking. None: nothing but by guessing whole hashes, of
+        which each right one opens one entry."""
+        return None
+
+    def parts(self, setup: S, item: Item) -> Parts | None:
+        """By which parts of its hash the design looks for `item`; None if by the whole hash."""
+        return None
+
+    def worked_out(self, session: Any, setup: S) -> WorkedOut | None:
+        """What a device can compute of a session that is `Ready`, beside its outcome; None if nothing."""
+        return None
 
     @abstractmethod
     def publish(
@@ -313,6 +237,15 @@ class Design(ABC, Generic[S, D, X, R]):
     ) -> Answer:
         """A role's replies to a batch of requests, each from any account."""
 
+    def unsealed(self, role: Role, state: R, body: Message) -> Message:
+        """What a role reads in a body that was sealed to it; by default the body itself. Checks look there
+        for what is declared to the role's party.
+
+        Raises:
+            ProtocolError: if the body was not sealed to it.
+        """
+        return body
+
     def simulate(
         self, role: Role, facts: Mapping[str, Hashable], output: Outcome | None, rng: Randomness
     ) -> tuple[Message, ...] | None:
@@ -322,20 +255,3 @@ class Design(ABC, Generic[S, D, X, R]):
 
 
 AnyDesign: TypeAlias = Design[Any, Any, Any, Any]
-
-__all__ = [
-    "Answer",
-    "AnyDesign",
-    "Design",
-    "Done",
-    "Enrolment",
-    "NoState",
-    "Published",
-    "Ready",
-    "Request",
-    "Send",
-    "SetParameters",
-    "Started",
-    "Stated",
-    "Verdict",
-]

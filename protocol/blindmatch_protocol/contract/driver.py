@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract.account import X
+from blindmatch_protocol.contract.answering import Request, Verdict
 from blindmatch_protocol.contract.binding import UNBOUND, Binding
 from blindmatch_protocol.contract.declaration import Role
-from blindmatch_protocol.contract.design import AnyDesign, Request, Verdict, X
+from blindmatch_protocol.contract.design import AnyDesign
 from blindmatch_protocol.contract.item import Item
 from blindmatch_protocol.contract.outcome import Done, Outcome, Ready, Send, Step
 from blindmatch_protocol.errors import BlindmatchError, DesignError, ProtocolError
@@ -103,13 +105,15 @@ class Session:
         """The next bodies; or the outcome, or `Ready` if there is one to `conclude`.
 
         Raises:
-            ProtocolError: if a role that was asked did not answer, or one answered unasked, or with a
-                message that the role has not declared.
+            ProtocolError: if a role that was asked did not answer and no quorum did, or one answered unasked,
+                or with a message that the role has not declared.
         """
         self._expect("receive")
-        name = self._design.info.name
-        if replies.keys() != self._asked:
-            raise ProtocolError(f"{name}/receive", "each role that was asked answers once, and no other")
+        name, missing = self._design.info.name, sorted(self._asked - replies.keys())
+        if replies.keys() - self._asked or (missing and not 0 < self._design.info.quorum <= len(replies)):
+            silent = f"; not {' and '.join(missing)}" if missing else ""
+            rule = f"each role that was asked answers once, and no other{silent}"
+            raise ProtocolError(f"{name}/receive", rule)
         for role, reply in replies.items():
             if type(reply) not in self._design.replies[role]:
                 raise ProtocolError(f"{name}/receive", f"role {role} does not answer with {reply!r}")

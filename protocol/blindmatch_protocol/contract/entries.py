@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract.files import Progress, no_progress
 from blindmatch_protocol.errors import DesignError
 
 HASH_BYTES = 32
@@ -45,8 +46,16 @@ class EntryBatch:
 
     def part(self, start: int, stop: int) -> EntryBatch:
         """The entries `start` to `stop` - 1."""
-        rows = slice(start, stop)
+        return self.take(slice(start, stop))
+
+    def take(self, rows: slice | npt.NDArray[np.integer[Any]]) -> EntryBatch:
+        """These entries."""
         return EntryBatch(self.hashes[rows], self.ids[rows], self.salts[rows])
+
+
+_NOTHING = EntryBatch(
+    np.zeros((0, HASH_BYTES), np.uint8), np.zeros(0, np.uint64), np.zeros((0, SALT_BYTES), np.uint8)
+)
 
 
 class EntrySource(Protocol):
@@ -76,6 +85,23 @@ class HeldEntries:
         for at in range(start, len(held), size):
             part = slice(at, at + size)
             yield EntryBatch(held.hashes[part], held.ids[part], held.salts[part])
+
+
+def whole(entries: EntrySource, size: int, progress: Progress = no_progress) -> EntryBatch:
+    """The whole list in memory, 56 bytes an entry, read in batches of `size`.
+
+    Raises:
+        DesignError: if it does not give the number of entries it said.
+    """
+    parts, done = [_NOTHING], 0
+    for part in entries.batches(size):
+        parts.append(part)
+        done += len(part)
+        progress(done, len(entries))
+    if done != len(entries):
+        raise DesignError("the list changed while it was read")
+    columns = ([getattr(part, name) for part in parts] for name in ("hashes", "ids", "salts"))
+    return EntryBatch(*map(np.concatenate, columns))
 
 
 def batches_of(hashes: Rows, ids: npt.NDArray[np.uint64], salts: Rows) -> HeldEntries:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Generic, TypeAlias, TypeVar
+from math import isfinite
+from struct import Struct
+from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
 
 from blindmatch_protocol.codec import Fixed, Message, UInt, Variable, message
 from blindmatch_protocol.contract.declaration import Role
@@ -26,7 +28,7 @@ MOST_SIGNATURES: Final = 8
 
 
 @message
-class Label(Message):
+class Label(Message, tag=0x01, name="label"):
     """What is known of an entry by whoever opened it: its hash, id and salt.
 
     Attributes:
@@ -37,9 +39,6 @@ class Label(Message):
         last_epoch: the last one.
         signatures: 0 to 8 signatures of 64 bytes; one that is not used is zeros.
     """
-
-    TAG: ClassVar[int] = 0x01
-    NAME: ClassVar[str] = "label"
 
     entry_hash: Annotated[bytes, Fixed(32)]
     entry_id: Annotated[int, UInt(64)]
@@ -61,6 +60,11 @@ class Label(Message):
         return self.entry_id == UNCONFIRMED_ID and not any(self.salt)
 
 
+NO_LABEL: Final = Label(bytes(32), 0, bytes(16))
+"""Where there must be a label and there is none."""
+_SCORE: Final = Struct(">d")
+
+
 @dataclass(frozen=True, slots=True)
 class NoMatch:
     """The device learnt that the item is not on the list."""
@@ -78,6 +82,21 @@ class Flag:
     """The device learnt that the item is of the relation's `Category`; there is no entry, and so no label."""
 
     score: float
+
+    def encode(self) -> bytes:
+        """The score: 8 bytes, IEEE 754, big-endian."""
+        return _SCORE.pack(self.score)
+
+    @classmethod
+    def decode(cls, raw: bytes, step: str) -> Flag:
+        """Read a score back.
+
+        Raises:
+            ProtocolError: if it is none, or not a finite number.
+        """
+        if len(raw) != _SCORE.size or not isfinite(_SCORE.unpack(raw)[0]):
+            raise ProtocolError(step, "must be a finite number of 8 bytes", "score")
+        return cls(*_SCORE.unpack(raw))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from blindmatch_protocol.errors import DesignError
 MINIMUM_QUALITY = 50
 """PDQ hashes of lower quality are discarded, never matched."""
 HASH_BITS = 256
+NO_ENTRIES: Final[Rows] = np.zeros((0, 32), np.uint8)
+"""The list as a category sees it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ PREVIOUS_KIND: Final = 0x103
 """Section of a delta: the overall digest of the file before, 32 bytes."""
 REMOVED_KIND: Final = 0x104
 """Section of a delta: ids it removes, 8 bytes each, big-endian, strictly ascending."""
+SHARE_KEYS_KIND: Final = 0x106
+"""Section of a set-up file whose key is held in shares: a VOPRF public key for each, 32 bytes, in order."""
 
 _COPY_BYTES: Final = 1 << 20
 

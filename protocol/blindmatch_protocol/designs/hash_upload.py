@@ -12,111 +12,45 @@ measured beside the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
-import numpy as np
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.designs.facts import EVERY_HASH, FORCED_REPORT, QUALITY, QUERY_TIME, any_hash, leaks
+from blindmatch_protocol.designs.plain_scan import PlainScan
+from blindmatch_protocol.picture.distance import distance
+from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+from blindmatch_protocol.plain_list import PlainList
 
-from blindmatch_protocol.codec import Fixed, Flag, Message, Nested, UInt, message
-from blindmatch_protocol.contract import (
-    Adversary,
-    Answer,
-    Binding,
-    Buffers,
-    Design,
-    Done,
-    EntrySource,
-    Fact,
-    Info,
-    Item,
-    Label,
-    Leak,
-    Learner,
-    Match,
-    Near,
-    NoMatch,
-    NoState,
-    Party,
-    Progress,
-    Published,
-    Request,
-    Role,
-    Send,
-    SetParameters,
-    Started,
-    Step,
-    Verdict,
-    Workspace,
-    no_progress,
-)
-from blindmatch_protocol.contract.relation import MINIMUM_QUALITY
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.plain_list import (
-    EPOCH_FILE,
-    LIST_FILE,
-    PlainList,
-    open_epoch,
-    open_list,
-    write_epoch,
-    write_list,
-)
-from blindmatch_protocol.randomness import Randomness
-
-MATCHER: Final = Role("matcher")
-MATCH_DISTANCE: Final = 31
+MATCHER: Final = bm.Role("matcher")
 _NAME: Final = "hash-upload"
-_NOTHING: Final = Label(bytes(32), 0, bytes(16))
-
-EVERY_HASH: Final = Fact("every_hash", "the perceptual hash of every picture", lambda item, _: item.hash)
-QUALITY: Final = Fact("quality", "the hash quality of every picture", lambda item, _: item.quality)
-QUERY_TIME: Final = Fact("query_time", "that, and when, an account sent a picture", lambda item, _: True)
-ORACLE: Final = Fact(
-    "any_hash",
-    f"whether any hash of its choice is within {MATCH_DISTANCE} bits of an entry, and then which entry, "
-    "one request "
-    "for each",
-    lambda item, _: item.hash,
-)
-FORCED_REPORT: Final = Fact(
-    "forced_report",
-    "any picture the matcher chooses: it knows the hash, so it can answer with a match that is none, and the "
-    "device reports the picture to the centre, which sees it before it refuses the label",
-    lambda item, _: (item.pixels.shape, item.pixels.tobytes()),
-)
 
 
-@message
-class Upload(Message):
+@bm.message
+class Upload(bm.Message, tag=0x30, name="hash-upload/request"):
     """A picture's hash."""
 
-    TAG: ClassVar[int] = 0x30
-    NAME: ClassVar[str] = "hash-upload/request"
-
-    hash: Annotated[bytes, Fixed(32)]
-    quality: Annotated[int, UInt(8)]
+    hash: Annotated[bytes, bm.Fixed(32)]
+    quality: Annotated[int, bm.UInt(8)]
 
     def check(self) -> None:
         """Quality is 0 to 100."""
         if self.quality > 100:
-            raise ProtocolError(self.NAME, "must be 0 to 100", "quality")
+            raise bm.ProtocolError(self.NAME, "must be 0 to 100", "quality")
 
 
-@message
-class Compared(Message):
+@bm.message
+class Compared(bm.Message, tag=0x31, name="hash-upload/reply"):
     """Whether the hash is on the list; the label is all zeros if it is not."""
 
-    TAG: ClassVar[int] = 0x31
-    NAME: ClassVar[str] = "hash-upload/reply"
-
-    matched: Annotated[bool, Flag()]
-    label: Annotated[Label, Nested(Label)]
+    matched: Annotated[bool, bm.Bool()]
+    label: Annotated[bm.Label, bm.Nested(bm.Label)]
 
     def check(self) -> None:
         """A reply without a match bears no label."""
-        if not self.matched and self.label != _NOTHING:
-            raise ProtocolError(self.NAME, "must be all zeros without a match", "label")
+        if not self.matched and self.label != bm.NO_LABEL:
+            raise bm.ProtocolError(self.NAME, "must be all zeros without a match", "label")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -126,97 +60,64 @@ class Asked:
     hash: bytes
 
 
-class HashUpload(Design[int, NoState, Asked, PlainList]):
+class HashUpload(PlainScan[Asked]):
     """The matcher sees every hash and learns the outcome, and tells the device."""
 
-    info = Info(
+    info = bm.Info(
         name=_NAME,
         version=2,
         option="1b",
         summary="The device uploads every hash in the clear; the matcher compares and tells the device.",
-        relation=Near(MATCH_DISTANCE),
-        learns=frozenset({Learner.SERVER, Learner.DEVICE}),
-        roles={MATCHER: Party.MATCHER},
+        relation=bm.Near(MATCH_DISTANCE),
+        learns=frozenset({bm.Learner.SERVER, bm.Learner.DEVICE}),
+        roles={MATCHER: bm.Party.MATCHER},
     )
-    requests: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Upload,)}
-    replies: ClassVar[Mapping[Role, tuple[type[Message], ...]]] = {MATCHER: (Compared,)}
+    requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (Upload,)}
+    replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (Compared,)}
+    facts: ClassVar[tuple[bm.Fact, ...]] = (EVERY_HASH, QUALITY, QUERY_TIME)
+    """Of every picture, to the matcher."""
 
-    def leakage(self) -> tuple[Leak, ...]:
-        matcher, with_centre = frozenset({Party.MATCHER}), frozenset({Party.MATCHER, Party.CENTRE})
-        facts = (EVERY_HASH, QUALITY, QUERY_TIME)
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        with_centre = frozenset({bm.Party.MATCHER, bm.Party.CENTRE})
         return (
-            *(Leak(matcher, adversary, facts) for adversary in Adversary),
-            Leak(with_centre, Adversary.MALICIOUS, (*facts, FORCED_REPORT)),
-            Leak(frozenset({Party.DEVICE}), Adversary.MALICIOUS, (ORACLE,)),
+            *leaks({bm.Party.MATCHER}, *self.facts),
+            bm.Leak(with_centre, bm.Adversary.MALICIOUS, (*self.facts, FORCED_REPORT)),
+            bm.Leak(frozenset({bm.Party.DEVICE}), bm.Adversary.MALICIOUS, (any_hash(MATCH_DISTANCE),)),
         )
 
-    def publish(
-        self,
-        entries: EntrySource,
-        parameters: SetParameters,
-        rng: Randomness,
-        executor: Executor | None,
-        out: Workspace,
-        progress: Progress = no_progress,
-    ) -> Published:
-        write_epoch(self.info, parameters, 0, out)
-        write_list(self.info, entries, parameters, out, progress)
-        return Published(setup=(EPOCH_FILE,), roles={MATCHER: (LIST_FILE,)})
-
-    def open_setup(self, files: Buffers, epoch: int | None = None) -> int:
-        return open_epoch(self.info, files, epoch)
-
-    def epoch_of(self, setup: int) -> int:
-        return setup
-
-    def open_role(self, role: Role, files: Buffers) -> PlainList:
-        return open_list(self.info, files)
-
-    def enrol(self, rng: Randomness) -> NoState:
-        return NoState()
-
     def start(
-        self, state: NoState, setup: int, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[NoState, Asked]:
+        self, state: bm.NoState, setup: int, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
+    ) -> bm.Started[bm.NoState, Asked]:
         upload = Upload(item.hash, item.quality)
-        return Started(state, Send(Asked(item.hash), {MATCHER: upload}))
+        return bm.Started(state, bm.Send(Asked(item.hash), {MATCHER: upload}))
 
     def receive(
-        self, session: Asked, setup: int, replies: Mapping[Role, Message], rng: Randomness
-    ) -> Step[Asked]:
+        self, session: Asked, setup: int, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
+    ) -> bm.Step[Asked]:
         reply = replies[MATCHER]
         assert isinstance(reply, Compared)
         if not reply.matched:
-            return Done(NoMatch())
-        if _distance(session.hash, reply.label.entry_hash) > MATCH_DISTANCE:
-            raise ProtocolError(
+            return bm.Done(bm.NoMatch())
+        if distance(session.hash, reply.label.entry_hash) > MATCH_DISTANCE:
+            raise bm.ProtocolError(
                 Compared.NAME, f"must be within {MATCH_DISTANCE} bits of what was asked", "label"
             )
-        return Done(Match(reply.label))
+        return bm.Done(bm.Match(reply.label))
 
-    def answer(
-        self,
-        role: Role,
-        state: PlainList,
-        requests: Sequence[Request],
-        rng: Randomness,
-        executor: Executor | None,
-    ) -> Answer:
-        uploads = [request.body for request in requests if isinstance(request.body, Upload)]
-        hashes = np.frombuffer(b"".join(u.hash for u in uploads), np.uint8).reshape(-1, 32)
-        found = state.match(hashes, MATCH_DISTANCE)
-        labels = [f if u.quality >= MINIMUM_QUALITY else None for f, u in zip(found, uploads, strict=True)]
-        replies = [Compared(label is not None, label or _NOTHING) for label in labels]
-        return Answer(replies, [Verdict(label) for label in labels])
+    def judged(self, state: PlainList, body: bm.Message) -> tuple[bm.Message, bm.Verdict]:
+        own = self.asked(body)
+        label = None if own is None else state.match(own, MATCH_DISTANCE)
+        return Compared(label is not None, label or bm.NO_LABEL), bm.Verdict(label)
+
+    def asked(self, body: bm.Message) -> bytes | None:
+        """The hash that a body asks about; None if it means nothing."""
+        assert isinstance(body, Upload)
+        return body.hash if body.quality >= bm.MINIMUM_QUALITY else None
 
     def simulate(
-        self, role: Role, facts: Mapping[str, Any], output: object, rng: Randomness
-    ) -> tuple[Message, ...]:
+        self, role: bm.Role, facts: Mapping[str, Any], output: object, rng: bm.Randomness
+    ) -> tuple[bm.Message, ...]:
         return (Upload(facts["every_hash"], facts["quality"]),)
-
-
-def _distance(a: bytes, b: bytes) -> int:
-    return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).bit_count()
 
 
 DESIGN: Final = HashUpload()

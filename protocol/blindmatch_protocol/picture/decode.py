@@ -14,25 +14,28 @@ as viewers do it too.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from io import BytesIO
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
-from PIL.ImageFile import ImageFile
 
 from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture import container
 
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
-# named plug-ins, since Image.open consults global limits and warns on its own
-_PLUGINS: Final[dict[str, type[ImageFile]]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "PNG": PngImagePlugin.PngImageFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
+# named plug-ins, since Image.open consults global limits and warns on its own; loaded for the first picture
+_PLUGINS: Final = {
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
 }
 _CLAIMS: Final = {
     "jpg": "JPEG",
@@ -96,7 +99,7 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = N
     """
     found = _admit(data, limits, claimed)
     try:
-        with _PLUGINS[found.format](BytesIO(found.data)) as image:
+        with _plugin(found.format)(BytesIO(found.data)) as image:
             _check_size(found.format, *image.size, limits)
             image.load()
             flat, transparent = _flatten(image)
@@ -127,6 +130,13 @@ def _admit(data: bytes, limits: Limits, claimed: str | None) -> container.Contai
     if kind == "PNG" and not container.png_is_complete(found.data):
         raise PictureError("picture/PNG: the image data must fill the size in the header")
     return found
+
+
+@cache
+def _plugin(kind: str) -> type[ImageFile]:
+    module, name = _PLUGINS[kind]
+    plugin: type[ImageFile] = getattr(import_module(module), name)
+    return plugin
 
 
 def _check_size(kind: str, width: int, height: int, limits: Limits) -> None:

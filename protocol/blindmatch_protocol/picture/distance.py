@@ -25,6 +25,11 @@ def rows(hashes: list[bytes]) -> Hashes:
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
 
 
+def distance(left: bytes, right: bytes) -> int:
+    """Bits in which two hashes of one length differ."""
+    return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).bit_count()
+
+
 def distances(left: Hashes, right: Hashes) -> npt.NDArray[np.uint16]:
     """All distances, shape (n, m) uint16, for hashes of shape (n, 32) and (m, 32).
 

@@ -95,18 +95,50 @@ Global___Envelope: _TypeAlias = Envelope  # noqa: Y015
 
 @_typing.final
 class DescribeRequest(_message.Message):
+    """`tree_sizes`: of the log's checkpoints that the device has seen, at most 16, whatever its pictures are."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
+    TREE_SIZES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tree_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
+        *,
+        tree_sizes: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tree_sizes", b"tree_sizes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DescribeRequest: _TypeAlias = DescribeRequest  # noqa: Y015
+
+@_typing.final
+class Consistency(_message.Message):
+    """That the log continues what it was with `tree_size` leaves: hashes of 32 bytes (RFC 9162, section 2.1.4)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TREE_SIZE_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    tree_size: _builtins.int
+    @_builtins.property
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        tree_size: _builtins.int = ...,
+        path: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "tree_size", b"tree_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Consistency: _TypeAlias = Consistency  # noqa: Y015
 
 @_typing.final
 class SetupFile(_message.Message):
@@ -136,7 +168,8 @@ Global___SetupFile: _TypeAlias = SetupFile  # noqa: Y015
 @_typing.final
 class Description(_message.Message):
     """A device believes `manifest` alone, a whole epoch-manifest/signed in the canonical encoding (docs/wire.md);
-    the rest is for people and for checks of servers.
+    and of a logged epoch its `leaf` (an epoch-leaf), `proof` (c2sp.org/tlog-proof) and `consistency`, for each size
+    that was asked about and is not above the proof's. The rest is for people and for checks of servers.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -147,14 +180,21 @@ class Description(_message.Message):
     ROLES_FIELD_NUMBER: _builtins.int
     SETUP_FIELD_NUMBER: _builtins.int
     MANIFEST_FIELD_NUMBER: _builtins.int
+    LEAF_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
     design: _builtins.str
     version: _builtins.int
     epoch: _builtins.int
     manifest: _builtins.bytes
+    leaf: _builtins.bytes
+    proof: _builtins.bytes
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def setup(self) -> _containers.RepeatedCompositeFieldContainer[Global___SetupFile]: ...
+    @_builtins.property
+    def consistency(self) -> _containers.RepeatedCompositeFieldContainer[Global___Consistency]: ...
     def __init__(
         self,
         *,
@@ -164,10 +204,13 @@ class Description(_message.Message):
         roles: _abc.Iterable[_builtins.str] | None = ...,
         setup: _abc.Iterable[Global___SetupFile] | None = ...,
         manifest: _builtins.bytes = ...,
+        leaf: _builtins.bytes = ...,
+        proof: _builtins.bytes = ...,
+        consistency: _abc.Iterable[Global___Consistency] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["design", b"design", "epoch", b"epoch", "manifest", b"manifest", "roles", b"roles", "setup", b"setup", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "design", b"design", "epoch", b"epoch", "leaf", b"leaf", "manifest", b"manifest", "proof", b"proof", "roles", b"roles", "setup", b"setup", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -301,9 +344,14 @@ class RegisterRequest(_message.Message):
     SIGNED_PRE_KEY_FIELD_NUMBER: _builtins.int
     SIGNED_PRE_KEY_SIGNATURE_FIELD_NUMBER: _builtins.int
     ONE_TIME_PRE_KEYS_FIELD_NUMBER: _builtins.int
+    FRANKING_KEY_FIELD_NUMBER: _builtins.int
+    FRANKING_KEY_SIGNATURE_FIELD_NUMBER: _builtins.int
     identity_key: _builtins.bytes
     signed_pre_key: _builtins.bytes
     signed_pre_key_signature: _builtins.bytes
+    franking_key: _builtins.bytes
+    """For asymmetric franking: an element of ristretto255, and the identity key's signature of it."""
+    franking_key_signature: _builtins.bytes
     @_builtins.property
     def one_time_pre_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
@@ -313,10 +361,12 @@ class RegisterRequest(_message.Message):
         signed_pre_key: _builtins.bytes = ...,
         signed_pre_key_signature: _builtins.bytes = ...,
         one_time_pre_keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        franking_key: _builtins.bytes = ...,
+        franking_key_signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity_key", b"identity_key", "one_time_pre_keys", b"one_time_pre_keys", "signed_pre_key", b"signed_pre_key", "signed_pre_key_signature", b"signed_pre_key_signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["franking_key", b"franking_key", "franking_key_signature", b"franking_key_signature", "identity_key", b"identity_key", "one_time_pre_keys", b"one_time_pre_keys", "signed_pre_key", b"signed_pre_key", "signed_pre_key_signature", b"signed_pre_key_signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,9 +420,13 @@ class Bundle(_message.Message):
     SIGNED_PRE_KEY_FIELD_NUMBER: _builtins.int
     SIGNED_PRE_KEY_SIGNATURE_FIELD_NUMBER: _builtins.int
     ONE_TIME_PRE_KEYS_FIELD_NUMBER: _builtins.int
+    FRANKING_KEY_FIELD_NUMBER: _builtins.int
+    FRANKING_KEY_SIGNATURE_FIELD_NUMBER: _builtins.int
     identity_key: _builtins.bytes
     signed_pre_key: _builtins.bytes
     signed_pre_key_signature: _builtins.bytes
+    franking_key: _builtins.bytes
+    franking_key_signature: _builtins.bytes
     @_builtins.property
     def one_time_pre_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
@@ -382,10 +436,12 @@ class Bundle(_message.Message):
         signed_pre_key: _builtins.bytes = ...,
         signed_pre_key_signature: _builtins.bytes = ...,
         one_time_pre_keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        franking_key: _builtins.bytes = ...,
+        franking_key_signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity_key", b"identity_key", "one_time_pre_keys", b"one_time_pre_keys", "signed_pre_key", b"signed_pre_key", "signed_pre_key_signature", b"signed_pre_key_signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["franking_key", b"franking_key", "franking_key_signature", b"franking_key_signature", "identity_key", b"identity_key", "one_time_pre_keys", b"one_time_pre_keys", "signed_pre_key", b"signed_pre_key", "signed_pre_key_signature", b"signed_pre_key_signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -398,20 +454,24 @@ class SendRequest(_message.Message):
     RECIPIENT_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
+    CLEAR_FIELD_NUMBER: _builtins.int
     recipient: _builtins.str
     message_id: _builtins.bytes
     """Chosen by the sender; a second message with the same id is acknowledged and not delivered again."""
     sealed: _builtins.bytes
+    """One of the two: end-to-end encrypted, or in the clear where the deployed design has no such encryption."""
+    clear: _builtins.bytes
     def __init__(
         self,
         *,
         recipient: _builtins.str = ...,
         message_id: _builtins.bytes = ...,
         sealed: _builtins.bytes = ...,
+        clear: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_id", b"message_id", "recipient", b"recipient", "sealed", b"sealed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clear", b"clear", "message_id", b"message_id", "recipient", b"recipient", "sealed", b"sealed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -419,18 +479,23 @@ Global___SendRequest: _TypeAlias = SendRequest  # noqa: Y015
 
 @_typing.final
 class SendReply(_message.Message):
+    """`stamp` is of the message's commitment, both accounts, `message_id` and `accepted_at_ms`; empty in the clear."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCEPTED_AT_MS_FIELD_NUMBER: _builtins.int
+    STAMP_FIELD_NUMBER: _builtins.int
     accepted_at_ms: _builtins.int
+    stamp: _builtins.bytes
     def __init__(
         self,
         *,
         accepted_at_ms: _builtins.int = ...,
+        stamp: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at_ms", b"accepted_at_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at_ms", b"accepted_at_ms", "stamp", b"stamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -479,16 +544,20 @@ class ReceiveRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WAIT_MS_FIELD_NUMBER: _builtins.int
+    MOST_BYTES_FIELD_NUMBER: _builtins.int
     wait_ms: _builtins.int
     """Wait for new messages this long after the last queued one; 0 ends the stream at once."""
+    most_bytes: _builtins.int
+    """End once messages of so many bytes together were delivered; 0: go on."""
     def __init__(
         self,
         *,
         wait_ms: _builtins.int = ...,
+        most_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["wait_ms", b"wait_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["most_bytes", b"most_bytes", "wait_ms", b"wait_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -502,10 +571,17 @@ class Delivery(_message.Message):
     SENDER_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
     ACCEPTED_AT_MS_FIELD_NUMBER: _builtins.int
+    CLEAR_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    STAMP_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     sender: _builtins.str
     sealed: _builtins.bytes
     accepted_at_ms: _builtins.int
+    clear: _builtins.bytes
+    message_id: _builtins.bytes
+    """As the sender chose it, and the stamp that the sender got."""
+    stamp: _builtins.bytes
     def __init__(
         self,
         *,
@@ -513,10 +589,13 @@ class Delivery(_message.Message):
         sender: _builtins.str = ...,
         sealed: _builtins.bytes = ...,
         accepted_at_ms: _builtins.int = ...,
+        clear: _builtins.bytes = ...,
+        message_id: _builtins.bytes = ...,
+        stamp: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at_ms", b"accepted_at_ms", "sealed", b"sealed", "sender", b"sender", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at_ms", b"accepted_at_ms", "clear", b"clear", "message_id", b"message_id", "sealed", b"sealed", "sender", b"sender", "sequence", b"sequence", "stamp", b"stamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -562,8 +641,40 @@ class AcknowledgeReply(_message.Message):
 Global___AcknowledgeReply: _TypeAlias = AcknowledgeReply  # noqa: Y015
 
 @_typing.final
-class CentreKeyRequest(_message.Message):
-    """---------------------------------------------------------------- centre"""
+class Ask(_message.Message):
+    """A call that is made on a line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEND_FIELD_NUMBER: _builtins.int
+    RECEIVE_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def send(self) -> Global___SendRequest: ...
+    @_builtins.property
+    def receive(self) -> Global___ReceiveRequest: ...
+    @_builtins.property
+    def acknowledge(self) -> Global___AcknowledgeRequest: ...
+    def __init__(
+        self,
+        *,
+        send: Global___SendRequest | None = ...,
+        receive: Global___ReceiveRequest | None = ...,
+        acknowledge: Global___AcknowledgeRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "call", b"call", "receive", b"receive", "send", b"send"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "call", b"call", "receive", b"receive", "send", b"send"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["send", "receive", "acknowledge"]  # noqa: Y015
+    _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_call) -> _WhichOneofReturnType_call | None: ...
+
+Global___Ask: _TypeAlias = Ask  # noqa: Y015
+
+@_typing.final
+class Ended(_message.Message):
+    """The end of a call with several replies."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -573,6 +684,106 @@ class CentreKeyRequest(_message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ended: _TypeAlias = Ended  # noqa: Y015
+
+@_typing.final
+class Refused(_message.Message):
+    """How a call on a line ended that the server refused: what would be its status, text and trailing metadata."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
+    status: _builtins.str
+    text: _builtins.str
+    retry_after_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        status: _builtins.str = ...,
+        text: _builtins.str = ...,
+        retry_after_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["retry_after_ms", b"retry_after_ms", "status", b"status", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refused: _TypeAlias = Refused  # noqa: Y015
+
+@_typing.final
+class Answer(_message.Message):
+    """A reply to the call that was the `number`th on this line, from 0 on. Replies to several calls come in any order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    SEND_FIELD_NUMBER: _builtins.int
+    RECEIVE_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGE_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    @_builtins.property
+    def send(self) -> Global___SendReply: ...
+    @_builtins.property
+    def receive(self) -> Global___Delivery: ...
+    @_builtins.property
+    def acknowledge(self) -> Global___AcknowledgeReply: ...
+    @_builtins.property
+    def ended(self) -> Global___Ended: ...
+    @_builtins.property
+    def refused(self) -> Global___Refused: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        send: Global___SendReply | None = ...,
+        receive: Global___Delivery | None = ...,
+        acknowledge: Global___AcknowledgeReply | None = ...,
+        ended: Global___Ended | None = ...,
+        refused: Global___Refused | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "ended", b"ended", "receive", b"receive", "refused", b"refused", "reply", b"reply", "send", b"send"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "ended", b"ended", "number", b"number", "receive", b"receive", "refused", b"refused", "reply", b"reply", "send", b"send"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_reply: _TypeAlias = _typing.Literal["send", "receive", "acknowledge", "ended", "refused"]  # noqa: Y015
+    _WhichOneofArgType_reply: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_reply) -> _WhichOneofReturnType_reply | None: ...
+
+Global___Answer: _TypeAlias = Answer  # noqa: Y015
+
+@_typing.final
+class CentreKeyRequest(_message.Message):
+    """---------------------------------------------------------------- centre
+
+    A device that registers says whose key it signs with; the first one of an account stays.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITY_KEY_FIELD_NUMBER: _builtins.int
+    FRANKING_KEY_FIELD_NUMBER: _builtins.int
+    FRANKING_KEY_SIGNATURE_FIELD_NUMBER: _builtins.int
+    identity_key: _builtins.bytes
+    franking_key: _builtins.bytes
+    franking_key_signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        identity_key: _builtins.bytes = ...,
+        franking_key: _builtins.bytes = ...,
+        franking_key_signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["franking_key", b"franking_key", "franking_key_signature", b"franking_key_signature", "identity_key", b"identity_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -678,6 +889,7 @@ class ReportRow(_message.Message):
     CHECKS_REASON_FIELD_NUMBER: _builtins.int
     DECISION_FIELD_NUMBER: _builtins.int
     DECIDED_AT_MS_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
     report_id: _builtins.bytes
     state: _builtins.str
     reason: _builtins.str
@@ -694,6 +906,8 @@ class ReportRow(_message.Message):
     decision: _builtins.str
     """What a person decided: confirmed or unfounded; empty before."""
     decided_at_ms: _builtins.int
+    score: _builtins.float
+    """Of a flag, which has no entry; not set for a match."""
     def __init__(
         self,
         *,
@@ -711,12 +925,15 @@ class ReportRow(_message.Message):
         checks_reason: _builtins.str = ...,
         decision: _builtins.str = ...,
         decided_at_ms: _builtins.int = ...,
+        score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "checks_reason", b"checks_reason", "decided_at_ms", b"decided_at_ms", "decision", b"decision", "design", b"design", "entry_id", b"entry_id", "pdq_distance", b"pdq_distance", "picture_bytes", b"picture_bytes", "reason", b"reason", "received_at_ms", b"received_at_ms", "report_id", b"report_id", "reporter", b"reporter", "second_distance", b"second_distance", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "checks", b"checks", "checks_reason", b"checks_reason", "decided_at_ms", b"decided_at_ms", "decision", b"decision", "design", b"design", "entry_id", b"entry_id", "pdq_distance", b"pdq_distance", "picture_bytes", b"picture_bytes", "reason", b"reason", "received_at_ms", b"received_at_ms", "report_id", b"report_id", "reporter", b"reporter", "score", b"score", "second_distance", b"second_distance", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
 
 Global___ReportRow: _TypeAlias = ReportRow  # noqa: Y015
 
@@ -854,6 +1071,124 @@ class ShowRequest(_message.Message):
 Global___ShowRequest: _TypeAlias = ShowRequest  # noqa: Y015
 
 @_typing.final
+class ExportRequest(_message.Message):
+    """Why a report is to leave the centre: a line of its journal, written before any of it is sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    report_id: _builtins.bytes
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        report_id: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "report_id", b"report_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRequest: _TypeAlias = ExportRequest  # noqa: Y015
+
+@_typing.final
+class NoteRequest(_message.Message):
+    """Something that happened to a report without moving it: acknowledged (by the authority it was forwarded to),
+    removed or removal refused (by the provider that was asked).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    report_id: _builtins.bytes
+    event: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        report_id: _builtins.bytes = ...,
+        event: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "reason", b"reason", "report_id", b"report_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteRequest: _TypeAlias = NoteRequest  # noqa: Y015
+
+@_typing.final
+class Withdrawal(_message.Message):
+    """An entry whose match an upheld complaint has reversed, and that no later epoch should list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_ID_FIELD_NUMBER: _builtins.int
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    UPHELD_AT_MS_FIELD_NUMBER: _builtins.int
+    report_id: _builtins.bytes
+    entry_id: _builtins.int
+    epoch: _builtins.int
+    upheld_at_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        report_id: _builtins.bytes = ...,
+        entry_id: _builtins.int = ...,
+        epoch: _builtins.int = ...,
+        upheld_at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_id", b"entry_id", "epoch", b"epoch", "report_id", b"report_id", "upheld_at_ms", b"upheld_at_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Withdrawal: _TypeAlias = Withdrawal  # noqa: Y015
+
+@_typing.final
+class WithdrawalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawalsRequest: _TypeAlias = WithdrawalsRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawalList(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def withdrawals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Withdrawal]: ...
+    def __init__(
+        self,
+        *,
+        withdrawals: _abc.Iterable[Global___Withdrawal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["withdrawals", b"withdrawals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawalList: _TypeAlias = WithdrawalList  # noqa: Y015
+
+@_typing.final
 class ReportDetail(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -868,12 +1203,15 @@ class ReportDetail(_message.Message):
     JOURNAL_FIELD_NUMBER: _builtins.int
     COMPLAINTS_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
+    STAMPED_AT_MS_FIELD_NUMBER: _builtins.int
     sender: _builtins.str
     recipient: _builtins.str
     sent_at_ms: _builtins.int
     media_type: _builtins.str
     width: _builtins.int
     height: _builtins.int
+    stamped_at_ms: _builtins.int
+    """When the relay took the message, by its stamp; 0 if the report has none that is right."""
     @_builtins.property
     def row(self) -> Global___ReportRow: ...
     @_builtins.property
@@ -898,10 +1236,11 @@ class ReportDetail(_message.Message):
         journal: _abc.Iterable[Global___JournalEntry] | None = ...,
         complaints: _abc.Iterable[Global___Complaint] | None = ...,
         notices: _abc.Iterable[Global___Notice] | None = ...,
+        stamped_at_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["row", b"row"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "complaints", b"complaints", "height", b"height", "journal", b"journal", "media_type", b"media_type", "notices", b"notices", "recipient", b"recipient", "row", b"row", "sender", b"sender", "sent_at_ms", b"sent_at_ms", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "complaints", b"complaints", "height", b"height", "journal", b"journal", "media_type", b"media_type", "notices", b"notices", "recipient", b"recipient", "row", b"row", "sender", b"sender", "sent_at_ms", b"sent_at_ms", "stamped_at_ms", b"stamped_at_ms", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1198,6 +1537,7 @@ class Statistics(_message.Message):
     COMPLAINTS_UPHELD_FIELD_NUMBER: _builtins.int
     TO_DECISION_FIELD_NUMBER: _builtins.int
     TO_SETTLEMENT_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
     flagged: _builtins.int
     reviewed: _builtins.int
     unconfirmed: _builtins.int
@@ -1217,6 +1557,8 @@ class Statistics(_message.Message):
     complaints: _builtins.int
     complaints_settled: _builtins.int
     complaints_upheld: _builtins.int
+    flags: _builtins.int
+    """Reports of a flag: a category was recognised, no entry matched."""
     @_builtins.property
     def to_decision(self) -> Global___Durations: ...
     @_builtins.property
@@ -1245,10 +1587,11 @@ class Statistics(_message.Message):
         complaints_upheld: _builtins.int = ...,
         to_decision: Global___Durations | None = ...,
         to_settlement: Global___Durations | None = ...,
+        flags: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["to_decision", b"to_decision", "to_settlement", b"to_settlement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts_received", b"accounts_received", "accounts_sent", b"accounts_sent", "checks_failed", b"checks_failed", "checks_passed", b"checks_passed", "checks_unavailable", b"checks_unavailable", "closed", b"closed", "complaints", b"complaints", "complaints_settled", b"complaints_settled", "complaints_upheld", b"complaints_upheld", "flagged", b"flagged", "forwarded", b"forwarded", "images", b"images", "other_files", b"other_files", "removal_asked", b"removal_asked", "reports", b"reports", "reviewed", b"reviewed", "to_decision", b"to_decision", "to_settlement", b"to_settlement", "unconfirmed", b"unconfirmed", "videos", b"videos", "vouchers_opened", b"vouchers_opened"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts_received", b"accounts_received", "accounts_sent", b"accounts_sent", "checks_failed", b"checks_failed", "checks_passed", b"checks_passed", "checks_unavailable", b"checks_unavailable", "closed", b"closed", "complaints", b"complaints", "complaints_settled", b"complaints_settled", "complaints_upheld", b"complaints_upheld", "flagged", b"flagged", "flags", b"flags", "forwarded", b"forwarded", "images", b"images", "other_files", b"other_files", "removal_asked", b"removal_asked", "reports", b"reports", "reviewed", b"reviewed", "to_decision", b"to_decision", "to_settlement", b"to_settlement", "unconfirmed", b"unconfirmed", "videos", b"videos", "vouchers_opened", b"vouchers_opened"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1302,6 +1645,144 @@ class CentreList(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CentreList: _TypeAlias = CentreList  # noqa: Y015
+
+@_typing.final
+class AppendRequest(_message.Message):
+    """Bodies are those of the documents of c2sp.org, to the byte; gRPC takes the place of HTTP. No device calls these."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    LEAF_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    index: _builtins.int
+    """Where the leaf must stand. A second leaf for an index is refused; the same one is acknowledged again."""
+    leaf: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        index: _builtins.int = ...,
+        leaf: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "leaf", b"leaf", "origin", b"origin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppendRequest: _TypeAlias = AppendRequest  # noqa: Y015
+
+@_typing.final
+class ProveRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    index: _builtins.int
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "origin", b"origin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProveRequest: _TypeAlias = ProveRequest  # noqa: Y015
+
+@_typing.final
+class LogProof(_message.Message):
+    """c2sp.org/tlog-proof under the newest checkpoint, cosigned now by all witnesses that could be asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROOF_FIELD_NUMBER: _builtins.int
+    proof: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        proof: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogProof: _TypeAlias = LogProof  # noqa: Y015
+
+@_typing.final
+class ResourceRequest(_message.Message):
+    """A resource of c2sp.org/tlog-tiles: `checkpoint`, `tile/<L>/<N>[.p/<W>]`, `tile/entries/<N>[.p/<W>]`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    path: _builtins.str
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResourceRequest: _TypeAlias = ResourceRequest  # noqa: Y015
+
+@_typing.final
+class AddCheckpointRequest(_message.Message):
+    """Request body, and status and body of the reply, of c2sp.org/tlog-witness, add-checkpoint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BODY_FIELD_NUMBER: _builtins.int
+    body: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        body: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddCheckpointRequest: _TypeAlias = AddCheckpointRequest  # noqa: Y015
+
+@_typing.final
+class AddCheckpointReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    status: _builtins.int
+    body: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        status: _builtins.int = ...,
+        body: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddCheckpointReply: _TypeAlias = AddCheckpointReply  # noqa: Y015
 
 @_typing.final
 class CountersRequest(_message.Message):

@@ -363,6 +363,11 @@ class RelayStub(object):
                 request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AcknowledgeRequest.SerializeToString,
                 response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AcknowledgeReply.FromString,
                 _registered_method=True)
+        self.Connect = channel.stream_stream(
+                '/blindmatch.v1.Relay/Connect',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Ask.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Answer.FromString,
+                _registered_method=True)
 
 
 class RelayServicer(object):
@@ -411,6 +416,13 @@ class RelayServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Connect(self, request_iterator, context):
+        """A line: any number of calls of Send, Receive and Acknowledge on one stream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RelayServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -448,6 +460,11 @@ def add_RelayServicer_to_server(servicer, server):
                     servicer.Acknowledge,
                     request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AcknowledgeRequest.FromString,
                     response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AcknowledgeReply.SerializeToString,
+            ),
+            'Connect': grpc.stream_stream_rpc_method_handler(
+                    servicer.Connect,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Ask.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Answer.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -649,6 +666,33 @@ class Relay(object):
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def Connect(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/blindmatch.v1.Relay/Connect',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Ask.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Answer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class CentreStub(object):
     """Missing associated documentation comment in .proto file."""
@@ -723,6 +767,21 @@ class CentreStub(object):
                 '/blindmatch.v1.Centre/ReadStatistics',
                 request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.StatisticsRequest.SerializeToString,
                 response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Statistics.FromString,
+                _registered_method=True)
+        self.Export = channel.unary_stream(
+                '/blindmatch.v1.Centre/Export',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ExportRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Part.FromString,
+                _registered_method=True)
+        self.Note = channel.unary_unary(
+                '/blindmatch.v1.Centre/Note',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.NoteRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ReportRow.FromString,
+                _registered_method=True)
+        self.Withdrawals = channel.unary_unary(
+                '/blindmatch.v1.Centre/Withdrawals',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.WithdrawalsRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.WithdrawalList.FromString,
                 _registered_method=True)
 
 
@@ -810,6 +869,25 @@ class CentreServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Export(self, request, context):
+        """A report, opened, with what belongs to it: a report-evidence in the canonical encoding (docs/wire.md).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Note(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Withdrawals(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CentreServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -877,6 +955,21 @@ def add_CentreServicer_to_server(servicer, server):
                     servicer.ReadStatistics,
                     request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.StatisticsRequest.FromString,
                     response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Statistics.SerializeToString,
+            ),
+            'Export': grpc.unary_stream_rpc_method_handler(
+                    servicer.Export,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ExportRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Part.SerializeToString,
+            ),
+            'Note': grpc.unary_unary_rpc_method_handler(
+                    servicer.Note,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.NoteRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ReportRow.SerializeToString,
+            ),
+            'Withdrawals': grpc.unary_unary_rpc_method_handler(
+                    servicer.Withdrawals,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.WithdrawalsRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.WithdrawalList.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1230,6 +1323,317 @@ class Centre(object):
             '/blindmatch.v1.Centre/ReadStatistics',
             blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.StatisticsRequest.SerializeToString,
             blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Statistics.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Export(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/blindmatch.v1.Centre/Export',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ExportRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Part.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Note(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Centre/Note',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.NoteRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ReportRow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Withdrawals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Centre/Withdrawals',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.WithdrawalsRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.WithdrawalList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class LogStub(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Append = channel.unary_unary(
+                '/blindmatch.v1.Log/Append',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AppendRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.LogProof.FromString,
+                _registered_method=True)
+        self.Prove = channel.unary_unary(
+                '/blindmatch.v1.Log/Prove',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ProveRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.LogProof.FromString,
+                _registered_method=True)
+        self.Read = channel.unary_stream(
+                '/blindmatch.v1.Log/Read',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ResourceRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Part.FromString,
+                _registered_method=True)
+
+
+class LogServicer(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def Append(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Prove(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Read(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_LogServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Append': grpc.unary_unary_rpc_method_handler(
+                    servicer.Append,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AppendRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.LogProof.SerializeToString,
+            ),
+            'Prove': grpc.unary_unary_rpc_method_handler(
+                    servicer.Prove,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ProveRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.LogProof.SerializeToString,
+            ),
+            'Read': grpc.unary_stream_rpc_method_handler(
+                    servicer.Read,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ResourceRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Part.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'blindmatch.v1.Log', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('blindmatch.v1.Log', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Log(object):
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Append(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Log/Append',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AppendRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.LogProof.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Prove(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Log/Prove',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ProveRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.LogProof.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Read(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/blindmatch.v1.Log/Read',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.ResourceRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.Part.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class WitnessStub(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.AddCheckpoint = channel.unary_unary(
+                '/blindmatch.v1.Witness/AddCheckpoint',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AddCheckpointRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AddCheckpointReply.FromString,
+                _registered_method=True)
+
+
+class WitnessServicer(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def AddCheckpoint(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_WitnessServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'AddCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddCheckpoint,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AddCheckpointRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AddCheckpointReply.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'blindmatch.v1.Witness', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('blindmatch.v1.Witness', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Witness(object):
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def AddCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Witness/AddCheckpoint',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AddCheckpointRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.AddCheckpointReply.FromString,
             options,
             channel_credentials,
             insecure,

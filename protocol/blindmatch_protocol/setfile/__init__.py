@@ -4,16 +4,3 @@ from blindmatch_protocol.setfile.layout import FORMAT_VERSION, Identity, Section
 from blindmatch_protocol.setfile.pages import PAGE_BYTES, inclusion_proof, is_page, leaves_of
 from blindmatch_protocol.setfile.reader import SetFile, ending
 from blindmatch_protocol.setfile.writer import SetFileWriter
-
-__all__ = [
-    "FORMAT_VERSION",
-    "PAGE_BYTES",
-    "Identity",
-    "Section",
-    "SetFile",
-    "SetFileWriter",
-    "ending",
-    "inclusion_proof",
-    "is_page",
-    "leaves_of",
-]

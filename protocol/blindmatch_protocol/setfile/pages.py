@@ -41,7 +41,7 @@ def page_length(length: int, page: int) -> int:
 def leaves_of(content: Buffer) -> list[bytes]:
     """The leaves of a section, one for each page."""
     whole = memoryview(content).cast("B")
-    return [_leaf_of(whole[at : at + PAGE_BYTES]) for at in range(0, len(whole), PAGE_BYTES)]
+    return [leaf_hash(whole[at : at + PAGE_BYTES]) for at in range(0, len(whole), PAGE_BYTES)]
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
@@ -79,18 +79,25 @@ def is_page(content: Buffer, page: int, length: int, proof: Sequence[bytes], roo
     last = page_count(length) - 1
     if not 0 <= page <= last or len(content) != page_length(length, page):
         return False
-    found = _leaf_of(content)
+    found = root_from(leaf_hash(content), page, last + 1, proof)
+    return found is not None and compare_digest(found, root)
+
+
+def root_from(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
+    """The root that an inclusion proof leads to from leaf `index` of `size`; None if it has another length
+    (RFC 9162, section 2.1.3.2)."""
+    found, last = leaf, size - 1
     for node in proof:
         if last == 0 or len(node) != DIGEST_BYTES:
-            return False
-        if page & 1 or page == last:
-            found = _node_of(node, found)
-            while not page & 1 and page:
-                page, last = page >> 1, last >> 1
+            return None
+        if index & 1 or index == last:
+            found = node_hash(node, found)
+            while not index & 1 and index:
+                index, last = index >> 1, last >> 1
         else:
-            found = _node_of(found, node)
-        page, last = page >> 1, last >> 1
-    return last == 0 and compare_digest(found, root)
+            found = node_hash(found, node)
+        index, last = index >> 1, last >> 1
+    return found if last == 0 else None
 
 
 class PageHash:
@@ -111,7 +118,7 @@ class PageHash:
             fresh = fresh[missing:]
             if len(self._rest) < PAGE_BYTES:
                 return
-            self._leaves.append(_leaf_of(self._rest))
+            self._leaves.append(leaf_hash(self._rest))
         whole = len(fresh) - len(fresh) % PAGE_BYTES
         self._leaves += leaves_of(fresh[:whole])
         self._rest = bytearray(fresh[whole:])
@@ -127,18 +134,20 @@ def _levels(leaves: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     level = leaves or [sha256().digest()]
     yield level
     while len(level) > 1:
-        pairs = [_node_of(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
+        pairs = [node_hash(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
         level = pairs + list(level[len(level) & ~1 :])
         yield level
 
 
-def _leaf_of(page: Buffer) -> bytes:
+def leaf_hash(content: Buffer) -> bytes:
+    """A leaf (RFC 9162, section 2.1.1)."""
     state = _leaf()
-    state.update(page)
+    state.update(content)
     return state.digest()
 
 
-def _node_of(left: bytes, right: bytes) -> bytes:
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """An inner node (RFC 9162, section 2.1.1)."""
     state = _node()
     state.update(left + right)
     return state.digest()

@@ -41,6 +41,8 @@ class Check(StrEnum):
     PICTURE = "picture"
     RELATION = "relation"
     FRANKING = "franking"
+    STAMP = "stamp"
+    SENDER = "sender"
     SECOND = "second"
     ONCE = "once"
 
@@ -55,12 +57,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a report says, as far as it could be opened."""
+    """What a report says, as far as it could be opened; one of a flag has a score and no entry."""
 
     design: str = ""
     version: int = 0
     epoch: int = 0
     entry_id: int = 0
+    score: float | None = None
     pdq_distance: int | None = None
     second_distance: int | None = None
     sender: str = ""
@@ -71,6 +74,7 @@ class Facts:
     width: int = 0
     height: int = 0
     picture_bytes: int = 0
+    stamped_at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from blindmatch_proofs.verdict import Failed
 
 from blindmatch_server.authority import identity_of
 from blindmatch_server.blobs import Blobs
-from blindmatch_server.centre import notices, store, subjects
+from blindmatch_server.centre import notices, signers, store, subjects
 from blindmatch_server.centre.assessment import Assessment, Check, Facts, NotAvailable
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.clock import Clock, milliseconds
+from blindmatch_server.concurrency import nothing_left
 from blindmatch_server.database import Database
-from blindmatch_server.log import Log
-from blindmatch_server.waiting import nothing_left
+from blindmatch_server.event_log import EventLog
 
 _PAUSE_SECONDS = 1.0
 
@@ -23,7 +23,9 @@ _PAUSE_SECONDS = 1.0
 class Checking:
     """Belongs to one event loop."""
 
-    def __init__(self, database: Database, blobs: Blobs, verifier: Verifier, log: Log, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, blobs: Blobs, verifier: Verifier, log: EventLog, clock: Clock
+    ) -> None:
         self._database = database
         self._blobs = blobs
         self._verifier = verifier
@@ -58,13 +60,14 @@ class Checking:
 
     async def _check_all(self) -> None:
         while (submission := await self._database.run(store.next_received)) is not None:
-            assessment = await asyncio.to_thread(self._assess, submission)
+            identity = await self._database.run(lambda c: signers.find(c, submission.submitter))
+            assessment = await asyncio.to_thread(self._assess, submission, identity)
             now, report_id = milliseconds(self._clock), submission.report_id
             await self._database.run(lambda c: _record(c, report_id, assessment, now))  # noqa: B023
             self._checked.set()
             self._log.write("checked", outcome=assessment.outcome[0])
 
-    def _assess(self, submission: store.Submission) -> Assessment:
+    def _assess(self, submission: store.Submission, identity: bytes | None) -> Assessment:
         try:
             with self._blobs.open(submission.blob_id) as file:
                 sealed = file.read()
@@ -73,7 +76,7 @@ class Checking:
             return Assessment({Check.SEALED: NotAvailable("the centre cannot read its copy")}, Facts())
         try:
             submitter = identity_of(submission.submitter)
-            return self._verifier.assess(sealed, submission.report_id, submitter)
+            return self._verifier.assess(sealed, submission.report_id, submitter, identity)
         except MemoryError:
             return Assessment({Check.PICTURE: Failed("too large to be checked")}, Facts())
         except Exception as error:

@@ -6,11 +6,11 @@ complain --> open --settle--> rejected                    the decision stands
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from sqlite3 import Connection
-from typing import Any, Final
+from typing import Final
+
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
 from blindmatch_server.centre import notices, store
 from blindmatch_server.centre.states import Cause, State, check_transition
@@ -29,21 +29,7 @@ class Settlement(StrEnum):
     REJECTED = "rejected"
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """A complaint; `decision` is None while it is open."""
-
-    complaint_id: bytes
-    report_id: bytes
-    account: str
-    received_at_ms: int
-    text: str
-    decision: Settlement | None = None
-    reason: str = ""
-    decided_at_ms: int = 0
-
-
-def take(connection: Connection, new: Complaint, actor: str) -> Complaint:
+def take(connection: Connection, new: wire.Complaint, actor: str) -> wire.Complaint:
     """Store a complaint, once for each id.
 
     Raises:
@@ -71,7 +57,7 @@ def take(connection: Connection, new: Complaint, actor: str) -> Complaint:
 
 def settle(
     connection: Connection, complaint_id: bytes, decision: Settlement, reason: str, at_ms: int, actor: str
-) -> Complaint:
+) -> wire.Complaint:
     """Decide a complaint and notify its author; an upheld one reverses a confirmation.
 
     Raises:
@@ -79,7 +65,7 @@ def settle(
         PreconditionError: if it is settled already, or nobody has decided about the report yet.
     """
     held = find(connection, complaint_id)
-    if held.decision is not None:
+    if held.decision:
         raise PreconditionError(_STEP, f"the complaint is {held.decision} already", "complaint_id")
     row = store.find(connection, held.report_id)
     if row.decision is None:
@@ -99,7 +85,7 @@ def settle(
     return find(connection, complaint_id)
 
 
-def find(connection: Connection, complaint_id: bytes) -> Complaint:
+def find(connection: Connection, complaint_id: bytes) -> wire.Complaint:
     """A complaint; `NotFoundError` if there is none with this id."""
     found = _select(connection, "complaint_id = ?", complaint_id)
     if not found:
@@ -107,7 +93,7 @@ def find(connection: Connection, complaint_id: bytes) -> Complaint:
     return found[0]
 
 
-def all_of(connection: Connection, report_id: bytes | None = None) -> list[Complaint]:
+def all_of(connection: Connection, report_id: bytes | None = None) -> list[wire.Complaint]:
     """All complaints, or those about one report, oldest first."""
     if report_id is None:
         return _select(connection, "TRUE ORDER BY number")
@@ -136,18 +122,13 @@ def _concerning(connection: Connection, report_id: bytes, account: str) -> store
     return row
 
 
-def _check_open(connection: Connection, new: Complaint) -> None:
+def _check_open(connection: Connection, new: wire.Complaint) -> None:
     same = _select(connection, "report_id = ? AND account = ? AND decision = ''", new.report_id, new.account)
     if len(same) >= MOST_OPEN:
         raise QuotaError(_STEP, f"an account may have {MOST_OPEN} open complaints about a report")
 
 
-def _select(connection: Connection, where: str, *values: object) -> list[Complaint]:
+def _select(connection: Connection, where: str, *values: object) -> list[wire.Complaint]:
     rows = connection.execute(f"SELECT {_COLUMNS} FROM complaints WHERE {where}", values)  # noqa: S608
-    return [_complaint(row) for row in rows]
-
-
-def _complaint(row: Sequence[Any]) -> Complaint:
-    complaint_id, report_id, account, received, text, decision, reason, decided = row
-    settled = Settlement(decision) if decision else None
-    return Complaint(complaint_id, report_id, account, received, text, settled, reason, decided)
+    names = [name.strip() for name in _COLUMNS.split(",")]
+    return [wire.Complaint(**dict(zip(names, row, strict=True))) for row in rows]

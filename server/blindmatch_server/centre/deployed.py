@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from blindmatch_proofs.verdict import Failed, Passed
-from blindmatch_protocol.contract import AnyDesign, Info, Learner
+from blindmatch_protocol.contract import AnyDesign, Info, Label, Learner
 from blindmatch_protocol.report import Report
 
 from blindmatch_server.authority import Identity, Kind
@@ -24,10 +24,12 @@ class Deployed:
     Attributes:
         design: its design.
         epochs: what the curator's key has signed (`published.signed_epochs`), as they are when it is called.
+        endorsed: whether the entry of a label is endorsed in an epoch; all are, where there is no policy.
     """
 
     design: AnyDesign
     epochs: Callable[[], Collection[int]]
+    endorsed: Callable[[int, Label], Passed | Failed] = lambda epoch, label: Passed()
 
 
 def check_design(report: Report, deployed: Deployed) -> Verdict:
@@ -61,7 +63,7 @@ def _check_device(report: Report, info: Info) -> Verdict:
 
 
 def _check_service(report: Report, service: Identity, info: Info) -> Verdict:
-    sees = info.sends_content and service.party in info.roles.values()
+    sees = service.party is not None and info.sees_content(service.party)
     if not sees or Learner.SERVER not in info.learns:
         return Failed(f"in {info.name} the {service.words} sees no picture, and reports none")
     if report.opening or report.recipient:

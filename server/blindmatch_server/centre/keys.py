@@ -1,5 +1,6 @@
-"""The centre's secrets: the key reports are sealed to, that of its second perceptual hash, and the identity
-of the account its notices come from. Devices are configured with the public halves of the first and the last.
+"""The centre's secrets: the key reports are sealed to, that of its second perceptual hash, the one that it
+shares with the relay for stamps, the one that it judges franked messages with, and the identity of the
+account its notices come from. Devices are configured with the public halves of the first and the last two.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from blindmatch_protocol import amf
+from blindmatch_protocol.stamp import KEY_LENGTH
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from blindmatch_server.authority import write_secret
 from blindmatch_server.errors import StateError
 from blindmatch_server.key_files import line_of, read_key
 from blindmatch_server.keyed_hash import KEY_BYTES, KeyedHasher
+from blindmatch_server.workspace import replace_file
 
 SEALING_KEY: Final = "centre.key"
 PUBLIC_KEY: Final = "centre.pub"
 HASHING_KEY: Final = "second-hash.key"
+STAMP_KEY: Final = "stamp.key"
+JUDGE_KEY: Final = "judge.key"
+JUDGE_PUBLIC: Final = "judge.pub"
 NOTICES_KEY: Final = "notices.key"
 NOTICES_PUBLIC: Final = "notices.pub"
 _X25519_BYTES: Final = 32
@@ -26,10 +32,12 @@ _X25519_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class CentreKeys:
-    """Both secrets, opened."""
+    """The secrets that checks need, opened."""
 
     sealing: X25519PrivateKey = field(repr=False)
     hasher: KeyedHasher = field(repr=False)
+    stamp: bytes = field(repr=False)
+    judge: bytes = field(repr=False)
 
     @property
     def public_key(self) -> bytes:
@@ -38,7 +46,7 @@ class CentreKeys:
 
     @classmethod
     def create(cls, directory: Path) -> CentreKeys:
-        """Make new keys: three secret files (mode 0600) and two public ones, each 64 hex digits.
+        """Make new keys: five secret files (mode 0600) and three public ones, each 64 hex digits.
 
         Raises:
             StateError: if `directory` holds keys already.
@@ -46,10 +54,13 @@ class CentreKeys:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if (directory / SEALING_KEY).exists() or (directory / HASHING_KEY).exists():
             raise StateError(f"{directory.name}: holds the centre's keys already")
-        secret = ((SEALING_KEY, _X25519_BYTES), (HASHING_KEY, KEY_BYTES), (NOTICES_KEY, _X25519_BYTES))
-        for name, length in secret:
-            write_secret(directory / name, line_of(secrets.token_bytes(length)))
-        notices = X25519PrivateKey.from_private_bytes(read_notices_key(directory)).public_key()
+        secret = {SEALING_KEY: _X25519_BYTES, HASHING_KEY: KEY_BYTES, NOTICES_KEY: _X25519_BYTES}
+        for name, length in (secret | {STAMP_KEY: KEY_LENGTH}).items():
+            replace_file(directory / name, line_of(secrets.token_bytes(length)))
+        judge = amf.secret_key(secrets.token_bytes(amf.KEY_LENGTH))
+        replace_file(directory / JUDGE_KEY, line_of(judge))
+        (directory / JUDGE_PUBLIC).write_bytes(line_of(amf.public_key(judge)))
+        notices = X25519PrivateKey.from_private_bytes(read_key(directory / NOTICES_KEY)).public_key()
         (directory / NOTICES_PUBLIC).write_bytes(line_of(notices.public_bytes_raw()))
         keys = cls.read(directory)
         (directory / PUBLIC_KEY).write_bytes(line_of(keys.public_key))
@@ -63,23 +74,5 @@ class CentreKeys:
             StateError: if a file is missing or is not 64 hex digits.
         """
         sealing = X25519PrivateKey.from_private_bytes(read_key(directory / SEALING_KEY))
-        return cls(sealing, KeyedHasher(read_key(directory / HASHING_KEY)))
-
-
-def read_public_key(directory: Path) -> bytes:
-    """The public key that `CentreKeys.create` wrote.
-
-    Raises:
-        StateError: if the file is missing or is not 64 hex digits.
-    """
-    return read_key(directory / PUBLIC_KEY)
-
-
-def read_notices_key(directory: Path) -> bytes:
-    """The private identity key of the notices' account, X25519, 32 bytes; `StateError` as above."""
-    return read_key(directory / NOTICES_KEY)
-
-
-def read_notices_public(directory: Path) -> bytes:
-    """The public identity key of the notices' account, 32 bytes; `StateError` as above."""
-    return read_key(directory / NOTICES_PUBLIC)
+        hasher = KeyedHasher(read_key(directory / HASHING_KEY))
+        return cls(sealing, hasher, read_key(directory / STAMP_KEY), read_key(directory / JUDGE_KEY))

@@ -21,7 +21,7 @@ from sqlite3 import Connection
 from typing import Any, Final
 
 from blindmatch_server.centre import store
-from blindmatch_server.centre.assessment import Outcome
+from blindmatch_server.centre.assessment import Facts, Outcome
 from blindmatch_server.centre.statute import notice_periods
 from blindmatch_server.centre.unproven import is_device
 from blindmatch_server.errors import NotFoundError, PreconditionError
@@ -76,16 +76,6 @@ def plan(connection: Connection, row: store.Row) -> None:
     if account:
         due = notice_periods().usual_ms(row.submission.received_at_ms)
         add(connection, row.submission.report_id, account, NoticeKind.REPORTED, "", due)
-
-
-def plan_missing(connection: Connection) -> None:
-    """Plan the notices of reports that were checked under version 1 of the database, which had none."""
-    rows = connection.execute(
-        "SELECT DISTINCT report_id FROM journal WHERE event = 'migrated' "
-        "AND report_id NOT IN (SELECT report_id FROM notices)"
-    ).fetchall()
-    for (report_id,) in rows:
-        plan(connection, store.find(connection, report_id))
 
 
 def tell_unfounded(connection: Connection, row: store.Row, at_ms: int, delayed: bool) -> None:
@@ -184,13 +174,14 @@ def mark_sent(connection: Connection, notice_id: bytes, at_ms: int, actor: str) 
     return find(connection, notice_id)
 
 
-def text_of(notice: Notice, submission: store.Submission) -> str:
+def text_of(notice: Notice, row: store.Row) -> str:
     """What the user reads; the notice's number lets a repeated one be known."""
+    submission = row.submission
     day = datetime.fromtimestamp(submission.received_at_ms / 1000, UTC).date().isoformat()
     number = f"report {notice.report_id.hex()}"
     said = {
         NoticeKind.REPORTED: f"A picture in a message of yours was reported to the centre on {day} as "
-        f"{number}. {_who_says_so(submission.submitter)}",
+        f"{number}{_why(row.facts)}. {_who_says_so(submission.submitter)}",
         NoticeKind.UNFOUNDED: f"People at the centre looked at {number} of {day}, about a picture in a "
         "message of yours, and found it unfounded. Nothing follows from it.",
         NoticeKind.REVERSED: f"Your complaint about {number} was upheld: the decision is reversed, and the "
@@ -201,6 +192,11 @@ def text_of(notice: Notice, submission: store.Submission) -> str:
     right = " You can complain at the centre under the report's number."
     end = right if notice.kind in (NoticeKind.REPORTED, NoticeKind.REJECTED) else ""
     return f"{said}{reason}{end} (Notice {notice.notice_id.hex()[:8]})"
+
+
+def _why(facts: Facts) -> str:
+    """Why a picture that is no entry of the list was reported; empty for a match."""
+    return "" if facts.score is None else ", because a classifier flagged it; no entry of a list matched"
 
 
 def _who_says_so(submitter: str) -> str:

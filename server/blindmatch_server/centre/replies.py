@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_server.centre import complaints, notices, store
+from blindmatch_server.centre import notices, store
 
 
 def report_row(row: store.Row) -> wire.ReportRow:
@@ -20,6 +21,7 @@ def report_row(row: store.Row) -> wire.ReportRow:
         reporter=submission.submitter,
         design=facts.design,
         entry_id=facts.entry_id,
+        score=facts.score,
         pdq_distance=facts.pdq_distance or 0,
         second_distance=facts.second_distance or 0,
         picture_bytes=facts.picture_bytes,
@@ -34,7 +36,7 @@ def report_detail(
     row: store.Row,
     verdicts: Sequence[str],
     journal: Sequence[store.Entry],
-    held: Sequence[complaints.Complaint],
+    held: Sequence[wire.Complaint],
     told: Sequence[notices.Notice],
 ) -> wire.ReportDetail:
     """A report with its checks, journal, complaints and notices."""
@@ -44,41 +46,19 @@ def report_detail(
         sender=facts.sender,
         recipient=facts.recipient,
         sent_at_ms=facts.sent_at_ms,
+        stamped_at_ms=facts.stamped_at_ms,
         media_type=facts.media_type,
         width=facts.width,
         height=facts.height,
         checks=verdicts,
-        journal=[
-            wire.JournalEntry(at_ms=e.at_ms, actor=e.actor, event=e.event, state=e.state, reason=e.reason)
-            for e in journal
-        ],
-        complaints=map(complaint, held),
+        journal=[wire.JournalEntry(**asdict(entry)) for entry in journal],
+        complaints=held,
         notices=[notice(one, row) for one in told],
-    )
-
-
-def complaint(held: complaints.Complaint) -> wire.Complaint:
-    """A complaint."""
-    return wire.Complaint(
-        complaint_id=held.complaint_id,
-        report_id=held.report_id,
-        account=held.account,
-        received_at_ms=held.received_at_ms,
-        text=held.text,
-        decision=held.decision or "",
-        reason=held.reason,
-        decided_at_ms=held.decided_at_ms,
     )
 
 
 def notice(held: notices.Notice, row: store.Row) -> wire.Notice:
     """A notice with its text."""
-    return wire.Notice(
-        notice_id=held.notice_id,
-        report_id=held.report_id,
-        account=held.account,
-        kind=held.kind,
-        text=notices.text_of(held, row.submission),
-        due_at_ms=held.due_at_ms,
-        sent_at_ms=held.sent_at_ms,
-    )
+    told = asdict(held)
+    del told["words"]
+    return wire.Notice(**told, text=notices.text_of(held, row))

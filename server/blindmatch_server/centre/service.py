@@ -3,7 +3,7 @@
 device -- Key --------------------> centre
 device -- Submit(sealed report) --> centre     file and row on disk
 device <- Receipt ----------------- centre     then checked in the background (verify.py)
-operator -- List, Show -----------> centre         what they decide: desk.py
+operator -- List, Show -----------> centre         what they decide: operating.py
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
-from sqlite3 import Connection
 from typing import Final
 
 from blindmatch_protocol.cover import is_slot
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.parts import ENVELOPE, PART, SUBMISSION, Joiner, begun, split, whole
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_server import parts
 from blindmatch_server.authority import Kind
 from blindmatch_server.blobs import Blobs, Incoming
-from blindmatch_server.centre import complaints, notices, piles, replies, store
+from blindmatch_server.centre import complaints, following, notices, piles, replies, signers, store, triage
 from blindmatch_server.centre.checking import Checking
-from blindmatch_server.centre.desk import OperatorsDesk
+from blindmatch_server.centre.exporting import Exporter
 from blindmatch_server.centre.limits import CentreLimits
+from blindmatch_server.centre.operating import OperatorMethods
 from blindmatch_server.centre.slots import Slots
 from blindmatch_server.centre.vouchers import STEP, Vouchers
 from blindmatch_server.clock import Clock, milliseconds
+from blindmatch_server.concurrency import CallLimit
 from blindmatch_server.database import Database
 from blindmatch_server.endpoint import DEVICES, EVERYONE, OPERATORS, Call, Method
-from blindmatch_server.matching.envelopes import large_body
 from blindmatch_server.rate import TokenBuckets
-from blindmatch_server.waiting import Places
 
 REPORT_ID_BYTES: Final = 16
 _SUBMIT: Final = "centre/submit"
+_EXPORT: Final = "centre/export"
 _SUBMITTERS: Final = frozenset({Kind.DEVICE, Kind.RELAY, Kind.HOST})
 _LONG_SECONDS: Final = 600.0
 
@@ -55,7 +55,9 @@ class Centre:
         public_key: bytes,
         limits: CentreLimits,
         clock: Clock,
+        exporter: Exporter,
     ) -> None:
+        self._exporter = exporter
         self._database = database
         self._blobs = blobs
         self._checking = checking
@@ -64,7 +66,7 @@ class Centre:
         self._public_key = public_key
         self._limits = limits
         self._clock = clock
-        self._places = Places(limits.most_uploads)
+        self._places = CallLimit(limits.most_uploads)
 
     async def resume(self) -> None:
         """Store reports whose slots had all come when the centre last ended."""
@@ -79,11 +81,19 @@ class Centre:
             "SubmitVoucher": Method(self.submit_voucher, DEVICES, rate, _LONG_SECONDS),
             "List": Method(self.list_all, OPERATORS),
             "Show": Method(self.show, OPERATORS),
-            **OperatorsDesk(self._database, self._clock, rate).methods(),
+            "Export": Method(self.export, OPERATORS),
+            **OperatorMethods(self._database, self._clock, rate).methods(),
         }
 
     async def key(self, request: wire.CentreKeyRequest, call: Call) -> wire.CentreKey:
-        """What reports are sealed to."""
+        """What reports are sealed to; a device may say whose key it has.
+
+        Raises:
+            ProtocolError, ConflictError: see `signers`.
+        """
+        if request.identity_key and call.caller is not None and call.caller.kind is Kind.DEVICE:
+            identity = signers.identity_of(request)
+            await self._database.run(lambda c: signers.note(c, call.account, identity))
         return wire.CentreKey(public_key=self._public_key)
 
     async def submit(self, requests: AsyncIterator[wire.SubmitPart], call: Call) -> wire.Receipt:
@@ -94,11 +104,11 @@ class Centre:
             ConflictError, QuotaError: see `store.receive`.
         """
         with self._places.hold(call.account, _SUBMIT):
-            first = await anext(requests, None)
-            if first is None or len(first.report_id) != REPORT_ID_BYTES:
+            joiner = Joiner(SUBMISSION, self._limits.most_sealed_bytes, _SUBMIT)
+            first, data = await begun(joiner, requests)
+            if len(first.report_id) != REPORT_ID_BYTES:
                 raise ProtocolError(_SUBMIT, f"must be {REPORT_ID_BYTES} bytes", "report_id")
-            size, data = await parts.opened(_inner(first, requests), self._limits.most_sealed_bytes, _SUBMIT)
-            if is_slot(size):
+            if is_slot(joiner.size):
                 received = await self._take_slot(first.report_id, data, call.account)
                 return wire.Receipt(report_id=first.report_id, received_at_ms=received)
             async with self._blobs.incoming() as incoming:
@@ -111,7 +121,7 @@ class Centre:
 
     async def _take_slot(self, slot_id: bytes, data: AsyncIterator[bytes], account: str) -> int:
         """A slot of a device's cover schedule. Raises what `Slots.take` raises."""
-        sealed = b"".join([piece async for piece in data])
+        sealed = await whole(data)
         now = milliseconds(self._clock)
         return await self._slots.take(slot_id, sealed, account, now, self._take_whole)
 
@@ -127,12 +137,11 @@ class Centre:
     async def submit_voucher(self, requests: AsyncIterator[wire.Envelope], call: Call) -> wire.Receipt:
         """Take a voucher. Raises what `Vouchers` raises, and `ProtocolError` if the parts break a rule."""
         with self._places.hold(call.account, STEP):
-            first = await anext(requests, None)
-            if first is None:
-                raise ProtocolError(STEP, "no envelope was sent")
+            first, data = await begun(Joiner(ENVELOPE, self._limits.most_voucher_bytes, STEP), requests)
             self._vouchers.check_head(first)
-            body = await large_body(first, requests, self._limits.most_voucher_bytes, STEP)
-            return await self._vouchers.take(call.account, first, body, milliseconds(self._clock))
+            return await self._vouchers.take(
+                call.account, first, await whole(data), milliseconds(self._clock)
+            )
 
     async def list_all(self, request: wire.ListRequest, call: Call) -> wire.CentreList:
         """All reports, oldest first, and vouchers by account; what was received before is looked at first."""
@@ -146,7 +155,32 @@ class Centre:
 
     async def show(self, request: wire.ShowRequest, call: Call) -> wire.ReportDetail:
         """One report with all that belongs to it; `NotFoundError` if there is none with this id."""
-        return await self._database.run(lambda c: _detail(c, request.report_id))
+        return await self._database.run(
+            lambda c: replies.report_detail(
+                store.find(c, request.report_id),
+                store.verdicts(c, request.report_id),
+                store.journal(c, request.report_id),
+                complaints.all_of(c, request.report_id),
+                notices.of_report(c, request.report_id),
+            )
+        )
+
+    async def export(self, request: wire.ExportRequest, call: Call) -> AsyncIterator[wire.Part]:
+        """A report as evidence, of which nothing is sent before the journal has the line that says so.
+
+        Raises:
+            ProtocolError: without a reason, or if the report does not open.
+            NotFoundError: if there is none.
+        """
+        reason, report_id = triage.words_of(request.reason, _EXPORT, "reason"), request.report_id
+        row = await self._database.run(lambda c: store.find(c, report_id))
+        submission = row.submission
+        identity = await self._database.run(lambda c: signers.find(c, submission.submitter))
+        evidence = await asyncio.to_thread(self._exporter.export, submission, identity)
+        now = milliseconds(self._clock)
+        await self._database.run(lambda c: following.exported(c, report_id, reason, now, call.account))
+        for part in split(PART, wire.Part(), evidence):
+            yield part
 
     async def _keep(
         self, report_id: bytes, data: AsyncIterator[bytes], incoming: Incoming, account: str
@@ -164,21 +198,3 @@ class Centre:
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
-
-
-async def _inner(first: wire.SubmitPart, rest: AsyncIterator[wire.SubmitPart]) -> AsyncIterator[wire.Part]:
-    yield first.part
-    async for item in rest:
-        if item.report_id:
-            raise ProtocolError(_SUBMIT, "must stand in the first part only", "report_id")
-        yield item.part
-
-
-def _detail(connection: Connection, report_id: bytes) -> wire.ReportDetail:
-    return replies.report_detail(
-        store.find(connection, report_id),
-        store.verdicts(connection, report_id),
-        store.journal(connection, report_id),
-        complaints.all_of(connection, report_id),
-        notices.of_report(connection, report_id),
-    )

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from blindmatch_server.database import Database
 from blindmatch_server.errors import ConflictError, QuotaError, RefusedError
-from blindmatch_server.log import Log
+from blindmatch_server.event_log import EventLog
 
 VERSION: Final = 2
 """Version 1, which is refused, kept a fragment without its padding, and cover without any bytes."""
@@ -54,7 +54,7 @@ class Slots:
 
     database: Database
     private_key: X25519PrivateKey
-    log: Log
+    log: EventLog
     _due: set[str] = field(default_factory=set)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)

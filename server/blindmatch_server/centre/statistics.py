@@ -8,71 +8,31 @@ B = not confirmed            a person found it unfounded, at once or after a com
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Final, TypeAlias
+
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
 Period: TypeAlias = tuple[int, int]
 """Unix time in milliseconds: from, and before."""
 _OPEN_END: Final = (1 << 63) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Durations:
-    """Times in milliseconds; percentiles are those of the nearest rank. All 0 if there is none."""
-
-    count: int = 0
-    mean_ms: int = 0
-    median_ms: int = 0
-    p90_ms: int = 0
-    p99_ms: int = 0
-
-    @classmethod
-    def of(cls, values: Sequence[int]) -> Durations:
-        """Of times in any order."""
-        if not values:
-            return cls()
-        ordered = sorted(values)
-
-        def percentile(percent: int) -> int:
-            return ordered[-(-percent * len(ordered) // 100) - 1]
-
-        mean = round(sum(ordered) / len(ordered))
-        return cls(len(ordered), mean, percentile(50), percentile(90), percentile(99))
+def durations(values: Sequence[int]) -> wire.Durations:
+    """Of times in milliseconds, in any order; percentiles are those of the nearest rank. All 0 if none."""
+    if not values:
+        return wire.Durations()
+    ordered = sorted(values)
+    ranks = {"median_ms": 50, "p90_ms": 90, "p99_ms": 99}
+    at = {name: ordered[-(-percent * len(ordered) // 100) - 1] for name, percent in ranks.items()}
+    return wire.Durations(count=len(ordered), mean_ms=round(sum(ordered) / len(ordered)), **at)
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """Counts of the reports received in a period, as they stand now; see the module's text for A, B and C."""
-
-    flagged: int
-    reviewed: int
-    unconfirmed: int
-    reports: int
-    vouchers_opened: int
-    images: int
-    videos: int
-    other_files: int
-    accounts_sent: int
-    accounts_received: int
-    checks_passed: int
-    checks_failed: int
-    checks_unavailable: int
-    forwarded: int
-    removal_asked: int
-    closed: int
-    complaints: int
-    complaints_settled: int
-    complaints_upheld: int
-    to_decision: Durations
-    to_settlement: Durations
-
-
-def measure(connection: Connection, from_ms: int = 0, until_ms: int = 0) -> Statistics:
-    """The statistics of a period; 0 is no bound."""
+def measure(connection: Connection, from_ms: int = 0, until_ms: int = 0) -> wire.Statistics:
+    """Counts of the reports received in a period, as they stand now; 0 is no bound."""
     period = from_ms, until_ms or _OPEN_END
     counts = _counts(connection, period)
-    return Statistics(
+    return wire.Statistics(
         flagged=counts["reports"] + counts["vouchers_opened"],
         **counts,
         to_decision=_times(connection, _TO_DECISION, period),
@@ -83,6 +43,7 @@ def measure(connection: Connection, from_ms: int = 0, until_ms: int = 0) -> Stat
 _REPORTS: Final = """
 SELECT
     COUNT(*) AS reports,
+    COUNT(score) AS flags,
     COUNT(*) FILTER (WHERE decision <> '') AS reviewed,
     COUNT(*) FILTER (WHERE decision = 'unfounded') AS unconfirmed,
     COUNT(*) FILTER (WHERE media_type LIKE 'image/%') AS images,
@@ -132,5 +93,5 @@ def _counts(connection: Connection, period: Period) -> dict[str, int]:
     return counts
 
 
-def _times(connection: Connection, query: str, period: Period) -> Durations:
-    return Durations.of([value for (value,) in connection.execute(query, period)])
+def _times(connection: Connection, query: str, period: Period) -> wire.Durations:
+    return durations([value for (value,) in connection.execute(query, period)])

@@ -61,7 +61,7 @@ class Entry:
 
 
 _FACTS: Final = tuple(f.name for f in fields(Facts))
-_WIDE: Final = frozenset({"version", "epoch", "entry_id", "matched_at_ms", "sent_at_ms"})
+_WIDE: Final = frozenset({"version", "epoch", "entry_id", "matched_at_ms", "sent_at_ms", "stamped_at_ms"})
 _COLUMNS: Final = (
     "report_id, digest, blob_id, submitter, received_at_ms, state, reason, outcome, outcome_reason, "
     "decision, decided_at_ms, " + ", ".join(_FACTS)
@@ -148,7 +148,7 @@ def write_journal(connection: Connection, report_id: bytes, entry: Entry) -> Non
 
 
 def journal(connection: Connection, report_id: bytes) -> list[Entry]:
-    """A report's journal, oldest first. Version 1 noted no actor, and states that are none any more."""
+    """A report's journal, oldest first."""
     rows = connection.execute(
         "SELECT at_ms, actor, event, state, reason FROM journal WHERE report_id = ? ORDER BY number",
         (report_id,),

@@ -1,8 +1,8 @@
 """What the checks of a report do not show, in words for whoever reads of one.
 
-Messages bear no stamp of the relay yet: a device can make commitment and opening of any message that it says
-it sent, to anybody. It is held to its own name and to one picture; the rest is its word. Where a provider
-reads pictures itself there is no commitment at all.
+A device hands in what the relay stamped when it took the message: that it was sent, by whom, to whom, when.
+A relay cannot tell whether what it takes can be opened, and makes its stamps with a key that the centre has,
+too. Where a provider reads pictures itself there is no commitment at all.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Final
 from blindmatch_server.authority import IdentityError, Kind, identity_of
 
 BY_DEVICE: Final = (
-    "that this message was sent, when, that no other report is about it, too, or that the recipient it names "
-    "received it: the sender's own device says so, and messages bear no stamp of the relay yet"
+    "that the recipient received the message, or could open it: the relay's stamp says that it took it then, "
+    "for that account; and that relay and centre, who share the stamp's key, did not make the stamp together"
 )
 BY_SERVICE: Final = (
     "who sent the picture, when, or whether anybody did: a service that sees pictures in the clear says so, "

@@ -3,10 +3,14 @@
 sealed    opens with the centre's key under its id, and is canonical
 design    is of the design, version and epoch that are deployed
 reporter  is who handed it in, and may report this in that design (deployed.py)
-label     is of the centre's own list: id, hash and salt (which only the list and the opener know)
+label     is of the centre's own list: id, hash and salt (which only the list and the opener know), and, where
+          there is a policy, endorsed in the report's epoch; a flag has
+          none, and is reported in designs that recognise a category, where nothing else is
 picture   decodes
-relation  the picture's PDQ hash matches the label's, as the design defines a match
+relation  the picture's PDQ hash matches the label's, as the design defines a match; or it is of the category
 franking  a commitment binds sender, recipient, time and exactly this picture
+stamp     the relay's stamp is on this commitment, these accounts, its message id and its time
+sender    the sender's own key vouches for the commitment, as the deployment's mode of franking wants
 second    the second hash, which nobody outside can compute, agrees with the entry's
 once      is the first one about it (subjects.py); judged when the verdicts are stored
 
@@ -17,12 +21,20 @@ shows: unproven.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from blindmatch_proofs.franking import verify_opening
+from blindmatch_proofs.franking import (
+    verify_designated,
+    verify_opening,
+    verify_signature,
+    verify_stamp,
+)
 from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.contract import Category
+from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.errors import PictureError, ProtocolError
+from blindmatch_protocol.franking_mode import FrankingMode
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.report import Report, open_report
 
@@ -35,6 +47,7 @@ from blindmatch_server.centre.subjects import subject_of
 from blindmatch_server.keyed_hash import SAME_PICTURE, distance
 
 _NOT_TOLD = NotAvailable("the centre was not told what is deployed")
+_NO_ENTRY = NotAvailable("a flag has no entry", needed=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +58,24 @@ class Verifier:
         keys: the centre's secrets.
         deployed: what reports may be about; None if the centre was not told.
         references: the centre's copy of the list; None if it has none.
+        mode: what messages bear of their sender's key.
     """
 
     keys: CentreKeys
     deployed: Deployed | None = None
     references: References | None = None
+    mode: FrankingMode = FrankingMode.STAMP
 
-    def assess(self, sealed: bytes, report_id: bytes, submitter: Identity) -> Assessment:
-        """Check a sealed report that `submitter` handed in; whatever it holds, this returns."""
+    def assess(
+        self, sealed: bytes, report_id: bytes, submitter: Identity, identity: bytes | None = None
+    ) -> Assessment:
+        """Check a sealed report that `submitter`, with this identity key, handed in; whatever it
+        holds, this returns."""
         try:
             report = open_report(sealed, report_id, self.keys.sealing)
         except ProtocolError as error:
             return Assessment({Check.SEALED: Failed(str(error))}, Facts())
-        return _Examination(self, report, submitter).run()
+        return _Examination(self, report, submitter, identity).run()
 
 
 @dataclass(slots=True)
@@ -67,10 +85,12 @@ class _Examination:
     verifier: Verifier
     report: Report
     submitter: Identity
+    identity: bytes | None
     reference: Reference | None = None
     picture: Picture | None = None
     pdq_distance: int | None = None
     second_distance: int | None = None
+    score: float | None = None
     verdicts: dict[Check, Verdict] = field(default_factory=dict)
 
     def run(self) -> Assessment:
@@ -82,6 +102,8 @@ class _Examination:
             Check.PICTURE: self._picture,
             Check.RELATION: self._relation,
             Check.FRANKING: self._franking,
+            Check.STAMP: self._stamp,
+            Check.SENDER: self._sender,
             Check.SECOND: self._second,
         }
         for name, check in checks.items():
@@ -98,7 +120,14 @@ class _Examination:
             return _NOT_TOLD
         return check_reporter(self.report, self.submitter, deployed.design.info)
 
+    def _category(self) -> Category | None:
+        """The category that the deployed design recognises, if it does."""
+        relation = self.verifier.deployed.design.info.relation if self.verifier.deployed else None
+        return relation if isinstance(relation, Category) else None
+
     def _label(self) -> Verdict:
+        if self.report.flag is not None or self._category() is not None:
+            return self._no_label()
         if self.verifier.references is None:
             return NotAvailable("the centre has no copy of the list")
         label = self.report.label
@@ -106,7 +135,17 @@ class _Examination:
         if reference is None or (reference.entry_hash, reference.salt) != (label.entry_hash, label.salt):
             return Failed("not a label of the list")
         self.reference = reference
-        return Passed()
+        deployed = self.verifier.deployed
+        return Passed() if deployed is None else deployed.endorsed(self.report.epoch, label)
+
+    def _no_label(self) -> Verdict:
+        if self.verifier.deployed is None:
+            return _NOT_TOLD
+        if self.report.flag is None:
+            return Failed("where a category is recognised flags are reported, and nothing else")
+        if self._category() is None:
+            return Failed("a flag is reported where a category is recognised, and nowhere else")
+        return _NO_ENTRY
 
     def _picture(self) -> Verdict:
         picture = Picture.from_bytes(self.report.picture)
@@ -120,12 +159,24 @@ class _Examination:
     def _relation(self) -> Verdict:
         if self.picture is None:
             return NotAvailable("there is no picture")
+        if self.report.flag is not None:
+            return self._of_category(self.picture)
         entry = np.frombuffer(self.report.label.entry_hash, np.uint8).reshape(1, 32)
         self.pdq_distance = distance(self.picture.hash, self.report.label.entry_hash)
         if self.verifier.deployed is None:
             return _NOT_TOLD
         if not self.verifier.deployed.design.info.relation.holds(self.picture, entry)[0]:
             return Failed("the picture does not match the label's hash")
+        return Passed()
+
+    def _of_category(self, picture: Picture) -> Verdict:
+        category = self._category()
+        if category is None:
+            return NotAvailable("no category is recognised here")
+        self.score = score = category.score(picture)
+        scored = replace(category, score=lambda item: score)  # a classifier takes time: it is run once
+        if not scored.matches(picture, NO_ENTRIES):
+            return Failed(f"the picture is not of the category {category.words}")
         return Passed()
 
     def _franking(self) -> Verdict:
@@ -136,9 +187,38 @@ class _Examination:
             return NotAvailable("the reporter sees pictures in the clear", needed=False)
         return Failed("no commitment is opened")
 
+    def _stamp(self) -> Verdict:
+        if not self.report.opening:
+            return self.verdicts[Check.FRANKING]
+        if not self.report.stamp:
+            return Failed("the relay has not stamped the message")
+        report, (opening,), (stamp,) = self.report, self.report.opening, self.report.stamp
+        key, commitment = self.verifier.keys.stamp, opening.commitment
+        return verify_stamp(stamp, commitment, report.sender, report.recipient, key)
+
+    def _sender(self) -> Verdict:
+        if not self.report.opening:
+            return self.verdicts[Check.FRANKING]
+        if self.verifier.mode is FrankingMode.STAMP:
+            return NotAvailable("messages are stamped here, and no more", needed=False)
+        if self.identity is None:
+            return NotAvailable("the sender's device never said which key it has")
+        if not self.report.sender_proof:
+            return Failed("the sender's key does not vouch for the message")
+        (opening,), (proof,) = self.report.opening, self.report.sender_proof
+        if self.verifier.mode is FrankingMode.SIGNATURE:
+            return verify_signature(opening.commitment, proof.proof, self.identity)
+        return verify_designated(opening.commitment, proof, self.identity, self.verifier.keys.judge)
+
+    def _stamped_at_ms(self) -> int:
+        is_right = isinstance(self.verdicts[Check.STAMP], Passed) and self.report.stamp
+        return self.report.stamp[0].accepted_at_ms if is_right else 0
+
     def _second(self) -> Verdict:
         if self.picture is None:
             return NotAvailable("there is no picture")
+        if self.report.flag is not None:
+            return _NO_ENTRY
         if self.reference is None or self.reference.second_hash is None:
             return NotAvailable("the centre has no second hash of this entry")
         mine = self.verifier.keys.hasher.hash(self.picture.luminance)
@@ -146,6 +226,11 @@ class _Examination:
         if self.second_distance > SAME_PICTURE:
             return Failed("the second hash says another picture")
         return Passed()
+
+    def _shown_score(self) -> float | None:
+        """The centre's own score of a flagged picture; the reporter's where the centre has none."""
+        claimed = self.report.flag
+        return self.score if self.score is not None or claimed is None else claimed.score
 
     def _facts(self) -> Facts:
         report = self.report
@@ -155,6 +240,7 @@ class _Examination:
             version=report.version,
             epoch=report.epoch,
             entry_id=report.label.entry_id,
+            score=self._shown_score(),
             pdq_distance=self.pdq_distance,
             second_distance=self.second_distance,
             sender=report.sender,
@@ -165,4 +251,5 @@ class _Examination:
             width=width,
             height=height,
             picture_bytes=len(report.picture),
+            stamped_at_ms=self._stamped_at_ms(),
         )

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from blindmatch_proofs.verdict import Passed, Verdict
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import AnyDesign, Buffers, Label, Opener, Visible
 from blindmatch_protocol.errors import EpochMismatchError
@@ -25,10 +26,10 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import piles
 from blindmatch_server.centre.limits import CentreLimits
 from blindmatch_server.centre.piles import Pile, Row
+from blindmatch_server.concurrency import TurnQueue, nothing_left
 from blindmatch_server.database import Database
 from blindmatch_server.errors import UnsupportedError
-from blindmatch_server.log import Log
-from blindmatch_server.waiting import Turns, nothing_left
+from blindmatch_server.event_log import EventLog
 
 STEP: Final = "centre/submit-voucher"
 _PAUSE_SECONDS: Final = 1.0
@@ -36,10 +37,12 @@ _PAUSE_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class OpenerFiles:
-    """An epoch's files of a design with vouchers, e.g. `Publication.opener`."""
+    """An epoch's files of a design with vouchers, e.g. `Publication.opener`; labels that are not endorsed are
+    none to the centre."""
 
     epoch: int
     files: Buffers = field(repr=False)
+    endorsed: Callable[[int, Label], Verdict] = lambda epoch, label: Passed()
 
 
 class Vouchers:
@@ -55,17 +58,18 @@ class Vouchers:
         designs: Mapping[str, AnyDesign],
         files: Mapping[str, OpenerFiles],
         limits: CentreLimits,
-        log: Log,
+        log: EventLog,
     ) -> None:
         self._database = database
         self._designs = designs
         self._epochs = {name: opener.epoch for name, opener in files.items()}
+        self._files = files
         self._openers: dict[str, Opener] = {
             name: designs[name].open_opener(opener.files) for name, opener in files.items()
         }
         self._limits = limits
         self._log = log
-        self._turns = Turns(1)
+        self._turns = TurnQueue(1)
         self._due = asyncio.Event()
         self._opened = asyncio.Event()
         self._opening: set[Pile] = set()
@@ -149,7 +153,9 @@ class Vouchers:
     def _labels(self, pile: Pile, held: list[Row]) -> Mapping[int, Label]:
         """What opens; nothing if the design fails, until the account's next visible one."""
         try:
-            return self._openers[pile.design].open(pile.account, [one.row for one in held])
+            found = self._openers[pile.design].open(pile.account, [one.row for one in held])
+            endorsed = self._files[pile.design].endorsed
+            return {at: one for at, one in found.items() if endorsed(pile.epoch, one) == Passed()}
         except Exception as error:
             self._log.failure("opening", error)
             return {}

@@ -26,37 +26,3 @@ from blindmatch_server.curator.random_hashes import random_hashes
 from blindmatch_server.curator.rejects import Reason, rejects_path
 from blindmatch_server.curator.replacing import traces
 from blindmatch_server.curator.summary import Summary
-
-__all__ = [
-    "Difference",
-    "ExportFormat",
-    "Families",
-    "FormatError",
-    "HashList",
-    "Inspection",
-    "ListBusyError",
-    "ListError",
-    "ListFileError",
-    "ListFormat",
-    "Near",
-    "NothingValidError",
-    "Reason",
-    "SourceChangedError",
-    "Summary",
-    "Title",
-    "diff",
-    "export",
-    "find_families",
-    "format_named",
-    "import_list",
-    "inspect",
-    "list_hashes",
-    "list_pictures",
-    "merge",
-    "open_list",
-    "random_hashes",
-    "random_list",
-    "rejects_path",
-    "sniff",
-    "traces",
-]

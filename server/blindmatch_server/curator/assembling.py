@@ -1,4 +1,4 @@
-"""From a ledger to a list file: ids, salts, families, sections."""
+"""From the records of an import to a list file: ids, salts, families, sections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from blindmatch_server.curator.equal_rows import Indices
 from blindmatch_server.curator.errors import NothingValidError
 from blindmatch_server.curator.families import DEFAULT_PAIRS, Families, find_families
 from blindmatch_server.curator.hashlist import FIRST_ID, HashList
-from blindmatch_server.curator.ledger import Ledger, Settled
+from blindmatch_server.curator.import_records import ImportRecords, Settled
 from blindmatch_server.curator.listwriter import ListWriter, Title
 from blindmatch_server.curator.summary import Summary
 
@@ -33,26 +33,26 @@ class Near:
 
 
 def assemble(
-    ledger: Ledger,
+    records: ImportRecords,
     into: Path,
     rng: Randomness,
     title: Title,
     onto: HashList | None,
     near: Near | None,
 ) -> Summary:
-    """Write what stands in `ledger` as the list file `into`.
+    """Write what stands in `records` as the list file `into`.
 
-    `onto` is the list the ledger started from; its entries keep ids and salts. New entries get the next
+    `onto` is the list the records started from; its entries keep ids and salts. New entries get the next
     ids, in the order in which they came, and 16 bytes of `rng` each.
 
     Raises:
         NothingValidError: if nothing stands.
         ListError: if the file cannot be written.
     """
-    settled = ledger.settle()
+    settled = records.settle()
     if not len(settled.entries):
         raise NothingValidError(f"no entry would be left in {into.name}")
-    kept = int(np.searchsorted(settled.entries, ledger.previous))
+    kept = int(np.searchsorted(settled.entries, records.previous))
     ids, next_id = _ids(settled.entries, kept, onto)
     families = find_families(settled.hashes[settled.entries], near.most_pairs) if near else None
     with ListWriter(into) as writer:
@@ -62,9 +62,9 @@ def assemble(
     return Summary(
         entries=len(ids),
         added=len(ids) - kept,
-        removed=ledger.previous - kept,
+        removed=records.previous - kept,
         accepted=settled.accepted,
-        removals=ledger.removals,
+        removals=records.removals,
         duplicates=settled.accepted - settled.fresh,
         not_half=_not_half(settled),
         families=families.count if families else None,

@@ -16,7 +16,7 @@ from blindmatch_server.curator import equal_rows
 from blindmatch_server.curator.assembling import Near, assemble
 from blindmatch_server.curator.equal_rows import Indices
 from blindmatch_server.curator.hashlist import HashList
-from blindmatch_server.curator.ledger import Ledger
+from blindmatch_server.curator.import_records import ImportRecords
 from blindmatch_server.curator.listwriter import Title
 from blindmatch_server.curator.replacing import replacing
 from blindmatch_server.curator.summary import Summary
@@ -42,10 +42,10 @@ def merge(
     made = title or Title(into.stem)
     digests = (first.footer.digest(), second.footer.digest())
     made = Title(made.name, made.created, ("merged",), digests)
-    with replacing(into, first), closing(Ledger(into.parent)) as ledger:
-        ledger.start_from(first)
-        ledger.add_list(second)
-        return assemble(ledger, into, rng, made, first, families)
+    with replacing(into, first), closing(ImportRecords(into.parent)) as records:
+        records.start_from(first)
+        records.add_list(second)
+        return assemble(records, into, rng, made, first, families)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -16,6 +15,7 @@ from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_server.curator.errors import ListError
 from blindmatch_server.curator.formats.threatexchange_csv import COLUMNS
 from blindmatch_server.curator.hashlist import HashList
+from blindmatch_server.curator.replacing import Draft
 
 _BATCH: Final = 1 << 14
 
@@ -41,15 +41,9 @@ def export(
     if not isinstance(out, Path):
         return _write(listed, export_format, out, progress)
     try:
-        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                written = _write(listed, export_format, file, progress)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(out)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with closing(Draft(out)) as draft:
+            written = _write(listed, export_format, draft.file, progress)
+            draft.publish()
     except OSError as error:
         raise ListError(f"cannot write {out.name}: {error.strerror}") from error
     return written
@@ -57,7 +51,7 @@ def export(
 
 def _write(listed: HashList, export_format: ExportFormat, out: BinaryIO, progress: Progress) -> int:
     done = 0
-    out.write(_head(export_format))
+    out.write(b"" if export_format is ExportFormat.PDQ else _row(COLUMNS))
     before, after = _around(export_format, listed.footer.name)
     for digits in _digits(listed):
         out.write(b"".join(before + one + after for one in digits))
@@ -70,10 +64,6 @@ def _digits(listed: HashList) -> Iterator[list[bytes]]:
     for batch in listed.batches(_BATCH):
         text = batch.hashes.tobytes().hex().encode()
         yield [text[at : at + 64] for at in range(0, len(text), 64)]
-
-
-def _head(export_format: ExportFormat) -> bytes:
-    return b"" if export_format is ExportFormat.PDQ else _row(COLUMNS)
 
 
 def _around(export_format: ExportFormat, name: str) -> tuple[bytes, bytes]:

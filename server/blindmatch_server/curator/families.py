@@ -17,7 +17,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract import Progress, no_progress
 
 from blindmatch_server.curator.equal_rows import Indices
 
@@ -57,24 +56,18 @@ class Families:
         return int(sizes[sizes > 1].sum())
 
 
-def find_families(
-    hashes: Rows, most_pairs: int = DEFAULT_PAIRS, progress: Progress = no_progress
-) -> Families:
+def find_families(hashes: Rows, most_pairs: int = DEFAULT_PAIRS) -> Families:
     """Families of `hashes`, uint8 (n, 32), comparing about `most_pairs` pairs at most.
 
-    `progress` gets the bands done and their number in all, over all passes. Beside 4 copies of the hashes
-    it holds about 64 MiB.
+    Beside 4 copies of the hashes it holds about 64 MiB.
     """
     search = _Search(hashes, most_pairs)
-    done = 0
     for number in range(PASSES):
         for band in range(BANDS):
             search.compare(band, None if number == 0 else number - 1)
             if search.left <= 0:
                 complete = SURE_AFTER_ONE_PASS if number else -1
                 return Families(search.root, complete, most_pairs - search.left)
-            done += 1
-            progress(done, PASSES * BANDS)
     return Families(search.root, DISTANCE, most_pairs - search.left)
 
 

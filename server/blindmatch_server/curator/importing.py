@@ -15,7 +15,7 @@ from blindmatch_server.curator.errors import NothingValidError
 from blindmatch_server.curator.formats import READERS, ListFormat, sniff
 from blindmatch_server.curator.formats.block import Block
 from blindmatch_server.curator.hashlist import HashList
-from blindmatch_server.curator.ledger import Ledger
+from blindmatch_server.curator.import_records import ImportRecords
 from blindmatch_server.curator.listwriter import Title
 from blindmatch_server.curator.rejects import RejectFile, rejects_path
 from blindmatch_server.curator.replacing import replacing
@@ -81,14 +81,14 @@ def build(
     with (
         replacing(into, onto),
         closing(RejectFile(rejects_path(into))) as rejects,
-        closing(Ledger(into.parent)) as ledger,
+        closing(ImportRecords(into.parent)) as records,
     ):
         if onto is not None:
-            ledger.start_from(onto)
-        read = _fill(ledger, rejects, blocks)
+            records.start_from(onto)
+        read = _fill(records, rejects, blocks)
         _check_any(rejects, into.name, read)
         made = replace(made, formats=tuple(provenance.formats), digests=tuple(provenance.digests))
-        summary = assemble(ledger, into, rng, made, onto, families)
+        summary = assemble(records, into, rng, made, onto, families)
         return replace(summary, read=read, rejected=dict(rejects.counts), rejects=rejects.publish())
 
 
@@ -109,11 +109,11 @@ def _blocks(
             done += source.offset
 
 
-def _fill(ledger: Ledger, rejects: RejectFile, blocks: Iterable[tuple[str, Block]]) -> int:
-    """Move all blocks into the ledger and the rejects file; the number of records read."""
+def _fill(records: ImportRecords, rejects: RejectFile, blocks: Iterable[tuple[str, Block]]) -> int:
+    """Move all blocks into the records and the rejects file; the number of records read."""
     read = 0
     for name, block in blocks:
-        ledger.add(block)
+        records.add(block)
         rejects.write(name, block.rejects)
         read += block.read
     return read

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,10 +14,11 @@ from typing import Any, Final, Self
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from blindmatch_protocol.contract import EntryBatch
 
 from blindmatch_server.curator.errors import ListError
 from blindmatch_server.curator.hashlist import ALIGNMENT, LAYOUT, MAGIC, PROLOGUE, VERSION, Footer, Section
-from blindmatch_server.workspace import sync_folder
+from blindmatch_server.curator.replacing import Draft
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
 
@@ -41,6 +40,24 @@ class Title:
             )
 
 
+def write_entries(into: Path, entries: EntryBatch, next_id: int) -> Footer:
+    """Write a list of entries that have ids and salts, in the order of their ids, in place of an older one.
+
+    Raises:
+        ListError: if the folder cannot be written.
+    """
+    none = np.zeros(0, np.uint64)
+    columns: dict[str, npt.NDArray[Any]] = {
+        "hashes": entries.hashes, "ids": entries.ids, "salts": entries.salts,
+        "plain": np.ones(len(entries), np.uint8),
+        "record_identities": none, "record_times": none, "record_entries": none,
+    }  # fmt: skip
+    with ListWriter(into) as writer:
+        for name, column in columns.items():
+            writer.section(name, [column])
+        return writer.publish(Title(into.stem, formats=("endorsed",)), next_id, None)
+
+
 class ListWriter:
     """Writes one list file; nothing is visible under its name before `publish`.
 
@@ -48,13 +65,8 @@ class ListWriter:
     """
 
     def __init__(self, into: Path) -> None:
-        self.into = into
-        try:
-            handle, name = tempfile.mkstemp(dir=into.parent, prefix=f".{into.name}.")
-        except OSError as error:
-            raise ListError(f"cannot write into the folder of {into.name}: {error.strerror}") from error
-        self._temporary = Path(name)
-        self._file = os.fdopen(handle, "wb")
+        self._draft = Draft(into)
+        self._file = self._draft.file
         self._file.write(bytes(PROLOGUE.size))
         self._sections: dict[str, Section] = {}
 
@@ -71,7 +83,7 @@ class ListWriter:
         self._sections[name] = Section(offset, rows, digest.hexdigest())
 
     def publish(self, title: Title, next_id: int, families_to: int | None) -> Footer:
-        """Finish the file and put it in place of an older one: written, synced, renamed, folder synced."""
+        """Finish the file and put it in place of an older one."""
         footer = Footer(
             name=title.name,
             source_formats=title.formats,
@@ -86,10 +98,7 @@ class ListWriter:
         self._file.write(raw)
         self._file.seek(0)
         self._file.write(PROLOGUE.pack(MAGIC, VERSION, offset, len(raw), hashlib.sha256(raw).digest()))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._temporary.replace(self.into)
-        sync_folder(self.into.parent)
+        self._draft.publish()
         return footer
 
     def __enter__(self) -> Self:
@@ -98,5 +107,4 @@ class ListWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        self._draft.close()

@@ -6,8 +6,6 @@ reasons and never the record's text.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
@@ -16,8 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from blindmatch_server.curator.errors import ListError
-from blindmatch_server.workspace import sync_folder
+from blindmatch_server.curator.replacing import Draft
 
 
 class Reason(StrEnum):
@@ -119,14 +116,9 @@ class RejectFile:
     """Counts rejects and writes them to a temporary file that `publish` puts in place."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self.counts: Counter[Reason] = Counter()
-        try:
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        except OSError as error:
-            raise ListError(f"cannot write into the folder of {path.name}: {error.strerror}") from error
-        self._temporary = Path(name)
-        self._file = os.fdopen(handle, "wb")
+        self._draft = Draft(path)
+        self.close = self._draft.close
 
     def write(self, source: str, rejects: Iterable[Reject]) -> None:
         """Append `rejects` of the source called `source`."""
@@ -134,21 +126,12 @@ class RejectFile:
         for (record, line, offset), reason in rejects:
             self.counts[reason] += 1
             lines.append(_Line(source, record, line, offset, reason.value, reason.says))
-        self._file.write(msgspec.json.Encoder().encode_lines(lines))
+        self._draft.file.write(msgspec.json.Encoder().encode_lines(lines))
 
     def publish(self) -> Path | None:
         """Put the file in place, or remove an older one if nothing was rejected; its path if there is one."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
         if not self.counts:
-            self.path.unlink(missing_ok=True)
+            self._draft.path.unlink(missing_ok=True)
             return None
-        self._temporary.replace(self.path)
-        sync_folder(self.path.parent)
-        return self.path
-
-    def close(self) -> None:
-        """Remove what was not published."""
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        self._draft.publish()
+        return self._draft.path

@@ -6,15 +6,46 @@
 
 from __future__ import annotations
 
+import os
 import re
-import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from blindmatch_server.curator.errors import ListBusyError, ListError, SourceChangedError
 from blindmatch_server.curator.hashlist import HashList, open_list
-from blindmatch_server.locking import HeldError, hold
+from blindmatch_server.locking import hold
+from blindmatch_server.workspace import sync_folder
+
+
+class Draft:
+    """A file that is written beside `path`, readable by its owner alone, until `publish` puts it in place.
+
+    Raises:
+        ListError: if the folder cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        except OSError as error:
+            raise ListError(f"cannot write {path.name}: {error.strerror}") from error
+        self._temporary = Path(name)
+        self.file = os.fdopen(handle, "wb")
+
+    def publish(self) -> None:
+        """Put it in place of an older one: written, synced, renamed, folder synced."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self._temporary.replace(self.path)
+        sync_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Remove what was not published."""
+        self.file.close()
+        self._temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -26,13 +57,8 @@ def replacing(into: Path, onto: HashList | None) -> Iterator[None]:
         SourceChangedError: if `onto` was opened from `into`, and another import has replaced it since.
         ListError: if the folder cannot be written.
     """
-    try:
-        lock = hold(_lock_path(into))
-    except HeldError as error:
-        raise ListBusyError(f"another import writes {into.name}: wait for its end, then try again") from error
-    except sqlite3.Error as error:
-        raise ListError(f"cannot write into the folder of {into.name}: {error}") from error
-    with lock:
+    busy = ListBusyError(f"another import writes {into.name}: wait for its end, then try again")
+    with hold(_lock_path(into), busy, ListError):
         _remove_stale(into)
         _check_newest(into, onto)
         yield

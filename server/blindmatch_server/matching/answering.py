@@ -1,8 +1,8 @@
 """Answers batches of bodies with the design's roles, on threads of its own or in worker processes.
 
 One thread takes batch after batch; the design spreads the work of a batch over the others. Accounts take
-turns: see `fair_queue`. A body that makes a design raise does so alone: the rest of its batch is answered
-again without it. If a worker process ends, its batch fails as unavailable, and is asked again by its devices.
+turns: see `fair_queue`. A body that makes a design raise, or a worker process end, does so alone: the rest of
+its batch is answered again without it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from blindmatch_protocol.contract import AnyDesign, Role
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_server.batching import Batcher
-from blindmatch_server.crew import cores
 from blindmatch_server.matching.batch import Answered, Body, OpenRole, Reply
 from blindmatch_server.matching.epochs import Loader, OpenEpoch
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.role_workers import RoleWorkers
-from blindmatch_server.workers import WorkerError
+from blindmatch_server.worker_pool import cores
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,8 +89,6 @@ class Answering:
         try:
             tasks[0].epoch.check()
             return [*self._answered(tasks[0], [Body(task.body, task.enrolment) for task in tasks])]
-        except WorkerError as error:
-            return [error] * len(tasks)
         except Exception as error:
             if len(tasks) == 1:
                 return [error]

@@ -19,8 +19,8 @@ from blindmatch_protocol.contract import KeyLimits
 
 from blindmatch_server.clock import Clock
 from blindmatch_server.errors import PreconditionError, QuotaError
-from blindmatch_server.log import Log
-from blindmatch_server.matching.ledger import Ledger, Spent
+from blindmatch_server.event_log import EventLog
+from blindmatch_server.matching.store import MatcherStore, Spent
 
 STEP: Final = "matching/budget"
 
@@ -36,7 +36,7 @@ class KeyExpiredError(PreconditionError):
 class Budget:
     """Enforces the limits of keys; belongs to one event loop."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, log: Log) -> None:
+    def __init__(self, ledger: MatcherStore, clock: Clock, log: EventLog) -> None:
         self._ledger = ledger
         self._clock = clock
         self._log = log

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -24,10 +25,9 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_server.blobs import sync_directory
 from blindmatch_server.errors import NotFoundError, OutOfRangeError, PreconditionError, UnsupportedError
 from blindmatch_server.matching.epochs import OpenEpoch
-from blindmatch_server.parts import Joiner
+from blindmatch_server.workspace import sync_folder
 
 STEP: Final = "matching/enrol"
 _PART: Final = ".part"
@@ -47,6 +47,13 @@ class NotEnrolledError(PreconditionError):
         return type(self), ()
 
 
+class OtherKeyError(PreconditionError):
+    """An enrolment belongs to another key than the one in force."""
+
+    def __init__(self) -> None:
+        super().__init__(STEP, "must be that of the epoch in force", "key")
+
+
 class Enrolments:
     """The files of one host.
 
@@ -60,24 +67,25 @@ class Enrolments:
         self._design = design
         self._directory = directory
         self._most_bytes = most_bytes
-        self._key: bytes | None = None
+        self._in_force: bytes | None = None
 
     async def use(self, key: bytes) -> None:
         """Forget what was held under other keys than the one in force."""
-        if not self._design.enrolments or key == self._key:
+        if not self._design.enrolments or key == self._in_force:
             return
-        self._key = key
+        self._in_force = key
         await asyncio.to_thread(self._forget, self._name_of(key))
 
-    async def held(self, role: Role, account: str) -> Path | None:
-        """The file of a whole enrolment, which never changes under its name; None if the role takes none.
+    async def held(self, role: Role, account: str, key: bytes) -> Path | None:
+        """The file of a whole enrolment under `key`, which never changes under its name; None if the role
+        takes none.
 
         Raises:
             NotEnrolledError: if it takes something, and there is none.
         """
         if role not in self._design.enrolments:
             return None
-        path = await asyncio.to_thread(self._whole, role, account)
+        path = await asyncio.to_thread(self._whole, role, account, key)
         if path is None:
             raise NotEnrolledError()
         return path
@@ -88,7 +96,7 @@ class Enrolments:
         Raises:
             UnsupportedError: if it is of another design or version.
             NotFoundError: if no role of this server takes it.
-            PreconditionError: if it belongs to another key than the one in force.
+            OtherKeyError: if it belongs to another key than the one in force.
             ProtocolError: if it is too large, or has no digest.
         """
         info, role = self._design.info, Role(head.role)
@@ -97,7 +105,7 @@ class Enrolments:
         if role not in self._design.enrolments or role not in epoch.roles:
             raise NotFoundError(STEP, "takes no enrolment here", "role")
         if head.key != epoch.enrolment_key:
-            raise PreconditionError(STEP, "must be that of the epoch in force", "key")
+            raise OtherKeyError()
         if not 1 <= head.size <= self._most_bytes:
             raise ProtocolError(STEP, f"must be 1 to {self._most_bytes} bytes", "size")
         if len(head.sha256) != sha256().digest_size:
@@ -107,7 +115,8 @@ class Enrolments:
     def state(self, head: wire.EnrolmentHead, account: str) -> wire.Held:
         """What is held of an account, and how much of what `head` names."""
         role = Role(head.role)
-        whole, part = self._whole(role, account), self._path(role, account, head.sha256, _PART)
+        whole = self._whole(role, account, head.key)
+        part = self._path(role, account, head.key, head.sha256, _PART)
         received = part.stat().st_size if part.exists() else 0
         if whole is None:
             return wire.Held(received=received)
@@ -122,19 +131,22 @@ class Enrolments:
 
         Raises:
             OutOfRangeError: if the offset is not what was received.
+            OtherKeyError: if it was forgotten meanwhile, as another key is in force.
             ProtocolError: if bytes are missing, left over or other than the digest's, or are no message that
                 the role takes. Missing ones may still come; else nothing of it is kept.
         """
-        part = self._path(Role(head.role), account, head.sha256, _PART)
+        part = self._path(Role(head.role), account, head.key, head.sha256, _PART)
         await asyncio.to_thread(self._begin, part, offset)
         if offset < head.size:
-            joiner = Joiner(head.size - offset, self._most_bytes, STEP)
             with part.open("ab") as file:
                 async for piece in data:
-                    await asyncio.to_thread(file.write, joiner.take(piece))
-            joiner.finish()
-        await asyncio.to_thread(self._finish, Role(head.role), part)
-        return self.state(head, account)
+                    await asyncio.to_thread(file.write, piece)
+        with suppress(FileNotFoundError):  # forgotten with its key, or finished by a call that was cut off
+            await asyncio.to_thread(self._finish, Role(head.role), part)
+        held = await asyncio.to_thread(self.state, head, account)
+        if held.sha256 != head.sha256:
+            raise OtherKeyError()
+        return held
 
     def _begin(self, part: Path, offset: int) -> None:
         """One enrolment of an account is on its way to a role at a time."""
@@ -154,27 +166,27 @@ class Enrolments:
                 raise ProtocolError(STEP, "must be that of the bytes", "sha256")
             decode_any(self._design.enrolments[role], data, f"{self._design.info.name}/enrolment of {role}")
         except ProtocolError:
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise
         with part.open("rb") as file:
             os.fsync(file.fileno())
         reach("enrolment.rename.before")
         part.rename(whole)
         reach("enrolment.rename.after")
-        sync_directory(self._directory)
-        for other in self._directory.glob(f"{whole.name.partition('-')[0]}-*"):
+        sync_folder(self._directory)
+        for other in self._directory.glob(f"{whole.name.rpartition('-')[0]}-*"):
             if other != whole:
                 other.unlink(missing_ok=True)
 
-    def _whole(self, role: Role, account: str) -> Path | None:
+    def _whole(self, role: Role, account: str, key: bytes) -> Path | None:
         """The newest whole one; there are two if a crash came before the older one was removed."""
-        prefix = self._path(role, account, b"", "").name
+        prefix = self._path(role, account, key, b"", "").name
         found = [path for path in self._directory.glob(f"{prefix}*") if path.suffix != _PART]
         return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
-    def _path(self, role: Role, account: str, digest: bytes, suffix: str) -> Path:
+    def _path(self, role: Role, account: str, key: bytes, digest: bytes, suffix: str) -> Path:
         owner = _digest(b"owner", role.encode(), account.encode())
-        return self._directory / f"{owner}-{self._name_of(self._key or b'')}-{digest.hex()}{suffix}"
+        return self._directory / f"{owner}-{self._name_of(key)}-{digest.hex()}{suffix}"
 
     def _name_of(self, key: bytes) -> str:
         info = self._design.info

@@ -1,23 +1,19 @@
-"""Envelopes: what every exchange says of itself, checked, and large bodies in parts."""
+"""Envelopes: what every exchange says of itself, checked, and the envelopes of replies."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Learner, Role
 from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
+from blindmatch_protocol.parts import ENVELOPE, MOST_SMALL_BYTES
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_server import parts
 from blindmatch_server.errors import NotFoundError, PreconditionError, UnsupportedError
 from blindmatch_server.matching.epochs import OpenEpoch
 
 STEP: Final = "matching/exchange"
-MOST_SMALL_BYTES: Final = 960 << 10
-"""A body up to here fits one Envelope."""
 REQUEST_ID_BYTES: Final = 16
-_HEAD: Final = ("design", "version", "epoch", "role", "body_size", "request_id")
 
 
 def check_head(
@@ -48,58 +44,17 @@ def check_head(
     return role
 
 
-def small_body(envelope: wire.Envelope) -> bytes:
-    """The body of an envelope that is not one of several.
-
-    Raises:
-        ProtocolError: if it says another size than it has.
-    """
-    if envelope.body_size not in (0, len(envelope.body)):
-        raise ProtocolError(STEP, "must be the length of the body", "body_size")
-    return envelope.body
-
-
-async def large_body(
-    first: wire.Envelope, rest: AsyncIterator[wire.Envelope], most: int, step: str = STEP
-) -> bytes:
-    """The body that a stream of envelopes bears.
-
-    Raises:
-        ProtocolError: if the size is 0 or over `most`, a later envelope bears more than a body, or bytes are
-            missing or left over.
-    """
-    joiner = parts.Joiner(first.body_size, most, step)
-    body = bytearray(joiner.take(first.body))
-    async for envelope in rest:
-        if any(getattr(envelope, name) for name in _HEAD):
-            raise ProtocolError(step, "only the first envelope bears more than a body")
-        body += joiner.take(envelope.body)
-    joiner.finish()
-    return bytes(body)
+def reply_to(head: wire.Envelope) -> wire.Envelope:
+    """The reply to an envelope with `head`, without its body."""
+    return wire.Envelope(design=head.design, version=head.version, epoch=head.epoch, role=head.role)
 
 
 def small(head: wire.Envelope, body: bytes) -> wire.Envelope:
-    """The reply to an envelope with `head`.
+    """The whole reply to an envelope with `head`.
 
     Raises:
         PreconditionError: if it is too long for one envelope.
     """
     if len(body) > MOST_SMALL_BYTES:
         raise PreconditionError(STEP, "the reply is too long for Exchange: use ExchangeLarge")
-    return wire.Envelope(
-        design=head.design,
-        version=head.version,
-        epoch=head.epoch,
-        role=head.role,
-        body_size=len(body),
-        body=body,
-    )
-
-
-def large(head: wire.Envelope, body: bytes) -> Iterator[wire.Envelope]:
-    """The reply to a stream whose first envelope had `head`."""
-    first = small(head, body[: parts.PART_BYTES])
-    first.body_size = len(body)
-    yield first
-    for at in range(parts.PART_BYTES, len(body), parts.PART_BYTES):
-        yield wire.Envelope(body=body[at : at + parts.PART_BYTES])
+    return ENVELOPE.first(reply_to(head), len(body), body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,10 +12,11 @@ from typing import Any, Protocol, TypeAlias
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.contract import AnyDesign, Buffers, Party, Role
 
-from blindmatch_server.endpoint import Desk
+from blindmatch_server.concurrency import any_of
+from blindmatch_server.endpoint import ServerContext
 from blindmatch_server.errors import StateError
+from blindmatch_server.logged import Logged, read_logged
 from blindmatch_server.published import current_epoch, open_publication
-from blindmatch_server.waiting import any_of
 
 Loader: TypeAlias = Callable[[], AnyDesign]
 """Gives the design in another process. It travels there: a function of a module, or a partial of one."""
@@ -26,6 +26,10 @@ Opener: TypeAlias = Callable[[AnyDesign], Any]
 
 def _intact() -> None:
     """Buffers in memory do not change."""
+
+
+def _not_logged() -> Logged | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class OpenEpoch:
         check: raises if a mapped file was damaged since it was opened.
         enrolment_key: what enrolments belong to while it is in force.
         openers: open a role's state once more, in a worker process.
+        logged: what a log says of it, as it was renewed last; called in a thread.
     """
 
     epoch: int
@@ -57,6 +62,7 @@ class OpenEpoch:
     check: Callable[[], None] = _intact
     enrolment_key: bytes = b""
     openers: Mapping[Role, Opener] = field(default_factory=dict)
+    logged: Callable[[], Logged | None] = _not_logged
 
 
 class EpochSource(Protocol):
@@ -69,37 +75,6 @@ class EpochSource(Protocol):
     def open(self) -> OpenEpoch:
         """Open the current epoch. Raises `BlindmatchError` if that is not possible."""
         ...
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class HeldSource:
-    """One epoch whose files are in memory.
-
-    Attributes:
-        design: whose files they are.
-        epoch: their number.
-        setup: what every device gets.
-        roles: each role's files; the set-up's are added.
-        manifest: the encoding of the signed manifest, if devices are to adopt the epoch.
-    """
-
-    design: AnyDesign
-    epoch: int
-    setup: Buffers
-    roles: Mapping[Role, Buffers]
-    manifest: bytes = b""
-
-    def version(self) -> Hashable:
-        """See `EpochSource`."""
-        return self.epoch
-
-    def open(self) -> OpenEpoch:
-        """See `EpochSource`."""
-        states = {r: self.design.open_role(r, {**self.setup, **files}) for r, files in self.roles.items()}
-        setup = {name: SetupFile(data, hashlib.sha256(data).digest()) for name, data in self.setup.items()}
-        key = _enrolment_key(self.design, self.setup, self.epoch) if self.design.enrolments else b""
-        openers = {r: partial(_held_role, r, {**self.setup, **files}) for r, files in self.roles.items()}
-        return OpenEpoch(self.epoch, setup, states, self.manifest, enrolment_key=key, openers=openers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +115,14 @@ class PublishedSource:
         states = {role: self.design.open_role(role, publication.role(role)) for role in roles}
         openers = {role: partial(_published_role, role, self.folder, manifest.epoch) for role in roles}
         digests = {file.name: bytes.fromhex(file.sha256) for file in manifest.files}
-        setup = {name: SetupFile(data, digests[name]) for name, data in publication.setup().items()}
+        handed_out = publication.setup() | publication.endorsement()
+        setup = {name: SetupFile(data, digests[name]) for name, data in handed_out.items()}
         signed = publication.signed.encode()
-        return OpenEpoch(manifest.epoch, setup, states, signed, publication.check_intact, key, openers)
-
-
-def _held_role(role: Role, files: Buffers, design: AnyDesign) -> Any:
-    return design.open_role(role, files)
+        logged = partial(read_logged, publication.folder)
+        logged()
+        return OpenEpoch(
+            manifest.epoch, setup, states, signed, publication.check_intact, key, openers, logged
+        )
 
 
 def _published_role(role: Role, folder: Path, epoch: int, design: AnyDesign) -> Any:
@@ -188,14 +164,14 @@ class Epochs:
         self._version = version
         return True
 
-    async def watch(self, desk: Desk, seconds: float) -> None:
+    async def watch(self, context: ServerContext, seconds: float) -> None:
         """Look for a new epoch every so often, and at once on SIGHUP; never returns."""
         while True:
-            await any_of((desk.hangup,), seconds)
-            desk.hangup.clear()
+            await any_of((context.hangup,), seconds)
+            context.hangup.clear()
             try:
                 if await self.load():
-                    desk.log.write("epoch", epoch=self.current.epoch)
+                    context.log.write("epoch", epoch=self.current.epoch)
             except Exception as error:
                 # whatever is wrong with the new one, the old one serves and the next is looked for
-                desk.log.failure("epoch-refused", error)
+                context.log.failure("epoch-refused", error)

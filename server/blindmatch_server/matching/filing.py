@@ -6,25 +6,25 @@ verdict with content --> Report, no opening --HPKE--> ledger --Submit, again unt
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import grpc.aio
 from blindmatch_protocol.contract import Info, Label, Party, Verdict
+from blindmatch_protocol.parts import SUBMISSION, split
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.report import Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from PIL import Image
 
-from blindmatch_server import parts
 from blindmatch_server.authority import Credentials, Identity
-from blindmatch_server.log import Log
-from blindmatch_server.matching.ledger import Filing, Ledger
+from blindmatch_server.event_log import EventLog
+from blindmatch_server.matching.store import Filing, MatcherStore
+from blindmatch_server.outgoing import channel_to
 
-_SUBMIT: Final = "/blindmatch.v1.Centre/Submit"
 _FINAL: Final = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -103,7 +103,7 @@ def _png(content: tuple[int, int, bytes]) -> bytes:
 class Filer:
     """Sends what the ledger holds, oldest first, until it is told to stop."""
 
-    def __init__(self, ledger: Ledger, centre: CentreAddress, log: Log) -> None:
+    def __init__(self, ledger: MatcherStore, centre: CentreAddress, log: EventLog) -> None:
         self._ledger = ledger
         self._centre = centre
         self._log = log
@@ -139,22 +139,15 @@ class Filer:
             return False
 
     def _channel(self) -> grpc.aio.Channel:
-        credentials = self._centre.credentials
-        secured = grpc.ssl_channel_credentials(credentials.root, credentials.key, credentials.certificate)
-        options = [
-            ("grpc.ssl_target_name_override", Party.CENTRE.dns_name),
-            ("grpc.enable_http_proxy", 0),
-            ("grpc.max_reconnect_backoff_ms", int(self._centre.most_wait_seconds * 1000)),
-        ]
-        return grpc.aio.secure_channel(self._centre.address, secured, options)
+        pause = ("grpc.max_reconnect_backoff_ms", int(self._centre.most_wait_seconds * 1000))
+        return channel_to(Party.CENTRE, self._centre.address, self._centre.credentials, pause)
 
     async def _submit(self, channel: grpc.aio.Channel, filing: Filing) -> bool:
         """Submit one; False if it has to be tried again."""
-        submit: grpc.aio.StreamUnaryMultiCallable[wire.SubmitPart, wire.Receipt] = channel.stream_unary(
-            _SUBMIT, wire.SubmitPart.SerializeToString, wire.Receipt.FromString
-        )
+        stub: Any = rpc.CentreStub(channel)  # type: ignore[no-untyped-call]
+        head = wire.SubmitPart(report_id=filing.report_id)
         try:
-            receipt = await submit(_parts(filing), timeout=120)
+            receipt = await stub.Submit(split(SUBMISSION, head, filing.sealed), timeout=120)
         except grpc.aio.AioRpcError as error:
             self._log.write("filing-failed", status=error.code().name)
             if error.code() not in _FINAL:
@@ -165,10 +158,3 @@ class Filer:
             return False
         await self._ledger.filed(filing.report_id)
         return True
-
-
-def _parts(filing: Filing) -> Iterator[wire.SubmitPart]:
-    report_id = filing.report_id
-    for part in parts.cut(filing.sealed):
-        yield wire.SubmitPart(report_id=report_id, part=part)
-        report_id = b""

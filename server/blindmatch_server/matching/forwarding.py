@@ -19,16 +19,19 @@ import grpc
 import grpc.aio
 from blindmatch_protocol.contract import Info, Party, Role
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.parts import ENVELOPE, Joiner, begun, single, split, whole
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 
 from blindmatch_server.authority import Credentials, Identity, Kind
 from blindmatch_server.errors import ForbiddenError, HostError, RateError
 from blindmatch_server.matching import envelopes
+from blindmatch_server.outgoing import channel_to
 
-_SMALL: Final = "/blindmatch.v1.Matching/Exchange"
-_LARGE: Final = "/blindmatch.v1.Matching/ExchangeLarge"
 _SMALL_SECONDS: Final = 60.0
 _LARGE_SECONDS: Final = 3600.0
+_MOST_DIGITS: Final = 9
+"""Of the milliseconds that a host has somebody wait."""
 _PASSED_ON: Final = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -111,13 +114,8 @@ class Forwarder:
             RateError: if it was asked too often.
         """
         host = self._info.roles[Role(head.role)]
-        first = wire.Envelope(
-            design=head.design,
-            version=head.version,
-            epoch=head.epoch,
-            role=head.role,
-            request_id=head.request_id,
-        )
+        first = envelopes.reply_to(head)
+        first.request_id = head.request_id
         try:
             channel = await self._channel(host)
             if self._info.large_bodies:
@@ -131,36 +129,23 @@ class Forwarder:
 
     async def _small(self, channel: grpc.aio.Channel, head: wire.Envelope, body: bytes) -> bytes:
         head.body = body
-        ask: Any = channel.unary_unary(_SMALL, wire.Envelope.SerializeToString, wire.Envelope.FromString)
-        reply: wire.Envelope = await ask(head, timeout=_SMALL_SECONDS)
-        return envelopes.small_body(reply)
+        stub: Any = rpc.MatchingStub(channel)  # type: ignore[no-untyped-call]
+        reply: wire.Envelope = await stub.Exchange(head, timeout=_SMALL_SECONDS)
+        return single(reply, envelopes.STEP)
 
     async def _large(self, channel: grpc.aio.Channel, head: wire.Envelope, body: bytes) -> bytes:
-        ask: Any = channel.stream_stream(_LARGE, wire.Envelope.SerializeToString, wire.Envelope.FromString)
-        replies = aiter(ask(envelopes.large(head, body), timeout=_LARGE_SECONDS))
-        first = await anext(replies, None)
-        if first is None:
-            raise ProtocolError(envelopes.STEP, "nothing came")
-        return await envelopes.large_body(first, replies, self._most)
+        stub: Any = rpc.MatchingStub(channel)  # type: ignore[no-untyped-call]
+        replies = aiter(stub.ExchangeLarge(split(ENVELOPE, head, body), timeout=_LARGE_SECONDS))
+        _, data = await begun(Joiner(ENVELOPE, self._most, envelopes.STEP), replies)
+        return await whole(data)
 
     async def _channel(self, host: Party) -> grpc.aio.Channel:
         if host not in self._open:
             address = await asyncio.to_thread(self._carrying.find, host)
             if not address:
                 raise HostError(envelopes.STEP, f"the {host.server} is not running")
-            self._open.setdefault(host, self._connected(host, address))
+            self._open.setdefault(host, channel_to(host, address, self._carrying.credentials))
         return self._open[host]
-
-    def _connected(self, host: Party, address: str) -> grpc.aio.Channel:
-        held = self._carrying.credentials
-        secured = grpc.ssl_channel_credentials(held.root, held.key, held.certificate)
-        options = [
-            ("grpc.ssl_target_name_override", host.dns_name),
-            ("grpc.enable_http_proxy", 0),
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.max_receive_message_length", envelopes.MOST_SMALL_BYTES + (64 << 10)),
-        ]
-        return grpc.aio.secure_channel(address, secured, options)
 
     async def _failed(self, host: Party, error: grpc.aio.AioRpcError) -> None:
         """Look for the host anew before the next body, if nobody was there."""
@@ -172,7 +157,7 @@ def _refusal(role: str, error: grpc.aio.AioRpcError) -> HostError | RateError:
     """What a device is told of a host's refusal."""
     trailing = dict(error.trailing_metadata() or ())
     wait = str(trailing.get("retry-after-ms", ""))
-    if wait.isdecimal():
+    if wait.isdecimal() and len(wait) <= _MOST_DIGITS:
         return RateError(envelopes.STEP, int(wait))
     if error.code() in _PASSED_ON:
         return HostError(envelopes.STEP, f"the host of {role} refused: {error.details()}", error.code())

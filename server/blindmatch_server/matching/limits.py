@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from blindmatch_server.crew import cores
 from blindmatch_server.rate import Rate
+from blindmatch_server.worker_pool import cores
 
 
 @dataclass(frozen=True, slots=True)

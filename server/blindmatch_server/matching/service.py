@@ -1,4 +1,4 @@
-"""The `Matching` service.
+"""The `MatchingService` service.
 
 device -- Describe, FetchSetup --------------> server      the same bytes for every device
 device -- Exchange(Envelope) ----------------> server      answered in batches, in turn (answering.py)
@@ -15,15 +15,29 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from blindmatch_protocol.contract import AnyDesign, Role, Verdict
-from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
+from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
+from blindmatch_protocol.contract import UNBOUND, AnyDesign, Role, Send, Verdict
+from blindmatch_protocol.errors import EpochMismatchError, PictureError
+from blindmatch_protocol.parts import (
+    ENROLMENT,
+    ENVELOPE,
+    PART,
+    Joiner,
+    begun,
+    cut,
+    pieces,
+    single,
+    split,
+    whole,
+)
+from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_server import parts
 from blindmatch_server.clock import Clock, milliseconds
+from blindmatch_server.concurrency import CallLimit, TurnQueue
 from blindmatch_server.endpoint import DEVICES, EVERYONE, Call, Method
-from blindmatch_server.errors import NotFoundError, OutOfRangeError
+from blindmatch_server.errors import ForbiddenError, NotFoundError, OutOfRangeError
 from blindmatch_server.matching import envelopes
 from blindmatch_server.matching.answering import Answering, Task
 from blindmatch_server.matching.batch import Answered
@@ -33,16 +47,15 @@ from blindmatch_server.matching.enrolments import Enrolments
 from blindmatch_server.matching.epochs import Epochs, OpenEpoch
 from blindmatch_server.matching.filing import CentreAddress, Filer, filing_of
 from blindmatch_server.matching.forwarding import Forwarder, carriers, check_sender
-from blindmatch_server.matching.ledger import Filing, Ledger, request_of
 from blindmatch_server.matching.limits import MatchingLimits
+from blindmatch_server.matching.store import Filing, MatcherStore, request_of
 from blindmatch_server.rate import TokenBuckets
-from blindmatch_server.waiting import Places, Turns
 
 _FETCH: Final = "matching/fetch-setup"
 _LONG_SECONDS: Final = 3600.0
 
 
-class Matching:
+class MatchingService:
     """Plays the roles of one design that are this party's, and forwards to those it is the carrier of."""
 
     descriptor = wire.DESCRIPTOR.services_by_name["Matching"]
@@ -53,7 +66,7 @@ class Matching:
         epochs: Epochs,
         answering: Answering,
         enrolments: Enrolments,
-        ledger: Ledger,
+        ledger: MatcherStore,
         budget: Budget,
         limits: MatchingLimits,
         clock: Clock,
@@ -77,9 +90,9 @@ class Matching:
         self._carried = forwarder.roles if forwarder is not None else frozenset[Role]()
         carried = [one.account for one in carriers(design.info)]
         self._exchanges = TokenBuckets(limits.exchanges, clock, dict.fromkeys(carried, limits.carried))
-        self._large = Places(limits.most_large, dict.fromkeys(carried, limits.most_carried_large))
-        self._enrolling = Places(1)
-        self._turns = Turns(limits.most_at_work, dict.fromkeys(carried, limits.most_carried))
+        self._large = CallLimit(limits.most_large, dict.fromkeys(carried, limits.most_carried_large))
+        self._enrolling = CallLimit(1)
+        self._turns = TurnQueue(limits.most_at_work, dict.fromkeys(carried, limits.most_carried))
 
     def methods(self) -> Mapping[str, Method]:
         """See `endpoint.Service`."""
@@ -96,8 +109,9 @@ class Matching:
         }
 
     async def describe(self, request: wire.DescribeRequest, call: Call) -> wire.Description:
-        """The design, the epoch in force with its signed manifest, and its set-up files."""
+        """The design, the epoch in force with its signed manifest, what a log says of it, its files."""
         epoch = self._epochs.current
+        logged = await asyncio.to_thread(epoch.logged)
         return wire.Description(
             design=self._design.info.name,
             version=self._design.info.version,
@@ -108,6 +122,9 @@ class Matching:
                 for name, file in sorted(epoch.setup.items())
             ],
             manifest=epoch.manifest,
+            leaf=logged.leaf if logged else b"",
+            proof=logged.proof if logged else b"",
+            consistency=logged.consistency(request.tree_sizes) if logged else (),
         )
 
     async def fetch_setup(self, request: wire.SetupRequest, call: Call) -> AsyncIterator[wire.Part]:
@@ -128,14 +145,14 @@ class Matching:
         if request.offset > size:
             raise OutOfRangeError(_FETCH, f"must be at most {size}", "offset")
         epoch.check()
-        for part in parts.cut(file.content, request.offset):
+        for part in cut(PART, wire.Part(), size, pieces(file.content, request.offset)):
             yield part
 
     async def exchange(self, request: wire.Envelope, call: Call) -> wire.Envelope:
         """One body to one role. Raises what `envelopes` and `Answering.answer` raise."""
         epoch = self._epochs.current
         role = self._role_of(request, epoch, call)
-        body = envelopes.small_body(request)
+        body = single(request, envelopes.STEP)
         return envelopes.small(request, await self._reply(epoch, role, request, body, call))
 
     async def exchange_large(
@@ -143,14 +160,12 @@ class Matching:
     ) -> AsyncIterator[wire.Envelope]:
         """One large body to one role. Raises what `envelopes` and `Answering.answer` raise."""
         with self._large.hold(call.account, envelopes.STEP):
-            first = await anext(requests, None)
-            if first is None:
-                raise ProtocolError(envelopes.STEP, "no envelope was sent")
+            joiner = Joiner(ENVELOPE, self._limits.most_body_bytes, envelopes.STEP)
+            first, data = await begun(joiner, requests)
             epoch = self._epochs.current
             role = self._role_of(first, epoch, call)
-            body = await envelopes.large_body(first, requests, self._limits.most_body_bytes)
-            reply = await self._reply(epoch, role, first, body, call)
-            for envelope in envelopes.large(first, reply):
+            reply = await self._reply(epoch, role, first, await whole(data), call)
+            for envelope in split(ENVELOPE, envelopes.reply_to(first), reply):
                 yield envelope
 
     async def enrolled(self, request: wire.EnrolmentHead, call: Call) -> wire.Held:
@@ -161,11 +176,8 @@ class Matching:
     async def enrol(self, requests: AsyncIterator[wire.EnrolPart], call: Call) -> wire.Held:
         """Take the rest of an enrolment. Raises what `Enrolments.check` and `Enrolments.take` raise."""
         with self._enrolling.hold(call.account, ENROL):
-            first = await anext(requests, None)
-            if first is None:
-                raise ProtocolError(ENROL, "no part was sent")
+            first, data = await begun(Joiner(ENROLMENT, self._limits.most_enrolment_bytes, ENROL), requests)
             await self._check_enrolment(first.head)
-            data = _data(first, requests)
             return await self._enrolments.take(first.head, call.account, first.offset, data)
 
     async def _check_enrolment(self, head: wire.EnrolmentHead) -> None:
@@ -174,7 +186,13 @@ class Matching:
         await self._enrolments.use(epoch.enrolment_key)
 
     def _role_of(self, head: wire.Envelope, epoch: OpenEpoch, call: Call) -> Role:
-        """The role that a body is for, once it is known to come from whom it must."""
+        """The role that a body is for, once it is known to come from whom it must.
+
+        Raises:
+            ForbiddenError: if it does not; or if pictures are looked at in messages, which are in the clear.
+        """
+        if not self._design.info.end_to_end:
+            raise ForbiddenError(envelopes.STEP, "pictures are looked at in the messages that bear them")
         role = envelopes.check_head(head, self._design, epoch, self._carried)
         check_sender(self._design.info, role, role in epoch.roles, call.caller)
         return role
@@ -185,16 +203,35 @@ class Matching:
         """The answer of a role that is played here, or of the one that the body is forwarded to."""
         if self._forwarder is not None and role not in epoch.roles:
             return await self._forwarder.ask(head, body)
-        return await self._answer(epoch, role, body, head.request_id, call)
+        return await self._answer(epoch, role, body, head.request_id, call.account)
+
+    async def scan(self, account: str, request_id: bytes, file: bytes) -> None:
+        """Look at a file that a message of `account` bears in the clear, as if its device had asked the roles
+        here; verdict and report are on disk then. What is no picture is nothing to look at."""
+        epoch = self._epochs.current
+        try:
+            bodies = await asyncio.to_thread(self._asked, epoch, Picture.from_bytes(file))
+        except PictureError:
+            return
+        for role, body in bodies.items():
+            await self._answer(epoch, role, body, request_id, account)
+
+    def _asked(self, epoch: OpenEpoch, item: Picture) -> dict[Role, bytes]:
+        """What a device would ask the roles about a picture; raises `PictureError` if it is none."""
+        files = {name: file.content for name, file in epoch.setup.items() if name != ENDORSEMENT}
+        setup = self._design.open_setup(files)
+        state = self._design.enrol(self._rng)
+        step = self._design.start(state, setup, item, UNBOUND, self._rng).step
+        return {role: body.encode() for role, body in step.bodies.items()} if isinstance(step, Send) else {}
 
     async def _answer(
-        self, epoch: OpenEpoch, role: Role, body: bytes, request_id: bytes, call: Call
+        self, epoch: OpenEpoch, role: Role, body: bytes, request_id: bytes, account: str
     ) -> bytes:
-        await self._enrolments.use(epoch.enrolment_key)
-        enrolment = await self._enrolments.held(role, call.account)
-        answered = await self._answered(Task(epoch, role, body, enrolment), call.account)
+        await self._enrolments.use(self._epochs.current.enrolment_key)
+        enrolment = await self._enrolments.held(role, account, epoch.enrolment_key)
+        answered = await self._answered(Task(epoch, role, body, enrolment), account)
         if answered.verdict is not None:
-            await self._learn(epoch, call.account, request_id, answered.verdict)
+            await self._learn(epoch, account, request_id, answered.verdict)
         return answered.reply
 
     async def _answered(self, task: Task, account: str) -> Answered:
@@ -221,11 +258,3 @@ class Matching:
             return None
         info, rng = self._design.info, self._rng
         return await asyncio.to_thread(filing_of, info, epoch.epoch, account, verdict, self._centre, now, rng)
-
-
-async def _data(first: wire.EnrolPart, rest: AsyncIterator[wire.EnrolPart]) -> AsyncIterator[bytes]:
-    yield first.data
-    async for part in rest:
-        if part.offset or part.HasField("head"):
-            raise ProtocolError(ENROL, "only the first part bears more than data")
-        yield part.data

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from blindmatch_server.concurrency import CallLimit
 from blindmatch_server.relay.store import Queued
-from blindmatch_server.waiting import Places
 
 MOST_HELD: Final = 32
 MOST_BYTES_HELD: Final = 1 << 20
@@ -69,7 +69,7 @@ class Listeners:
 
     def __init__(self, most: int) -> None:
         """`most`: streams of one account."""
-        self._places = Places(most)
+        self._places = CallLimit(most)
         self._by_account: dict[str, set[Listener]] = {}
 
     @contextmanager

@@ -15,7 +15,7 @@ from typing import Final
 
 from blindmatch_server.blobs import Blobs
 from blindmatch_server.database import Database
-from blindmatch_server.endpoint import Desk
+from blindmatch_server.endpoint import ServerContext
 from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
 
@@ -60,22 +60,22 @@ class Retention:
     database: Database
     blobs: Blobs
     limits: RelayLimits
-    desk: Desk
+    context: ServerContext
 
     async def run(self) -> None:
         """Never returns; what fails is logged and tried again next time."""
-        steadiness = Steadiness(self.desk.clock)
+        steadiness = Steadiness(self.context.clock)
         while True:
             if steadiness.look():
-                self.desk.log.write("clock_jumped", nothing_deleted_for_seconds=HOLD_SECONDS)
+                self.context.log.write("clock_jumped", nothing_deleted_for_seconds=HOLD_SECONDS)
             if not steadiness.holds:
                 await self._sweep()
             await asyncio.sleep(self.limits.sweep_seconds)
 
     async def _sweep(self) -> None:
-        before = int((self.desk.clock() - self.limits.retention_seconds) * 1000)
+        before = int((self.context.clock() - self.limits.retention_seconds) * 1000)
         try:
             gone = await self.database.run(lambda c: store.expire(c, before))
             await asyncio.to_thread(self.blobs.remove, gone)
         except Exception as error:
-            self.desk.log.failure("sweep", error)
+            self.context.log.failure("sweep", error)

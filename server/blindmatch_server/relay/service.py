@@ -5,32 +5,40 @@ device B -- FetchBundle(A) ----------> relay     one one-time pre-key of A, neve
 device B -- Upload(parts), Send -----> relay     acknowledged once on disk
 device A -- Receive -----------------> relay     everything queued, again until acknowledged
 device A -- Acknowledge(sequences) --> relay     deleted
+device A -- Connect -----------------> relay     Send, Receive and Acknowledge on one stream (line.py)
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from hashlib import sha256
+from typing import Final, TypeAlias
 
+from blindmatch_protocol.attachment import open_attachment
+from blindmatch_protocol.clear_message import ClearMessage
+from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.parts import PART, PART_BYTES, Joiner, begun
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_protocol.sealed_message import SealedMessage
+from blindmatch_protocol.stamp import Stamped
 
-from blindmatch_server import parts
 from blindmatch_server.blobs import ID_BYTES, Blobs, Incoming
 from blindmatch_server.clock import Clock, milliseconds
+from blindmatch_server.concurrency import CallLimit, TurnQueue
 from blindmatch_server.database import Database
-from blindmatch_server.endpoint import DEVICES, Call, Handler, Method
+from blindmatch_server.endpoint import DEVICES, Call, Handler, Line, Method
 from blindmatch_server.rate import Rate, TokenBuckets
-from blindmatch_server.relay import store
+from blindmatch_server.relay import pre_keys, store
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.listeners import MOST_BYTES_HELD, Listener, Listeners
-from blindmatch_server.waiting import Places, Turns
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 MESSAGE_ID_BYTES: Final = 16
+REQUEST_ID_BYTES: Final = 16
 _MOST_ACKNOWLEDGED: Final = 10_000
 _AT_ONCE: Final = 32
 _BYTES_AT_ONCE: Final = (4 << 20) - MOST_BYTES_HELD
@@ -38,23 +46,38 @@ _BYTES_AT_ONCE: Final = (4 << 20) - MOST_BYTES_HELD
 not."""
 _LONG_SECONDS: Final = 3600.0
 
+Scan: TypeAlias = Callable[[str, bytes, bytes], Awaitable[None]]
+"""Looks at a file of an account, under 16 bytes that name it; what it finds is on disk then."""
+
 
 class Relay:
-    """Stores and forwards what it cannot read."""
+    """Stores and forwards what it cannot read; with a `scan`, what it reads and looks at."""
 
     descriptor = wire.DESCRIPTOR.services_by_name["Relay"]
 
-    def __init__(self, database: Database, blobs: Blobs, limits: RelayLimits, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        limits: RelayLimits,
+        clock: Clock,
+        scan: Scan | None = None,
+        stamp_key: bytes | None = None,
+    ) -> None:
+        """`scan`: of a design without end-to-end encryption, which is deployed: messages are in the clear.
+        `stamp_key`: what messages are stamped with, 32 bytes; None: none is."""
+        self._scan = scan
+        self._stamp_key = stamp_key
         self._database = database
         self._blobs = blobs
         self._limits = limits
         self._clock = clock
         self._draining = TokenBuckets(limits.bundles_of_one, clock)
         self._listeners = Listeners(limits.most_streams)
-        self._uploading = Places(limits.most_streams)
-        self._turns = Turns(limits.most_at_work)
+        self._uploading = CallLimit(limits.most_streams)
+        self._turns = TurnQueue(limits.most_at_work)
 
-    def methods(self) -> Mapping[str, Method]:
+    def methods(self) -> Mapping[str, Method | Line]:
         """See `endpoint.Service`."""
         return {
             "Register": self._short(self.register),
@@ -64,10 +87,16 @@ class Relay:
             "Send": self._short(self.send),
             "Receive": self._long(self.receive),
             "Acknowledge": self._short(self.acknowledge),
+            "Connect": Line(
+                ("Send", "Receive", "Acknowledge"),
+                DEVICES,
+                TokenBuckets(self._limits.calls, self._clock),
+                CallLimit(self._limits.most_streams),
+            ),
         }
 
     async def register(self, request: wire.RegisterRequest, call: Call) -> wire.RegisterReply:
-        """Publish the caller's keys. Raises what `store.register` raises, and for wrong lengths."""
+        """Publish the caller's keys. Raises what `pre_keys.register` raises, and for wrong lengths."""
         step = "relay/register"
         _length(step, "identity_key", request.identity_key, KEY_BYTES)
         _length(step, "signed_pre_key", request.signed_pre_key, KEY_BYTES)
@@ -77,50 +106,90 @@ class Relay:
             raise ProtocolError(step, f"must be at most {most} keys", "one_time_pre_keys")
         for key in request.one_time_pre_keys:
             _length(step, "one_time_pre_keys", key, KEY_BYTES)
-        keys = store.PreKeys(
+        if request.franking_key or request.franking_key_signature:
+            _length(step, "franking_key", request.franking_key, KEY_BYTES)
+            _length(step, "franking_key_signature", request.franking_key_signature, SIGNATURE_BYTES)
+        keys = pre_keys.PreKeys(
             request.identity_key,
             request.signed_pre_key,
             request.signed_pre_key_signature,
             tuple(request.one_time_pre_keys),
+            request.franking_key,
+            request.franking_key_signature,
         )
-        held = await self._database.run(lambda c: store.register(c, call.account, keys))
+        held = await self._database.run(lambda c: pre_keys.register(c, call.account, keys))
         return wire.RegisterReply(one_time_pre_keys_held=held)
 
     async def fetch_bundle(self, request: wire.BundleRequest, call: Call) -> wire.Bundle:
-        """Another account's keys. Raises what `store.take_bundle` raises, and `RateError` before the caller
-        has used up too many of that account's one-time pre-keys."""
-        await self._database.run(lambda c: store.check_account(c, request.account))
+        """Another account's keys. Raises what `pre_keys.take_bundle` raises, and `RateError` before the
+        caller has used up too many of that account's one-time pre-keys."""
+        await self._database.run(lambda c: pre_keys.check_account(c, request.account))
         self._draining.take(f"{call.account} {request.account}", "relay/fetch-bundle")
-        keys = await self._database.run(lambda c: store.take_bundle(c, request.account))
+        keys = await self._database.run(lambda c: pre_keys.take_bundle(c, request.account))
         return wire.Bundle(
             identity_key=keys.identity_key,
             signed_pre_key=keys.signed_pre_key,
             signed_pre_key_signature=keys.signature,
             one_time_pre_keys=keys.one_time,
+            franking_key=keys.franking_key,
+            franking_key_signature=keys.franking_key_signature,
         )
 
     async def send(self, request: wire.SendRequest, call: Call) -> wire.SendReply:
-        """Queue a message. Raises what `store.enqueue` raises, and for wrong lengths."""
+        """Queue a message, in the clear only once it was looked at. Raises what `store.enqueue` raises, and
+        for wrong lengths, or if it is not as messages are here: end-to-end encrypted or in the clear."""
         _length("relay/send", "message_id", request.message_id, MESSAGE_ID_BYTES)
-        most = self._limits.most_sealed_bytes
-        if not 1 <= len(request.sealed) <= most:
-            raise ProtocolError("relay/send", f"must be 1 to {most} bytes", "sealed")
-        now = milliseconds(self._clock)
-        at, new = await self._database.run(
-            lambda c: store.enqueue(
-                c, call.account, request.recipient, request.message_id, request.sealed, now, self._limits
-            )
-        )
+        most, kind = self._limits.most_sealed_bytes, "sealed" if self._scan is None else "clear"
+        body: bytes = getattr(request, kind)
+        if not 1 <= len(body) <= most or (request.sealed and request.clear):
+            raise ProtocolError("relay/send", f"must be 1 to {most} bytes, and the other kind empty", kind)
+        if self._scan is not None:
+            await self._look(self._scan, ClearMessage.decode(body).content, call.account)
+        handed = self._stamped(call.account, request, body)
+        at, stamp, new = await self._database.run(lambda c: store.enqueue(c, handed, self._limits))
         if new is not None:
             self._listeners.hand(request.recipient, new)
-        return wire.SendReply(accepted_at_ms=at)
+        return wire.SendReply(accepted_at_ms=at, stamp=stamp)
+
+    def _stamped(self, sender: str, request: wire.SendRequest, body: bytes) -> store.Handed:
+        """The message with the stamp on its commitment; what has none, or names nobody's account, gets none.
+        The stamp leaves with the reply, once the message is on disk."""
+        now, recipient, name = milliseconds(self._clock), request.recipient, request.message_id
+        stamp = b""
+        if self._scan is None and self._stamp_key is not None:
+            with suppress(ProtocolError):
+                commitment = SealedMessage.decode(body).commitment
+                stamp = Stamped(commitment, sender, recipient, name, now).mac(self._stamp_key)
+        return store.Handed(sender, recipient, name, body, now, stamp)
+
+    async def _look(self, scan: Scan, content: Content, account: str) -> None:
+        """Have all that a message bears looked at, under the names of its attachments: one that several
+        messages bear, or that is sent again, is the same.
+
+        Raises:
+            NotFoundError: if an attachment is not here.
+            ProtocolError: if it does not open with the key in the message.
+        """
+        for ref in content.attachments:
+            if await self._size(ref.blob_id) > self._limits.most_blob_bytes:
+                raise ProtocolError("relay/send", "must not be larger than what is taken", "attachments")
+            file = await asyncio.to_thread(self._opened, ref)
+            await scan(account, sha256(ref.blob_id).digest()[:REQUEST_ID_BYTES], file)
+
+    async def _size(self, blob_id: bytes) -> int:
+        return await self._database.run(lambda c: store.blob_size(c, blob_id))
+
+    def _opened(self, ref: AttachmentRef) -> bytes:
+        with self._blobs.open(ref.blob_id) as file:
+            return open_attachment(file.read(), ref)
 
     async def receive(self, request: wire.ReceiveRequest, call: Call) -> AsyncIterator[wire.Delivery]:
-        """All that waits for the caller, then what comes, until nothing came for the time asked."""
+        """All that waits for the caller, then what comes, until nothing came for the time asked, or so many
+        bytes as were asked for."""
         if request.wait_ms > self._limits.most_wait_ms:
             rule = f"must be at most {self._limits.most_wait_ms}"
             raise ProtocolError("relay/receive", rule, "wait_ms")
-        loop, after = asyncio.get_running_loop(), 0
+        loop, after, size = asyncio.get_running_loop(), 0, 0
         with self._listeners.listen(call.account, "relay/receive") as listener:
             until = loop.time() + request.wait_ms / 1000
             while True:
@@ -128,8 +197,10 @@ class Relay:
                 if batch is None:
                     batch = await self._queued(call.account, after, listener)
                 for message in batch:
-                    yield _delivery(message)
-                    after = message.sequence
+                    yield self._delivery(message)
+                    after, size = message.sequence, size + len(message.sealed)
+                    if 0 < request.most_bytes <= size:
+                        return
                 if batch:
                     until = loop.time() + request.wait_ms / 1000
                 elif call.draining.is_set() or loop.time() >= until:
@@ -152,9 +223,11 @@ class Relay:
         return wire.AcknowledgeReply(removed=removed)
 
     async def upload(self, requests: AsyncIterator[wire.Part], call: Call) -> wire.UploadReply:
-        """Store an attachment. Raises what `parts.opened` and `store.add_blob` raise."""
+        """Store an attachment. Raises what `parts.Joiner` and `store.add_blob` raise."""
         with self._uploading.hold(call.account, "relay/upload"):
-            size, data = await parts.opened(requests, self._limits.most_blob_bytes, "relay/upload")
+            joiner = Joiner(PART, self._limits.most_blob_bytes, "relay/upload")
+            _, data = await begun(joiner, requests)
+            size = joiner.size
             await self._database.run(lambda c: store.check_blob_quota(c, call.account, size, self._limits))
             async with self._blobs.incoming() as incoming:
                 await self._keep(incoming, data, call.account, size)
@@ -163,11 +236,11 @@ class Relay:
     async def download(self, request: wire.DownloadRequest, call: Call) -> AsyncIterator[wire.Part]:
         """An attachment, for whoever knows its id. Raises what `store.blob_size` raises."""
         _length("relay/download", "blob_id", request.blob_id, ID_BYTES)
-        size = await self._database.run(lambda c: store.blob_size(c, request.blob_id))
+        size = await self._size(request.blob_id)
         with await asyncio.to_thread(self._blobs.open, request.blob_id) as file:
-            for at in range(0, size, parts.PART_BYTES):
-                data = await asyncio.to_thread(file.read, parts.PART_BYTES)
-                yield wire.Part(size=size if at == 0 else 0, data=data)
+            for at in range(0, size, PART_BYTES):
+                data = await asyncio.to_thread(file.read, PART_BYTES)
+                yield PART.part(data) if at else PART.first(wire.Part(), size, data)
 
     async def _keep(self, incoming: Incoming, data: AsyncIterator[bytes], owner: str, size: int) -> None:
         async with aclosing(data):  # type: ignore[type-var]
@@ -177,6 +250,18 @@ class Relay:
         now = milliseconds(self._clock)
         await self._database.run(
             lambda c: store.add_blob(c, incoming.blob_id, owner, size, now, self._limits)
+        )
+
+    def _delivery(self, message: store.Queued) -> wire.Delivery:
+        clear = self._scan is not None
+        return wire.Delivery(
+            sequence=message.sequence,
+            sender=message.sender,
+            sealed=b"" if clear else message.sealed,
+            clear=message.sealed if clear else b"",
+            accepted_at_ms=message.accepted_at_ms,
+            message_id=message.message_id,
+            stamp=message.stamp,
         )
 
     async def _queued(self, account: str, after: int, listener: Listener) -> list[store.Queued]:
@@ -192,15 +277,6 @@ class Relay:
 
     def _long(self, handler: Handler) -> Method:
         return Method(handler, DEVICES, TokenBuckets(self._limits.calls, self._clock), _LONG_SECONDS)
-
-
-def _delivery(message: store.Queued) -> wire.Delivery:
-    return wire.Delivery(
-        sequence=message.sequence,
-        sender=message.sender,
-        sealed=message.sealed,
-        accepted_at_ms=message.accepted_at_ms,
-    )
 
 
 def _length(step: str, field: str, value: bytes, length: int) -> None:

@@ -3,8 +3,7 @@
 Each function runs inside one transaction of `database.Database`. Nothing is stored that delivery, quotas or
 the promises below do not need; a test lists every column.
 
-* An account's identity key never changes.
-* A one-time pre-key is handed out once, even if its owner publishes it again: its row stays, marked.
+* What `pre_keys.py` promises.
 * A sender's message id is accepted once within the retention time.
 """
 
@@ -16,32 +15,18 @@ from dataclasses import dataclass, field
 from sqlite3 import Connection
 from typing import Final
 
-from blindmatch_server.errors import ConflictError, NotFoundError, QuotaError
+from blindmatch_server.errors import NotFoundError, QuotaError
 from blindmatch_server.relay.limits import RelayLimits
 
-VERSION: Final = 3
-_QUEUED_BY: Final = """
-CREATE TABLE queued_by (
-    recipient TEXT NOT NULL REFERENCES accounts (account),
-    sender TEXT NOT NULL,
-    messages INTEGER NOT NULL,
-    bytes INTEGER NOT NULL,
-    PRIMARY KEY (recipient, sender)
-) STRICT, WITHOUT ROWID
-"""
-_STORED_BY: Final = """
-CREATE TABLE stored_by (
-    owner TEXT PRIMARY KEY,
-    bytes INTEGER NOT NULL
-) STRICT, WITHOUT ROWID
-"""
-SCHEMA: Final = (
-    """
+VERSION: Final = 5
+SCHEMA: Final = """
 CREATE TABLE accounts (
     account TEXT PRIMARY KEY,
     identity_key BLOB NOT NULL,
     signed_pre_key BLOB NOT NULL,
     signed_pre_key_signature BLOB NOT NULL,
+    franking_key BLOB NOT NULL,
+    franking_key_signature BLOB NOT NULL,
     last_sequence INTEGER NOT NULL DEFAULT 0,
     queued_messages INTEGER NOT NULL DEFAULT 0,
     queued_bytes INTEGER NOT NULL DEFAULT 0
@@ -59,6 +44,8 @@ CREATE TABLE messages (
     sender TEXT NOT NULL,
     sealed BLOB NOT NULL,
     accepted_at_ms INTEGER NOT NULL,
+    message_id BLOB NOT NULL,
+    stamp BLOB NOT NULL,
     UNIQUE (recipient, sequence)
 ) STRICT;
 CREATE INDEX messages_by_age ON messages (accepted_at_ms);
@@ -66,6 +53,7 @@ CREATE TABLE sent (
     sender TEXT NOT NULL,
     message_id BLOB NOT NULL,
     accepted_at_ms INTEGER NOT NULL,
+    stamp BLOB NOT NULL,
     PRIMARY KEY (sender, message_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sent_by_age ON sent (accepted_at_ms);
@@ -76,40 +64,30 @@ CREATE TABLE blobs (
     stored_at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blobs_by_age ON blobs (stored_at_ms);
+CREATE TABLE queued_by (
+    recipient TEXT NOT NULL REFERENCES accounts (account),
+    sender TEXT NOT NULL,
+    messages INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (recipient, sender)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE stored_by (
+    owner TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID
 """
-    + _QUEUED_BY
-    + ";"
-    + _STORED_BY
-)
 
 
-def _add_queued_by(connection: Connection) -> None:
-    """Version 1 to 2: what waits of each sender."""
-    connection.execute(_QUEUED_BY)
-    connection.execute(
-        "INSERT INTO queued_by SELECT recipient, sender, COUNT(*), SUM(LENGTH(sealed)) FROM messages "
-        "GROUP BY recipient, sender"
-    )
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A message as its sender handed it over, with the relay's stamp on it; that is empty in the clear."""
 
-
-def _add_stored_by(connection: Connection) -> None:
-    """Version 2 to 3: what is stored of each owner, in place of the index it was summed over."""
-    connection.execute(_STORED_BY)
-    connection.execute("INSERT INTO stored_by SELECT owner, SUM(size) FROM blobs GROUP BY owner")
-    connection.execute("DROP INDEX blobs_by_owner")
-
-
-MIGRATIONS: Final = {1: _add_queued_by, 2: _add_stored_by}
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class PreKeys:
-    """An account's public keys as its device publishes them."""
-
-    identity_key: bytes
-    signed_pre_key: bytes
-    signature: bytes
-    one_time: Sequence[bytes] = ()
+    sender: str
+    recipient: str
+    message_id: bytes
+    sealed: bytes = field(repr=False)
+    accepted_at_ms: int
+    stamp: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,101 +98,40 @@ class Queued:
     sender: str
     sealed: bytes = field(repr=False)
     accepted_at_ms: int
+    message_id: bytes
+    stamp: bytes
 
 
-def register(connection: Connection, account: str, keys: PreKeys) -> int:
-    """Publish an account's keys, in place of those published before.
-
-    Returns:
-        The number of one-time pre-keys that can be handed out.
-
-    Raises:
-        ConflictError: if the account has another identity key.
-    """
-    row = connection.execute("SELECT identity_key FROM accounts WHERE account = ?", (account,)).fetchone()
-    if row is not None and row[0] != keys.identity_key:
-        raise ConflictError(
-            "relay/register", "the account has another one, which cannot be changed", "identity_key"
-        )
-    connection.execute(
-        "INSERT INTO accounts (account, identity_key, signed_pre_key, signed_pre_key_signature) "
-        "VALUES (?, ?, ?, ?) ON CONFLICT (account) DO UPDATE SET "
-        "signed_pre_key = excluded.signed_pre_key, "
-        "signed_pre_key_signature = excluded.signed_pre_key_signature",
-        (account, keys.identity_key, keys.signed_pre_key, keys.signature),
-    )
-    connection.execute("DELETE FROM one_time_pre_keys WHERE account = ? AND handed_out = 0", (account,))
-    connection.executemany(
-        "INSERT OR IGNORE INTO one_time_pre_keys (account, key) VALUES (?, ?)",
-        [(account, key) for key in keys.one_time],
-    )
-    return _available(connection, account)
-
-
-def check_account(connection: Connection, account: str) -> None:
-    """Raise `NotFoundError` if the account has not registered."""
-    if connection.execute("SELECT 1 FROM accounts WHERE account = ?", (account,)).fetchone() is None:
-        raise NotFoundError("relay/fetch-bundle", "no such account", "account")
-
-
-def take_bundle(connection: Connection, account: str) -> PreKeys:
-    """An account's keys with at most one one-time pre-key, which is never handed out again.
-
-    Raises:
-        NotFoundError: if the account has not registered.
-    """
-    row = connection.execute(
-        "SELECT identity_key, signed_pre_key, signed_pre_key_signature FROM accounts WHERE account = ?",
-        (account,),
-    ).fetchone()
-    if row is None:
-        raise NotFoundError("relay/fetch-bundle", "no such account", "account")
-    taken = connection.execute(
-        "UPDATE one_time_pre_keys SET handed_out = 1 WHERE account = ?1 AND key = "
-        "(SELECT key FROM one_time_pre_keys WHERE account = ?1 AND handed_out = 0 LIMIT 1) RETURNING key",
-        (account,),
-    ).fetchall()
-    identity_key, signed_pre_key, signature = row
-    return PreKeys(identity_key, signed_pre_key, signature, tuple(key for (key,) in taken))
-
-
-def enqueue(
-    connection: Connection,
-    sender: str,
-    recipient: str,
-    message_id: bytes,
-    sealed: bytes,
-    now_ms: int,
-    limits: RelayLimits,
-) -> tuple[int, Queued | None]:
+def enqueue(connection: Connection, handed: Handed, limits: RelayLimits) -> tuple[int, bytes, Queued | None]:
     """Queue a message for its recipient, once for each (sender, message id).
 
     Returns:
-        When it was accepted (the first time), and the message as it waits if it is new.
+        When it was accepted (the first time), its stamp of then, whatever was handed over this time, and the
+        message as it waits if it is new.
 
     Raises:
         NotFoundError: if the recipient has not registered.
         QuotaError: if too much waits for the recipient already, or too much of it is of this sender.
     """
-    before = connection.execute(
-        "SELECT accepted_at_ms FROM sent WHERE sender = ? AND message_id = ?", (sender, message_id)
-    ).fetchone()
-    if before is not None:
-        return int(before[0]), None
+    sender, recipient, name = handed.sender, handed.recipient, handed.message_id
+    sealed, now_ms, stamp = handed.sealed, handed.accepted_at_ms, handed.stamp
+    noted = "INSERT INTO sent VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    if not connection.execute(noted, (sender, name, now_ms, stamp)).rowcount:
+        query = "SELECT accepted_at_ms, stamp FROM sent WHERE sender = ? AND message_id = ?"
+        return *connection.execute(query, (sender, name)).fetchone(), None
     sequence = _next_sequence(connection, recipient, len(sealed), limits)
     _check_share(connection, sender, recipient, len(sealed), limits)
-    connection.execute("INSERT INTO sent VALUES (?, ?, ?)", (sender, message_id, now_ms))
-    connection.execute(
-        "INSERT INTO messages VALUES (?, ?, ?, ?, ?)", (recipient, sequence, sender, sealed, now_ms)
-    )
-    return now_ms, Queued(sequence, sender, sealed, now_ms)
+    queued = Queued(sequence, sender, sealed, now_ms, name, stamp)
+    row = (recipient, sequence, sender, sealed, now_ms, name, stamp)
+    connection.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    return now_ms, stamp, queued
 
 
 def queued(connection: Connection, recipient: str, after: int, most: int, most_bytes: int) -> list[Queued]:
     """Up to `most` messages for `recipient` with a sequence above `after`, oldest first, and no more than
     `most_bytes` of them together unless the first one alone is larger."""
     rows = connection.execute(
-        "SELECT sequence, sender, sealed, accepted_at_ms FROM messages "
+        "SELECT sequence, sender, sealed, accepted_at_ms, message_id, stamp FROM messages "
         "WHERE recipient = ? AND sequence > ? ORDER BY sequence LIMIT ?",
         (recipient, after, most),
     )
@@ -291,13 +208,6 @@ def _expired_blobs(connection: Connection, before_ms: int) -> list[bytes]:
         connection.execute("UPDATE stored_by SET bytes = bytes - ? WHERE owner = ?", (total, owner))
         connection.execute("DELETE FROM stored_by WHERE owner = ? AND bytes <= 0", (owner,))
     return [blob_id for blob_id, _, _ in gone]
-
-
-def _available(connection: Connection, account: str) -> int:
-    row = connection.execute(
-        "SELECT COUNT(*) FROM one_time_pre_keys WHERE account = ? AND handed_out = 0", (account,)
-    ).fetchone()
-    return int(row[0])
 
 
 def _next_sequence(connection: Connection, recipient: str, size: int, limits: RelayLimits) -> int:

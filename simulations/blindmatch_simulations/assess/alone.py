@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
-from blindmatch_protocol.contract import AnyDesign, Role, Session, answered
+from blindmatch_protocol.contract import Session
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
-from blindmatch_server.published import open_publication
 
-from blindmatch_simulations.assess.observed import AloneRow, KeyUse
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.inprocess.enrolled import new_state, request_of
+from blindmatch_simulations.assess.observed import AloneRow, Extracted, KeyUse
+from blindmatch_simulations.inprocess.opened import OpenDesign, new_state
+from blindmatch_simulations.measure.yardstick import Stopwatch
 
-
-@dataclass(frozen=True, slots=True, repr=False)
-class OpenSet:
-    """A design with its published set, opened: the device's set-up, and the state of each role."""
-
-    design: AnyDesign
-    setup: Any
-    states: Mapping[Role, Any]
-
-    def answer(self, role: Role, body: Any, rng: Randomness) -> Any:
-        """The role's reply to one body.
-
-        Raises:
-            ProtocolError: if the role answers with one.
-        """
-        request = request_of(self.design, self.setup, role, body)
-        return answered(self.design, role, self.states[role], request, rng)[0]
+UNLIMITED: Final = 1_000_000
+"""What is spent where nothing limits it."""
 
 
-def open_set(deployment: Deployment, design: AnyDesign) -> OpenSet:
-    """Open the current epoch of `design` in this process, for the device and for every role.
-
-    Raises:
-        PublicationError: if there is none.
-        SetFileError: if a file is not what it must be.
-    """
-    publication = open_publication(deployment.published(design.info.name))
-    setup = design.open_setup(publication.setup(), publication.manifest.epoch)
-    states = {role: design.open_role(role, publication.role(role)) for role in design.info.roles}
-    return OpenSet(design, setup, states)
-
-
-def key_use(opened: OpenSet) -> KeyUse | None:
+def key_use(opened: OpenDesign) -> KeyUse | None:
     """The limits of the first role's key that has some."""
     design = opened.design
     found = (design.key_limits(role, opened.states[role]) for role in design.info.roles)
@@ -56,22 +25,18 @@ def key_use(opened: OpenSet) -> KeyUse | None:
     return KeyUse(limits.cost, limits.per_account, limits.in_all) if limits else None
 
 
-class _Watch:
-    """Adds up wall and CPU milliseconds of the blocks it is entered for."""
-
-    def __init__(self) -> None:
-        self.wall = self.cpu = 0.0
-
-    def __enter__(self) -> None:
-        self._began = (time.perf_counter(), time.process_time())
-
-    def __exit__(self, *_: object) -> None:
-        self.wall += 1000 * (time.perf_counter() - self._began[0])
-        self.cpu += 1000 * (time.process_time() - self._began[1])
+def extracted(opened: OpenDesign, key: KeyUse | None) -> Extracted | None:
+    """What asking opens: with what an account may spend under a key, with what all may, or a million."""
+    found = opened.design.extraction(opened.setup)
+    if found is None:
+        return None
+    allowed = (key.per_account, key.in_all) if key else ()
+    spent = sorted({one for one in allowed if one is not None} or {UNLIMITED})
+    return Extracted(found.unit, {str(one): found.share(one) for one in spent})
 
 
 def sessions_alone(
-    opened: OpenSet, pictures: Sequence[tuple[int, bytes]], rng: Randomness
+    opened: OpenDesign, pictures: Sequence[tuple[int, bytes]], rng: Randomness
 ) -> Iterator[AloneRow]:
     """Run one session a picture; each is decoded and hashed on its own watch before.
 
@@ -81,7 +46,7 @@ def sessions_alone(
     design, setup = opened.design, opened.setup
     state = new_state(design, setup, rng)
     for index, data in pictures:
-        hashing, device, roles = _Watch(), _Watch(), _Watch()
+        hashing, device, roles = Stopwatch(), Stopwatch(), Stopwatch()
         item = Picture.from_bytes(data)
         with hashing:
             _ = item.fingerprint
@@ -90,10 +55,10 @@ def sessions_alone(
             step = session.start(item)
         while isinstance(step, Mapping):
             with roles:
-                replies = {role: opened.answer(role, body, rng) for role, body in step.items()}
+                replies = {role: opened.answer(role, body, rng)[0] for role, body in step.items()}
             with device:
                 step = session.receive(replies)
         with device:
             session.conclude()
             state = design.prepare(session.state, setup, rng)
-        yield AloneRow(index, hashing.wall, device.wall, device.cpu, roles.wall, roles.cpu)
+        yield AloneRow(index, hashing.wall_ms, device.wall_ms, device.cpu_ms, roles.wall_ms, roles.cpu_ms)

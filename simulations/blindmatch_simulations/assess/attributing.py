@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from blindmatch_client.detector import NO_ENTRIES
 from blindmatch_client.trace import SessionTrace
 from blindmatch_protocol.contract import Item, Opener, Relation, Voucher, open_all
+from blindmatch_protocol.contract.relation import NO_ENTRIES
 from msgspec.structs import replace
 
 from blindmatch_simulations.assess.material import MadeItem

@@ -8,20 +8,18 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from blindmatch_simulations.assess import procfs
+from blindmatch_simulations.measure import procfs
+from blindmatch_simulations.measure.phases import Tell
 
 POLL_SECONDS: Final = 0.1
 MEMORY_POLL_SECONDS: Final = 0.5
 _TAIL: Final = 400
-
-Tell = Callable[[str, int, int], None]
-"""Called with (stage, done, total)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,14 +21,14 @@ from blindmatch_client.egress import Recorder
 from blindmatch_client.egress.methods import EXCHANGE
 from blindmatch_client.trace import Purpose, SessionTrace
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Match, Progress, Role, Session
+from blindmatch_protocol.contract import Flag, Match, Progress, Role, Session
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.assess.alone import OpenSet
 from blindmatch_simulations.assess.observed import HarnessRow
-from blindmatch_simulations.inprocess.enrolled import unprepared_state
+from blindmatch_simulations.inprocess.opened import OpenDesign, unprepared_state
+from blindmatch_simulations.measure.yardstick import Stopwatch
 
 PAIRS: Final = 200
 LEAST_PAIRS: Final = 12
@@ -54,7 +54,7 @@ class _Keeper:
 class _Bare:
     """A device's session and nothing beside it."""
 
-    def __init__(self, opened: OpenSet, rng: Randomness) -> None:
+    def __init__(self, opened: OpenDesign, rng: Randomness) -> None:
         self._opened, self._rng, self._keeper = opened, rng, _Keeper()
         self._keep(unprepared_state(opened.design, opened.setup, rng))
         self._prepare()
@@ -66,7 +66,9 @@ class _Bare:
         while isinstance(step, Mapping):
             step = session.receive(_exchanged(self._opened, self._rng, step))
         outcome = session.conclude()
-        if isinstance(outcome, Match) and not is_confirmed(self._opened.design.info.relation, item, outcome):
+        if isinstance(outcome, Match | Flag) and not is_confirmed(
+            self._opened.design.info.relation, item, outcome
+        ):
             raise DesignError("a match that is none")
         self._prepare()
 
@@ -83,19 +85,19 @@ class _Bare:
 class _Watched:
     """The same in the device's detector, with all that the harness keeps of it."""
 
-    def __init__(self, opened: OpenSet, rng: Randomness) -> None:
+    def __init__(self, opened: OpenDesign, rng: Randomness) -> None:
         self._opened, self._rng, self._recorder = opened, rng, Recorder()
         self._traces: list[SessionTrace] = []
-        self._clocks: list[tuple[float, float]] = []
+        self._clocks: list[Stopwatch] = []
         design, setup, sink = opened.design, opened.setup, self._traces.append
         self._detector = Detector(design, setup, lambda number: self._exchange, _Keeper(), rng, sink)
         self._detector.prepare()
 
     def __call__(self, item: Picture) -> None:
-        began = time.perf_counter(), time.process_time()
-        found = self._detector.match(item, len(self._traces))
-        self._detector.prepare()
-        self._clocks.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+        with Stopwatch() as watch:
+            found = self._detector.match(item, len(self._traces))
+            self._detector.prepare()
+        self._clocks.append(watch)
         if not isinstance(found, Decided):
             raise found.error
 
@@ -107,12 +109,16 @@ class _Watched:
         entry = self._recorder.open(
             party, EXCHANGE.path, Purpose.MATCHING, number, time.time_ns() // 1_000_000
         )
-        entry.sent(body)
-        return entry.received
+        entry.requests.append(body)
+
+        def received(reply: bytes) -> None:
+            entry.reply_bytes += len(reply)
+
+        return received
 
 
 def added_by_harness(
-    opened: OpenSet, files: Sequence[bytes], rng: Randomness, progress: Progress, pairs: int = PAIRS
+    opened: OpenDesign, files: Sequence[bytes], rng: Randomness, progress: Progress, pairs: int = PAIRS
 ) -> list[HarnessRow]:
     """Pairs of sessions over `files`, again and again: `pairs` of them, fewer if they take long.
 
@@ -149,13 +155,13 @@ def _pair(number: int, picture: Picture, bare: Run, watched: Run) -> HarnessRow:
 
 def _timed(run: Run, picture: Picture) -> tuple[float, float]:
     """Milliseconds by the clock, and of CPU."""
-    began = time.perf_counter(), time.process_time()
-    run(picture)
-    return 1000 * (time.perf_counter() - began[0]), 1000 * (time.process_time() - began[1])
+    with Stopwatch() as watch:
+        run(picture)
+    return watch.wall_ms, watch.cpu_ms
 
 
 def _exchanged(
-    opened: OpenSet,
+    opened: OpenDesign,
     rng: Randomness,
     bodies: Mapping[Role, Message],
     sent: Callable[[Role, bytes], Callable[[bytes], None]] | None = None,
@@ -166,7 +172,7 @@ def _exchanged(
         body = bodies[role].encode()
         received = sent(role, body) if sent else None
         asked = decode_any(design.requests[role], body, design.info.name)
-        reply = opened.answer(role, asked, rng).encode()
+        reply = opened.answer(role, asked, rng)[0].encode()
         if received:
             received(reply)
         replies[role] = decode_any(design.replies[role], reply, design.info.name)

@@ -3,88 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from statistics import fmean, median
+from statistics import median
 from typing import Final
 
 from blindmatch_protocol.contract import Learner
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
+from msgspec.structs import replace
 
-from blindmatch_simulations.assess.observed import Audited, Check, HarnessRow, KeyUse, Observed, PictureRow
-from blindmatch_simulations.assess.results import Figure, Recall
-from blindmatch_simulations.measure.advantage import resolution
-from blindmatch_simulations.measure.intervals import clopper_pearson, median_ratio
+from blindmatch_simulations.assess.catalogue import FIGURES
+from blindmatch_simulations.assess.observed import Check, KeyUse, Observed, PictureRow, Proven
+from blindmatch_simulations.assess.privacy import privacy
+from blindmatch_simulations.assess.results import Recall
+from blindmatch_simulations.corpus.installed import PHOTOGRAPHS
+from blindmatch_simulations.corpus.own import OWN
+from blindmatch_simulations.measure.figures import number, share, timing
+from blindmatch_simulations.measure.intervals import median_ratio
+from blindmatch_simulations.measure.results import Figure
 
 DISTANCES: Final = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 31), (32, 48), (49, 256))
 """Ranges of the distance between an edited picture and its original, both ends included."""
 
 DAY_SECONDS: Final = 86_400
-GAMES: Final = ("games", "malicious games")
-"""Checks that play for pictures, against all parties with a role."""
-LIST_GAMES: Final = ("list games",)
-"""The check that plays for lists, against a device."""
 NO_LEARNER: Final = "what whoever learns of matches learnt could not be told apart by picture"
 NOTHING: Final = "nothing to measure"
 """How the reason begins where there is nothing a figure could be of: no gap in the run."""
 NO_MATCHES: Final = f"{NOTHING}: the design matches nothing"
 NO_ROLES: Final = f"{NOTHING}: it asks nobody"
-OF_MATCHES: Final = (
-    "recall",
-    "recall_pairs",
-    "recall_identical",
-    "false_matches",
-    "evading",
-    "skipped_unnoticed",
-)
+NOT_SKIPPED: Final = f"{NOTHING}: the provider reads the messages themselves"
+FOUND: Final = ("recall", "recall_pairs", "recall_identical", "false_matches")
+OF_MATCHES: Final = (*FOUND, "evading", "skipped_unnoticed")
 """Figures that are of nothing where nothing is matched."""
-NOT_COMPARABLE: Final = "not comparable: no other picture agrees on all that is declared"
-NO_PROOF: Final = "no log of published epochs is run by this command yet"
+HELD_BEFORE: Final = "it grew by less than the records kept: the process had had the memory before"
+OWN_PICTURES: Final = "not looked for with pictures of the user's own"
+NO_PROOF: Final = "the run is of before proofs to outsiders were measured"
+NOT_TIED: Final = (
+    f"{NOTHING}: a role answers by what it holds, so that no logged epoch shows which list it used"
+)
+QUOTED: Final = (
+    f"{NOTHING}: a quote that the vendor vouches for ties the enclave to the epoch's list; "
+    "devices are shown it, outsiders are not"
+)
 
 
 def matches_nothing(seen: Observed) -> bool:
     """Does the design call nothing a match, by its declaration and in this run?"""
-    return seen.design.distance is None and not any(row.matched for row in seen.pictures)
-
-
-def share(hits: int, trials: int, pairs: int | None = None) -> Figure:
-    """A counted share with its interval."""
-    if not trials:
-        return Figure(None, "no picture of this kind in the workload")
-    low, high = clopper_pearson(hits, trials)
-    return Figure(hits / trials, "", low, high, trials, pairs)
-
-
-def timing(values: Sequence[float], middle: bool = True) -> Figure:
-    """Median (or mean) of repeated timings, with the lowest and the highest."""
-    if not values:
-        return Figure(None, "no picture of this kind in the workload")
-    value = median(values) if middle else fmean(values)
-    return Figure(value, "", min(values), max(values), len(values))
-
-
-def number(value: float | None, why: str = "the system does not tell", n: int | None = None) -> Figure:
-    """One reading."""
-    return Figure(None, why) if value is None else Figure(float(value), n=n)
+    return seen.design.relation == "nothing" and not any(row.matched for row in seen.pictures)
 
 
 def figures(seen: Observed, checks: Sequence[Check], checks_why: str) -> dict[str, Figure]:
     """All figures of the catalogue."""
-    return {
+    found = {
         **_effectiveness(seen),
         **_costs(seen),
         **_set(seen),
-        **_harness(seen.harness),
-        **_privacy(seen, checks, checks_why),
+        **_harness(seen),
+        **privacy(seen, checks, checks_why, NO_MATCHES if matches_nothing(seen) else ""),
         **_security(seen, checks, checks_why),
         "audit_sessions": number(seen.audit.sessions, n=seen.audit.pictures),
-        "proof_bytes": Figure(None, NO_PROOF),
-        **(dict.fromkeys(OF_MATCHES, Figure(None, NO_MATCHES)) if matches_nothing(seen) else {}),
+        "proof_bytes": _proof(seen.proven),
+        **(
+            dict.fromkeys((*OF_MATCHES, "proof_bytes"), Figure(None, NO_MATCHES))
+            if matches_nothing(seen)
+            else {}
+        ),
     }
+    return {name: replace(figure, unit=FIGURES[name].unit) for name, figure in found.items()}
+
+
+def _proof(proven: Proven | None) -> Figure:
+    """The epoch's leaf and proof, where they say what is matched with; in words what else can be shown."""
+    if proven is None:
+        return Figure(None, NO_PROOF)
+    if not proven.ties:
+        return Figure(None, QUOTED if proven.quoted else NOT_TIED)
+    more = {"an entry's endorsement": proven.endorsement, "a picture's absence": proven.absence}
+    words = [f"{what} {size:,} bytes" for what, size in more.items() if size is not None]
+    return Figure(float(proven.epoch), "; ".join(["epoch and log, two witnesses", *words]), n=1)
 
 
 def recall_by_edit(seen: Observed, edits: Iterable[str]) -> tuple[Recall, ...]:
     """Listed pictures found, edit by edit."""
     return tuple(
-        _recall(seen, name, [r for r in seen.pictures if r.listed and r.edit == name]) for name in edits
+        _recall(seen, name, [r for r in main_rows(seen) if r.listed and r.edit == name]) for name in edits
     )
 
 
@@ -94,15 +94,19 @@ def recall_by_distance(seen: Observed) -> tuple[Recall, ...]:
         _recall(
             seen,
             str(low) if low == high else f"{low} to {high}",
-            [row for row in seen.pictures if row.listed and low <= row.origin_distance <= high],
+            [row for row in main_rows(seen) if row.listed and low <= row.origin_distance <= high],
         )
         for low, high in DISTANCES
     )
 
 
 def tries_until_hidden(rows: Sequence[PictureRow], edits: Sequence[str]) -> tuple[int, ...]:
-    """For each listed picture: the suite's edits tried, in order, until one did not match; 0 if none."""
+    """For each listed picture: the suite's edits tried, in order, until one did not match; 0 if none.
+
+    Nothing is said of the user's own pictures.
+    """
     found = []
+    rows = [row for row in rows if row.kind != OWN]
     for name in sorted({row.name for row in rows if row.listed}):
         outcome = {row.edit: row.matched for row in rows if row.listed and row.name == name}
         hidden = (at for at, edit in enumerate(edits, 1) if outcome.get(edit) is False)
@@ -123,16 +127,29 @@ def _found(rows: Sequence[PictureRow]) -> Figure:
     return share(sum(row.matched is True for row in rows), len(rows))
 
 
+def found_by_kind(seen: Observed, listed: bool) -> tuple[Recall, ...]:
+    """Listed pictures found, or others that led to a match, kind by kind; nothing if one kind was sent."""
+    kinds = list(dict.fromkeys(row.kind for row in seen.pictures))
+    rows = [row for row in seen.pictures if row.listed is listed]
+    each = [_recall(seen, kind, [row for row in rows if row.kind == kind]) for kind in sorted(kinds)]
+    return tuple(each) if len(each) > 1 else ()
+
+
+def main_rows(seen: Observed) -> list[PictureRow]:
+    """Crops, or the user's own pictures: further kinds have figures of their own."""
+    return [row for row in seen.pictures if row.kind in (PHOTOGRAPHS, OWN)]
+
+
 def _is_pdqs(row: PictureRow) -> bool:
     """Does PDQ itself call this picture a match with an entry?"""
     return row.list_distance <= MATCH_DISTANCE and row.quality >= LEAST_QUALITY
 
 
 def _effectiveness(seen: Observed) -> dict[str, Figure]:
-    rows = seen.pictures
+    rows = main_rows(seen)
     listed = [row for row in rows if row.listed]
     others = [row for row in rows if not row.listed]
-    names = ("recall", "recall_pairs", "recall_identical", "false_matches", "wrong_outcomes")
+    names = (*FOUND, "wrong_outcomes")
     if any(row.matched is None for row in rows):
         return dict.fromkeys(names, Figure(None, NO_LEARNER))
     false = sum(row.matched is True for row in others)
@@ -141,7 +158,9 @@ def _effectiveness(seen: Observed) -> dict[str, Figure]:
         "recall_pairs": _found([row for row in listed if _is_pdqs(row)]),
         "recall_identical": _found([row for row in listed if row.edit == "identical"]),
         "false_matches": share(false, len(others), len(others) * seen.entries),
-        "wrong_outcomes": share(sum(row.matched is not row.expected for row in rows), len(rows)),
+        "wrong_outcomes": share(
+            sum(row.matched is not row.expected for row in seen.pictures), len(seen.pictures)
+        ),
     }
 
 
@@ -177,7 +196,7 @@ def _set(seen: Observed) -> dict[str, Figure]:
         f"built in {seen.build_parts} parts: interrupted and taken up again" if seen.build_parts > 1 else ""
     )
     return {
-        "device_peak_mib": number(seen.peak_mib),
+        "device_peak_mib": _grown(seen.peak_mib),
         "setup_bytes": number(seen.build.setup_bytes),
         "server_cpu_ms": _server_cpu(seen),
         "build_s": Figure(seen.build.seconds, parts, n=1),
@@ -187,10 +206,17 @@ def _set(seen: Observed) -> dict[str, Figure]:
     }
 
 
-def _harness(rows: Sequence[HarnessRow]) -> dict[str, Figure]:
+def _grown(mib: float | None) -> Figure:
+    """How far a process grew; a fall beside the records says nothing of what the design takes."""
+    return number(None, HELD_BEFORE) if mib is not None and mib < 0 else number(mib)
+
+
+def _harness(seen: Observed) -> dict[str, Figure]:
     """What the harness adds, as a share of the design's own work: medians over pairs, resampled intervals."""
+    rows = seen.harness
     if not rows:
-        return dict.fromkeys(("harness_cpu", "harness_wall"), Figure(None, NO_ROLES))
+        why = "too dear here for pairs of sessions to be timed" if seen.design.roles else NO_ROLES
+        return dict.fromkeys(("harness_cpu", "harness_wall"), Figure(None, why))
     return {
         "harness_cpu": _added([row.bare_cpu_ms for row in rows], [row.watched_cpu_ms for row in rows]),
         "harness_wall": _added([row.bare_ms for row in rows], [row.watched_ms for row in rows]),
@@ -216,54 +242,27 @@ def _server_cpu(seen: Observed) -> Figure:
     return number(1000 * total / max(1, len(seen.pictures)), n=len(seen.pictures))
 
 
-def _privacy(seen: Observed, checks: Sequence[Check], why: str) -> dict[str, Figure]:
-    return {
-        "undeclared_bytes": _undeclared(seen.audit),
-        "advantage": _advantage(seen, checks, GAMES, why),
-        "list_advantage": _advantage(seen, checks, LIST_GAMES, why),
-    }
-
-
-def _undeclared(audit: Audited) -> Figure:
-    if not audit.comparable:
-        return Figure(None, NOT_COMPARABLE)
-    return number(audit.undeclared_bytes, n=audit.pictures)
-
-
-def _advantage(seen: Observed, checks: Sequence[Check], games: Sequence[str], why: str) -> Figure:
-    """The largest upper bound over all opponents of the `games` that were played, and what its runs show."""
-    played = [check for check in checks if check.check in games]
-    if any(check.verdict == "failed" for check in played):
-        return Figure(1.0, "", n=len(played))
-    if matches_nothing(seen):
-        return Figure(None, NO_MATCHES)
-    found = [
-        (float(one["interval"][1]), int(one["held_out_runs"]))
-        for check in played
-        for one in check.figures.values()
-        if isinstance(one, dict) and "interval" in one
-    ]
-    if not found:
-        words = "; ".join(f"{check.check}: {check.reason}" for check in played) or why
-        return Figure(None, words or "the games were not played")
-    note = "" if len(played) == len(games) else f"over the semi-honest games alone: {why}"
-    high, runs = max(found)
-    return Figure(high, note, n=runs, resolution=round(resolution(runs), 4))
-
-
 def _security(seen: Observed, checks: Sequence[Check], why: str) -> dict[str, Figure]:
-    rows = seen.pictures
+    rows = main_rows(seen)
     names = {row.name for row in rows if row.listed}
     hidden = {row.name for row in rows if row.listed and row.matched is False}
-    known = all(row.matched is not None for row in rows)
     failed = sum(check.verdict == "failed" for check in checks)
     unfinished = f"{len(checks)} checks finished, none failed; {why}" if checks else why
     return {
-        "skipped_unnoticed": share(seen.offence.delivered, seen.offence.sent),
-        "evading": share(len(hidden), len(names)) if known else Figure(None, NO_LEARNER),
+        "skipped_unnoticed": Figure(None, NOT_SKIPPED)
+        if not seen.design.end_to_end
+        else share(seen.offence.delivered, seen.offence.sent),
+        "evading": _evading(rows, len(hidden), len(names)),
         "oracle_tries": _oracle(seen),
         "checks_failed": number(None if why and not failed else failed, unfinished, len(checks)),
     }
+
+
+def _evading(rows: Sequence[PictureRow], hidden: int, names: int) -> Figure:
+    if any(row.kind == OWN for row in rows):
+        return Figure(None, OWN_PICTURES)
+    known = all(row.matched is not None for row in rows)
+    return share(hidden, names) if known else Figure(None, NO_LEARNER)
 
 
 def key_tries(key: KeyUse | None) -> int | None:

@@ -13,25 +13,27 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 from blindmatch_protocol.contract import AnyDesign, Progress, SetParameters
 from blindmatch_protocol.randomness import seeded
-from blindmatch_server.crew import Crew
 from blindmatch_server.curator import HashList
 from blindmatch_server.curator.signing import Signer
 from blindmatch_server.publication import list_digest, publish_epoch
 from blindmatch_server.published import CURRENT, Publication, PublicationError, open_publication
+from blindmatch_server.worker_pool import WorkerPool
 
-from blindmatch_simulations.assess.observed import Struct
 from blindmatch_simulations.assess.origin import folder_of, source_of
+from blindmatch_simulations.assess.store import write
 from blindmatch_simulations.deployment.curating import lend, throwaway_signer
 from blindmatch_simulations.measure.procfs import cpu_seconds, used_cpu_seconds
+from blindmatch_simulations.measure.results import Struct, decoded_or_none
 
 FIRST: Final = 1
 _SPENT: Final = "spent"
@@ -58,31 +60,42 @@ class Kept:
         return lend(self.folder, into, signer)
 
 
-def kept_set(design: AnyDesign, entries: HashList, seed: int, root: Path, progress: Progress) -> Kept:
+def kept_set(
+    design: AnyDesign,
+    entries: HashList,
+    seed: int,
+    root: Path,
+    progress: Progress,
+    values: Mapping[str, int] | None = None,
+) -> Kept:
     """The set of `entries` in `root`: the one that is there, or a build that is begun or taken up.
 
     Args:
-        design: the design, with its parameters' defaults.
+        design: the design.
         entries: the list.
         seed: of the workload; it decides all randomness of the build.
         root: holds the sets of this design alone; those with another key are removed.
         progress: called with (done, total) entries.
+        values: parameters by name; a missing one takes its default.
 
     Raises:
-        DesignError: if the list cannot be served.
+        DesignError: if the list, or a parameter, cannot be served.
         PublicationError: if another build works there, or the file system refuses.
     """
-    folder = root / key_of(design, entries, seed)
+    given = dict(values or {})
+    folder = root / key_of(design, entries, seed, given)
     _remove_others(root, folder)
     if not _whole(folder):
-        _build(design, entries, seed, folder, progress)
+        _build(design, entries, seed, folder, progress, given)
     return Kept(folder, _spent(folder))
 
 
-def key_of(design: AnyDesign, entries: HashList, seed: int) -> str:
+def key_of(
+    design: AnyDesign, entries: HashList, seed: int, given: Mapping[str, int] = MappingProxyType({})
+) -> str:
     """What the set depends on, as 16 hex digits."""
     info = design.info
-    values = {parameter.name: parameter.default for parameter in info.parameters}
+    values = {one.name: given.get(one.name, one.default) for one in info.parameters}
     source = source_of(folder_of(design))
     parts = [info.name, info.version, values, list_digest(entries), seed, source]
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -106,19 +119,26 @@ def _whole(folder: Path) -> bool:
     return True
 
 
-def _build(design: AnyDesign, entries: HashList, seed: int, folder: Path, progress: Progress) -> None:
+def _build(
+    design: AnyDesign,
+    entries: HashList,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+    given: Mapping[str, int],
+) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    crew = Crew()
-    clock = _Clock(folder / _SPENT, crew)
+    workers = WorkerPool()
+    clock = _Clock(folder / _SPENT, workers)
 
     def watched(done: int, total: int) -> None:
         clock.note(_NOTE_SECONDS)
         progress(done, total)
 
     rng = seeded(f"assess/{seed}/{design.info.name}")
-    with crew:
+    with workers:
         publish_epoch(
-            design, entries, SetParameters(FIRST, {}), rng, crew, folder, throwaway_signer(), watched
+            design, entries, SetParameters(FIRST, given), rng, workers, folder, throwaway_signer(), watched
         )
     clock.note(0.0)
 
@@ -126,8 +146,8 @@ def _build(design: AnyDesign, entries: HashList, seed: int, folder: Path, progre
 class _Clock:
     """Notes beside a build what it has taken so far, what earlier parts took included."""
 
-    def __init__(self, path: Path, crew: Crew) -> None:
-        self._path, self._crew = path, crew
+    def __init__(self, path: Path, workers: WorkerPool) -> None:
+        self._path, self._workers = path, workers
         self._before = _spent(path.parent)
         self._began = (time.perf_counter(), used_cpu_seconds())
         self._noted = self._began[0]
@@ -139,17 +159,12 @@ class _Clock:
         if now - self._noted < every:
             return
         self._noted = now
-        helpers = sum(cpu_seconds(pid) or 0.0 for pid in self._crew.pids)
+        helpers = sum(cpu_seconds(pid) or 0.0 for pid in self._workers.pids)
         wall, cpu = now - self._began[0], used_cpu_seconds() + helpers - self._began[1]
         before = self._before
-        draft = self._path.with_name(f".{self._path.name}")
-        draft.write_bytes(
-            msgspec.json.encode(Spent(before.seconds + wall, before.cpu_s + cpu, before.parts + 1))
-        )
-        draft.replace(self._path)
+        spent = Spent(before.seconds + wall, before.cpu_s + cpu, before.parts + 1)
+        write(self._path, msgspec.json.encode(spent))
 
 
 def _spent(folder: Path) -> Spent:
-    with suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode((folder / _SPENT).read_bytes(), type=Spent)
-    return Spent()
+    return decoded_or_none(folder / _SPENT, Spent) or Spent()

@@ -1,12 +1,15 @@
 """The material of a run: pictures with their edits and one list, made once and shared by all designs.
 
 It lies in a working folder that is removed when the assessment is complete; nothing of it is kept.
+Pictures of the user's own are read where they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +23,15 @@ from blindmatch_protocol.randomness import seeded
 from blindmatch_server.curator import HashList, list_hashes, open_list, random_hashes
 
 from blindmatch_simulations.assess.plan import Plan
+from blindmatch_simulations.corpus.by_kind import of_kind
+from blindmatch_simulations.corpus.installed import FACES, PHOTOGRAPHS
+from blindmatch_simulations.corpus.own import OWN, as_sent
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
 from blindmatch_simulations.pictures.edits import BY_NAME
+from blindmatch_simulations.pictures.kinds import GENERATED
 
 INDEX: Final = "items.json"
+OWN_PATHS: Final = "own.json"
 LIST: Final = "known.list"
 _CHUNK: Final = 1 << 16
 
@@ -39,6 +47,7 @@ class MadeItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         quality: of the edited picture's PDQ hash.
         origin_distance: PDQ distance from the unedited crop.
         list_distance: PDQ distance from the nearest entry of the list.
+        kind: photographs (crops), the user's own pictures, or a further one.
     """
 
     index: int
@@ -48,6 +57,7 @@ class MadeItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quality: int
     origin_distance: int
     list_distance: int
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,48 +66,89 @@ class Material:
 
     folder: Path
 
+    def __len__(self) -> int:
+        """Entries of the list."""
+        with self.entries() as entries:
+            return len(entries)
+
     def items(self) -> list[MadeItem]:
         """All pictures, in the order of sending."""
         return msgspec.json.decode((self.folder / INDEX).read_bytes(), type=list[MadeItem])
 
     def data(self, item: MadeItem) -> bytes:
-        """A picture's file."""
-        return _path(self.folder, item.index).read_bytes()
+        """A picture's file; of the user's own, read where it is and edited again."""
+        if item.kind != OWN:
+            return _path(self.folder, item.index).read_bytes()
+        path = Path(_paths(self.folder)[item.name])
+        return BY_NAME[item.edit].apply(as_sent(path.read_bytes()))
 
-    def entries(self) -> HashList:
-        """The list, open."""
-        return open_list(self.folder / LIST)
+    def entries(self, most: int | None = None) -> HashList:
+        """The list, open; its first `most` entries, of which the listed pictures are the first."""
+        path = self.folder / LIST
+        if most is None:
+            return open_list(path)
+        fewer = self.folder / f"{most}-{LIST}"
+        if not fewer.exists():
+            with open_list(path) as whole:
+                (batch,) = islice(whole.batches(most), 1)
+                list_hashes(batch.hashes, fewer, seeded(f"assess/fewer/{most}"))
+        return open_list(fewer)
 
 
-def make(plan: Plan, folder: Path, progress: Progress) -> Material:
-    """Make pictures and list in the new folder; the same plan makes the same material."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pictures of one kind, of which the first `listed` are on the list."""
+
+    kind: str
+    pictures: Sequence[SamplePicture]
+    listed: int
+
+
+def make(plan: Plan, folder: Path, progress: Progress, own: Sequence[SamplePicture] = ()) -> Material:
+    """Make pictures and list in the new folder; the same plan makes the same material.
+
+    Of the user's `own` pictures, which take the place of crops, their paths alone are written.
+    """
     folder.mkdir(parents=True)
-    chosen = crops(plan.pictures.listed + plan.pictures.unlisted, plan.seed)
-    listed = chosen[: plan.pictures.listed]
-    known = _write_list(plan, folder / LIST, listed)
-    jobs = list(_jobs(plan, chosen))
+    groups = _groups(plan, own)
+    known = _write_list(
+        plan, folder / LIST, [one for group in groups for one in group.pictures[: group.listed]]
+    )
+    jobs = [(group, *job) for group in groups for job in _jobs(plan, group)]
     order = np.random.Generator(np.random.PCG64(plan.seed)).permutation(len(jobs))
     items = []
     for index, at in enumerate(order):
-        picture, edit, is_listed = jobs[int(at)]
-        items.append(_item(folder, index, picture, edit, is_listed, known))
+        group, picture, edit, is_listed = jobs[int(at)]
+        items.append(_item(folder, index, picture, edit, is_listed, group.kind, known))
         progress(index + 1, len(jobs))
+    paths = {picture.name: picture.source for picture in own}
+    (folder / OWN_PATHS).write_bytes(msgspec.json.encode(paths))
     (folder / INDEX).write_bytes(msgspec.json.encode(items))
     return Material(folder)
 
 
-def _jobs(plan: Plan, chosen: list[SamplePicture]) -> Iterator[tuple[SamplePicture, str, bool]]:
-    for at, picture in enumerate(chosen):
-        is_listed = at < plan.pictures.listed
+def _groups(plan: Plan, own: Sequence[SamplePicture]) -> list[Group]:
+    """Crops or own pictures, and what there is of each further kind."""
+    picked, each = plan.pictures, plan.pictures.of_each_kind
+    main = Group(OWN, own, min(picked.listed, len(own) // 2)) if own else None
+    crop = main or Group(PHOTOGRAPHS, crops(picked.listed + picked.unlisted, plan.seed), picked.listed)
+    kinds = (FACES, *GENERATED) if each else ()
+    return [crop, *(Group(kind, of_kind(kind, 2 * each, plan.seed), each) for kind in kinds)]
+
+
+def _jobs(plan: Plan, group: Group) -> Iterator[tuple[SamplePicture, str, bool]]:
+    for at, picture in enumerate(group.pictures):
+        is_listed = at < group.listed
         for edit in plan.pictures.edits if is_listed else plan.pictures.unlisted_edits:
             yield picture, edit, is_listed
 
 
 def _item(
-    folder: Path, index: int, picture: SamplePicture, edit: str, is_listed: bool, known: Rows
+    folder: Path, index: int, picture: SamplePicture, edit: str, is_listed: bool, kind: str, known: Rows
 ) -> MadeItem:
     data = BY_NAME[edit].apply(picture.data)
-    _path(folder, index).write_bytes(data)
+    if kind != OWN:
+        _path(folder, index).write_bytes(data)
     fingerprint = Picture.from_bytes(data).fingerprint
     row = rows([fingerprint.hash])
     return MadeItem(
@@ -108,6 +159,7 @@ def _item(
         quality=fingerprint.quality,
         origin_distance=int(distances(row, rows([picture.hash]))[0, 0]),
         list_distance=_nearest(row, known),
+        kind=kind,
     )
 
 
@@ -122,6 +174,11 @@ def _write_list(plan: Plan, path: Path, listed: list[SamplePicture]) -> Rows:
     hashes = np.concatenate([rows([one.hash for one in listed]), random_hashes(plan.list.random, rng)])
     list_hashes(hashes, path, rng)
     return hashes
+
+
+@cache
+def _paths(folder: Path) -> dict[str, str]:
+    return msgspec.json.decode((folder / OWN_PATHS).read_bytes(), type=dict[str, str])
 
 
 def _path(folder: Path, index: int) -> Path:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-
-class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Strict and frozen."""
+from blindmatch_simulations.measure.results import Struct
 
 
 class PictureRow(Struct, frozen=True):
@@ -20,6 +16,7 @@ class PictureRow(Struct, frozen=True):
         up_bytes, down_bytes: matching requests and replies of this picture, all roles together.
         report_bytes: requests of reports and vouchers.
         wall_ms, cpu_ms: of the device, from handing the picture over until it is sent.
+        kind: of picture; photographs are the crops.
     """
 
     index: int
@@ -38,6 +35,7 @@ class PictureRow(Struct, frozen=True):
     report_bytes: int
     wall_ms: float
     cpu_ms: float
+    kind: str = "photographs"
 
 
 class AloneRow(Struct, frozen=True):
@@ -89,8 +87,20 @@ class Declared(Struct, frozen=True):
     facts: tuple[FactSeen, ...]
 
 
+class Known(Struct, frozen=True):
+    """What stored files of a coalition show of the list (contract: `ListKnowledge`)."""
+
+    parties: tuple[str, ...]
+    knowledge: str
+
+
 class Described(Struct, frozen=True):
-    """The declaration of a design."""
+    """The declaration of a design.
+
+    Attributes:
+        relation: its kind: equal, near, category or nothing; `distance` is None but for the first two.
+        content: how pictures reach a party with a role: no, sealed or clear.
+    """
 
     name: str
     version: int
@@ -100,9 +110,12 @@ class Described(Struct, frozen=True):
     distance: int | None
     learns: tuple[str, ...]
     roles: dict[str, str]
-    sends_content: bool
+    content: str
     parameters: dict[str, int]
     declared: tuple[Declared, ...]
+    relation: str = "near"
+    end_to_end: bool = True
+    list_known: tuple[Known, ...] = ()
 
 
 class Traffic(Struct, frozen=True):
@@ -156,6 +169,36 @@ class KeyUse(Struct, frozen=True):
     cost: int
     per_account: int | None
     in_all: int | None
+
+
+class Extracted(Struct, frozen=True):
+    """What a modified device opens of a list of uniform hashes by asking (contract: `Extraction`).
+
+    Attributes:
+        unit: what it spends.
+        shares: the share that is open, by how many were spent.
+    """
+
+    unit: str
+    shares: dict[str, float]
+
+
+class Proven(Struct, frozen=True):
+    """Bytes of what an outsider can be shown of the epoch.
+
+    Attributes:
+        ties: whether what pictures are matched with is tied to the epoch.
+        epoch: its leaf, and the proof of a log with two witnesses.
+        endorsement: the proof that two of three organisations endorsed an entry; None where none matches.
+        absence: the proof that a picture is not on the list; None where a role's "no" proves nothing.
+        quoted: whether an enclave's quote, which devices are shown, ties it to the epoch's list.
+    """
+
+    ties: bool
+    epoch: int
+    endorsement: int | None
+    absence: int | None
+    quoted: bool = False
 
 
 class Built(Struct, frozen=True):
@@ -213,6 +256,9 @@ class Observed(Struct, frozen=True):
 
     Attributes:
         build_parts: in how many parts the set was built; more than one if a run was interrupted.
+        peak_mib: how far the process grew at the most while pictures were sent, less the records kept; below
+            0 if it put some of these where it had had memory before. None if the system does not tell.
+        lessened: where the design is too dear for the workload, what was left out and what it takes.
     """
 
     design: Described
@@ -234,3 +280,6 @@ class Observed(Struct, frozen=True):
     query_burst: int
     stages: dict[str, float]
     key: KeyUse | None = None
+    extraction: Extracted | None = None
+    lessened: str = ""
+    proven: Proven | None = None

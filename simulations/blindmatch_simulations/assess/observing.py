@@ -2,75 +2,45 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_client.trace import Purpose
-from blindmatch_protocol.contract import AnyDesign, Learner, Match, Progress
+from blindmatch_protocol.contract import Content, Flag, Learner, Match, Progress
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from blindmatch_protocol.randomness import system_randomness
-from blindmatch_server.curator import HashList
 from blindmatch_server.matching.limits import MatchingLimits
-from blindmatch_server.published import Publication, open_publication
 
-from blindmatch_simulations.assess import procfs
-from blindmatch_simulations.assess.alone import key_use, open_set, sessions_alone
+from blindmatch_simulations.assess.alone import extracted, key_use, sessions_alone
 from blindmatch_simulations.assess.attributing import by_opener, by_server, expected_of
 from blindmatch_simulations.assess.auditing import audited
 from blindmatch_simulations.assess.describing import described
+from blindmatch_simulations.assess.fitting import Fitted, fitted, values_of
 from blindmatch_simulations.assess.harness import added_by_harness
-from blindmatch_simulations.assess.keeping import kept_set
 from blindmatch_simulations.assess.material import MadeItem, Material
 from blindmatch_simulations.assess.observed import Built, Observed, Offence, PictureRow, ServerCost, Traffic
 from blindmatch_simulations.assess.offences import offend
 from blindmatch_simulations.assess.plan import Plan
+from blindmatch_simulations.assess.proving import proven
 from blindmatch_simulations.assess.updating import updated
-from blindmatch_simulations.deployment.curating import teach_centre
-from blindmatch_simulations.deployment.devices import Watched, create_device
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.hosting import parties_of
-from blindmatch_simulations.deployment.operators import centre_list
-from blindmatch_simulations.deployment.processes import ServerProcess, check_alive, running_servers
-from blindmatch_simulations.deployment.registry import load_design, portable_reference
+from blindmatch_simulations.deployment.curating import add_references
+from blindmatch_simulations.deployment.devices import Watched
+from blindmatch_simulations.deployment.processes import ServerProcess
+from blindmatch_simulations.inprocess.opened import open_published
+from blindmatch_simulations.measure import procfs
+from blindmatch_simulations.measure.phases import PhaseTimes
+from blindmatch_simulations.scenario.seen import sums, watching
+from blindmatch_simulations.scenario.world import World
 
 SENDER: Final = "sender"
 RECIPIENT: Final = "recipient"
-PENDING: Final = "received"
-WAIT_SECONDS: Final = 60.0
-POLL_MS: Final = 300
 POOL: Final = 24
 """Pictures that the audit may take decoys from."""
-
-Stage = Callable[[str], Progress]
-
-
-class Stages:
-    """Times stages and tells of them."""
-
-    def __init__(self, tell: Stage) -> None:
-        self._tell = tell
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, title: str) -> Iterator[Progress]:
-        """A stage with its `Progress`."""
-        began = time.perf_counter()
-        progress = self._tell(title)
-        last = (1, 1)
-
-        def watched(done: int, total: int) -> None:
-            nonlocal last
-            last = (done, total)
-            progress(done, total)
-
-        yield watched
-        progress(*last)
-        self.seconds[title] = round(time.perf_counter() - began, 3)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,7 +52,7 @@ class Observer:
     reference: str
     plan: Plan
     material: Material
-    stages: Stages
+    stages: PhaseTimes
     seen: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> Observed:
@@ -91,113 +61,89 @@ class Observer:
         Raises:
             BlindmatchError: if a part fails.
         """
-        design = load_design(self.reference)
-        deployment = Deployment.create(self.home, datetime.now(UTC))
-        with self.material.entries() as entries:
-            build = self._build(deployment, design, entries)
-            self._serve(deployment, design, entries)
-            self._alone(deployment, design)
+        with World.create(self.home, self.reference) as world, ExitStack() as stack:
+            with self.stages("set built") as progress:
+                fit = stack.enter_context(fitted(world.design, self.material, self.plan, self.sets, progress))
+            entries, build = fit.entries, self._build(world, fit)
+            self._serve(world, fit)
+            self._alone(world, fit)
             with self.stages("set updated"):
-                update = updated(deployment, design, entries, self.plan)
+                update = updated(world.deployment, world.design, entries, self.plan)
             limits = MatchingLimits().exchanges
             return Observed(
-                design=described(design),
+                design=described(world.design, values_of(self.plan, world.design)),
                 entries=len(entries),
                 build=build,
                 update=update,
                 query_rate=limits.per_second,
                 query_burst=limits.burst,
+                lessened=fit.lessened,
                 stages=self.stages.seconds,
                 **self.seen,
             )
 
-    def _build(self, deployment: Deployment, design: AnyDesign, entries: HashList) -> Built:
-        with self.stages("set built") as progress:
-            kept = kept_set(design, entries, self.plan.seed, self.sets, progress)
-            publication = kept.lend(
-                deployment.published(design.info.name), deployment.signer(datetime.now(UTC))
-            )
+    def _build(self, world: World, fit: Fitted) -> Built:
+        kept, entries = fit.kept, fit.entries
+        publication = kept.lend(world.published, world.deployment.signer(datetime.now(UTC)))
         with self.stages("centre taught") as progress:
-            teach_centre(deployment, entries, self._originals(), progress)
+            originals = [Picture.from_bytes(self.material.data(item)) for item in self._originals()]
+            add_references(world.deployment, entries, originals, progress)
         self.seen["build_parts"] = kept.spent.parts
-        return Built(kept.spent.seconds, kept.spent.cpu_s, len(entries), setup_bytes(publication))
+        return Built(kept.spent.seconds, kept.spent.cpu_s, len(entries), publication.manifest.setup_bytes)
 
-    def _originals(self) -> list[Picture]:
-        items = self.material.items()
-        return [
-            Picture.from_bytes(self.material.data(item))
-            for item in items
-            if item.listed and item.edit == "identical"
-        ]
+    def _originals(self) -> list[MadeItem]:
+        """Listed pictures as they are."""
+        return [item for item in self.material.items() if item.listed and item.edit == "identical"]
 
-    def _serve(self, deployment: Deployment, design: AnyDesign, entries: HashList) -> None:
-        options = ("--design", portable_reference(self.reference))
-        with running_servers(deployment, parties_of(design), options) as servers:
-            recipient = create_device(deployment, RECIPIENT, self.reference)
-            recipient.device.register()
-            try:
-                self._send(deployment, design, servers)
-                with self.stages("messages received") as progress:
-                    self.seen["arrived"] = self._receive(recipient, progress)
-                with self.stages("egress audited") as progress:
-                    self.seen["audit"] = audited(
-                        deployment,
-                        design,
-                        self.reference,
-                        RECIPIENT,
-                        self._audit_items(),
-                        [self.material.data(item) for item in self.material.items()[:POOL]],
-                        entries,
-                        progress,
-                    )
-                with self.stages("offences tried"):
-                    self.seen["offence"] = self._offend(deployment, design)
-                check_alive(servers)
-            finally:
-                recipient.device.close()
+    def _serve(self, world: World, fit: Fitted) -> None:
+        world.start()
+        world.device(RECIPIENT)
+        self._send(world, fit.items)
+        with self.stages("messages received") as progress:
+            self.seen["arrived"] = self._receive(world, fit.items, progress)
+        items = self.material.items()[:POOL]
+        # nothing is forged that agrees with a picture of the user's own
+        pool = [self.material.data(item) for item in items] if self.plan.own is None else None
+        with self.stages("egress audited") as progress:
+            data = self._audit_items(fit.most(self.plan.audit.pictures))
+            self.seen["audit"] = audited(world, RECIPIENT, data, pool, fit.entries, progress)
+        with self.stages("offences tried"):
+            self.seen["offence"] = self._offend(world)
+        world.check_alive()
+        world.close()
 
-    def _send(self, deployment: Deployment, design: AnyDesign, servers: Sequence[ServerProcess]) -> None:
-        sender = create_device(deployment, SENDER, self.reference)
-        try:
-            sender.device.register()
-            before = {one.party: procfs.cpu_seconds(one.process.pid) for one in servers}
-            with self.stages("pictures matched and sent") as progress:
-                rows, self.seen["peak_mib"] = self._rows(sender, design, servers, progress)
-            sender.device.flush()
-            rows, opened = self._by_others(deployment, design, rows, sender)
-            self.seen["pictures"] = tuple(rows)
-            self.seen["vouchers_opened"] = opened
-            self.seen["servers"] = tuple(_server_cost(one, before[one.party]) for one in servers)
-            self.seen["traffic"] = _traffic(sender)
-        finally:
-            sender.device.close()
+    def _send(self, world: World, items: Sequence[MadeItem]) -> None:
+        sender = world.device(SENDER)
+        before = {party: procfs.cpu_seconds(one.process.pid) for party, one in world.servers.items()}
+        with self.stages("pictures matched and sent") as progress:
+            rows, self.seen["peak_mib"] = self._rows(world, items, progress)
+        world.flush(SENDER)
+        rows, opened = self._by_others(world, rows)
+        self.seen["pictures"] = tuple(rows)
+        self.seen["vouchers_opened"] = opened
+        self.seen["servers"] = tuple(_server_cost(one, before[party]) for party, one in world.servers.items())
+        self.seen["traffic"] = _traffic(sender)
+        sender.device.close()
 
     def _rows(
-        self, sender: Watched, design: AnyDesign, servers: Sequence[ServerProcess], progress: Progress
+        self, world: World, items: Sequence[MadeItem], progress: Progress
     ) -> tuple[list[PictureRow], float | None]:
-        items = self.material.items()
+        rows, recorder = list[PictureRow](), world.of(SENDER).watched.recorder
+        before = len(recorder.records())
         resident = procfs.status_mib("VmRSS") if procfs.reset_peak() else None
-        rows = []
         for item in items:
-            rows.append(self._row(sender, design, item))
-            check_alive(servers)
+            rows.append(self._row(world, item))
+            world.check_alive()
             progress(len(rows), len(items))
         peak = procfs.status_mib("VmHWM")
-        kept = sum(record.request_bytes for record in sender.recorder.records()) / (1 << 20)
-        grown = peak - resident - kept if resident is not None and peak is not None else None
-        return rows, max(0.0, grown) if grown is not None else None
+        kept = sum(record.request_bytes for record in recorder.records()[before:]) / (1 << 20)
+        return rows, peak - resident - kept if resident is not None and peak is not None else None
 
-    def _row(self, sender: Watched, design: AnyDesign, item: MadeItem) -> PictureRow:
-        data = self.material.data(item)
-        calls, traces = len(sender.recorder.records()), len(sender.traces)
-        began = time.perf_counter(), time.process_time()
-        sent = sender.device.send_picture(RECIPIENT, data)
-        wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
-        outcomes = [trace.outcome for trace in sender.traces[traces:]]
-        made = sender.recorder.records()[calls:]
-        asked = [record for record in made if record.purpose is Purpose.MATCHING]
-        reported = [record for record in made if record.purpose in (Purpose.REPORT, Purpose.VOUCHER)]
-        tells = Learner.DEVICE in design.info.learns or design.info.learns == {Learner.NOBODY}
+    def _row(self, world: World, item: MadeItem) -> PictureRow:
+        data, info = self.material.data(item), world.design.info
+        with watching(world.of(SENDER).watched) as cost:
+            sent = world.send_picture(SENDER, RECIPIENT, data)
+        tells = Learner.DEVICE in info.learns or info.learns == {Learner.NOBODY}
         return PictureRow(
             index=item.index,
             name=item.name,
@@ -206,84 +152,74 @@ class Observer:
             quality=item.quality,
             origin_distance=item.origin_distance,
             list_distance=item.list_distance,
-            expected=expected_of(design.info.relation, item, Picture.from_bytes(data)),
-            matched=any(isinstance(one, Match) for one in outcomes) if tells else None,
+            expected=expected_of(info.relation, item, Picture.from_bytes(data)),
+            matched=any(isinstance(one.outcome, Match | Flag) for one in cost.traces) if tells else None,
             outcome=str(sent.outcome),
             delivered=sent.delivered,
-            up_bytes=sum(record.request_bytes for record in asked),
-            down_bytes=sum(record.reply_bytes for record in asked),
-            report_bytes=sum(record.request_bytes for record in reported),
-            wall_ms=round(1000 * wall, 3),
-            cpu_ms=round(1000 * cpu, 3),
+            up_bytes=cost.up(Purpose.MATCHING),
+            down_bytes=cost.down(Purpose.MATCHING),
+            report_bytes=cost.up(Purpose.REPORT, Purpose.VOUCHER),
+            wall_ms=round(cost.wall_ms, 3),
+            cpu_ms=round(cost.cpu_ms, 3),
+            kind=item.kind,
         )
 
-    def _by_others(
-        self, deployment: Deployment, design: AnyDesign, rows: list[PictureRow], sender: Watched
-    ) -> tuple[list[PictureRow], int]:
+    def _by_others(self, world: World, rows: list[PictureRow]) -> tuple[list[PictureRow], int]:
         """Fill in what a server alone learnt, from its reports, or the centre; vouchers it opened."""
+        design = world.design
         with self.stages("reports checked") as progress:
-            least = sum(row.expected for row in rows) if design.info.sends_content else 0
-            deadline = time.monotonic() + WAIT_SECONDS
-            while True:
-                found = centre_list(deployment)
-                done = sum(row.state != PENDING for row in found.reports)
-                progress(done, max(len(found.reports), least))
-                if done >= max(len(found.reports), least) or time.monotonic() > deadline:
-                    break
-                time.sleep(0.2)
+            least = sum(row.expected for row in rows) if design.info.sends_content is Content.CLEAR else 0
+            found = world.checked(least, progress=progress)
         opened = sum(row.opened for row in found.vouchers if row.account == SENDER)
         if design.info.learns == {Learner.SERVER}:
             return by_server(rows, [row.pdq_distance for row in found.reports]), opened
         if design.info.learns == {Learner.CENTRE}:
-            publication = open_publication(deployment.published(design.info.name))
-            opener = design.open_opener(publication.opener())
-            return by_opener(rows, sender.traces, opener, SENDER, opened), opened
+            opener = design.open_opener(world.publication().opener())
+            return by_opener(rows, world.of(SENDER).watched.traces, opener, SENDER, opened), opened
         return rows, opened
 
-    def _receive(self, recipient: Watched, progress: Progress) -> int:
+    def _receive(self, world: World, items: Sequence[MadeItem], progress: Progress) -> int:
         """How many pictures arrived as they were sent."""
-        expected = [self.material.data(item) for item in self.material.items()]
+        expected = [self.material.data(item) for item in items]
         delivered = [row.delivered for row in self.seen["pictures"]]
         wanted = [data for data, done in zip(expected, delivered, strict=True) if done]
-        got: list[bytes] = []
-        deadline = time.monotonic() + WAIT_SECONDS
-        while len(got) < len(wanted) and time.monotonic() < deadline:
-            got += [one for message in recipient.device.receive(POLL_MS) for one in message.pictures]
-            progress(len(got), len(wanted))
-        return sum(a == b for a, b in zip(wanted, got, strict=False))
+        got = world.receive(RECIPIENT, len(wanted), progress=progress)
+        pictures = [one for message in got for one in message.pictures]
+        return sum(a == b for a, b in zip(wanted, pictures, strict=False))
 
-    def _audit_items(self) -> list[bytes]:
+    def _audit_items(self, most: int) -> list[bytes]:
         """Half of them listed, where there are enough."""
-        half = self.plan.audit.pictures // 2
-        items = self.material.items()
-        listed = [item for item in items if item.listed and item.edit == "identical"][:half]
-        others = [item for item in items if not item.listed][: self.plan.audit.pictures - len(listed)]
+        listed = self._originals()[: most // 2]
+        others = [item for item in self.material.items() if not item.listed][: most - len(listed)]
         return [self.material.data(item) for item in (*listed, *others)]
 
-    def _offend(self, deployment: Deployment, design: AnyDesign) -> Offence:
-        items = [item for item in self.material.items() if item.listed and item.edit == "identical"]
-        data = [self.material.data(item) for item in (items or self.material.items())[:4]]
-        return offend(deployment, design, RECIPIENT, data)
+    def _offend(self, world: World) -> Offence:
+        items = (self._originals() or self.material.items())[:4]
+        return offend(world, RECIPIENT, [self.material.data(item) for item in items])
 
-    def _alone(self, deployment: Deployment, design: AnyDesign) -> None:
+    def _alone(self, world: World, fit: Fitted) -> None:
         """Time the design by itself, and what the harness adds to it."""
-        opened = open_set(deployment, design)
-        items = self.material.items()[: self.plan.alone.pictures]
+        opened = open_published(world.design, world.publication())
+        items = fit.items[: fit.most(self.plan.alone.pictures)]
         pictures = [(item.index, self.material.data(item)) for item in items]
         with self.stages("timed alone") as progress:
-            rows = []
-            for row in sessions_alone(opened, pictures, system_randomness()):
+            rows, rest = list(fit.alone), pictures[len(fit.alone) :]
+            for row in sessions_alone(opened, rest, system_randomness()) if rest else ():
                 rows.append(row)
                 progress(len(rows), len(pictures))
         with self.stages("harness timed") as progress:
-            pairs = added_by_harness(opened, [data for _, data in pictures], system_randomness(), progress)
-        self.seen.update(alone=tuple(rows), harness=tuple(pairs), key=key_use(opened))
+            timed = [data for _, data in pictures] if not fit.dear else []
+            pairs = added_by_harness(opened, timed, system_randomness(), progress)
+        absent = (Picture.from_bytes(self.material.data(one)) for one in fit.items if _is_absent(one))
+        signed, rng = world.publication().signed, system_randomness()
+        self.seen["proven"] = proven(opened, signed, fit.entries, next(absent, None), rng)
+        key = key_use(opened)
+        self.seen.update(alone=tuple(rows), harness=tuple(pairs), key=key, extraction=extracted(opened, key))
 
 
-def setup_bytes(publication: Publication) -> int:
-    """What a device fetches once."""
-    manifest = publication.manifest
-    return sum(file.size for file in manifest.files if file.name in manifest.setup)
+def _is_absent(item: MadeItem) -> bool:
+    """Is it a picture that no relation has on the list?"""
+    return item.list_distance > MATCH_DISTANCE and item.quality >= LEAST_QUALITY
 
 
 def _server_cost(server: ServerProcess, before: float | None) -> ServerCost:
@@ -293,9 +229,7 @@ def _server_cost(server: ServerProcess, before: float | None) -> ServerCost:
 
 
 def _traffic(sender: Watched) -> tuple[Traffic, ...]:
-    sums: dict[tuple[str, str], tuple[int, int]] = {}
-    for record in sender.recorder.records():
-        key = (str(record.party), str(record.purpose))
-        up, down = sums.get(key, (0, 0))
-        sums[key] = (up + record.request_bytes, down + record.reply_bytes)
-    return tuple(Traffic(party, purpose, *sizes) for (party, purpose), sizes in sorted(sums.items()))
+    found = sums(sender.recorder.records())
+    return tuple(
+        Traffic(str(party), str(purpose), *found[party, purpose]) for party, purpose in sorted(found)
+    )

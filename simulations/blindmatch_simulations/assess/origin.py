@@ -15,11 +15,10 @@ import msgspec
 from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.errors import AssessError
-from blindmatch_simulations.assess.machine import this_machine
-from blindmatch_simulations.assess.observed import Struct
-from blindmatch_simulations.assess.results import Machine
+from blindmatch_simulations.assess.plan import AssessError
 from blindmatch_simulations.deployment.registry import is_path, load_design
+from blindmatch_simulations.measure.machine import Machine, machine
+from blindmatch_simulations.measure.results import Struct, decoded_or_none
 
 ORIGINS: Final = ".origins"
 SETS: Final = ".sets"
@@ -49,7 +48,7 @@ def origin_of(reference: str) -> Origin:
     it is loaded is for its own process."""
     path = Path(reference.rpartition(":")[0])
     folder = path.resolve().parent if is_path(reference) else folder_of(load_design(reference))
-    return Origin(this_machine(), source_of(folder))
+    return Origin(machine(), source_of(folder))
 
 
 def note(out: Path, name: str, reference: str) -> None:
@@ -59,7 +58,7 @@ def note(out: Path, name: str, reference: str) -> None:
 
 def is_same(out: Path, name: str, reference: str) -> bool:
     """Would the row of design `name` be measured with the same code now?"""
-    kept = _read(_path(out, name))
+    kept = decoded_or_none(_path(out, name), Origin)
     return kept is not None and kept.source == origin_of(reference).source
 
 
@@ -69,9 +68,9 @@ def check_machine(out: Path) -> None:
     Raises:
         AssessError: naming what differs.
     """
-    here = msgspec.structs.asdict(this_machine())
+    here = msgspec.structs.asdict(machine())
     for path in sorted((out / ORIGINS).glob("*.json")):
-        kept = _read(path)
+        kept = decoded_or_none(path, Origin)
         there = here if kept is None else msgspec.structs.asdict(kept.machine)
         differs = [key for key, value in here.items() if key != "memory_mib" and there[key] != value]
         if differs and ((out / store.DESIGNS / path.name).exists() or (out / SETS / path.stem).exists()):
@@ -83,10 +82,3 @@ def check_machine(out: Path) -> None:
 
 def _path(out: Path, name: str) -> Path:
     return out / ORIGINS / f"{name}.json"
-
-
-def _read(path: Path) -> Origin | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Origin)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None

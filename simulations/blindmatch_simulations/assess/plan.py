@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
+from blindmatch_protocol.errors import BlindmatchError
 
-from blindmatch_simulations.assess.errors import PlanError
 from blindmatch_simulations.pictures.edits import BY_NAME
 
 PLAN_VERSION: Final = 1
@@ -22,13 +22,23 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
+class AssessError(BlindmatchError):
+    """An assessment cannot be made or taken up."""
+
+
+class PlanError(AssessError):
+    """A workload file cannot be used."""
+
+
 class Pictures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Crops: how many are listed and how many are not, and the edits each kind is sent with."""
+    """Crops: how many are listed and how many are not, and the edits each are sent with; and as many listed
+    pictures as unlisted ones of each further kind."""
 
     listed: Positive
     unlisted: Positive
     edits: tuple[str, ...]
     unlisted_edits: tuple[str, ...]
+    of_each_kind: Count = 0
 
 
 class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,16 +66,48 @@ class CorpusPick(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     most_pictures: Count
 
 
+class KindsPick(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many generated pictures of each kind are compared, and how many of each kind get every edit."""
+
+    compared: Count
+    edited: Count
+
+
+class Sweep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Values to measure on in turn: of parameters, `random` hashes of the list, `seeds`; a grid of all."""
+
+    set: dict[str, tuple[int, ...]] = {}
+    random: tuple[Count, ...] = ()
+    seeds: tuple[Count, ...] = ()
+
+
+class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The user's own pictures take the place of crops; `mark` tells the user's cache which."""
+
+    mark: str
+
+
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds of one design's processes: seconds by the clock, MiB resident together."""
+    """Bounds of one design's processes: seconds by the clock, MiB resident together.
+
+    A design that takes more than `picture_seconds` for a picture gets a smaller list; one that would take
+    more than `pictures_seconds` for all of them sends fewer.
+    """
 
     run_seconds: Positive
     check_seconds: Count
     memory_mib: Positive
+    picture_seconds: Positive = 10
+    pictures_seconds: Positive = 600
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A workload file, version 1."""
+    """A workload file, version 1.
+
+    Attributes:
+        parameters: of the designs that have them, in the place of their defaults.
+        sweep: what is measured at each point of a grid (`assess.sweep`).
+    """
 
     version: int
     name: str
@@ -77,6 +119,10 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alone: Pick
     corpus: CorpusPick
     limits: Limits
+    kinds: KindsPick = KindsPick(0, 0)
+    own: Own | None = None
+    parameters: dict[str, int] = {}
+    sweep: Sweep | None = None
 
 
 def plan_text(path: Path | None, committed: str = STANDARD) -> str:
@@ -109,6 +155,18 @@ def read_plan(text: str) -> Plan:
     if unknown or not plan.pictures.edits:
         raise PlanError(f"workload file: edits: no edit is called {', '.join(unknown) or 'by an empty list'}")
     return plan
+
+
+def with_own(text: str, mark: str) -> str:
+    """The workload file's text, with the user's own pictures in the place of crops.
+
+    Raises:
+        PlanError: if it is of other own pictures.
+    """
+    own = read_plan(text).own
+    if own is not None and own.mark != mark:
+        raise PlanError("workload file: own: it is of other pictures than the folder has now")
+    return text if own else f'{text}\n[own]\nmark = "{mark}"\n'
 
 
 def plan_digest(text: str) -> str:

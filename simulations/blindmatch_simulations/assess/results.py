@@ -1,49 +1,31 @@
-"""The results file: its types, its JSON Schema and its version.
+"""The rows of an assessment, in the results file that every command writes (`measure.results`).
 
 ``results.json`` stands beside ``workload.toml``, ``rows/NAME.jsonl`` and ``designs/NAME.json``; `files` has
-the SHA-256 of each, and `digest` is that of ``results.json`` itself with an empty `digest`.
+the SHA-256 of each. The file's `options` are the whole workload.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, TypeAlias
 
-import msgspec
+from msgspec import UNSET, UnsetType
 
 from blindmatch_simulations.assess.observed import (
     Audited,
     Check,
     Described,
+    Extracted,
     KeyUse,
     Offence,
     ServerCost,
-    Struct,
     Traffic,
     Updated,
 )
-
-FORMAT: Final = "blindmatch-assess"
-VERSION: Final = 2
-"""Goes up when a reader of the earlier schema would misread or refuse a file."""
-
-
-class Figure(Struct, frozen=True):
-    """A number with its interval; `value` is None if it was not measured, and `why` says why then.
-
-    Attributes:
-        low, high: 95 % interval of a share, or the lowest and highest of repeated timings.
-        n: trials, pictures or repetitions behind it.
-        pairs: pairs of a picture and an entry behind it, for false matches.
-        resolution: of an advantage's upper bound: what guessing alone gives over as many runs.
-    """
-
-    value: float | None
-    why: str = ""
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    pairs: int | None = None
-    resolution: float | None = None
+from blindmatch_simulations.attacks.run import AttackRow
+from blindmatch_simulations.measure import results
+from blindmatch_simulations.measure.results import FORMAT, VERSION, Figure, Row, Struct
+from blindmatch_simulations.measure.row import BenchRow
+from blindmatch_simulations.studies.targeted.access import Opened
 
 
 class Recall(Struct, frozen=True):
@@ -55,25 +37,15 @@ class Recall(Struct, frozen=True):
     share: Figure
 
 
-class Failed(Struct, frozen=True):
-    """What a design that could not be measured leaves."""
+class Measured(Row, frozen=True, kw_only=True, tag="design"):
+    """A design's row; its parameters are `reference` and `entries`.
 
-    status: Literal["failed"]
-    reference: str
-    name: str
-    reason: str
-    seconds: float
+    Attributes:
+        recall_by_kind, false_by_kind: listed pictures found, and others that led to a match, by kind of
+            picture; unset where one kind was sent.
+    """
 
-
-class Measured(Struct, frozen=True):
-    """A design's row."""
-
-    status: Literal["measured"]
-    reference: str
-    name: str
     design: Described
-    entries: int
-    figures: dict[str, Figure]
     recall_by_edit: tuple[Recall, ...]
     recall_by_distance: tuple[Recall, ...]
     traffic: tuple[Traffic, ...]
@@ -86,67 +58,44 @@ class Measured(Struct, frozen=True):
     checks_why: str
     stages: dict[str, float]
     peak_mib_all: float
-    seconds: float
     key: KeyUse | None = None
+    extraction: Extracted | None = None
+    lessened: str = ""
+    recall_by_kind: tuple[Recall, ...] | UnsetType = UNSET
+    false_by_kind: tuple[Recall, ...] | UnsetType = UNSET
+
+    @property
+    def name(self) -> str:
+        """Of the design's files in the folder."""
+        return self.id
+
+    @property
+    def entries(self) -> int:
+        """Of the list."""
+        return int(self.parameters["entries"])
 
 
-class Design(Struct, frozen=True):
-    """One of the two."""
-
-    measured: Measured | None = None
-    failed: Failed | None = None
-
-
-class PairDistances(Struct, frozen=True):
-    """PDQ distances between different pictures of one kind.
+class Studied(Row, frozen=True, kw_only=True, tag="study"):
+    """An option that is no design: measured in one process, on messages that are made up.
 
     Attributes:
-        kind: photographs or clip art.
-        packages: where the pictures come from.
-        histogram: how many pairs have each distance, 0 to 256.
+        option: of the catalogue.
+        page: that describes it.
+        opened: every attempt.
     """
 
-    kind: str
-    packages: tuple[str, ...]
-    pictures: int
-    pairs: int
-    histogram: tuple[int, ...]
+    option: str
+    page: str
+    opened: tuple[Opened, ...]
 
 
-class Machine(Struct, frozen=True):
-    """What it was measured on: kind and versions, no names of hosts or people."""
-
-    processor: str
-    cores: int
-    memory_mib: int
-    system: str
-    python: str
-    packages: dict[str, str]
-
-
-class Results(Struct, frozen=True):
-    """Version 2 of the results file."""
-
-    format: Literal["blindmatch-assess"]
-    version: Literal[2]
-    made_at: str
-    command: str
-    seed: int
-    workload: str
-    machine: Machine
-    plan: dict[str, Any]
-    designs: tuple[Design, ...]
-    distances: tuple[PairDistances, ...]
-    files: dict[str, str]
-    digest: str
+Design: TypeAlias = Measured | Studied | Row
+"""A row; what could not be measured leaves a `Row` that failed, with its reference."""
+Results: TypeAlias = results.Results[Measured | Studied | Row]
+AnyResults: TypeAlias = results.Results[Measured | Studied | BenchRow | AttackRow | Row]
+"""Of any command."""
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of the results file; ``results-v2.schema.json`` is this, committed."""
-    made = msgspec.json.schema(Results)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{FORMAT} {VERSION}", **made}
-
-
-def encode(value: Any) -> bytes:
-    """Indented JSON with a line end, in one form for one value."""
-    return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1) + b"\n"
+    """The JSON Schema of all results files; ``measure/results-v3.schema.json`` is this, committed."""
+    return results.schema_of(AnyResults, f"{FORMAT} {VERSION}")

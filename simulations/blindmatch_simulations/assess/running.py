@@ -7,43 +7,60 @@ does not build again.
 
 from __future__ import annotations
 
-import re
-import shlex
+import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
-from blindmatch_protocol.contract import Progress
+from msgspec import UNSET
 
-from blindmatch_simulations.assess import judging, origin, store
-from blindmatch_simulations.assess.corpus import pair_distances
-from blindmatch_simulations.assess.errors import AssessError
+from blindmatch_simulations.assess import origin, store
 from blindmatch_simulations.assess.guard import Ended, guarded
-from blindmatch_simulations.assess.machine import this_machine
 from blindmatch_simulations.assess.material import make
 from blindmatch_simulations.assess.observed import Check, Observed
 from blindmatch_simulations.assess.origin import SETS
-from blindmatch_simulations.assess.plan import Plan, plan_digest, read_plan
-from blindmatch_simulations.assess.results import FORMAT, VERSION, Design, Failed, Measured, Results, encode
+from blindmatch_simulations.assess.plan import AssessError, Plan, plan_digest, read_plan
+from blindmatch_simulations.assess.results import Measured, Results, Studied
+from blindmatch_simulations.assess.rows import (
+    Done,
+    again,
+    known,
+    must_be_there,
+    name_of,
+    option_of,
+    reference_words,
+    row_of,
+)
+from blindmatch_simulations.assess.studying import STUDIES
 from blindmatch_simulations.assess.worker import CHECKED, MATERIAL, OBSERVED, PLAN
+from blindmatch_simulations.corpus.by_kind import by_kind
 from blindmatch_simulations.deployment.registry import (
-    RegistryError,
-    all_designs,
-    is_path,
-    load_design,
+    option_ids,
     portable_reference,
 )
+from blindmatch_simulations.measure.phases import PhaseProgress, as_heard
+from blindmatch_simulations.measure.results import (
+    ByKind,
+    PairDistances,
+    Row,
+    Status,
+    decoded,
+    decoded_or_none,
+    encode,
+    results,
+)
+from blindmatch_simulations.pictures.crops import SamplePicture
 
 T = TypeVar("T")
-Stage = Callable[[str], Progress]
 WORKER: Final = "blindmatch_simulations.assess.worker"
+KINDS: Final = "kinds-of-pictures"
+UNCHECKED: Final = "the checks have not run yet"
 NO_CHECKS: Final = "the plan gives the checks no time"
 
 
@@ -57,13 +74,17 @@ class Assessment:
         references: designs by name or path.py:NAME; all registered ones if it is empty.
         command: the command with its workload; the report's footer adds the designs whose rows there are.
         stage: shows progress.
+        own: pictures of the user's own, if the workload says so, in the place of crops.
+        watch: gets the results so far whenever there is another row, or a row's checks.
     """
 
     out: Path
     text: str
     references: Sequence[str]
     command: str
-    stage: Stage
+    stage: PhaseProgress
+    watch: Callable[[Results], object] | None = None
+    own: Sequence[SamplePicture] = ()
 
     def run(self) -> Results:
         """Measure what is not measured yet, and write ``results.json``.
@@ -74,24 +95,51 @@ class Assessment:
             RegistryError: if a design that was asked for is not there.
         """
         plan = read_plan(self.text)
+        if plan.sweep is not None:
+            raise AssessError("workload: sweep: it has several points (assess.sweep)")
+        if (plan.own is not None) != bool(self.own):
+            raise AssessError("workload: [own] stands there if and only if pictures are given (--pictures)")
         for reference in self.references:
-            _must_be_there(reference)
+            must_be_there(reference)
         self._claim()
-        wanted = {name_of(reference): reference for reference in self.references or sorted(all_designs())}
+        wanted = {name_of(reference): reference for reference in self.references or known()}
         missing = {name: one for name, one in wanted.items() if not self._finished(name, one)}
         with tempfile.TemporaryDirectory(prefix=".work-", dir=self.out) as work:
-            folder = Path(work)
-            if missing:
-                (folder / PLAN).write_text(self.text, "utf-8")
-                make(plan, folder / MATERIAL, self.stage("material"))
-            progress = self.stage("designs")
-            progress(len(wanted) - len(missing), len(wanted))
-            for at, (name, reference) in enumerate(missing.items(), 1 + len(wanted) - len(missing)):
-                self._measure(plan, folder, name, reference)
-                shutil.rmtree(self.out / SETS / name, ignore_errors=True)
-                progress(at, len(wanted))
+            self._missing(plan, Path(work), wanted, missing)
+        made = self._assembled(plan, list(wanted))
         shutil.rmtree(self.out / SETS, ignore_errors=True)
-        return self._assembled(plan, list(wanted))
+        return made
+
+    def _missing(
+        self, plan: Plan, folder: Path, wanted: Mapping[str, str], missing: Mapping[str, str]
+    ) -> None:
+        """Measure one design after the other; then what is not timed, as much at a time as there are cores:
+        checks, and what PDQ makes of kinds of pictures."""
+        if missing:
+            (folder / PLAN).write_text(self.text, "utf-8")
+            make(plan, folder / MATERIAL, self.stage("material"), self.own)
+        progress, done = self.stage("designs"), len(wanted) - len(missing)
+        progress(done, len(wanted))
+        for name, reference in missing.items():
+            if not self._is_seen(name, reference):
+                self._measure(plan, folder, name, reference)
+            done += 1
+            progress(done, len(wanted))
+            self._show(plan, list(wanted))
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            checking = [
+                pool.submit(self._check, plan, folder, name, wanted[name])
+                for name in missing
+                if self._done_path(name).exists()
+            ]
+            for one in as_completed([pool.submit(self._find_kinds, plan), *checking]):
+                one.result()
+                self._show(plan, list(wanted))
+
+    def _show(self, plan: Plan, wanted: Sequence[str]) -> None:
+        """Give what there is to whoever watches rows appear."""
+        if self.watch is not None:
+            self.watch(self._assembled(plan, [name for name in wanted if self._path(name).exists()]))
 
     def _claim(self) -> None:
         """Make the folder, or make sure that it holds a run of the same workload."""
@@ -109,152 +157,124 @@ class Assessment:
 
     def _finished(self, name: str, reference: str) -> bool:
         """Was this design, as it is now, measured before? One that failed is tried again."""
-        return self._is_measured(name) and origin.is_same(self.out, name, reference)
+        if not self._is_measured(name):
+            return False
+        return reference in STUDIES or origin.is_same(self.out, name, reference)
 
     def _begin(self, name: str, reference: str) -> None:
         """A row of an earlier source goes before anything says that it is one of this."""
-        if self._is_measured(name):
-            self._path(name).unlink()
+        self._path(name).unlink(missing_ok=True)
         origin.note(self.out, name, reference)
 
+    def _is_seen(self, name: str, reference: str) -> bool:
+        """Was this design, as it is now, run in an earlier part, and are its checks alone missing?"""
+        seen = self._path(name).exists() and self._done_path(name).exists()
+        return seen and origin.is_same(self.out, name, reference)
+
     def _is_measured(self, name: str) -> bool:
-        return self._path(name).exists() and store.read_design(self._path(name)).measured is not None
+        """Is there a row, with its checks if there are to be any?"""
+        row = store.read_design(self._path(name)) if self._path(name).exists() else None
+        return isinstance(row, Studied) or (isinstance(row, Measured) and row.checks_why != UNCHECKED)
 
     def _path(self, name: str) -> Path:
         return self.out / store.DESIGNS / f"{name}.json"
 
+    def _done_path(self, name: str) -> Path:
+        """What was seen of a design, until its checks are through."""
+        return self.out / SETS / f"{name}.json"
+
     def _measure(self, plan: Plan, folder: Path, name: str, reference: str) -> None:
-        place = folder / name
+        """Write the design's row, without its checks."""
+        if reference in STUDIES:
+            store.write(self._path(name), encode(STUDIES[reference](name)))
+            return
+        place, limits = folder / name, plan.limits
         place.mkdir()
         self._begin(name, reference)
-        limits = plan.limits
         ran = self._guard("run", folder, name, reference, limits.run_seconds, limits.memory_mib)
-        seen = _read(place / OBSERVED, Observed) if not ran.why else None
+        shutil.rmtree(self.out / SETS / name, ignore_errors=True)
+        seen = decoded_or_none(place / OBSERVED, Observed) if not ran.why else None
         if seen is None:
             reason = ran.why or "its process left no result that can be read"
-            row = Design(failed=Failed("failed", reference_words(reference), name, reason, ran.seconds))
-            store.write(self._path(name), encode(row))
+            parameters: dict[str, int | float | str] = {"reference": reference_words(reference)}
+            parameters |= plan.parameters
+            failed = Row(
+                id=name, status=Status.FAILED, parameters=parameters, why=reason, seconds=ran.seconds
+            )
+            store.write(self._path(name), encode(failed))
             return
-        checks, why = self._checks(plan, folder, name, reference)
-        rows = {"pictures": seen.pictures, "alone": seen.alone, "harness": seen.harness, "checks": checks}
-        store.write_rows(self.out, name, rows)
-        store.write(
-            self._path(name), encode(Design(measured=_row(plan, name, reference, seen, checks, why, ran)))
-        )
+        done = Done(seen, ran.peak_mib, ran.seconds)
+        store.write(self._done_path(name), encode(done))
+        why = UNCHECKED if limits.check_seconds else NO_CHECKS
+        self._write(plan, name, reference, done, (), why)
 
-    def _checks(self, plan: Plan, folder: Path, name: str, reference: str) -> tuple[tuple[Check, ...], str]:
-        if not plan.limits.check_seconds:
-            return (), NO_CHECKS
-        ended = self._guard(
-            "check", folder, name, reference, plan.limits.check_seconds, plan.limits.memory_mib
-        )
-        return _read(folder / name / CHECKED, tuple[Check, ...]) or (), ended.why
+    def _check(self, plan: Plan, folder: Path, name: str, reference: str) -> None:
+        """Check a design that was measured, and write its row again."""
+        done, limits = decoded(self._done_path(name), Done), plan.limits
+        if limits.check_seconds:
+            ended = self._guard("check", folder, name, reference, limits.check_seconds, limits.memory_mib)
+            checks = decoded_or_none(folder / name / CHECKED, tuple[Check, ...]) or ()
+            self._write(plan, name, reference, done, checks, ended.why)
+
+    def _write(
+        self, plan: Plan, name: str, reference: str, done: Done, checks: tuple[Check, ...], why: str
+    ) -> None:
+        seen = done.seen
+        # of the user's own pictures rates are kept, no rows
+        rows = {
+            "pictures": seen.pictures if plan.own is None else (),
+            "alone": seen.alone,
+            "harness": seen.harness,
+            "checks": checks,
+        }
+        store.write_rows(self.out, name, rows)
+        store.write(self._path(name), encode(row_of(plan, name, reference, done, checks, why)))
+
+    def _find_kinds(self, plan: Plan) -> None:
+        """What PDQ makes of kinds of pictures; worked out once."""
+        kinds = plan.kinds
+        if not self._kinds_path.exists():
+            progress = self.stage("kinds of pictures")
+            found = by_kind(plan.corpus.most_pictures, kinds.compared, kinds.edited, progress)
+            store.write(self._kinds_path, encode(found))
+
+    @property
+    def _kinds_path(self) -> Path:
+        return self.out / SETS / KINDS
+
+    def _kinds(self) -> tuple[tuple[PairDistances, ...], tuple[ByKind, ...]]:
+        """That, or nothing before it is known."""
+        made = decoded_or_none(self._kinds_path, tuple[tuple[PairDistances, ...], tuple[ByKind, ...]])
+        return made or ((), ())
 
     def _guard(
         self, part: str, folder: Path, name: str, reference: str, seconds: float, memory_mib: float
     ) -> Ended:
         kept = self.out.resolve() / SETS / name
         command = [sys.executable, "-m", WORKER, part, str(folder), str(folder / name), str(kept)]
-        shown: dict[str, Progress] = {}
-
-        def tell(stage: str, done: int, total: int) -> None:
-            if stage not in shown:
-                shown[stage] = self.stage(f"{name}: {stage}")
-            shown[stage](done, total)
-
         log = folder / name / f"{part}.log"
+        log.parent.mkdir(exist_ok=True)
+        tell = as_heard(lambda title: self.stage(f"{name}: {title}"))
         return guarded([*command, portable_reference(reference)], log, seconds, memory_mib, tell)
 
     def _assembled(self, plan: Plan, names: Sequence[str]) -> Results:
         known = {path.stem for path in (self.out / store.DESIGNS).glob("*.json")}
         order = [*names, *sorted(known - set(names))]
-        designs = tuple(store.read_design(self._path(name)) for name in order)
-        results = Results(
-            format=FORMAT,
-            version=VERSION,
-            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=again(self.command, designs),
+        rows = [store.read_design(self._path(name)) for name in order]
+        distances, kinds = self._kinds()
+        options = {one for row in rows if (one := option_of(row)) in option_ids()}
+        made: Results = results(
+            Results,
+            again(self.command, rows),
+            msgspec.to_builtins(plan),
+            rows,
             seed=plan.seed,
             workload=plan.name,
-            machine=this_machine(),
-            plan=msgspec.to_builtins(plan),
-            designs=designs,
-            distances=pair_distances(plan, self.stage("distances between pictures")),
+            distances=distances,
+            kinds=kinds or UNSET,
             files=store.digests(self.out),
-            digest="",
+            options_measured=len(options),
+            options_in_all=len(option_ids()),
         )
-        made = store.sealed(results)
         store.write(self.out / store.RESULTS, encode(made))
         return made
-
-
-def again(command: str, designs: Sequence[Design]) -> str:
-    """The line that makes all rows again, those of earlier runs into the folder too."""
-    rows = [one.measured or one.failed for one in designs]
-    references = [row.reference for row in rows if row is not None]
-    words = [] if set(references) == set(all_designs()) else ["--designs", ",".join(references)]
-    return shlex.join([*shlex.split(command), *words, "--out", "DIR"])
-
-
-def _must_be_there(reference: str) -> None:
-    """A misspelt name is the user's fault, no design's; a file is loaded in the design's own process only."""
-    if not is_path(reference):
-        load_design(reference)
-    elif not Path(reference.rpartition(":")[0]).is_file():
-        raise RegistryError(f"{reference}: no such file")
-
-
-def name_of(reference: str) -> str:
-    """A file name for a design: its name, or one made of path and attribute with a digest of the path."""
-    path, _, attribute = reference.rpartition(":")
-    if not is_path(reference):
-        return re.sub(r"[^A-Za-z0-9._-]", "-", reference)
-    digest = sha256(str(Path(path).resolve()).encode()).hexdigest()[:8]
-    return re.sub(r"[^A-Za-z0-9._-]", "-", f"{Path(path).stem}-{attribute}-{digest}")
-
-
-def reference_words(reference: str) -> str:
-    """A reference without the folders of the machine it was run on."""
-    path, _, attribute = reference.rpartition(":")
-    return f"{Path(path).name}:{attribute}" if is_path(reference) else reference
-
-
-def _row(
-    plan: Plan,
-    name: str,
-    reference: str,
-    seen: Observed,
-    checks: tuple[Check, ...],
-    why: str,
-    ran: Ended,
-) -> Measured:
-    return Measured(
-        status="measured",
-        reference=reference_words(reference),
-        name=name,
-        design=seen.design,
-        entries=seen.entries,
-        figures=judging.figures(seen, checks, why),
-        recall_by_edit=judging.recall_by_edit(seen, plan.pictures.edits),
-        recall_by_distance=judging.recall_by_distance(seen),
-        traffic=seen.traffic,
-        servers=seen.servers,
-        audit=seen.audit,
-        update=seen.update,
-        offence=seen.offence,
-        tries_until_hidden=judging.tries_until_hidden(seen.pictures, plan.pictures.edits),
-        checks=checks,
-        checks_why=why,
-        stages=seen.stages,
-        peak_mib_all=ran.peak_mib,
-        seconds=ran.seconds,
-        key=seen.key,
-    )
-
-
-def _read(path: Path, kind: Any) -> Any:
-    """What a worker left, or None if it is not what it must be."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None

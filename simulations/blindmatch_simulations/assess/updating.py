@@ -11,11 +11,12 @@ from blindmatch_protocol.contract import AnyDesign, batches_of
 from blindmatch_protocol.contract.entries import SALT_BYTES, HeldEntries
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.randomness import Randomness, seeded
-from blindmatch_server.crew import Crew
 from blindmatch_server.curator import HashList, random_hashes
 from blindmatch_server.publication import publish_update
 from blindmatch_server.published import Publication, open_publication
+from blindmatch_server.worker_pool import WorkerPool
 
+from blindmatch_simulations.assess.fitting import values_of
 from blindmatch_simulations.assess.observed import Built, Updated
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.deployment.curating import publish
@@ -32,13 +33,14 @@ def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: 
     signer = deployment.signer(datetime.now(UTC))
     began = time.perf_counter(), used_cpu_seconds()
     try:
-        with Crew() as crew:
+        with WorkerPool() as workers:
             epoch = before.manifest.epoch
-            after = publish_update(design, epoch, adds, removes, rng, crew, folder, signer)
+            after = publish_update(design, epoch, adds, removes, rng, workers, folder, signer)
         why, count = "", len(adds) + len(removes)
     except DesignError as error:
         try:
-            after = publish(deployment, design, _changed(entries, adds, removes), rng)
+            values = values_of(plan, design)
+            after = publish(deployment, design, _changed(entries, adds, removes), rng, values=values)
         except DesignError as second:
             return Updated(f"{error}; {second}")
         why, count = f"a whole set: {error}", after.manifest.entries

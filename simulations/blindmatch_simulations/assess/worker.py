@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -21,12 +22,15 @@ from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.assess.material import Material
 from blindmatch_simulations.assess.observed import Check
-from blindmatch_simulations.assess.observing import Observer, Stages
+from blindmatch_simulations.assess.observing import Observer
 from blindmatch_simulations.assess.plan import read_plan
-from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.assess.store import write
 from blindmatch_simulations.conformance.checks import CHECKS
-from blindmatch_simulations.conformance.run import QUICK, run_check
+from blindmatch_simulations.conformance.fixtures import Fixtures
+from blindmatch_simulations.conformance.run import QUICK, judged
 from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.measure.group_backend import choose
+from blindmatch_simulations.measure.phases import PhaseTimes
 
 PLAN = "plan.toml"
 MATERIAL = "material"
@@ -41,6 +45,7 @@ def main(arguments: list[str]) -> int:
     part, reference = arguments[0], arguments[4]
     folder, out, sets = map(Path, arguments[1:4])
     try:
+        choose()
         if part == "run":
             _run(folder, out, sets, reference)
         else:
@@ -62,28 +67,28 @@ def _end_with_parent() -> None:
 def _run(folder: Path, out: Path, sets: Path, reference: str) -> None:
     plan = read_plan((folder / PLAN).read_text("utf-8"))
     with tempfile.TemporaryDirectory(prefix="home-", dir=out) as home:
-        material, stages = Material(folder / MATERIAL), Stages(_tell)
+        material, stages = Material(folder / MATERIAL), PhaseTimes(_tell)
         observed = Observer(Path(home) / "home", sets, reference, plan, material, stages).run()
-    _write(out / OBSERVED, msgspec.json.encode(observed))
+    write(out / OBSERVED, msgspec.json.encode(observed))
 
 
 def _check(folder: Path, out: Path, reference: str) -> None:
     """Check after check, so that a limit on time leaves the verdicts that are there."""
     plan = read_plan((folder / PLAN).read_text("utf-8"))
-    bench = Bench(load_design(reference), plan.seed, QUICK)
+    fixtures = Fixtures(load_design(reference), plan.seed, QUICK)
     progress = _tell("checks")
     found: list[Check] = []
     try:
         for check in CHECKS:
             began = perf_counter()
-            result = run_check(check, bench)
+            result = judged(check.name, partial(check.run, fixtures))
             seconds = round(perf_counter() - began, 2)
             figures = dict(result.figures)
             found.append(Check(check.name, check.says, str(result.verdict), result.reason, figures, seconds))
-            _write(out / CHECKED, msgspec.json.encode(found))
+            write(out / CHECKED, msgspec.json.encode(found))
             progress(len(found), len(CHECKS))
     finally:
-        bench.close()
+        fixtures.close()
 
 
 def _tell(title: str) -> Progress:
@@ -98,12 +103,6 @@ def _tell(title: str) -> Progress:
 
     print(json.dumps([title, 0, 0]), flush=True)
     return progress
-
-
-def _write(path: Path, data: bytes) -> None:
-    draft = path.with_name(f".{path.name}")
-    draft.write_bytes(data)
-    draft.replace(path)
 
 
 if __name__ == "__main__":

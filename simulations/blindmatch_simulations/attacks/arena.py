@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 from blindmatch_protocol.codec import Message, Rows
-from blindmatch_protocol.contract import AnyDesign, Progress, Role, no_progress
+from blindmatch_protocol.contract import AnyDesign, Progress, Role, Verdict, no_progress
+from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness, seeded
 
+from blindmatch_simulations.attacks.budget import Spending
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, publish
+from blindmatch_simulations.measure.procfs import used_cpu_seconds
+
+T = TypeVar("T")
+
+EXACT: Final = frozenset({"oprf-psi", "split-psi", "prefix-bucket", "device-list-hashed"})
+"""Built-in designs with a list, where equal hashes match."""
+NEAR: Final = frozenset({
+    "provider-scan", "hash-upload", "partial-hash", "third-party", "device-list", "enclave", "token-psi",
+    "split-token-psi", "he-hamming",
+})  # fmt: skip
+"""Those where near ones do."""
+OF_A_SEED: Final = 1_000_000
+"""Generated pictures of a run, at most: how far the numbers of two seeds are apart."""
+_MADE: Final[dict[tuple[Hashable, int], tuple[object, float]]] = {}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -24,12 +39,14 @@ class Arena:
         seed: decides everything that is drawn at random.
         progress: takes (done, total) trials.
         thorough: more trials, and the large cases; a test of the attack goes without.
+        spending: what the attack spends, counted here and where roles answer.
     """
 
     design: AnyDesign
     seed: int = 1
     progress: Progress = no_progress
     thorough: bool = True
+    spending: Spending = field(default_factory=Spending)
 
     def rng(self, purpose: str) -> Randomness:
         """Randomness for one purpose."""
@@ -46,7 +63,27 @@ class Arena:
 
     def deployed(self, entries: Rows, purpose: str, **values: int) -> Deployed:
         """The same, opened."""
-        return opened(self.publish(entries, purpose, **values))
+        return self.opened(self.publish(entries, purpose, **values))
+
+    def opened(self, build: Build) -> Deployed:
+        """A build, opened, whose roles' answers are counted."""
+        plain = opened(build)
+        return _Counted(plain.design, plain.setup, plain.states, build, self.spending)
+
+    def reduced(self) -> Arena:
+        """The same against the design's fast form, where it has one (`Design.reduced`)."""
+        return replace(self, design=self.design.reduced() or self.design)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives for a key and seed, made once for all designs; each run states what that took."""
+        if (key, self.seed) in _MADE:
+            made, seconds = _MADE[key, self.seed]
+            self.spending.reused_s += seconds
+            return cast(T, made)
+        before = used_cpu_seconds()
+        made = make()
+        _MADE[key, self.seed] = made, used_cpu_seconds() - before
+        return made
 
     def known(self, values: Mapping[str, int]) -> dict[str, int]:
         """Those of `values` that are parameters of the design."""
@@ -55,30 +92,13 @@ class Arena:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class HashOnly:
-    """An `Item` of whoever has a hash and no picture."""
+class _Counted(Deployed):
+    """A build whose roles count what they answer."""
 
-    hash: bytes
-    quality: int = 100
+    spending: Spending
 
-    @property
-    def coefficients(self) -> npt.NDArray[np.float32]:
-        """Each coefficient equally far from the median, on the side that its bit says."""
-        bits = np.unpackbits(np.frombuffer(self.hash, np.uint8))
-        return (bits.astype(np.float32) * 2 - 1) * 100
-
-    @property
-    def luminance(self) -> npt.NDArray[np.float32]:
-        """There is none."""
-        raise AttributeError("there is no picture behind this hash")
-
-    @property
-    def pixels(self) -> npt.NDArray[np.uint8]:
-        """There are none."""
-        raise AttributeError("there is no picture behind this hash")
-
-
-def only_role(bodies: Mapping[Role, Any]) -> tuple[Role, Message]:
-    """The role that is asked and its body, of a design with one role."""
-    ((role, body),) = bodies.items()
-    return role, body
+    def answer(
+        self, role: Role, body: Message, rng: Randomness, executor: Executor | None = None
+    ) -> tuple[Message, Verdict | None]:
+        self.spending.queries += 1
+        return Deployed.answer(self, role, body, rng, executor)

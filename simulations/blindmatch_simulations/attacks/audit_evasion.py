@@ -25,7 +25,6 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
-from blindmatch_server.published import open_publication
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
@@ -33,8 +32,9 @@ from blindmatch_simulations.attacks.errors import AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
 from blindmatch_simulations.attacks.weakness import replacing
-from blindmatch_simulations.audit import Counterpart, Evidence, Told, audit_device
+from blindmatch_simulations.audit import Counterpart, Evidence, audit_device
 from blindmatch_simulations.audit import audit as checks
+from blindmatch_simulations.scenario.seen import counterpart, evidence
 
 Records: TypeAlias = Sequence[EgressRecord]
 Cheat: TypeAlias = Callable[[Records, Picture, bytes], Records]
@@ -107,41 +107,23 @@ def run(arena: Arena) -> Figure:
     """Count the cheats of which the audit finds nothing."""
     data, cases = drawn(1), {}
     with loopback(arena, [drawn(2)]) as held:
-        counterpart, evidence = _honest(arena, held, data)
-    if audit_device(counterpart, evidence).findings:
+        roles, honest = _honest(arena, held, data)
+    if audit_device(roles, honest).findings:
         raise AttackError("the audit finds something in an honest device")
     for at, (name, cheat) in enumerate(CHEATS.items(), 1):
-        records = cheat(evidence.records, Picture.from_bytes(data), data)
-        cases[name] = (not audit_device(counterpart, replace(evidence, records=records)).findings, 1)
+        records = cheat(honest.records, Picture.from_bytes(data), data)
+        cases[name] = (not audit_device(roles, replace(honest, records=records)).findings, 1)
         arena.progress(at, len(CHEATS))
     return counted("cheats unseen", cases)
 
 
 def _honest(arena: Arena, held: Loopback, data: bytes) -> tuple[Counterpart, Evidence]:
-    _, alice = held.device("bob"), held.device("alice")
-    number = alice.device.send_picture("bob", data).item
-    assert number is not None
-    publication = open_publication(held.deployment.published(held.design.info.name))
-    states = {role: held.design.open_role(role, publication.role(role)) for role in held.design.info.roles}
-    epoch = publication.manifest.epoch
-    setup = held.design.open_setup(publication.setup(), epoch)
-    there = frozenset((epoch, name) for name in publication.manifest.setup)
+    for name in ("bob", "alice"):
+        held.device(name)
+    held.send_picture("alice", "bob", data)
     others = [Picture.from_bytes(drawn(other)) for other in (3, 4)]
-    item = Picture.from_bytes(data)
-    hashes = arena.hashes(1, "list")
-    counterpart = Counterpart(held.design, setup, states, hashes, arena.rng("audit"))
-    return counterpart, Evidence(
-        account="alice",
-        told=Told(frozenset({"bob"}), messages=1, registered=1, setup=there),
-        records=alice.recorder.records(),
-        traces=list(alice.traces),
-        items={number: item},
-        pool=[item, *others],
-        messages=alice.traced.messages,
-        enrolments=alice.traced.enrolments,
-        drawn=alice.drawn.taken(),
-        files={number: data},
-    )
+    made = replace(evidence(held, "alice", others), centre=None)
+    return replace(counterpart(held, arena.hashes(1, "list")), rng=arena.rng("audit")), made
 
 
 def _asked(records: Records, method: methods.Method[Any, Any], requests: Sequence[Any]) -> Records:

@@ -9,16 +9,17 @@ The tokens are shortened to 8 bits here, so that 512 evaluations open a whole li
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from blindmatch_protocol.contract import Match, Party
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena, HashOnly
+from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
+from blindmatch_simulations.pictures.hash_only import HashOnly
 from blindmatch_simulations.studies.near.extraction import extract
 
 ENTRIES: Final = 64
@@ -29,7 +30,8 @@ SHORT: Final = 8
 def run(arena: Arena) -> Figure:
     """Count the entries that open, by the number of evaluations."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "list"), "set", k=SHORT, bands=2, probes=16)
-    spent = (32, 64) if arena.design.info.name == "oprf-psi" else (1 << SHORT, 2 << SHORT)
+    by_parts = arena.design.extraction(deployed.setup) is not None
+    spent = (1 << SHORT, 2 << SHORT) if by_parts else (32, 64)
     opened = {}
     for at, evaluations in enumerate(spent, 1):
         opened[f"{evaluations} evaluations"] = float(_opened(arena, deployed, evaluations))
@@ -41,13 +43,10 @@ def run(arena: Arena) -> Figure:
 def _opened(arena: Arena, deployed: Deployed, evaluations: int) -> int:
     rng = arena.rng("asked")
 
-    def ask(request: Any) -> Any:
-        (role,) = deployed.states
-        return deployed.answer(role, request, rng)[0]
-
-    if hasattr(deployed.setup, "tokening"):
-        return len(extract(deployed.setup, ask, evaluations, rng))
+    if arena.design.extraction(deployed.setup) is not None:
+        return len(extract(deployed.setup, deployed.asking(rng), evaluations, rng))
     half = evaluations // 2
+    arena.spending.list_share = half / ENTRIES
     dictionary = np.concatenate([deployed.build.entries[:half], arena.hashes(half, "dictionary")])
     ran = (run_session(deployed, HashOnly(row.tobytes()), rng) for row in dictionary)
     return sum(isinstance(one.outcome, Match) for one in ran)

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Final
 
-from blindmatch_simulations.measure.advantage import Advantage
+from blindmatch_simulations.measure import results
+from blindmatch_simulations.measure.intervals import (
+    GAME_CONFIDENCE,
+    Advantage,
+    bounded_mean,
+    clopper_pearson,
+)
+
+ACHIEVED: Final = "achieved"
+"""Name of an attack's figure in a results file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +27,7 @@ class Figure:
         value: the figure.
         succeeded: did the attack do what the claim says it cannot, or what is declared?
         trials: independent tries behind it.
-        interval: Clopper and Pearson's, where the figure is an estimate.
+        interval: Clopper and Pearson's where the figure is an estimate; Hoeffding's of a mean.
         parts: the same by case, where there are several.
     """
 
@@ -36,14 +45,15 @@ class Figure:
         low, high = self.interval
         return f"{self.measure} {self.value:+.2f} [{low:+.2f}, {high:+.2f}] over {self.trials}"
 
-    def as_json(self) -> dict[str, Any]:
-        """The figure as JSON values; docs/measures.md."""
-        return {
-            "measure": self.measure,
-            "value": self.value,
-            "interval": list(self.interval) if self.interval else None,
-            "parts": dict(self.parts),
+    def figures(self) -> dict[str, results.Figure]:
+        """The figure and its parts as those of a results file; docs/measures.md."""
+        low, high = self.interval or (None, None)
+        whole = results.Figure(self.value, low=low, high=high, n=self.trials, unit=self.measure)
+        parts = {
+            f"{ACHIEVED}: {name}": results.Figure(part, unit=self.measure)
+            for name, part in self.parts.items()
         }
+        return {ACHIEVED: whole, **parts}
 
 
 def counted(measure: str, cases: Mapping[str, tuple[int, int]]) -> Figure:
@@ -51,6 +61,26 @@ def counted(measure: str, cases: Mapping[str, tuple[int, int]]) -> Figure:
     times, tries = (sum(case[at] for case in cases.values()) for at in (0, 1))
     parts = {name: float(case[0]) for name, case in cases.items()}
     return Figure(measure, float(times), times > 0, tries, None, parts)
+
+
+def share_of(measure: str, hits: int, trials: int, parts: Mapping[str, float]) -> Figure:
+    """A share of independent trials, with Clopper and Pearson's interval; success is more than none."""
+    return _estimate(
+        measure, hits / max(1, trials), trials, clopper_pearson(hits, trials, GAME_CONFIDENCE), parts
+    )
+
+
+def mean_of(measure: str, mean: float, units: int, parts: Mapping[str, float]) -> Figure:
+    """The mean of independent units' shares, with Hoeffding's interval; success is more than none."""
+    return _estimate(measure, mean, units, bounded_mean(mean, units, GAME_CONFIDENCE), parts)
+
+
+def _estimate(
+    measure: str, value: float, trials: int, bounds: tuple[float, float], parts: Mapping[str, float]
+) -> Figure:
+    low, high = (round(bound, 4) for bound in bounds)
+    rounded = {name: round(part, 4) for name, part in parts.items()}
+    return Figure(measure, round(value, 4), bounds[0] > 0, trials, (low, high), rounded)
 
 
 def advantages(cases: Mapping[str, Advantage]) -> Figure:

@@ -14,17 +14,18 @@ from typing import Any, Final
 import numpy as np
 from blindmatch_protocol import dleq, group
 from blindmatch_protocol.codec import Message, Rows
-from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract import Party, Role
 from blindmatch_protocol.oprf import Mode, blind_evaluate, generate_key_pair
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena, HashOnly, only_role
+from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.inprocess.steps import Stop, deliver, hostile, stops
 from blindmatch_simulations.inprocess.verdict import BrokenError
+from blindmatch_simulations.pictures.hash_only import HashOnly
 
 ENTRIES: Final = 8
 ROWS: Final = 4
@@ -41,23 +42,28 @@ def run(arena: Arena) -> Figure:
     pairs = {"listed": (listed_stop, other_stop), "other": (other_stop, listed_stop)}
     cases = {}
     for at, (name, (stop, foreign)) in enumerate(pairs.items(), 1):
-        taken = [_taken(arena, deployed, stop, raw) for raw in _forged(arena, deployed, stop, foreign)]
+        taken = [
+            _taken(arena, deployed, stop, role, raw)
+            for role in stop.replies
+            for raw in _forged(arena, deployed, stop, foreign, role)
+        ]
         cases[name] = (sum(taken), len(taken))
         arena.progress(at, len(pairs))
     return counted("replies taken", cases)
 
 
-def _taken(arena: Arena, deployed: Deployed, stop: Stop, raw: bytes) -> bool:
-    role, honest = only_role(stop.replies)
+def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, raw: bytes) -> bool:
+    if raw == stop.replies[role].encode():
+        return False
     try:
-        return raw != honest.encode() and deliver(deployed, stop, role, raw, arena.rng("receive")) is not None
+        return deliver(deployed, stop, role, raw, arena.rng("receive")) is not None
     except BrokenError:
         return True
 
 
-def _forged(arena: Arena, deployed: Deployed, stop: Stop, foreign: Stop) -> Iterator[bytes]:
-    """Encoded replies, none of which is the right one."""
-    (_, body), (role, reply), (_, others) = map(only_role, (stop.bodies, stop.replies, foreign.replies))
+def _forged(arena: Arena, deployed: Deployed, stop: Stop, foreign: Stop, role: Role) -> Iterator[bytes]:
+    """Encoded replies of a role, none of which is the right one."""
+    body, reply, others = (bodies[role] for bodies in (stop.bodies, stop.replies, foreign.replies))
     rng = arena.rng("forged")
     yield from (made.encode() for made in _replies(body, reply, others, rng))
     yield from hostile(deployed.design.replies[role], reply.encode(), rng, FLIPS)
@@ -82,11 +88,11 @@ def _replies(body: Any, reply: Any, others: Any, rng: Randomness) -> Iterator[Me
 
 ATTACK: Final = Adversary(
     name="forged-replies",
-    means=Means(frozenset({Party.MATCHER}), has="every reply"),
+    means=Means(frozenset({Party.MATCHER}), has="every reply, of a key in shares those of one party"),
     claim=Claim("a matcher that cheats is refused", "docs/threat-model.md"),
     claimed=True,
     budget="some 150 replies to each of two requests",
     move=run,
     weakness=replacing((dleq, "verify_proof", lambda *_, **__: None)),
-    against=frozenset({"oprf-psi", "token-psi"}),
+    against=frozenset({"oprf-psi", "token-psi", "split-psi", "split-token-psi"}),
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from blindmatch_simulations.measure.advantage import CONFIDENCE, Advantage, advantage
+from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, advantage
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def won(played: Sequence[Played], cases: int = 1) -> Advantage:
     rules = [_rule(look, training) for look in (*looks, _all)]
     best = max(rules, key=lambda rule: sum(rule(one) == one.case for one in training))
     right = sum(best(one) == one.case for one in held)
-    return advantage(right, len(held), 1 - (1 - CONFIDENCE) / cases)
+    return advantage(right, len(held), 1 - (1 - GAME_CONFIDENCE) / cases)
 
 
 def _feature(at: int) -> Look:

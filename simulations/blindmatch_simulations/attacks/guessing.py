@@ -1,36 +1,45 @@
-"""The matcher, which holds the OPRF key and the set, tests hashes that it guesses; no device takes part.
+"""Pictures that somebody thinks of are tested, half of which are on the list.
 
-It plays the device towards itself. Half of the guesses are on the list.
+guessing            the matcher, which holds the OPRF key and the set, plays the device towards itself
+membership-probing  a device asks as devices do, one request a guess
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-import numpy as np
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party
+from blindmatch_protocol.picture import distance
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena, HashOnly
+from blindmatch_simulations.attacks.arena import EXACT, NEAR, Arena
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.inprocess.deployed import run_session
-from blindmatch_simulations.measure.advantage import advantage
+from blindmatch_simulations.measure.intervals import advantage
+from blindmatch_simulations.pictures.pool import picture
 
 GUESSES: Final = 40
+QUICK_GUESSES: Final = 10
+UNASKED: Final = frozenset({"provider-scan", "device-list", "device-list-hashed"})
+"""Designs whose devices ask nobody who tells them an outcome."""
 
 
 def run(arena: Arena) -> Figure:
     """The advantage over guessing blindly whether a hash is on the list."""
-    listed, others = arena.hashes(GUESSES // 2, "listed"), arena.hashes(GUESSES // 2, "others")
+    arena, count = arena.reduced(), GUESSES if arena.thorough else QUICK_GUESSES
+    guesses = [picture(1000 * arena.seed + number) for number in range(count)]
+    listed = distance.rows([guess.hash for guess in guesses[: count // 2]])
     deployed, rng, right = arena.deployed(listed, "set", bands=4, probes=2), arena.rng("guesses"), 0
-    for at, row in enumerate(np.concatenate([listed, others])):
-        found = isinstance(run_session(deployed, HashOnly(row.tobytes()), rng).outcome, Match)
+    arena.spending.list_share = 1.0
+    for at, guess in enumerate(guesses):
+        found = isinstance(run_session(deployed, guess, rng).outcome, Match)
         right += found == (at < len(listed))
-        arena.progress(at + 1, GUESSES)
-    made = advantage(right, GUESSES)
-    return Figure("advantage", made.value, made.told_apart, GUESSES, (made.low, made.high))
+        arena.progress(at + 1, count)
+    made = advantage(right, count)
+    return Figure("advantage", made.value, made.told_apart, count, (made.low, made.high))
 
 
 ATTACK: Final = Adversary(
@@ -42,4 +51,11 @@ ATTACK: Final = Adversary(
     move=run,
     weakness=AS_BUILT,
     against=frozenset({"oprf-psi", "token-psi"}),
+)
+MEMBERSHIP: Final = replace(
+    ATTACK,
+    name="membership-probing",
+    means=Means(frozenset({Party.DEVICE}), has="hashes it would know about"),
+    claim=Claim("whoever may ask tests any hash, one request a guess", "docs/threat-model.md"),
+    against=(EXACT | NEAR) - UNASKED,
 )

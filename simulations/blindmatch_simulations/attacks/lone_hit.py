@@ -25,7 +25,7 @@ from blindmatch_simulations.attacks.figure import Figure, advantages
 from blindmatch_simulations.attacks.game import Played, won
 from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.inprocess.deployed import opened, update
-from blindmatch_simulations.measure.advantage import Advantage
+from blindmatch_simulations.measure.intervals import Advantage
 
 SIZES: Final = (1, 10, 100, 1000)
 """Entries of a layer."""
@@ -59,20 +59,21 @@ def _layer(arena: Arena, size: int, hits: int, purpose: str) -> Iterator[Played]
     entries, others = arena.hashes(size, f"added/{purpose}"), arena.hashes(hits, f"others/{purpose}")
     base = arena.publish(arena.hashes(2, f"base/{purpose}"), purpose, k=K, bands=BANDS, probes=1)
     deployed = opened(update(base, entries, [], arena.rng(purpose)))
-    read = [_read(deployed, hashes, hits) for hashes in (entries, others)]
+    read = [_read(arena, deployed, hashes, hits) for hashes in (entries, others)]
     seen = Counter(value for side in read for value in side)
     for pair in zip(*read, strict=True):
         for value, case in zip(pair, (True, False), strict=True):
             yield Played((value == 0, seen[value] > 1), case)
 
 
-def _read(deployed: Any, hashes: Rows, count: int) -> list[int]:
+def _read(arena: Arena, deployed: Any, hashes: Rows, count: int) -> list[int]:
     """What the newest layer holds for the first tokens of hashes.
 
     The outputs are those that a device gets for tokens it asks for, see `extraction`.
     """
     inputs = oprf_input_rows(entry_tokens(hashes, K, BANDS))[:count]
     (state,) = deployed.states.values()
+    arena.spending.queries += count
     layer = deployed.setup.layers[-1]
     keys = derivation.token_keys(evaluate_rows(state.key, inputs), layer.epoch)
     read: list[int] = layer.store.lookup(keys.store_keys)[:, 0].tolist()

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import replace
 from typing import Any, Final
 
-from blindmatch_client import sending
+from blindmatch_client import pictures, reporting
 from blindmatch_protocol import franking
 from blindmatch_protocol.content import AttachmentRef, Content, compose
 from blindmatch_protocol.contract import Adversary as Conduct
@@ -81,6 +81,6 @@ ATTACK: Final = Adversary(
     claimed=True,
     budget="one report",
     move=run,
-    weakness=replacing(*((owner, "disclose", _all_of_it) for owner in (franking, sending))),
+    weakness=replacing(*((owner, "disclose", _all_of_it) for owner in (franking, pictures, reporting))),
     against=frozenset({"oprf-psi", "token-psi"}),
 )

@@ -23,8 +23,6 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.contract.driver import concluded
-from blindmatch_protocol.designs.oprf_psi import OprfPsi
-from blindmatch_protocol.designs.token_psi import TokenPsi
 from blindmatch_protocol.picture.item import Picture
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
@@ -32,8 +30,8 @@ from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, advantages
 from blindmatch_simulations.attacks.game import Played, won
 from blindmatch_simulations.attacks.loopback import drawn, loopback
-from blindmatch_simulations.attacks.weakness import replacing
-from blindmatch_simulations.measure.advantage import Advantage
+from blindmatch_simulations.attacks.weakness import replacing, replacing_of
+from blindmatch_simulations.measure.intervals import Advantage
 
 KINDS: Final = {"no match": 1, "a match": 2, "a family": 3}
 FAMILY: Final = 64
@@ -153,6 +151,6 @@ ATTACK: Final = Adversary(
     claimed=True,
     budget=f"{ROUNDS} pictures of each of three kinds",
     move=run,
-    weakness=replacing(_at_once(OprfPsi), _at_once(TokenPsi)),
+    weakness=replacing_of(lambda design: [_at_once(type(design))]),
     against=frozenset({"oprf-psi", "token-psi"}),
 )

@@ -10,19 +10,17 @@ another id and salt, as the list tools do it, or as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from blindmatch_protocol import labels, store
+from blindmatch_protocol import labels, rowwise, store
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.designs.token_psi import build, derivation
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
+from blindmatch_protocol.rowwise import expand
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_protocol.tagged import expand
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
@@ -86,9 +84,9 @@ def _words(file: SetFile, kind: int, dtype: str) -> npt.NDArray[Any]:
     return np.frombuffer(content, dtype, len(content) // np.dtype(dtype).itemsize)
 
 
-def _without_epoch(tag: bytes, epoch: int, parts: Iterable[bytes], length: int) -> Rows:
+def _without_epoch(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
     """Keys that are the same in the files of all epochs."""
-    return expand(tag, 0, parts, length)
+    return expand(tag, 0, rows, length)
 
 
 ATTACK: Final = Adversary(
@@ -102,6 +100,6 @@ ATTACK: Final = Adversary(
     claimed=True,
     budget=f"twice {TRIALS} histories of a set of {ENTRIES} entries",
     move=run,
-    weakness=replacing(*((owner, "expand", _without_epoch) for owner in (labels, derivation, build))),
+    weakness=replacing((rowwise, "expand", _without_epoch)),
     against=frozenset({"oprf-psi", "token-psi"}),
 )

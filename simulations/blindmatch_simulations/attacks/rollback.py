@@ -27,10 +27,11 @@ from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.errors import AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
-from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback, publish_list, serving
+from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback, publish_in
 from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.deployment.devices import Watched
 from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.scenario.threads import threaded_servers
 
 BOB: Final = "bob"
 LISTED, UNLISTED = 1, 2
@@ -56,7 +57,7 @@ def _older(arena: Arena, held: Loopback, name: str) -> bool:
     """Back from epoch 2, which is the curator's, to epoch 1."""
     alice = held.device(name)
     with _copy(held) as newer:
-        publish_list(arena, newer, [drawn(LISTED), drawn(UNLISTED)])
+        publish_in(arena, newer, [drawn(LISTED), drawn(UNLISTED)])
         with _answering(held, newer, name):
             _refresh(alice)
     if alice.device.epoch != NEXT:
@@ -79,7 +80,7 @@ def _other_key(arena: Arena, held: Loopback, name: str) -> bool:
         try:
             alice = held.device(name)
         except BlindmatchError:
-            alice = held.owned[-1]
+            alice = held.of(name).watched
         return _reports(alice)
 
 
@@ -107,14 +108,14 @@ def _own(arena: Arena, held: Loopback, epoch: int) -> Iterator[Deployment]:
         shutil.rmtree(own.published(arena.design.info.name))
         shutil.rmtree(own.curator_keys)
         CuratorKey.create(own.curator_keys)
-        publish_list(arena, own, [drawn(UNLISTED)], epoch=epoch)
+        publish_in(arena, own, [drawn(UNLISTED)], epoch=epoch)
         yield own
 
 
 @contextmanager
 def _answering(held: Loopback, other: Deployment, name: str) -> Iterator[None]:
     """The matcher of another deployment answers in the place of the one that is deployed."""
-    with serving(other, held.design, [Party.MATCHER]):
+    with threaded_servers(other, held.design, [Party.MATCHER]):
         way = held.way_to(other, name)
         held.diverted[Party.MATCHER] = way
         try:

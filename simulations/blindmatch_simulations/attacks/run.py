@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
+
+from msgspec import UNSET, UnsetType
 
 from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.budget import Budget
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.table import Attack
+from blindmatch_simulations.measure.results import Results, Row, results
 
-RESULT_VERSION: Final = 1
+
+class AttackRow(Row, frozen=True, kw_only=True, tag="attack"):
+    """One attack against one design, which is a parameter; what it achieved is its figure `achieved`.
+
+    Attributes:
+        adversary: parties it holds, conduct, what it has besides, its budget in words.
+        claim: the sentence it attacks, in words, and the page it stands on.
+        claimed: whether that is claimed to be withstood, or declared not to be.
+        succeeded: whether the figure excludes chance.
+        budget: what the run spent; unset in files of before it was measured.
+    """
+
+    adversary: dict[str, Any]
+    claim: dict[str, str]
+    claimed: bool
+    succeeded: bool
+    budget: Budget | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """An attack, the design it was run against, and its figure."""
+    """An attack, the design it was run against, its figure and what it spent."""
 
     attack: Attack
     design: str
     figure: Figure
+    budget: Budget
 
     @property
     def broken(self) -> bool:
@@ -30,20 +51,22 @@ class Ran:
 
 def run_attack(attack: Attack, arena: Arena, weakened: bool = False) -> Ran:
     """Run an attack; `weakened`: with its weakness planted, where it must succeed."""
-    with attack.weakness() if weakened else nullcontext():
-        return Ran(attack, arena.design.info.name, attack.move(arena))
+    with attack.weakness(arena.design) if weakened else nullcontext():
+        figure, budget = arena.spending.measured(lambda: attack.move(arena))
+        return Ran(attack, arena.design.info.name, figure, budget)
 
 
-def as_json(results: Iterable[Ran], weakened: bool = False) -> dict[str, Any]:
-    """The result; docs/measures.md says what each key is."""
-    return {"result_version": RESULT_VERSION, "weakened": weakened, "attacks": [_row(ran) for ran in results]}
+def results_of(rans: Sequence[Ran], weakened: bool = False) -> Results[AttackRow]:
+    """The results file; docs/measures.md."""
+    rows, options = [_row(ran) for ran in rans], {"weakened": weakened}
+    return results(Results[AttackRow], "blindmatch attack run", options, rows)
 
 
 def described(attack: Attack) -> dict[str, Any]:
     """What an attack says of itself."""
     means = attack.means
     adversary = {
-        "parties": sorted(means.parties),
+        "parties": sorted(map(str, means.parties)),
         "conduct": str(means.conduct),
         "has": means.has,
         "budget": attack.budget,
@@ -56,7 +79,13 @@ def described(attack: Attack) -> dict[str, Any]:
     }
 
 
-def _row(ran: Ran) -> dict[str, Any]:
-    figure = ran.figure
-    found = {"succeeded": figure.succeeded, "figure": figure.as_json(), "trials": figure.trials}
-    return {"design": ran.design, **described(ran.attack), **found}
+def _row(ran: Ran) -> AttackRow:
+    said = described(ran.attack)
+    return AttackRow(
+        id=said.pop("name"),
+        parameters={"design": ran.design},
+        figures=ran.figure.figures(),
+        succeeded=ran.figure.succeeded,
+        budget=ran.budget,
+        **said,
+    )

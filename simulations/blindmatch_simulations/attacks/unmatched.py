@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from blindmatch_client.egress import Call
-from blindmatch_client.egress.methods import EXCHANGE
+from blindmatch_client.egress.methods import EXCHANGE, EXCHANGE_LARGE
 from blindmatch_client.errors import ServiceUnavailableError
 from blindmatch_client.failure import FailureMode
 from blindmatch_protocol.contract import Party
@@ -23,7 +23,7 @@ WAIT_MS: Final = 200
 
 def _no_answer(call: Call[Any, Any], request: Any, reply: Any) -> Any:
     """What mallory's device does with the matcher's replies: it looks at none."""
-    if call.method is EXCHANGE:
+    if call.method in (EXCHANGE, EXCHANGE_LARGE):
         raise ServiceUnavailableError(Party.MATCHER, "is not listened to")
     return reply
 
@@ -32,7 +32,8 @@ def run(arena: Arena) -> Figure:
     """Count the listed pictures that arrive without a report."""
     listed = [drawn(number) for number in range(PICTURES)]
     with loopback(arena, listed) as held:
-        bob, mallory = held.device("bob"), held.device("mallory", _no_answer, FailureMode.SEND_UNMATCHED)
+        bob = held.device("bob")
+        mallory = held.device("mallory", _no_answer, mode=FailureMode.SEND_UNMATCHED)
         for at, picture in enumerate(listed, 1):
             mallory.device.send_picture("bob", picture)
             arena.progress(at, PICTURES)
@@ -51,4 +52,5 @@ ATTACK: Final = Adversary(
     budget=f"{PICTURES} listed pictures",
     move=run,
     weakness=AS_BUILT,
+    against=frozenset({"oprf-psi", "token-psi", "split-psi", "prefix-bucket"}),
 )

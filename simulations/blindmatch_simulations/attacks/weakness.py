@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final, TypeAlias
 
-Weakness: TypeAlias = Callable[[], AbstractContextManager[None]]
+from blindmatch_protocol.contract import AnyDesign
+
+Weakness: TypeAlias = Callable[..., AbstractContextManager[Any]]
+"""Plants it for a block; called with the design that is attacked."""
+Piece: TypeAlias = tuple[Any, str, Any]
+"""A module or class, the name of an attribute of it, and what replaces that."""
+_NOT_ITS_OWN: Final = object()
 
 AS_BUILT: Final[Weakness] = nullcontext
 """Nothing is planted: the attack is declared to succeed as it is."""
 
 
-def replacing(*pieces: tuple[Any, str, Any]) -> Weakness:
-    """The weakness of (owner, name, other): attributes of modules or classes that others replace."""
+def replacing(*pieces: Piece) -> Weakness:
+    """The weakness of attributes of modules or classes that others replace."""
+    return replacing_of(lambda design: pieces)
+
+
+def replacing_of(pieces_of: Callable[[AnyDesign], Sequence[Piece]]) -> Weakness:
+    """The same, where what is replaced follows from the design that is attacked."""
 
     @contextmanager
-    def planted() -> Iterator[None]:
-        held = [(owner, name, vars(owner)[name]) for owner, name, _ in pieces]
+    def planted(design: Any = None) -> Iterator[None]:
+        pieces = pieces_of(design)
+        for owner, name, _ in pieces:
+            getattr(owner, name)  # AttributeError: what is not there cannot be replaced
+        held = [(owner, name, vars(owner).get(name, _NOT_ITS_OWN)) for owner, name, _ in pieces]
         try:
             for owner, name, other in pieces:
                 setattr(owner, name, other)
             yield
         finally:
             for owner, name, before in held:
-                setattr(owner, name, before)
+                if before is _NOT_ITS_OWN:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, before)
 
     return planted

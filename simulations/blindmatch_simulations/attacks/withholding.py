@@ -18,30 +18,30 @@ from typing import Any, Final
 
 from blindmatch_client.egress.methods import EXCHANGE
 from blindmatch_protocol import labels, store
-from blindmatch_protocol.contract import Party
-from blindmatch_protocol.designs.oprf_psi import OprfPsi
-from blindmatch_protocol.designs.token_psi import TokenPsi
+from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.setfile import SetFileWriter
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
-from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
-from blindmatch_simulations.attacks.weakness import Weakness, replacing
+from blindmatch_simulations.attacks.loopback import SMALL, Loopback, drawn, loopback
+from blindmatch_simulations.attacks.weakness import Piece, Weakness, replacing, replacing_of
 
 PICTURES: Final = 9
 LISTED: Final = 3
 FLUSHES: Final = 1
-SHARDS: Final = {"oprf-psi": 2, "token-psi": 6}
-"""Log2 of the shards of a store: a picture of oprf-psi asks for one key, one of token-psi for 16."""
+FREE_BITS: Final = 2
+"""A picture's keys fall into one shard of four, or as many times more as it has keys."""
 
-_UNCHECKED: Final = ((OprfPsi, "check_setup", lambda *_: None), (TokenPsi, "check_setup", lambda *_: None))
+
+def _unchecked(design: AnyDesign) -> list[Piece]:
+    return [(type(design), "check_setup", lambda *_: None)]
 
 
 def run(arena: Arena) -> Figure:
     """Count the pictures that fare otherwise than the others, by form."""
-    forms: dict[str, Weakness] = {"a wrong digest": _wrong_digest(), "no map": _no_map(arena)}
+    forms: dict[str, Weakness] = {"a wrong digest": _wrong_digest(arena), "no map": _no_map(arena)}
     cases = {}
     for at, (name, tools) in enumerate(forms.items(), 1):
         listed = [drawn(number) for number in range(LISTED)]
@@ -56,7 +56,7 @@ def _told_apart(held: Loopback) -> int:
     for name in ("bob", "alice"):
         with suppress(BlindmatchError):  # refused when it registers, which is what it should be
             held.device(name)
-    alice = held.owned[-1]
+    alice = held.of("alice").watched
     sent = [alice.device.send_picture("bob", drawn(number)) for number in range(PICTURES)]
     for _ in range(FLUSHES):
         alice.device.flush()
@@ -65,7 +65,7 @@ def _told_apart(held: Loopback) -> int:
     return PICTURES - fared.most_common(1)[0][1]
 
 
-def _wrong_digest() -> Weakness:
+def _wrong_digest(arena: Arena) -> Weakness:
     """A curator's tools that write the labels with another digest than theirs."""
     section = SetFileWriter.section
 
@@ -76,7 +76,7 @@ def _wrong_digest() -> Weakness:
             self._sections[-1] = made
         return made
 
-    return replacing((SetFileWriter, "section", written), *_UNCHECKED)
+    return replacing((SetFileWriter, "section", written), *_unchecked(arena.design))
 
 
 def _no_map(arena: Arena) -> Weakness:
@@ -84,15 +84,23 @@ def _no_map(arena: Arena) -> Weakness:
     shards, noise = store.shards, arena.rng("noise")
     written: list[bool] = []
 
-    def made(*arguments: Any) -> Any:
-        for (header, *content), items in shards(*arguments):
+    def made(*arguments: Any, **named: Any) -> Any:
+        for (header, *content), items in shards(*arguments, **named):
             if content and not written:
                 written.append(True)
                 content = [noise.take(len(part)) for part in content]
             yield [header, *content], items
 
-    bits = SHARDS[arena.design.info.name]
-    return replacing((store, "shards", made), (store, "bits_for", lambda count: bits), *_UNCHECKED)
+    bits = FREE_BITS + (_keys(arena) - 1).bit_length()
+    unchecked = _unchecked(arena.design)
+    return replacing((store, "shards", made), (store, "bits_for", lambda count: bits), *unchecked)
+
+
+def _keys(arena: Arena) -> int:
+    """For how many keys a picture asks."""
+    deployed = arena.deployed(arena.hashes(1, "keys"), "keys", **SMALL)
+    limits = [arena.design.key_limits(role, state) for role, state in deployed.states.items()]
+    return max((one.cost for one in limits if one is not None), default=1)
 
 
 ATTACK: Final = Adversary(
@@ -105,6 +113,6 @@ ATTACK: Final = Adversary(
     claimed=True,
     budget=f"two sets, {PICTURES} pictures each",
     move=run,
-    weakness=replacing(*_UNCHECKED),
+    weakness=replacing_of(_unchecked),
     against=frozenset({"oprf-psi", "token-psi"}),
 )

@@ -4,5 +4,3 @@ from blindmatch_simulations.audit.audit import Audit, Undeclared, audit_device
 from blindmatch_simulations.audit.counterpart import Counterpart
 from blindmatch_simulations.audit.evidence import Evidence, Told
 from blindmatch_simulations.audit.finding import Finding
-
-__all__ = ["Audit", "Counterpart", "Evidence", "Finding", "Told", "Undeclared", "audit_device"]

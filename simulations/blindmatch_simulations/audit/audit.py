@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from blindmatch_client.consequence import Consequence
 from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_protocol.contract import Party, Voucher
 
-from blindmatch_simulations.audit.counterpart import Counterpart
-from blindmatch_simulations.audit.decoys import Comparison, DecoyFinder
+from blindmatch_simulations.audit.counterpart import Comparison, Counterpart, DecoyFinder
 from blindmatch_simulations.audit.dictionary import scan
 from blindmatch_simulations.audit.enrolments import check_enrolments, held_by_roles
 from blindmatch_simulations.audit.evidence import Evidence
@@ -26,6 +26,7 @@ from blindmatch_simulations.audit.records import (
     check_arrivals,
     check_forms,
     check_matching,
+    check_refused,
     check_reports,
     ciphertext_bytes,
     well_formed,
@@ -101,7 +102,7 @@ def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
     return Audit(
         findings=tuple(findings),
         bytes_by=_bytes_by(evidence.records),
-        ciphertext=ciphertext_bytes(readable.records),
+        ciphertext=ciphertext_bytes(readable.records) if counterpart.design.info.end_to_end else 0,
         pictures=len(evidence.items),
         sessions=len(evidence.traces),
         comparisons=tuple(comparisons),
@@ -118,8 +119,10 @@ def _check_records(counterpart: Counterpart, evidence: Evidence) -> Iterator[Fin
     vouchers = {n: end.body.encode() for n, end in ends.items() if isinstance(end, Voucher)}
     yield from check_matching(design, design.epoch_of(counterpart.setup), records, evidence.traces)
     yield from check_request_ids(design, evidence)
-    yield from check_reports(records, matches, vouchers)
-    yield from check_messages(evidence)
+    reports = evidence.told.consequence is Consequence.REPORT
+    yield from check_reports(records, matches if reports else {}, vouchers)
+    yield from check_refused(evidence, matches)
+    yield from check_messages(design, evidence)
     yield from check_bindings(evidence)
     yield from check_uploads(evidence)
     yield from check_ids(evidence)

@@ -26,12 +26,11 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.sealed_message import SealedMessage
 from google.protobuf.message import Message as Wire
 
-from blindmatch_simulations.audit.counterpart import Counterpart
-from blindmatch_simulations.audit.decoys import declared_facts
+from blindmatch_simulations.audit.counterpart import Counterpart, declared_facts
 from blindmatch_simulations.audit.evidence import Evidence
 from blindmatch_simulations.audit.finding import Finding, found
 from blindmatch_simulations.audit.forge import Declared
-from blindmatch_simulations.audit.methods import REQUESTS, name_of
+from blindmatch_simulations.audit.records import REQUESTS, name_of
 
 CLEAR: Final = 4
 OPAQUE: Final = 8
@@ -42,6 +41,8 @@ _TEXTS: Final = (_BASE64, 2 * CLEAR, 2 * CLEAR + 1, 2 * CLEAR + 2)
 """Lengths of a piece as text: base64, hexadecimal, decimal of nine or ten digits."""
 _DERIVED: Final = frozenset({"Upload"})
 """Requests that are derived again byte for byte, and large."""
+_COMPOSED: Final = "clear"
+"""The field of a message in the clear, which is derived again as well: it says what its pictures are."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -125,7 +126,7 @@ def _fields(request: Wire) -> Iterator[tuple[str, object]]:
         for value in held if isinstance(held, Sequence) and not isinstance(held, bytes | str) else [held]:
             if isinstance(value, Wire):
                 yield from _fields(value)
-            else:
+            elif field.name != _COMPOSED:
                 yield field.name, value
                 if field.name == "sealed":
                     yield from _header(value)
@@ -159,11 +160,8 @@ def _texts(piece: bytes) -> Iterator[str]:
     yield piece.hex()
     yield b64encode(piece).decode()[:_BASE64]
     yield urlsafe_b64encode(piece).decode()[:_BASE64]
-    yield from (text for text in _decimals(piece) if len(text) > 2 * CLEAR)
-
-
-def _decimals(piece: bytes) -> tuple[str, str]:
-    return str(int.from_bytes(piece, "big")), str(int.from_bytes(piece, "little"))
+    decimals = (str(int.from_bytes(one, "big")) for one in (piece, piece[::-1]))
+    yield from (text for text in decimals if len(text) > 2 * CLEAR)
 
 
 def _steps(value: bytes) -> bytes:
@@ -175,14 +173,17 @@ def _steps(value: bytes) -> bytes:
 def _contains(value: bytes, pieces: frozenset[bytes], length: int) -> bool:
     """Does one of `pieces`, all of this length, stand anywhere in `value`?"""
     if length == OPAQUE and len(value) > _LONG:
-        return any(_stands(value[at:], pieces) for at in range(OPAQUE))
+        return bool(standing(value, pieces))
     return any(value[at : at + length] in pieces for at in range(len(value) - length + 1))
 
 
-def _stands(value: bytes, pieces: frozenset[bytes]) -> bool:
-    """The same of pieces of 8 bytes at every eighth place, for long values."""
-    words = np.frombuffer(value[: len(value) // OPAQUE * OPAQUE], np.uint64)
+def standing(value: bytes, pieces: frozenset[bytes]) -> frozenset[bytes]:
+    """Those of some pieces of 8 bytes that stand anywhere in `value`."""
     wanted = np.frombuffer(b"".join(pieces), np.uint64)
     begins = np.zeros(1 << 16, np.bool_)
     begins[wanted & np.uint64(0xFFFF)] = True
-    return bool(np.isin(words[begins[words & np.uint64(0xFFFF)]], wanted).any())
+    likely: list[bytes] = []
+    for at in range(min(OPAQUE, len(value) - OPAQUE + 1)):
+        words = np.frombuffer(value, np.uint64, (len(value) - at) // OPAQUE, at)
+        likely += (word.tobytes() for word in words[begins[words & np.uint64(0xFFFF)]])
+    return pieces.intersection(likely)

@@ -18,8 +18,8 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.audit.counterpart import Counterpart
 from blindmatch_simulations.audit.evidence import Evidence
 from blindmatch_simulations.audit.finding import Finding, found
-from blindmatch_simulations.audit.methods import ENROLMENTS
-from blindmatch_simulations.inprocess.taped import decided
+from blindmatch_simulations.audit.records import ENROLMENTS
+from blindmatch_simulations.inprocess.fields import decided
 
 
 def held_by_roles(counterpart: Counterpart, traces: Sequence[EnrolmentTrace]) -> Mapping[Role, Message]:

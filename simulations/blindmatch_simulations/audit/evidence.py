@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from blindmatch_client.consequence import Consequence
 from blindmatch_client.trace import EgressRecord, EnrolmentTrace, MessageTrace, SessionTrace
 from blindmatch_protocol.contract import Item, Party
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -25,6 +26,7 @@ class Told:
         received: messages that were for it, each with one attachment at most.
         setup: set-up files that are there to be fetched, each with its epoch.
         slot_s: seconds between the slots of its cover schedule, or None.
+        consequence: what follows on it from a match or a flag.
     """
 
     contacts: frozenset[str] = frozenset()
@@ -35,6 +37,7 @@ class Told:
     received: int = 0
     setup: frozenset[tuple[int, str]] = frozenset()
     slot_s: int | None = None
+    consequence: Consequence = Consequence.REPORT
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -54,6 +57,7 @@ class Evidence:
         pool: pictures to take decoys from.
         arrived: request bytes that servers counted for it, by party and method; None: not measured.
         centre: the centre's secret key, which opens reports; None: they are not opened.
+        stamp_key: of relay and centre; empty: not known.
     """
 
     account: str
@@ -68,6 +72,7 @@ class Evidence:
     files: Mapping[int, bytes] = field(default_factory=dict)
     arrived: Mapping[tuple[Party, str], int] | None = None
     centre: X25519PrivateKey | None = None
+    stamp_key: bytes = b""
 
     @property
     def reportable(self) -> Reportable | None:
@@ -75,7 +80,7 @@ class Evidence:
         if self.centre is None:
             return None
         drawn = frozenset(self.drawn)
-        return Reportable(self.centre, self.account, self.told.contacts, self.files, drawn)
+        return Reportable(self.centre, self.account, self.told.contacts, self.files, drawn, self.stamp_key)
 
     @property
     def sealed(self) -> dict[bytes, MessageTrace]:

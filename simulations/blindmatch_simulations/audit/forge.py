@@ -69,6 +69,7 @@ class Forge:
         item: the picture.
         free: bits of the hash that no fact changes with, bool, shape (256,).
         pixels: whether no fact changes with pixels and luminance.
+        shape: whether none changes with height and width.
         quality: whether none changes with the quality.
     """
 
@@ -76,17 +77,21 @@ class Forge:
     item: Forged
     free: npt.NDArray[np.bool_]
     pixels: bool
+    shape: bool
     quality: bool
 
     @classmethod
     def of(cls, declared: Declared, picture: Item) -> Forge:
         """Try the pixels, then each bit and the quality."""
         item, told = Forged.of(picture), declared.of(picture)
-        if declared.of(_inverted(item)) != told:
-            return cls(declared, item, np.zeros(HASH_BITS, np.bool_), False, False)
+        inverted = replace(item, pixels=255 - item.pixels, luminance=np.float32(255) - item.luminance)
+        if declared.of(inverted) != told:
+            return cls(declared, item, np.zeros(HASH_BITS, np.bool_), False, False, False)
         free = [declared.of(_flipped(item, [at])) == told for at in range(HASH_BITS)]
         other = replace(item, quality=50 + (item.quality + 1) % 50)
-        return cls(declared, item, np.array(free, np.bool_), True, declared.of(other) == told)
+        larger = _shaped(item, (2 * item.pixels.shape[0], 2 * item.pixels.shape[1]))
+        shape, quality = declared.of(larger) == told, declared.of(other) == told
+        return cls(declared, item, np.array(free, np.bool_), True, shape, quality)
 
     def items(self, sources: Iterator[Item]) -> Iterator[Forged]:
         """For each source an item with as much of it as the facts leave open, and one with this hash.
@@ -96,6 +101,8 @@ class Forge:
         mine = self.declared.of(self.item)
         for number, source in enumerate(sources if self.pixels else ()):
             theirs = Forged.of(source)
+            if not self.shape:
+                theirs = _shaped(theirs, self.item.luminance.shape)
             if not self.quality:
                 theirs = replace(theirs, quality=self.item.quality)
             made = (theirs.with_hash(value) for value in self._hashes(theirs.hash, number))
@@ -111,6 +118,13 @@ class Forge:
         for at in range(TRIES):
             some = np.asarray(raw.random_raw(2 + at // 4)) % np.uint64(len(places))
             yield _flipped(self.item, [int(places[int(n)]) for n in some]).hash
+
+
+def _shaped(item: Forged, shape: tuple[int, ...]) -> Forged:
+    """The same with pixels and luminance of another height and width."""
+    return replace(
+        item, luminance=np.resize(item.luminance, shape), pixels=np.resize(item.pixels, (*shape, 3))
+    )
 
 
 def _told(fact: Fact, item: Item, setup: Any) -> Hashable:
@@ -156,7 +170,3 @@ def _flipped(item: Forged, places: Sequence[int]) -> Forged:
     for at in places:
         bits[at] ^= 1
     return item.with_hash(np.packbits(bits).tobytes())
-
-
-def _inverted(item: Forged) -> Forged:
-    return replace(item, pixels=255 - item.pixels, luminance=np.float32(255) - item.luminance)

@@ -17,17 +17,18 @@ from collections.abc import Hashable, Iterator
 from hashlib import sha256
 from typing import Final
 
-from blindmatch_client.messenger.attachment import BLOB_ID_LENGTH, AttachmentSealing, pieces
 from blindmatch_client.messenger.suite import SALT_LENGTH
 from blindmatch_client.outbox import request_id_of
 from blindmatch_client.pictures import binding_of
 from blindmatch_client.trace import EgressRecord, MessageTrace
+from blindmatch_protocol.attachment import BLOB_ID_LENGTH, AttachmentSealing
+from blindmatch_protocol.clear_message import clear_message
 from blindmatch_protocol.committing_aead import TAG_LENGTH
-from blindmatch_protocol.content import AttachmentRef
 from blindmatch_protocol.contract import UNBOUND, AnyDesign, Binding, Learner, Party
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking import commit
 from blindmatch_protocol.padding import TEXT_BLOCK
+from blindmatch_protocol.parts import pieces
 from blindmatch_protocol.randomness import replayed
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
@@ -35,14 +36,18 @@ from google.protobuf.message import DecodeError
 
 from blindmatch_simulations.audit.evidence import Evidence
 from blindmatch_simulations.audit.finding import Finding, found
-from blindmatch_simulations.audit.methods import EXCHANGES, SEND, name_of
+from blindmatch_simulations.audit.records import EXCHANGES, SEND, name_of
 
 MESSAGE_OVERHEAD: Final = SALT_LENGTH + TAG_LENGTH
 """Of a sealed message's ciphertext over its padded plaintext."""
 
 
-def check_messages(evidence: Evidence) -> Iterator[Finding]:
-    """Every message handed over is one that was sealed, with the commitment that its content has."""
+def check_messages(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
+    """Every message handed over is one that was sealed, with the commitment that its content has; without
+    end-to-end encryption it is what was composed, and no more."""
+    if not design.info.end_to_end:
+        yield from _check_clear(design, evidence)
+        return
     sealed, numbers = evidence.sealed, Counter[str]()
     for message in evidence.messages:
         numbers[message.recipient] += message.content is not None
@@ -54,8 +59,22 @@ def check_messages(evidence: Evidence) -> Iterator[Finding]:
             except (DecodeError, ProtocolError):
                 yield found(record, "not a sealed message", len(raw))
                 continue
+            if request.clear:
+                yield found(record, "a message in the clear", len(request.clear))
             yield from _check_sealed(record, envelope, numbers[request.recipient])
             yield from _check_committed(evidence, record, request, envelope, sealed)
+
+
+def _check_clear(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
+    for record in (record for record in evidence.records if record.method == SEND):
+        for raw in record.requests:
+            request = pb.SendRequest.FromString(raw)
+            trace = evidence.sealed.get(request.message_id)
+            said = None if trace is None or trace.recipient != request.recipient else trace.content
+            composed = b"" if said is None else clear_message(said, design.info)
+            if request.sealed or request.clear != composed:
+                size = len(request.sealed) + len(request.clear)
+                yield found(record, "a message that was not composed under this id for this recipient", size)
 
 
 def _check_sealed(record: EgressRecord, sealed: SealedMessage, most: int) -> Iterator[Finding]:
@@ -110,7 +129,7 @@ def check_uploads(evidence: Evidence) -> Iterator[Finding]:
         if ref is None or file is None:
             yield found(record, "an attachment of no picture that was sent", len(data))
             continue
-        whole = _attachment(file, ref)
+        whole = b"".join(AttachmentSealing(replayed(ref.key + bytes(BLOB_ID_LENGTH))).blob(pieces(file)))
         if sha256(file).digest() != ref.digest or not _is_all_of(whole, data, record.failed):
             yield found(record, "an attachment that its picture and its key do not give", len(data))
         if any(part.size != (len(whole) if at == 0 else 0) for at, part in enumerate(parts)):
@@ -119,10 +138,6 @@ def check_uploads(evidence: Evidence) -> Iterator[Finding]:
 
 def _is_all_of(whole: bytes, data: bytes, broken_off: bool) -> bool:
     return whole == data or (broken_off and whole.startswith(data))
-
-
-def _attachment(file: bytes, ref: AttachmentRef) -> bytes:
-    return b"".join(AttachmentSealing(replayed(ref.key + bytes(BLOB_ID_LENGTH))).blob(pieces(file)))
 
 
 def check_request_ids(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:

@@ -1,10 +1,14 @@
-"""Holds what a device says it sent against what it should have sent, and against what arrived."""
+"""Holds what a device says it sent against what it should have sent, and against what arrived; the methods it
+may call, for which purposes."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
+from blindmatch_client.consequence import Consequence
+from blindmatch_client.egress import methods
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
 from blindmatch_protocol.contract import AnyDesign, Party, Role
 from blindmatch_protocol.cover import SLOT_SIZES
@@ -12,8 +16,44 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Wire
 
+from blindmatch_simulations.audit.evidence import Evidence
 from blindmatch_simulations.audit.finding import Finding, found
-from blindmatch_simulations.audit.methods import EXCHANGES, PURPOSES, REQUESTS, SEND, name_of
+
+EXCHANGES: Final = ("/blindmatch.v1.Matching/Exchange", "/blindmatch.v1.Matching/ExchangeLarge")
+ENROLMENTS: Final = (methods.ENROLLED.path, methods.ENROL.path)
+UNCOUNTED: Final = (*EXCHANGES, *ENROLMENTS)
+"""What is counted where it is derived again."""
+SEND: Final = "/blindmatch.v1.Relay/Send"
+
+REQUESTS: Final[Mapping[str, type[Wire]]] = {
+    method.path: method.request for method in vars(methods).values() if isinstance(method, methods.Method)
+}
+
+PURPOSES: Final = {
+    "Describe": {Purpose.SETUP},
+    "FetchSetup": {Purpose.SETUP},
+    "Exchange": {Purpose.MATCHING},
+    "ExchangeLarge": {Purpose.MATCHING},
+    "Enrolled": {Purpose.ENROLMENT},
+    "Enrol": {Purpose.ENROLMENT},
+    "Register": {Purpose.ACCOUNT},
+    "FetchBundle": {Purpose.ACCOUNT, Purpose.MESSAGE},
+    "Upload": {Purpose.MESSAGE},
+    "Download": {Purpose.MESSAGE},
+    "Send": {Purpose.MESSAGE},
+    "Receive": {Purpose.MESSAGE},
+    "Acknowledge": {Purpose.MESSAGE},
+    "Key": {Purpose.ACCOUNT, Purpose.REPORT, Purpose.VOUCHER},
+    "Submit": {Purpose.REPORT, Purpose.COVER},
+    "SubmitVoucher": {Purpose.VOUCHER},
+    "Complain": {Purpose.COMPLAINT},
+}
+
+
+def name_of(record: EgressRecord) -> str:
+    """The method's short name."""
+    return record.method.rpartition("/")[2]
+
 
 _Body = tuple[int | None, Party, bytes]
 
@@ -74,6 +114,15 @@ def check_reports(
             whole = vouchers.get(-1 if record.item is None else record.item)
             if whole is None or not (whole == body or (record.failed and whole.startswith(body))):
                 yield found(record, "a voucher of no recorded session", record.request_bytes)
+
+
+def check_refused(evidence: Evidence, confirmed: Mapping[int, bool]) -> Iterator[Finding]:
+    """A device that refuses to send what matches sends nothing of the message with it, and all other ones."""
+    if evidence.told.consequence is not Consequence.REFUSE:
+        return
+    for record in evidence.records:
+        if record.purpose is Purpose.MESSAGE and record.item is not None and confirmed.get(record.item):
+            yield found(record, "a message that is refused", record.request_bytes)
 
 
 def _check_slot(record: EgressRecord) -> Iterator[Finding]:

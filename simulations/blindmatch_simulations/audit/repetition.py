@@ -20,7 +20,7 @@ from blindmatch_protocol.sealed_message import SealedMessage
 
 from blindmatch_simulations.audit.evidence import Evidence
 from blindmatch_simulations.audit.finding import Finding, found
-from blindmatch_simulations.audit.methods import EXCHANGES, UNCOUNTED, name_of
+from blindmatch_simulations.audit.records import EXCHANGES, UNCOUNTED, name_of
 
 Key = tuple[Party, str, Purpose, Hashable]
 

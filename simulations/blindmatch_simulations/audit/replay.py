@@ -24,14 +24,13 @@ import numpy as np
 from blindmatch_client.trace import SessionTrace
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import Item, Party, Role, Session
-from blindmatch_protocol.contract.outcome import Match
+from blindmatch_protocol.contract.outcome import Flag, Match
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import TapeExhaustedError, replayed
 
-from blindmatch_simulations.audit.counterpart import Bodies, Counterpart
-from blindmatch_simulations.audit.decoys import Comparison, DecoyFinder
+from blindmatch_simulations.audit.counterpart import Bodies, Comparison, Counterpart, DecoyFinder
 from blindmatch_simulations.audit.finding import Finding
-from blindmatch_simulations.inprocess.taped import decided
+from blindmatch_simulations.inprocess.fields import decided
 
 FRESH_TAPES = 8
 """A random byte stays the same over this many tapes with probability 2^-64."""
@@ -68,10 +67,12 @@ def _derive_again(counterpart: Counterpart, trace: SessionTrace, item: Item) -> 
     session = Session(design, counterpart.setup, state, replayed(trace.tape))
     derived: Bodies = []
     step = session.start(item, trace.binding)
-    for recorded in trace.rounds:
+    for number, recorded in enumerate(trace.rounds, 1):
         if not isinstance(step, Mapping):
             break
         derived.append({role: body.encode() for role, body in step.items()})
+        if number == len(trace.rounds):
+            break
         replies = {
             r: decode_any(design.replies[r], raw, design.info.name) for r, raw in recorded.replies.items()
         }
@@ -92,7 +93,9 @@ def explain(finder: DecoyFinder, trace: SessionTrace, item: Item) -> tuple[list[
     counterpart = finder.counterpart
     state = counterpart.design.device_state.decode(trace.state_before)
     actual: Bodies = [dict(r.bodies) for r in trace.rounds]
-    rounds = len(actual) if trace.outcome is None else None
+    # a design of large sizes is run no further than it was: an answer takes seconds of work
+    dear = counterpart.design.reduced() is not None
+    rounds = len(actual) if dear or trace.outcome is None else None
     findings: list[Finding] = []
     comparisons: list[Comparison] = []
     for party in counterpart.design.info.parties:
@@ -157,7 +160,9 @@ def _size(bodies: Bodies) -> int:
 
 
 def confirmed(counterpart: Counterpart, trace: SessionTrace, item: Item) -> bool:
-    """Did this session end in a match with an entry of the list, which the device may report?"""
+    """Did this session end in a match with an entry of the list, or a flag, which the device may report?"""
+    if isinstance(trace.outcome, Flag):
+        return counterpart.design.info.relation.matches(item, counterpart.entries)
     if not isinstance(trace.outcome, Match):
         return False
     entry = np.frombuffer(trace.outcome.label.entry_hash, np.uint8).reshape(1, 32)

@@ -1,6 +1,7 @@
 """Opens the reports that left a device with the centre's own key, and holds each against what it may open.
 
-A report may open sender, recipient and time of a message, and the picture of it that matched. Every field but
+A report may open sender, recipient and time of a message, and the picture of it that matched; it bears the
+relay's stamp on it. Every field but
 its random id is held against what is known without it: the session's outcome, the picture's file, who it was
 sent to, and the commitment that left with the message. Leaves that a report leaves closed are bound by that
 commitment: with it they could only have been false when the message was sealed.
@@ -10,13 +11,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from blindmatch_client.egress import methods
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
-from blindmatch_proofs.franking import verify_opening
+from blindmatch_proofs.franking import verify_opening, verify_stamp
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol.contract import AnyDesign, Match, Outcome, Party
+from blindmatch_protocol.contract import AnyDesign, Flag, Match, Outcome, Party
 from blindmatch_protocol.cover import Slot, open_slot
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture import container
@@ -39,6 +41,7 @@ class Reportable:
         recipients: of its pictures.
         files: its pictures' files, by number.
         drawn: what it drew; None: not known.
+        stamp_key: of relay and centre; empty: not known, and the stamp's form and id alone are looked at.
     """
 
     centre: X25519PrivateKey
@@ -46,6 +49,7 @@ class Reportable:
     recipients: frozenset[str]
     files: Mapping[int, bytes]
     drawn: frozenset[bytes] | None = None
+    stamp_key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -86,24 +90,28 @@ def check_opened(
 
 
 def _opened_beyond(
-    report: Report,
-    item: int,
-    outcome: Outcome | None,
-    records: Sequence[EgressRecord],
-    known: Reportable,
+    report: Report, item: int, outcome: Outcome | None, records: Sequence[EgressRecord], known: Reportable
 ) -> Iterator[str]:
     """What the report opens that it may not, in words."""
     file = known.files[item]
     right = {
-        "a label that no session opened": isinstance(outcome, Match) and outcome.label == report.label,
+        "a finding of no session": _found(report, outcome),
         "another picture than the one that matched": report.picture == file,
         "more than a media type": report.media_type == f"image/{container.sniff(file).lower()}",
         "another sender than the device": (report.reporter, report.sender) == (known.account,) * 2,
         "a recipient to whom nothing was sent": report.recipient in known.recipients,
         "a time outside the run": _in_time(report, records),
         "parts of a message that did not leave": _opens_what_left(report, item, records),
+        "something in place of the relay's stamp on it": _stamped(report, item, records, known),
     }
     yield from (what for what, holds in right.items() if not holds)
+
+
+def _found(report: Report, outcome: Outcome | None) -> bool:
+    """Is what the report says was found what its session came to?"""
+    if isinstance(outcome, Flag):
+        return report.flag == outcome
+    return isinstance(outcome, Match) and outcome.label == report.label and report.flag is None
 
 
 def count_reports(records: Sequence[EgressRecord], known: Reportable) -> int:
@@ -116,16 +124,10 @@ def _sealed_reports(records: Sequence[EgressRecord], centre: X25519PrivateKey) -
     for record in records:
         if record.method != methods.SUBMIT.path:
             continue
-        report_id, body = _submitted(record)
-        if record.purpose is not Purpose.COVER:
-            yield _Sealed(report_id, body, record.item)
-            continue
-        try:
-            slot = open_slot(body, report_id, centre)
-        except ProtocolError:
-            yield _Sealed(report_id, body, record.item)  # no slot: judged as a report, which it is not either
-            continue
-        if slot.count:
+        slot = _slot(record, centre)
+        if slot is None:
+            yield _Sealed(*_submitted(record), record.item)
+        elif slot.count:
             slots[slot.submission][slot.position] = slot
     for submission, held in slots.items():
         whole = b"".join(held[position].data for position in sorted(held))
@@ -136,7 +138,10 @@ def _sealed_reports(records: Sequence[EgressRecord], centre: X25519PrivateKey) -
 def _check_slots(records: Sequence[EgressRecord], known: Reportable) -> Iterator[Finding]:
     """An empty slot says nothing, fragments are those of one report, and of each there are all."""
     whole, last = dict[bytes, dict[int, Slot]](), dict[bytes, EgressRecord]()
-    for record, slot in _slots(records, known.centre):
+    for record in records:
+        slot = _slot(record, known.centre)
+        if slot is None:
+            continue
         if not slot.count:
             if slot.position or (known.drawn is not None and slot.submission not in known.drawn):
                 yield found(record, "an empty slot bears something", len(slot.submission) + 4)
@@ -150,12 +155,13 @@ def _check_slots(records: Sequence[EgressRecord], known: Reportable) -> Iterator
             yield found(last[submission], "fragments of a report that did not leave whole", size)
 
 
-def _slots(records: Sequence[EgressRecord], centre: X25519PrivateKey) -> Iterator[tuple[EgressRecord, Slot]]:
-    for record in (one for one in records if one.purpose is Purpose.COVER):
-        try:
-            yield record, open_slot(_submitted(record)[1], _submitted(record)[0], centre)
-        except ProtocolError:
-            continue  # judged as a report, which it is not either
+def _slot(record: EgressRecord, centre: X25519PrivateKey) -> Slot | None:
+    """The slot that a record bears; None: none, and what it bears is judged as a report."""
+    report_id, body = _submitted(record)
+    try:
+        return open_slot(body, report_id, centre) if record.purpose is Purpose.COVER else None
+    except ProtocolError:
+        return None  # no slot, and no report either, as the judgement will say
 
 
 def _submitted(record: EgressRecord) -> tuple[bytes, bytes]:
@@ -184,15 +190,29 @@ def _opens_what_left(report: Report, item: int, records: Sequence[EgressRecord])
     return report.opening[0].commitment in set(_commitments(item, records))
 
 
+def _stamped(report: Report, item: int, records: Sequence[EgressRecord], known: Reportable) -> bool:
+    """Is its stamp the relay's, on a message that left with this picture?"""
+    if not report.opening or len(report.stamp) != 1:
+        return False
+    (opening,), (stamp,) = report.opening, report.stamp
+    key, commitment = known.stamp_key, opening.commitment
+    right = not key or verify_stamp(stamp, commitment, report.sender, report.recipient, key) == Passed()
+    return right and stamp.message_id in {sent.message_id for sent in _sent(item, records)}
+
+
 def _commitments(item: int, records: Sequence[EgressRecord]) -> Iterator[bytes]:
+    for sent in _sent(item, records):
+        with suppress(ProtocolError):
+            yield SealedMessage.decode(sent.sealed).commitment
+
+
+def _sent(item: int, records: Sequence[EgressRecord]) -> Iterator[pb.SendRequest]:
+    """Messages that left with a picture; what is none is a finding of `records.check_forms`."""
     for record in records:
-        if record.method != methods.SEND.path or record.item != item:
-            continue
-        for raw in record.requests:
-            try:
-                yield SealedMessage.decode(pb.SendRequest.FromString(raw).sealed).commitment
-            except (DecodeError, ProtocolError):
-                continue  # a finding of `records.check_forms`
+        if record.method == methods.SEND.path and record.item == item:
+            for raw in record.requests:
+                with suppress(DecodeError):
+                    yield pb.SendRequest.FromString(raw)
 
 
 def _finding(sealed: _Sealed, item: int | None, rule: str) -> Finding:

@@ -1,9 +1,6 @@
-"""What must be measured in a process of its own, because earlier work would count as well: memory, a start.
+"""A device's start, measured in a process of its own, because earlier work would count as well.
 
-    python -m blindmatch_simulations.bench.alone build LIST FOLDER     {"peak_mib": ...}
-    python -m blindmatch_simulations.bench.alone start FOLDER          {"device": [wall, CPU], ...}
-
-Each prints one JSON object.
+python -m blindmatch_simulations.bench.alone start FOLDER          {"device": [wall, CPU], ...}
 """
 
 from __future__ import annotations
@@ -16,33 +13,15 @@ from pathlib import Path
 import blindmatch_client.device  # noqa: F401 - a device's process holds all of it
 import numpy as np
 from blindmatch_client.setup import SetupFiles, SetupStore
-from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.oprf import OUTPUT_BYTES
-from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.manifest import SIGNED
 
-from blindmatch_simulations.measure.procfs import mapped_mib, peak_with, status_mib
+from blindmatch_simulations.measure.procfs import mapped_mib, status_mib
 from blindmatch_simulations.measure.worker import AloneError
 from blindmatch_simulations.measure.yardstick import Cost, timed
-
-
-def build(entries: Path, folder: Path) -> Mapping[str, float | None]:
-    """Publish the list file `entries` into the new `folder`; the most memory that was resident, in MiB, of
-    this process and its helpers together."""
-    from blindmatch_server.crew import Crew
-    from blindmatch_server.curator import open_list
-    from blindmatch_server.publication import publish_epoch
-
-    from blindmatch_simulations.deployment.curating import throwaway_signer
-
-    with open_list(entries) as opened, Crew() as crew, peak_with(lambda: crew.pids) as peak:
-        publish_epoch(
-            DESIGN, opened, SetParameters(1, {}), system_randomness(), crew, folder, throwaway_signer()
-        )
-    return {"peak_mib": peak.mib}
 
 
 def start(folder: Path) -> Mapping[str, Cost | float | None]:
@@ -71,16 +50,5 @@ def start(folder: Path) -> Mapping[str, Cost | float | None]:
     return times | resident | {"map": mapped_mib(SET_FILE)}
 
 
-def main(arguments: list[str]) -> None:
-    """Run one task and print what it found."""
-    match arguments:
-        case ["build", entries, folder]:
-            print(json.dumps(build(Path(entries), Path(folder))))
-        case ["start", folder]:
-            print(json.dumps(start(Path(folder))))
-        case _:
-            raise SystemExit("usage: build LIST FOLDER | start FOLDER")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    print(json.dumps(start(Path(sys.argv[2]))))

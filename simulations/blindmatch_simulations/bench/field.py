@@ -12,22 +12,20 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from blindmatch_protocol.contract import Party, SetParameters, batches_of
+from blindmatch_protocol.contract import Party, batches_of
 from blindmatch_protocol.designs.none import DESIGN
+from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.randomness import system_randomness
-from blindmatch_server.publication import publish_epoch
 
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.processes import running_servers
 from blindmatch_simulations.measure.procfs import cpu_seconds, status_mib
-from blindmatch_simulations.measure.runs import percentile
 from blindmatch_simulations.measure.worker import Worker, working
+from blindmatch_simulations.measure.yardstick import percentile
+from blindmatch_simulations.scenario.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +36,14 @@ class Load:
         texts, pictures: how many of each.
         workers: processes with devices.
         pairs: of devices in each of them.
+        franking: what messages bear of their sender's key.
     """
 
     texts: int = 2000
     pictures: int = 200
     workers: int = 2
     pairs: int = 4
+    franking: FrankingMode = DEFAULT_MODE
 
     @property
     def all_pairs(self) -> int:
@@ -100,8 +100,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A running relay and its workers."""
+    """A running relay and its workers; `device` is what `device_start` is told of one of theirs."""
 
+    device: tuple[str, str, str]
     relay: int
     workers: Sequence[Worker]
     pairs: int
@@ -143,19 +144,17 @@ class Field:
 @contextmanager
 def messenger_field(folder: Path, load: Load) -> Iterator[Field]:
     """Relay, matcher and registered devices, in the new deployment `folder`, until the block ends."""
-    deployment = Deployment.create(folder, datetime.now(UTC))
     nothing = batches_of(np.zeros((0, 32), np.uint8), np.zeros(0, np.uint64), np.zeros((0, 16), np.uint8))
-    published = deployment.published(DESIGN.info.name)
-    signer = deployment.signer(datetime.now(UTC))
-    publish_epoch(DESIGN, nothing, SetParameters(1, {}), system_randomness(), None, published, signer)
-    parties = (Party.MATCHER, Party.PROVIDER)
-    with ExitStack() as stack:
-        servers = stack.enter_context(running_servers(deployment, parties, ("--design", DESIGN.info.name)))
-        relay = next(server.process.pid for server in servers if server.party == Party.PROVIDER)
+    made = World.create(folder, DESIGN.info.name, franking=load.franking)
+    with made as world, ExitStack() as stack:
+        world.publish(nothing, system_randomness())
+        world.start([Party.MATCHER, Party.PROVIDER])
         started = [
             working("messages_worker", str(folder), f"w{n}", str(load.pairs)) for n in range(load.workers)
         ]
         workers = [stack.enter_context(one) for one in started]
         for worker in workers:
             worker.answer()
-        yield Field(relay, workers, load.all_pairs)
+        curator, name = world.deployment.curator_public_key().hex(), "w0-0-a"
+        device = str(world.deployment.device(name) / "state"), name, curator
+        yield Field(device, world.servers[Party.PROVIDER].process.pid, workers, load.all_pairs)

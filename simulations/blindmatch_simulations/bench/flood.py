@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from blindmatch_server.crew import cores
+from blindmatch_server.worker_pool import cores
 
 from blindmatch_simulations.attacks.hostile import RELAY
 from blindmatch_simulations.bench.field import Load, Outcome, messenger_field
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.runs import Run, counting
 from blindmatch_simulations.measure.worker import Worker, working
+from blindmatch_simulations.measure.yardstick import Run, counting
 
 REST_S: Final = 0.5
 """After an attack, until the relay has answered what was refused late."""

@@ -13,8 +13,8 @@ from PIL import Image
 
 from blindmatch_simulations.bench.peers.runner import PeerMissingError, Peers, runs_of
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.row import Row
-from blindmatch_simulations.measure.runs import cost_figures
+from blindmatch_simulations.measure.row import BenchRow
+from blindmatch_simulations.measure.yardstick import cost_figures
 from blindmatch_simulations.pictures.crops import LICENCES, photograph
 
 SIZE: Final = (640, 480)
@@ -43,12 +43,12 @@ def bench_pdq(meter: Meter, folder: Path, peers: Peers) -> None:
     _compare(meter, ours, found, size)
 
 
-def _compare(meter: Meter, row: Row, found: dict[str, Any], size: str) -> None:
+def _compare(meter: Meter, row: BenchRow, found: dict[str, Any], size: str) -> None:
     """The peer's row, and ours over it; that one is disturbed if one of the two is."""
     ours, theirs = meter.taken[row.id], runs_of(found["measured"])
     figures = cost_figures(theirs, found["measured"]["count"])
     meter.record("pdq/pdqhash", figures, theirs, size=size, version=str(found["version"]))
-    times = row.figures["cpu_u"] / figures["cpu_u"]
+    times = (row.figures["cpu_u"].value or 0.0) / figures["cpu_u"]
     worse = max((ours, theirs), key=lambda runs: sum(run.disturbed for run in runs) / len(runs))
     meter.record("pdq/against-pdqhash", {"times": times}, worse, size=size)
 

@@ -16,27 +16,24 @@ from typing import Final
 
 import grpc
 from blindmatch_client.egress import Call, Egress, Recorder
-from blindmatch_client.egress.channels import Channels, Credentials
+from blindmatch_client.egress.channels import Channels
 from blindmatch_client.egress.methods import DESCRIBE, EXCHANGE
 from blindmatch_client.trace import Purpose
 from blindmatch_client.transport import MatchingExchange
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import Party, Request
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.designs.oprf_psi.design import MATCHER
+from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.authority import Identity, Kind
-from blindmatch_server.crew import cores
+from blindmatch_server.worker_pool import cores
 
 from blindmatch_simulations.bench.queries import SEVERAL, Check, publish_random, unlisted_picture
-from blindmatch_simulations.deployment.devices import now_ms
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.processes import ServerProcess, running_servers
+from blindmatch_simulations.deployment.devices import credentials_of, egress_of
 from blindmatch_simulations.measure.meter import BenchError, Meter
 from blindmatch_simulations.measure.procfs import cpu_seconds
-from blindmatch_simulations.measure.runs import percentile
-from blindmatch_simulations.measure.yardstick import Cost, timed
+from blindmatch_simulations.measure.yardstick import Cost, percentile, timed
+from blindmatch_simulations.scenario.world import World
 
 MOST_CALLS: Final = 450
 """Calls of one device: a matcher allows 500 at once."""
@@ -50,42 +47,37 @@ class Served:
     """A running matcher with its set.
 
     Attributes:
-        deployment: its files.
+        world: where it runs.
         check: checks against its set.
-        process: the matcher.
     """
 
-    deployment: Deployment
+    world: World
     check: Check
-    process: ServerProcess
 
-    def enrolled(self, name: str) -> Credentials:
-        """The certificate and key of a device of its own."""
-        identity, folder = Identity(Kind.DEVICE, name), self.deployment.device(name)
-        self.deployment.enrol(identity, folder, datetime.now(UTC))
-        return self.deployment.caller_credentials(identity, folder)
+    @property
+    def pid(self) -> int:
+        """The matcher's process."""
+        return self.world.servers[Party.MATCHER].process.pid
 
     def channels(self, name: str) -> Channels:
-        """Channels of such a device."""
-        return Channels(self.deployment.endpoints(), self.enrolled(name))
+        """Channels of a device of its own."""
+        deployment = self.world.deployment
+        return Channels(deployment.endpoints(), credentials_of(deployment, name))
 
     def egress(self, name: str) -> Egress:
         """The way out of such a device."""
-        recorder = Recorder(most_records=100)
-        return Egress(self.deployment.endpoints(), self.enrolled(name), recorder, now_ms)
+        return egress_of(self.world.deployment, name, Recorder(most_records=100))
 
 
 @contextmanager
 def serving(folder: Path, entries: int, evaluations: int) -> Iterator[Served]:
     """A matcher with a set of random hashes, in the new `folder`, until the block ends."""
-    deployment = Deployment.create(folder, datetime.now(UTC))
-    published = deployment.published(DESIGN.info.name)
-    published.parent.mkdir(parents=True)
-    signer = deployment.signer(datetime.now(UTC))
-    check = Check(publish_random(entries, published, evaluations, signer), unlisted_picture())
-    options = ("--design", DESIGN.info.name)
-    with running_servers(deployment, (Party.MATCHER,), options) as processes:
-        yield Served(deployment, check, processes[0])
+    with World.create(folder, DESIGN.info.name) as world:
+        world.published.parent.mkdir(parents=True)
+        signer = world.deployment.signer(datetime.now(UTC))
+        publication = publish_random(entries, world.published, evaluations, signer)
+        world.start([Party.MATCHER])
+        yield Served(world, Check(publication, unlisted_picture()))
 
 
 def bench_latency(meter: Meter, served: Served, calls: int) -> None:
@@ -133,8 +125,8 @@ def bench_throughput(meter: Meter, served: Served, requests: int, devices: int) 
             stack.callback(opened.close)
         _ask_all(channels, served.check, WARM_UP)
         with meter.around(cores()) as around:
-            before, cost = cpu_seconds(served.process.process.pid), _ask_all(channels, served.check, each)
-            after = cpu_seconds(served.process.process.pid)
+            before, cost = cpu_seconds(served.pid), _ask_all(channels, served.check, each)
+            after = cpu_seconds(served.pid)
     total = each * devices
     figures = {"per_second": total / cost.wall_s} | _shares(total, cost, crypto)
     figures["device_cpu_us"] = cost.cpu_s / total * 1e6
@@ -164,7 +156,7 @@ def _crypto(meter: Meter, check: Check) -> float:
             threads=cores(),
             evaluations=SEVERAL,
         )
-    return row.figures["wall_us"] / 1e6
+    return (row.figures["wall_us"].value or 0.0) / 1e6
 
 
 def _shares(total: int, cost: Cost, crypto: float) -> dict[str, float]:

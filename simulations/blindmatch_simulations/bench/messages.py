@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from statistics import median
+from typing import Any, Final
 
 from blindmatch_protocol.contract import Progress
-from blindmatch_server.crew import cores
+from blindmatch_server.worker_pool import cores
 from PIL import Image
 
 from blindmatch_simulations.bench.field import Field, Load, Outcome, messenger_field
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.runs import Run
+from blindmatch_simulations.measure.worker import in_own_process
+from blindmatch_simulations.measure.yardstick import Run
 from blindmatch_simulations.pictures.crops import photograph
 
 PICTURE_KB: Final = 200
 """Kilobytes (1,000 bytes) of a picture file, to within 5 %."""
 LATENCY_S: Final = 8.0
 """About how long latency is measured."""
+START: Final = "blindmatch_simulations.bench.device_start"
 MEMORY_AT: Final = (20, 60, 100)
 """Percent of the texts after which memory is read; the rate is that of those after the first reading."""
 MOST_AT_ONCE: Final = 5000
@@ -32,8 +36,28 @@ def bench_messenger(meter: Meter, folder: Path, load: Load) -> None:
     progress = meter.stage("devices register")
     with messenger_field(folder, load) as field:
         progress(1, 1)
+        _starts(meter, field)
         _texts(meter, field, load)
         _pictures(meter, field, load, _picture(folder / "picture.jpg"))
+
+
+def _starts(meter: Meter, field: Field) -> None:
+    """Start a device with a session, in fresh processes; the first one warms the system's cache."""
+    device, runs, found, walls = field.device, list[Run](), list[dict[str, Any]](), list[float]()
+    in_own_process(START, "open", *device)
+    for _ in range(max(1, meter.runs)):
+        with meter.around() as around:
+            began = time.monotonic()
+            found.append(in_own_process(START, "open", *device))
+            walls.append(time.monotonic() - began)
+        runs += around.runs
+    cpu = median(one["cpu_s"] for one in found)
+    meter.record("messenger/start", {"cpu_us": cpu * 1e6, "wall_us": median(walls) * 1e6}, runs)
+    own = [one["own_mib"] for one in found]
+    if None in own:
+        meter.missing("messenger/start-memory", "this system has no /proc")
+    else:
+        meter.record("messenger/start-memory", {"mib": median(own)})
 
 
 def _texts(meter: Meter, field: Field, load: Load) -> None:
@@ -90,7 +114,8 @@ def _record(
     meter: Meter, row: str, outcome: Outcome, runs: list[Run], load: Load, **parameters: int | str
 ) -> None:
     figures = {"per_second": outcome.per_second} | outcome.cpu_figures()
-    meter.record(row, figures, runs, messages=outcome.messages, pairs=load.all_pairs, **parameters)
+    sizes = {"messages": outcome.messages, "pairs": load.all_pairs}
+    meter.record(row, figures, runs, **sizes, franking=load.franking, **parameters)
 
 
 def _latency(

@@ -17,18 +17,15 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from blindmatch_client.device import Device, DeviceConfig
-from blindmatch_client.egress import Egress, Recorder
+from blindmatch_client.device import Device
+from blindmatch_client.egress import Recorder
 from blindmatch_protocol.designs.none import DESIGN
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.randomness import system_randomness
-from blindmatch_server.authority import Identity, Kind
 
-from blindmatch_simulations.deployment.devices import now_ms
+from blindmatch_simulations.deployment.devices import connect
 from blindmatch_simulations.deployment.folder import Deployment
 
 TEXT: Final = "A text of about the usual length, and a little more."
@@ -40,12 +37,7 @@ PATIENCE_S: Final = 60.0
 
 def new_device(deployment: Deployment, name: str) -> Device:
     """A registered device of the design `none`."""
-    identity, folder = Identity(Kind.DEVICE, name), deployment.device(name)
-    deployment.enrol(identity, folder, datetime.now(UTC))
-    credentials = deployment.caller_credentials(identity, folder)
-    egress = Egress(deployment.endpoints(), credentials, Recorder(most_records=10), now_ms)
-    config = DeviceConfig(account=name, design=DESIGN, curator=deployment.curator_public_key())
-    device = Device.create(folder / "state", config, egress, system_randomness(), now_ms)
+    device = connect(deployment, name, Recorder(most_records=10), design=DESIGN)
     device.register()
     return device
 

@@ -7,27 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol import oprf
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Item, NoMatch, Outcome, Request, Session, SetParameters, answered
+from blindmatch_protocol.contract import Item, NoMatch, Outcome, Request, Session, answered
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.designs.oprf_psi.design import MATCHER
+from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.oprf import Mode
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness, Recording, replayed, system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.crew import Crew
 from blindmatch_server.curator import open_list, random_list
 from blindmatch_server.curator.signing import Signer
-from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import Publication
+from blindmatch_server.worker_pool import WorkerPool
 
 from blindmatch_simulations.bench.arithmetic import OPRF, VOPRF, arithmetic
-from blindmatch_simulations.deployment.curating import throwaway_signer
+from blindmatch_simulations.deployment.building import built
+from blindmatch_simulations.measure.group_backend import computing, measurable
 from blindmatch_simulations.measure.meter import BenchError, Meter
 
 BATCHES: Final = (1, 16, 100)
@@ -36,12 +37,14 @@ SEVERAL: Final = 16
 """Evaluations of a request in the second form of the design, and in the throughput rows."""
 
 
+_MODES: Final = {"oprf": Mode.OPRF, "voprf": Mode.VOPRF}
+
+
 def bench_primitives(meter: Meter) -> None:
     """Measure the OPRF of RFC 9497 without and with its proof; for one hash its arithmetic too."""
-    for name, mode in (("oprf", Mode.OPRF), ("voprf", Mode.VOPRF)):
-        for batch in BATCHES:
-            task = _primitive(mode, batch)
-            meter.time(f"query/primitives/{name}", task, count=batch, batch=batch)
+    for setting, (name, mode), batch in product(measurable(), _MODES.items(), BATCHES):
+        with computing(meter, setting):
+            meter.time(f"query/primitives/{name}", _primitive(mode, batch), count=batch, batch=batch)
     for proof, operations in (("none", OPRF), ("DLEQ", VOPRF)):
         meter.time("query/primitives/arithmetic", arithmetic(operations), batch=1, proof=proof)
 
@@ -150,10 +153,8 @@ def publish_random(entries: int, folder: Path, evaluations: int, signer: Signer 
     """Publish a set of random hashes into the new `folder`."""
     listed = folder.with_suffix(".list")
     random_list(entries, listed, system_randomness())
-    parameters = SetParameters(1, {"evaluations": evaluations})
-    with open_list(listed) as opened, Crew() as crew:
-        signer = signer or throwaway_signer()
-        return publish_epoch(DESIGN, opened, parameters, system_randomness(), crew, folder, signer)
+    with open_list(listed) as opened, WorkerPool() as workers:
+        return built(DESIGN, opened, folder, {"evaluations": evaluations}, workers, signer)
 
 
 def bench_design(meter: Meter, check: Check, evaluations: int) -> None:

@@ -12,23 +12,24 @@ from typing import Any, Final
 import numpy as np
 from blindmatch_protocol import labels, store
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract import EntrySource, SetParameters
+from blindmatch_protocol.contract import EntrySource
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi.layers import FilterLayer, Layer
+from blindmatch_protocol.group import missing
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_server.crew import Crew, cores
 from blindmatch_server.curator import open_list, random_list
-from blindmatch_server.manifest import SIGNED, Manifest
-from blindmatch_server.publication import publish_epoch
+from blindmatch_server.manifest import SIGNED
 from blindmatch_server.published import Publication
+from blindmatch_server.worker_pool import WorkerPool, cores
 
 from blindmatch_simulations.bench.arithmetic import ENTRY, arithmetic
-from blindmatch_simulations.deployment.curating import throwaway_signer
+from blindmatch_simulations.deployment.building import built, built_alone
+from blindmatch_simulations.measure.group_backend import computing, measurable
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.runs import Run
 from blindmatch_simulations.measure.worker import in_own_process
+from blindmatch_simulations.measure.yardstick import Run
 
 ALONE: Final = "blindmatch_simulations.bench.alone"
 LOOK_UPS: Final = 1000
@@ -51,12 +52,9 @@ class Builder:
 
     def publish(self, threads: int, values: Mapping[str, int]) -> Publication:
         """Publish on so many cores; the set is left on the disk."""
-        into, parameters = self.folder / f"build-{next(self.numbers)}", SetParameters(1, values)
-        rng, signer = system_randomness(), throwaway_signer()
-        if threads == 1:
-            return publish_epoch(DESIGN, self.entries, parameters, rng, None, into, signer)
-        with Crew(threads) as crew:
-            return publish_epoch(DESIGN, self.entries, parameters, rng, crew, into, signer)
+        into = self.folder / f"build-{next(self.numbers)}"
+        with WorkerPool(threads) as workers:
+            return built(DESIGN, self.entries, into, values, workers if threads > 1 else None)
 
 
 def bench_set(meter: Meter, folder: Path, log2n: int) -> None:
@@ -66,13 +64,17 @@ def bench_set(meter: Meter, folder: Path, log2n: int) -> None:
     random_list(entries, listed, system_randomness())
     with open_list(listed) as opened:
         builder = Builder(opened, folder, count())
-        published = _builds(meter, builder, entries)
+        for setting in measurable():
+            with computing(meter, setting):
+                published = _builds(meter, builder, entries)
+                _memory(meter, listed, folder / f"memory-{setting}", entries)
+        if why := missing():
+            meter.missing("set/build/one-thread", why, entries=entries, backend="jit")
         meter.time("set/build/arithmetic", arithmetic(ENTRY))
         made = builder.publish(cores(), {"filter": 1})
         _sizes(meter, published, made)
         _look_ups(meter, published, made)
         _start(meter, published, folder / "setup", entries)
-    _memory(meter, listed, folder / "memory", entries)
 
 
 def _builds(meter: Meter, builder: Builder, entries: int) -> Publication:
@@ -95,7 +97,7 @@ def _builds(meter: Meter, builder: Builder, entries: int) -> Publication:
 
 
 def _memory(meter: Meter, listed: Path, folder: Path, entries: int) -> None:
-    peak = in_own_process(ALONE, "build", listed, folder)["peak_mib"]
+    peak = built_alone(DESIGN.info.name, listed, folder, {})["peak_mib"]
     if peak is None:
         meter.missing("set/build/memory", "this system has no /proc")
     else:
@@ -107,8 +109,8 @@ def _sizes(meter: Meter, labelled: Publication, filtered: Publication) -> None:
     whole = _set_file(labelled)
     for name, kind in (("store", store.KIND), ("label", labels.KIND)):
         meter.record(f"set/size/{name}", {"bytes": _bytes_of(whole, kind) / entries}, entries=entries)
-    meter.record("set/size/set-up", {"bytes": _setup_bytes(labelled.manifest) / entries}, entries=entries)
-    bits = _setup_bytes(filtered.manifest) * 8 / entries
+    meter.record("set/size/set-up", {"bytes": labelled.manifest.setup_bytes / entries}, entries=entries)
+    bits = filtered.manifest.setup_bytes * 8 / entries
     meter.record("set/size/filter", {"bits": bits}, entries=entries)
 
 
@@ -119,10 +121,6 @@ def _set_file(publication: Publication) -> SetFile:
 
 def _bytes_of(file: SetFile, kind: int) -> int:
     return sum(section.length for section in file.sections.values() if section.kind == kind)
-
-
-def _setup_bytes(manifest: Manifest) -> int:
-    return sum(file.size for file in manifest.files if file.name in manifest.setup)
 
 
 def _look_ups(meter: Meter, labelled: Publication, filtered: Publication) -> None:
@@ -142,6 +140,13 @@ def _look_ups(meter: Meter, labelled: Publication, filtered: Publication) -> Non
         batch=LOOK_UPS,
     )
     meter.time("set/look-up/filter", lambda: small.filter.contains(keys[:1]), entries=entries)
+    meter.time(
+        "set/look-up/filter-batch",
+        lambda: small.filter.contains(keys),
+        count=LOOK_UPS,
+        entries=entries,
+        batch=LOOK_UPS,
+    )
 
 
 def _start(meter: Meter, published: Publication, root: Path, entries: int) -> None:

@@ -14,6 +14,3 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
-
-
-__all__ = ["main"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from importlib import import_module
 from importlib.metadata import version as installed_version
 from typing import Annotated, Final, NamedTuple
@@ -13,8 +15,9 @@ import typer
 from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import ERR
-from blindmatch_simulations.cli.lessons import lesson_of, teach
+from blindmatch_simulations.cli.commands import Commands
+from blindmatch_simulations.cli.console import ERR, complain
+from blindmatch_simulations.cli.help_examples import add_help_examples, help_example_of
 
 EPILOG = """
 A first result: blindmatch demo. By hand, in three terminals: see the README.
@@ -39,6 +42,14 @@ DISTRIBUTIONS: Final = {
 """Names to install packages by, where they are not those to import them by."""
 
 
+class Backend(StrEnum):
+    """`blindmatch_protocol.group.Setting`, which takes long to import."""
+
+    AUTO = "auto"
+    LIBSODIUM = "libsodium"
+    JIT = "jit"
+
+
 class Command(NamedTuple):
     """Where a command, or a group of commands, is defined, and what the list of commands says of it."""
 
@@ -58,13 +69,19 @@ COMMANDS: Mapping[str, Command] = {
         "assess",
         "run_assess",
         "Measure every design on the same work, over real gRPC in processes of their own, and draw the "
-        "report.",
+        "report, which has every row as soon as it is there.",
+    ),
+    "population": Command(
+        "population",
+        "run_population",
+        "Simulate a messenger with many accounts over many days: what each design reports, misses and costs.",
     ),
     "corpus": Command(
-        "assess",
-        "run_corpus",
-        "List the pictures that installed packages bring along, with hash and licence; none is copied.",
+        "corpus",
+        "app",
+        "Count how near different pictures come to each other: installed ones, or those of a folder.",
     ),
+    "results": Command("results", "app", "Put results of many runs into one table."),
     "report": Command(
         "report",
         "run_report",
@@ -91,8 +108,10 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "certs": Command("certs", "app", "Make a deployment and its certificates."),
     "list": Command("lists", "app", "Import hash lists and build encrypted sets of them."),
+    "log": Command("log", "app", "The log of epochs, and the witnesses that cosign it."),
     "serve": Command("serve", "run_serve", "Run servers; stop them with Ctrl-C or SIGTERM."),
     "device": Command("device", "app", "Register a device, send and read messages."),
+    "proof": Command("proof", "app", "Prove that a picture is not on the list; verify proofs and evidence."),
     "centre": Command(
         "centre",
         "app",
@@ -109,9 +128,24 @@ COMMANDS: Mapping[str, Command] = {
 commands needs none."""
 
 
+LEFT_OUT: Final = {("population", "--ray"): "local"}
+"""Options whose value may be left out, and what it is then; Typer has none."""
+
+
+def with_values(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the values that may be left out."""
+    made = []
+    for word, after in zip(arguments, [*arguments, "-"][1:], strict=True):
+        made.append(word)
+        usual = LEFT_OUT.get((arguments[0], word))
+        if usual is not None and after.startswith("-"):
+            made.append(usual)
+    return made
+
+
 def app_for(arguments: Sequence[str]) -> typer.Typer:
     """The command line with the command that `arguments` begin with, or with the list of all, to be shown."""
-    app = typer.Typer(
+    app = Commands(
         name="blindmatch",
         help=HELP,
         epilog=EPILOG,
@@ -121,8 +155,10 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(options)
-    called = arguments[0] if arguments else ""
-    if called in COMMANDS:
+    called = next((word for word in arguments if word in COMMANDS), "")
+    if list(arguments[:2]) == ["report", "verify"]:
+        app.add_typer(import_module("blindmatch_simulations.cli.report_verify").app, name=called)
+    elif called:
         _add(app, called)
     else:
         for name, command in COMMANDS.items():
@@ -134,11 +170,11 @@ def _add(app: typer.Typer, name: str) -> None:
     module, attribute, _ = COMMANDS[name]
     command = getattr(import_module(f"blindmatch_simulations.cli.{module}"), attribute)
     if isinstance(command, typer.Typer):
-        teach(command, name)
+        add_help_examples(command, name)
         app.add_typer(command, name=name)
     else:
-        lesson = lesson_of(name)
-        app.command(name, epilog=lesson.epilog() if lesson else None)(command)
+        example = help_example_of(name)
+        app.command(name, epilog=example.epilog() if example else None)(command)
 
 
 def _listed() -> None:
@@ -149,6 +185,14 @@ def _listed() -> None:
 def options(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    group_backend: Annotated[
+        Backend | None,
+        typer.Option(
+            help="What computes batches of the group: libsodium; jit, compiled for this processor's vectors "
+            "(pip install 'blindmatch[fast]'); auto, jit for large builds and libsodium for the rest. Or set "
+            "BLINDMATCH_GROUP_BACKEND.  [default: auto]",
+        ),
+    ] = None,
 ) -> None:
     """What stands before a command."""
     if version:
@@ -157,19 +201,24 @@ def options(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit
+    # not needed to list the commands, and slow to import
+    from blindmatch_simulations.measure.group_backend import choose
+
+    choose(group_backend)
 
 
 def main() -> None:
     """Run the command; never returns."""
     # as Ctrl-C does, so that servers a command has started end with it
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command with `arguments`; its exit code."""
     try:
-        app_for(arguments)(arguments)
+        app_for(arguments)(with_values(arguments))
     except SystemExit as leave:
         if leave.code == exit_codes.INTERRUPTED:
             ERR.print("interrupted", style="yellow")
@@ -194,5 +243,4 @@ def run(arguments: list[str]) -> int:
 
 def _complain(words: str) -> None:
     """One line on standard error, whatever an error's text is made of."""
-    line = "error: " + " ".join(words.split())
-    ERR.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    complain("error: " + " ".join(words.split()))

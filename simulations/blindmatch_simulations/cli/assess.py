@@ -1,23 +1,39 @@
-"""`blindmatch assess` and `blindmatch corpus`: every design on the same work, and the pictures there are."""
+"""`blindmatch assess`: every design on the same work."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from blindmatch_protocol.contract import Progress
+from msgspec.structs import replace
 
-from blindmatch_simulations.assess import corpus as pictures
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.judging import NOTHING
-from blindmatch_simulations.assess.plan import FULL, QUICK, STANDARD, plan_text
-from blindmatch_simulations.assess.results import Design, Figure, Results
+from blindmatch_simulations.assess.plan import (
+    FULL,
+    QUICK,
+    STANDARD,
+    Plan,
+    Sweep,
+    plan_text,
+    read_plan,
+    with_own,
+)
+from blindmatch_simulations.assess.results import Design, Measured, Results, Studied
 from blindmatch_simulations.assess.running import Assessment
+from blindmatch_simulations.assess.sweep import points
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import OUT, bars, console_for, table, write_json
+from blindmatch_simulations.cli.console import OUT, phases, table
+from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
+from blindmatch_simulations.corpus.own import OwnPictures
+from blindmatch_simulations.deployment.registry import not_installed
+from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report import draw_report
+from blindmatch_simulations.report.tables import failed
 
 COLUMNS = (
     "design",
@@ -39,97 +55,146 @@ SHOWN = (
     "checks_failed",
 )
 NOT_MEASURED = "not measured"
+LEAST_OWN = 8
+
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="The results folder; an interrupted run goes on.")
+]
+DesignsOption = Annotated[
+    str, typer.Option("--designs", help="Names or path.py:NAME, separated by commas [default: all].")
+]
+QuickOption = Annotated[bool, typer.Option("--quick", help="A smaller workload: minutes, wide intervals.")]
+FullOption = Annotated[
+    bool, typer.Option("--full", help="2^20 entries: tens of minutes, 2 GiB of disk below --out.")
+]
+WorkloadOption = Annotated[
+    Path | None, typer.Option("--workload", help="A workload file of your own (TOML).")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A parameter of designs, as NAME=VALUE or NAME=V1,V2: measured on each."),
+]
+ListSizesOption = Annotated[
+    str, typer.Option("--list-sizes", help="Random hashes of the list, V1,V2: measured on each.")
+]
+SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds of the workload, V1,V2.")]
+CheckOption = Annotated[Path | None, typer.Option("--check", help="Only check this results file or folder.")]
 
 
 def run_assess(
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The results folder; an interrupted run goes on.")
-    ] = None,
-    designs: Annotated[
-        str, typer.Option("--designs", help="Names or path.py:NAME, separated by commas [default: all].")
-    ] = "",
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A smaller workload: minutes, wide intervals.")
-    ] = False,
-    full: Annotated[
-        bool, typer.Option("--full", help="2^20 entries: tens of minutes, 2 GiB of disk below --out.")
-    ] = False,
-    workload: Annotated[
-        Path | None, typer.Option("--workload", help="A workload file of your own (TOML).")
-    ] = None,
-    check: Annotated[
-        Path | None, typer.Option("--check", help="Only check this results file or folder.")
-    ] = None,
+    out: OutOption = None,
+    designs: DesignsOption = "",
+    quick: QuickOption = False,
+    full: FullOption = False,
+    workload: WorkloadOption = None,
+    pictures: PicturesOption = None,
+    values: SetOption = None,
+    list_sizes: ListSizesOption = "",
+    seeds: SeedsOption = "",
+    check: CheckOption = None,
 ) -> None:
-    """Measure every design on the same work, over real gRPC in processes of their own, and draw the report.
+    """Measure every design on the same work, over real gRPC in processes of their own, and draw the report,
+    which has every row as soon as it is there.
 
     A design that crashes, hangs, eats memory or lies spoils its own row alone. Exit code 1 if a row failed.
+    Several values of --set, --list-sizes or --seeds make a grid, with a folder in --out for each point;
+    `results to-csv` puts them into one table.
     """
     if check is not None:
         results = store.check(check)
-        OUT.print(f"whole and unchanged: {len(results.designs)} designs, made at {results.made_at}")
+        OUT.print(f"whole and unchanged: {len(results.rows)} designs, made at {results.made_at}")
         return
     if out is None:
         raise typer.BadParameter("--out: name a folder for the result, or a result with --check")
     if quick + full + (workload is not None) > 1:
         raise typer.BadParameter("--quick, --full, --workload: each chooses the workload; name one")
+    committed = QUICK if quick else FULL if full else STANDARD
     references = [name.strip() for name in designs.split(",") if name.strip()]
-    with bars(OUT) as shown:
-
-        def stage(title: str) -> Progress:
-            task = shown.add_task(title, total=None)
-            return lambda done, total: shown.update(task, completed=done, total=total or None)
-
-        command = _command(quick, full, workload)
-        text = plan_text(workload, QUICK if quick else FULL if full else STANDARD)
-        results = Assessment(out, text, references, command, stage).run()
-    OUT.print(table(f"{results.workload} workload, seed {results.seed}", COLUMNS, _rows(results)))
-    for one in results.designs:
-        if one.failed is not None:
-            OUT.print(f"{one.failed.name} failed: {one.failed.reason}", highlight=False)
-    for path in draw_report(out, results):
-        OUT.print(f"written: {path}", soft_wrap=True, highlight=False)
-    if any(one.failed for one in results.designs):
+    text = plan_text(workload, committed)
+    plan = read_plan(text)
+    swept = _sweep(plan.sweep or Sweep(), values or (), list_sizes, seeds)
+    words = _command(quick, full, workload, pictures)
+    if swept == Sweep() and not plan.parameters:
+        found = [_measured(out, references, words, text, pictures)]
+    else:
+        found = list(_points(out, replace(plan, sweep=swept), references, words, pictures))
+    if not references:
+        for line in not_installed().values():
+            OUT.print(line, highlight=False)
+    if any(map(failed, found)):
         raise typer.Exit(exit_codes.WRONG)
 
 
-def run_corpus(
-    out: Annotated[Path | None, typer.Option("--out", help="Write the manifest here; - for output.")] = None,
-    most: Annotated[int | None, typer.Option("--most", min=1, help="Pictures of each package.")] = None,
-) -> None:
-    """List the pictures that installed packages bring along, with hash and licence; none is copied."""
-    console = console_for(out)
-    with bars(console) as shown:
-        task = shown.add_task("pictures hashed", total=None)
-        found = pictures.hashed(
-            pictures.installed(most), lambda done, total: shown.update(task, completed=done, total=total)
-        )
-    groups: dict[tuple[str, str], list[str]] = {}
-    for one in found:
-        groups.setdefault((one.found.package, one.found.kind), []).append(one.found.licence)
-    rows = [(p, kind, len(each), "; ".join(dict.fromkeys(each))) for (p, kind), each in groups.items()]
-    console.print(table("pictures of installed packages", ("package", "kind", "pictures", "licence"), rows))
-    manifest: dict[str, Any] = {"corpus": 1, "pictures": [one.row() for one in found]}
-    write_json(manifest, out)
+def _points(
+    out: Path, plan: Plan, references: list[str], command: str, pictures: Path | None
+) -> Iterator[Results]:
+    """Every point of a sweep, in a folder of its own."""
+    found = points(plan, references)
+    for number, one in enumerate(found, 1):
+        OUT.print(f"point {number} of {len(found)}: {one.name or 'the only one'}", highlight=False)
+        words = shlex.join([*shlex.split(command), *one.words])
+        yield _measured(out / one.name, one.references, words, one.text, pictures)
 
 
-def _command(quick: bool, full: bool, workload: Path | None) -> str:
+def _sweep(given: Sweep, values: Sequence[str], list_sizes: str, seeds: str) -> Sweep:
+    """The workload's sweep, with the axes that options give in the place of its own."""
+    axes = dict(given.set)
+    for pair in values:
+        name, _, listed = pair.partition("=")
+        axes[name] = _numbers("--set", pair, listed)
+    random = _numbers("--list-sizes", list_sizes, list_sizes) if list_sizes else given.random
+    return Sweep(axes, random, _numbers("--seeds", seeds, seeds) if seeds else given.seeds)
+
+
+def _numbers(option: str, given: str, listed: str) -> tuple[int, ...]:
+    parts = listed.split(",")
+    if not all(one.isascii() and one.isdecimal() for one in parts):
+        raise typer.BadParameter(f"{option}: {given!r} must have whole numbers, separated by commas")
+    return tuple(map(int, parts))
+
+
+def _measured(
+    out: Path, references: Sequence[str], command: str, text: str, pictures: Path | None
+) -> Results:
+    """Run it, with bars; the page is drawn for every row, and all is shown at the end."""
+    own = OwnPictures()
+    with phases(OUT) as begin:
+        if pictures is not None:
+            plan = read_plan(text)
+            count = plan.pictures.listed + plan.pictures.unlisted
+            own = chosen(pictures, count, LEAST_OWN, plan.seed, begin)
+            show_own(OUT, own)
+            text = with_own(text, own.mark)
+        watch = partial(draw_report, out)
+        results = Assessment(out, text, references, command, begin, watch, own.pictures).run()
+    _show(out, results)
+    return results
+
+
+def _show(out: Path, results: Results) -> None:
+    """The table, and the report's files."""
+    rows = [_row(one) for one in results.rows]
+    OUT.print(table(f"{results.workload} workload, seed {results.seed}", COLUMNS, rows, whole=COLUMNS[:1]))
+    for one in failed(results):
+        OUT.print(f"{one.id} failed: {one.why}", highlight=False)
+    for path in draw_report(out, results):
+        OUT.print(f"written: {path}", soft_wrap=True, highlight=False)
+
+
+def _command(quick: bool, full: bool, workload: Path | None, pictures: Path | None) -> str:
     """The command with its workload, without folders of this machine."""
     words = ["blindmatch", "assess"]
     words += ["--quick"] if quick else ["--full"] if full else []
     words += ["--workload", workload.name] if workload else []
+    words += ["--pictures", "FOLDER"] if pictures else []
     return shlex.join(words)
 
 
-def _rows(results: Results) -> list[tuple[object, ...]]:
-    return [_row(one) for one in results.designs]
-
-
 def _row(one: Design) -> tuple[object, ...]:
-    if one.failed is not None:
-        return (one.failed.name, "failed", *[""] * (len(COLUMNS) - 2))
-    assert one.measured is not None
-    return (one.measured.design.name, *(_cell(one.measured.figures[name]) for name in SHOWN))
+    if not isinstance(one, Measured):
+        words = "in process" if isinstance(one, Studied) else "failed"
+        return (one.id, words, *[""] * (len(COLUMNS) - 2))
+    return (one.design.name, *(_cell(one.figures[name]) for name in SHOWN))
 
 
 def _cell(figure: Figure) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
@@ -12,22 +9,34 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from blindmatch_protocol.contract import Progress
+from blindmatch_protocol.contract import SetParameters
+from blindmatch_protocol.franking_mode import DEFAULT_MODE
 
+from blindmatch_simulations.bench.absence import bench_absence
+from blindmatch_simulations.bench.endorsements import bench_endorsements
+from blindmatch_simulations.bench.epoch_log import bench_epoch_log
 from blindmatch_simulations.bench.field import Load
 from blindmatch_simulations.bench.flood import Flood, bench_flood
+from blindmatch_simulations.bench.franking import bench_franking
 from blindmatch_simulations.bench.hashing import bench_pdq
 from blindmatch_simulations.bench.imports import bench_import
 from blindmatch_simulations.bench.loopback import bench_latency, bench_throughput, serving
 from blindmatch_simulations.bench.matcher_flood import bench_matcher_flood
 from blindmatch_simulations.bench.messages import bench_messenger
+from blindmatch_simulations.bench.parties import bench_parties
 from blindmatch_simulations.bench.peers.openmined import bench_openmined
 from blindmatch_simulations.bench.peers.runner import Peers
-from blindmatch_simulations.bench.queries import SEVERAL, bench_design, bench_primitives
-from blindmatch_simulations.bench.results import results
+from blindmatch_simulations.bench.peers.secretflow import bench_secretflow
+from blindmatch_simulations.bench.queries import SEVERAL, bench_design, bench_primitives, unlisted_picture
 from blindmatch_simulations.bench.sets import bench_set
-from blindmatch_simulations.bench.table import COLUMNS, cells
-from blindmatch_simulations.cli.console import JsonOption, bars, console_for, table, write_json
+from blindmatch_simulations.cli.bench_run import Bench, Options, run_benches
+from blindmatch_simulations.cli.console import (
+    FrankingOption,
+    JsonOption,
+    SetOption,
+    values_of,
+)
+from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.studies.near import Options as Near
 from blindmatch_simulations.studies.near import bench_near
@@ -60,12 +69,9 @@ PeerOption = Annotated[
     Path | None,
     typer.Option(
         "--peer-python",
-        help="Python of an environment with the peers: openmined-psi, pdqhash, numpy, rbcl.",
+        help="Python of an environment with the peers: openmined-psi, spu, pdqhash, numpy, rbcl.",
     ),
 ]
-
-Options = Mapping[str, int | float | str]
-Bench = Callable[[Meter, Path], None]
 
 
 @app.command("set")
@@ -76,11 +82,12 @@ def set_(
     peer_python: PeerOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """The encrypted set: build, size, look-up, start of a device; OpenMined's beside it."""
+    """The encrypted set: build, size, look-up, start of a device; OpenMined's and SecretFlow's beside it."""
 
     def bench(meter: Meter, folder: Path) -> None:
         bench_set(meter, folder, log2n)
         bench_openmined(meter, Peers(peer_python), log2n)
+        bench_secretflow(meter, Peers(peer_python), log2n)
 
     run_benches([bench], runs, seconds, {"log2n": log2n}, json_path)
 
@@ -117,6 +124,28 @@ def query(
     run_benches([_query(log2n, calls, requests, devices)], runs, seconds, options, json_path)
 
 
+@app.command("parties")
+def parties(
+    designs: Annotated[list[str], typer.Argument(help="Designs: names or path.py:NAME.")],
+    log2n: Log2nOption = 12,
+    values: SetOption = None,
+    runs: RunsOption = 5,
+    seconds: SecondsOption = 20.0,
+    json_path: JsonOption = None,
+) -> None:
+    """What a picture costs the device and each role of a design: CPU time and bytes, without a network."""
+    item, given = unlisted_picture(), values_of(values or ())
+    loaded = [load_design(name) for name in designs]
+    for design in loaded:
+        SetParameters(1, given).check(design.info)
+
+    def bench(meter: Meter, folder: Path) -> None:
+        for design in loaded:
+            bench_parties(meter, design, item, 1 << log2n, given)
+
+    run_benches([bench], runs, seconds, {"log2n": log2n, **given}, json_path)
+
+
 @app.command("pdq")
 def pdq(
     runs: RunsOption = 9,
@@ -136,15 +165,17 @@ def messenger(
     pictures: PicturesOption = 200,
     pairs: PairsOption = 4,
     workers: WorkersOption = 2,
+    franking: FrankingOption = DEFAULT_MODE,
     json_path: JsonOption = None,
 ) -> None:
     """Texts and pictures through one relay: rate, latency at half of it, CPU time, memory on the way.
 
     Whether memory is flat over many texts: --texts 100000 --pictures 0.
     """
-    load = Load(texts, pictures, workers, pairs)
+    load = Load(texts, pictures, workers, pairs, franking)
     options = {"texts": texts, "pictures": pictures, "workers": workers, "pairs": pairs}
-    run_benches([lambda meter, folder: bench_messenger(meter, folder, load)], 1, 0, options, json_path)
+    every: Options = {**options, "franking": franking.value}
+    run_benches([lambda meter, folder: bench_messenger(meter, folder, load)], 1, 0, every, json_path)
 
 
 class FloodedServer(StrEnum):
@@ -186,6 +217,23 @@ def flood(
     run_benches(benches, 1, 0, options, json_path)
 
 
+@app.command("accountability")
+def accountability(
+    log2n: Log2nOption = 16,
+    runs: RunsOption = 3,
+    seconds: SecondsOption = 60.0,
+    json_path: JsonOption = None,
+) -> None:
+    """What can be shown to others: the log; endorsements, their audit, a match's check; absence; franking."""
+    benches: list[Bench] = [
+        lambda meter, folder: bench_absence(meter, folder, log2n),
+        lambda meter, folder: bench_franking(meter),
+        lambda meter, folder: bench_epoch_log(meter, folder, log2n),
+        lambda meter, folder: bench_endorsements(meter, folder, log2n),
+    ]
+    run_benches(benches, runs, seconds, {"log2n": log2n}, json_path)
+
+
 @app.command("all")
 def all_(
     log2n: Log2nOption = 16,
@@ -204,6 +252,7 @@ def all_(
     benches: list[Bench] = [
         lambda meter, folder: bench_set(meter, folder, log2n),
         lambda meter, folder: bench_openmined(meter, peers, log2n),
+        lambda meter, folder: bench_secretflow(meter, peers, log2n),
         lambda meter, folder: bench_import(meter, folder, records),
         _query(log2n, 300, 2000, 16),
         lambda meter, folder: bench_pdq(meter, folder, peers),
@@ -226,26 +275,3 @@ def _query(log2n: int, calls: int, requests: int, devices: int) -> Bench:
             bench_throughput(meter, served, requests, devices)
 
     return bench
-
-
-def run_benches(
-    benches: list[Bench], runs: int, seconds: float, options: Options, json_path: Path | None
-) -> None:
-    """Run benches, each in an empty folder, and show all rows; those before a failure too."""
-    console, began, meter = console_for(json_path), time.monotonic(), Meter(runs, seconds)
-    try:
-        with bars(console) as shown:
-
-            def stage(title: str) -> Progress:
-                task = shown.add_task(title, total=None)
-                return lambda done, total: shown.update(task, completed=done, total=total)
-
-            meter.stage = stage
-            for bench in benches:
-                with tempfile.TemporaryDirectory(prefix="blindmatch-bench-") as folder:
-                    bench(meter, Path(folder))
-    finally:
-        took = round(time.monotonic() - began, 1)
-        console.print(table("bench", COLUMNS, [cells(row) for row in meter.rows]))
-        found = results(meter.rows, {"runs": runs, "seconds": seconds, "took_s": took, **options})
-        write_json(found, json_path)

@@ -11,31 +11,32 @@ from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.unproven import not_shown
+from blindmatch_server.workspace import replace_file
 from rich.table import Table
 
-from blindmatch_simulations.cli import complaints, statistics, triage
-from blindmatch_simulations.cli.console import (
-    HomeOption,
-    JsonOption,
-    console_for,
-    details,
-    progress_bar,
-    table,
-    write_json,
-)
+from blindmatch_simulations.cli import authority, complaints, statistics, triage, yearly
+from blindmatch_simulations.cli.commands import Commands, Found, found, people
+from blindmatch_simulations.cli.console import progress_bar, say, table
 from blindmatch_simulations.cli.triage import described, id_of
-from blindmatch_simulations.deployment.curating import open_named, teach_centre
-from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.deployment.curating import add_references, open_named
+from blindmatch_simulations.deployment.evidence import evidence_of
+from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.operators import centre_list, centre_show
 
-app = typer.Typer(
+app = Commands(
     help="Give the centre the list, see the reports it received, decide about them, answer complaints.",
     no_args_is_help=True,
 )
 app.command("confirm")(triage.confirm)
 app.command("unfound")(triage.unfound)
-app.command("forward")(triage.forward)
+app.command("forward")(authority.forward)
+app.command("acknowledge")(authority.acknowledge)
+app.command("mailbox")(authority.mailbox)
 app.command("ask-removal")(triage.ask_removal)
+app.command("removal")(authority.removal)
+app.command("pending")(authority.pending)
+app.command("withdrawals")(authority.withdrawals)
+app.command("report")(yearly.report)
 app.command("close")(triage.close)
 app.command("hold")(triage.hold)
 app.command("notify")(triage.notify)
@@ -48,26 +49,22 @@ COLUMNS = ("report", "state", "by", "entry", "PDQ", "second")
 
 @app.command("learn")
 def learn(
+    deployment: Deployment,
     name: Annotated[str, typer.Argument(help="The list's name in this deployment.")],
     pictures: Annotated[
         Path | None, typer.Option(help="A folder of listed pictures, for the second perceptual hash.")
     ] = None,
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Give the centre its copy of list NAME, and its second hash of the listed pictures it has."""
-    deployment = Deployment.open(home_from(home))
-    console = console_for(json_path)
     held = [_picture(path) for path in _files(pictures)] if pictures else []
     with (
         open_named(deployment, name) as entries,
-        progress_bar(console, "teaching the centre", "entries") as progress,
+        progress_bar(people(), "reference hashes", "entries") as progress,
     ):
-        known = teach_centre(deployment, entries, held, progress)
+        known = add_references(deployment, entries, held, progress)
         labels = len(entries)
-    result = {"list": name, "labels": labels, "second_hashes": known}
-    console.print(f"the centre knows {labels:,} labels and a second hash of {known} of them")
-    write_json(result, json_path)
+    told = f"the centre knows {labels:,} labels and a second hash of {known} of them"
+    return Found({"list": name, "labels": labels, "second_hashes": known}, (told,))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -90,58 +87,68 @@ def _picture(path: Path) -> Picture:
 
 
 @app.command("list")
-def list_(home: HomeOption = None, json_path: JsonOption = None) -> None:
+def list_(deployment: Deployment) -> Found:
     """List the reports, and how many vouchers of each account are held and opened."""
-    found = centre_list(Deployment.open(home_from(home)))
-    rows = [_row(report) for report in found.reports]
-    console = console_for(json_path)
-    made = table("reports at the centre", COLUMNS, rows)
-    made.columns[0].no_wrap = True
-    console.print(made)
-    if found.reports:
-        console.print("what the checks of a report do not show: blindmatch centre show REPORT")
-    if found.vouchers:
-        console.print(_voucher_table(found.vouchers))
-    write_json([described(report) for report in found.reports], json_path)
+    held = centre_list(deployment)
+    rows = [_row(report) for report in held.reports]
+    shown: list[Table | str] = [table("reports at the centre", COLUMNS, rows, whole=COLUMNS[:1])]
+    if held.reports:
+        shown.append("what the checks of a report do not show: blindmatch centre show REPORT")
+    if held.vouchers:
+        shown.append(_voucher_table(held.vouchers))
+    return Found([described(report) for report in held.reports], shown)
 
 
 @app.command("vouchers")
-def vouchers(home: HomeOption = None, json_path: JsonOption = None) -> None:
+def vouchers(deployment: Deployment) -> Found:
     """List how many vouchers of each account are held, and how many could be opened."""
-    found = centre_list(Deployment.open(home_from(home))).vouchers
-    console_for(json_path).print(_voucher_table(found))
-    write_json([{"account": row.account, "held": row.held, "opened": row.opened} for row in found], json_path)
+    held = centre_list(deployment).vouchers
+    return Found(list(map(triage.plain, held)), (_voucher_table(held),))
 
 
 @app.command("show")
 def show(
+    deployment: Deployment,
     report: Annotated[str, typer.Argument(help="A report's id, 32 hex digits.")],
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Show one report: its checks, its journal, complaints and notices. The picture is not shown."""
-    found = centre_show(Deployment.open(home_from(home)), id_of(report))
-    result: dict[str, Any] = described(found.row) | {
-        "sender": found.sender,
-        "recipient": found.recipient,
-        "sent_at_ms": found.sent_at_ms,
-        "media_type": found.media_type,
-        "width": found.width,
-        "height": found.height,
-        "checks": list(found.checks),
-        "not_shown": not_shown(found.row.reporter),
-        "journal": [triage.journal_entry(entry) for entry in found.journal],
-        "complaints": [complaints.described(one) for one in found.complaints],
-        "notices": [triage.described_notice(one) for one in found.notices],
+    held = centre_show(deployment, id_of(report))
+    result: dict[str, Any] = described(held.row) | {
+        "sender": held.sender,
+        "recipient": held.recipient,
+        "sent_at_ms": held.sent_at_ms,
+        "media_type": held.media_type,
+        "width": held.width,
+        "height": held.height,
+        "checks": list(held.checks),
+        "not_shown": not_shown(held.row.reporter),
+        "journal": list(map(triage.plain, held.journal)),
+        "complaints": [complaints.described(one) for one in held.complaints],
+        "notices": [triage.described_notice(one) for one in held.notices],
     }
     shown = result | {
-        "checks": "\n".join(found.checks),
-        "journal": "\n".join(map(triage.journal_line, found.journal)),
-        "complaints": "\n".join(f"{c.account}: {c.decision or 'open'}" for c in found.complaints),
-        "notices": "\n".join(map(triage.notice_line, found.notices)),
+        "checks": "\n".join(held.checks),
+        "journal": "\n".join(map(triage.journal_line, held.journal)),
+        "complaints": "\n".join(f"{c.account}: {c.decision or 'open'}" for c in held.complaints),
+        "notices": "\n".join(map(triage.notice_line, held.notices)),
     }
-    console_for(json_path).print(details(f"report {report}", shown))
-    write_json(result, json_path)
+    return found(f"report {report}", result, shown)
+
+
+@app.command("export")
+def export(
+    deployment: Deployment,
+    report: Annotated[str, typer.Argument(help="A report's id, 32 hex digits.")],
+    file: Annotated[Path, typer.Argument(help="The file to write; it holds the picture.")],
+    reason: triage.ReasonOption,
+) -> None:
+    """Write a report as evidence for `report verify`: opened, with the sender's keys, the epoch's proofs.
+
+    The report's journal has the reason before anything leaves.
+    """
+    evidence = evidence_of(deployment, id_of(report), reason)
+    replace_file(file, evidence.encode())
+    say(f"written: {file}, which holds the picture")
 
 
 def _voucher_table(rows: Sequence[pb.VoucherRow]) -> Table:
@@ -153,5 +160,6 @@ def _row(report: pb.ReportRow) -> tuple[object, ...]:
     state = report.state
     if report.checks not in ("", "passed"):
         state = f"{state}; checks {report.checks}: {report.checks_reason}"
-    distances = report.pdq_distance, report.second_distance
-    return report.report_id.hex(), state, report.reporter, str(report.entry_id), *distances
+    distances = ("", "") if report.HasField("score") else (report.pdq_distance, report.second_distance)
+    entry = f"flag, {report.score:.3g}" if report.HasField("score") else str(report.entry_id)
+    return report.report_id.hex(), state, report.reporter, entry, *distances

@@ -8,18 +8,17 @@ from typing import Annotated
 
 import typer
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.franking_mode import DEFAULT_MODE
 from blindmatch_server.authority import Identity, Kind
 
+from blindmatch_simulations.cli.commands import Commands, Found, found
 from blindmatch_simulations.cli.console import (
-    OUT,
     AddressOption,
     DeployedDesignOption,
+    FrankingOption,
     HomeOption,
-    JsonOption,
     MoreAddressesOption,
-    console_for,
-    details,
-    write_json,
+    say,
 )
 from blindmatch_simulations.cli.parties import CollusionOption, party_called
 from blindmatch_simulations.deployment import addresses
@@ -29,7 +28,7 @@ from blindmatch_simulations.deployment.folder import ADDRESSES, Deployment, home
 from blindmatch_simulations.deployment.packing import pack_caller, pack_server
 from blindmatch_simulations.deployment.registry import load_design
 
-app = typer.Typer(help="Make a deployment and its certificates.", no_args_is_help=True)
+app = Commands(help="Make a deployment and its certificates.", no_args_is_help=True)
 
 
 KindArgument = Annotated[
@@ -55,66 +54,63 @@ def init(
             help="Who runs a server [default: each another operator]; may be given again.",
         ),
     ] = None,
+    franking: FrankingOption = DEFAULT_MODE,
     home: HomeOption = None,
 ) -> None:
     """Make a deployment: an authority, a certificate for each server, the keys of centre and curator."""
     folder = home_from(home)
-    Deployment.create(folder, datetime.now(UTC), operators_of(operator or ()))
-    OUT.print(
-        f"made {folder}: an authority, certificates for every server, the keys of centre and curator",
-        soft_wrap=True,
-    )
-    OUT.print("next: blindmatch list import FILE NAME, then blindmatch list build NAME")
+    Deployment.create(folder, datetime.now(UTC), operators_of(operator or ()), franking)
+    say(f"made {folder}: an authority, certificates for every server, the keys of centre and curator")
+    say("next, for a log of epochs: blindmatch log init")
+    say("then: blindmatch list import FILE NAME, and blindmatch list build NAME")
 
 
 @app.command("issue")
 def issue(
+    deployment: Deployment,
     kind: KindArgument,
     name: Annotated[str, typer.Argument(help="Its name: a-z 0-9 _ -, 1 to 32 characters.")],
-    home: HomeOption = None,
 ) -> None:
     """Issue a certificate for a device or an operator (`device register` does this by itself)."""
-    deployment, identity = Deployment.open(home_from(home)), _identity(kind, name)
+    identity = _identity(kind, name)
     folder = deployment.folder_of(identity)
     deployment.enrol(identity, folder, datetime.now(UTC))
-    OUT.print(f"certificate and key in {folder}", soft_wrap=True)
+    say(f"certificate and key in {folder}")
 
 
 @app.command("renew")
 def renew(
+    deployment: Deployment,
     kind: KindArgument,
     name: Annotated[str, typer.Option(help="Of the device or operator.")] = "",
-    home: HomeOption = None,
 ) -> None:
     """Issue a new key and certificate in place of the old; a server takes it when it is started again."""
-    deployment, identity = Deployment.open(home_from(home)), _identity(kind, name)
+    identity = _identity(kind, name)
     deployment.renew(identity, deployment.folder_of(identity), datetime.now(UTC))
-    OUT.print(f"certificate and key in {deployment.folder_of(identity)}", soft_wrap=True)
+    say(f"certificate and key in {deployment.folder_of(identity)}")
 
 
 @app.command("addresses")
 def set_addresses(
+    deployment: Deployment,
     relay: AddressOption = None,
     matcher: AddressOption = None,
     centre: AddressOption = None,
     address: MoreAddressesOption = None,
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Note where servers on other machines are called; without options, show what is noted."""
-    path = Deployment.open(home_from(home)).home / ADDRESSES
+    path = deployment.home / ADDRESSES
     standard = {Party.PROVIDER: relay, Party.MATCHER: matcher, Party.CENTRE: centre}
     new = addresses.given(standard, address or ())
     held = {**addresses.read(path), **new}
     if new:
         addresses.write(path, held)
-    result = addresses.encoded(held)
-    console_for(json_path).print(details("addresses", result))
-    write_json(result, json_path)
+    return found("addresses", addresses.encoded(held))
 
 
 @app.command("pack")
 def pack(
+    deployment: Deployment,
     kind: KindArgument,
     folder: Annotated[
         Path, typer.Argument(help="A new folder, to be carried to that machine as its --home.")
@@ -122,20 +118,16 @@ def pack(
     name: Annotated[str, typer.Option(help="Of the device or operator.")] = "",
     design: DeployedDesignOption = None,
     allow_collusion: CollusionOption = False,
-    home: HomeOption = None,
 ) -> None:
     """Copy what one machine needs, and nothing else, into FOLDER."""
-    deployment, identity = Deployment.open(home_from(home)), _identity(kind, name)
+    identity = _identity(kind, name)
     if identity.party is None:
         source = deployment.folder_of(identity)
         deployment.enrol(identity, source, datetime.now(UTC))
         packed = pack_caller(deployment, source, folder)
     else:
-        packed = pack_server(
-            deployment, identity.party, load_design(design_of(deployment, design)), folder, allow_collusion
-        )
+        loaded = load_design(design_of(deployment, design))
+        packed = pack_server(deployment, identity.party, loaded, folder, allow_collusion)
     for path in packed:
-        OUT.print(str(path), soft_wrap=True, highlight=False)
-    OUT.print(
-        f"{len(packed)} files in {folder}; it holds secrets: carry it as you would a key", soft_wrap=True
-    )
+        say(str(path))
+    say(f"{len(packed)} files in {folder}; it holds secrets: carry it as you would a key")

@@ -11,15 +11,14 @@ import typer
 from blindmatch_protocol.contract import AnyDesign, Party, Role
 
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import ERR, console_for, table, write_json
+from blindmatch_simulations.cli.console import ERR, complain, console_for, say, table, write_json
 from blindmatch_simulations.conformance.remote.manifest import read_manifest
-from blindmatch_simulations.conformance.remote.run import check_remote
-from blindmatch_simulations.conformance.remote.table import NAMES
-from blindmatch_simulations.conformance.result import as_json
-from blindmatch_simulations.conformance.run import Report
+from blindmatch_simulations.conformance.remote.run import NAMES, check_remote
+from blindmatch_simulations.conformance.run import Report, as_json
 from blindmatch_simulations.deployment import addresses
 
 COLUMNS = ("check", "verdict", "why", "seconds")
+NOTHING = "nothing failed"
 
 
 def run_remote(
@@ -39,25 +38,25 @@ def run_remote(
     report = check_remote(
         design, read_manifest(manifest), called, seed, only, lambda name: ERR.print(f"  {name}", style="dim")
     )
-    rows = [(r.check, str(r.verdict), r.reason, f"{report.seconds[r.check]:.1f}") for r in report.results]
     title = f"Conformance of {', '.join(remotes)} to {report.design}, seed {seed}"
-    console_for(json_path).print(table(title, COLUMNS, rows))
-    write_json(_json(report, called), json_path)
-    _tell(report, reference, remotes, manifest)
-    console_for(json_path).print("nothing failed", style="green")
-
-
-def _tell(report: Report, reference: str, remotes: Sequence[str], manifest: Path) -> None:
-    """One line for each failure, and how to see it again."""
+    show_report(title, report, _json(report, called), json_path)
     again = ["blindmatch", "conformance", reference, "--manifest", str(manifest), "--seed", str(report.seed)]
     again += [part for remote in remotes for part in ("--remote", remote)]
     for result in report.failed:
-        line = f"failed: {report.line(result)}"
-        ERR.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-        command = shlex.join([*again, "--only", result.check])
-        ERR.print(f"again: {command}", markup=False, highlight=False, soft_wrap=True)
+        complain(f"failed: {report.line(result)}")
+        say(f"again: {shlex.join([*again, '--only', result.check])}", ERR)
     if report.failed:
         raise typer.Exit(exit_codes.WRONG)
+
+
+def show_report(title: str, report: Report, result: dict[str, Any], json_path: Path | None) -> None:
+    """A report as a table and as JSON."""
+    console = console_for(json_path)
+    rows = [(r.check, str(r.verdict), r.reason, f"{report.seconds[r.check]:.1f}") for r in report.results]
+    console.print(table(title, COLUMNS, rows))
+    write_json(result, json_path)
+    if not report.failed:
+        console.print(NOTHING, style="green")
 
 
 def _json(report: Report, called: dict[Role, str]) -> dict[str, Any]:

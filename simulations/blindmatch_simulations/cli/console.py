@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from blindmatch_protocol.franking_mode import FrankingMode
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -33,6 +34,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from blindmatch_protocol.contract import Progress
 
+    from blindmatch_simulations.measure.phases import PhaseProgress
+
 OUT = Console()
 ERR = Console(stderr=True)
 
@@ -51,6 +54,13 @@ def _writable(path: Path | None) -> Path | None:
     return path
 
 
+FrankingOption = Annotated[
+    FrankingMode,
+    typer.Option(
+        help="What messages bear of their sender beside the relay's stamp: nothing, what the centre alone "
+        "can verify, or what anybody can."
+    ),
+]
 JsonOption = Annotated[
     Path | None,
     typer.Option(
@@ -70,6 +80,7 @@ MoreAddressesOption = Annotated[
 DesignOption = Annotated[
     str, typer.Option("--design", help="A design's name (see: blindmatch designs) or path.py:NAME.")
 ]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="A parameter, as NAME=VALUE.")]
 DeployedDesignOption = Annotated[
     str | None,
     typer.Option(
@@ -83,13 +94,28 @@ def write_json(result: Any, path: Path | None) -> None:
     """Write `result` to `path` in one step, to standard output for ``-``, nowhere for None."""
     if path is None:
         return
-    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    if isinstance(result, dict | list):
+        text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    else:
+        from blindmatch_simulations.measure.results import encode
+
+        text = encode(result).decode()
     if str(path) == "-":
         sys.stdout.write(text)
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text)
     draft.replace(path)
+
+
+def say(line: str, console: Console = OUT) -> None:
+    """A line as it is, since it may quote other parties; the terminal alone breaks it."""
+    console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def complain(line: str) -> None:
+    """What is wrong, in red on standard error."""
+    ERR.print(line, style="red", soft_wrap=True, markup=False, highlight=False)
 
 
 def console_for(json_path: Path | None) -> Console:
@@ -210,3 +236,26 @@ def bars(console: Console, counts: Sequence[ProgressColumn] = (MofNCompleteColum
         console=console,
         transient=False,
     )
+
+
+@contextmanager
+def phases(console: Console) -> Iterator[PhaseProgress]:
+    """A bar for each phase that is begun, by its title."""
+    with bars(console) as shown:
+
+        def begin(title: str) -> Progress:
+            task = shown.add_task(title, total=None)
+            return lambda done, total: shown.update(task, completed=done, total=total or None)
+
+        yield begin
+
+
+def values_of(pairs: Sequence[str]) -> dict[str, int]:
+    """Parameters of a design by name, from ``NAME=VALUE`` each."""
+    found: dict[str, int] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not value.isdecimal():
+            raise typer.BadParameter(f"--set: {pair!r} is not NAME=VALUE with a whole number")
+        found[name] = int(value)
+    return found

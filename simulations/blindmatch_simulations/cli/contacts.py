@@ -8,46 +8,45 @@ import typer
 from blindmatch_client.contacts import Contact
 from blindmatch_client.messenger.safety_number import grouped
 
-from blindmatch_simulations.cli.console import HomeOption, JsonOption, console_for, details, table, write_json
+from blindmatch_simulations.cli.commands import Found, found
+from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
+from blindmatch_simulations.deployment.folder import Deployment
 
 PeerArgument = Annotated[str, typer.Argument(help="The other account, e.g. bob.")]
 
 
 def fingerprint(
+    deployment: Deployment,
     name: NameArgument,
     peer: Annotated[str | None, typer.Argument(help="The other account; left out: all of them.")] = None,
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Show the safety number with PEER, to compare by other means: read it out, or hold the screens together.
 
     The same 60 digits must stand on both sides. A PEER that is not known yet is asked for at the relay.
     """
-    with opened(home, name) as device:
-        found = device.contacts.all() if peer is None else [device.contacts.contact(peer)]
-    rows = [(one.peer, grouped(one.number), _standing(one)) for one in found]
-    rows += [(one.peer, grouped(one.offered), "another key, refused") for one in found if one.offered]
-    console_for(json_path).print(table(f"safety numbers of {name}", ("with", "number", "key"), rows))
-    write_json([_described(one) for one in found], json_path)
+    with opened(deployment, name) as device:
+        known = device.contacts.all() if peer is None else [device.contacts.contact(peer)]
+    rows = [(one.peer, grouped(one.number), _standing(one)) for one in known]
+    rows += [(one.peer, grouped(one.offered), "another key, refused") for one in known if one.offered]
+    made = table(f"safety numbers of {name}", ("with", "number", "key"), rows)
+    return Found([_described(one) for one in known], (made,))
 
 
 def trust(
+    deployment: Deployment,
     name: NameArgument,
     peer: PeerArgument,
     number: Annotated[str, typer.Option(help="The 60 digits that PEER sees; blanks do not matter.")],
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Take PEER's key as compared, if NUMBER is its safety number; from then on any other is refused.
 
     After PEER's key has changed, the number of the new key puts it in the old one's place. Any other number
     changes nothing.
     """
-    with opened(home, name) as device:
+    with opened(deployment, name) as device:
         known = device.contacts.trust(peer, number)
-    console_for(json_path).print(details("trusted", {"peer": known.peer, "number": grouped(known.number)}))
-    write_json(_described(known), json_path)
+    return found("trusted", _described(known), {"peer": known.peer, "number": grouped(known.number)})
 
 
 def _standing(one: Contact) -> str:

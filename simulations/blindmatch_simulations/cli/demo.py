@@ -6,52 +6,106 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
-from blindmatch_client.cover import CoverSchedule
-from blindmatch_protocol.contract import Progress
+from blindmatch_client.config import CoverSchedule
+from blindmatch_client.consequence import Consequence
 from blindmatch_protocol.cover import SLOT_SIZES
+from blindmatch_protocol.franking_mode import DEFAULT_MODE
+from rich.console import Console
 
 from blindmatch_simulations.cli import demo_tables as demo_report
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import DesignOption, JsonOption, bars, console_for, write_json
+from blindmatch_simulations.cli.console import (
+    DesignOption,
+    FrankingOption,
+    JsonOption,
+    console_for,
+    phases,
+    write_json,
+)
+from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
 from blindmatch_simulations.demo import checks as demo_checks
 from blindmatch_simulations.demo import run as demo
+from blindmatch_simulations.deployment.devices import Options
 from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.measure.phases import PhaseProgress
+from blindmatch_simulations.pictures.workload import LISTED, UNLISTED, Workload, demo_workload
+
+RIGHT: Final = {
+    Consequence.REPORT: "all messages arrived, every match and nothing else was reported",
+    Consequence.WARN: "all messages arrived, nothing was reported",
+    Consequence.REFUSE: "all messages but those with a match were sent and arrived; nothing was reported",
+}
+
+SetSizeOption = Annotated[int, typer.Option(min=1, max=20_000_000, help="Random hashes on the list.")]
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Keep the deployment in this new folder [default: a temporary one]."),
+]
+CoverPeriodOption = Annotated[
+    int,
+    typer.Option(min=0, help="Seconds between the slots in which reports leave, with cover; 0: at once."),
+]
+ConsequenceOption = Annotated[Consequence, typer.Option(help="What follows on the devices from a match.")]
+RecordOption = Annotated[
+    Path | None, typer.Option(help="Write a recording of the run to this new file (docs/recording.md).")
+]
+EndorsementOption = Annotated[
+    bool,
+    typer.Option("--endorsement/--no-endorsement", help="Entries need two of three organisations, or none."),
+]
+LogOption = Annotated[
+    bool, typer.Option("--log/--no-log", help="Epochs are logged, and two witnesses cosign, or none.")
+]
 
 
 def run_demo(
-    set_size: Annotated[int, typer.Option(min=1, max=20_000_000, help="Random hashes on the list.")] = 20_000,
+    set_size: SetSizeOption = 20_000,
     design: DesignOption = "oprf-psi",
-    home: Annotated[
-        Path | None,
-        typer.Option("--home", help="Keep the deployment in this new folder [default: a temporary one]."),
-    ] = None,
-    cover_period: Annotated[
-        int,
-        typer.Option(min=0, help="Seconds between the slots in which reports leave, with cover; 0: at once."),
-    ] = 0,
+    home: HomeOption = None,
+    cover_period: CoverPeriodOption = 0,
+    consequence: ConsequenceOption = Consequence.REPORT,
+    record: RecordOption = None,
+    endorsement: EndorsementOption = True,
+    pictures: PicturesOption = None,
+    franking: FrankingOption = DEFAULT_MODE,
+    log: LogOption = True,
     json_path: JsonOption = None,
 ) -> None:
     """Run the main job: a list is published, Alice sends Bob pictures, matches and only those are reported.
 
-    Relay, matcher and centre run as processes of their own on loopback with mutual TLS. At the end what
-    left the devices is audited. Exit code 0 only if the result is right.
+    Log, witnesses, relay, matcher and centre run as processes of their own on loopback with mutual TLS. At
+    the end what left the devices is audited. Exit code 0 only if the result is right.
     """
+    if pictures is not None and (home is not None or record is not None):
+        raise typer.BadParameter("--pictures: --home and --record would keep copies of them")
     cover = CoverSchedule(cover_period, SLOT_SIZES[-1]) if cover_period else None
     console = console_for(json_path)
     load_design(design)  # an unknown one is refused before any work is shown
-    with _folder(home) as folder, bars(console) as shown:
+    options = Options(cover=cover, consequence=consequence)
+    with _folder(home) as folder, phases(console) as begin:
+        workload = None if pictures is None else _own(pictures, begin, console)
+        witnesses = demo.WITNESSES if log else 0
+        run = demo.run(
+            folder, design, set_size, begin, options, record, endorsement, workload, franking, witnesses
+        )
+    write_json(demo_report.result(run), json_path)
+    _show(run, console)
 
-        def stage(title: str) -> Progress:
-            task = shown.add_task(title, total=None)
-            return lambda done, total: shown.update(task, completed=done, total=total)
 
-        run = demo.run(folder, design, set_size, stage, cover)
+def _own(pictures: Path, begin: PhaseProgress, console: Console) -> Workload:
+    """Twelve listed and sixteen other pictures of the user's own."""
+    found = chosen(pictures, LISTED + UNLISTED, LISTED + UNLISTED, 1, begin)
+    show_own(console, found)
+    return demo_workload(found.pictures)
+
+
+def _show(run: demo.DemoRun, console: Console) -> None:
+    """The tables, and what is wrong; exit code 1 if something is."""
     for made in demo_report.tables(run):
         console.print(made)
-    write_json(demo_report.result(run), json_path)
     wrong = demo_checks.failures(run)
     told = [f"alice was told: {notice}" for notice in demo_checks.unasked(run)]
     for line in (*(f"wrong: {words}" for words in wrong), *told):
@@ -61,7 +115,7 @@ def run_demo(
             console.print(f"audit of {name}: {finding}", style="red", markup=False, soft_wrap=True)
     if wrong:
         raise typer.Exit(exit_codes.WRONG)
-    console.print("right: all messages arrived, every match and nothing else was reported", style="green")
+    console.print(f"right: {RIGHT[run.consequence]}", style="green")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The demo's result: three tables for people, one JSON object for programs."""
+"""The demo's result: four tables for people, one JSON object for programs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from blindmatch_protocol.contract import Party
 from rich.table import Table
 
 from blindmatch_simulations.audit import Undeclared
-from blindmatch_simulations.audit.decoys import Comparison, declared_facts
+from blindmatch_simulations.audit.counterpart import Comparison, declared_facts
 from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.demo.checks import (
     failures,
     intact,
     missed,
+    refused,
     undeclared,
     undeclared_bytes,
     verified_reports,
@@ -30,53 +31,71 @@ RESULT_VERSION = 3
 def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
     """Facts declared to `party`, by the messenger and by the design, each with a sentence."""
     messenger = {
-        fact.name: fact.says for fact in device_facts(run.on_schedule, run.design.info).get(party, ())
+        fact.name: fact.says
+        for fact in device_facts(run.on_schedule, run.design.info, run.consequence, run.franking).get(
+            party, ()
+        )
     }
     return messenger | {fact.name: fact.says for fact in declared_facts(run.design, party)}
 
 
 def result(run: DemoRun) -> dict[str, Any]:
     """The run as JSON (docs/measures.md)."""
-    alice = run.audits["alice"]
-    pictures, end = max(1, len(run.sent)), undeclared(run)
-    beyond = {
-        str(purpose): sum(size for (_, p), size in alice.bytes_by.items() if p is purpose)
-        for purpose in (Purpose.MATCHING, Purpose.REPORT, Purpose.VOUCHER, Purpose.COVER)
-    }
     return {
         "result_version": RESULT_VERSION,
         "design": run.design.info.name,
         "design_version": run.design.info.version,
         "set_size": run.entries,
         "cover_schedule": run.on_schedule,
+        "consequence": str(run.consequence),
+        "franking": str(run.franking),
         "setup_bytes": run.setup_bytes,
+        "submitters": list(run.submitters),
+        "endorsers": list(run.endorsers),
+        "epoch_logged": run.logged,
+        "witnesses": list(run.witnesses),
         "sent": len(run.sent),
         "delivered": intact(run),
+        "refused": refused(run),
         "expected_matches": sum(run.oracle),
         "matches": run.matches,
         "missed": missed(run),
         "declared_recall": run.design.info.relation.recall,
         "reports_verified": verified_reports(run),
+        "reports_verified_by_outsider": run.by_outsider,
         "reports": [{"state": row.state, "reason": row.reason} for row in run.reports],
         "vouchers": [
             {"account": row.account, "held": row.held, "opened": row.opened} for row in run.vouchers
         ],
         "reports_audited": sum(audit.reports_opened or 0 for audit in run.audits.values()),
-        "undeclared_egress": str(end),
+        "undeclared_egress": str(undeclared(run)),
         "undeclared_egress_bytes": None
         if undeclared(run) is Undeclared.NOT_COMPARABLE
         else undeclared_bytes(run),
         "compared": compared(run),
-        "findings": [
-            {"account": name, "party": str(f.party), "item": f.item, "rule": f.rule, "bytes": f.size}
-            for name, audit in run.audits.items()
-            for f in audit.findings
-        ],
-        "bytes_per_picture_beyond_ciphertext": {k: round(v / pictures, 1) for k, v in beyond.items()},
+        "findings": list(_findings(run)),
+        "bytes_per_picture_beyond_ciphertext": _beyond_ciphertext(run),
         "parties": {party.server: seen(run, party) for party in parties_of(run.design)},
-        "pictures": list(picture_rows(run)),
+        "pictures": [] if run.workload.own else list(picture_rows(run)),
         "seconds": dict(run.seconds),
         "failures": failures(run),
+    }
+
+
+def _findings(run: DemoRun) -> Iterator[dict[str, Any]]:
+    """What the audits of all accounts found."""
+    for name, audit in run.audits.items():
+        for f in audit.findings:
+            yield {"account": name, "party": str(f.party), "item": f.item, "rule": f.rule, "bytes": f.size}
+
+
+def _beyond_ciphertext(run: DemoRun) -> dict[str, float]:
+    """Bytes that left the sender's device for each purpose of matching, a picture."""
+    pictures, sizes = max(1, len(run.sent)), run.audits["alice"].bytes_by
+    purposes = (Purpose.MATCHING, Purpose.REPORT, Purpose.VOUCHER, Purpose.COVER)
+    return {
+        str(purpose): round(sum(size for (_, p), size in sizes.items() if p is purpose) / pictures, 1)
+        for purpose in purposes
     }
 
 
@@ -120,7 +139,22 @@ def picture_rows(run: DemoRun) -> Iterator[dict[str, Any]]:
 
 def tables(run: DemoRun) -> list[Table]:
     """What was sent, matched and reported; what is declared to each party; and what each was seen to get."""
-    return [_sent_table(run), _declared_table(run), _observed_table(run)]
+    return [_chain_table(run), _sent_table(run), _declared_table(run), _observed_table(run)]
+
+
+def _chain_table(run: DemoRun) -> Table:
+    """From who wants a picture listed to the report of it: who vouches for each step."""
+    organisations = ", ".join(run.submitters) or "-"
+    endorsers = ", ".join(run.endorsers) or "none: the curator's word is enough"
+    rows = [
+        ("submitted by", organisations),
+        ("endorsed by", endorsers),
+        ("logged", "nowhere" if run.logged is None else f"leaf {run.logged} of the epochs' log"),
+        ("witnessed by", ", ".join(run.witnesses) or "nobody"),
+        ("matched", str(run.matches)),
+        ("reported and verified", str(verified_reports(run))),
+    ]
+    return table("from a list to a report", ("step", "by whom, or how many"), rows)
 
 
 def _sent_table(run: DemoRun) -> Table:
@@ -136,7 +170,7 @@ def _sent_table(run: DemoRun) -> Table:
     rows.append(("all", "", *_counts(every)))
     title = (
         f"{run.design.info.name}: sent, matched, reported "
-        f"({matches_words(run)}; {verified} reports verified by the centre)"
+        f"({matches_words(run)}; {verified} reports verified by the centre, {run.by_outsider} by outsiders)"
     )
     return table(title, ("picture", "edit", "sent", "delivered", "should match", "device learnt"), rows)
 

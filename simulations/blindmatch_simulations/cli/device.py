@@ -10,26 +10,19 @@ from typing import Annotated, Any
 
 import typer
 from blindmatch_client.device import Device, Sent
-from blindmatch_client.errors import (
-    DeviceError,
-    ServiceError,
-)
-from blindmatch_client.receiving import Received
+from blindmatch_client.errors import DeviceError, ServiceError
+from blindmatch_client.received import Received
 from blindmatch_protocol.errors import PictureError
 from blindmatch_server.authority import Identity, Kind
+from rich.table import Table
 
 from blindmatch_simulations.cli import contacts, exit_codes, redress, relock, roster
-from blindmatch_simulations.cli.console import (
-    HomeOption,
-    JsonOption,
-    console_for,
-    details,
-    table,
-    write_json,
-)
+from blindmatch_simulations.cli.commands import Commands, Found, found
+from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
+from blindmatch_simulations.deployment.folder import Deployment
 
-app = typer.Typer(help="Register a device, send and read messages.", no_args_is_help=True)
+app = Commands(help="Register a device, send and read messages.", no_args_is_help=True)
 
 _ROUND_SECONDS = 1.0
 SENT = ("to", "message", "delivered", "outcome", "report")
@@ -43,13 +36,12 @@ app.command("remove")(roster.remove)
 
 @app.command("send")
 def send(
+    deployment: Deployment,
     name: NameArgument,
     to: Annotated[str, typer.Argument(help="The recipient, e.g. bob, or several: bob,carol.")],
     text: Annotated[str, typer.Option(help="The message's text.")] = "",
     picture: Annotated[list[Path] | None, typer.Option(help="A picture; may be given again.")] = None,
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Send a text, or pictures with the text; each picture is matched before it leaves.
 
     What could not leave is kept, for `flush`; the exit code is 7 then, and where the device refuses to send.
@@ -57,58 +49,52 @@ def send(
     if not text and not picture:
         raise typer.BadParameter("give --text, --picture or both")
     group = _recipients(name, to)
-    with opened(home, name) as device:
+    with opened(deployment, name) as device:
         if picture:
             sent = _send_pictures(device, group, picture, text)
         else:
             sent = device.send_text_to(group, text) if len(group) > 1 else [device.send_text(group[0], text)]
         news = device.contacts.news()
     told = [*zip(cycle(group), sent, strict=False)]
-    console = console_for(json_path)
-    console.print(table("sent", SENT, [(to, *_row(one)) for to, one in told]))
-    for notice in (*dict.fromkeys(one.notice for one in sent if one.notice), *news):
-        console.print(f"note: {notice}", soft_wrap=True)
-    write_json([{"to": to} | _described(one) for to, one in told], json_path)
-    if not all(one.delivered for one in sent):
-        raise typer.Exit(exit_codes.UNREACHABLE)
+    made = table("sent", SENT, [(to, *_row(one)) for to, one in told])
+    notices = (*dict.fromkeys(one.notice for one in sent if one.notice), *news)
+    notes = [f"note: {notice}" for notice in notices]
+    code = exit_codes.OK if all(one.delivered for one in sent) else exit_codes.UNREACHABLE
+    return Found([{"to": to} | _described(one) for to, one in told], (made, *notes), code)
 
 
 @app.command("inbox")
 def inbox(
+    deployment: Deployment,
     name: NameArgument,
     wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for more.")] = 0,
     save: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Fetch, decrypt and show messages."""
-    with opened(home, name) as device:
+    with opened(deployment, name) as device:
         device.receive(wait * 1000)
         messages, news = device.inbox(), device.contacts.news()
     rows = [(m.sender, m.text or "-", len(m.attachments)) for m in messages]
-    console_for(json_path).print(table(f"inbox of {name}", ("from", "text", "pictures"), rows))
-    for note in news:
-        console_for(json_path).print(f"note: {note}", soft_wrap=True)
-    saved = _save(messages, save) if save else []
-    write_json([{"sender": s, "text": t, "pictures": p} for s, t, p in rows], json_path)
-    if saved:
-        console_for(json_path).print(f"{len(saved)} pictures in {save}", soft_wrap=True)
+    shown: list[Table | str] = [
+        table(f"inbox of {name}", ("from", "text", "pictures"), rows),
+        *(f"note: {note}" for note in news),
+    ]
+    if save and (saved := _save(messages, save)):
+        shown.append(f"{len(saved)} pictures in {save}")
+    return Found([{"sender": s, "text": t, "pictures": p} for s, t, p in rows], shown)
 
 
 @app.command("flush")
-def flush(name: NameArgument, home: HomeOption = None, json_path: JsonOption = None) -> None:
+def flush(deployment: Deployment, name: NameArgument) -> Found:
     """Try again whatever waits on the device: messages, pictures to be matched, reports.
 
     The exit code is 7 while something still waits.
     """
-    with opened(home, name) as device:
+    with opened(deployment, name) as device:
         done = device.flush()
-    result: dict[str, Any] = {"messages": len(done.messages), "waiting": done.waiting}
-    result["problems"] = list(done.problems)
-    console_for(json_path).print(details(f"flushed {name}", result))
-    write_json(result, json_path)
-    if done.waiting:
-        raise typer.Exit(exit_codes.UNREACHABLE)
+    result = {"messages": len(done.messages), "waiting": done.waiting, "problems": list(done.problems)}
+    code = exit_codes.UNREACHABLE if done.waiting else exit_codes.OK
+    return found(f"flushed {name}", result, code=code)
 
 
 app.command("fingerprint")(contacts.fingerprint)
@@ -121,33 +107,29 @@ app.command("relock")(relock.relock)
 
 @app.command("reset")
 def reset(
+    deployment: Deployment,
     name: NameArgument,
     peer: Annotated[str, typer.Argument(help="Whose sessions end, e.g. bob.")],
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """End all sessions with PEER, such as when messages cannot be opened; the next message starts one."""
-    with opened(home, name) as device:
+    with opened(deployment, name) as device:
         result = {"peer": peer, "had_session": device.reset_session(peer)}
-    console_for(json_path).print(details(f"sessions of {name}", result))
-    write_json(result, json_path)
+    return found(f"sessions of {name}", result)
 
 
 @app.command("run")
 def run(
+    deployment: Deployment,
     name: NameArgument,
     seconds: Annotated[float, typer.Option(min=0, help="How long; 0: until interrupted.")] = 0.0,
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Stay connected: receive, try again what waits, renew pre-keys, keep the cover schedule."""
     ends = time.monotonic() + seconds if seconds else float("inf")
     counts = {"received": 0, "slots": 0, "troubles": 0}
-    with opened(home, name) as device, suppress(KeyboardInterrupt):
+    with opened(deployment, name) as device, suppress(KeyboardInterrupt):
         while time.monotonic() < ends:
             _round(device, counts)
-    console_for(json_path).print(details(f"{name} ran", counts))
-    write_json(counts, json_path)
+    return found(f"{name} ran", counts)
 
 
 def _round(device: Device, counts: dict[str, int]) -> None:

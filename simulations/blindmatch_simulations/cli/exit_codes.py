@@ -56,7 +56,7 @@ def _bad_state() -> tuple[type[BlindmatchError], ...]:
     from blindmatch_server.authority import AuthorityError
     from blindmatch_server.curator.errors import ListFileError
     from blindmatch_server.errors import StateError
-    from blindmatch_server.publication import PublicationError
+    from blindmatch_server.published import PublicationError
 
     from blindmatch_simulations.deployment.folder import DeploymentError
 

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from blindmatch_protocol.designs.token_psi import Limits, Tokening
+from blindmatch_protocol.designs.token_psi import Tokening
+from blindmatch_protocol.designs.voprf import Limits
 from rich.console import Console
 
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.bench import CropsOption, RunsOption, SecondsOption, run_benches
-from blindmatch_simulations.cli.console import JsonOption, bars, console_for, table, write_json
+from blindmatch_simulations.cli.bench import CropsOption, RunsOption, SecondsOption
+from blindmatch_simulations.cli.bench_run import run_benches
+from blindmatch_simulations.cli.console import JsonOption, console_for, phases, table, write_json
+from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
+from blindmatch_simulations.corpus.own import OwnPictures
 from blindmatch_simulations.studies.near import Options, Point, Wishes, edited_crops, limits_for, tune
 from blindmatch_simulations.studies.near import bench_near as measure_near
-from blindmatch_simulations.studies.near.loopback import MOST_CALLS
+from blindmatch_simulations.studies.near.cost import MOST_CALLS
 
 app = typer.Typer(help="Choose a design's parameters.", no_args_is_help=True)
 
 TUNABLE: Final = "token-psi"
 SEED: Final = 23
+LEAST_OWN: Final = 5
 POINT_COLUMNS: Final = ("k", "bands", "probes", "needed", "recall %", "device u", "list costs", "bytes asked")
 
 Log2nOption = Annotated[int, typer.Option("--log2n", min=4, max=24, help="The list has 2^this entries.")]
@@ -47,6 +49,7 @@ def bench_near(
     calls: Annotated[int, typer.Option(min=1, max=MOST_CALLS, help="Matches over loopback.")] = 100,
     runs: RunsOption = 9,
     seconds: SecondsOption = 20.0,
+    pictures: PicturesOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """token-psi: recall, entries revealed, cost, build, latency over loopback, and what extraction costs.
@@ -54,42 +57,57 @@ def bench_near(
     Rows explained as "tokens" count without cryptography on large samples. The targets are those of
     --log2n 20 --store-log2n 20, whose store takes minutes to build: keep it with --store.
     """
+    own = OwnPictures() if pictures is None else _own(pictures, crops, console_for(json_path))
     options = Options(
         set_size=1 << log2n,
         crops=crops,
+        own=tuple(own.pictures),
         sessions=sessions,
         store_size=1 << store_log2n,
         store=store,
         calls=calls,
     )
     sizes = {"log2n": log2n, "crops": crops, "sessions": sessions, "store_log2n": store_log2n, "calls": calls}
+    sizes |= {"own_pictures": len(own.pictures)} if pictures else {}
     run_benches([lambda meter, folder: measure_near(meter, folder, options)], runs, seconds, sizes, json_path)
+
+
+def _own(pictures: Path, crops: int, console: Console) -> OwnPictures:
+    """As many of the user's own pictures as crops are asked for, at least five."""
+    with phases(console) as begin:
+        found = chosen(pictures, crops, LEAST_OWN, SEED, begin)
+    show_own(console, found)
+    return found
+
+
+TunableArgument = Annotated[str, typer.Argument(help="The design; token-psi alone has parameters to tune.")]
+SecrecyOption = Annotated[
+    float, typer.Option(min=0, help="Log2 of the evaluations that may reveal the whole list, at least.")
+]
+AloneOption = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of a uniform list one account may open in a key's life.")
+]
+PooledOption = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of it that all accounts together may open.")
+]
+KeyDaysOption = Annotated[
+    int,
+    typer.Option(
+        min=0, max=3650, help="Days from now until the key expires; 0 for never (see: list build --help)."
+    ),
+]
 
 
 @app.command("tune")
 def tune_design(
-    design: Annotated[
-        str, typer.Argument(help="The design; token-psi alone has parameters to tune.")
-    ] = TUNABLE,
+    design: TunableArgument = TUNABLE,
     log2n: Log2nOption = 20,
     recall: Annotated[float, typer.Option(min=0, max=100, help="Least recall, in percent.")] = 99.0,
     device: Annotated[float, typer.Option(min=0, help="Most CPU of the device a picture, in u.")] = 900.0,
-    secrecy: Annotated[
-        float, typer.Option(min=0, help="Log2 of the evaluations that may reveal the whole list, at least.")
-    ] = 25.0,
-    alone: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Share of a uniform list one account may open in a key's life."),
-    ] = 1 / 1024,
-    pooled: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of it that all accounts together may open.")
-    ] = 1 / 4,
-    key_days: Annotated[
-        int,
-        typer.Option(
-            min=0, max=3650, help="Days from now until the key expires; 0 for never (see: list build --help)."
-        ),
-    ] = 30,
+    secrecy: SecrecyOption = 25.0,
+    alone: AloneOption = 1 / 1024,
+    pooled: PooledOption = 1 / 4,
+    key_days: KeyDaysOption = 30,
     crops: CropsOption = 60,
     json_path: JsonOption = None,
 ) -> None:
@@ -102,13 +120,11 @@ def tune_design(
         raise typer.BadParameter(f"only {TUNABLE} has parameters to tune, not {design}")
     console = console_for(json_path)
     wishes = Wishes(1 << log2n, recall, device, 2.0**secrecy, alone=alone, pooled=pooled)
-    with _stages(console) as stage:
-        pairs = edited_crops(crops, SEED, progress=partial(stage, "edited crops"))
-        found = tune(pairs, wishes, partial(stage, "combinations"))
-    shown = [point for point in found.points if point.recall >= recall - 5]
-    console.print(
-        table(f"frontier of {design} from {recall - 5:g} % recall on", POINT_COLUMNS, _cells(shown))
-    )
+    with phases(console) as begin:
+        pairs = edited_crops(crops, SEED, progress=begin("edited crops"))
+        found = tune(pairs, wishes, begin("combinations"))
+    shown = [_cells(point) for point in found.points if point.recall >= recall - 5]
+    console.print(table(f"frontier of {design} from {recall - 5:g} % recall on", POINT_COLUMNS, shown))
     limits = None
     if found.proposal is None:
         console.print("no combination does all that was asked for: lower a wish")
@@ -116,12 +132,12 @@ def tune_design(
         expires = int(time.time()) + key_days * 86_400 if key_days else 0
         limits = limits_for(found.proposal.tokening, alone, pooled, expires)
         _print_proposal(console, design, found.proposal.tokening, limits)
-    points = [_described(point) for point in found.points]
-    proposal = _described(found.proposal) if found.proposal else None
-    described = None if limits is None else limits.values()
-    write_json(
-        {"wishes": asdict(wishes), "points": points, "proposal": proposal, "limits": described}, json_path
-    )
+    result: dict[str, Any] = {"wishes": asdict(wishes), "points": list(map(asdict, found.points))}
+    result["proposal"] = asdict(found.proposal) if found.proposal else None
+    result["limits"] = None if limits is None else limits.values()
+    if found.proposal is not None and limits is not None:
+        result["assess"] = assess_line(design, found.proposal.tokening, limits)
+    write_json(result, json_path)
     if found.proposal is None:
         raise typer.Exit(exit_codes.WRONG)
 
@@ -129,48 +145,20 @@ def tune_design(
 def _print_proposal(console: Console, design: str, tokening: Tokening, limits: Limits) -> None:
     words = " ".join(f"--set {name}={value}" for name, value in (tokening.values() | limits.values()).items())
     console.print(f"proposal: blindmatch list build NAME --design {design} {words}", soft_wrap=True)
-    each, everyone = (
-        f"{count // tokening.tokens:,}" for count in (limits.account_evaluations, limits.all_evaluations)
-    )
-    due = (
-        "before that or before the key expires" if limits.key_expires else "before that: this one never ends"
-    )
-    console.print(
-        f"an account may have {each} pictures matched in the key's life, all together {everyone}: "
-        f"publish a full set, with a new key, {due}",
-        soft_wrap=True,
-    )
+    console.print(f"measured: {assess_line(design, tokening, limits)}", soft_wrap=True)
+    counts = (limits.account_evaluations, limits.all_evaluations)
+    each, everyone = (f"{count // tokening.tokens:,}" for count in counts)
+    due = "before that" + (" or before the key expires" if limits.key_expires else ": this one never ends")
+    may = f"an account may have {each} pictures matched in the key's life, all together {everyone}"
+    console.print(f"{may}: publish a full set, with a new key, {due}", soft_wrap=True)
 
 
-@contextmanager
-def _stages(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """One bar for each stage, made when it is first heard of."""
-    with bars(console) as shown:
-        tasks: dict[str, Any] = {}
-
-        def stage(title: str, done: int, total: int) -> None:
-            if title not in tasks:
-                tasks[title] = shown.add_task(title, total=total)
-            shown.update(tasks[title], completed=done, total=total)
-
-        yield stage
+def assess_line(design: str, tokening: Tokening, limits: Limits) -> str:
+    """The command that measures the design as it is proposed."""
+    words = " ".join(f"--set {name}={value}" for name, value in (tokening.values() | limits.values()).items())
+    return f"blindmatch assess --designs {design} {words} --out DIR"
 
 
-def _cells(points: list[Point]) -> list[tuple[object, ...]]:
-    return [
-        (
-            point.tokening.k,
-            point.tokening.bands,
-            point.tokening.probes,
-            point.tokening.needed,
-            f"{point.recall:.2f}",
-            f"{point.device_u:.0f}",
-            f"{point.secrecy:,.3g}",
-            point.request_bytes,
-        )
-        for point in points
-    ]
-
-
-def _described(point: Point) -> dict[str, Any]:
-    return asdict(point)
+def _cells(point: Point) -> tuple[object, ...]:
+    t, costs = point.tokening, (f"{point.device_u:.0f}", f"{point.secrecy:,.3g}", point.request_bytes)
+    return (t.k, t.bands, t.probes, t.needed, f"{point.recall:.2f}", *costs)

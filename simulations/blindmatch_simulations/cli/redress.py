@@ -6,85 +6,82 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from blindmatch_client.complaints import Complaint, ComplaintStage
+from blindmatch_client.complaints import Complaint, ComplaintState
 from blindmatch_client.evidence import Adopted, Evidence
 from blindmatch_client.reporting import ReportStanding
+from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import HomeOption, JsonOption, console_for, details, table, write_json
+from blindmatch_simulations.cli.commands import Found, found
+from blindmatch_simulations.cli.console import details, table
 from blindmatch_simulations.cli.triage import ReportArgument, id_of
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
+from blindmatch_simulations.deployment.device_settings import Settings
+from blindmatch_simulations.deployment.endorsement_policy import words_of
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.transparency import words_of_log
 
 
 def complain(
+    deployment: Deployment,
     name: NameArgument,
     report: ReportArgument,
     text: Annotated[str, typer.Option(help="What is wrong with it, in one line.")],
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Complain at the centre about REPORT, whose number a notice names. The centre answers with a message.
 
     It leaves at once, whatever cover schedule reports are on. If the centre cannot be reached it is kept, for
     `flush`; the exit code is 7 then. The same words again are the same complaint, and show what was decided.
     """
     report_id = id_of(report)
-    with opened(home, name) as device:
+    with opened(deployment, name) as device:
         made = device.complaints.complain(report_id, text)
-    result = described_complaint(made)
-    console = console_for(json_path)
-    console.print(details("complaint", result))
-    if made.stage is ComplaintStage.WAITING:
-        console.print(
-            f"note: The complaint waits on this device: {made.words}. "
-            f"blindmatch device flush {name} sends it.",
-            soft_wrap=True,
-            markup=False,
-        )
-    write_json(result, json_path)
-    if made.stage is ComplaintStage.WAITING:
-        raise typer.Exit(exit_codes.UNREACHABLE)
+    if made.stage is not ComplaintState.WAITING:
+        return found("complaint", described_complaint(made))
+    note = f"note: The complaint waits on this device: {made.words}. blindmatch device flush {name} sends it."
+    return found("complaint", described_complaint(made), None, note, code=exit_codes.UNREACHABLE)
 
 
-def status(name: NameArgument, home: HomeOption = None, json_path: JsonOption = None) -> None:
+def status(deployment: Deployment, name: NameArgument) -> Found:
     """Show what waits on the device, the set it adopted, what it refused, and what became of its reports and
     complaints; nothing is sent."""
-    with opened(home, name) as device:
-        found = device.standing()
+    with opened(deployment, name) as device:
+        held = device.standing()
+    settings = Settings.read(deployment, name)
     result: dict[str, Any] = {
-        "waiting_messages": found.messages,
-        "distrust": found.distrust,
-        "adopted": None if found.adopted is None else _described_epoch(found.adopted),
-        "evidence": [_described_evidence(one) for one in found.evidence],
-        "reports": [_described_report(one) for one in found.reports],
-        "complaints": [described_complaint(one) for one in found.complaints],
+        "waiting_messages": held.messages,
+        "distrust": held.distrust,
+        "log": words_of_log(settings.log),
+        "endorsement": words_of(settings.endorsement),
+        "adopted": None if held.adopted is None else _described_epoch(held.adopted),
+        "evidence": [_described_evidence(one) for one in held.evidence],
+        "reports": [_described_report(one) for one in held.reports],
+        "complaints": [described_complaint(one) for one in held.complaints],
     }
-    console = console_for(json_path)
-    shown = {"waiting messages": found.messages, "matcher": found.distrust or "trusted"}
-    console.print(details(name, shown | (result["adopted"] or {})))
-    if found.evidence:
-        seen = [(_time(one.found_at_ms), str(one.kind), one.epoch, one.words) for one in found.evidence]
-        console.print(table("refused", ("seen", "what", "epoch", "in words"), seen))
-    if found.distrust is not None:
-        console.print(
-            f"note: blindmatch device forgive {name} lets the matcher be asked again.", markup=False
-        )
-    if found.reports:
-        rows = [tuple(_described_report(one).values()) for one in found.reports]
-        console.print(table("reports", ("report", "made", "stage"), rows))
-    if found.complaints:
-        told = [(one.report_id.hex(), str(one.stage), one.text, one.words or "-") for one in found.complaints]
-        console.print(table("complaints", ("about", "stage", "text", "answer"), told))
-    write_json(result, json_path)
+    first = {"waiting messages": held.messages, "matcher": held.distrust or "trusted"}
+    first |= {key: result[key] for key in ("endorsement", "log")} | (result["adopted"] or {})
+    shown: list[Table | str] = [details(name, first)]
+    if held.evidence:
+        seen = [(_time(one.found_at_ms), str(one.kind), one.epoch, one.words) for one in held.evidence]
+        shown.append(table("refused", ("seen", "what", "epoch", "in words"), seen))
+    if held.distrust is not None:
+        shown.append(f"note: blindmatch device forgive {name} lets the matcher be asked again.")
+    if held.reports:
+        rows = [tuple(one.values()) for one in result["reports"]]
+        shown.append(table("reports", ("report", "made", "stage"), rows))
+    if held.complaints:
+        told = [(one.report_id.hex(), str(one.stage), one.text, one.words or "-") for one in held.complaints]
+        shown.append(table("complaints", ("about", "stage", "text", "answer"), told))
+    return Found(result, shown)
 
 
-def forgive(name: NameArgument, home: HomeOption = None, json_path: JsonOption = None) -> None:
+def forgive(deployment: Deployment, name: NameArgument) -> Found:
     """Ask a matcher that cheated again, and use a set that failed; no older set is taken for all that."""
-    with opened(home, name) as device:
+    with opened(deployment, name) as device:
         was = device.distrust
         device.trust_again()
-    console_for(json_path).print(details(f"{name} asks again", {"matcher was": was or "trusted"}))
-    write_json({"account": name, "distrust": was}, json_path)
+    shown = {"matcher was": was or "trusted"}
+    return found(f"{name} asks again", {"account": name, "distrust": was}, shown)
 
 
 def _described_epoch(one: Adopted) -> dict[str, Any]:

@@ -15,17 +15,20 @@ from blindmatch_simulations.report import draw_comparison, draw_report
 def run_report(
     folder: Annotated[Path, typer.Argument(help="A results folder of blindmatch assess.")],
     compare: Annotated[
-        Path | None, typer.Option("--compare", help="Another results folder, to be shown beside it.")
+        list[Path] | None,
+        typer.Option("--compare", help="Another results folder, to be shown beside it (repeatable)."),
     ] = None,
 ) -> None:
     """Draw report.html, figures and tables of a results folder again; it is checked first.
 
-    With --compare, compare.html in the first folder shows the two runs side by side.
+    An attacks.json in the folder (blindmatch attack run --json) is drawn with it. With --compare,
+    compare.html in the first folder shows the runs side by side.
+
+    What the file of a report of a match shows: blindmatch report verify FILE.
     """
-    results = store.check(folder)
-    other = store.check(compare) if compare is not None else None
+    results, *others = map(store.check, (folder, *(compare or ())))
     paths = draw_report(folder, results)
-    if other is not None:
-        paths.append(draw_comparison(folder, results, other))
+    if others:
+        paths.append(draw_comparison(folder, [results, *others]))
     for path in paths:
         OUT.print(f"written: {path}", soft_wrap=True, highlight=False)

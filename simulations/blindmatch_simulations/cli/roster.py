@@ -8,26 +8,23 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from blindmatch_client.config import CoverSchedule
 from blindmatch_client.consequence import Consequence
-from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.errors import ServiceError, ServiceUnavailableError, StoreError, UnreachedError
 from blindmatch_client.failure import FailureMode
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.cover import SLOT_SIZES
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.authority import AuthorityError
+from rich.table import Table
 
+from blindmatch_simulations.cli.commands import Found, found
 from blindmatch_simulations.cli.console import (
     ERR,
     AddressOption,
     DeployedDesignOption,
-    HomeOption,
-    JsonOption,
     MoreAddressesOption,
-    console_for,
-    details,
     table,
-    write_json,
 )
 from blindmatch_simulations.cli.unlocking import NameArgument
 from blindmatch_simulations.cli.unlocking import passphrase as asked_for
@@ -40,7 +37,7 @@ from blindmatch_simulations.deployment.devices import (
     device_names,
     remove_device,
 )
-from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.deployment.folder import Deployment
 
 GONE: Final = (
     "its keys, its messages, and whatever waits to be sent or reported. The relay keeps the account, with "
@@ -48,15 +45,20 @@ GONE: Final = (
 )
 
 
+ModeOption = Annotated[
+    FailureMode, typer.Option(help="What is done with a picture that cannot be matched now.")
+]
+ConsequenceOption = Annotated[
+    Consequence, typer.Option(help="What follows from a match: a report, a warning, or no delivery.")
+]
+
+
 def register(
+    deployment: Deployment,
     name: NameArgument,
     design: DeployedDesignOption = None,
-    mode: Annotated[
-        FailureMode, typer.Option(help="What is done with a picture that cannot be matched now.")
-    ] = FailureMode.HOLD,
-    consequence: Annotated[
-        Consequence, typer.Option(help="What follows from a match: a report, a warning, or no delivery.")
-    ] = Consequence.REPORT,
+    mode: ModeOption = FailureMode.HOLD,
+    consequence: ConsequenceOption = Consequence.REPORT,
     key_file: Annotated[
         Path | None,
         typer.Option(help="Lock the store with this file, made if missing; keep it apart from the device."),
@@ -72,15 +74,12 @@ def register(
     matcher: AddressOption = None,
     centre: AddressOption = None,
     address: MoreAddressesOption = None,
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Make the device NAME, fetch the encrypted set and publish its pre-keys.
 
     If that fails nothing is left behind, except where the relay may have the keys already: it gives a name to
     nobody else. The same command goes on then.
     """
-    deployment = Deployment.open(home_from(home))
     standard = {Party.PROVIDER: relay, Party.MATCHER: matcher, Party.CENTRE: centre}
     addresses = given(standard, address or ())
     if passphrase and key_file is not None:
@@ -93,9 +92,7 @@ def register(
         with closing(made.device) as device:
             epoch = device.register()
     result = {"account": name, "design": reference, "epoch": epoch, "mode": str(mode)}
-    result["consequence"] = str(consequence)
-    console_for(json_path).print(details("registered", result))
-    write_json(result, json_path)
+    return found("registered", result | {"consequence": str(consequence)})
 
 
 def _design(deployment: Deployment, name: str, asked: str | None) -> str:
@@ -131,30 +128,26 @@ def _may_have_keys(error: BlindmatchError) -> bool:
     return lost and isinstance(error, ServiceError) and error.party == Party.PROVIDER
 
 
-def list_(home: HomeOption = None, json_path: JsonOption = None) -> None:
+def list_(deployment: Deployment) -> Found:
     """List the devices of this deployment; none is opened, so no passphrase is asked for."""
-    deployment = Deployment.open(home_from(home))
     held = {name: Settings.read(deployment, name) for name in device_names(deployment)}
     rows = [(name, one.design, str(one.mode), one.options.kind) for name, one in held.items()]
-    console = console_for(json_path)
-    console.print(table("devices", ("device", "design", "mode", "locked with"), rows))
+    shown: list[Table | str] = [table("devices", ("device", "design", "mode", "locked with"), rows)]
     deployed = design_of(deployment)
     others = [name for name, one in held.items() if one.design != deployed]
     if others:
         words = f"note: the last set was built for {deployed}; made for another design: {', '.join(others)}"
-        console.print(words, soft_wrap=True, markup=False)
+        shown.append(words)
     keys = ("account", "design", "mode", "locked_with")
-    write_json([dict(zip(keys, row, strict=True)) for row in rows], json_path)
+    return Found([dict(zip(keys, row, strict=True)) for row in rows], shown)
 
 
 def remove(
+    deployment: Deployment,
     name: NameArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Remove the device NAME from this folder; the name cannot be used again at the same relay."""
-    deployment = Deployment.open(home_from(home))
     if not yes:
         try:
             typer.confirm(f"Remove {name}, {GONE}?", abort=True, err=True)
@@ -162,5 +155,4 @@ def remove(
             ERR.print()
             raise typer.BadParameter(f"{name} stays; --yes removes it without a question") from None
     remove_device(deployment, name)
-    console_for(json_path).print(details("removed", {"device": name, "gone": GONE}))
-    write_json({"account": name, "removed": True}, json_path)
+    return found("removed", {"account": name, "removed": True}, {"device": name, "gone": GONE})

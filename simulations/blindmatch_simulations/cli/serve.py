@@ -17,7 +17,7 @@ from blindmatch_simulations.cli.parties import CollusionOption, party_called
 from blindmatch_simulations.deployment.collusion import check_apart
 from blindmatch_simulations.deployment.deployed_design import design_of
 from blindmatch_simulations.deployment.folder import Deployment, home_from
-from blindmatch_simulations.deployment.hosting import parties_of, serve
+from blindmatch_simulations.deployment.hosting import is_of_log, serve, servers_of
 from blindmatch_simulations.deployment.processes import ServerProcess, check_alive, running_servers
 from blindmatch_simulations.deployment.registry import load_design, portable_reference
 
@@ -73,27 +73,29 @@ def run_serve(
 
     `relay`: pre-keys, encrypted messages and attachments; it can read none of them. `matcher`: the encrypted
     set, and the roles that a design gives it. `centre`: receives sealed reports, checks them, lists them.
+    `log`, `witness_1`, ...: every epoch in one log, cosigned (`blindmatch log init`).
     `all`: each in a process of its own, on free loopback ports.
     """
     deployment = Deployment.open(home_from(home))
-    reference = design_of(deployment, design)
     if party == ALL:
         if (host, port, metrics_port, end_with_input) != (LOOPBACK, None, None, False):
             raise typer.BadParameter("all takes --home, --design, --metrics and --allow-collusion alone")
-        _serve_all(deployment, reference, metrics, allow_collusion)
+        _serve_all(deployment, design_of(deployment, design), metrics, allow_collusion)
         return
-    if metrics:
+    whose = party_called(party)
+    of_log = is_of_log(deployment, whose)
+    if metrics and not of_log:
         raise typer.BadParameter("--metrics goes with all; one server takes --metrics-port")
-    whose, ends_with = party_called(party), STANDARD_INPUT if end_with_input else None
-    listens = PORTS.get(whose, 0) if port is None else port
-    options = (host, listens, metrics_port, ends_with, allow_collusion)
-    raise typer.Exit(serve(deployment, whose, load_design(reference), *options))
+    listens = {"host": host, "port": PORTS.get(whose, 0) if port is None else port}
+    ends = {"metrics_port": metrics_port, "ends_with": STANDARD_INPUT if end_with_input else None}
+    loaded = None if of_log else load_design(design_of(deployment, design))
+    raise typer.Exit(serve(deployment, whose, loaded, allow_collusion, **listens, **ends))
 
 
 def _serve_all(deployment: Deployment, reference: str, metrics: bool, allow_collusion: bool) -> None:
     design = load_design(reference)
     check_apart(deployment, design.info, allow_collusion)
-    parties = parties_of(design)
+    parties = servers_of(deployment, design)
     options = ["--design", portable_reference(reference)]
     options += ["--metrics-port", "0"] if metrics else []
     options += ["--allow-collusion"] if allow_collusion else []

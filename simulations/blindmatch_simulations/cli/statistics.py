@@ -13,13 +13,14 @@ from typing import Annotated, TextIO
 import typer
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_simulations.cli.console import ERR, OUT, HomeOption, JsonOption, table, write_json
-from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, say, table, write_json
+from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.operators import ask_centre
 from blindmatch_simulations.deployment.statistics import COLUMNS, NOT_MEASURED, Figure, figures, published
 
 
 def show_statistics(
+    deployment: Deployment,
     scanned: Annotated[
         int | None,
         typer.Option(
@@ -32,7 +33,6 @@ def show_statistics(
     until: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Reports received before this day (UTC).")
     ] = None,
-    home: HomeOption = None,
     json_path: JsonOption = None,
     csv_path: Annotated[
         Path | None, typer.Option("--csv", help="Also write CSV to this file; - for standard output.")
@@ -40,14 +40,13 @@ def show_statistics(
 ) -> None:
     """Counts, error rates and times, with nothing about anybody; read the caution with them."""
     request = pb.StatisticsRequest(from_ms=_milliseconds(since), until_ms=_milliseconds(until))
-    found = ask_centre(Deployment.open(home_from(home)), "ReadStatistics", request, pb.Statistics)
+    found = ask_centre(deployment, "ReadStatistics", request, pb.Statistics)
     shown, result = figures(found, scanned), published(found, scanned)
     console = ERR if "-" in (str(json_path), str(csv_path)) else OUT
     rows = [(one.name, NOT_MEASURED if one.value is None else one.value, one.unit) for one in shown]
     console.print(table("statistics of the centre", COLUMNS, rows))
-    console.print(f"caution: {result['caution']}", soft_wrap=True)
-    console.print(f"not shown: {result['not_shown']}", soft_wrap=True)
-    console.print(f"source: {result['source']}", soft_wrap=True)
+    for name in ("caution", "not_shown", "source"):
+        say(f"{name.replace('_', ' ')}: {result[name]}", console)
     write_json(result, json_path)
     if csv_path is not None:
         words = [Figure(name, str(result[name]), "words") for name in ("caution", "not_shown")]

@@ -1,27 +1,20 @@
-"""`blindmatch centre confirm|unfound|forward|ask-removal|close|hold|notify`: what people decide."""
+"""`blindmatch centre confirm|unfound|ask-removal|close|hold|notify`: what people decide."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from google.protobuf.message import Message
 
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import (
-    DeployedDesignOption,
-    HomeOption,
-    JsonOption,
-    console_for,
-    details,
-    table,
-    write_json,
-)
+from blindmatch_simulations.cli.commands import Found, found
+from blindmatch_simulations.cli.console import DeployedDesignOption, table
 from blindmatch_simulations.deployment.deployed_design import design_of
-from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.notifying import deliver
 from blindmatch_simulations.deployment.operators import ReportIdError, ask_centre
 
@@ -38,82 +31,66 @@ def id_of(text: str, what: str = "report") -> bytes:
     return bytes.fromhex(text)
 
 
-def confirm(
-    report: ReportArgument, reason: ReasonOption, home: HomeOption = None, json_path: JsonOption = None
-) -> None:
+def confirm(deployment: Deployment, report: ReportArgument, reason: ReasonOption) -> Found:
     """A person looked at the report: it is what it says."""
-    _move(report, home, json_path, state="confirmed", reason=reason)
+    return moved(deployment, report, state="confirmed", reason=reason)
 
 
 def unfound(
+    deployment: Deployment,
     report: ReportArgument,
     reason: ReasonOption,
     later: Annotated[
         bool, typer.Option("--later", help="Tell the user after the statutory delay, not at once.")
     ] = False,
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """A person looked at the report: it is unfounded. The user is told."""
-    _move(report, home, json_path, state="unfounded", reason=reason, delay_notice=later)
+    return moved(deployment, report, state="unfounded", reason=reason, delay_notice=later)
 
 
-def forward(
-    report: ReportArgument,
-    reason: ReasonOption,
-    authority: Annotated[str, typer.Option(help="Who it is forwarded to.")],
-    home: HomeOption = None,
-    json_path: JsonOption = None,
-) -> None:
-    """Note that a confirmed report was forwarded to an authority."""
-    _move(report, home, json_path, state="forwarded", reason=reason, authority=authority)
-
-
-def ask_removal(
-    report: ReportArgument, reason: ReasonOption, home: HomeOption = None, json_path: JsonOption = None
-) -> None:
+def ask_removal(deployment: Deployment, report: ReportArgument, reason: ReasonOption) -> Found:
     """Note that the provider was asked to remove what was reported."""
-    _move(report, home, json_path, state="removal asked", reason=reason)
+    return moved(deployment, report, state="removal asked", reason=reason)
 
 
-def close(
-    report: ReportArgument, reason: ReasonOption, home: HomeOption = None, json_path: JsonOption = None
-) -> None:
+def close(deployment: Deployment, report: ReportArgument, reason: ReasonOption) -> Found:
     """Close a report; only an upheld complaint moves it again."""
-    _move(report, home, json_path, state="closed", reason=reason)
+    return moved(deployment, report, state="closed", reason=reason)
 
 
-def hold(
-    report: ReportArgument, reason: ReasonOption, home: HomeOption = None, json_path: JsonOption = None
-) -> None:
+def hold(deployment: Deployment, report: ReportArgument, reason: ReasonOption) -> Found:
     """An authority asks that the user is not told yet: put the notice off as long as the law allows."""
     request = pb.HoldNoticeRequest(report_id=id_of(report), reason=reason)
-    held = ask_centre(Deployment.open(home_from(home)), "HoldNotice", request, pb.Notice)
-    console_for(json_path).print(f"the notice is due on {_day(held.due_at_ms)}", soft_wrap=True)
-    write_json(described_notice(held), json_path)
+    held = ask_centre(deployment, "HoldNotice", request, pb.Notice)
+    return Found(described_notice(held), (f"the notice is due on {_day(held.due_at_ms)}",))
 
 
-def notify(
-    home: HomeOption = None, design: DeployedDesignOption = None, json_path: JsonOption = None
-) -> None:
+def notify(deployment: Deployment, design: DeployedDesignOption = None) -> Found:
     """Send the notices that are due as encrypted messages from the centre's own account.
 
     The exit code is 7 if one could not be handed over; it is tried again the next time.
     """
-    deployment = Deployment.open(home_from(home))
     sent = deliver(deployment, design_of(deployment, design))
     rows = [(one.notice.account, one.notice.kind, one.problem or "sent") for one in sent]
-    console_for(json_path).print(table("notices", ("to", "about", "outcome"), rows))
-    write_json([described_notice(one.notice) | {"problem": one.problem} for one in sent], json_path)
-    if any(one.problem for one in sent):
-        raise typer.Exit(exit_codes.UNREACHABLE)
+    result = [described_notice(one.notice) | {"problem": one.problem} for one in sent]
+    code = exit_codes.UNREACHABLE if any(one.problem for one in sent) else exit_codes.OK
+    return Found(result, (table("notices", ("to", "about", "outcome"), rows),), code)
 
 
-def _move(report: str, home: Path | None, json_path: Path | None, **values: Any) -> None:
+def moved(deployment: Deployment, report: str, **values: Any) -> Found:
+    """Have the centre move a report; its row then."""
     request = pb.MoveRequest(report_id=id_of(report), **values)
-    row = ask_centre(Deployment.open(home_from(home)), "Move", request, pb.ReportRow)
-    console_for(json_path).print(details(f"report {report}", described(row)))
-    write_json(described(row), json_path)
+    row = ask_centre(deployment, "Move", request, pb.ReportRow)
+    return found(f"report {report}", described(row))
+
+
+def plain(message: Message, **names: str) -> dict[str, Any]:
+    """A message as JSON: its fields in their order, bytes in hex, some under other `names`."""
+    held = {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
+    return {
+        names.get(name, name): value.hex() if isinstance(value, bytes) else value
+        for name, value in held.items()
+    }
 
 
 def described(report: pb.ReportRow) -> dict[str, Any]:
@@ -127,6 +104,7 @@ def described(report: pb.ReportRow) -> dict[str, Any]:
         "reporter": report.reporter,
         "design": report.design,
         "entry_id": report.entry_id,
+        "score": report.score if report.HasField("score") else None,
         "pdq_distance": report.pdq_distance,
         "second_distance": report.second_distance,
         "reason": report.reason,
@@ -137,26 +115,7 @@ def described(report: pb.ReportRow) -> dict[str, Any]:
 
 def described_notice(notice: pb.Notice) -> dict[str, Any]:
     """A notice as JSON."""
-    return {
-        "notice": notice.notice_id.hex(),
-        "report": notice.report_id.hex(),
-        "account": notice.account,
-        "kind": notice.kind,
-        "text": notice.text,
-        "due_at_ms": notice.due_at_ms,
-        "sent_at_ms": notice.sent_at_ms,
-    }
-
-
-def journal_entry(entry: pb.JournalEntry) -> dict[str, Any]:
-    """A line of the journal as JSON."""
-    return {
-        "at_ms": entry.at_ms,
-        "actor": entry.actor,
-        "event": entry.event,
-        "state": entry.state,
-        "reason": entry.reason,
-    }
+    return plain(notice, notice_id="notice", report_id="report")
 
 
 def journal_line(entry: pb.JournalEntry) -> str:

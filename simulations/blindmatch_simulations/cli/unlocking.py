@@ -6,14 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from blindmatch_client.device import Device
 
 from blindmatch_simulations.deployment.devices import UNLOCK_VARIABLE, needs_passphrase, open_device
-from blindmatch_simulations.deployment.folder import Deployment, home_from
+from blindmatch_simulations.deployment.folder import Deployment
 
 NameArgument = Annotated[str, typer.Argument(help="The device, e.g. alice.")]
 
@@ -39,9 +38,8 @@ def asked(question: str, variable: str, confirm: bool = False) -> str:
 
 
 @contextmanager
-def opened(home: Path | None, name: str) -> Iterator[Device]:
+def opened(deployment: Deployment, name: str) -> Iterator[Device]:
     """The device called `name`; it is closed at the end. Raises what `open_device` raises."""
-    deployment = Deployment.open(home_from(home))
     secret = passphrase() if needs_passphrase(deployment, name) else None
     device = open_device(deployment, name, secret).device
     try:

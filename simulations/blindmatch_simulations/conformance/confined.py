@@ -162,10 +162,12 @@ def surround(task: Task) -> None:
 def _run(task: Task, said: Callable[[], int]) -> Done:
     """The sessions, once all that they need is imported."""
     import numpy as np
+    from blindmatch_protocol.contract import Role
     from blindmatch_protocol.picture.item import Picture
     from blindmatch_protocol.randomness import seeded
 
-    from blindmatch_simulations.inprocess.deployed import Deployed, run_session
+    from blindmatch_simulations.inprocess.deployed import run_session
+    from blindmatch_simulations.inprocess.opened import OpenDesign
 
     design, module = _loaded(task)
     pictures = [
@@ -178,11 +180,10 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
     done, before, quiet, ends = Done({}, [], []), dict[str, bytes](), said(), atexit._ncallbacks()
     threads = threading.active_count()
     watch.confine()
-    states = {role: design.open_role(role, _some(task, names)) for role, names in task.roles.items()}
+    states = {Role(role): design.open_role(role, _some(task, names)) for role, names in task.roles.items()}
     setup = design.open_setup(_some(task, task.setup), task.epoch)
     design.check_setup(setup)
-    deployed: Any = _Held(design, setup, states)
-    deployed.answer = lambda *given: Deployed.answer(deployed, *given)
+    deployed = OpenDesign(design, setup, states)
     for name, picture in pictures:
         try:
             ran = run_session(deployed, picture, seeded(f"confined/{task.seed}/{name}"))
@@ -197,13 +198,6 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
     done.refused += ["atexit"] if atexit._ncallbacks() > ends else []
     done.refused += ["a thread"] if threading.active_count() > threads else []
     return done
-
-
-class _Held:
-    """What `run_session` needs of a deployment."""
-
-    def __init__(self, design: Any, setup: Any, states: Mapping[Any, Any]) -> None:
-        self.design, self.setup, self.states = design, setup, states
 
 
 def _some(task: Task, names: list[str]) -> dict[str, bytes]:

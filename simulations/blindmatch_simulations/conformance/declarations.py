@@ -1,24 +1,34 @@
-"""Facts that follow from what is sent, and so must be declared to whoever gets it.
+"""Facts that follow from what is sent, and so must be declared to whoever gets it; what it may cost; and the
+egress audit of recorded sessions: every byte of a body is explained by facts or by the tape.
 
-    query_time  a request for every picture says that, and when, an account sent one
-    enrolment   what a role holds of an account says which one a picture is of
-    epoch       a field that is the epoch of the device's set-up, in two epochs, says which one it holds
+    query_time    a request for every picture says that, and when, an account sent one
+    enrolment     what a role holds of an account says which one a picture is of
+    epoch         a field that is the epoch of the device's set-up, in two epochs, says which one it holds
+    large bodies  a body or reply that is longer than an envelope
 
 A fact counts by its name or by the last part of it (``my.epoch``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from blindmatch_client.trace import Round, SessionTrace
 from blindmatch_protocol.contract import Adversary, Party
+from blindmatch_protocol.contract.coalitions import told
+from blindmatch_protocol.contract.driver import MOST_ROUNDS
+from blindmatch_protocol.parts import MOST_SMALL_BYTES
 
-from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.leakage.facts import declared
-from blindmatch_simulations.conformance.settings import lowered
-from blindmatch_simulations.inprocess.deployed import Deployed, opened, publish, run_session
-from blindmatch_simulations.inprocess.fields import fields_of
-from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.audit import Counterpart
+from blindmatch_simulations.audit.counterpart import Comparison, DecoyFinder
+from blindmatch_simulations.audit.dictionary import dictionary_for
+from blindmatch_simulations.audit.replay import explain, replay
+from blindmatch_simulations.conformance.fixtures import Fixtures, lowered
+from blindmatch_simulations.conformance.leakage.facts import names_of
+from blindmatch_simulations.inprocess.deployed import Asked, Ran, opened, run_session
+from blindmatch_simulations.inprocess.fields import fields_of, limits
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError, Passed
 
 QUERY_TIME: Final = "query_time"
 ENROLMENT: Final = "enrolment"
@@ -27,21 +37,17 @@ EPOCHS: Final = (11, 300_007)
 """Epochs that no other field is likely to be."""
 
 
-def check_declarations(bench: Bench) -> Passed:
+def check_declarations(fixtures: Fixtures) -> Passed:
     """Every party that gets a request is declared to learn what any request says."""
-    if not bench.design.info.roles:
-        raise NotApplicableError("the design asks nobody")
-    follows = {party: _follows(bench, party) for party in sorted(bench.design.info.parties)}
+    fixtures.asks()
+    follows = {party: _follows(fixtures, party) for party in sorted(fixtures.design.info.parties)}
     for party, facts in follows.items():
         for adversary in Adversary:
-            names = {
-                fact.name.rpartition(".")[2] for fact in declared(bench.design, frozenset({party}), adversary)
-            }
+            names = names_of(told(fixtures.design, frozenset({party}), adversary))
             for fact in facts:
                 if fact not in names:
-                    raise BrokenError(
-                        "leakage", f"{fact} is not declared to a {adversary} {party}: {SAYS[fact]}"
-                    )
+                    rule = f"{fact} is not declared to a {adversary} {party}: {SAYS[fact]}"
+                    raise BrokenError("leakage", rule)
     words = "; ".join(f"{party}: {', '.join(facts)}" for party, facts in follows.items())
     return Passed(f"what follows from a request is declared ({words})")
 
@@ -53,22 +59,23 @@ SAYS: Final = {
 }
 
 
-def _follows(bench: Bench, party: Party) -> list[str]:
+def _follows(fixtures: Fixtures, party: Party) -> list[str]:
     """Names of the facts that follow from the requests a party gets."""
-    bodies = [_numbers(bench, party, epoch) for epoch in EPOCHS]
+    bodies = [_numbers(fixtures, party, epoch) for epoch in EPOCHS]
     if not all(bodies):
         return []
     told = all(any(value == epoch for _, value in found) for epoch, found in zip(EPOCHS, bodies, strict=True))
-    holds = any(bench.design.info.roles[role] == party for role in bench.design.enrolments)
+    holds = any(fixtures.design.info.roles[role] == party for role in fixtures.design.enrolments)
     return [QUERY_TIME, *([EPOCH] if told else []), *([ENROLMENT] if holds else [])]
 
 
-def _numbers(bench: Bench, party: Party, epoch: int) -> set[tuple[str, int]]:
+def _numbers(fixtures: Fixtures, party: Party, epoch: int) -> set[tuple[str, int]]:
     """Fields, as numbers, of what the party gets for a picture of an epoch; and one that says it got it."""
-    deployed, roles = _of_epoch(bench, epoch), bench.design.info.seen_by(party)
-    ran = run_session(deployed, bench.pool.of("other")[0].item, bench.rng(f"declarations/{epoch}"))
+    build = fixtures.publish(fixtures.pool.entries, "declarations", epoch, lowered(fixtures))
+    deployed, roles = opened(build), fixtures.design.info.seen_by(party)
+    ran = run_session(deployed, fixtures.pool.of("other")[0].item, fixtures.rng(f"declarations/{epoch}"))
     found: set[tuple[str, int]] = set()
-    for asked in (part for step in ran.rounds for part in step if part.role in roles):
+    for asked in (part for part in ran.asked if part.role in roles):
         found.add(("", -1))
         for path, value in fields_of(asked.body):
             found |= {(path, number) for number in _read(value)}
@@ -82,6 +89,88 @@ def _read(value: object) -> list[int]:
     return [value] if isinstance(value, int) else []
 
 
-def _of_epoch(bench: Bench, epoch: int) -> Deployed:
-    entries = bench.pool.entries
-    return opened(publish(bench.design, entries, bench.rng("declarations"), epoch, lowered(bench)))
+MOST_STATE_BYTES: Final = 1 << 20
+"""An account's device state is written before every send."""
+
+
+def check_resources(fixtures: Fixtures) -> Passed:
+    """Bodies and replies of at most 960 KiB unless large ones are declared; rounds; the account's state."""
+    info = fixtures.design.info
+    asked = [part for ran in fixtures.honest.values() for part in ran.asked]
+    requests = [len(part.body.encode()) for part in asked]
+    replies = [len(part.reply.encode()) for part in asked]
+    largest = max([*requests, *replies], default=0)
+    if largest > MOST_SMALL_BYTES and not info.large_bodies:
+        raise BrokenError("start", f"a body of {largest} bytes, and large bodies are not declared")
+    state = max(len(ran.state.encode()) for ran in fixtures.honest.values())
+    if state > MOST_STATE_BYTES:
+        raise BrokenError("enrol", f"an account's state has {state} bytes, more than {MOST_STATE_BYTES}")
+    rounds = max(len(ran.rounds) for ran in fixtures.honest.values())
+    words = f"{rounds} rounds of at most {MOST_ROUNDS}; bodies up to {max(requests, default=0)} bytes, "
+    figures = {
+        "rounds": rounds,
+        "request_bytes": max(requests, default=0),
+        "reply_bytes": max(replies, default=0),
+        "state_bytes": state,
+    }
+    return Passed(words + f"replies up to {max(replies, default=0)}", figures)
+
+
+AUDITED = ("listed/0", "near-30/0", "other/0", "poor/0")
+
+
+def check_egress(fixtures: Fixtures) -> Passed:
+    """See `audit.replay`; the decoys are the pool's pictures."""
+    fixtures.asks()
+    counterpart = Counterpart.of(fixtures.deployed, fixtures.rng("egress"))
+    finder = DecoyFinder(counterpart, [one.item for one in fixtures.pool.pictures])
+    compared: list[Comparison] = []
+    for number, name in enumerate(AUDITED):
+        item = next(one.item for one in fixtures.pool.pictures if one.name == name)
+        trace = _trace(number, fixtures.honest[name])
+        found, of_it = explain(finder, trace, item)
+        compared += of_it
+        for finding in (*replay(counterpart, trace, item), *found):
+            words = f"{finding.size} undeclared bytes to {finding.party}: {finding.rule}"
+            raise BrokenError("egress", words, item=name)
+    _look_through(fixtures, counterpart)
+    return _passed(fixtures, compared)
+
+
+def _look_through(fixtures: Fixtures, counterpart: Counterpart) -> None:
+    """No body of an honest session holds a piece of a picture that is not declared to whoever gets it."""
+    items = {number: one.item for number, one in enumerate(fixtures.pool.pictures)}
+    info = fixtures.design.info
+    for party, role in ((one, role) for one in info.parties for role in info.seen_by(one)):
+        dictionary = dictionary_for(counterpart, party, items, {})
+        for name, ran in fixtures.honest.items():
+            if any(dictionary.in_opaque(body) for to, body in ran.bodies() if to == role):
+                raise BrokenError("egress", f"a body to {party} holds a piece of a picture", item=name)
+
+
+def _passed(fixtures: Fixtures, compared: Sequence[Comparison]) -> Passed:
+    """What was compared, and with how many pictures.
+
+    Raises:
+        NotComparableError: if that was nothing.
+    """
+    good = [one for one in compared if one.comparable]
+    left = dict.fromkeys(one.reason for one in compared if one.reason)
+    if not good:
+        raise NotComparableError(f"the tape gives every byte again, but {', '.join(left)}")
+    least = min(one.decoys for one in good)
+    words = f"{len(good)} of {len(compared)} sessions compared with {least} pictures or more that agree"
+    words += "".join(f"; else {reason}" for reason in left) + limits(fixtures.design)
+    figures = {"sessions": len(compared), "compared": len(good), "decoys": least}
+    return Passed(f"facts and tape explain every byte: {words}", figures)
+
+
+def _trace(number: int, ran: Ran) -> SessionTrace:
+    return SessionTrace(
+        number, ran.state_before.encode(), ran.tape, tuple(map(_round, ran.rounds)), ran.outcome
+    )
+
+
+def _round(asked: Sequence[Asked]) -> Round:
+    bodies = {one.role: one.body.encode() for one in asked}
+    return Round(bodies, {one.role: one.reply.encode() for one in asked})

@@ -1,105 +1,212 @@
-"""Everything follows from what came in: the same randomness gives the same bytes, on any executor."""
+"""Everything follows from what came in: the same randomness gives the same bytes, on any executor, and in
+whatever batch a body happens to arrive."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.randomness import TapeExhaustedError, replayed, system_randomness
+from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.contract import Answer, Role, Send, concluded
+from blindmatch_protocol.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.randomness import TapeExhaustedError, system_randomness
 
-from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.inprocess.deployed import Ran, opened, publish, run_session
-from blindmatch_simulations.inprocess.enrolled import request_of
-from blindmatch_simulations.inprocess.taped import decided, limits
-from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.conformance.fixtures import Fixtures
+from blindmatch_simulations.conformance.hostility import attacked
+from blindmatch_simulations.inprocess.deployed import Ran, opened, run_again, run_session
+from blindmatch_simulations.inprocess.fields import decided, limits
+from blindmatch_simulations.inprocess.opened import request_of
+from blindmatch_simulations.inprocess.steps import Stop, hostile
+from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
 
 KINDS = ("listed", "other", "poor", "near-30")
 
 
-def check_tape(bench: Bench) -> Passed:
+def check_tape(fixtures: Fixtures) -> Passed:
     """A session's recorded tape, state and replies give its bodies and its outcome again; also where what was
     recorded came from the system's generator, as it does on a device."""
-    chosen, design = bench.pool.of(*KINDS), bench.design
-    drawn = [(one, run_session(bench.deployed, one.item, system_randomness())) for one in chosen]
-    for one, ran in [*((one, bench.honest[one.name]) for one in chosen), *drawn]:
-        again = _again(bench, lambda one=one, ran=ran: _replayed(bench, one.item, ran))  # type: ignore[misc]
+    chosen, design = fixtures.pool.of(*KINDS), fixtures.design
+    drawn = [(one, run_session(fixtures.deployed, one.item, system_randomness())) for one in chosen]
+    for one, ran in [*((one, fixtures.honest[one.name]) for one in chosen), *drawn]:
+        again = _again(fixtures, one.item, ran)
         if decided(design, again.bodies()) != decided(design, ran.bodies()):
             raise BrokenError("start", "the same tape gives other bodies", item=one.name)
         if (again.outcome, decided(design, again.state)) != (ran.outcome, decided(design, ran.state)):
             raise BrokenError("receive", "the same tape gives another outcome or state", item=one.name)
     if design.info.native_randomness:
-        _shows(bench, bench.pool.of("other")[0].item)
+        _shows(fixtures, fixtures.pool.of("other")[0].item)
     return Passed(f"{len(chosen)} sessions derived again from their tapes{limits(design)}")
 
 
-def _shows(bench: Bench, item: Any) -> None:
+def _shows(fixtures: Fixtures, item: Any) -> None:
     """Native randomness that is declared is there: the same tapes give other bytes."""
-    both = [run_session(bench.deployed, item, bench.rng("native")) for _ in range(2)]
-    first, second = ([(part.body, part.reply) for one in ran.rounds for part in one] for ran in both)
+    both = [run_session(fixtures.deployed, item, fixtures.rng("native")).asked for _ in range(2)]
+    first, second = ([(part.body, part.reply) for part in asked] for asked in both)
     if first == second:
         raise BrokenError("start", "native randomness is declared, and everything comes from the tape")
 
 
-def _replayed(bench: Bench, item: Any, ran: Ran) -> Ran:
-    replies = iter([(asked.reply, asked.verdict) for one in ran.rounds for asked in one])
-    tape: Any = replayed(ran.tape)
-    if not bench.design.info.native_randomness:
-        return run_session(bench.deployed, item, tape, ran.state_before, lambda role, body: next(replies))
-    deployed, roles = bench.deployed, bench.rng("native/roles")  # recorded replies are to other bodies
-    return run_session(
-        deployed,
-        item,
-        tape,
-        ran.state_before,
-        lambda role, body: deployed.answer(role, body, roles),
-    )
-
-
-def _again(bench: Bench, run: Callable[[], Ran]) -> Ran:
+def _again(fixtures: Fixtures, item: Any, ran: Ran) -> Ran:
+    """The session once more; recorded replies are to other bodies where there is native randomness."""
+    native, roles = fixtures.design.info.native_randomness, fixtures.rng("native/roles")
+    answer = partial(fixtures.deployed.answer, rng=roles) if native else None
     try:
-        return run()
+        return run_again(fixtures.deployed, item, ran, answer)
     except TapeExhaustedError as error:
         raise BrokenError("start", "asks for more randomness the second time") from error
     except (BlindmatchError, StopIteration) as error:
         raise BrokenError("receive", f"does not run the same way the second time: {error}") from error
 
 
-def check_setup(bench: Bench) -> Passed:
+def check_setup(fixtures: Fixtures) -> Passed:
     """Publishing twice from the same randomness gives the same files: one set-up for every device."""
-    again = publish(bench.design, bench.pool.entries, bench.rng("publish"), 1, bench.values)
-    if again.files != bench.build.files:
+    again = fixtures.publish(fixtures.pool.entries, "publish")
+    if again.files != fixtures.build.files:
         raise BrokenError("publish", "the same list and randomness give other files")
     secret = {name for names in again.published.roles.values() for name in names}
     shared = set(again.published.setup) & (secret | set(again.published.opener))
-    one = bench.pool.of("other")[0]
-    twice = [run_session(opened(again), one.item, bench.rng("setup")).bodies() for _ in range(2)]
-    if decided(bench.design, twice[0]) != decided(bench.design, twice[1]):
+    one = fixtures.pool.of("other")[0]
+    twice = [run_session(opened(again), one.item, fixtures.rng("setup")).bodies() for _ in range(2)]
+    if decided(fixtures.design, twice[0]) != decided(fixtures.design, twice[1]):
         raise BrokenError("open_setup", "a set-up opened twice serves two devices differently")
     size = sum(map(len, again.setup_files.values()))
+    figures = {"setup_bytes": size, "role_bytes": sum(map(len, again.files.values())) - size}
+    words = f"{len(again.published.setup)} set-up files, {size} bytes, the same for every device"
+    return Passed(words, figures | {"shared": len(shared)})
+
+
+def check_executor(fixtures: Fixtures) -> Passed:
+    """Roles answer the same with and without threads."""
+    fixtures.asks()
+    ran = fixtures.honest[fixtures.pool.of("listed")[0].name]
+    for asked in ran.asked:
+        state = fixtures.deployed.states[asked.role]
+        requests = [request_of(fixtures.design, fixtures.deployed.setup, asked.role, asked.body)] * 3
+        both = [
+            fixtures.design.answer(asked.role, state, requests, fixtures.rng("executor"), executor)
+            for executor in (None, fixtures.executor)
+        ]
+        replies = [decided(fixtures.design, list(one.replies)) for one in both]
+        if replies[0] != replies[1]:
+            raise BrokenError(f"answer of {asked.role}", "threads change the replies")
+    return Passed(f"replies are the same with and without threads{limits(fixtures.design)}")
+
+
+TRIED = 64
+"""Hostile bytes tried to find a body that decodes and is refused."""
+
+
+def check_batches(fixtures: Fixtures) -> Passed:
+    """Good bodies beside others, and beside a bad one, get the replies they get alone."""
+    sessions = [found for _, found in attacked(fixtures)]
+    bad_ones = 0
+    for number, stop in enumerate(sessions[0]):
+        for role in stop.bodies:
+            peers = [
+                found[number] for found in sessions if number < len(found) and role in found[number].bodies
+            ]
+            _one_each(fixtures, role, peers)
+            _same_beside_others(fixtures, role, peers)
+            _same_after_others(fixtures, role, peers)
+            bad = _bad(fixtures, role, stop.bodies[role])
+            bad_ones += bad is not None
+            if bad is not None:
+                _same_beside_bad(fixtures, role, peers, bad)
+    words = "replies do not depend on the rest of the batch, nor on what was asked before"
+    words += limits(fixtures.design)
     return Passed(
-        f"{len(again.published.setup)} set-up files, {size} bytes, the same for every device",
-        {
-            "setup_bytes": size,
-            "role_bytes": sum(map(len, again.files.values())) - size,
-            "shared": len(shared),
-        },
+        words if bad_ones else words + "; no body that decodes is refused", {"bad_bodies": bad_ones}
     )
 
 
-def check_executor(bench: Bench) -> Passed:
-    """Roles answer the same with and without threads."""
-    if not bench.design.info.roles:
-        raise NotApplicableError("the design asks nobody")
-    ran = bench.honest[bench.pool.of("listed")[0].name]
-    for asked in (part for one in ran.rounds for part in one):
-        state = bench.deployed.states[asked.role]
-        requests = [request_of(bench.design, bench.deployed.setup, asked.role, asked.body)] * 3
-        both = [
-            bench.design.answer(asked.role, state, requests, bench.rng("executor"), executor)
-            for executor in (None, bench.executor)
-        ]
-        replies = [decided(bench.design, list(one.replies)) for one in both]
-        if replies[0] != replies[1]:
-            raise BrokenError(f"answer of {asked.role}", "threads change the replies")
-    return Passed(f"replies are the same with and without threads{limits(bench.design)}")
+def _answer(fixtures: Fixtures, role: Role, bodies: Sequence[Message]) -> Answer:
+    step = f"answer of {role}"
+    try:
+        setup = fixtures.deployed.setup
+        requests = [request_of(fixtures.design, setup, role, body) for body in bodies]
+        answer = fixtures.design.answer(
+            role, fixtures.deployed.states[role], requests, fixtures.rng("batch"), None
+        )
+    except Exception as error:
+        words = f"a batch of {len(bodies)} ends in {type(error).__name__} for all of it"
+        raise BrokenError(step, words) from error
+    if len(answer.replies) != len(bodies) or len(answer.verdicts) not in (0, len(bodies)):
+        raise BrokenError(step, "there is not one reply, and one verdict or none, for each body")
+    return answer
+
+
+def _one_each(fixtures: Fixtures, role: Role, peers: Sequence[Stop]) -> None:
+    """Every session goes on with its reply from the batch as with the one it gets alone."""
+    answer = _answer(fixtures, role, [peer.bodies[role] for peer in peers])
+    for at, peer in enumerate(peers):
+        if not _equivalent(fixtures, role, peer, answer, at):
+            raise BrokenError(f"answer of {role}", "a body gets another reply in a batch than alone")
+
+
+def _same_beside_others(fixtures: Fixtures, role: Role, peers: Sequence[Stop]) -> None:
+    """With the same randomness, another body between two changes neither one's reply."""
+    first, last = peers[0].bodies[role], peers[-1].bodies[role]
+    between = [_answer(fixtures, role, [first, peer.bodies[role], last]) for peer in peers]
+    for answer in between[1:]:
+        if any(_form(fixtures, answer, at) != _form(fixtures, between[0], at) for at in (0, 2)):
+            raise BrokenError(f"answer of {role}", "a reply depends on another body of its batch")
+        if answer.verdicts and (answer.verdicts[0], answer.verdicts[2]) != (
+            between[0].verdicts[0],
+            between[0].verdicts[2],
+        ):
+            raise BrokenError(f"answer of {role}", "a verdict depends on another body of its batch")
+
+
+def _same_after_others(fixtures: Fixtures, role: Role, peers: Sequence[Stop]) -> None:
+    """With the same randomness, what was asked before changes no byte of a reply: nobody learns of it."""
+    replies = []
+    for peer in peers:
+        _answer(fixtures, role, [peer.bodies[role]])
+        replies.append(_form(fixtures, _answer(fixtures, role, [peers[0].bodies[role]]), 0))
+    if any(reply != replies[0] for reply in replies):
+        raise BrokenError(f"answer of {role}", "a reply depends on what was asked before it")
+
+
+def _form(fixtures: Fixtures, answer: Answer, at: int) -> Any:
+    """What the tape decides of a reply."""
+    return decided(fixtures.design, answer.replies[at])
+
+
+def _same_beside_bad(fixtures: Fixtures, role: Role, peers: Sequence[Stop], bad: Message) -> None:
+    for peer in peers:
+        answer = _answer(fixtures, role, [peer.bodies[role], bad, peer.bodies[role]])
+        if not isinstance(answer.replies[1], ProtocolError):
+            raise BrokenError(f"answer of {role}", "a body that is refused alone is answered in a batch")
+        if not all(_equivalent(fixtures, role, peer, answer, at) for at in (0, 2)):
+            raise BrokenError(f"answer of {role}", "one bad body disturbs the others of its batch")
+
+
+def _equivalent(fixtures: Fixtures, role: Role, peer: Stop, answer: Answer, at: int) -> bool:
+    """Does the reply at `at` lead the session where the honest one does?"""
+    reply = answer.replies[at]
+    if not isinstance(reply, Message):
+        return False
+    return bool(_next(fixtures, peer, {**peer.replies, role: reply}) == _next(fixtures, peer, peer.replies))
+
+
+def _next(fixtures: Fixtures, peer: Stop, replies: Any) -> Any:
+    setup = fixtures.deployed.setup
+    try:
+        step = fixtures.design.receive(peer.session, setup, replies, fixtures.rng("next"))
+    except ProtocolError as error:
+        return error.rule
+    end = concluded(fixtures.design, step, setup)
+    return sorted(end.bodies) if isinstance(end, Send) else end.outcome
+
+
+def _bad(fixtures: Fixtures, role: Role, good: Message) -> Message | None:
+    """A body that decodes and is refused alone."""
+    for raw in hostile(fixtures.design.requests[role], good.encode(), fixtures.rng("bad"), TRIED):
+        try:
+            body = decode_any(fixtures.design.requests[role], raw, "bad")
+        except ProtocolError:
+            continue
+        if isinstance(_answer(fixtures, role, [body]).replies[0], ProtocolError):
+            return body
+    return None

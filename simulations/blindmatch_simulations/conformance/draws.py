@@ -1,34 +1,42 @@
-"""What is drawn is long enough: keys, blinds and nonces hang on 128 bits of the tape at least, and look it.
+"""What is drawn is long enough, and is drawn anew: keys, blinds and nonces hang on 128 bits of the tape at
+least, and look it; no two proofs share a nonce.
 
     influence     of the bytes that are drawn, 16 at least change what comes of them, if any does
     collisions    what differs between sessions, sets or replies never comes twice
     full range    values of 32 bytes that a session or a role's state keeps, and that differ from run to run,
                   differ in 120 bits at least: a scalar below a bound does not
+    proofs        every pair of what can be read as proofs is solved for the key, which is held against the
+                  public keys that everybody has
 
 No blind of b bits comes twice in n = `SESSIONS` sessions with a probability of exp(-n^2 / 2^(b+1)).
+
+A proof of knowledge of a key k is a challenge c and a response s = r - c*k (RFC 9497, section 2.2.1; one of
+Schnorr's has the other sign). Two proofs of one nonce r give k = (s' - s) / (c - c').
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import combinations, pairwise
 from operator import and_, or_
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+from blindmatch_protocol import single
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import UNBOUND
+from blindmatch_protocol.contract import UNBOUND, Role
 from blindmatch_protocol.contract.outcome import Send
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import Recording, replayed
 
-from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.settings import as_published, lowered
-from blindmatch_simulations.inprocess.deployed import Build, enrolled, publish
-from blindmatch_simulations.inprocess.fields import fields_of
-from blindmatch_simulations.inprocess.taped import limits
+from blindmatch_simulations.conformance.fixtures import Fixtures, as_published, lowered
+from blindmatch_simulations.inprocess.deployed import Build, Deployed, enrolled, publish
+from blindmatch_simulations.inprocess.fields import byte_fields, fields_of, limits
+from blindmatch_simulations.inprocess.opened import request_of
+from blindmatch_simulations.inprocess.steps import sent
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 SESSIONS: Final = 1_024
@@ -55,32 +63,32 @@ class Drawing:
     times: int
 
 
-def check_draws(bench: Bench) -> Passed:
+def check_draws(fixtures: Fixtures) -> Passed:
     """Influence, collisions and range of what `start`, `publish` and `answer` draw."""
-    found = {one.step: _looked_at(bench, one) for one in _drawings(bench)}
+    found = {one.step: _looked_at(fixtures, one) for one in _drawings(fixtures)}
     drawn = {step: influence for step, influence in found.items() if influence is not None}
     if not drawn:
         raise NotApplicableError("nothing that is drawn shows in what is sent or published")
     words = ", ".join(f"{step} {influence}" for step, influence in drawn.items())
-    words = f"bytes of the tape that count: {words}; nothing drawn came twice{limits(bench.design)}"
+    words = f"bytes of the tape that count: {words}; nothing drawn came twice{limits(fixtures.design)}"
     return Passed(words, {"influence": drawn})
 
 
-def _drawings(bench: Bench) -> Iterator[Drawing]:
-    deployed, one = as_published(bench).deployed, bench.pool.of("other")[0]
-    design, state = bench.design, enrolled(deployed, bench.rng("draws/account"))
+def _drawings(fixtures: Fixtures) -> Iterator[Drawing]:
+    deployed, one = as_published(fixtures).deployed, fixtures.pool.of("other")[0]
+    design, state = fixtures.design, enrolled(deployed, fixtures.rng("draws/account"))
 
     def start(rng: Any) -> Any:
         return design.start(state, deployed.setup, one.item, UNBOUND, rng).step
 
     yield Drawing("start", start, _bodies, lambda step: getattr(step, "session", None), SESSIONS)
-    entries = bench.pool.entries[:FEW]
+    entries = fixtures.pool.entries[:FEW]
 
     def made(rng: Any) -> Build:
-        return publish(design, entries, rng, 1, lowered(bench))
+        return publish(design, entries, rng, 1, lowered(fixtures))
 
-    yield Drawing(PUBLISH, made, _files, _states, SETS)
-    step = start(bench.rng("draws/asked"))
+    yield Drawing(PUBLISH, made, lambda build: sorted(build.files.items()), _states, SETS)
+    step = start(fixtures.rng("draws/asked"))
     for role, body in step.bodies.items() if isinstance(step, Send) else ():
         yield Drawing(
             f"answer of {role}",
@@ -91,23 +99,23 @@ def _drawings(bench: Bench) -> Iterator[Drawing]:
         )
 
 
-def _looked_at(bench: Bench, one: Drawing) -> int | None:
+def _looked_at(fixtures: Fixtures, one: Drawing) -> int | None:
     """Bytes of the tape that count; None if what is drawn does not show."""
-    first, again = (one.seen(one.run(bench.rng(f"draws/{one.step}/{at}"))) for at in range(2))
+    first, again = (one.seen(one.run(fixtures.rng(f"draws/{one.step}/{at}"))) for at in range(2))
     if first == again:
         return None
-    made = [one.run(bench.rng(f"draws/{one.step}/{at}")) for at in range(one.times)]
+    made = [one.run(fixtures.rng(f"draws/{one.step}/{at}")) for at in range(one.times)]
     _never_twice(one, [one.seen(result) for result in made])
     _full_range(one, [one.kept(result) for result in made])
-    by_tape = one.step == PUBLISH or not bench.design.info.native_randomness
-    return _influence(bench, one) if by_tape else 0
+    by_tape = one.step == PUBLISH or not fixtures.design.info.native_randomness
+    return _influence(fixtures, one) if by_tape else 0
 
 
-def _influence(bench: Bench, one: Drawing) -> int:
+def _influence(fixtures: Fixtures, one: Drawing) -> int:
     """How many bytes of a tape change what is seen, of those that are tried."""
-    recording = Recording(bench.rng(f"draws/{one.step}/0"))
+    recording = Recording(fixtures.rng(f"draws/{one.step}/0"))
     honest, tape = one.seen(one.run(recording.rng)), recording.tape()
-    more = bench.rng("draws/more").take(len(tape))
+    more = fixtures.rng("draws/more").take(len(tape))
     places = range(0, len(tape), -(-len(tape) // TRIED)) if tape else ()
     count = sum(_changes(one, tape, at, more, honest) for at in places)
     if count < min(LEAST_BYTES, len(tape)) or len(tape) < LEAST_BYTES:
@@ -182,10 +190,77 @@ def _leaves_of(body: Message) -> Iterator[tuple[str, bytes]]:
     return ((path, value) for path, value in fields_of(body) if isinstance(value, bytes))
 
 
-def _files(build: Build) -> list[tuple[str, bytes]]:
-    return sorted(build.files.items())
-
-
 def _states(build: Build) -> Any:
     design = build.design
     return [design.open_role(role, build.role_files(role)) for role in sorted(build.published.roles)]
+
+
+REPLIES: Final = 12
+"""Bodies that are answered one by one, and as many in one batch."""
+BYTES: Final = single.BYTES
+ORDER: Final = single.ORDER
+
+Proof: TypeAlias = tuple[int, int]
+"""Challenge and response."""
+
+
+def check_proofs(fixtures: Fixtures) -> Passed:
+    """No two proofs, of bodies answered alone or in a batch, give the key behind the set-up's public one."""
+    deployed = as_published(fixtures).deployed
+    public = windows(fixtures)
+    found = 0
+    for role in fixtures.design.info.roles:
+        proofs = [proof for reply in _replies(fixtures, deployed, role) for proof in proofs_in(reply)]
+        found += len(proofs)
+        if solved(proofs, public):
+            raise BrokenError(f"answer of {role}", "two proofs share a nonce: the key follows from them")
+    if not found:
+        raise NotApplicableError("replies bear nothing that can be read as a proof")
+    return Passed(f"no key follows from any two of {found} proofs", {"proofs": found})
+
+
+def windows(fixtures: Fixtures) -> frozenset[bytes]:
+    """Everything in the set-up that may be a public key."""
+    raws = as_published(fixtures).deployed.build.setup_files.values()
+    return frozenset(raw[at : at + BYTES] for raw in raws for at in range(len(raw) - BYTES + 1))
+
+
+def proofs_in(reply: Message) -> Iterator[Proof]:
+    """Fields of a reply that are two scalars, or two fields in a row that are one each."""
+    leaves = byte_fields(reply)
+    pairs = [leaf for leaf in leaves if len(leaf) == 2 * BYTES]
+    pairs += [a + b for a, b in pairwise(leaves) if len(a) == len(b) == BYTES]
+    for raw in pairs:
+        challenge, response = (int.from_bytes(raw[at : at + BYTES], "little") for at in (0, BYTES))
+        if 0 < challenge < ORDER and 0 < response < ORDER:
+            yield challenge, response
+
+
+def solved(proofs: Sequence[Proof], public: frozenset[bytes]) -> bool:
+    """Does a key of one of `public`, elements as 32 bytes, follow from two of `proofs`?"""
+    for (c, s), (other_c, other_s) in combinations(proofs, 2):
+        if c == other_c or s == other_s:
+            continue
+        key = (other_s - s) * pow(c - other_c, -1, ORDER) % ORDER
+        for scalar in (key, ORDER - key):
+            if single.multiply_base(scalar.to_bytes(BYTES, "little")) in public:
+                return True
+    return False
+
+
+def _replies(fixtures: Fixtures, deployed: Deployed, role: Role) -> list[Message]:
+    """Replies to different bodies, each alone, then all in one batch; randomness is never the same."""
+    design, state = fixtures.design, deployed.states[role]
+    bodies = [body for at in range(REPLIES) for body in _asked(fixtures, deployed, role, at)]
+    requests = [request_of(design, deployed.setup, role, body) for body in bodies]
+    alone = [[request] for request in requests]
+    found: list[Message | ProtocolError] = []
+    for at, batch in enumerate([*alone, requests] if requests else []):
+        found += design.answer(role, state, batch, fixtures.rng(f"proofs/{role}/{at}"), None).replies
+    return [reply for reply in found if isinstance(reply, Message)]
+
+
+def _asked(fixtures: Fixtures, deployed: Deployed, role: Role, at: int) -> Iterator[Message]:
+    rng, one = fixtures.rng(f"proofs/ask/{at}"), fixtures.pool.pictures[at % len(fixtures.pool.pictures)]
+    if (body := sent(deployed, one.item, rng).get(role)) is not None:
+        yield body

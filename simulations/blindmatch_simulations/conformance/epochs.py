@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
+from typing import Final
 
+import numpy as np
 from blindmatch_protocol.contract import Learner, Match, NoMatch
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError, SetFileError
 from blindmatch_protocol.setfile import SetFile
 
-from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.inprocess.deployed import Build, Deployed, enrolled, publish, run_session
-from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.conformance.fixtures import Fixtures
+from blindmatch_simulations.conformance.leakage.facts import names_of
+from blindmatch_simulations.inprocess.deployed import Build, Deployed, enrolled, opened, run_session
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed, refused
 from blindmatch_simulations.pictures.pool import Pooled
 
 WINDOW = 16
@@ -18,42 +23,36 @@ UNVERIFIED = "unverified_reply"
 """A design that declares it (or ``my.unverified_reply``) says that a role can switch matching off unseen."""
 LEAST_DISTINCT = 12
 """A window of a key has this many distinct byte values with probability 1 - 2^-10; text and zeros do not."""
+_EMPTY: Final = sha256(b"").digest()
 
 
-def check_epoch_binding(bench: Bench) -> Passed:
+def check_epoch_binding(fixtures: Fixtures) -> Passed:
     """A device with the set-up of epoch 1 gets nothing out of roles of epoch 2 but refusals or, of a design
     without keys, epoch 2's own answer; never epoch 1's."""
-    design = bench.design
-    _opening(bench)
+    design = fixtures.design
+    _opening(fixtures)
     if not design.info.roles:
         raise NotApplicableError("the design asks nobody; its set-up is refused for another epoch")
-    refused, answered = 0, 0
-    for one in bench.pool.of("listed", "other", "poor"):
-        if _crossed(bench, one):
-            refused += 1
-        else:
-            answered += 1
-    words = f"{refused} sessions across epochs refused"
+    crossed = [_crossed(fixtures, one) for one in fixtures.pool.of("listed", "other", "poor")]
+    times, answered = sum(crossed), len(crossed) - sum(crossed)
+    words = f"{times} sessions across epochs refused"
     if answered:
         words += f"; {answered} got the answer of the epoch that answers: nothing but the envelope binds them"
-    return Passed(words, {"refused": refused, "answered": answered})
+    return Passed(words, {"refused": times, "answered": answered})
 
 
-def _opening(bench: Bench) -> None:
-    try:
-        bench.design.open_setup(bench.build.setup_files, 2)
-    except SetFileError:
-        pass
-    else:
+def _opening(fixtures: Fixtures) -> None:
+    files = fixtures.build.setup_files
+    if not refused("open_setup", "another epoch", lambda: fixtures.design.open_setup(files, 2), SetFileError):
         raise BrokenError("open_setup", "takes the set-up of epoch 1 where epoch 2 is expected")
-    if bench.design.epoch_of(bench.deployed.setup) != 1:
+    if fixtures.design.epoch_of(fixtures.deployed.setup) != 1:
         raise BrokenError("epoch_of", "does not give the epoch the set was published for")
 
 
-def _crossed(bench: Bench, one: Pooled) -> bool:
+def _crossed(fixtures: Fixtures, one: Pooled) -> bool:
     """Was a session of a device of epoch 1 with roles of epoch 2 refused?"""
-    crossed = Deployed(bench.build, bench.deployed.setup, bench.next_epoch.states)
-    rng = bench.rng(f"crossed/{one.name}")
+    crossed = replace(fixtures.deployed, states=fixtures.next_epoch.states)
+    rng = fixtures.rng(f"crossed/{one.name}")
     try:
         ran = run_session(crossed, one.item, rng)
     except ProtocolError:
@@ -61,62 +60,54 @@ def _crossed(bench: Bench, one: Pooled) -> bool:
     except Exception as error:
         words = f"roles of another epoch end in {type(error).__name__}, not in ProtocolError"
         raise BrokenError("receive", words, item=one.name) from error
-    if Learner.DEVICE in bench.design.info.learns and isinstance(ran.outcome, Match):
-        raise BrokenError(
-            "receive", "a reply of epoch 2 gives a match with the set of epoch 1", item=one.name
-        )
-    if keyed(bench) and isinstance(ran.outcome, NoMatch):
-        raise BrokenError(
-            "receive", "a reply made with another epoch's key is taken for an answer", item=one.name
-        )
+    if Learner.DEVICE in fixtures.design.info.learns and isinstance(ran.outcome, Match):
+        words = "a reply of epoch 2 gives a match with the set of epoch 1"
+        raise BrokenError("receive", words, item=one.name)
+    if keyed(fixtures) and isinstance(ran.outcome, NoMatch):
+        words = "a reply made with another epoch's key is taken for an answer"
+        raise BrokenError("receive", words, item=one.name)
     return False
 
 
-def keyed(bench: Bench) -> bool:
+def keyed(fixtures: Fixtures) -> bool:
     """Does publishing take randomness, that is, are there keys?"""
-    one = publish(bench.design, bench.pool.entries, bench.rng("keyed-1"), 1, bench.values)
-    return one.files != bench.build.files
+    return fixtures.publish(fixtures.pool.entries, "keyed-1").files != fixtures.build.files
 
 
-def check_other_key(bench: Bench) -> Passed:
+def check_other_key(fixtures: Fixtures) -> Passed:
     """A reply made with another key for this list and epoch is refused, or says what the right one says."""
-    design = bench.design
-    if not design.info.roles:
-        raise NotApplicableError("the design asks nobody")
+    design = fixtures.design
+    fixtures.asks()
     if Learner.SERVER in design.info.learns:
         raise NotApplicableError("roles learn the outcome, so they can say what they like")
-    if UNVERIFIED in {f.name.rpartition(".")[2] for leak in design.leakage() for f in leak.facts}:
+    if UNVERIFIED in names_of(fact for leak in design.leakage() for fact in leak.facts):
         raise NotApplicableError(f"the design declares {UNVERIFIED}: replies are not verified")
-    other = publish(design, bench.pool.entries, bench.rng("other-key"), 1, bench.values)
-    states = {role: design.open_role(role, other.role_files(role)) for role in other.published.roles}
-    crossed = Deployed(bench.build, bench.deployed.setup, states)
-    refused = 0
-    chosen = bench.pool.of("listed", "other", "poor")
-    for one in chosen:
-        refused += _refused_or_same(bench, crossed, one)
-    return Passed(
-        f"{refused} of {len(chosen)} sessions with a role that has another key refused", {"refused": refused}
-    )
+    other = opened(fixtures.publish(fixtures.pool.entries, "other-key"))
+    crossed = replace(fixtures.deployed, states=other.states)
+    chosen = fixtures.pool.of("listed", "other", "poor")
+    times = sum(_refused_or_same(fixtures, crossed, one) for one in chosen)
+    words = f"{times} of {len(chosen)} sessions with a role that has another key refused"
+    return Passed(words, {"refused": times})
 
 
-def _refused_or_same(bench: Bench, crossed: Deployed, one: Pooled) -> bool:
+def _refused_or_same(fixtures: Fixtures, crossed: Deployed, one: Pooled) -> bool:
     try:
-        ran = run_session(crossed, one.item, bench.rng(f"other-key/{one.name}"))
+        ran = run_session(crossed, one.item, fixtures.rng(f"other-key/{one.name}"))
     except ProtocolError:
         return True
-    if type(ran.outcome) is not type(bench.honest[one.name].outcome):
+    if type(ran.outcome) is not type(fixtures.honest[one.name].outcome):
         raise BrokenError("receive", "a reply made with another key is taken for an answer", item=one.name)
     return False
 
 
-def check_state_over_epochs(bench: Bench) -> Passed:
+def check_state_over_epochs(fixtures: Fixtures) -> Passed:
     """An account's state of epoch 1 serves in epoch 2."""
-    state = enrolled(bench.deployed, bench.rng("account"))
-    one = bench.pool.of("other")[0]
+    state = enrolled(fixtures.deployed, fixtures.rng("account"))
+    one = fixtures.pool.of("other")[0]
     try:
-        before = run_session(bench.deployed, one.item, bench.rng("epoch-1"), state).state
-        again = bench.design.prepare(before, bench.next_epoch.setup, bench.rng("prepare"))
-        ran = run_session(bench.next_epoch, one.item, bench.rng("epoch-2"), again)
+        before = run_session(fixtures.deployed, one.item, fixtures.rng("epoch-1"), state).state
+        again = fixtures.design.prepare(before, fixtures.next_epoch.setup, fixtures.rng("prepare"))
+        ran = run_session(fixtures.next_epoch, one.item, fixtures.rng("epoch-2"), again)
     except BlindmatchError as error:
         raise BrokenError("start", f"a state of epoch 1 does not serve in epoch 2: {error}") from error
     if isinstance(ran.outcome, Match):
@@ -124,9 +115,9 @@ def check_state_over_epochs(bench: Bench) -> Passed:
     return Passed("a state of epoch 1 serves in epoch 2")
 
 
-def check_fresh_keys(bench: Bench) -> Passed:
+def check_fresh_keys(fixtures: Fixtures) -> Passed:
     """Nothing secret is in the files of two epochs published from different lists and randomness."""
-    one, two = bench.build, bench.next_epoch.build
+    one, two = fixtures.build, fixtures.next_epoch.build
     ours, theirs = key_windows(one), key_windows(two)
     if not ours:
         raise NotApplicableError("no role has a file of its own")
@@ -138,12 +129,14 @@ def check_fresh_keys(bench: Bench) -> Passed:
 
 def key_windows(build: Build) -> set[bytes]:
     """Every window of the roles' own files that may be part of a key."""
-    found: set[bytes] = set()
-    for names in build.published.roles.values():
-        for name in set(names) - set(build.published.setup):
-            for part in _contents(build, name):
-                found |= {part[at : at + WINDOW] for at in range(max(0, len(part) - WINDOW + 1))}
-    return {window for window in found if _key_like(window)}
+    return {window for part in role_contents(build) for window in _key_like(part)}
+
+
+def role_contents(build: Build) -> Iterator[bytes]:
+    """What stands in the roles' own files, section by section."""
+    own = {name for names in build.published.roles.values() for name in names} - set(build.published.setup)
+    for name in sorted(own):
+        yield from _contents(build, name)
 
 
 def _contents(build: Build, name: str) -> list[bytes]:
@@ -156,6 +149,15 @@ def _contents(build: Build, name: str) -> list[bytes]:
     return [bytes(file.section(*key)) for key in file.sections]
 
 
-def _key_like(window: bytes) -> bool:
-    printable = all(byte == 0 or 32 <= byte < 127 for byte in window)
-    return len(set(window)) >= LEAST_DISTINCT and not printable and window not in sha256(b"").digest()
+def _key_like(part: bytes) -> Iterator[bytes]:
+    """Windows with enough distinct values that are no text, nor the digest of nothing."""
+    if len(part) < WINDOW:
+        return
+    held = np.frombuffer(part, np.uint8)
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(held, WINDOW), axis=1)
+    distinct = 1 + np.count_nonzero(windows[:, 1:] != windows[:, :-1], axis=1)
+    text = ((windows == 0) | (windows >= 32) & (windows < 127)).all(axis=1)
+    for at in np.flatnonzero((distinct >= LEAST_DISTINCT) & ~text).tolist():
+        window = part[at : at + WINDOW]
+        if window not in _EMPTY:
+            yield window

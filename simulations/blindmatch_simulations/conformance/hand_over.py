@@ -1,5 +1,8 @@
 """Does a real device hand a message to the relay before anything depends on the outcome of its picture?
 
+One that refuses to send what matches is the exception: of a message with a match it sends nothing at all, and
+every other one it hands over as ever.
+
 By order: between the last reply and the relay's acknowledgement no outcome is worked out. That is exact,
 and one picture of a kind shows it. With the large games also by time: from the last reply to the first byte
 of the upload, in CPU time of the device's thread, for pictures that match, that match a family of 64
@@ -14,13 +17,14 @@ from itertools import combinations, islice
 from typing import Final
 
 import numpy as np
-from blindmatch_client.device import Device
+from blindmatch_client.consequence import Consequence
+from blindmatch_client.device import Device, OutcomeKind
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Learner, Party
 from blindmatch_protocol.picture.item import Picture
 from PIL import Image
 
-from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.leakage.game import Finding, Run
 from blindmatch_simulations.conformance.leakage.play import Event
 from blindmatch_simulations.conformance.leakage.timing import judged_by_time
@@ -31,7 +35,7 @@ from blindmatch_simulations.conformance.parties import (
     LocalParties,
     local_device,
 )
-from blindmatch_simulations.inprocess.deployed import Build, opened, publish
+from blindmatch_simulations.inprocess.deployed import opened
 from blindmatch_simulations.inprocess.seeded import flag
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 from blindmatch_simulations.pictures.pool import picture
@@ -43,28 +47,50 @@ CLASSES: Final = {"a match or none": ("match", "none"), "a family of 64 or none"
 TRAINING: Final = 5
 """With the large games one run in so many learns."""
 STEP: Final = "hand-over"
+OF_MESSAGE: Final = frozenset({FIRST_BYTE, "Upload", "Send"})
+"""Calls that bear something of a message."""
 
 
-def check_hand_over(bench: Bench) -> Passed:
+def check_hand_over(fixtures: Fixtures) -> Passed:
     """Order for one picture of each kind, and with the large games the time for many."""
-    info = bench.design.info
-    if not info.roles:
-        raise NotApplicableError("the design asks nobody")
-    if Learner.SERVER in info.learns:
-        raise NotApplicableError("a server learns the outcome before the message leaves, by declaration")
-    family = picture(1000 * bench.seed + FAMILY_NUMBER)
-    deployed = opened(_published(bench, family))
-    pictures = _pictures(bench, family)
-    parties = LocalParties(deployed, bench.clocks[0], bench.rng("hand-over/roles"))
-    with local_device(bench.device, parties, bench.rng("hand-over/device")) as device:
+    info = fixtures.design.info
+    if Learner.DEVICE not in info.learns:
+        fixtures.asks()
+    family = picture(1000 * fixtures.seed + FAMILY_NUMBER)
+    entries = np.concatenate([fixtures.pool.entries, _family(family)])
+    parties = LocalParties(
+        opened(fixtures.publish(entries, "hand-over/publish")),
+        fixtures.clocks[0],
+        fixtures.rng("hand-over/roles"),
+    )
+    pictures = _pictures(fixtures, family)
+    refused = _refused(fixtures, parties, pictures) if Learner.DEVICE in info.learns else ""
+    if Learner.SERVER in info.learns or not info.roles:
+        if not refused:
+            raise NotApplicableError("a server learns the outcome before the message leaves, by declaration")
+        return Passed(refused)
+    with local_device(fixtures.device, parties, fixtures.rng("hand-over/device")) as device:
         looked = sum(_in_order(device, parties, kind, data) for kind, data in pictures.items())
-        found = list(_timed(bench, device, parties, pictures)) if bench.held_out else []
-    return _passed(len(pictures), looked, found)
+        found = list(_timed(fixtures, device, parties, pictures)) if fixtures.held_out else []
+    return _passed(len(pictures), looked, found, refused)
 
 
-def _published(bench: Bench, family: Picture) -> Build:
-    entries = np.concatenate([bench.pool.entries, _family(family)])
-    return publish(bench.design, entries, bench.rng("hand-over/publish"), 1, bench.values)
+def _refused(fixtures: Fixtures, parties: LocalParties, pictures: Mapping[str, bytes]) -> str:
+    """That a device which refuses sends nothing of a message with a match, and every other one, in words."""
+    refusing = local_device(fixtures.device, parties, fixtures.rng("hand-over/refusing"), Consequence.REFUSE)
+    count = 0
+    with refusing as device:
+        for kind, data in pictures.items():
+            parties.noted.clear()
+            sent = device.send_picture(RECIPIENT, data)
+            left = [one.kind for one in parties.noted if one.kind in OF_MESSAGE]
+            found = sent.outcome in (OutcomeKind.MATCH, OutcomeKind.FLAG)
+            if found and left:
+                raise BrokenError(f"{STEP}: {kind}", f"a message that is to be refused leaves: {left[0]}")
+            if not found and "Send" not in left:
+                raise BrokenError(f"{STEP}: {kind}", "a message without a match is refused")
+            count += found
+    return f"a device that refuses sent nothing of {count} messages with a match, and the other ones"
 
 
 def _family(item: Picture) -> Rows:
@@ -77,8 +103,8 @@ def _family(item: Picture) -> Rows:
     return np.packbits(rows, axis=1)
 
 
-def _pictures(bench: Bench, family: Picture) -> dict[str, bytes]:
-    pool = bench.pool
+def _pictures(fixtures: Fixtures, family: Picture) -> dict[str, bytes]:
+    pool = fixtures.pool
     items = {"match": pool.of("listed")[0].item, "none": pool.of("other")[0].item, "family": family}
     return {kind: _png(item) for kind, item in items.items()}
 
@@ -102,21 +128,18 @@ def _in_order(device: Device, parties: LocalParties, kind: str, data: bytes) -> 
 
 
 def _timed(
-    bench: Bench, device: Device, parties: LocalParties, pictures: Mapping[str, bytes]
+    fixtures: Fixtures, device: Device, parties: LocalParties, pictures: Mapping[str, bytes]
 ) -> Iterator[Finding]:
     """Findings; `BrokenError` if the time to the first byte tells a class apart."""
     for name, (left, right) in CLASSES.items():
-        rng, runs = bench.rng(f"hand-over/{name}"), list[Run]()
-        for _ in range(bench.held_out // len(CLASSES) // TRAINING):
+        rng, runs = fixtures.rng(f"hand-over/{name}"), list[Run]()
+        for _ in range(fixtures.held_out // len(CLASSES) // TRAINING):
             coin = flag(rng)
             took = _time_of(device, parties, pictures[right if coin else left])
             runs.append(Run([Event(Party.PROVIDER, STEP, 0, b"", (), (took,))], None, coin))
         part = len(runs) // TRAINING
         finding = judged_by_time(name, STEP, (runs[:part], runs[part:]), len(CLASSES))
-        if finding.measured.told_apart:
-            words = f"the time to the first byte of the upload tells, {finding.measured.words()}"
-            raise BrokenError(f"{STEP}: {name}", words)
-        yield finding
+        yield finding.not_told(f"{STEP}: {name}", "the time to the first byte of the upload tells")
 
 
 def _time_of(device: Device, parties: LocalParties, data: bytes) -> int:
@@ -131,10 +154,11 @@ def _time_of(device: Device, parties: LocalParties, data: bytes) -> int:
     raise BrokenError(STEP, "nothing is uploaded")
 
 
-def _passed(pictures: int, looked: int, found: list[Finding]) -> Passed:
+def _passed(pictures: int, looked: int, found: list[Finding], refused: str) -> Passed:
     words = [f"{looked} of {pictures} outcomes were worked out, all after the relay had the message"]
+    words += [refused] if refused else []
     if looked < pictures:
         words.append("the others the design has with the last reply (`Done`), so before it")
     words += [f"time tells {one.scenario!r} with advantage {one.measured.words()}" for one in found]
-    figures = {one.scenario: [round(one.measured.low, 4), round(one.measured.high, 4)] for one in found}
+    figures = {one.scenario: one.measured.figures()["interval"] for one in found}
     return Passed("; ".join(words), {"concluded": looked, "pictures": pictures, "time": figures})

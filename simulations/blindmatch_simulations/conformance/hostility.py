@@ -1,22 +1,130 @@
-"""Hostile bytes at every step, and steps out of their order."""
+"""Hostile bytes at every step, and steps out of their order; the codec of every declared message: one
+encoding for a value, and nothing else is accepted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from blindmatch_client.detector import is_confirmed
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import Match, Role, Send, Session, SessionError
+from blindmatch_protocol.contract import AnyDesign, Match, Role, Send, Session, SessionError, Voucher
 from blindmatch_protocol.contract.outcome import Done
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.fixtures import Fixtures, as_published
 from blindmatch_simulations.inprocess.deployed import Deployed
-from blindmatch_simulations.inprocess.enrolled import unprepared_state
+from blindmatch_simulations.inprocess.fields import made_up
+from blindmatch_simulations.inprocess.opened import unprepared_state
+from blindmatch_simulations.inprocess.seeded import below
 from blindmatch_simulations.inprocess.steps import Stop, ask, deliver, hostile, stops
-from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed, refused
 from blindmatch_simulations.pictures.pool import Pooled
+
+MOST_SAMPLES = 3
+WHOLE = 2048
+"""Up to this length every truncation and every byte is tried; beyond it both ends, and as many between."""
+
+LARGE = 1 << 20
+"""From this length on only a few dozen places are tried."""
+
+
+def message_classes(design: AnyDesign) -> dict[type[Message], str]:
+    """Every declared message class and its place."""
+    found: dict[type[Message], str] = {design.device_state: "device state"}
+    for role in design.info.roles:
+        found |= dict.fromkeys(design.requests[role], f"request to {role}")
+        found |= dict.fromkeys(design.replies[role], f"reply of {role}")
+    return found | dict.fromkeys(design.vouchers, "voucher")
+
+
+def check_codec(fixtures: Fixtures) -> Passed:
+    """Encode, decode and encode again; left-overs, truncations, tags and flipped bytes."""
+    classes = message_classes(fixtures.design)
+    if not classes:
+        raise NotApplicableError("the design has no message")
+    _distinct_tags(fixtures.design)
+    seen, tried = _samples(fixtures), 0
+    for kind, place in classes.items():
+        samples = [*seen.get(kind, []), *made_up(kind, fixtures.rng(f"codec/{kind.NAME}"))]
+        if not samples:
+            raise BrokenError(kind.NAME, f"no {place} of this class was seen, and none could be made up")
+        for sample in samples:
+            tried += check_encoding(kind, sample.encode(), fixtures.rng(f"flips/{kind.NAME}"))
+    return Passed(f"{len(classes)} messages, {tried} altered encodings", {"altered": tried})
+
+
+def _samples(fixtures: Fixtures) -> dict[type[Message], list[Message]]:
+    """Messages seen in honest sessions, by class; of each class the first few."""
+    found: dict[type[Message], list[Message]] = {}
+    for ran in fixtures.honest.values():
+        seen: list[Any] = [ran.state_before, ran.state]
+        seen += [part for asked in ran.asked for part in (asked.body, asked.reply)]
+        seen += [ran.outcome.body] if isinstance(ran.outcome, Voucher) else []
+        for sample in seen:
+            held = found.setdefault(type(sample), [])
+            if len(held) < MOST_SAMPLES and sample not in held:
+                held.append(sample)
+    return found
+
+
+def check_encoding(kind: type[Message], raw: bytes, rng: Randomness) -> int:
+    """Try everything on one encoding; the number of altered ones."""
+    if kind.decode(raw).encode() != raw:
+        raise BrokenError(kind.NAME, "decoding and encoding gives other bytes", raw=raw[:256])
+    if kind.decode(raw) != kind.decode(raw):
+        raise BrokenError(kind.NAME, "two decodings of one encoding differ", raw=raw[:256])
+    tried = 0
+    for altered, how in _refused(raw, rng):
+        if accepted(kind, altered):
+            raise BrokenError(kind.NAME, f"accepts {how}", raw=altered[:256])
+        tried += 1
+    for altered in _flipped(raw, rng):
+        if accepted(kind, altered) and kind.decode(altered).encode() != altered:
+            raise BrokenError(kind.NAME, "accepts a form it would not write itself", raw=altered[:256])
+        tried += 1
+    return tried
+
+
+def accepted(kind: type[Message], raw: bytes) -> bool:
+    """Does `kind` decode `raw`? Any error but `ProtocolError` is a failure."""
+    return not refused(kind.NAME, "decoding", lambda: kind.decode(raw), raw=raw[:256])
+
+
+def places(length: int, rng: Randomness) -> Sequence[int]:
+    """Positions to alter in `length` bytes; all of them up to `WHOLE`."""
+    if length <= WHOLE:
+        return range(length)
+    ends = WHOLE // 4 if length < LARGE else WHOLE // 128
+    middle = {ends + below(rng, length - 2 * ends) for _ in range(2 * ends)}
+    return [*range(ends), *sorted(middle), *range(length - ends, length)]
+
+
+def _refused(raw: bytes, rng: Randomness) -> Iterator[tuple[bytes, str]]:
+    yield b"", "nothing at all"
+    for at in places(len(raw), rng):
+        yield raw[:at], f"a truncation to {at} of {len(raw)} bytes"
+    for extra in (b"\0", b"\xff", raw):
+        yield raw + extra, "left-over bytes"
+    for tag in range(256):
+        if tag != raw[0]:
+            yield bytes([tag]) + raw[1:], f"the tag {tag:#04x}"
+
+
+def _flipped(raw: bytes, rng: Randomness) -> Iterator[bytes]:
+    for at in places(len(raw), rng):
+        altered = bytearray(raw)
+        altered[at] ^= 1 + below(rng, 255)
+        yield bytes(altered)
+
+
+def _distinct_tags(design: AnyDesign) -> None:
+    for role in design.info.roles:
+        for kinds, what in ((design.requests[role], "requests to"), (design.replies[role], "replies of")):
+            if len({kind.TAG for kind in kinds}) != len(kinds):
+                raise BrokenError("messages", f"two {what} {role} have one tag")
+
 
 FLIPS = 64
 """Random flips for each message and step, beside the extremes."""
@@ -24,44 +132,52 @@ ROUNDS = 4
 """Rounds of a session that are attacked."""
 
 
-def attacked(bench: Bench, deployed: Deployed | None = None) -> list[tuple[Pooled, list[Stop]]]:
+def attacked(fixtures: Fixtures, deployed: Deployed | None = None) -> list[tuple[Pooled, list[Stop]]]:
     """Sessions to attack, with other roles if they are given: of a listed picture, of one that is not, and of
     a poor one.
 
     Raises:
         NotApplicableError: if the design asks nobody.
     """
-    if not bench.design.info.roles:
-        raise NotApplicableError("the design asks nobody")
-    chosen = [bench.pool.of(kind)[0] for kind in ("listed", "other", "poor")]
+    fixtures.asks()
+    chosen = [fixtures.pool.of(kind)[0] for kind in ("listed", "other", "poor")]
     return [
-        (one, stops(deployed or bench.deployed, one.item, bench.rng(f"stops/{one.name}"))) for one in chosen
+        (one, stops(deployed or fixtures.deployed, one.item, fixtures.rng(f"stops/{one.name}")))
+        for one in chosen
     ]
 
 
-def check_hostile_requests(bench: Bench) -> Passed:
+def check_hostile_requests(fixtures: Fixtures) -> Passed:
     """Whatever is sent to a role ends in a declared reply or in a `ProtocolError`."""
-    tried = refused = 0
-    for role, body in _per_role(attacked(bench)).items():
-        for raw in hostile(bench.design.requests[role], body.encode(), bench.rng(f"ask/{role}"), FLIPS):
-            refused += ask(bench.deployed, role, raw, bench.rng("answer")) is None
+    tried = taken = 0
+    for role, body in _per_role(attacked(fixtures)).items():
+        for raw in hostile(fixtures.design.requests[role], body.encode(), fixtures.rng(f"ask/{role}"), FLIPS):
+            taken += ask(fixtures.deployed, role, raw, fixtures.rng("answer")) is not None
             tried += 1
-    return Passed(f"{tried} hostile requests, {refused} refused", {"tried": tried, "refused": refused})
+    return _tried("requests", tried, taken)
 
 
-def check_hostile_replies(bench: Bench) -> Passed:
-    """Whatever a role answers ends in a step or a `ProtocolError`; no label is taken that does not match."""
-    tried = refused = 0
-    for one, found in attacked(bench):
+def _tried(what: str, tried: int, taken: int) -> Passed:
+    figures = {"tried": tried, "refused": tried - taken}
+    return Passed(f"{tried} hostile {what}, {tried - taken} refused", figures)
+
+
+def check_hostile_replies(fixtures: Fixtures) -> Passed:
+    """Whatever a role answers ends in a step or a `ProtocolError`; no label is taken that does not match.
+
+    Replies are short ones, so that a flip is likely to meet every field, and many can be tried.
+    """
+    deployed, tried, taken = as_published(fixtures).deployed, 0, 0
+    for one, found in attacked(fixtures, deployed):
         for stop in found[:ROUNDS]:
             for role, reply in stop.replies.items():
-                rng = bench.rng(f"reply/{one.name}/{stop.number}/{role}")
-                for raw in hostile(bench.design.replies[role], reply.encode(), rng, FLIPS // 2):
-                    step = deliver(bench.deployed, stop, role, raw, bench.rng("receive"))
-                    _not_forged(bench, one, stop, step, raw)
-                    refused += step is None
+                rng = fixtures.rng(f"reply/{one.name}/{stop.number}/{role}")
+                for raw in hostile(fixtures.design.replies[role], reply.encode(), rng, FLIPS // 2):
+                    step = deliver(deployed, stop, role, raw, fixtures.rng("receive"))
+                    _not_forged(fixtures, one, stop, step, raw)
+                    taken += step is not None
                     tried += 1
-    return Passed(f"{tried} hostile replies, {refused} refused", {"tried": tried, "refused": refused})
+    return _tried("replies", tried, taken)
 
 
 def _per_role(sessions: list[tuple[Pooled, list[Stop]]]) -> Mapping[Role, Message]:
@@ -73,79 +189,72 @@ def _per_role(sessions: list[tuple[Pooled, list[Stop]]]) -> Mapping[Role, Messag
     return bodies
 
 
-def _not_forged(bench: Bench, one: Pooled, stop: Stop, step: Done | Send[Any] | None, raw: bytes) -> None:
+def _not_forged(
+    fixtures: Fixtures, one: Pooled, stop: Stop, step: Done | Send[Any] | None, raw: bytes
+) -> None:
     """A picture that matches nothing must not be made to match by an altered reply.
 
     The device takes no label of an entry that its picture does not match, whatever a design says.
     """
     if not isinstance(step, Done) or not isinstance(step.outcome, Match):
         return
-    relation = bench.design.info.relation
-    if is_confirmed(relation, one.item, step.outcome) and not bench.pool.matches(relation, one):
+    relation = fixtures.design.info.relation
+    if is_confirmed(relation, one.item, step.outcome) and not fixtures.pool.matches(relation, one):
         words = "an altered reply makes a match of a picture that has none"
         raise BrokenError(stop.name, words, reply=raw[:4096])
 
 
-def check_order(bench: Bench) -> Passed:
+def check_order(fixtures: Fixtures) -> Passed:
     """Steps out of order: a message of another round or of another session, a role left out, one too many."""
     tried = 0
-    sessions = attacked(bench)
+    sessions = attacked(fixtures)
     for one, found in sessions:
-        _driver(bench, one)
+        _driver(fixtures, one)
         for stop in found[:ROUNDS]:
             for other_one, other in sessions:
                 for foreign in other[:ROUNDS]:
-                    tried += _misplaced(bench, one, stop, other_one, foreign)
-    tried += _repeated_requests(bench, sessions)
+                    tried += _misplaced(fixtures, one, stop, other_one, foreign)
+    tried += _repeated_requests(fixtures, sessions)
     return Passed(f"{tried} messages out of their order, all taken in stride or refused", {"tried": tried})
 
 
-def _misplaced(bench: Bench, one: Pooled, stop: Stop, other_one: Pooled, foreign: Stop) -> int:
+def _misplaced(fixtures: Fixtures, one: Pooled, stop: Stop, other_one: Pooled, foreign: Stop) -> int:
     """A reply of another round, or of another picture's session."""
     for role, reply in foreign.replies.items():
         if role in stop.replies:
-            step = deliver(bench.deployed, stop, role, reply.encode(), bench.rng("order"))
+            step = deliver(fixtures.deployed, stop, role, reply.encode(), fixtures.rng("order"))
             if other_one.name != one.name:
-                _not_forged(bench, one, stop, step, reply.encode())
+                _not_forged(fixtures, one, stop, step, reply.encode())
     return len(foreign.replies)
 
 
-def _repeated_requests(bench: Bench, sessions: list[tuple[Pooled, list[Stop]]]) -> int:
+def _repeated_requests(fixtures: Fixtures, sessions: list[tuple[Pooled, list[Stop]]]) -> int:
     """Every request again, last round first: roles keep no session, so they answer or refuse."""
     tried = 0
     for _, found in sessions:
         for stop in reversed(found[:ROUNDS]):
             for role, body in stop.bodies.items():
-                ask(bench.deployed, role, body.encode(), bench.rng("again"))
+                ask(fixtures.deployed, role, body.encode(), fixtures.rng("again"))
                 tried += 1
     return tried
 
 
-def _driver(bench: Bench, one: Pooled) -> None:
+def _driver(fixtures: Fixtures, one: Pooled) -> None:
     """The table of legal transitions holds for this design's sessions."""
-    rng = bench.rng("driver")
-    deployed = bench.deployed
-    session = Session(bench.design, deployed.setup, unprepared_state(bench.design, deployed.setup, rng), rng)
+    rng = fixtures.rng("driver")
+    deployed = fixtures.deployed
+    session = Session(
+        fixtures.design, deployed.setup, unprepared_state(fixtures.design, deployed.setup, rng), rng
+    )
     _illegal(lambda: session.receive({}), "receive before start")
     _illegal(session.conclude, "conclude before start")
     step = session.start(one.item)
     _illegal(lambda: session.start(one.item), "a second start")
     if isinstance(step, Mapping):
         _illegal(session.conclude, "conclude before the replies")
-        _refused(lambda: session.receive({}), "a round without its replies")
+        _illegal(lambda: session.receive({}), "a round without its replies", ProtocolError)
 
 
-def _illegal(act: Any, what: str) -> None:
-    try:
-        act()
-    except SessionError:
-        return
-    raise BrokenError("session", f"{what} is not refused")
-
-
-def _refused(act: Any, what: str) -> None:
-    try:
-        act()
-    except ProtocolError:
-        return
-    raise BrokenError("session", f"{what} is not refused")
+def _illegal(act: Callable[[], object], what: str, kind: type[Exception] = SessionError) -> None:
+    if not refused("session", what, act, kind):
+        raise BrokenError("session", f"{what} is not refused")

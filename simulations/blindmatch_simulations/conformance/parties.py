@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from blindmatch_client.consequence import Consequence
 from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Call, Egress, Recorder
 from blindmatch_client.messenger import Account
@@ -77,11 +78,9 @@ class LocalParties(Egress):
         """Nothing is open."""
 
     def unary(self, call: Call[Any, Any], request: Any) -> Any:
-        """See `Egress.unary`."""
         return self._answered(call, request)
 
     def upload(self, call: Call[Any, Any], requests: Callable[[], Iterable[Any]]) -> Any:
-        """See `Egress.upload`."""
         parts = iter(requests())
         first = next(parts)
         self.note(FIRST_BYTE)
@@ -166,11 +165,18 @@ class LocalParties(Egress):
 
 
 @contextmanager
-def local_device(kind: type[Device], parties: LocalParties, rng: Randomness) -> Iterator[Device]:
+def local_device(
+    kind: type[Device],
+    parties: LocalParties,
+    rng: Randomness,
+    consequence: Consequence = Consequence.REPORT,
+) -> Iterator[Device]:
     """A registered device of this kind, in a folder that goes with it."""
     design = watched(parties.design, lambda: parties.note(CONCLUDE))
     with tempfile.TemporaryDirectory() as folder:
-        config = DeviceConfig(SENDER, design, parties.curator.public, centre=parties.centre)
+        config = DeviceConfig(
+            SENDER, design, parties.curator.public, centre=parties.centre, consequence=consequence
+        )
         device = kind.create(Path(folder) / SENDER, config, parties, rng, lambda: NOW_MS)
         try:
             device.register()

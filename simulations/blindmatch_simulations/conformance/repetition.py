@@ -23,12 +23,11 @@ from blindmatch_protocol.contract.outcome import Send
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import Recording, replayed
 
-from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.fixtures import Fixtures, as_published
 from blindmatch_simulations.conformance.leakage.relations import groups, role_players
-from blindmatch_simulations.conformance.settings import as_published
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled, run_session
-from blindmatch_simulations.inprocess.taped import decided, limits
-from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.inprocess.fields import decided, limits
+from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
 from blindmatch_simulations.pictures.pool import Pooled
 
 TIMES: Final = 1_030
@@ -40,43 +39,41 @@ GROWING: Final = 16
 """Pictures between two looks at what is kept."""
 
 
-def check_repetition(bench: Bench) -> Passed:
+def check_repetition(fixtures: Fixtures) -> Passed:
     """See the module."""
-    if not bench.design.info.roles:
-        raise NotApplicableError("the design asks nobody")
-    deployed = as_published(bench).deployed
+    fixtures.asks()
+    deployed = as_published(fixtures).deployed
     for kind in ("listed", "other"):
-        _same_calls(bench, deployed, bench.pool.of(kind)[0], TIMES if kind == "listed" else ANSWERED)
-    pictures = _long_account(bench)
-    words = f"the same {TIMES} times over"
-    if pictures:
-        words += f"; an account's {pictures} pictures are alike"
-    words += limits(bench.design)
+        _same_calls(fixtures, deployed, fixtures.pool.of(kind)[0], TIMES if kind == "listed" else ANSWERED)
+    pictures = _long_account(fixtures)
+    alike = f"; an account's {pictures} pictures are alike" if pictures else ""
+    words = f"the same {TIMES} times over{alike}{limits(fixtures.design)}"
     return Passed(words, {"times": TIMES, "pictures": pictures})
 
 
-def _same_calls(bench: Bench, deployed: Deployed, one: Pooled, times: int) -> None:
-    design, state = bench.design, enrolled(deployed, bench.rng("same/account"))
-    start = _taped(bench, lambda rng: design.start(state, deployed.setup, one.item, UNBOUND, rng))
+def _same_calls(fixtures: Fixtures, deployed: Deployed, one: Pooled, times: int) -> None:
+    design, state = fixtures.design, enrolled(deployed, fixtures.rng("same/account"))
+    start = _taped(fixtures, lambda rng: design.start(state, deployed.setup, one.item, UNBOUND, rng))
     first = start()
     step = first.step
     for at in range(1, times):
         again = start()
         if decided(design, (_sent(again.step), again.state)) != decided(design, (_sent(step), first.state)):
-            raise BrokenError(
-                "start", f"the same call gives something else the {at + 1}th time", item=one.name
-            )
+            rule = f"the same call gives something else the {at + 1}th time"
+            raise BrokenError("start", rule, item=one.name)
     if not isinstance(step, Send):
         return
-    replies = {role: deployed.answer(role, body, bench.rng("same"))[0] for role, body in step.bodies.items()}
-    receive = _taped(bench, lambda rng: design.receive(step.session, deployed.setup, replies, rng))
+    replies = {
+        role: deployed.answer(role, body, fixtures.rng("same"))[0] for role, body in step.bodies.items()
+    }
+    receive = _taped(fixtures, lambda rng: design.receive(step.session, deployed.setup, replies, rng))
 
     def seen(found: Any) -> Any:
         return decided(design, _sent(found)) or concluded(design, found, deployed.setup)
 
     _all_equal("receive", receive, seen, times)
     for role, body in step.bodies.items():
-        answer = _taped(bench, lambda rng, role=role, body=body: deployed.answer(role, body, rng))  # type: ignore[misc]
+        answer = _taped(fixtures, lambda rng, role=role, body=body: deployed.answer(role, body, rng))  # type: ignore[misc]
         _all_equal(f"answer of {role}", answer, lambda found: decided(design, found), ANSWERED)
 
 
@@ -87,11 +84,11 @@ def _all_equal(step: str, call: Callable[[], Any], seen: Callable[[Any], Any], t
             raise BrokenError(step, f"the same call gives something else the {at + 1}th time")
 
 
-def _taped(bench: Bench, call: Callable[[Any], Any]) -> Callable[[], Any]:
+def _taped(fixtures: Fixtures, call: Callable[[Any], Any]) -> Callable[[], Any]:
     """`call` on the same tape whenever it is called."""
-    recording = Recording(bench.rng("same/tape"))
+    recording = Recording(fixtures.rng("same/tape"))
     call(recording.rng)
-    tape = recording.tape() + bench.rng("same/more").take(len(recording.tape()))
+    tape = recording.tape() + fixtures.rng("same/more").take(len(recording.tape()))
     return lambda: call(replayed(tape))
 
 
@@ -99,15 +96,16 @@ def _sent(step: Any) -> dict[Any, bytes]:
     return {role: body.encode() for role, body in step.bodies.items()} if isinstance(step, Send) else {}
 
 
-def _long_account(bench: Bench) -> int:
+def _long_account(fixtures: Fixtures) -> int:
     """The pictures of one account that were compared with another's, 0 if nothing can be compared."""
-    deployed, state = as_published(bench).deployed, enrolled(as_published(bench).deployed, bench.rng("long"))
-    pair = _pair(bench)
+    deployed = as_published(fixtures).deployed
+    state = enrolled(deployed, fixtures.rng("long"))
+    pair = _pair(fixtures)
     if isinstance(state, NoState) or pair is None:
         return 0
     learnt = np.zeros(0, np.bool_)
     for at in range(TIMES):
-        state, differs = _differing(bench, deployed, state, pair, at)
+        state, differs = _differing(fixtures, deployed, state, pair, at)
         width = max(len(learnt), len(differs))
         known, now = (np.pad(mask, (0, width - len(mask))) for mask in (learnt, differs))
         if at >= LEARNT and (now & ~known).any():
@@ -117,10 +115,11 @@ def _long_account(bench: Bench) -> int:
     return TIMES
 
 
-def _differing(bench: Bench, deployed: Deployed, state: Message, pair: list[Pooled], at: int) -> Any:
+def _differing(fixtures: Fixtures, deployed: Deployed, state: Message, pair: list[Pooled], at: int) -> Any:
     """The state after a picture, and in which bytes its body differs from another's under the same tape."""
     started = [
-        bench.design.start(state, deployed.setup, one.item, UNBOUND, bench.rng(f"long/{at}")) for one in pair
+        fixtures.design.start(state, deployed.setup, one.item, UNBOUND, fixtures.rng(f"long/{at}"))
+        for one in pair
     ]
     bodies = [b"".join(raw for _, raw in sorted(_sent(one.step).items())) for one in started]
     width = max(map(len, bodies))
@@ -129,38 +128,37 @@ def _differing(bench: Bench, deployed: Deployed, state: Message, pair: list[Pool
     return started[0].state, differs
 
 
-def _pair(bench: Bench) -> list[Pooled] | None:
+def _pair(fixtures: Fixtures) -> list[Pooled] | None:
     """Two pictures that agree on what is declared to whoever has a role."""
-    setting = as_published(bench)
-    found = [group for one in role_players(bench) for group in groups(bench, setting, one)]
+    setting = as_published(fixtures)
+    found = [group for one in role_players(fixtures) for group in groups(fixtures, setting, one)]
     return found[0][:2] if found else None
 
 
-def check_growth(bench: Bench) -> Passed:
+def check_growth(fixtures: Fixtures) -> Passed:
     """An account's state, and what is held, after `GROWING` pictures more: no longer than before."""
-    deployed = as_published(bench).deployed
-    grown = {kind: _grown(bench, deployed, bench.pool.of(kind)[0]) for kind in ("listed", "other")}
+    deployed = as_published(fixtures).deployed
+    grown = {kind: _grown(fixtures, deployed, fixtures.pool.of(kind)[0]) for kind in ("listed", "other")}
     states = {kind: state for kind, (state, _) in grown.items()}
     if len(set(states.values())) > 1:
         raise BrokenError("start", f"an account's state says whether pictures matched: {states}")
     for kind, (state, kept) in grown.items():
         if state:
-            raise BrokenError(
-                "start", f"an account's state grows by {state} bytes in {GROWING} pictures", item=kind
-            )
+            rule = f"an account's state grows by {state} bytes in {GROWING} pictures"
+            raise BrokenError("start", rule, item=kind)
         if kept > 0:
             rule = f"{kept} bytes more are held in memory after {GROWING} pictures that are {kind}"
             raise BrokenError("session", rule)
     return Passed(f"after {GROWING} more pictures, matching or not, no state and no memory is longer")
 
 
-def _grown(bench: Bench, deployed: Deployed, one: Pooled) -> tuple[int, int]:
+def _grown(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> tuple[int, int]:
     """By how many bytes the state, and what is held, grow from one stretch of pictures to the next."""
-    state, looks = enrolled(deployed, bench.rng("growth")), list[tuple[int, int]]()
-    roots = [*_own(bench.design), deployed.setup, *deployed.states.values()]
+    state, looks = enrolled(deployed, fixtures.rng("growth")), list[tuple[int, int]]()
+    roots = [*_own(fixtures.design), deployed.setup, *deployed.states.values()]
     for stretch in range(3):
         for at in range(GROWING):
-            rng = bench.rng(f"growth/{stretch}/{at}")
+            rng = fixtures.rng(f"growth/{stretch}/{at}")
             try:
                 state = run_session(deployed, one.item, rng, state).state
             except BlindmatchError as error:

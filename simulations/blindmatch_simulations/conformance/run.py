@@ -1,17 +1,21 @@
-"""Runs the checks of one design and gathers their verdicts."""
+"""Runs the checks of one design and gathers their verdicts: as data, and a replay file for each failure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from time import perf_counter, process_time
-from typing import Final
+from typing import Any, Final, Literal
 
+import msgspec
 from blindmatch_client.device import Device
 from blindmatch_protocol.contract import AnyDesign
 
-from blindmatch_simulations.conformance.bench import CLOCKS, Bench, Clocks
-from blindmatch_simulations.conformance.checks import CHECKS, Check
+from blindmatch_simulations.conformance.checks import CHECKS
+from blindmatch_simulations.conformance.fixtures import CLOCKS, Clocks, Fixtures
+from blindmatch_simulations.deployment.errors import ReplayError
 from blindmatch_simulations.inprocess.verdict import (
     BrokenError,
     NotApplicableError,
@@ -78,27 +82,27 @@ def check_design(
     """Run the checks; `watch` is told the name of each before it runs."""
     options = options or Options()
     runs = options.runs or QUICK
-    bench = Bench(design, options.seed, runs, options.values, options.clocks, options.device)
-    bench.held_out = GAMES[1] if options.games else 0
-    results: list[Result] = []
-    seconds: dict[str, float] = {}
-    spent: dict[str, float] = {}
+    fixtures = Fixtures(design, options.seed, runs, options.values, options.clocks, options.device)
+    fixtures.held_out = GAMES[1] if options.games else 0
     try:
-        for check in (c for c in CHECKS if not options.only or c.name in options.only):
-            watch(check.name)
-            start, used = perf_counter(), process_time()
-            results.append(run_check(check, bench))
-            seconds[check.name] = round(perf_counter() - start, 2)
-            spent[check.name] = round(process_time() - used, 2)
+        found = gathered(CHECKS, fixtures, options.only, watch)
     finally:
-        bench.close()
-    info = design.info
-    return Report(info.name, info.version, options.seed, options.games, tuple(results), seconds, spent)
+        fixtures.close()
+    return Report(design.info.name, design.info.version, options.seed, options.games, *found)
 
 
-def run_check(check: Check, bench: Bench) -> Result:
-    """One check's verdict."""
-    return judged(check.name, lambda: check.run(bench))
+def gathered(
+    checks: Iterable[Any], subject: Any, only: Sequence[str], watch: Callable[[str], None]
+) -> tuple[tuple[Result, ...], dict[str, float], dict[str, float]]:
+    """The verdicts of checks of one subject, and the seconds and CPU seconds that each took."""
+    results, seconds, spent = list[Result](), dict[str, float](), dict[str, float]()
+    for check in (one for one in checks if not only or one.name in only):
+        watch(check.name)
+        start, used = perf_counter(), process_time()
+        results.append(judged(check.name, partial(check.run, subject)))
+        seconds[check.name] = round(perf_counter() - start, 2)
+        spent[check.name] = round(process_time() - used, 2)
+    return tuple(results), seconds, spent
 
 
 def judged(name: str, act: Callable[[], Passed]) -> Result:
@@ -111,12 +115,7 @@ def judged(name: str, act: Callable[[], Passed]) -> Result:
         return Result(name, Verdict.NOT_COMPARABLE, str(reason))
     except BrokenError as broken:
         return Result(
-            name,
-            Verdict.FAILED,
-            str(broken),
-            step=broken.step,
-            rule=broken.rule,
-            evidence=broken.evidence,
+            name, Verdict.FAILED, str(broken), step=broken.step, rule=broken.rule, evidence=broken.evidence
         )
     except Exception as error:
         rule = f"raises {type(error).__name__}: {error}"
@@ -147,3 +146,72 @@ def _step_of(error: Exception) -> str:
         found = name if name in steps else found
         trace = trace.tb_next
     return found
+
+
+RESULT_VERSION: Final = 1
+REPLAY_VERSION: Final = 1
+REPORTED: Final = ("check", "verdict", "reason", "figures", "step", "rule")
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as JSON values."""
+    return {
+        "conformance": RESULT_VERSION,
+        "design": report.design,
+        "version": report.version,
+        "seed": report.seed,
+        "games": report.games,
+        "failed": [result.check for result in report.failed],
+        "checks": [
+            {
+                **{name: getattr(result, name) for name in REPORTED},
+                "seconds": report.seconds[result.check],
+                "cpu_seconds": report.cpu_seconds.get(result.check),
+            }
+            for result in report.results
+        ],
+    }
+
+
+class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a replay file holds: enough to run the failed check again, and what was seen; `design` is a name
+    or ``path.py:NAME``, `version` the design's."""
+
+    replay: Literal[1]
+    design: str
+    version: int
+    check: str
+    seed: int
+    games: bool
+    runs: tuple[int, int]
+    values: dict[str, int]
+    step: str
+    rule: str
+    evidence: dict[str, Any]
+
+    @property
+    def options(self) -> Options:
+        """Those that run the one check again."""
+        return Options(self.seed, self.games, self.runs, self.values, [self.check])
+
+
+def replay_of(report: Report, result: Result, reference: str, options: Options) -> dict[str, Any]:
+    """The content of a failure's replay file."""
+    run = (result.check, report.seed, report.games, options.runs or QUICK, dict(options.values))
+    seen = (result.step, result.rule, dict(result.evidence))
+    replay = Replay(REPLAY_VERSION, reference, report.version, *run, *seen)
+    return {name: getattr(replay, name) for name in replay.__struct_fields__}
+
+
+def read_replay(path: Path) -> Replay:
+    """Read a replay file.
+
+    Raises:
+        ReplayError: if there is none, or it is not what `replay_of` writes.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Replay)
+    except OSError as error:
+        raise ReplayError(f"{path}: cannot be read: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise ReplayError(f"{path}: is no replay file of version {REPLAY_VERSION}: {error}") from error

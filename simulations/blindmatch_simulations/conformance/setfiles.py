@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.inprocess.deployed import Deployed, run_session
+from blindmatch_simulations.conformance.fixtures import Fixtures
+from blindmatch_simulations.inprocess.deployed import opened, run_session
 from blindmatch_simulations.inprocess.seeded import below
-from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
+from blindmatch_simulations.inprocess.verdict import BrokenError, Passed, refused
 
 FLIPS = 40
 """Altered bytes for each file, beside those at both ends."""
 TRUNCATIONS = 60
 
 
-def check_setup_files(bench: Bench) -> Passed:
+def check_setup_files(fixtures: Fixtures) -> Passed:
     """The set-up on a device."""
-    return _check(bench, bench.build.setup_files, "open_setup")
+    return _check(fixtures, fixtures.build.setup_files, "open_setup")
 
 
-def check_role_files(bench: Bench) -> Passed:
+def check_role_files(fixtures: Fixtures) -> Passed:
     """The files of every role."""
-    names = {name for own in bench.build.published.roles.values() for name in own}
+    names = {name for own in fixtures.build.published.roles.values() for name in own}
     if not names:
         return Passed("no role has a file of its own")
-    return _check(bench, {name: bench.build.files[name] for name in names}, "open_role")
+    return _check(fixtures, {name: fixtures.build.files[name] for name in names}, "open_role")
 
 
-def _check(bench: Bench, files: Mapping[str, bytes], step: str) -> Passed:
+def _check(fixtures: Fixtures, files: Mapping[str, bytes], step: str) -> Passed:
     tried = harmless = 0
     for name, raw in files.items():
-        for altered, what in altered_copies(raw, bench.rng(f"file/{name}")):
-            if not _refused(bench, {**bench.build.files, name: altered}, step, f"{name}: {what}"):
+        for altered, what in altered_copies(raw, fixtures.rng(f"file/{name}")):
+            if not _refused(fixtures, {**fixtures.build.files, name: altered}, step, f"{name}: {what}"):
                 harmless += 1
             tried += 1
     words = f"{tried} truncated or altered files, {tried - harmless} refused"
@@ -59,34 +60,24 @@ def altered_copies(
         yield bytes(altered), f"byte {at} altered"
 
 
-def _refused(bench: Bench, files: Mapping[str, bytes], step: str, what: str) -> bool:
+def _refused(fixtures: Fixtures, files: Mapping[str, bytes], step: str, what: str) -> bool:
     """Is the damage refused with a `SetFileError`, at opening or at first use?
 
     Raises:
         BrokenError: if it ends in another error or changes what a session does.
     """
-    try:
-        found = _sessions(bench, files)
-    except SetFileError:
-        return True
-    except Exception as error:
-        raise BrokenError(step, f"{what}: ends in {type(error).__name__}, not in SetFileError") from error
-    if found != _sessions(bench, bench.build.files):
-        raise BrokenError(step, f"{what}: taken, and sessions end differently")
-    return False
+
+    def same() -> None:
+        if _sessions(fixtures, files) != _sessions(fixtures, fixtures.build.files):
+            raise BrokenError(step, f"{what}: taken, and sessions end differently")
+
+    return refused(step, f"{what}:", same, SetFileError)
 
 
-def _sessions(bench: Bench, files: Mapping[str, bytes]) -> list[Any]:
-    design, published = bench.design, bench.build.published
-    setup_files = {name: files[name] for name in published.setup}
-    setup = design.open_setup(setup_files, 1)
-    states = {
-        role: design.open_role(role, {**setup_files, **{name: files[name] for name in names}})
-        for role, names in published.roles.items()
-    }
-    deployed = Deployed(bench.build, setup, states)
+def _sessions(fixtures: Fixtures, files: Mapping[str, bytes]) -> list[Any]:
+    deployed = opened(replace(fixtures.build, files=files))
     found: list[Any] = []
-    for one in (*bench.pool.of("listed")[:1], *bench.pool.of("other")[:1]):
-        ran = run_session(deployed, one.item, bench.rng(f"damaged/{one.name}"))
-        found += [ran.outcome, *(asked.verdict for asks in ran.rounds for asked in asks)]
+    for one in (*fixtures.pool.of("listed")[:1], *fixtures.pool.of("other")[:1]):
+        ran = run_session(deployed, one.item, fixtures.rng(f"damaged/{one.name}"))
+        found += [ran.outcome, *(asked.verdict for asked in ran.asked)]
     return found

@@ -7,7 +7,6 @@ what is sent here.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -17,15 +16,11 @@ from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.randomness import seeded
 
 from blindmatch_simulations.conformance import confined
-from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.inprocess.deployed import run_session
-from blindmatch_simulations.inprocess.taped import decided, limits
-from blindmatch_simulations.inprocess.verdict import (
-    BrokenError,
-    NotApplicableError,
-    NotComparableError,
-    Passed,
-)
+from blindmatch_simulations.inprocess.fields import decided, limits
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError, Passed
+from blindmatch_simulations.measure.worker import AloneError, output_of
 from blindmatch_simulations.pictures.pool import Pooled
 
 KINDS: Final = ("listed/0", "near-30/0", "other/0", "poor/0")
@@ -35,34 +30,31 @@ CLOCK: Final = 4_070_908_800
 _HASH_SEED: Final = "7"
 
 
-def check_surroundings(bench: Bench) -> Passed:
+def check_surroundings(fixtures: Fixtures) -> Passed:
     """See the module."""
-    if not bench.design.info.roles:
-        raise NotApplicableError("nothing leaves the device")
-    chosen = [one for one in bench.pool.pictures if one.name in KINDS]
-    done = _confined(_task(bench, chosen))
-    for step, says, found in (
-        ("reach", "a step reaches out of the design", done.refused),
-        ("state", "a step leaves state behind", done.kept),
-    ):
+    fixtures.asks()
+    chosen = [one for one in fixtures.pool.pictures if one.name in KINDS]
+    done = _confined(_task(fixtures, chosen))
+    said = {"reach": ("reaches out of the design", done.refused), "state": ("leaves state behind", done.kept)}
+    for step, (says, found) in said.items():
         if found:
-            raise BrokenError(f"surroundings: {step}", f"{says}: {', '.join(dict.fromkeys(found))}")
+            raise BrokenError(f"surroundings: {step}", f"a step {says}: {', '.join(dict.fromkeys(found))}")
     for one in chosen:
-        ran = run_session(bench.deployed, one.item, seeded(f"confined/{bench.seed}/{one.name}"))
+        ran = run_session(fixtures.deployed, one.item, seeded(f"confined/{fixtures.seed}/{one.name}"))
         here = [(str(role), body) for role, body in ran.bodies()]
-        if decided(bench.design, done.bodies[one.name]) != decided(bench.design, here):
+        if decided(fixtures.design, done.bodies[one.name]) != decided(fixtures.design, here):
             rule = "what is sent hangs on clock, host, process, environment or the order of hash tables"
             raise BrokenError("surroundings: clock, host, order", rule, item=one.name)
     return Passed(
         f"{len(chosen)} sessions send the same bytes in a process with another clock, host, environment and "
         "order of hash tables, where files, sockets, processes and inspection are refused"
-        + limits(bench.design)
+        + limits(fixtures.design)
     )
 
 
-def _task(bench: Bench, chosen: list[Pooled]) -> confined.Task:
-    module, file, name = _reference(bench.design)
-    build = bench.build
+def _task(fixtures: Fixtures, chosen: list[Pooled]) -> confined.Task:
+    module, file, name = _reference(fixtures.design)
+    build = fixtures.build
     return confined.Task(
         module=module,
         file=file,
@@ -72,7 +64,7 @@ def _task(bench: Bench, chosen: list[Pooled]) -> confined.Task:
         setup=list(build.setup_files),
         roles={str(role): list(build.role_files(role)) for role in build.published.roles},
         pictures=[(one.name, *one.item.pixels.shape[:2], one.item.pixels.tobytes()) for one in chosen],
-        seed=bench.seed,
+        seed=fixtures.seed,
         clock=CLOCK,
         host="elsewhere",
         pid=4711,
@@ -99,16 +91,9 @@ def _reference(design: AnyDesign) -> tuple[str, str, str]:
 def _confined(task: confined.Task) -> confined.Done:
     command = [sys.executable, "-m", confined.__name__]
     paths = ":".join(path for path in sys.path if path)
-    ran = subprocess.run(
-        command,
-        input=msgspec.msgpack.encode(task),
-        capture_output=True,
-        timeout=SECONDS,
-        check=False,
-        env={"PYTHONHASHSEED": _HASH_SEED, "PYTHONPATH": paths, "PATH": "/usr/bin:/bin"},
-        cwd=Path("/"),
-    )
-    if ran.returncode:
-        last = ran.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise BrokenError("surroundings", f"the design does not run in another process: {' '.join(last)}")
-    return msgspec.msgpack.decode(ran.stdout, type=confined.Done)
+    surroundings = {"PYTHONHASHSEED": _HASH_SEED, "PYTHONPATH": paths, "PATH": "/usr/bin:/bin"}
+    try:
+        raw = output_of(command, SECONDS, input=msgspec.msgpack.encode(task), env=surroundings, cwd=Path("/"))
+    except AloneError as error:
+        raise BrokenError("surroundings", f"the design does not run in another process: {error}") from error
+    return msgspec.msgpack.decode(raw, type=confined.Done)

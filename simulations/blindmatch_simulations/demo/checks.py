@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from blindmatch_client.consequence import Consequence
 from blindmatch_client.device import OutcomeKind
 from blindmatch_protocol.contract import Learner
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_simulations.audit import Undeclared
-from blindmatch_simulations.demo.run import DemoRun
+from blindmatch_simulations.demo.endorsed import ENDORSERS
+from blindmatch_simulations.demo.run import WITNESSES, DemoRun
 from blindmatch_simulations.measure.intervals import at_least
 from blindmatch_simulations.pictures.workload import TEXTS
 
-CONFIRMED, PASSED = "confirmed", "passed"
+PASSED: Final = "passed"
+_FOUND: Final = frozenset({OutcomeKind.MATCH, OutcomeKind.FLAG})
 _UNASKED: Final = frozenset({OutcomeKind.DUE, OutcomeKind.SKIPPED})
 
 
@@ -22,8 +25,21 @@ IMPLAUSIBLE: Final = 0.001
 
 
 def expected_reports(run: DemoRun) -> int:
-    """How many reports the centre should have verified: one a match, if anybody learns of matches."""
-    return run.matches if run.design.info.learns != {Learner.NOBODY} else 0
+    """How many reports the centre should have verified: one a match, if anybody learns of matches and devices
+    are to report."""
+    reports = run.consequence is Consequence.REPORT and run.design.info.learns != {Learner.NOBODY}
+    return run.matches if reports else 0
+
+
+def refused(run: DemoRun) -> int:
+    """Messages that devices refused to send, since their pictures match."""
+    return sum(not one.delivered and one.outcome in _FOUND for one in run.sent)
+
+
+def _handed_over(run: DemoRun) -> bool:
+    """Was every message sent but those that are to be refused, and none of these?"""
+    refuses = run.consequence is Consequence.REFUSE
+    return all(one.delivered is not (refuses and one.outcome in _FOUND) for one in run.sent)
 
 
 def missed(run: DemoRun) -> int:
@@ -53,8 +69,8 @@ def unverified_reports(run: DemoRun) -> int:
 
 
 def _passed(row: pb.ReportRow) -> bool:
-    """Did a report pass the machine's checks? A centre where people decide afterwards says so apart."""
-    return row.checks == PASSED or getattr(row, "checks", "") == PASSED
+    """Did a report pass the machine's checks? What people decide afterwards stands apart."""
+    return row.checks == PASSED
 
 
 def intact(run: DemoRun) -> int:
@@ -81,7 +97,9 @@ def failures(run: DemoRun) -> list[str]:
     verified, recall = verified_reports(run), run.design.info.relation.recall
     texts = [message.text for message in run.received if message.text]
     checks = {
-        f"{intact(run)} of {len(run.sent)} pictures arrived as sent": intact(run) == len(run.sent),
+        f"{intact(run)} of {len(run.sent)} pictures arrived as sent, {refused(run)} refused": (
+            intact(run) + refused(run) == len(run.sent)
+        ),
         "texts did not arrive as sent": texts == list(TEXTS),
         "Bob's answer did not arrive": run.answered,
         f"{wrong(run)} matches are none by the design's own relation": wrong(run) == 0,
@@ -92,7 +110,13 @@ def failures(run: DemoRun) -> list[str]:
         f"{unverified_reports(run)} reports did not pass the checks": unverified_reports(run) == 0,
         f"{undeclared_bytes(run)} undeclared bytes left a device": undeclared_bytes(run) == 0,
         "the audit of a device is not clean": not any(audit.findings for audit in run.audits.values()),
-        "a message was held back": all(one.delivered for one in run.sent),
+        "a message was held back, or sent and not to be": _handed_over(run),
+        "the epoch was logged, and not cosigned by every witness": (
+            run.logged is None or len(run.witnesses) == WITNESSES
+        ),
+        "the list was endorsed by fewer than it was to be": (
+            not run.submitters or run.endorsers == ENDORSERS
+        ),
         "a picture was not asked about": all(one.outcome not in _UNASKED for one in run.sent),
     }
     return [words for words, holds in checks.items() if not holds]

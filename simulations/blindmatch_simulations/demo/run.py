@@ -6,50 +6,43 @@ curator publishes --> relay, matcher, centre start --> Alice and Bob register --
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from blindmatch_client.cover import CoverSchedule
+from blindmatch_client.consequence import Consequence, check_consequence
 from blindmatch_client.device import Sent
-from blindmatch_client.receiving import Received
-from blindmatch_protocol.contract import AnyDesign, Learner, Match, Party, Progress, no_progress
+from blindmatch_client.received import Received
+from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_protocol.contract import AnyDesign, Learner, Party, Progress
 from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.picture.distance import rows as hash_rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.curator import HashList, import_list, list_hashes, open_list, random_hashes
-from blindmatch_server.published import open_publication
+from blindmatch_server.logged import read_logged
+from blindmatch_server.published import Publication
 
-from blindmatch_simulations.audit import Audit, Counterpart, Evidence, Told, audit_device
-from blindmatch_simulations.deployment.curating import list_path, publish, teach_centre
-from blindmatch_simulations.deployment.devices import Options, Watched, create_device
+from blindmatch_simulations.audit import Audit
+from blindmatch_simulations.demo.conversation import Conversation
+from blindmatch_simulations.demo.endorsed import DemoList, endorsed_list
+from blindmatch_simulations.deployment.curating import add_references, list_path
+from blindmatch_simulations.deployment.devices import Options
 from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.hosting import parties_of
-from blindmatch_simulations.deployment.operators import centre_list, counters
-from blindmatch_simulations.deployment.processes import running_servers
-from blindmatch_simulations.deployment.registry import load_design, portable_reference
-from blindmatch_simulations.pictures.oracle import Oracle
-from blindmatch_simulations.pictures.workload import ANSWER, TEXTS, Workload, demo_workload
+from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.measure.phases import PhaseProgress, PhaseTimes
+from blindmatch_simulations.pictures.workload import Workload, demo_workload
+from blindmatch_simulations.scenario.recording import Writer
+from blindmatch_simulations.scenario.run import Player
+from blindmatch_simulations.scenario.world import World
 
 LIST: Final = "demo"
-WAIT_SECONDS: Final = 30.0
-"""How long the demo waits for messages, and for the centre's checks."""
-SLOTS_SECONDS: Final = 1800.0
-"""How long it waits for the slots that bear reports."""
-POLL_MS: Final = 200
-SENDER: Final = "alice"
-RECIPIENT: Final = "bob"
-PENDING: Final = "received"
-
-Stage = Callable[[str], Progress]
-"""Begins a stage with a title; what it gives back takes (done, total)."""
+WITNESSES: Final = 2
+"""Of the log that the demo runs."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -74,6 +67,13 @@ class DemoRun:
         seconds: by stage.
         setup_bytes: what a device fetched once.
         on_schedule: whether reports left in the slots of a cover schedule.
+        consequence: what followed on the devices from a match.
+        franking: what messages bore of their sender's key.
+        by_outsider: reports whose files show somebody without secret keys that the sender sent the picture.
+        submitters: organisations that submitted the list; empty where the curator alone made it.
+        endorsers: those whose endorsements devices checked.
+        logged: index of the epoch's leaf in the log that devices checked; None without a log.
+        witnesses: those whose cosignatures they had.
     """
 
     design: AnyDesign
@@ -92,31 +92,27 @@ class DemoRun:
     counted: Mapping[Party, Sequence[pb.Counter]]
     setup_bytes: int
     on_schedule: bool = False
+    consequence: Consequence = Consequence.REPORT
+    franking: FrankingMode = DEFAULT_MODE
+    by_outsider: int = 0
+    submitters: tuple[str, ...] = ()
+    endorsers: tuple[str, ...] = ()
+    logged: int | None = None
+    witnesses: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-class _Clock:
-    """Times stages."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._began = time.perf_counter()
-        self._title = ""
-        self.seconds: dict[str, float] = {}
-
-    def begin(self, title: str) -> Progress:
-        """End the stage before and begin another."""
-        self.end()
-        self._title, self._began = title, time.perf_counter()
-        return self._stage(title)
-
-    def end(self) -> None:
-        if self._title:
-            self.seconds[self._title] = round(time.perf_counter() - self._began, 3)
-
-
 def run(
-    home: Path, reference: str, set_size: int, stage: Stage, cover: CoverSchedule | None = None
+    home: Path,
+    reference: str,
+    set_size: int,
+    stage: PhaseProgress,
+    options: Options | None = None,
+    record: Path | None = None,
+    endorsed: bool = True,
+    workload: Workload | None = None,
+    franking: FrankingMode = DEFAULT_MODE,
+    witnesses: int = WITNESSES,
 ) -> DemoRun:
     """Run the demo in the new folder `home`.
 
@@ -125,50 +121,88 @@ def run(
         reference: the design.
         set_size: random hashes on the list, beside those of the listed pictures.
         stage: shows progress.
-        cover: that both devices keep; None: reports leave at once.
+        options: what both devices' users decide: a cover schedule, the consequence of a match.
+        record: a new file for a recording of the run.
+        endorsed: whether organisations must endorse entries; else the curator's word is enough.
+        workload: what is sent; None: crops.
+        franking: what messages bear of their sender's key.
+        witnesses: of the log of epochs, all of which must cosign; 0: nothing is logged.
 
     Raises:
-        DesignError: if devices are to keep a schedule, and do not report in this design.
+        DesignError: if devices are to keep a schedule, and do not report in this design, or a consequence is
+            to follow from outcomes that they do not learn.
         BlindmatchError: if a part fails.
     """
-    design, clock = load_design(reference), _Clock(stage)
-    if cover is not None and Learner.DEVICE not in design.info.learns:
+    design, phases, options = load_design(reference), PhaseTimes(stage), options or Options()
+    _check_options(design, options)
+    with phases("pictures"):
+        workload = workload or demo_workload()
+    with ExitStack() as stack:
+        writer = None if record is None else stack.enter_context(closing(Writer(record, design)))
+        world = stack.enter_context(World.create(home, reference, design, witnesses, franking=franking))
+        _start_log(world, phases)
+        make = endorsed_list if endorsed else _curated_list
+        listed = make(world, workload, LIST, set_size, phases)
+        with listed.entries as entries:
+            _taught(world, workload, entries, phases)
+            talk = Conversation(_player(world, writer), workload, entries, phases, options, writer)
+            return _held(talk, listed, franking)
+
+
+def _start_log(world: World, phases: PhaseTimes) -> None:
+    """The log and its witnesses run, if there is one: the list's epoch is logged before it is served."""
+    if world.log_parties:
+        with phases("log started"):
+            world.start(world.log_parties)
+
+
+def _held(talk: Conversation, listed: DemoList, franking: FrankingMode) -> DemoRun:
+    """The run that the conversation is."""
+    found = talk.run()
+    return DemoRun(
+        design=talk.world.design,
+        entries=len(talk.entries),
+        workload=talk.workload,
+        setup_bytes=listed.publication.manifest.setup_bytes,
+        submitters=listed.submitters,
+        endorsers=listed.endorsers,
+        **_seen_in_log(listed.publication),
+        on_schedule=talk.options.cover is not None,
+        consequence=talk.options.consequence,
+        franking=franking,
+        seconds=talk.phases.seconds,
+        **found,
+    )
+
+
+def _seen_in_log(publication: Publication) -> dict[str, Any]:
+    """What the proof beside the set-up says, which each device has checked before it took the epoch."""
+    logged = read_logged(publication.folder)
+    if logged is None:
+        return {}
+    proof = TlogProof.parse(logged.proof)
+    return {"logged": proof.index, "witnesses": tuple(one.name for one in proof.note.signatures[1:])}
+
+
+def _check_options(design: AnyDesign, options: Options) -> None:
+    check_consequence(options.consequence, True, design.info)
+    if options.cover is not None and Learner.DEVICE not in design.info.learns:
         raise DesignError(f"design {design.info.name}: its devices make no reports for a cover schedule")
-    progress = clock.begin("pictures")
-    workload = demo_workload()
-    progress(1, 1)
-    deployment = Deployment.create(home, datetime.now(UTC))
-    with _made_list(deployment, workload, set_size, clock) as entries:
-        progress = clock.begin("set built")
-        published = publish(deployment, design, entries, system_randomness(), progress=progress)
-        progress = clock.begin("centre taught")
-        listed = [Picture.from_bytes(picture.data) for picture in workload.listed]
-        teach_centre(deployment, entries, listed, progress)
-        options = ("--design", portable_reference(reference))
-        progress = clock.begin("servers started")
-        with running_servers(deployment, parties_of(design), options):
-            progress(1, 1)
-            made = _Conversation(deployment, design, reference, workload, entries, clock, cover).run()
-        clock.end()
-        manifest = published.manifest
-        setup_bytes = sum(file.size for file in manifest.files if file.name in manifest.setup)
-        return DemoRun(
-            design=design,
-            entries=len(entries),
-            workload=workload,
-            setup_bytes=setup_bytes,
-            on_schedule=cover is not None,
-            seconds=clock.seconds,
-            **made,
-        )
 
 
-def _made_list(deployment: Deployment, workload: Workload, set_size: int, clock: _Clock) -> HashList:
+def _curated_list(world: World, workload: Workload, name: str, set_size: int, phases: PhaseTimes) -> DemoList:
+    """A list that nobody endorses, and its epoch."""
+    with phases("list imported") as progress:
+        entries = _made_list(world.deployment, workload, set_size, progress)
+    with phases("set built") as progress:
+        return DemoList(entries, world.publish(entries, system_randomness(), progress))
+
+
+def _made_list(deployment: Deployment, workload: Workload, set_size: int, progress: Progress) -> HashList:
     """Write random hashes as `pdq` lines, import them, and add those of the listed pictures."""
     rng = system_randomness()
     deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
     source, into = deployment.lists / "random.pdq", list_path(deployment, LIST)
-    progress = clock.begin("list imported")
     digits = random_hashes(set_size, rng).tobytes().hex()
     source.write_text("".join(f"pdq {digits[at : at + 64]}\n" for at in range(0, len(digits), 64)))
     import_list(source, into, rng, progress=progress)
@@ -178,184 +212,14 @@ def _made_list(deployment: Deployment, workload: Workload, set_size: int, clock:
     return open_list(into)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Conversation:
-    """Alice and Bob, from registration to the audit."""
-
-    deployment: Deployment
-    design: AnyDesign
-    reference: str
-    workload: Workload
-    entries: HashList
-    clock: _Clock
-    cover: CoverSchedule | None
-    polls: Counter[str] = field(default_factory=Counter)
-
-    def run(self) -> dict[str, Any]:
-        progress = self.clock.begin("devices registered")
-        names = (SENDER, RECIPIENT)
-        alice, bob = (self._registered(name, progress, at) for at, name in enumerate(names, 1))
-        try:
-            sent = self._send(alice)
-            progress = self.clock.begin("messages received")
-            received = self._receive(bob, sum(one.delivered for one in sent) + len(TEXTS), progress)
-            bob.device.send_text(SENDER, ANSWER)
-            answered = [message.text for message in self._receive(alice, 1)] == [ANSWER]
-            alice.device.flush()
-            if self.cover is not None:
-                sent = self._reported_in_slots(alice, bob, sent)
-            pictures = [Picture.from_bytes(sending.data) for sending in self.workload.sendings]
-            oracle = [Oracle(self.design.info.relation, self.entries.hashes).matches(p) for p in pictures]
-            centre = self._checked(sum(oracle) if self.design.info.sends_content else 0)
-            counted = {party: counters(self.deployment, party) for party in parties_of(self.design)}
-        finally:
-            alice.device.close()
-            bob.device.close()
-        return {
-            "sent": sent,
-            "received": received,
-            "pictures": [picture for message in received for picture in message.pictures],
-            "answered": answered,
-            "oracle": oracle,
-            "matches": self._matches(alice, centre),
-            "wrong": self._wrong(alice, sent, oracle),
-            "reports": list(centre.reports),
-            "vouchers": list(centre.vouchers),
-            "counted": counted,
-            "audits": self._audit(alice, bob, sent, pictures, counted),
-        }
-
-    def _registered(self, name: str, progress: Progress, at: int) -> Watched:
-        options = Options(cover=self.cover)
-        watched = create_device(self.deployment, name, self.reference, options=options)
-        watched.device.register()
-        progress(at, 2)
-        return watched
-
-    def _send(self, alice: Watched) -> list[Sent]:
-        progress = self.clock.begin("pictures matched and sent")
-        alice.device.send_text(RECIPIENT, TEXTS[0])
-        sent = []
-        for sending in self.workload.sendings:
-            sent.append(alice.device.send_picture(RECIPIENT, sending.data))
-            alice.device.tick()
-            progress(len(sent), len(self.workload.sendings))
-        alice.device.send_text(RECIPIENT, TEXTS[1])
-        return sent
-
-    def _reported_in_slots(self, alice: Watched, bob: Watched, sent: Sequence[Sent]) -> list[Sent]:
-        """Keep both devices' schedules until every report is at the centre; Bob's slots bear nothing."""
-        progress = self.clock.begin("reports sent in slots")
-        deadline = time.monotonic() + SLOTS_SECONDS
-        while True:
-            reports = alice.device.standing().reports
-            received = {one.report_id for one in reports if one.received_at_ms is not None}
-            progress(len(received), len(reports))
-            if len(received) == len(reports) or time.monotonic() > deadline:
-                return [replace(one, reported=one.report_id in received) for one in sent]
-            for watched in (alice, bob):
-                watched.device.tick()
-            time.sleep(POLL_MS / 1000)
-
-    def _receive(self, device: Watched, expected: int, progress: Progress = no_progress) -> list[Received]:
-        """Messages until as many as expected came, or the time is up."""
-        received: list[Received] = []
-        deadline = time.monotonic() + WAIT_SECONDS
-        while len(received) < expected and time.monotonic() < deadline:
-            self.polls[device.device.account] += 1
-            received += device.device.receive(POLL_MS)
-            progress(len(received), expected)
-        return received
-
-    def _checked(self, expected: int) -> pb.CentreList:
-        """What the centre has once it has checked every report, or the time is up.
-
-        A device's reports are there as soon as they were sent; `expected` others are filed by a server.
-        """
-        progress = self.clock.begin("reports checked")
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            found = centre_list(self.deployment)
-            awaited = max(len(found.reports), expected)
-            done = sum(row.state != PENDING for row in found.reports)
-            progress(done, awaited)
-            if done == awaited or time.monotonic() > deadline:
-                return found
-            time.sleep(0.1)
-
-    def _matches(self, alice: Watched, centre: pb.CentreList) -> int:
-        """Matches as known to whoever learns of them: the device, else the centre from what it got."""
-        if Learner.DEVICE in self.design.info.learns:
-            return sum(isinstance(trace.outcome, Match) for trace in alice.traces)
-        return len(centre.reports) + sum(row.opened for row in centre.vouchers if row.account == SENDER)
-
-    def _wrong(self, alice: Watched, sent: Sequence[Sent], oracle: Sequence[bool]) -> int:
-        """Pictures that a device took for a match and that are none by the design's own relation."""
-        matched = {trace.item for trace in alice.traces if isinstance(trace.outcome, Match)}
-        return sum(one.item in matched and not holds for one, holds in zip(sent, oracle, strict=True))
-
-    def _audit(
-        self,
-        alice: Watched,
-        bob: Watched,
-        sent: Sequence[Sent],
-        pictures: Sequence[Picture],
-        counted: Mapping[Party, Sequence[pb.Counter]],
-    ) -> dict[str, Audit]:
-        progress = self.clock.begin("egress audited")
-        counterpart = self._counterpart()
-        numbers = [one.item for one in sent]
-        items = {n: p for n, p in zip(numbers, pictures, strict=True) if n is not None}
-        pairs = zip(numbers, self.workload.sendings, strict=True)
-        files = {n: sending.data for n, sending in pairs if n is not None}
-        centre = CentreKeys.read(self.deployment.centre_keys).sealing
-        audits = {}
-        for at, (name, watched) in enumerate(((SENDER, alice), (RECIPIENT, bob)), 1):
-            evidence = Evidence(
-                account=name,
-                told=self._told(name),
-                records=watched.recorder.records(),
-                traces=watched.traces,
-                items=items,
-                pool=list(pictures),
-                messages=watched.traced.messages,
-                enrolments=watched.traced.enrolments,
-                drawn=watched.drawn.taken(),
-                files=files,
-                centre=centre,
-                arrived=_arrived(counted, name),
-            )
-            audits[name] = audit_device(counterpart, evidence)
-            progress(at, 2)
-        return audits
-
-    def _told(self, name: str) -> Told:
-        """What this conversation told a device to do."""
-        manifest = open_publication(self.deployment.published(self.design.info.name)).manifest
-        messages = len(self.workload.sendings) + len(TEXTS) if name == SENDER else 1
-        return Told(
-            contacts=frozenset({SENDER, RECIPIENT} - {name}),
-            messages=messages,
-            registered=1,
-            polls=self.polls[name],
-            received=1 if name == SENDER else len(self.workload.sendings) + len(TEXTS),
-            setup=frozenset((manifest.epoch, name) for name in manifest.setup),
-            slot_s=None if self.cover is None else self.cover.period_s,
-        )
-
-    def _counterpart(self) -> Counterpart:
-        publication = open_publication(self.deployment.published(self.design.info.name))
-        states = {
-            role: self.design.open_role(role, publication.role(role)) for role in self.design.info.roles
-        }
-        setup = self.design.open_setup(publication.setup(), publication.manifest.epoch)
-        return Counterpart(self.design, setup, states, self.entries.hashes, system_randomness())
+def _taught(world: World, workload: Workload, entries: HashList, phases: PhaseTimes) -> None:
+    """The centre has the list, and all servers run."""
+    with phases("centre taught") as progress:
+        listed = [Picture.from_bytes(picture.data) for picture in workload.listed]
+        add_references(world.deployment, entries, listed, progress)
+    with phases("servers started"):
+        world.start()
 
 
-def _arrived(counted: Mapping[Party, Sequence[pb.Counter]], account: str) -> dict[tuple[Party, str], int]:
-    return {
-        (party, counter.method): counter.bytes_in
-        for party, rows in counted.items()
-        for counter in rows
-        if counter.account == account
-    }
+def _player(world: World, writer: Writer | None) -> Player:
+    return Player(world) if writer is None else Player(world, tell=writer.event)

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError, DesignError
+from blindmatch_server.workspace import PUBLIC, replace_file
 
 Addresses: TypeAlias = Mapping[Party, str]
 """``host:port`` by party."""
@@ -83,6 +84,5 @@ def read(path: Path) -> dict[Party, str]:
 
 def write(path: Path, addresses: Addresses) -> None:
     """Write the file in one step."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_text(json.dumps(encoded(addresses), indent=2, sort_keys=True) + "\n")
-    draft.replace(path)
+    text = json.dumps(encoded(addresses), indent=2, sort_keys=True) + "\n"
+    replace_file(path, text.encode(), PUBLIC)

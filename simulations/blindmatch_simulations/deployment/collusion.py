@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from blindmatch_protocol.contract import Info, Party, Role
+from blindmatch_protocol.contract import Content, Info, Party, Role
 from blindmatch_protocol.errors import DesignError
 
 from blindmatch_simulations.deployment.folder import MARKER, Deployment, DeploymentError
@@ -35,7 +35,7 @@ def faults(info: Info, enrolled: Collection[Role] = ()) -> Iterator[str]:
             yield f"forwarded: the {carrier} hosts {role}, so it must be another that forwards to it"
     for role in set(info.forwarded) & set(enrolled):
         yield f"forwarded: {role} never learns who asks, so nobody can enrol there"
-    if info.forwarded and info.sends_content:
+    if info.forwarded and info.sends_content is Content.CLEAR:
         yield "forwarded: a design whose servers see pictures forwards none, since reports name the account"
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement, leaf_of
 from blindmatch_protocol.contract import (
     KEY_EXPIRES,
     AnyDesign,
@@ -21,10 +22,9 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.references import write_references
-from blindmatch_server.crew import Crew
 from blindmatch_server.curator import HashList, ListError, diff, open_list
 from blindmatch_server.curator.signing import VALID_DAYS, CuratorKey, Signer
-from blindmatch_server.manifest import SIGNED
+from blindmatch_server.manifest import LEAF, PROOF, SIGNED, TREE
 from blindmatch_server.publication import publish_epoch, publish_update
 from blindmatch_server.published import (
     CURRENT,
@@ -34,7 +34,9 @@ from blindmatch_server.published import (
     open_publication,
     read_signed,
 )
+from blindmatch_server.worker_pool import WorkerPool
 
+from blindmatch_simulations.deployment.epoch_log import logging_of
 from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
 
 LIST_SUFFIX = ".list"
@@ -109,6 +111,7 @@ def publish(
     values: Mapping[str, int] | None = None,
     progress: Progress = no_progress,
     days: int = VALID_DAYS,
+    endorsement: Endorsement = NOT_ENDORSED,
 ) -> Publication:
     """Build, sign and publish an epoch of `design`, by default the next one, on all cores.
 
@@ -123,8 +126,11 @@ def publish(
     signer = deployment.signer(now, days)
     if deployment.authority.is_dir():
         deployment.admit(design.info.parties, now)
-    with Crew() as crew:
-        return publish_epoch(design, entries, parameters, rng, crew, folder, signer, progress)
+    submit = logging_of(deployment)
+    with WorkerPool() as workers:
+        return publish_epoch(
+            design, entries, parameters, rng, workers, folder, signer, progress, endorsement, submit
+        )
 
 
 def update(
@@ -135,6 +141,7 @@ def update(
     rng: Randomness,
     progress: Progress = no_progress,
     days: int = VALID_DAYS,
+    endorsement: Endorsement = NOT_ENDORSED,
 ) -> Publication:
     """Sign and publish the epoch after the current one as what leads from list `previous` to `entries`.
 
@@ -158,10 +165,27 @@ def update(
             "make it with list import --onto, so that entries keep their ids"
         )
     removes = [int(number) for number in change.removes]
-    epoch, adds = current.manifest.epoch, change.adds
-    signer = deployment.signer(datetime.now(UTC), days)
-    with Crew() as crew:
-        return publish_update(design, epoch, adds, removes, rng, crew, folder, signer, progress)
+    return publish_change(deployment, design, change.adds, removes, rng, progress, days, endorsement)
+
+
+def publish_change(
+    deployment: Deployment,
+    design: AnyDesign,
+    adds: EntrySource,
+    removes: Sequence[int],
+    rng: Randomness,
+    progress: Progress = no_progress,
+    days: int = VALID_DAYS,
+    endorsement: Endorsement = NOT_ENDORSED,
+) -> Publication:
+    """Sign and publish the epoch after the current one as what it adds and removes; raises as `update`."""
+    folder = deployment.published(design.info.name)
+    signer, epoch = deployment.signer(datetime.now(UTC), days), current_epoch(folder)
+    submit = logging_of(deployment)
+    with WorkerPool() as workers:
+        return publish_update(
+            design, epoch, adds, removes, rng, workers, folder, signer, progress, endorsement, submit
+        )
 
 
 def throwaway_signer() -> Signer:
@@ -178,9 +202,11 @@ def lend(source: Path, into: Path, signer: Signer) -> Publication:
     epoch = into / str(number)
     epoch.mkdir(mode=0o700, parents=True)
     for file in (source / str(number)).iterdir():
-        if file.name != SIGNED:
+        if file.name not in (SIGNED, LEAF, PROOF, TREE):
             _linked(file, epoch / file.name)
-    (epoch / SIGNED).write_bytes(signer.signed_anew(read_signed(source / str(number))).encode())
+    signed = signer.signed_anew(read_signed(source / str(number)))
+    (epoch / SIGNED).write_bytes(signed.encode())
+    (epoch / LEAF).write_bytes(leaf_of(signed, NOT_ENDORSED, signer.sealing_key).encode())
     shutil.copyfile(source / CURRENT, into / CURRENT)
     return open_publication(into)
 
@@ -192,7 +218,7 @@ def _linked(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def teach_centre(
+def add_references(
     deployment: Deployment,
     entries: HashList,
     pictures: Iterable[Picture],

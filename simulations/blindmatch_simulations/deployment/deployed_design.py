@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Final
+
+from blindmatch_server.workspace import PUBLIC, replace_file
 
 from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
 
@@ -35,6 +36,4 @@ def design_of(deployment: Deployment, given: str | None = None) -> str:
 
 def note_design(deployment: Deployment, reference: str) -> None:
     """Note, in one step, the design that an epoch was published for."""
-    draft = deployment.home / f".{DESIGN}.{os.getpid()}"
-    draft.write_text(json.dumps({"design": reference}) + "\n")
-    draft.replace(deployment.home / DESIGN)
+    replace_file(deployment.home / DESIGN, (json.dumps({"design": reference}) + "\n").encode(), PUBLIC)

@@ -8,18 +8,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from blindmatch_client.config import CoverSchedule
 from blindmatch_client.consequence import Consequence
-from blindmatch_client.cover import CoverSchedule
 from blindmatch_client.device import CentreIdentity
 from blindmatch_client.errors import DeviceError, StoreError
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.files import sync_folder
-from blindmatch_client.store import KEY_NAME
+from blindmatch_client.store_file import KEY_NAME
 from blindmatch_client.vault import KeyFile, KeySource, Passphrase
+from blindmatch_proofs.endorsement import EndorsementPolicy
+from blindmatch_proofs.epoch_proof import EpochPolicy
+from blindmatch_proofs.tlog_policy import Policy
+from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.failpoint import reach
+from blindmatch_protocol.franking_mode import FrankingMode
+from blindmatch_protocol.sender_proof import Franking
 
 from blindmatch_simulations.deployment.addresses import AddressError, Addresses, decoded, encoded
+from blindmatch_simulations.deployment.endorsement_policy import NO_POLICY
 from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.transparency import NO_LOG
 
 STATE: Final = "state"
 SETTINGS: Final = "device.json"
@@ -100,6 +108,9 @@ class Settings:
         addresses: where it calls servers, if not where the deployment says.
         options: what else was decided.
         following: what the options become by a change of lock that has begun (relocking.py); None otherwise.
+        endorsement: who must have endorsed an entry; None: nobody.
+        log: what the log of its epochs must show; None: nothing.
+        franking: what messages bear of their sender's key.
     """
 
     design: str
@@ -109,6 +120,9 @@ class Settings:
     addresses: Addresses
     options: Options = field(default_factory=Options)
     following: Options | None = None
+    endorsement: EndorsementPolicy | None = None
+    log: EpochPolicy | None = None
+    franking: Franking = field(default_factory=Franking)
 
     @classmethod
     def read(cls, deployment: Deployment, name: str) -> Settings:
@@ -122,7 +136,15 @@ class Settings:
             return cls._decoded(json.loads(path.read_text()), str(path))
         except FileNotFoundError:
             raise StoreError(f"no device {name}; make it with: blindmatch device register {name}") from None
-        except (AttributeError, ValueError, KeyError, TypeError, AddressError, DeviceError) as error:
+        except (
+            AttributeError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AddressError,
+            DeviceError,
+            ProtocolError,
+        ) as error:
             raise StoreError(f"{path} is damaged") from error
 
     def write(self, deployment: Deployment, name: str) -> None:
@@ -131,6 +153,9 @@ class Settings:
         centre = {"sealing": self.centre.sealing.hex(), "notices": self.centre.notices.hex()}
         held: dict[str, Any] = {"design": self.design, "curator": self.curator.hex(), "centre": centre}
         held["mode"] = str(self.mode)
+        held["endorsement"] = NO_POLICY if self.endorsement is None else self.endorsement.encode().hex()
+        held["log"] = NO_LOG if self.log is None else [self.log.policy.text, self.log.most_age_s]
+        held["franking"] = {"mode": str(self.franking.mode), "judge": self.franking.judge.hex()}
         held["addresses"] = encoded(self.addresses)
         held |= self.options.encoded()
         if self.following is not None:
@@ -158,4 +183,15 @@ class Settings:
             kept,
             Options.decoded(held),
             None if following is None else Options.decoded(following),
+            _policy(str(held.get("endorsement", NO_POLICY))),
+            _log(held.get("log", NO_LOG)),
+            Franking(FrankingMode(held["franking"]["mode"]), bytes.fromhex(held["franking"]["judge"])),
         )
+
+
+def _log(held: Any) -> EpochPolicy | None:
+    return None if held == NO_LOG else EpochPolicy(Policy.parse(str(held[0])), int(held[1]))
+
+
+def _policy(held: str) -> EndorsementPolicy | None:
+    return None if held == NO_POLICY else EndorsementPolicy.decode(bytes.fromhex(held))

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
-from blindmatch_client.egress import Egress, Recorder
+from blindmatch_client.egress import Credentials, Egress, Recorder
 from blindmatch_client.errors import StoreError
 from blindmatch_client.failure import FailureMode
-from blindmatch_client.trace import SessionTrace, Traces
+from blindmatch_client.trace import SessionTrace, Trace, Traces
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.randomness import Recording, system_randomness
+from blindmatch_protocol.randomness import Randomness, Recording, system_randomness
 from blindmatch_server.authority import Identity, Kind
-from blindmatch_server.centre.keys import read_notices_public, read_public_key
+from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
+from blindmatch_server.key_files import read_key
 
 from blindmatch_simulations.deployment.addresses import Addresses
 from blindmatch_simulations.deployment.device_settings import PASSPHRASE, SETTINGS, Settings
 from blindmatch_simulations.deployment.device_settings import STATE as STATE
 from blindmatch_simulations.deployment.device_settings import UNLOCK_VARIABLE as UNLOCK_VARIABLE
 from blindmatch_simulations.deployment.device_settings import Options as Options
+from blindmatch_simulations.deployment.endorsement_policy import read_policy
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.registry import load_design, portable_reference
 from blindmatch_simulations.deployment.relocking import current_kind, settled
+from blindmatch_simulations.deployment.transparency import read_log
 
 
 def now_ms() -> int:
     """Unix time in milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+WayOut: TypeAlias = Callable[..., Egress]
+"""Makes an `Egress` of addresses, credentials, recorder and clock."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -58,7 +66,7 @@ def create_device(
     addresses: Addresses | None = None,
     options: Options | None = None,
     passphrase: str | None = None,
-    identity: bytes | None = None,
+    **more: Any,
 ) -> Watched:
     """A new device that uses the design called `reference`, with a certificate.
 
@@ -70,7 +78,7 @@ def create_device(
         addresses: where it calls servers, if not where the deployment says.
         options: what else is decided.
         passphrase: that locks its store, if `options` say so.
-        identity: its private identity key, where others are configured with the public one.
+        more: see `connect`; nothing of it is kept in the device's settings.
 
     Raises:
         AuthorityError: if the name breaks the rule for names.
@@ -79,18 +87,19 @@ def create_device(
         RegistryError: if there is no such design.
     """
     design = load_design(reference)
-    folder = deployment.device(name)
-    deployment.enrol(Identity(Kind.DEVICE, name), folder, datetime.now(UTC))
-    keys = deployment.centre_keys
+    keys, log = deployment.centre_keys, read_log(deployment)
     settings = Settings(
         portable_reference(reference),
         deployment.curator_public_key(),
-        CentreIdentity(read_public_key(keys), read_notices_public(keys)),
+        CentreIdentity(read_key(keys / PUBLIC_KEY), read_key(keys / NOTICES_PUBLIC)),
         mode,
         addresses or {},
         options or Options(),
+        endorsement=read_policy(deployment),
+        log=None if log is None else log.pinned(design.info.name),
+        franking=deployment.franking,
     )
-    watched = _watched(deployment, name, design, settings, True, passphrase, identity)
+    watched = _watched(deployment, name, design, settings, True, passphrase, **more)
     settings.write(deployment, name)
     return watched
 
@@ -176,22 +185,93 @@ def _watched(
     settings: Settings,
     create: bool,
     passphrase: str | None,
-    identity: bytes | None = None,
+    /,
+    **more: Any,
 ) -> Watched:
     recorder, traced, drawn = Recorder(), Traces(), Recording(system_randomness())
-    credentials = deployment.caller_credentials(Identity(Kind.DEVICE, name), deployment.device(name))
-    egress = Egress(deployment.directory(settings.addresses), credentials, recorder, now_ms)
-    make = partial(Device.create, identity=identity) if create else Device.open
-    config = DeviceConfig(
+    config = {
+        "design": design,
+        "mode": settings.mode,
+        "curator": settings.curator,
+        "key": settings.options.key(passphrase),
+        "cover": settings.options.cover,
+        "centre": settings.centre,
+        "consequence": settings.options.consequence,
+        "franking": settings.franking,
+        "endorsement": settings.endorsement,
+        "log": settings.log,
+    }
+    device = connect(
+        deployment,
         name,
-        design,
-        settings.curator,
-        settings.mode,
-        key=settings.options.key(passphrase),
-        cover=settings.options.cover,
-        centre=settings.centre,
-        consequence=settings.options.consequence,
+        recorder,
+        create=create,
+        addresses=settings.addresses,
+        rng=drawn.rng,
+        sink=traced.add,
+        **{**config, **more},
     )
-    folder = deployment.device(name) / STATE
-    device = make(folder, config, egress, drawn.rng, now_ms, traced.add)
     return Watched(device, recorder, traced, drawn)
+
+
+def connect(
+    deployment: Deployment,
+    name: str,
+    recorder: Recorder,
+    *,
+    create: bool = True,
+    addresses: Addresses | None = None,
+    rng: Randomness | None = None,
+    sink: Callable[[Trace], None] = lambda trace: None,
+    way_out: WayOut = Egress,
+    identity: bytes | None = None,
+    **config: Any,
+) -> Device:
+    """A device with a certificate and a way out, made or opened.
+
+    Args:
+        deployment: where it is.
+        name: of the device.
+        recorder: of what leaves it.
+        create: whether it is made.
+        addresses: where it calls servers, if not where the deployment says.
+        rng: of all that it draws; the system's, if not given.
+        sink: what takes its traces.
+        way_out: makes its way out.
+        identity: its private identity key, where others are configured with the public one.
+        config: of `DeviceConfig`; the curator's key is the deployment's, if not given.
+
+    Raises:
+        StoreError: if there is one already, or none to open.
+    """
+    egress = egress_of(deployment, name, recorder, addresses, way_out)
+    make = partial(Device.create, identity=identity) if create else Device.open
+    if "franking" not in config:
+        config["franking"] = deployment.franking
+    if "curator" not in config:
+        config["curator"] = deployment.curator_public_key()
+    made = DeviceConfig(account=name, **config)
+    return make(deployment.device(name) / STATE, made, egress, rng or system_randomness(), now_ms, sink)
+
+
+def egress_of(
+    deployment: Deployment,
+    name: str,
+    recorder: Recorder,
+    addresses: Addresses | None = None,
+    way_out: WayOut = Egress,
+) -> Egress:
+    """The way out of the account `name`, which gets a certificate if it has none.
+
+    Raises:
+        AuthorityError: if the name breaks the rule for names.
+    """
+    directory = deployment.directory(addresses)
+    return way_out(directory, credentials_of(deployment, name), recorder, now_ms)
+
+
+def credentials_of(deployment: Deployment, name: str) -> Credentials:
+    """Certificate and key of the account `name`, issued if there are none; raises as `egress_of` does."""
+    identity, folder = Identity(Kind.DEVICE, name), deployment.device(name)
+    deployment.enrol(identity, folder, datetime.now(UTC))
+    return deployment.caller_credentials(identity, folder)

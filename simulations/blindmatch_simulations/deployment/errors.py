@@ -11,3 +11,7 @@ class ReplayError(BlindmatchError):
 
 class ManifestError(BlindmatchError):
     """A manifest of a foreign counterpart cannot be used; the text names the field and the rule."""
+
+
+class DeploymentError(BlindmatchError):
+    """A deployment's folder is missing, incomplete or of another version."""

@@ -1,7 +1,7 @@
 """One folder holds a whole local deployment, each party's things in a folder of their own.
 
 HOME/
-  deployment.json          version of this layout, and who operates which server
+  deployment.json          version of this layout, who operates which server, how messages are franked
   design.json              the design that the last epoch was built for
   addresses.json           where servers on other machines are called, if there are any
   authority/               the certificate authority; needed to enrol, not to run
@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,14 +26,19 @@ from typing import Final
 
 from blindmatch_client.egress.channels import Credentials as DeviceCredentials
 from blindmatch_client.egress.channels import Endpoint
+from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
+from blindmatch_protocol.sender_proof import Franking
 from blindmatch_server.authority import Authority, Credentials, Identity, Kind
-from blindmatch_server.centre.keys import CentreKeys
+from blindmatch_server.centre.keys import JUDGE_PUBLIC, STAMP_KEY, CentreKeys
+from blindmatch_server.centre.keys import PUBLIC_KEY as CENTRE_PUBLIC_KEY
 from blindmatch_server.curator.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey, Signer
 from blindmatch_server.key_files import read_key
 
 from blindmatch_simulations.deployment import addresses
+from blindmatch_simulations.deployment.endpoints import Directory, local_endpoint
+from blindmatch_simulations.deployment.errors import DeploymentError as DeploymentError
 
 LAYOUT_VERSION: Final = 2
 HOME_VARIABLE: Final = "BLINDMATCH_HOME"
@@ -41,14 +46,9 @@ DEFAULT_HOME: Final = "blindmatch-home"
 MARKER: Final = "deployment.json"
 KEYS: Final = "keys"
 ADDRESSES: Final = "addresses.json"
-CONNECT_SECONDS: Final = 2.0
 
 STANDARD: Final = (Party.PROVIDER, Party.MATCHER, Party.CENTRE)
 """Whose servers every deployment has, whatever its design."""
-
-
-class DeploymentError(BlindmatchError):
-    """A deployment's folder is missing, incomplete or of another version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,13 @@ class Deployment:
     home: Path
 
     @classmethod
-    def create(cls, home: Path, now: datetime, operators: Mapping[Party, str] | None = None) -> Deployment:
+    def create(
+        cls,
+        home: Path,
+        now: datetime,
+        operators: Mapping[Party, str] | None = None,
+        franking: FrankingMode = DEFAULT_MODE,
+    ) -> Deployment:
         """Make a new one; parties that `operators` does not name are their own operators.
 
         Raises:
@@ -70,9 +76,11 @@ class Deployment:
         authority.write(deployment.authority)
         deployment.admit(STANDARD, now)
         CentreKeys.create(deployment.centre_keys)
+        shutil.copy2(deployment.centre_keys / STAMP_KEY, deployment.relay_stamp_key)
         CuratorKey.create(deployment.curator_keys)
         named = {party.server: operator for party, operator in (operators or {}).items()}
-        (home / MARKER).write_text(json.dumps({"layout": LAYOUT_VERSION, "operators": named}) + "\n")
+        held = {"layout": LAYOUT_VERSION, "operators": named, "franking": franking}
+        (home / MARKER).write_text(json.dumps(held) + "\n")
         return deployment
 
     @classmethod
@@ -121,7 +129,9 @@ class Deployment:
         Raises:
             StateError: if the curator's key is not here.
         """
-        return Signer.at(CuratorKey.read(self.curator_keys), now.timestamp(), days)
+        known = (self.centre_keys / CENTRE_PUBLIC_KEY).exists()
+        sealing = read_key(self.centre_keys / CENTRE_PUBLIC_KEY) if known else NO_SEALING_KEY
+        return Signer.at(CuratorKey.read(self.curator_keys), now.timestamp(), days, sealing)
 
     def published(self, design: str) -> Path:
         """Folder of a design's epochs."""
@@ -131,6 +141,26 @@ class Deployment:
     def centre_keys(self) -> Path:
         """Folder of the centre's secrets."""
         return self.server(Party.CENTRE) / KEYS
+
+    @property
+    def franking(self) -> Franking:
+        """What messages bear of their sender's key here, and the centre's key as a judge.
+
+        Raises:
+            DeploymentError: if the deployment's file is damaged.
+            StateError: if the key is needed and not here.
+        """
+        try:
+            mode = FrankingMode(json.loads((self.home / MARKER).read_text())["franking"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DeploymentError(f"{self.home / MARKER} names no mode of franking") from error
+        needs_judge = mode is FrankingMode.DESIGNATED
+        return Franking(mode, read_key(self.centre_keys / JUDGE_PUBLIC) if needs_judge else b"")
+
+    @property
+    def relay_stamp_key(self) -> Path:
+        """The relay's copy of the key that stamps are made and checked with."""
+        return self.server(Party.PROVIDER) / STAMP_KEY
 
     @property
     def references(self) -> Path:
@@ -227,7 +257,9 @@ class Deployment:
         """
         known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
         found = {party: Endpoint(address) for party, address in known.items()}
-        local = {party: self._local(party) for party in self.parties() if party not in found}
+        local = {
+            party: local_endpoint(self.port_file(party)) for party in self.parties() if party not in found
+        }
         return found | {party: endpoint for party, endpoint in local.items() if endpoint.address}
 
     def directory(self, more: addresses.Addresses | None = None) -> Mapping[Party, Endpoint]:
@@ -238,53 +270,7 @@ class Deployment:
         """
         known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
         given = {party: Endpoint(address) for party, address in known.items()}
-        return _Directory(given, dict.fromkeys(self.parties(), self))
-
-    def _local(self, party: Party) -> Endpoint:
-        """A local server; without an address if it does not run. `DeploymentError` if its file is damaged.
-
-        One that was killed has left its port file behind.
-        """
-        port_file = self.port_file(party)
-        if not port_file.is_file():
-            return Endpoint("")
-        port = _port(port_file)
-        return Endpoint(f"127.0.0.1:{port}" if _is_open(port) else "")
-
-
-@dataclass(frozen=True, slots=True)
-class _Directory(Mapping[Party, Endpoint]):
-    """Addresses that were given, and local servers as they run now."""
-
-    given: Mapping[Party, Endpoint]
-    local: Mapping[Party, Deployment]
-
-    def __getitem__(self, party: Party) -> Endpoint:
-        return self.given[party] if party in self.given else self.local[party]._local(party)
-
-    def __iter__(self) -> Iterator[Party]:
-        return iter({**self.given, **self.local})
-
-    def __len__(self) -> int:
-        return len({**self.given, **self.local})
-
-
-def _is_open(port: int) -> bool:
-    """Does anybody listen there? In doubt yes: the call that follows says more."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS):
-            return True
-    except ConnectionRefusedError:
-        return False
-    except OSError:
-        return True
-
-
-def _port(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except ValueError as error:
-        raise DeploymentError(f"{path} is damaged; start the server again") from error
+        return Directory(given, {party: self.port_file(party) for party in self.parties()})
 
 
 def _make_folder(home: Path) -> None:

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.authority import Identity
 from blindmatch_server.centre.deployed import Deployed
-from blindmatch_server.centre.keys import read_public_key
-from blindmatch_server.centre.server import CentreConfig, serve_centre
+from blindmatch_server.centre.keys import PUBLIC_KEY
+from blindmatch_server.centre.server import CentreConfig, open_centre
 from blindmatch_server.centre.vouchers import OpenerFiles
+from blindmatch_server.key_files import read_key
+from blindmatch_server.log.cosigning import WitnessAt
+from blindmatch_server.log.server import LogConfig, open_log, open_witness
 from blindmatch_server.matching.epochs import PublishedSource
 from blindmatch_server.matching.filing import CentreAddress
 from blindmatch_server.matching.forwarding import Carrying
-from blindmatch_server.matching.server import MatcherConfig, MatchingConfig, serve_matcher
+from blindmatch_server.matching.renewing import Renewing
+from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.published import open_publication, signed_epochs
-from blindmatch_server.relay.server import RelayConfig, serve_relay
-from blindmatch_server.serving import Listen, Run
+from blindmatch_server.relay.server import RelayConfig, open_services
+from blindmatch_server.serving import Listen, OpenServices
 from blindmatch_server.serving import serve as serve_until_signal
 
 from blindmatch_simulations.deployment.alone import alone
 from blindmatch_simulations.deployment.collusion import check_apart
+from blindmatch_simulations.deployment.endorsement_checks import endorsed_by
+from blindmatch_simulations.deployment.evidence import backed_by
 from blindmatch_simulations.deployment.folder import STANDARD, Deployment, DeploymentError
 from blindmatch_simulations.deployment.registry import loader_of
+from blindmatch_simulations.deployment.transparency import LOG, log_seed, read_log, witness_signer
 
 STATE: Final = "state"
 
@@ -42,39 +50,41 @@ def parties_of(design: AnyDesign) -> tuple[Party, ...]:
 def serve(
     deployment: Deployment,
     party: Party,
-    design: AnyDesign,
-    host: str,
-    port: int,
-    metrics_port: int | None = None,
-    ends_with: int | None = None,
+    design: AnyDesign | None,
     allow_collusion: bool = False,
+    **listens: Any,
 ) -> int:
     """Run the server of `party` until it is told to stop; one of the server's exit codes.
 
     Args:
         deployment: whose server.
         party: whose server.
-        design: what it serves.
-        host, port: where it listens; port 0 takes a free one.
-        metrics_port: see `Listen`.
-        ends_with: see `Listen`.
+        design: what it serves; None for the log and its witnesses, which serve whatever is deployed.
         allow_collusion: whether one operator may have parties that must not collude.
+        listens: see `listen_of`.
 
     Raises:
         CollusionError: if one has, and may not.
         DeploymentError: if the design is not published yet, the party has no server, or it runs already.
         StateError: if the server's files cannot be used.
     """
-    check_hosts(design, party)
-    check_apart(deployment, design.info, allow_collusion)
-    listen = listen_of(deployment, party, host, port, metrics_port, ends_with)
+    if design is not None:
+        check_hosts(deployment, design, party)
+        check_apart(deployment, design.info, allow_collusion)
+    listen = listen_of(deployment, party, **listens)
     with alone(deployment, party):
-        return host_with(serve_until_signal, deployment, party, design, listen)
+        return serve_until_signal(party.server, listen, services_of(deployment, party, design))
 
 
-def check_hosts(design: AnyDesign, party: Party) -> None:
-    """Raises `DeploymentError` if `party` runs no server in `design`."""
-    parties = parties_of(design)
+def servers_of(deployment: Deployment, design: AnyDesign) -> tuple[Party, ...]:
+    """Every server that runs: the log and its witnesses, if there is one, and the design's."""
+    log = read_log(deployment)
+    return (*(log.parties if log else ()), *parties_of(design))
+
+
+def check_hosts(deployment: Deployment, design: AnyDesign, party: Party) -> None:
+    """Raises `DeploymentError` if `party` runs no server in `design`, nor one of the log's."""
+    parties = servers_of(deployment, design)
     if party not in parties:
         known = ", ".join(one.server for one in parties)
         raise DeploymentError(f"the {party.server} has no server in {design.info.name}, which has {known}")
@@ -83,12 +93,12 @@ def check_hosts(design: AnyDesign, party: Party) -> None:
 def listen_of(
     deployment: Deployment,
     party: Party,
-    host: str,
-    port: int,
+    host: str = "127.0.0.1",
+    port: int = 0,
     metrics_port: int | None = None,
     ends_with: int | None = None,
 ) -> Listen:
-    """Where and how the server of `party` listens; arguments as for `serve`."""
+    """Where and how the server of `party` listens; see `Listen`."""
     deployment.admit([party], datetime.now(UTC))
     return Listen(
         credentials=deployment.server_credentials(party),
@@ -101,18 +111,44 @@ def listen_of(
     )
 
 
-def host_with(run: Run, deployment: Deployment, party: Party, design: AnyDesign, listen: Listen) -> int:
-    """Have `run` run the server of `party`; the caller has made sure it is alone. Raises as `serve` does."""
+def services_of(deployment: Deployment, party: Party, design: AnyDesign | None) -> OpenServices:
+    """What the server of `party` serves; the caller makes sure that it is alone. As for `serve`."""
     folder = deployment.server(party) / STATE
+    if design is None or is_of_log(deployment, party):
+        return _of_log(deployment, party, folder)
     match party:
         case Party.PROVIDER:
             matching = _matching(deployment, party, design, folder) if _plays(design, party) else None
-            return serve_relay(RelayConfig(listen, folder, matching=matching), run)
+            stamp_key = read_key(deployment.relay_stamp_key)
+            return partial(open_services, RelayConfig(folder, matching=matching, stamp_key=stamp_key))
         case Party.CENTRE:
-            return serve_centre(_centre(deployment, design, listen, folder), run)
+            return partial(open_centre, _centre(deployment, design, folder))
         case _:
-            matching = _matching(deployment, party, design, folder)
-            return serve_matcher(MatcherConfig(listen, matching, party), run)
+            return partial(open_matching, _matching(deployment, party, design, folder))
+
+
+def is_of_log(deployment: Deployment, party: Party) -> bool:
+    """Whether it is the log, or one of its witnesses."""
+    log = read_log(deployment)
+    return log is not None and party in log.parties
+
+
+def _of_log(deployment: Deployment, party: Party, folder: Path) -> OpenServices:
+    log = read_log(deployment)
+    assert log is not None
+    if party != LOG:
+        return partial(open_witness, folder, witness_signer(deployment, party), log.known, LOG)
+    find = _finder(deployment)
+    witnesses = [WitnessAt(one, key, partial(find, one)) for one, key in log.witnesses.items()]
+    rules = partial(log.stream, curator=deployment.curator_public_key())
+    credentials = deployment.server_credentials(party)
+    return partial(open_log, LogConfig(credentials, folder, log_seed(deployment), rules, witnesses))
+
+
+def _finder(deployment: Deployment) -> Callable[[Party], str]:
+    """Where servers are called that may start later, and move; empty for one that is not known to run."""
+    directory = deployment.directory()
+    return lambda party: directory[party].address if party in directory else ""
 
 
 def _plays(design: AnyDesign, party: Party) -> bool:
@@ -125,22 +161,17 @@ def _matching(deployment: Deployment, party: Party, design: AnyDesign, folder: P
         name = design.info.name
         raise DeploymentError(f"{name} is not published; blindmatch list build --design {name} does that")
     source = PublishedSource(design, published, party, deployment.curator_public_key())
-    reports = design.info.sends_content and _plays(design, party)
+    reports = design.info.sees_content(party)
     centre = _centre_address(deployment, party) if reports else None
     carries = party in design.info.forwarded.values()
-    carrying = _carrying(deployment, party) if carries else None
-    load = loader_of(design)
-    return MatchingConfig(design, source, folder / "matching", centre, load=load, carrying=carrying)
-
-
-def _carrying(deployment: Deployment, party: Party) -> Carrying:
-    """How `party` reaches hosts that it forwards to; those may start later, and move."""
-    directory = deployment.directory()
-
-    def find(host: Party) -> str:
-        return directory[host].address if host in directory else ""
-
-    return Carrying(party, find, deployment.server_credentials(party))
+    credentials = deployment.server_credentials(party)
+    carrying = Carrying(party, _finder(deployment), credentials) if carries else None
+    renewing = None
+    if (log := read_log(deployment)) is not None and party == design.info.setup_host:
+        pinned, find = log.pinned(design.info.name), partial(_finder(deployment), LOG)
+        renewing = Renewing(published, pinned, LOG, find, credentials)
+    load, own = loader_of(design), folder / "matching"
+    return MatchingConfig(design, source, own, centre, load=load, carrying=carrying, renewing=renewing)
 
 
 def _centre_address(deployment: Deployment, party: Party) -> CentreAddress:
@@ -149,19 +180,24 @@ def _centre_address(deployment: Deployment, party: Party) -> CentreAddress:
         raise DeploymentError("this design's provider reports by itself: start the centre before the relay")
     return CentreAddress(
         address=endpoints[Party.CENTRE].address,
-        public_key=read_public_key(deployment.centre_keys),
+        public_key=read_key(deployment.centre_keys / PUBLIC_KEY),
         reporter=Identity.of(party),
         credentials=deployment.server_credentials(party),
     )
 
 
-def _centre(deployment: Deployment, design: AnyDesign, listen: Listen, folder: Path) -> CentreConfig:
+def _centre(deployment: Deployment, design: AnyDesign, folder: Path) -> CentreConfig:
     name = design.info.name
     curator = deployment.curator_public_key()
-    deployed = Deployed(design, partial(signed_epochs, deployment.published(name), design.info, curator))
+    epochs = partial(signed_epochs, deployment.published(name), design.info, curator)
+    endorsed = endorsed_by(deployment, design)
+    deployed = Deployed(design, epochs, endorsed)
     openers = {}
     if design.vouchers and deployment.published(name).is_dir():
         publication = open_publication(deployment.published(name), roles=(), opener=True)
-        openers[name] = OpenerFiles(publication.manifest.epoch, publication.opener())
+        openers[name] = OpenerFiles(publication.manifest.epoch, publication.opener(), endorsed)
     references = deployment.references if deployment.references.exists() else None
-    return CentreConfig(listen, folder, deployment.centre_keys, deployed, references, openers)
+    mode, backed = deployment.franking.mode, backed_by(deployment, design)
+    return CentreConfig(
+        folder, deployment.centre_keys, deployed, references, openers, franking=mode, backed=backed
+    )

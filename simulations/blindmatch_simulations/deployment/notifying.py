@@ -15,7 +15,8 @@ from blindmatch_client.device import Device
 from blindmatch_client.errors import RefusedError
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre.keys import read_notices_key
+from blindmatch_server.centre.keys import NOTICES_KEY
+from blindmatch_server.key_files import read_key
 
 from blindmatch_simulations.deployment.devices import create_device, open_device
 from blindmatch_simulations.deployment.folder import Deployment
@@ -70,7 +71,7 @@ def _device(deployment: Deployment, design: str) -> Device:
     if made:
         watched = open_device(deployment, ACCOUNT)
     else:
-        identity = read_notices_key(deployment.centre_keys)
+        identity = read_key(deployment.centre_keys / NOTICES_KEY)
         watched = create_device(deployment, ACCOUNT, design, identity=identity)
     try:
         # an earlier registration may not have come to its end

@@ -17,6 +17,7 @@ from blindmatch_server.authority import Identity, Kind
 from google.protobuf.message import Message as Wire
 
 from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.transparency import LOG
 
 T = TypeVar("T", bound=Wire)
 
@@ -36,14 +37,17 @@ class ReportIdError(BlindmatchError):
 
 
 @contextmanager
-def _channel(deployment: Deployment, party: Party) -> Iterator[grpc.Channel]:
+def _channel(deployment: Deployment, party: Party, caller: Party | None = None) -> Iterator[grpc.Channel]:
+    """`caller`: whose server's certificate is used; None: the operator's."""
     endpoints = deployment.endpoints()
     if party not in endpoints:
         raise OperatorError(f"the {party.server} is not running; start it with: blindmatch serve all")
     identity = Identity(Kind.OPERATOR, os.environ.get(OPERATOR_VARIABLE) or OPERATOR)
-    folder = deployment.operator(identity.name)
-    deployment.enrol(identity, folder, datetime.now(UTC))
-    held = deployment.caller_credentials(identity, folder)
+    if caller is None:
+        deployment.enrol(identity, deployment.operator(identity.name), datetime.now(UTC))
+    else:
+        identity = Identity.of(caller)
+    held = deployment.caller_credentials(identity, deployment.folder_of(identity))
     credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
     options: list[tuple[str, Any]] = [
         ("grpc.ssl_target_name_override", party.dns_name),
@@ -65,6 +69,36 @@ def ask_centre(deployment: Deployment, method: str, request: Wire, reply: type[T
     """
     with _channel(deployment, Party.CENTRE) as channel:
         return _call(channel, rpc.CentreStub, method, request, reply)
+
+
+def ask_log(deployment: Deployment, method: str, request: Wire, reply: type[T]) -> T:
+    """The log's reply to one request; raises as `ask_centre`."""
+    with _channel(deployment, LOG) as channel:
+        return _call(channel, rpc.LogStub, method, request, reply)
+
+
+def append_counts(deployment: Deployment, origin: str, index: int, leaf: bytes) -> bytes:
+    """Have the log append a leaf to the stream of the centre's counts, as the centre; the proof. Raises as
+    `ask_centre`."""
+    with _channel(deployment, LOG, Party.CENTRE) as channel:
+        request = pb.AppendRequest(origin=origin, index=index, leaf=leaf)
+        return _call(channel, rpc.LogStub, "Append", request, pb.LogProof).proof
+
+
+def read_resource(deployment: Deployment, origin: str, path: str) -> bytes:
+    """A resource of the log, by its path (c2sp.org/tlog-tiles); raises as `ask_centre`."""
+    with _channel(deployment, LOG) as channel:
+        request = pb.ResourceRequest(origin=origin, path=path)
+        stub: Any = rpc.LogStub(channel)  # type: ignore[no-untyped-call]
+        return b"".join(part.data for part in stub.Read(request, timeout=DEADLINE_SECONDS))
+
+
+def centre_export(deployment: Deployment, report_id: bytes, reason: str) -> bytes:
+    """A report's evidence, encoded, once the journal has the reason; raises as `ask_centre`."""
+    with _channel(deployment, Party.CENTRE) as channel:
+        stub: Any = rpc.CentreStub(channel)  # type: ignore[no-untyped-call]
+        parts = stub.Export(pb.ExportRequest(report_id=report_id, reason=reason), timeout=DEADLINE_SECONDS)
+        return b"".join(part.data for part in parts)
 
 
 def centre_list(deployment: Deployment) -> pb.CentreList:

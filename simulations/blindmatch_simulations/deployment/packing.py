@@ -3,7 +3,7 @@
 relay, matcher, centre, ...   the server's certificate and key, and the files it serves from
 operator                      an operator's certificate and key, and the centre's public keys
 device NAME                   a device's certificate and key, and the centre's public keys
-each of them                  the curator's public key, which epochs are verified with
+each of them                  the curator's public key, which epochs are verified with, and the policy
 
 Never in it: the authority's key, another party's key, a server's state.
 """
@@ -14,16 +14,22 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
+from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_protocol.contract import AnyDesign, Party
-from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
+from blindmatch_server.centre.keys import JUDGE_PUBLIC, NOTICES_PUBLIC, PUBLIC_KEY
 from blindmatch_server.curator.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
-from blindmatch_server.manifest import MANIFEST, SIGNED, Manifest
+from blindmatch_server.manifest import LEAF, MANIFEST, PROOF, SIGNED, TREE, Manifest
 
 from blindmatch_simulations.deployment.collusion import check_apart
 from blindmatch_simulations.deployment.deployed_design import DESIGN
-from blindmatch_simulations.deployment.folder import ADDRESSES, MARKER, Deployment, DeploymentError
+from blindmatch_simulations.deployment.endorsement_policy import POLICY
+from blindmatch_simulations.deployment.folder import ADDRESSES, KEYS, MARKER, Deployment, DeploymentError
 from blindmatch_simulations.deployment.hosting import check_hosts
+from blindmatch_simulations.deployment.transparency import KEY, LOG_FILE, read_log
+
+OWN: Final = frozenset({MANIFEST, SIGNED, LEAF, PROOF, TREE})
 
 
 def pack_server(
@@ -35,7 +41,7 @@ def pack_server(
         CollusionError: if one operator has parties that must not collude, and may not.
         DeploymentError: if the folder exists, or a file is missing.
     """
-    check_hosts(design, party)
+    check_hosts(deployment, design, party)
     check_apart(deployment, design.info, allow_collusion)
     deployment.admit([party], datetime.now(UTC))
     return _copy(deployment, _server_files(deployment, party, design), folder)
@@ -46,7 +52,7 @@ def pack_caller(deployment: Deployment, source: Path, folder: Path) -> list[Path
     keys = [path for path in sorted(source.glob("*")) if path.suffix in (".crt", ".key")]
     if not keys:
         raise DeploymentError(f"{source.name} has no certificate; make one with: blindmatch certs issue")
-    public = [deployment.centre_keys / name for name in (PUBLIC_KEY, NOTICES_PUBLIC)]
+    public = [deployment.centre_keys / name for name in (PUBLIC_KEY, NOTICES_PUBLIC, JUDGE_PUBLIC)]
     return _copy(deployment, iter([*keys, deployment.curator_keys / CURATOR_PUBLIC_KEY, *public]), folder)
 
 
@@ -54,18 +60,25 @@ def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> It
     home, name = deployment.server(party), party.server
     yield from (home / "ca.crt", home / f"{name}.crt", home / f"{name}.key")
     yield deployment.curator_keys / CURATOR_PUBLIC_KEY
+    log = read_log(deployment)
+    if log is not None and party in log.parties:
+        yield home / KEYS / KEY
+        return
     played = design.info.parties
     published = deployment.published(design.info.name)
     if party == Party.MATCHER or party in played or _opens(party, design):
         if not published.is_dir():
             raise DeploymentError(f"{design.info.name} is not published; blindmatch list build does that")
         yield from _published(published, party, design)
+    if party == Party.PROVIDER:
+        yield deployment.relay_stamp_key
     if party == Party.CENTRE:
         yield from sorted(published.glob(f"*/{SIGNED}"))
+        yield from sorted(published.glob(f"*/{ENDORSEMENT}"))
         yield from _below(deployment.centre_keys)
         if deployment.references.exists():
             yield deployment.references
-    elif design.info.sends_content and party in played:
+    elif design.info.sees_content(party):
         yield deployment.centre_keys / PUBLIC_KEY
 
 
@@ -76,7 +89,7 @@ def _published(folder: Path, party: Party, design: AnyDesign) -> Iterator[Path]:
         described = path.parent / MANIFEST
         if described.exists():
             manifest = _manifest(described)
-            if path.name not in manifest.needed(roles, _opens(party, design)) | {MANIFEST, SIGNED}:
+            if path.name not in manifest.needed(roles, _opens(party, design)) | OWN:
                 continue
         yield path
 
@@ -101,7 +114,9 @@ def _copy(deployment: Deployment, files: Iterator[Path], folder: Path) -> list[P
         raise DeploymentError(f"{folder} exists; give a new folder")
     copied = []
     every = [deployment.home / MARKER, *files]
-    every += [path for name in (DESIGN, ADDRESSES) if (path := deployment.home / name).exists()]
+    every += [
+        path for name in (DESIGN, ADDRESSES, POLICY, LOG_FILE) if (path := deployment.home / name).exists()
+    ]
     for path in every:
         target = folder / path.relative_to(deployment.home)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

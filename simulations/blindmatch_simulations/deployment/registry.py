@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
@@ -15,17 +14,18 @@ from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import entry_points
-from importlib.resources import files
 from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 from weakref import WeakKeyDictionary
 
+import blindmatch_client.designs as on_device
 import blindmatch_protocol.designs as built_in
 from blindmatch_protocol.contract import CONTRACT_VERSION, AnyDesign, Design, Info
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.errors import BlindmatchError, NotInstalledError
 
+from blindmatch_simulations.data import committed
 from blindmatch_simulations.deployment.collusion import faults
 
 ENTRY_POINT_GROUP = "blindmatch.designs"
@@ -46,11 +46,29 @@ class Registered:
 
 
 def built_in_designs() -> Iterator[Registered]:
-    """Every `DESIGN` in the designs folder, by module name."""
-    for module in sorted(pkgutil.iter_modules(built_in.__path__), key=lambda found: found.name):
-        loaded = importlib.import_module(f"{built_in.__name__}.{module.name}")
+    """Every `DESIGN` in the protocol room's designs, by module name."""
+    for name in _modules(built_in):
+        loaded = importlib.import_module(name)
         if hasattr(loaded, "DESIGN"):
-            yield Registered(_checked(loaded.DESIGN, module.name), "built in")
+            yield Registered(_checked(loaded.DESIGN, name), "built in")
+
+
+def _on_device() -> Iterator[Registered | NotInstalledError]:
+    """Every design of the client's that needs more than the base, or what says that it is not installed."""
+    for name in _modules(on_device):
+        try:
+            yield Registered(_checked(importlib.import_module(name).DESIGN, name), "built in")
+        except NotInstalledError as error:
+            yield error
+
+
+def _modules(package: ModuleType) -> list[str]:
+    return sorted(f"{package.__name__}.{one.name}" for one in pkgutil.iter_modules(package.__path__))
+
+
+def not_installed() -> dict[str, str]:
+    """Names of the designs that are not installed, and a line about each."""
+    return {one.design: str(one) for one in _on_device() if isinstance(one, NotInstalledError)}
 
 
 def all_designs() -> dict[str, Registered]:
@@ -60,7 +78,8 @@ def all_designs() -> dict[str, Registered]:
         RegistryError: if two have one name, or an entry point cannot be loaded.
     """
     found: dict[str, Registered] = {}
-    for registered in (*built_in_designs(), *_entry_points()):
+    installed = (one for one in _on_device() if isinstance(one, Registered))
+    for registered in (*built_in_designs(), *installed, *_entry_points()):
         name = registered.design.info.name
         if name in found:
             raise RegistryError(f"two designs are called {name}: {found[name].source}, {registered.source}")
@@ -81,6 +100,8 @@ def load_design(reference: str) -> AnyDesign:
         return design
     designs = all_designs()
     if reference not in designs:
+        if reference in (missing := not_installed()):
+            raise RegistryError(missing[reference])
         known = ", ".join(sorted(designs))
         raise RegistryError(f"no design is called {reference!r}; there are {known}, or give path.py:NAME")
     return designs[reference].design
@@ -184,5 +205,4 @@ def _of_contract_1(design: AnyDesign) -> Iterator[str]:
 @cache
 def option_ids() -> tuple[str, ...]:
     """Ids of the catalogue of options, in its order."""
-    catalogue = files("blindmatch_simulations").joinpath("data/options.json").read_text("utf-8")
-    return tuple(option["id"] for option in json.loads(catalogue)["options"])
+    return tuple(option["id"] for option in committed("options")["options"])

@@ -62,6 +62,7 @@ def _counts(found: pb.Statistics, scanned: int | None) -> list[Figure]:
         "B: flagged, not confirmed on human review": found.unconfirmed,
         "C: flagged items reviewed by people": found.reviewed,
         "reports": found.reports,
+        "of these, flags of a classifier (no entry matched)": found.flags,
         "vouchers opened": found.vouchers_opened,
         "images": found.images,
         "videos": found.videos,

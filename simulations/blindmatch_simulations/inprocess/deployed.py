@@ -1,40 +1,30 @@
-"""A design published and opened in memory, and one item's session with its roles."""
+"""A design published and opened in memory, and one item's session with its roles; one for a proof of
+absence."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+from blindmatch_proofs.absence import AbsenceProof, AbsenceReply
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Message, Rows
-from blindmatch_protocol.contract import (
-    AnyDesign,
-    Item,
-    Outcome,
-    Published,
-    Role,
-    Session,
-    SetParameters,
-    Stated,
-    Verdict,
-    answered,
-    batches_of,
-)
 from blindmatch_protocol.contract.entries import HeldEntries
 from blindmatch_protocol.epoch_manifest import (
     NO_PREDECESSOR,
     EpochManifest,
     ManifestFile,
+    SignedManifest,
     parameters_of,
     role_keys_of,
 )
-from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.randomness import Randomness, Recording, seeded
+from blindmatch_protocol.randomness import Randomness, Recording, replayed, seeded
 
-from blindmatch_simulations.inprocess.enrolled import new_state, request_of
+from blindmatch_simulations.inprocess.opened import OpenDesign, new_state
 
 
 @dataclass(slots=True)
@@ -45,45 +35,43 @@ class MemoryWorkspace:
     scratches: dict[str, bytearray] = field(default_factory=dict)
 
     def create(self, name: str) -> io.BytesIO:
-        """See `Workspace.create`."""
         self.created[name] = io.BytesIO()
         return self.created[name]
 
     def scratch(self, name: str, size: int) -> memoryview:
-        """See `Workspace.scratch`."""
         return memoryview(self.scratches.setdefault(name, bytearray(size)))
 
-    def files(self) -> dict[str, bytes]:
-        """All files of the result."""
-        return {name: made.getvalue() for name, made in self.created.items()}
+    def files(self, names: Iterable[str] | None = None) -> dict[str, bytes]:
+        """Files of the result, by default all."""
+        return {name: self.created[name].getvalue() for name in (self.created if names is None else names)}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Build:
     """One epoch's files: all of them by name, and which are whose."""
 
-    design: AnyDesign
+    design: bm.AnyDesign
     epoch: int
     entries: Rows
     files: Mapping[str, bytes]
-    published: Published
+    published: bm.Published
 
     @property
     def setup_files(self) -> dict[str, bytes]:
         """What every device gets."""
         return {name: self.files[name] for name in self.published.setup}
 
-    def role_files(self, role: Role) -> dict[str, bytes]:
+    def role_files(self, role: bm.Role) -> dict[str, bytes]:
         """What a role gets: the set-up, and its own."""
         return {**self.setup_files, **{name: self.files[name] for name in self.published.roles[role]}}
 
 
 def manifest_of(
-    design: AnyDesign,
+    design: bm.AnyDesign,
     files: Mapping[str, bytes],
     epoch: int,
     before: EpochManifest | None = None,
-    stated: Stated | None = None,
+    stated: bm.Stated | None = None,
 ) -> EpochManifest:
     """The manifest of set-up files in memory, valid for years; `stated` is given if they do not open."""
     held = stated or design.stated(design.open_setup(files, epoch))
@@ -105,28 +93,14 @@ def manifest_of(
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Deployed:
+class Deployed(OpenDesign):
     """A build, opened by a device and by every role."""
 
     build: Build
-    setup: Any
-    states: Mapping[Role, Any]
-
-    @property
-    def design(self) -> AnyDesign:
-        """The design."""
-        return self.build.design
-
-    def answer(
-        self, role: Role, body: Message, rng: Randomness, executor: Executor | None = None
-    ) -> tuple[Message, Verdict | None]:
-        """The role's reply to one body, and what it learnt; raises the `ProtocolError` it answers with."""
-        request = request_of(self.design, self.setup, role, body)
-        return answered(self.design, role, self.states[role], request, rng, executor)
 
 
 def publish(
-    design: AnyDesign,
+    design: bm.AnyDesign,
     entries: Rows,
     rng: Randomness,
     epoch: int = 1,
@@ -135,7 +109,7 @@ def publish(
 ) -> Build:
     """Publish `design` for `entries`, with salts that `salts` determines."""
     out, source = MemoryWorkspace(), _source(entries, epoch, salts)
-    published = design.publish(source, SetParameters(epoch, values or {}), rng, None, out)
+    published = design.publish(source, bm.SetParameters(epoch, values or {}), rng, None, out)
     return Build(design, epoch, entries, out.files(), published)
 
 
@@ -169,24 +143,24 @@ def entry_id(row: int, epoch: int = 1) -> int:
 def _source(entries: Rows, epoch: int, salts: str) -> HeldEntries:
     n = len(entries)
     salt_rows = np.frombuffer(seeded(f"{salts}/{epoch}").take(16 * n), np.uint8).reshape(n, 16)
-    return batches_of(entries, np.arange(n, dtype=np.uint64) + np.uint64(entry_id(0, epoch)), salt_rows)
+    return bm.batches_of(entries, np.arange(n, dtype=np.uint64) + np.uint64(entry_id(0, epoch)), salt_rows)
 
 
 def opened(build: Build) -> Deployed:
     """Open set-up and roles of `build`."""
     design = build.design
     states = {role: design.open_role(role, build.role_files(role)) for role in build.published.roles}
-    return Deployed(build, design.open_setup(build.setup_files, build.epoch), states)
+    return Deployed(design, design.open_setup(build.setup_files, build.epoch), states, build)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Asked:
     """A body, the role it went to, the reply and what the role learnt."""
 
-    role: Role
+    role: bm.Role
     body: Message
     reply: Message
-    verdict: Verdict | None
+    verdict: bm.Verdict | None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -201,27 +175,42 @@ class Ran:
     """
 
     rounds: tuple[tuple[Asked, ...], ...]
-    outcome: Outcome
+    outcome: bm.Outcome
     state_before: Message
     state: Message
     tape: bytes
 
-    def bodies(self) -> list[tuple[Role, bytes]]:
+    @property
+    def asked(self) -> list[Asked]:
+        """What was asked, all rounds, in order."""
+        return [asked for one in self.rounds for asked in one]
+
+    @property
+    def verdicts(self) -> list[bm.Verdict]:
+        """What roles learnt, in order."""
+        return [asked.verdict for asked in self.asked if asked.verdict is not None]
+
+    @property
+    def found(self) -> bool:
+        """Did the device or a role learn of an entry?"""
+        return isinstance(self.outcome, bm.Match) or any(told.label is not None for told in self.verdicts)
+
+    def bodies(self) -> list[tuple[bm.Role, bytes]]:
         """Every body that left the device, in order."""
-        return [(asked.role, asked.body.encode()) for one in self.rounds for asked in one]
+        return [(asked.role, asked.body.encode()) for asked in self.asked]
 
 
-Answering: TypeAlias = Callable[[Role, Message], tuple[Message, Verdict | None]]
+Answering: TypeAlias = Callable[[bm.Role, Message], tuple[Message, bm.Verdict | None]]
 
 
-def enrolled(deployed: Deployed, rng: Randomness) -> Message:
+def enrolled(deployed: OpenDesign, rng: Randomness) -> Message:
     """A new account's device state, after its offline phase."""
     return new_state(deployed.design, deployed.setup, rng)
 
 
 def run_session(
-    deployed: Deployed,
-    item: Item,
+    deployed: OpenDesign,
+    item: bm.Item,
     rng: Randomness,
     state: Message | None = None,
     answering: Answering | None = None,
@@ -235,7 +224,7 @@ def run_session(
     before = enrolled(deployed, rng) if state is None else state
     ask = answering or (lambda role, body: deployed.answer(role, body, rng))
     tape = Recording(rng)
-    session = Session(deployed.design, deployed.setup, before, tape.rng)
+    session = bm.Session(deployed.design, deployed.setup, before, tape.rng)
     rounds: list[tuple[Asked, ...]] = []
     step = session.start(item)
     while isinstance(step, Mapping):
@@ -243,3 +232,32 @@ def run_session(
         rounds.append(tuple(asked))
         step = session.receive({one.role: one.reply for one in asked})
     return Ran(tuple(rounds), session.conclude(), before, session.state, tape.tape())
+
+
+def run_again(deployed: OpenDesign, item: bm.Item, ran: Ran, answering: Answering | None = None) -> Ran:
+    """A session on the tape and the state of an earlier one, and on its replies unless others are given."""
+    replies = iter([(asked.reply, asked.verdict) for asked in ran.asked])
+    again = answering or (lambda role, body: next(replies))
+    return run_session(deployed, item, replayed(ran.tape), ran.state_before, again)
+
+
+def transcript(
+    parties: OpenDesign,
+    signed: SignedManifest,
+    item: bm.Item,
+    rng: Randomness,
+    alter: Callable[[bm.Role, Message], Message] = lambda role, reply: reply,
+) -> AbsenceProof:
+    """What a device makes of a session with `item`, whatever it comes to; `alter` alters replies."""
+    design, tape, replies = parties.design, Recording(rng), list[AbsenceReply]()
+    state = design.enrol(rng)
+    session = bm.Session(design, parties.setup, state, tape.rng)
+    step = session.start(item)
+    while isinstance(step, Mapping):
+        got = {role: alter(role, parties.answer(role, step[role], rng)[0]) for role in sorted(step)}
+        replies += [AbsenceReply(role, reply.encode()) for role, reply in got.items()]
+        try:
+            step = session.receive(got)
+        except Exception:
+            break
+    return AbsenceProof(signed, item.hash, state.encode(), tape.tape(), tuple(replies))

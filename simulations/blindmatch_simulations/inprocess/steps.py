@@ -14,6 +14,7 @@ from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled
 from blindmatch_simulations.inprocess.fields import made_up
+from blindmatch_simulations.inprocess.opened import OpenDesign
 from blindmatch_simulations.inprocess.seeded import below
 from blindmatch_simulations.inprocess.verdict import BrokenError
 
@@ -31,6 +32,12 @@ class Stop:
     def name(self) -> str:
         """For failures."""
         return f"receive, round {self.number}"
+
+
+def sent(deployed: OpenDesign, item: Item, rng: Randomness) -> Mapping[Role, Message]:
+    """What a new account's device sends first, by role; empty if that is nothing."""
+    step = deployed.design.start(enrolled(deployed, rng), deployed.setup, item, UNBOUND, rng).step
+    return step.bodies if isinstance(step, Send) else {}
 
 
 def stops(deployed: Deployed, item: Item, rng: Randomness) -> list[Stop]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 
 
 class Verdict(StrEnum):
@@ -31,7 +31,9 @@ class BrokenError(BlindmatchError):
     def __init__(self, step: str, rule: str, **evidence: object) -> None:
         self.step = step
         self.rule = rule
-        self.evidence = {name: _plain(value) for name, value in evidence.items()}
+        self.evidence = {
+            name: value.hex() if isinstance(value, bytes) else str(value) for name, value in evidence.items()
+        }
         super().__init__(f"{step}: {rule}")
 
 
@@ -73,5 +75,21 @@ class Result:
     evidence: Mapping[str, str] = field(default_factory=dict)
 
 
-def _plain(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
+def refused(
+    step: str, what: str, act: Callable[[], object], kind: type[Exception] = ProtocolError, **evidence: object
+) -> bool:
+    """Does `act` end in an error of this kind?
+
+    Raises:
+        BrokenError: if it ends in another one; it says that `what` does.
+    """
+    try:
+        act()
+    except (kind, BrokenError) as error:
+        if isinstance(error, BrokenError):
+            raise
+        return True
+    except Exception as error:
+        rule = f"{what} ends in {type(error).__name__}, not in {kind.__name__}"
+        raise BrokenError(step, rule, **evidence) from error
+    return False

@@ -1,10 +1,12 @@
 """Intervals of what was counted: exact ones (Clopper and Pearson, 1934; Garwood, 1936), by scipy's incomplete
-beta and gamma functions, and resampled ones for paired timings. What is one-sided is called so."""
+beta and gamma functions, and resampled ones for paired timings; of the advantage of a guesser over chance.
+What is one-sided is called so."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
@@ -37,6 +39,48 @@ def one_sided_most_rate(count: int, trials: float) -> float:
     return float(gammaincinv(count + 1, CONFIDENCE)) / trials if trials > 0 else float("inf")
 
 
+def bounded_mean(mean: float, units: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The two-sided interval for the expectation of `units` independent values in [0, 1] that average `mean`,
+    whatever their distribution; (0, 1) without units. Not asymptotic (Hoeffding, 1963, theorem 1, in the form
+    of the relative entropy); for the share of pairs of n independent pictures, a U-statistic, it holds with
+    n // 2 units (section 5).
+
+    Raises:
+        ValueError: if the mean is outside of [0, 1].
+    """
+    if not 0 <= mean <= 1:
+        raise ValueError("mean: must be 0 to 1")
+    if units < 1:
+        return 0.0, 1.0
+    reach = float(np.log(2 / (1 - confidence))) / units
+    return _least_mean(mean, reach), 1 - _least_mean(1 - mean, reach) if mean > 0.5 else _most_mean(
+        mean, reach
+    )
+
+
+def _most_mean(mean: float, reach: float) -> float:
+    """The largest expectation within `reach` of `mean` in relative entropy."""
+    from scipy.optimize import brentq
+
+    if _divergence(mean, 1 - 1e-16) <= reach:
+        return 1.0
+    return float(brentq(lambda p: _divergence(mean, p) - reach, mean, 1 - 1e-16, xtol=1e-18))
+
+
+def _least_mean(mean: float, reach: float) -> float:
+    from scipy.optimize import brentq
+
+    if mean == 0 or _divergence(mean, 1e-300) <= reach:
+        return 0.0
+    return float(brentq(lambda p: _divergence(mean, p) - reach, 1e-300, mean, xtol=1e-18))
+
+
+def _divergence(mean: float, p: float) -> float:
+    """Relative entropy of Bernoulli(mean) to Bernoulli(p), nats."""
+    hit = mean * float(np.log(mean / p)) if mean > 0 else 0.0
+    return hit + ((1 - mean) * float(np.log1p(-mean) - np.log1p(-p)) if mean < 1 else 0.0)
+
+
 def at_least(least: int, trials: int, p: float) -> float:
     """The exact probability of `least` successes or more in `trials`, each of probability `p`."""
     from scipy.special import bdtrc
@@ -44,9 +88,7 @@ def at_least(least: int, trials: int, p: float) -> float:
     return 1.0 if least <= 0 else float(bdtrc(least - 1, trials, p)) if least <= trials else 0.0
 
 
-def median_ratio(
-    above: Sequence[float], below: Sequence[float], confidence: float = CONFIDENCE
-) -> tuple[float, float]:
+def median_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float]:
     """The interval of median(above) / median(below) over pairs, by resampling them (Efron, 1979).
 
     The resamples are the same for the same number of pairs, so that the same rows give the same interval.
@@ -56,12 +98,10 @@ def median_ratio(
     """
     if not above or len(above) != len(below):
         raise ValueError("pairs: must be as many of one as of the other, and at least one")
-    picks = np.random.Generator(np.random.PCG64(len(above))).integers(
-        len(above), size=(_RESAMPLES, len(above))
-    )
+    rng = np.random.Generator(np.random.PCG64(len(above)))
+    picks = rng.integers(len(above), size=(_RESAMPLES, len(above)))
     ratios = np.median(np.array(above)[picks], axis=1) / np.median(np.array(below)[picks], axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail])
+    low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 
@@ -70,3 +110,48 @@ def _low(hits: int, trials: int, tail: float) -> float:
     from scipy.special import betaincinv
 
     return float(betaincinv(hits, trials - hits + 1, tail)) if hits > 0 else 0.0
+
+
+GAME_CONFIDENCE: Final = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Advantage:
+    """Twice the share of right guesses, less one, with its Clopper-Pearson interval.
+
+    Attributes:
+        value: 0 is guessing, 1 is always right; negative values are chance.
+        low, high: the interval.
+        runs: held-out runs behind it.
+    """
+
+    value: float
+    low: float
+    high: float
+    runs: int
+
+    @property
+    def told_apart(self) -> bool:
+        """Is guessing ruled out at the interval's confidence?"""
+        return self.low > 0
+
+    def figures(self) -> dict[str, Any]:
+        """As JSON values, to four places."""
+        interval = [round(self.low, 4), round(self.high, 4)]
+        return {"advantage": round(self.value, 4), "interval": interval}
+
+    def words(self) -> str:
+        """For people."""
+        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}] over {self.runs} runs"
+
+
+def advantage(right: int, runs: int, confidence: float = GAME_CONFIDENCE) -> Advantage:
+    """The advantage of `right` right guesses in `runs` independent runs of a fair coin."""
+    low, high = clopper_pearson(right, runs, confidence)
+    return Advantage(2 * right / runs - 1, 2 * low - 1, 2 * high - 1, runs)
+
+
+def resolution(runs: int) -> float:
+    """The upper end of the interval if half of `runs` guesses are right: a game of so many runs can show no
+    smaller bound of an opponent that only guesses, and tells no smaller advantage from guessing."""
+    return advantage(runs // 2, runs).high

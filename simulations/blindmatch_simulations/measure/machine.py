@@ -6,26 +6,42 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from blindmatch_server.crew import cores
+import msgspec
+from blindmatch_protocol import group
+from blindmatch_server.worker_pool import cores
 
 PACKAGES: Final = (
     "blindmatch", "numpy", "rbcl", "cryptography", "fastconstmap", "grpcio", "protobuf", "pillow",
-    "doubleratchet",
+    "doubleratchet", "llvmlite",
 )  # fmt: skip
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory, system, Python, packages."""
-    return {
-        "processor": _processor(),
-        "cores": cores(),
-        "memory_mib": _memory_mib(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
-    }
+class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What it was measured on; `memory_mib` is 0 if it is unknown, `cores` are those a process may use, and
+    `group_backend` says what computed batches of the group (empty before there was a choice)."""
+
+    processor: str
+    cores: int
+    memory_mib: int
+    system: str
+    python: str
+    packages: dict[str, str]
+    group_backend: str = ""
+
+
+def machine() -> Machine:
+    """The one this process runs on."""
+    return Machine(
+        processor=_processor(),
+        cores=cores(),
+        memory_mib=_memory_mib(),
+        system=f"{platform.system()} {platform.release()}",
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        packages={name: found for name in PACKAGES if (found := _version(name))},
+        group_backend=group.described(),
+    )
 
 
 def _processor() -> str:

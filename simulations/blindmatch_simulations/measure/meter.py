@@ -6,31 +6,37 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.measure.catalogue import CATALOGUE
-from blindmatch_simulations.measure.row import Row
-from blindmatch_simulations.measure.runs import Run, conditions, cost_figures
-from blindmatch_simulations.measure.yardstick import Cost, Reading, reading, timed
+from blindmatch_simulations.measure.phases import PhaseProgress, silent
+from blindmatch_simulations.measure.row import BenchRow, bench_row
+from blindmatch_simulations.measure.yardstick import (
+    Cost,
+    Reading,
+    Run,
+    conditions,
+    cost_figures,
+    reading,
+    timed,
+)
 
 LEAST_RUN_S: Final = 0.05
 """A run repeats a shorter task until it is so long, beside which a clock's step and a call are nothing."""
 MOST_LOOPS: Final = 100_000
 
-Stage: TypeAlias = Callable[[str], Progress]
-"""Begins a stage with a title; what it gives back takes (done, total)."""
-
-
-def silent(title: str) -> Progress:
-    """A `Stage` that shows nothing."""
-    return lambda done, total: None
-
 
 class BenchError(BlindmatchError):
     """What was measured did not give the right result, so its speed means nothing."""
+
+
+def expect(holds: bool, words: str) -> None:
+    """Raise `BenchError` with these words unless the result `holds`."""
+    if not holds:
+        raise BenchError(words)
 
 
 @dataclass(slots=True)
@@ -63,13 +69,15 @@ class Meter:
         stage: shows progress.
         rows: those measured so far.
         taken: the runs that `time` took for each row last.
+        marks: parameters of every row, beside its own.
     """
 
     runs: int = 5
     seconds: float = 60.0
-    stage: Stage = silent
-    rows: list[Row] = field(default_factory=list)
+    stage: PhaseProgress = silent
+    rows: list[BenchRow] = field(default_factory=list)
     taken: dict[str, list[Run]] = field(default_factory=dict)
+    marks: dict[str, int | str] = field(default_factory=dict)
 
     def time(
         self,
@@ -80,7 +88,7 @@ class Meter:
         threads: int = 1,
         repeat: bool = True,
         **parameters: int | str,
-    ) -> Row:
+    ) -> BenchRow:
         """Time `task`, which does `count` of what the row is per; the row.
 
         Args:
@@ -116,11 +124,11 @@ class Meter:
         why: str = "",
         /,
         **parameters: int | str,
-    ) -> Row:
+    ) -> BenchRow:
         """Add a row whose figures were taken elsewhere; `runs` says under what conditions, `why` explains."""
         return self._add(row, figures, runs, parameters, why)
 
-    def missing(self, row: str, why: str, /, **parameters: int | str) -> Row:
+    def missing(self, row: str, why: str, /, **parameters: int | str) -> BenchRow:
         """Add a row that was not measured."""
         return self._add(row, {}, None, parameters, why)
 
@@ -145,10 +153,12 @@ class Meter:
         runs: list[Run] | None,
         parameters: Mapping[str, int | str],
         why: str = "",
-    ) -> Row:
+    ) -> BenchRow:
         kind = CATALOGUE[row]
         around = conditions(runs) if runs else None
-        made = Row(row, kind.what, kind.per, parameters, figures, around, kind.target, why)
+        made = bench_row(
+            row, kind.what, kind.per, {**parameters, **self.marks}, figures, around, kind.target, why
+        )
         self.rows.append(made)
         return made
 

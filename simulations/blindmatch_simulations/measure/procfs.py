@@ -1,4 +1,4 @@
-"""Memory and CPU time of processes, as Linux tells them; None on systems without /proc."""
+"""Memory and CPU time of processes and their groups, as Linux tells them; None on systems without /proc."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ with suppress(ImportError):
 
 MIB = 1 << 20
 SAMPLE_SECONDS = 0.02
+_PROC = Path("/proc")
 
 
 def status_mib(field: str, pid: int | None = None) -> float | None:
@@ -29,6 +30,28 @@ def status_mib(field: str, pid: int | None = None) -> float | None:
         return None
     found = (line.split() for line in lines if line.startswith(f"{field}:"))
     return next((int(words[1]) * 1024 / MIB for words in found), None)
+
+
+def reset_peak() -> bool:
+    """Begin to count this process's VmHWM anew; False if the system does not let us."""
+    try:
+        (_folder(None) / "clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def group_mib(group: int) -> float:
+    """MiB resident in all processes of a process group; 0 where it cannot be told."""
+    total = 0.0
+    for folder in _PROC.glob("[0-9]*"):
+        try:
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[2]) != group:
+                continue
+        except (OSError, IndexError, ValueError):
+            continue
+        total += status_mib("VmRSS", int(folder.name)) or 0.0
+    return total
 
 
 def mapped_mib(name: str) -> float | None:
@@ -99,4 +122,4 @@ def peak_with(helpers: Callable[[], Iterable[int]]) -> Iterator[Peak]:
 
 
 def _folder(pid: int | None) -> Path:
-    return Path("/proc") / ("self" if pid is None else str(pid))
+    return _PROC / ("self" if pid is None else str(pid))

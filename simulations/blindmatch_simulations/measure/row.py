@@ -1,49 +1,53 @@
-"""A row of the results: figures, the conditions they were taken under, and the target."""
+"""A row of a bench: what is always the same about it, figures, the conditions they were taken under, the
+target."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from blindmatch_simulations.measure.runs import Conditions
+import msgspec
 
-FIGURES: Final[Mapping[str, str]] = {
-    "cpu_us": "CPU time of all threads, microseconds",
-    "wall_us": "time by the clock on the wall, microseconds",
-    "cpu_u": "CPU time in u",
-    "wall_u": "wall time in u",
-    "p50_us": "median wall time, microseconds",
-    "p95_us": "wall time that 95 % do not exceed, microseconds",
-    "p99_us": "wall time that 99 % do not exceed, microseconds",
-    "per_second": "rate by the clock on the wall, 1/s",
-    "server_cpu_us": "CPU time of the server's process, microseconds",
-    "device_cpu_us": "CPU time of the devices' processes, microseconds",
-    "bytes": "bytes",
-    "bits": "bits",
-    "mib": "MiB",
-    "start_mib": "MiB at the start",
-    "end_mib": "MiB at the end",
-    "share": "share, 1 is all",
-    "raw_share": "share before a correction that docs/performance.md describes",
-    "times": "multiple of what the row names",
-    "least_share": "lower end of the 95 % interval of the share",
-    "count": "number of what the row names",
-    "most_count": "upper end of the 95 % interval of the number",
-    "p50_times": "median as a multiple of that of the quiet texts before",
-    "p95_times": "wall time that 95 % do not exceed, as a multiple of that of the quiet texts before",
-    "attempts_per_second": "what hostile clients attempted and got an end of, 1/s",
+from blindmatch_simulations.measure.results import Conditions, Figure, Row, Status, Struct, significant
+
+
+class Quantity(NamedTuple):
+    """A kind of figure: its label in a table, its unit, and what it is in words."""
+
+    label: str
+    unit: str
+    says: str
+
+
+FIGURES: Final[Mapping[str, Quantity]] = {
+    "cpu_us": Quantity("CPU", "us", "CPU time of all threads"),
+    "wall_us": Quantity("wall", "us", "time by the clock on the wall"),
+    "cpu_u": Quantity("CPU", "u", "CPU time in u"),
+    "wall_u": Quantity("wall", "u", "wall time in u"),
+    "p50_us": Quantity("p50", "us", "median wall time"),
+    "p95_us": Quantity("p95", "us", "wall time that 95 % do not exceed"),
+    "p99_us": Quantity("p99", "us", "wall time that 99 % do not exceed"),
+    "per_second": Quantity("", "/s", "rate by the clock on the wall"),
+    "server_cpu_us": Quantity("server CPU", "us", "CPU time of the server's process"),
+    "device_cpu_us": Quantity("device CPU", "us", "CPU time of the devices' processes"),
+    "bytes": Quantity("", "bytes", "bytes"),
+    "bits": Quantity("", "bits", "bits"),
+    "mib": Quantity("", "MiB", "MiB"),
+    "start_mib": Quantity("first", "MiB", "MiB at the start"),
+    "end_mib": Quantity("last", "MiB", "MiB at the end"),
+    "share": Quantity("share", "share", "share, 1 is all"),
+    "raw_share": Quantity("raw share", "share", "share before a correction: docs/performance.md"),
+    "times": Quantity("", "times", "multiple of what the row names"),
+    "least_share": Quantity("at least", "share", "lower end of the 95 % interval of the share"),
+    "count": Quantity("", "", "number of what the row names"),
+    "most_count": Quantity("at most", "", "upper end of the 95 % interval of the number"),
+    "p50_times": Quantity("p50", "times", "median as a multiple of that of the quiet texts before"),
+    "p95_times": Quantity("p95", "times", "what 95 % do not exceed, as such a multiple"),
+    "attempts_per_second": Quantity("attempts", "/s", "what hostile clients attempted and got an end of"),
 }
-"""Every figure that a row can have, and its unit."""
-
-
-class Status(StrEnum):
-    """How far a row's figures can be trusted."""
-
-    MEASURED = "measured"
-    DISTURBED = "disturbed"
-    NOT_MEASURED = "not measured"
+"""Every figure that a bench's row can have."""
 
 
 class Verdict(StrEnum):
@@ -58,8 +62,7 @@ class Verdict(StrEnum):
     NO_TARGET = "no target"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What a row should reach.
 
     Attributes:
@@ -72,10 +75,7 @@ class Target:
     figure: str
     value: float
     at_least: bool = False
-    where: Mapping[str, int] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return f"{'>=' if self.at_least else '<='} {self.value:g} {self.figure}"
+    where: Mapping[str, int] = msgspec.field(default_factory=dict)
 
     def holds(self, figures: Mapping[str, float]) -> bool:
         """Do these figures reach it?"""
@@ -83,73 +83,80 @@ class Target:
         return found >= self.value if self.at_least else found <= self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the results.
+class BenchRow(Row, frozen=True, kw_only=True, tag="bench"):
+    """One line of a bench.
 
     Attributes:
-        id: unique with the parameters, e.g. ``set/build/one-thread``.
-        what: words for people.
         per: what times are for one of, e.g. ``entry``; empty if there are none.
-        parameters: sizes and names it was measured with.
-        figures: see `FIGURES`; empty if it was not measured.
-        conditions: None if nothing was timed.
         target: what it should reach, or None.
-        why: why it was not measured, or an explanation; may be empty.
+        verdict: what it says of its target.
     """
 
-    id: str
-    what: str
-    per: str
-    parameters: Mapping[str, int | str]
-    figures: Mapping[str, float]
-    conditions: Conditions | None = None
+    per: str = ""
     target: Target | None = None
-    why: str = ""
-
-    @property
-    def status(self) -> Status:
-        """How far it can be trusted."""
-        if not self.figures:
-            return Status.NOT_MEASURED
-        disturbed = self.conditions is not None and self.conditions.disturbed
-        return Status.DISTURBED if disturbed else Status.MEASURED
-
-    @property
-    def verdict(self) -> Verdict:
-        """What it says of its target."""
-        if self.target is None:
-            return Verdict.NO_TARGET
-        where = self.target.where.items()
-        if not self.figures or any(self.parameters.get(name) != value for name, value in where):
-            return Verdict.NOT_MEASURED
-        if self.status is Status.DISTURBED:
-            return Verdict.UNSURE
-        return Verdict.MET if self.target.holds(self.figures) else Verdict.MISSED
-
-    def as_json(self) -> dict[str, Any]:
-        """The row for a results file; numbers to six significant digits."""
-        conditions = None if self.conditions is None else _rounded(asdict(self.conditions))
-        return {
-            "id": self.id,
-            "what": self.what,
-            "per": self.per,
-            "parameters": dict(self.parameters),
-            "status": str(self.status),
-            "figures": _rounded(self.figures),
-            "conditions": conditions,
-            "target": None if self.target is None else _target_json(self.target),
-            "verdict": str(self.verdict),
-            "why": self.why,
-        }
+    verdict: Verdict = Verdict.NO_TARGET
 
 
-def _target_json(target: Target) -> dict[str, Any]:
-    bound = "at_least" if target.at_least else "at_most"
-    return {"figure": target.figure, bound: target.value, "where": dict(target.where)}
+def bench_row(
+    id_: str,
+    what: str,
+    per: str,
+    parameters: Mapping[str, int | str],
+    figures: Mapping[str, float],
+    conditions: Conditions | None = None,
+    target: Target | None = None,
+    why: str = "",
+) -> BenchRow:
+    """A row with its status and its verdict; without figures it was not measured."""
+    disturbed = conditions is not None and conditions.disturbed
+    status = Status.DISTURBED if disturbed else Status.MEASURED
+    return BenchRow(
+        id=id_,
+        what=what,
+        status=status if figures else Status.NOT_MEASURED,
+        parameters=dict(parameters),
+        figures={name: Figure(significant(v), unit=FIGURES[name].unit) for name, v in figures.items()},
+        conditions=conditions,
+        why=why,
+        per=per,
+        target=target,
+        verdict=_verdict(parameters, figures, target, disturbed),
+    )
 
 
-def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    return {
-        name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in figures.items()
-    }
+def _verdict(
+    parameters: Mapping[str, int | str],
+    figures: Mapping[str, float],
+    target: Target | None,
+    disturbed: bool,
+) -> Verdict:
+    if target is None:
+        return Verdict.NO_TARGET
+    elsewhere = any(parameters.get(name) != value for name, value in target.where.items())
+    if not figures or elsewhere:
+        return Verdict.NOT_MEASURED
+    if disturbed:
+        return Verdict.UNSURE
+    return Verdict.MET if target.holds(figures) else Verdict.MISSED
+
+
+MILLION: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is always the same about a row."""
+
+    what: str
+    per: str = ""
+    target: Target | None = None
+
+
+def most(figure: str, value: float, **where: int) -> Target:
+    """No more than this, where the row's sizes are these."""
+    return Target(figure, value, where=where)
+
+
+def least(figure: str, value: float, **where: int) -> Target:
+    """No less than this, where the row's sizes are these."""
+    return Target(figure, value, at_least=True, where=where)

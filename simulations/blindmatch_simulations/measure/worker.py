@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +20,32 @@ class AloneError(BlindmatchError):
     """The other process failed."""
 
 
-def in_own_process(module: str, task: str, *arguments: Path | str) -> dict[str, Any]:
-    """Run a task of `module` in a fresh process; the JSON object it printed.
+def output_of(command: Sequence[str], seconds: float | None = None, **more: Any) -> bytes:
+    """What a command writes to standard output until it ends.
+
+    Args:
+        command: it and its arguments.
+        seconds: how long it may take; None: as long as it does.
+        more: of `subprocess.run`.
 
     Raises:
-        AloneError: if it fails.
+        AloneError: if it cannot be run, or fails; the text ends with the last line on standard error.
     """
-    command = [sys.executable, "-m", module, task, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=seconds, **more)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AloneError(f"could not be run: {type(error).__name__}") from error
     if done.returncode != 0:
-        raise AloneError(f"bench {task}: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
-    printed: dict[str, Any] = json.loads(done.stdout)
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise AloneError(f"failed: {lines[-1] if lines else done.returncode}")
+    return bytes(done.stdout)
+
+
+def in_own_process(module: str, task: str, *arguments: Path | str) -> dict[str, Any]:
+    """Run a task of `module` in a fresh process; the JSON object it printed. `AloneError` if it fails."""
+    printed: dict[str, Any] = json.loads(
+        output_of([sys.executable, "-m", module, task, *map(str, arguments)])
+    )
     return printed
 
 

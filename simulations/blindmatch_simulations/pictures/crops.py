@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,13 +121,6 @@ def manifest(pictures: list[SamplePicture]) -> list[dict[str, Any]]:
         }
         for picture in pictures
     ]
-
-
-def standard_manifest() -> list[dict[str, Any]]:
-    """The committed manifest of `crops(*STANDARD)`."""
-    text = files("blindmatch_simulations").joinpath("data/pictures.json").read_text("utf-8")
-    rows: list[dict[str, Any]] = json.loads(text)["pictures"]
-    return rows
 
 
 def _crop(pixels: pdq.Pixels, box: tuple[int, int, int, int]) -> pdq.Pixels:

@@ -10,26 +10,45 @@
 The games add two kinds that depend on the design (`leakage.worst`).
 
 Nothing is downloaded: a picture is a coarse random field, smoothed. PDQ gives such fields quality 100.
+
+Which of them should match the plaintext oracle says, by the design's own relation and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract import Relation
+from blindmatch_protocol.contract import Item, Relation
 from blindmatch_protocol.picture.item import Picture
 from PIL import Image
 
-from blindmatch_simulations.pictures.oracle import Oracle
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """Answers from the list in the clear, uint8 (n, 32)."""
+
+    relation: Relation
+    entries: Rows
+
+    def matches(self, item: Item) -> bool:
+        """Does `item` match an entry?"""
+        return self.relation.matches(item, self.entries)
+
+    def count(self, items: Iterable[Item]) -> int:
+        """How many of `items` match."""
+        return sum(map(self.matches, items))
+
 
 SIDE: Final = 96
 COARSE: Final = 12
 DISTANCES: Final = {"near-30": 30, "near-31": 31, "far-32": 32, "far-33": 33}
+OCTAVES: Final = 6
+"""Sizes of detail, the coarsest a third of a picture's side, the finest a pixel."""
 FILLERS: Final = 40
 """Entries that no picture is near to."""
 
@@ -95,7 +114,7 @@ def random_hashes(count: int, seed: int) -> Rows:
     return np.packbits(bits, axis=1)
 
 
-def flipped(item: Picture, count: int) -> bytes:
+def flipped(item: Item, count: int) -> bytes:
     """The hash with the `count` bits flipped whose coefficients lie nearest to the median."""
     bits = np.unpackbits(np.frombuffer(item.hash, np.uint8))
     weakest = np.argsort(np.abs(item.coefficients), kind="stable")[:count]
@@ -109,15 +128,23 @@ def _entries(pictures: Sequence[Pooled]) -> Rows:
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
 
 
-def _pixels(number: int, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    raw = np.asarray(np.random.PCG64(number).random_raw(COARSE * COARSE * 3)) % np.uint64(256)
-    field_ = Image.fromarray(raw.astype(np.uint8).reshape(COARSE, COARSE, 3))
+def _pixels(number: int, shape: tuple[int, int], cells: int = COARSE) -> npt.NDArray[np.uint8]:
+    raw = np.asarray(np.random.PCG64(number).random_raw(cells * cells * 3)) % np.uint64(256)
+    field_ = Image.fromarray(raw.astype(np.uint8).reshape(cells, cells, 3))
     return np.asarray(field_.resize(shape[::-1], Image.Resampling.BICUBIC))
 
 
 def picture(number: int, shape: tuple[int, int] = (SIDE, SIDE)) -> Picture:
     """The picture that `number` determines, of this height and width."""
     return Picture.from_pixels(_pixels(number, shape))
+
+
+def detailed(number: int) -> Picture:
+    """One with detail of every size, as photographs have it: as much contrast in each octave (Field 1987,
+    "Relations between the statistics of natural images and the response properties of cortical cells")."""
+    octaves = [_pixels(OCTAVES * number + at, (SIDE, SIDE), 3 << at) for at in range(OCTAVES)]
+    mixed = 128 + sum(one.astype(np.float32) - 128 for one in octaves) / np.sqrt(OCTAVES)
+    return Picture.from_pixels(np.clip(mixed, 0, 255).astype(np.uint8))
 
 
 def faint(number: int, contrast: float) -> Picture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,15 +45,20 @@ class Workload:
     """Attributes:
     listed: pictures whose hashes are on the list.
     sendings: pictures to send, in order.
+    own: whether they are the user's own.
     """
 
     listed: tuple[SamplePicture, ...]
     sendings: tuple[Sending, ...]
+    own: bool = False
 
 
-def demo_workload() -> Workload:
-    """29 pictures: 6 listed ones, 6 edited listed ones, 16 others, and one too poor to be matched."""
-    chosen = crops(LISTED + UNLISTED, _SEED)
+def demo_workload(pictures: Sequence[SamplePicture] = ()) -> Workload:
+    """29 pictures: 6 listed ones, 6 edited listed ones, 16 others, and one too poor to be matched.
+
+    They are crops, or the 28 `pictures` that are given.
+    """
+    chosen = list(pictures) or crops(LISTED + UNLISTED, _SEED)
     listed, others = chosen[:LISTED], chosen[LISTED:]
     sendings = [
         *_edited(listed, LISTED_EDITS, True),
@@ -60,7 +66,7 @@ def demo_workload() -> Workload:
         Sending("gradient", "identical", False, _gradient()),
     ]
     order = np.random.default_rng(_SEED).permutation(len(sendings))
-    return Workload(tuple(listed), tuple(sendings[at] for at in order))
+    return Workload(tuple(listed), tuple(sendings[at] for at in order), bool(pictures))
 
 
 def _edited(pictures: list[SamplePicture], edits: tuple[str, ...], listed: bool) -> list[Sending]:

@@ -1,103 +1,116 @@
-"""Puts the views together into one file that needs nothing else."""
+"""Puts results and the drawing script together into one file that needs nothing else."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.observed import PictureRow
 from blindmatch_simulations.assess.results import Results
+from blindmatch_simulations.attacks.run import AttackRow
+from blindmatch_simulations.data import volumes
+from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.report import tables
-from blindmatch_simulations.report.assuming import assumptions_view, footer, sources_view
-from blindmatch_simulations.report.calculating import calculator_view, design_inputs, literature
-from blindmatch_simulations.report.comparing import comparison
-from blindmatch_simulations.report.costing import cost_view
-from blindmatch_simulations.report.learning import learning_view
-from blindmatch_simulations.report.markup import text
-from blindmatch_simulations.report.matrix import matrix_view
-from blindmatch_simulations.report.offending import offender_view
-from blindmatch_simulations.report.recalling import recall_view
-from blindmatch_simulations.report.secrecy import secrecy_view
-from blindmatch_simulations.report.sliding import slider_data, sliders_view
-from blindmatch_simulations.report.summary import measured, summary_view
+from blindmatch_simulations.report.inputs import Input, inputs
+from blindmatch_simulations.report.markup import mark, number, text
+from blindmatch_simulations.report.material import sources
 
 REPORT: Final = "report.html"
 COMPARISON: Final = "compare.html"
-NAVIGATION: Final = (
-    ("summary", "Summary"), ("matrix", "Options"), ("learns", "Who learns what"), ("recall", "Recall"),
-    ("cost", "Cost"), ("sliders", "Thresholds"), ("calculator", "Calculator"), ("offender", "Offender"),
-    ("secrecy", "List secrecy"),
-    ("assumptions", "Assumptions"), ("sources", "Sources"),
+LISTS: Final = ("iwf_list", "iwf_list_2024", "ncmec_list")
+"""Lists outside whose lengths can be chosen."""
+ATTACKS: Final = "attacks.json"
+"""What ``blindmatch attack run --json`` wrote, if it lies beside the results."""
+SCRIPTS: Final = (
+    "core", "sees", "scale", "matrix", "missed", "kinds", "flagged", "cost", "abuse", "client",
+    "unmeasured", "learns", "rights", "runs", "picture", "browser",
 )  # fmt: skip
+"""In this order; all but the last draw text from data, and know of no document."""
 
 
 def draw_report(folder: Path, results: Results) -> list[Path]:
     """Write ``report.html`` and the files of `tables.files`; their paths."""
-    made = {REPORT: report(folder, results), **tables.files(results)}
+    made = {REPORT: report(folder, [results]), **tables.files(results)}
     for name, content in made.items():
         store.write(folder / name, content.encode())
     return [folder / REPORT, folder / "figures"]
 
 
-def draw_comparison(folder: Path, first: Results, second: Results) -> Path:
-    """Write ``compare.html``; its path."""
-    page = _page("Two assessments", comparison(first, second), "", {}, "compare")
-    store.write(folder / COMPARISON, page.encode())
+def draw_comparison(folder: Path, runs: Sequence[Results]) -> Path:
+    """Write ``compare.html``, the page of several runs; its path."""
+    store.write(folder / COMPARISON, report(folder, runs).encode())
     return folder / COMPARISON
 
 
-def report(folder: Path, results: Results) -> str:
-    """The page."""
-    rows = _any_rows(folder, results)
-    views = (
-        summary_view(results),
-        matrix_view(results),
-        learning_view(results),
-        recall_view(results),
-        cost_view(results),
-        sliders_view(results, rows),
-        calculator_view(results),
-        offender_view(results),
-        secrecy_view(results),
-        assumptions_view(),
-        sources_view(),
-    )
-    data = {
-        "sliders": slider_data(results, rows),
-        "designs": [design_inputs(one) for one in measured(results) if one.design.roles],
-        "literature": literature(),
+def report(folder: Path, runs: Sequence[Results]) -> str:
+    """The page; attacks are those beside the first run."""
+    parts = {
+        "title": text("options on the same work"),
+        "style": asset("page.css"),
+        "fields": _fields(),
+        "data": json.dumps(data(folder, runs), separators=(",", ":")).replace("<", "\\u003c"),
+        "script": script(),
     }
-    links = "".join(f'<li><a href="#{ident}">{text(name)}</a></li>' for ident, name in NAVIGATION)
-    navigation = f'<nav aria-label="Views"><ul>{links}</ul></nav>'
-    return _page(
-        "Designs on the same work", f"<main>{''.join(views)}</main>{footer(results)}", navigation, data
+    page = asset("shell.html")
+    for name, content in parts.items():
+        page = page.replace(f"{{{{{name}}}}}", content, 1)
+    return page
+
+
+def data(folder: Path, runs: Sequence[Results]) -> dict[str, Any]:
+    """What the script draws."""
+    attacks = folder / ATTACKS
+    rows = measure.read(attacks, measure.Results[AttackRow]).rows if attacks.exists() else ()
+    return {"runs": _plain(runs), "attacks": _plain(rows), "sources": sources()}
+
+
+def script(drawing_alone: bool = False) -> str:
+    """The script; `drawing_alone` without what needs a browser."""
+    return "\n".join(asset(f"{name}.js") for name in SCRIPTS[: -1 if drawing_alone else None])
+
+
+def asset(name: str) -> str:
+    """A file of the page."""
+    return files("blindmatch_simulations.report").joinpath("drawing", name).read_text("utf-8")
+
+
+def _plain(value: object) -> Any:
+    """As the results file has it."""
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def _fields() -> str:
+    """The form: the run, the scale, files."""
+    first, *rest = map(_field, inputs())
+    sizes = "".join(f'<option value="{n}">{text(words)}</option>' for n, words in _lists())
+    run = '<p><label for="in-run">run</label> <select id="in-run" name="run"></select></p>'
+    opened = (
+        '<p><label for="in-files">other runs: a results.json, chosen here or dropped on the page</label> '
+        '<input id="in-files" type="file" accept=".json" multiple></p>'
     )
-
-
-def _any_rows(folder: Path, results: Results) -> list[PictureRow]:
-    """The pictures as any design was given them: they are the same for all."""
-    rows = measured(results)
-    return store.read_rows(folder, rows[0].name) if rows else []
-
-
-def _page(title: str, body: str, navigation: str, data: object, start: str = "summary") -> str:
-    style, script = _asset("page.css"), _asset("page.js")
-    held = json.dumps(data).replace("<", "\\u003c")
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>blindmatch: {text(title)}</title><style>{style}</style></head><body>"
-        f'<a class="skip" href="#{start}">Skip to the content</a>'
-        f"<header><h1>{text(title)}</h1><p>For evaluation only: benign pictures, no real "
-        f"list.</p>{navigation}</header>"
-        f'{body}<script type="application/json" '
-        f'id="data">{held}</script><script>{script}</script></body></html>\n'
+        f'{first}<p><label for="lists">list</label> <select id="lists">{sizes}</select></p>'
+        '<p id="scale-says" role="alert"></p><p id="files-say" role="status"></p><details id="assumed">'
+        f"<summary>Runs, and other assumptions</summary>{run}{opened}{''.join(rest)}</details>"
     )
 
 
-def _asset(name: str) -> str:
-    return files("blindmatch_simulations.report").joinpath(name).read_text("utf-8")
+def _field(one: Input) -> str:
+    return (
+        f'<p><label for="in-{one.ident}">{text(one.label)}</label> <input id="in-{one.ident}" '
+        f'name="{one.ident}" type="number" required min="{one.least:.17g}" max="{one.most:.17g}" step="any" '
+        f'title="{text(one.source)}"> {mark(one.provenance)}</p>'
+    )
+
+
+def _lists() -> list[tuple[int, str]]:
+    known = volumes()
+    sized = (
+        (row.get("value") or max(row["values"].values()), row["source"]) for row in (known[i] for i in LISTS)
+    )
+    return [(0, "this run's"), *((n, f"{source}: {number(n)}") for n, source in sized)]

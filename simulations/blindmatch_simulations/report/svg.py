@@ -1,4 +1,4 @@
-"""Charts as SVG: shares with their intervals, and named points over a logarithmic axis.
+"""Charts as SVG: shares with their intervals, and bands over time.
 
 They are drawn for a width of 360, so that their text can be read on a phone; every mark has its number or
 name beside it, so that no colour is needed to read them.
@@ -19,13 +19,6 @@ LEFT: Final = 104
 RIGHT: Final = 76
 HEIGHT: Final = 300
 SIDES: Final = (56.0, WIDTH - 30.0)
-BOTTOM: Final = HEIGHT - 46.0
-TOP: Final = 42.0
-EM: Final = 7.0
-"""Width of a letter, at the most on average, for the size of text used here."""
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom."""
 
 STYLE: Final = (
     "<style>.t{font:12px system-ui,sans-serif;fill:#1b1b1b}.g{stroke:#767676;stroke-width:.5}"
@@ -45,15 +38,6 @@ class Bar:
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A named point; both values are above 0."""
-
-    name: str
-    x: float
-    y: float
-
-
 def shares(title: str, bars: Sequence[Bar]) -> str:
     """One line a share: a dot on a scale of 0 to 100 %, its interval, its number."""
     height = ROW * (len(bars) + 2)
@@ -69,92 +53,32 @@ def shares(title: str, bars: Sequence[Bar]) -> str:
     return _svg(title, height, parts)
 
 
-def scatter(title: str, x_name: str, y_name: str, points: Sequence[Point]) -> str:
-    """Points on two logarithmic axes, each with its name."""
-    if not points:
-        return _svg(title, 40, [_text(10, 24, "nothing was measured", "start")])
-    across = _decades([point.x for point in points])
-    down = _decades([point.y for point in points])
-    parts = _across(across)
-    for at in range(down[0], down[1] + 1):
-        parts += _level(_scaled(at, down, BOTTOM, TOP), _power(at))
-    places = [
-        (one.name, _scaled(log10(one.x), across, *SIDES), _scaled(log10(one.y), down, BOTTOM, TOP))
-        for one in points
-    ]
-    return _svg(title, HEIGHT, [*parts, *_named(places, set()), *_axes(x_name, y_name)])
+def band(title: str, low: Sequence[float], value: Sequence[float], high: Sequence[float]) -> str:
+    """A value from left to right with its band, at heights of the logarithm of one more than it."""
+    top = max(1, floor(log10(1 + max(high))) + 1)
+    parts = []
+    for at in range(top + 1):
+        y = _height(10.0**at - 1, top)
+        parts += [
+            _line(SIDES[0], y, SIDES[1], y, "g"),
+            _text(SIDES[0] - 6, y + 4, _power(at) if at else "0", "end"),
+        ]
+    outline = [*_places(high, top), *reversed(_places(low, top))]
+    parts.append(f'<polygon class="p" fill-opacity="0.25" points="{" ".join(outline)}"/>')
+    parts.append(f'<polyline class="w" fill="none" points="{" ".join(_places(value, top))}"/>')
+    return _svg(title, HEIGHT / 2, parts)
 
 
-def trade(title: str, x_name: str, y_name: str, points: Sequence[Point], best: set[str]) -> str:
-    """Points with a share of 1 as `y` over a logarithmic axis; those in `best` are ringed."""
-    if not points:
-        return _svg(title, 40, [_text(10, 24, "nothing was measured", "start")])
-    across = _decades([point.x for point in points])
-    parts = _across(across)
-    for at in range(5):
-        parts += _level(_scaled(at, (0, 4), BOTTOM, TOP), f"{25 * at} %")
-    places = [
-        (one.name, _scaled(log10(one.x), across, *SIDES), _scaled(one.y, (0, 1), BOTTOM, TOP))
-        for one in points
-    ]
-    return _svg(title, HEIGHT, [*parts, *_named(places, best), *_axes(x_name, y_name)])
+def _places(values: Sequence[float], top: int) -> list[str]:
+    step = (SIDES[1] - SIDES[0]) / max(1, len(values) - 1)
+    return [f"{SIDES[0] + at * step:.1f},{_height(one, top):.1f}" for at, one in enumerate(values)]
 
 
-def _across(decades: tuple[int, int]) -> list[str]:
-    parts: list[str] = []
-    for at in range(decades[0], decades[1] + 1):
-        x = _scaled(at, decades, *SIDES)
-        parts += [_line(x, TOP, x, BOTTOM, "g"), _text(x, HEIGHT - 30, _power(at), "middle")]
-    return parts
+def _height(value: float, top: int) -> float:
+    return _scaled(log10(1 + value), (0, top), HEIGHT / 2 - 12, 12)
 
 
-def _level(y: float, name: str) -> list[str]:
-    return [_line(SIDES[0], y, SIDES[1], y, "g"), _text(SIDES[0] - 6, y + 4, name, "end")]
-
-
-def _axes(x_name: str, y_name: str) -> list[str]:
-    return [_text(SIDES[0], HEIGHT - 8, x_name, "start"), _text(4, 12, y_name, "start")]
-
-
-def _named(places: Sequence[tuple[str, float, float]], ringed: set[str]) -> list[str]:
-    """Dots with their names, each name where it covers neither a dot nor another name."""
-    parts = [f'<circle class="p" cx="{x:.1f}" cy="{y:.1f}" r="5"/>' for _, x, y in places]
-    parts += [
-        f'<circle class="w" fill="none" cx="{x:.1f}" cy="{y:.1f}" r="9"/>'
-        for name, x, y in places
-        if name in ringed
-    ]
-    taken: list[Box] = [(x - 9, y - 9, x + 9, y + 9) for _, x, y in places]
-    for name, x, y in places:
-        left, base = _free(x, y, EM * len(name), taken)
-        taken.append((left, base - 11, left + EM * len(name), base + 3))
-        parts.append(_text(left, base, name, "start"))
-    return parts
-
-
-def _free(x: float, y: float, width: float, taken: Sequence[Box]) -> tuple[float, float]:
-    """Left end and base line of a name for the dot at `x` and `y`; the first place if none is free."""
-    middle = min(max(SIDES[0] + 3, x - width / 2), WIDTH - width)
-    levels = [(middle, y + step) for step in (-14, 22, -28, 36, -42, 50)]
-    sides = [(x + 12, y + 4), (x - 12 - width, y + 4)]
-    places = [(left, base) for left, base in sides if SIDES[0] < left < WIDTH - width] + levels
-    for left, base in places:
-        box = (left, base - 11, left + width, base + 3)
-        if not any(_overlap(box, other) for other in taken):
-            return left, base
-    return places[0]
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _decades(values: Sequence[float]) -> tuple[int, int]:
-    low, high = floor(log10(min(values))), floor(log10(max(values))) + 1
-    return low, high
-
-
-def _scaled(value: float, span: tuple[int, int], start: float, end: float) -> float:
+def _scaled(value: float, span: tuple[float, float], start: float, end: float) -> float:
     return start + (value - span[0]) / (span[1] - span[0]) * (end - start)
 
 

@@ -5,22 +5,36 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
-from blindmatch_simulations.assess import severity
+from msgspec.structs import replace
+
 from blindmatch_simulations.assess.catalogue import FIGURES
-from blindmatch_simulations.assess.results import Recall, Results
-from blindmatch_simulations.report import costing, recalling
-from blindmatch_simulations.report.summary import failed, measured
+from blindmatch_simulations.assess.observed import FactSeen
+from blindmatch_simulations.assess.results import Measured, Recall, Results, Studied
+from blindmatch_simulations.data import committed
+from blindmatch_simulations.measure.results import Figure, Row
+from blindmatch_simulations.report.svg import Bar, shares
+
+
+def measured(results: Results) -> list[Measured]:
+    """Rows that were measured, with the catalogue's figures; one that came into it after them is absent."""
+    absent = Figure(None, "not in this results file")
+    rows = [one for one in results.rows if isinstance(one, Measured)]
+    return [replace(one, figures={name: one.figures.get(name, absent) for name in FIGURES}) for one in rows]
+
+
+def failed(results: Results) -> list[Row]:
+    """Rows that were not."""
+    return [one for one in results.rows if not isinstance(one, Measured | Studied)]
 
 
 def files(results: Results) -> dict[str, str]:
     """Contents by path below the results folder."""
     rows = measured(results)
-    charts = {f"figures/recall-{one.name}.svg": recalling.chart(one) for one in rows}
+    by_edit = {f"figures/recall-{one.name}.svg": _recall_chart(one) for one in rows}
     return {
-        **charts,
-        "figures/cost.svg": costing.chart(rows),
-        "figures/frontier.svg": costing.frontier_chart(rows),
+        **by_edit,
         "figures/figures.csv": _csv(FIGURE_HEAD, _figures(results)),
         "figures/recall-by-edit.csv": _csv(RECALL_HEAD, _recall(results, "edit")),
         "figures/recall-by-distance.csv": _csv(RECALL_HEAD, _recall(results, "distance")),
@@ -29,18 +43,9 @@ def files(results: Results) -> dict[str, str]:
 
 
 FIGURE_HEAD = (
-    "design",
-    "option",
-    "criterion",
-    "figure",
-    "unit",
-    "value",
-    "low",
-    "high",
-    "n",
-    "pairs",
+    "design", "option", "criterion", "figure", "unit", "value", "low", "high", "n", "pairs",
     "why not measured",
-)
+)  # fmt: skip
 RECALL_HEAD = ("design", "group", "sent", "found", "share", "low", "high")
 FACT_HEAD = ("design", "parties", "adversary", "declared by", "kind", "fact", "says")
 
@@ -52,7 +57,7 @@ def _figures(results: Results) -> Iterator[Sequence[object]]:
             head = (one.design.name, one.design.option, kind.criterion, name, kind.unit)
             yield (*head, figure.value, figure.low, figure.high, figure.n, figure.pairs, figure.why)
     for row in failed(results):
-        yield (row.name, "", "", "", "", "", "", "", "", "", f"failed: {row.reason}")
+        yield (row.id, *[""] * (len(FIGURE_HEAD) - 2), f"failed: {row.why}")
 
 
 def _recall(results: Results, by: str) -> Iterator[Sequence[object]]:
@@ -66,16 +71,17 @@ def _recall(results: Results, by: str) -> Iterator[Sequence[object]]:
 def _facts(results: Results) -> Iterator[Sequence[object]]:
     for one in measured(results):
         for leak in one.design.declared:
-            for fact in severity.by_severity(leak.facts, leak.parties == severity.DEVICE):
-                yield (
-                    one.design.name,
-                    "+".join(leak.parties),
-                    leak.adversary,
-                    leak.source,
-                    severity.kind_of(fact.name),
-                    fact.name,
-                    fact.says,
-                )
+            for fact in by_severity(leak.facts, leak.parties == DEVICE):
+                who = (one.design.name, "+".join(leak.parties), leak.adversary, leak.source)
+                yield (*who, kind_of(fact.name), fact.name, fact.says)
+
+
+def _recall_chart(one: Measured) -> str:
+    bars = []
+    for row in one.recall_by_edit:
+        label = f"{row.found} of {row.sent}" if row.found is not None else "not meas."
+        bars.append(Bar(row.name, row.share.value, row.share.low or 0.0, row.share.high or 0.0, label))
+    return shares(f"{one.design.name}: listed pictures found, by edit", bars)
 
 
 def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -84,3 +90,24 @@ def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer.writerow(head)
     writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
     return out.getvalue()
+
+
+UNDECLARED: Final = "undeclared severity"
+DEVICE: Final = ("device",)
+
+
+def _kinds() -> dict[str, tuple[str, ...]]:
+    """Names of facts by kind, the most severe kind first."""
+    return {row["kind"]: tuple(row["facts"]) for row in committed("severity")["kinds"]}
+
+
+def kind_of(name: str) -> str:
+    """The kind of a fact; `UNDECLARED` for a plug-in's own."""
+    return next((kind for kind, names in _kinds().items() if name in names), UNDECLARED)
+
+
+def by_severity(facts: Iterable[FactSeen], device: bool = False) -> list[FactSeen]:
+    """Each fact once, the most severe first; those of undeclared severity last if a `device` alone learns."""
+    order = [*_kinds(), UNDECLARED] if device else [UNDECLARED, *_kinds()]
+    once = {fact.name: fact for fact in facts}.values()
+    return sorted(once, key=lambda fact: order.index(kind_of(fact.name)))

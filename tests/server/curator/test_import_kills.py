@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,16 +20,12 @@ from blindmatch_server.curator import (
     rejects_path,
     traces,
 )
+from support.forked import lived
 from support.memory import random_hashes
+from support.mortal_import import import_life
 
-SCRIPT = Path(__file__).parent / "import_and_die.py"
 CALLS, BLOCKS = 6, 4
 """Fsyncs and renames of an import, and blocks of the source."""
-
-
-def run(source: Path, into: Path, point: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), str(source), str(into), point]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -64,10 +58,9 @@ POINTS = [f"{when}:{n}" for n in range(1, CALLS + 1) for when in ("before", "aft
 def test_a_kill_leaves_the_old_list_or_the_new_one(source: Path, held: Path, point: str) -> None:
     before = hashes_of(held)
     after = before | {row.tobytes() for row in random_hashes(30)}
-    assert run(source, held, point).returncode == -signal.SIGKILL
+    assert lived(import_life, source, held, point).code == -signal.SIGKILL
     assert hashes_of(held) in (before, after)
-    again = run(source, held, "never")
-    assert again.stdout.split() == [str(CALLS), str(BLOCKS)], again.stderr
+    assert lived(import_life, source, held, "never").said == (CALLS, BLOCKS)
     assert hashes_of(held) == after and rejects_path(held).read_text().count("\n") == 1
     left = {path.name for path in held.parent.iterdir()}
     assert left == {held.name, rejects_path(held).name, f".{held.name}.lock"}
@@ -76,7 +69,7 @@ def test_a_kill_leaves_the_old_list_or_the_new_one(source: Path, held: Path, poi
 def test_the_first_list_of_a_folder_can_be_made_again_after_a_kill(source: Path, tmp_path: Path) -> None:
     into = tmp_path / "new" / "known.list"
     into.parent.mkdir()
-    assert run(source, into, "before:1").returncode == -signal.SIGKILL
+    assert lived(import_life, source, into, "before:1").code == -signal.SIGKILL
     left = set(into.parent.iterdir())
     assert into.with_name(".known.list.lock") in left and len(left) > 1
     assert left <= traces(into), "all of it is known to be an import's"

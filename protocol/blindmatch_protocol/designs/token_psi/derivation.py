@@ -22,10 +22,11 @@ from typing import Final
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from blindmatch_protocol import rowwise
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.designs.token_psi.shares import SECRET_BYTES, VALUE_BYTES
 from blindmatch_protocol.fuse_map import Words
-from blindmatch_protocol.tagged import cut, expand
+from blindmatch_protocol.tagged import expand
 
 STORE_TAG: Final = b"blindmatch/token-psi/store-key/v2"
 MASK_TAG: Final = b"blindmatch/token-psi/mask/v2"
@@ -61,9 +62,8 @@ class TokenKeys:
 
 def token_keys(outputs: Rows, epoch: int) -> TokenKeys:
     """Keys of the tokens with these OPRF outputs, uint8 (n, 64)."""
-    parts = cut(outputs)
-    stores = expand(STORE_TAG, epoch, parts, STORE_KEY_BYTES)
-    return TokenKeys(stores, expand(MASK_TAG, epoch, parts, VALUE_BYTES))
+    stores = rowwise.expand(STORE_TAG, epoch, outputs, STORE_KEY_BYTES)
+    return TokenKeys(stores, rowwise.expand(MASK_TAG, epoch, outputs, VALUE_BYTES))
 
 
 def addresses(secrets: Rows, epoch: int) -> Words:
@@ -81,7 +81,7 @@ def _address_key(epoch: int) -> bytes:
 
 def label_keys(secrets: Rows, epoch: int) -> Rows:
     """Label keys of secrets, uint8 (n, 16): uint8 (n, 32)."""
-    return expand(LABEL_TAG, epoch, cut(secrets), LABEL_KEY_BYTES)
+    return rowwise.expand(LABEL_TAG, epoch, secrets, LABEL_KEY_BYTES)
 
 
 def member_secret(first: bytes, member: int, epoch: int) -> bytes:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract import Buffers, Label
-from blindmatch_protocol.designs.deltas import check_kinds, is_among, open_chain, removed_ids
+from blindmatch_protocol.contract import Label
+from blindmatch_protocol.designs.deltas import removed_ids
 from blindmatch_protocol.designs.recipe import signatures_of
 from blindmatch_protocol.designs.token_psi import derivation
 from blindmatch_protocol.designs.token_psi.addresses import AddressIndex
 from blindmatch_protocol.designs.token_psi.derivation import TokenKeys
 from blindmatch_protocol.designs.token_psi.families import MOST_MEMBERS
+from blindmatch_protocol.designs.voprf.files import FileLayer
 from blindmatch_protocol.labels import KIND as LABEL_KIND
 from blindmatch_protocol.labels import SealedLabels
 from blindmatch_protocol.setfile import SetFile
@@ -31,30 +31,20 @@ ADDRESSES_KIND: Final = 0x105
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layer:
+class Layer(FileLayer):
     """A full set or a delta, opened.
 
     Attributes:
-        name: of the file.
-        entries: entries in it.
         store: finds a band's masked value.
         labels: the sealed labels.
-        removed: ids of entries of older layers that are removed, uint64, ascending.
-        file: the file they lie in.
     """
 
-    name: str
-    entries: int
+    many: ClassVar = frozenset({SHARD_KIND, LABEL_KIND})
+    once: ClassVar = (ADDRESSES_KIND,)
+
     store: Store = field(repr=False)
     labels: SealedLabels = field(repr=False)
-    removed: npt.NDArray[np.uint64] = field(repr=False)
-    file: SetFile = field(repr=False)
     _opened: list[AddressIndex] = field(default_factory=list, repr=False)
-
-    @property
-    def epoch(self) -> int:
-        """Of the file, under which all keys in it are derived."""
-        return self.file.identity.epoch
 
     @property
     def addresses(self) -> AddressIndex:
@@ -68,12 +58,6 @@ class Layer:
         return self._opened[0]
 
     def check(self) -> None:
-        """Open what is opened at its first use otherwise; see `Design.check_setup`.
-
-        Raises:
-            SetFileError: if it is not what it must be.
-        """
-        check_kinds(self.name, self.file, frozenset({SHARD_KIND, LABEL_KIND}), ADDRESSES_KIND)
         self.store.check(self.entries * self.file.identity.parameters["bands"])
         self.addresses.check()
 
@@ -90,10 +74,6 @@ class Layer:
         rows, _ = self.addresses.lookup(derivation.addresses(secrets, self.epoch))
         distinct = dict.fromkeys(secrets[row].tobytes() for row in rows.tolist())
         return [label for secret in distinct for label in self._family(secret)]
-
-    def removes(self, entry_id: int) -> bool:
-        """Is this id removed by this layer?"""
-        return is_among(self.removed, entry_id)
 
     def _family(self, secret: bytes) -> Iterator[Label]:
         """The labels of a family's members, in their order, up to the first that is not there."""
@@ -114,17 +94,12 @@ class Layer:
         return None
 
 
-def open_layers(files: Buffers, design: str, version: int, epoch: int | None) -> tuple[Layer, ...]:
-    """Open the full set and its deltas; the last one must be of `epoch`, if that is given.
+def open_layer(name: str, file: SetFile) -> Layer:
+    """Open a full set or a delta.
 
     Raises:
-        SetFileError: if one is missing, truncated, altered, of another version, design or epoch, or does
-            not continue the one before.
+        SetFileError: if it is not what it must be.
     """
-    return tuple(_layer(name, file) for name, file in open_chain(files, design, version, epoch))
-
-
-def _layer(name: str, file: SetFile) -> Layer:
     file.row(ADDRESSES_KIND)
     sealed = SealedLabels(file, file.entries, signatures_of(name, file))
-    return Layer(name, file.entries, Store(file, derivation.WORDS), sealed, removed_ids(name, file), file)
+    return Layer(name, file, removed_ids(name, file), Store(file, derivation.WORDS), sealed)

@@ -13,14 +13,30 @@ opened an entry sees which of its tokens went to another family.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract.outcome import Label
+from blindmatch_protocol.contract import Label, WorkedOut
 from blindmatch_protocol.designs.token_psi import derivation, shares
 from blindmatch_protocol.designs.token_psi.derivation import TokenKeys
-from blindmatch_protocol.designs.token_psi.files import Setup
 from blindmatch_protocol.designs.token_psi.layers import Layer
+from blindmatch_protocol.designs.token_psi.parameters import Tokening
+from blindmatch_protocol.designs.voprf.files import VoprfSetup
+from blindmatch_protocol.picture.distance import distance
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Setup(VoprfSetup[Layer]):
+    """The set-up of one epoch, opened.
+
+    Attributes:
+        tokening: how hashes become tokens.
+    """
+
+    tokening: Tokening
 
 
 def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | None:
@@ -37,8 +53,8 @@ def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | N
     opened = opened_labels(setup, outputs)
     if own_hash is None:
         return None
-    near = [label for label in opened if _distance(label.entry_hash, own_hash) <= MATCH_DISTANCE]
-    return min(near, key=lambda it: (_distance(it.entry_hash, own_hash), it.entry_id), default=None)
+    near = [label for label in opened if distance(label.entry_hash, own_hash) <= MATCH_DISTANCE]
+    return min(near, key=lambda it: (distance(it.entry_hash, own_hash), it.entry_id), default=None)
 
 
 def opened_labels(setup: Setup, outputs: Rows) -> list[Label]:
@@ -60,10 +76,27 @@ def labels_under(setup: Setup, keys: Sequence[TokenKeys]) -> list[Label]:
     return found
 
 
+def worked_out(setup: Setup, outputs: Rows) -> WorkedOut:
+    """See `Design.worked_out`; outputs as in `find_label`."""
+    t, layers = setup.tokening, setup.layers
+    keys = [derivation.token_keys(outputs, layer.epoch) for layer in layers]
+    reads = tuple(layer.store.lookup(own.store_keys) for layer, own in zip(layers, keys, strict=True))
+    values = [own.values(read) for own, read in zip(keys, reads, strict=True)]
+    return WorkedOut(
+        (outputs, *(own.store_keys for own in keys)),
+        reads,
+        tuple(read.view(np.uint64) for read in values),
+        tuple(_met(layer, read, t) for layer, read in zip(layers, values, strict=True)),
+    )
+
+
+def _met(layer: Layer, read: Rows, t: Tokening) -> int:
+    """How many candidate secrets lead to an address of the index."""
+    by_band = read.reshape(-1, t.bands, shares.VALUE_BYTES).swapaxes(0, 1)
+    rows, _ = layer.addresses.lookup(derivation.addresses(shares.candidates(by_band, t.needed), layer.epoch))
+    return len(set(rows.tolist()))
+
+
 def in_force(labels: list[Label], later: tuple[Layer, ...]) -> list[Label]:
     """Those that no later layer removed."""
     return [label for label in labels if not any(layer.removes(label.entry_id) for layer in later)]
-
-
-def _distance(left: bytes, right: bytes) -> int:
-    return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).bit_count()

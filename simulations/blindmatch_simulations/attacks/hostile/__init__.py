@@ -17,10 +17,5 @@ from blindmatch_simulations.attacks.hostile.intruder import (
 from blindmatch_simulations.attacks.hostile.matcher import MATCHER
 from blindmatch_simulations.attacks.hostile.relay import NOTHING_REMOVED, RELAY
 
-__all__ = [
-    "DROPPED", "HELD", "LOST", "MATCHER", "NOTHING_REMOVED", "RELAY", "SERVICES", "Attack", "Intruder",
-    "Service", "intruding",
-]  # fmt: skip
-
 SERVICES: Final[Mapping[str, Service]] = {"relay": RELAY, "matcher": MATCHER}
 """Services by name."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from blindmatch_simulations.bench.peers.runner import PeerMissingError, Peers, runs_of
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.runs import cost_figures
+from blindmatch_simulations.measure.yardstick import cost_figures
 
 ROWS: Final = tuple(f"peers/openmined/{name}" for name in ("set-up", "size", "crypto", "look-up"))
 QUERY: Final = 1

@@ -2,6 +2,7 @@
 
     python outside.py pdqhash PHOTOGRAPHS.npy RUNS          needs pdqhash, numpy, rbcl
     python outside.py openmined ENTRIES QUERY_SIZE RUNS     needs openmined-psi, rbcl
+    python outside.py secretflow ENTRIES RUNS               needs spu, rbcl
 
 Prints one JSON object. The yardstick, one ristretto255 multiplication by rbcl (libsodium), is timed in this
 process before and after each run. Packages are imported by name, since the project's own environment does not
@@ -15,10 +16,12 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 BATCHES, PER_BATCH = 9, 64
@@ -102,6 +105,42 @@ def openmined(entries: int, size: int, runs: int) -> dict[str, Any]:
     }
 
 
+def secretflow(entries: int, runs: int) -> dict[str, Any]:
+    """The server's cache of `entries` in SecretFlow's unbalanced PSI, which stands for a set's build."""
+    _keep_standard_output()
+    psi = import_module("spu.psi")
+    with tempfile.TemporaryDirectory() as folder:
+        listed, key = Path(folder) / "listed.csv", Path(folder) / "key"
+        listed.write_text("id\n" + "\n".join(_item("server", number) for number in range(entries)) + "\n")
+        key.write_bytes(os.urandom(32))
+        config = psi.UbPsiExecuteConfig(
+            mode=psi.UbPsiMode.MODE_OFFLINE_GEN_CACHE,
+            role=psi.UbPsiRole.ROLE_SERVER,
+            cache_path=str(Path(folder) / "cache"),
+            server_receive_result=False,
+            client_receive_result=True,
+        )
+        config.input_params = psi.InputParams(path=str(listed), selected_keys=["id"], keys_unique=True)
+        config.server_params = psi.UbPsiServerParams(secret_key_path=str(key))
+        building = measured(lambda: psi.ub_psi_execute(config, _alone()), entries, max(1, runs // 2))
+    return {"version": version("spu"), "set_up": building}
+
+
+def _alone() -> Any:
+    """A link of one party."""
+    link = import_module("spu.libspu.link")
+    description = link.Desc()
+    description.id = "alone"
+    description.add_party("party0", "nowhere")
+    return link.create_mem(description, 0)
+
+
+def _keep_standard_output() -> None:
+    """What the library logs, also when it ends, goes to standard error: standard output is the answer's."""
+    sys.stdout = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+
 def _item(kind: str, number: int) -> str:
     return hashlib.sha256(f"{kind}-{number}".encode()).hexdigest()
 
@@ -112,6 +151,8 @@ def main(arguments: list[str]) -> None:
     match name:
         case "pdqhash":
             found = pdqhash(rest[0], int(rest[1]))
+        case "secretflow":
+            found = secretflow(int(rest[0]), int(rest[1]))
         case "openmined":
             found = openmined(int(rest[0]), int(rest[1]), int(rest[2]))
         case _:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_protocol.errors import BlindmatchError
 
-from blindmatch_simulations.measure.runs import Run
-from blindmatch_simulations.measure.yardstick import Cost, Reading
+from blindmatch_simulations.measure.worker import AloneError, output_of
+from blindmatch_simulations.measure.yardstick import Cost, Reading, Run
 
 SCRIPT: Final = Path(__file__).with_name("outside.py")
 NOT_GIVEN: Final = "no --peer-python was given"
@@ -40,13 +39,9 @@ class Peers:
             raise PeerMissingError(NOT_GIVEN)
         command = [str(self.python), "-s", str(SCRIPT), peer, *map(str, arguments)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=MOST_SECONDS)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise PeerMissingError(f"{peer} could not be run: {type(error).__name__}") from error
-        lines = done.stderr.strip().splitlines()
-        if done.returncode != 0:
-            raise PeerMissingError(f"{peer} failed: {lines[-1] if lines else done.returncode}")
-        found: dict[str, Any] = json.loads(done.stdout)
+            found: dict[str, Any] = json.loads(output_of(command, MOST_SECONDS))
+        except AloneError as error:
+            raise PeerMissingError(f"{peer} {error}") from error
         return found
 
 

@@ -1,18 +1,26 @@
-"""Which coalitions there are, what is declared to them, and which pairs agree on it."""
+"""Which coalitions there are, what is declared to them, and pairs of sequences of pictures that agree on
+every declared fact: the worst cases first."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import product
+from typing import Any, Final, TypeAlias
 
-from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Item, Learner, Party
+from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Item, Learner, Party, Relation
+from blindmatch_protocol.contract.coalitions import coalitions, told
+
+from blindmatch_simulations.inprocess.deployed import Deployed
+from blindmatch_simulations.pictures.pool import Pool, Pooled
 
 ACCOUNT_FACT: Final = "account"
 """A design that declares it (or ``my.account``) says that sessions of one account can be linked."""
 
-_NOT_PLAYED: Final = frozenset({Party.DEVICE, Party.CURATOR})
-"""The curator sees nothing of users; a device alone sees its own pictures and nobody else's."""
+
+def names_of(facts: Iterable[Fact]) -> frozenset[str]:
+    """Names of facts, without what stands before a dot: ``my.account`` counts as ``account``."""
+    return frozenset(fact.name.rpartition(".")[2] for fact in facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class Opponent:
     @property
     def links_accounts(self) -> bool:
         """Is it declared that sessions of one account can be linked?"""
-        return any(fact.name.rpartition(".")[2] == ACCOUNT_FACT for fact in self.facts)
+        return ACCOUNT_FACT in names_of(self.facts)
 
     def project(self, item: Item, setup: Any) -> tuple[Hashable, ...]:
         """The declared facts of an item."""
@@ -47,17 +55,9 @@ class Opponent:
 def opponents(design: AnyDesign, adversary: Adversary) -> list[Opponent]:
     """Every coalition that is played against: each party with a role alone, with the provider, with the
     centre, with a device of its own, all parties with roles together, and those that the design names."""
-    players = {frozenset({party}) for party in design.info.parties}
-    if design.vouchers:
-        players.add(frozenset({Party.CENTRE}))
-    found = set(players)
-    for more in (Party.PROVIDER, Party.CENTRE):
-        found |= {coalition | {more} for coalition in players}
-    if players:
-        found.add(frozenset[Party]().union(*players))
-    found |= {leak.parties for leak in design.leakage() if players and not leak.parties & _NOT_PLAYED}
-    found |= {coalition | {Party.DEVICE} for coalition in players}
-    ordered = sorted(found, key=lambda parties: (len(parties), sorted(parties)))
+    servers = coalitions(design)
+    with_device = (one | {Party.DEVICE} for one in servers if len(one) == 1)
+    ordered = sorted({*servers, *with_device}, key=lambda parties: (len(parties), sorted(parties)))
     return [_opponent(design, parties, adversary) for parties in ordered]
 
 
@@ -67,13 +67,186 @@ def _opponent(design: AnyDesign, parties: frozenset[Party], adversary: Adversary
     server = Learner.SERVER in info.learns and bool(parties & set(info.roles.values()))
     centre = Party.CENTRE in parties and info.learns != {Learner.NOBODY}
     named = any(leak.parties == parties and leak.adversary is adversary for leak in design.leakage())
-    facts = declared(design, parties if named else parties - {Party.DEVICE}, adversary)
+    facts = told(design, parties if named else parties - {Party.DEVICE}, adversary)
     return Opponent(parties, adversary, facts, server or centre)
 
 
-def declared(design: AnyDesign, parties: frozenset[Party], adversary: Adversary) -> tuple[Fact, ...]:
-    """Facts of a coalition: those it is named with, or the union of what its parts are named with."""
-    leaks = [leak for leak in design.leakage() if leak.adversary is adversary]
-    named = [leak for leak in leaks if leak.parties == parties]
-    parts = named or [leak for leak in leaks if leak.parties <= parties]
-    return tuple({fact.name: fact for leak in parts for fact in leak.facts}.values())
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A picture, the account that sends it, and whether its first attempt gets no answer."""
+
+    one: Pooled
+    account: int = 0
+    lost: bool = False
+
+
+Moves: TypeAlias = tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two sequences an opponent is to tell apart."""
+
+    left: Moves
+    right: Moves
+
+    @property
+    def names(self) -> tuple[tuple[str, ...], ...]:
+        """The pictures' names."""
+        return tuple(tuple(move.one.name for move in moves) for moves in (self.left, self.right))
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A class of pairs.
+
+    Attributes:
+        name: for people.
+        pairs: all candidates, before those are dropped that differ in a declared fact.
+        links: whether telling them apart means linking an account's sessions.
+    """
+
+    name: str
+    pairs: Callable[[Pool, Relation], Iterator[Pair]]
+    links: bool = False
+
+
+def playable(
+    scenario: Scenario, pool: Pool, deployed: Deployed, opponent: Opponent, outputs: Mapping[str, object]
+) -> list[Pair]:
+    """The pairs of a scenario that agree on what is declared to `opponent`, and on its output.
+
+    Args:
+        outputs: by picture, what honest sessions give whoever learns the outcome.
+    """
+    relation = deployed.design.info.relation
+    if scenario.links and opponent.links_accounts:
+        return []
+    known: dict[str, object] = {}
+
+    def sees(moves: Moves) -> list[object]:
+        for move in moves:
+            if move.one.name not in known:
+                facts = opponent.project(move.one.item, deployed.setup)
+                known[move.one.name] = (facts, opponent.learns_outcome and outputs[move.one.name])
+        return [known[move.one.name] for move in moves]
+
+    return [pair for pair in scenario.pairs(pool, relation) if sees(pair.left) == sees(pair.right)]
+
+
+def _split(pool: Pool, relation: Relation) -> tuple[list[Pooled], list[Pooled]]:
+    """Pictures of good quality that match, and ones that do not; but for those whose label does not open."""
+    good = [one for one in pool.pictures if one.kind not in ("poor", "unopened")]
+    matching = [one for one in good if pool.matches(relation, one)]
+    return matching, [one for one in good if one not in matching]
+
+
+def _singles(left: Iterable[Pooled], right: Iterable[Pooled]) -> Iterator[Pair]:
+    for a, b in product(left, right):
+        if a is not b:
+            yield Pair((Move(a),), (Move(b),))
+
+
+def _match_or_none(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    yield from _singles(*_split(pool, relation))
+
+
+def _lone(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    yield from _singles(pool.of("lone"), pool.of("other", "far-33"))
+
+
+def _unopened(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    """Another picture follows, so that a device which distrusts a role afterwards is seen."""
+    *others, last = pool.of("other")
+    for a, b in product(pool.of("unopened"), others):
+        yield Pair((Move(a), Move(last)), (Move(b), Move(last)))
+
+
+def _day(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    """What an account sends in a day: much that could be told of it on one side, nothing on the other."""
+    lone, near, poor = pool.of("lone")[:1], pool.of("near-30", "far-32"), pool.of("poor")
+    for other in pool.of("far-33", "other"):
+        plain = [one for one in pool.of("other", "twin-other") if one is not other]
+        for full in ((*pool.of("listed"), *lone, *near[:1], *poor[:1]), (*lone * 2, *near[2:], *poor[1:])):
+            yield Pair(tuple(map(Move, full)), tuple(map(Move, [other, *plain][: len(full)])))
+
+
+def _neither(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    _, others = _split(pool, relation)
+    yield from _singles(others, others)
+
+
+def _both(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    matching, _ = _split(pool, relation)
+    yield from _singles(matching, matching)
+
+
+def _poor(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    _, others = _split(pool, relation)
+    yield from _singles(pool.of("poor"), others)
+
+
+def _listed_poor(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    poor = pool.of("poor")
+    yield from _singles(poor[:1], poor[1:])
+
+
+def _boundary(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    yield from _singles(pool.of("near-30", "near-31"), pool.of("far-32", "far-33"))
+
+
+def _twins(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    twins = {f"twin/{one.name}": one for one in pool.pictures}
+    for twin in pool.of("twin-listed", "twin-other"):
+        yield Pair((Move(twins[twin.name]),), (Move(twin),))
+
+
+def _twice(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    for one, other in product(pool.of("listed", "other"), pool.pictures):
+        if other is not one:
+            yield Pair((Move(one), Move(one)), (Move(one), Move(other)))
+
+
+def _after(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    matching, others = _split(pool, relation)
+    last = pool.of("other")[-1]
+    for a, b in product(matching, others):
+        yield Pair((Move(a), Move(last)), (Move(b), Move(last)))
+
+
+def _order(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    matching, others = _split(pool, relation)
+    for a, b in product(matching, others):
+        yield Pair((Move(a), Move(b)), (Move(b), Move(a)))
+
+
+def _retry(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    everything = [one for one in pool.pictures if not one.kind.startswith("twin")]
+    for a, b in product(everything, everything):
+        if a is not b:
+            yield Pair((Move(a, lost=True),), (Move(b, lost=True),))
+
+
+def _accounts(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    for a, b in product(pool.of("listed", "other"), pool.of("other", "far-32")):
+        yield Pair((Move(a), Move(b)), (Move(a), Move(b, 1)))
+
+
+SCENARIOS: Final = (
+    Scenario("a lone band hit or none", _lone),
+    Scenario("a match or none", _match_or_none),
+    Scenario("distance 30 or 32", _boundary),
+    Scenario("a label that does not open, or a miss", _unopened),
+    Scenario("quality 0 or not", _poor),
+    Scenario("the same picture twice or another", _twice),
+    Scenario("a retry", _retry),
+    Scenario("after a match or after none", _after),
+    Scenario("match first or last", _order),
+    Scenario("two that match", _both),
+    Scenario("two that do not match", _neither),
+    Scenario("quality 0, listed or not", _listed_poor),
+    Scenario("twins", _twins),
+    Scenario("a day of pictures", _day),
+    Scenario("one account or two", _accounts, links=True),
+)
+"""All classes of pairs."""

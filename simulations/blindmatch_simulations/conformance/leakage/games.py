@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from blindmatch_protocol.contract import Adversary
 
-from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.leakage.facts import Opponent, opponents
+from blindmatch_simulations.conformance.fixtures import Fixtures
+from blindmatch_simulations.conformance.leakage.facts import SCENARIOS, Opponent, Pair, opponents, playable
 from blindmatch_simulations.conformance.leakage.game import Finding, Run, judge
+from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, stage_of
 from blindmatch_simulations.conformance.leakage.play import Behaviour, Event, Play
-from blindmatch_simulations.conformance.leakage.scenarios import SCENARIOS, Pair, playable
-from blindmatch_simulations.conformance.leakage.stage import Stage, stage_of
 from blindmatch_simulations.inprocess.seeded import below, flag
-from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
-from blindmatch_simulations.measure.advantage import advantage, resolution
+from blindmatch_simulations.inprocess.verdict import NotApplicableError, Passed
+from blindmatch_simulations.measure.intervals import advantage, resolution
 
 FEWER: Final = ((16, 3), (32, 2))
 """In quick mode a class has all runs, of up to 16 classes; two thirds of them, of up to 32; or else half."""
 
+Shared: TypeAlias = dict[Hashable, tuple[list[Run], list[Run]]]
 CHEATS = (Behaviour.OTHER_KEY, Behaviour.ALTERED, Behaviour.SILENT)
 
 
@@ -33,37 +33,37 @@ class Class:
     behaviour: Behaviour
 
 
-def check_semi_honest(bench: Bench) -> Passed:
+def check_semi_honest(fixtures: Fixtures) -> Passed:
     """Honest roles that look at everything they get."""
-    return _check(bench, Adversary.SEMI_HONEST, (Behaviour.HONEST,))
+    return _check(fixtures, Adversary.SEMI_HONEST, (Behaviour.HONEST,))
 
 
-def check_malicious(bench: Bench) -> Passed:
+def check_malicious(fixtures: Fixtures) -> Passed:
     """Roles that cheat in their replies, and see whether a report, a hold or a retry follows."""
-    return _check(bench, Adversary.MALICIOUS, CHEATS)
+    return _check(fixtures, Adversary.MALICIOUS, CHEATS)
 
 
-def _check(bench: Bench, adversary: Adversary, behaviours: Sequence[Behaviour]) -> Passed:
-    stage = stage_of(bench)
-    found = opponents(bench.design, adversary)
+def _check(fixtures: Fixtures, adversary: Adversary, behaviours: Sequence[Behaviour]) -> Passed:
+    stage = stage_of(fixtures)
+    found = opponents(fixtures.design, adversary)
     if not found:
         raise NotApplicableError("nobody gets anything: nothing is sent for a picture")
     figures: dict[str, Any] = {"parameters": stage.values}
     words: list[str] = []
-    shared: dict[Any, Any] = {}
+    shared: Shared = {}
     for opponent in found:
-        classes = classes_of(bench, stage, opponent, behaviours)
+        classes = classes_of(fixtures, stage, opponent, behaviours)
         if not classes:
             words.append(f"{opponent.name}: no pair agrees on the declared facts, everything is declared")
             continue
-        findings = _play(bench, stage, opponent, classes, shared)
+        findings = _play(fixtures, stage, opponent, classes, shared)
         pairs = len({pair.names for one in classes for pair in one.pairs})
         words.append(summary(opponent.name, findings, figures, pairs))
     return Passed("; ".join(words), figures)
 
 
 def classes_of(
-    bench: Bench, stage: Stage, opponent: Opponent, behaviours: Sequence[Behaviour]
+    fixtures: Fixtures, stage: GameSetup, opponent: Opponent, behaviours: Sequence[Behaviour]
 ) -> list[Class]:
     """Every class with at least one pair that agrees on the facts declared to `opponent`."""
     found: list[Class] = []
@@ -78,67 +78,60 @@ def classes_of(
 
 
 def _play(
-    bench: Bench, stage: Stage, opponent: Opponent, classes: Sequence[Class], shared: dict[Any, Any]
+    fixtures: Fixtures, stage: GameSetup, opponent: Opponent, classes: Sequence[Class], shared: Shared
 ) -> list[Finding]:
-    """Runs are shared by opponents to whom the same is declared; each looks at its own part of them."""
-    key = (
-        tuple(fact.name for fact in opponent.facts),
-        opponent.learns_outcome,
-        opponent.links_accounts,
-    )
-    played: dict[str, tuple[list[Run], list[Run]]] = shared.setdefault(key, {})
+    """Runs are shared by opponents for whom the same pairs agree; each looks at its own part of them."""
     findings = []
     for one in classes:
-        if one.name not in played:
-            played[one.name] = play_class(bench, stage, one, len(classes))
+        key = (one.name, tuple(pair.names for pair in one.pairs), run_counts(fixtures, len(classes)))
+        if key not in shared:
+            shared[key] = play_class(fixtures, stage, one, len(classes))
         mine, theirs = (
-            [Run(seen_by(opponent, stage, run), run.pair, run.coin) for run in runs]
-            for runs in played[one.name]
+            [Run(seen_by(opponent, stage, run), run.pair, run.coin) for run in runs] for runs in shared[key]
         )
         finding = judge(one.name, mine, theirs, stage.known, len(classes))
-        if finding.measured.told_apart:
-            rule = f"told apart by {finding.best!r}, advantage {finding.measured.words()}"
-            raise BrokenError(f"{opponent.name}: {one.name}", rule)
-        findings.append(finding)
+        findings.append(finding.not_told(f"{opponent.name}: {one.name}", "told apart by {!r}"))
     return findings
 
 
-def play_class(bench: Bench, stage: Stage, one: Class, classes: int) -> tuple[list[Run], list[Run]]:
+def play_class(fixtures: Fixtures, stage: GameSetup, one: Class, classes: int) -> tuple[list[Run], list[Run]]:
     """Training and held-out runs of one class."""
-    training, held = run_counts(bench, classes)
+    training, held = run_counts(fixtures, classes)
 
     def run(number: int) -> Run:
-        rng = bench.rng(f"game/{one.name}/{number}")
+        rng = fixtures.rng(f"game/{one.name}/{number}")
         pair = one.pairs[below(rng, len(one.pairs))]
         coin = flag(rng)
         events = Play(stage.table, one.behaviour, rng).run(pair.right if coin else pair.left)
         return Run(events, pair, coin)
 
-    return split(bench, run, training, held)
+    return split(fixtures, run, training, held)
 
 
-def split(bench: Bench, run: Callable[[int], Run], training: int, held: int) -> tuple[list[Run], list[Run]]:
+def split(
+    fixtures: Fixtures, run: Callable[[int], Run], training: int, held: int
+) -> tuple[list[Run], list[Run]]:
     """Runs 0 to `training` + `held`, on threads."""
-    runs = list(bench.executor.map(run, range(training + held)))
+    runs = list(fixtures.executor.map(run, range(training + held)))
     return runs[:training], runs[training:]
 
 
-def run_counts(bench: Bench, classes: int, most: float = 3) -> tuple[int, int]:
+def run_counts(fixtures: Fixtures, classes: int, most: float = 3) -> tuple[int, int]:
     """(training, held-out) runs of each class; with the large games, all classes together have 10,000.
 
     Args:
-        bench: how many runs there are in quick mode.
+        fixtures: how many runs there are in quick mode.
         classes: how many classes share them.
         most: in quick mode, thirds of these runs at most.
     """
-    training, held = bench.runs
-    if bench.held_out:
-        return max(training, bench.held_out // 5 // classes), -(-bench.held_out // classes)
+    training, held = fixtures.runs
+    if fixtures.held_out:
+        return max(training, fixtures.held_out // 5 // classes), -(-fixtures.held_out // classes)
     parts = min(most, next((parts for limit, parts in FEWER if classes <= limit), 1.5))
     return int(training * parts) // 3, int(held * parts) // 3
 
 
-def seen_by(opponent: Opponent, stage: Stage, run: Run) -> list[Event]:
+def seen_by(opponent: Opponent, stage: GameSetup, run: Run) -> list[Event]:
     """What an opponent sees of a run; one with a device has asked about the pair's pictures itself."""
     events = [event for event in run.view if event.party in opponent.parties]
     if opponent.has_device:
@@ -154,14 +147,12 @@ def summary(opponent: str, findings: Sequence[Finding], figures: dict[str, Any],
     overall = advantage(sum(finding.right for finding in findings), runs)
     worst = max(findings, key=lambda finding: finding.measured.value)
     figures[opponent] = {
-        "advantage": round(overall.value, 4),
-        "interval": [round(overall.low, 4), round(overall.high, 4)],
+        **overall.figures(),
         "held_out_runs": runs,
         "classes": len(findings),
         "pairs": pairs,
         "worst_class": worst.scenario,
-        "worst_advantage": round(worst.measured.value, 4),
-        "worst_interval": [round(worst.measured.low, 4), round(worst.measured.high, 4)],
+        **{f"worst_{name}": value for name, value in worst.measured.figures().items()},
     }
     return (
         f"{opponent}: no distinguisher in this suite exceeded {overall.high:.3f} ({resolution(runs):.3f} by "

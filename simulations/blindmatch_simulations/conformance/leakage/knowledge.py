@@ -8,7 +8,7 @@ picture away, since honest randomness makes such a meeting impossible.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha256, sha512
 from typing import Final
@@ -22,6 +22,8 @@ from blindmatch_simulations.inprocess.fields import byte_fields
 from blindmatch_simulations.pictures.pool import Pool, Pooled
 
 RERUNS: Final = 2
+PREFIX: Final = 8
+"""Bytes that entries and their digests are looked for by."""
 LEAST: Final = 4
 """Shorter fields meet by chance."""
 MOST_SALTS: Final = 8
@@ -48,7 +50,7 @@ class Guesses:
 def guesses(deployed: Deployed, pool: Pool, rng: Randomness) -> Guesses:
     """Work out everything for every picture of the pool."""
     fields = {
-        one.name: frozenset([*_digests(one.item.hash), *_reruns(deployed, one, rng)]) for one in pool.pictures
+        one.name: frozenset([*_fronts(one.item.hash), *_reruns(deployed, one, rng)]) for one in pool.pictures
     }
     return Guesses(fields, {one.name: one.item.hash for one in pool.pictures})
 
@@ -59,13 +61,23 @@ def _reruns(deployed: Deployed, one: Pooled, rng: Randomness) -> Iterable[bytes]
             ran = run_session(deployed, one.item, rng)
         except BlindmatchError:
             continue
-        for asked in (part for step in ran.rounds for part in step):
+        for asked in ran.asked:
             for message in (asked.body, asked.reply):
                 yield from (leaf for leaf in byte_fields(message) if len(leaf) >= LEAST)
 
 
-def _digests(own: bytes) -> Iterable[bytes]:
-    for whole in (own, sha256(own).digest(), sha512(own).digest(), blake2b(own).digest()):
+def digests(own: bytes) -> tuple[bytes, ...]:
+    """A byte string and its digests."""
+    return own, sha256(own).digest(), sha512(own).digest(), blake2b(own).digest()
+
+
+def prefixes(own: bytes) -> Iterator[bytes]:
+    """The first bytes of a byte string and of its digests."""
+    return (made[:PREFIX] for made in digests(own))
+
+
+def _fronts(own: bytes) -> Iterable[bytes]:
+    for whole in digests(own):
         yield from (whole[:length] for length in (4, 8, 16, 20, 32, 64) if length <= len(whole))
 
 

@@ -1,24 +1,23 @@
-"""What a device sees of a list: set-up files, the replies to its pictures, its outcomes, what it works out.
+"""What a device sees of a list: set-up files, the replies to its pictures, its outcomes, and what it works
+out in a session beyond its outcome, as the design says (`Design.worked_out`): the best place to look for a
+lone hit, and for one entry in two layers.
 
-And what is looked at in that. As in `distinguishers`, nothing looks for structure in group elements.
+And what is looked at in that. As in `game`, nothing looks for structure in group elements.
 """
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from blindmatch_protocol.contract import UNBOUND, Match, Party, Send, concluded
-from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.contract import UNBOUND, AnyDesign, Match, Party, Ready, Send, concluded
 from blindmatch_protocol.randomness import Randomness
-from blindmatch_protocol.setfile import SetFile, layout
 
-from blindmatch_simulations.conformance.leakage.computed import computed
-from blindmatch_simulations.conformance.leakage.distinguishers import (
+from blindmatch_simulations.conformance.leakage.game import (
     Distinguisher,
     View,
     counts,
@@ -26,11 +25,48 @@ from blindmatch_simulations.conformance.leakage.distinguishers import (
     lengths,
     numbers,
 )
-from blindmatch_simulations.conformance.leakage.knowledge import Guesses, with_salt
-from blindmatch_simulations.conformance.leakage.list_secrecy import PREFIX, prefixes
+from blindmatch_simulations.conformance.leakage.knowledge import PREFIX, Guesses, prefixes, with_salt
 from blindmatch_simulations.conformance.leakage.play import Event, event_of, ordering
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, enrolled, opened
+from blindmatch_simulations.inprocess.set_files import set_file
 from blindmatch_simulations.pictures.pool import Pooled
+
+NUMBER_BITS: Final = 24
+"""Two values of one mask that differ in these low bits alone may be the numbers of two labels."""
+
+
+def computed(design: AnyDesign, setup: Any, session: Any, move: int) -> list[Event]:
+    """The events of what the device works out of a session that is ready; none if the design says nothing.
+
+    computed    the leaves are keys, the shape counts: zeros read, equal values read, labels or addresses met
+    read        in how many pairs of layers a value belongs to another; for every element asked for, in how
+                many deltas it reads zero (or whether in the full set, if that is all there is); a byte each
+    """
+    found = design.worked_out(session, setup)
+    if found is None:
+        return []
+    leaves = tuple(row.tobytes() for part in found.keys for row in part)
+    alike = [count for words in (*found.reads, *found.values) for count in _alike(words)]
+    events = [Event(Party.DEVICE, "computed", move, b"", leaves, (*alike, *found.met))]
+    return [*events, Event(Party.DEVICE, "read", move, _across(found.reads))] if found.reads else events
+
+
+def _across(reads: Sequence[Any]) -> bytes:
+    """What the values that each layer reads for the same elements have to do with one another."""
+    words = [read.reshape(len(read), -1) for read in reads]
+    zeros = np.sum([(read == 0).all(axis=1) for read in words[1:] or words], axis=0)
+    linked = 0
+    for one, other in combinations(words, 2):
+        apart = one ^ other
+        apart[:, 0] >>= np.uint64(NUMBER_BITS)
+        linked += int(((apart == 0).all(axis=1) & (one != 0).any(axis=1)).sum())
+    return bytes(min(int(count), 255) for count in (linked, *zeros))
+
+
+def _alike(read: Any) -> tuple[int, int]:
+    """How many values are zero, and how many repeat another."""
+    return int((read == 0).sum()), int(read.size - len(np.unique(read)))
+
 
 NO_GUESSES: Final = Guesses({}, {})
 SALT_BYTES: Final = 32
@@ -56,14 +92,14 @@ def view_of(build: Build, asked: Sequence[Pooled], rng: Randomness) -> list[Even
 
 def _rounds(deployed: Deployed, step: Any, number: int, rng: Randomness) -> list[Event]:
     design, events = deployed.design, list[Event]()
-    step = concluded(design, step, deployed.setup)
     while isinstance(step, Send):
         replies = {role: deployed.answer(role, body, rng)[0] for role, body in step.bodies.items()}
         events += [event_of(Party.DEVICE, "request", number, body) for body in step.bodies.values()]
         events += [event_of(Party.DEVICE, "reply", number, reply) for reply in replies.values()]
-        events += computed(design, deployed.setup, step.session, replies, number)
-        received = design.receive(step.session, deployed.setup, replies, rng)
-        step = concluded(design, received, deployed.setup)
+        step = design.receive(step.session, deployed.setup, replies, rng)
+    if isinstance(step, Ready):
+        events += computed(design, deployed.setup, step.session, number)
+    step = concluded(design, step, deployed.setup)
     label = step.outcome.label.encode() if isinstance(step.outcome, Match) else b""
     events.append(Event(Party.DEVICE, "outcome", number, type(step.outcome).__name__.encode() + label))
     return events
@@ -71,10 +107,8 @@ def _rounds(deployed: Deployed, step: Any, number: int, rng: Randomness) -> list
 
 def _table(raw: bytes) -> tuple[Any, ...]:
     """What the tables of a set file say, and the rows of its sections: in order, or repeated."""
-    try:
-        identity = layout.unpack_header(raw[: layout.HEADER.size])
-        file = SetFile(raw, "set-up", identity.design, identity.design_version)
-    except (SetFileError, struct.error):
+    file = set_file(raw)
+    if file is None:
         return ()
     found: list[Any] = [file.entries]
     for key, section in file.sections.items():
@@ -136,18 +170,6 @@ def _reads(view: View) -> npt.NDArray[np.int_]:
     return np.sum(found, axis=0, dtype=np.int_) if found else np.zeros(2, np.int_)
 
 
-def _linked(view: View, pair: Any, known: Guesses) -> int:
-    return int(_reads(view)[0])
-
-
-def _first_zeros(view: View, pair: Any, known: Guesses) -> int:
-    return int(_reads(view)[1])
-
-
-def _zeros(view: View, pair: Any, known: Guesses) -> int:
-    return int(_reads(view)[1:].sum())
-
-
 def _density(view: View, pair: Any, known: Guesses) -> tuple[int, ...]:
     """For each set-up file how far its ones are from half, in steps of `SIGMAS`, and what deflating saves."""
     found: list[int] = []
@@ -167,7 +189,7 @@ LIST_DISTINGUISHERS: Final = (
     Distinguisher("a dictionary of entries", _entries),
     Distinguisher("density", _density),
     Distinguisher("what layers share", _shared),
-    Distinguisher("values of one element in two layers", _linked),
-    Distinguisher("zeros where the first element is looked up", _first_zeros),
-    Distinguisher("zeros where elements are looked up", _zeros),
+    Distinguisher("values of one element in two layers", lambda view, *_: int(_reads(view)[0])),
+    Distinguisher("zeros where the first element is looked up", lambda view, *_: int(_reads(view)[1])),
+    Distinguisher("zeros where elements are looked up", lambda view, *_: int(_reads(view)[1:].sum())),
 )

@@ -13,15 +13,15 @@ from typing import Any, Final
 import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Adversary, Party
+from blindmatch_protocol.contract.coalitions import told
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.bench import Bench
-from blindmatch_simulations.conformance.leakage.facts import declared
-from blindmatch_simulations.conformance.leakage.stage import Stage
-from blindmatch_simulations.conformance.leakage.worst import lone_entries, lone_entry, part_of
-from blindmatch_simulations.conformance.settings import crowd
+from blindmatch_simulations.conformance.fixtures import Fixtures, crowd
+from blindmatch_simulations.conformance.leakage.facts import names_of
+from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, lone_entries, lone_entry, part_of
 from blindmatch_simulations.inprocess.deployed import Build, entry_id, opened, publish, run_session, update
+from blindmatch_simulations.pictures.hash_only import HashOnly
 from blindmatch_simulations.pictures.pool import Pooled, flipped, random_hashes
 
 ENTRIES: Final = 9
@@ -86,19 +86,19 @@ class Material:
     """What pairs are made of.
 
     Attributes:
-        bench, stage: the run.
+        fixtures, stage: the run.
         rows: a list of which the first entry is the hash of the picture that matches.
         others: hashes that are near to nothing.
     """
 
-    bench: Bench
-    stage: Stage
+    fixtures: Fixtures
+    stage: GameSetup
     rows: Rows
     others: Rows
 
     def pair(self, left: List, right: List, *others: Pooled) -> ListPair:
         """A pair with the picture that matches and others."""
-        asked = (self.bench.pool.of("listed")[0], *(others or self.bench.pool.of("other")[:1]))
+        asked = (self.fixtures.pool.of("listed")[0], *(others or self.fixtures.pool.of("other")[:1]))
         return ListPair(left, right, asked)
 
     def with_last(self, own: bytes) -> Rows:
@@ -106,20 +106,20 @@ class Material:
         return np.concatenate([self.rows[:-1], np.frombuffer(own, np.uint8).reshape(1, 32)])
 
 
-def material(bench: Bench, stage: Stage) -> Material:
+def material(fixtures: Fixtures, stage: GameSetup) -> Material:
     """What all pairs of one run are made of."""
-    listed = np.frombuffer(bench.pool.of("listed")[0].item.hash, np.uint8).reshape(1, 32)
-    drawn = random_hashes(2 * ENTRIES, bench.seed + (1 << 21))
-    return Material(bench, stage, np.concatenate([listed, drawn[:ENTRIES]]), drawn[ENTRIES:])
+    listed = np.frombuffer(fixtures.pool.of("listed")[0].item.hash, np.uint8).reshape(1, 32)
+    drawn = random_hashes(2 * ENTRIES, fixtures.seed + (1 << 21))
+    return Material(fixtures, stage, np.concatenate([listed, drawn[:ENTRIES]]), drawn[ENTRIES:])
 
 
-def built(bench: Bench, stage: Stage, one: List, rng: Randomness) -> Build:
+def built(fixtures: Fixtures, stage: GameSetup, one: List, rng: Randomness) -> Build:
     """Publish a list, then its updates.
 
     Raises:
         DesignError: if it has updates, and the design can only be published whole.
     """
-    build = publish(bench.design, one.entries, rng, 1, stage.values)
+    build = publish(fixtures.design, one.entries, rng, 1, stage.values)
     for change in one.changes:
         build = update(build, change.adds, change.removes, rng, numbered_as=change.numbered_as)
     return build
@@ -139,19 +139,14 @@ def playable_pair(scenario: ListScenario, held: Material) -> ListPair | None:
 
 def _told(held: Material, one: List, pair: ListPair) -> list[Hashable]:
     """What is declared to a device, and its outcomes."""
-    design = held.bench.design
-    facts = declared(design, frozenset({Party.DEVICE}), Adversary.SEMI_HONEST)
-    deployed = opened(built(held.bench, held.stage, one, held.bench.rng("told")))
-    told: list[Any] = []
+    design = held.fixtures.design
+    facts = told(design, frozenset({Party.DEVICE}), Adversary.SEMI_HONEST)
+    deployed = opened(built(held.fixtures, held.stage, one, held.fixtures.rng("told")))
+    found: list[Any] = []
     for picture in pair.asked:
-        told += [fact.project(picture.item, deployed.setup) for fact in facts]
-        told.append(run_session(deployed, picture.item, held.bench.rng("told/session")).outcome)
-    return told
-
-
-def _declares_near(bench: Bench) -> bool:
-    facts = declared(bench.design, frozenset({Party.DEVICE}), Adversary.SEMI_HONEST)
-    return any(fact.name.rpartition(".")[2] == NEAR_ENTRIES for fact in facts)
+        found += [fact.project(picture.item, deployed.setup) for fact in facts]
+        found.append(run_session(deployed, picture.item, held.fixtures.rng("told/session")).outcome)
+    return found
 
 
 def _lone(held: Material) -> ListPair | None:
@@ -159,14 +154,14 @@ def _lone(held: Material) -> ListPair | None:
     if not found:
         return None
     (one,), setup = found, held.stage.table.deployed.setup
-    entry = lone_entry(held.bench.design, setup, one.item, 0)
+    entry = lone_entry(held.fixtures.design, setup, one.item, 0)
     return None if entry is None else held.pair(List(held.with_last(entry)), List(held.rows), one)
 
 
 def _outside(held: Material) -> ListPair | None:
-    if _declares_near(held.bench):
+    if NEAR_ENTRIES in names_of(told(held.fixtures.design, frozenset({Party.DEVICE}), Adversary.SEMI_HONEST)):
         return None
-    one = held.bench.pool.of("far-32")[0]
+    one = held.fixtures.pool.of("far-32")[0]
     return held.pair(List(held.with_last(flipped(one.item, 32))), List(held.rows), one)
 
 
@@ -185,7 +180,7 @@ def _family(held: Material) -> ListPair:
 
 def _meeting(held: Material) -> ListPair:
     setup = held.stage.table.deployed.setup
-    partner = part_of(held.bench.design, setup, held.rows[1].tobytes())
+    partner = part_of(held.fixtures.design, setup, HashOnly(held.rows[1].tobytes()))
     return held.pair(List(held.with_last(partner)), List(held.rows))
 
 
@@ -235,9 +230,9 @@ def _again(held: Material, own: Rows, asked: tuple[Pooled, ...]) -> ListPair:
 
 def _small(held: Material) -> ListPair | None:
     """Updates of one entry each: every one a lone hit of the same picture, or none."""
-    drawn = random_hashes(2 * ASKED, held.bench.seed + (1 << 23))
-    one, setup = held.bench.pool.of("other")[0], held.stage.table.deployed.setup
-    lone = lone_entries(held.bench.design, setup, one.item, drawn[:ASKED])
+    drawn = random_hashes(2 * ASKED, held.fixtures.seed + (1 << 23))
+    one, setup = held.fixtures.pool.of("other")[0], held.stage.table.deployed.setup
+    lone = lone_entries(held.fixtures.design, setup, one.item, drawn[:ASKED])
     if lone is None:
         return None
     left, right = (
@@ -253,10 +248,10 @@ def _sized(entries: int) -> Callable[[Material], ListPair | None]:
     def pair(held: Material) -> ListPair | None:
         setup, drawn = (
             held.stage.table.deployed.setup,
-            random_hashes(2 * entries, held.bench.seed + (1 << 24)),
+            random_hashes(2 * entries, held.fixtures.seed + (1 << 24)),
         )
-        pictures = [one for one in crowd(held.bench.seed) if one.kind == "other"][: min(ASKED, entries)]
-        design, places = held.bench.design, enumerate(pictures)
+        pictures = [one for one in crowd(held.fixtures.seed) if one.kind == "other"][: min(ASKED, entries)]
+        design, places = held.fixtures.design, enumerate(pictures)
         lone = [lone_entries(design, setup, one.item, drawn[at : at + 1]) for at, one in places]
         if any(rows is None for rows in lone):
             return None

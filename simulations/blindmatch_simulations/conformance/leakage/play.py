@@ -20,11 +20,11 @@ from typing import Any
 
 from blindmatch_client.detector import is_confirmed
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Match, Outcome, Party, Role, Session, Verdict, Voucher
+from blindmatch_protocol.contract import Flag, Match, Outcome, Party, Role, Session, Verdict, Voucher
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.leakage.scenarios import Move, Moves
+from blindmatch_simulations.conformance.leakage.facts import Move, Moves
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled
 from blindmatch_simulations.inprocess.fields import fields_of
 from blindmatch_simulations.inprocess.seeded import below
@@ -156,7 +156,7 @@ class Play:
         label = outcome.label.encode() if isinstance(outcome, Match) else b""
         self.ends.append(("outcome", type(outcome).__name__.encode() + label))
         self.ends.append(("state", self._states[move.account].encode()))
-        if isinstance(outcome, Match):
+        if isinstance(outcome, Match | Flag):
             if not is_confirmed(relation, move.one.item, outcome):
                 self._distrusting.add(move.account)
                 self._see(Party.PROVIDER, "held", number)

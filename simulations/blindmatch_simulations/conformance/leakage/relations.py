@@ -14,17 +14,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Final
 
-from blindmatch_protocol.contract import UNBOUND, Adversary, Item, Party
-from blindmatch_protocol.contract.outcome import Send
+from blindmatch_protocol.contract import Adversary, Item, Party
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.audit.counterpart import Counterpart
-from blindmatch_simulations.audit.decoys import DecoyFinder
-from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.audit.counterpart import Counterpart, DecoyFinder
+from blindmatch_simulations.conformance.fixtures import Fixtures, Setting, settings
 from blindmatch_simulations.conformance.leakage.facts import Opponent, opponents
-from blindmatch_simulations.conformance.settings import Setting, settings
-from blindmatch_simulations.inprocess.deployed import Deployed, Ran, enrolled, run_session
-from blindmatch_simulations.inprocess.enrolled import held_by_roles
+from blindmatch_simulations.inprocess.deployed import Deployed, Ran, run_session
+from blindmatch_simulations.inprocess.steps import sent
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError, Passed
 from blindmatch_simulations.pictures.pool import Pooled
 
@@ -34,36 +31,36 @@ HEAD, TAIL = 160, 32
 AGAIN: Final = 2
 """Samples of each picture that is compared."""
 MOST_COMPARED: Final = 24
+TOLD: Final = "a sum of bits of what is sent tells pictures apart that agree on all that is declared"
 
 
-def check_relations(bench: Bench) -> Passed:
+def check_relations(fixtures: Fixtures) -> Passed:
     """See the module; for every setting and for every coalition of parties with roles."""
     compared, samples = 0, 0
-    for setting in settings(bench):
-        for opponent in role_players(bench):
-            found = groups(bench, setting, opponent)
-            for group in found if _differ(found) else [*found, *_forged(bench, setting, opponent)]:
-                samples += _alike(bench, setting, opponent, group)
+    for setting in settings(fixtures):
+        for opponent in role_players(fixtures):
+            found = groups(fixtures, setting, opponent)
+            for group in found if _differ(found) else [*found, *_forged(fixtures, setting, opponent)]:
+                samples += _alike(fixtures, setting, opponent, group)
                 compared += len(group) - 1
     if not compared:
         raise NotComparableError("no two pictures agree on all that is declared (0 pairs)")
-    words = (
-        f"no parity of bits tells apart {compared} pairs of pictures, from {samples} samples of one of them"
-    )
+    words = f"no parity of bits tells apart {compared} pairs of pictures"
+    words += f", from {samples} samples of one of them"
     return Passed(words, {"pairs": compared, "samples": samples})
 
 
-def role_players(bench: Bench) -> list[Opponent]:
+def role_players(fixtures: Fixtures) -> list[Opponent]:
     """Those of parties with roles and nobody else: the others see no more of what is sent."""
-    players = set(bench.design.info.parties)
-    return [one for one in opponents(bench.design, Adversary.SEMI_HONEST) if one.parties <= players]
+    players = set(fixtures.design.info.parties)
+    return [one for one in opponents(fixtures.design, Adversary.SEMI_HONEST) if one.parties <= players]
 
 
-def groups(bench: Bench, setting: Setting, opponent: Opponent) -> list[list[Pooled]]:
+def groups(fixtures: Fixtures, setting: Setting, opponent: Opponent) -> list[list[Pooled]]:
     """Pictures of a setting that agree on what is declared to `opponent` and on its output, two or more."""
     found: dict[Hashable, list[Pooled]] = {}
     for one in _chosen(setting):
-        output = opponent.learns_outcome and _output(bench, setting.deployed, one)
+        output = opponent.learns_outcome and _output(fixtures, setting.deployed, one)
         key = (opponent.project(one.item, setting.deployed.setup), output)
         found.setdefault(key, []).append(one)
     return [group for group in found.values() if len(group) > 1]
@@ -74,20 +71,13 @@ def _differ(found: Sequence[Sequence[Pooled]]) -> bool:
     return any(len({one.item.hash for one in group}) > 1 for group in found)
 
 
-def _forged(bench: Bench, setting: Setting, opponent: Opponent) -> list[list[Pooled]]:
+def _forged(fixtures: Fixtures, setting: Setting, opponent: Opponent) -> list[list[Pooled]]:
     """Where facts depend on the hash: pictures of the setting, each with forged ones that agree on the facts
     and differ in all else (`audit.decoys`)."""
-    deployed, first = setting.deployed, _chosen(setting)[0]
+    first = _chosen(setting)[0]
     if len(opponent.parties) > 1:
         return []
-    counterpart = Counterpart(
-        bench.design,
-        deployed.setup,
-        deployed.states,
-        deployed.build.entries,
-        bench.rng("relations/forged"),
-        enrolments=held_by_roles(bench.design, deployed.setup),
-    )
+    counterpart = Counterpart.of(setting.deployed, fixtures.rng("relations/forged"))
     finder = DecoyFinder(counterpart, [one.item for one in _chosen(setting)])
     (party,) = opponent.parties
     made: list[Any] = list(finder.decoys(first.item, party).items)
@@ -106,33 +96,29 @@ def _chosen(setting: Setting) -> list[Pooled]:
     ]
 
 
-def _output(bench: Bench, deployed: Deployed, one: Pooled) -> Hashable:
-    ran = run_session(deployed, one.item, bench.rng(f"relations/output/{one.name}"))
-    verdicts = [part.verdict for step in ran.rounds for part in step if part.verdict is not None]
-    return type(ran.outcome).__name__, tuple(verdict.label is not None for verdict in verdicts)
+def _output(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> Hashable:
+    ran = run_session(deployed, one.item, fixtures.rng(f"relations/output/{one.name}"))
+    return type(ran.outcome).__name__, tuple(told.label is not None for told in ran.verdicts)
 
 
-def _alike(bench: Bench, setting: Setting, opponent: Opponent, group: list[Pooled]) -> int:
+def _alike(fixtures: Fixtures, setting: Setting, opponent: Opponent, group: list[Pooled]) -> int:
     """Nothing that is constant for the first picture of a group is another for the rest; samples taken."""
     first, *rest = group
-    sent = Sent(bench, setting.deployed, opponent.parties)
+    parties = Sent(fixtures, setting.deployed, opponent.parties)
     hull = Hull()
     lengths, settled, count = set[int](), 0, 0
     while settled < SETTLED:
-        body = sent.sample(first.item, bench.rng(f"relations/{setting.name}/{opponent.name}/{count}"))
+        body = parties.sample(first.item, fixtures.rng(f"relations/{setting.name}/{opponent.name}/{count}"))
         lengths.add(len(body))
         settled = 0 if hull.add(number(body)) else settled + 1
         count += 1
     for one in rest:
         for again in range(AGAIN):
-            body = sent.sample(one.item, bench.rng(f"relations/{one.name}/{again}"))
+            body = parties.sample(one.item, fixtures.rng(f"relations/{one.name}/{again}"))
             if len(body) not in lengths:
                 raise _told(setting, opponent, "the length of what is sent tells pictures apart", first, one)
             if not hull.holds(number(body)):
-                words = (
-                    "a sum of bits of what is sent tells pictures apart that agree on all that is declared"
-                )
-                raise _told(setting, opponent, words, first, one)
+                raise _told(setting, opponent, TOLD, first, one)
     return count
 
 
@@ -143,21 +129,16 @@ def _told(setting: Setting, opponent: Opponent, rule: str, first: Pooled, other:
 class Sent:
     """What parties get for a picture of a new account, all rounds, one body after the other."""
 
-    def __init__(self, bench: Bench, deployed: Deployed, parties: frozenset[Party]) -> None:
+    def __init__(self, fixtures: Fixtures, deployed: Deployed, parties: frozenset[Party]) -> None:
         self._deployed = deployed
-        self._roles = sorted({role for party in parties for role in bench.design.info.seen_by(party)})
-        one = bench.pool.of("other")[0]
-        self._one_round = len(run_session(deployed, one.item, bench.rng("relations/rounds")).rounds) < 2
+        self._roles = sorted({role for party in parties for role in fixtures.design.info.seen_by(party)})
+        one = fixtures.pool.of("other")[0]
+        self._one_round = len(run_session(deployed, one.item, fixtures.rng("relations/rounds")).rounds) < 2
 
     def sample(self, item: Item, rng: Randomness) -> bytes:
         """The bytes of one session."""
-        bodies = self._first(item, rng) if self._one_round else run_session(self._deployed, item, rng)
-        return b"".join(self._of(bodies))
-
-    def _first(self, item: Item, rng: Randomness) -> Any:
-        deployed = self._deployed
-        step = deployed.design.start(enrolled(deployed, rng), deployed.setup, item, UNBOUND, rng).step
-        return step.bodies if isinstance(step, Send) else {}
+        ask: Any = sent if self._one_round else run_session
+        return b"".join(self._of(ask(self._deployed, item, rng)))
 
     def _of(self, found: Any) -> Iterator[bytes]:
         if isinstance(found, Ran):

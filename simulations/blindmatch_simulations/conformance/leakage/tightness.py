@@ -8,25 +8,24 @@ A fact that says something of fewer than two of the pictures is not measured.
                  bytes, as a number or as text; each of its parts, if it has several
     shares       the value is the sum or the exclusive or of some fields of its length
     candidates   of the pool's pictures those are kept whose hash or pixels are in the view: all have it
-    asking       a device asks about pictures of its choice, and outcomes differ between them
+    asking       a device, or who forwards for devices, asks about pictures of its choice, and outcomes differ
     forcing      a role with a list of its own makes a device report a picture that is not listed
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import numpy as np
 from blindmatch_client.detector import is_confirmed
-from blindmatch_protocol.contract import Adversary, Fact, Match, NoMatch, Party, Voucher
+from blindmatch_protocol.contract import Adversary, Fact, Flag, Match, NoMatch, Party, Voucher
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.bench import Bench
+from blindmatch_simulations.conformance.fixtures import Fixtures, rows_of
 from blindmatch_simulations.conformance.leakage.knowledge import in_shares
-from blindmatch_simulations.inprocess.deployed import Deployed, Ran, opened, publish, run_session
+from blindmatch_simulations.inprocess.deployed import Deployed, Ran, opened, run_session
 from blindmatch_simulations.inprocess.fields import fields_of
 from blindmatch_simulations.inprocess.verdict import NotApplicableError, Passed
 from blindmatch_simulations.pictures.pool import Pooled
@@ -41,7 +40,7 @@ PICTURES: Final = ("listed/0", "twin/listed/0", "other/0", "twin/other/0", "far-
 class Case:
     """A fact declared to some parties, its value for each picture, and what those parties see of it."""
 
-    bench: Bench
+    fixtures: Fixtures
     parties: frozenset[Party]
     fact: Fact
     values: Mapping[str, Hashable]
@@ -58,16 +57,16 @@ class Case:
 
     def seen(self, name: str) -> list[Any]:
         """All field values, counts and lengths that the parties see of a picture's session."""
-        return _seen(self.bench, self.parties, self.bench.honest[name])
+        return _seen(self.fixtures, self.parties, self.fixtures.honest[name])
 
     def picture(self, name: str) -> Pooled:
         """A picture of the pool."""
-        return next(one for one in self.bench.pool.pictures if one.name == name)
+        return next(one for one in self.fixtures.pool.pictures if one.name == name)
 
 
-def check_tightness(bench: Bench) -> Passed:
+def check_tightness(fixtures: Fixtures) -> Passed:
     """Try every extractor on every declared fact."""
-    cases = _cases(bench)
+    cases = _cases(fixtures)
     if not cases:
         raise NotApplicableError("nothing is declared")
     named = {f"{'+'.join(sorted(c.parties))}: {c.fact.name}": c for c in cases}
@@ -86,14 +85,14 @@ def recovered_by(case: Case) -> str | None:
     return next((name for name, extract in EXTRACTORS.items() if extract(case)), None)
 
 
-def _cases(bench: Bench) -> list[Case]:
+def _cases(fixtures: Fixtures) -> list[Case]:
     cases: dict[tuple[frozenset[Party], str], Case] = {}
-    items = {one.name: one.item for one in bench.pool.pictures if one.name in PICTURES}
+    items = {one.name: one.item for one in fixtures.pool.pictures if one.name in PICTURES}
     for adversary in (Adversary.SEMI_HONEST, Adversary.MALICIOUS):
-        for leak in (leak for leak in bench.design.leakage() if leak.adversary is adversary):
+        for leak in (leak for leak in fixtures.design.leakage() if leak.adversary is adversary):
             for fact in leak.facts:
-                values = {name: fact.project(item, bench.deployed.setup) for name, item in items.items()}
-                cases.setdefault((leak.parties, fact.name), Case(bench, leak.parties, fact, values))
+                values = {name: fact.project(item, fixtures.deployed.setup) for name, item in items.items()}
+                cases.setdefault((leak.parties, fact.name), Case(fixtures, leak.parties, fact, values))
     return list(cases.values())
 
 
@@ -106,8 +105,8 @@ def _setup(case: Case) -> bool:
     """A party with a role has the set-up too, and its own state."""
     if not case.constant:
         return False
-    deployed = case.bench.deployed
-    roles = [role for role, party in case.bench.design.info.roles.items() if party in case.parties]
+    deployed = case.fixtures.deployed
+    roles = [role for role, party in case.fixtures.design.info.roles.items() if party in case.parties]
     held = [deployed.setup] if roles or Party.DEVICE in case.parties else []
     known = [value for one in (*held, *(deployed.states[role] for role in roles)) for value in _public(one)]
     (value,) = set(case.values.values())
@@ -163,31 +162,37 @@ def _shares(case: Case) -> bool:
 def _candidates(case: Case) -> bool:
     for name, value in case.values.items():
         seen = {one for one in case.seen(name) if isinstance(one, bytes)}
-        fitting = [other for other in case.values if _in_view(case.picture(other), seen)]
+        fitting = [
+            other
+            for other, one in ((other, case.picture(other).item) for other in case.values)
+            if one.hash in seen or one.pixels.tobytes() in seen
+        ]
         if not fitting or {case.values[other] for other in fitting} != {value}:
             return False
     return True
 
 
 def _asking(case: Case) -> bool:
-    if Party.DEVICE not in case.parties or case.constant:
+    asks = {Party.DEVICE, *case.fixtures.design.info.forwarded.values()}
+    if not asks & case.parties or case.constant:
         return False
-    outcomes = {type(case.bench.honest[name].outcome) for name in case.values}
-    return {Match, NoMatch} <= outcomes
+    outcomes = {type(case.fixtures.honest[name].outcome) for name in case.values}
+    return {Match, NoMatch} <= outcomes or {Flag, NoMatch} <= outcomes
 
 
 def _forcing(case: Case) -> bool:
     """What a report says of a picture is everything, so every fact of it follows."""
-    bench, party = case.bench, set(case.bench.design.info.roles.values())
+    fixtures, party = case.fixtures, set(case.fixtures.design.info.roles.values())
     if Party.CENTRE not in case.parties or not party & case.parties or case.constant:
         return False
     chosen = [
-        one for one in bench.pool.of("other") if not bench.pool.matches(bench.design.info.relation, one)
+        one
+        for one in fixtures.pool.of("other")
+        if not fixtures.pool.matches(fixtures.design.info.relation, one)
     ]
-    own = np.frombuffer(b"".join(one.item.hash for one in chosen), np.uint8).reshape(-1, 32)
-    forged = opened(publish(bench.design, own, bench.rng("own-list"), 1, bench.values))
-    crossed = Deployed(bench.build, bench.deployed.setup, forged.states)
-    return all(_reported(crossed, one, bench.rng(f"forced/{one.name}")) for one in chosen)
+    forged = opened(fixtures.publish(rows_of(*chosen), "own-list"))
+    crossed = replace(fixtures.deployed, states=forged.states)
+    return all(_reported(crossed, one, fixtures.rng(f"forced/{one.name}")) for one in chosen)
 
 
 def _reported(deployed: Deployed, one: Pooled, rng: Randomness) -> bool:
@@ -209,15 +214,15 @@ EXTRACTORS: Final[Mapping[str, Callable[[Case], bool]]] = {
 }
 
 
-def _in_view(one: Pooled, seen: set[bytes]) -> bool:
-    return one.item.hash in seen or one.item.pixels.tobytes() in seen
-
-
-def _seen(bench: Bench, parties: frozenset[Party], ran: Ran) -> list[Any]:
-    roles = {role for party in parties for role in bench.design.info.seen_by(party)}
+def _seen(fixtures: Fixtures, parties: frozenset[Party], ran: Ran) -> list[Any]:
+    info = fixtures.design.info
+    roles = {role for party in parties for role in info.seen_by(party)}
     found: list[Any] = []
-    for asked in (part for step in ran.rounds for part in step if part.role in roles):
-        found += [value for _, value in fields_of(asked.body)]
+    for asked in (part for part in ran.asked if part.role in roles):
+        body = asked.body
+        if info.roles[asked.role] in parties:
+            body = fixtures.design.unsealed(asked.role, fixtures.deployed.states[asked.role], body)
+        found += [value for _, value in fields_of(body)]
         found.append(len(asked.body.encode()))
     if Party.CENTRE in parties and isinstance(ran.outcome, Voucher):
         found += [value for _, value in fields_of(ran.outcome.body)]

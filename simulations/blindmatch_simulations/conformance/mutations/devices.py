@@ -1,151 +1,151 @@
-"""Cheats of the device."""
+"""Cheats of the device: what it draws, when it asks, what it checks, remembers, and takes for an answer."""
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from typing import Any
+from hashlib import sha256, sha512
+from typing import Any, Final
 
 import numpy as np
-from blindmatch_protocol.contract import (
-    Binding,
-    Done,
-    Item,
-    Match,
-    NoMatch,
-    Outcome,
-    Parameter,
-    Ready,
-    Send,
-    Started,
-    Step,
-    concluded,
-)
+from blindmatch_client import sending
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol import labels
+from blindmatch_protocol.designs import token_psi
 from blindmatch_protocol.designs.oprf_psi import Reply, Request
-from blindmatch_protocol.designs.oprf_psi.design import MATCHER, OprfPsi, Waiting, find_label
+from blindmatch_protocol.designs.oprf_psi.design import find_label
+from blindmatch_protocol.designs.recipe import Recipe
+from blindmatch_protocol.designs.token_psi import Tokening
+from blindmatch_protocol.designs.token_psi.build import evaluated_rows, keys_of
+from blindmatch_protocol.designs.token_psi.derivation import token_keys
+from blindmatch_protocol.designs.voprf import MATCHER, Waiting
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.group import hash_to_group
-from blindmatch_protocol.oprf import Blinding, Evaluation, Mode, finalize
-from blindmatch_protocol.randomness import Randomness, seeded
+from blindmatch_protocol.oprf import Blinding, Evaluation, Mode, finalize, generate_key_pair
+from blindmatch_protocol.randomness import Randomness, replayed, seeded
+
+from blindmatch_simulations.attacks import lone_hit, relisting
+from blindmatch_simulations.attacks.weakness import replacing
+from blindmatch_simulations.conformance.mutations.hooks import (
+    About,
+    Again,
+    Psi,
+    SmallTokens,
+    poor,
+    variant,
+)
+from blindmatch_simulations.conformance.mutations.planting import planted
+
+FILLER: Final = 32
+UNIFORM: Final = 64
+HINTS: Final = "hints.bin"
+HINT_BYTES: Final = 8
+
+planted("a fixed blind", "games")(variant(Psi, drawn=lambda *_: seeded("always")))
+planted("randomness that no tape has", "tape")(variant(Psi, drawn=lambda *_: seeded(secrets.token_hex(8))))
+planted("the same cover for every poor picture", "games")(
+    variant(Psi, drawn=lambda _, about, rng: seeded("cover") if poor(about) else rng)
+)
+planted("a blind of 16 bits", "draws", "start")(
+    variant(
+        Psi,
+        drawn=lambda _, about, rng: replayed(rng.take(FILLER + UNIFORM)[: FILLER + 2] + bytes(UNIFORM - 2)),
+    )
+)
+planted("listed pictures are missed", "outcomes")(
+    variant(Psi, ended=lambda _, end, session: bm.NoMatch() if (session.own_hash or b"\0")[0] & 1 else end)
+)
+planted("one entry of 32 is never found", "entries")(
+    variant(
+        Psi, ended=lambda _, end, session: bm.NoMatch() if (session.own_hash or b"\1")[-1] % 32 == 0 else end
+    )
+)
+planted(
+    "a device that sends what it is to refuse",
+    "hand-over",
+    "hand-over: match",
+    planted=replacing((sending, "refuses", lambda *_: False)),
+)(Psi)
+planted(
+    "keys that are the same in every layer", "list games", "lone hit back", planted=relisting.ATTACK.weakness
+)(Psi)
+planted("cells that nothing fills", "list games", "updates of one entry", planted=lone_hit.ATTACK.weakness)(
+    SmallTokens
+)
+
+SkippedCover = planted("no cover for poor pictures", "games")(
+    variant(Psi, asks=lambda _, about: not poor(about))
+)
 
 
-class Psi(OprfPsi):
-    """oprf-psi under another name."""
-
-    info = replace(OprfPsi.info, name="cheat")
-
-
-class FixedBlind(Psi):
-    """The same randomness for every picture."""
-
-    def start(
-        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[Any, Any]:
-        return super().start(state, setup, item, binding, seeded("always"))
-
-
+@planted("a blind derived from the hash", "games")
 class HashDerivedBlind(Psi):
-    """The blind is a function of the hash."""
-
-    def start(
-        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[Any, Any]:
-        rng.take(96)
-        return super().start(state, setup, item, binding, seeded(item.hash.hex()))
+    def drawn(self, about: About, rng: Randomness) -> Randomness:
+        rng.take(FILLER + UNIFORM)
+        return seeded(about.item.hash.hex())
 
 
-class HiddenRandomness(Psi):
-    """Draws randomness of its own, which no tape records."""
+@planted("a blind below a bound", "draws", "start")
+class SmallBlind(Psi):
+    """It is below 2^64, and every drawn byte has a part of it."""
 
-    def start(
-        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[Any, Any]:
-        return super().start(state, setup, item, binding, seeded(secrets.token_hex(8)))
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """A session that has ended, and is not over."""
-
-    end: Done | Ready
+    def drawn(self, about: About, rng: Randomness) -> Randomness:
+        drawn = rng.take(FILLER + UNIFORM)
+        return replayed(drawn[:FILLER] + sha512(drawn).digest()[:8] + bytes(UNIFORM - 8))
 
 
+@planted("an extra round on a match", "games")
 class ExtraRound(Psi):
-    """One more request after a match, of fresh elements."""
+    def received(self, step: Any, session: Any, setup: Any, replies: Any, rng: Randomness) -> Any:
+        end = bm.concluded(self, step, setup)
+        if isinstance(end, bm.Done) and isinstance(end.outcome, bm.Match):
+            return bm.Send(Again(end), {MATCHER: self.again(session, setup, rng)})
+        return end
 
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
-        if isinstance(session, Again):
-            return session.end
-        step = concluded(self, super().receive(session, setup, replies, rng), setup)
-        if isinstance(step, Done) and isinstance(step.outcome, Match):
-            return Send(Again(step), {MATCHER: self.again(session, setup, rng)})
-        return step
-
-    def again(self, session: Waiting, setup: Any, rng: Randomness) -> Request:
-        """The second request."""
-        uniform = np.frombuffer(rng.take(64), np.uint8).reshape(1, 64)
+    def again(self, session: Waiting, setup: Any, rng: Randomness) -> bm.Message:
+        """The second request, by default of fresh elements."""
+        uniform = np.frombuffer(rng.take(UNIFORM), np.uint8).reshape(1, UNIFORM)
         return Request(setup.epoch, hash_to_group(uniform))
 
 
+@planted("a retry on a match alone", "games")
 class RetryOnMatch(ExtraRound):
-    """The same request once more, after a match alone."""
-
-    def again(self, session: Waiting, setup: Any, rng: Randomness) -> Request:
+    def again(self, session: Waiting, setup: Any, rng: Randomness) -> bm.Message:
         return Request(setup.epoch, session.blinding.blinded)
 
 
-class SkippedCover(Psi):
-    """Asks nothing for a picture that is too poor to match."""
-
-    def start(
-        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[Any, Any]:
-        if item.quality < self.info.relation.minimum_quality:
-            return Started(state, Done(NoMatch()))
-        return super().start(state, setup, item, binding, rng)
+@planted("the number of requests tells", "games")
+class CountTells(Psi):
+    def received(self, step: Any, session: Any, setup: Any, replies: Any, rng: Randomness) -> Any:
+        if session.own_hash is None and isinstance(step, bm.Ready):
+            return bm.Send(Again(step), {MATCHER: Request(setup.epoch, session.blinding.blinded)})
+        return step
 
 
-class CoverFromMemory(Psi):
-    """Poor pictures get a cover request, but always the same element."""
-
-    def start(
-        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[Any, Any]:
-        poor = item.quality < self.info.relation.minimum_quality
-        return super().start(state, setup, item, binding, seeded("cover") if poor else rng)
-
-
-FOUR = replace(
-    Psi.info, parameters=(Parameter("evaluations", "Rows.", "elements", 4, 4, 8), *Psi.info.parameters[1:])
-)
-
-
+@planted("the order of rows tells", "games")
 class RowOrder(Psi):
     """Rows in ascending order, except for a picture that is too poor."""
 
-    info = FOUR
+    info = replace(
+        Psi.info,
+        parameters=(bm.Parameter("evaluations", "Rows.", "elements", 4, 4, 8), *Psi.info.parameters[1:]),
+    )
 
-    def start(
-        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[Any, Any]:
-        started = super().start(state, setup, item, binding, rng)
-        if item.quality < self.info.relation.minimum_quality:
-            return started
-        assert isinstance(started.step, Send)
-        session: Waiting = started.step.session
-        order = sorted(range(len(session.blinding)), key=lambda at: session.blinding.blinded[at].tobytes())
-        own, blinding = order.index(0), _ordered(session.blinding, order)
-        moved = _Moved(blinding, session.own_hash, own)
-        return Started(started.state, Send(moved, {MATCHER: Request(setup.epoch, blinding.blinded)}))
+    def sent(self, about: About, step: bm.Send[Any], rng: Randomness) -> bm.Send[Any]:
+        if poor(about):
+            return step
+        held: Blinding = step.session.blinding
+        order = sorted(range(len(held)), key=lambda at: held.blinded[at].tobytes())
+        inputs = tuple(held.inputs[at] for at in order)
+        blinding = Blinding(held.mode, inputs, held.blinds[order], held.blinded[order])
+        moved = _Moved(blinding, step.session.own_hash, order.index(0))
+        return bm.Send(moved, {MATCHER: Request(about.setup.epoch, blinding.blinded)})
 
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> bm.Step[Any]:
         if not isinstance(session, _Moved):
             return super().receive(session, setup, replies, rng)
-        reply = replies[MATCHER]
-        evaluation = Evaluation(reply.evaluated, reply.proof)
-        outputs = finalize(session.blinding, evaluation, setup.public_key, step=Reply.NAME)
-        label = find_label(setup, outputs[session.own : session.own + 1], session.own_hash)
-        return Done(NoMatch() if label is None else Match(label))
+        output = _outputs(session, setup, replies[MATCHER])[session.own : session.own + 1]
+        return _found(setup, output, session.own_hash)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,74 +155,125 @@ class _Moved:
     own: int
 
 
-def _ordered(blinding: Blinding, order: list[int]) -> Blinding:
-    inputs = tuple(blinding.inputs[at] for at in order)
-    return Blinding(blinding.mode, inputs, blinding.blinds[order], blinding.blinded[order])
+def _outputs(session: Any, setup: Any, reply: Any) -> Any:
+    evaluation = Evaluation(reply.evaluated, reply.proof)
+    return finalize(session.blinding, evaluation, setup.public_key, step=Reply.NAME)
 
 
-class CountTells(Psi):
-    """The number of requests depends on the quality."""
-
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
-        if isinstance(session, Again):
-            return session.end
-        step = super().receive(session, setup, replies, rng)
-        if session.own_hash is None and isinstance(step, Ready):
-            return Send(Again(step), {MATCHER: Request(setup.epoch, session.blinding.blinded)})
-        return step
+def _found(setup: Any, output: Any, own_hash: bytes | None) -> bm.Done:
+    label = find_label(setup, output, own_hash)
+    return bm.Done(bm.NoMatch() if label is None else bm.Match(label))
 
 
-class CovertBit(Psi):
-    """Draws blinds until one bit of the request says whether the picture is too poor."""
-
-    def start(
-        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[Any, Any]:
-        poor = item.quality < self.info.relation.minimum_quality
-        while True:
-            started = super().start(state, setup, item, binding, rng)
-            assert isinstance(started.step, Send)
-            if bool(started.step.bodies[MATCHER].encode()[-2] & 1) == poor:
-                return started
-
-
+@planted("a proof that is not checked", "other key")
 class ProofNotChecked(Psi):
-    """Takes the reply for what it says."""
-
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
-        reply = replies[MATCHER]
-        blinding: Blinding = session.blinding
-        plain = Blinding(Mode.OPRF, blinding.inputs, blinding.blinds, blinding.blinded)
-        outputs = finalize(plain, Evaluation(reply.evaluated), step=Reply.NAME)
-        label = find_label(setup, outputs[:1], session.own_hash)
-        return Done(NoMatch() if label is None else Match(label))
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> bm.Step[Any]:
+        held: Blinding = session.blinding
+        plain = Blinding(Mode.OPRF, held.inputs, held.blinds, held.blinded)
+        outputs = finalize(plain, Evaluation(replies[MATCHER].evaluated), step=Reply.NAME)
+        return _found(setup, outputs[:1], session.own_hash)
 
 
+@planted("a proof that is checked for some pictures", "malicious games")
 class ProofCheckedForSome(Psi):
     """Ends quietly if the reply is wrong, but only for a picture that is too poor."""
 
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> bm.Step[Any]:
         try:
             return super().receive(session, setup, replies, rng)
         except ProtocolError:
             if session.own_hash is None:
-                return Done(NoMatch())
+                return bm.Done(bm.NoMatch())
             raise
 
 
+@planted("a wrong reply crashes the device", "hostile replies")
 class CrashOnBadReply(Psi):
-    """A wrong reply ends in an error of another kind."""
-
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> bm.Step[Any]:
         try:
             return super().receive(session, setup, replies, rng)
         except ProtocolError as error:
             raise ValueError("cannot be") from error
 
 
-class Misses(Psi):
-    """Does not find every second listed picture."""
+@planted("pictures on no list are reported", "entries")
+class ReportsOthers(Psi):
+    """Makes a match, with a label of its own making, of one picture of 16 that is on no list."""
 
-    def conclude(self, session: Any, setup: Any) -> Outcome:
-        missed = session.own_hash and session.own_hash[0] & 1
-        return NoMatch() if missed else super().conclude(session, setup)
+    def ended(self, outcome: bm.Outcome, session: Any) -> bm.Outcome:
+        own = session.own_hash
+        made_up = own and own[-1] % 16 == 0 and outcome == bm.NoMatch()
+        return bm.Match(bm.Label(own, 1, bytes(16))) if made_up else outcome
+
+
+class Hinted:
+    """A set-up, and digests of the store keys that are in it."""
+
+    def __init__(self, setup: Any, hints: frozenset[bytes]) -> None:
+        self.setup = setup
+        self.hints = hints
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.setup, name)
+
+
+@planted("a device sees which of its tokens are anybody's", "list games", "a lone band")
+class HitsVisible(SmallTokens):
+    def publish(
+        self,
+        entries: Any,
+        parameters: Any,
+        rng: Randomness,
+        executor: Any,
+        out: Any,
+        progress: Any = bm.no_progress,
+    ) -> bm.Published:
+        drawn = rng.take(UNIFORM)
+        made = super().publish(entries, parameters, replayed(drawn), executor, out, progress)
+        names = ("k", "bands", "probes", "needed")
+        tokening = Tokening(**{name: parameters.value(self.info, name) for name in names})
+        key = generate_key_pair(Mode.VOPRF, replayed(drawn))
+        for batch in entries.batches(len(entries)):
+            rows = evaluated_rows(key, batch, tokening, Recipe(parameters.epoch))
+            store_keys = keys_of(rows, tokening.bands).store_keys
+            out.create(HINTS).write(b"".join(sorted(map(_hint, store_keys))))
+        return bm.Published((*made.setup, HINTS), made.roles)
+
+    def open_setup(self, files_: Any, epoch: int | None = None) -> Any:
+        raw = bytes(files_.get(HINTS, b""))
+        cut = frozenset(raw[at : at + HINT_BYTES] for at in range(0, len(raw), HINT_BYTES))
+        return Hinted(super().open_setup(files_, epoch), cut)
+
+    def hit_bands(self, session: Any, setup: Any, reply: Any) -> int:
+        """In how many bands a token that was asked for is somebody's."""
+        keys = token_keys(_outputs(session, setup, reply), setup.layers[0].epoch)
+        found = [_hint(key) in setup.hints for key in keys.store_keys]
+        return int(np.array(found).reshape(-1, setup.tokening.bands).any(axis=0).sum())
+
+
+def _hint(key: Any) -> bytes:
+    return sha256(key.tobytes()).digest()[:HINT_BYTES]
+
+
+@planted("another request on a lone hit", "games", "a lone band hit")
+class SecondLook(HitsVisible):
+    """Asks again, for fresh elements, if one band hit and the other did not."""
+
+    def received(self, step: Any, session: Any, setup: Any, replies: Any, rng: Randomness) -> Any:
+        if not isinstance(step, bm.Ready) or self.hit_bands(session, setup, replies[MATCHER]) != 1:
+            return step
+        uniform = np.frombuffer(rng.take(UNIFORM * setup.tokening.tokens), np.uint8).reshape(-1, UNIFORM)
+        return bm.Send(Again(step), {MATCHER: token_psi.Request(setup.epoch, hash_to_group(uniform))})
+
+
+@planted("a label that does not open holds the message", "games", "does not open")
+class FailedLabelTells(Psi):
+    """Takes it for a fault of the matcher."""
+
+    def received(self, step: Any, session: Any, setup: Any, replies: Any, rng: Randomness) -> Any:
+        end = bm.concluded(self, step, setup)
+        if session.own_hash is not None and end == bm.Done(bm.NoMatch()):
+            layer, output = setup.layers[0], _outputs(session, setup, replies[MATCHER])[:1]
+            if int(layer.numbers(labels.places(output, layer.file.identity.epoch))[0]) < layer.entries:
+                raise ProtocolError(Reply.NAME, "a label does not open")
+        return end

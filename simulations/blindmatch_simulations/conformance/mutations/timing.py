@@ -1,13 +1,20 @@
-"""Cheats that take their time."""
+"""Cheats that take their time, and a device that does not."""
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
-from blindmatch_protocol.contract import Binding, Done, Item, Match, Started, Step, concluded
+from blindmatch_client.detector import Undecided
+from blindmatch_client.device import Device
+from blindmatch_client.outgoing import Outgoing
+from blindmatch_client.pictures import Pictures
+from blindmatch_protocol.contract import Done, Match, concluded
+from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.mutations.devices import Psi
+from blindmatch_simulations.conformance.mutations.hooks import About, Psi, poor, variant
+from blindmatch_simulations.conformance.mutations.planting import planted
 
 STEP, WORK = 1_000, 20_000
 """Nanoseconds between two looks at the clock, and what the work of a cheat takes."""
@@ -36,50 +43,55 @@ WORKED, PASSED = Ticks(), Ticks()
 TICKS = (WORKED, PASSED)
 
 
-class SlowOnMatch(Psi):
-    """Works longer after a match, and claims that it does not."""
+class SpendsOnMatch(Psi):
+    """Spends some nanoseconds of a clock after a match."""
 
-    constant_time: ClassVar[frozenset[str]] = frozenset({"receive"})
+    clock: ClassVar[Ticks]
+    spent: ClassVar[int] = LONG
 
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
-        step = concluded(self, super().receive(session, setup, replies, rng), setup)
-        if isinstance(step, Done) and isinstance(step.outcome, Match):
-            WORKED.spend(WORK)
-        return step
+    def received(self, step: Any, session: Any, setup: Any, replies: Any, rng: Randomness) -> Any:
+        end = concluded(self, step, setup)
+        if isinstance(end, Done) and isinstance(end.outcome, Match):
+            self.clock.spend(self.spent)
+        return end
 
 
+planted("150 ms of sleep on a match", "timing", "receive: a match", clocks=TICKS)(
+    variant(SpendsOnMatch, clock=PASSED)
+)
+planted("150 ms of work on a match", "timing", "receive: a match", clocks=TICKS)(
+    variant(SpendsOnMatch, clock=WORKED)
+)
+SlowAndSilent = variant(SpendsOnMatch, clock=WORKED, spent=WORK)
+"""Works a little longer after a match, and claims nothing."""
+planted("a match takes longer, and is said not to", "timing", "receive: a match", clocks=TICKS)(
+    variant(SlowAndSilent, constant_time=frozenset({"receive"}))
+)
+
+
+@planted("cover is quicker, and is said not to be", "timing", "start: quality 0", clocks=TICKS)
 class QuickCover(Psi):
-    """Works less for a poor picture, and claims that it does not."""
-
     constant_time: ClassVar[frozenset[str]] = frozenset({"start", "answer"})
 
-    def start(
-        self, state: Any, setup: Any, item: Item, binding: Binding, rng: Randomness
-    ) -> Started[Any, Any]:
-        if item.quality >= self.info.relation.minimum_quality:
-            WORKED.spend(WORK)
-        return super().start(state, setup, item, binding, rng)
+    def drawn(self, about: About, rng: Randomness) -> Randomness:
+        WORKED.spend(0 if poor(about) else WORK)
+        return rng
 
 
-class SlowAndSilent(SlowOnMatch):
-    """Works longer after a match, and claims nothing."""
+class HastyPictures(Pictures):
+    """Concludes as soon as the replies are verified."""
 
-    constant_time: ClassVar[frozenset[str]] = frozenset()
-
-
-class SleepsOnMatch(Psi):
-    """Sleeps after a match."""
-
-    clock: ClassVar[Ticks] = PASSED
-
-    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Step[Any]:
-        step = concluded(self, super().receive(session, setup, replies, rng), setup)
-        if isinstance(step, Done) and isinstance(step.outcome, Match):
-            self.clock.spend(LONG)
-        return step
+    def ask(self, row: Outgoing, item: Picture | None) -> Undecided | None:
+        return super().ask(row, item) or self.look(row)
 
 
-class WorksOnMatch(SleepsOnMatch):
-    """Works for as long after a match."""
+class HastyDevice(Device):
+    """A device that looks at the outcome before it hands the message over; else the honest one."""
 
-    clock: ClassVar[Ticks] = WORKED
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._pictures = HastyPictures(*(getattr(self._pictures, one.name) for one in fields(Pictures)))
+        self._sender = replace(self._sender, pictures=self._pictures)
+
+
+planted("a device that looks first", "hand-over", "hand-over: match", device=HastyDevice)(Psi)

@@ -10,15 +10,13 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from blindmatch_protocol.contract import Adversary, Fact, Leak, Party
-from blindmatch_protocol.designs.hash_upload import HashUpload
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.mutations.padded import About, PaddedPsi
+from blindmatch_simulations.conformance.mutations.hooks import About, PaddedPsi
+from blindmatch_simulations.conformance.mutations.planting import planted
 
 PIECE: Final = 4
 NOTHING: Final = bytes(PIECE)
@@ -26,6 +24,7 @@ LATER: Final = 3_000_000_000
 """A day in 2065."""
 
 
+@planted("a leak only where a tape is kept", "egress")
 class LeaksWhenRecorded(PaddedPsi):
     """Looks through the randomness it was handed, and leaks if a tape is kept of it or gives it."""
 
@@ -35,6 +34,7 @@ class LeaksWhenRecorded(PaddedPsi):
         return about.item.hash[:PIECE] if {"Recording", "replayed"} & {*names} else NOTHING
 
 
+@planted("a leak only under the system's generator", "tape", "start")
 class LeaksUnderSystem(PaddedPsi):
     """Looks for the system's generator behind what it was handed, as there is on a device, and leaks then."""
 
@@ -49,35 +49,31 @@ class LeaksUnderSystem(PaddedPsi):
         return NOTHING
 
 
+@planted("a leak until a day far away", "surroundings", "surroundings: clock")
 class ReadsClock(PaddedPsi):
-    """Leaks until a day that is far away."""
-
     def padding(self, about: About, rng: Randomness) -> bytes:
         return about.item.hash[:PIECE] if time.time() < LATER else NOTHING
 
 
+@planted("a file of the machine is read", "surroundings", "surroundings: reach")
 class OpensFile(PaddedPsi):
-    """Reads a file of the machine, and goes on without it."""
+    """Goes on without it."""
 
     def padding(self, about: About, rng: Randomness) -> bytes:
-        try:
+        with suppress(Exception):
             Path("/proc/self/status").read_bytes()
-        except Exception:
-            return NOTHING
         return NOTHING
 
 
+@planted("a socket of its own", "surroundings", "surroundings: reach")
 class Connects(PaddedPsi):
-    """Makes a socket of its own."""
-
     def padding(self, about: About, rng: Randomness) -> bytes:
-        try:
+        with suppress(Exception):
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
-        except Exception:
-            return NOTHING
         return NOTHING
 
 
+@planted("frames, threads, logs and files", "surroundings", "surroundings: reach")
 class Reaches(PaddedPsi):
     """All that a step has no cause for, one after the other, and goes on where it is refused."""
 
@@ -108,31 +104,19 @@ def _thread_for_later() -> None:
     later.start()
 
 
+@planted("it is kept in a default argument", "surroundings", "surroundings: state")
 class KeepsInFunction(PaddedPsi):
-    """Keeps the last picture in a default argument."""
-
     def padding(self, about: About, rng: Randomness, kept: list[bytes] = [b""]) -> bytes:  # noqa: B006
         kept[0] = about.item.hash
         return NOTHING
 
 
+@planted("the last picture is kept", "surroundings", "surroundings: state")
 class KeepsPicture(PaddedPsi):
-    """Keeps the last picture on its class, for whoever asks later."""
+    """On its class, for whoever asks later."""
 
     last: ClassVar[bytes] = b""
 
     def padding(self, about: About, rng: Randomness) -> bytes:
         type(self).last = about.item.hash
         return NOTHING
-
-
-class DeclaresPart(HashUpload):
-    """Sends the whole hash, and declares 32 bits of it."""
-
-    info = replace(HashUpload.info, name="cheat")
-
-    def leakage(self) -> tuple[Leak, ...]:
-        fact = Fact("cheat.part", "32 bits of the hash of every picture", lambda item, _: item.hash[:PIECE])
-        others = [leak for leak in super().leakage() if leak.parties != {Party.MATCHER}]
-        kept: Any = [Leak(frozenset({Party.MATCHER}), kind, (fact,)) for kind in Adversary]
-        return (*others, *kept)

@@ -1,4 +1,5 @@
-"""What comes back for right requests: outcomes, one encoding, one shape, answers to copies and crowds."""
+"""What comes back for right requests: outcomes, one encoding, one shape, answers to copies and crowds; and
+proofs of discrete-logarithm equality, and what two of them give away."""
 
 from __future__ import annotations
 
@@ -6,11 +7,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from blindmatch_client.detector import is_confirmed
-from blindmatch_client.transport import MOST_SMALL_BYTES
-from blindmatch_protocol.contract import Learner, Match, NoMatch, Send, concluded
+from blindmatch_protocol import dleq
+from blindmatch_protocol.ciphersuite import Mode
+from blindmatch_protocol.codec import Message, layout
+from blindmatch_protocol.contract import Learner, Send, concluded
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.oprf import PublicKey
+from blindmatch_protocol.parts import MOST_SMALL_BYTES
 
+from blindmatch_simulations.conformance.correctness import misses
+from blindmatch_simulations.conformance.draws import Proof, proofs_in, solved
 from blindmatch_simulations.conformance.remote.counterpart import Heard
 from blindmatch_simulations.conformance.remote.material import Material, Played, Round, Turn
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
@@ -33,7 +39,8 @@ def check_outcomes(material: Material) -> Passed:
         raise BrokenError(broken[0].step, words, **broken[0].evidence)
     if Learner.DEVICE not in material.design.info.learns:
         raise NotApplicableError("the device does not learn the outcome, so no message shows it")
-    missed = [played.probe.name for played in material.honest.values() if _missed(material, played)]
+    relation, ran = material.design.info.relation, material.honest.values()
+    missed = [one.probe for one in ran if misses(relation, one.probe, one.probe.matches, one.outcome)]
     matching = [one for one in material.probes if one.matches]
     near = [one for one in matching if one.kind != "listed"]
     if near and len(missed) == len(near):
@@ -45,27 +52,6 @@ def check_outcomes(material: Material) -> Passed:
         words += f"; {len(near) - len(missed)} of {len(near)} near an entry found"
     figures = {"pictures": len(material.probes), "matching": len(matching), "missed": len(missed)}
     return Passed(words, figures)
-
-
-def _missed(material: Material, played: Played) -> bool:
-    """Was a near picture not found? Everything else must be as the oracle says."""
-    probe = played.probe
-    match played.outcome:
-        case Match() as found:
-            if not probe.matches:
-                raise BrokenError("outcome", "a match that the oracle denies", item=probe.name)
-            if not is_confirmed(material.design.info.relation, probe.item, found):
-                words = "the label is not of an entry the picture matches"
-                raise BrokenError("outcome", words, item=probe.name)
-        case NoMatch():
-            if probe.kind == "listed":
-                raise BrokenError(
-                    "outcome", "a picture whose very hash is listed is not found", item=probe.name
-                )
-            return probe.matches
-        case other:
-            raise BrokenError("outcome", f"the device must learn the outcome, not {type(other).__name__}")
-    return False
 
 
 def check_codec(material: Material) -> Passed:
@@ -209,3 +195,41 @@ def _leads(material: Material, played: Played, again: Round, what: str) -> None:
         not isinstance(step, Send) and type(step.outcome) is not type(played.outcome)
     ):
         raise BrokenError(f"receive, round {again.number}", f"{what} leads elsewhere", item=played.probe.name)
+
+
+def check_proofs(material: Material) -> Passed:
+    """Every proof holds under the manifest's public key, and no two give the key away."""
+    found = _proven(material)
+    if not found:
+        raise NotApplicableError("replies bear no proof")
+    if material.manifest.public_key is None:
+        raise BrokenError("manifest", "field public_key: replies bear proofs, so it must name the key")
+    key = PublicKey(Mode.VOPRF, bytes.fromhex(material.manifest.public_key)).rows()
+    proofs: list[Proof] = []
+    for name, request, reply in found:
+        step = f"reply of {name}"
+        try:
+            dleq.verify_proof(key, request.blinded, reply.evaluated, reply.proof, step=step)
+        except ProtocolError as error:
+            words = f"under the manifest's public key: {error.rule}"
+            raise BrokenError(step, f"field {error.field}: {words}", reply=reply.encode()[:4096]) from error
+        proofs += proofs_in(reply)
+    if solved(proofs, frozenset({key.tobytes()})):
+        raise BrokenError("replies", "two proofs share a nonce: the key follows from them")
+    return Passed(f"{len(found)} proofs hold, no key follows from two", {"proofs": len(found)})
+
+
+def _proven(material: Material) -> list[tuple[str, Any, Any]]:
+    """Role, request and reply of every answered turn whose messages have the fields of a proof."""
+    found: list[tuple[str, Any, Any]] = []
+    for played in material.honest.values():
+        for turn in played.turns():
+            if isinstance(turn.answer, Heard) and _has(turn.body, "blinded"):
+                reply = material.reply(turn)
+                if _has(reply, "evaluated") and _has(reply, "proof"):
+                    found.append((str(turn.role), turn.body, reply))
+    return found
+
+
+def _has(message: Message, name: str) -> bool:
+    return name in {field for field, _ in layout(type(message))}

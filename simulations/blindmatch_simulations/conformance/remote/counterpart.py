@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import grpc
-from blindmatch_client.egress.channels import Channels, Credentials, Endpoint
+from blindmatch_client.egress.channels import Channels, Endpoint
 from blindmatch_client.egress.methods import DESCRIBE, EXCHANGE, EXCHANGE_LARGE, FETCH_SETUP
 from blindmatch_client.egress.status import RETRY_AFTER, printable, translate
-from blindmatch_client.transport import envelopes
 from blindmatch_protocol.contract import AnyDesign, Learner, Party, Role
+from blindmatch_protocol.parts import ENVELOPE, split
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+
+from blindmatch_simulations.conformance.remote.manifest import HeldManifest
 
 MOST_WAITS: Final = 60
 """Times that a call which came too often is made again."""
@@ -57,42 +59,28 @@ class Refused:
 
 Answer: TypeAlias = Heard | Refused
 
-UnaryUnary: TypeAlias = "grpc.UnaryUnaryMultiCallable[bytes, bytes]"
-UnaryStream: TypeAlias = "grpc.UnaryStreamMultiCallable[bytes, bytes]"
-StreamStream: TypeAlias = "grpc.StreamStreamMultiCallable[bytes, bytes]"
-
 
 class Counterpart:
     """Whoever plays roles of `design` at other addresses.
 
     Args:
         design: the design.
+        held: the manifest: credentials, the epoch asked for, the longest reply and time to an answer.
         addresses: ``host:port`` of each role.
-        names: for each role, the DNS name its certificate bears.
-        credentials: of a device.
-        epoch: the epoch asked for.
-        deadline_s: for one answer.
-        reply_bytes: the longest reply; a stream is not read much further.
-        sleep: waits so many seconds.
+
+    Raises:
+        ManifestError: if a credential cannot be read.
     """
 
-    def __init__(
-        self,
-        design: AnyDesign,
-        addresses: Mapping[Role, str],
-        names: Mapping[Role, str],
-        credentials: Credentials,
-        epoch: int,
-        deadline_s: float,
-        reply_bytes: int,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        asked = design.info.asked
+    def __init__(self, design: AnyDesign, held: HeldManifest, addresses: Mapping[Role, str]) -> None:
+        asked, manifest = design.info.asked, held.manifest
+        names = manifest.credentials.server_names
         self._endpoints = {asked(role): Endpoint(address, names[role]) for role, address in addresses.items()}
-        self._channels = Channels(self._endpoints, credentials)
-        self._design, self._epoch = design, epoch
-        self._deadline_s, self._reply_bytes, self._sleep = deadline_s, reply_bytes, sleep
-        self._credentials = credentials
+        self._credentials = held.credentials()
+        self._channels = Channels(self._endpoints, self._credentials)
+        self._design, self._epoch = design, manifest.epoch
+        self._deadline_s = manifest.limits.answer_ms / 1000
+        self._reply_bytes = manifest.limits.reply_bytes
 
     def close(self) -> None:
         """Close all channels."""
@@ -119,7 +107,7 @@ class Counterpart:
         """Send `body` to `role`, under `head` if that is given."""
         first = head or self.head(role, body)
         if self._design.info.large_bodies:
-            return self.send(role, [part.SerializeToString() for part in envelopes(first, body)])
+            return self.send(role, [part.SerializeToString() for part in split(ENVELOPE, first, body)])
         whole = pb.Envelope(body=body)
         whole.MergeFrom(first)
         return self.send(role, [whole.SerializeToString()])
@@ -127,23 +115,16 @@ class Counterpart:
     def send(self, role: Role, parts: Sequence[bytes]) -> Answer:
         """Send serialised envelopes as they are."""
         channel = self._channels.to(self._design.info.asked(role))
-        if self._design.info.large_bodies:
-            rpc: StreamStream = channel.stream_stream(EXCHANGE_LARGE.path)
-            most = self._reply_bytes + SPARE_BYTES
-            return self._patient(lambda: _streamed(rpc(iter(parts), timeout=self._deadline_s), most))
-        unary: UnaryUnary = channel.unary_unary(EXCHANGE.path)
-        return self._patient(lambda: _one(unary.with_call(parts[0], timeout=self._deadline_s)))
+        return self._patient(lambda: self._exchanged(channel, parts, self._reply_bytes))
 
     def describe(self, party: Party) -> Answer:
         """Ask `party` what it serves."""
-        rpc: UnaryUnary = self._channels.to(party).unary_unary(DESCRIBE.path)
-        return self._patient(lambda: _one(rpc.with_call(b"", timeout=self._deadline_s)))
+        return self._patient(lambda: self._described(self._channels.to(party)))
 
     def fetch(self, party: Party, request: pb.SetupRequest, most: int = 0) -> Answer:
         """Ask `party` for a set-up file of which up to `most` bytes are left."""
-        rpc: UnaryStream = self._channels.to(party).unary_stream(FETCH_SETUP.path)
+        rpc: Any = self._channels.to(party).unary_stream(FETCH_SETUP.path)
         raw = request.SerializeToString()
-        most += SPARE_BYTES
         return self._patient(lambda: _streamed(rpc(raw, timeout=self._deadline_s), most))
 
     def require(self) -> None:
@@ -153,7 +134,7 @@ class Counterpart:
             ServiceError: if one cannot; the text says what to check.
         """
         for party in self.parties:
-            rpc: UnaryUnary = self._channels.to(party).unary_unary(DESCRIBE.path)
+            rpc: Any = self._channels.to(party).unary_unary(DESCRIBE.path)
             try:
                 rpc(b"", timeout=max(self._deadline_s, CONNECT_S))
             except grpc.RpcError as error:
@@ -162,20 +143,24 @@ class Counterpart:
     def stranger(self, party: Party, pair: tuple[bytes, bytes] | None) -> Answer:
         """Describe, called with another (key, certificate), or with none."""
         with self._connected(party, pair) as channel:
-            rpc: UnaryUnary = channel.unary_unary(DESCRIBE.path)
-            return _settled(lambda: _one(rpc.with_call(b"", timeout=self._deadline_s)))[0]
+            return _settled(lambda: self._described(channel))[0]
 
     def oversized(self, role: Role, part: bytes) -> Answer:
         """Send an envelope that is longer than the wire interface allows."""
-        held = self._credentials
-        party = self._design.info.asked(role)
-        with self._connected(party, (held.key, held.certificate)) as channel:
-            if self._design.info.large_bodies:
-                stream: StreamStream = channel.stream_stream(EXCHANGE_LARGE.path)
-                most = SPARE_BYTES
-                return _settled(lambda: _streamed(stream(iter([part]), timeout=self._deadline_s), most))[0]
-            rpc: UnaryUnary = channel.unary_unary(EXCHANGE.path)
-            return _settled(lambda: _one(rpc.with_call(part, timeout=self._deadline_s)))[0]
+        pair = (self._credentials.key, self._credentials.certificate)
+        with self._connected(self._design.info.asked(role), pair) as channel:
+            return _settled(lambda: self._exchanged(channel, [part], 0))[0]
+
+    def _described(self, channel: grpc.Channel) -> Heard:
+        rpc: Any = channel.unary_unary(DESCRIBE.path)
+        return _one(rpc.with_call(b"", timeout=self._deadline_s))
+
+    def _exchanged(self, channel: grpc.Channel, parts: Sequence[bytes], most: int) -> Heard:
+        if self._design.info.large_bodies:
+            stream: Any = channel.stream_stream(EXCHANGE_LARGE.path)
+            return _streamed(stream(iter(parts), timeout=self._deadline_s), most)
+        rpc: Any = channel.unary_unary(EXCHANGE.path)
+        return _one(rpc.with_call(parts[0], timeout=self._deadline_s))
 
     def _connected(self, party: Party, pair: tuple[bytes, bytes] | None) -> grpc.Channel:
         """A channel of its own, with no limit to what is sent."""
@@ -196,7 +181,7 @@ class Counterpart:
             answer, wait = _settled(call)
             if wait is None or wait > MOST_WAIT_S:
                 return answer
-            self._sleep(wait)
+            time.sleep(wait)
         return answer
 
 
@@ -225,13 +210,11 @@ def _one(answered: tuple[Any, grpc.Call]) -> Heard:
 
 
 def _streamed(call: Any, most: int) -> Heard:
-    """The parts of a stream; one that goes on beyond `most` bytes is broken off."""
+    """The parts of a stream; one that goes on far beyond `most` bytes is broken off."""
     parts: list[bytes] = []
-    left = most
     for part in call:
         parts.append(part)
-        left -= len(part)
-        if left < 0:
+        if sum(map(len, parts)) > most + SPARE_BYTES:
             call.cancel()
             return Heard(tuple(parts), ())
     return Heard(tuple(parts), _metadata(call))
@@ -239,9 +222,4 @@ def _streamed(call: Any, most: int) -> Heard:
 
 def _metadata(call: grpc.Call) -> tuple[tuple[str, int], ...]:
     found: Iterable[Any] = (*(call.initial_metadata() or ()), *(call.trailing_metadata() or ()))
-    return tuple(sorted(_measured(found)))
-
-
-def _measured(found: Iterable[Any]) -> Iterator[tuple[str, int]]:
-    for key, value in found:
-        yield str(key), len(value)
+    return tuple(sorted((str(key), len(value)) for key, value in found))

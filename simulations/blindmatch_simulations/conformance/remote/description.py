@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
 
 from blindmatch_proofs.epoch_manifest import verify_stated
@@ -59,26 +59,15 @@ def _describes(material: Material, party: Party) -> None:
     step, info = f"description of {party}", material.design.info
     found = _parsed(material, party)
     roles = sorted(role for role, plays in info.roles.items() if plays == party)
-    wanted = {
-        "design": info.name,
-        "version": info.version,
-        "epoch": material.manifest.epoch,
-        "roles": roles,
-    }
-    has = {
-        "design": found.design,
-        "version": found.version,
-        "epoch": found.epoch,
-        "roles": sorted(found.roles),
-    }
-    for field, value in wanted.items():
+    wanted = {"design": info.name, "version": info.version, "epoch": material.manifest.epoch}
+    has = {field: getattr(found, field) for field in wanted} | {"roles": sorted(found.roles)}
+    for field, value in (wanted | {"roles": roles}).items():
         if has[field] != value:
             raise BrokenError(step, f"field {field}: must be {value!r}, not {has[field]!r}")
-    files = {file.name: (file.size, file.sha256) for file in found.setup}
-    right = {name: (len(raw), hashlib.sha256(raw).digest()) for name, raw in material.files.items()}
-    if party == material.counterpart.parties[0] and files != right:
-        raise BrokenError(step, "field setup: must name the manifest's files, their sizes and digests")
     if party == material.counterpart.parties[0]:
+        files = {file.name: (file.size, file.sha256) for file in found.setup}
+        if files != {name: (len(raw), sha256(raw).digest()) for name, raw in material.files.items()}:
+            raise BrokenError(step, "field setup: must name the manifest's files, their sizes and digests")
         _signed(step, found.manifest, material)
 
 
@@ -94,9 +83,8 @@ def _signed(step: str, raw: bytes, material: Material) -> None:
     for field in ("design", "version", "epoch", "files", "role_keys"):
         if getattr(manifest, field) != getattr(right, field):
             raise BrokenError(step, f"field manifest: field {field}: must be what the epoch's files say")
-    match verify_stated(manifest, stated):
-        case Failed(reason):
-            raise BrokenError(step, f"field manifest: {reason}")
+    if isinstance(verdict := verify_stated(manifest, stated), Failed):
+        raise BrokenError(step, f"field manifest: {verdict.reason}")
 
 
 def _parsed(material: Material, party: Party) -> pb.Description:
@@ -154,10 +142,8 @@ def check_callers(material: Material) -> Passed:
     now = datetime.now(UTC)
     other = Authority.create(now).issue(Identity(Kind.DEVICE, "stranger"), now)
     for party in material.counterpart.parties:
-        for pair, what in (
-            (None, "without a certificate"),
-            ((other.key, other.certificate), "of another root"),
-        ):
+        pairs = {"without a certificate": None, "of another root": (other.key, other.certificate)}
+        for what, pair in pairs.items():
             if isinstance(material.counterpart.stranger(party, pair), Heard):
                 raise BrokenError(f"connection to {party}", f"a caller {what} is answered")
     if not material.counterpart.parties:

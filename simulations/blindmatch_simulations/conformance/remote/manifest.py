@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
 from blindmatch_client.egress.channels import Credentials
-from blindmatch_client.transport import MOST_BODY_BYTES
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.contract.declaration import CONTRACT_VERSION
+from blindmatch_protocol.parts import MOST_BODY_BYTES
 from pydantic import (
     BaseModel,
     ConfigDict,

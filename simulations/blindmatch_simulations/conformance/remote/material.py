@@ -1,4 +1,5 @@
-"""What the checks of a foreign counterpart share: the opened set-up, pictures, and the honest sessions."""
+"""What the checks of a foreign counterpart share: the opened set-up, pictures, honest sessions, and the reply
+in an answer: envelopes as docs/wire.md has them, and one declared message inside."""
 
 from __future__ import annotations
 
@@ -8,19 +9,20 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from blindmatch_protocol.codec import Message
+from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.contract import UNBOUND, AnyDesign, Outcome, Role, Send, concluded
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness, seeded
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from blindmatch_simulations.conformance.remote.counterpart import Answer, Counterpart, Heard, Refused
 from blindmatch_simulations.conformance.remote.manifest import HeldManifest, Manifest
-from blindmatch_simulations.conformance.remote.reading import reply_in
-from blindmatch_simulations.conformance.vectors.item import VectorItem, flipped
+from blindmatch_simulations.conformance.vectors.item import VectorItem, numbered
 from blindmatch_simulations.inprocess.verdict import BrokenError
-from blindmatch_simulations.pictures.oracle import Oracle
-from blindmatch_simulations.pictures.pool import DISTANCES, random_hashes
+from blindmatch_simulations.pictures.pool import DISTANCES, Oracle, flipped, random_hashes
 
 LISTED: Final = 8
 NEIGHBOURS: Final = 2
@@ -129,7 +131,8 @@ class Material:
         if self.manifest.listed.complete:
             made += self._neighbours(chosen[:NEIGHBOURS])
         oracle = Oracle(self.design.info.relation, hashes)
-        return tuple(_probe(oracle, item_of(*one)) for one in made)
+        items = [item_of(*one) for one in made]
+        return tuple(Probe(item.name, item, oracle.matches(item)) for item in items)
 
     def _neighbours(self, hashes: list[bytes]) -> list[tuple[str, bytes, int]]:
         """Hashes one bit and 30 to 33 bits from an entry, as pictures whose weakest bits those are."""
@@ -219,14 +222,54 @@ class Material:
 
 def item_of(name: str, value: bytes, quality: int) -> VectorItem:
     """A picture with this hash: the magnitudes of its coefficients follow from the hash, its pixels too."""
-    rng = seeded(f"remote/item/{value.hex()}")
-    order = sorted(range(256), key=lambda at: (rng.take(8), at))
     bits = np.unpackbits(np.frombuffer(value, np.uint8))
-    weights = [0] * 256
-    for rank, at in enumerate(order):
-        weights[at] = (rank // 2 + 1) * (1 if bits[at] else -1)
-    return VectorItem(name, value, quality, tuple(weights), rng.take(48))
+    return numbered(name, quality, f"remote/item/{value.hex()}", lambda rank, at: bool(bits[at]))
 
 
-def _probe(oracle: Oracle, item: VectorItem) -> Probe:
-    return Probe(item.name, item, oracle.matches(item))
+def reply_in(design: AnyDesign, role: Role, epoch: int, heard: Heard) -> Message:
+    """The message that `role` answers with.
+
+    Raises:
+        BrokenError: if an envelope has a field too many, or one that is not what was asked for, or the body
+            is not the canonical encoding of a declared reply.
+    """
+    step = f"reply of {role}"
+    body = _body(design, role, epoch, [_envelope(step, raw) for raw in heard.parts])
+    try:
+        reply = decode_any(design.replies[role], body, design.info.name)
+    except ProtocolError as error:
+        raise BrokenError(step, str(error), reply=body[:4096]) from error
+    if reply.encode() != body:
+        raise BrokenError(step, "is not the canonical encoding of its message", reply=body[:4096])
+    return reply
+
+
+def _envelope(step: str, raw: bytes) -> pb.Envelope:
+    try:
+        envelope = pb.Envelope.FromString(raw)
+    except DecodeError as error:
+        raise BrokenError(step, "is no Envelope", reply=raw[:4096]) from error
+    unknown = UnknownFieldSet(envelope)
+    if len(unknown):
+        number = unknown[0].field_number
+        raise BrokenError(step, f"field {number}: there is no such field in an Envelope", reply=raw[:4096])
+    return envelope
+
+
+def _body(design: AnyDesign, role: Role, epoch: int, parts: list[pb.Envelope]) -> bytes:
+    step, info = f"reply of {role}", design.info
+    if not parts:
+        raise BrokenError(step, "is empty: there must be one envelope or more")
+    wanted = {"design": info.name, "version": info.version, "epoch": epoch, "role": str(role)}
+    for name, value in wanted.items():
+        if getattr(parts[0], name) != value:
+            raise BrokenError(step, f"field {name}: must be what was asked for, {value!r}")
+    if parts[0].request_id:
+        raise BrokenError(step, "field request_id: must be empty in a reply")
+    for part in parts[1:]:
+        if any(getattr(part, name) for name in (*wanted, "body_size", "request_id")):
+            raise BrokenError(step, "only the first envelope bears more than a body")
+    body = b"".join(part.body for part in parts)
+    if parts[0].body_size not in ((len(body),) if info.large_bodies else (0, len(body))):
+        raise BrokenError(step, "field body_size: must be the length of the body")
+    return body

@@ -1,19 +1,67 @@
-"""Runs the checks of one foreign counterpart and gathers their verdicts."""
+"""Runs the checks of one foreign counterpart: those that there are for it, and why the others do not run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from time import perf_counter
+from dataclasses import dataclass
+from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Role
 
+from blindmatch_simulations.conformance.remote import answers, description, refusals
 from blindmatch_simulations.conformance.remote.counterpart import Counterpart
 from blindmatch_simulations.conformance.remote.manifest import HeldManifest
 from blindmatch_simulations.conformance.remote.material import Material
-from blindmatch_simulations.conformance.remote.table import NOT_REMOTE, REMOTE_CHECKS
-from blindmatch_simulations.conformance.run import Report, judged
-from blindmatch_simulations.inprocess.verdict import Result, Verdict
+from blindmatch_simulations.conformance.run import Report, gathered
+from blindmatch_simulations.inprocess.verdict import Passed, Result, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCheck:
+    """A check: its name and how it is run."""
+
+    name: str
+    run: Callable[[Material], Passed]
+
+
+REMOTE_CHECKS: Final[tuple[RemoteCheck, ...]] = (
+    RemoteCheck("description", description.check_description),
+    RemoteCheck("callers", description.check_callers),
+    RemoteCheck("outcomes", answers.check_outcomes),
+    RemoteCheck("codec", answers.check_codec),
+    RemoteCheck("proofs", answers.check_proofs),
+    RemoteCheck("shape", answers.check_shape),
+    RemoteCheck("replay", answers.check_replay),
+    RemoteCheck("batches", answers.check_crowd),
+    RemoteCheck("order", answers.check_order),
+    RemoteCheck("epoch binding", refusals.check_epoch_binding),
+    RemoteCheck("hostile requests", refusals.check_hostile_requests),
+    RemoteCheck("resources", answers.check_resources),
+)
+
+NOT_REMOTE: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("draws", "tape", "one set-up"), "needs the counterpart's tape of randomness"),
+    **dict.fromkeys(
+        ("error texts", "fresh keys", "repetition", "growth", "executor", "role files", "list knowledge",
+         "simulator", "games", "malicious games", "timing", "tightness"),
+        "needs the state and the keys of the counterpart",
+    ),
+    **dict.fromkeys(
+        ("hostile replies", "set-up files", "full size", "declarations", "surroundings", "egress",
+         "relations", "hand-over"),
+        "tests the device's own code: run it without --remote",
+    ),
+    **dict.fromkeys(
+        ("entries", "list", "list games"), "needs lists of the checks' own choice at the counterpart"
+    ),
+    **dict.fromkeys(
+        ("other key", "state over epochs", "update"),
+        "needs a second epoch, or another key, at the counterpart",
+    ),
+}  # fmt: skip
+"""Checks of a local run that are not applicable here, each with its reason."""
+
+NAMES: Final = (*(check.name for check in REMOTE_CHECKS), *NOT_REMOTE)
 
 
 def check_remote(
@@ -32,33 +80,14 @@ def check_remote(
         ServiceError: if the counterpart cannot be called at all.
     """
     held.check_for(design)
-    manifest = held.manifest
-    names = {Role(role): name for role, name in manifest.credentials.server_names.items()}
-    seconds = manifest.limits.answer_ms / 1000
-    most = manifest.limits.reply_bytes
-    counterpart = Counterpart(design, addresses, names, held.credentials(), manifest.epoch, seconds, most)
+    counterpart = Counterpart(design, held, addresses)
     try:
         material = Material(design, held, counterpart, seed)
         counterpart.require()
-        results, took = _results(material, only, watch)
+        results, seconds, _ = gathered(REMOTE_CHECKS, material, only, watch)
     finally:
         counterpart.close()
-    info = design.info
-    return Report(info.name, info.version, seed, False, tuple(results), took)
-
-
-def _results(
-    material: Material, only: Sequence[str], watch: Callable[[str], None]
-) -> tuple[list[Result], dict[str, float]]:
-    results: list[Result] = []
-    took: dict[str, float] = {}
-    for check in (c for c in REMOTE_CHECKS if not only or c.name in only):
-        watch(check.name)
-        start = perf_counter()
-        results.append(judged(check.name, partial(check.run, material)))
-        took[check.name] = round(perf_counter() - start, 2)
-    for name, reason in NOT_REMOTE.items():
-        if not only or name in only:
-            results.append(Result(name, Verdict.NOT_APPLICABLE, reason))
-            took[name] = 0.0
-    return results, took
+    others = {name: why for name, why in NOT_REMOTE.items() if not only or name in only}
+    results += tuple(Result(name, Verdict.NOT_APPLICABLE, why) for name, why in others.items())
+    took = seconds | dict.fromkeys(others, 0.0)
+    return Report(design.info.name, design.info.version, seed, False, results, took)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from blindmatch_client.transport import MOST_BODY_BYTES, MOST_SMALL_BYTES
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.contract.declaration import CONTRACT_VERSION
 from blindmatch_protocol.oprf import PublicKey
+from blindmatch_protocol.parts import MOST_BODY_BYTES, MOST_SMALL_BYTES
 from blindmatch_server.authority import ROOT_CERTIFICATE
 from blindmatch_server.curator import HashList
 from blindmatch_server.published import Publication
+from blindmatch_server.workspace import replace_file
 
 from blindmatch_simulations.conformance.remote.manifest import (
     FORMAT,
@@ -32,24 +32,11 @@ SAMPLE: Final = 256
 ANSWER_MS: Final = 30_000
 
 
-@dataclass(frozen=True, slots=True)
-class CallerFiles:
-    """Paths of PEM files of a device: root, certificate and key."""
-
-    root: Path
-    certificate: Path
-    key: Path
-
-    @classmethod
-    def of(cls, folder: Path, stem: str) -> CallerFiles:
-        """The files that `Credentials.write` made in `folder`."""
-        return cls(folder / ROOT_CERTIFICATE, folder / f"{stem}.crt", folder / f"{stem}.key")
-
-
 def manifest_of(
-    design: AnyDesign, publication: Publication, entries: HashList, caller: CallerFiles, folder: Path
+    design: AnyDesign, publication: Publication, entries: HashList, caller: Path, folder: Path
 ) -> Manifest:
-    """The manifest of the counterpart that serves `publication`, with paths seen from `folder`.
+    """The manifest of the counterpart that serves `publication`, with paths seen from `folder`; `caller` is
+    the path of a device's credentials without ``.crt`` or ``.key``, beside which the root's certificate is.
 
     Raises:
         ManifestError: if the epoch was not built of as many entries as the list has.
@@ -73,22 +60,21 @@ def manifest_of(
         public_key=_public_key(design, publication),
         setup=tuple(setup),
         listed=_listed(entries),
-        credentials=_credentials(design, caller, folder),
+        credentials=CredentialFiles(
+            root=_seen(caller.with_name(ROOT_CERTIFICATE), folder),
+            certificate=_seen(caller.with_name(f"{caller.name}.crt"), folder),
+            key=_seen(caller.with_name(f"{caller.name}.key"), folder),
+            server_names={str(role): design.info.asked(role).dns_name for role in design.info.roles},
+        ),
         limits=Limits(
-            reply_bytes=MOST_BODY_BYTES if design.info.large_bodies else MOST_SMALL_BYTES,
-            answer_ms=ANSWER_MS,
+            reply_bytes=MOST_BODY_BYTES if design.info.large_bodies else MOST_SMALL_BYTES, answer_ms=ANSWER_MS
         ),
     )
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write the file in one step, readable by its owner alone: it names entries of the list."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    text = json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n"
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(text)
-    draft.replace(path)
+    replace_file(path, (json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n").encode())
 
 
 def _listed(entries: HashList) -> Listed:
@@ -103,16 +89,6 @@ def _public_key(design: AnyDesign, publication: Publication) -> str | None:
     setup = design.open_setup(publication.setup(), publication.manifest.epoch)
     key = getattr(setup, "public_key", None)
     return key.element.hex() if isinstance(key, PublicKey) else None
-
-
-def _credentials(design: AnyDesign, caller: CallerFiles, folder: Path) -> CredentialFiles:
-    names = {str(role): design.info.asked(role).dns_name for role in design.info.roles}
-    return CredentialFiles(
-        root=_seen(caller.root, folder),
-        certificate=_seen(caller.certificate, folder),
-        key=_seen(caller.key, folder),
-        server_names=names,
-    )
 
 
 def _seen(path: Path, folder: Path) -> str:

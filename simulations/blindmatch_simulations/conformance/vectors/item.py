@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,12 +33,10 @@ class VectorItem:
 
     @property
     def coefficients(self) -> npt.NDArray[np.float32]:
-        """See `Item.coefficients`."""
         return np.array(self.weights, np.float32)
 
     @property
     def pixels(self) -> npt.NDArray[np.uint8]:
-        """See `Item.pixels`."""
         return np.frombuffer(self.raw_pixels, np.uint8).reshape(SIDE, SIDE, 3)
 
     @property
@@ -69,18 +68,16 @@ def from_json(held: dict[str, Any]) -> VectorItem:
 
 def make_item(name: str, quality: int) -> VectorItem:
     """The item that `name` determines: 128 ones, every magnitude from 1 to 128 once on either side."""
-    rng = seeded(f"vector/{name}")
+    return numbered(name, quality, f"vector/{name}", lambda rank, at: bool(rank % 2))
+
+
+def numbered(name: str, quality: int, seed: str, positive: Callable[[int, int], bool]) -> VectorItem:
+    """An item whose magnitudes and pixels follow from a seed, and the signs of its coefficients from their
+    rank and place."""
+    rng = seeded(seed)
     order = sorted(range(256), key=lambda at: (rng.take(8), at))
     weights = [0] * 256
     for rank, at in enumerate(order):
-        weights[at] = (rank // 2 + 1) * (1 if rank % 2 else -1)
+        weights[at] = (rank // 2 + 1) * (1 if positive(rank, at) else -1)
     bits = np.array([weight > 0 for weight in weights], np.uint8)
     return VectorItem(name, np.packbits(bits).tobytes(), quality, tuple(weights), rng.take(SIDE * SIDE * 3))
-
-
-def flipped(item: VectorItem, count: int) -> bytes:
-    """The hash with its `count` least reliable bits flipped."""
-    bits = np.unpackbits(np.frombuffer(item.hash, np.uint8))
-    weakest = sorted(range(256), key=lambda at: (abs(item.weights[at]), at))[:count]
-    bits[weakest] ^= 1
-    return np.packbits(bits).tobytes()

@@ -1,79 +1,52 @@
-"""Vectors of one design: its files, every message, every step of sessions, and what must be refused."""
+"""Vectors of one design: its files, every message, every step of sessions, and what must be refused; in
+files, one for each built-in design, and the JSON Schema they follow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+import json
+from collections.abc import Callable, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, TypeAlias
 
-import numpy as np
-from blindmatch_protocol.codec import (
-    Fixed,
-    Flag,
-    Matrix,
-    Message,
-    Nested,
-    Sequence,
-    Text,
-    UInt,
-    Variable,
-    decode_any,
-    layout,
-)
-from blindmatch_protocol.contract import (
-    AnyDesign,
-    Item,
-    Match,
-    Outcome,
-    Role,
-    Session,
-    Verdict,
-    Voucher,
-)
-from blindmatch_protocol.contract import Flag as Flagged
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.randomness import Recording, replayed, seeded
+from blindmatch_protocol import codec
+from blindmatch_protocol.contract import AnyDesign, Flag, Match, Outcome, Role, Session, Verdict, Voucher
+from blindmatch_protocol.picture.distance import rows
+from blindmatch_protocol.randomness import Randomness, Recording, seeded
 
-from blindmatch_simulations.conformance.codec_check import message_classes
-from blindmatch_simulations.conformance.vectors.damaged import refused_files
-from blindmatch_simulations.conformance.vectors.item import VectorItem, flipped, make_item
+from blindmatch_simulations.conformance.hostility import message_classes
+from blindmatch_simulations.conformance.vectors.item import VectorItem, make_item
+from blindmatch_simulations.conformance.vectors.refused import KINDS, broken
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, enrolled, opened, publish
 from blindmatch_simulations.inprocess.fields import made_up
+from blindmatch_simulations.pictures.pool import flipped
 
 VECTORS_VERSION: Final = 3
 FILLERS: Final = 5
 
 
-def items() -> tuple[VectorItem, ...]:
-    """On the list; 30 bits from an entry; on it but too poor; not on it."""
-    return make_item("listed", 100), make_item("near-30", 80), make_item("poor", 12), make_item("other", 90)
+def vectors_of(design: AnyDesign) -> dict[str, Any]:
+    """Everything there is to test in an implementation of `design`.
 
-
-def entries_of(pictures: tuple[VectorItem, ...]) -> list[bytes]:
-    """The list the items belong to."""
+    Of its items one is on the list; one 30 bits from an entry; one on it but too poor; one not on it.
+    """
+    qualities = {"listed": 100, "near-30": 80, "poor": 12, "other": 90}
+    pictures = [make_item(name, quality) for name, quality in qualities.items()]
     listed, near, poor, _ = pictures
     fillers = [make_item(f"filler-{number}", 100).hash for number in range(FILLERS)]
-    return [*fillers, listed.hash, flipped(near, 30), poor.hash]
-
-
-def vectors_of(design: AnyDesign) -> dict[str, Any]:
-    """Everything there is to test in an implementation of `design`."""
-    pictures = items()
-    entries = np.frombuffer(b"".join(entries_of(pictures)), np.uint8).reshape(-1, 32)
-    build = publish(design, entries, seeded("vectors/publish"))
-    deployed = opened(build)
+    entries = rows([*fillers, listed.hash, flipped(near, 30), poor.hash])
+    deployed = opened(publish(design, entries, seeded("vectors/publish")))
     sessions = [_session(deployed, one) for one in pictures]
-    return {
+    vector = {
         "vectors": VECTORS_VERSION,
         "design": design.info.name,
         "version": design.info.version,
-        "set": _set(build),
+        "set": _set(deployed.build),
         "items": [one.as_json() for one in pictures],
         "messages": [_message(kind, place, sessions) for kind, place in message_classes(design).items()],
         "sessions": sessions,
-        "refused_requests": list(_refused_requests(deployed, sessions)),
-        "refused_replies": list(_refused_replies(deployed, pictures, sessions)),
-        "refused_files": list(refused_files(build)),
     }
+    return vector | {kind.key: kind.refused(deployed, vector) for kind in KINDS}
 
 
 def _set(build: Build) -> dict[str, Any]:
@@ -89,34 +62,32 @@ def _set(build: Build) -> dict[str, Any]:
 # --- messages ------------------------------------------------------------------------------------
 
 
-def _message(kind: type[Message], place: str, sessions: list[dict[str, Any]]) -> dict[str, Any]:
+def _message(kind: type[codec.Message], place: str, sessions: list[dict[str, Any]]) -> dict[str, Any]:
     """Layout, accepted encodings with their fields, and refused ones with the rule."""
-    seen = [bytes.fromhex(raw) for raw in _of_kind(kind, sessions)]
+    seen = list(_of_kind(kind, sessions))
     made = [message.encode() for message in made_up(kind, seeded(f"vectors/{kind.NAME}"), 4)]
     good = list(dict.fromkeys([*seen[:2], *made[:2]]))
     return {
         "name": kind.NAME,
         "tag": kind.TAG,
         "place": place,
-        "fields": [{"name": name, "encoding": encoding_words(encoding)} for name, encoding in layout(kind)],
+        "fields": [
+            {"name": name, "encoding": encoding_words(encoding)} for name, encoding in codec.layout(kind)
+        ],
         "accepted": [{"encoding": raw.hex(), "fields": fields_json(kind.decode(raw))} for raw in good],
         "refused": [{"encoding": raw.hex(), "rule": rule} for raw, rule in _malformed(kind, good)],
     }
 
 
-def _of_kind(kind: type[Message], sessions: list[dict[str, Any]]) -> Iterator[str]:
-    tag = f"{kind.TAG:02x}"
+def _of_kind(kind: type[codec.Message], sessions: list[dict[str, Any]]) -> Iterator[bytes]:
     for session in sessions:
-        found = [session["state_before"]]
-        found += [
-            raw for one in session["rounds"] for asked in one for raw in (asked["body"], asked["reply"])
-        ]
-        for raw in found:
-            if raw.startswith(tag) and decodes(kind, bytes.fromhex(raw)) is None:
+        turns = [asked[part] for one in session["rounds"] for asked in one for part in ("body", "reply")]
+        for raw in map(bytes.fromhex, (session["state_before"], *turns)):
+            if raw[:1] == bytes([kind.TAG]) and decodes(kind, raw) is None:
                 yield raw
 
 
-def _malformed(kind: type[Message], good: list[bytes]) -> Iterator[tuple[bytes, str]]:
+def _malformed(kind: type[codec.Message], good: list[bytes]) -> Iterator[tuple[bytes, str]]:
     candidates = [b""]
     for raw in good[:1]:
         candidates += [raw[:-1], raw + b"\0", bytes([raw[0] ^ 0x80]) + raw[1:], raw[: len(raw) // 2]]
@@ -127,31 +98,27 @@ def _malformed(kind: type[Message], good: list[bytes]) -> Iterator[tuple[bytes, 
             yield raw, rule
 
 
-def decodes(kind: type[Message], raw: bytes) -> str | None:
+def decodes(kind: type[codec.Message], raw: bytes) -> str | None:
     """None if `raw` decodes, else the rule it breaks."""
-    try:
-        kind.decode(raw)
-    except ProtocolError as error:
-        return str(error)
-    return None
+    return broken(lambda: kind.decode(raw))
 
 
-def fields_json(message: Message) -> dict[str, Any]:
+def fields_json(message: codec.Message) -> dict[str, Any]:
     """A message's fields: bytes in hexadecimal, matrices as rows, numbers of 64 bits as decimal strings."""
-    return {name: _value(encoding, getattr(message, name)) for name, encoding in layout(type(message))}
+    return {name: _value(encoding, getattr(message, name)) for name, encoding in codec.layout(type(message))}
 
 
 def _value(encoding: Any, value: Any) -> Any:
     match encoding:
-        case Matrix():
+        case codec.Matrix():
             return [row.tobytes().hex() for row in value]
-        case Sequence():
+        case codec.Sequence():
             return [_value(encoding.element, one) for one in value]
-        case Nested():
+        case codec.Nested():
             return fields_json(value)
-        case Fixed() | Variable():
+        case codec.Fixed() | codec.Variable():
             return value.hex()
-        case UInt(64):
+        case codec.UInt(64):
             return str(value)
         case _:
             return value
@@ -160,21 +127,21 @@ def _value(encoding: Any, value: Any) -> Any:
 def encoding_words(encoding: Any) -> str:
     """An encoding as docs/wire.md names it."""
     match encoding:
-        case UInt(bits):
+        case codec.UInt(bits):
             return f"uint{bits}"
-        case Flag():
+        case codec.Bool():
             return "flag"
-        case Fixed(length):
+        case codec.Fixed(length):
             return f"bytes[{length}]"
-        case Variable():
+        case codec.Variable():
             return f"bytes[{encoding.least}..{encoding.most}]"
-        case Text(most):
+        case codec.Text(most):
             return f"text[..{most}]"
-        case Matrix():
+        case codec.Matrix():
             return f"matrix[{encoding.least}..{encoding.most}][{encoding.width}]"
-        case Sequence():
+        case codec.Sequence():
             return f"sequence[{encoding.least}..{encoding.most}] of {encoding_words(encoding.element)}"
-        case Nested(kind):
+        case codec.Nested(kind):
             return f"message {kind.NAME}"
         case _:
             return type(encoding).__name__
@@ -182,16 +149,20 @@ def encoding_words(encoding: Any) -> str:
 
 # --- steps ---------------------------------------------------------------------------------------
 
+Tapes: TypeAlias = Callable[[int, Role], Randomness]
+"""What a role draws from in a round, counted from 0."""
 
-def _session(deployed: Deployed, one: VectorItem) -> dict[str, Any]:
+
+def session_json(
+    deployed: Deployed, one: VectorItem, state: codec.Message, rng: Randomness, tapes: Tapes
+) -> dict[str, Any]:
     """One item's session: states, tapes, every body and reply, and the outcome."""
-    state = enrolled(deployed, seeded(f"vectors/enrol/{one.name}"))
-    tape = Recording(seeded(f"vectors/device/{one.name}"))
+    tape = Recording(rng)
     session = Session(deployed.design, deployed.setup, state, tape.rng)
     rounds: list[list[dict[str, Any]]] = []
     step = session.start(one)
     while isinstance(step, Mapping):
-        asked = {role: _ask(deployed, one, role, step[role]) for role in sorted(step)}
+        asked = {role: _ask(deployed, role, step[role], tapes(len(rounds), role)) for role in sorted(step)}
         rounds.append([held for held, _ in asked.values()])
         step = session.receive({role: reply for role, (_, reply) in asked.items()})
     return {
@@ -204,8 +175,16 @@ def _session(deployed: Deployed, one: VectorItem) -> dict[str, Any]:
     }
 
 
-def _ask(deployed: Deployed, one: VectorItem, role: Role, body: Message) -> tuple[dict[str, Any], Message]:
-    tape = Recording(seeded(f"vectors/role/{role}/{one.name}"))
+def _session(deployed: Deployed, one: VectorItem) -> dict[str, Any]:
+    state, rng = (seeded(f"vectors/{what}/{one.name}") for what in ("enrol", "device"))
+    tapes: Tapes = lambda number, role: seeded(f"vectors/role/{role}/{one.name}")  # noqa: E731
+    return session_json(deployed, one, enrolled(deployed, state), rng, tapes)
+
+
+def _ask(
+    deployed: Deployed, role: Role, body: codec.Message, rng: Randomness
+) -> tuple[dict[str, Any], codec.Message]:
+    tape = Recording(rng)
     reply, verdict = deployed.answer(role, body, tape.rng)
     held = {
         "role": str(role),
@@ -225,7 +204,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
             return {"outcome": name, "label": fields_json(label)}
         case Voucher(body):
             return {"outcome": name, "voucher": body.encode().hex()}
-        case Flagged(score):
+        case Flag(score):
             return {"outcome": name, "score": score}
         case _:
             return {"outcome": name}
@@ -238,71 +217,35 @@ def verdict_json(verdict: Verdict | None) -> dict[str, Any] | None:
     return {"label": None if verdict.label is None else fields_json(verdict.label)}
 
 
-# --- what must be refused ------------------------------------------------------------------------
+SCHEMA_NAME: Final = "schema.json"
+_SCHEMA_DATA: Final = "data/design-vectors.schema.json"
 
 
-def altered(raw: bytes) -> Iterator[tuple[str, bytes]]:
-    """Ways in which a message can be wrong, by name."""
-    yield "truncated", raw[:-1]
-    yield "left over", raw + b"\0"
-    yield "last byte altered", raw[:-1] + bytes([raw[-1] ^ 1])
-    yield "first field altered", raw[:1] + bytes([raw[1] ^ 1]) + raw[2:] if len(raw) > 1 else b"\xff"
-    yield "last 32 bytes zero", raw[: max(1, len(raw) - 32)] + bytes(min(32, len(raw) - 1))
-    yield "last 32 bytes 255", raw[: max(1, len(raw) - 32)] + b"\xff" * min(32, len(raw) - 1)
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a vector file; it allows no unknown field."""
+    loaded: dict[str, Any] = json.loads(_schema_text())
+    return loaded
 
 
-def _refused_requests(deployed: Deployed, sessions: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for asked in (held for one in sessions[0]["rounds"] for held in one):
-        for how, raw in altered(bytes.fromhex(asked["body"])):
-            rule = refuses_request(deployed, Role(asked["role"]), raw)
-            if rule is not None:
-                yield {"role": asked["role"], "how": how, "body": raw.hex(), "rule": rule}
+def write_vectors(designs: list[AnyDesign], folder: Path) -> list[Path]:
+    """Write ``NAME.json`` for each design, and the schema beside them; the files written.
+
+    A design of large sizes (`Design.reduced`) is left out: a session has megabytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for design in (one for one in designs if one.reduced() is None):
+        path = folder / f"{design.info.name}.json"
+        path.write_text(as_text(vectors_of(design)), "utf-8")
+        written.append(path)
+    (folder / SCHEMA_NAME).write_text(_schema_text(), "utf-8")
+    return [*written, folder / SCHEMA_NAME]
 
 
-def refuses_request(deployed: Deployed, role: Role, raw: bytes) -> str | None:
-    """None if `role` answers `raw`, else the rule that it breaks."""
-    try:
-        body = decode_any(deployed.design.requests[role], raw, f"request to {role}")
-        deployed.answer(role, body, seeded("vectors/refused"))
-    except ProtocolError as error:
-        return str(error)
-    return None
+def as_text(vector: dict[str, Any]) -> str:
+    """A vector as it stands in its file."""
+    return json.dumps(vector, indent=1) + "\n"
 
 
-def _refused_replies(
-    deployed: Deployed, pictures: tuple[Item, ...], sessions: list[dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
-    """Replies to each round of the first session that the device must refuse."""
-    for number, turn in enumerate(sessions[0]["rounds"]):
-        for role, reply in ((asked["role"], asked["reply"]) for asked in turn):
-            for how, raw in altered(bytes.fromhex(reply)):
-                rule = refuses_reply(deployed, pictures[0], sessions[0], number, role, raw)
-                if rule is not None:
-                    place = {"session": 0, "round": number, "role": role}
-                    yield {**place, "how": how, "reply": raw.hex(), "rule": rule}
-
-
-def refuses_reply(
-    deployed: Deployed, item: Item, held: dict[str, Any], number: int, altered_role: str, raw: bytes
-) -> str | None:
-    """None if the device goes on with `raw` as a role's reply in round `number`, else the broken rule."""
-    design = deployed.design
-    state = design.device_state.decode(bytes.fromhex(held["state_before"]))
-    session = Session(design, deployed.setup, state, replayed(bytes.fromhex(held["tape"])))
-    session.start(item)
-    rounds = [_replies(turn) for turn in held["rounds"][: number + 1]]
-    for right in rounds[:-1]:
-        session.receive(_decoded(design, right))
-    try:
-        session.receive(_decoded(design, {**rounds[-1], Role(altered_role): raw}))
-    except ProtocolError as error:
-        return str(error)
-    return None
-
-
-def _replies(turn: list[dict[str, Any]]) -> dict[Role, bytes]:
-    return {Role(asked["role"]): bytes.fromhex(asked["reply"]) for asked in turn}
-
-
-def _decoded(design: AnyDesign, replies: Mapping[Role, bytes]) -> dict[Role, Message]:
-    return {role: decode_any(design.replies[role], raw, f"reply of {role}") for role, raw in replies.items()}
+def _schema_text() -> str:
+    return files("blindmatch_simulations").joinpath(_SCHEMA_DATA).read_text("utf-8")

@@ -6,21 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from blindmatch_protocol.codec import decode_any
-from blindmatch_protocol.contract import AnyDesign, Published, Role, Session
+from blindmatch_protocol.contract import AnyDesign, Published, Role
+from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import replayed, seeded
 
-from blindmatch_simulations.conformance.codec_check import message_classes
-from blindmatch_simulations.conformance.vectors.damaged import refuses_file
+from blindmatch_simulations.conformance.hostility import message_classes
 from blindmatch_simulations.conformance.vectors.item import VectorItem, from_json
-from blindmatch_simulations.conformance.vectors.make import (
-    decodes,
-    fields_json,
-    outcome_json,
-    refuses_reply,
-    refuses_request,
-    verdict_json,
-)
+from blindmatch_simulations.conformance.vectors.make import decodes, fields_json, outcome_json, session_json
+from blindmatch_simulations.conformance.vectors.refused import KINDS
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, run_session
 
 
@@ -34,19 +27,10 @@ def differences(design: AnyDesign, vector: Mapping[str, Any]) -> Iterator[str]:
     pictures = {held["name"]: from_json(held) for held in vector["items"]}
     yield from _messages(design, vector["messages"])
     for held in vector["sessions"]:
-        yield from _session(deployed, pictures[held["item"]], held)
-    for held in vector["refused_requests"]:
-        rule = refuses_request(deployed, Role(held["role"]), bytes.fromhex(held["body"]))
-        if rule != held["rule"]:
-            yield f"request, {held['how']}: {rule}, not {held['rule']}"
-    for held in vector["refused_replies"]:
-        session = vector["sessions"][held["session"]]
-        item = pictures[session["item"]]
-        raw = bytes.fromhex(held["reply"])
-        rule = refuses_reply(deployed, item, session, held["round"], held["role"], raw)
-        if rule != held["rule"]:
-            yield f"reply, {held['how']}: {rule}, not {held['rule']}"
-    yield from _files(deployed.build, vector["refused_files"])
+        again = _formed if info.native_randomness else _session
+        yield from again(deployed, pictures[held["item"]], held)
+    for kind in KINDS:
+        yield from kind.differences(deployed, vector)
 
 
 def _build(design: AnyDesign, held: Mapping[str, Any]) -> Build:
@@ -55,13 +39,6 @@ def _build(design: AnyDesign, held: Mapping[str, Any]) -> Build:
     roles = {Role(role): tuple(names) for role, names in held["roles"].items()}
     entries = np.frombuffer(bytes.fromhex("".join(held["entries"])), np.uint8).reshape(-1, 32)
     return Build(design, held["epoch"], entries, files, Published(tuple(held["setup"]), roles))
-
-
-def _files(build: Build, cases: list[Mapping[str, Any]]) -> Iterator[str]:
-    for held in cases:
-        rule = refuses_file(build, held)
-        if rule != held["rule"]:
-            yield f"{held['step']}, {held['file']} {held['how']}: {rule}, not {held['rule']}"
 
 
 def _messages(design: AnyDesign, recorded: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -81,32 +58,18 @@ def _messages(design: AnyDesign, recorded: list[Mapping[str, Any]]) -> Iterator[
 
 
 def _session(deployed: Deployed, item: VectorItem, held: Mapping[str, Any]) -> Iterator[str]:
-    design, name = deployed.design, held["item"]
-    if design.info.native_randomness:
-        yield from _formed(deployed, item, held)
+    """A session from the recorded state and tapes is the recorded one."""
+    state = deployed.design.device_state.decode(bytes.fromhex(held["state_before"]))
+    tapes = [{asked["role"]: bytes.fromhex(asked["tape"]) for asked in turn} for turn in held["rounds"]]
+    rng = replayed(bytes.fromhex(held["tape"]))
+    try:
+        made = session_json(deployed, item, state, rng, lambda at, role: replayed(tapes[at][role]))
+    except (BlindmatchError, LookupError) as error:
+        yield f"{held['item']}: does not run as recorded: {error}"
         return
-    state = design.device_state.decode(bytes.fromhex(held["state_before"]))
-    session = Session(design, deployed.setup, state, replayed(bytes.fromhex(held["tape"])))
-    step: Any = session.start(item)
-    for number, recorded in enumerate(held["rounds"], 1):
-        bodies = {asked["role"]: asked["body"] for asked in recorded}
-        if {str(role): body.encode().hex() for role, body in step.items()} != bodies:
-            yield f"{name}, round {number}: other bodies than recorded"
-            return
-        for asked in recorded:
-            yield from _answer(deployed, name, asked)
-        step = session.receive(
-            {
-                Role(asked["role"]): decode_any(
-                    design.replies[Role(asked["role"])], bytes.fromhex(asked["reply"]), "reply"
-                )
-                for asked in recorded
-            }
-        )
-    if isinstance(step, Mapping) or outcome_json(session.conclude()) != held["outcome"]:
-        yield f"{name}: another outcome than recorded"
-    if session.state.encode().hex() != held["state_after"]:
-        yield f"{name}: another state than recorded"
+    for part in ("rounds", "outcome", "state_after"):
+        if made[part] != held[part]:
+            yield f"{held['item']}: other {part} than recorded"
 
 
 def _formed(deployed: Deployed, item: VectorItem, held: Mapping[str, Any]) -> Iterator[str]:
@@ -117,11 +80,3 @@ def _formed(deployed: Deployed, item: VectorItem, held: Mapping[str, Any]) -> It
         yield f"{held['item']}: bodies of other lengths than recorded"
     if outcome_json(ran.outcome) != held["outcome"]:
         yield f"{held['item']}: another outcome than recorded"
-
-
-def _answer(deployed: Deployed, name: str, asked: Mapping[str, Any]) -> Iterator[str]:
-    role = Role(asked["role"])
-    body = decode_any(deployed.design.requests[role], bytes.fromhex(asked["body"]), "request")
-    reply, verdict = deployed.answer(role, body, replayed(bytes.fromhex(asked["tape"])))
-    if reply.encode().hex() != asked["reply"] or verdict_json(verdict) != asked["verdict"]:
-        yield f"{name}: role {role} answers differently"

@@ -2,5 +2,3 @@
 
 from blindmatch_simulations.deployment.doctor.examination import examine
 from blindmatch_simulations.deployment.doctor.finding import Finding, Status
-
-__all__ = ["Finding", "Status", "examine"]

@@ -8,8 +8,18 @@ from datetime import datetime
 from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.deployment.doctor.certificates import certificates
-from blindmatch_simulations.deployment.doctor.files import centre, clock, disk, layout, operators, permissions
+from blindmatch_simulations.deployment.doctor.files import (
+    arithmetic,
+    centre,
+    clock,
+    disk,
+    layout,
+    operators,
+    permissions,
+)
 from blindmatch_simulations.deployment.doctor.finding import Finding
+from blindmatch_simulations.deployment.doctor.logging import logged
+from blindmatch_simulations.deployment.doctor.policies import policies
 from blindmatch_simulations.deployment.doctor.servers import published, servers
 from blindmatch_simulations.deployment.folder import Deployment
 
@@ -29,8 +39,11 @@ def examine(
     yield from operators(deployment, design, allow_collusion)
     yield from permissions(deployment)
     yield from clock(deployment, now)
+    yield from arithmetic()
     yield from certificates(deployment, now)
     yield from centre(deployment)
+    yield from logged(deployment, design, now)
+    yield from policies(deployment, design)
     found, epoch = published(deployment, design, now)
     yield from found
     yield from disk(deployment)

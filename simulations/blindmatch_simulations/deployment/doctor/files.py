@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from blindmatch_protocol import group
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_server.centre.keys import CentreKeys, read_notices_key, read_notices_public, read_public_key
+from blindmatch_server.centre.keys import NOTICES_KEY, NOTICES_PUBLIC, PUBLIC_KEY, CentreKeys
 from blindmatch_server.centre.references import References
+from blindmatch_server.key_files import read_key
 
 from blindmatch_simulations.deployment import addresses, collusion
 from blindmatch_simulations.deployment.doctor.finding import Finding, Status
@@ -98,6 +100,11 @@ def disk(deployment: Deployment) -> Iterator[Finding]:
         yield Finding("disk", Status.OK, what)
 
 
+def arithmetic() -> Iterator[Finding]:
+    """What computes the group's batches here."""
+    yield Finding("group", Status.OK, group.described())
+
+
 def centre(deployment: Deployment) -> Iterator[Finding]:
     """The centre's secrets, and its copy of the list."""
     if not deployment.has_server(Party.CENTRE):
@@ -120,10 +127,10 @@ def _centre_keys(deployment: Deployment) -> Finding:
     remedy = "bring the centre's keys back from a backup: reports sealed to them open with nothing else"
     try:
         public = CentreKeys.read(deployment.centre_keys).public_key
-        if read_public_key(deployment.centre_keys) != public:
+        if read_key(deployment.centre_keys / PUBLIC_KEY) != public:
             return Finding("centre's keys", Status.WRONG, "centre.pub is not the key's other half", remedy)
-        read_notices_key(deployment.centre_keys)
-        read_notices_public(deployment.centre_keys)
+        read_key(deployment.centre_keys / NOTICES_KEY)
+        read_key(deployment.centre_keys / NOTICES_PUBLIC)
     except BlindmatchError as error:
         return Finding("centre's keys", Status.WRONG, str(error), remedy)
     return Finding("centre's keys", Status.OK, "all secrets are there, and centre.pub belongs to them")

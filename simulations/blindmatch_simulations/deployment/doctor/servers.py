@@ -16,6 +16,7 @@ import grpc
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from blindmatch_server.authority import Credentials, Identity, Kind
 from blindmatch_server.published import (
     DamagedPublicationError,
@@ -23,17 +24,15 @@ from blindmatch_server.published import (
     Publication,
     open_publication,
 )
-from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from blindmatch_simulations.deployment.doctor.certificates import SOON
 from blindmatch_simulations.deployment.doctor.finding import Finding, Status
 from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.hosting import parties_of
+from blindmatch_simulations.deployment.hosting import parties_of, servers_of
 
 SECONDS: Final = 5.0
 OPERATOR: Final = "doctor"
-_HEALTH: Final = "/grpc.health.v1.Health/Check"
-_DESCRIBE: Final = "/blindmatch.v1.Matching/Describe"
 
 
 def published(
@@ -99,7 +98,7 @@ def servers(deployment: Deployment, design: AnyDesign, epoch: Publication | None
         yield Finding("servers", Status.WRONG, str(error), "start the servers again")
         return
     credentials = _credentials(deployment)
-    for party in parties_of(design):
+    for party in servers_of(deployment, design):
         name = party.server
         if party not in endpoints:
             if deployment.has_server(party):
@@ -151,7 +150,7 @@ class _Asked:
         try:
             with self._channel() as channel:
                 yield self._health(channel)
-                if self.party not in (Party.PROVIDER, Party.CENTRE):
+                if self.party in set(parties_of(design)) - {Party.PROVIDER, Party.CENTRE}:
                     yield self._epoch(channel, design, epoch)
         except grpc.RpcError as error:
             yield self._refused(error)
@@ -177,12 +176,8 @@ class _Asked:
             yield channel
 
     def _health(self, channel: grpc.Channel) -> Finding:
-        ask: Any = channel.unary_unary(
-            _HEALTH,
-            health_pb2.HealthCheckRequest.SerializeToString,
-            health_pb2.HealthCheckResponse.FromString,
-        )
-        status = ask(health_pb2.HealthCheckRequest(), timeout=SECONDS).status
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        status = health.Check(health_pb2.HealthCheckRequest(), timeout=SECONDS).status
         if status == health_pb2.HealthCheckResponse.SERVING:
             return Finding(self.name, Status.OK, f"serving at {self.address}")
         what = f"at {self.address} says {health_pb2.HealthCheckResponse.ServingStatus.Name(status)}"
@@ -191,10 +186,8 @@ class _Asked:
         )
 
     def _epoch(self, channel: grpc.Channel, design: AnyDesign, epoch: Publication | None) -> Finding:
-        ask: Any = channel.unary_unary(
-            _DESCRIBE, pb.DescribeRequest.SerializeToString, pb.Description.FromString
-        )
-        told: pb.Description = ask(pb.DescribeRequest(), timeout=SECONDS)
+        matching: Any = rpc.MatchingStub(channel)  # type: ignore[no-untyped-call]
+        told: pb.Description = matching.Describe(pb.DescribeRequest(), timeout=SECONDS)
         check = f"epoch of the {self.name}"
         if told.design != design.info.name:
             what = f"it serves {told.design}, not {design.info.name}"

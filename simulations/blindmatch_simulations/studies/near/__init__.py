@@ -4,15 +4,3 @@ from blindmatch_simulations.studies.near.bench import Options, bench_near
 from blindmatch_simulations.studies.near.extraction import limits_for
 from blindmatch_simulations.studies.near.sample import EditedPairs, edited_crops
 from blindmatch_simulations.studies.near.tune import Frontier, Point, Wishes, tune
-
-__all__ = [
-    "EditedPairs",
-    "Frontier",
-    "Options",
-    "Point",
-    "Wishes",
-    "bench_near",
-    "edited_crops",
-    "limits_for",
-    "tune",
-]

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 from blindmatch_protocol import labels, store
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.designs.token_psi import DESIGN, Limits, Tokening
-from blindmatch_protocol.designs.token_psi.design import MATCHER
+from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
+from blindmatch_protocol.designs.token_psi.extraction import best_share, evaluations_for_all, expected_share
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
+from blindmatch_protocol.designs.voprf import Limits
 from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_server.crew import cores
+from blindmatch_server.worker_pool import cores
 
+from blindmatch_simulations.inprocess.opened import open_published
+from blindmatch_simulations.measure.group_backend import computing, measurable
 from blindmatch_simulations.measure.intervals import one_sided_most_rate
 from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.phases import Tell, as_heard
+from blindmatch_simulations.pictures.crops import SamplePicture
 from blindmatch_simulations.studies.near import extraction
-from blindmatch_simulations.studies.near.agreement import agreement
 from blindmatch_simulations.studies.near.building import Store, opened_store
-from blindmatch_simulations.studies.near.built import build, item
-from blindmatch_simulations.studies.near.cost import Parties, record_costs
-from blindmatch_simulations.studies.near.loopback import asking, record_latency
-from blindmatch_simulations.studies.near.recall import recall
+from blindmatch_simulations.studies.near.cost import asking, record_costs, record_latency
 from blindmatch_simulations.studies.near.sample import (
     EditedPairs,
     Fingerprints,
@@ -35,14 +34,14 @@ from blindmatch_simulations.studies.near.sample import (
 )
 from blindmatch_simulations.studies.near.token_domain import (
     Revealed,
+    agreement,
+    built,
     lost_tokens,
     random_list,
     ranks,
+    recall,
     revealed,
 )
-
-Stage: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is being measured, and done and total of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,7 @@ class Options:
         calls: matches over loopback.
         folders: folders of real pictures, by name.
         most_pictures: of a folder.
+        own: pictures of the user's own, in the place of crops.
     """
 
     tokening: Tokening = field(default_factory=Tokening)
@@ -76,50 +76,33 @@ class Options:
     calls: int = 100
     folders: tuple[tuple[str, Path], ...] = field(default_factory=lambda: tuple(installed_folders()))
     most_pictures: int = 3000
+    own: tuple[SamplePicture, ...] = ()
 
 
-def bench_near(meter: Meter, folder: Path, options: Options, pairs: EditedPairs | None = None) -> None:
+def bench_near(meter: Meter, folder: Path, options: Options) -> None:
     """Take all rows, in the empty `folder`. The store is opened, or built, first: a folder that cannot be
-    used is refused before anything else is measured.
-
-    Args:
-        meter: takes the rows.
-        folder: for what is not kept.
-        options: what is measured.
-        pairs: pictures made before with `edited_crops`; None makes them.
-    """
+    used is refused before anything else is measured."""
     kept = options.store or folder / "store"
-    built = opened_store(meter, kept, options.store_size, options.tokening)
-    stage = _stages(meter)
-    if pairs is None:
-        pairs = edited_crops(options.crops, options.seed, progress=partial(stage, "edited crops"))
+    held = opened_store(meter, kept, options.store_size, options.tokening)
+    stage = as_heard(meter.stage)
+    pairs = edited_crops(
+        options.crops, options.seed, progress=partial(stage, "edited pictures"), own=options.own
+    )
     _recall(meter, pairs, options, stage)
     sessions = partial(stage, "sessions")
     agreement(pairs, options.tokening, options.sessions, options.seed, sessions).record(meter)
     _revealed(meter, pairs, options, stage)
-    trial = _of_store(meter, built, folder / "deployment", pairs, options.calls)
+    trial = _of_store(meter, held, folder / "deployment", pairs, options.calls)
     _extraction(meter, options, trial)
 
 
-def _stages(meter: Meter) -> Stage:
-    """A `Stage` that begins one of the meter's when it first hears of it."""
-    begun: dict[str, Callable[[int, int], None]] = {}
-
-    def stage(what: str, done: int, total: int) -> None:
-        if what not in begun:
-            begun[what] = meter.stage(what)
-        begun[what](done, total)
-
-    return stage
-
-
-def _recall(meter: Meter, pairs: EditedPairs, options: Options, stage: Stage) -> None:
+def _recall(meter: Meter, pairs: EditedPairs, options: Options, stage: Tell) -> None:
     fill = random_list(options.set_size, options.seed)
     for row, t in (("near/recall/at-160", options.tokening), ("near/recall/at-320", options.doubled)):
         stage("recall", t.probes, options.doubled.probes)
         found = ranks(pairs, t.k, t.bands, t.probes)
         lost = lost_tokens(pairs, fill, t.k, t.bands)
-        why = f"tokens; {len(pairs.originals)} crops among {len(fill)} uniform entries"
+        why = f"tokens; {len(pairs.originals)} {_kind(options)} among {len(fill)} uniform entries"
         named = {"entries": len(fill), "evaluations": t.tokens}
         recall(pairs, found, t, lost).record(meter, row, why, **named)
         whole = {"share": recall(pairs, found, t).share / 100}
@@ -127,10 +110,10 @@ def _recall(meter: Meter, pairs: EditedPairs, options: Options, stage: Stage) ->
         meter.record("near/recall/lost-tokens", {"share": float(lost.mean())}, None, why, **named)
 
 
-def _revealed(meter: Meter, pairs: EditedPairs, options: Options, stage: Stage) -> None:
+def _revealed(meter: Meter, pairs: EditedPairs, options: Options, stage: Tell) -> None:
     sent = pairs.edited.good()
     uniform = random_list(options.set_size, options.seed + 1)
-    lists = [("uniform", sent, uniform), ("crops", sent, pairs.originals.hashes)]
+    lists = [("uniform", sent, uniform), (_kind(options), sent, pairs.originals.hashes)]
     for name, folder in options.folders:
         pictures = folder_pictures(folder, options.most_pictures, partial(stage, name))
         lists.append((name, pictures, pictures.hashes))
@@ -149,6 +132,10 @@ def revealed_rows(meter: Meter, name: str, sent: Fingerprints, listed: Rows, tok
             _rate(meter, "near/revealed/distance", found, some, {**named, "distance": span})
 
 
+def _kind(options: Options) -> str:
+    return "own pictures" if options.own else "crops"
+
+
 def _rate(meter: Meter, row: str, found: Revealed, count: int, named: dict[str, int | str]) -> None:
     if not found.pictures:
         meter.missing(row, "no picture of that list may match", **named)
@@ -161,51 +148,53 @@ def _rate(meter: Meter, row: str, found: Revealed, count: int, named: dict[str, 
     meter.record(row, figures, None, why, pictures=found.pictures, **named)
 
 
-def _of_store(meter: Meter, built: Store, folder: Path, pairs: EditedPairs, calls: int) -> float:
+def _of_store(meter: Meter, held: Store, folder: Path, pairs: EditedPairs, calls: int) -> float:
     """Rows of the real store: build, bytes, costs, latency; seconds of CPU for one candidate secret."""
-    _build_rows(meter, built)
-    _set_rows(meter, built)
-    picture = item(pairs.edited, int(pairs.edited.qualities.argmax()))
-    epoch = built.publication.manifest.epoch
-    setup = DESIGN.open_setup(built.publication.setup(), epoch)
-    matcher = DESIGN.open_role(MATCHER, built.publication.role(MATCHER))
-    trial = record_costs(meter, Parties(setup, matcher, picture), built.entries)
-    with asking(built, folder) as egress:
-        record_latency(meter, built, egress, picture, calls)
+    _build_rows(meter, held)
+    _set_rows(meter, held)
+    picture = pairs.edited.item(int(pairs.edited.qualities.argmax()))
+    trial = 0.0
+    for setting in measurable():
+        with computing(meter, setting):
+            trial = record_costs(meter, open_published(DESIGN, held.publication), picture, held.entries)
+            with asking(held, folder / setting) as egress:
+                record_latency(meter, held, egress, picture, calls)
     return trial
 
 
-def _build_rows(meter: Meter, built: Store) -> None:
-    if built.run is None or built.peak_mib is None:
+def _build_rows(meter: Meter, held: Store) -> None:
+    if held.run is None or held.peak_mib is None:
         for row in ("entry", "whole", "memory"):
-            meter.missing(f"near/build/{row}", built.why, entries=built.entries)
+            meter.missing(f"near/build/{row}", held.why, entries=held.entries)
         return
-    run, named = built.run, {"entries": built.entries, "threads": cores()}
+    run = held.run
+    named: dict[str, int | str]
+    named = {"entries": held.entries, "threads": cores(), "backend": held.backend}
     wall, cpu = 1e6 * run.cost.wall_s, 1e6 * run.cost.cpu_s
-    each = {"cpu_us": cpu / built.entries, "wall_us": wall / built.entries}
+    each = {"cpu_us": cpu / held.entries, "wall_us": wall / held.entries}
     each |= {"cpu_u": each["cpu_us"] / run.u_us, "wall_u": each["wall_us"] / run.u_us}
-    meter.record("near/build/entry", each, [run], built.why, **named)
-    meter.record("near/build/whole", {"cpu_us": cpu, "wall_us": wall}, [run], built.why, **named)
-    meter.record("near/build/memory", {"mib": built.peak_mib}, None, built.why, **named)
+    meter.record("near/build/entry", each, [run], held.why, **named)
+    meter.record("near/build/whole", {"cpu_us": cpu, "wall_us": wall}, [run], held.why, **named)
+    meter.record("near/build/memory", {"mib": held.peak_mib}, None, held.why, **named)
 
 
-def _set_rows(meter: Meter, built: Store) -> None:
+def _set_rows(meter: Meter, held: Store) -> None:
     info = DESIGN.info
-    (name,) = built.publication.manifest.setup
-    file = SetFile(built.publication.setup()[name], name, info.name, info.version)
+    (name,) = held.publication.manifest.setup
+    file = SetFile(held.publication.setup()[name], name, info.name, info.version)
     for row, kinds in (("tokens", {store.KIND}), ("label", {labels.KIND, ADDRESSES_KIND})):
         size = sum(section.length for section in file.sections.values() if section.kind in kinds)
-        meter.record(f"near/set/{row}", {"bytes": size / built.entries}, entries=built.entries)
+        meter.record(f"near/set/{row}", {"bytes": size / held.entries}, entries=held.entries)
 
 
 def _extraction(meter: Meter, options: Options, trial: float) -> None:
     t, limits = options.tokening, options.limits
-    everything = extraction.evaluations_for_all(t.k, t.needed)
+    everything = evaluations_for_all(t.k, t.needed)
     named = {"k": t.k, "needed": t.needed}
     meter.record("near/extraction/every-entry", {"count": everything}, None, "formula", **named)
     for row, accounts in (("account", 1), ("pooled", 1 << 40)):
         spent = extraction.obtainable(limits, accounts)
-        opened = options.set_size * extraction.best_share(spent, t)
+        opened = options.set_size * best_share(spent, t)
         why = (
             f"formula, uniform list; {min(spent, everything):,.0f} evaluations over the best number of bands"
         )
@@ -224,10 +213,12 @@ def _extraction(meter: Meter, options: Options, trial: float) -> None:
 
 def _attack(meter: Meter, seed: int, k: int = 10, entries: int = 128) -> None:
     """The attack at a small k, against the formula."""
-    place = build(random_list(entries, seed), Tokening(k=k, bands=4, probes=64))
+    place = built(random_list(entries, seed), Tokening(k=k, bands=4, probes=64))
     for evaluations in (1 << k, 2 << k):
-        opened = extraction.extract(place.setup, place.ask, evaluations, seeded(f"attack {seed}"))
-        share = extraction.expected_share(evaluations, k)
+        opened = extraction.extract(
+            place.setup, place.asking(seeded("matcher")), evaluations, seeded(f"attack {seed}")
+        )
+        share = expected_share(evaluations, k)
         why = f"protocol; the formula says {entries * share:.0f}, less the tokens lost to other entries"
         named = {"k": k, "entries": entries, "evaluations": evaluations}
         meter.record("near/extraction/attack", {"count": len(opened)}, None, why, **named)

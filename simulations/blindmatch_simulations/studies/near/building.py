@@ -1,7 +1,5 @@
 """The real store of the benches: a list of random hashes, built and published as a curator does, and kept.
 
-    python -m blindmatch_simulations.studies.near.building build LIST FOLDER PARAMETERS  {"peak_mib": ...}
-
     DIR/entries.list     the list
     DIR/published/       the publication, with the matcher's key
     DIR/build.json       what building it cost, and on what machine
@@ -14,33 +12,27 @@ no measurement.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import system_randomness
-from blindmatch_server.crew import Crew, cores
 from blindmatch_server.curator import open_list, random_list, traces
-from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import CURRENT, Publication, open_publication
+from blindmatch_server.worker_pool import cores
+from msgspec import to_builtins
 
-from blindmatch_simulations.deployment.curating import throwaway_signer
+from blindmatch_simulations.deployment.building import built_alone
 from blindmatch_simulations.measure.machine import machine
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.procfs import peak_with
-from blindmatch_simulations.measure.runs import Run
-from blindmatch_simulations.measure.worker import in_own_process
-from blindmatch_simulations.measure.yardstick import Cost, Reading, timed
+from blindmatch_simulations.measure.yardstick import Cost, Reading, Run
 
 FORMAT: Final = 1
 """Version of build.json."""
-MODULE: Final = "blindmatch_simulations.studies.near.building"
 LIST, PUBLISHED, RECORD = "entries.list", "published", "build.json"
 _ELSE: Final = ": ask for that one, name another folder, or remove this one"
 
@@ -66,6 +58,7 @@ class Store:
     run: Run | None
     peak_mib: float | None
     why: str
+    backend: str
 
     @property
     def entries(self) -> int:
@@ -113,8 +106,7 @@ def _build(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> None
         _check_entries(folder, len(opened), entries)
     meter.stage(f"building a set of {entries:,} entries")(0, 1)
     with meter.around(cores()) as around:
-        arguments = (listed, folder / PUBLISHED, json.dumps(tokening.values()))
-        found = in_own_process(MODULE, "build", *arguments)
+        found = built_alone(DESIGN.info.name, listed, folder / PUBLISHED, tokening.values())
     (run,) = around.runs
     if fresh:
         _record(folder / RECORD, found, run)
@@ -139,7 +131,7 @@ def _record(path: Path, found: Mapping[str, Any], run: Run) -> None:
     kept = {
         "format": FORMAT,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
+        "machine": to_builtins(machine()),
         **found,
         "before": asdict(run.before),
         "after": asdict(run.after),
@@ -147,60 +139,19 @@ def _record(path: Path, found: Mapping[str, Any], run: Run) -> None:
     path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
 
 
-def _recorded(path: Path) -> tuple[Run | None, float | None, str]:
+def _recorded(path: Path) -> tuple[Run | None, float | None, str, str]:
     """The build's run, its peak memory, and words; it is nobody's figure on another machine."""
     if not path.exists():
-        return None, None, "the build was interrupted, or made without measuring it"
+        return None, None, "the build was interrupted, or made without measuring it", ""
     try:
         kept = json.loads(path.read_text())
         if kept["format"] != FORMAT:
             raise StoreError(f"{path}: format {kept['format']}; this program knows {FORMAT}")
-        if kept["machine"]["processor"] != machine()["processor"] or kept["machine"]["cores"] != cores():
-            return None, None, "built on another machine"
+        if kept["machine"]["processor"] != machine().processor or kept["machine"]["cores"] != cores():
+            return None, None, "built on another machine", ""
         readings = Reading(**kept["before"]), Reading(**kept["after"])
         run = Run(Cost(float(kept["wall_s"]), float(kept["cpu_s"])), *readings)
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: is damaged; remove it to go on without the build's figures") from error
-    return run, kept["peak_mib"], f"built {kept['made_at']}"
-
-
-def build(entries: Path, folder: Path, values: Mapping[str, int]) -> Mapping[str, float | None]:
-    """Publish the list file `entries` into the new `folder`, with a helper a core.
-
-    Returns:
-        Seconds by the clock and of CPU time, and the most memory that was resident, in MiB, each of this
-        process and its helpers together.
-    """
-    crew = Crew(cores())
-
-    def publish() -> None:
-        with open_list(entries) as opened, crew:
-            publish_epoch(
-                DESIGN,
-                opened,
-                SetParameters(1, values),
-                system_randomness(),
-                crew,
-                folder,
-                throwaway_signer(),
-            )
-
-    with peak_with(lambda: crew.pids) as peak:
-        cost = timed(publish)
-    return {"wall_s": cost.wall_s, "cpu_s": cost.cpu_s, "peak_mib": peak.mib}
-
-
-def main(arguments: list[str]) -> None:
-    """Run the one task and print what it found."""
-    match arguments:
-        case ["build", entries, folder, values]:
-            try:
-                print(json.dumps(build(Path(entries), Path(folder), json.loads(values))))
-            except BlindmatchError as error:
-                raise SystemExit(str(error)) from error
-        case _:
-            raise SystemExit("usage: build LIST FOLDER PARAMETERS")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    computed = kept["machine"].get("group_backend", "libsodium")
+    return run, kept["peak_mib"], f"built {kept['made_at']}", computed

@@ -1,108 +1,203 @@
-"""What a picture costs device and matcher, each on one thread, and how long its messages are.
+"""What a picture costs device and matcher, each on one thread, how long its messages are, and how long a
+whole private near-match takes over loopback gRPC: a device here, the matcher in a process of its own.
 
-What is timed is a picture that matches nothing, the usual case: a match opens one label more.
+    prepare | call: request --> TLS --> matcher: count, evaluate, prove --> TLS --> reply | finish
+
+Over loopback both sides may use every core; mutual TLS, the matcher's ledger and the device's egress are
+those of a deployment. What is asked is a picture that is not listed, the usual case: a match opens one label
+more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
 
+from blindmatch_client.egress import Call, Egress, Recorder
+from blindmatch_client.egress.methods import DESCRIBE
+from blindmatch_client.trace import Purpose
+from blindmatch_client.transport import MatchingExchange
 from blindmatch_protocol import contract
-from blindmatch_protocol.contract import UNBOUND, Item, Send, concluded
-from blindmatch_protocol.designs.token_psi import DESIGN, MatcherState, Reply, Request, Setup
+from blindmatch_protocol.contract import UNBOUND, Exchange, Item, NoMatch, Party, Send, Session, concluded
+from blindmatch_protocol.designs.token_psi import DESIGN, Setup
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
-from blindmatch_protocol.designs.token_psi.design import MATCHER
 from blindmatch_protocol.designs.token_psi.matching import find_label
 from blindmatch_protocol.designs.token_psi.shares import candidate_count
 from blindmatch_protocol.designs.token_psi.tokens import probe_tokens
+from blindmatch_protocol.designs.voprf import MATCHER, KeyHolder
+from blindmatch_protocol.designs.voprf.messages import BlindedRequest
 from blindmatch_protocol.oprf import Evaluation, Mode, SecretKey, blind, blind_evaluate, finalize
-from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.randomness import seeded, system_randomness
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.worker_pool import cores
 
-from blindmatch_simulations.measure.meter import Meter
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Parties:
-    """A device and a matcher of one set.
-
-    Attributes:
-        setup: as the device opened it.
-        matcher: the matcher's state.
-        picture: what the device sends.
-    """
-
-    setup: Setup
-    matcher: MatcherState
-    picture: Item
-
-    def started(self) -> tuple[Any, Request]:
-        """The device's session and its request."""
-        rng = seeded("device")
-        step = DESIGN.start(DESIGN.enrol(rng), self.setup, self.picture, UNBOUND, rng).step
-        assert isinstance(step, Send)
-        body = step.bodies[MATCHER]
-        assert isinstance(body, Request)
-        return step.session, body
-
-    def ask(self, request: Request) -> Reply:
-        """The matcher's reply; raises the `ProtocolError` it answers with."""
-        asked = contract.Request(request)
-        reply, _ = contract.answered(DESIGN, MATCHER, self.matcher, asked, seeded("matcher"))
-        assert isinstance(reply, Reply)
-        return reply
-
-    def tokens(self) -> list[bytes]:
-        """The OPRF inputs of the picture."""
-        t = self.setup.tokening
-        probed = probe_tokens(self.picture.hash, self.picture.coefficients, t.k, t.bands, t.probes)
-        return oprf_inputs(probed.T)
+from blindmatch_simulations.deployment.curating import lend
+from blindmatch_simulations.deployment.devices import egress_of
+from blindmatch_simulations.inprocess.opened import OpenDesign
+from blindmatch_simulations.measure.meter import BenchError, Meter
+from blindmatch_simulations.measure.yardstick import percentile
+from blindmatch_simulations.scenario.world import World
+from blindmatch_simulations.studies.near.building import Store
 
 
-def record_costs(meter: Meter, parties: Parties, entries: int) -> float:
+def record_costs(meter: Meter, parties: OpenDesign, picture: Item, entries: int) -> float:
     """Rows of both sides' costs and of the messages' sizes; seconds of CPU for one candidate secret.
 
     Args:
         meter: takes the rows.
         parties: device and matcher.
+        picture: what the device sends.
         entries: of the set.
     """
     evaluations = parties.setup.tokening.tokens
-    for row, task in _tasks(parties).items():
+    for row, task in _tasks(parties, picture).items():
         meter.time(f"near/cost/{row}", task, entries=entries, evaluations=evaluations)
-    _, request = parties.started()
-    sizes = {"request": request.encode(), "reply": parties.ask(request).encode()}
-    for row, body in sizes.items():
-        meter.record(f"near/bytes/{row}", {"bytes": len(body)}, evaluations=evaluations)
+    for row, size in zip(("request", "reply"), _sizes(parties, picture), strict=True):
+        meter.record(f"near/bytes/{row}", {"bytes": size}, evaluations=evaluations)
     t = parties.setup.tokening
     pairs = next(row for row in reversed(meter.rows) if row.id == "near/cost/pairs")
-    return pairs.figures["cpu_us"] * 1e-6 / candidate_count(t.bands, t.probes, t.needed)
+    return (pairs.figures["cpu_us"].value or 0.0) * 1e-6 / candidate_count(t.bands, t.probes, t.needed)
 
 
-def _tasks(parties: Parties) -> dict[str, Callable[[], object]]:
+def _started(parties: OpenDesign, picture: Item) -> Send[Any]:
+    """The device's session and its request."""
+    rng = seeded("device")
+    step = DESIGN.start(DESIGN.enrol(rng), parties.setup, picture, UNBOUND, rng).step
+    assert isinstance(step, Send)
+    return step
+
+
+def _sizes(parties: OpenDesign, picture: Item) -> tuple[int, int]:
+    """Bytes of a request and of the reply to it."""
+    request = _started(parties, picture).bodies[MATCHER]
+    return len(request.encode()), len(parties.asking(seeded("matcher"))(request).encode())
+
+
+def _tasks(parties: OpenDesign, picture: Item) -> dict[str, Callable[[], object]]:
     """What is timed, by row. Without proofs the design does not exist: its parts are put together in mode
     OPRF, which has none."""
-    setup, own_hash = parties.setup, parties.picture.hash
-    session, request = parties.started()
-    reply = parties.ask(request)
-    key = SecretKey(Mode.OPRF, parties.matcher.key.reveal())
-    plain, sent = blind(parties.tokens(), Mode.OPRF, seeded("plain"))
+    setup, t, own_hash = parties.setup, parties.setup.tokening, picture.hash
+    started, ask = _started(parties, picture), parties.asking(seeded("matcher"))
+    request = started.bodies[MATCHER]
+    replies = {MATCHER: ask(request)}
+    key = SecretKey(Mode.OPRF, parties.states[MATCHER].key.reveal())
+
+    def blinded() -> Any:
+        probed = probe_tokens(own_hash, picture.coefficients, t.k, t.bands, t.probes)
+        return blind(oprf_inputs(probed.T), Mode.OPRF, seeded("plain"))
+
+    plain, sent = blinded()
     evaluated = blind_evaluate(key, sent, seeded("none"))
     outputs = finalize(plain, evaluated)
 
     def device() -> object:
-        state, _ = blind(parties.tokens(), Mode.OPRF, seeded("plain"))
+        state, _ = blinded()
         return find_label(setup, finalize(state, Evaluation(evaluated.elements)), own_hash)
 
     def device_proof() -> object:
-        parties.started()
-        return concluded(DESIGN, DESIGN.receive(session, setup, {MATCHER: reply}, seeded("none")), setup)
+        _started(parties, picture)
+        return concluded(DESIGN, DESIGN.receive(started.session, setup, replies, seeded("none")), setup)
 
     return {
         "device": device,
         "device-proof": device_proof,
         "matcher": lambda: blind_evaluate(key, sent, seeded("none")),
-        "matcher-proof": lambda: parties.ask(request),
+        "matcher-proof": lambda: ask(request),
         "pairs": lambda: find_label(setup, outputs, own_hash),
     }
+
+
+WARM_UP: Final = 5
+MOST_CALLS: Final = 240
+"""Of one device: a matcher allows 500 calls at once, and two are made for each."""
+
+
+@dataclass(slots=True, repr=False)
+class Times:
+    """Wall times by row, in microseconds, one for each match."""
+
+    taken: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, row: str, seconds: float) -> None:
+        """One more of a row."""
+        self.taken.setdefault(row, []).append(1e6 * seconds)
+
+
+@contextmanager
+def asking(store: Store, folder: Path) -> Iterator[Egress]:
+    """A matcher with `store` in a process of its own, and a device's way to it; `folder` is new."""
+    with World.create(folder, DESIGN.info.name) as world:
+        lend(store.folder, world.published, world.deployment.signer(datetime.now(UTC)))
+        world.start([Party.MATCHER])
+        with closing(egress_of(world.deployment, "near", Recorder(most_records=50))) as egress:
+            yield egress
+
+
+def record_latency(meter: Meter, store: Store, egress: Egress, picture: Item, calls: int) -> None:
+    """Rows of `calls` matches, each beside an empty call and the matcher's answer without a network."""
+    epoch, files = store.publication.manifest.epoch, store.publication.role(MATCHER)
+    exchange = MatchingExchange(egress, DESIGN, epoch, 1)
+    progress = meter.stage("near matches over loopback")
+    with ThreadPoolExecutor(cores()) as pool:
+        setup = DESIGN.with_executor(DESIGN.open_setup(store.publication.setup(), epoch), pool)
+        matcher = DESIGN.open_role(MATCHER, files)
+        for _ in range(WARM_UP):
+            _turn(egress, exchange, setup, matcher, picture, pool, Times())
+        times, wanted = Times(), min(calls, MOST_CALLS)
+        with meter.around(cores()) as around:
+            for done in range(wanted):
+                _turn(egress, exchange, setup, matcher, picture, pool, times)
+                progress(done + 1, wanted)
+    named = {"entries": store.entries, "evaluations": setup.tokening.tokens, "threads": cores()}
+    for row, taken in times.taken.items():
+        figures = {"p50_us": median(taken), "p95_us": percentile(taken, 0.95)}
+        meter.record(f"near/loopback/{row}", figures, around.runs, calls=len(taken), **named)
+
+
+def _turn(
+    egress: Egress,
+    exchange: Exchange,
+    setup: Setup,
+    matcher: KeyHolder,
+    picture: Item,
+    pool: ThreadPoolExecutor,
+    times: Times,
+) -> None:
+    """An empty call, a match, and its request answered without a network, so that all see one machine."""
+    start = time.perf_counter()
+    egress.unary(Call(Party.MATCHER, DESCRIBE, Purpose.SETUP), pb.DescribeRequest())
+    times.add("empty", time.perf_counter() - start)
+    request = _match(exchange, setup, picture, times)
+    start = time.perf_counter()
+    DESIGN.answer(MATCHER, matcher, [contract.Request(request)], system_randomness(), pool)
+    times.add("answer", time.perf_counter() - start)
+
+
+def _match(exchange: Exchange, setup: Setup, picture: Item, times: Times) -> BlindedRequest:
+    """One private match; its request."""
+    rng = system_randomness()
+    session = Session(DESIGN, setup, DESIGN.enrol(rng), rng)
+    start = time.perf_counter()
+    bodies = session.start(picture)
+    assert isinstance(bodies, Mapping)
+    prepared = time.perf_counter()
+    replies = exchange(bodies)
+    called = time.perf_counter()
+    session.receive(replies)
+    outcome = session.conclude()
+    end = time.perf_counter()
+    if not isinstance(outcome, NoMatch):
+        raise BenchError("a picture that is not listed matched")
+    parts = {"match": end - start, "prepare": prepared - start, "call": called - prepared}
+    for row, seconds in (parts | {"finish": end - called}).items():
+        times.add(row, seconds)
+    request = bodies[MATCHER]
+    assert isinstance(request, BlindedRequest)
+    return request

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.errors import PictureError
+from blindmatch_protocol.picture import distance
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Fingerprint
 
-from blindmatch_simulations.pictures.crops import crops
+from blindmatch_simulations.pictures.crops import SamplePicture, crops
 from blindmatch_simulations.pictures.edits import EDITS, Edit
 
 FOLDERS: Final = (
@@ -25,6 +26,17 @@ FOLDERS: Final = (
 """Packages of Debian with many pictures, used where they are installed and reported apart."""
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Fingerprinted:
+    """An item of which only the fingerprint is asked."""
+
+    hash: bytes
+    quality: int
+    coefficients: npt.NDArray[np.float32]
+    luminance: Any = None
+    pixels: Any = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -43,6 +55,10 @@ class Fingerprints:
 
     def __len__(self) -> int:
         return len(self.hashes)
+
+    def item(self, row: int) -> Fingerprinted:
+        """One picture, as a design takes it."""
+        return Fingerprinted(self.hashes[row].tobytes(), int(self.qualities[row]), self.coefficients[row])
 
     def good(self) -> Fingerprints:
         """Those of a quality that may match."""
@@ -88,18 +104,22 @@ def hamming(left: Rows, right: Rows) -> npt.NDArray[np.int32]:
 def stacked(found: list[Fingerprint]) -> Fingerprints:
     """Many fingerprints as one."""
     return Fingerprints(
-        np.frombuffer(b"".join(one.hash for one in found), np.uint8).reshape(-1, 32),
+        distance.rows([one.hash for one in found]),
         np.array([one.coefficients for one in found], np.float32).reshape(-1, 256),
         np.array([one.quality for one in found], np.int32),
     )
 
 
 def edited_crops(
-    count: int, seed: int, edits: tuple[Edit, ...] = EDITS, progress: Progress = no_progress
+    count: int,
+    seed: int,
+    edits: tuple[Edit, ...] = EDITS,
+    progress: Progress = no_progress,
+    own: Sequence[SamplePicture] = (),
 ) -> EditedPairs:
-    """`count` crops of the installed photographs, and each of them under each of `edits`."""
-    pictures = crops(count, seed)
-    originals, edited = [], []
+    """`count` crops of installed photographs, or the user's `own` pictures, each under each of `edits`."""
+    pictures = own or crops(count, seed)
+    count, originals, edited = len(pictures), list[Fingerprint](), list[Fingerprint]()
     for done, picture in enumerate(pictures, 1):
         originals.append(Picture.from_bytes(picture.data).fingerprint)
         edited += [Picture.from_bytes(edit.apply(picture.data)).fingerprint for edit in edits]

@@ -1,4 +1,6 @@
-"""Near matching without its cryptography: which tokens of a picture are an entry's.
+"""Near matching without its cryptography: which tokens of a picture are an entry's, what pictures reveal, and
+recall: of the pairs that PDQ calls a match, how many the tokens find, by edit and by distance; and of all
+edited pictures, how many PDQ calls a match and how many are found.
 
 The OPRF, the store and the shares map equal tokens to equal values and nothing else, so recall and what is
 revealed follow from tokens alone. `agreement` runs the protocol itself on a sample and compares.
@@ -13,11 +15,15 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Progress, no_progress
-from blindmatch_protocol.designs.token_psi import Tokening
+from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
 from blindmatch_protocol.designs.token_psi.families import plan
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+from blindmatch_protocol.randomness import seeded
 
+from blindmatch_simulations.inprocess.deployed import Deployed, opened, publish, run_session
+from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
+from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.studies.near.sample import EditedPairs, Fingerprints, hamming
 
 NEVER: Final = 1 << 14
@@ -91,9 +97,7 @@ class Revealed:
         return dict(zip(names, counts, strict=True))
 
 
-def revealed(
-    sent: Fingerprints, listed: Rows, tokening: Tokening, progress: Progress = no_progress
-) -> Revealed:
+def revealed(sent: Fingerprints, listed: Rows, tokening: Tokening) -> Revealed:
     """What `sent` pictures open in a list, uint8 (n, 32), beyond the distance.
 
     No token is taken for lost, which errs on the side of too many. Families are left out: an entry counts
@@ -111,7 +115,6 @@ def revealed(
         near += int((apart <= MATCH_DISTANCE).sum())
         for count in np.unique(bands).tolist():
             met.setdefault(count, []).append(apart[(bands == count) & (apart > MATCH_DISTANCE)])
-        progress(min(start + 256, len(sent)), len(sent))
     distances = {count: np.concatenate(found) for count, found in sorted(met.items())}
     return Revealed(len(sent), len(listed), distances, len(sent) * len(listed) - near)
 
@@ -130,3 +133,152 @@ def _met(
         pairs.append(rows.astype(np.int64) * len(own) + order[np.repeat(low, many) + within])
     found, bands = np.unique(np.concatenate(pairs), return_counts=True)
     return found // len(own), found % len(own), bands
+
+
+FAR = 24
+"""Pairs beyond this distance are the hard ones; they are reported on their own."""
+STEP = 4
+"""Distances that a row is of."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Recall:
+    """Which matching pairs were found.
+
+    Attributes:
+        found: bool (m,), for matching pairs alone.
+        edit: index of the edit, (m,).
+        distance: (m,).
+        names: of the edits.
+        sent: all edited pictures, matching or not.
+    """
+
+    found: npt.NDArray[np.bool_]
+    edit: npt.NDArray[np.intp]
+    distance: npt.NDArray[np.int32]
+    names: tuple[str, ...]
+    sent: int
+
+    @property
+    def share(self) -> float:
+        """Of all pairs, in percent."""
+        return 100 * float(self.found.mean()) if len(self.found) else float("nan")
+
+    def record(self, meter: Meter, row: str, why: str, **parameters: int | str) -> None:
+        """Rows over all pairs, called `row`, for far pairs, by edit and by distance; and over all "
+        "pictures."""
+        self._row(meter, row, np.ones(len(self.found), np.bool_), why, parameters)
+        for name, hits in (("found", int(self.found.sum())), ("pdq", len(self.found))):
+            figures = {"share": hits / self.sent, "least_share": one_sided_least(hits, self.sent)}
+            meter.record(f"near/recall/sent-{name}", figures, None, why, pictures=self.sent, **parameters)
+        self._row(meter, "near/recall/far", self.distance > FAR, why, parameters | {"beyond": FAR})
+        for number, name in enumerate(self.names):
+            self._row(meter, "near/recall/edit", self.edit == number, why, parameters | {"edit": name})
+        for low in range(0, 32, STEP):
+            which = (self.distance >= low) & (self.distance < low + STEP)
+            named = parameters | {"distance": f"{low} to {low + STEP - 1}"}
+            self._row(meter, "near/recall/distance", which, why, named)
+
+    def _row(
+        self, meter: Meter, row: str, which: npt.NDArray[np.bool_], why: str, named: dict[str, int | str]
+    ) -> None:
+        hits, count = int(self.found[which].sum()), int(which.sum())
+        if not count:
+            meter.missing(row, "no such pair in the sample", **named)
+            return
+        figures = {"share": hits / count, "least_share": one_sided_least(hits, count)}
+        meter.record(row, figures, None, why, pairs=count, **named)
+
+
+def recall(
+    pairs: EditedPairs, ranked: Ranks, tokening: Tokening, lost: npt.NDArray[np.bool_] | None = None
+) -> Recall:
+    """What a tokening finds, from the ranks of at least its probes in at least its bands.
+
+    Args:
+        pairs: the pictures.
+        ranked: what `token_domain.ranks` gave, (m, bands or more).
+        tokening: bands, probes and needed count; k is that of `ranked`.
+        lost: tokens the store does not hold, (originals, bands or more).
+    """
+    hit = ranked[:, : tokening.bands] < tokening.probes
+    if lost is not None:
+        hit &= ~lost[pairs.original, : tokening.bands]
+    matching = pairs.matching()
+    found, distances = hit.sum(axis=1) >= tokening.needed, pairs.distances()[matching]
+    return Recall(found[matching], pairs.edit[matching], distances, pairs.names, len(matching))
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Whole sessions, counted.
+
+    Attributes:
+        sessions: how many.
+        expected: matches by the plaintext oracle.
+        found: of those, matches of the protocol.
+        wrong: matches of the protocol that the oracle does not have.
+        predicted: sessions whose outcome the token domain foretold.
+    """
+
+    sessions: int
+    expected: int
+    found: int
+    wrong: int
+    predicted: int
+
+    def record(self, meter: Meter) -> None:
+        """As rows; the protocol's wrong reports must be none."""
+        if self.expected:
+            figures = {"share": self.found / self.expected}
+            figures["least_share"] = one_sided_least(self.found, self.expected)
+            meter.record("near/sessions/found", figures, sessions=self.expected)
+        else:
+            meter.missing("near/sessions/found", "no session had a near entry")
+        agreed = {"share": self.predicted / self.sessions}
+        meter.record("near/sessions/foretold", agreed, sessions=self.sessions)
+        most = self.sessions * one_sided_most_rate(self.wrong, self.sessions)
+        wrong = {"count": self.wrong, "most_count": most}
+        meter.record("near/sessions/wrong", wrong, sessions=self.sessions)
+
+
+def agreement(
+    pairs: EditedPairs, tokening: Tokening, sessions: int, seed: int, progress: Progress = no_progress
+) -> Agreement:
+    """Sessions of a sample of `pairs` against a list of all originals and as many uniform hashes.
+
+    Pairs that lie near the distance, on both sides, are half of the sample.
+    """
+    hashes = np.concatenate([pairs.originals.hashes, random_list(len(pairs.originals), seed)])
+    place, chosen = built(hashes, tokening), _sample(pairs, sessions, seed)
+    foretold = _foretold(pairs, hashes, tokening)
+    found, oracle = np.zeros(len(chosen), np.bool_), np.zeros(len(chosen), np.bool_)
+    for done, row in enumerate(chosen.tolist()):
+        picture = pairs.edited.item(row)
+        found[done] = run_session(place, picture, seeded("device")).found
+        oracle[done] = DESIGN.info.relation.holds(picture, hashes).any()
+        progress(done + 1, len(chosen))
+    agreed = int((found == foretold[chosen]).sum())
+    both, wrong = int((found & oracle).sum()), int((found & ~oracle).sum())
+    return Agreement(len(chosen), int(oracle.sum()), both, wrong, agreed)
+
+
+def built(hashes: Rows, tokening: Tokening) -> Deployed:
+    """A list, uint8 (n, 32), published and opened."""
+    return opened(publish(DESIGN, hashes, seeded("set"), 1, tokening.values()))
+
+
+def _foretold(pairs: EditedPairs, hashes: npt.NDArray[np.uint8], tokening: Tokening) -> npt.NDArray[np.bool_]:
+    """Whether each picture should match its original; other originals lie far away."""
+    t = tokening
+    lost = plan(hashes, t.k, t.bands).lost[pairs.original]
+    hit = (ranks(pairs, t.k, t.bands, t.probes) < t.probes) & ~lost
+    return np.asarray((hit.sum(axis=1) >= t.needed) & pairs.matching())
+
+
+def _sample(pairs: EditedPairs, count: int, seed: int) -> npt.NDArray[np.intp]:
+    rng = np.random.default_rng(seed)
+    distances = pairs.distances()
+    hard = rng.permutation(((distances >= 20) & (distances <= 60)).nonzero()[0])[: count // 2]
+    rest = rng.permutation(np.setdiff1d(np.arange(len(distances)), hard))[: count - len(hard)]
+    return np.sort(np.concatenate([hard, rest]))

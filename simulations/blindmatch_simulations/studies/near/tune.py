@@ -15,14 +15,13 @@ from typing import Final
 import numpy as np
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.designs.token_psi import Tokening
+from blindmatch_protocol.designs.token_psi.extraction import evaluations_for_all
 from blindmatch_protocol.designs.token_psi.shares import candidate_count
 from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS
 from blindmatch_protocol.errors import DesignError
 
-from blindmatch_simulations.studies.near.extraction import evaluations_for_all
-from blindmatch_simulations.studies.near.recall import recall
 from blindmatch_simulations.studies.near.sample import EditedPairs
-from blindmatch_simulations.studies.near.token_domain import ranks
+from blindmatch_simulations.studies.near.token_domain import ranks, recall
 
 KS: Final = (16, 18, 20, 22, 24, 26, 28, 32)
 PROBES: Final = (1, 2, 4, 8, 16, 24, 32, 48, 64)

@@ -1,0 +1,43 @@
+"""What every part of a device works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.randomness import Randomness
+
+from blindmatch_client.config import DeviceConfig
+from blindmatch_client.egress import Egress
+from blindmatch_client.store import Store
+from blindmatch_client.trace import Trace
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Base:
+    """One account on one device.
+
+    Attributes:
+        folder: the device's own.
+        config: what kind of device it is.
+        store: what it remembers.
+        egress: its way out.
+        rng: its randomness.
+        clock_ms: Unix time in milliseconds.
+        trace: gets what an audit needs; it holds secrets.
+    """
+
+    folder: Path
+    config: DeviceConfig
+    store: Store
+    egress: Egress
+    rng: Randomness
+    clock_ms: Callable[[], int]
+    trace: Callable[[Trace], None]
+
+    @property
+    def design(self) -> AnyDesign:
+        """The design pictures are matched with."""
+        return self.config.design

@@ -1,0 +1,234 @@
+"""A line: one stream to a party on which calls are made (`Connect` in the .proto), from any thread.
+
+    call --Ask--> stream ... stream --Answer{number}--> a call that waits reads --> the call of that number
+
+A call waits for its own answers, with a time of its own; what ends the stream ends all calls on it. Whoever
+waits reads, for all others, too, so that no thread stands between a call and its answer. A thread of the
+line's own looks after the time of who reads, and reads while nobody waits: so an end is noticed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Final
+
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from google.protobuf.message import DecodeError, Message
+
+from blindmatch_client.egress.recorder import Entry
+from blindmatch_client.egress.status import RETRY_AFTER, SENT, Ending, failure, milliseconds, printable
+from blindmatch_client.errors import MisbehavedError, ServiceError
+
+if TYPE_CHECKING:
+    import grpc
+
+MOST_HELD_BYTES: Final = 8 << 20
+"""Of the answers to one call that nobody has taken yet; a party that sends more misbehaves."""
+LOOK_S: Final = 0.5
+"""How often the line's own thread looks; a deadline is kept to within this."""
+
+
+class Line:
+    """An open line; made by `Channels.line`."""
+
+    def __init__(self, party: Party, channel: grpc.Channel, path: str) -> None:
+        from blindmatch_client.egress.stream import Stream  # with the first call, as gRPC is
+
+        self._party = party
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._over = threading.Event()
+        self._calls: dict[int, Replies] = {}
+        self._unsent: deque[bytes] = deque()
+        self._next = 0
+        self._end: ServiceError | None = None
+        self._sending = self._reading = False
+        self._until = 0.0
+        self._stream = Stream(channel, path)
+        self._own = threading.Thread(target=self._look_after, name=f"line to {party}", daemon=True)
+        self._own.start()
+
+    @property
+    def ended(self) -> bool:
+        """Is nothing taken on it any more?"""
+        return self._end is not None
+
+    def call(self, field: str, request: bytes, entry: Entry) -> Replies:
+        """Make a call.
+
+        Args:
+            field: of `Ask`, which names its method.
+            request: its encoding.
+            entry: its record.
+
+        Raises:
+            ServiceError: what ended the line, if it has ended.
+        """
+        frame = _framed(field, request)
+        with self._lock:
+            if self._end is not None:
+                raise self._end
+            replies = self._calls[self._next] = Replies(self, self._party, self._next, field, entry)
+            self._next += 1
+            self._unsent.append(frame)
+            self._send()
+        return replies
+
+    def wait(self, answers: deque[Any], until: float) -> None:
+        """Wait until one of a call's `answers` is there, at most until `until`.
+
+        Raises:
+            ServiceError: if there is none in time, or the line has ended.
+        """
+        with self._lock:
+            while not answers:
+                if self._end is not None:
+                    raise self._end
+                if not self._reading:
+                    self._read(until)
+                elif not self._changed.wait(max(0.0, until - time.monotonic())):
+                    self._finish(failure(self._party, "DEADLINE_EXCEEDED"))
+
+    def forget(self, number: int) -> None:
+        """No more answers are expected for a call."""
+        self._calls.pop(number, None)
+
+    def close(self) -> None:
+        """End the line and all calls on it; none is made on it any more."""
+        with self._lock:
+            self._finish(failure(self._party, "CANCELLED"))
+        self._own.join()
+
+    def _finish(self, end: ServiceError) -> None:
+        if self._end is None:
+            self._end = end
+            self._over.set()
+            self._stream.cancel()
+            self._changed.notify_all()
+
+    def _send(self) -> None:
+        if self._unsent and not self._sending and self._end is None:
+            self._sending = True
+            self._stream.send(self._unsent.popleft())
+
+    def _read(self, until: float) -> None:
+        """Wait for what happens next on the stream, without the lock, and take it."""
+        self._reading, self._until = True, until
+        happened: bytes | str | Ending = ""
+        self._lock.release()
+        try:
+            happened = self._stream.wait()
+        except Ending as ending:
+            happened = ending
+        finally:
+            self._lock.acquire()
+            self._reading = False
+            self._changed.notify_all()
+        if isinstance(happened, bytes):
+            self._take(happened)
+        elif isinstance(happened, Ending):
+            code = "CANCELLED" if happened.code == "OK" else happened.code
+            wait = milliseconds(happened.trailing.get(RETRY_AFTER))
+            self._finish(failure(self._party, code, happened.details, wait))
+        elif happened == SENT:
+            self._sending = False
+            self._send()
+
+    def _take(self, raw: bytes) -> None:
+        try:
+            answer = pb.Answer.FromString(raw)
+        except DecodeError:
+            self._finish(MisbehavedError(self._party, "not an Answer"))
+            return
+        replies = self._calls.get(answer.number)
+        if replies is not None and replies.put(answer, len(raw)) > MOST_HELD_BYTES:
+            self._finish(MisbehavedError(self._party, "more is sent than was asked for"))
+
+    def _look_after(self) -> None:
+        """End the line if who reads has waited too long; read if nobody has for a while, and to the end."""
+        asked = -1
+        while not self._over.wait(LOOK_S):
+            with self._lock:
+                if self._reading and time.monotonic() > self._until:
+                    self._finish(failure(self._party, "DEADLINE_EXCEEDED"))
+                elif not self._reading and asked == self._next and self._end is None:
+                    self._read(float("inf"))
+                asked = self._next
+        with self._lock:
+            while self._stream.due:
+                if self._reading:
+                    self._changed.wait()
+                else:
+                    self._read(float("inf"))
+
+
+class Replies:
+    """What is answered to one call."""
+
+    def __init__(self, line: Line, party: Party, number: int, field: str, entry: Entry) -> None:
+        self._line = line
+        self._entry = entry
+        self._party = party
+        self._number = number
+        self._field = field
+        self._answers: deque[tuple[pb.Answer, int]] = deque()
+        self._held = 0
+
+    def put(self, answer: pb.Answer, size: int) -> int:
+        """Add an answer of `size` bytes; how many bytes nobody has taken."""
+        self._held += size
+        self._answers.append((answer, size))
+        return self._held
+
+    def one(self, seconds: float) -> Message:
+        """The reply. Raises `ServiceError` if there is none in time, or something else."""
+        try:
+            return self._reply(time.monotonic() + seconds)[1]
+        finally:
+            self._line.forget(self._number)
+
+    def batches(self, seconds: float) -> Generator[list[Message]]:
+        """Many replies until they end; together those that came while another answer was waited for. Raises
+        as `one`; a line that is left before that is closed, since nothing else ends the call."""
+        until, ended = time.monotonic() + seconds, False
+        try:
+            while not ended:
+                batch: list[Message] = []
+                while not ended and (not batch or self._answers):
+                    name, reply = self._reply(until, "ended")
+                    ended = name == "ended"
+                    batch += [reply] if name == self._field else []
+                if batch:
+                    yield batch
+        finally:
+            self._line.forget(self._number)
+            if not ended:
+                self._line.close()
+
+    def _reply(self, until: float, *others: str) -> tuple[str, Message]:
+        """The next answer, by its name: the call's own reply, or one of `others`."""
+        self._line.wait(self._answers, until)
+        answer, size = self._answers.popleft()
+        self._held -= size
+        name = str(answer.WhichOneof("reply"))
+        if name not in (self._field, "refused", *others):
+            raise MisbehavedError(self._party, "a call on a line has its own reply")
+        reply: Any = getattr(answer, name)
+        if name == "refused":
+            raise failure(self._party, printable(reply.status), reply.text, reply.retry_after_ms or None)
+        self._entry.reply_bytes += reply.ByteSize()
+        return name, reply
+
+
+def _framed(field: str, request: bytes) -> bytes:
+    """An `Ask` around the encoding of a request."""
+    length, size = bytearray(), len(request)
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    tag = pb.Ask.DESCRIPTOR.fields_by_name[field].number << 3 | 2
+    return bytes([tag, *length, size]) + request

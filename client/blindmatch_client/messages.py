@@ -1,0 +1,163 @@
+"""What a user sends: texts, pictures and files, to one or to several, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from blindmatch_protocol.content import compose
+from blindmatch_protocol.errors import BlindmatchError, PictureError, ProtocolError
+
+from blindmatch_client.attaching import Attaching, Taken
+from blindmatch_client.base import Base
+from blindmatch_client.keys import AccountKeeper
+from blindmatch_client.messenger.errors import MalformedError, MessengerError
+from blindmatch_client.notices import sent_notice
+from blindmatch_client.outbox import Outbox
+from blindmatch_client.outgoing import Outgoing, Queued, SendState
+from blindmatch_client.reporting import Reporting
+from blindmatch_client.results import Sent, outcome_kind
+from blindmatch_client.sending import Progress, Sender
+
+MESSAGE_ID_BYTES: Final = 16
+Ending: TypeAlias = tuple[Sent, BlindmatchError | None]
+
+
+class Messages:
+    """The messages of one account; a `Device` is one."""
+
+    _base: Base
+    _keeper: AccountKeeper
+    _outbox: Outbox
+    _attaching: Attaching
+    _sender: Sender
+    _reporting: Reporting
+    _to_tell: Callable[[str], bytes]
+
+    def send_text(self, to: str, text: str) -> Sent:
+        """Send a text.
+
+        Raises:
+            RefusedError: if the relay will never take it, such as for an account it does not know.
+            MessengerError: if it cannot be sealed for `to`.
+        """
+        if self._keeper.account.has_session(to):
+            return _only(self._told(self._sender.send_texts(self._ids([to]), text)))
+        return _only(self._told(self._sender.advance(self._queue(self._ids([to]), text))))
+
+    def send_text_to(self, group: Sequence[str], text: str) -> list[Sent]:
+        """Send a text to each of `group` through a session of its own; what cannot be sent says so.
+
+        Raises:
+            MalformedError: if the text is too long; nothing is queued then.
+        """
+        ids = self._ids(group)
+        known = {to: name for to, name in ids.items() if self._keeper.account.has_session(to)}
+        sent: list[Progress] = []
+        with suppress(MessengerError):  # none of them then: each is tried by itself
+            sent = self._sender.send_texts(known, text) if known else []
+        done = {one.row.recipient for one in sent}
+        others = self._queue({to: name for to, name in ids.items() if to not in done}, text)
+        told = {one.row.recipient: self._sent(one) for one in (*sent, *self._sender.advance(others))}
+        return [told[to] for to in ids]
+
+    def send_picture(self, to: str, data: bytes, text: str = "") -> Sent:
+        """Match a picture and send it.
+
+        Raises:
+            PictureError: if it cannot be decoded and the policy is to refuse; nothing was sent.
+            RefusedError, MessengerError: as `send_text`.
+            ReportRefusedError: if a report was owed that cannot be made; the message was delivered.
+        """
+        return _only(self._attach([to], self._attaching.picture(to, data), text))
+
+    def send_picture_to(self, group: Sequence[str], data: bytes, text: str = "") -> list[Sent]:
+        """Match a picture once and send it to each of `group`; what cannot be sent says so.
+
+        Raises:
+            PictureError: if it cannot be decoded and the policy is to refuse; nothing was sent.
+        """
+        taken = self._attaching.picture(", ".join(group), data)
+        return [sent for sent, _ in self._attach(group, taken, text)]
+
+    def send_file(self, to: str, path: Path, text: str = "") -> Sent:
+        """Send a file of up to 100 MiB. One that may be a picture is sent as one; a larger one is never
+        whole in memory.
+
+        Raises:
+            PictureError: if it is no picture and the policy is to refuse, or too large; nothing was sent.
+            StoreError: if it cannot be read, or not be kept until it is sent.
+            RefusedError, MessengerError, ReportRefusedError: as `send_picture`.
+        """
+        return _only(self._attach([to], self._attaching.file(to, path), text))
+
+    def send_files(self, group: Sequence[str], paths: Sequence[Path], text: str = "") -> list[Sent]:
+        """Send files to each of `group`, one message for each; what cannot be sent says so. All are handed
+        over before the outcome of any is looked at, so that the time in between tells nothing.
+
+        Raises:
+            PictureError, StoreError: as `send_file`, for any of them; nothing was sent. The first names it.
+        """
+        files: list[Taken] = []
+        for path in paths:
+            try:
+                files.append(self._attaching.file(", ".join(group), path))
+            except PictureError as error:
+                raise PictureError(f"{path}: {error}") from error
+        queued = [(row, one) for one in files for row in self._queue(self._ids(group), text, one.queued)]
+        ends = self._sender.advance([row for row, _ in queued])
+        return [self._sent(end, one.notice) for end, (_, one) in zip(ends, queued, strict=True)]
+
+    def _ids(self, group: Sequence[str]) -> dict[str, bytes]:
+        return {to: self._base.rng.take(MESSAGE_ID_BYTES) for to in group}
+
+    def _queue(
+        self, message_ids: Mapping[str, bytes], text: str, queued: Queued | None = None
+    ) -> list[Outgoing]:
+        """Compose and queue a message to each recipient: its commitment is made before anything is asked.
+
+        Raises:
+            MalformedError: if the text is too long; nothing is queued then.
+        """
+        now, attachments = self._base.clock_ms(), () if queued is None else (queued.ref,)
+        contents = {
+            to: compose(text, attachments, now, self._base.rng, self._to_tell(to)) for to in message_ids
+        }
+        try:
+            return self._outbox.add(message_ids, contents, now, queued)
+        except ProtocolError as error:
+            raise MalformedError(error) from error
+
+    def _attach(self, group: Sequence[str], taken: Taken, text: str) -> list[Ending]:
+        rows = self._queue(self._ids(group), text, taken.queued)
+        return self._told(self._sender.advance(rows, taken.picture), taken.notice)
+
+    def _told(self, ends: Sequence[Progress], notice: str = "") -> list[Ending]:
+        """How far messages came, and what stopped each, if something did."""
+        return [(self._sent(one, notice), one.error) for one in ends]
+
+    def _sent(self, progress: Progress, notice: str = "") -> Sent:
+        row, report_id, kind = progress.row, progress.report_id, outcome_kind(progress.row)
+        reported = report_id is not None and self._reporting.is_received(report_id)
+        if progress.error is not None:
+            notice = str(progress.error)
+        return Sent(
+            number=row.number,
+            message_id=row.message_id,
+            item=row.item,
+            delivered=row.state in (SendState.SENT, SendState.DONE),
+            outcome=kind,
+            report_id=report_id,
+            reported=reported,
+            notice=notice or sent_notice(progress, kind, reported, self._base.config),
+        )
+
+
+def _only(ends: list[Ending]) -> Sent:
+    """The one message's end; raises what stopped it."""
+    ((sent, error),) = ends
+    if error is not None:
+        raise error
+    return sent

@@ -1,0 +1,103 @@
+"""Messages on their way out, each a row that only ever moves forward; what is attached has a row of its own.
+
+QUEUED --upload, seal--> SEALED --relay has it--> SENT --report queued, if any--> DONE
+  |  no relay for it        |                       |
+  +--------------> FAILED   |                       +-- waits here while matching is DUE
+                            +--relay has it, and it bears no picture------------> DONE
+
+matching:  NONE (no picture) | DUE --> DECIDED | SKIPPED
+
+Whoever moves a row forward has it in memory; it is read again only after a start, or to be tried again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from blindmatch_protocol.content import AttachmentRef, Content
+from blindmatch_protocol.contract import Outcome
+from blindmatch_protocol.stamp import Stamp
+
+
+class SendState(StrEnum):
+    """How far a message is."""
+
+    QUEUED = "queued"
+    SEALED = "sealed"
+    SENT = "sent"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class MatchState(StrEnum):
+    """How far the matching of its picture is."""
+
+    NONE = "none"
+    DUE = "due"
+    DECIDED = "decided"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Queued:
+    """A sealed attachment that was written into `file`, and whether it is a picture to be matched."""
+
+    file: str
+    ref: AttachmentRef
+    matching: MatchState
+
+
+@dataclass(slots=True, repr=False, eq=False)
+class Attached:
+    """An attachment on its way out, one for all messages that bear it.
+
+    Attributes:
+        item: its number.
+        matching: how far its matching is.
+        file: the sealed attachment on this device; None once no message needs it.
+        ref: names the blob as the relay knows it, once it is `uploaded`; None with `file`.
+        outcome: of matching, with the epoch it was asked in and the time, once it is DECIDED.
+    """
+
+    item: int
+    matching: MatchState
+    file: str | None
+    ref: AttachmentRef | None
+    uploaded: bool = False
+    outcome: Outcome | None = None
+    epoch: int = 0
+    matched_at_ms: int = 0
+
+
+@dataclass(slots=True, repr=False, eq=False)
+class Outgoing:
+    """One message to one recipient.
+
+    `content`, made when the message is queued, names the attachment as it was then; `sealed` is there from
+    sealing on. Both are dropped once they are not needed. `problem` says why it waits or failed.
+    `commitment` is in memory alone: what its picture was asked about with, if that was done since. `stamp` is
+    the relay's, once it has the message.
+    """
+
+    number: int
+    message_id: bytes
+    queued_at_ms: int
+    state: SendState
+    recipient: str
+    content: Content | None = None
+    sealed: bytes = b""
+    problem: str = ""
+    attached: Attached | None = None
+    commitment: bytes = b""
+    stamp: Stamp | None = None
+
+    @property
+    def item(self) -> int | None:
+        """Number of its attachment."""
+        return None if self.attached is None else self.attached.item
+
+    @property
+    def matching(self) -> MatchState:
+        """How far the matching of its picture is."""
+        return MatchState.NONE if self.attached is None else self.attached.matching

@@ -1,0 +1,86 @@
+"""Messages that came, as they are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from blindmatch_protocol.attachment import opened
+from blindmatch_protocol.content import AttachmentRef
+from blindmatch_protocol.stamp import Stamp
+
+from blindmatch_client.errors import StoreError
+from blindmatch_client.files import read_chunks
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ReceivedFile:
+    """An attachment that came; it lies sealed on the device and is opened when it is read."""
+
+    path: Path
+    ref: AttachmentRef
+
+    @property
+    def media_type(self) -> str:
+        """As the sender says."""
+        return self.ref.media_type
+
+    def read(self) -> bytes:
+        """All of it, in memory.
+
+        Raises:
+            AttachmentError: if the file was altered on the device.
+            StoreError: if it cannot be read.
+        """
+        return b"".join(opened(read_chunks(self.path), self.ref))
+
+    def save(self, path: Path) -> None:
+        """Write it to `path`, piece by piece; nothing stands there unless all of it is authentic.
+
+        Raises:
+            AttachmentError: if the file was altered on the device.
+            StoreError: if one cannot be read or written.
+        """
+        part = path.with_name(path.name + ".part")
+        try:
+            with part.open("wb") as file:
+                for piece in opened(read_chunks(self.path), self.ref):
+                    file.write(piece)
+            part.replace(path)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Received:
+    """A message that came.
+
+    Attributes:
+        sequence: the relay's number of it.
+        sender: who sent it, as the relay says and the session proves.
+        text: its text; empty if it could not be opened.
+        attachments: in order; one that could not be had is left out.
+        sent_at_ms: by the sender's clock; 0 if it could not be opened.
+        problem: what was wrong with it; empty if nothing.
+        stamp: the relay's, for the centre, should the recipient ever complain; None if it gave none.
+    """
+
+    sequence: int
+    sender: str
+    text: str
+    attachments: tuple[ReceivedFile, ...]
+    sent_at_ms: int
+    problem: str
+    stamp: Stamp | None = None
+
+    @property
+    def pictures(self) -> tuple[bytes, ...]:
+        """The attachments' content, whole; raises what `ReceivedFile.read` raises."""
+        return tuple(file.read() for file in self.attachments)
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """Of the attachments."""
+        return tuple(file.media_type for file in self.attachments)

@@ -1,0 +1,163 @@
+"""That a picture is not on the list of an epoch: a session of a device, run again by whoever doubts it.
+
+    device     a session made for the proof: tape of its randomness, replies of the roles --> AbsenceProof
+    verifier   the epoch's set-up files are those of its signed manifest, and it has them; the design, started
+               with this hash or picture on this tape, sends what it sends; the replies are verified as a
+               device verifies them, under the keys in the manifest; what it concludes is no match, over
+               every file
+
+So absence means what it means on a device: of a near design, that nothing it asks about opens a label. What a
+near design asks about depends on the picture beside its hash, so whoever verifies must have that. The tape
+opens the blinds of that one session: it is never that of a message's. Only a design whose replies are tied to
+a key in the set-up can prove anything: where a role is taken at its word, its "no" is no proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Any, Final
+
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, Variable, decode_any, message
+from blindmatch_protocol.contract import AnyDesign, Buffers, Equal, Item, NoMatch, Ready, Role, Session
+from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
+from blindmatch_protocol.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.randomness import replayed
+
+from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
+from blindmatch_proofs.epoch_manifest import verify_signature, verify_stated
+from blindmatch_proofs.verdict import Failed, Passed, Verdict
+
+STATE_MOST: Final = 1 << 16
+TAPE_MOST: Final = 1 << 20
+REPLY_MOST: Final = 1 << 24
+REPLIES_MOST: Final = 64
+QUALITY: Final = 100
+"""Of a hash that is asked about: one of poor quality is never asked about, and absent everywhere."""
+
+
+@message
+class AbsenceReply(Message, tag=0x26, name="absence/reply"):
+    """What a role answered."""
+
+    role: Annotated[str, Text(64)]
+    body: Annotated[bytes, Variable(REPLY_MOST)]
+
+
+@message
+class AbsenceProof(Message, tag=0x27, name="absence/proof"):
+    """A session that came to no match."""
+
+    signed: Annotated[SignedManifest, Nested(SignedManifest)]
+    hash: Annotated[bytes, Fixed(32)]
+    state: Annotated[bytes, Variable(STATE_MOST)]
+    """The account's device state before it, encoded."""
+    tape: Annotated[bytes, Variable(TAPE_MOST)]
+    """All randomness it took."""
+    replies: Annotated[tuple[AbsenceReply, ...], Sequence(Nested(AbsenceReply), REPLIES_MOST)]
+    """In the order of rounds, then roles."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Hashed:
+    """An `Item` of whoever has a hash alone."""
+
+    hash: bytes
+    quality: int = QUALITY
+
+    @property
+    def coefficients(self) -> Any:
+        """There are none; nor luminance, nor pixels."""
+        raise BlindmatchError("absence is shown of a hash, not of a picture")
+
+    luminance = pixels = coefficients
+
+
+def can_prove(design: AnyDesign) -> bool:
+    """Does a session of this design prove absence: are its replies tied to keys that the set-up has?"""
+    # here, since every device imports this module: a design of this kind that is in use has imported it
+    from blindmatch_protocol.designs.voprf import VoprfDesign
+
+    return isinstance(design, VoprfDesign)
+
+
+def verify_files(signed: SignedManifest, curator: bytes, files: Buffers) -> Verdict:
+    """Whether these are all set-up files of an epoch that the key `curator` signed, each to the byte."""
+    verdict = verify_signature(signed, curator)
+    if verdict != Passed():
+        return verdict
+    named = {one.name: one for one in signed.manifest.files}
+    if named.keys() != files.keys():
+        return Failed("the files are not those that the manifest names")
+    for name, one in named.items():
+        if len(files[name]) != one.size or sha256(files[name]).digest() != one.digest:
+            return Failed(f"{name} is not the file that the manifest names")
+    return Passed()
+
+
+def open_setup(design: AnyDesign, manifest: EpochManifest, files: Buffers) -> Any:
+    """The set-up of an epoch, every section of it checked, for any number of proofs.
+
+    Raises:
+        ProtocolError: if the manifest is of another design, or says other keys or parameters.
+        SetFileError: if the files are not what they must be.
+    """
+    if (manifest.design, manifest.version) != (design.info.name, design.info.version):
+        raise ProtocolError(
+            "absence", f"must be of {design.info.name}, version {design.info.version}", "design"
+        )
+    of_design = {name: data for name, data in files.items() if name != ENDORSEMENT}
+    setup = design.open_setup(of_design, manifest.epoch)
+    match verify_stated(manifest, design.stated(setup)):
+        case Failed(reason):
+            raise ProtocolError("absence", reason, "manifest")
+    design.check_setup(setup)
+    return setup
+
+
+def verify_absence(
+    proof: AbsenceProof, design: AnyDesign, setup: Any, picture: Item | None = None
+) -> Verdict:
+    """Whether the session in a proof comes to no match with the opened set-up of its epoch.
+
+    Args:
+        proof: the proof.
+        design: its design.
+        setup: see `open_setup`.
+        picture: what it must be of; None: of its hash, which is enough where designs match exactly.
+    """
+    if not can_prove(design):
+        return Failed(f"a session of {design.info.name} proves no absence")
+    if design.epoch_of(setup) != proof.signed.manifest.epoch:
+        return Failed("the set-up is of another epoch")
+    if picture is None and not isinstance(design.info.relation, Equal):
+        return Failed(f"what {design.info.name} asks about depends on the picture: it is needed")
+    item = picture or Hashed(proof.hash)
+    if item.hash != proof.hash or item.quality < design.info.relation.minimum_quality:
+        return Failed("the proof is of another picture, or of one that is never matched")
+    try:
+        outcome = _replayed(proof, design, setup, item)
+    except BlindmatchError as error:
+        return Failed(f"the session does not come to an end: {error}")
+    return Passed() if isinstance(outcome, NoMatch) else Failed("it is on the list")
+
+
+def _replayed(proof: AbsenceProof, design: AnyDesign, setup: Any, item: Item) -> object:
+    """The outcome of the session, run again.
+
+    Raises:
+        BlindmatchError: if it has another form, or a reply is not good.
+    """
+    session = Session(design, setup, design.device_state.decode(proof.state), replayed(proof.tape))
+    step, left = session.start(item), list(proof.replies)
+    while isinstance(step, Mapping):
+        replies: dict[Role, Message] = {}
+        for role in sorted(step):
+            if not left or left[0].role != role:
+                raise ProtocolError("absence", f"the reply of {role} must come next", "replies")
+            replies[role] = decode_any(design.replies[role], left.pop(0).body, f"absence/{role}")
+        step = session.receive(replies)
+    if left:
+        raise ProtocolError("absence", "there are more than were asked for", "replies")
+    return session.conclude() if isinstance(step, Ready) else step

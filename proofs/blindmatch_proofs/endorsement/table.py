@@ -1,0 +1,175 @@
+"""`endorsement.bin`: what the entries of an epoch are endorsed by, beside its set.
+
+A set file (docs/set-format.md) of three sections: the batches, a statement's end and a signature for each key
+of the policy; the leaves of all of them, ascending; and for each leaf the number of its batch, 4 bytes,
+little-endian. A leaf that is listed and then removed is there twice, in its two batches.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol.codec import Buffer, Rows
+from blindmatch_protocol.contract import Info
+from blindmatch_protocol.contract.files import Writer
+from blindmatch_protocol.contract.outcome import SIGNATURE_BYTES
+from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
+
+from blindmatch_proofs.endorsement.batch import LEAF_BYTES, TAIL, Action, Batch
+
+FILE: Final = "endorsement.bin"
+KIND_BATCHES: Final = 0x20
+KIND_LEAVES: Final = 0x21
+KIND_NUMBERS: Final = 0x22
+_SCALARS: Final = "S32"
+"""Rows of 32 bytes as scalars that numpy compares as byte strings."""
+
+
+class EndorsedTable:
+    """An opened table; sections are checked against their digests when they are first used.
+
+    Args:
+        data: the file.
+        info: of the design it must be for.
+        epoch: the epoch it must be for.
+        keys: of the policy.
+
+    Attributes:
+        epoch: its epoch.
+        entries: how many entries it says are listed.
+
+    Raises:
+        SetFileError: if it is altered, of another design or epoch, or its sections do not fit.
+    """
+
+    __slots__ = ("_file", "_width", "entries", "epoch", "size")
+
+    def __init__(self, data: Buffer, info: Info, epoch: int, keys: int) -> None:
+        self._file = SetFile(data, FILE, info.name, info.version, epoch)
+        self._width = TAIL.size + SIGNATURE_BYTES * keys
+        self.epoch, self.entries = epoch, self._file.entries
+        self.size = self._file.row(KIND_BATCHES).items
+        lengths = [self._file.row(kind).length for kind in (KIND_BATCHES, KIND_LEAVES, KIND_NUMBERS)]
+        leaves = lengths[2] // 4
+        if (
+            lengths != [self.size * self._width, leaves * LEAF_BYTES, leaves * 4]
+            or len(self._file.sections) != 3
+        ):
+            raise SetFileError(f"{FILE}: sections do not fit one another, or the policy's number of keys")
+
+    def check_intact(self) -> None:
+        """Compare every section with its digest, once; later look-ups take no time for that.
+
+        Raises:
+            SetFileError: if one was altered.
+        """
+        self._file.verify()
+
+    def batch(self, number: int) -> Batch:
+        """A batch, by its number from 0 on. Raises `SetFileError` if it is none."""
+        row = bytes(self._file.section(KIND_BATCHES)[number * self._width : (number + 1) * self._width])
+        try:
+            return Batch.unpack(row)
+        except ValueError:
+            raise SetFileError(f"{FILE}: batch {number} has an unknown action") from None
+
+    def batches(self) -> Iterator[Batch]:
+        """All batches."""
+        return map(self.batch, range(self.size))
+
+    @property
+    def heads(self) -> npt.NDArray[Any]:
+        """What stands at the front of all batches: `action`, `first_epoch`, `last_epoch`, `size`."""
+        names, kinds, places = (
+            ["action", "first_epoch", "last_epoch", "size"],
+            ["u1", ">u8", ">u8", ">u8"],
+            [0, 1, 9, 17],
+        )
+        kind = np.dtype({"names": names, "formats": kinds, "offsets": places, "itemsize": self._width})
+        return np.frombuffer(self._file.section(KIND_BATCHES), kind)
+
+    @property
+    def leaves(self) -> Rows:
+        """All leaves, uint8 (n, 32)."""
+        return np.frombuffer(self._file.section(KIND_LEAVES), np.uint8).reshape(-1, LEAF_BYTES)
+
+    @property
+    def numbers(self) -> npt.NDArray[np.uint32]:
+        """The batch of each leaf, uint32 (n,)."""
+        return np.frombuffer(self._file.section(KIND_NUMBERS), "<u4")
+
+    def numbers_with(self, leaf: bytes) -> list[int]:
+        """Numbers of the batches a leaf is in."""
+        raw, numbers = self._file.section(KIND_LEAVES), self.numbers
+
+        def at(row: int) -> bytes:
+            return bytes(raw[row * LEAF_BYTES : (row + 1) * LEAF_BYTES])
+
+        row, found = bisect_left(range(len(numbers)), leaf, key=at), list[int]()
+        while row < len(numbers) and at(row) == leaf:
+            found.append(int(numbers[row]))
+            row += 1
+        return found
+
+    def leaves_by_batch(self) -> Callable[[int], list[bytes]]:
+        """Gives the leaves of a batch, ascending, by its number.
+
+        Raises:
+            SetFileError: if leaves are not in order, one is of no batch, or a batch has another number of
+                them than it says.
+        """
+        leaves, numbers = self.leaves.view(_SCALARS).ravel(), self.numbers
+        same = leaves[1:] == leaves[:-1]
+        if not (np.where(same, numbers[1:] > numbers[:-1], leaves[1:] > leaves[:-1])).all():
+            raise SetFileError(f"{FILE}: leaves must ascend, each once in a batch")
+        if len(numbers) and numbers.max() >= self.size:  # before anything as long as the greatest is made
+            raise SetFileError(f"{FILE}: numbers of batches must be below {self.size}")
+        counts = np.bincount(numbers, minlength=self.size)
+        if not np.array_equal(self.heads["size"], counts):
+            raise SetFileError(f"{FILE}: a batch has another number of entries than it says")
+        order, ends, raw = np.argsort(numbers, kind="stable"), np.cumsum(counts), self.leaves
+
+        def of(number: int) -> list[bytes]:
+            content = raw[order[ends[number] - counts[number] : ends[number]]].tobytes()
+            return [content[n : n + LEAF_BYTES] for n in range(0, len(content), LEAF_BYTES)]
+
+        return of
+
+    def leaves_with(self, action: Action, until: int = 0) -> npt.NDArray[np.bytes_]:
+        """Leaves, each once and ascending, of batches with an action that hold up to epoch `until`."""
+        heads = self.heads
+        rows = ((heads["action"] == action) & (heads["last_epoch"] >= until))[self.numbers]
+        return np.unique(self.leaves.view(_SCALARS).ravel()[rows])
+
+    def listed(self, until: int = 0) -> npt.NDArray[np.bytes_]:
+        """Leaves of the entries that are listed: endorsed, up to epoch `until`, and not removed."""
+        return np.setdiff1d(self.leaves_with(Action.LIST, until), self.leaves_with(Action.REMOVE), True)
+
+
+def write_table(
+    out: Writer, info: Info, epoch: int, batches: Sequence[Batch], leaves: Sequence[Rows], entries: int
+) -> bytes:
+    """Write a table; its overall digest.
+
+    Args:
+        out: where the bytes go.
+        info: of the design.
+        epoch: the epoch.
+        batches: signed, each with a signature or `UNSIGNED` for each key.
+        leaves: of each batch, uint8 (n, 32).
+        entries: how many are listed.
+    """
+    numbers = np.repeat(np.arange(len(batches), dtype="<u4"), [len(part) for part in leaves])
+    every = np.concatenate([np.zeros((0, LEAF_BYTES), np.uint8), *leaves])
+    order = np.lexsort((numbers, every.view(_SCALARS).ravel()))
+    writer = SetFileWriter(out, Identity(info.name, info.version, epoch, {}))
+    rows = [batch.tail + b"".join(batch.signatures) for batch in batches]
+    writer.section(KIND_BATCHES, [b"".join(rows)], len(batches))
+    writer.section(KIND_LEAVES, [every[order].tobytes()], len(order))
+    writer.section(KIND_NUMBERS, [numbers[order].tobytes()], len(order))
+    return writer.finish(entries)

@@ -1,0 +1,84 @@
+"""What the log holds of an epoch: one leaf, at index epoch - 1, so that there is no second one of an epoch.
+
+    curator: signed manifest, endorsement root and policy, the centre's sealing key --> EpochLeaf --> log
+    device:  the same leaf beside the set-up, and the proof that it is in the log (epoch_proof.py)
+
+What a device must not be given alone is in the leaf: the list, keys and parameters through the manifest, what
+entries are endorsed by, and the key that reports are sealed to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from blindmatch_protocol.codec import Fixed, Message, Nested, Variable, message
+from blindmatch_protocol.epoch_manifest import SignedManifest
+from blindmatch_protocol.errors import ProtocolError
+
+ROOT_BYTES: Final = 32
+SEALING_KEY_BYTES: Final = 32
+"""X25519 (RFC 7748, section 5)."""
+POLICY_MOST: Final = 16 << 10
+LEAF_MOST: Final = (1 << 16) - 1
+"""Bytes of a log entry at most (tlog-tiles, "Log entries"); every bound above reached at once is less."""
+NO_ROOT: Final = bytes(ROOT_BYTES)
+NO_SEALING_KEY: Final = bytes(SEALING_KEY_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Endorsement:
+    """What the entries of an epoch are endorsed by.
+
+    Attributes:
+        root: 32 bytes that bind the endorsements of all entries; zeros: not endorsed.
+        policy: who may endorse, and how many must, encoded; empty if nothing is endorsed.
+        table: the file of endorsements that stands beside the set (`endorsement.table`); no part of the leaf.
+    """
+
+    root: bytes = NO_ROOT
+    policy: bytes = b""
+    table: bytes = field(default=b"", repr=False, compare=False)
+
+
+NOT_ENDORSED: Final = Endorsement()
+
+
+@message
+class EpochLeaf(Message, tag=0x1D, name="epoch-leaf"):
+    """An epoch as the log holds it."""
+
+    signed: Annotated[SignedManifest, Nested(SignedManifest)]
+    endorsement_root: Annotated[bytes, Fixed(ROOT_BYTES)]
+    """Zeros: the entries are not endorsed."""
+    endorsement_policy: Annotated[bytes, Variable(POLICY_MOST)]
+    """Empty exactly if the root is zeros."""
+    sealing_key: Annotated[bytes, Fixed(SEALING_KEY_BYTES)]
+    """What reports are sealed to; zeros: the epoch names none."""
+
+    def check(self) -> None:
+        """There is a policy exactly if there is a root."""
+        if (self.endorsement_root == NO_ROOT) != (not self.endorsement_policy):
+            raise ProtocolError(self.NAME, "is empty exactly if the root is zeros", "endorsement_policy")
+
+    @property
+    def index(self) -> int:
+        """Where the log of the design's epochs holds it."""
+        return self.signed.manifest.epoch - 1
+
+    @property
+    def endorsement(self) -> Endorsement:
+        """What the entries are endorsed by."""
+        return Endorsement(self.endorsement_root, self.endorsement_policy)
+
+
+def leaf_of(signed: SignedManifest, endorsement: Endorsement, sealing_key: bytes) -> EpochLeaf:
+    """The leaf of an epoch.
+
+    Raises:
+        ProtocolError: if a root has no policy, a policy no root, or a field breaks its rule.
+    """
+    leaf = EpochLeaf(signed, endorsement.root, endorsement.policy, sealing_key)
+    leaf.check()
+    leaf.encode()
+    return leaf

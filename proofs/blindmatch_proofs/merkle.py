@@ -1,0 +1,136 @@
+"""Merkle trees of a log: roots, inclusion and consistency (RFC 6962, section 2.1; RFC 9162, section 2.1).
+
+A tree is read through `Nodes`, the hashes of its perfect subtrees, so that each proof takes O(log n) of them
+wherever they are kept: in memory (`Tree`), or in tiles of files (tiles.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, TypeAlias
+
+from blindmatch_protocol.setfile import pages
+from blindmatch_protocol.setfile.pages import node_hash, root_from
+
+from blindmatch_proofs.verdict import Failed, Passed, Verdict
+
+HASH_BYTES: Final = 32
+PATH_MOST: Final = 63
+"""Hashes of a proof at most (tlog-witness, "add-checkpoint")."""
+EMPTY_ROOT: Final = sha256().digest()
+leaf_hash = pages.leaf_hash
+
+Nodes: TypeAlias = Callable[[int, int], bytes]
+"""The hash of leaves [i * 2**h, (i + 1) * 2**h), given h and i."""
+
+
+def root_of(nodes: Nodes, size: int) -> bytes:
+    """Root of the tree of the first `size` leaves (RFC 9162, section 2.1.1)."""
+    return _range(nodes, 0, size) if size else EMPTY_ROOT
+
+
+def inclusion_path(nodes: Nodes, index: int, size: int) -> tuple[bytes, ...]:
+    """Proof that leaf `index` < `size` is in the tree of `size` leaves (RFC 9162, section 2.1.3.1)."""
+    path, begin, end = list[bytes](), 0, size
+    while end - begin > 1:
+        split = begin + _split(end - begin)
+        left = index < split
+        path.append(_range(nodes, split, end) if left else _range(nodes, begin, split))
+        begin, end = (begin, split) if left else (split, end)
+    return tuple(reversed(path))
+
+
+def consistency_path(nodes: Nodes, first: int, second: int) -> tuple[bytes, ...]:
+    """Proof that `second` leaves begin with the first `first` <= `second` (RFC 9162, section 2.1.4.1)."""
+    if first in (0, second):
+        return ()
+    path, begin, end = list[bytes](), 0, second
+    while first != end:
+        split = begin + _split(end - begin)
+        left = first <= split
+        path.append(_range(nodes, split, end) if left else _range(nodes, begin, split))
+        begin, end = (begin, split) if left else (split, end)
+    if begin:
+        path.append(_range(nodes, begin, end))
+    return tuple(reversed(path))
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> Verdict:
+    """Whether the leaf hash `leaf` is at `index` of the tree (RFC 9162, section 2.1.3.2)."""
+    if not 0 <= index < size:
+        return Failed(f"leaf {index} is not in a tree of {size}")
+    if root_from(leaf, index, size, path) != root:
+        return Failed(f"the inclusion proof does not lead from leaf {index} to the root of {size} leaves")
+    return Passed()
+
+
+def verify_consistency(first: int, second: int, path: Sequence[bytes], old: bytes, new: bytes) -> Verdict:
+    """Whether root `new` of `second` leaves continues root `old` of `first` (RFC 9162, section 2.1.4.2)."""
+    wrong = Failed(f"the tree of {second} leaves does not continue the tree of {first}")
+    if first == second or first == 0:
+        fits = not path and (old == new if first else old == EMPTY_ROOT)
+        return Passed() if fits else wrong
+    if not 0 < first < second or not path:
+        return wrong
+    steps = [old, *path] if first & (first - 1) == 0 else list(path)
+    at, last = first - 1, second - 1
+    while at & 1:
+        at, last = at >> 1, last >> 1
+    before = after = steps[0]
+    for step in steps[1:]:
+        if last == 0:
+            return wrong
+        if at & 1 or at == last:
+            before, after = node_hash(step, before), node_hash(step, after)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            after = node_hash(after, step)
+        at, last = at >> 1, last >> 1
+    return Passed() if (before, after, last) == (old, new, 0) else wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A tree in memory: the hashes of its perfect subtrees by height."""
+
+    levels: tuple[tuple[bytes, ...], ...]
+
+    @classmethod
+    def of(cls, leaves: Sequence[bytes]) -> Tree:
+        """The tree over leaf hashes."""
+        levels = [tuple(leaves)]
+        while len(levels[-1]) > 1:
+            levels.append(paired(levels[-1]))
+        return cls(tuple(levels))
+
+    @property
+    def size(self) -> int:
+        """Leaves."""
+        return len(self.levels[0])
+
+    def node(self, height: int, index: int) -> bytes:
+        """See `Nodes`."""
+        return self.levels[height][index]
+
+
+def paired(hashes: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The next level: a hash of each two neighbours; a last one without a neighbour is left out."""
+    return tuple(node_hash(*pair) for pair in zip(hashes[::2], hashes[1::2], strict=False))
+
+
+def _split(size: int) -> int:
+    """The largest power of two below `size`, which is at least 2."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def _range(nodes: Nodes, begin: int, end: int) -> bytes:
+    """Hash of leaves [begin, end), of which the recursion of a tree makes a subtree."""
+    size = end - begin
+    if size & (size - 1) == 0:
+        height = size.bit_length() - 1
+        return nodes(height, begin >> height)
+    split = begin + _split(size)
+    return node_hash(_range(nodes, begin, split), _range(nodes, split, end))

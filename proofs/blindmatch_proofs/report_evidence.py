@@ -1,0 +1,215 @@
+"""What a report can show to whoever has its file, the centre's word left aside: the mode of franking decides.
+
+    content    the commitment binds sender, recipient, time and this picture    anybody
+    sender     the sender's key vouches for the commitment                      anybody; the centre; nobody
+    taken      the relay took the message for that account then                 who has the stamp's key
+    match      the picture's hash is near that in the label                     anybody
+    endorsed   k organisations endorsed the entry for that epoch                who has the curator's key, and
+                                                                                their policy or the log's
+    logged     a quorum of witnesses has seen that epoch in the log             who has the log's policy
+
+What cannot be looked at with what one has is *not shown*, and never passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final, TypeAlias
+
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, Variable, message
+from blindmatch_protocol.errors import PictureError, ProtocolError
+from blindmatch_protocol.franking_mode import FrankingMode
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.report import Report
+
+from blindmatch_proofs.endorsement import EndorsementPolicy, EndorsementProof, Terms, verify_proof
+from blindmatch_proofs.epoch_leaf import NO_ROOT, EpochLeaf
+from blindmatch_proofs.epoch_manifest import verify_signature as verify_manifest
+from blindmatch_proofs.epoch_proof import verify_origin
+from blindmatch_proofs.franking import (
+    verify_designated,
+    verify_opening,
+    verify_signature,
+    verify_stamp,
+)
+from blindmatch_proofs.tlog_policy import Policy
+from blindmatch_proofs.tlog_proof import PROOF_MOST, TlogProof
+from blindmatch_proofs.verdict import Failed, Passed
+
+PDQ_MATCH: Final = 31
+"""Bits at most between hashes that PDQ calls the same picture."""
+_ANY_AGE: Final = 1 << 40
+"""Seconds: of a cosignature on an epoch that is looked at later."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotShown:
+    """With what there is this cannot be looked at."""
+
+    reason: str
+
+
+Shown: TypeAlias = Passed | Failed | NotShown
+
+
+@message
+class ReportEvidence(Message, tag=0xA5, name="report-evidence"):
+    """A report that the centre opened, and what belongs to it: one file."""
+
+    report: Annotated[Report, Nested(Report)]
+    mode: Annotated[str, Text(16)]
+    """Of franking."""
+    identity: Annotated[tuple[bytes, ...], Sequence(Fixed(32), 1)]
+    """The sender's identity key, as its device named it."""
+    leaf: Annotated[tuple[EpochLeaf, ...], Sequence(Nested(EpochLeaf), 1)]
+    epoch_proof: Annotated[bytes, Variable(PROOF_MOST)]
+    """C2SP tlog-proof of the leaf; may be empty."""
+    endorsement: Annotated[tuple[EndorsementProof, ...], Sequence(Nested(EndorsementProof), 1)]
+
+    def check(self) -> None:
+        """A mode that is one."""
+        if self.mode not in set(FrankingMode):
+            raise ProtocolError(self.NAME, f"must be one of {', '.join(FrankingMode)}", "mode")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Known:
+    """What whoever verifies has from elsewhere; what is missing is empty or None.
+
+    Attributes:
+        identity: the sender's public identity key.
+        curator: the curator's public key.
+        policy: of the log, and the time in Unix seconds.
+        judge: the centre's secret key for franking, 32 bytes.
+        stamp: the key of relay and centre, 32 bytes.
+        endorsement: who must endorse entries.
+    """
+
+    identity: bytes = b""
+    curator: bytes = b""
+    policy: tuple[Policy, int] | None = None
+    judge: bytes = b""
+    stamp: bytes = b""
+    endorsement: EndorsementPolicy | None = None
+
+
+def verify_evidence(evidence: ReportEvidence, known: Known) -> Mapping[str, Shown]:
+    """What the file shows, by claim, in the order of the module's table."""
+    checks: dict[str, Callable[[ReportEvidence, Known], Shown]] = {
+        "content": _content,
+        "sender": _sender,
+        "taken": _taken,
+        "match": _match,
+        "endorsed": _endorsed,
+        "logged": _logged,
+    }
+    return {name: check(evidence, known) for name, check in checks.items()}
+
+
+def _content(evidence: ReportEvidence, known: Known) -> Shown:
+    report = evidence.report
+    if not report.opening:
+        return NotShown("no commitment is opened: a service that sees pictures reported it, on its word")
+    return verify_opening(report.shown, report.opening[0])
+
+
+def _sender(evidence: ReportEvidence, known: Known) -> Shown:
+    report, mode = evidence.report, FrankingMode(evidence.mode)
+    if mode is FrankingMode.STAMP or not report.opening:
+        return NotShown("nothing binds the message to the sender's key here")
+    if not report.sender_proof or not evidence.identity:
+        return Failed("the sender's key does not vouch for the message")
+    commitment, (identity,), (proof,) = report.opening[0].commitment, evidence.identity, report.sender_proof
+    if known.identity and known.identity != identity:
+        return Failed("the file names another identity key than the sender's")
+    if mode is FrankingMode.DESIGNATED and not known.judge:
+        return NotShown("the centre alone can verify it, and can show it to nobody")
+    if mode is FrankingMode.DESIGNATED:
+        found = verify_designated(commitment, proof, identity, known.judge)
+    else:
+        found = verify_signature(commitment, proof.proof, identity)
+    if found == Passed() and not known.identity:
+        return NotShown("the key in the file has signed it; whose key that is, the centre alone says")
+    return found
+
+
+def _taken(evidence: ReportEvidence, known: Known) -> Shown:
+    report = evidence.report
+    if not report.opening:
+        return NotShown("messages in the clear bear no stamp")
+    if not report.stamp:
+        return Failed("the relay has not stamped the message")
+    if not known.stamp:
+        return NotShown("relay and centre alone can verify the stamp, and could make it together")
+    (opening,), (stamp,) = report.opening, report.stamp
+    return verify_stamp(stamp, opening.commitment, report.sender, report.recipient, known.stamp)
+
+
+def _match(evidence: ReportEvidence, known: Known) -> Shown:
+    report = evidence.report
+    if report.flag is not None:
+        return NotShown("a classifier's score: the design's classifier would have to be run again")
+    try:
+        mine = Picture.from_bytes(report.picture).hash
+    except PictureError as error:
+        return Failed(str(error))
+    apart = int.from_bytes(mine, "big") ^ int.from_bytes(report.label.entry_hash, "big")
+    if (bits := apart.bit_count()) > PDQ_MATCH:
+        return Failed(
+            f"the picture is {bits} bits from the label's hash; the same one is at most {PDQ_MATCH}"
+        )
+    return Passed()
+
+
+def _endorsed(evidence: ReportEvidence, known: Known) -> Shown:
+    report = evidence.report
+    if not evidence.leaf or not known.curator:
+        return NotShown("the epoch's leaf, or the curator's key, is missing")
+    (leaf,) = evidence.leaf
+    if (wrong := _is_of(leaf, report, known.curator)) is not None:
+        return wrong
+    if leaf.endorsement_root == NO_ROOT:
+        return NotShown("in this epoch no entry is endorsed: the curator's word is all there is")
+    if not evidence.endorsement:
+        return Failed("the proof that the entry is endorsed is missing")
+    if known.endorsement is None and _logged(evidence, known) != Passed():
+        return NotShown("the curator has not signed the leaf's policy: it must be given, or the leaf logged")
+    try:
+        policy = EndorsementPolicy.decode(leaf.endorsement_policy)
+    except ProtocolError as error:
+        return Failed(str(error))
+    if known.endorsement not in (None, policy):
+        return Failed("the leaf's policy of endorsement is another one")
+    terms, root = Terms(known.curator, report.design, policy), leaf.endorsement_root
+    return verify_proof(evidence.endorsement[0], terms, report.label, report.epoch, root)
+
+
+def _logged(evidence: ReportEvidence, known: Known) -> Shown:
+    if not evidence.leaf or not evidence.epoch_proof or known.policy is None:
+        return NotShown("the epoch's leaf, its proof, or the log's policy is missing")
+    (leaf,), (policy, now) = evidence.leaf, known.policy
+    if (wrong := _is_of(leaf, evidence.report, known.curator)) is not None:
+        return wrong
+    try:
+        proof = TlogProof.parse(evidence.epoch_proof)
+    except ProtocolError as error:
+        return Failed(str(error))
+    accepted = policy.accept(proof.note, now, _ANY_AGE)
+    if isinstance(accepted, Failed):
+        return accepted
+    origin = verify_origin(accepted.head, evidence.report.design)
+    if isinstance(origin, Failed):
+        return origin
+    if proof.index != leaf.index:
+        return Failed(f"the epoch must be leaf {leaf.index} of the log, not {proof.index}")
+    return proof.verify(leaf.encode())
+
+
+def _is_of(leaf: EpochLeaf, report: Report, curator: bytes) -> Failed | None:
+    """What is wrong with a leaf as that of the report's epoch, and as the curator's if the key is known."""
+    manifest = leaf.signed.manifest
+    if (manifest.design, manifest.epoch) != (report.design, report.epoch):
+        return Failed("the leaf is of another design or epoch than the report")
+    found = verify_manifest(leaf.signed, curator) if curator else Passed()
+    return found if isinstance(found, Failed) else None

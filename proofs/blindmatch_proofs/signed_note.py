@@ -1,0 +1,184 @@
+"""Signed notes and the keys that verify them (c2sp.org/signed-note).
+
+    text that ends with a line end
+    <empty line>
+    — name base64(key id, 4 bytes || signature)        one line a signature
+
+What a key of a kind signs is in `cosignature`, which verifies all kinds that are known here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import unicodedata
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final
+
+from blindmatch_protocol.errors import ProtocolError
+
+STEP: Final = "signed note"
+KEY_STEP: Final = "verifier key"
+ED25519: Final = 0x01
+COSIGNATURE: Final = 0x04
+"""Ed25519 cosignature (c2sp.org/tlog-cosignature)."""
+ML_DSA_44: Final = 0x06
+"""ML-DSA-44 cosignature (c2sp.org/tlog-cosignature)."""
+KEY_BYTES: Final = {ED25519: 32, COSIGNATURE: 32, ML_DSA_44: 1312}
+NOTE_MOST: Final = 1 << 16
+SIGNATURES_MOST: Final = 64
+NAME_MOST: Final = 255
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_DASH: Final = "\u2014 "
+_ID_BYTES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierKey:
+    """A public key with its name ("vkey").
+
+    Attributes:
+        name: whose it is, a schema-less URL by custom.
+        kind: signature type, one of `KEY_BYTES`.
+        public: the key.
+
+    Raises:
+        ProtocolError: if the name is none, the kind is not known, or the key has another length.
+    """
+
+    name: str
+    kind: int
+    public: bytes
+
+    def __post_init__(self) -> None:
+        check_name(self.name, KEY_STEP)
+        if KEY_BYTES.get(self.kind) != len(self.public):
+            raise ProtocolError(KEY_STEP, "must be Ed25519 or ML-DSA-44, of a kind known here", "key")
+
+    @property
+    def id(self) -> bytes:
+        """Four bytes that stand for the key in a note ("Signatures")."""
+        hashed = self.name.encode() + b"\n" + bytes([self.kind]) + self.public
+        return sha256(hashed).digest()[:_ID_BYTES]
+
+    @property
+    def text(self) -> str:
+        """``name+id+key``."""
+        return f"{self.name}+{self.id.hex()}+{encoded(bytes([self.kind]) + self.public)}"
+
+    @classmethod
+    def parse(cls, text: str) -> VerifierKey:
+        """The key with this text.
+
+        Raises:
+            ProtocolError: if there is none, or the id is another's.
+        """
+        name, _, rest = text.partition("+")
+        key_id, _, key = rest.partition("+")
+        raw = decoded(key, KEY_STEP, "key")
+        made = cls(name, raw[0] if raw else 0, raw[1:])
+        if made.id.hex() != key_id:
+            raise ProtocolError(KEY_STEP, "must be the one that follows from name and key", "id")
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSignature:
+    """A signature line: whose, the key's id, and the signature."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+    @property
+    def line(self) -> str:
+        """With its line end."""
+        return f"{_DASH}{self.name} {encoded(self.key_id + self.signature)}\n"
+
+    @classmethod
+    def parse(cls, line: str) -> NoteSignature:
+        """The signature on a line without its end; `ProtocolError` if it is none."""
+        name, _, rest = line.removeprefix(_DASH).partition(" ")
+        raw = decoded(rest, STEP, "signature")
+        if not line.startswith(_DASH) or len(raw) <= _ID_BYTES:
+            raise ProtocolError(STEP, "must be a dash, a name, and base64 of more than 4 bytes", "signature")
+        check_name(name, STEP)
+        return cls(name, raw[:_ID_BYTES], raw[_ID_BYTES:])
+
+    def is_by(self, key: VerifierKey) -> bool:
+        """Does it claim to be by `key`? Whether it is, only verifying says."""
+        return (self.name, self.key_id) == (key.name, key.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A text and its signatures."""
+
+    text: str
+    signatures: tuple[NoteSignature, ...] = ()
+
+    def encode(self) -> bytes:
+        """The note's bytes."""
+        return (self.text + "\n" + "".join(one.line for one in self.signatures)).encode()
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Note:
+        """The note with exactly these bytes.
+
+        Raises:
+            ProtocolError: if there is none ("Format").
+        """
+        if len(raw) > NOTE_MOST:
+            raise ProtocolError(STEP, f"must be at most {NOTE_MOST} bytes")
+        try:
+            whole = raw.decode()
+        except UnicodeDecodeError as error:
+            raise ProtocolError(STEP, "must be UTF-8") from error
+        if _CONTROL.search(whole):
+            raise ProtocolError(STEP, "must have no control character but line ends")
+        text, empty, signed = whole.rpartition("\n\n")
+        lines = signed.split("\n")
+        if not (text and empty) or lines[-1] or not 1 < len(lines) <= SIGNATURES_MOST + 1:
+            raise ProtocolError(STEP, f"must be a text, an empty line and 1 to {SIGNATURES_MOST} signatures")
+        return cls(text + "\n", tuple(NoteSignature.parse(line) for line in lines[:-1]))
+
+    def signed(self, *more: NoteSignature) -> Note:
+        """With further signatures."""
+        return replace(self, signatures=(*self.signatures, *more))
+
+
+@lru_cache(256)
+def check_name(name: str, step: str) -> None:
+    """Raises `ProtocolError` unless `name` may name a key."""
+    if not 0 < len(name.encode(errors="replace")) <= NAME_MOST or any(
+        one in "+\n" or one.isspace() or unicodedata.category(one)[0] == "C" for one in name
+    ):
+        raise ProtocolError(step, f"must be 1 to {NAME_MOST} bytes without spaces, + and controls", "name")
+
+
+def encoded(raw: bytes) -> str:
+    """Base64 (RFC 4648, section 4)."""
+    return base64.b64encode(raw).decode()
+
+
+def decoded(text: str, step: str, field: str) -> bytes:
+    """What `encoded` made; `ProtocolError` for any other text."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise ProtocolError(step, "must be base64", field) from error
+    if encoded(raw) != text:
+        raise ProtocolError(step, "must be canonical base64", field)
+    return raw
+
+
+def decimal(text: str, step: str, field: str) -> int:
+    """A number below 2^63 as a log writes it: ASCII digits, no zero in front; `ProtocolError` otherwise."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19) or str(int(text)) != text:
+        raise ProtocolError(step, "must be decimal, without zeros in front", field)
+    if int(text) >= 1 << 63:
+        raise ProtocolError(step, "must be below 2^63", field)
+    return int(text)

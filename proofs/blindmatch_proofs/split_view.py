@@ -1,0 +1,114 @@
+"""Evidence that a log showed two histories, in a file that anyone verifies with the log's key alone.
+
+    two checkpoints of one size with two roots, or two leaves that two checkpoints have at one index
+
+Either is signed by the log twice, which it must not do (tlog-checkpoint, "Signatures"); witnesses that
+cosigned both are named. Two checkpoints of different sizes show nothing by themselves: whoever holds them
+asks for the proof that leads from one to the other, which no file can show to be missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from blindmatch_protocol.errors import ProtocolError
+
+from blindmatch_proofs.checkpoint import Checkpoint
+from blindmatch_proofs.cosignature import verify_signature
+from blindmatch_proofs.merkle import verify_inclusion
+from blindmatch_proofs.signed_note import Note, VerifierKey, decoded, encoded
+from blindmatch_proofs.tlog_policy import signing_times
+from blindmatch_proofs.tlog_proof import HEADER, TlogProof
+from blindmatch_proofs.verdict import Failed, Passed, Verdict
+
+STEP: Final = "split view"
+FORMAT: Final = "blindmatch-split-view"
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one party was shown: a checkpoint, or the proof of a leaf with the leaf's hash."""
+
+    shown: bytes
+    leaf: bytes = b""
+
+    @property
+    def proof(self) -> TlogProof | None:
+        """The proof, if it is one; `ProtocolError` if it is malformed."""
+        return TlogProof.parse(self.shown) if self.shown.startswith(HEADER.encode()) else None
+
+    @property
+    def note(self) -> Note:
+        """The checkpoint; `ProtocolError` if there is none."""
+        proof = self.proof
+        return Note.parse(self.shown) if proof is None else proof.note
+
+
+@dataclass(frozen=True, slots=True)
+class SplitView:
+    """Two views of one log, which `log` is the key of."""
+
+    log: VerifierKey
+    views: tuple[View, View]
+
+    def encode(self) -> bytes:
+        """The file's bytes, JSON."""
+        views = [{"shown": one.shown.decode(), "leaf": encoded(one.leaf)} for one in self.views]
+        held = {"format": FORMAT, "version": VERSION, "log": self.log.text, "views": views}
+        return (json.dumps(held, indent=2, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def parse(cls, raw: bytes) -> SplitView:
+        """What `encode` made; `ProtocolError` for anything else."""
+        try:
+            held: dict[str, Any] = json.loads(raw)
+            kind = (held["format"], held["version"])
+            log, views = str(held["log"]), [(str(one["shown"]), str(one["leaf"])) for one in held["views"]]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ProtocolError(STEP, f"must be a JSON object of format {FORMAT}") from error
+        if kind != (FORMAT, VERSION) or len(views) != 2:
+            raise ProtocolError(STEP, f"must be two views, version {VERSION}")
+        first, second = (View(shown.encode(), decoded(leaf, STEP, "leaf")) for shown, leaf in views)
+        return cls(VerifierKey.parse(log), (first, second))
+
+    def verify(self, log: VerifierKey) -> Verdict:
+        """Whether `log`, whose key the verifier has from elsewhere, showed two histories."""
+        try:
+            heads = [_signed(log, one.note) for one in self.views]
+            leaves = [_leaf(one) for one in self.views]
+        except ProtocolError as error:
+            return Failed(str(error))
+        if None in heads:
+            return Failed(f"both views must be signed by the key of {log.name}")
+        first, second = heads
+        if first and second and first.size == second.size and first.root != second.root:
+            return Passed()
+        if leaves[0] and leaves[1] and leaves[0][0] == leaves[1][0] and leaves[0][1] != leaves[1][1]:
+            return Passed()
+        return Failed("the two views show neither two roots of one size nor two leaves at one index")
+
+    def cosigners(self, witnesses: Mapping[str, VerifierKey]) -> list[str]:
+        """Those of `witnesses` that cosigned both histories; `ProtocolError` if a view is malformed."""
+        signed = [signing_times(one.note, witnesses) for one in self.views]
+        return sorted(name for name in witnesses if all(times[name] for times in signed))
+
+
+def _signed(log: VerifierKey, note: Note) -> Checkpoint | None:
+    """What a note says, if `log` signed it."""
+    head = Checkpoint.of(note)
+    by_log = any(verify_signature(log, one, note.text) is not None for one in note.signatures)
+    return head if by_log and head.origin == log.name else None
+
+
+def _leaf(view: View) -> tuple[int, bytes] | None:
+    """Index and hash of the leaf that a view proves, if it proves one."""
+    proof = view.proof
+    if proof is None:
+        return None
+    head = proof.head
+    proven = verify_inclusion(view.leaf, proof.index, head.size, proof.path, head.root)
+    return None if isinstance(proven, Failed) else (proof.index, view.leaf)

@@ -1,0 +1,203 @@
+"""Whose word a checkpoint needs (c2sp.org/tlog-policy): a log of a known key, and a quorum of witnesses.
+
+    log VKEY                    whose name is the origin
+    witness NAME VKEY
+    group NAME any|all|K NAME...
+    quorum NAME|none
+
+Each key, and each name as a member, stands once, so that nobody counts twice. Witnesses that one operator
+runs belong into a group `any` of its own (`policy_of` writes that), which counts once, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from blindmatch_protocol.errors import ProtocolError
+
+from blindmatch_proofs.checkpoint import Checkpoint
+from blindmatch_proofs.cosignature import verify_signature
+from blindmatch_proofs.signed_note import ED25519, Note, VerifierKey
+from blindmatch_proofs.verdict import Failed
+
+STEP: Final = "tlog-policy"
+POLICY_MOST: Final = 1 << 16
+NONE: Final = "none"
+SKEW_S: Final = 300
+"""A witness's clock may be ahead of the verifier's by so much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """At least `least` of `members` must have witnessed."""
+
+    least: int
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A checkpoint that a policy accepts, and the witnesses whose fresh cosignature it has."""
+
+    head: Checkpoint
+    witnesses: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy, read; `text` is as it was written."""
+
+    text: str
+    logs: Mapping[str, VerifierKey]
+    witnesses: Mapping[str, VerifierKey]
+    groups: Mapping[str, Group]
+    quorum: str
+
+    @classmethod
+    def parse(cls, text: str) -> Policy:
+        """Read a policy.
+
+        Raises:
+            ProtocolError: if a line is none, a name is not known or not new, a key or member stands twice.
+        """
+        if len(text) > POLICY_MOST or any(ord(one) < 0x20 and one not in "\t\n" for one in text):
+            raise ProtocolError(STEP, f"must be at most {POLICY_MOST} characters without controls")
+        reading = _Reading({}, {}, {}, [], set())
+        for line in text.split("\n"):
+            words = line.replace("\t", " ").split()
+            if words and not words[0].startswith("#"):
+                reading.take(words)
+        if len(reading.quorum) != 1:
+            raise ProtocolError(STEP, "must have one quorum line", "quorum")
+        return cls(text, reading.logs, reading.witnesses, reading.groups, reading.quorum[0])
+
+    def accept(self, note: Note, now: int, most_age_s: int) -> Accepted | Failed:
+        """Hold a checkpoint against the policy, at `now` in Unix seconds.
+
+        A cosignature older than `most_age_s`, or of a time to come, does not count. With a signature that
+        claims to be by a key of the policy and is not, nothing counts (signed-note, "Signatures").
+        """
+        try:
+            head = Checkpoint.of(note)
+            log = self.logs.get(head.origin)
+            if log is None:
+                return Failed(f"the checkpoint is of {head.origin}, which is no log of the policy")
+            times = signing_times(note, {head.origin: log})[head.origin]
+            cosigned = signing_times(note, self.witnesses)
+        except ProtocolError as error:
+            return Failed(str(error))
+        if not times:
+            return Failed(f"the checkpoint is not signed by the key of {head.origin}")
+        fresh = {
+            name for name, at in cosigned.items() if any(-SKEW_S <= now - one <= most_age_s for one in at)
+        }
+        if not self.satisfied(fresh):
+            stale = sorted(name for name, at in cosigned.items() if at and name not in fresh)
+            old = f"; older than {most_age_s} s or of a time to come: {', '.join(stale)}" if stale else ""
+            found = ", ".join(sorted(fresh)) or "nobody"
+            return Failed(f"the quorum {self.quorum} of witnesses is not met, but by {found}{old}")
+        return Accepted(head, frozenset(fresh))
+
+    def satisfied(self, witnessed: Iterable[str]) -> bool:
+        """Whether these witnesses are a quorum."""
+        have = set(witnessed) & self.witnesses.keys() | {NONE}
+        for name, group in self.groups.items():  # a group stands after its members
+            if len(have.intersection(group.members)) >= group.least:
+                have.add(name)
+        return self.quorum in have
+
+
+def signing_times(note: Note, keys: Mapping[str, VerifierKey]) -> dict[str, list[int]]:
+    """When each of `keys` signed a checkpoint, in Unix seconds; 0 for a log's own signature.
+
+    Raises:
+        ProtocolError: if a signature claims to be by one of them and is not.
+    """
+    found: dict[str, list[int]] = {name: [] for name in keys}
+    for name, key in keys.items():
+        for signature in note.signatures:
+            if signature.is_by(key):
+                at = verify_signature(key, signature, note.text)
+                if at is None:
+                    raise ProtocolError(STEP, f"the signature by {key.name} must verify", "checkpoint")
+                found[name].append(at)
+    return found
+
+
+def policy_of(
+    logs: Sequence[VerifierKey], operators: Mapping[str, Sequence[VerifierKey]], least: int
+) -> Policy:
+    """A policy that asks for witnesses of at least `least` operators, of which each counts once."""
+    lines = [f"log {key.text}" for key in logs]
+    groups = [f"operator-{number}" for number in range(1, len(operators) + 1)]
+    for group, keys in zip(groups, operators.values(), strict=True):
+        lines += [f"witness {key.name} {key.text}" for key in keys]
+        lines.append(f"group {group} any {' '.join(key.name for key in keys)}")
+    if least:
+        lines.append(f"group quorum {least} {' '.join(groups)}")
+    lines.append(f"quorum {'quorum' if least else NONE}")
+    return Policy.parse("".join(f"{line}\n" for line in lines))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the lines so far have defined."""
+
+    logs: dict[str, VerifierKey]
+    witnesses: dict[str, VerifierKey]
+    groups: dict[str, Group]
+    quorum: list[str]
+    members: set[str]
+
+    def take(self, words: list[str]) -> None:
+        """Take a line; `ProtocolError` if it is none."""
+        match words:
+            case ["log", key] | ["log", key, _]:
+                made = self._key(key, self.logs, own=True)
+                self._new(made.name, self.logs)
+                self.logs[made.name] = made
+            case ["witness", name, key] | ["witness", name, key, _]:
+                made = self._key(key, self.witnesses, own=False)
+                self._new(name, self.witnesses, self.groups)
+                self.witnesses[name] = made
+            case ["group", name, least, *members] if members:
+                self._new(name, self.witnesses, self.groups)
+                self.groups[name] = self._group(least, members)
+            case ["quorum", name]:
+                if name != NONE:
+                    self._known(name)
+                self.quorum.append(name)
+            case _:
+                raise ProtocolError(
+                    STEP, "must be log, witness, group or quorum, with what belongs to it", "line"
+                )
+
+    def _key(self, text: str, others: Mapping[str, VerifierKey], own: bool) -> VerifierKey:
+        key = VerifierKey.parse(text)
+        if (key.kind == ED25519) is not own:
+            raise ProtocolError(STEP, "must be Ed25519 of a log, a cosignature key of a witness", "key")
+        if any(key.public == other.public for other in others.values()):
+            raise ProtocolError(STEP, "must not stand twice, under whatever name", "key")
+        return key
+
+    def _group(self, least: str, members: list[str]) -> Group:
+        for name in members:
+            self._known(name)
+            if name in self.members:
+                raise ProtocolError(STEP, "must be member of one group, once", "group")
+            self.members.add(name)
+        words = {"any": 1, "all": len(members)}
+        count = words[least] if least in words else int(least) if least.isascii() and least.isdecimal() else 0
+        if not 1 <= count <= len(members):
+            raise ProtocolError(STEP, "must be any, all, or a number from 1 to that of its members", "group")
+        return Group(count, tuple(members))
+
+    def _new(self, name: str, *taken: Mapping[str, object]) -> None:
+        if name == NONE or any(name in one for one in taken):
+            raise ProtocolError(STEP, "must be new, and not none", "name")
+
+    def _known(self, name: str) -> None:
+        if name not in self.witnesses and name not in self.groups:
+            raise ProtocolError(STEP, "must be defined on a line before", "name")

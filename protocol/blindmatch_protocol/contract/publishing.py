@@ -1,0 +1,63 @@
+"""What a set is built for, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from blindmatch_protocol.contract.declaration import Info, Role
+from blindmatch_protocol.errors import DesignError
+
+
+@dataclass(frozen=True, slots=True)
+class SetParameters:
+    """What a set is built for.
+
+    Attributes:
+        epoch: number of the epoch, from 1 on.
+        values: the design's parameters by name; a missing one takes its default.
+    """
+
+    epoch: int
+    values: Mapping[str, int]
+
+    def check(self, info: Info) -> None:
+        """Raise `DesignError` if a value is of no parameter of `info`, or out of its range."""
+        for name in self.values:
+            self.value(info, name)
+
+    def value(self, info: Info, name: str) -> int:
+        """The value of parameter `name` of `info`.
+
+        Raises:
+            DesignError: if the design has no such parameter, or the value is out of its range.
+        """
+        declared = next((p for p in info.parameters if p.name == name), None)
+        if declared is None:
+            raise DesignError(f"design {info.name} has no parameter {name}")
+        value = self.values.get(name, declared.default)
+        if not isinstance(value, int) or not declared.least <= value <= declared.most:
+            raise DesignError(f"parameter {name}: must be {declared.least} to {declared.most}, not {value}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Names of the files a `publish` wrote: the set-up's, each role's, and the opener's."""
+
+    setup: tuple[str, ...]
+    roles: Mapping[Role, tuple[str, ...]]
+    opener: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the files of a set-up say of themselves; the epoch's manifest must say the same.
+
+    Attributes:
+        parameters: those of the design's parameters that stand in the files.
+        role_keys: the public key that each role answers under, for designs whose roles have one.
+    """
+
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    role_keys: Mapping[Role, bytes] = field(default_factory=dict)

@@ -1,0 +1,130 @@
+"""Option 1a: the list lies in the clear on every device, which compares by itself and asks nobody.
+
+    curator  list.bin: every hash, id and salt --> every device
+    device   nearest entry within 31 bits: Match(label), else NoMatch
+
+    index    0: every entry is compared; 1: those that multi-index hashing leaves, with the same outcome
+
+Nothing leaves the device for a picture. Whoever has a device has the list, and tests edits against it as
+often as they like. With a device that refuses to send what matches this is upload prevention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.designs.facts import leaks
+from blindmatch_protocol.designs.plain_scan import OnDevice
+from blindmatch_protocol.multi_index import MOST_DISTANCE, MultiIndex, write_index
+from blindmatch_protocol.plain_list import (
+    LIST_FILE,
+    PlainList,
+    all_hashes,
+    held_list,
+    identity_of,
+    nearest,
+    open_file,
+    write_list,
+)
+from blindmatch_protocol.setfile import SetFile, SetFileWriter
+
+INDEX_FILE: Final = "index.bin"
+
+THE_LIST: Final = bm.Fact(
+    "list", "the list: every hash, id and salt, in the clear", lambda item, setup: setup.hashes
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Setup:
+    """The opened set-up.
+
+    Attributes:
+        file: the list's file.
+        listed: the list in it.
+        index: of the list, if there is one.
+    """
+
+    file: SetFile
+    listed: PlainList
+    index: MultiIndex | None
+
+    @property
+    def hashes(self) -> bytes:
+        """All hashes, one after the other."""
+        return self.listed.hashes.tobytes()
+
+
+class DeviceList(OnDevice[Setup]):
+    """The device has the list and learns the outcome; nobody else learns anything of a picture."""
+
+    info: ClassVar[bm.Info] = bm.Info(
+        name="device-list",
+        version=1,
+        option="1a",
+        summary="The list lies in the clear on every device, which compares by itself; nothing is sent.",
+        relation=bm.Near(MOST_DISTANCE),
+        learns=frozenset({bm.Learner.DEVICE}),
+        roles={},
+        parameters=(
+            bm.Parameter("index", "How entries are found: 0 scan, 1 multi-index hashing.", "kind", 0, 0, 1),
+        ),
+    )
+
+    shows = bm.ListKnowledge.HASHES
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return leaks({bm.Party.DEVICE}, THE_LIST)
+
+    def extraction(self, setup: Setup) -> bm.Extraction:
+        return bm.Extraction("questions", lambda asked: 1.0)
+
+    def publish(
+        self,
+        entries: bm.EntrySource,
+        parameters: bm.SetParameters,
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+        out: bm.Workspace,
+        progress: bm.Progress = bm.no_progress,
+    ) -> bm.Published:
+        """See `Design.publish`. Takes no randomness."""
+        write_list(self.info, entries, parameters, out, progress)
+        if not parameters.value(self.info, "index"):
+            return bm.Published((LIST_FILE,), {})
+        writer = SetFileWriter(out.create(INDEX_FILE), identity_of(self.info, parameters))
+        write_index(writer, all_hashes(entries))
+        writer.finish(len(entries))
+        return bm.Published((LIST_FILE, INDEX_FILE), {})
+
+    def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
+        file = open_file(self.info, files, LIST_FILE, epoch)
+        indexed = file.identity.parameters.get("index")
+        index = MultiIndex(open_file(self.info, files, INDEX_FILE, file.identity.epoch)) if indexed else None
+        return Setup(file, held_list(file), index)
+
+    def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
+        setup.file.verify()
+        if setup.index is not None:
+            setup.index.check(setup.listed.hashes)
+
+    def epoch_of(self, setup: Setup) -> int:
+        return setup.file.identity.epoch
+
+    def looked_up(self, setup: Setup, own: bytes) -> bm.Label | None:
+        index = find(setup, own)
+        return None if index is None else setup.listed.label(index)
+
+
+def find(setup: Setup, own: bytes) -> int | None:
+    """Place of the first of the nearest entries within 31 bits; the same with an index and without."""
+    if setup.index is None:
+        return nearest(own, MOST_DISTANCE, setup.listed.hashes)
+    rows = setup.index.candidates(own)
+    found = nearest(own, MOST_DISTANCE, setup.listed.hashes[rows])
+    return None if found is None else int(rows[found])
+
+
+DESIGN: Final = DeviceList()

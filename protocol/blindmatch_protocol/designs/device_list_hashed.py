@@ -1,0 +1,142 @@
+"""Option 1a, exact: digests of the list lie on every device, which looks its own hash up and asks nobody.
+
+    curator  of every entry: digest = H(tag, epoch, hash), in ascending order; its label, sealed under a key
+             that follows from the hash --> every device
+    device   digest of its own hash there? does the label open? Match(label) : NoMatch
+
+Whoever has a device cannot read a hash it does not know, but tests guesses offline, as many as it likes. Near
+matching has no such form: the tokens that would stand for parts of a hash are few enough to be tried out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol import labels
+from blindmatch_protocol.designs.facts import SET_SIZE, leaks
+from blindmatch_protocol.designs.plain_scan import OnDevice
+from blindmatch_protocol.plain_list import BATCH, column, identity_of, open_file
+from blindmatch_protocol.setfile import SetFile, SetFileWriter
+from blindmatch_protocol.tagged import cut, expand
+
+DIGEST_FILE: Final = "digests.bin"
+KIND_DIGESTS: Final = 0x19
+KIND_LABELS: Final = 0x1A
+DIGEST_TAG: Final = b"blindmatch/device-list-hashed/digest/v1"
+KEY_TAG: Final = b"blindmatch/device-list-hashed/label-key/v1"
+DIGEST_BYTES: Final = 32
+RECORD_BYTES: Final = labels.record_bytes(0)
+
+EVERY_GUESS: Final = bm.Fact(
+    "every_guess",
+    "whether any hash it can think of is listed, and then which entry, offline and without limit",
+    lambda item, setup: setup.stored,
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Setup:
+    """The opened set-up."""
+
+    file: SetFile
+
+    @property
+    def entries(self) -> int:
+        """How many there are."""
+        return self.file.entries
+
+    @property
+    def stored(self) -> bytes:
+        """All digests, then all sealed labels."""
+        return bytes(self.file.section(KIND_DIGESTS)) + bytes(self.file.section(KIND_LABELS))
+
+    def label(self, own: bytes) -> bm.Label | None:
+        """The label of the entry with this very hash, if there is one."""
+        epoch = self.file.identity.epoch
+        digest, key = (expand(tag, epoch, [own], DIGEST_BYTES).tobytes() for tag in (DIGEST_TAG, KEY_TAG))
+        digests = column(self.file, KIND_DIGESTS, np.uint8, DIGEST_BYTES)
+        records = column(self.file, KIND_LABELS, np.uint8, RECORD_BYTES)
+        at = int(np.searchsorted(_words(digests), np.bytes_(digest)))
+        if at == len(digests) or digests[at].tobytes() != digest:
+            return None
+        label = labels.unseal(key, records[at].tobytes(), epoch)
+        return label if label is not None and label.entry_hash == own else None
+
+
+class DeviceListHashed(OnDevice[Setup]):
+    """The device has digests of the list and learns the outcome; nobody else learns anything of a picture."""
+
+    info: ClassVar[bm.Info] = bm.Info(
+        name="device-list-hashed",
+        version=1,
+        option="1a",
+        summary="Digests of the list lie on every device, which looks its own up; nothing is sent.",
+        relation=bm.Equal(),
+        learns=frozenset({bm.Learner.DEVICE}),
+        roles={},
+    )
+
+    shows = bm.ListKnowledge.TESTABLE
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return leaks({bm.Party.DEVICE}, SET_SIZE, EVERY_GUESS)
+
+    def publish(
+        self,
+        entries: bm.EntrySource,
+        parameters: bm.SetParameters,
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+        out: bm.Workspace,
+        progress: bm.Progress = bm.no_progress,
+    ) -> bm.Published:
+        """See `Design.publish`. Takes no randomness."""
+        parts, done = [np.zeros((0, DIGEST_BYTES + RECORD_BYTES), np.uint8)], 0
+        for batch in entries.batches(BATCH):
+            parts.append(_rows(batch, parameters.epoch))
+            done += len(batch)
+            progress(done, len(entries))
+        rows = np.concatenate(parts)
+        rows = rows[np.argsort(_words(rows[:, :DIGEST_BYTES]), kind="stable")]
+        writer = SetFileWriter(out.create(DIGEST_FILE), identity_of(self.info, parameters))
+        writer.section(KIND_DIGESTS, [rows[:, :DIGEST_BYTES].tobytes()], len(rows))
+        writer.section(KIND_LABELS, [rows[:, DIGEST_BYTES:].tobytes()], len(rows))
+        writer.finish(len(rows))
+        return bm.Published((DIGEST_FILE,), {})
+
+    def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
+        return Setup(open_file(self.info, files, DIGEST_FILE, epoch))
+
+    def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
+        setup.file.verify()
+        words = _words(column(setup.file, KIND_DIGESTS, np.uint8, DIGEST_BYTES))
+        column(setup.file, KIND_LABELS, np.uint8, RECORD_BYTES)
+        if (words[:-1] > words[1:]).any():
+            raise bm.SetFileError(f"{DIGEST_FILE}: digests are not in order")
+
+    def epoch_of(self, setup: Setup) -> int:
+        return setup.file.identity.epoch
+
+    def looked_up(self, setup: Setup, own: bytes) -> bm.Label | None:
+        return setup.label(own)
+
+
+def _rows(batch: bm.EntryBatch, epoch: int) -> bm.Rows:
+    """Digest and record of each entry, uint8 (n, 120)."""
+    hashes = cut(batch.hashes)
+    keys = expand(KEY_TAG, epoch, hashes, labels.LABEL_KEY_BYTES)
+    records = labels.seal(keys, batch, epoch, labels.unsigned(len(batch), 0))
+    return np.concatenate([expand(DIGEST_TAG, epoch, hashes, DIGEST_BYTES), records], axis=1)
+
+
+def _words(digests: bm.Rows) -> npt.NDArray[np.bytes_]:
+    """Digests as values that compare byte by byte, (n,)."""
+    return np.ascontiguousarray(digests).view(f"S{DIGEST_BYTES}").ravel()
+
+
+DESIGN: Final = DeviceListHashed()

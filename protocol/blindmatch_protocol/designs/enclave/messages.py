@@ -1,0 +1,74 @@
+"""What device and enclave say to each other, and what of it only the two can read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.hpke import OVERHEAD, TAG_BYTES
+from blindmatch_protocol.padding import padded_attachment_length
+
+MOST_PIXEL_BYTES: Final = 3 * 50_000_000
+_MOST_PADDED: Final = padded_attachment_length(MOST_PIXEL_BYTES + 64)
+
+
+@bm.message
+class Attest(bm.Message, tag=0x74, name="enclave/attest"):
+    """Asks for a quote that is fresh."""
+
+    nonce: Annotated[bytes, bm.Fixed(32)]
+
+
+@bm.message
+class Quote(bm.Message, tag=0x75, name="enclave/quote"):
+    """What runs there, said by the platform."""
+
+    measurement: Annotated[bytes, bm.Fixed(32)]
+    epoch: Annotated[int, bm.UInt(64)]
+    key: Annotated[bytes, bm.Fixed(32)]
+    """X25519; its private half is in the enclave alone."""
+    nonce: Annotated[bytes, bm.Fixed(32)]
+    signature: Annotated[bytes, bm.Fixed(64)]
+    """Of the platform: Ed25519 over all that stands before."""
+
+
+@bm.message
+class SealedPicture(bm.Message, tag=0x76, name="enclave/picture"):
+    """A `Picture`, padded and sealed to the enclave."""
+
+    sealed: Annotated[bytes, bm.Variable(_MOST_PADDED + OVERHEAD, least=OVERHEAD)]
+
+
+@bm.message
+class Picture(bm.Message, tag=0x77, name="enclave/inner-picture"):
+    """A picture: RGB, row by row; and the key that its reply is sealed under, used once."""
+
+    reply_key: Annotated[bytes, bm.Fixed(32)]
+    height: Annotated[int, bm.UInt(32)]
+    width: Annotated[int, bm.UInt(32)]
+    pixels: Annotated[bytes, bm.Variable(MOST_PIXEL_BYTES, least=1)]
+
+    def check(self) -> None:
+        """The pixels are height x width x 3 bytes."""
+        if len(self.pixels) != self.height * self.width * 3:
+            raise bm.ProtocolError(self.NAME, "must be height x width x 3 bytes", "pixels")
+
+
+@bm.message
+class Found(bm.Message, tag=0x78, name="enclave/inner-reply"):
+    """Whether the picture is listed; the label is all zeros if it is not."""
+
+    matched: Annotated[bool, bm.Bool()]
+    label: Annotated[bm.Label, bm.Nested(bm.Label)]
+
+    def check(self) -> None:
+        """Without a match there is no label; the same steps are taken with one."""
+        if not self.matched | (self.label == bm.NO_LABEL):
+            raise bm.ProtocolError(self.NAME, "must be all zeros without a match", "label")
+
+
+@bm.message
+class SealedReply(bm.Message, tag=0x79, name="enclave/reply"):
+    """A `Found`, sealed under the picture's reply key: the same length for every picture."""
+
+    sealed: Annotated[bytes, bm.Fixed(len(Found(False, bm.NO_LABEL).encode()) + TAG_BYTES)]

@@ -1,0 +1,290 @@
+"""he-hamming: the device learns whether its picture is near one on the list; the matcher computes all
+distances under the device's homomorphic encryption, and learns nothing of the picture.
+
+    device(hash, account's secret key, set-up)                 matcher(list, label keys)
+        once: new keys        ---- Keys, 20 MB -------------->  kept for the account
+        x = hash; quality < 50: a random one; weight not 128: the least reliable bits flipped
+                              ---- Query: epoch, Enc(x) ----->
+                                                               distances, indicator, sum of keys (`circuit`)
+                              <--- Reply: epoch, 8 ciphertexts
+        Ready: what follows waits for the hand-over
+        decrypt; slots that are not 0, times 1 / Z(v) for 16 values of v: label keys
+        no label of that slot opens, or none whose hash is within 31 bits of the device's own: NoMatch
+        Match(nearest label; of up to 64 slots)
+
+No proof comes with a reply. Decryption results leave the device as a report of a match alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.designs import facts
+from blindmatch_protocol.designs.deltas import SET_FILE
+from blindmatch_protocol.designs.he_hamming import files, packing
+from blindmatch_protocol.designs.he_hamming.circuit import THRESHOLD, WEIGHT, Evaluation, indicator
+from blindmatch_protocol.designs.he_hamming.files import MatcherState, Setup
+from blindmatch_protocol.designs.he_hamming.messages import Keys, Query, Reply, Secret
+from blindmatch_protocol.designs.he_hamming.packing import DATA, SEED_BYTES, Polynomials
+from blindmatch_protocol.designs.he_hamming.ring import BITS, FULL, NATIVE, Sizes
+from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS, primes
+from blindmatch_protocol.picture.distance import distance
+from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+from blindmatch_protocol.plain_list import identity_of
+
+MATCHER: Final = bm.Role("matcher")
+LIST_KNOWN: Final = {bm.Party.DEVICE: bm.ListKnowledge.SIZE, bm.Party.MATCHER: bm.ListKnowledge.HASHES}
+LUCK: Final = 2.0**-32
+NEAR_ENTRIES: Final = bm.Fact(
+    "near_entries",
+    f"hash, id and salt of every entry within {MATCH_DISTANCE} bits of its picture, not of the nearest alone",
+    lambda item, _: item.hash,
+)
+OWN_KEYS: Final = bm.Fact(
+    "own_keys",
+    "of the list, beyond that, whatever keys or noise of its own making give it: no bound is claimed",
+    lambda item, _: item.hash,
+)
+MOST_HITS: Final = 64
+"""Slots of a reply that are looked at: a picture is near some entries, not thousands."""
+_READY: Final = bm.Parameter(
+    files.READY,
+    "Batches of 16,384 entries whose encodings the matcher keeps: 235 MB each, for every worker; others are "
+    "encoded for every picture, 0.8 s more.",
+    "batches",
+    1,
+    0,
+    files.MOST_BATCHES,
+)
+_INVERSES: Final = tuple(pow(indicator(v), -1, PLAIN_MODULUS) for v in range(THRESHOLD, WEIGHT + 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    """A session whose query is out: the account's secret key, and the own hash; None for a cover query."""
+
+    secret: bytes = field(repr=False)
+    own_hash: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Received(Waiting):
+    """A session whose reply has come: eight ciphertexts, (16, 1, degree)."""
+
+    polynomials: Polynomials = field(repr=False)
+
+
+class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):
+    """The design."""
+
+    info: ClassVar[bm.Info] = bm.Info(
+        name="he-hamming",
+        version=1,
+        option="3a",
+        summary="The matcher computes all Hamming distances under the device's homomorphic encryption; the "
+        "device, and only it, learns whether a near duplicate is listed.",
+        relation=bm.Near(MATCH_DISTANCE),
+        learns=frozenset({bm.Learner.DEVICE}),
+        roles={MATCHER: bm.Party.MATCHER},
+        large_bodies=True,
+        in_processes=frozenset({MATCHER}),
+        native_randomness=NATIVE,
+        parameters=(_READY,),
+    )
+    requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (Query,)}
+    replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (Reply,)}
+    enrolments: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (Keys,)}
+    device_state: ClassVar[type[bm.Message]] = Secret
+    sizes: ClassVar[Sizes] = FULL
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        """Nothing proves what a reply was computed from, so a malicious matcher withholds what matches it
+        likes; with whoever sees reports it learns by that which there was."""
+        matcher, device = frozenset({bm.Party.MATCHER}), frozenset({bm.Party.DEVICE})
+        seen, held = (facts.EPOCH, facts.QUERY_TIME, facts.ENROLMENT), (facts.SET_SIZE, NEAR_ENTRIES)
+        cheating = (*seen, facts.UNVERIFIED_REPLY)
+        joined = bm.Leak(
+            matcher | {bm.Party.PROVIDER}, bm.Adversary.MALICIOUS, (*cheating, facts.CHOSEN_MATCHES)
+        )
+        return (
+            bm.Leak(matcher, bm.Adversary.SEMI_HONEST, seen),
+            bm.Leak(matcher, bm.Adversary.MALICIOUS, cheating),
+            joined,
+            bm.Leak(device, bm.Adversary.SEMI_HONEST, held),
+            bm.Leak(device, bm.Adversary.MALICIOUS, (*held, facts.any_hash(MATCH_DISTANCE), OWN_KEYS)),
+        )
+
+    def list_knowledge(self, parties: frozenset[bm.Party]) -> bm.ListKnowledge:
+        return bm.ListKnowledge.joined(parties, LIST_KNOWN)
+
+    def extraction(self, setup: Setup) -> bm.Extraction:
+        """At most: what a vector that is no hash gets in a slot is uniform but for `LUCK`."""
+        lucky = setup.ring.degree * LUCK / max(1, setup.entries)
+        return bm.Extraction("requests", lambda requests: min(1.0, requests * lucky))
+
+    def worked_out(self, session: Received, setup: Setup) -> bm.WorkedOut:
+        """What the slots of a reply hold."""
+        slots = setup.ring.decrypt(session.secret, session.polynomials).astype(np.uint64)
+        return bm.WorkedOut((), (np.ascontiguousarray(slots.T),), met=(int(slots.any(axis=0).sum()),))
+
+    def reduced(self) -> bm.AnyDesign | None:
+        return SMALL
+
+    def publish(
+        self,
+        entries: bm.EntrySource,
+        parameters: bm.SetParameters,
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+        out: bm.Workspace,
+        progress: bm.Progress = bm.no_progress,
+    ) -> bm.Published:
+        """`files.write` says what it takes of `rng`."""
+        files.write(entries, identity_of(self.info, parameters), self.sizes.degree, rng, out, progress)
+        return bm.Published((SET_FILE,), {MATCHER: (files.MATCHER_FILE,)})
+
+    def open_setup(self, files_: bm.Buffers, epoch: int | None = None) -> Setup:
+        return files.open_setup(files_, self.info.name, self.info.version, self.sizes, epoch)
+
+    def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
+        setup.check(progress)
+
+    def epoch_of(self, setup: Setup) -> int:
+        return setup.epoch
+
+    def stated(self, setup: Setup) -> bm.Stated:
+        return bm.Stated(setup.file.identity.parameters)
+
+    def open_role(self, role: bm.Role, files_: bm.Buffers) -> MatcherState:
+        return files.open_matcher(files_, self.info.name, self.info.version, self.sizes)
+
+    def enrol(self, rng: bm.Randomness) -> Secret:
+        """An account that has no keys yet."""
+        return Secret(b"")
+
+    def enrolment(self, state: Secret, setup: Setup, rng: bm.Randomness) -> bm.Enrolment[Secret]:
+        """SEAL draws the keys itself: from a seed the secret one could be read."""
+        secret, seeds, rows = setup.ring.new_keys()
+        return bm.Enrolment(Secret(secret), {MATCHER: Keys(seeds, rows)})
+
+    def start(
+        self, state: Secret, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
+    ) -> bm.Started[Secret, Waiting]:
+        """Takes 1,088 bytes of `rng`, whatever the item is."""
+        cover = np.argsort(np.frombuffer(rng.take(4 * BITS), np.uint32), kind="stable") < WEIGHT
+        own_hash = item.hash if item.quality >= self.info.relation.minimum_quality else None
+        # a poor picture is balanced, too, so that the time it takes does not tell
+        vector = (balanced(item), cover.astype(np.uint8))[own_hash is None]
+        seed, rows = setup.ring.encrypt(state.coefficients, vector, rng)
+        body = Query(setup.epoch, seed, rows)
+        return bm.Started(state, bm.Send(Waiting(state.coefficients, own_hash), {MATCHER: body}))
+
+    def receive(
+        self, session: Waiting, setup: Setup, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
+    ) -> bm.Step[Waiting]:
+        """Looks at the form of the reply alone."""
+        reply = replies[MATCHER]
+        if not isinstance(reply, Reply):
+            raise bm.ProtocolError(Reply.NAME, f"the device does not take {reply!r}")
+        _check(reply, setup.epoch, setup.ring.degree)
+        polynomials = packing.unpacked(reply.rows, 1, Reply.NAME, "rows")
+        return bm.Ready(Received(session.secret, session.own_hash, polynomials))
+
+    def conclude(self, session: Received, setup: Setup) -> bm.Outcome:
+        slots = setup.ring.decrypt(session.secret, session.polynomials)
+        labels, own = list(_opened(setup, slots)), session.own_hash
+        apart = [BITS if own is None else distance(own, label.entry_hash) for label in labels]
+        if min(apart, default=BITS) > MATCH_DISTANCE:
+            return bm.NoMatch()
+        return bm.Match(labels[apart.index(min(apart))])
+
+    def answer(
+        self,
+        role: bm.Role,
+        state: MatcherState,
+        requests: Sequence[bm.Request],
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+    ) -> bm.Answer:
+        """Takes the same of `rng` for every body that is not refused."""
+        return bm.Answer([bm.tried(self._reply, state, request, rng) for request in requests])
+
+    def simulate(
+        self, role: bm.Role, facts: Mapping[str, Hashable], output: bm.Outcome | None, rng: bm.Randomness
+    ) -> tuple[bm.Message, ...] | None:
+        """The matcher's view: uniform numbers, as far as learning with errors in the ring is hard."""
+        epoch, degree = facts["epoch"], self.sizes.degree
+        assert isinstance(epoch, int)
+        drawn = np.frombuffer(rng.take(16 * DATA * degree), "<u8").reshape(1, DATA, degree, 2)
+        bounds = np.array(primes(degree)[:DATA], np.uint64)[:, None]
+        return (Query(epoch, rng.take(SEED_BYTES), packing.packed(drawn[..., 0] % bounds)),)
+
+    def _reply(self, state: MatcherState, request: bm.Request, rng: bm.Randomness) -> Reply:
+        query, keys, ring = request.body, request.enrolment, state.ring
+        if not isinstance(query, Query) or not isinstance(keys, Keys):
+            raise bm.ProtocolError(Query.NAME, "needs an encrypted hash and the account's keys")
+        _check(query, state.epoch, ring.degree)
+        if len(keys.rows) != ring.degree:
+            raise bm.ProtocolError(Keys.NAME, f"must have {ring.degree} rows", "rows")
+        polynomials = packing.unpacked(query.rows, DATA, Query.NAME, "rows")
+        x = ring.ciphertext(ring.context.first_parms_id(), polynomials, seed=query.seed)
+        try:
+            found = Evaluation(ring, keys.seeds, keys.rows, rng).reply(x, state.batches)
+        except RuntimeError as error:
+            raise bm.ProtocolError(Query.NAME, "cannot be computed with") from error
+        return Reply(state.epoch, packing.packed(found.reshape(-1, 1, ring.degree)))
+
+
+class SmallHeHamming(HeHamming):
+    """The same in a ring that is fast and gives no security, under another name, which devices refuse."""
+
+    info: ClassVar[bm.Info] = replace(
+        HeHamming.info,
+        name="he-hamming-insecure",
+        summary="he-hamming in a ring without security, for checks that run thousands of sessions.",
+        differs="insecure: a ring of degree 512",
+    )
+    sizes: ClassVar[Sizes] = Sizes(packing.LEAST_DEGREE, secure=False)
+
+    def reduced(self) -> None:
+        """It is."""
+
+
+def balanced(item: bm.Item) -> npt.NDArray[np.uint8]:
+    """The hash as 256 numbers, of which 128 are one: surplus ones, or zeros, that lie nearest to the median
+    are flipped. PDQ gives weight 128 unless coefficients are equal."""
+    bits = np.unpackbits(np.frombuffer(item.hash, np.uint8))
+    surplus = int(bits.sum()) - WEIGHT
+    if surplus:
+        candidates = (bits == (surplus > 0)).nonzero()[0]
+        nearest = np.argsort(np.abs(item.coefficients[candidates]), kind="stable")[: abs(surplus)]
+        bits[candidates[nearest]] ^= 1
+    return bits
+
+
+def _check(body: Query | Reply, epoch: int, degree: int) -> None:
+    bm.check_epoch(body.epoch, epoch, body.NAME)
+    if len(body.rows) != degree:
+        raise bm.ProtocolError(body.NAME, f"must have {degree} rows", "rows")
+
+
+def _opened(setup: Setup, slots: npt.NDArray[np.int64]) -> Iterator[bm.Label]:
+    """Labels that keys in a reply's slots, (8, degree), open."""
+    for slot in np.flatnonzero(slots.any(axis=0))[:MOST_HITS].tolist():
+        chunks = np.outer(_INVERSES, slots[:, slot]) % PLAIN_MODULUS
+        fitting = chunks[(chunks < 1 << 16).all(axis=1)].astype(">u2").view(np.uint8)
+        for key in files.label_keys(fitting, setup.epoch):
+            for batch in range(setup.batches):
+                number = batch * setup.ring.degree + slot
+                if (label := setup.labels.unseal(key.tobytes(), number)) is not None:
+                    yield label
+
+
+DESIGN: Final = HeHamming()
+SMALL: Final = SmallHeHamming()

@@ -1,0 +1,193 @@
+"""The files of he-hamming: ``set.bin`` for devices, ``matcher.bin`` for the matcher; how a list fills them.
+
+    list --padded with random rows--> batches of as many entries as there are slots --random order-->
+        set.bin: the sealed label of every place      matcher.bin: hash and label key of every place
+
+Entries that one picture could match both, at most 62 bits apart, never share a slot: the sum over batches
+would garble their keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_protocol import labels
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract.entries import HASH_BYTES, EntrySource, whole
+from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_progress
+from blindmatch_protocol.designs.deltas import SET_FILE, check_files
+from blindmatch_protocol.designs.he_hamming.circuit import KEY_BYTES, Batch, babies_for
+from blindmatch_protocol.designs.he_hamming.ring import Ring, Sizes
+from blindmatch_protocol.errors import DesignError, SetFileError
+from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
+from blindmatch_protocol.tagged import cut, expand
+
+MATCHER_FILE: Final = "matcher.bin"
+LABEL_TAG: Final = b"blindmatch/he-hamming/label-key/v1"
+READY: Final = "ready"
+"""Parameter: batches whose encodings the matcher keeps."""
+
+HASHES_KIND: Final = 0x120
+KEYS_KIND: Final = 0x121
+SET_DIGEST_KIND: Final = 0x102
+MOST_BATCHES: Final = 256
+_ROUNDS: Final = 64
+_READ: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setup:
+    """The set-up of one epoch, opened.
+
+    Attributes:
+        epoch: number of the epoch.
+        entries: of the list.
+        batches: of as many places as the ring has slots.
+        ring: of the design.
+        file: it.
+        labels: sealed, by place.
+    """
+
+    epoch: int
+    entries: int
+    batches: int
+    ring: Ring = field(repr=False)
+    file: SetFile = field(repr=False)
+    labels: labels.SealedLabels = field(repr=False)
+
+    def check(self, progress: Progress = no_progress) -> None:
+        """See `Design.check_setup`; records of other lengths were refused when it was opened."""
+        check_files([self.file], progress)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class MatcherState:
+    """What the matcher holds of one epoch."""
+
+    epoch: int
+    ring: Ring
+    batches: tuple[Batch, ...]
+
+
+def label_keys(keys: Rows, epoch: int) -> Rows:
+    """What labels are sealed with, uint8 (n, 32), under keys that replies carry, uint8 (n, 16)."""
+    return expand(LABEL_TAG, epoch, cut(keys), labels.LABEL_KEY_BYTES)
+
+
+def write(
+    entries: EntrySource,
+    identity: Identity,
+    degree: int,
+    rng: Randomness,
+    out: Workspace,
+    progress: Progress,
+) -> None:
+    """Write both files. Takes 24 bytes of `rng` a place, and 120 for each place that stays empty.
+
+    Raises:
+        DesignError: if the list is too long, or too many entries are near one another.
+    """
+    held = whole(entries, _READ, progress)
+    places = max(1, -(-len(held) // degree)) * degree
+    if places > MOST_BATCHES * degree:
+        raise DesignError(f"at most {MOST_BATCHES * degree} entries fit one set")
+    empty = places - len(held)
+    hashes = np.concatenate([held.hashes, _random(rng, empty, HASH_BYTES)])
+    keys = _random(rng, places, KEY_BYTES)
+    sealed = labels.seal(
+        label_keys(keys[: len(held)], identity.epoch), held, identity.epoch, labels.unsigned(len(held), 0)
+    )
+    records = np.concatenate([sealed, _random(rng, empty, labels.record_bytes(0))])
+    order = placed(hashes, degree, rng)
+    file = SetFileWriter(out.create(SET_FILE), identity)
+    for part, count in labels.stretches(lambda start, stop: records[order[start:stop]], places):
+        file.section(labels.KIND, part, count)
+    digest = file.finish(len(held))
+    matcher = SetFileWriter(out.create(MATCHER_FILE), identity)
+    matcher.section(HASHES_KIND, [hashes[order].tobytes()], places)
+    matcher.section(KEYS_KIND, [keys[order].tobytes()], places)
+    matcher.section(SET_DIGEST_KIND, [digest], 1)
+    matcher.finish(len(held))
+
+
+def placed(hashes: Rows, degree: int, rng: Randomness) -> npt.NDArray[np.intp]:
+    """Which row lies at each place, (n,): a random order in which rows that are near do not share a slot.
+
+    Raises:
+        DesignError: if none was found: some thousand entries are near one another.
+    """
+    words = np.ascontiguousarray(hashes).view(np.uint64).reshape(-1, 4)
+    order = np.argsort(np.frombuffer(rng.take(8 * len(words)), np.uint64), kind="stable")
+    for _ in range(_ROUNDS):
+        clashing = _clashing(words[order].reshape(-1, degree, 4))
+        if not len(clashing):
+            return order
+        others = np.frombuffer(rng.take(8 * len(clashing)), np.uint64) % np.uint64(len(order))
+        for one, other in zip(clashing.tolist(), others.astype(int).tolist(), strict=True):
+            order[[one, other]] = order[[other, one]]
+    raise DesignError("the list has too many entries that are near one another")
+
+
+def _clashing(grid: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
+    """Places, of (batches, slots, 4), that are near one of the same slot in a batch before."""
+    found = [np.zeros(0, np.intp)]
+    for batch in range(1, len(grid)):
+        apart = np.bitwise_count(grid[:batch] ^ grid[batch]).sum(axis=2, dtype=np.int32)
+        near = (apart <= 2 * MATCH_DISTANCE).any(axis=0)
+        found.append(near.nonzero()[0] + batch * grid.shape[1])
+    return np.concatenate(found)
+
+
+def open_setup(files: Buffers, name: str, version: int, sizes: Sizes, epoch: int | None) -> Setup:
+    """See `Design.open_setup`."""
+    file = _open(files, SET_FILE, name, version, epoch)
+    count = sum(file.row(labels.KIND, index).items for index in range(file.count(labels.KIND)))
+    batches, rest = divmod(count, sizes.degree)
+    if rest or not 0 < batches <= MOST_BATCHES or file.entries > count:
+        raise SetFileError(f"{SET_FILE}: {count} places are no batches of {sizes.degree}")
+    if len(file.sections) != file.count(labels.KIND):
+        raise SetFileError(f"{SET_FILE}: has a section that does not belong in it")
+    held = labels.SealedLabels(file, count, 0)
+    return Setup(file.identity.epoch, file.entries, batches, Ring(sizes), file, held)
+
+
+def open_matcher(files: Buffers, name: str, version: int, sizes: Sizes) -> MatcherState:
+    """See `Design.open_role`. If the set file is there, it must be the one this was made with."""
+    file = _open(files, MATCHER_FILE, name, version, None)
+    file.verify()
+    if SET_FILE in files:
+        setup = open_setup(files, name, version, sizes, file.identity.epoch)
+        if bytes(file.section(SET_DIGEST_KIND)) != setup.file.digest:
+            raise SetFileError(f"{MATCHER_FILE}: made for another {SET_FILE} than the one beside it")
+    hashes = _rows(file, HASHES_KIND, HASH_BYTES, sizes.degree)
+    keys = _rows(file, KEYS_KIND, KEY_BYTES, sizes.degree)
+    if len(hashes) != len(keys):
+        raise SetFileError(f"{MATCHER_FILE}: not one key for each place")
+    ring, ready = Ring(sizes), file.identity.parameters.get(READY, 0)
+    pairs, babies = zip(hashes, keys, strict=True), babies_for(len(hashes))
+    batches = (Batch(ring, rows, chunk, at < ready, babies) for at, (rows, chunk) in enumerate(pairs))
+    return MatcherState(file.identity.epoch, ring, tuple(batches))
+
+
+def _rows(file: SetFile, kind: int, width: int, degree: int) -> Sequence[Rows]:
+    raw = file.section(kind)
+    if not raw or len(raw) % (width * degree):
+        raise SetFileError(f"{MATCHER_FILE}: section of kind {kind:#x} is not whole")
+    return list(np.frombuffer(raw, np.uint8).reshape(-1, degree, width))
+
+
+def _open(files: Buffers, file: str, name: str, version: int, epoch: int | None) -> SetFile:
+    if file not in files:
+        raise SetFileError(f"{file} is missing")
+    return SetFile(files[file], file, name, version, epoch)
+
+
+def _random(rng: Randomness, rows: int, width: int) -> Rows:
+    return np.frombuffer(rng.take(rows * width), np.uint8).reshape(rows, width)

@@ -1,0 +1,141 @@
+"""The base of designs in which whoever compares hashes has the list in the clear.
+
+    curator   epoch.bin --> every device; list.bin --> every role
+    role      `judged`: what it makes of one body, from its list: the reply, and what it learnt
+
+A design adds its declaration, its messages and `start`; one that asks nobody has no role, and adds no more.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.plain_list import (
+    EPOCH_FILE,
+    LIST_FILE,
+    PlainList,
+    open_epoch,
+    open_list,
+    write_epoch,
+    write_list,
+)
+
+S = TypeVar("S")
+X = TypeVar("X")
+R = TypeVar("R")
+
+
+class Stateless(bm.Design[S, bm.NoState, X, R]):
+    """A design whose accounts keep no state, and whose roles judge one body after the other."""
+
+    requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {}
+    replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {}
+
+    def enrol(self, rng: bm.Randomness) -> bm.NoState:
+        return bm.NoState()
+
+    def open_role(self, role: bm.Role, files: bm.Buffers) -> R:
+        raise self._asks_nobody()
+
+    def judged(self, state: R, body: bm.Message) -> tuple[bm.Message, bm.Verdict | None]:
+        """The reply to a body, and what a role that learns the outcome learnt.
+
+        Raises:
+            ProtocolError: which its sender gets instead.
+        """
+        raise self._asks_nobody()
+
+    def answer(
+        self,
+        role: bm.Role,
+        state: R,
+        requests: Sequence[bm.Request],
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+    ) -> bm.Answer:
+        spread = executor.map if executor else map
+        judged = list(spread(lambda one: self._judged(state, one.body), requests))
+        learns = bm.Learner.SERVER in self.info.learns
+        return bm.Answer([reply for reply, _ in judged], [told for _, told in judged] if learns else ())
+
+    def receive(
+        self, session: X, setup: S, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
+    ) -> bm.Step[X]:
+        raise self._asks_nobody()
+
+    def _judged(self, state: R, body: bm.Message) -> tuple[bm.Message | bm.ProtocolError, bm.Verdict | None]:
+        try:
+            return self.judged(state, body)
+        except bm.ProtocolError as error:
+            return error, None
+
+    def _asks_nobody(self) -> bm.DesignError:
+        return bm.DesignError(f"design {self.info.name} asks nobody")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Own:
+    """A session that asks nobody: the picture's hash, or None if it means nothing."""
+
+    hash: bytes | None
+
+
+class OnDevice(Stateless[S, Own, None]):
+    """A design whose devices have what they look hashes up in; the matcher hands it out."""
+
+    shows: ClassVar[bm.ListKnowledge]
+    """What that shows of the list."""
+
+    def list_knowledge(self, parties: frozenset[bm.Party]) -> bm.ListKnowledge:
+        holders = dict.fromkeys((bm.Party.DEVICE, bm.Party.MATCHER), self.shows)
+        return bm.ListKnowledge.joined(parties, holders)
+
+    def start(
+        self, state: bm.NoState, setup: S, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
+    ) -> bm.Started[bm.NoState, Own]:
+        good = item.quality >= self.info.relation.minimum_quality
+        return bm.Started(state, bm.Ready(Own(item.hash if good else None)))
+
+    def conclude(self, session: Own, setup: S) -> bm.Outcome:
+        label = None if session.hash is None else self.looked_up(setup, session.hash)
+        return bm.NoMatch() if label is None else bm.Match(label)
+
+    @abstractmethod
+    def looked_up(self, setup: S, own: bytes) -> bm.Label | None:
+        """The label of the entry that a hash of 32 bytes matches, if there is one."""
+
+
+class PlainScan(Stateless[int, X, PlainList]):
+    """A design whose roles have the list, and whose devices have the epoch's number alone."""
+
+    def list_knowledge(self, parties: frozenset[bm.Party]) -> bm.ListKnowledge:
+        known = dict.fromkeys(self.info.roles.values(), bm.ListKnowledge.HASHES)
+        return bm.ListKnowledge.joined(parties, known)
+
+    def publish(
+        self,
+        entries: bm.EntrySource,
+        parameters: bm.SetParameters,
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+        out: bm.Workspace,
+        progress: bm.Progress = bm.no_progress,
+    ) -> bm.Published:
+        write_epoch(self.info, parameters, 0, out)
+        if self.info.roles:
+            write_list(self.info, entries, parameters, out, progress)
+        progress(len(entries), len(entries))
+        return bm.Published((EPOCH_FILE,), dict.fromkeys(self.info.roles, (LIST_FILE,)))
+
+    def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> int:
+        return open_epoch(self.info, files, epoch)
+
+    def epoch_of(self, setup: int) -> int:
+        return setup
+
+    def open_role(self, role: bm.Role, files: bm.Buffers) -> PlainList:
+        return open_list(self.info, files)

@@ -1,0 +1,282 @@
+"""Option 2b: the hash goes sealed to one third party, by way of the provider, which forwards it.
+
+    device                             provider                 third_party (list in the clear, key)
+      HPKE(hash, quality, reply key) --------> the same bytes -------->
+                                                                opens; nearest entry within 31 bits
+      <--------------------------------------- the same bytes <--------  sealed with the reply key: label
+      opens; signed for this epoch? its own hash within 31 bits of the label's? Ready, then Match : NoMatch
+
+So the third party sees every hash and no account, the provider every account and no hash; both together see
+all. Lengths are fixed, and both sides do the same work whatever is found, since the provider has a clock.
+Labels, and the one that says "none", are signed when the epoch is published, with a key that is not kept:
+whoever answers can deny a match, but can show none that is not listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Annotated, ClassVar, Final
+
+import numpy as np
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol import hpke
+from blindmatch_protocol.designs.facts import EVERY_HASH, QUALITY, QUERY_TIME, any_hash, leaks
+from blindmatch_protocol.designs.plain_scan import Stateless
+from blindmatch_protocol.executor import spread
+from blindmatch_protocol.picture.distance import distance
+from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+from blindmatch_protocol.plain_list import (
+    EPOCH_FILE,
+    LIST_FILE,
+    PlainList,
+    open_file,
+    open_list,
+    write_list,
+    write_sections,
+)
+from blindmatch_protocol.setfile import SetFile
+
+THIRD: Final = bm.Role("third_party")
+PARTY: Final = bm.Party("third_party")
+KEY_FILE: Final = "key.bin"
+KIND_SEALING: Final = 0x16
+"""Of the third party's X25519 key: the public one in `epoch.bin`, the private one in `key.bin`."""
+KIND_SIGNING: Final = 0x17
+"""Of the public key that labels are signed under, Ed25519."""
+KIND_NOTHING: Final = 0x18
+"""Of the signature of the label that says that nothing was found."""
+SEAL_INFO: Final = b"blindmatch/third-party/request/v1"
+LABEL_TAG: Final = b"blindmatch/third-party/label/v1"
+SOMEBODY: Final = bm.Fact(
+    "query_time", "that, and when, somebody sent a picture, but not who", lambda item, _: True
+)
+WHOSE: Final = bm.Fact("account", "whose picture each hash is of", lambda item, _: True)
+LABEL_BYTES: Final = len(replace(bm.NO_LABEL, signatures=bytes(64)).encode())
+_STEP: Final = "third-party/reply"
+
+
+@bm.message
+class Asked(bm.Message, tag=0x34, name="third-party/asked"):
+    """What is sealed to the third party."""
+
+    hash: Annotated[bytes, bm.Fixed(32)]
+    quality: Annotated[int, bm.UInt(8)]
+    reply_key: Annotated[bytes, bm.Fixed(32)]
+    """Seals the one reply (`hpke.seal_reply`)."""
+
+
+SEALED_BYTES: Final = len(Asked(bytes(32), 0, bytes(32)).encode()) + hpke.OVERHEAD
+
+
+@bm.message
+class Ask(bm.Message, tag=0x35, name="third-party/request"):
+    """An `Asked`, sealed for the epoch."""
+
+    sealed: Annotated[bytes, bm.Fixed(SEALED_BYTES)]
+
+
+@bm.message
+class Found(bm.Message, tag=0x36, name=_STEP):
+    """A label, sealed; one of zeros if nothing was found."""
+
+    sealed: Annotated[bytes, bm.Fixed(LABEL_BYTES + hpke.TAG_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The epoch, the key requests are sealed to, and the key labels are signed under."""
+
+    epoch: int
+    sealing: bytes
+    signing: bytes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ThirdPartyState:
+    """The list, the private key, 32 bytes, and the signed label that says that nothing was found."""
+
+    epoch: int
+    listed: PlainList
+    key: bytes
+    nothing: bm.Label
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Waiting:
+    """The session: the picture's own hash, and the key of the reply."""
+
+    hash: bytes
+    reply_key: bytes = field(repr=False)
+
+
+class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):
+    """The third party sees every hash, and of nobody; the provider carries it, and sees none."""
+
+    info: ClassVar[bm.Info] = bm.Info(
+        name="third-party",
+        version=1,
+        option="2b",
+        summary="The hash goes sealed to one third party; the provider forwards it and sees no hash.",
+        relation=bm.Near(MATCH_DISTANCE),
+        learns=frozenset({bm.Learner.DEVICE, bm.Learner.SERVER}),
+        roles={THIRD: PARTY},
+        forwarded={THIRD: bm.Party.PROVIDER},
+    )
+    requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {THIRD: (Ask,)}
+    replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {THIRD: (Found,)}
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        """The third party answers whatever its carrier hands it, so the provider can ask for itself."""
+        third, provider, device = (frozenset({one}) for one in (PARTY, bm.Party.PROVIDER, bm.Party.DEVICE))
+        seen, asking = (EVERY_HASH, QUALITY), any_hash(MATCH_DISTANCE)
+        return (
+            *leaks(third, *seen, SOMEBODY),
+            bm.Leak(provider, bm.Adversary.SEMI_HONEST, (QUERY_TIME,)),
+            bm.Leak(provider, bm.Adversary.MALICIOUS, (QUERY_TIME, asking)),
+            *leaks(third | provider, *seen, QUERY_TIME, WHOSE),
+            bm.Leak(device, bm.Adversary.MALICIOUS, (asking,)),
+        )
+
+    def list_knowledge(self, parties: frozenset[bm.Party]) -> bm.ListKnowledge:
+        return bm.ListKnowledge.joined(parties, {PARTY: bm.ListKnowledge.HASHES})
+
+    def publish(
+        self,
+        entries: bm.EntrySource,
+        parameters: bm.SetParameters,
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+        out: bm.Workspace,
+        progress: bm.Progress = bm.no_progress,
+    ) -> bm.Published:
+        """See `Design.publish`. Takes 32 bytes of `rng` for the third party's key, 32 for that of labels,
+        which is not kept."""
+        private, signing, epoch = rng.take(32), SigningKey(rng.take(32)), parameters.epoch
+        public = {KIND_SEALING: hpke.public_key(private), KIND_SIGNING: bytes(signing.verify_key)}
+        write_sections(EPOCH_FILE, self.info, parameters, 0, out, public)
+        kept = {KIND_SEALING: private, KIND_NOTHING: signing.sign(_signed(bm.NO_LABEL, epoch)).signature}
+        write_sections(KEY_FILE, self.info, parameters, 0, out, kept)
+        signed = partial(signatures, signing, epoch, executor)
+        write_list(self.info, entries, parameters, out, progress, signed)
+        return bm.Published((EPOCH_FILE,), {THIRD: (KEY_FILE, LIST_FILE)})
+
+    def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
+        file = open_file(self.info, files, EPOCH_FILE, epoch)
+        return Setup(file.identity.epoch, _key(file, KIND_SEALING), _key(file, KIND_SIGNING))
+
+    def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
+        try:
+            hpke.seal(setup.sealing, SEAL_INFO, b"", b"\1" * 32)
+        except ValueError:
+            raise bm.SetFileError(f"{EPOCH_FILE}: nothing can be sealed to the key in it") from None
+
+    def epoch_of(self, setup: Setup) -> int:
+        return setup.epoch
+
+    def stated(self, setup: Setup) -> bm.Stated:
+        return bm.Stated(role_keys={THIRD: setup.sealing})
+
+    def open_role(self, role: bm.Role, files: bm.Buffers) -> ThirdPartyState:
+        file = open_file(self.info, files, KEY_FILE, None)
+        epoch, nothing = file.identity.epoch, replace(bm.NO_LABEL, signatures=_key(file, KIND_NOTHING, 64))
+        listed, key = open_list(self.info, files, epoch), _key(file, KIND_SEALING)
+        if listed.signatures.shape[1] != 64:
+            raise bm.SetFileError(f"{LIST_FILE}: labels are not signed")
+        return ThirdPartyState(epoch, listed, key, nothing)
+
+    def start(
+        self, state: bm.NoState, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
+    ) -> bm.Started[bm.NoState, Waiting]:
+        """See `Design.start`. Takes 64 bytes of `rng`, whatever the item is."""
+        reply_key, ephemeral = rng.take(32), rng.take(32)
+        asked = Asked(item.hash, item.quality, reply_key).encode()
+        ask = Ask(hpke.seal(setup.sealing, _info(setup.epoch), asked, ephemeral))
+        return bm.Started(state, bm.Send(Waiting(item.hash, reply_key), {THIRD: ask}))
+
+    def receive(
+        self, session: Waiting, setup: Setup, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
+    ) -> bm.Step[Waiting]:
+        reply = replies[THIRD]
+        assert isinstance(reply, Found)
+        opened = hpke.open_reply(session.reply_key, reply.sealed)
+        if opened is None:
+            raise bm.ProtocolError(_STEP, "must be sealed with the key that was sent", "sealed")
+        label = bm.Label.decode(opened)
+        check_signature(label, setup)
+        if _found(label) and distance(session.hash, label.entry_hash) > MATCH_DISTANCE:
+            raise bm.ProtocolError(_STEP, f"must be within {MATCH_DISTANCE} bits of what was asked", "label")
+        return bm.Ready(label)
+
+    def conclude(self, session: bm.Label, setup: Setup) -> bm.Outcome:
+        return bm.Match(session) if _found(session) else bm.NoMatch()
+
+    def judged(self, state: ThirdPartyState, body: bm.Message) -> tuple[bm.Message, bm.Verdict]:
+        asked = self.unsealed(THIRD, state, body)
+        found = state.listed.match(asked.hash, MATCH_DISTANCE)
+        label = found if asked.quality >= bm.MINIMUM_QUALITY else None
+        return answered_with(label or state.nothing, asked.reply_key), bm.Verdict(label)
+
+    def unsealed(self, role: bm.Role, state: ThirdPartyState, body: bm.Message) -> Asked:
+        assert isinstance(body, Ask)
+        opened = hpke.open_sealed(state.key, _info(state.epoch), body.sealed)
+        if opened is None:
+            rule = f"must be sealed to the third party for epoch {state.epoch}"
+            raise bm.ProtocolError(Ask.NAME, rule, "sealed")
+        return Asked.decode(opened)
+
+
+def answered_with(label: bm.Label, reply_key: bytes) -> Found:
+    """The reply that bears a label."""
+    return Found(hpke.seal_reply(reply_key, label.encode()))
+
+
+def signatures(key: SigningKey, epoch: int, executor: bm.Executor | None, batch: bm.EntryBatch) -> bm.Rows:
+    """Signatures of a batch's labels for an epoch, uint8 (n, 64)."""
+
+    def part(start: int, stop: int) -> bytes:
+        columns = (batch.hashes, batch.ids, batch.salts)
+        rows = zip(*(column[start:stop] for column in columns), strict=True)
+        labels = (bm.Label(own.tobytes(), int(name), salt.tobytes()) for own, name, salt in rows)
+        return b"".join(key.sign(_signed(label, epoch)).signature for label in labels)
+
+    return np.frombuffer(b"".join(spread(part, len(batch), executor)), np.uint8).reshape(len(batch), 64)
+
+
+def check_signature(label: bm.Label, setup: Setup) -> None:
+    """Make sure that a label was published for this epoch, be it the one that says that nothing was found.
+
+    Raises:
+        ProtocolError: if it was not.
+    """
+    try:
+        VerifyKey(setup.signing).verify(_signed(label, setup.epoch), label.signatures)
+    except (BadSignatureError, ValueError):
+        raise bm.ProtocolError(_STEP, "must be signed for this epoch", "label") from None
+
+
+def _found(label: bm.Label) -> bool:
+    return replace(label, signatures=b"") != bm.NO_LABEL
+
+
+def _signed(label: bm.Label, epoch: int) -> bytes:
+    plain = bm.Label(label.entry_hash, label.entry_id, label.salt)
+    return LABEL_TAG + epoch.to_bytes(8, "big") + plain.encode()
+
+
+def _info(epoch: int) -> bytes:
+    return SEAL_INFO + epoch.to_bytes(8, "big")
+
+
+def _key(file: SetFile, kind: int, length: int = hpke.KEY_BYTES) -> bytes:
+    key = bytes(file.section(kind))
+    if len(key) != length:
+        raise bm.SetFileError(f"section of kind {kind:#x}: must be {length} bytes")
+    return key
+
+
+DESIGN: Final = ThirdParty()

@@ -1,0 +1,238 @@
+"""What the files of a set-up and of its roles hold of keys and layers; all are in the set-file format.
+
+set.bin, delta-*.bin   public key; of a key in shares those of all shares; what the design adds
+<role>.bin             what the role holds of the key; digest of the newest set-up file
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_protocol import group
+from blindmatch_protocol.contract.declaration import Role
+from blindmatch_protocol.contract.files import Buffers, Progress, Writer
+from blindmatch_protocol.designs.deltas import (
+    MOST_DELTAS,
+    PUBLIC_KEY_KIND,
+    SHARE_KEYS_KIND,
+    check_files,
+    check_kinds,
+    is_among,
+)
+from blindmatch_protocol.designs.voprf.layout import KeyLayout, PublicKeys
+from blindmatch_protocol.designs.voprf.limits import Limits
+from blindmatch_protocol.errors import ProtocolError, SetFileError
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.oprf import Mode, PublicKey, SecretKey
+from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
+
+SECRET_KEY_KIND: Final = 0x101
+"""Section of a role's file: its VOPRF secret scalar, 32 bytes."""
+SET_DIGEST_KIND: Final = 0x102
+"""Section of a role's file: the overall digest of the newest set-up file, 32 bytes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileLayer:
+    """A full set or a delta, opened; a design adds what it looks up.
+
+    Attributes:
+        name: of the file.
+        file: it.
+        removed: ids of entries of older layers that are removed, uint64, ascending.
+    """
+
+    many: ClassVar[frozenset[int]] = frozenset()
+    """Kinds of sections of which the file may have several, or none."""
+    once: ClassVar[tuple[int, ...]] = ()
+    """Kinds of which it has one."""
+
+    name: str
+    file: SetFile = field(repr=False)
+    removed: npt.NDArray[np.uint64] = field(repr=False)
+
+    @property
+    def entries(self) -> int:
+        """Entries in the file."""
+        return self.file.entries
+
+    @property
+    def epoch(self) -> int:
+        """Of the file, under which all keys in it are derived."""
+        return self.file.identity.epoch
+
+    def removes(self, entry_id: int) -> bool:
+        """Is this id removed by this layer?"""
+        return is_among(self.removed, entry_id)
+
+    def check(self) -> None:
+        """Open what is opened at its first use otherwise; see `Design.check_setup`.
+
+        Raises:
+            SetFileError: if it is not what it must be.
+        """
+        raise NotImplementedError
+
+
+L = TypeVar("L", bound=FileLayer)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VoprfSetup(Generic[L]):
+    """The set-up of one epoch, opened.
+
+    Attributes:
+        epoch: number of the epoch.
+        keys: of this epoch.
+        layers: the full set, then the deltas since, oldest first.
+        count: blinded elements in every request.
+        limits: how much the key may be asked for, and until when; None: the design has no limits.
+        executor: over which a device's steps spread their work, if any.
+    """
+
+    epoch: int
+    keys: PublicKeys
+    layers: tuple[L, ...] = field(repr=False)
+    count: int
+    limits: Limits | None = None
+    executor: Executor | None = field(default=None, repr=False)
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The whole key's."""
+        return self.keys.whole
+
+    @property
+    def parameters(self) -> Mapping[str, int]:
+        """What the files were built for."""
+        return self.layers[-1].file.identity.parameters
+
+    @property
+    def entries(self) -> int:
+        """Entries of the set: those of all layers, less those that deltas removed."""
+        return sum(layer.entries - len(layer.removed) for layer in self.layers)
+
+    @property
+    def deltas(self) -> tuple[tuple[int, int], ...]:
+        """Additions and removals of each delta, oldest first."""
+        return tuple((layer.entries, len(layer.removed)) for layer in self.layers[1:])
+
+    @property
+    def full_set_due(self) -> bool:
+        """Must the next epoch be a full set?"""
+        return len(self.layers) > MOST_DELTAS
+
+    def check(self, progress: Progress) -> None:
+        """See `Design.check_setup`."""
+        check_files([layer.file for layer in self.layers], progress)
+        more = (SHARE_KEYS_KIND,) if len(self.keys.shares) > 1 else ()
+        for layer in self.layers:
+            check_kinds(layer.name, layer.file, layer.many, *layer.once, *more)
+            layer.check()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyHolder:
+    """What a role answers from in one epoch; `repr` shows nothing of the key.
+
+    Attributes:
+        epoch: number of the epoch.
+        count: blinded elements that a request must have.
+        key: the VOPRF secret key, or the role's share of it.
+        whole: the whole key's public key.
+        limits: how much it may be asked for, and until when; None: the design has no limits.
+    """
+
+    epoch: int
+    count: int
+    key: SecretKey = field(repr=False)
+    whole: PublicKey
+    limits: Limits | None = None
+
+
+def key_file(role: Role) -> str:
+    """The name of a role's file."""
+    return f"{role}.bin"
+
+
+def write_public_keys(file: SetFileWriter, key: SecretKey, shares: Mapping[Role, SecretKey]) -> None:
+    """The sections that `open_public_keys` reads."""
+    file.section(PUBLIC_KEY_KIND, [key.public.element], 1)
+    if len(shares) > 1:
+        file.section(SHARE_KEYS_KIND, [share.public.element for share in shares.values()], len(shares))
+
+
+def open_public_keys(layout: KeyLayout, name: str, file: SetFile) -> PublicKeys:
+    """The public keys in a set-up file, of a layout's roles.
+
+    Raises:
+        SetFileError: if one is no element of the group, or the identity; or the shares are not of the key.
+    """
+    whole = _public_key(bytes(file.section(PUBLIC_KEY_KIND)), name)
+    if not layout.shared:
+        return PublicKeys(whole, {layout.roles[0]: whole})
+    raw = bytes(file.section(SHARE_KEYS_KIND))
+    if len(raw) != len(layout.roles) * group.ELEMENT_BYTES:
+        raise SetFileError(f"{name}: not a public key for each of {', '.join(layout.roles)}")
+    parts = (raw[at : at + group.ELEMENT_BYTES] for at in range(0, len(raw), group.ELEMENT_BYTES))
+    keys = PublicKeys(whole, {r: _public_key(p, name) for r, p in zip(layout.roles, parts, strict=True)})
+    if not layout.fits(keys):
+        raise SetFileError(f"{name}: the shares' public keys do not make up the key's")
+    return keys
+
+
+def _public_key(element: bytes, name: str) -> PublicKey:
+    try:
+        return PublicKey(Mode.VOPRF, element)
+    except ProtocolError as error:
+        raise SetFileError(f"{name}: the public key is no element of the group") from error
+
+
+def write_key(
+    out: Writer, key: SecretKey, whole: PublicKey, set_digest: bytes, identity: Identity, entries: int
+) -> None:
+    """Write a role's file. It holds a secret: whoever opens it must keep others from reading it."""
+    file = SetFileWriter(out, identity)
+    file.section(SECRET_KEY_KIND, [key.reveal()], 1)
+    file.section(SET_DIGEST_KIND, [set_digest], 1)
+    if key.public != whole:
+        file.section(PUBLIC_KEY_KIND, [whole.element], 1)
+    file.finish(entries)
+
+
+def open_key(files: Buffers, name: str, design: str, version: int) -> tuple[SetFile, SecretKey, PublicKey]:
+    """A role's file, its key and the whole key's public key.
+
+    Raises:
+        SetFileError: if it is missing, truncated, altered or of another design or version.
+    """
+    if name not in files:
+        raise SetFileError(f"{name} is missing")
+    file = SetFile(files[name], name, design, version)
+    file.verify()
+    try:
+        key = SecretKey(Mode.VOPRF, bytes(file.section(SECRET_KEY_KIND)))
+    except ProtocolError as error:
+        raise SetFileError(f"{name}: the key is no scalar of the group") from error
+    shared = file.count(PUBLIC_KEY_KIND)
+    return file, key, _public_key(bytes(file.section(PUBLIC_KEY_KIND)), name) if shared else key.public
+
+
+def check_belongs(name: str, file: SetFile, holder: KeyHolder, role: Role, setup: VoprfSetup[L]) -> None:
+    """Make sure that a role's file was made with the set-up beside it.
+
+    Raises:
+        SetFileError: if it was not.
+    """
+    newest = setup.layers[-1]
+    if file.identity.parameters != newest.file.identity.parameters:
+        raise SetFileError(f"{name}: built for other parameters than {newest.name}")
+    if bytes(file.section(SET_DIGEST_KIND)) != newest.file.digest:
+        raise SetFileError(f"{name}: made for another {newest.name} than the one beside it")
+    if (holder.key.public, holder.whole) != (setup.keys.shares[role], setup.keys.whole):
+        raise SetFileError(f"{name}: the key is not the one of {newest.name}")

@@ -1,0 +1,129 @@
+"""Which roles hold a VOPRF key k: one all of it, or several a share each.
+
+    n of n   k = k_1 + ... + k_n                          all are needed
+    t of n   k_i = f(i), f of degree t - 1, f(0) = k       any t are enough (Shamir, CACM 1979)
+
+Role i evaluates with k_i alone and proves it against K_i = k_i*G, which stands in the set-up; whoever asks
+adds the replies, each weighted as its share is in k. The sum is what k itself would give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+
+from blindmatch_protocol import group
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract.declaration import Role
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.oprf import Mode, PublicKey, SecretKey
+from blindmatch_protocol.randomness import Randomness
+
+MATCHER: Final = Role("matcher")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKeys:
+    """The public side of a key.
+
+    Attributes:
+        whole: of the key itself.
+        shares: of what each role holds, in the layout's order.
+    """
+
+    whole: PublicKey
+    shares: Mapping[Role, PublicKey] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLayout:
+    """The roles that hold a key, and how many of them make it up.
+
+    Attributes:
+        roles: in the order of their numbers, from 1 on.
+        needed: how many replies give an output.
+    """
+
+    roles: tuple[Role, ...]
+    needed: int
+
+    @property
+    def shared(self) -> bool:
+        """Does nobody hold the whole key?"""
+        return len(self.roles) > 1
+
+    def split(self, key: SecretKey, rng: Randomness) -> dict[Role, SecretKey]:
+        """What each role holds of `key`. Takes 64 bytes of `rng` for every role that is needed but one."""
+        drawn = [row[None] for row in group.random_scalars(self.needed - 1, rng)]
+        shares = self._summands(key.rows(), drawn) if self._additive else self._values([key.rows(), *drawn])
+        return {
+            role: SecretKey(key.mode, share.tobytes()) for role, share in zip(self.roles, shares, strict=True)
+        }
+
+    def joined(self, shares: Mapping[Role, SecretKey]) -> SecretKey:
+        """The key that `needed` or more shares are of."""
+        used = self._used(shares)
+        parts = [
+            group.multiply_scalars(w, shares[r].rows())
+            for r, w in zip(used, self._weights(used), strict=True)
+        ]
+        return SecretKey(Mode.VOPRF, reduce(group.add_scalars, parts).tobytes())
+
+    def combined(self, parts: Mapping[Role, Rows], executor: Executor | None = None) -> Rows:
+        """The key times elements, uint8 (n, 32), from `needed` or more shares times them."""
+        used = self._used(parts)
+        if self._additive:
+            return reduce(group.add, (parts[role] for role in used))
+        weighted = [
+            group.multiply(w, parts[r], executor) for r, w in zip(used, self._weights(used), strict=True)
+        ]
+        return reduce(group.add, weighted)
+
+    def fits(self, keys: PublicKeys) -> bool:
+        """Do any `needed` of the shares' public keys make up the whole one?"""
+        rows = {role: key.rows() for role, key in keys.shares.items()}
+        return all(
+            self.combined({role: rows[role] for role in some}).tobytes() == keys.whole.element
+            for some in combinations(self.roles, self.needed)
+        )
+
+    @property
+    def _additive(self) -> bool:
+        return self.needed == len(self.roles)
+
+    def _used(self, held: Mapping[Role, object]) -> list[Role]:
+        return [role for role in self.roles if role in held][: self.needed]
+
+    def _summands(self, whole: Rows, drawn: Sequence[Rows]) -> Iterator[Rows]:
+        yield from drawn
+        yield reduce(group.subtract_scalars, drawn, whole)
+
+    def _values(self, coefficients: Sequence[Rows]) -> Iterator[Rows]:
+        """The polynomial at 1, 2, ..., by Horner's rule; the first coefficient is the key."""
+        for point in range(1, len(self.roles) + 1):
+            value = coefficients[-1]
+            for coefficient in coefficients[-2::-1]:
+                value = group.add_scalars(group.multiply_scalars(value, _scalar(point)), coefficient)
+            yield value
+
+    def _weights(self, used: Sequence[Role]) -> list[Rows]:
+        """Lagrange's coefficients at 0 of these roles' points; 1 each if the shares are summands."""
+        points = [] if self._additive else [1 + self.roles.index(role) for role in used]
+        found = [_scalar(1)] * len(used) if self._additive else []
+        for mine in points:
+            others = [point for point in points if point != mine]
+            above, below = np.prod(others, dtype=object), np.prod([o - mine for o in others], dtype=object)
+            found.append(_scalar(int(above) * pow(int(below), -1, group.ORDER) % group.ORDER))
+        return found
+
+
+def _scalar(value: int) -> Rows:
+    return np.frombuffer(value.to_bytes(group.SCALAR_BYTES, "little"), np.uint8).reshape(1, -1)
+
+
+ONE_HOLDER: Final = KeyLayout((MATCHER,), 1)

@@ -1,0 +1,140 @@
+"""The one round of designs whose device asks a batched VOPRF of the roles that hold the key or its shares.
+
+    device: blinded elements  --- Request: epoch, C ------->  role i: D_i = k_i*C, one proof for all
+    device: verify each, add  <-- Reply: epoch, D_i, proof --
+
+The proof (RFC 9497, section 2.2) ties a reply to the role's public key in the set-up: one made with the key
+of another epoch, or for one device alone, is refused, and it is known whose it was; the epoch travels
+beside it, so that the error says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from blindmatch_protocol import group
+from blindmatch_protocol.codec import Message, Rows, message
+from blindmatch_protocol.contract import Answer, Role, check_epoch, tried
+from blindmatch_protocol.contract import Request as Asked
+from blindmatch_protocol.designs.voprf.files import KeyHolder
+from blindmatch_protocol.designs.voprf.layout import KeyLayout, PublicKeys
+from blindmatch_protocol.designs.voprf.messages import BlindedRequest, EvaluatedReply
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.oprf import Blinding, Evaluation, PublicKey, blind_evaluate, unblind, verified
+from blindmatch_protocol.randomness import Randomness, replayed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verified:
+    """A session whose replies were verified; what it opens, and how long that takes, nobody has seen yet.
+
+    Attributes:
+        outputs: OPRF outputs, uint8 (n, 64).
+        own_hash: the picture's hash, or None for a cover request.
+    """
+
+    outputs: Rows = field(repr=False)
+    own_hash: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VoprfRound:
+    """The round, by its two messages.
+
+    Attributes:
+        request: blinded elements, to each role that holds the key or a share.
+        reply: the evaluated ones.
+    """
+
+    request: type[BlindedRequest]
+    reply: type[EvaluatedReply]
+
+    @classmethod
+    def under(cls, tag: int, design: str) -> VoprfRound:
+        """The round of a design; `tag` is its request's, the next one its reply's."""
+
+        @message
+        class Request(BlindedRequest, tag=tag, name=f"{design}/request"):
+            """What this design's device asks."""
+
+        @message
+        class Reply(EvaluatedReply, tag=tag + 1, name=f"{design}/reply"):
+            """What its roles answer."""
+
+        return cls(Request, Reply)
+
+    def answer(
+        self, holder: KeyHolder, requests: Sequence[Asked], rng: Randomness, executor: Executor | None
+    ) -> Answer:
+        """A reply, or what a body broke, for each. Takes 64 bytes of `rng` a body; several bodies are the
+        executor's tasks, the elements of a single one are."""
+        bodies = [request.body for request in requests]
+        tapes = [replayed(rng.take(group.UNIFORM_BYTES)) for _ in bodies]
+        alone = executor if len(bodies) < 2 else None
+
+        def one(body: Message, tape: Randomness) -> Message | ProtocolError:
+            return tried(self._evaluated, holder, body, tape, alone)
+
+        spread = map if executor is None or alone else executor.map
+        return Answer(list(spread(one, bodies, tapes)))
+
+    def outputs(
+        self,
+        blinding: Blinding,
+        replies: Mapping[Role, Message],
+        epoch: int,
+        layout: KeyLayout,
+        keys: PublicKeys,
+        executor: Executor | None = None,
+    ) -> Rows:
+        """The OPRF outputs, uint8 (n, 64), once the epoch and the proof of every reply have been checked.
+
+        Raises:
+            EpochMismatchError: if a reply is of another epoch than the set-up's.
+            ProtocolError: if one is no reply of this round, is malformed, or its proof does not hold (of a
+                key in shares the step names the role), or if there are too few of them.
+        """
+        parts = {}
+        for role, reply in replies.items():
+            step = f"{self.reply.NAME} of {role}" if layout.shared else self.reply.NAME
+            parts[role] = self._checked(blinding, reply, epoch, keys.shares[role], executor, step)
+        if len(parts) < layout.needed:
+            raise ProtocolError(self.reply.NAME, f"{layout.needed} roles must answer, not {len(parts)}")
+        return unblind(blinding, layout.combined(parts, executor), executor, self.reply.NAME)
+
+    def simulated(self, epoch: int, count: int, rng: Randomness) -> Message:
+        """A request of uniform elements. A blinded element is one too, since its blind is a uniform
+        non-zero scalar and the group's order is prime; so the simulation is perfect."""
+        uniform = np.frombuffer(rng.take(group.UNIFORM_BYTES * count), np.uint8)
+        return self.request(epoch, group.hash_to_group(uniform.reshape(count, group.UNIFORM_BYTES)))
+
+    def _checked(
+        self,
+        blinding: Blinding,
+        reply: Message,
+        epoch: int,
+        key: PublicKey,
+        executor: Executor | None,
+        step: str,
+    ) -> Rows:
+        """The evaluated elements of a reply."""
+        if not isinstance(reply, self.reply):
+            raise ProtocolError(step, f"the device does not take {reply!r}")
+        check_epoch(reply.epoch, epoch, step)
+        return verified(blinding, Evaluation(reply.evaluated, reply.proof), key, executor, step)
+
+    def _evaluated(
+        self, holder: KeyHolder, body: Message, tape: Randomness, executor: Executor | None
+    ) -> Message:
+        step = self.request.NAME
+        if not isinstance(body, self.request):
+            raise ProtocolError(step, f"the matcher does not answer {body!r}")
+        check_epoch(body.epoch, holder.epoch, step)
+        if len(body.blinded) != holder.count:
+            raise ProtocolError(step, f"must have {holder.count} rows, not {len(body.blinded)}", "blinded")
+        evaluation = blind_evaluate(holder.key, body.blinded, tape, executor, step)
+        return self.reply(holder.epoch, evaluation.elements, evaluation.proof)

@@ -1,0 +1,40 @@
+"""The group ristretto255 (RFC 9496) on batches.
+
+A batch of elements or scalars is a uint8 array of shape (n, 32), one canonical encoding a row. A single
+row, of shape (32,) or (1, 32), goes with every row of the other operand. Operations that take `executor`
+cut the batch over its threads.
+
+libsodium does the arithmetic, and is the reference; `choice` says when `jit` does it instead. `single` holds
+what one row needs, and does it for batches of one.
+"""
+
+from blindmatch_protocol.group.backend import (
+    LIBSODIUM,
+    BackendError,
+    BackendWarning,
+    GroupBackend,
+    drop,
+    in_use,
+    use,
+    using,
+)
+from blindmatch_protocol.group.checks import check_elements, check_scalars, check_shape
+from blindmatch_protocol.group.choice import Setting, building, choose, described, missing
+from blindmatch_protocol.group.elements import (
+    add,
+    hash_multiply,
+    hash_to_group,
+    multiply,
+    multiply_base,
+    sum_products,
+)
+from blindmatch_protocol.group.rows import ELEMENT_BYTES, SCALAR_BYTES, UNIFORM_BYTES, one_row
+from blindmatch_protocol.group.scalars import (
+    add_scalars,
+    invert_scalars,
+    multiply_scalars,
+    random_scalars,
+    reduce_scalars,
+    subtract_scalars,
+)
+from blindmatch_protocol.single import ORDER

@@ -1,0 +1,121 @@
+"""Who does the group's arithmetic on batches: libsodium, or another back end that a process has chosen.
+
+The choice is the process's (`use`), because the results are the same bytes either way. Rows that are too few
+for the chosen one to pay, and single ones, are libsodium's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final, Protocol
+
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.group.libsodium import LIBSODIUM as LIBSODIUM
+
+
+class GroupBackend(Protocol):
+    """Arithmetic of ristretto255 (RFC 9496) on rows; operands are matched, and their rows contiguous.
+
+    Attributes:
+        name: as it is chosen by.
+        task: rows a thread's task has at least.
+        sound: False once something it computed was wrong.
+    """
+
+    sound: bool
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def task(self) -> int: ...
+
+    def multiply(self, scalars: Rows, elements: Rows) -> Rows:
+        """Scalars times elements, uint8 (n, 32).
+
+        Raises:
+            GroupError: for the first row with a non-canonical encoding, the identity or a zero scalar.
+        """
+        ...
+
+    def hash_multiply(self, scalars: Rows, uniform: Rows) -> Rows:
+        """Scalars times what uniform bytes, uint8 (n, 64), map to (RFC 9496, section 4.3.4).
+
+        Raises:
+            GroupError: for the first row whose product is the identity.
+        """
+        ...
+
+    def sum_products(self, scalars: Rows, elements: Rows) -> Rows:
+        """The sum of all scalars times elements, uint8 (1, 32), of at least one row. Raises as `multiply`."""
+        ...
+
+    def sha512(self, messages: Rows, front: bytes = b"") -> Rows:
+        """SHA-512 (FIPS 180-4) of `front`, public whole blocks of 128 bytes, and every row, uint8 (n, w):
+        uint8 (n, 64)."""
+        ...
+
+
+class BackendError(BlindmatchError):
+    """A back end cannot be used, or computed something wrong.
+
+    Attributes:
+        rows: what it computed, if that is known to be wrong; not to be used.
+    """
+
+    def __init__(self, why: str, rows: Rows | None = None) -> None:
+        self.rows = rows
+        super().__init__(why)
+
+
+class BackendWarning(UserWarning):
+    """A back end is not used any more."""
+
+
+LEAST_ROWS: Final = 4
+"""Rows of a batch from which on another back end than libsodium is faster."""
+
+_chosen: GroupBackend | Callable[[], GroupBackend] = LIBSODIUM
+_here: ContextVar[GroupBackend | None] = ContextVar("group_backend", default=None)
+
+
+def use(backend: GroupBackend | Callable[[], GroupBackend]) -> None:
+    """Let `backend` do this process's batches from now on; a function is asked for it by the first batch."""
+    global _chosen
+    _chosen = backend
+
+
+@contextmanager
+def using(backend: GroupBackend) -> Iterator[None]:
+    """Let `backend` do the batches of a block, and of the tasks it gives to an executor."""
+    token = _here.set(backend)
+    try:
+        yield
+    finally:
+        _here.reset(token)
+
+
+def in_use() -> GroupBackend:
+    """The back end of batches here and now; libsodium in the place of one that was dropped."""
+    chosen = _here.get() or _chosen
+    if callable(chosen):
+        chosen = chosen()
+        use(chosen)
+    return chosen if chosen.sound else LIBSODIUM
+
+
+def backend_for(rows: int) -> GroupBackend:
+    """The back end for a batch of so many rows."""
+    return in_use() if rows >= LEAST_ROWS else LIBSODIUM
+
+
+def drop(backend: GroupBackend, why: str) -> None:
+    """Compute nothing with `backend` any more, and say so."""
+    backend.sound = False
+    warnings.warn(
+        f"{backend.name} is not used any more: {why}; libsodium goes on", BackendWarning, stacklevel=2
+    )

@@ -1,0 +1,197 @@
+"""Between bytes and points: `Decode`, `Encode` and `MAP` of ristretto255; RFC 9496, section 4.3.
+
+What stands before and after the power in a square root is a function of its own, so that two powers can be
+computed side by side. All conditions are masks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blindmatch_protocol.group.jit.field import BITS, LIMBS, MASK, Field, Limbs
+from blindmatch_protocol.group.jit.ir import Lanes, Module
+from blindmatch_protocol.group.jit.point import D, load_point, store_point
+
+# RFC 9496, section 4.1
+SQRT_M1: Final = 19681161376707505956807079304988542015446066515923890162744021073123829784752
+SQRT_AD_MINUS_ONE: Final = 25063068953384623474111414158702152701244531502492656460079210482610430750235
+INVSQRT_A_MINUS_D: Final = 54469307008909316920995813868745141605393597292927456921205312896311721017578
+ONE_MINUS_D_SQ: Final = 1159843021668779879193775521855586647937357759715417654439879720876111806838
+D_MINUS_ONE_SQ: Final = 40440834346308536858101042469323190826248399146238708352240133220865137265952
+
+ROOM: Final = 6
+"""Elements that are kept between the two halves of a square root."""
+
+
+def define_elements(module: Module) -> None:
+    """`map_before`, `map_after`, `decode_before`, `decode_after`, `encode_state`, `encode`."""
+    with module.function("map_before", "ptr %t", "ptr %kept", "ptr %base") as f:
+        _map_before(f)
+    with module.function("map_after", "ptr %p", "ptr %t", "ptr %kept", "ptr %power") as f:
+        _map_after(f)
+    with module.function("decode_before", "ptr %in", "ptr %kept", "ptr %base", "ptr %ok") as f:
+        _decode_before(f)
+    with module.function("decode_after", "ptr %p", "ptr %kept", "ptr %power", "ptr %ok") as f:
+        _decode_after(f)
+    with module.function("encode_state", "ptr %state", "ptr %p") as f:
+        _encode_state(f)
+    with module.function("encode", "ptr %state", "ptr %inverse", "ptr %out") as f:
+        _encode(f)
+
+
+# --- words ---
+
+
+def from_words(f: Field, words: list[Lanes]) -> Limbs:
+    """Limbs of four little-endian words; the top bit is left out."""
+    limbs = []
+    for i in range(LIMBS):
+        word, bit = divmod(BITS * i, 64)
+        limb = f.right(words[word], bit)
+        if bit + BITS > 64:
+            limb = f.or_(limb, f.left(words[word + 1], 64 - bit))
+        limbs.append(f.and_(limb, MASK))
+    return limbs
+
+
+def to_words(f: Field, limbs: Limbs) -> list[Lanes]:
+    """Four little-endian words of canonical limbs."""
+    words = [f.constant(0)] * 4
+    for i, limb in enumerate(limbs):
+        word, bit = divmod(BITS * i, 64)
+        words[word] = f.or_(words[word], f.left(limb, bit))
+        if bit + BITS > 64:
+            words[word + 1] = f.or_(words[word + 1], f.right(limb, 64 - bit))
+    return words
+
+
+# --- square roots: `SQRT_RATIO_M1`, section 4.2 ---
+
+
+def _root_before(f: Field, u: Limbs, v: Limbs, slot: int) -> None:
+    """Keep u v^3 in this slot, and u v^7, of which the power is taken."""
+    v3 = f.times(f.square(v), v)
+    v7 = f.times(f.square(v3), v)
+    f.store("%kept", slot, f.times(u, v3))
+    f.store("%base", 0, f.times(u, v7))
+
+
+def _root_after(f: Field, u: Limbs, v: Limbs, slot: int) -> tuple[Lanes, Limbs]:
+    """Whether u/v is a square, and its root or that of SQRT_M1 u/v, not negative."""
+    r = f.times(f.load("%kept", slot), f.load("%power"))
+    check, i = f.times(v, f.square(r)), f.number_of(SQRT_M1)
+    correct = f.zero(f.minus(check, u))
+    flipped = f.zero(f.plus(check, u))
+    flipped_i = f.zero(f.plus(check, f.times(u, i)))
+    r = f.choose(f.or_(flipped, flipped_i), f.times(r, i), r)
+    return f.or_(correct, flipped), f.absolute(r)
+
+
+# --- `MAP`, section 4.3.4 ---
+
+
+def _map_before(f: Field) -> None:
+    r = f.times(f.number_of(SQRT_M1), f.square(f.load("%t")))
+    u = f.times(f.plus(r, f.number_of(1)), f.number_of(ONE_MINUS_D_SQ))
+    v = f.times(f.minus(f.number_of(-1), f.times(r, f.number_of(D))), f.plus(r, f.number_of(D)))
+    for slot, value in enumerate((r, u, v)):
+        f.store("%kept", slot, value)
+    _root_before(f, u, v, 3)
+
+
+def _map_after(f: Field) -> None:
+    t, (r, u, v) = f.load("%t"), (f.load("%kept", slot) for slot in range(3))
+    was_square, s = _root_after(f, u, v, 3)
+    s = f.choose(was_square, s, f.negated(f.absolute(f.times(s, t))))
+    c = f.choose(was_square, f.number_of(-1), r)
+    n = f.minus(f.times(f.times(c, f.minus(r, f.number_of(1))), f.number_of(D_MINUS_ONE_SQ)), v)
+    sv, ss = f.times(s, v), f.square(s)
+    w0, w1 = f.plus(sv, sv), f.times(n, f.number_of(SQRT_AD_MINUS_ONE))
+    w2, w3 = f.minus(f.number_of(1), ss), f.plus(f.number_of(1), ss)
+    store_point(f, "%p", [f.times(w0, w3), f.times(w2, w1), f.times(w1, w3), f.times(w0, w2)])
+
+
+# --- `Decode`, section 4.3.1 ---
+
+
+def _decode_before(f: Field) -> None:
+    words = [f.gathered("%in", k, 32) for k in range(4)]
+    s = from_words(f, words)
+    over = [f.xor(limb, below) for limb, below in zip(s, f.canonical(s), strict=True)]
+    bad = f.or_(f.not_(f.no_bits(over)), f.or_(_mask(f, f.and_(s[0], 1)), _mask(f, f.right(words[3], 63))))
+    ss = f.square(s)
+    u1, u2 = f.minus(f.number_of(1), ss), f.plus(f.number_of(1), ss)
+    u2_sqr = f.square(u2)
+    v = f.minus(f.negated(f.times(f.number_of(D), f.square(u1))), u2_sqr)
+    ratio = f.times(v, u2_sqr)
+    for slot, value in enumerate((s, u1, u2, v, ratio)):
+        f.store("%kept", slot, value)
+    _root_before(f, f.number_of(1), ratio, 5)
+    f.store_lanes("%ok", 0, f.not_(bad))
+
+
+def _decode_after(f: Field) -> None:
+    """The identity is refused as well."""
+    s, u1, u2, v, ratio = (f.load("%kept", slot) for slot in range(5))
+    was_square, inverse_root = _root_after(f, f.number_of(1), ratio, 5)
+    den_x = f.times(inverse_root, u2)
+    den_y = f.times(f.times(inverse_root, den_x), v)
+    x = f.times(s, den_x)
+    x = f.absolute(f.plus(x, x))
+    y = f.times(u1, den_y)
+    t = f.times(x, y)
+    bad = f.or_(f.or_(f.not_(was_square), f.odd(t)), f.or_(f.zero(y), f.zero(s)))
+    f.store_lanes("%ok", 0, f.and_(f.load_lanes("%ok"), f.not_(bad)))
+    store_point(f, "%p", [x, y, f.number_of(1), t])
+
+
+def _mask(f: Field, bit: Lanes) -> Lanes:
+    """All ones where a bit is 1."""
+    return f.wrapped_difference(f.constant(0), bit)
+
+
+# --- `Encode`, section 4.3.2, of the double of a point ---
+
+
+def _encode_state(f: Field) -> None:
+    """e, f, g, h of %p, and their product, or 1 in its place, behind %state.
+
+    The double of %p is x = e/f, y = g/h, so the root that `Encode` takes is known, and what is left is the
+    inverse of efgh, which many points share (M. Hamburg; `double_and_compress_batch` of curve25519-dalek).
+    """
+    x, y, z, t = load_point(f, "%p")
+    xy, zz, dtt = f.times(x, y), f.square(z), f.times(f.square(t), f.number_of(D))
+    e, g = f.plus(xy, xy), f.plus(f.square(x), f.square(y))
+    ff, h = f.plus(zz, dtt), f.minus(zz, dtt)
+    for slot, value in enumerate((e, ff, g, h)):
+        f.store("%state", slot, value)
+    product = f.times(f.times(e, g), f.times(ff, h))
+    f.store("%state", PRODUCT, f.choose(f.zero(product), f.number_of(1), product))
+
+
+PREFIX: Final = 4
+"""Slot of a state that holds the product of all before it."""
+PRODUCT: Final = 5
+STATE: Final = 6
+"""Elements of a state."""
+
+
+def _encode(f: Field) -> None:
+    """The encoding, from a state and the inverse of its product."""
+    e, ff, g, h = (f.load("%state", slot) for slot in range(4))
+    inverse = f.load("%inverse")
+    eg, fh = f.times(e, g), f.times(ff, h)
+    z_inverse, t_inverse = f.times(eg, inverse), f.times(fh, inverse)
+    rotate = f.odd(f.times(eg, z_inverse))
+    magic = f.choose(rotate, f.number_of(SQRT_M1), f.number_of(INVSQRT_A_MINUS_D))
+    e, g, h = (
+        f.choose(rotate, g, e),
+        f.choose(rotate, f.negated(e), g),
+        f.choose(rotate, f.times(ff, f.number_of(SQRT_M1)), h),
+    )
+    g = f.choose(f.odd(f.times(f.times(h, e), z_inverse)), f.negated(g), g)
+    s = f.absolute(f.times(f.minus(h, g), f.times(magic, f.times(g, t_inverse))))
+    identity = f.zero(f.times(eg, fh))
+    words = to_words(f, f.canonical(f.choose(identity, f.number_of(0), s)))
+    for k, word in enumerate(words):
+        f.scattered("%out", k, 32, word)

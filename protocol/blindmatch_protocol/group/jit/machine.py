@@ -1,0 +1,249 @@
+"""The kernel compiled for this processor, and the group's back end on it; needs `llvmlite`.
+
+Nothing is written to a disk: compiling takes about a second, and a file of machine code would be one more
+way for code into the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+import llvmlite.binding as llvm  # noqa: TID251 - this is the module
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.errors import GroupError
+from blindmatch_protocol.group.backend import BackendError
+from blindmatch_protocol.group.jit.drivers import Room
+from blindmatch_protocol.group.jit.kernel import TARGETS, Target, target_for
+from blindmatch_protocol.group.jit.sha512 import BLOCK, START
+from blindmatch_protocol.group.libsodium import LIBSODIUM, total
+from blindmatch_protocol.group.rows import (
+    ELEMENT_BYTES,
+    addresses,
+    one_row,
+    rows_of,
+    sample,
+    stretch,
+    zero_rows,
+)
+from blindmatch_protocol.single import BYTES, ORDER
+from blindmatch_protocol.sodium import MULTIPLY_SCALARS
+
+_HALF: Final = one_row(pow(2, -1, ORDER).to_bytes(BYTES, "little"))
+_Words: TypeAlias = npt.NDArray[np.uint64]
+_ALIGNED: Final = 64
+_DIGEST: Final = 64
+_LEAST_PADDING: Final = 17
+"""One bit, and the length in 16 bytes; FIPS 180-4, section 5.1.2."""
+
+
+def host_target() -> Target:
+    """The fastest kernel that this processor can run.
+
+    Raises:
+        BackendError: if there is none.
+    """
+    found = target_for(name for name, has in llvm.get_host_cpu_features().items() if has)
+    if found is None:
+        raise BackendError(f"this processor has none of {', '.join(one.name for one in TARGETS)}")
+    return found
+
+
+def code_of(target: Target, assembly: bool = False) -> Any:
+    """The kernel's object file, bytes; or as assembly, str."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    module = llvm.parse_assembly(target.module().text())
+    module.verify()
+    features = ",".join(f"+{name}" for name in sorted(target.features))
+    host = llvm.Target.from_default_triple()
+    machine = host.create_target_machine(
+        cpu=target.cpu, features=features, opt=2, reloc="pic", codemodel="small"
+    )
+    module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
+    passes = llvm.create_pass_builder(machine, llvm.PipelineTuningOptions(speed_level=2))
+    passes.getModulePassManager().run(module, passes)
+    return machine.emit_assembly(module) if assembly else machine.emit_object(module)
+
+
+class Jit:
+    """See `blindmatch_protocol.group.backend.GroupBackend`.
+
+    Args:
+        target: whose kernel it is; `host_target()`, but for tests.
+    """
+
+    name: Final = "jit"
+    task: Final = 80
+
+    def __init__(self, target: Target) -> None:
+        self.target, self.sound = target, True
+        builder = llvm.JITLibraryBuilder().add_object_img(code_of(target))
+        for name in _SIGNATURES:
+            builder.export_symbol(name)
+        self._linker = llvm.create_lljit_compiler()
+        self._library = builder.link(self._linker, "kernel")
+        self._call = {name: self._bound(name) for name in _SIGNATURES}
+        self._state: Callable[[bytes], _Words] = lru_cache(64)(self._state_behind)
+
+    def _bound(self, name: str) -> Any:
+        kinds = {"p": ctypes.c_void_p, "i": ctypes.c_int64}
+        arguments = [kinds[kind] for kind in _SIGNATURES[name]]
+        return ctypes.CFUNCTYPE(None, *arguments)(self._library[name])
+
+    def multiply(self, scalars: Rows, elements: Rows) -> Rows:
+        return self._products("multiply", scalars, elements)
+
+    def hash_multiply(self, scalars: Rows, uniform: Rows) -> Rows:
+        return self._products("hash_multiply", scalars, uniform)
+
+    def sum_products(self, scalars: Rows, elements: Rows) -> Rows:
+        made = self._rows("sum_products", scalars, elements)
+        bad = (~made.good | zero_rows(scalars)).nonzero()[0]
+        if len(bad):
+            raise GroupError("sum products", int(bad[0]))
+        return made.out[:1].copy()
+
+    def _products(self, function: str, scalars: Rows, rows: Rows) -> Rows:
+        """What a function makes of every row, checked: under one scalar by sums, else by a row.
+
+        Raises:
+            GroupError: for the first row that is refused, which libsodium refuses, too.
+            BackendError: if a check fails.
+        """
+        made = self._rows(function, scalars, rows)
+        bad = (~made.good | zero_rows(made.out)).nonzero()[0]
+        if len(bad):
+            made.compare(function, scalars, rows, int(bad[0]))
+        elif len(scalars) == 1:
+            made.compare_sums(scalars)
+        elif len(made.out):
+            made.compare(function, scalars, rows, int(sample(made.out, 1)[0]))
+        return made.out
+
+    def _rows(self, function: str, scalars: Rows, rows: Rows) -> _Made:
+        """Call a function on every row; all memory but the results is wiped."""
+        width, count = self.target.width, rows_of((scalars, rows))
+        padded = _whole_groups(rows, count, width)
+        halves = _halves(scalars, len(padded))
+        out, groups = np.empty((max(len(padded), width), ELEMENT_BYTES), np.uint8), len(padded) // width
+        good, sums = _aligned(8 * len(padded)).view(np.int64), np.zeros((2, width, ELEMENT_BYTES), np.uint8)
+        room = _aligned(Room.bytes(width, groups if function == "sum_products" else 1))
+        read, written = (
+            [one.ctypes.data for one in some] for some in ((padded, halves), (out, room, good, sums))
+        )
+        self._call[function](*read, groups, *written)
+        _wipe(room, halves)
+        return _Made(out[:count], good[:count] != 0, sums[:, 0])
+
+    def sha512(self, messages: Rows, front: bytes = b"") -> Rows:
+        return self._hashed(messages, self._state(front), len(front))
+
+    def _state_behind(self, front: bytes) -> _Words:
+        """The state behind whole blocks that all messages begin with, uint64 (8,); they are public."""
+        start = np.array(START, np.uint64)
+        if not front:
+            return start
+        rows = np.tile(np.frombuffer(front, np.uint8), (self.target.width, 1))
+        state: _Words = self._states(rows, start)[0].view(">u8").astype(np.uint64)
+        return state
+
+    def _hashed(self, messages: Rows, start: _Words, before: int) -> Rows:
+        count, length = messages.shape
+        blocks = -(-(length + _LEAST_PADDING) // BLOCK)
+        padded = np.zeros((count + -count % self.target.width, blocks * BLOCK), np.uint8)
+        padded[:count, :length] = messages
+        padded[:, length] = 0x80
+        padded[:, -8:] = np.frombuffer((8 * (before + length)).to_bytes(8, "big"), np.uint8)
+        return self._states(padded, start)[:count]
+
+    def _states(self, rows: Rows, start: _Words) -> Rows:
+        count, length = rows.shape
+        out = np.empty((count, _DIGEST), np.uint8)
+        self._call["sha512"](
+            rows.ctypes.data, length, length // BLOCK, count // self.target.width,
+            start.ctypes.data, out.ctypes.data,
+        )  # fmt: skip
+        return out
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Made:
+    """What a function made.
+
+    Attributes:
+        out: uint8 (n, 32).
+        good: which rows are no refused encodings, bool (n,).
+        sums: see `drivers`, uint8 (2, 32).
+    """
+
+    out: Rows
+    good: npt.NDArray[np.bool_]
+    sums: Rows
+
+    def compare(self, function: str, scalars: Rows, rows: Rows, at: int) -> None:
+        """Let libsodium compute a row again; raises as `_products`."""
+        own = [stretch(operand, at, at + 1) for operand in (scalars, rows)]
+        try:
+            right = getattr(LIBSODIUM, function)(*own)
+        except GroupError as error:
+            raise GroupError(error.operation, at) from None
+        if not self.good[at] or (right != self.out[at]).any():
+            raise BackendError("a row is not what libsodium computes", self.out)
+
+    def compare_sums(self, scalar: Rows) -> None:
+        """The scalar times the double of the points' sum is twice the sum of the products."""
+        try:
+            expected = LIBSODIUM.multiply(scalar, self.sums[:1])
+        except GroupError:
+            expected = np.zeros((1, ELEMENT_BYTES), np.uint8)
+        if (expected != total(np.repeat(self.sums[1:], 2, axis=0))).any():
+            raise BackendError("the sum of a batch's products is wrong", self.out)
+
+
+_SIGNATURES: Final = {
+    **dict.fromkeys(("hash_multiply", "multiply", "sum_products"), "ppipppp"),
+    "sha512": "piiipp",
+}
+"""Pointers and integers that a function takes."""
+
+
+def _halves(scalars: Rows, count: int) -> Rows:
+    """Half of each scalar modulo the order, as what is encoded is a point's double; secret, (count, 32).
+
+    One scalar stands for all rows; behind several there are zeros.
+    """
+    halves, found = np.empty_like(scalars), np.zeros((count, ELEMENT_BYTES), np.uint8)
+    where = (addresses(one, len(scalars)) for one in (halves, scalars, _HALF))
+    deque(map(MULTIPLY_SCALARS, *where), maxlen=0)
+    found[: count if len(scalars) == 1 else len(scalars)] = halves
+    _wipe(halves)
+    return found
+
+
+def _wipe(*secret: Rows) -> None:
+    for memory in secret:
+        memory[:] = 0
+
+
+def _whole_groups(rows: Rows, count: int, width: int) -> Rows:
+    """`rows`, `count` of them or one that stands for all, and zeros up to a multiple of `width`.
+
+    Zeros are the identity, to a kernel that has refused it, or hashed bytes like any other.
+    """
+    padded = np.zeros((count + -count % width, rows.shape[1]), np.uint8)
+    padded[:count] = rows
+    return padded
+
+
+def _aligned(size: int) -> Rows:
+    """Zeros at an address that is a multiple of 64."""
+    raw = np.zeros(size + _ALIGNED, np.uint8)
+    return raw[-raw.ctypes.data % _ALIGNED :][:size]

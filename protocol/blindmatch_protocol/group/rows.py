@@ -1,0 +1,82 @@
+"""Batches of elements and scalars as arrays: uint8 (n, 32), one canonical encoding a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256, shake_256
+from itertools import repeat
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_protocol.codec import Rows
+
+ELEMENT_BYTES = 32
+SCALAR_BYTES = 32
+UNIFORM_BYTES = 64
+
+
+def matrix(rows: npt.NDArray[np.uint8], width: int = 32) -> Rows:
+    """`rows` as an (n, width) array whose rows are contiguous."""
+    if rows.dtype != np.uint8 or rows.ndim not in (1, 2) or rows.shape[-1] != width:
+        raise ValueError(f"a uint8 array of {width} columns is needed, not {rows.dtype} {rows.shape}")
+    return (
+        rows if rows.flags.c_contiguous and rows.ndim == 2 else np.ascontiguousarray(rows).reshape(-1, width)
+    )
+
+
+def matched(*operands: Rows) -> tuple[Rows, ...]:
+    """`operands` with equally many rows, or one row that goes with each row of the others."""
+    lengths = {len(operand) for operand in operands} - {1}
+    if len(lengths) > 1:
+        raise ValueError(f"as many rows are needed on both sides, not {sorted(lengths)}")
+    return operands
+
+
+def rows_of(operands: Sequence[Rows]) -> int:
+    """The number of rows that matched operands have together."""
+    return next((len(operand) for operand in operands if len(operand) != 1), 1)
+
+
+def stretch(operand: Rows, start: int, stop: int) -> Rows:
+    """Rows `start` to `stop` of a matched operand; a single row stays, for it goes with each."""
+    return operand if len(operand) == 1 else operand[start:stop]
+
+
+def one(*operands: npt.NDArray[np.uint8], width: int = ELEMENT_BYTES) -> bool:
+    """Whether every operand is one row of `width` bytes."""
+    for rows in operands:  # a generator would take longer than all that it looks at
+        shape = rows.shape
+        if (shape != (1, width) and shape != (width,)) or rows.dtype.char != "B":
+            return False
+    return True
+
+
+def one_row(encoding: bytes) -> Rows:
+    """An element or a scalar of 32 bytes as (1, 32), read-only."""
+    return np.ndarray((1, ELEMENT_BYTES), np.uint8, encoding)
+
+
+def addresses(rows: Rows, count: int) -> Iterable[int]:
+    """Where `count` rows lie in memory, one after the other; a single row is repeated."""
+    at, step = rows.ctypes.data, rows.strides[0]
+    if len(rows) == 1 or not count:
+        return repeat(at, count)
+    return range(at, at + count * step, step)
+
+
+def top_bits(rows: Rows) -> Rows:
+    """The top bit of every row, uint8 (n,)."""
+    return rows[:, 31] >> np.uint8(7)
+
+
+def zero_rows(rows: Rows) -> npt.NDArray[np.bool_]:
+    """Which rows are all zeros: the encoding of the identity, or the scalar zero."""
+    zero: npt.NDArray[np.bool_] = np.bitwise_or.reduce(rows, axis=1) == 0
+    return zero
+
+
+def sample(rows: Rows, count: int) -> npt.NDArray[np.intp]:
+    """Numbers of at most `count` rows, which follow from all of them: no fault knows them before."""
+    seed = shake_256(sha256(rows.data).digest()).digest(8 * count)
+    return np.unique(np.frombuffer(seed, "<u8") % np.uint64(len(rows))).astype(np.intp)

@@ -1,0 +1,221 @@
+"""One method of a service: what happens to every call of every service.
+
+    bytes --identity--> may call? --rate--> turn --> parse --> method --> serialise --> bytes
+                                                                 |
+                       any exception --> status (statuses.py), one log line and one count for each call
+
+A call that is refused for its rate is answered late; so is every refused call of an account that had many
+refused. A flood is held up by its own calls then, of which a connection has a bounded number.
+
+Messages are parsed and serialised here, since that is where bytes can be counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, nullcontext
+from dataclasses import replace
+from typing import Any, Final, TypeAlias, TypeVar
+
+import grpc
+import grpc.aio
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.failpoint import reach
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from blindmatch_server.authority import Identity
+from blindmatch_server.endpoint import Call, Method, ServerContext
+from blindmatch_server.errors import ForbiddenError, GoneError, RateError
+from blindmatch_server.identity import caller_of
+from blindmatch_server.rate import Rate, TokenBuckets
+from blindmatch_server.statuses import Refusal, refusal_of
+
+T = TypeVar("T")
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+REFUSALS: Final = Rate(20.0, 100)
+"""Refused calls of an account to one service that are answered at once."""
+_REFUSED_SECONDS: Final = 0.25
+
+
+class Endpoint:
+    """One method."""
+
+    def __init__(
+        self, context: ServerContext, descriptor: MethodDescriptor, method: Method, refusals: TokenBuckets
+    ) -> None:
+        self.descriptor = descriptor
+        self._refusals = refusals
+        self._context = context
+        self._method = method
+        self._request: type[Message] = GetMessageClass(descriptor.input_type)
+        self.path = f"/{descriptor.containing_service.full_name}/{descriptor.name}"
+        self._failpoint = f"{descriptor.containing_service.name}.{descriptor.name}.reply"
+
+    async def to_one(self, source: Any, context: Context) -> bytes:
+        """Methods that end in one reply."""
+
+        async def work(call: Call) -> bytes:
+            reply = await self._method.handler(self._requests(source, call), call)
+            return self._counted(reply, call).SerializeToString()
+
+        return await self.guarded(context, work)
+
+    async def to_many(self, source: Any, context: Context) -> bytes:
+        """Methods that reply with a stream."""
+
+        async def work(call: Call) -> bytes:
+            async with aclosing(self._method.handler(self._requests(source, call), call)) as replies:
+                async for reply in replies:
+                    await self.write(context, self._counted(reply, call).SerializeToString())
+            return b""
+
+        return await self.guarded(context, work)
+
+    async def guarded(self, context: Context, work: Callable[[Call], Awaitable[bytes]]) -> bytes:
+        """Do a call's work under the method's conditions; if it is refused, end the call with a status."""
+        call = self._call()
+        done = await self._done(call, lambda: self.caller(context), self._seconds(context), work)
+        if isinstance(done, Refusal):
+            trailing = (*done.trailing, ("request-id", call.request_id))
+            await context.abort(done.code, done.text, trailing)
+            raise AssertionError  # it has raised
+        return done
+
+    async def ask(
+        self, request: Message, who: Callable[[], Identity], more: Callable[[Message], Awaitable[None]]
+    ) -> Message | Refusal:
+        """A call of this method on a line (line.py), under the same conditions.
+
+        Args:
+            request: what is asked.
+            who: the caller; raises if its certificate has run out since.
+            more: takes each of several replies.
+
+        Returns:
+            The last reply, `Ended` after several, or how it was refused.
+        """
+        call = self._call()
+        call.bytes_in = request.ByteSize()
+
+        async def work(call: Call) -> Message:
+            if not self.descriptor.server_streaming:
+                return self._counted(await self._method.handler(request, call), call)
+            async with aclosing(self._method.handler(request, call)) as replies:
+                async for reply in replies:
+                    await more(self._counted(reply, call))
+            return wire.Ended()
+
+        return await self._done(call, who, self._method.most_seconds, work)
+
+    async def _done(
+        self,
+        call: Call,
+        who: Callable[[], Identity],
+        seconds: float,
+        work: Callable[[Call], Awaitable[T]],
+    ) -> T | Refusal:
+        started, turns = time.monotonic(), self._method.turns
+        try:
+            self._admit(call, who())
+            async with asyncio.timeout(seconds):
+                async with turns.take(call.account) if turns is not None else nullcontext():
+                    reply = await work(call)
+        except asyncio.CancelledError:
+            self._close(call, grpc.StatusCode.CANCELLED, started)
+            raise
+        except Exception as error:
+            refusal = self._refusal(call, error)
+            self._close(call, refusal.code, started)
+            if isinstance(error, RateError) or not self._patient(call.account):
+                await asyncio.sleep(_REFUSED_SECONDS)
+            return refusal
+        self._close(call, grpc.StatusCode.OK, started)
+        return reply
+
+    def caller(self, context: Context) -> Identity:
+        """Who calls; `UnauthenticatedError` if that is nobody, or its certificate has run out."""
+        return caller_of(context.auth_context(), self._context.clock())
+
+    def _call(self) -> Call:
+        return Call(self.path, secrets.token_hex(8), self._context.draining)
+
+    def _admit(self, call: Call, caller: Identity) -> None:
+        call.caller = caller
+        if caller.kind not in self._method.callers:
+            raise ForbiddenError(self.path, f"not for a {caller.words}")
+        if self._method.rate is not None:
+            self._method.rate.take(call.account, self.path)
+
+    async def write(self, context: Context, reply: bytes) -> None:
+        """Send one of several replies.
+
+        Raises:
+            GoneError: if the caller is gone; gRPC has an internal error for that.
+        """
+        try:
+            await context.write(reply)
+        except grpc.aio.UsageError:
+            raise
+        except Exception as error:
+            raise GoneError(self.path, "the caller is gone") from error
+
+    def _patient(self, account: str) -> bool:
+        """Is a refusal of this account answered at once?"""
+        try:
+            self._refusals.take(account, self.path)
+        except RateError:
+            return False
+        return True
+
+    def _seconds(self, context: Context) -> float:
+        remaining = context.time_remaining()
+        return self._method.most_seconds if remaining is None else min(remaining, self._method.most_seconds)
+
+    def _refusal(self, call: Call, error: Exception) -> Refusal:
+        refusal = refusal_of(error)
+        if refusal.foreseen:
+            return refusal
+        self._context.log.failure("failure", error, request_id=call.request_id, method=self.path)
+        return replace(refusal, text=f"{refusal.text} (request {call.request_id})")
+
+    def _close(self, call: Call, code: grpc.StatusCode, started: float) -> None:
+        """Count and log a call before its end is sent, so that whoever saw the end finds it counted."""
+        call.status, call.seconds = code.name, time.monotonic() - started
+        self._context.count(call)
+        self._context.log.write(
+            "call",
+            request_id=call.request_id,
+            method=call.method,
+            account=call.account,
+            status=call.status,
+            duration_ms=round(call.seconds * 1000, 3),
+            bytes_in=call.bytes_in,
+            bytes_out=call.bytes_out,
+        )
+
+    def _requests(self, source: Any, call: Call) -> Any:
+        if self.descriptor.client_streaming:
+            return self._stream(source, call)
+        return self._parse(source, call)
+
+    async def _stream(self, source: AsyncIterator[bytes], call: Call) -> AsyncIterator[Message]:
+        async for raw in source:
+            yield self._parse(raw, call)
+
+    def _parse(self, raw: bytes, call: Call) -> Message:
+        call.bytes_in += len(raw)
+        try:
+            return self._request.FromString(raw)
+        except DecodeError as error:
+            raise ProtocolError(self.path, f"must be a {self.descriptor.input_type.name}") from error
+
+    def _counted(self, reply: Message, call: Call) -> Message:
+        reach(self._failpoint)
+        call.bytes_out += reply.ByteSize()
+        return reply

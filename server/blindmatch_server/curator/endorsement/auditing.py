@@ -1,0 +1,127 @@
+"""An audit of an endorsed epoch: does its set hold exactly what was endorsed?
+
+endorsed     every batch of `endorsement.bin` bears its signatures, and lists as many entries as the set has
+continued    no entry of the epoch before is gone, and no removed one back, unless that is endorsed
+logged       the leaf for the log names this policy and these batches
+recorded     the curator's list, in the clear, is what the batches are over, to the byte
+rebuilt      the set, built again of that list, is what was published, to the byte
+
+The first three need public files alone; the fourth the list; the last the seed, which gives every secret of
+the epoch, so it is for an auditor that the curator trusts with them. It takes as long as the build did.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from blindmatch_proofs.endorsement import FILE, EndorsedTable, Terms, verify_continues, verify_table
+from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.verdict import Failed, Passed, Verdict
+from blindmatch_protocol.contract import AnyDesign, Progress, SetParameters, no_progress
+from blindmatch_protocol.contract.entries import HeldEntries
+from blindmatch_protocol.errors import BlindmatchError, SetFileError
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.randomness import Randomness
+
+from blindmatch_server.curator.endorsement.batches import change
+from blindmatch_server.curator.endorsement.records import Record
+from blindmatch_server.curator.signing import Signer
+from blindmatch_server.manifest import LEAF, FileEntry
+from blindmatch_server.publication import publish_epoch, publish_update
+from blindmatch_server.published import CURRENT, Publication
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """Whose epoch is audited.
+
+    Attributes:
+        design: the design.
+        terms: what counts.
+        publication: the epoch, with all files.
+        before: the epoch before; None if there is none, or it was not endorsed.
+    """
+
+    design: AnyDesign
+    terms: Terms
+    publication: Publication
+    before: Publication | None = None
+
+    def endorsements(self, executor: Executor | None = None) -> dict[str, Verdict]:
+        """What public files show; signatures are verified on `executor`."""
+        try:
+            table = self._table(self.publication)
+        except SetFileError as error:
+            return {"endorsed": Failed(str(error))}
+        found = {"endorsed": verify_table(table, self.terms, self.publication.manifest.entries, executor)}
+        if found["endorsed"] != Passed():
+            return found
+        if self.before is not None:
+            found["continued"] = verify_continues(self._table(self.before), table)
+        return {**found, "logged": self._logged(table)}
+
+    def recorded(self, record: Record) -> Verdict:
+        """Whether the curator's record is what was endorsed."""
+        ours = b"".join(self.publication.endorsement().values())
+        same = record.batches.table(self.design.info) == ours
+        return Passed() if same else Failed("the list in the clear is not what the endorsements are over")
+
+    def rebuilt(
+        self,
+        record: Record,
+        before: Record | None,
+        signer: Signer,
+        executor: Executor,
+        progress: Progress = no_progress,
+    ) -> Verdict:
+        """Whether the set, built again of the record, has the published bytes; as long as the build took."""
+        try:
+            with tempfile.TemporaryDirectory(prefix="blindmatch-audit-") as folder:
+                made = self._built(Path(folder), record, before, signer, executor, progress)
+                ours = {file.name: file.sha256 for file in made.manifest.files}
+        except BlindmatchError as error:
+            return Failed(f"the set cannot be built again: {error}")
+        theirs = {file.name: file.sha256 for file in self._of_design()}
+        other = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+        return Failed(f"{', '.join(other)}: not what the endorsed list gives") if other else Passed()
+
+    def _built(
+        self,
+        folder: Path,
+        record: Record,
+        before: Record | None,
+        signer: Signer,
+        executor: Executor,
+        progress: Progress,
+    ) -> Publication:
+        manifest, rng = self.publication.manifest, Randomness(lambda count: record.seed[:count])
+        if not record.previous:
+            entries = HeldEntries(record.batches.listed(manifest.epoch))
+            parameters = SetParameters(manifest.epoch, manifest.parameters)
+            return publish_epoch(self.design, entries, parameters, rng, executor, folder, signer, progress)
+        if self.before is None or before is None:
+            raise SetFileError(f"epoch {record.previous}, which it changes, is not here")
+        (folder / str(record.previous)).symlink_to(self.before.folder.absolute())
+        (folder / CURRENT).write_text(f"{record.previous}\n")
+        adds, removes = change(before.batches.listed(record.previous), record.batches.listed(manifest.epoch))
+        return publish_update(
+            self.design, record.previous, adds, removes, rng, executor, folder, signer, progress
+        )
+
+    def _of_design(self) -> list[FileEntry]:
+        beside = self.publication.endorsement()
+        return [file for file in self.publication.manifest.files if file.name not in beside]
+
+    def _table(self, publication: Publication) -> EndorsedTable:
+        raw, keys = publication.endorsement(), len(self.terms.policy.organisations)
+        if FILE not in raw:
+            raise SetFileError("the epoch bears no endorsements")
+        return EndorsedTable(raw[FILE], self.design.info, publication.manifest.epoch, keys)
+
+    def _logged(self, table: EndorsedTable) -> Verdict:
+        leaf = EpochLeaf.decode((self.publication.folder / LEAF).read_bytes())
+        ours = (self.terms.root(table.batches()), self.terms.policy.encode())
+        same = (leaf.endorsement_root, leaf.endorsement_policy) == ours
+        return Passed() if same else Failed("the leaf for the log names another policy or other batches")

@@ -1,0 +1,173 @@
+"""Batches with their entries in the clear: a proposal, or the record of what an epoch was published with.
+
+A set file (docs/set-format.md): hashes, ids and salts of all batches, one after the other; the batches, as
+`endorsement.bin` has them; and for each the organisations that were asked, a bit for each name of the policy,
+4 bytes, little-endian. Whoever has it has the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+from blindmatch_proofs.endorsement import Action, Batch, EndorsementPolicy, Terms, leaves_of, write_table
+from blindmatch_proofs.endorsement.batch import LEAF_BYTES, TAIL, UNSIGNED, batch_of
+from blindmatch_proofs.endorsement.table import KIND_BATCHES
+from blindmatch_proofs.epoch_leaf import Endorsement
+from blindmatch_protocol.codec import Buffer
+from blindmatch_protocol.contract import EntryBatch, Info
+from blindmatch_protocol.contract.entries import HASH_BYTES, SALT_BYTES, HeldEntries
+from blindmatch_protocol.contract.outcome import SIGNATURE_BYTES
+from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.plain_list import KIND_HASHES, KIND_IDS, KIND_SALTS
+from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
+
+KIND_ASKED: Final = 0x23
+NEXT_ID: Final = "next_id"
+NAME: Final = "batches.bin"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Held:
+    """A batch, its entries, and the organisations that are asked to endorse it."""
+
+    batch: Batch
+    entries: EntryBatch
+    asked: frozenset[str]
+
+    @property
+    def is_whole(self) -> bool:
+        """Has the batch the size and root of its entries?"""
+        batch = self.batch
+        fresh = batch_of(batch.action, (batch.first_epoch, batch.last_epoch), leaves_of(self.entries))
+        return (fresh.size, fresh.root) == (batch.size, batch.root)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Batches:
+    """All batches of an epoch.
+
+    Attributes:
+        epoch: the epoch they are for.
+        next_id: the id that the next new entry gets; one is given once.
+        held: the batches.
+    """
+
+    epoch: int
+    next_id: int
+    held: tuple[Held, ...] = ()
+
+    def with_action(self, action: Action) -> Iterable[Held]:
+        """Those in which entries are listed, or removed."""
+        return (one for one in self.held if one.batch.action is action)
+
+    def listed(self, epoch: int) -> EntryBatch:
+        """The entries that are listed in an epoch, in the order of their ids."""
+        holding = [one for one in self.held if one.batch.holds_in(epoch)]
+        every = joined(one.entries for one in holding if one.batch.action is Action.LIST)
+        removed = joined(one.entries for one in self.with_action(Action.REMOVE)).ids
+        ids, first = np.unique(every.ids, return_index=True)
+        return rows_of(every, first[~np.isin(ids, removed)])
+
+    def endorsement(self, info: Info, terms: Terms) -> Endorsement:
+        """What the epoch's leaf names, and what stands beside its set."""
+        root = terms.root(one.batch for one in self.held)
+        return Endorsement(root, terms.policy.encode(), self.table(info))
+
+    def table(self, info: Info) -> bytes:
+        """`endorsement.bin` of these batches, each of which is signed."""
+        out = BytesIO()
+        leaves = [
+            np.frombuffer(b"".join(leaves_of(one.entries)), np.uint8).reshape(-1, LEAF_BYTES)
+            for one in self.held
+        ]
+        write_table(
+            out, info, self.epoch, [one.batch for one in self.held], leaves, len(self.listed(self.epoch))
+        )
+        return out.getvalue()
+
+    def encode(self, info: Info, policy: EndorsementPolicy) -> bytes:
+        """The file, for a design."""
+        out, every = BytesIO(), joined(one.entries for one in self.held)
+        writer = SetFileWriter(out, Identity(info.name, info.version, self.epoch, {NEXT_ID: self.next_id}))
+        for kind, column in ((KIND_HASHES, every.hashes), (KIND_IDS, every.ids), (KIND_SALTS, every.salts)):
+            writer.section(kind, [np.ascontiguousarray(column).tobytes()], len(every))
+        unsigned = (UNSIGNED,) * len(policy.organisations)
+        rows = [one.batch.tail + b"".join(one.batch.signatures or unsigned) for one in self.held]
+        asked = [_mask(one.asked, policy).to_bytes(4, "little") for one in self.held]
+        writer.section(KIND_BATCHES, [b"".join(rows)], len(rows))
+        writer.section(KIND_ASKED, [b"".join(asked)], len(rows))
+        writer.finish(len(every))
+        return out.getvalue()
+
+    @classmethod
+    def decode(cls, raw: Buffer, info: Info, policy: EndorsementPolicy) -> Self:
+        """Read a file.
+
+        Raises:
+            SetFileError: if it is altered, of another design, or its sections do not fit one another.
+        """
+        file = SetFile(raw, NAME, info.name, info.version)
+        width = TAIL.size + SIGNATURE_BYTES * len(policy.organisations)
+        every, content = _entries(file), bytes(file.section(KIND_BATCHES))
+        masks = np.frombuffer(file.section(KIND_ASKED), "<u4").tolist()
+        if len(content) != width * len(masks):
+            raise SetFileError(f"{NAME}: batches do not fit the policy's number of keys")
+        held, at = list[Held](), 0
+        for number, mask in enumerate(masks):
+            batch = _unpacked(content[number * width : (number + 1) * width])
+            held.append(Held(batch, every.part(at, at + batch.size), _names(mask, policy)))
+            at += batch.size
+        if at != len(every) or not all(one.is_whole for one in held):
+            raise SetFileError(f"{NAME}: batches do not have the size and root of their entries")
+        return cls(file.identity.epoch, file.identity.parameters[NEXT_ID], tuple(held))
+
+
+def change(before: EntryBatch, after: EntryBatch) -> tuple[HeldEntries, list[int]]:
+    """What leads from one list to another: entries to add, and ids to remove."""
+    adds = rows_of(after, ~np.isin(after.ids, before.ids))
+    return HeldEntries(adds), before.ids[~np.isin(before.ids, after.ids)].tolist()
+
+
+def joined(parts: Iterable[EntryBatch]) -> EntryBatch:
+    """Entries one after the other."""
+    listed = list(parts)
+    empty = (np.zeros((0, HASH_BYTES), np.uint8), np.zeros(0, np.uint64), np.zeros((0, SALT_BYTES), np.uint8))
+    columns = zip(empty, *((one.hashes, one.ids, one.salts) for one in listed), strict=True)
+    return EntryBatch(*(np.concatenate(column) for column in columns))
+
+
+def rows_of(entries: EntryBatch, rows: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> EntryBatch:
+    """Some of the entries."""
+    return EntryBatch(entries.hashes[rows], entries.ids[rows], entries.salts[rows])
+
+
+def _entries(file: SetFile) -> EntryBatch:
+    hashes, ids, salts = (bytes(file.section(kind)) for kind in (KIND_HASHES, KIND_IDS, KIND_SALTS))
+    count = file.entries
+    if (len(hashes), len(ids), len(salts)) != (count * HASH_BYTES, count * 8, count * SALT_BYTES):
+        raise SetFileError(f"{NAME}: sections of entries do not fit one another")
+    return EntryBatch(
+        np.frombuffer(hashes, np.uint8).reshape(count, HASH_BYTES),
+        np.frombuffer(ids, "<u8").astype(np.uint64),
+        np.frombuffer(salts, np.uint8).reshape(count, SALT_BYTES),
+    )
+
+
+def _unpacked(row: bytes) -> Batch:
+    try:
+        return Batch.unpack(row)
+    except ValueError:
+        raise SetFileError(f"{NAME}: unknown action") from None
+
+
+def _mask(names: frozenset[str], policy: EndorsementPolicy) -> int:
+    return sum(1 << place for place, name in enumerate(policy.names) if name in names)
+
+
+def _names(mask: int, policy: EndorsementPolicy) -> frozenset[str]:
+    return frozenset(name for place, name in enumerate(policy.names) if mask >> place & 1)

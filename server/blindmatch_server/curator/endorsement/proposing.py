@@ -1,0 +1,162 @@
+"""From submissions to a proposal, and from endorsements to the record of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from blindmatch_proofs.endorsement import Action, Terms, leaves_of
+from blindmatch_proofs.endorsement.batch import UNSIGNED, batch_of
+from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import EntryBatch
+from blindmatch_protocol.contract.entries import SALT_BYTES
+from blindmatch_protocol.randomness import Randomness
+
+from blindmatch_server.curator import equal_rows
+from blindmatch_server.curator.endorsement.batches import Batches, Held, rows_of
+from blindmatch_server.curator.endorsement.organisation import Endorsement, EndorsementError
+
+Masks: TypeAlias = npt.NDArray[np.uint32]
+"""Organisations, a bit for each name of the policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """For how long, and in how large batches, entries are to be endorsed.
+
+    Attributes:
+        epoch: the first epoch.
+        last_epoch: the last one.
+        batch: entries of a batch at most; 1 for a signature of each entry; 0 for no limit.
+    """
+
+    epoch: int
+    last_epoch: int
+    batch: int = 0
+
+
+def propose(
+    terms: Terms, span: Span, submissions: Mapping[str, Rows], before: Batches, rng: Randomness
+) -> Batches:
+    """What the organisations are to endorse next.
+
+    Listed are hashes that as many submitted as the policy needs, in batches by who did, all of them asked;
+    removed are entries that too few vouch for, in batches by who does not, all of them asked.
+
+    Args:
+        terms: what is endorsed, and by whom.
+        span: when it holds.
+        submissions: each organisation's hashes, uint8 (n, 32).
+        before: what is endorsed so far.
+        rng: gives 16 bytes of salt for each new entry.
+    """
+    names, current = terms.policy.names, before.listed(span.epoch)
+    columns = [current.hashes, *(submissions.get(name, current.hashes[:0]) for name in names)]
+    rows = np.concatenate(columns)
+    vouchers, is_new = _vouchers(rows, [len(column) for column in columns])
+    enough = _ones(vouchers) >= terms.policy.needed
+    fresh, lacking = np.flatnonzero(is_new & enough), ~enough[: len(current)]
+    new = EntryBatch(
+        rows[fresh],
+        np.arange(before.next_id, before.next_id + len(fresh), dtype=np.uint64),
+        np.frombuffer(rng.take(SALT_BYTES * len(fresh)), np.uint8).reshape(-1, SALT_BYTES),
+    )
+    gone, others = rows_of(current, lacking), ~vouchers[: len(current)][lacking]
+    until = max([span.last_epoch, *(one.batch.last_epoch for one in before.held)])
+    listing = _batches(Action.LIST, new, vouchers[fresh], names, span)
+    removing = _batches(Action.REMOVE, gone, others, names, replace(span, last_epoch=until))
+    return Batches(span.epoch, before.next_id + len(fresh), (*listing, *removing))
+
+
+def _vouchers(rows: Rows, lengths: Sequence[int]) -> tuple[Masks, npt.NDArray[np.bool_]]:
+    """Who vouches for each row's hash; and which rows are the first of a hash that is not listed.
+
+    Args:
+        rows: hashes, uint8 (n, 32): those that are listed, then each organisation's.
+        lengths: how many of each.
+    """
+    group, first = equal_rows.groups(rows)
+    masks = np.zeros(len(first), np.uint32)
+    bits = np.repeat(np.array([0, *(1 << n for n in range(len(lengths) - 1))], np.uint32), lengths)
+    np.bitwise_or.at(masks, group, bits)
+    is_new = np.zeros(len(rows), np.bool_)
+    is_new[first[~np.isin(np.arange(len(first)), group[: lengths[0]])]] = True
+    return masks[group], is_new
+
+
+def _ones(masks: Masks) -> Masks:
+    """How many organisations are in each mask."""
+    return sum((masks >> np.uint32(place) & np.uint32(1) for place in range(32)), np.zeros_like(masks))
+
+
+def _batches(
+    action: Action, entries: EntryBatch, masks: Masks, names: Sequence[str], span: Span
+) -> Iterator[Held]:
+    everybody = np.uint32((1 << len(names)) - 1)
+    for mask in np.unique(masks & everybody).tolist():
+        rows = np.flatnonzero(masks & everybody == mask)
+        asked = frozenset(name for place, name in enumerate(names) if mask >> place & 1)
+        size = span.batch or len(rows)
+        for at in range(0, len(rows), size):
+            part = rows_of(entries, rows[at : at + size])
+            batch = batch_of(action, (span.epoch, span.last_epoch), leaves_of(part))
+            yield Held(batch, part, asked)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settled:
+    """What is endorsed for an epoch.
+
+    Attributes:
+        record: the batches that count, signed.
+        missing: entries of the proposal that too few organisations endorsed.
+        endorsers: organisations that signed something of the proposal.
+    """
+
+    record: Batches
+    missing: int
+    endorsers: frozenset[str]
+
+
+def settle(terms: Terms, proposal: Batches, endorsements: Sequence[Endorsement], before: Batches) -> Settled:
+    """The batches of a proposal that have enough signatures, and those of `before` that still hold.
+
+    Raises:
+        EndorsementError: if an endorsement is by an unknown key, or a signature in it is not good.
+    """
+    keys = {one.key: place for place, one in enumerate(terms.policy.organisations)}
+    for one in endorsements:
+        if one.key not in keys or len(one.signatures) != len(proposal.held):
+            raise EndorsementError(
+                "an endorsement is by a key that the policy has not, or of another proposal"
+            )
+    taken, missing, endorsers = list[Held](), 0, set[str]()
+    for number, held in enumerate(proposal.held):
+        signatures = [UNSIGNED] * len(keys)
+        for one in endorsements:
+            signatures[keys[one.key]] = one.signatures[number]
+        batch = replace(held.batch, signatures=tuple(signatures))
+        signed = terms.signers(batch)
+        if isinstance(signed, Failed):
+            raise EndorsementError(f"batch {number}: {signed.reason}")
+        endorsers |= signed
+        if terms.verify_batch(batch, proposal.epoch) == Passed():
+            taken.append(replace(held, batch=batch))
+        else:
+            missing += len(held.entries)
+    record = Batches(proposal.epoch, proposal.next_id, (*_still(before, proposal.epoch), *taken))
+    return Settled(record, missing, frozenset(endorsers))
+
+
+def _still(before: Batches, epoch: int) -> Iterator[Held]:
+    """The batches that hold in `epoch`; of removals those of entries in them."""
+    listing = [one for one in before.with_action(Action.LIST) if one.batch.holds_in(epoch)]
+    ids = {number for one in listing for number in one.entries.ids.tolist()}
+    yield from listing
+    for one in before.with_action(Action.REMOVE):
+        if not ids.isdisjoint(one.entries.ids.tolist()):
+            yield one

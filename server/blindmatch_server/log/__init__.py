@@ -1,0 +1,5 @@
+"""The log of epochs and counts, and the witnesses of its checkpoints (docs/proofs.md).
+
+`tree_store` keeps a tree as tiles in files, `service` appends to it and has it cosigned, `witness` cosigns;
+`server` runs either as a process.
+"""

@@ -1,0 +1,114 @@
+"""How a log has its checkpoints cosigned: each witness is asked with the proof from where it is.
+
+log --AddCheckpoint(old, proof, checkpoint)--> witness        200: its cosignature, verified here
+                                                              409: its size; asked once more from there
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import grpc.aio
+from blindmatch_proofs.add_checkpoint import CONFLICT, OK, AddCheckpoint
+from blindmatch_proofs.checkpoint import Checkpoint
+from blindmatch_proofs.cosignature import verify_signature
+from blindmatch_proofs.merkle import Nodes, consistency_path
+from blindmatch_proofs.signed_note import Note, NoteSignature, VerifierKey, decimal
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+
+from blindmatch_server.authority import Credentials
+from blindmatch_server.event_log import EventLog
+from blindmatch_server.outgoing import channel_to
+
+_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessAt:
+    """A witness, as its log knows it.
+
+    Attributes:
+        party: whose server it is.
+        key: what its cosignatures verify with.
+        find: its address, ``host:port``; empty if it is not known to run. Called in a thread.
+    """
+
+    party: Party
+    key: VerifierKey
+    find: Callable[[], str]
+
+
+@dataclass(slots=True)
+class Cosigning:
+    """Asks the witnesses of a log.
+
+    Args:
+        witnesses: all of them.
+        credentials: the log's certificate.
+        log: where failures go.
+    """
+
+    witnesses: Sequence[WitnessAt]
+    credentials: Credentials = field(repr=False)
+    log: EventLog
+    _at: dict[tuple[Party, str], int] = field(default_factory=dict)
+
+    async def cosigned(self, note: Note, nodes: Nodes) -> Note:
+        """The checkpoint with a cosignature of every witness that gives one now."""
+        lines = await asyncio.gather(*(self._asked(one, note, nodes) for one in self.witnesses))
+        return note.signed(*(line for some in lines for line in some))
+
+    async def _asked(self, witness: WitnessAt, note: Note, nodes: Nodes) -> list[NoteSignature]:
+        try:
+            address = await asyncio.to_thread(witness.find)
+            if not address:
+                raise ProtocolError("witness", "is not running")
+            async with channel_to(witness.party, address, self.credentials) as channel:
+                return await self._cosignature(channel, witness, note, nodes)
+        except (grpc.aio.AioRpcError, ProtocolError, OSError) as error:
+            self.log.write("not-cosigned", witness=witness.party.server, reason=_words(error))
+            return []
+
+    async def _cosignature(
+        self, channel: grpc.aio.Channel, witness: WitnessAt, note: Note, nodes: Nodes
+    ) -> list[NoteSignature]:
+        """Raises `ProtocolError` if the witness refuses, or answers something else than its cosignature."""
+        head = Checkpoint.of(note)
+        known = (witness.party, head.origin)
+        reply = await _add(channel, self._at.get(known, 0), note, nodes)
+        if reply.status == CONFLICT:
+            size = decimal(reply.body.decode(errors="replace").removesuffix("\n"), "witness", "size")
+            if size <= head.size:
+                reply = await _add(channel, size, note, nodes)
+        if reply.status != OK:
+            raise ProtocolError("witness", f"refused with {reply.status}: {_printable(reply.body)}")
+        self._at[known] = head.size
+        lines = [NoteSignature.parse(line) for line in reply.body.decode().splitlines()]
+        mine = [one for one in lines if verify_signature(witness.key, one, note.text) is not None]
+        if not mine:
+            raise ProtocolError("witness", "must answer with its cosignature")
+        return mine[:1]
+
+
+async def _add(channel: grpc.aio.Channel, old: int, note: Note, nodes: Nodes) -> wire.AddCheckpointReply:
+    size = Checkpoint.of(note).size
+    path = await asyncio.to_thread(consistency_path, nodes, min(old, size), size)
+    body = AddCheckpoint(min(old, size), path, note).encode()
+    stub: Any = rpc.WitnessStub(channel)  # type: ignore[no-untyped-call]
+    request = wire.AddCheckpointRequest(body=body)
+    reply: wire.AddCheckpointReply = await stub.AddCheckpoint(request, timeout=_SECONDS)
+    return reply
+
+
+def _words(error: Exception) -> str:
+    return str(error.code().name) if isinstance(error, grpc.aio.AioRpcError) else str(error)
+
+
+def _printable(body: bytes) -> str:
+    return "".join(one for one in body.decode(errors="replace")[:200] if one.isprintable())

@@ -1,0 +1,234 @@
+"""The Log service: one origin a stream, each appended to by the one party it is for.
+
+append: index taken? --> entries, tiles, checkpoint on the disk --> cosigned --> kept again --> proof
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from blindmatch_proofs.checkpoint import Checkpoint
+from blindmatch_proofs.cosignature import NoteSigner
+from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.epoch_manifest import verify_signature
+from blindmatch_proofs.merkle import inclusion_path
+from blindmatch_proofs.signed_note import ED25519, Note
+from blindmatch_proofs.tiles import ENTRIES, WIDTH, tile_nodes, tile_path, tile_width
+from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.verdict import Failed, Passed, Verdict
+from blindmatch_protocol.parts import PART, cut, pieces
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from google.protobuf.descriptor import ServiceDescriptor
+
+from blindmatch_server.authority import Kind
+from blindmatch_server.endpoint import Call, Line, Method
+from blindmatch_server.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    PreconditionError,
+    StateError,
+)
+from blindmatch_server.log.cosigning import Cosigning
+from blindmatch_server.log.monthly import parse_leaf
+from blindmatch_server.log.tree_store import CHECKPOINT, TreeStore
+from blindmatch_server.workspace import storage
+
+APPEND: Final = "log/append"
+READ: Final = "log/read"
+PROVE: Final = "log/prove"
+_TILE: Final = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([0-9]{1,3}))?")
+NOT_DEVICES: Final = frozenset(Kind) - {Kind.DEVICE}
+
+CheckLeaf = Callable[[int, bytes, bytes], Verdict]
+"""Whether a leaf may stand at an index, given leaf 0 (itself at index 0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRule:
+    """Who appends to a stream, and what.
+
+    Attributes:
+        appenders: who may.
+        check: of every leaf.
+    """
+
+    appenders: frozenset[Kind]
+    check: CheckLeaf
+
+
+def epochs_of(design: str, curator: bytes) -> StreamRule:
+    """The stream of a design's epochs, which the key `curator` signs and an operator hands in."""
+
+    def check(index: int, raw: bytes, first: bytes) -> Verdict:
+        leaf = EpochLeaf.decode(raw)
+        if leaf.signed.manifest.design != design or leaf.index != index:
+            return Failed(f"must be epoch {index + 1} of {design}")
+        return verify_signature(leaf.signed, curator)
+
+    return StreamRule(frozenset({Kind.OPERATOR}), check)
+
+
+def counts() -> StreamRule:
+    """The stream of the centre's monthly counts, which it alone appends to: a leaf a month, without a gap."""
+
+    def check(index: int, raw: bytes, first: bytes) -> Verdict:
+        due = parse_leaf(first)[0].after(index)
+        return Passed() if parse_leaf(raw)[0] == due else Failed(f"must be of the month {due}")
+
+    return StreamRule(frozenset({Kind.CENTRE}), check)
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A stream that is open.
+
+    Attributes:
+        store: its tree.
+        rule: who appends to it, and what.
+        lock: of calls, one after the other, until they are answered or cancelled.
+        writing: held by the thread that writes: it goes on when its call is cancelled.
+    """
+
+    store: TreeStore
+    rule: StreamRule
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    writing: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Log:
+    """The service.
+
+    Args:
+        folder: of all streams.
+        rules: says of an origin what stream it is, if it is one.
+        seed: secret, 32 bytes, of the log's one key.
+        cosigning: asks the witnesses.
+    """
+
+    descriptor: ServiceDescriptor = wire.DESCRIPTOR.services_by_name["Log"]
+
+    def __init__(
+        self, folder: Path, rules: Callable[[str], StreamRule | None], seed: bytes, cosigning: Cosigning
+    ) -> None:
+        self._folder, self._rules = folder, rules
+        self._seed, self._cosigning = seed, cosigning
+        self._streams: dict[str, _Stream] = {}
+
+    def methods(self) -> Mapping[str, Method | Line]:
+        """See `Service`."""
+        return {
+            "Append": Method(self.append, frozenset({Kind.OPERATOR, Kind.CENTRE})),
+            "Prove": Method(self.prove, NOT_DEVICES),
+            "Read": Method(self.read, NOT_DEVICES),
+        }
+
+    async def append(self, request: wire.AppendRequest, call: Call) -> wire.LogProof:
+        """Append a leaf at the end, or find it where it was appended before; with the proof.
+
+        Raises:
+            NotFoundError: if there is no such stream.
+            ForbiddenError: if the stream is not the caller's.
+            ConflictError: if another leaf stands at the index.
+            PreconditionError: if the log is not that long yet, or the leaf is none of this stream.
+        """
+        stream = self._stream(request.origin, APPEND)
+        if call.caller is None or call.caller.kind not in stream.rule.appenders:
+            raise ForbiddenError(APPEND, "is not the caller's to append to", "origin")
+        async with stream.lock:
+            with storage(f"appending to {request.origin}"):
+                await asyncio.to_thread(self._appended, stream, request.index, request.leaf)
+            return await self._proof(stream, request.index)
+
+    async def prove(self, request: wire.ProveRequest, call: Call) -> wire.LogProof:
+        """The proof of a leaf under the newest checkpoint, cosigned anew.
+
+        Raises:
+            NotFoundError: if there is no such stream or leaf.
+        """
+        stream = self._stream(request.origin, PROVE)
+        async with stream.lock:
+            if request.index >= stream.store.size:
+                raise NotFoundError(PROVE, f"must be below {stream.store.size}", "index")
+            return await self._proof(stream, request.index)
+
+    async def read(self, request: wire.ResourceRequest, call: Call) -> AsyncIterator[wire.Part]:
+        """A resource of the log: its checkpoint, or a tile that the checkpoint's size has.
+
+        Raises:
+            NotFoundError: if there is none.
+        """
+        store = self._stream(request.origin, READ).store
+        raw = await asyncio.to_thread(_resource, store, request.path)
+        for part in cut(PART, wire.Part(), len(raw), pieces(raw)):
+            yield part
+
+    def _stream(self, origin: str, step: str) -> _Stream:
+        """A stream, opened when it is first asked for."""
+        rule = self._rules(origin)
+        if rule is None:
+            raise NotFoundError(step, "is no stream of this log", "origin")
+        if origin not in self._streams:
+            store = TreeStore(self._folder / origin.replace("/", "_"), origin)
+            if store.note is not None and not self._is_mine(store.note, origin):
+                raise StateError(f"{origin}: the checkpoint must be signed by this log's key")
+            self._streams[origin] = _Stream(store, rule)
+        return self._streams[origin]
+
+    def _appended(self, stream: _Stream, index: int, leaf: bytes) -> None:
+        """Append a leaf, signed and on the disk, unless it is there."""
+        store = stream.store
+        with stream.writing:
+            if index < store.size:
+                if store.entry(index) != leaf:
+                    raise ConflictError(APPEND, "another leaf stands there", "index")
+                return
+            if index > store.size:
+                raise PreconditionError(APPEND, f"must be at most {store.size}", "index")
+            match stream.rule.check(index, leaf, store.entry(0) if index else leaf):
+                case Failed(reason):
+                    raise PreconditionError(APPEND, reason, "leaf")
+            head = store.extended([leaf])
+            store.keep(Note(head.text, (self._signer(head.origin).sign(head.text),)))
+
+    async def _proof(self, stream: _Stream, index: int) -> wire.LogProof:
+        held = stream.store.note
+        assert held is not None
+        own = Note(held.text, held.signatures[:1])
+        nodes = tile_nodes(stream.store.tile, Checkpoint.of(own).size)
+        note = await self._cosigning.cosigned(own, nodes)
+        return await asyncio.to_thread(_proven, stream, index, note)
+
+    def _signer(self, origin: str) -> NoteSigner:
+        return NoteSigner.of(origin, ED25519, self._seed)
+
+    def _is_mine(self, note: Note, origin: str) -> bool:
+        return note.signatures[0] == self._signer(origin).sign(note.text)
+
+
+def _proven(stream: _Stream, index: int, note: Note) -> wire.LogProof:
+    """The proof under a cosigned checkpoint, which is kept unless a longer one was kept meanwhile."""
+    store, size = stream.store, Checkpoint.of(note).size
+    with stream.writing:
+        if store.size == size:
+            store.keep(note)
+        path = inclusion_path(tile_nodes(store.tile, size), index, size)
+    return wire.LogProof(proof=TlogProof(index, path, note).encode())
+
+
+def _resource(store: TreeStore, path: str) -> bytes:
+    if path == CHECKPOINT and store.note is not None:
+        return store.note.encode()
+    found = _TILE.fullmatch(path)
+    if found is not None:
+        level, index = ENTRIES if found[1] == "entries" else int(found[1]), int(re.sub(r"\D", "", found[2]))
+        width = int(found[3] or WIDTH)
+        if 0 < width <= tile_width(level, index, store.size) and path == tile_path(level, index, width):
+            return store.tile(level, index, width)
+    raise NotFoundError(READ, "is no resource of this log now", "path")

@@ -1,0 +1,161 @@
+"""A log's tree in files: tiles as c2sp.org/tlog-tiles lays them out, and the newest checkpoint.
+
+    FOLDER/checkpoint            the signed note; what it says is what the log holds
+    FOLDER/tile/...              tiles and bundles of entries; those past the checkpoint's size do not count
+
+    append: entries and tiles --sync--> checkpoint, replaced in one step
+
+A start reads the checkpoint and nothing else. A kill before the rename leaves tiles that the next append
+writes again; whatever was signed was in the checkpoint's file before it was shown to anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from blindmatch_proofs.checkpoint import Checkpoint
+from blindmatch_proofs.merkle import EMPTY_ROOT, HASH_BYTES, Nodes, Tree, leaf_hash, root_of
+from blindmatch_proofs.signed_note import Note
+from blindmatch_proofs.tiles import (
+    ENTRIES,
+    ENTRY_MOST,
+    WIDTH,
+    bundle,
+    entries_of,
+    hashes_of,
+    tile_nodes,
+    tile_path,
+    tile_width,
+)
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.failpoint import reach
+
+from blindmatch_server.errors import StateError
+from blindmatch_server.workspace import replace_file, sync_folder
+
+CHECKPOINT: Final = "checkpoint"
+_SYNC_ALL_FROM: Final = 64
+"""So many new files are brought to the disk by one call for all of them."""
+
+
+class TreeStore:
+    """One log.
+
+    Args:
+        folder: made with the first entry.
+        origin: of the log.
+
+    Raises:
+        StateError: if the checkpoint cannot be read, or is another log's.
+    """
+
+    def __init__(self, folder: Path, origin: str) -> None:
+        self._folder = folder
+        self.note = _read(folder / CHECKPOINT, origin)
+        self.head = Checkpoint(origin, 0, EMPTY_ROOT) if self.note is None else Checkpoint.of(self.note)
+
+    @property
+    def size(self) -> int:
+        """Leaves."""
+        return self.head.size
+
+    @property
+    def nodes(self) -> Nodes:
+        """The tree, read through its tiles."""
+        return tile_nodes(self.tile, self.size)
+
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        """The first `width` hashes of a tile, or entries; `FileNotFoundError` if there are not so many."""
+        partial = self._folder / tile_path(level, index, width)
+        if width == WIDTH or partial.exists():
+            return partial.read_bytes()
+        whole = (self._folder / tile_path(level, index)).read_bytes()
+        return bundle(entries_of(whole)[:width]) if level == ENTRIES else whole[: HASH_BYTES * width]
+
+    def entry(self, index: int) -> bytes:
+        """The entry at an index below the size."""
+        at, row = divmod(index, WIDTH)
+        return entries_of(self.tile(ENTRIES, at, tile_width(ENTRIES, at, self.size)))[row]
+
+    def extended(self, entries: Sequence[bytes]) -> Checkpoint:
+        """Write `entries` behind the others, synced; the head that `keep` must be given for them to count.
+
+        Raises:
+            ProtocolError: if one is too long for a log.
+        """
+        if any(len(entry) > ENTRY_MOST for entry in entries):
+            raise ProtocolError("log", f"must be at most {ENTRY_MOST} bytes", "leaf")
+        written = [self._level(ENTRIES, self.size, list(entries))]
+        hashes, level, first = [leaf_hash(entry) for entry in entries], 0, self.size
+        while hashes:
+            written.append(self._level(level, first, hashes))
+            hashes, first = self._full_roots(level, first, hashes), first // WIDTH
+            level += 1
+        _sync([path for paths in written for path in paths])
+        size = self.size + len(entries)
+        return Checkpoint(self.head.origin, size, root_of(tile_nodes(self.tile, size), size))
+
+    def keep(self, note: Note) -> None:
+        """Make a signed checkpoint, of what `extended` wrote or of the same tree, the newest; durable."""
+        reach("log.checkpoint.before")
+        replace_file(self._folder / CHECKPOINT, note.encode())
+        reach("log.checkpoint.after")
+        self.note, self.head = note, Checkpoint.of(note)
+
+    def _begun(self, level: int, index: int, width: int) -> list[bytes]:
+        """What a tile that is not full has already."""
+        if not width:
+            return []
+        raw = self.tile(level, index, width)
+        return entries_of(raw) if level == ENTRIES else hashes_of(raw)
+
+    def _level(self, level: int, first: int, rows: list[bytes]) -> list[Path]:
+        """Write the tiles of one level that `rows` change, from row `first` on; their paths."""
+        index, width = divmod(first, WIDTH)
+        rows = [*self._begun(level, index, width), *rows]
+        paths = []
+        for at in range(0, len(rows), WIDTH):
+            some = rows[at : at + WIDTH]
+            path = self._folder / tile_path(level, index + at // WIDTH, len(some))
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.write_bytes(bundle(some) if level == ENTRIES else b"".join(some))
+            paths.append(path)
+        return paths
+
+    def _full_roots(self, level: int, first: int, hashes: list[bytes]) -> list[bytes]:
+        """Roots of the tiles that `hashes` fill, which are the next level's; their partial forms go."""
+        index, width = divmod(first, WIDTH)
+        rows = [*self._begun(level, index, width), *hashes]
+        if width and len(rows) >= WIDTH:
+            for one in (level, *((ENTRIES,) if level == 0 else ())):
+                shutil.rmtree(self._folder / f"{tile_path(one, index)}.p", ignore_errors=True)
+        full = [rows[at : at + WIDTH] for at in range(0, len(rows) // WIDTH * WIDTH, WIDTH)]
+        return [root_of(Tree.of(tile).node, WIDTH) for tile in full]
+
+
+def _read(path: Path, origin: str) -> Note | None:
+    try:
+        note = Note.parse(path.read_bytes())
+        if Checkpoint.of(note).origin != origin:
+            raise StateError(f"{path.parent.name}: holds a checkpoint of another log than {origin}")
+    except FileNotFoundError:
+        return None
+    except (OSError, ProtocolError) as error:
+        raise StateError(f"{path.parent.name}: the log's checkpoint cannot be read: {error}") from error
+    return note
+
+
+def _sync(paths: Sequence[Path]) -> None:
+    """Bring new files and their folders to the disk."""
+    if len(paths) >= _SYNC_ALL_FROM and hasattr(os, "sync"):
+        os.sync()
+        return
+    for path in paths:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    for folder in {above for path in paths for above in list(path.parents)[:4]}:
+        sync_folder(folder)

@@ -1,0 +1,44 @@
+"""blindmatch for researchers: designs in one process, scenarios over real servers, results as data.
+
+    import blindmatch as bm
+
+    opened = bm.open_design("oprf-psi", pictures=bm.sample_pictures(2))
+    opened.ask(bm.sample_pictures(3)[2]).outcome          'no match'
+
+    for event in bm.play("oprf-psi", [...], threads=True): ...
+    bm.frame(bm.figures(bm.load_results("docs/sample")))
+
+It is a thin cover of `blindmatch_simulations`; docs/api.md has all of it. For evaluation alone: benign
+pictures, random lists.
+"""
+
+from blindmatch_simulations.deployment.registry import all_designs as designs
+from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.scenario import operations
+from blindmatch_simulations.scenario.recording import Recording, read_recording
+from blindmatch_simulations.scenario.run import Bounds, Event
+
+from blindmatch.opening import Answer, InProcess, open_design, sample_pictures
+from blindmatch.playing import Played, play
+from blindmatch.results import FramesError, figures, frame, load_results, table
+
+__all__ = [
+    "Answer",
+    "Bounds",
+    "Event",
+    "FramesError",
+    "InProcess",
+    "Played",
+    "Recording",
+    "designs",
+    "figures",
+    "frame",
+    "load_design",
+    "load_results",
+    "open_design",
+    "operations",
+    "play",
+    "read_recording",
+    "sample_pictures",
+    "table",
+]

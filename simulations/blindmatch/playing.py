@@ -1,0 +1,114 @@
+"""A scenario played over real servers, and what is seen of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from blindmatch_client.trace import Purpose
+from blindmatch_protocol.picture.distance import rows
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_simulations.audit import Audit, Evidence, audit_device
+from blindmatch_simulations.scenario import run
+from blindmatch_simulations.scenario.errors import ScenarioError
+from blindmatch_simulations.scenario.operations import Operation, Publish, account_of
+from blindmatch_simulations.scenario.recording import Writer
+from blindmatch_simulations.scenario.run import Bounds, Event
+from blindmatch_simulations.scenario.seen import counterpart, evidence
+from blindmatch_simulations.scenario.world import World
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Played:
+    """A scenario that was played.
+
+    Attributes:
+        events: what was done, in order, each with its result, its error if it failed, and its cost.
+        audits: of each device, by account; empty if nobody asked for them.
+    """
+
+    events: Sequence[Event]
+    audits: dict[str, Audit] = field(default_factory=dict)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat row an event, for `frame`: what was done, by whom, what came of it, and what it cost.
+
+        Times are milliseconds; `matching_up`, `message_up` and so on are request bytes by purpose.
+        """
+        return [_row(event) for event in self.events]
+
+
+def play(
+    reference: str,
+    operations: Iterable[Operation],
+    home: Path | str | None = None,
+    threads: bool = False,
+    bounds: Bounds | None = None,
+    record: Path | str | None = None,
+    audit: bool = False,
+) -> Played:
+    """Make a deployment, play `operations` in it, and end it.
+
+    Args:
+        reference: of the design: a name or path.py:NAME.
+        operations: what is done; `operations.Publish` and `operations.Start` come first.
+        home: a new folder for the deployment, which stays; None: a temporary one.
+        threads: servers run in a thread of this process, which starts faster; else as processes.
+        bounds: how many operations there may be, and for how long.
+        record: a new file for a recording of the run (docs/recording.md).
+        audit: whether what left each device is audited at the end; against the servers' counts, if all of
+            them run then.
+
+    Raises:
+        RegistryError: if there is no such design.
+        ScenarioError: if a bound is reached, something is no operation, or an audit is asked for and not one
+            epoch was published.
+        RecordingError: if the recording cannot be written.
+    """
+    with ExitStack() as stack:
+        if home is None:
+            home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="blindmatch-"))) / "home"
+        world = stack.enter_context(World.create(Path(home), reference))
+        writer = None if record is None else Writer(Path(record), world.design)
+        if writer is not None:
+            stack.callback(writer.close)
+        events: list[Event] = []
+        for event in run.play(world, operations, bounds, threads):
+            events.append(event)
+            if writer is not None:
+                writer.event(event)
+        counted = world.counted() if world.running == world.parties else None
+        seen = {name: evidence(world, name, counted=counted) for name in world.driven}
+        if writer is not None:
+            for one in seen.values():
+                writer.device(one)
+        return Played(events, _audited(world, events, seen) if audit else {})
+
+
+def _audited(world: World, events: Sequence[Event], seen: Mapping[str, Evidence]) -> dict[str, Audit]:
+    """Audits of all devices; the roles' list is that of the one epoch, as far as it is of pictures."""
+    published = [one.operation for one in events if isinstance(one.operation, Publish) and not one.error]
+    if len(published) != 1:
+        raise ScenarioError(f"an audit is of one epoch, and {len(published)} were published")
+    roles = counterpart(world, rows([Picture.from_bytes(data).hash for data in published[0].listed]))
+    return {name: audit_device(roles, one) for name, one in seen.items()}
+
+
+def _row(event: Event) -> dict[str, Any]:
+    operation, cost = event.operation, event.cost
+    found = {
+        "number": event.number,
+        "at_ms": event.at_ms,
+        "do": type(operation).__struct_config__.tag,
+        "account": account_of(operation),
+        "error": event.error,
+        "outcome": event.outcome,
+        "delivered": event.delivered,
+        "wall_ms": None if cost is None else cost.wall_ms,
+        "cpu_ms": None if cost is None else cost.cpu_ms,
+    }
+    return found | {f"{purpose}_up": 0 if cost is None else cost.up(purpose) for purpose in Purpose}

@@ -1,0 +1,104 @@
+"""Whether a design can do the whole workload; a smaller list and fewer pictures for one that is too dear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from blindmatch_protocol.contract import AnyDesign, Progress
+from blindmatch_protocol.randomness import system_randomness
+from blindmatch_server.curator import HashList
+from blindmatch_server.published import open_publication
+
+from blindmatch_simulations.assess.alone import sessions_alone
+from blindmatch_simulations.assess.keeping import FIRST, Kept, kept_set
+from blindmatch_simulations.assess.material import MadeItem, Material
+from blindmatch_simulations.assess.observed import AloneRow
+from blindmatch_simulations.assess.plan import Plan
+from blindmatch_simulations.inprocess.opened import open_published
+
+LEAST_ENTRIES: Final = 1_000
+LEAST_PICTURES: Final = 8
+DEAR_SECONDS: Final = 1.0
+"""A picture that takes longer is asked about no more often than must be."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Fitted:
+    """What a design is run on.
+
+    Attributes:
+        entries: the list, whole or cut short.
+        kept: its set.
+        items: pictures, all or the first ones of the order of sending.
+        alone: the first of them, each timed in one process.
+        lessened: what was left out, in words; empty if nothing.
+    """
+
+    entries: HashList
+    kept: Kept
+    items: list[MadeItem]
+    alone: list[AloneRow]
+    lessened: str
+
+    @property
+    def dear(self) -> bool:
+        """Does a picture take so long that no more are asked about than must be?"""
+        return seconds_of(self.alone) > DEAR_SECONDS
+
+    def most(self, pictures: int) -> int:
+        """So many pictures, fewer if one is dear."""
+        return min(pictures, len(self.alone)) if self.dear else pictures
+
+
+@contextmanager
+def fitted(
+    design: AnyDesign, material: Material, plan: Plan, sets: Path, progress: Progress
+) -> Iterator[Fitted]:
+    """The largest part of the workload that the design can do in the plan's time; its set is in `sets`.
+
+    Raises:
+        DesignError: if the list cannot be served.
+    """
+    limits, most = plan.limits, None
+    while True:
+        with material.entries(most) as entries:
+            kept = kept_set(design, entries, plan.seed, sets, progress, values_of(plan, design))
+            alone = _alone(design, kept, material)
+            took = seconds_of(alone)
+            if took <= limits.picture_seconds or len(entries) <= LEAST_ENTRIES:
+                count = max(LEAST_PICTURES, int(limits.pictures_seconds / max(took, 1e-6)))
+                items = material.items()
+                words = _lessened(plan, len(entries), len(material), count, len(items), took)
+                yield Fitted(entries, kept, items[:count], alone, words)
+                return
+            most = max(LEAST_ENTRIES, int(len(entries) * limits.picture_seconds / took))
+
+
+def values_of(plan: Plan, design: AnyDesign) -> dict[str, int]:
+    """The plan's parameters that the design has."""
+    names = {one.name for one in design.info.parameters}
+    return {name: value for name, value in plan.parameters.items() if name in names}
+
+
+def seconds_of(alone: Sequence[AloneRow]) -> float:
+    """What a picture takes by the clock, device and roles together: the last one, since what is loaded once
+    does not count."""
+    return (alone[-1].device_ms + alone[-1].role_ms) / 1000
+
+
+def _alone(design: AnyDesign, kept: Kept, material: Material) -> list[AloneRow]:
+    """The first two pictures' sessions."""
+    opened = open_published(design, open_publication(kept.folder, FIRST))
+    pictures = [(item.index, material.data(item)) for item in material.items()[:2]]
+    return list(sessions_alone(opened, pictures, system_randomness()))
+
+
+def _lessened(plan: Plan, entries: int, all_entries: int, count: int, pictures: int, took: float) -> str:
+    parts = [f"{entries:,} of {all_entries:,} entries"] if entries < all_entries else []
+    parts += [f"{count:,} of {pictures:,} pictures"] if count < pictures else []
+    rate = f"a picture takes {took:.2g} s with {entries:,} entries, {3600 / took:,.0f} an hour"
+    return f"{' and '.join(parts)}: {rate}" if parts else ""

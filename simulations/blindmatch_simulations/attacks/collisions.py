@@ -1,0 +1,129 @@
+"""What the centre's second hash leaves of pictures that the first one takes for a listed one.
+
+    look-alikes         a picture of which one patch is another's: a form that is filled in otherwise, another
+                        face in the same frame. Those that PDQ has near are compared again
+    rebuilt-collisions  a grey picture made of nothing but a hash, which is then its own: whoever has the list
+                        has one for each entry
+
+Every picture is generated for the run, rates alone are kept. Each pair has a key of its own for the second
+hash, and no picture is in two pairs, so pairs are independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from blindmatch_protocol.contract import Adversary as Conduct
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.picture import distance
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Pixels
+from blindmatch_server.keyed_hash import KEY_BYTES, SAME_PICTURE, KeyedHasher
+from blindmatch_server.keyed_hash import distance as second_distance
+from PIL import Image
+
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.arena import OF_A_SEED, Arena
+from blindmatch_simulations.attacks.figure import Figure, share_of
+from blindmatch_simulations.attacks.weakness import AS_BUILT
+from blindmatch_simulations.inprocess.seeded import below
+from blindmatch_simulations.pictures.kinds import GENERATED
+from blindmatch_simulations.pictures.pool import detailed
+from blindmatch_simulations.studies.depicted import learnt, of_hash
+
+LOOK_ALIKES: Final = 100
+"""Pictures of each kind."""
+REBUILT: Final = 300
+QUICK: Final = 24
+PATCH: Final = 0.05
+"""Of a picture's area."""
+SEEN: Final = 32
+SEEN_SHARE: Final = 0.1
+"""Of a patch's pixels, more than so many must differ by more than `SEEN` levels."""
+USUAL: Final = 16
+"""Pictures that a thief of hashes has seen before."""
+
+
+def look_alikes(arena: Arena) -> Figure:
+    """The share of different pictures within PDQ's distance that the second hash takes for one."""
+    makers = {"textures": _texture} | (dict(GENERATED) if arena.thorough else {})
+    count, passed, parts = LOOK_ALIKES if arena.thorough else QUICK, list[bool](), dict[str, float]()
+    for at, (kind, make) in enumerate(makers.items(), 1):
+        found = list(_patched(arena, kind, make, count))
+        parts |= {f"{kind}: near": len(found), f"{kind}: taken for one": sum(found)}
+        passed += found
+        arena.progress(at, len(makers))
+    return share_of("share taken for the same picture", sum(passed), len(passed), parts)
+
+
+def _texture(number: int) -> Image.Image:
+    return Image.fromarray(detailed(number).pixels)
+
+
+def _patched(arena: Arena, kind: str, make: Callable[[int], Image.Image], count: int) -> Iterator[bool]:
+    """Of pictures that PDQ has near to what became of them: are they the same by the second hash?"""
+    rng = arena.rng(f"patches/{kind}")
+    for number in range(count):
+        one, other = (np.asarray(make(OF_A_SEED * arena.seed + 2 * number + at)) for at in (0, 1))
+        altered, (height, width) = one.copy(), (round(side * PATCH**0.5) for side in one.shape[:2])
+        top, left = below(rng, one.shape[0] - height), below(rng, one.shape[1] - width)
+        place = slice(top, top + height), slice(left, left + width)
+        altered[place] = other[place]
+        if not _differ(one[place], other[place]):
+            continue
+        pair = Picture.from_pixels(one), Picture.from_pixels(altered)
+        if _near(*pair):
+            yield _same(rng.take(KEY_BYTES), *pair)
+
+
+def _differ(one: Pixels, other: Pixels) -> bool:
+    """Would a viewer see it? Paper on paper is no other picture."""
+    apart = np.abs(one.astype(np.int16) - other) > SEEN
+    return bool(apart.any(axis=2).mean() > SEEN_SHARE)
+
+
+def rebuilt_collisions(arena: Arena) -> Figure:
+    """The share of pictures made of a hash alone that both hashes take for the one behind it."""
+    count, rng, first = REBUILT if arena.thorough else QUICK, arena.rng("keys"), OF_A_SEED * arena.seed
+    usual, near, passed = learnt([detailed(first + number) for number in range(USUAL)]), 0, list[bool]()
+    for number in range(count):
+        behind = detailed(first + USUAL + number)
+        plane = np.clip(of_hash(behind.hash, usual), 0, 255).astype(np.uint8)
+        made = Picture.from_pixels(np.repeat(plane[:, :, None], 3, axis=2))
+        near += _near(behind, made)
+        passed.append(_near(behind, made) and _same(rng.take(KEY_BYTES), behind, made))
+        arena.progress(number + 1, count)
+    parts = {"within PDQ's distance": near / count}
+    return share_of("share that passes both hashes", sum(passed), count, parts)
+
+
+def _near(one: Picture, other: Picture) -> bool:
+    apart = distance.distance(one.hash, other.hash)
+    return apart <= MATCH_DISTANCE and min(one.quality, other.quality) >= LEAST_QUALITY
+
+
+def _same(key: bytes, one: Picture, other: Picture) -> bool:
+    hasher = KeyedHasher(key)
+    return second_distance(hasher.hash(one.luminance), hasher.hash(other.luminance)) <= SAME_PICTURE
+
+
+LOOK_ALIKE: Final = Adversary(
+    name="look-alikes",
+    means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "pictures that share most of their area"),
+    claim=Claim("takes different pictures that PDQ has near for one", "docs/corpus.md"),
+    claimed=False,
+    budget=f"{LOOK_ALIKES} generated pictures of each of five kinds, {100 * PATCH:g} % of each another's",
+    move=look_alikes,
+    weakness=AS_BUILT,
+)
+REBUILT_COLLISION: Final = replace(
+    LOOK_ALIKE,
+    name="rebuilt-collisions",
+    means=Means(frozenset({Party.DEVICE}), has="the hashes of a list"),
+    claim=Claim("a grey picture made of the hash alone", "docs/threat-model.md"),
+    budget=f"{REBUILT} generated pictures' hashes, {USUAL} pictures to learn from, no trained model",
+    move=rebuilt_collisions,
+)

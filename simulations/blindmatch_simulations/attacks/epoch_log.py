@@ -1,0 +1,206 @@
+"""A curator, with its key, the matcher and the log, gives one user another epoch than everybody.
+
+unlogged-epoch   what is offered is not what a quorum of witnesses says that the log ends with: a set-up or
+                 a key for one user, an older epoch, an old checkpoint, a fork, two of three witnesses,
+                 one witness or one operator twice, a foreign log
+two-histories    a quorum cosigns two histories, so that each device takes its own; the two devices write
+                 to one another, once
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from blindmatch_client import transparency
+from blindmatch_client.transparency import Transparency, UnloggedError
+from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.epoch_proof import EpochPolicy
+from blindmatch_proofs.tlog_policy import Accepted
+from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.errors import AttackError
+from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.log_views import AGE, NOW, History, Scene
+from blindmatch_simulations.attacks.weakness import replacing
+from blindmatch_simulations.deployment.transparency import LOG
+
+EPOCHS: Final = 6
+FORKED: Final = 4
+"""From this epoch on a history differs from everybody's."""
+Form = Callable[[Scene, Transparency], tuple[pb.Description, int]]
+"""What a device that has taken epoch `EPOCHS` - 1 is offered, and its clock."""
+
+
+def run_unlogged(arena: Arena) -> Figure:
+    """Count the forms that a device takes."""
+    scene, cases = Scene.of(arena), {}
+    for at, (name, form) in enumerate(FORMS.items(), 1):
+        device = scene.device()
+        _take(device, scene.history(EPOCHS), EPOCHS - 1, scene)
+        described, now = form(scene, device)
+        cases[name] = (int(_taken(device, described, now)), 1)
+        arena.progress(at, len(FORMS))
+    return counted("epochs taken", cases)
+
+
+def run_histories(arena: Arena) -> Figure:
+    """Count the pairs of devices that do not notice."""
+    scene = Scene.of(arena)
+    honest, other = scene.history(EPOCHS + 1), scene.history(EPOCHS + 1, FORKED)
+    cases = {}
+    for ahead in (0, 1):
+        alice, bob = scene.device(), scene.device()
+        _take(alice, other, EPOCHS - ahead, scene)
+        _take(bob, honest, EPOCHS, scene)
+        split = bob.hear("alice", alice.to_tell("bob"))
+        told = split is not None and split.verify(scene.log.key) == Passed()
+        if not told:  # another size: the log must now show that it continues what was heard
+            told = not _taken(bob, _offer(bob, honest, EPOCHS + 1, scene), NOW)
+        cases["devices of one epoch" if not ahead else "one device is an epoch behind"] = (int(not told), 1)
+    return counted("pairs that notice nothing", cases)
+
+
+def _offer(device: Transparency, history: History, epoch: int, scene: Scene) -> pb.Description:
+    return history.described(epoch, scene.witnesses[:3], sizes=device.sizes())
+
+
+def _take(device: Transparency, history: History, epoch: int, scene: Scene) -> None:
+    if not _taken(device, _offer(device, history, epoch, scene), NOW):
+        raise AttackError("a device did not take what a quorum cosigned")
+
+
+def _taken(device: Transparency, described: pb.Description, now: int) -> bool:
+    try:
+        device.keep(device.check(EpochLeaf.decode(described.leaf).signed, described, now))
+    except UnloggedError:
+        return False
+    return True
+
+
+def _one_user(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+    """Signed by the curator, for this user, beside the proof that everybody gets."""
+    described = _offer(device, scene.history(EPOCHS), EPOCHS, scene)
+    described.leaf = scene.leaf(EPOCHS, entries=2).encode()
+    return described, NOW
+
+
+def _other_key(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+    """Logged for everybody, with a sealing key that is not the centre's."""
+    history = scene.history(EPOCHS - 1)
+    history.leaves.append(scene.leaf(EPOCHS, sealing=b"o" * 32))
+    return _offer(device, history, EPOCHS, scene), NOW
+
+
+def _older(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+    """The epoch that the device has, in the newest tree: the newer one is held back."""
+    return scene.history(EPOCHS).described(EPOCHS - 1, scene.witnesses[:3], EPOCHS, device.sizes()), NOW
+
+
+def _rollback(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+    """The epoch before the device's, with the proof it once had, cosigned again."""
+    return _offer(device, scene.history(EPOCHS), EPOCHS - 2, scene), NOW
+
+
+def _frozen(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+    """The device's epoch, with its old checkpoint, when that is too old."""
+    return _offer(device, scene.history(EPOCHS), EPOCHS - 1, scene), NOW + AGE + 1
+
+
+def _fork(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+    """A history that does not continue the device's, which a quorum of witnesses cosigns."""
+    return _offer(device, scene.history(EPOCHS, FORKED), EPOCHS, scene), NOW
+
+
+def _two_witnesses(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+    """One witness less than needed colludes."""
+    forked = scene.history(EPOCHS, EPOCHS)
+    return forked.described(EPOCHS, scene.witnesses[:2], sizes=device.sizes()), NOW
+
+
+def _counted_twice(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+    """The second of two colluding witnesses signs three times, at different times."""
+    forked, (first, second, *_) = scene.history(EPOCHS, EPOCHS), scene.witnesses
+    described = forked.described(EPOCHS, (first, second), sizes=device.sizes())
+    proof = TlogProof.parse(described.proof)
+    more = [second.sign(proof.note.text, NOW - at) for at in (1, 2)]
+    described.proof = replace(proof, note=proof.note.signed(*more)).encode()
+    return described, NOW
+
+
+def _one_operator(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+    """Three witnesses, two of which one operator runs."""
+    first, *_, fourth, fifth = scene.witnesses
+    forked = scene.history(EPOCHS, EPOCHS)
+    return forked.described(EPOCHS, (first, fourth, fifth), sizes=device.sizes()), NOW
+
+
+def _foreign(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+    """Another log's checkpoint, which a quorum of the same witnesses cosigned."""
+    history = replace(scene.history(EPOCHS, EPOCHS), log=scene.foreign)
+    return _offer(device, history, EPOCHS, scene), NOW
+
+
+FORMS: Final[Mapping[str, Form]] = {
+    "a set-up for one user": _one_user,
+    "another sealing key": _other_key,
+    "a newer epoch held back": _older,
+    "rollback": _rollback,
+    "freeze": _frozen,
+    "fork": _fork,
+    "w - 1 witnesses": _two_witnesses,
+    "one witness counted twice": _counted_twice,
+    "one operator counted twice": _one_operator,
+    "a foreign log": _foreign,
+}
+
+
+def _anything(leaf: EpochLeaf, proof: TlogProof, policy: EpochPolicy, now: int) -> Accepted:
+    return Accepted(proof.head, frozenset())
+
+
+def _hears_nothing(self: Transparency, peer: str, raw: bytes) -> None:
+    return None
+
+
+_UNLOOKED: Final = replacing(
+    (transparency, "verify_leaf", lambda *_: Passed()),
+    (transparency, "verify_logged", _anything),
+    (transparency, "verify_continues", lambda *_: Passed()),
+)
+"""A device that looks at neither the leaf, nor whose word it is, nor what it saw before."""
+_DEAF: Final = replacing((Transparency, "hear", _hears_nothing))
+"""A device that passes over what peers tell of the log."""
+_COALITION: Final = frozenset({Party.CURATOR, Party.MATCHER, LOG})
+_AGAINST: Final = frozenset({"oprf-psi", "token-psi"})
+
+UNLOGGED_EPOCH: Final = Adversary(
+    name="unlogged-epoch",
+    means=Means(_COALITION, has="all their keys, and two of five witnesses where it says so"),
+    claim=Claim(
+        "a device takes an epoch only if a quorum shows it to be everybody's newest", "docs/threat-model.md"
+    ),
+    claimed=True,
+    budget=f"{len(FORMS)} devices",
+    move=run_unlogged,
+    weakness=_UNLOOKED,
+    against=_AGAINST,
+)
+TWO_HISTORIES: Final = Adversary(
+    name="two-histories",
+    means=Means(_COALITION, has="a quorum of witnesses that cosigns two histories"),
+    claim=Claim(
+        "two devices that write to one another find two histories of the log", "docs/threat-model.md"
+    ),
+    claimed=True,
+    budget="two pairs of devices, a message each",
+    move=run_histories,
+    weakness=_DEAF,
+    against=_AGAINST,
+)

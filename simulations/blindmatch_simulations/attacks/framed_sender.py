@@ -1,0 +1,112 @@
+"""The provider reports a message of Alice's that she never sent, in modes that ask for her key.
+
+It stamps what it likes, and has a certificate in her name; what it lacks is her device's key, which her
+device has named to the centre. Had it named one of its own before her, that one would count: not claimed.
+
+    own key             a key that it calls hers made the proof
+    with the recipient  the recipient's own forgery, which convinces the recipient alone (amf.py, RForge)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+from blindmatch_client.egress import Call
+from blindmatch_client.egress.methods import REGISTER
+from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol import amf, single
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.franking_mode import FrankingMode
+from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.report import Report
+from blindmatch_protocol.sender_proof import NONCE_LENGTH, FrankingKey, SenderProof, proven, sign
+from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.centre import subjects, verify
+from blindmatch_server.centre.keys import JUDGE_PUBLIC
+from blindmatch_server.key_files import read_key
+
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.framing import ALICE, BOB, Forgery, Reports, passed
+from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
+from blindmatch_simulations.attacks.weakness import replacing
+
+PICTURE: Final = 1
+
+
+def run(arena: Arena) -> Figure:
+    """Count the reports that pass every check, by mode and case."""
+    cases: dict[str, tuple[int, int]] = {}
+    for mode in (FrankingMode.DESIGNATED, FrankingMode.SIGNATURE):
+        with loopback(arena, [drawn(PICTURE)], franking=mode) as held:
+            cases |= passed(arena, held, list(_forged(arena, held, mode)))
+    return counted("reports that passed", cases)
+
+
+def _forged(arena: Arena, held: Loopback, mode: FrankingMode) -> Iterator[Forgery]:
+    made, alice, rng = Reports(arena, held), Identity(Kind.DEVICE, ALICE), arena.rng("keys")
+    shown: list[FrankingKey] = []
+
+    def relay(call: Call[Any, Any], request: Any, reply: Any) -> Any:
+        if call.method is REGISTER:
+            shown.append(FrankingKey(request.franking_key, request.franking_key_signature))
+        return reply
+
+    held.device(ALICE, relay)
+    judge, own, recipient = read_key(held.deployment.centre_keys / JUDGE_PUBLIC), rng.take(32), rng.take(32)
+    for _ in range(2):
+        report = made.report(alice, ALICE, BOB)
+        proof = _proof(report, mode, own, judge, rng)
+        yield Forgery(f"{mode}: own key", alice, replace(report, sender_proof=(proof,)))
+    if mode is FrankingMode.DESIGNATED:
+        report = made.report(alice, ALICE, BOB)
+        proof = _by_recipient(report, amf.secret_key(recipient), judge, shown[0], rng)
+        yield Forgery(f"{mode}: with the recipient", alice, replace(report, sender_proof=(proof,)))
+
+
+def _proof(report: Report, mode: FrankingMode, by: bytes, judge: bytes, rng: Randomness) -> SenderProof:
+    about = proven(report.opening[0].commitment)
+    if mode is FrankingMode.SIGNATURE:
+        return SenderProof(sign(by, about, rng.take(NONCE_LENGTH)), ())
+    secret = amf.secret_key(by)
+    keys = amf.Keys(amf.public_key(secret), amf.public_key(secret), judge)
+    own = FrankingKey.signed(keys.sender, by, rng.take(NONCE_LENGTH))
+    return SenderProof(amf.frank(secret, keys, about, rng), (keys.recipient,), (own,))
+
+
+def _by_recipient(
+    report: Report, secret: bytes, judge: bytes, sender: FrankingKey, rng: Randomness
+) -> SenderProof:
+    """Figure 5, RForge."""
+    u, b, other = (single.reduce_scalar(rng.take(64)) for _ in range(3))
+    keys = amf.Keys(sender.key, amf.public_key(secret), judge)
+    mine = single.multiply(b, keys.recipient), single.multiply_base(b)
+    elements = amf.Elements(single.multiply_base(u), single.multiply_base(other), *mine)
+    witnesses = amf.Witness(u, True), amf.Witness(single.multiply_scalars(b, secret), True)
+    about = proven(report.opening[0].commitment)
+    return SenderProof(amf.prove(keys, elements, witnesses, about, rng), (keys.recipient,), (sender,))
+
+
+ATTACK: Final = Adversary(
+    name="framed-sender",
+    means=Means(
+        frozenset({Party.PROVIDER}), has="the stamp's key, a certificate in the sender's name, the recipient"
+    ),
+    claim=Claim(
+        "have a report pass in the name of a sender whose device has named its identity key to the centre: "
+        "no, the proof needs the sender's secret key",
+        "docs/threat-model.md",
+    ),
+    claimed=True,
+    budget="five reports",
+    move=run,
+    weakness=replacing(
+        (verify, "verify_signature", lambda *_: Passed()),
+        (verify, "verify_designated", lambda *_: Passed()),
+        (subjects, "settle", lambda connection, report_id, assessment: assessment),
+    ),
+    against=frozenset({"oprf-psi"}),
+)

@@ -1,0 +1,110 @@
+"""What commands have in common: `--home` opens a deployment, `--json` takes the result, people see tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from blindmatch_simulations.cli.console import (
+    OUT,
+    HomeOption,
+    JsonOption,
+    console_for,
+    details,
+    say,
+    write_json,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+_PEOPLE: ContextVar[Console] = ContextVar("people", default=OUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a command found.
+
+    Attributes:
+        result: for programs, as JSON.
+        shown: for people: tables, and lines below them.
+        code: the command's exit code.
+    """
+
+    result: Any
+    shown: Sequence[Table | str] = ()
+    code: int = 0
+
+
+def found(
+    title: str, result: dict[str, Any], shown: dict[str, Any] | None = None, *lines: str, code: int = 0
+) -> Found:
+    """One thing, as a table of two columns; `shown` is what people read of it, if that is not all."""
+    return Found(result, (details(title, result if shown is None else shown), *lines), code)
+
+
+def people() -> Console:
+    """Where this command's bars go: standard error, if its JSON goes to standard output."""
+    return _PEOPLE.get()
+
+
+class Commands(typer.Typer):
+    """A group of commands.
+
+    A command that returns `Found` has the option `--json`; one that takes a `deployment` has `--home`.
+    """
+
+    def command(self, name: str | None = None, **more: Any) -> Callable[[F], F]:
+        """See `Typer.command`."""
+        register = super().command(name, **more)
+
+        def add(function: F) -> F:
+            register(_with_options(function))
+            return function
+
+        return add
+
+
+def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    declared = signature(function, eval_str=True)
+    takes = dict(declared.parameters)
+    opens, answers = takes.pop("deployment", None), declared.return_annotation is Found
+    added: dict[str, Any] = {"home": HomeOption} if opens else {}
+    added |= {"json_path": JsonOption} if answers else {}
+
+    @wraps(function)
+    def command(**given: Any) -> None:
+        json_path: Path | None = given.pop("json_path") if answers else None
+        _PEOPLE.set(console_for(json_path))
+        if opens:
+            # not needed to list the commands, and slow to import
+            from blindmatch_simulations.deployment.folder import Deployment, home_from
+
+            given["deployment"] = Deployment.open(home_from(given.pop("home")))
+        made = function(**given)
+        if answers:
+            _show(made, json_path)
+
+    kind = Parameter.KEYWORD_ONLY
+    takes |= {name: Parameter(name, kind, default=None, annotation=one) for name, one in added.items()}
+    command.__signature__ = declared.replace(parameters=list(takes.values()))  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in takes.values()}
+    return command
+
+
+def _show(made: Found, json_path: Path | None) -> None:
+    for one in made.shown:
+        if isinstance(one, str):
+            say(one, people())
+        else:
+            people().print(one)
+    write_json(made.result, json_path)
+    if made.code:
+        raise typer.Exit(made.code)

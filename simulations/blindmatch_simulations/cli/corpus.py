@@ -1,0 +1,149 @@
+"""`blindmatch corpus`: pictures that are installed, and what a folder of pictures says of false matches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import typer
+from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+from blindmatch_server.worker_pool import cores
+from rich.console import Console
+
+from blindmatch_simulations.cli.console import JsonOption, console_for, phases, table, write_json
+from blindmatch_simulations.cli.pictures import cache_home, show_broken
+from blindmatch_simulations.corpus import installed as pictures
+from blindmatch_simulations.corpus.bounds import Bound, bounds
+from blindmatch_simulations.corpus.scan import Scan, combined, read_scan, scanned, state_of
+from blindmatch_simulations.measure.results import Figure
+
+app = typer.Typer(
+    help="Count how near different pictures come to each other: installed ones, or those of a folder.",
+    no_args_is_help=True,
+)
+
+DISTANCES: Final = (0, 8, 16, 24, 31, 40, 48, 56, 64)
+COLUMNS: Final = ("distance", "items with a match", "at most", "pairs", "at most")
+
+
+@app.command("installed")
+def installed(
+    out: Annotated[Path | None, typer.Option("--out", help="Write the manifest here; - for output.")] = None,
+    most: Annotated[int | None, typer.Option("--most", min=1, help="Pictures of each package.")] = None,
+) -> None:
+    """List the pictures that installed packages bring along, with hash and licence; none is copied."""
+    console = console_for(out)
+    with phases(console) as begin:
+        found = pictures.hashed(pictures.installed(most), begin("pictures hashed"))
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in found:
+        groups.setdefault((one.found.package, one.found.kind), []).append(one.found.licence)
+    rows = [(p, kind, len(each), "; ".join(dict.fromkeys(each))) for (p, kind), each in groups.items()]
+    console.print(table("pictures of installed packages", ("package", "kind", "pictures", "licence"), rows))
+    manifest: dict[str, Any] = {"corpus": 1, "pictures": [one.row() for one in found]}
+    write_json(manifest, out)
+
+
+@app.command("scan")
+def scan(
+    folder: Annotated[Path, typer.Argument(help="A folder of pictures, with folders in it or not.")],
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps fingerprints and counts [default: in the user's cache]."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Processes [default: one a core].")
+    ] = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Hash a folder's pictures and compare all pairs: how often different ones would match by accident.
+
+    For millions of pictures; a scan that was interrupted goes on. It takes no list, and the file of --json
+    has counts alone, so that it can be handed on: no picture, name or hash, nor which pictures were near.
+    Fingerprints stay in --state, which its owner alone can read; remove it when it is needed no more.
+    """
+    console, kept = console_for(json_path), state or state_of(folder, cache_home())
+    with phases(console) as begin:
+        made, broken = scanned(folder, kept, workers or cores(), begin)
+    write_json(made, json_path)
+    _show(console, made)
+    show_broken(console, broken)
+    console.print(f"fingerprints are kept in {kept}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("combine")
+def combine(
+    scans: Annotated[list[Path], typer.Argument(help="Files that `corpus scan --json` wrote.")],
+    json_path: JsonOption = None,
+) -> None:
+    """Add up scans of several folders or organisations: one bound for each distance, over all of them.
+
+    It supposes that they share no picture, which nobody can check, for a scan has no hashes: where folders
+    overlap, the bound is too narrow. The largest bound of one scan alone is shown beside it.
+    """
+    made = combined([read_scan(path) for path in scans])
+    write_json(made, json_path)
+    _show(console_for(json_path), made)
+
+
+def _show(console: Console, made: Scan) -> None:
+    sums = {
+        name: sum(getattr(part, name) for part in made.parts)
+        for name in ("files", "pictures", "repeated", "poor", "broken", "listed", "items")
+    }
+    same, pairs = (
+        sum(sum(part.same) for part in made.parts),
+        sum(sum(part.histogram) for part in made.parts),
+    )
+    console.print(
+        f"{sums['files']:,} files: {sums['pictures']:,} different pictures, {sums['repeated']:,} copies, "
+        f"{sums['poor']:,} of too low a quality, {sums['broken']:,} no acceptable pictures",
+        highlight=False,
+    )
+    console.print(
+        f"{pairs:,} pairs, {same:,} of them the same picture edited, set apart; {sums['items']:,} items "
+        f"against {sums['listed']:,} listed pictures",
+        highlight=False,
+    )
+    _show_bounds(console, made)
+    if made.tail.value is not None:
+        console.print(
+            f"share of pairs within 31 bits, by a model: 10^{made.tail.value:.1f}, 10^{made.tail.low:.1f} to "
+            f"10^{made.tail.high:.1f}; {made.tail.why}",
+            highlight=False,
+        )
+    else:
+        console.print(f"no model of the tail: {made.tail.why}", highlight=False)
+
+
+def _show_bounds(console: Console, made: Scan) -> None:
+    rows: list[list[Any]] = [[one.distance, *_cells(one.item), *_cells(one.pair)] for one in made.bounds]
+    columns = list(COLUMNS)
+    if made.supposes is not msgspec.UNSET:
+        alone = zip(*(bounds([part]) for part in made.parts), strict=True)
+        for row, each in zip(rows, alone, strict=True):
+            row += [_largest(each, "item"), _largest(each, "pair")]
+        columns += ["items, largest of one scan", "pairs, largest of one scan"]
+        console.print(f"supposed: {made.supposes}", highlight=False)
+    shown = [rows[distance] for distance in DISTANCES]
+    console.print(table("false matches by distance, 95 % intervals over pictures", columns, shown))
+    item, pair = made.bounds[MATCH_DISTANCE].item_all, made.bounds[MATCH_DISTANCE].pair_all
+    if item is not msgspec.UNSET and pair is not msgspec.UNSET:
+        console.print(
+            f"with none set apart, within {MATCH_DISTANCE} bits: items {' at most '.join(_cells(item))}, "
+            f"pairs {' at most '.join(_cells(pair))}",
+            highlight=False,
+        )
+
+
+def _largest(parts: Sequence[Bound], name: Literal["item", "pair"]) -> str:
+    highs = [getattr(one, name).high for one in parts]
+    return "not measured" if None in highs else f"{max(highs):.3g}"
+
+
+def _cells(figure: Figure) -> tuple[str, str]:
+    if figure.value is None:
+        return "not measured", ""
+    return f"{figure.value:.3g}", f"{figure.high:.3g}"

@@ -1,0 +1,113 @@
+"""`blindmatch proof verify|export`, of a log: an epoch's proof and evidence of a split view, files alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from blindmatch_client.evidence import Kind
+from blindmatch_client.transparency import evidence_file
+from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.epoch_proof import EpochPolicy, verify_logged, verify_origin
+from blindmatch_proofs.split_view import SplitView
+from blindmatch_proofs.tlog_policy import Policy
+from blindmatch_proofs.tlog_proof import HEADER, TlogProof
+from blindmatch_proofs.verdict import Failed
+from blindmatch_protocol.errors import BlindmatchError
+
+from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.commands import Found, found
+from blindmatch_simulations.cli.console import say
+from blindmatch_simulations.deployment.device_settings import Settings
+from blindmatch_simulations.deployment.devices import open_device
+from blindmatch_simulations.deployment.folder import Deployment
+
+DAY_S: Final = 86_400
+_TWO_VIEWS: Final = frozenset({Kind.SPLIT, Kind.UNCONTINUED})
+"""Evidence of two checkpoints; of two sizes they show nothing until somebody asks the log for a proof."""
+
+
+class ProofError(BlindmatchError):
+    """A file is neither evidence nor a proof, or a file that belongs to it is missing."""
+
+
+def is_of_log(file: Path) -> bool:
+    """Whether a file is a log's proof or evidence, by its first bytes."""
+    return _read(file).startswith((HEADER.encode(), b"{"))
+
+
+def verify_of_log(file: Path, policy: Path | None, at: datetime | None, days: int) -> Found:
+    """Verify a log's proof of `epoch.leaf` beside it, or evidence; exit code 1 if it does not hold.
+
+    A split view: two histories that one log signed, with the witnesses that cosigned both. A proof: that an
+    epoch is the newest leaf of a log, which a quorum cosigned. Nothing else is read, and nobody is asked.
+    """
+    raw, held = _read(file), _policy(policy)
+    when = int((at.replace(tzinfo=UTC) if at else datetime.now(UTC)).timestamp())
+    if raw.startswith(HEADER.encode()):
+        result = _proven(raw, _read(file.with_suffix(".leaf")), EpochPolicy(held, days * DAY_S), when)
+    else:
+        result = _split(raw, held)
+    return found(file.name, result, code=exit_codes.OK if result["verified"] else exit_codes.WRONG)
+
+
+def export(
+    deployment: Deployment,
+    device: Annotated[str, typer.Argument(help="The device's name.")],
+    folder: Annotated[Path, typer.Argument(help="A new folder for the files.")],
+) -> None:
+    """Write a device's evidence of split views into files that anyone can verify."""
+    pinned = Settings.read(deployment, device).log
+    opened = open_device(deployment, device).device
+    try:
+        split = [one for one in opened.standing().evidence if one.kind in _TWO_VIEWS]
+    finally:
+        opened.close()
+    if pinned is None or not split:
+        raise ProofError(f"{device} has no evidence of a split view")
+    folder.mkdir(parents=True)
+    for number, one in enumerate(split, 1):
+        path = folder / f"split-view-{number}.json"
+        path.write_bytes(evidence_file(pinned, one.shown, one.held).encode())
+        say(str(path))
+
+
+def _proven(raw: bytes, leaf: bytes, pinned: EpochPolicy, now: int) -> dict[str, Any]:
+    proof, epoch = TlogProof.parse(raw), EpochLeaf.decode(leaf)
+    manifest = epoch.signed.manifest
+    seen = verify_logged(epoch, proof, pinned, now)
+    result: dict[str, Any] = {"kind": "epoch", "design": manifest.design, "epoch": manifest.epoch}
+    for one in (seen, verify_origin(proof.head, manifest.design)):
+        if isinstance(one, Failed):
+            return {**result, "verified": False, "why": one.reason}
+    assert not isinstance(seen, Failed)
+    return {**result, "verified": True, "witnesses": ", ".join(sorted(seen.witnesses))}
+
+
+def _split(raw: bytes, held: Policy) -> dict[str, Any]:
+    split = SplitView.parse(raw)
+    log = held.logs.get(split.log.name)
+    if log is None:
+        return {"kind": "split view", "verified": False, "why": f"{split.log.name} is no log of the policy"}
+    match split.verify(log):
+        case Failed(reason):
+            return {"kind": "split view", "verified": False, "why": reason}
+    both = ", ".join(split.cosigners(held.witnesses)) or "none in these files"
+    return {"kind": "split view", "verified": True, "log": log.name, "cosigned both": both}
+
+
+def _policy(path: Path | None) -> Policy:
+    if path is None:
+        raise typer.BadParameter(
+            "a policy is needed: blindmatch log show --design NAME --policy FILE writes it"
+        )
+    return Policy.parse(_read(path).decode(errors="replace"))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ProofError(f"{path}: {error.strerror}") from error

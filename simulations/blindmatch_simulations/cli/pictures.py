@@ -1,0 +1,56 @@
+"""The option ``--pictures``: a user's own pictures in the place of installed ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from blindmatch_server.worker_pool import cores
+from rich.console import Console
+
+from blindmatch_simulations.corpus.hashing import named
+from blindmatch_simulations.corpus.own import OwnPictures, own_pictures
+from blindmatch_simulations.measure.phases import PhaseProgress
+
+MOST_NAMES: Final = 20
+
+PicturesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--pictures",
+        help="A folder of your own pictures in the place of installed ones. They are not copied, and no row "
+        "of a single one is kept (docs/corpus.md).",
+    ),
+]
+
+
+def cache_home() -> Path:
+    """Where a user's caches are."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def chosen(folder: Path, count: int, least: int, seed: int, begin: PhaseProgress) -> OwnPictures:
+    """`count` of the folder's pictures, at least `least`, hashed on all cores.
+
+    Raises:
+        CorpusError: if there are not as many.
+    """
+    return own_pictures(folder, cache_home(), count, least, seed, cores(), begin("own pictures hashed"))
+
+
+def show_own(console: Console, found: OwnPictures) -> None:
+    """What was found, and names of files that are no pictures."""
+    console.print(
+        f"{len(found.pictures)} of your own pictures are used, of {found.files:,} files: {found.apart:,} "
+        f"copies set apart, {found.poor:,} of low quality, {len(found.broken):,} no acceptable pictures",
+        highlight=False,
+    )
+    show_broken(console, found.broken)
+
+
+def show_broken(console: Console, broken: list[str]) -> None:
+    """Names of files, for whoever sits here; they go nowhere else."""
+    for line in named(broken, MOST_NAMES):
+        console.print(f"no acceptable picture: {line}", markup=False, highlight=False, soft_wrap=True)

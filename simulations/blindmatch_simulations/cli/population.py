@@ -1,0 +1,168 @@
+"""`blindmatch population`: a year of a messenger, for every design of a results file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from blindmatch_simulations.assess.judging import NOTHING
+from blindmatch_simulations.assess.store import write
+from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.console import JsonOption, console_for, phases, table, write_json
+from blindmatch_simulations.population.computing import DEVICE_DAYS
+from blindmatch_simulations.population.inputs import read_inputs
+from blindmatch_simulations.population.model import YEAR
+from blindmatch_simulations.population.running import Options, run
+from blindmatch_simulations.report.yearly import yearly
+
+SHOWN: Final = {
+    "true_reports": "true reports", "false_reports": "false reports", "accounts_wrong": "wrong accounts",
+    "missed_unrecognised": "not recognised", "people_needed": "people", "backlog": "backlog",
+    "server_cores": "server cores", "keys_used": "keys used",
+}  # fmt: skip
+PAGE: Final = "population.html"
+WIDEST: Final = 3
+
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option("--results", help="A results file or folder of assess [default: the sample of docs]."),
+]
+InputsOption = Annotated[
+    Path | None, typer.Option("--inputs", help="Inputs of your own (TOML) [default: eu-year].")
+]
+DesignsOption = Annotated[
+    str, typer.Option("--designs", help="Rows of the results file, separated by commas [default: all].")
+]
+AccountsOption = Annotated[
+    int | None,
+    typer.Option("--accounts", min=1, max=10**10, help="[default: as the inputs say, 450 million]"),
+]
+DaysOption = Annotated[int, typer.Option("--days", min=1, max=3650, help="Days that are simulated.")]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", min=1, max=256, help="Processes; the result does not depend on it.")
+]
+RayOption = Annotated[
+    str,
+    typer.Option(
+        metavar="[ADDRESS]",
+        help="Compute on a Ray cluster: one of --workers if no address is given, auto, or HOST:PORT.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Decides every random number.")]
+DevicesOption = Annotated[
+    int,
+    typer.Option("--devices", min=0, max=100_000, help="Also run so many real devices of each design."),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder of result and page; an interrupted run goes on."),
+]
+
+
+def run_population(
+    results: ResultsOption = None,
+    inputs: InputsOption = None,
+    designs: DesignsOption = "",
+    accounts: AccountsOption = None,
+    days: DaysOption = YEAR,
+    workers: WorkersOption = 1,
+    ray: RayOption = "",
+    seed: SeedOption = 1,
+    devices: DevicesOption = 0,
+    out: OutOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Simulate a messenger with many accounts over many days: what each design reports, misses and costs.
+
+    How a design behaves is read from a results file of assess; what people and the centre do from a file of
+    inputs, each figure with its source. A band is where 95 % of runs lie at either end of what was measured.
+    Exit code 1 if real devices (--devices) count what the model excludes.
+    """
+    console, given = console_for(json_path), read_inputs(inputs)
+    count = int(given.accounts.number.value) if accounts is None else accounts
+    chosen = [name.strip() for name in designs.split(",") if name.strip()]
+    with phases(console) as begin:
+        made = run(
+            given, results, chosen, Options(count, days, workers, seed, out, devices, ray), begin("blocks")
+        )
+    write_json(made, json_path)
+    if out is not None:
+        write(out / PAGE, yearly(made).encode())
+    _show(made, console, f"{count:,} accounts, {days:,} days, seed {seed}")
+    lived = {one["design"]: one["devices"] for one in made["designs"] if one.get("devices")}
+    if lived:
+        title = f"{devices:,} real devices, {min(days, DEVICE_DAYS)} days"
+        console.print(table(title, LIVED, list(_lived(lived))))
+    if not all(one["agree"] for one in lived.values()):
+        raise typer.Exit(exit_codes.WRONG)
+
+
+def _show(made: Mapping[str, Any], console: Console, size: str) -> None:
+    """The tables of the simulation, and the digest of its result."""
+    rows = made["designs"]
+    title = f"{size}; below a value what 95 % of runs lie in"
+    console.print(table(title, ("design", *SHOWN.values()), list(_rows(rows)), whole=("design",)))
+    for one in rows:
+        if one["status"] != "measured":
+            console.print(f"{one['design']}: {one['why']}", highlight=False)
+    console.print(table(f"what matters most: {rows[-1]['design']}", TORNADO, _widest(rows[-1])))
+    console.print(table("years that were counted", COUNTED, list(_years(made["calibration"]))))
+    console.print(f"digest {made['digest']}", highlight=False)
+
+
+TORNADO: Final = ("output", "expected", "figure", "at its low end", "at its high end")
+LIVED: Final = ("design", "what", "counted", "model, 99.99 %", "agrees")
+COUNTED: Final = ("year", "what", "expected", "counted", "residual %")
+
+
+def _rows(designs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
+    for one in designs:
+        if one["status"] == "measured":
+            yield (one["design"], *(_cell(one["run"][name]) for name in SHOWN))
+
+
+def _cell(found: Mapping[str, Any]) -> str:
+    if found["value"] is None:
+        return "-" if found["why"].startswith(NOTHING) else "not measured"
+    if found["low"] is None:
+        return _short(found["value"])
+    return f"{_short(found['value'])}\n{_short(found['low'])} to {_short(found['high'])}"
+
+
+def _short(value: float) -> str:
+    """Three digits that count, with k, M, G or T for thousands."""
+    power = 0
+    while abs(value) >= 999.5 and power < 4:
+        value, power = value / 1000, power + 1
+    return f"{value:.3g}{' kMGT'[power].strip()}"
+
+
+def _widest(one: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """The figures that move each shown output most."""
+    moved = [row for row in one.get("sensitivity", ()) if row["output"] in SHOWN]
+    rows: list[tuple[object, ...]] = []
+    for output, group in groupby(moved, key=lambda row: row["output"]):
+        for row in list(group)[:WIDEST]:
+            ends = (_short(row["at_low"]), _short(row["at_high"]))
+            rows.append((output, _short(row["base"]), row["input"], *ends))
+    return rows
+
+
+def _years(years: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
+    for one in years:
+        for what in ("received", "forwarded"):
+            if what in one:
+                share = f"{100 * one[what]['residual_share']:+.1f}"
+                yield one["name"], what, one[what]["expected"], one[what]["counted"], share
+
+
+def _lived(lived: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
+    for design, told in lived.items():
+        for what, one in told["outputs"].items():
+            agrees = "yes" if one["within"] else "no"
+            yield design, what, one["counted"], f"{one['low']:,} to {one['high']:,}", agrees

@@ -1,0 +1,1 @@
+"""Corpora: pictures of a folder or of installed packages, hashed once, and what pair distances bound."""

@@ -1,0 +1,56 @@
+"""Whether the served epoch is in the log, who cosigned it, and for how long devices take its proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.epoch_proof import DAY_S, verify_logged
+from blindmatch_proofs.tlog_policy import Accepted
+from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_server.logged import read_logged
+from blindmatch_server.published import current_epoch
+
+from blindmatch_simulations.deployment.doctor.finding import Finding, Status
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.transparency import read_log
+
+RENEW = "blindmatch log renew"
+
+
+def logged(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterator[Finding]:
+    """Hold the proof beside the served epoch against the policy that devices pin."""
+    folder = deployment.published(design.info.name)
+    try:
+        log = read_log(deployment)
+        if log is None:
+            what = "no log, so devices pin no policy: an epoch for one user alone is not noticed"
+            yield Finding("log", Status.OK, what, "")
+            return
+        if not folder.is_dir():
+            return
+        held = read_logged(folder / str(current_epoch(folder)))
+        if held is None:
+            yield Finding("log", Status.WRONG, "the served epoch is not logged", "blindmatch list build NAME")
+            return
+        pinned, proof = log.pinned(design.info.name), TlogProof.parse(held.proof)
+        found = verify_logged(EpochLeaf.decode(held.leaf), proof, pinned, int(now.timestamp()))
+    except BlindmatchError as error:
+        yield Finding("log", Status.WRONG, str(error), "bring log.json and the epoch's files back")
+        return
+    if not isinstance(found, Accepted):
+        yield Finding("log", Status.WRONG, f"no device takes the epoch: {found.reason}", RENEW)
+        return
+    seen = ", ".join(sorted(found.witnesses))
+    what = f"epoch {found.head.size} is logged, cosigned by {seen}"
+    if pinned.is_due(proof, int(now.timestamp())):
+        days = pinned.most_age_s / 2 / DAY_S
+        yield Finding("log", Status.WARNING, f"{what}, which is too old in {days:g} days or less", RENEW)
+    else:
+        yield Finding("log", Status.OK, what)
+    if missing := ", ".join(sorted(pinned.policy.witnesses.keys() - found.witnesses)):
+        what = f"no cosignature of {missing}, or one that is too old"
+        yield Finding("witnesses", Status.WARNING, what, f"blindmatch serve it, then {RENEW}")

@@ -1,0 +1,88 @@
+"""A design opened for all its parties: a device's set-up, and the state of each role.
+
+In-process runs of a design that enrols are of one account for each design and key: an enrolment may be tens
+of megabytes and take a second to make, and its role knows an account by it anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.contract import AnyDesign, Enrolment, Request, Role, Verdict, answered
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.randomness import Randomness, seeded
+from blindmatch_server.published import Publication
+
+_MADE: Final[WeakKeyDictionary[AnyDesign, dict[bytes, Enrolment[Any]]]] = WeakKeyDictionary()
+
+
+def new_state(design: AnyDesign, setup: Any, rng: Randomness) -> Message:
+    """A new account's device state, or that of the one that is enrolled, after its offline phase."""
+    prepared: Message = design.prepare(unprepared_state(design, setup, rng), setup, rng)
+    return prepared
+
+
+def unprepared_state(design: AnyDesign, setup: Any, rng: Randomness) -> Message:
+    """The same before the offline phase."""
+    state: Message = _enrolment(design, setup).state if design.enrolments else design.enrol(rng)
+    return state
+
+
+def request_of(design: AnyDesign, setup: Any, role: Role, body: Message) -> Request:
+    """`body`, with what its account enrolled with."""
+    return Request(body, held_by_roles(design, setup).get(role))
+
+
+def held_by_roles(design: AnyDesign, setup: Any) -> Mapping[Role, Message]:
+    """What the account enrolled with at each role."""
+    return _enrolment(design, setup).bodies if design.enrolments else {}
+
+
+def _enrolment(design: AnyDesign, setup: Any) -> Enrolment[Any]:
+    made, key = _MADE.setdefault(design, {}), design.enrolment_key(setup)
+    if key not in made:
+        rng = seeded("the account that is enrolled")
+        made[key] = design.enrolment(design.enrol(rng), setup, rng)
+    return made[key]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OpenDesign:
+    """A design with one epoch of it, open.
+
+    Attributes:
+        design: the design.
+        setup: the set-up that every device has.
+        states: what each role holds.
+    """
+
+    design: AnyDesign
+    setup: Any
+    states: Mapping[Role, Any]
+
+    def answer(
+        self, role: Role, body: Message, rng: Randomness, executor: Executor | None = None
+    ) -> tuple[Message, Verdict | None]:
+        """The role's reply to one body, and what it learnt; raises the `ProtocolError` it answers with."""
+        request = request_of(self.design, self.setup, role, body)
+        return answered(self.design, role, self.states[role], request, rng, executor)
+
+    def asking(self, rng: Randomness) -> Callable[[Any], Any]:
+        """What asks the one role of a design with one role, and gives its reply."""
+        (role,) = self.states
+        return lambda body: self.answer(role, body, rng)[0]
+
+
+def open_published(design: AnyDesign, publication: Publication) -> OpenDesign:
+    """Open an epoch for a device and for every role.
+
+    Raises:
+        SetFileError: if a file is not what it must be.
+    """
+    setup = design.open_setup(publication.setup(), publication.manifest.epoch)
+    states = {role: design.open_role(role, publication.role(role)) for role in design.info.roles}
+    return OpenDesign(design, setup, states)

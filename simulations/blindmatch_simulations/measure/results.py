@@ -1,0 +1,292 @@
+"""Results of every kind of measurement: one file, one type of row, version 3; docs/measures.md.
+
+A command adds fields of its own to the row (`bench`: `measure.row`, `attack run`: `attacks.run`, `assess`:
+`assess.results`); what is a figure, a run and a machine is the same everywhere. `results-v3.schema.json` is
+the JSON Schema of all of them, committed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, Generic, Literal, TypeVar, cast
+
+import msgspec
+from blindmatch_protocol.errors import BlindmatchError
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from blindmatch_simulations.measure.machine import Machine, machine
+
+FORMAT: Final = "blindmatch-results"
+VERSION: Final = 3
+"""Goes up when a reader of the earlier schema would misread or refuse a file."""
+
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class ResultsError(BlindmatchError):
+    """A results file is missing, truncated, edited or of another version."""
+
+
+class Status(StrEnum):
+    """How far a row's figures can be trusted."""
+
+    MEASURED = "measured"
+    DISTURBED = "disturbed"
+    NOT_MEASURED = "not measured"
+    FAILED = "failed"
+
+
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Strict and frozen."""
+
+
+class Figure(Struct, frozen=True):
+    """A number with its interval; `value` is None if it was not measured, and `why` says why then.
+
+    Attributes:
+        low, high: 95 % interval of a share or an estimate, or the lowest and highest of repeated timings.
+        n: trials, pictures or repetitions behind it.
+        pairs: pairs of a picture and an entry behind it, for false matches.
+        resolution: of an advantage's upper bound: what guessing alone gives over as many runs.
+        unit: of the value; a share is of 1.
+    """
+
+    value: float | None
+    why: str = ""
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    pairs: int | None = None
+    resolution: float | None = None
+    unit: str = ""
+
+
+class Conditions(Struct, frozen=True):
+    """Under what conditions a row was measured.
+
+    Attributes:
+        runs: how many there were.
+        clean_runs: how many of them were undisturbed.
+        u_us: median unit of the runs that count, CPU microseconds.
+        u_moved: the most that u moved over one of them, as a share.
+        load: the highest load around one of them.
+    """
+
+    runs: int
+    clean_runs: int
+    u_us: float
+    u_moved: float
+    load: float
+
+    @property
+    def disturbed(self) -> bool:
+        """Are fewer than half of the runs undisturbed?"""
+        return 2 * self.clean_runs < self.runs
+
+
+class Row(Struct, frozen=True, kw_only=True, tag_field="kind", tag="row"):
+    """What was measured of one thing.
+
+    Attributes:
+        id: unique in a file together with the parameters.
+        what: words for people; may be empty.
+        status: whether it was measured.
+        parameters: what it was measured of and with.
+        figures: by name; empty if nothing was measured.
+        conditions: of the run; None if the yardstick was not read.
+        why: why it was not measured or failed, or an explanation; may be empty.
+        seconds: wall time that it took; None if nobody looked.
+    """
+
+    id: str
+    what: str = ""
+    status: Status = Status.MEASURED
+    parameters: dict[str, int | float | str] = {}
+    figures: dict[str, Figure] = {}
+    conditions: Conditions | None = None
+    why: str = ""
+    seconds: float | None = None
+
+
+R = TypeVar("R", bound=Row)
+
+
+class PairDistances(Struct, frozen=True):
+    """PDQ distances between different pictures of one kind.
+
+    Attributes:
+        kind: photographs, clip art and others.
+        packages: where the pictures come from.
+        pairs: of different pictures; the same one edited, as a second hash tells, is set apart.
+        histogram: how many pairs have each distance, 0 to 256.
+        origin: installed (that, too, where there is none), generated or own.
+    """
+
+    kind: str
+    packages: tuple[str, ...]
+    pictures: int
+    pairs: int
+    histogram: tuple[int, ...]
+    origin: str | UnsetType = UNSET
+
+
+class ByKind(Struct, frozen=True):
+    """What PDQ makes of one kind of picture: no design is asked. Intervals are over pictures.
+
+    Attributes:
+        kind, packages, origin: as of `PairDistances`.
+        pictures: that were looked at.
+        poor: share of them with a quality below 50, which never match.
+        recall: of the others, each with every edit of the suite: within 31 bits, quality 50 or more.
+        recall_by_edit: the same by edit.
+        false_matches: share of pairs of different pictures within 31 bits.
+        tail: log10 of that share by a model, extrapolated from the nearest pairs.
+    """
+
+    kind: str
+    origin: str
+    packages: tuple[str, ...]
+    pictures: int
+    poor: Figure
+    recall: Figure
+    recall_by_edit: dict[str, Figure]
+    false_matches: Figure
+    tail: Figure
+
+
+class Results(Struct, Generic[R], frozen=True, kw_only=True):
+    """Version 3 of the results file.
+
+    Attributes:
+        command: what was measured, as it would be typed.
+        options: of the command; a workload as a whole.
+        kinds: what PDQ makes of kinds of pictures; unset where that was not looked at.
+        files: SHA-256 of the files beside it that rows stand on, by path.
+        digest: SHA-256 of this file with an empty `digest`.
+        options_measured, options_in_all: of the option catalogue, those that a row is of, as it is or by a
+            design that is nearest to it; None where rows are of no option.
+    """
+
+    format: Literal["blindmatch-results"]
+    version: Literal[3]
+    made_at: str
+    command: str
+    machine: Machine
+    options: dict[str, Any]
+    rows: tuple[R, ...]
+    seed: int | None = None
+    workload: str = ""
+    distances: tuple[PairDistances, ...] = ()
+    kinds: tuple[ByKind, ...] | UnsetType = UNSET
+    files: dict[str, str] = {}
+    digest: str = ""
+    options_measured: int | None = None
+    options_in_all: int | None = None
+
+
+def results(kind: type[T], command: str, options: Mapping[str, Any], rows: Sequence[Row], **more: Any) -> T:
+    """A results file of this moment and machine, with its digest, as it will be read again.
+
+    Args:
+        kind: ``Results[...]`` of the rows' type.
+        command: as it would be typed.
+        options: of the command.
+        rows: what was measured.
+        more: further fields of `Results`.
+    """
+    made = Results(
+        format=FORMAT,
+        version=VERSION,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        machine=machine(),
+        options=dict(options),
+        rows=tuple(rows),
+        **more,
+    )
+    again: Any = msgspec.json.decode(encode(made), type=kind)
+    whole: Any = sealed(again)
+    return cast(T, whole)
+
+
+def significant(value: float) -> float:
+    """A measured number to six significant digits; one that was counted as it is."""
+    return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of results files, draft 2020-12."""
+    name = f"results-v{VERSION}.schema.json"
+    text = files("blindmatch_simulations.measure").joinpath(name).read_text("utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def encode(value: Any) -> bytes:
+    """Indented JSON with a line end, in one form for one value."""
+    return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1) + b"\n"
+
+
+def sealed(made: S) -> S:
+    """`made`, which has a field `digest`, with the digest of itself without one."""
+    return replace(made, digest=sha256(encode(replace(made, digest=""))).hexdigest())
+
+
+def schema_of(kind: Any, title: str) -> dict[str, Any]:
+    """The JSON Schema of a file, draft 2020-12, as it is committed."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
+    loaded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode({**head, **msgspec.json.schema(kind)}))
+    return loaded
+
+
+def read(path: Path, kind: type[T]) -> T:
+    """The results in a file, of type ``Results[...]``, whole and as they were written.
+
+    Raises:
+        ResultsError: if not; the text says what is wrong.
+    """
+    found: Any = read_sealed(path, kind, FORMAT, VERSION)
+    if path.read_bytes() != encode(found):
+        raise ResultsError(f"{path.name}: edited: not in the form in which it was written")
+    return cast(T, found)
+
+
+def read_sealed(path: Path, kind: type[T], form: str, version: int) -> T:
+    """A file of this format and version whose digest is that of its content; `ResultsError` for any other."""
+    head = decoded(path, dict[str, Any])
+    if head.get("format") != form:
+        raise ResultsError(f"{path.name}: no {form} file")
+    if head.get("version") != version:
+        raise ResultsError(f"{path.name}: version {head.get('version')}; this program reads {version}")
+    found: Any = decoded(path, kind)
+    if found != sealed(found):
+        raise ResultsError(f"{path.name}: edited: its digest is not that of its content")
+    return cast(T, found)
+
+
+def decoded_or_none(path: Path, kind: type[T]) -> T | None:
+    """What an interrupted program left, or None if it is not there whole."""
+    try:
+        return decoded(path, kind)
+    except ResultsError:
+        return None
+
+
+def decoded(path: Path, kind: type[T]) -> T:
+    """A JSON file as a value of `kind`; raises `ResultsError` if it is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise ResultsError(f"{path.name}: cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        by_schema = isinstance(error, msgspec.ValidationError)
+        words = "not by its schema" if by_schema else "truncated or no JSON"
+        raise ResultsError(f"{path.name}: {words}: {error}") from error

@@ -1,0 +1,32 @@
+"""An item without a picture behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class HashOnly:
+    """An `Item` of whoever has a hash and no picture."""
+
+    hash: bytes
+    quality: int = 100
+
+    @property
+    def coefficients(self) -> npt.NDArray[np.float32]:
+        """Each coefficient equally far from the median, on the side that its bit says."""
+        bits = np.unpackbits(np.frombuffer(self.hash, np.uint8))
+        return (bits.astype(np.float32) * 2 - 1) * 100
+
+    @property
+    def luminance(self) -> npt.NDArray[np.float32]:
+        """There is none."""
+        raise AttributeError("there is no picture behind this hash")
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """There are none."""
+        raise AttributeError("there is no picture behind this hash")

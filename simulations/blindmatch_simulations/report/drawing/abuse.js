@@ -1,0 +1,133 @@
+// How it can be abused, and who would notice: declared, and played by attacks.
+const attackRows = () => now.attacks.concat(now.run.rows.filter((one) => one.kind === "attack"));
+const attackWords = (row) =>
+  row.succeeded
+    ? row.claimed
+      ? "succeeded, against the claim"
+      : "succeeded, as declared"
+    : row.claimed
+      ? withstood(row)
+      : "did not succeed";
+// a game bounds an advantage, and no more than that
+const withstood = (row) => {
+  const {unit, high} = row.figures.achieved || {};
+  return /^advantage/.test(unit || "") ? `${unit} \u2264${number(high)}` : "withstood";
+};
+const spentWords = ({queries, distortion, compute_u: compute, list_share: listed} = {}) =>
+  [
+    queries && `${number(queries)} requests`,
+    distortion && `edit ${esc(distortion.edit)}: L2 ${number(distortion.l2)}, L\u221e ${number(distortion.linf)}, SSIM ${number(distortion.ssim)}`,
+    compute && `${number(compute)} u of CPU`,
+    listed && `${percent(listed)} of the list known or placed`,
+  ]
+    .filter(Boolean)
+    .join("; ") || absent("");
+const attackLink = (row, words = attackWords(row)) =>
+  opens(place("attack", row.id, String(row.parameters.design)), words, () =>
+    evidence(`Attack ${esc(row.id)} on ${esc(row.parameters.design)}`, [
+      [
+        "adversary",
+        `${esc(row.adversary.conduct)} ${esc(row.adversary.parties.join(" with "))}${row.adversary.has ? `: ${esc(row.adversary.has)}` : ""}; ${esc(row.adversary.budget)}`,
+      ],
+      ["attacks the sentence", `${esc(row.claim.words)} (${esc(row.claim.page)})`],
+      ["came to", attackWords(row)],
+      ["spent", spentWords(row.budget)],
+      [
+        "figures",
+        Object.entries(row.figures)
+          .map(([name, one]) => `${esc(name)}: ${json(one)}`)
+          .join("<br/>"),
+      ],
+      ["row", `attacks.json, rows, id <code>${esc(row.id)}</code>, design <code>${esc(row.parameters.design)}</code>`],
+    ]),
+  );
+const attacksOn = (row) =>
+  attackRows()
+    .filter((one) => one.parameters.design === row.id)
+    .map((one) => `${esc(one.id)}: ${attackLink(one)}`)
+    .join("; ");
+const NONE = "none declared";
+const forced = (row) => withFact(row, (one) => plain(one.fact).topic === "forced");
+const withFact = (row, wanted) => {
+  const found = abuses(row).filter(wanted);
+  return found.length
+    ? opens(place(row.id, "abuse", found[0].name), found.map(abuseLine).join("; "), () => abuseEvidence(row))
+    : NONE;
+};
+const extraction = (row) => {
+  if (!row.extraction)
+    return LISTED[row.design.relation]
+      ? "there is no list"
+      : row.design.learns.includes("device")
+        ? "an entry for each right guess"
+        : "a client learns no outcome";
+  const words = Object.entries(row.extraction.shares)
+    .map(([spent, share]) => `${percent(share)} for ${number(Number(spent))} ${esc(row.extraction.unit)}`)
+    .join("; ");
+  return opens(place(row.id, "extraction"), words, () =>
+    evidence(`${esc(row.id)}: list opened by asking`, [
+      ["row in results.json", `<code>extraction</code>: ${json(row.extraction)}`],
+      ["limits of the key", json(row.key)],
+    ]),
+  );
+};
+const joined = (row) =>
+  withFact(row, (one) => plain(one.fact).topic !== "forced" && one.by.every((parties) => parties.length > 1));
+const whoDoes = (groups) =>
+  groups
+    .filter((one) => one[1] !== NONE)
+    .concat(groups.filter((one) => one[1] === NONE).map((one) => [groups.length > 1 ? "the others" : one[0], NONE]))
+    .map(([who, what]) => `${what}: ${who}`)
+    .join("<br/>");
+const TOPICS = () => [
+  ["Other lists", (row) => esc(listAbuse(row))],
+  ["Forced reports", forced],
+  ["Search for anything", (row) => withFact(row, (one) => plain(one.fact).topic === "search")],
+  ["List opened by clients", extraction],
+  ["Logs joined", joined],
+  ["Listed picture rebuilt from stolen files", (row) => figFull(row, "depicted")],
+];
+const topics = () => {
+  const lines = TOPICS().map(([topic, cell]) => [`<b>${topic}</b>`, whoDoes(alike(inOrder(), (row) => [cell(row)]))]);
+  if (now.sources.listing.some((name) => attackNamed(name).length))
+    lines[0][1] += `<br/>attacks: ${attacksSay(now.sources.listing)}`;
+  return table("What can be done, and in which designs", ["abuse", "by whom (who would notice): designs"], lines);
+};
+const messengers = () => {
+  const found = inOrder().flatMap((row) => abuses(row).filter((one) => plain(one.fact).everywhere));
+  const said = unique(found.map(abuseLine)).join("; ") || "nothing further is declared";
+  return `The messenger itself, where it is end-to-end encrypted: ${said}.`;
+};
+const NAMED = 4; // attacks that are declared to succeed are counted, if there are more
+const successes = (claimed) => {
+  if (!attackRows().length) return absent("");
+  const found = groupsBy(
+    attackRows().filter((one) => one.succeeded && one.claimed === claimed),
+    (one) => one.id,
+  );
+  if (found.length > NAMED && !claimed) return to("attacks", number(found.length));
+  return found.map((each) => attackLink(each[0], esc(each[0].id))).join(", ") || "none";
+};
+const attacksFold = () => {
+  const played = groupsBy(attackRows(), (one) => one.id).map((each) => [
+    `<code>${esc(each[0].id)}</code> ${soft(esc(`${each[0].adversary.parties.join(" with ")}: ${each[0].claim.words}`))}`,
+    each.map((one) => `${esc(one.parameters.design)}: ${attackLink(one)}`).join("; "),
+  ]);
+  const none = "No attacks file lies beside this run: <code>blindmatch attack run all --json DIR/attacks.json</code>.";
+  return fold(
+    "attacks",
+    "Every attack that was played",
+    played.length ? table("Attacks", ["attack, and the sentence it attacks", "came to"], played) : para(none),
+  );
+};
+const abusePart = () =>
+  section(
+    "abuse",
+    "How can it be abused, and who would notice?",
+    para("What designs declare that others can do with them; in brackets, who would notice."),
+    topics(),
+    para(`${messengers()} Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}.`),
+    attacksFold(),
+    fold("bugs", "\u201cBugs in our Pockets\u201d as a checklist", bugs()),
+    fold("learns", "Who learns what: every declared fact, and what looked for more", learns()),
+  );

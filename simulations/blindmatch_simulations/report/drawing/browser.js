@@ -1,0 +1,158 @@
+// The page itself: state in the address, evidence in a dialog, files that are dropped.
+// #PLACE&name=value...: a place is a part, a fold or a number; names are the inputs, run and open folds.
+const start = () => {
+  const by = (id) => document.getElementById(id),
+    dialog = by("evidence"),
+    form = by("scale");
+  const data = JSON.parse(by("data").textContent);
+  const bounds = Object.fromEntries(data.sources.inputs.map((one) => [one.ident, one]));
+  const state = {
+    run: 0,
+    given: Object.fromEntries(data.sources.inputs.map((one) => [one.ident, one.value])),
+    open: [],
+    place: "",
+    kept: "",
+  };
+  let drawn = null;
+
+  const accepts = (one, value) => Number.isFinite(value) && value >= one.least && value <= one.most;
+  const kept = () => {
+    const changed = Object.entries(state.given).filter(([name, value]) => value !== bounds[name].value);
+    const words = changed.concat(
+      state.run ? [["run", state.run + 1]] : [],
+      state.open.length ? [["open", state.open.join(",")]] : [],
+    );
+    return words.map(([name, value]) => `&${name}=${value}`).join("");
+  };
+  const read = () => {
+    const [where, ...words] = decodeURIComponent(location.hash.slice(1)).split("&");
+    const asked = Object.fromEntries(words.map((one) => one.split("=")));
+    for (const one of data.sources.inputs) {
+      const value = one.ident in asked ? Number(asked[one.ident]) : one.value;
+      state.given[one.ident] = accepts(one, value) ? value : one.value;
+    }
+    state.run = Math.min(Math.max(0, (Number(asked.run) || 1) - 1), data.runs.length - 1);
+    state.open = (asked.open || "").split(",").filter(Boolean);
+    state.place = where;
+  };
+  const write = () => history.replaceState(null, "", `#${state.place}${(state.kept = kept())}`);
+  const redraw = () => {
+    state.kept = kept();
+    drawn = draw(data, state);
+    by("main").innerHTML = drawn.main;
+    by("nav").innerHTML = drawn.nav;
+    by("foot").innerHTML = drawn.foot;
+  };
+  const show = () => {
+    const held = drawn.evidence.get(state.place),
+      target = by(state.place);
+    if (held) {
+      by("evidence-body").innerHTML = held();
+      if (!dialog.open) dialog.showModal();
+    } else {
+      if (dialog.open) dialog.close();
+      for (let one = target; one; one = one.parentElement) if (one.tagName === "DETAILS") one.open = true;
+      if (target) target.scrollIntoView();
+    }
+  };
+  const fields = () => {
+    form.elements.run.innerHTML = data.runs
+      .map((run, at) => `<option value="${at}">${at + 1}: ${esc(run.workload || run.command)}, ${esc(run.made_at)}</option>`)
+      .join("");
+    form.elements.run.value = state.run;
+    for (const [name, value] of Object.entries(state.given)) form.elements[name].value = value;
+  };
+  const follow = () => {
+    read();
+    fields();
+    redraw();
+    show();
+  };
+  const told = () => {
+    const bad = data.sources.inputs.filter((one) => {
+      const field = form.elements[one.ident],
+        value = field.value === "" ? NaN : Number(field.value),
+        wrong = !accepts(one, value);
+      field.setAttribute("aria-invalid", wrong);
+      if (!wrong) state.given[one.ident] = value;
+      return wrong;
+    });
+    by("scale-says").textContent = bad
+      .map((one) => `${one.label}: must be ${number(one.least)} to ${number(one.most)}`)
+      .join("; ");
+    if (bad.length) return;
+    state.run = Number(form.elements.run.value);
+    redraw();
+    write();
+  };
+
+  // ---- files
+  const digest = async (words) => {
+    const empty = words.replace(/"digest": "[0-9a-f]{64}"/, '"digest": ""');
+    const sum = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(empty));
+    return [...new Uint8Array(sum)].map((one) => one.toString(16).padStart(2, "0")).join("");
+  };
+  const taken = async (words) => {
+    const found = JSON.parse(words);
+    if (found.format !== "blindmatch-results" || found.version !== 3) throw new Error("no blindmatch-results file of version 3");
+    if (found.digest && crypto.subtle && found.digest !== (await digest(words)))
+      throw new Error("edited: its digest is not that of its content");
+    const attacks = found.rows.filter((one) => one.kind === "attack"),
+      rest = found.rows.some((one) => one.kind === "design" || one.kind === "study");
+    const trial = {runs: rest ? [found] : data.runs, attacks, sources: data.sources};
+    draw(trial, {...state, run: 0}); // what cannot be drawn is refused whole
+    if (rest) state.run = data.runs.push(found) - 1;
+    else if (attacks.length) data.attacks = attacks;
+    else throw new Error("no row of a design, a study or an attack");
+  };
+  const take = async (files) => {
+    const says = [];
+    for (const file of files) {
+      try {
+        await taken(await file.text());
+        says.push(`${file.name}: drawn`);
+      } catch (error) {
+        says.push(`${file.name}: refused: ${error.message}`);
+      }
+    }
+    state.place = data.runs.length > 1 ? "runs" : state.place;
+    fields();
+    redraw();
+    write();
+    by("files-say").textContent = says.join("; ");
+  };
+
+  form.addEventListener("input", (event) => (event.target.type === "file" ? take([...event.target.files]) : told()));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  by("lists").addEventListener("change", (event) => {
+    form.elements.list.value = event.target.value;
+    told();
+  });
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    take([...event.dataTransfer.files]);
+  });
+  document.addEventListener(
+    "toggle",
+    ({target}) => {
+      if (target.tagName !== "DETAILS" || !target.id) return;
+      state.open = state.open.filter((one) => one !== target.id).concat(target.open ? [target.id] : []);
+      write();
+    },
+    true,
+  );
+  dialog.addEventListener("close", () => {
+    if (!drawn.evidence.has(state.place)) return;
+    const number_ = document.querySelector(`main a[href^="#${state.place}&"], main a[href="#${state.place}"]`);
+    state.place = number_?.closest("section")?.id || "";
+    write();
+    if (number_) number_.focus({preventScroll: true});
+  });
+  by("main").addEventListener("click", ({target}) => {
+    if (target.id === "picture") target.href = URL.createObjectURL(new Blob([pictured(data, state)], {type: "image/svg+xml"}));
+  });
+  addEventListener("hashchange", follow);
+  follow();
+};
+if (typeof document !== "undefined") start();

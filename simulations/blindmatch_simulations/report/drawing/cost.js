@@ -1,0 +1,77 @@
+// What it costs, at the lengths of lists outside.
+const LISTS = ["iwf_list_2024", "ncmec_list"];
+const sizeOf = (ident) => {
+  const one = now.sources.volumes[ident];
+  return one.value ?? Math.max(...Object.values(one.values));
+};
+const COSTS = [
+  "device_ms",
+  "device_cpu_ms",
+  "hash_ms",
+  "send_ms",
+  "device_peak_mib",
+  "query_up_bytes",
+  "query_down_bytes",
+  "report_bytes",
+  "setup_bytes",
+  "matcher_ms",
+  "matcher_cpu_ms",
+  "server_cpu_ms",
+  "build_s",
+  "build_cpu_s",
+  "update_s",
+  "update_bytes",
+  "harness_cpu",
+  "harness_wall",
+];
+const traffic = (rows) =>
+  table(
+    "Bytes between the measured device and each party, whole run",
+    ["design", "party", "purpose", "bytes up", "bytes down"],
+    rows.flatMap((row) =>
+      row.traffic.map((one, at) => [
+        code(row),
+        esc(one.party),
+        esc(one.purpose),
+        ...["up_bytes", "down_bytes"].map((way) =>
+          opens(place(row.id, "traffic", String(at), way), number(one[way]), () =>
+            evidence(`${esc(row.id)}: traffic`, [["row in results.json", json(one)]]),
+          ),
+        ),
+      ]),
+    ),
+  );
+const costPart = () => {
+  const rows = inOrder().filter((row) => row.design.relation !== "nothing");
+  const head = ["design", ...LISTS.map((ident) => `${esc(now.sources.volumes[ident].source)}: ${number(sizeOf(ident))}`)];
+  const lines = rows.map((row) => [code(row), ...LISTS.map(sizeOf).map((n) => costAt(row, n, place(row.id, "cost", String(n))))]);
+  return section(
+    "cost",
+    "What does it cost?",
+    para(
+      `Server cores at full load all day, and what all devices fetch a day, set-ups and updates together, for ${opens(
+        "scale",
+        `${number(given("volume"))} photos a day`,
+        () =>
+          evidence(
+            "The chosen scale",
+            now.sources.inputs.map((one) => [
+              one.label,
+              `${number(given(one.ident))}; default ${number(one.value)}: ${esc(one.source)} ${mark(one.provenance)}`,
+            ]),
+          ),
+      )}. A run has one list, so a longer one is a range, from no growth to growth in proportion; a second run of another length narrows it. No peaks, no spare, no staff.`,
+    ),
+    table("Cost by length of the list", head, lines),
+    para("Sources of list lengths: " + LISTS.map(outsideLink).join("; ") + "."),
+    fold(
+      "cost-tables",
+      "Every cost that was measured, and bytes by party",
+      table(
+        "Cost by design",
+        ["cost", ...rows.map(code)],
+        COSTS.map((name) => [esc(kindOf(name).title), ...rows.map((row) => figFull(row, name))]),
+      ) + traffic(rows),
+    ),
+  );
+};

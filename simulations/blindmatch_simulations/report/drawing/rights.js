@@ -1,0 +1,127 @@
+// Rights sheets, frameworks and the checklist: questions from data, answers from the run. No verdict, no rating.
+const factsTo = (row, kinds, parties) =>
+  bySeverity(
+    unique(
+      row.design.declared
+        .filter(
+          (one) =>
+            one.source === "design" &&
+            one.adversary === "semi-honest" &&
+            (parties === "servers" ? one.parties.join() !== "device" : one.parties.join() === parties),
+        )
+        .flatMap((one) => one.facts)
+        .filter((fact) => kinds.includes(kindOfFact(fact.name)))
+        .map((fact) => fact.name),
+    ).map((name) => ({name})),
+  );
+const answer = (row, question) => {
+  if (row.kind === "study") return question.encrypted && question.facts.length === 1 ? studyOpens(row) : absent("");
+  const parts = (question.figures || []).map((name) => `${esc(kindOf(name).title)}: ${figFull(row, name)}`);
+  if (question.encrypted)
+    parts.unshift(row.design.end_to_end ? "messages are end-to-end encrypted" : "messages are not end-to-end encrypted");
+  if (question.facts) {
+    const found = factsTo(row, question.facts, "servers");
+    parts.push(
+      `servers learn: ${opens(place(row.id, "facts"), found.map((one) => esc(one.name)).join(", ") || "none of these by declaration", now.evidence.get(place(row.id, "facts")))}`,
+    );
+  }
+  if (question.list) parts.push(esc(listAbuse(row)));
+  if (question.abuse) parts.push(withFact(row, () => true));
+  if (question.attacks)
+    parts.push(
+      `attacks: ${
+        question.attacks
+          .flatMap(attackNamed)
+          .filter(
+            (one) => one.parameters.design === row.id || !attackNamed(one.id).some((other) => other.parameters.design === row.id),
+          )
+          .map((one) => `${esc(one.id)} (${esc(one.parameters.design)}) ${attackLink(one)}`)
+          .join("; ") || absent("")
+      }`,
+    );
+  if (question.unmeasured) parts.push(`${absent("")}: ${esc(question.unmeasured)}`);
+  return parts.join("<br/>");
+};
+const studyOpens = (row) =>
+  row.opened
+    .filter((one) => one.messages)
+    .map((one) =>
+      opens(
+        place(row.id, "opened", one.who, String(one.holders)),
+        `${esc(one.who)}, ${one.holders}: ${one.messages} of ${one.of_messages} messages`,
+        () => evidence(esc(row.id), [["row in results.json", `<code>opened</code>: ${json(one)}`]]),
+      ),
+    )
+    .join("<br/>");
+const optionIn = (row) => (row.kind === "study" ? row.option : row.design.option);
+const sheet = (row) =>
+  fold(
+    `rights-${place(row.id)}`,
+    `<b>${esc(optionIn(row))}</b> ${code(row)}`,
+    table(
+      `${esc(optionOf(optionIn(row)).name)}: rights`,
+      ["right", "question", "what this run says"],
+      now.sources.rights.flatMap((right) =>
+        right.questions.map((question) => [esc(right.right), esc(question.ask), answer(row, question)]),
+      ),
+    ),
+  );
+const optionOf = (id) => now.sources.options.find((one) => one.id === id) || {id, name: ""};
+const rightsPart = () =>
+  section(
+    "rights",
+    "What does it mean for rights?",
+    para(
+      "A sheet for each option: questions of five rights, each with what was measured or \u201cnot measured\u201d. No legal verdict and no rating.",
+    ),
+    now.sources.options
+      .flatMap((option) => [...designs(), ...studies()].filter((row) => optionIn(row) === option.id))
+      .map(sheet)
+      .join(""),
+    fold("frameworks", "Criteria of REPHRAIN and of the expert process, and where their figures are", frameworks()),
+  );
+const figureNames = (names) => names.map((name) => esc(kindOf(name).title)).join("; ");
+const frameworks = () =>
+  table(
+    "Criteria and figures",
+    ["criterion", "asks", "figures here", "part", "not measured here"],
+    now.sources.frameworks.map((one) => [
+      `${esc(one.of)}: <b>${esc(one.criterion)}</b> ${mark(one.provenance)}`,
+      esc(one.asks),
+      figureNames(one.figures) || absent(""),
+      one.parts.map((part) => to(part, part, "part")).join(", "),
+      esc(one.unmeasured || ""),
+    ]),
+  );
+const bugs = () =>
+  table(
+    "Risks of scanning on the device (Abelson and others, 2021), in our words",
+    ["risk", "attacks played", "figures", "not covered"],
+    now.sources.bugs.map((one) => [
+      `${esc(one.risk)} ${mark(one.provenance)}`,
+      one.attacks.length ? attacksSay(one.attacks) : absent(""),
+      figureNames(one.figures) || "none",
+      esc(one.unmeasured || ""),
+    ]),
+  );
+const glossary = () =>
+  fold(
+    "glossary",
+    "Glossary",
+    `<dl>${Object.entries(now.sources.glossary)
+      .map(([term, says]) => `<dt id="term-${place(term)}">${esc(term)}</dt><dd>${esc(says)}</dd>`)
+      .join("")}</dl>`,
+  );
+const sourcesPart = () =>
+  fold(
+    "sources",
+    "Figures from outside, with their sources",
+    table(
+      "Figures from outside",
+      ["figure", "value", "source"],
+      Object.entries(now.sources.volumes).map(([ident, one]) => [esc(one.title), outsideLink(ident), esc(one.source)]),
+    ) +
+      para(
+        "Verified: read at its source. Secondary: read where somebody quotes it. Recalled: from memory, may be wrong. Assumption: ours, without a source.",
+      ),
+  );

@@ -1,0 +1,113 @@
+// Any number of runs side by side, and where each comes from.
+const TIMED = ["ms/picture", "ms/query", "s", "MiB", "u"];
+const differ = (left, right, name) => {
+  const a = figureOf(left, name),
+    b = figureOf(right, name),
+    unit = kindOf(name).unit || a.unit;
+  if (a.value === null || b.value === null) return a.value !== b.value;
+  if (unit === "share" || TIMED.includes(unit)) {
+    const [lowA, highA, lowB, highB] = [a.low ?? a.value, a.high ?? a.value, b.low ?? b.value, b.high ?? b.value];
+    return lowA > highB || lowB > highA;
+  }
+  return a.value !== b.value;
+};
+const SAME = ["workload", "seed", "options", "machine"];
+const runFacts = (run, at) => [
+  `run ${at + 1}`,
+  esc(run.workload || run.command),
+  esc(run.made_at),
+  esc(`${run.machine.processor}, ${run.machine.cores} cores`),
+  headline(run),
+  SAME.filter((name) => JSON.stringify(run[name]) !== JSON.stringify(now.run[name])).join(", ") || "nothing",
+];
+const inRun = (row, at, name) => {
+  const figure = figureOf(row, name),
+    beside = spread(figure, kindOf(name).unit),
+    run = now.runs[at];
+  const held = () => figureEvidence(row, name, figure, kindOf(name).rows, run.command);
+  return opens(place("run", String(at + 1), row.id, name), shown(name, figure), held) + (beside ? ` ${soft(`(${beside})`)}` : "");
+};
+const declaredAs = (row) => JSON.stringify([row.design.declared, row.design.version, row.design.parameters]);
+const comparedDesign = (id) => {
+  const rows = now.runs.map((run) => run.rows.find((one) => one.id === id && one.kind === "design"));
+  const title = (words) => `<code>${esc(id)}</code>: ${words}`,
+    where = `run-${place(id)}`;
+  const holding = rows.flatMap((row, at) => (row ? [at + 1] : []));
+  if (holding.length < rows.length) return `<p>${title(`in run ${holding.join(", ")} only`)}</p>`;
+  const names = Object.keys(now.sources.figures).filter((name) => rows.some((row) => differ(rows[0], row, name)));
+  const lines = names.map((name) => [esc(kindOf(name).title), ...rows.map((row, at) => inRun(row, at, name))]);
+  const other = unique(rows.map(declaredAs)).length > 1 ? "; what it declares, its version or parameters differ" : "";
+  const head = ["figure", ...now.runs.map((_, at) => `run ${at + 1}`)];
+  const body = lines.length ? table(`${esc(id)}: figures that differ`, head, lines) : "";
+  return fold(where, title(`${lines.length ? "figures differ" : "no figure differs"}${other}`), body);
+};
+const compared = () =>
+  unique(now.runs.flatMap((run) => designs(run).map((row) => row.id)))
+    .map(comparedDesign)
+    .join("");
+const runsPart = () =>
+  now.runs.length < 2
+    ? ""
+    : section(
+        "runs",
+        "How do the runs differ?",
+        table(
+          "Runs on this page",
+          ["run", "workload", "made", "machine", "options", "differs from the shown one in"],
+          now.runs.map(runFacts),
+        ),
+        para(
+          "Figures that differ are shown: shares whose 95 % intervals, and timings whose ranges, do not overlap; counts and bytes that are not equal. Timings of different machines are not comparable.",
+        ),
+        compared(),
+      );
+const origin = () => {
+  const run = now.run,
+    machine = run.machine;
+  return fold(
+    "again",
+    "How to get this again",
+    facts([
+      ["command", `<code>${esc(run.command)}</code>`],
+      ["workload", `${esc(run.workload)}, seed ${esc(run.seed)}; workload.toml beside this page`],
+      ["made", esc(run.made_at)],
+      [
+        "machine",
+        esc(`${machine.processor}, ${machine.cores} cores, ${machine.memory_mib} MiB, ${machine.system}, ${machine.python}`),
+      ],
+      [
+        "packages",
+        esc(
+          Object.entries(machine.packages)
+            .map((one) => one.join(" "))
+            .join(", "),
+        ),
+      ],
+      ["results", `results.json, format ${esc(run.format)} version ${run.version}, digest <code>${esc(run.digest)}</code>`],
+    ]),
+  );
+};
+const more = () => section("more", "Words and sources", glossary(), sourcesPart());
+const PARTS = [
+  ["matrix", "Options", matrix],
+  ["missed", "Missed", missedPart],
+  ["flagged", "Flagged wrongly", flaggedPart],
+  ["kinds", "Kinds of picture", kindsPart],
+  ["cost", "Cost", costPart],
+  ["abuse", "Abuse", abusePart],
+  ["client", "Modified client", clientPart],
+  ["after", "False report", afterPart],
+  ["unmeasured", "Not measured", unmeasuredPart],
+  ["rights", "Rights", rightsPart],
+  ["runs", "Runs", runsPart],
+  ["glossary", "Glossary", more],
+];
+
+// data: {runs, attacks, sources}; state: {run, given, open, kept} -> {main, nav, foot, evidence}
+const draw = (data, state) => {
+  const run = data.runs[state.run] || data.runs[0];
+  now = {...data, run, given: state.given, open: new Set(state.open), kept: state.kept, evidence: new Map()};
+  const drawn = PARTS.map(([id, name, part]) => [id, name, part()]).filter((one) => one[2]);
+  const nav = drawn.map(([id, name]) => `<li>${to(id, name, "part")}</li>`).join("");
+  return {main: drawn.map((one) => one[2]).join("\n"), nav: `<ul>${nav}</ul>`, foot: origin(), evidence: now.evidence};
+};

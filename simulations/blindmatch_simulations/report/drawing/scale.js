@@ -1,0 +1,123 @@
+// What a run's figures come to at a chosen scale: volume, length of the list, devices. It multiplies; it models no people.
+const DAY_MS = 86400000,
+  DAYS = 365,
+  CONSTANT = 1000;
+const WHOLE = "a whole set";
+const given = (name) => now.given[name];
+const entries = (row) => Number(row.parameters.entries);
+const target = (row) => given("list") || entries(row);
+const cpuOf = (row) => Math.max(valueOf(row, "server_cpu_ms") ?? -1, valueOf(row, "matcher_cpu_ms") ?? -1);
+const asksNobody = (row) => Object.keys(row.design.roles).length === 0;
+
+// milliseconds of servers' CPU a picture at a list of `n`: [least, most, why]
+const cpuAt = (row, n) => {
+  if (asksNobody(row)) return [0, 0, "the design asks no server"];
+  return cpuOf(row) < 0 ? null : along(row, n, cpuOf, (run) => run.machine.processor === now.run.machine.processor);
+};
+// a figure at a list of `n`, from the run's own length and, if there is one, another run's: [least, most, why]
+const along = (row, n, of, fits = () => true) => {
+  const here = entries(row),
+    found = of(row);
+  if (n === here) return [found, found, "measured at this length"];
+  for (const run of now.runs.filter(fits)) {
+    const other = run.rows.find((one) => one.id === row.id && one.kind === "design" && entries(one) !== here);
+    if (!other || !(of(other) >= 0)) continue;
+    const grown = Math.max(0, found + ((of(other) - found) / (entries(other) - here)) * (n - here));
+    return [grown, grown, `a line through two runs, of ${number(here)} and ${number(entries(other))} entries`];
+  }
+  const most = (found * n) / here;
+  return [
+    Math.min(found, most),
+    Math.max(found, most),
+    "at one end it does not grow with the list, at the other all of it does: one run has one length",
+  ];
+};
+const cores = (row, n) => {
+  const found = cpuAt(row, n);
+  return found && [(found[0] * given("volume")) / DAY_MS, (found[1] * given("volume")) / DAY_MS, found[2]];
+};
+const mayGrow = (row, name) =>
+  valueOf(row, name) > CONSTANT && (name !== "update_bytes" || figureOf(row, name).why.startsWith(WHOLE));
+// bytes at a list of `n`: [least, most, why]
+const bytesAt = (row, name, n) => {
+  const found = valueOf(row, name) ?? 0;
+  return mayGrow(row, name) ? along(row, n, (one) => valueOf(one, name) ?? -1) : [found, found, "does not grow with the list"];
+};
+const ends = (of) => [0, 1].map(of);
+const bytesBetween = ([low, high]) => (bytes(low) === bytes(high) ? bytes(low) : `${bytes(low)} to ${bytes(high)}`);
+// bytes a day that all devices fetch: whole set-ups and updates together; what pictures cost up and down
+const fetched = (row, n) =>
+  valueOf(row, "setup_bytes") === null || valueOf(row, "update_bytes") === null
+    ? null
+    : ends(
+        (end) =>
+          given("devices") *
+          ((bytesAt(row, "setup_bytes", n)[end] * given("setups")) / DAYS + bytesAt(row, "update_bytes", n)[end] * given("updates")),
+      );
+const queries = (row, n) =>
+  valueOf(row, "query_up_bytes") === null
+    ? null
+    : ends((end) => given("volume") * (bytesAt(row, "query_up_bytes", n)[end] + bytesAt(row, "query_down_bytes", n)[end]));
+
+const changed = () => {
+  const plan = now.run.options.update || {};
+  return plan.adds === undefined ? "the run's changes" : `${number(plan.adds)} entries added and ${number(plan.removes)} removed`;
+};
+const listName = (n, row) => (given("list") ? `a list of ${number(n)} entries` : `this run's ${number(entries(row))} entries`);
+const costEvidence = (row, n) => {
+  const found = cores(row, n),
+    setups = fetched(row, n);
+  return evidence(`${esc(row.id)}: cost at ${listName(n, row)}`, [
+    ["server cores, all day at full load", found ? between(found[0], found[1]) : "not measured"],
+    ["how", found ? `${esc(found[2])}; photos a day times CPU a picture` : ""],
+    ["CPU of the servers' processes, a picture", fig(row, "server_cpu_ms")],
+    [
+      "CPU of the answers alone, a picture",
+      `${fig(row, "matcher_cpu_ms")}; the larger of the two is taken, since work that a server hands to other processes is not in the first`,
+    ],
+    [
+      "whole set-up, each device",
+      `${fig(row, "setup_bytes")} at ${number(entries(row))} entries, so ${bytesBetween(bytesAt(row, "setup_bytes", n))}: ${bytesAt(row, "setup_bytes", n)[2]}`,
+    ],
+    ["update, each device", `${fig(row, "update_bytes")}; ${esc(figureOf(row, "update_bytes").why || `a change of the set, by ${changed()}; a longer list changes by more`)}`],
+    ["set-ups and updates, all devices, a day", setups === null ? "not measured" : bytesBetween(setups)],
+    ["queries and replies, all devices, a day", queries(row, n) === null ? "not measured" : bytesBetween(queries(row, n))],
+    [
+      "photos a day; devices; set-ups a year; updates a day",
+      ["volume", "devices", "setups", "updates"].map((one) => number(given(one))).join("; "),
+    ],
+    ["row in results.json", `rows, id <code>${esc(row.id)}</code>, figures`],
+  ]);
+};
+const costAt = (row, n, where) => {
+  const found = cores(row, n),
+    setups = fetched(row, n);
+  const words = found ? (asksNobody(row) ? "no server" : `${between(found[0], found[1])}\u00a0cores`) : absent("");
+  return opens(where, `${words}${setups === null ? "" : `; ${bytesBetween(setups)}`}`, () => costEvidence(row, n));
+};
+
+// reports a day: [estimate, low, high] each, by recall and false-match rate
+const flood = (recall, rate) => {
+  const sent = given("volume"),
+    known = sent * given("prevalence");
+  const right = recall.map((one) => known * one),
+    wrong = rate.map((one) => (sent - known) * one);
+  const part = (f, t) => (f + t > 0 ? f / (f + t) : 0);
+  return {
+    right,
+    missed: [known - right[0], known - right[2], known - right[1]],
+    wrong,
+    share: [part(wrong[0], right[0]), part(wrong[1], right[2]), part(wrong[2], right[1])],
+    people: right.map((one, at) => ((one + wrong[at]) * given("minutes")) / given("day")),
+  };
+};
+const triple = (figure) => (figure.value === null ? null : [figure.value, figure.low, figure.high]);
+const wrongADay = (range) => between(...[range.low, range.high].map((one) => flood([1, 1, 1], [one, one, one]).wrong[0]));
+// chance that so many independent false matches a year reach a threshold (Poisson)
+const reaches = (mean, threshold) => {
+  if (mean <= 0) return 0;
+  const log = [-mean];
+  for (let k = 1; k < threshold + 2000; k++) log.push(log[k - 1] + Math.log(mean) - Math.log(k));
+  const mass = (part) => part.reduce((total, one) => total + Math.exp(one), 0);
+  return mean > threshold ? 1 - mass(log.slice(0, threshold)) : mass(log.slice(threshold));
+};

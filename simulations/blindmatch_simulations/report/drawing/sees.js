@@ -1,0 +1,142 @@
+// Who sees picture, hash, account and outcome: observed in the run, or declared and not seen in it.
+const THINGS = ["picture", "hash", "account", "outcome"];
+const SURE = ["sealed", "declared", "observed"];
+const ENDS = ["device", "provider", "centre"];
+const AFTER = ["centre", "authorities"];
+const PLAIN_PARTY = {device: "you", party_a: "party A", party_b: "party B", third_party: "third party"};
+const partyName = (party) => PLAIN_PARTY[party] || party.replace(/_/g, " ");
+
+const servers = (row) =>
+  unique([
+    ...Object.values(row.design.roles),
+    ...row.design.declared.filter((one) => one.parties.length === 1).map((one) => one.parties[0]),
+  ])
+    .filter((party) => !ENDS.includes(party))
+    .sort();
+const met = (row, party) => row.traffic.some((one) => one.party === party);
+const matched = (row) => (valueOf(row, "recall") || 0) > 0;
+const reported = (row) =>
+  row.traffic.some((one) => one.party === "centre" && one.purpose === "report" && one.up_bytes > 0) ||
+  (matched(row) && !row.design.learns.includes("device") && row.design.learns.includes("server"));
+
+// why a declared fact counts as observed; empty if it does not
+const observedBy = (row, party, fact, leak) => {
+  const by = check(row, "tightness")?.figures?.recovered_by?.[`${party}: ${fact.name}`];
+  if (by) return `recovered from what the party got (${by})`;
+  if (fact.name === "report") return reported(row) ? "reports reached it in this run" : "";
+  if (plain(fact).things?.includes("account") && leak.source === "messenger" && met(row, party))
+    return "it was called with the account's certificate in this run";
+  if (plain(fact).things?.includes("picture") && row.design.content === "clear" && !row.design.end_to_end && met(row, party))
+    return "pictures went to it in the clear in this run";
+  return "";
+};
+const told = (row, party) =>
+  row.design.declared.filter((one) => one.parties.length === 1 && one.parties[0] === party && one.adversary === "semi-honest");
+const silent = (row) => row.design.learns.every((one) => one === "nobody");
+const seenBy = (row, party) => {
+  const found = {};
+  const add = (thing, state, why) => {
+    if (!found[thing] || SURE.indexOf(state) > SURE.indexOf(found[thing].state)) found[thing] = {state, why};
+  };
+  const roles = Object.values(row.design.roles);
+  for (const leak of told(row, party))
+    for (const fact of leak.facts)
+      for (const thing of plain(fact).things || []) {
+        if (silent(row) && fact.name !== "account" && ["match_time", "report"].includes(fact.name)) continue;
+        const by = observedBy(row, party, fact, leak);
+        add(thing, by ? "observed" : "declared", `${fact.name}: ${fact.says}${by ? `; ${by}` : ""}`);
+      }
+  const learner =
+    (party === "device" && row.design.learns.includes("device")) ||
+    (roles.includes(party) && row.design.learns.includes("server"));
+  if (learner) add("outcome", matched(row) ? "observed" : "declared", "it learns the outcome, by the design's declaration");
+  if (row.design.content === "sealed" && roles.includes(party))
+    add("picture", "sealed", "every picture goes there under a seal that this party is not to open");
+  return found;
+};
+const sight = (row, all = false) =>
+  ["device", "provider", ...servers(row), "centre"]
+    .filter((party) => all || ENDS.includes(party) || met(row, party) || Object.values(row.design.roles).includes(party))
+    .map((party) => ({party, things: seenBy(row, party)}));
+
+const BOX = 54;
+const icon = (thing, state, x) =>
+  `<g class="s-${state}"><rect x="${x}" y="14" width="12" height="13" rx="2"/>` +
+  `<text x="${x + 6}" y="24.5" text-anchor="middle">${thing[0].toUpperCase()}</text></g>`;
+const boxed = (box, x) => {
+  const icons = THINGS.map((thing, at) => (box.things[thing] ? icon(thing, box.things[thing].state, x + 0.5 + 12.6 * at) : ""));
+  return (
+    `<rect class="box${AFTER.includes(box.party) ? " after" : ""}" x="${x}" y="0.5" width="${BOX - 3}" height="29" rx="3"/>` +
+    `<text class="party" x="${x + 25.5}" y="10.5" text-anchor="middle">${esc(partyName(box.party))}</text>${icons.join("")}`
+  );
+};
+const diagram = (boxes, words) => {
+  const width = BOX * boxes.length;
+  return (
+    `<svg class="sees" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} 30" width="${width}" height="30" role="img" ` +
+    `aria-label="${esc(words)}"><title>${esc(words)}</title>${boxes.map((box, at) => boxed(box, BOX * at + 1)).join("")}</svg>`
+  );
+};
+const inWords = (boxes) =>
+  boxes
+    .map(
+      (box) =>
+        `${partyName(box.party)}: ${
+          THINGS.filter((thing) => box.things[thing])
+            .map(
+              (thing) => `${thing} (${box.things[thing].state === "declared" ? "declared, not seen" : box.things[thing].state})`,
+            )
+            .join(", ") || "none of the four"
+        }`,
+    )
+    .join("; ");
+const sees = (row) => {
+  const boxes = sight(row);
+  return opens(place(row.id, "sees"), diagram(boxes, inWords(boxes)), () =>
+    evidence(
+      `${esc(row.id)}: who sees what`,
+      sight(row, true)
+        .map((box) => [
+          partyName(box.party),
+          Object.entries(box.things)
+            .map(
+              ([thing, one]) =>
+                `<b>${thing}</b>, ${one.state === "declared" ? "declared, not seen in this run" : one.state}: ${esc(one.why)}`,
+            )
+            .join("<br/>") || "none of the four",
+        ])
+        .concat([
+          ["learns the outcome", esc(row.design.learns.join(", "))],
+          ["undeclared bytes, in an audit", shown("undeclared_bytes", figureOf(row, "undeclared_bytes"))],
+          [
+            "row in results.json",
+            `rows, id <code>${esc(row.id)}</code>, design, <code>declared</code> and <code>checks</code>, tightness`,
+          ],
+        ]),
+    ),
+  );
+};
+const studySees = (row) => {
+  const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
+  const boxes = [
+    {party: "device", things: {}},
+    {party: "authorities", things: most.messages ? {picture: {state: "observed"}} : {}},
+  ];
+  return opens(place(row.id, "sees"), diagram(boxes, `${inWords(boxes)}: ${most.messages} of ${most.of_messages} messages`), () =>
+    evidence(
+      `${esc(row.id)}: what opens, to whom`,
+      row.opened
+        .map((one) => [
+          `${one.who}, ${one.holders}`,
+          `${one.messages} of ${one.of_messages} messages, ${one.accounts} of ${one.of_accounts} accounts`,
+        ])
+        .concat([["row in results.json", `rows, id <code>${esc(row.id)}</code>, <code>opened</code>`]]),
+    ),
+  );
+};
+const recalled = (option) =>
+  `<span class="recalled">${
+    Object.entries(option.sees)
+      .map(([who, what]) => `${esc(who)}: ${esc(what)}`)
+      .join("; ") || "nobody anything"
+  }</span> ${mark(option.provenance)}`;

@@ -1,0 +1,221 @@
+"""A device with a policy takes endorsed epochs alone, and reports an entry that is endorsed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from blindmatch_client.config import DeviceConfig
+from blindmatch_client.endorsing import Endorsing
+from blindmatch_client.errors import EpochRefusedError
+from blindmatch_client.evidence import Kind
+from blindmatch_client.results import OutcomeKind
+from blindmatch_proofs import endorsement
+from blindmatch_proofs.endorsement import FILE, Action, Batch, Terms, leaves_of, write_table
+from blindmatch_proofs.endorsement.policy import policy_of
+from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement, EpochLeaf, leaf_of
+from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.contract import EntryBatch, Label
+from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
+from support.endorsing import NAMES, POLICY, file_of, signed_batch
+from support.fakes import CURATOR, World, hashes_with, picture, publish
+from support.memory import salts_of
+
+from .conftest import MakeWorld
+
+LISTED, OTHER = picture(1), picture(2)
+HASHES = hashes_with(LISTED)
+TERMS = Terms(CURATOR.public, DESIGN.info.name, POLICY)
+signed = partial(signed_batch, terms=TERMS)
+
+
+def entries() -> EntryBatch:
+    """The list, as the fake matcher's set was built of it; the listed picture is last."""
+    ids = np.arange(1, len(HASHES) + 1, dtype=np.uint64)
+    return EntryBatch(HASHES, ids, salts_of(len(HASHES)))
+
+
+def offer(
+    world: World, batches: Sequence[tuple[Batch, EntryBatch]], in_set: int = len(HASHES), epoch: int = 1
+) -> None:
+    """Have the matcher serve the epoch, of so many entries, with these endorsements beside it."""
+    world.matcher.epoch.setup[FILE] = file_of(batches, in_set, epoch)
+    world.matcher.alter_manifest = lambda manifest: replace(manifest, entries=in_set)
+
+
+def endorsed(
+    make_world: MakeWorld, *by: str, terms: Terms = TERMS, epochs: tuple[int, int] = (1, 9)
+) -> World:
+    world = make_world(DESIGN, HASHES)
+    offer(world, [(signed(entries(), by or NAMES[:2], terms=terms, epochs=epochs), entries())])
+    return world
+
+
+def findings(alice: Any) -> list[tuple[Kind, int]]:
+    return [(one.kind, one.epoch) for one in alice.device.standing().evidence]
+
+
+def test_a_match_with_an_endorsed_entry_is_reported(make_world: MakeWorld) -> None:
+    world = endorsed(make_world)
+    world.device("bob", endorsement=POLICY)
+    alice = world.device("alice", endorsement=POLICY)
+    assert alice.device.send_picture("bob", LISTED).outcome is OutcomeKind.MATCH
+    assert alice.device.send_picture("bob", OTHER).outcome is OutcomeKind.NO_MATCH
+    again = world.device("alice", fresh=False, endorsement=POLICY)
+    assert again.device.send_picture("bob", LISTED).outcome is OutcomeKind.MATCH
+    assert findings(again) == []
+
+
+def test_without_a_policy_the_curators_word_is_enough(make_world: MakeWorld) -> None:
+    for world in (make_world(DESIGN, HASHES), endorsed(make_world, NAMES[0])):
+        world.device("bob")
+        assert world.device("alice").device.send_picture("bob", LISTED).outcome is OutcomeKind.MATCH
+
+
+BAD = {
+    "k - 1": lambda make: endorsed(make, NAMES[0]),
+    "nothing beside it": lambda make: make(DESIGN, HASHES),
+    "another deployment": lambda make: endorsed(make, terms=replace(TERMS, deployment=b"d" * 32)),
+    "expired": lambda make: endorsed(make, epochs=(2, 9)),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_an_epoch_that_is_not_endorsed_is_refused_for_every_picture(make_world: MakeWorld, name: str) -> None:
+    world = BAD[name](make_world)
+    with pytest.raises(EpochRefusedError):
+        world.device("alice", endorsement=POLICY)
+    alice = world.device("alice", fresh=False, endorsement=POLICY)
+    for data in (LISTED, OTHER):
+        assert alice.device.send_picture("bob", data).outcome is OutcomeKind.DUE
+    assert world.matcher.asked == [] and set(findings(alice)) == {(Kind.UNENDORSED, 1)}
+    assert alice.device.distrust is None
+    assert all(SignedManifest.decode(one.shown) for one in alice.device.standing().evidence)
+
+
+def test_a_set_with_an_entry_more_than_was_endorsed_is_refused(make_world: MakeWorld) -> None:
+    world, part = make_world(DESIGN, HASHES), entries().part(0, len(HASHES) - 1)
+    offer(world, [(signed(part), part)])
+    with pytest.raises(
+        EpochRefusedError, match=f"{len(part)} entries are endorsed, the set has {len(HASHES)}"
+    ):
+        world.device("alice", endorsement=POLICY)
+
+
+def test_an_entry_that_takes_anothers_place_is_no_match_to_anybody(make_world: MakeWorld) -> None:
+    """The count is right, and so is every signature; the set holds another picture than was endorsed."""
+    world, whole_list = make_world(DESIGN, HASHES), entries()
+    hashes = whole_list.hashes.copy()
+    hashes[-1] ^= 1
+    others = EntryBatch(hashes, whole_list.ids, whole_list.salts)
+    offer(world, [(signed(others), others)])
+    world.device("bob", endorsement=POLICY)
+    alice = world.device("alice", endorsement=POLICY)
+    sent = alice.device.send_picture("bob", LISTED)
+    assert sent.outcome is OutcomeKind.NO_MATCH and sent.delivered and sent.notice == ""
+    standing = alice.device.standing()
+    assert standing.reports == () and findings(alice) == [(Kind.ENTRY, 1)]
+    (found,) = standing.evidence
+    own = Label.decode(found.shown)
+    assert own.entry_hash == HASHES[-1].tobytes() and "not endorsed" in found.words
+    assert [one.outcome for one in alice.traced.sessions][-1].__class__.__name__ == "NoMatch"
+
+
+def test_the_next_epoch_drops_no_entry_unless_its_removal_is_endorsed(make_world: MakeWorld) -> None:
+    world, every = endorsed(make_world), entries()
+    rest, gone = every.part(0, len(every) - 1), every.part(len(every) - 1, len(every))
+    world.device("bob", endorsement=POLICY)
+    alice = world.device("alice", endorsement=POLICY)
+    world.matcher.epoch = publish(DESIGN, HASHES[:-1], 2)
+    offer(world, [(signed(rest), rest)], len(rest), 2)
+    with pytest.raises(EpochRefusedError, match="1 entries of epoch 1 are gone"):
+        alice.device.refresh()
+    assert alice.device.epoch == 1 and findings(alice) == [(Kind.UNENDORSED, 2)]
+    removal = (signed(gone, action=Action.REMOVE), gone)
+    offer(world, [(signed(every), every), removal], len(rest), 2)
+    alice.device.refresh()
+    assert alice.device.epoch == 2
+    assert alice.device.send_picture("bob", LISTED).outcome is OutcomeKind.NO_MATCH
+    assert findings(alice) == [(Kind.UNENDORSED, 2)]
+
+
+def test_the_check_at_a_match_is_what_stops_it(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same world as above, with a device that looks at neither table nor label: the match is reported."""
+    from blindmatch_client import adoption, endorsing
+
+    world = endorsed(make_world, NAMES[0])
+    world.device("bob")
+    monkeypatch.setattr(endorsing, "verify_table", lambda *_: Passed())
+    monkeypatch.setattr(adoption, "verify_label", lambda *_: Passed())
+    alice = world.device("alice", endorsement=POLICY)
+    assert alice.device.send_picture("bob", LISTED).outcome is OutcomeKind.MATCH
+    monkeypatch.setattr(adoption, "verify_label", endorsement.verify_label)
+    again = world.device("alice", fresh=False, endorsement=POLICY)
+    assert again.device.send_picture("bob", LISTED).outcome is OutcomeKind.NO_MATCH
+
+
+def test_an_epoch_that_was_taken_without_a_policy_is_checked_once_there_is_one(make_world: MakeWorld) -> None:
+    world = endorsed(make_world, NAMES[0])
+    world.device("bob")
+    assert world.device("alice").device.epoch == 1
+    asked = len(world.matcher.asked)
+    alice = world.device("alice", fresh=False, endorsement=POLICY)
+    assert alice.device.send_picture("bob", LISTED).outcome is OutcomeKind.DUE
+    assert findings(alice) == [(Kind.UNENDORSED, 1)] and len(world.matcher.asked) == asked
+    offer(world, [(signed(entries()), entries())])
+    world.matcher.manifests.clear()
+    other = world.device("carol", endorsement=POLICY)
+    assert other.device.send_picture("bob", LISTED).outcome is OutcomeKind.MATCH
+
+
+def test_a_table_that_is_not_what_the_log_shows_everybody_is_refused() -> None:
+    """The leaf binds what is endorsed under which policy; who of them signed is the table's to say."""
+    every, info = entries(), DESIGN.info
+    batches, others = ([(signed(every, by), every)] for by in (NAMES[:2], NAMES[1:]))
+    files = {FILE: file_of(others, len(every))}
+    config = DeviceConfig("alice", DESIGN, CURATOR.public, endorsement=POLICY)
+    endorsing = Endorsing.of(config)
+    assert endorsing is not None
+    manifest = EpochManifest(info.name, info.version, 1, 0, bytes(32), 1, 2, len(every), (), (), ())
+
+    def leaf(statements: Sequence[tuple[Batch, EntryBatch]], policy: bytes) -> EpochLeaf:
+        bound = Endorsement(TERMS.root(batch for batch, _ in statements), policy)
+        return leaf_of(CURATOR.sign(manifest), bound, bytes(32))
+
+    said = Failed("everybody is shown other endorsements in the log")
+    listed_less = [(signed(every.part(0, 3)), every)]
+    assert endorsing.verify(leaf(batches, POLICY.encode()), manifest, files, None) == Passed()
+    assert endorsing.verify(leaf(listed_less, POLICY.encode()), manifest, files, None) == said
+    assert endorsing.verify(leaf(batches, b"another"), manifest, files, None) == said
+    assert (
+        endorsing.verify(leaf_of(CURATOR.sign(manifest), NOT_ENDORSED, bytes(32)), manifest, files, None)
+        == said
+    )
+    assert endorsing.verify(None, manifest, files, None) == Passed()
+
+
+def test_a_device_with_another_policy_than_before_holds_the_next_epoch_against_none(
+    make_world: MakeWorld,
+) -> None:
+    world = endorsed(make_world)
+    world.device("bob")
+    assert world.device("alice", endorsement=POLICY).device.epoch == 1
+    more = policy_of(1, [("north", POLICY.organisations[0].key)])
+    terms = replace(TERMS, policy=more)
+    world.matcher.epoch, every = publish(DESIGN, HASHES, 2), entries()
+    batch = signed_batch(every, ["north"], terms=terms)
+    leaves = [np.frombuffer(b"".join(leaves_of(every)), np.uint8).reshape(-1, 32)]
+    out = BytesIO()
+    write_table(out, DESIGN.info, 2, [batch], leaves, len(every))
+    world.matcher.epoch.setup[FILE] = out.getvalue()
+    alice = world.device("alice", fresh=False, endorsement=more)
+    assert alice.device.refresh() == 2
+    assert alice.device.send_picture("bob", LISTED).outcome is OutcomeKind.MATCH

@@ -1,0 +1,183 @@
+"""What a message bears of its sender's key in each mode, and that nothing less or else is taken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from blindmatch_client.messenger import Account, FetchedBundle
+from blindmatch_client.messenger.errors import BundleRefusedError, MessengerError, NotFrankedError
+from blindmatch_proofs.franking import verify_designated, verify_signature
+from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol import amf
+from blindmatch_protocol.content import compose
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.franking import commit
+from blindmatch_protocol.franking_mode import FrankingMode
+from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.sealed_message import SealedMessage
+from blindmatch_protocol.sender_proof import PROOF_LENGTHS, Franking, FrankingKey, is_signed
+
+JUDGE = amf.secret_key(b"j" * 32)
+RNG = system_randomness()
+STAMP, DESIGNATED, SIGNATURE = FrankingMode.STAMP, FrankingMode.DESIGNATED, FrankingMode.SIGNATURE
+
+
+def franking(mode: FrankingMode) -> Franking:
+    return Franking(mode, amf.public_key(JUDGE))
+
+
+def account(name: str, mode: FrankingMode) -> Account:
+    made = Account.create(name, 0, 4)
+    made.frank(franking(mode))
+    return made
+
+
+def bundle(owner: Account) -> FetchedBundle:
+    keys = owner.published()
+    one_time = keys.one_time[:1]
+    return FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, one_time, (keys.franking_key,))
+
+
+def say(sender: Account, recipient: Account, text: str = "words") -> tuple[bytes, bytes]:
+    """A sealed message, and its commitment."""
+    content = compose(text, (), 17, RNG)
+    sealed = sender.encrypt(recipient.name, content, bundle(recipient))
+    return sealed, commit(content, sender.name, recipient.name)
+
+
+def pair(mode: FrankingMode, other: FrankingMode | None = None) -> tuple[Account, Account]:
+    return account("alice", mode), account("bob", other or mode)
+
+
+@pytest.mark.parametrize("mode", FrankingMode)
+def test_a_conversation_goes_both_ways_and_over_restarts_in_every_mode(mode: FrankingMode) -> None:
+    alice, bob = pair(mode)
+    for _ in range(2):
+        for _ in range(2):
+            assert bob.decrypt("alice", say(alice, bob)[0]).text == "words"
+            assert alice.decrypt("bob", say(bob, alice, "back")[0]).text == "back"
+        alice, bob = Account.load(alice.dump()), Account.load(bob.dump())
+        alice.frank(franking(mode)), bob.frank(franking(mode))
+
+
+@pytest.mark.parametrize("sent", FrankingMode)
+@pytest.mark.parametrize("wanted", FrankingMode)
+def test_a_message_of_another_mode_is_refused_and_uses_nothing_up(
+    sent: FrankingMode, wanted: FrankingMode
+) -> None:
+    alice, bob = pair(sent, wanted)
+    sealed, _ = say(alice, bob)
+    if sent is wanted:
+        bob.decrypt("alice", sealed)
+        return
+    before = bob.dump()
+    with pytest.raises(NotFrankedError):
+        bob.decrypt("alice", sealed)
+    assert bob.dump() == before
+
+
+def test_bytes_on_the_wire_in_each_mode() -> None:
+    """Of a text of 40 bytes: what a mode costs, in blocks of 256 bytes, first message and later ones."""
+    found = {}
+    for mode in FrankingMode:
+        alice, bob = pair(mode)
+        first, _ = say(alice, bob, "x" * 40)
+        bob.decrypt("alice", first)
+        alice.decrypt("bob", say(bob, alice)[0])
+        later, _ = say(alice, bob, "x" * 40)
+        found[mode] = [len(SealedMessage.decode(one).ciphertext) - 48 for one in (first, later)]
+    assert found == {STAMP: [256, 256], SIGNATURE: [256, 256], DESIGNATED: [768, 512]}
+    assert PROOF_LENGTHS == {STAMP: 0, SIGNATURE: 64, DESIGNATED: 352}
+
+
+def test_a_signature_convinces_anybody_and_a_designated_proof_the_judge_alone() -> None:
+    for mode in (SIGNATURE, DESIGNATED):
+        alice, bob = pair(mode)
+        sealed, commitment = say(alice, bob)
+        bob.decrypt("alice", sealed)
+        proof = alice.sender_proof("bob", commitment)
+        assert proof is not None
+        if mode is SIGNATURE:
+            assert verify_signature(commitment, proof.proof, alice.identity) == Passed()
+            assert isinstance(verify_signature(bytes(32), proof.proof, alice.identity), Failed)
+            assert isinstance(verify_signature(commitment, proof.proof, bob.identity), Failed)
+            continue
+        assert verify_designated(commitment, proof, alice.identity, JUDGE) == Passed()
+        other = amf.secret_key(b"o" * 32)
+        for wrong in (
+            verify_designated(commitment, proof, alice.identity, other),
+            verify_designated(bytes(32), proof, alice.identity, JUDGE),
+            verify_designated(commitment, proof, bob.identity, JUDGE),
+            verify_designated(commitment, replace(proof, recipient_key=()), alice.identity, JUDGE),
+            verify_designated(commitment, replace(proof, key=()), alice.identity, JUDGE),
+            verify_designated(
+                commitment, replace(proof, key=(bob.published().franking_key,)), alice.identity, JUDGE
+            ),
+            verify_designated(
+                commitment, replace(proof, recipient_key=(amf.public_key(other),)), alice.identity, JUDGE
+            ),
+        ):
+            assert isinstance(wrong, Failed)
+    assert account("alice", STAMP).sender_proof("bob", bytes(32)) is None
+
+
+def test_each_recipient_of_a_group_gets_a_proof_of_its_own() -> None:
+    alice, bob = pair(DESIGNATED)
+    carol = account("carol", DESIGNATED)
+    proofs = {}
+    for one in (bob, carol):
+        sealed, commitment = say(alice, one)
+        one.decrypt("alice", sealed)
+        proofs[one.name] = commitment, alice.sender_proof(one.name, commitment)
+    for commitment, proof in proofs.values():
+        assert proof is not None
+        assert verify_designated(commitment, proof, alice.identity, JUDGE) == Passed()
+    swapped = proofs["bob"][0], proofs["carol"][1]
+    assert swapped[1] is not None
+    assert isinstance(verify_designated(*swapped, alice.identity, JUDGE), Failed)
+
+
+@pytest.mark.parametrize("how", ["none", "the relay's", "unsigned", "no element"])
+def test_a_relay_cannot_hand_out_another_franking_key(how: str) -> None:
+    alice, bob = pair(DESIGNATED)
+    key = bob.published().franking_key
+    shown = {
+        "none": (),
+        "the relay's": (account("bob", DESIGNATED).published().franking_key,),
+        "unsigned": (replace(key, signature=bytes(64)),),
+        "no element": (FrankingKey.signed(bytes(32), b"\1" * 32, bytes(64)),),
+    }[how]
+    handed, before = replace(bundle(bob), franking_key=shown), alice.dump()
+    with pytest.raises((BundleRefusedError, NotFrankedError)):
+        alice.encrypt("bob", compose("words", (), 17, RNG), handed)
+    assert alice.dump() == before
+
+
+def test_a_peer_with_another_identity_has_another_franking_key() -> None:
+    """Whom the user trusts anew is not franked for under the key of before."""
+    alice, bob = pair(DESIGNATED)
+    bob.decrypt("alice", say(alice, bob)[0])
+    new = account("bob", DESIGNATED)
+    alice.trust("bob", new.identity)
+    with pytest.raises(MessengerError):
+        alice.sender_proof("bob", bytes(32))
+    assert new.decrypt("alice", say(alice, new)[0]).text == "words"
+
+
+def test_a_designated_mode_needs_a_judge() -> None:
+    for judge in (b"", bytes(32), b"\xff" * 32):
+        with pytest.raises(ProtocolError, match="field judge"):
+            Franking(DESIGNATED, judge)
+
+
+def test_no_secret_shows() -> None:
+    alice = account("alice", DESIGNATED)
+    alice.published()
+    assert "OwnFranking" in repr(alice._franking) and "0x" not in repr(alice._franking)
+
+
+def test_a_signature_of_one_use_is_none_of_another() -> None:
+    alice = account("alice", SIGNATURE)
+    key = alice.published().franking_key
+    assert not is_signed(alice.identity, key.key, key.signature), "tags keep the two apart"

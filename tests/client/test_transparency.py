@@ -1,0 +1,224 @@
+"""What a device takes of a log, what it holds others' checkpoints against, and what becomes evidence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from blindmatch_client.transparency import HEARD_MOST, Seen, Transparency, UnloggedError
+from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, EpochLeaf, leaf_of
+from blindmatch_proofs.epoch_proof import EpochPolicy
+from blindmatch_proofs.signed_note import ED25519
+from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol.content import CHECKPOINT_MOST
+from blindmatch_protocol.epoch_manifest import EpochManifest
+from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from support.logs import LOG, NOW, WITNESSES, MemoryLog, policy, signer
+from support.signed import signed
+
+KEY = b"k" * 32
+PINNED = EpochPolicy(policy(2, witnesses=WITNESSES[:3]), 60)
+
+
+class Kept(dict[str, bytes]):
+    """A store of values."""
+
+    def put(self, name: str, value: bytes) -> None:
+        self[name] = value
+
+
+def leaf(epoch: int, entries: int = 1, key: bytes = KEY) -> EpochLeaf:
+    before = (0, bytes(32)) if epoch == 1 else (epoch - 1, b"p" * 32)
+    manifest = EpochManifest("dummy", 1, epoch, *before, 5, 6, entries, (), (), ())
+    return leaf_of(signed(manifest), NOT_ENDORSED, key)
+
+
+LEAVES = [leaf(epoch) for epoch in range(1, 8)]
+HELD = MemoryLog([one.encode() for one in LEAVES])
+FORK = MemoryLog([*HELD.entries[:4], *(leaf(epoch, entries=2).encode() for epoch in (5, 6, 7))])
+
+
+def device(store: Kept | None = None, pinned: EpochPolicy | None = PINNED) -> Transparency:
+    return Transparency(store if store is not None else Kept(), pinned, KEY)  # type: ignore[arg-type]
+
+
+def offered(
+    epoch: int, log: MemoryLog = HELD, sizes: tuple[int, ...] = (), **changes: bytes
+) -> pb.Description:
+    made = pb.Description(leaf=log.entries[epoch - 1], proof=log.proof(epoch - 1, size=epoch).encode())
+    known = [one for one in sizes if one <= epoch]
+    made.consistency.extend(pb.Consistency(tree_size=n, path=log.consistency(n, epoch)) for n in known)
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def take(one: Transparency, epoch: int, log: MemoryLog = HELD, now: int = NOW, **changes: bytes) -> Seen:
+    described = offered(epoch, log, tuple(one.sizes()), **changes)
+    signed_manifest = EpochLeaf.decode(log.entries[epoch - 1]).signed
+    seen = one.check(signed_manifest, described, now)
+    one.keep(seen)
+    return seen
+
+
+def refusal(one: Transparency, epoch: int, log: MemoryLog = HELD, now: int = NOW, **changes: bytes) -> str:
+    with pytest.raises(UnloggedError) as caught:
+        take(one, epoch, log, now, **changes)
+    return str(caught.value)
+
+
+def test_epochs_are_taken_one_after_the_other_and_across_starts() -> None:
+    store = Kept()
+    for epoch in (1, 2, 5, 7):
+        one = device(store)
+        assert not one.took(epoch)
+        take(one, epoch)
+        assert one.took(epoch)
+        assert one.sizes() == [epoch]
+    take(device(store), 7, now=NOW + 30)
+
+
+def test_without_a_policy_nothing_is_checked_kept_or_told() -> None:
+    store = Kept()
+    one = device(store, None)
+    one.keep(one.check(LEAVES[0].signed, pb.Description(), NOW))
+    assert one.took(1)
+    assert one.to_tell("bob") == b""
+    assert one.hear("bob", HELD.note(()).encode()) is None
+    assert not store
+
+
+def test_what_is_not_shown_to_be_everybodys_is_refused() -> None:
+    one = device()
+    assert "no proof" in refusal(one, 7, proof=b"")
+    assert "no proof" in refusal(one, 7, leaf=b"")
+    assert "epoch's manifest" in refusal(one, 7, leaf=HELD.entries[5])
+    other_key = MemoryLog([leaf(1, key=b"o" * 32).encode()])
+    assert "sealing key" in refusal(one, 1, other_key)
+    assert "must be the newest" in refusal(one, 5, proof=HELD.proof(4).encode())
+    assert "older than 60 s" in refusal(one, 7, now=NOW + 61)
+    colluding = HELD.proof(6, WITNESSES[:1]).encode()
+    assert "not met" in refusal(one, 7, proof=colluding)
+    again = HELD.proof(6, [WITNESSES[0]] * 3).encode()
+    assert "not met" in refusal(one, 7, proof=again)
+    foreign = MemoryLog(HELD.entries, signer("foreign.example", ED25519))
+    assert "no log of the policy" in refusal(one, 7, proof=foreign.proof(6).encode())
+    assert one.sizes() == []
+
+
+def test_a_log_that_does_not_continue_what_was_taken_is_refused_with_both_checkpoints() -> None:
+    one = device()
+    take(one, 5)
+    with pytest.raises(UnloggedError, match="not shown that the log of 7 leaves continues") as caught:
+        take(one, 7, FORK)
+    assert caught.value.held == HELD.note(size=5).encode()
+    assert not one.is_split(caught.value)
+    assert caught.value.shown == FORK.note().encode()
+    with pytest.raises(UnloggedError, match="does not continue") as caught:
+        take(one, 5, FORK)
+    assert one.is_split(caught.value)
+    assert "had 5 before" in refusal(one, 4)
+    described = offered(7)
+    with pytest.raises(UnloggedError, match="not shown") as caught:
+        one.check(LEAVES[6].signed, described, NOW)  # of the same log: its host leaves the path out
+    assert caught.value.held == HELD.note(size=5).encode()
+    assert not one.is_split(caught.value)
+    take(one, 7)
+
+
+def test_a_checkpoint_that_a_peer_tells_of_is_the_same_or_evidence() -> None:
+    one, other = device(), device()
+    take(one, 6)
+    take(other, 6, FORK)
+    told = other.to_tell("alice")
+    assert len(told) <= CHECKPOINT_MOST
+    assert other.to_tell("alice") == b""
+    assert other.to_tell("carol") == told
+    split = one.hear("bob", told)
+    assert split is not None
+    assert split.verify(LOG.key) == Passed()
+    assert one.hear("bob", HELD.note((), size=6).encode()) is None
+
+
+def test_a_checkpoint_of_another_size_is_held_until_the_log_continues_it() -> None:
+    store = Kept()
+    one = device(store)
+    take(one, 3)
+    assert one.hear("bob", HELD.note((), size=5).encode()) is None
+    one = device(store)
+    assert one.sizes() == [3, 5]
+    with pytest.raises(UnloggedError, match="had 5 before") as caught:
+        take(one, 4)  # a newer epoch is withheld
+    assert caught.value.held == b""
+    assert one.hear("bob", HELD.note((), size=2).encode()) is None  # from before this device was made
+    assert one.sizes() == [3, 5, 2]
+    take(one, 6)
+    assert one.sizes() == [6]
+    assert one.hear("bob", FORK.note((), size=5).encode()) is None
+    with pytest.raises(UnloggedError, match="not shown") as caught:
+        take(one, 7)
+    assert caught.value.held == FORK.note((), size=5).encode()
+    assert one.hear("bob", HELD.note((), size=5).encode()) is not None
+
+
+def test_what_the_log_did_not_sign_is_passed_over() -> None:
+    one = device()
+    take(one, 6)
+    forged = replace(FORK.note(()), signatures=HELD.note(()).signatures)
+    foreign = MemoryLog(FORK.entries, signer("foreign.example", ED25519))
+    empty = MemoryLog([]).note(())
+    for note in (b"", b"junk", forged.encode(), foreign.note(()).encode(), empty.encode()):
+        assert one.hear("bob", note) is None
+    assert one.sizes() == [6]
+
+
+def test_what_peers_tell_of_is_bounded() -> None:
+    one, long = device(), MemoryLog([str(n).encode() for n in range(40)])
+    for size in range(1, 40):
+        assert one.hear("bob", long.note((), size).encode()) is None
+    assert len(one.sizes()) == HEARD_MOST
+
+
+def test_one_peer_cannot_push_out_what_another_told_of() -> None:
+    store, long = Kept(), MemoryLog([str(n).encode() for n in range(60)])
+    assert device(store).hear("bob", long.note((), 6).encode()) is None
+    for size in range(7, 60):
+        one = device(store)
+        assert one.hear("mallory", long.note((), size).encode()) is None
+    assert 6 in one.sizes()
+    assert one.sizes()[-1] == 59
+    for number in range(HEARD_MOST - 2):
+        assert one.hear(f"peer {number}", long.note((), 10 + number).encode()) is None
+    assert one.sizes() == [6, 59, *range(10, 10 + HEARD_MOST - 2)]
+
+
+def test_what_was_heard_before_peers_were_kept_is_still_held() -> None:
+    note = HELD.note((), 5).encode()
+    seen = Seen.load(json.dumps({"taken": [], "heard": [note.decode()]}).encode())
+    assert seen == Seen((), (("", note),))
+    assert Seen.load(seen.dump()) == seen
+
+
+def test_no_alteration_of_what_is_offered_is_taken_or_raises_anything_else() -> None:
+    one, drawn = device(), seeded("alterations")
+    take(one, 4)
+    whole = offered(6, sizes=(4,), proof=HELD.proof(5, WITNESSES[:2], 6).encode())  # no witness too many
+    manifest = LEAVES[5].signed
+    for _ in range(300):
+        name = ("leaf", "proof")[drawn.take(1)[0] % 2]
+        raw = bytearray(getattr(whole, name))
+        at = int.from_bytes(drawn.take(4), "big") % len(raw)
+        raw[at] ^= drawn.take(1)[0] | 1
+        altered = pb.Description()
+        altered.CopyFrom(whole)
+        setattr(altered, name, bytes(raw))
+        with pytest.raises(UnloggedError):
+            one.check(manifest, altered, NOW)
+    for path in ((), (b"",), (b"x" * 31,) * 70):
+        altered = offered(6)
+        altered.consistency.append(pb.Consistency(tree_size=4, path=path))
+        with pytest.raises(UnloggedError):
+            one.check(manifest, altered, NOW)
+    one.check(manifest, whole, NOW)

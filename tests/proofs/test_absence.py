@@ -1,0 +1,160 @@
+"""A session that comes to no match proves absence; one of a listed hash does not, whatever is altered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from blindmatch_proofs.absence import (
+    AbsenceProof,
+    can_prove,
+    open_setup,
+    verify_absence,
+    verify_files,
+)
+from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.designs import hash_upload, oprf_psi, split_psi, third_party, token_psi
+from blindmatch_protocol.designs.he_hamming import DESIGN as HE_HAMMING
+from blindmatch_protocol.designs.prefix_bucket import DESIGN as PREFIX_BUCKET
+from blindmatch_protocol.epoch_manifest import SignedManifest
+from blindmatch_protocol.errors import ProtocolError, SetFileError
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import seeded
+from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_simulations.inprocess.deployed import Deployed, manifest_of, transcript, update
+from blindmatch_simulations.pictures.hash_only import HashOnly
+from support.fakes import picture
+from support.memory import build, opened, random_hashes
+
+CURATOR = CuratorKey.of(b"c" * 32)
+LISTED, ABSENT = random_hashes(12), random_hashes(3, seed=9)
+EXACT = {one.info.name: one for one in (oprf_psi.DESIGN, split_psi.DESIGN, PREFIX_BUCKET)}
+
+
+def parties(design: AnyDesign, values: Mapping[str, int] | None = None) -> tuple[Deployed, SignedManifest]:
+    made = opened(build(design, LISTED, values=dict(values or {})))
+    return made, CURATOR.sign(manifest_of(design, made.build.setup_files, 1))
+
+
+def proof_of(made: Deployed, signed: SignedManifest, row: Any) -> AbsenceProof:
+    return AbsenceProof.decode(transcript(made, signed, HashOnly(row.tobytes()), seeded("session")).encode())
+
+
+def verified(made: Deployed, proof: AbsenceProof) -> Any:
+    """What a verifier with the curator's key and the epoch's files says."""
+    files = made.build.setup_files
+    found = verify_files(proof.signed, CURATOR.public, files)
+    if found != Passed():
+        return found
+    try:
+        setup = open_setup(made.design, proof.signed.manifest, files)
+    except (ProtocolError, SetFileError) as error:
+        return Failed(str(error))
+    return verify_absence(proof, made.design, setup)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_what_is_not_listed_is_shown_to_be_absent_and_what_is_listed_is_not(name: str) -> None:
+    made, signed = parties(EXACT[name])
+    for row in ABSENT:
+        assert verified(made, proof_of(made, signed, row)) == Passed()
+    for row in LISTED[:3]:
+        assert verified(made, proof_of(made, signed, row)) == Failed("it is on the list")
+
+
+def test_absence_is_over_every_delta() -> None:
+    first, _ = parties(oprf_psi.DESIGN)
+    second = opened(update(first.build, ABSENT[:1], [], seeded("update")))
+    files = second.build.setup_files
+    signed = CURATOR.sign(manifest_of(second.design, files, 2))
+    assert verified(second, proof_of(second, signed, ABSENT[0])) == Failed("it is on the list")
+    assert verified(second, proof_of(second, signed, ABSENT[1])) == Passed()
+    less = {name: data for name, data in files.items() if "delta" not in name}
+    assert len(less) < len(files)
+    assert verify_files(signed, CURATOR.public, less) == Failed(
+        "the files are not those that the manifest names"
+    )
+    with pytest.raises(SetFileError):
+        open_setup(second.design, signed.manifest, less)
+
+
+def test_no_byte_of_a_proof_can_be_altered_so_that_it_shows_a_listed_hash_to_be_absent() -> None:
+    made, signed = parties(oprf_psi.DESIGN)
+    setup = open_setup(made.design, signed.manifest, made.build.setup_files)
+    listed = proof_of(made, signed, LISTED[0])
+    raw = listed.encode()
+    begin, taken = raw.index(listed.hash), 0
+    for at in range(begin, len(raw), 3):
+        try:
+            altered = AbsenceProof.decode(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
+        except ProtocolError:
+            continue
+        taken += verify_absence(altered, made.design, setup) == Passed()
+    assert taken == 0
+
+
+def test_a_true_proof_is_of_its_hash_alone() -> None:
+    made, signed = parties(oprf_psi.DESIGN)
+    proof = proof_of(made, signed, ABSENT[0])
+    for other in (LISTED[0], ABSENT[1]):
+        found = verified(made, replace(proof, hash=other.tobytes()))
+        assert isinstance(found, Failed) and "does not come to an end" in found.reason
+    for wrong in (
+        replace(proof, replies=()),
+        replace(proof, replies=proof.replies * 2),
+        replace(proof, tape=proof.tape[:-1]),
+        replace(proof, state=b""),
+        replace(proof, replies=(replace(proof.replies[0], role="centre"),)),
+    ):
+        assert isinstance(verified(made, wrong), Failed)
+
+
+def test_proofs_are_of_the_epoch_that_the_curator_signed() -> None:
+    made, signed = parties(oprf_psi.DESIGN)
+    proof, files = proof_of(made, signed, ABSENT[0]), made.build.setup_files
+    stranger = CuratorKey.of(b"x" * 32).sign(signed.manifest)
+    assert isinstance(verify_files(stranger, CURATOR.public, files), Failed)
+    altered = {name: data[:-1] + b"\0" for name, data in files.items()}
+    assert isinstance(verify_files(signed, CURATOR.public, altered), Failed)
+    other = opened(build(oprf_psi.DESIGN, LISTED, 2, purpose="other"))
+    assert verify_absence(proof, oprf_psi.DESIGN, other.setup) == Failed("the set-up is of another epoch")
+    foreign = opened(build(oprf_psi.DESIGN, ABSENT, 1, purpose="foreign"))
+    assert isinstance(verify_absence(proof, oprf_psi.DESIGN, foreign.setup), Failed)
+
+
+def test_a_design_whose_roles_are_taken_at_their_word_proves_nothing() -> None:
+    for design in (hash_upload.DESIGN, third_party.DESIGN, HE_HAMMING):
+        assert not can_prove(design)
+    made = opened(build(hash_upload.DESIGN, LISTED))
+    signed = CURATOR.sign(manifest_of(made.design, made.build.setup_files, 1))
+    proof = transcript(made, signed, HashOnly(ABSENT[0].tobytes()), seeded("session"))
+    assert verify_absence(proof, made.design, made.setup) == Failed(
+        "a session of hash-upload proves no absence"
+    )
+
+
+def test_a_proof_is_small() -> None:
+    made, signed = parties(oprf_psi.DESIGN)
+    assert len(proof_of(made, signed, ABSENT[0]).encode()) < 2500
+
+
+SMALL = {"k": 16, "bands": 4, "probes": 4}
+
+
+def test_a_near_design_shows_absence_of_a_picture_and_the_verifier_needs_it() -> None:
+    shown, other = (Picture.from_bytes(picture(number)) for number in (7, 8))
+    listed = np.frombuffer(other.hash, np.uint8).reshape(1, 32)
+    made = opened(build(token_psi.DESIGN, np.concatenate([LISTED, listed]), values=SMALL))
+    signed = CURATOR.sign(manifest_of(made.design, made.build.setup_files, 1))
+    proof = AbsenceProof.decode(transcript(made, signed, shown, seeded("session")).encode())
+    assert verify_absence(proof, made.design, made.setup, shown) == Passed()
+    bare = verify_absence(proof, made.design, made.setup)
+    assert isinstance(bare, Failed) and "depends on the picture" in bare.reason
+    assert isinstance(verify_absence(proof, made.design, made.setup, other), Failed)
+    on_it = transcript(made, signed, other, seeded("session"))
+    assert verify_absence(on_it, made.design, made.setup, other) == Failed("it is on the list")
+    assert verify_absence(replace(on_it, hash=shown.hash), made.design, made.setup, shown) != Passed()

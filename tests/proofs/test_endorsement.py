@@ -1,0 +1,273 @@
+"""What k organisations signed counts, for their deployment, entries and epochs, and nothing else."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from blindmatch_proofs.endorsement import Action, EndorsedTable, EndorsementPolicy, Terms, leaves_of
+from blindmatch_proofs.endorsement.batch import UNSIGNED, batch_of
+from blindmatch_proofs.endorsement.policy import Organisation, policy_of
+from blindmatch_proofs.endorsement.proof import EndorsementProof, prove, verify_proof
+from blindmatch_proofs.endorsement.table import KIND_BATCHES, KIND_LEAVES, KIND_NUMBERS
+from blindmatch_proofs.endorsement.verify import verify_continues, verify_label, verify_table
+from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.contract import Label
+from blindmatch_protocol.errors import ProtocolError, SetFileError
+from blindmatch_protocol.setfile import Identity, SetFileWriter
+from nacl.signing import SigningKey
+from support.endorsing import (
+    INFO,
+    KEYS,
+    NAMES,
+    POLICY,
+    TERMS,
+    file_of,
+    label,
+    signed_batch,
+    some_entries,
+    table_of,
+    with_second_key,
+)
+from support.verdicts import reason
+
+ENTRIES = some_entries(5)
+MORE = some_entries(3, 100)
+
+
+def test_what_two_of_three_signed_is_endorsed_as_a_whole_and_each_entry_by_itself() -> None:
+    table = table_of([(signed_batch(ENTRIES), ENTRIES), (signed_batch(MORE, NAMES), MORE)], 8)
+    assert verify_table(table, TERMS, 8) == Passed()
+    for entries in (ENTRIES, MORE):
+        assert all(verify_label(table, TERMS, label(entries, n)) == Passed() for n in range(len(entries)))
+
+
+def test_a_batch_of_one_is_a_signature_of_one_entry() -> None:
+    parts = [ENTRIES.part(n, n + 1) for n in range(len(ENTRIES))]
+    table = table_of([(signed_batch(part), part) for part in parts], 5)
+    assert verify_table(table, TERMS, 5) == Passed()
+    assert all(verify_label(table, TERMS, label(ENTRIES, n)) == Passed() for n in range(5))
+
+
+def test_an_entry_by_one_organisation_is_refused() -> None:
+    table = table_of([(signed_batch(ENTRIES, NAMES[:1]), ENTRIES)], 5)
+    assert reason(verify_table(table, TERMS, 5)) == "batch 0: listed by 1 of 3 organisations, 2 are needed"
+    assert "1 of 3" in reason(verify_label(table, TERMS, label(ENTRIES, 0)))
+
+
+def test_one_organisation_with_two_keys_counts_once() -> None:
+    second = SigningKey(b"2" * 32)
+    terms = replace(TERMS, policy=with_second_key("north", second))
+    keys = {bytes(key.verify_key): key for key in (second, *KEYS.values())}
+    batch = signed_batch(ENTRIES, ["north"], terms=terms, keys=keys)
+    assert sum(one != UNSIGNED for one in batch.signatures) == 2
+    table = table_of([(batch, ENTRIES)], 5, keys=4)
+    assert "1 of 3" in reason(verify_table(table, terms, 5))
+    assert "1 of 3" in reason(verify_label(table, terms, label(ENTRIES, 0)))
+
+
+@pytest.mark.parametrize("field", ["entry_hash", "entry_id", "salt"])
+def test_another_hash_id_or_salt_is_not_what_was_endorsed(field: str) -> None:
+    table, held = table_of([(signed_batch(ENTRIES), ENTRIES)], 5), label(ENTRIES, 0)
+    other = {"entry_hash": bytes(32), "entry_id": held.entry_id + 1, "salt": label(ENTRIES, 1).salt}
+    assert verify_label(table, TERMS, replace(held, **{field: other[field]})) == Failed(
+        "no organisation has endorsed the entry"
+    )
+
+
+OTHERS = {
+    "deployment": replace(TERMS, deployment=b"d" * 32),
+    "design": replace(TERMS, design="token-psi"),
+    "number needed": replace(TERMS, policy=replace(POLICY, needed=1)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_endorsements_of_another_deployment_design_or_policy_do_not_count(name: str) -> None:
+    table = table_of([(signed_batch(ENTRIES, terms=OTHERS[name]), ENTRIES)], 5)
+    assert "another deployment, design, policy" in reason(verify_table(table, TERMS, 5))
+    assert "another deployment, design, policy" in reason(verify_label(table, TERMS, label(ENTRIES, 0)))
+
+
+@pytest.mark.parametrize("epoch", [1, 5])
+def test_endorsements_hold_in_their_epochs_alone(epoch: int) -> None:
+    table = table_of([(signed_batch(ENTRIES, epochs=(2, 4)), ENTRIES)], 5, epoch)
+    assert f"from epoch 2 to 4, not for {epoch}" in reason(verify_table(table, TERMS, 5))
+    assert f"from epoch 2 to 4, not for {epoch}" in reason(verify_label(table, TERMS, label(ENTRIES, 0)))
+
+
+@pytest.mark.parametrize("field", ["action", "first_epoch", "last_epoch", "size", "root", "signatures"])
+def test_no_field_of_a_batch_can_be_altered(field: str) -> None:
+    batch = signed_batch(ENTRIES)
+    altered = {
+        "action": Action.REMOVE, "first_epoch": 0, "last_epoch": 10, "size": 4, "root": bytes(32),
+        "signatures": (batch.signatures[1], batch.signatures[0], UNSIGNED),
+    }  # fmt: skip
+    table = table_of([(replace(batch, **{field: altered[field]}), ENTRIES)], 5)
+    assert isinstance(verify_table(table, TERMS, 5), Failed)
+
+
+def test_an_entry_slipped_in_is_found_in_batch_and_count() -> None:
+    one = some_entries(6)
+    slipped = table_of([(replace(signed_batch(ENTRIES), size=6), one)], 6)
+    assert (
+        reason(verify_table(slipped, TERMS, 6)) == "batch 0: its entries do not have the root that was signed"
+    )
+    honest = table_of([(signed_batch(ENTRIES), ENTRIES)], 5)
+    assert reason(verify_table(honest, TERMS, 6)) == "5 entries are endorsed, the set has 6"
+    assert isinstance(verify_label(honest, TERMS, label(one, 5)), Failed)
+
+
+def test_a_removed_entry_is_not_listed_and_takes_as_many_as_leave_too_few() -> None:
+    gone, both = ENTRIES.part(0, 1), [(signed_batch(ENTRIES), ENTRIES)]
+    removed = table_of([*both, (signed_batch(gone, action=Action.REMOVE), gone)], 4)
+    assert verify_table(removed, TERMS, 4) == Passed()
+    assert reason(verify_label(removed, TERMS, label(ENTRIES, 0))) == "the entry's removal is endorsed"
+    assert verify_label(removed, TERMS, label(ENTRIES, 1)) == Passed()
+    alone = table_of([*both, (signed_batch(gone, NAMES[:1], Action.REMOVE), gone)], 4)
+    assert "removed by 1 of 3 organisations, 2 are needed" in reason(verify_table(alone, TERMS, 4))
+    unknown = table_of([*both, (signed_batch(MORE, action=Action.REMOVE), MORE)], 5)
+    assert reason(verify_table(unknown, TERMS, 5)) == "an entry is removed that was never listed"
+
+
+def test_an_entry_goes_by_an_endorsed_removal_or_its_end_alone_and_does_not_come_back() -> None:
+    short = (signed_batch(MORE, epochs=(1, 1)), MORE)
+    first = table_of([(signed_batch(ENTRIES), ENTRIES), short], 8)
+    rest, gone = ENTRIES.part(1, 5), ENTRIES.part(0, 1)
+    dropped = table_of([(signed_batch(rest), rest)], 4, 2)
+    assert "1 entries of epoch 1 are gone" in reason(verify_continues(first, dropped))
+    removal = (signed_batch(gone, action=Action.REMOVE), gone)
+    removed = table_of([(signed_batch(ENTRIES), ENTRIES), removal], 4, 2)
+    assert verify_continues(first, removed) == Passed()
+    again = table_of([(signed_batch(ENTRIES), ENTRIES)], 5, 3)
+    assert "1 entries that were removed by epoch 2 are listed again" in reason(
+        verify_continues(removed, again)
+    )
+
+
+def test_altered_and_foreign_files_are_refused() -> None:
+    raw = file_of([(signed_batch(ENTRIES), ENTRIES)], 5)
+    for epoch, keys in ((2, 3), (1, 2), (1, 4)):
+        with pytest.raises(SetFileError):
+            EndorsedTable(raw, INFO, epoch, keys)
+    for at in range(64, len(raw), 41):
+        altered = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+        try:
+            verdict = verify_table(EndorsedTable(altered, INFO, 1, 3), TERMS, 5)
+        except SetFileError:
+            continue
+        assert isinstance(verdict, Failed), at
+
+
+@pytest.mark.parametrize("number", [1, 1 << 20])
+def test_a_leaf_of_no_batch_is_refused_before_as_much_is_made_as_its_number_says(number: int) -> None:
+    batch, out = signed_batch(ENTRIES), io.BytesIO()
+    writer = SetFileWriter(out, Identity(INFO.name, INFO.version, 1, {}))
+    writer.section(KIND_BATCHES, [batch.tail + b"".join(batch.signatures)], 1)
+    writer.section(KIND_LEAVES, [b"".join(sorted(leaves_of(ENTRIES)))], 5)
+    writer.section(KIND_NUMBERS, [np.array([0, 0, 0, 0, number], "<u4").tobytes()], 5)
+    writer.finish(5)
+    table = EndorsedTable(out.getvalue(), INFO, 1, 3)
+    assert "must be below 1" in reason(verify_table(table, TERMS, 5))
+
+
+def test_leaves_out_of_order_are_refused() -> None:
+    twice = (signed_batch(ENTRIES), ENTRIES)
+    doubled = table_of([(twice[0], ENTRIES), twice], 5)
+    assert verify_table(doubled, TERMS, 5) == Passed()  # renewed before its end: in two batches
+    same = some_entries(1)
+    repeated = type(same)(*(column.repeat(2, axis=0) for column in (same.hashes, same.ids, same.salts)))
+    table = table_of([(signed_batch(repeated), repeated)], 1)
+    assert "must ascend" in reason(verify_table(table, TERMS, 1))
+
+
+def test_a_policy_names_each_key_once_and_needs_no_more_than_there_are() -> None:
+    north, south = POLICY.organisations[:2]
+    assert (POLICY.names, POLICY.needed_to_remove) == (NAMES, 2)
+    wrong = {
+        "needed": [EndorsementPolicy(0, (north,)), EndorsementPolicy(2, (north,))],
+        "organisations": [
+            EndorsementPolicy(1, (south, north)),
+            EndorsementPolicy(1, (north, north)),
+            EndorsementPolicy(1, (north, Organisation("south", north.key))),
+        ],
+        "name": [EndorsementPolicy(1, (Organisation("North", north.key),))],
+    }
+    for field, policies in wrong.items():
+        for one in policies:
+            with pytest.raises(ProtocolError, match=field):
+                EndorsementPolicy.decode(one.encode())
+
+
+def test_two_names_are_needed_whatever_the_keys() -> None:
+    key = bytes(KEYS["north"].verify_key)
+    with pytest.raises(ProtocolError, match="needed"):
+        EndorsementPolicy.decode(
+            EndorsementPolicy(2, (Organisation("a", bytes(32)), Organisation("a", key))).encode()
+        )
+    with pytest.raises(ProtocolError, match="a key is of one organisation"):
+        policy_of(2, [("a", key), ("b", key)])
+
+
+def test_nothing_is_signed_that_breaks_a_rule() -> None:
+    for epochs in ((0, 3), (3, 2)):
+        with pytest.raises(ProtocolError, match="last_epoch"):
+            TERMS.sign(batch_of(Action.LIST, epochs, leaves_of(ENTRIES)), KEYS["north"])
+    with pytest.raises(ProtocolError, match="size"):
+        TERMS.sign(batch_of(Action.LIST, (1, 2), []), KEYS["north"])
+
+
+def test_a_statement_is_the_message_that_the_documents_describe() -> None:
+    from blindmatch_proofs.endorsement.batch import BatchStatement
+
+    batch = signed_batch(ENTRIES)
+    read = BatchStatement.decode(TERMS.statement(batch))
+    assert (read.deployment, read.design, read.policy) == (b"c" * 32, INFO.name, POLICY.digest)
+    assert (read.action, read.first_epoch, read.last_epoch) == (1, 1, 9)
+    assert (read.size, read.root) == (5, batch.root)
+    assert Terms(b"c" * 32, INFO.name, POLICY) == TERMS
+
+
+def test_a_filters_match_has_no_entry_to_endorse() -> None:
+    table = table_of([(signed_batch(ENTRIES), ENTRIES)], 5)
+    assert isinstance(verify_label(table, TERMS, Label(bytes(32), 2**64 - 1, bytes(16))), Failed)
+
+
+def test_a_proof_shows_one_entry_to_whoever_has_neither_table_nor_list() -> None:
+    batches = [(signed_batch(ENTRIES), ENTRIES), (signed_batch(MORE, NAMES), MORE)]
+    table = table_of(batches, 8)
+    root = TERMS.root(table.batches())
+    for entries in (ENTRIES, MORE):
+        for row in range(len(entries)):
+            made = prove(table, TERMS, label(entries, row))
+            assert made is not None
+            proof = EndorsementProof.decode(made.encode())
+            assert verify_proof(proof, TERMS, label(entries, row), 1, root) == Passed()
+            assert isinstance(verify_proof(proof, TERMS, label(some_entries(9, 7), row), 1, root), Failed)
+            assert isinstance(verify_proof(proof, TERMS, label(entries, row), 10, root), Failed)
+            assert isinstance(verify_proof(proof, TERMS, label(entries, row), 1, bytes(32)), Failed)
+    assert prove(table, TERMS, label(some_entries(1, 7), 0)) is None
+
+
+def test_no_part_of_a_proof_can_be_altered() -> None:
+    table = table_of([(signed_batch(ENTRIES), ENTRIES), (signed_batch(MORE, NAMES), MORE)], 8)
+    root, held = TERMS.root(table.batches()), label(ENTRIES, 1)
+    made = prove(table, TERMS, held)
+    assert made is not None
+    raw, taken = made.encode(), 0
+    for at in range(len(raw)):
+        try:
+            altered = EndorsementProof.decode(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
+        except ProtocolError:
+            continue
+        taken += verify_proof(altered, TERMS, held, 1, root) == Passed()
+    assert taken == 0
+    fewer = replace(made, signatures=made.signatures[:-1])
+    for wrong in (fewer, replace(made, path=(*made.path, bytes(32))), replace(made, path=made.path[:-1])):
+        assert isinstance(verify_proof(wrong, TERMS, held, 1, root), Failed)
+    for terms in OTHERS.values():
+        assert isinstance(verify_proof(made, terms, held, 1, root), Failed)
+    gone = (signed_batch(ENTRIES, action=Action.REMOVE), ENTRIES)
+    assert prove(table_of([gone], 0), TERMS, held) is None

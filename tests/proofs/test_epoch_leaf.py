@@ -1,0 +1,77 @@
+"""What the log holds of an epoch: one encoding, at one index, never larger than an entry of a log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from blindmatch_proofs.epoch_leaf import (
+    LEAF_MOST,
+    NO_SEALING_KEY,
+    NOT_ENDORSED,
+    POLICY_MOST,
+    Endorsement,
+    EpochLeaf,
+    leaf_of,
+)
+from blindmatch_protocol.epoch_manifest import (
+    FILE_NAME_MOST,
+    FILES_MOST,
+    NAME_MOST,
+    PARAMETERS_MOST,
+    ROLE_KEY_MOST,
+    ROLES_MOST,
+    EpochManifest,
+    ManifestFile,
+    ManifestParameter,
+    RoleKey,
+)
+from blindmatch_protocol.errors import ProtocolError
+from support.signed import signed
+
+FIRST = EpochManifest("dummy", 1, 1, 0, bytes(32), 5, 6, 7, (ManifestParameter("k", 4),), (), ())
+ENDORSED = Endorsement(b"r" * 32, b"2 of 3")
+
+
+@pytest.mark.parametrize("endorsement", [NOT_ENDORSED, ENDORSED])
+def test_a_leaf_is_read_as_it_was_written(endorsement: Endorsement) -> None:
+    leaf = leaf_of(signed(FIRST), endorsement, b"k" * 32)
+    read = EpochLeaf.decode(leaf.encode())
+    assert (read, read.endorsement, read.sealing_key, read.index) == (leaf, endorsement, b"k" * 32, 0)
+    assert leaf_of(signed(FIRST, epoch=9, predecessor_epoch=8, predecessor=b"p" * 32), NOT_ENDORSED,
+                   NO_SEALING_KEY).index == 8  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "endorsement", [Endorsement(b"r" * 32), Endorsement(policy=b"2"), Endorsement(b"r", b"2"),
+                    Endorsement(b"r" * 32, b"p" * (POLICY_MOST + 1))]
+)  # fmt: skip
+def test_a_root_has_a_policy_and_each_its_length(endorsement: Endorsement) -> None:
+    with pytest.raises(ProtocolError, match="endorsement"):
+        leaf_of(signed(FIRST), endorsement, NO_SEALING_KEY)
+
+
+def test_every_alteration_of_a_leaf_is_another_leaf_or_none() -> None:
+    raw = leaf_of(signed(FIRST), ENDORSED, b"k" * 32).encode()
+    for at in range(len(raw)):
+        altered = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+        try:
+            assert EpochLeaf.decode(altered).encode() == altered
+        except ProtocolError:
+            continue
+    for wrong in (raw[:-1], raw + b"\0", b""):
+        with pytest.raises(ProtocolError):
+            EpochLeaf.decode(wrong)
+
+
+def test_a_leaf_with_every_bound_reached_is_an_entry_that_a_log_takes() -> None:
+    """tlog-tiles, "Log entries": a length of 16 bits."""
+    manifest = replace(
+        FIRST,
+        design="d" * NAME_MOST,
+        files=tuple(ManifestFile(f"{n:0{FILE_NAME_MOST}}", 1, bytes(32)) for n in range(FILES_MOST)),
+        parameters=tuple(ManifestParameter(f"{n:0{NAME_MOST}}", 1) for n in range(PARAMETERS_MOST)),
+        role_keys=tuple(RoleKey(f"{n:0{NAME_MOST}}", bytes(ROLE_KEY_MOST)) for n in range(ROLES_MOST)),
+    )
+    largest = leaf_of(signed(manifest), Endorsement(b"r" * 32, bytes(POLICY_MOST)), b"k" * 32)
+    assert len(largest.encode()) <= LEAF_MOST

@@ -1,0 +1,137 @@
+"""What a device must see of the log before it takes an epoch, and what two views are evidence of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, EpochLeaf, leaf_of
+from blindmatch_proofs.epoch_proof import EpochPolicy, verify_continues, verify_leaf, verify_logged
+from blindmatch_proofs.merkle import leaf_hash
+from blindmatch_proofs.signed_note import ED25519
+from blindmatch_proofs.split_view import SplitView, View
+from blindmatch_proofs.tlog_policy import Accepted, policy_of
+from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol.epoch_manifest import EpochManifest
+from blindmatch_protocol.errors import ProtocolError
+from support.logs import LOG, NOW, ORIGIN, WITNESSES, MemoryLog, policy, signer
+from support.signed import signed
+from support.verdicts import reason
+
+KEY = b"k" * 32
+PINNED = EpochPolicy(policy(2, witnesses=WITNESSES[:3]), 60)
+
+
+def leaf(epoch: int, entries: int = 1) -> EpochLeaf:
+    before = (0, bytes(32)) if epoch == 1 else (epoch - 1, b"p" * 32)
+    manifest = EpochManifest("dummy", 1, epoch, *before, 5, 6, entries, (), (), ())
+    return leaf_of(signed(manifest), NOT_ENDORSED, KEY)
+
+
+LEAVES = [leaf(epoch) for epoch in range(1, 8)]
+HELD = MemoryLog([one.encode() for one in LEAVES])
+
+
+def test_the_newest_epoch_with_a_fresh_quorum_is_taken() -> None:
+    for epoch in range(1, 8):
+        found = verify_logged(LEAVES[epoch - 1], HELD.proof(epoch - 1, size=epoch), PINNED, NOW)
+        assert isinstance(found, Accepted)
+        assert found.head == HELD.checkpoint(epoch)
+
+
+def test_a_leaf_for_one_user_an_older_one_and_one_at_another_index_are_refused() -> None:
+    other = leaf(7, entries=2)
+    assert "inclusion proof" in reason(verify_logged(other, HELD.proof(6), PINNED, NOW))
+    assert "epoch 7 is logged" in reason(verify_logged(LEAVES[5], HELD.proof(5), PINNED, NOW))
+    assert "must be leaf 6" in reason(verify_logged(LEAVES[6], HELD.proof(5), PINNED, NOW))
+    twice = MemoryLog([*HELD.entries, other.encode()])
+    assert "must be leaf 6, not 7" in reason(verify_logged(other, twice.proof(7), PINNED, NOW))
+    assert "older than 60 s" in reason(verify_logged(LEAVES[6], HELD.proof(6), PINNED, NOW + 61))
+    assert "not met" in reason(verify_logged(LEAVES[6], HELD.proof(6, WITNESSES[:1]), PINNED, NOW))
+    elsewhere = MemoryLog(HELD.entries, signer("elsewhere.example", ED25519))
+    assert "no log of the policy" in reason(verify_logged(LEAVES[6], elsewhere.proof(6), PINNED, NOW))
+
+
+def test_a_leaf_is_of_the_manifest_and_of_the_key_that_the_device_has() -> None:
+    assert (
+        verify_leaf(LEAVES[0], LEAVES[0].signed, KEY)
+        == verify_leaf(LEAVES[0], LEAVES[0].signed, None)
+        == Passed()
+    )
+    assert "epoch's manifest" in reason(verify_leaf(LEAVES[0], LEAVES[1].signed, KEY))
+    assert "sealing key" in reason(verify_leaf(LEAVES[0], LEAVES[0].signed, b"o" * 32))
+
+
+def test_a_log_continues_what_was_seen_of_it() -> None:
+    now = HELD.checkpoint()
+    for size in range(8):
+        assert verify_continues(now, HELD.checkpoint(size), HELD.consistency(size)) == Passed()
+    forked = MemoryLog([*HELD.entries[:3], leaf(4, 9).encode(), *HELD.entries[4:]])
+    for size in range(4, 8):
+        assert "does not continue" in reason(
+            verify_continues(now, forked.checkpoint(size), HELD.consistency(size))
+        )
+    assert "had 7 before" in reason(verify_continues(HELD.checkpoint(6), now, ()))
+    assert "another log" in reason(verify_continues(replace(now, origin="x"), now, ()))
+    assert "does not continue" in reason(verify_continues(now, HELD.checkpoint(3), ()))
+
+
+def test_a_policy_of_several_logs_or_none_is_not_pinned() -> None:
+    for logs in ([], [LOG.key, signer("b.example", ED25519).key]):
+        with pytest.raises(ProtocolError, match="must have one log"):
+            EpochPolicy(policy_of(logs, {"a": [WITNESSES[0].key]}, 1))
+
+
+# --- two views of one log ----------------------------------------------------------------------------
+
+FORK = MemoryLog([*HELD.entries[:6], leaf(7, entries=2).encode()])
+BOTH = (View(HELD.note(WITNESSES[:2]).encode()), View(FORK.note(WITNESSES[1:3]).encode()))
+
+
+def test_two_roots_of_one_size_are_evidence_and_name_who_cosigned_both() -> None:
+    split = SplitView(LOG.key, BOTH)
+    read = SplitView.parse(split.encode())
+    assert read == split
+    assert read.verify(LOG.key) == Passed()
+    assert read.cosigners(PINNED.policy.witnesses) == ["w2.example"]
+
+
+def test_two_leaves_at_one_index_are_evidence_whatever_the_sizes() -> None:
+    later = MemoryLog([*FORK.entries, leaf(8).encode()])
+    mine = View(HELD.proof(6).encode(), leaf_hash(HELD.entries[6]))
+    theirs = View(later.proof(6).encode(), leaf_hash(later.entries[6]))
+    assert SplitView(LOG.key, (mine, theirs)).verify(LOG.key) == Passed()
+    same = View(later.proof(5).encode(), leaf_hash(later.entries[5]))
+    five = View(HELD.proof(5).encode(), leaf_hash(HELD.entries[5]))
+    unproven = replace(theirs, leaf=leaf_hash(b"something else"))
+    for pair in ((five, same), (mine, same), (mine, unproven), (mine, replace(theirs, leaf=b""))):
+        assert "neither" in reason(SplitView(LOG.key, pair).verify(LOG.key))
+
+
+def test_nobody_makes_evidence_against_a_log_without_its_key() -> None:
+    imitation = MemoryLog(FORK.entries, signer(ORIGIN + "/", ED25519))
+    forged = replace(FORK.note(()), signatures=imitation.note(()).signatures)
+    mine, other = View(HELD.note(()).encode()), signer("o.example", ED25519)
+    unsigned = [
+        View(forged.encode()),
+        View(FORK.note(WITNESSES).encode().replace(LOG.key.name.encode(), b"x")),
+    ]
+    for view in unsigned:
+        assert "must be signed by the key" in reason(SplitView(LOG.key, (mine, view)).verify(LOG.key))
+    assert "signed by the key" in reason(SplitView(LOG.key, BOTH).verify(other.key))
+    assert "neither" in reason(SplitView(LOG.key, (mine, mine)).verify(LOG.key))
+    assert "neither" in reason(SplitView(LOG.key, (mine, View(HELD.note((), 5).encode()))).verify(LOG.key))
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b"1", b'{"format": "blindmatch-split-view"}'])
+def test_what_is_no_evidence_is_refused(raw: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        SplitView.parse(raw)
+    whole = SplitView(LOG.key, BOTH).encode()
+    for old, new in (
+        (b'"version": 1', b'"version": 2'),
+        (b"split-view", b"other"),
+        (b'"leaf": ""', b'"leaf": "A"'),
+    ):
+        with pytest.raises(ProtocolError):
+            SplitView.parse(whole.replace(old, new))

@@ -1,0 +1,116 @@
+"""From a list to files under another back end than libsodium: what is taken up again, and who makes the rest.
+
+The other back end is libsodium with faults planted in it, so that no special processor is needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+from blindmatch_protocol import group
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract.files import Progress, no_progress
+from blindmatch_protocol.designs.voprf import VoprfDesign, building
+from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.group.libsodium import Libsodium
+from support.memory import MemoryWorkspace, random_hashes
+from support.voprf_world import DESIGNS, published, updated
+
+COUNT, BATCH = 40, 16
+each_design = pytest.mark.parametrize("design", DESIGNS)
+
+
+class Other(Libsodium):
+    """libsodium by another name; if it is `wrong`, the later half of its hashes are."""
+
+    name = "other"  # type: ignore[misc]
+
+    def __init__(self, wrong: bool = False) -> None:
+        self.wrong, self.hashed = wrong, 0
+
+    def sha512(self, messages: Rows, front: bytes = b"") -> Rows:
+        self.hashed += len(messages)
+        digests = super().sha512(messages, front).copy()
+        digests[len(digests) // 2 :] ^= np.uint8(self.wrong)
+        return digests
+
+
+class KilledError(Exception):
+    """Where a build is cut off."""
+
+
+def killed(done: int, total: int) -> None:
+    raise KilledError
+
+
+@pytest.fixture(autouse=True)
+def short_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    for design in ("oprf_psi", "token_psi"):
+        monkeypatch.setattr(import_module(f"blindmatch_protocol.designs.{design}.build"), "BATCH", BATCH)
+
+
+def built(
+    name: str, out: MemoryWorkspace | None = None, progress: Progress = no_progress
+) -> dict[str, bytes]:
+    return published(name, random_hashes(COUNT), out=out, progress=progress)
+
+
+@each_design
+def test_a_build_killed_under_another_back_end_goes_on_without_its_rows(
+    design: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, out = built(design), MemoryWorkspace()
+    first = np.zeros(1, np.intp)
+    monkeypatch.setattr(building, "sample", lambda rows, count: first)  # the faults are in no sample
+    with group.using(Other(wrong=True)), pytest.raises(KilledError):
+        built(design, out, killed)
+    assert any(out.scratches[building.SCRATCH])
+    assert built(design, out) == plain
+
+
+@each_design
+def test_a_build_killed_under_a_back_end_takes_up_its_rows_under_the_same(design: str) -> None:
+    whole, resumed, out = Other(), Other(), MemoryWorkspace()
+    with group.using(whole):
+        plain = built(design)
+    with group.using(Other()), pytest.raises(KilledError):
+        built(design, out, killed)
+    with group.using(resumed):
+        assert built(design, out) == plain
+    assert 0 < resumed.hashed < whole.hashed
+
+
+@each_design
+def test_what_is_made_of_the_rows_is_libsodiums(design: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sections are outside the samples, so a fault of the back end must not reach them."""
+    plain, other = built(design), Other()
+    finish = building.ListBuild.finish
+
+    def broken(*arguments: object) -> None:
+        other.wrong = True
+        finish(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(building.ListBuild, "finish", broken)
+    with group.using(other):
+        assert built(design) == plain
+    assert other.hashed
+
+
+@each_design
+def test_additions_that_are_there_are_found_by_libsodium(
+    design: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking them up is outside the samples, too."""
+    files, other = built(design), Other()
+    refuse = VoprfDesign._refuse_present
+
+    def broken(*arguments: object) -> None:
+        other.wrong = True
+        refuse(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(VoprfDesign, "_refuse_present", broken)
+    with group.using(other), pytest.raises(DesignError, match=r"addition 0 .* is in the set already"):
+        updated(design, files, random_hashes(5))
+    assert other.hashed

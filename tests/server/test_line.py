@@ -1,0 +1,190 @@
+"""A line of the relay: calls on it are admitted, answered, counted and refused one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.line import MOST_AT_WORK
+from blindmatch_server.rate import Rate
+from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.relay.server import RelayConfig, open_relay
+
+from .deployment import ALICE, Client, Deployment
+from .test_relay import message, relay
+
+STATUS = grpc.StatusCode
+
+
+class Open:
+    """A line that a test writes to and reads from."""
+
+    def __init__(self, client: Client) -> None:
+        call: Any = client.channel.stream_stream("/blindmatch.v1.Relay/Connect")
+        self.stream = call(timeout=30)
+
+    async def ask(self, **call: Any) -> None:
+        await self.stream.write(wire.Ask(**call).SerializeToString())
+
+    async def answer(self) -> Any:
+        raw = await asyncio.wait_for(self.stream.read(), 20)
+        return raw if raw is grpc.aio.EOF else wire.Answer.FromString(raw)
+
+    async def answers(self, count: int) -> dict[int, Any]:
+        """One answer to each of `count` calls, by number."""
+        found = [await self.answer() for _ in range(count)]
+        return {one.number: getattr(one, one.WhichOneof("reply")) for one in found}
+
+
+async def test_calls_on_a_line_are_answered_under_their_numbers(tmp_path: Path) -> None:
+    deployment = Deployment()
+    async with relay(tmp_path, deployment) as (alice, bob):
+        line, other = Open(alice), Open(bob)
+        await other.ask(receive=wire.ReceiveRequest(wait_ms=10_000, most_bytes=12))
+        for number in range(3):
+            await line.ask(send=message(number=number))
+        sent = await line.answers(3)
+        assert sorted(sent) == [0, 1, 2] and all(one.accepted_at_ms for one in sent.values())
+        got = [await other.answer() for _ in range(3)]
+        assert [one.receive.sequence for one in got] == [1, 2, 0] and got[2].HasField("ended")
+        await other.ask(acknowledge=wire.AcknowledgeRequest(sequences=[1, 2]))
+        assert (await other.answers(1))[1].removed == 2
+        await other.stream.done_writing()
+        assert await other.answer() is grpc.aio.EOF and await other.stream.code() is STATUS.OK
+    counted = [(e["method"].rpartition("/")[2], e["account"]) for e in deployment.events("call")]
+    assert counted.count(("Send", "alice")) == 3 and ("Acknowledge", "bob") in counted
+    sizes = {e["bytes_in"] for e in deployment.events("call") if e["method"].endswith("/Send")}
+    assert sizes == {message(number=1).ByteSize()}
+
+
+async def test_a_refused_call_says_why_and_leaves_the_line_open(tmp_path: Path) -> None:
+    async with relay(tmp_path, calls=Rate(1.0, 2)) as (alice, _):
+        line = Open(alice)
+        await line.ask(send=message("nobody"))
+        await line.ask(send=message(sealed=b""))
+        assert {number: one.status for number, one in (await line.answers(2)).items()} == {
+            0: "NOT_FOUND",
+            1: "INVALID_ARGUMENT",
+        }
+        await line.ask(send=message())
+        refused = (await line.answers(1))[2]
+        assert refused.status == "RESOURCE_EXHAUSTED" and 0 < refused.retry_after_ms <= 1001
+        await line.ask(acknowledge=wire.AcknowledgeRequest(sequences=[1]))
+        assert (await line.answers(1))[3].removed == 0
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xff" * 20, b"\x7a\x00"])
+async def test_what_is_no_known_call_ends_the_line(tmp_path: Path, raw: bytes) -> None:
+    async with relay(tmp_path) as (alice, _):
+        line = Open(alice)
+        await line.stream.write(raw)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await line.answer()
+        assert caught.value.code() is STATUS.INVALID_ARGUMENT
+
+
+async def test_an_account_has_so_many_lines(tmp_path: Path) -> None:
+    async with relay(tmp_path, most_streams=1) as (alice, bob):
+        first, second, other = Open(alice), Open(alice), Open(bob)
+        for line in (first, other):
+            await line.ask(acknowledge=wire.AcknowledgeRequest())
+            await line.answers(1)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await second.answer()
+        assert caught.value.code() is STATUS.RESOURCE_EXHAUSTED
+
+
+async def test_what_is_asked_beyond_the_room_waits_and_is_not_lost(tmp_path: Path) -> None:
+    async with relay(tmp_path, most_streams=MOST_AT_WORK) as (alice, bob):
+        line = Open(bob)
+        for _ in range(MOST_AT_WORK):
+            await line.ask(receive=wire.ReceiveRequest(wait_ms=300))
+        await line.ask(acknowledge=wire.AcknowledgeRequest())
+        found = [await line.answer() for _ in range(MOST_AT_WORK + 1)]
+        assert found[-1].number == MOST_AT_WORK or found[0].HasField("ended")
+        assert {one.number for one in found} == set(range(MOST_AT_WORK + 1))
+        await alice.one("Relay/Send", message())
+
+
+@asynccontextmanager
+async def stopping(
+    directory: Path, deployment: Deployment, **limits: Any
+) -> AsyncIterator[tuple[Client, Callable[[], Any]]]:
+    """A relay's client, and how to stop the relay while it is there."""
+    config = RelayConfig(directory, RelayLimits(**limits))
+    services = partial(open_relay, config)
+    server = deployment.server(Party.PROVIDER, services)
+    port = await server.__aenter__()
+    async with deployment.client(ALICE, Party.PROVIDER, port) as client:
+        yield client, lambda: server.__aexit__(None, None, None)
+
+
+async def test_a_line_that_is_idle_does_not_hold_up_a_server_that_shuts_down(tmp_path: Path) -> None:
+    deployment = Deployment()
+    async with stopping(tmp_path, deployment) as (client, stop):
+        line = Open(client)
+        await line.ask(acknowledge=wire.AcknowledgeRequest())
+        await line.answers(1)
+        began = asyncio.get_running_loop().time()
+        await stop()
+        assert asyncio.get_running_loop().time() - began < 5
+        assert await line.answer() is grpc.aio.EOF and await line.stream.code() is STATUS.OK
+        assert deployment.events("failure") == []
+
+
+async def test_a_device_that_goes_on_asking_does_not_hold_up_a_server_that_shuts_down(tmp_path: Path) -> None:
+    async def flood(line: Open) -> None:
+        while True:
+            await line.ask(acknowledge=wire.AcknowledgeRequest())
+            await asyncio.sleep(0.005)
+
+    async def read(line: Open) -> None:
+        while await line.answer() is not grpc.aio.EOF:
+            continue
+
+    deployment = Deployment()
+    async with stopping(tmp_path, deployment, calls=Rate(1.0, 1)) as (client, stop):
+        line = Open(client)
+        tasks = [asyncio.create_task(flood(line)), asyncio.create_task(read(line))]
+        await asyncio.sleep(0.5)
+        began = asyncio.get_running_loop().time()
+        await stop()
+        assert asyncio.get_running_loop().time() - began < 5
+        tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        ended = [e["status"] for e in deployment.events("call") if e["method"].endswith("/Connect")]
+        assert ended == ["OK"] and deployment.events("failure") == []
+
+
+async def test_a_line_on_which_nothing_is_asked_is_ended_and_one_that_waits_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blindmatch_server.line.IDLE_SECONDS", 0.2)
+    async with relay(tmp_path) as (alice, bob):
+        idle, waiting = Open(alice), Open(bob)
+        await waiting.ask(receive=wire.ReceiveRequest(wait_ms=1500))
+        await idle.ask(acknowledge=wire.AcknowledgeRequest())
+        await idle.answers(1)
+        assert await idle.answer() is grpc.aio.EOF and await idle.stream.code() is STATUS.OK
+        assert (await waiting.answer()).HasField("ended")
+
+
+async def test_a_certificate_that_runs_out_ends_calls_on_an_open_line(tmp_path: Path) -> None:
+    now = [1e9]
+    deployment = Deployment(clock=lambda: now[0])
+    async with relay(tmp_path, deployment) as (alice, _):
+        line = Open(alice)
+        await line.ask(acknowledge=wire.AcknowledgeRequest())
+        assert (await line.answers(1))[0].removed == 0
+        now[0] = 1e11
+        await line.ask(acknowledge=wire.AcknowledgeRequest())
+        assert (await line.answers(1))[1].status == "UNAUTHENTICATED"

@@ -1,0 +1,407 @@
+"""The log and its witnesses: one leaf an index, cosigned by who keeps what it signs, whatever is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import signal
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from blindmatch_proofs.add_checkpoint import CONFLICT, OK, AddCheckpoint
+from blindmatch_proofs.checkpoint import Checkpoint
+from blindmatch_proofs.cosignature import NoteSigner
+from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, EpochLeaf, leaf_of
+from blindmatch_proofs.merkle import Tree, inclusion_path, leaf_hash
+from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
+from blindmatch_proofs.tlog_policy import Accepted, policy_of
+from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol import failpoint
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.epoch_manifest import EpochManifest
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.endpoint import Call
+from blindmatch_server.errors import ConflictError, StateError
+from blindmatch_server.event_log import EventLog
+from blindmatch_server.log import tree_store
+from blindmatch_server.log import witness as witness_module
+from blindmatch_server.log.cosigning import Cosigning, WitnessAt
+from blindmatch_server.log.monthly import Month, parse_leaf
+from blindmatch_server.log.monthly import leaf_of as leaf_of_month
+from blindmatch_server.log.server import LogConfig, open_log, open_witness
+from blindmatch_server.log.service import Log, StreamRule, counts, epochs_of
+from blindmatch_server.log.tree_store import TreeStore
+from blindmatch_server.log.witness import Witness
+from support.dying import die
+from support.logs import MemoryLog, signer
+from support.signed import CURATOR, signed
+from tlog_scales.backend import LocalBackend
+from tlog_scales.reader import TilesReader
+
+from .deployment import ALICE, OPERATOR, Client, Deployment, refused
+
+LOG, NAMES = Party("log"), (Party("witness_1"), Party("witness_2"))
+EPOCHS, COUNTS = "log.example/epochs/dummy", "log.example/counts"
+SEED = b"s" * 32
+KEY = NoteSigner.of(EPOCHS, ED25519, SEED)
+WITNESSES = {party: signer(f"{party}.example") for party in NAMES}
+CENTRE = Identity.of(Party.CENTRE)
+STATUS = grpc.StatusCode
+POLICY = policy_of([KEY.key], {party: [one.key] for party, one in WITNESSES.items()}, 2)
+
+
+def rules(origin: str) -> StreamRule | None:
+    return {EPOCHS: epochs_of("dummy", CURATOR.public), COUNTS: counts()}.get(origin)
+
+
+def leaf(epoch: int, entries: int = 1, **more: Any) -> EpochLeaf:
+    before = (0, bytes(32)) if epoch == 1 else (epoch - 1, b"p" * 32)
+    manifest = EpochManifest("dummy", 1, epoch, *before, 5, 6, entries, (), (), ())
+    return leaf_of(signed(replace(manifest, **more)), NOT_ENDORSED, NO_SEALING_KEY)
+
+
+def counted(month: int, reports: int = 1) -> bytes:
+    return leaf_of_month(Month(2026, 1).after(month - 1), {"reports": reports})
+
+
+@dataclass
+class Scene:
+    """A log and its witnesses; those in `ports` run."""
+
+    folder: Path
+    deployment: Deployment = field(default_factory=Deployment)
+    ports: dict[Party, int] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def running(self, witnesses: Sequence[Party] = NAMES) -> AsyncIterator[Client]:
+        async with AsyncExitStack() as stack:
+            for party in witnesses:
+                services = partial(open_witness, self.folder / party, WITNESSES[party], self._known, LOG)
+                server = self.deployment.server(party, services)
+                self.ports[party] = await stack.enter_async_context(server)
+            at = [WitnessAt(party, one.key, self._finder(party)) for party, one in WITNESSES.items()]
+            credentials = self.deployment.credentials(Identity.of(LOG))
+            config = LogConfig(credentials, self.folder / "log", SEED, rules, at)
+            port = await stack.enter_async_context(self.deployment.server(LOG, partial(open_log, config)))
+            self.ports[LOG] = port
+            yield await stack.enter_async_context(self.deployment.client(OPERATOR, LOG, port))
+        self.ports.clear()
+
+    def _finder(self, party: Party) -> Any:
+        return lambda: f"127.0.0.1:{self.ports[party]}" if party in self.ports else ""
+
+    def _known(self, origin: str) -> Any:
+        return NoteSigner.of(origin, ED25519, SEED).key if origin.startswith("log.example/") else None
+
+
+async def fails(status: grpc.StatusCode, call: Any) -> None:
+    assert (await refused(call))[0] is status
+
+
+async def append(client: Client, index: int, raw: bytes, origin: str = EPOCHS) -> TlogProof:
+    request = wire.AppendRequest(origin=origin, index=index, leaf=raw)
+    return TlogProof.parse((await client.one("Log/Append", request)).proof)
+
+
+def test_leaves_are_logged_and_cosigned_across_restarts_and_one_index_has_one_leaf(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+
+    async def first() -> None:
+        async with scene.running() as client:
+            for epoch in (1, 2, 3):
+                proof = await append(client, epoch - 1, leaf(epoch).encode())
+                found = POLICY.accept(proof.note, int(scene.deployment.clock()), 60)
+                assert isinstance(found, Accepted)
+                assert (found.head.size, len(found.witnesses)) == (epoch, 2)
+                assert proof.verify(leaf(epoch).encode()) == Passed()
+            assert (await append(client, 1, leaf(2).encode())).head.size == 3
+            await fails(STATUS.ALREADY_EXISTS, append(client, 1, leaf(2, entries=2).encode()))
+            await fails(STATUS.FAILED_PRECONDITION, append(client, 4, leaf(5).encode()))
+
+    async def second() -> None:
+        async with scene.running() as client:
+            proof = await append(client, 3, leaf(4).encode())
+            assert isinstance(POLICY.accept(proof.note, int(scene.deployment.clock()), 60), Accepted)
+            assert len(proof.note.signatures) == 3
+            renewed = await client.one("Log/Prove", wire.ProveRequest(origin=EPOCHS, index=0))
+            assert TlogProof.parse(renewed.proof).verify(leaf(1).encode()) == Passed()
+
+    asyncio.run(first())
+    asyncio.run(second())
+
+
+async def test_what_is_no_leaf_of_a_stream_or_not_the_caller_s_is_refused(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    other = leaf(1, design="other")
+    unsigned = leaf_of(replace(leaf(1).signed, signature=bytes(64)), NOT_ENDORSED, NO_SEALING_KEY)
+    async with scene.running() as client:
+        for wrong in (other, unsigned, leaf(2)):
+            await fails(STATUS.FAILED_PRECONDITION, append(client, 0, wrong.encode()))
+        await fails(STATUS.INVALID_ARGUMENT, append(client, 0, b"junk"))
+        await fails(STATUS.NOT_FOUND, append(client, 0, leaf(1).encode(), "log.example/else"))
+        await fails(STATUS.PERMISSION_DENIED, append(client, 0, counted(1), COUNTS))
+        async with scene.deployment.client(CENTRE, LOG, scene.ports[LOG]) as centre:
+            assert (await append(centre, 0, counted(11), COUNTS)).head.size == 1
+            await fails(STATUS.PERMISSION_DENIED, append(centre, 0, leaf(1).encode()))
+            await fails(STATUS.ALREADY_EXISTS, append(centre, 0, counted(11, 2), COUNTS))
+            for raw in (counted(11, 3), counted(10), counted(13)):
+                await fails(STATUS.FAILED_PRECONDITION, append(centre, 1, raw, COUNTS))
+            await fails(STATUS.INVALID_ARGUMENT, append(centre, 1, counted(12)[:-1], COUNTS))
+            assert (await append(centre, 1, counted(12), COUNTS)).head.size == 2
+            assert (await append(centre, 2, counted(13), COUNTS)).head.size == 3
+        async with scene.deployment.client(ALICE, LOG, scene.ports[LOG]) as device:
+            await fails(STATUS.PERMISSION_DENIED, append(device, 0, leaf(1).encode()))
+        body = AddCheckpoint(0, (), MemoryLog([b"x"], KEY).note(())).encode()
+        for who in (OPERATOR, CENTRE, Identity(Kind.HOST, "matcher")):
+            async with scene.deployment.client(who, NAMES[0], scene.ports[NAMES[0]]) as stranger:
+                asked = wire.AddCheckpointRequest(body=body)
+                call = stranger.one("Witness/AddCheckpoint", asked)
+                await fails(STATUS.PERMISSION_DENIED, call)
+
+
+async def test_another_package_reads_the_tiles_and_so_does_whoever_asks_by_their_paths(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    leaves = [leaf(epoch).encode() for epoch in range(1, 4)]
+    async with scene.running() as client:
+        for index, raw in enumerate(leaves):
+            await append(client, index, raw)
+
+        async def read(path: str) -> bytes:
+            request = wire.ResourceRequest(origin=EPOCHS, path=path)
+            parts = await client.all("Log/Read", request)
+            return b"".join(part.data for part in parts)
+
+        assert (await read("tile/0/000.p/3")) == b"".join(map(leaf_hash, leaves))
+        assert leaves[2] in await read("tile/entries/000.p/3")
+        assert Checkpoint.of(Note.parse(await read("checkpoint"))).size == 3
+        none = ["", "tile/0/000", "tile/0/000.p/4", "tile/0/000.p/0", "tile/1/000.p/1", "tile/0/001.p/1"]
+        for path in (*none, "../log", "tile/0/x000/000.p/3", "tile/00/000.p/3", "tile/0/000.p/03"):
+            await fails(STATUS.NOT_FOUND, read(path))
+    reader = TilesReader(LocalBackend(tmp_path / "log" / EPOCHS.replace("/", "_")))
+    head = reader.get_checkpoint()
+    assert reader.calculate_root_hash() == head.root_hash
+    for index, raw in enumerate(leaves):
+        assert reader.get_entry(index) == raw
+        reader.get_inclusion_proof(index, 3).check(leaf_hash(raw), head.root_hash)
+
+
+async def test_a_witness_that_is_away_or_has_a_second_history_cosigns_nothing(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    async with scene.running(NAMES[:1]) as client:
+        proof = await append(client, 0, leaf(1).encode())
+        assert len(proof.note.signatures) == 2
+    async with scene.running() as client:
+        assert len((await append(client, 0, leaf(1).encode())).note.signatures) == 3
+        for epoch in (2, 3):
+            await append(client, epoch - 1, leaf(epoch).encode())
+    forked = TreeStore(tmp_path / "log" / EPOCHS.replace("/", "_"), EPOCHS)
+    forked.head = replace(forked.head, size=2)
+    head = forked.extended([leaf(3, entries=9).encode()])
+    forked.keep(Note(head.text, (KEY.sign(head.text),)))
+    async with scene.running() as client:
+        proof = await append(client, 2, leaf(3, entries=9).encode())
+        assert len(proof.note.signatures) == 1
+        assert all("409" in event["reason"] for event in scene.deployment.events("not-cosigned")[-2:])
+
+
+# --- the tree in files -----------------------------------------------------------------------------
+
+
+def grown(store: TreeStore, entries: Sequence[bytes]) -> None:
+    head = store.extended(entries)
+    store.keep(Note(head.text, (KEY.sign(head.text),)))
+
+
+@pytest.mark.parametrize("batches", [[1] * 5, [255, 1, 1], [256, 256], [300, 211, 1, 600], [1, 700]])
+def test_a_tree_in_files_is_the_tree_of_its_entries(tmp_path: Path, batches: Sequence[int]) -> None:
+    entries = [str(n).encode() for n in range(sum(batches))]
+    store, done = TreeStore(tmp_path, EPOCHS), 0
+    for count in batches:
+        grown(store, entries[done : done + count])
+        done += count
+        store = TreeStore(tmp_path, EPOCHS)
+    tree = MemoryLog(entries, KEY)
+    assert (store.size, store.head) == (len(entries), tree.checkpoint())
+    memory = Tree.of([leaf_hash(one) for one in entries])
+    for index in {0, done // 2, done - 1}:
+        assert store.entry(index) == entries[index]
+        assert inclusion_path(store.nodes, index, done) == inclusion_path(memory.node, index, done)
+    reader = TilesReader(LocalBackend(tmp_path))
+    reader.set_size(reader.get_checkpoint().size)
+    assert reader.calculate_root_hash() == store.head.root
+
+
+def test_a_checkpoint_of_another_log_or_a_damaged_one_ends_the_start(tmp_path: Path) -> None:
+    grown(TreeStore(tmp_path, EPOCHS), [b"a"])
+    with pytest.raises(StateError, match="another log"):
+        TreeStore(tmp_path, COUNTS)
+    (tmp_path / "checkpoint").write_bytes(b"junk")
+    with pytest.raises(StateError, match="cannot be read"):
+        TreeStore(tmp_path, EPOCHS)
+
+
+# --- killed between save and cosign ----------------------------------------------------------------
+
+
+def in_child(run: Any) -> int:
+    """Run in a forked process; its exit code."""
+    child = multiprocessing.get_context("fork").Process(target=run)
+    child.start()
+    child.join()
+    return child.exitcode or 0
+
+
+def killed_at(point: str, run: Any) -> None:
+    def dying() -> None:
+        failpoint.arm(lambda name: die() if name == point else None)
+        run()
+
+    assert in_child(dying) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("point", ["log.checkpoint.before", "log.checkpoint.after"])
+@pytest.mark.parametrize("begun", [0, 2, 255, 256])
+def test_a_log_that_is_killed_has_signed_one_history(tmp_path: Path, point: str, begun: int) -> None:
+    entries = [str(n).encode() for n in range(begun)]
+    if begun:
+        grown(TreeStore(tmp_path, EPOCHS), entries)
+    killed_at(point, lambda: grown(TreeStore(tmp_path, EPOCHS), [b"mine"]))
+    store = TreeStore(tmp_path, EPOCHS)
+    kept = point.endswith("after")
+    assert store.size == begun + kept
+    if kept:
+        assert store.entry(begun) == b"mine"
+        assert store.head == MemoryLog([*entries, b"mine"], KEY).checkpoint()
+    else:
+        grown(store, [b"another", b"more"])  # nothing was signed: another leaf may come there
+        assert store.head == MemoryLog([*entries, b"another", b"more"], KEY).checkpoint()
+
+
+@pytest.mark.parametrize("point", ["witness.keep.before", "witness.keep.after", "witness.cosign.before"])
+def test_a_witness_that_is_killed_never_cosigns_two_histories(tmp_path: Path, point: str) -> None:
+    one, other = MemoryLog([b"a", b"b"], KEY), MemoryLog([b"a", b"c"], KEY)
+    key = signer("w.example", COSIGNATURE)
+
+    def asked(log: MemoryLog) -> wire.AddCheckpointReply:
+        witness = Witness(tmp_path, key, lambda origin: KEY.key, LOG, lambda: 7.0)
+        return witness._answer(AddCheckpoint(0, (), log.note(())).encode())
+
+    killed_at(point, lambda: asked(one))
+    kept = point != "witness.keep.before"
+    assert (asked(other).status == OK) is not kept
+    again = asked(one)
+    assert again.status != OK or not kept
+    if kept:
+        witness = Witness(tmp_path, key, lambda origin: KEY.key, LOG, lambda: 7.0)
+        assert witness._answer(AddCheckpoint(2, (), one.note(())).encode()).status == OK
+        assert witness._answer(AddCheckpoint(2, (), other.note(())).encode()).status != OK
+
+
+def test_a_witness_whose_record_is_damaged_cosigns_nothing(tmp_path: Path) -> None:
+    witness = Witness(tmp_path, signer("w.example"), lambda origin: KEY.key, LOG, lambda: 7.0)
+    body = AddCheckpoint(0, (), MemoryLog([b"a"], KEY).note(())).encode()
+    assert witness._answer(body).status == OK
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(b"")
+    with pytest.raises(StateError, match="cannot be read"):
+        witness._answer(body)
+
+
+# --- cancelled while a thread writes ---------------------------------------------------------------
+
+
+class SlowDisk:
+    """Holds up the `nth` small file that is written through a module, until `go` is set."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, module: Any, nth: int = 1) -> None:
+        self.reached, self.go, self._left = threading.Event(), threading.Event(), nth
+        self._write = module.replace_file
+        patch.setattr(module, "replace_file", self)
+
+    def __call__(self, path: Path, content: bytes) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.reached.set()
+            assert self.go.wait(30)
+        self._write(path, content)
+
+    async def cancelled_then(self, first: Any, second: Any) -> Any:
+        """Cancel `first` while the disk holds it up, ask `second` meanwhile; what becomes of that."""
+        one = asyncio.create_task(first)
+        assert await asyncio.to_thread(self.reached.wait, 30)
+        one.cancel()
+        await asyncio.wait([one])
+        other = asyncio.create_task(second)
+        await asyncio.wait([other], timeout=0.3)
+        self.go.set()
+        await asyncio.wait([other])
+        assert one.cancelled()
+        return other.exception() or other.result()
+
+
+def called(caller: Identity) -> Call:
+    return Call("", "", asyncio.Event(), caller)
+
+
+async def test_a_witness_whose_call_is_cancelled_while_it_keeps_cosigns_one_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = MemoryLog([b"a"], KEY), MemoryLog([b"b"], KEY)
+    witness = Witness(tmp_path, signer("w.example"), lambda origin: KEY.key, LOG, lambda: 7.0)
+    call, disk = called(Identity.of(LOG)), SlowDisk(monkeypatch, witness_module)
+
+    def ask(old: int, log: MemoryLog) -> Any:
+        request = wire.AddCheckpointRequest(body=AddCheckpoint(old, (), log.note(())).encode())
+        return witness.add_checkpoint(request, call)
+
+    assert (await disk.cancelled_then(ask(0, one), ask(0, other))).status == CONFLICT
+    assert (await ask(1, other)).status != OK
+    assert (await ask(1, one)).status == OK
+
+
+@pytest.mark.parametrize("nth", [1, 2], ids=["signed", "cosigned"])
+@pytest.mark.parametrize("index", [0, 1])
+async def test_a_log_whose_call_is_cancelled_while_it_writes_signs_one_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int, index: int
+) -> None:
+    credentials = Deployment().credentials(Identity.of(LOG))
+    log = Log(tmp_path, rules, SEED, Cosigning([], credentials, EventLog("log")))
+    call, disk = called(OPERATOR), SlowDisk(monkeypatch, tree_store, nth)
+    first, second = leaf(1).encode(), leaf(index + 1, entries=2).encode()
+
+    def ask(at: int, raw: bytes) -> Any:
+        return log.append(wire.AppendRequest(origin=EPOCHS, index=at, leaf=raw), call)
+
+    found = await disk.cancelled_then(ask(0, first), ask(index, second))
+    assert isinstance(found, ConflictError) is (index == 0), found
+    kept = TreeStore(tmp_path / EPOCHS.replace("/", "_"), EPOCHS)
+    assert kept.head == MemoryLog([first, second][: index + 1], KEY).checkpoint()
+
+
+# --- a month's leaf --------------------------------------------------------------------------------
+
+WRONG_MONTHS: list[bytes] = [
+    b"", b"{}", b"[]", b"1", b"\xff", b"[" * 9999, counted(1) + b" ", counted(1).replace(b"1}", b"-1}"),
+    counted(1).replace(b"1}", b"true}"), counted(1).replace(b"2026-01", b"2026-13"),
+    counted(1).replace(b'{"reports":1}', b'[[1,1],["a",1]]'), counted(1).replace(b"counts", b"count"),
+    counted(1).replace(b'{"reports"', b'{"reports":2,"reports"'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("raw", WRONG_MONTHS)
+def test_what_is_no_month_s_leaf_is_refused(raw: bytes) -> None:
+    assert parse_leaf(counted(1)) == (Month(2026, 1), {"reports": 1})
+    with pytest.raises(ProtocolError, match="blindmatch-monthly-counts"):
+        parse_leaf(raw)

@@ -1,0 +1,245 @@
+"""Helper processes give what the function gives here, in order, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import pytest
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import EntryBatch, SetParameters, batches_of
+from blindmatch_protocol.designs import oprf_psi, token_psi
+from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.executor import Helpers
+from blindmatch_protocol.randomness import seeded
+from blindmatch_server.publication import publish_epoch
+from blindmatch_server.worker_pool import HelperWarning, WorkerPool
+from support import row_functions
+from support.dying import end_by_themselves, is_running, left_by
+from support.memory import random_hashes
+from support.signed import SIGNER
+
+TESTS = Path(__file__).parent.parent
+SECRET = b"\xa5" * 32
+
+
+@pytest.fixture(autouse=True)
+def _findable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let programs that a test starts find this module."""
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+
+
+@pytest.fixture
+def workers() -> Iterator[WorkerPool]:
+    with WorkerPool(2) as workers:
+        yield workers
+
+
+def entries(count: int) -> EntryBatch:
+    salts = np.frombuffer(seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
+    return EntryBatch(random_hashes(count), np.arange(count, dtype=np.uint64), salts)
+
+
+def batches(count: int, size: int) -> Iterator[EntryBatch]:
+    held = entries(count)
+    yield from batches_of(held.hashes, held.ids, held.salts).batches(size)
+
+
+def computed(
+    workers: WorkerPool, function: Callable[[bytes, EntryBatch], Rows], count: int, size: int
+) -> Rows:
+    return np.concatenate(list(workers.rows(function, SECRET, batches(count, size))))
+
+
+class TestRows:
+    @pytest.mark.parametrize(("count", "size"), [(1, 4), (7, 4), (40, 4), (40, 1)])
+    def test_are_the_functions_in_the_order_of_the_batches(
+        self, workers: WorkerPool, count: int, size: int
+    ) -> None:
+        expected = row_functions.mixed(SECRET, entries(count))
+        assert (computed(workers, row_functions.mixed, count, size) == expected).all()
+
+    def test_come_from_processes_that_an_interrupted_terminal_does_not_reach(
+        self, workers: WorkerPool
+    ) -> None:
+        rows: Any = workers.rows(row_functions.mixed, SECRET, batches(40, 4))
+        next(rows)
+        until = time.monotonic() + 30
+        while [os.getpgid(pid) for pid in workers.pids] != list(workers.pids) and time.monotonic() < until:
+            time.sleep(0.05)  # a worker leaves the group as the first thing that it does
+        assert [os.getpgid(pid) for pid in workers.pids] == list(workers.pids)
+        rows.close()
+
+    def test_come_from_other_processes_each_of_which_computes(self, workers: WorkerPool) -> None:
+        for _ in range(10):  # where one starts late, the other may do it all
+            pids = set(computed(workers, row_functions.whose, 400, 2).view(np.uint64).ravel().tolist())
+            assert os.getpid() not in pids
+            if len(pids) == 2:
+                return
+        raise AssertionError(f"one process computed it all, ten times: {pids}")
+
+    def test_of_no_batch_are_none(self, workers: WorkerPool) -> None:
+        assert list(workers.rows(row_functions.mixed, SECRET, iter(()))) == []
+
+    def test_one_worker_computes_here(self) -> None:
+        with WorkerPool(1) as alone:
+            pids = computed(alone, row_functions.whose, 4, 2).view(np.uint64)
+            assert set(pids.ravel().tolist()) == {os.getpid()}
+
+    def test_what_a_function_prints_is_no_answer(self, workers: WorkerPool) -> None:
+        expected = row_functions.mixed(SECRET, entries(8))
+        assert (computed(workers, row_functions.talking, 8, 4) == expected).all()
+
+    def test_can_be_asked_for_again(self, workers: WorkerPool) -> None:
+        first, second = (computed(workers, row_functions.mixed, 8, 4) for _ in range(2))
+        assert (first == second).all()
+
+    def test_a_worker_pool_is_an_executor_with_helpers(self, workers: WorkerPool) -> None:
+        assert isinstance(workers, Helpers)
+        assert list(workers.map(lambda a, b: a * b, [2, 3], [5, 7])) == [10, 21]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+class TestHelpers:
+    def test_end_with_the_last_rows(self, workers: WorkerPool) -> None:
+        rows = workers.rows(row_functions.mixed, SECRET, batches(40, 4))
+        next(rows)
+        pids = workers.pids
+        assert len(pids) == 2
+        assert all(map(is_running, pids))
+        list(rows)
+        assert workers.pids == ()
+        assert not any(map(is_running, pids))
+
+    def test_end_when_nobody_wants_more_rows(self, workers: WorkerPool) -> None:
+        rows: Any = workers.rows(row_functions.mixed, SECRET, batches(40, 4))
+        next(rows)
+        pids = workers.pids
+        rows.close()
+        assert not any(map(is_running, pids))
+
+    def test_that_are_ended_in_the_middle_of_a_batch_have_not_failed(self) -> None:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            with WorkerPool(2) as workers:
+                rows: Any = workers.rows(row_functions.slow, SECRET, batches(40, 4))
+                next(rows)
+                pids = workers.pids
+                rows.close()
+                assert not any(map(is_running, pids))
+        assert [one for one in seen if one.category is HelperWarning] == []
+
+    def test_end_when_the_list_breaks_off(self, workers: WorkerPool) -> None:
+        def broken() -> Iterator[EntryBatch]:
+            yield from batches(8, 4)
+            raise DesignError("the list changed while it was read")
+
+        with pytest.raises(DesignError, match="changed"):
+            list(workers.rows(row_functions.mixed, SECRET, broken()))
+        assert workers.pids == ()
+
+    def test_are_told_the_secret_over_the_pipe_alone(self, workers: WorkerPool) -> None:
+        rows = workers.rows(row_functions.mixed, SECRET, batches(40, 4))
+        next(rows)
+        for pid in workers.pids:
+            for place in ("cmdline", "environ"):
+                seen = Path(f"/proc/{pid}/{place}").read_bytes()
+                assert seen
+                assert SECRET not in seen
+                assert SECRET.hex().encode() not in seen
+        list(rows)
+
+    def test_end_when_the_program_is_killed(self) -> None:
+        pids = left_by(
+            "from support.row_functions import mixed; from blindmatch_server.worker_pool import WorkerPool\n"
+            "from server.test_worker_pool import batches\n"
+            "workers = WorkerPool(2); rows = workers.rows(mixed, b'k', batches(400, 4)); next(rows)\n"
+            "print(*workers.pids, flush=True)"
+        )
+        assert len(pids) == 2 and end_by_themselves(pids)
+
+
+class TestFailures:
+    def test_a_functions_own_error_is_raised_here(
+        self, workers: WorkerPool, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with (
+            pytest.warns(HelperWarning, match="refusing: LookupError$") as warned,
+            pytest.raises(LookupError, match="entry 8"),
+        ):
+            computed(workers, row_functions.refusing, 40, 4)
+        told = "".join(str(one.message) for one in warned) + "".join(capfd.readouterr())
+        assert SECRET.hex() not in told
+
+    def test_a_helper_that_dies_is_done_without(self, workers: WorkerPool) -> None:
+        expected = row_functions.mixed(SECRET, entries(40))
+        with pytest.warns(HelperWarning, match="done without"):
+            assert (computed(workers, row_functions.dying, 40, 4) == expected).all()
+
+    def test_helpers_that_cannot_be_started_are_done_without(
+        self, workers: WorkerPool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fails(*_: Any) -> Any:
+            raise BlockingIOError("Resource temporarily unavailable")
+
+        monkeypatch.setattr(ProcessPoolExecutor, "submit", fails)
+        with pytest.warns(HelperWarning, match="BlockingIOError"):
+            pids = computed(workers, row_functions.whose, 40, 2).view(np.uint64).ravel().tolist()
+        assert set(pids) == {os.getpid()}
+
+    def test_a_helper_that_hangs_is_killed(
+        self, workers: WorkerPool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("blindmatch_server.workers._END_SECONDS", 0.2)
+        rows: Any = workers.rows(row_functions.mixed, SECRET, batches(400, 4))
+        next(rows)
+        pids = workers.pids
+        os.kill(pids[0], signal.SIGSTOP)
+        rows.close()
+        assert not any(map(is_running, pids))
+
+    def test_a_function_that_workers_cannot_find_is_computed_here(self, workers: WorkerPool) -> None:
+        elsewhere = FunctionType(row_functions.mixed.__code__, vars(row_functions), "mixed")
+        elsewhere.__module__ = "no_such_module"
+        expected = row_functions.mixed(SECRET, entries(40))
+        with pytest.warns(HelperWarning, match="no_such_module:mixed: ModuleNotFoundError"):
+            assert (computed(workers, elsewhere, 40, 4) == expected).all()
+
+
+@pytest.mark.parametrize("package", [oprf_psi, token_psi])
+def test_a_design_builds_the_same_files_with_helpers(
+    package: Any, workers: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = entries(100)
+    source = batches_of(held.hashes, held.ids, held.salts)
+    monkeypatch.setattr(package.build, "BATCH", 16)
+    monkeypatch.setattr(package.build, "SHARED", 0)
+    asked = []
+    monkeypatch.setattr(
+        workers, "rows", lambda *args, rows=workers.rows: (asked.append(args[0].__name__), rows(*args))[1]
+    )
+    digests = [
+        {
+            file.name: file.sha256
+            for file in publish_epoch(
+                package.DESIGN,
+                source,
+                SetParameters(1, {}),
+                seeded("build"),
+                executor,
+                tmp_path / name,
+                SIGNER,
+            ).manifest.files
+        }
+        for name, executor in (("alone", None), ("helped", workers))
+    ]
+    assert asked == ["rows_of"]
+    assert digests[0] == digests[1]

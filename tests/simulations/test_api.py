@@ -1,0 +1,179 @@
+"""`import blindmatch`: what docs/api.md says holds, and the notebook runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import blindmatch as bm
+import numpy as np
+import pytest
+from blindmatch_protocol.errors import DesignError, PictureError
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_simulations.audit import Undeclared
+from blindmatch_simulations.measure.results import Results as File
+from blindmatch_simulations.measure.results import ResultsError, encode, results
+from blindmatch_simulations.measure.row import BenchRow, bench_row
+from blindmatch_simulations.scenario.errors import RecordingError, ScenarioError
+
+ROOT = Path(__file__).parents[2]
+PICTURES = bm.sample_pictures(3)
+
+
+def cells(path: Path) -> list[str]:
+    return [
+        "".join(one["source"]) for one in json.loads(path.read_text())["cells"] if one["cell_type"] == "code"
+    ]
+
+
+@pytest.fixture(scope="module")
+def notebook() -> dict[str, Any]:
+    """What the notebook's cells leave, run one after the other in the repository's root."""
+    left: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        for number, source in enumerate(cells(ROOT / "examples" / "first_steps.ipynb")):
+            exec(compile(source, f"cell {number}", "exec"), left)  # noqa: S102 - our own notebook
+    return left
+
+
+def test_the_notebook_runs_and_comes_to_what_its_text_says(notebook: dict[str, Any]) -> None:
+    assert [one.outcome for one in notebook["answers"]] == ["match", "match", "no match", "no match"]
+    assert len(notebook["sizes"]) == 1
+    assert [row["found"] for row in notebook["rows"]] == [True, True, False, False] * 2
+    played = notebook["played"]
+    assert [one.error for one in played.events] == [""] * len(notebook["scenario"])
+    assert {name: one.undeclared for name, one in played.audits.items()} == {
+        "alice": Undeclared.NONE,
+        "bob": Undeclared.NONE,
+    }
+    sent = [row for row in played.rows() if row["do"] == "send picture"]
+    assert [row["outcome"] for row in sent] == ["match", "no match"]
+    assert [row["report_up"] > 0 for row in sent] == [True, False]
+    assert notebook["recall"]["oprf-psi"][1] <= notebook["recall"]["oprf-psi"][0]
+
+
+def test_the_same_seed_gives_the_same_run_and_pictures_come_in_any_form(tmp_path: Path) -> None:
+    file = tmp_path / "one.png"
+    file.write_bytes(PICTURES[0])
+    opened = Picture.from_bytes(PICTURES[0])
+    entries = []
+    for source in (PICTURES[0], file, opened, opened.pixels):
+        made = bm.open_design("oprf-psi", pictures=[source], random=3, seed=5)
+        entries.append(made.entries)
+        answer = made.ask(source)
+        assert (answer.outcome, answer.entry, answer.rounds) == ("match", opened.hash, 1)
+        assert made.expected(source) and not made.expected(PICTURES[1])
+        assert answer.device_ms > 0 < answer.roles_ms
+    assert all(np.array_equal(one, entries[0]) for one in entries)
+
+
+def test_a_run_is_recorded_and_its_deployment_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+    do = bm.operations
+    scenario = [
+        do.Publish((PICTURES[0],), 12), do.Start(), do.AddDevice("bob"), do.AddDevice("alice"),
+        do.SendPicture("alice", "bob", PICTURES[0]), do.Stop(),
+    ]  # fmt: skip
+    home, record = tmp_path / "home", tmp_path / "run.jsonl"
+    played = bm.play("hash-upload", scenario, home, threads=True, record=record)
+    assert played.audits == {} and (home / "deployment.json").is_file()
+    recording = bm.read_recording(record)
+    assert [one.operation for one in recording.events] == scenario
+    assert recording.devices["alice"].arrived is None, "no server was left to ask"
+
+
+@pytest.mark.parametrize(
+    "source", [b"", b"junk", "none.png", Path("/"), None, 5, np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3))]
+)
+def test_what_is_no_picture_is_said_to_be_none(source: Any) -> None:
+    opened = bm.open_design("hash-upload", random=2)
+    for ask in (opened.ask, opened.expected, lambda one: bm.open_design("hash-upload", [one])):
+        with pytest.raises(PictureError):
+            ask(source)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"random": -1}, {"seed": -1}, {"treshold": 3}, {"hashes": np.zeros((2, 31), np.uint8)},
+        {"hashes": np.zeros(32, np.uint8)}, {"hashes": np.zeros((2, 32))},
+    ],
+)  # fmt: skip
+def test_a_list_or_a_parameter_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(DesignError, match=r"negative|no parameter treshold|32 columns"):
+        bm.open_design("hash-upload", **wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        bm.operations.AddDevice("bob", mode="later"),  # type: ignore[arg-type]
+        bm.operations.AddDevice("bob", consequence="none"),  # type: ignore[arg-type]
+        bm.operations.Decide("confirmed", "", report="zz"),
+        bm.operations.Publish(random=-1),
+        bm.operations.Check(seconds=float("nan")),
+        bm.operations.Publish(("a.png",)),  # type: ignore[arg-type]
+        bm.operations.Stop,
+        "stop",
+    ],
+)
+def test_what_is_no_operation_ends_a_scenario_with_a_clear_error(wrong: Any) -> None:
+    with pytest.raises(ScenarioError, match="no operation: "):
+        bm.play("hash-upload", [wrong])
+
+
+def test_a_parameter_that_the_design_does_not_have_is_not_published() -> None:
+    (event,) = bm.play("hash-upload", [bm.operations.Publish(values={"treshold": 3})]).events
+    assert event.error == "DesignError: design hash-upload has no parameter treshold"
+
+
+def test_a_recording_with_lines_taken_out_doubled_or_moved_is_none(tmp_path: Path) -> None:
+    do, path = bm.operations, tmp_path / "run.jsonl"
+    bm.play("hash-upload", [do.Publish(random=2), do.AddDevice("bob"), do.Stop()], record=str(path))
+    head, *events, device = path.read_bytes().splitlines(keepends=True)
+    assert len(bm.read_recording(str(path)).events) == 3
+    for lines in ([head, *events[1:], device], [head, head, *events], [head, *events, device, device],
+                  [head, *events[::-1]], [head, device, *events]):  # fmt: skip
+        path.write_bytes(b"".join(lines))
+        with pytest.raises(RecordingError, match="edited"):
+            bm.read_recording(path)
+
+
+def test_an_audit_is_of_one_epoch() -> None:
+    publish = bm.operations.Publish(random=3)
+    with pytest.raises(ScenarioError, match="an audit is of one epoch, and 2 were published"):
+        bm.play("hash-upload", [publish, publish], audit=True)
+
+
+def test_results_are_flat_rows_and_an_edited_file_is_none(tmp_path: Path) -> None:
+    rows = [
+        bench_row("a/b", "a", "", {"entries": 4}, {"mib": 1.5}),
+        bench_row("c/d", "c", "", {}, {}, why="no peer"),
+    ]
+    path = tmp_path / "bench.json"
+    path.write_bytes(encode(results(File[BenchRow], "blindmatch bench", {}, rows)))
+    first, second = bm.figures(bm.load_results(path))
+    assert (first["id"], first["figure"], first["value"], first["unit"], first["entries"]) == (
+        "a/b", "mib", 1.5, "MiB", 4,
+    )  # fmt: skip
+    assert (second["status"], second["figure"], second["why"]) == ("not measured", None, "no peer")
+    path.write_text(path.read_text().replace("1.5", "2.5"))
+    with pytest.raises(ResultsError, match="edited"):
+        bm.load_results(path)
+
+
+def test_a_frame_is_made_of_rows_where_its_package_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "polars", SimpleNamespace(DataFrame=tuple))
+    assert bm.frame(iter([{"a": 1}]), "polars") == ({"a": 1},)
+    with pytest.raises(bm.FramesError, match=r"^nosuchframes is not installed: pip install nosuchframes$"):
+        bm.frame([], "nosuchframes")
+
+
+def test_the_page_names_everything_that_the_package_has() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    named = set(re.findall(r"`([A-Za-z_]+)(?:\(|`)", page))
+    assert set(bm.__all__) <= named
+    assert {kind.__name__ for kind in get_args(bm.operations.Operation)} <= named

@@ -1,0 +1,152 @@
+"""The defensive suite: what its attacks would miss if they were wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blindmatch_client.egress.methods import EXCHANGE, SEND
+from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_protocol.content import compose
+from blindmatch_protocol.randomness import seeded
+from blindmatch_simulations.attacks import collisions, joined_logs, key_theft, over_days, pooled, tried_edits
+from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.figure import Figure
+from blindmatch_simulations.attacks.run import run_attack
+from blindmatch_simulations.attacks.table import ATTACKS, attacked
+from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.measure.intervals import advantage
+from blindmatch_simulations.pictures.crops import crops
+from msgspec import UNSET
+from support.command import in_process
+
+EVERYWHERE = ("recurring-picture", "recorded-requests", "key-limits")
+
+
+def arena(design: str) -> Arena:
+    return Arena(load_design(design), thorough=False)
+
+
+def figure(name: str, design: str, weakened: bool = False) -> Figure:
+    return run_attack(ATTACKS[name], arena(design), weakened).figure
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "design"),
+    [(name, one) for name in EVERYWHERE for one in attacked() if one in ATTACKS[name].against],
+)
+def test_a_weakness_wins_in_every_design_that_claims_to_withstand(name: str, design: str) -> None:
+    assert figure(name, design, weakened=True).succeeded
+
+
+def test_a_prefix_alone_singles_out_what_blinded_requests_do_not() -> None:
+    assert figure("recurring-hash", "prefix-bucket").succeeded
+    assert not figure("recurring-picture", "oprf-psi").succeeded
+
+
+def test_without_an_account_days_add_up_slowly() -> None:
+    *left, by_activity = figure("recurring-hash", "third-party").parts.values()
+    assert left[0] > 1 and left == sorted(left, reverse=True)
+    assert 0 <= by_activity <= 1
+
+
+@pytest.mark.parametrize("design", ["third-party", "prefix-bucket"])
+def test_requests_that_show_nothing_single_out_nobody(monkeypatch: pytest.MonkeyPatch, design: str) -> None:
+    monkeypatch.setattr(over_days, "_shown", lambda *_: frozenset())
+    monkeypatch.setattr(over_days, "QUICK_TRIALS", 20)
+    assert figure("recurring-hash", design).value == 0
+
+
+def test_kinds_told_without_a_link_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange, send = EXCHANGE.path, SEND.path
+    pictures, calls = [True, False, True, True, False, True], []
+    for number, picture in enumerate(pictures):
+        methods = [exchange, send] if picture else [send]
+        calls += [joined_logs._Call(joined_logs.SENDERS[number % 2], method, number) for method in methods]
+    found = joined_logs._figure(calls, pictures)
+    assert found.succeeded and found.value == found.trials == 4
+    monkeypatch.setattr(joined_logs, "_next", lambda *_: None)
+    blind = joined_logs._figure(calls, pictures)
+    assert not blind.succeeded and blind.value == 0
+    assert list(blind.parts.values())[1] == 2, "texts are told by chance"
+
+
+def test_a_wholly_other_picture_is_not_taken_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collisions, "PATCH", 0.98)
+    monkeypatch.setattr(collisions, "_near", lambda *_: True)
+    found = collisions.look_alikes(arena("oprf-psi"))
+    assert found.trials == collisions.QUICK and found.value == 0 and not found.succeeded
+
+
+def test_paper_on_paper_is_no_other_picture() -> None:
+    page = np.full((20, 20, 3), 250, np.uint8)
+    written = page.copy()
+    written[:2] = 0
+    assert not collisions._differ(page, page - 5)
+    assert not collisions._differ(page, written)  # a tenth of it
+    written[:3] = 0
+    assert collisions._differ(page, written)
+
+
+def test_more_poison_watches_more_and_equality_less_than_nearness() -> None:
+    *near, equal = figure("poisoned-list", "device-list").parts.values()
+    assert near == sorted(near) and near[-1] > near[0] and near[-1] > equal
+
+
+def test_more_devices_open_more_until_the_cap_for_all() -> None:
+    made = run_attack(ATTACKS["pooled-extraction"], arena("token-psi"))
+    found = made.figure.parts
+    alone, two, four, eight, *projected = found.values()
+    assert alone < two < four == eight, "the cap for all holds"
+    assert f"accounts 8, evaluations {pooled.TOGETHER}" in found
+    assert made.budget.queries == (96 + 192 + 384 + 384) // 32, "no more than is granted"
+    assert made.figure.interval is None, "entries of one list are not independent"
+    assert projected == sorted(projected) and projected[1] == pytest.approx(0.264, abs=0.001)  # token-psi.md
+
+
+def test_whoever_had_the_account_before_it_received_reads_what_was_recorded() -> None:
+    alice, bob = (
+        key_theft.Account.create(name, key_theft.NOW, 1) for name in (key_theft.ALICE, key_theft.BOB)
+    )
+    keys = bob.published()
+    bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, tuple(keys.one_time))
+    before = key_theft.Account.load(bob.dump())
+    sealed = alice.encrypt("bob", compose("hello", (), key_theft.NOW, seeded("content")), bundle)
+    bob.decrypt("alice", sealed)
+    assert key_theft._opens(before, sealed, reset=False), "else the attack could not succeed"
+    assert not key_theft._opens(bob, sealed, reset=False) and not key_theft._opens(bob, sealed, reset=True)
+
+
+def test_a_try_past_both_limits_is_one_try() -> None:
+    assert figure("key-limits", "token-psi").trials == 8 * (96 // 32 + 2)
+
+
+def test_crops_of_one_photograph_are_no_independent_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    (one,) = crops(1, 1)
+    monkeypatch.setattr(tried_edits, "QUICK_LISTED", 2)
+    monkeypatch.setattr(tried_edits, "crops", lambda count, seed: [one] * count)
+    monkeypatch.setattr(Arena, "once", lambda arena, key, make: make())
+    found = figure("fixed-edits", "oprf-psi")
+    assert found.interval is None and found.trials == 1, "photograph"
+
+
+def test_the_better_of_two_shares_is_held_to_bonferronis_level() -> None:
+    found, low, high = figure("one-share", "split-psi"), *advantage(20, 40, 0.995).figures()["interval"]
+    assert found.interval == (low, high)
+
+
+@pytest.mark.parametrize("option", ["--hash", "--list", "--picture", "--pictures", "--target", "--entries"])
+def test_nothing_from_outside_is_attacked(tmp_path: Path, option: str) -> None:
+    assert in_process(tmp_path, "attack", "run", "rebuilt-collisions", option, "x").code == 2
+
+
+def test_an_attack_states_all_that_it_spent_at_once() -> None:
+    made = run_attack(ATTACKS["dual-purpose"], replace(arena("split-psi"), seed=2))
+    assert (made.budget.queries, made.budget.list_share) == (20, 0.1)
+
+
+def test_what_is_rebuilt_from_generated_hashes_knows_no_share_of_a_list() -> None:
+    assert run_attack(ATTACKS["rebuilt-collisions"], arena("oprf-psi")).budget.list_share is UNSET

@@ -1,0 +1,409 @@
+"""From three organisations' pictures to a set that holds what two of them endorsed, by the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blindmatch_client.device import OutcomeKind
+from blindmatch_client.evidence import Kind
+from blindmatch_client.failure import FailureMode
+from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.contract import Label, Party
+from blindmatch_protocol.contract.entries import HeldEntries
+from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import system_randomness
+from blindmatch_server.curator import open_list
+from blindmatch_server.curator.endorsement.batches import joined
+from blindmatch_simulations.deployment import curating, endorsement_policy, endorsing
+from blindmatch_simulations.deployment.curating import add_references, open_named
+from blindmatch_simulations.deployment.devices import create_device
+from blindmatch_simulations.deployment.doctor.finding import Finding, Status
+from blindmatch_simulations.deployment.doctor.policies import policies
+from blindmatch_simulations.deployment.endorsement_checks import audit, endorsed_by
+from blindmatch_simulations.deployment.endorsement_policy import (
+    key_of,
+    keys_of,
+    make_policy,
+    read_policy,
+    terms_of,
+)
+from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.packing import pack_server
+from blindmatch_simulations.pictures.crops import crops
+from blindmatch_simulations.scenario.world import World
+from support.command import in_process
+
+NAMES = ("north", "south", "west")
+PICTURES = [crop.data for crop in crops(6, seed=5)]
+HELD = {"north": (0, 1, 2), "south": (1, 2, 3), "west": (2, 4)}
+RNG = system_randomness()
+
+
+def folder_of(base: Path, name: str, rows: tuple[int, ...]) -> Path:
+    folder = base / "pictures" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for row in rows:
+        (folder / f"{row}.png").write_bytes(PICTURES[row])
+    return folder
+
+
+def command(home: Path, *arguments: object, code: int = 0) -> Any:
+    ran = in_process(home, *arguments, "--json", "-")
+    assert ran.code == code, ran.err
+    return json.loads(ran.out) if ran.out else ran.err
+
+
+def submitted(home: Path, held: dict[str, tuple[int, ...]] = HELD) -> None:
+    for name, rows in held.items():
+        command(home, "list", "submit", name, folder_of(home, name, rows), "known")
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("endorsed") / "home"
+    assert in_process(home, "certs", "init").code == 0
+    assert command(home, "list", "policy") == {"policy": "none"}
+    assert command(home, "list", "policy", 2, *NAMES)["to_remove"] == 2
+    submitted(home)
+    assert command(home, "list", "propose", "known") == {
+        "epoch": 1, "lists": 2, "removes": 0, "batches": 2, "asked": list(NAMES)
+    }  # fmt: skip
+    for name in NAMES:
+        assert command(home, "list", "endorse", name, "known")["refused"] == []
+    made = command(home, "list", "publish", "known")
+    assert (made["entries"], made["endorsers"], made["not_endorsed"]) == (2, list(NAMES), 0)
+    return home
+
+
+@pytest.fixture
+def home(once: Path, tmp_path: Path) -> Path:
+    shutil.copytree(once, tmp_path / "home")
+    return tmp_path / "home"
+
+
+def hashes(home: Path) -> set[bytes]:
+    with open_list(home / "curator" / "lists" / "known.list") as listed:
+        return set(map(bytes, listed.hashes))
+
+
+def wanted(*rows: int) -> set[bytes]:
+    return {Picture.from_bytes(PICTURES[row]).hash for row in rows}
+
+
+def test_the_set_holds_what_two_endorsed_and_an_audit_builds_it_again(home: Path) -> None:
+    assert hashes(home) == wanted(1, 2)
+    everything = ["endorsed", "logged", "recorded", "rebuilt"]
+    assert command(home, "list", "audit", "--rebuild") == dict.fromkeys(everything, "passed")
+    assert "must be endorsed" in in_process(home, "list", "build", "known").err
+
+
+def test_an_organisation_that_changes_its_key_has_two_for_a_while_and_counts_once(home: Path) -> None:
+    policy, before = home / "endorsement.json", command(home, "list", "policy")["organisations"]
+    made = command(home, "list", "policy", 2, *NAMES, "--rotate", "north")["organisations"]
+    assert made == json.loads(policy.read_text())["organisations"]
+    assert (len(made["north"]), before["north"] in made["north"]) == (2, True)
+    assert {**made, "north": 0} == {**before, "north": 0}
+    held = read_policy(Deployment.open(home))
+    assert held is not None
+    assert (keys_of(held), held.names) == (made, NAMES)
+    command(home, "list", "propose", "known")  # what was submitted under the key of before counts
+    command(home, "list", "endorse", "north", "known")
+    assert "too few" in in_process(home, "list", "publish", "known").err
+    command(home, "list", "endorse", "south", "known")
+    assert command(home, "list", "publish", "known")["endorsers"] == ["north", "south"]
+    assert hashes(home) == wanted(1, 2)
+    assert len(command(home, "list", "policy", 2, *NAMES)["organisations"]["north"]) == 64
+    assert "must be signed by its organisation" in in_process(home, "list", "propose", "known").err
+    for wrong in (("--rotate", "east"), ("--rotate", "west")):
+        assert "goes on naming" in in_process(home, "list", "policy", 1, "north", *wrong).err
+
+
+@pytest.mark.parametrize("step", ["policy", "old key aside", "new key in place"])
+def test_a_rotation_that_is_cut_short_loses_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    assert in_process(tmp_path, "certs", "init").code == 0
+    deployment = Deployment.open(tmp_path)
+    first = make_policy(deployment, 2, NAMES)
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        if step == "policy":
+            patched.setattr(endorsement_policy, "replace_file", cut)
+        else:
+            moved, last = Path.rename, "keys.new" if step == "new key in place" else "keys"
+            patched.setattr(Path, "rename", lambda at, to: cut() if at.name == last else moved(at, to))
+        with pytest.raises(KeyboardInterrupt):
+            make_policy(deployment, 2, NAMES, ["north"])
+    held = read_policy(deployment)
+    assert held is not None
+    assert ("north", key_of(deployment, "north").public) in [
+        (one.name, one.key) for one in held.organisations
+    ]
+    if step == "policy":
+        assert held == first == make_policy(deployment, 2, NAMES)
+    again = make_policy(deployment, 2, NAMES, ["north"])
+    assert set(held.organisations) <= set(again.organisations)
+    assert key_of(deployment, "north").public not in [one.key for one in held.organisations]
+    assert len(make_policy(deployment, 2, NAMES).organisations) == len(NAMES)
+
+
+def test_the_doctor_finds_policies_that_are_not_those_of_the_deployment(home: Path) -> None:
+    deployment = Deployment.open(home)
+
+    def found() -> dict[str, Finding]:
+        return {one.check: one for one in policies(deployment, DESIGN)}
+
+    create_device(deployment, "alice", "oprf-psi", FailureMode.HOLD).device.close()
+    (well,) = found().values()
+    assert (well.status, "2 of north, south, west; the first" in well.what) == (Status.OK, True)
+    make_policy(deployment, 1, NAMES)
+    assert [one.status for one in found().values()] == [Status.WRONG, Status.WARNING]
+    assert "pins another policy of endorsement" in found()["policies of alice"].what
+    (home / "endorsement.json").unlink()
+    assert [one.status for one in found().values()] == [Status.WRONG, Status.WARNING]
+    assert "the deployment has none: it refuses its epochs" in found()["policies of alice"].what
+    make_policy(deployment, 2, NAMES)
+    (home / "curator/published/oprf-psi/1/endorsement.bin").unlink()
+    (broken,) = found().values()
+    assert (broken.check, broken.status) == ("endorsement", Status.WRONG)
+    (home / "endorsement.json").write_text("{}")
+    (damaged,) = found().values()
+    assert (damaged.check, damaged.status) == ("policies", Status.WRONG)
+
+
+def test_the_doctor_says_what_a_device_takes_that_pins_no_policy(home: Path) -> None:
+    (home / "endorsement.json").unlink()
+    create_device(Deployment.open(home), "carol", "oprf-psi", FailureMode.HOLD).device.close()
+    make_policy(Deployment.open(home), 2, NAMES)
+    _, of_carol = policies(Deployment.open(home), DESIGN)
+    assert (of_carol.check, of_carol.status) == ("policies of carol", Status.WARNING)
+    assert "takes epochs without looking at one" in of_carol.what
+
+
+def test_removals_and_corrections_are_endorsed_and_a_change_can_be_published_alone(home: Path) -> None:
+    submitted(home, {**HELD, "south": (2, 3), "west": (0, 2, 4)})
+    made = command(home, "list", "propose", "known")
+    assert (made["lists"], made["removes"]) == (1, 1)
+    for name in NAMES:
+        command(home, "list", "endorse", name, "known")
+    assert command(home, "list", "publish", "known", "--delta")["epoch"] == 2
+    assert hashes(home) == wanted(0, 2)
+    everything = ["endorsed", "continued", "logged", "recorded", "rebuilt"]
+    assert command(home, "list", "audit", "--rebuild") == dict.fromkeys(everything, "passed")
+
+
+def test_an_entry_goes_once_two_organisations_withdraw_it(home: Path) -> None:
+    with open_list(home / "curator" / "lists" / "known.list") as listed:
+        shared = next(
+            int(number) for number, row in zip(listed.ids, listed.hashes, strict=True)
+            if bytes(row) in wanted(1)
+        )  # fmt: skip
+    assert command(home, "list", "withdraw", "north", shared, "known")["hashes"] == 2
+    assert "of no picture of west" in in_process(home, "list", "withdraw", "west", shared, "known").err
+    assert "has no entry 99" in in_process(home, "list", "withdraw", "west", 99, "known").err
+    assert command(home, "list", "propose", "known")["removes"] == 1
+    for name in NAMES:
+        command(home, "list", "endorse", name, "known")
+    assert command(home, "list", "publish", "known")["entries"] == 1
+    assert hashes(home) == wanted(2)
+    assert command(home, "list", "audit")["continued"] == "passed"
+
+
+def test_an_organisation_that_lost_a_picture_does_not_sign_its_hash(home: Path) -> None:
+    submitted(home, {**HELD, "south": (0, 1, 2, 3)})
+    assert command(home, "list", "propose", "known")["lists"] == 1
+    submitted(home, {"south": (1, 2, 3)})
+    for name in ("north", "west"):
+        command(home, "list", "endorse", name, "known")
+    made = command(home, "list", "endorse", "south", "known", code=1)
+    assert made["refused"] == ["batch 0: 1 of 1 hashes are of no picture of its own"]
+    made = command(home, "list", "publish", "known")
+    assert (made["entries"], made["not_endorsed"], made["endorsers"]) == (2, 1, ["north"])
+    assert hashes(home) == wanted(1, 2)
+
+
+def test_a_submission_that_its_organisation_did_not_sign_is_refused(home: Path) -> None:
+    folder = home / "curator" / "submissions" / "known"
+    shutil.copyfile(folder / "north.list", folder / "west.list")
+    assert "must be signed by its organisation" in in_process(home, "list", "propose", "known").err
+    (folder / "west.sig").unlink()
+    assert "bears no signature" in in_process(home, "list", "propose", "known").err
+
+
+def test_strangers_and_bad_policies_are_refused(home: Path) -> None:
+    assert (
+        "names no organisation east"
+        in in_process(home, "list", "submit", "east", folder_of(home, "east", (1,)), "known").err
+    )
+    for wrong in ((4, *NAMES), (1, "North"), (2, "north", "north"), (1,)):
+        assert in_process(home, "list", "policy", *wrong).code != 0, wrong
+    assert in_process(home, "list", "endorse", "north", "other").code != 0
+    (home / "endorsement.json").write_text('{"needed": 9, "organisations": {}}')
+    assert in_process(home, "list", "policy").code == 4
+
+
+def test_an_entry_slipped_into_the_set_is_found_by_count_and_by_building_again(home: Path) -> None:
+    deployment = Deployment.open(home)
+    records = endorsing.records_of(deployment, DESIGN)
+    record, terms = records.record(1).batches, terms_of(deployment, DESIGN)
+    extra = replace_first(record.listed(1), PICTURES[5])
+    (deployment.published("oprf-psi")).rename(home / "honest")
+    endorsement = record.endorsement(DESIGN.info, terms)
+    slipped = HeldEntries(joined([record.listed(1), replace(extra, ids=extra.ids + 1)]))
+    curating.publish(deployment, DESIGN, slipped, RNG, 1, endorsement=endorsement)
+    found = audit(deployment, DESIGN)
+    assert found["endorsed"] == Failed("2 entries are endorsed, the set has 3")
+    shutil.rmtree(deployment.published("oprf-psi"))
+    swapped = HeldEntries(joined([record.listed(1).part(0, 1), extra]))
+    curating.publish(deployment, DESIGN, swapped, RNG, 1, endorsement=endorsement)
+    found = audit(deployment, DESIGN, rebuild=True)
+    assert found["endorsed"] == found["recorded"] == Passed()
+    assert found["rebuilt"] == Failed("matcher.bin, set.bin: not what the endorsed list gives")
+
+
+def replace_first(entries: Any, data: bytes) -> Any:
+    """The last entry, with another picture's hash."""
+    last = entries.part(len(entries) - 1, len(entries))
+    return replace(last, hashes=np.frombuffer(Picture.from_bytes(data).hash, np.uint8).reshape(1, 32))
+
+
+@pytest.fixture(scope="module")
+def world(once: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("running") / "home"
+    shutil.copytree(once, folder)
+    made = World(Deployment.open(folder), "oprf-psi", DESIGN)
+    with made, open_named(made.deployment, "known") as entries:
+        add_references(made.deployment, entries, [Picture.from_bytes(PICTURES[row]) for row in (1, 2)])
+        made.start(threads=True)
+        made.device("alice"), made.device("bob")
+        yield made
+
+
+def test_a_match_with_an_endorsed_entry_is_reported_and_passes(world: World) -> None:
+    assert world.send_picture("alice", "bob", PICTURES[1]).outcome is OutcomeKind.MATCH
+    assert world.send_picture("alice", "bob", PICTURES[0]).outcome is OutcomeKind.NO_MATCH
+    (row,) = world.checked(1).reports
+    assert row.checks == "passed"
+    assert not world.of("alice").watched.device.standing().evidence
+
+
+def test_the_centre_takes_no_label_that_is_not_endorsed_in_its_epoch(world: World) -> None:
+    verify = endorsed_by(world.deployment, DESIGN)
+    with open_named(world.deployment, "known") as entries:
+        label = Label(entries.hashes[0].tobytes(), int(entries.ids[0]), entries.salts[0].tobytes())
+    assert verify(1, label) == Passed()
+    assert verify(1, replace(label, entry_id=9)) == Failed("no organisation has endorsed the entry")
+    assert isinstance(verify(2, label), Failed)
+
+
+def test_the_centre_verifies_all_of_an_epochs_endorsements_before_it_goes_by_them(home: Path) -> None:
+    deployment = Deployment.open(home)
+    record = endorsing.records_of(deployment, DESIGN).record(1).batches
+    first = record.held[0]
+    extra = replace_first(first.entries, PICTURES[5])
+    forged = replace(first, batch=replace(first.batch, size=2), entries=joined([first.entries, extra]))
+    path = deployment.published("oprf-psi") / "1" / "endorsement.bin"
+    path.unlink()
+    path.write_bytes(replace(record, held=(forged, *record.held[1:])).table(DESIGN.info))
+    label = Label(extra.hashes[0].tobytes(), int(extra.ids[0]), extra.salts[0].tobytes())
+    found = endorsed_by(deployment, DESIGN)(1, label)
+    assert isinstance(found, Failed) and "epoch 1 is not endorsed: batch 0" in found.reason
+
+
+def test_a_device_that_knows_a_policy_takes_no_epoch_without(world: World, tmp_path: Path) -> None:
+    assert read_policy(world.deployment) is not None
+    bare = World.create(tmp_path / "bare", "oprf-psi", DESIGN)
+    with bare:
+        make_policy(bare.deployment, 2, NAMES)
+        bare.publish(
+            HeldEntries(endorsing.records_of(world.deployment, DESIGN).record(1).batches.listed(1)), RNG
+        )
+        bare.start(threads=True)
+        with pytest.raises(Exception, match="bears no endorsements"):
+            bare.device("alice")
+        kinds = {one.kind for one in bare.of("alice").watched.device.standing().evidence}
+        assert kinds == {Kind.UNENDORSED}
+
+
+def test_a_device_says_which_policy_it_has(world: World) -> None:
+    found = in_process(world.deployment.home, "device", "status", "alice", "--json", "-")
+    assert found.code == 0 and found.json["endorsement"] == "2 of north, south, west"
+
+
+def test_the_centres_machine_gets_endorsements_and_policy(home: Path, tmp_path: Path) -> None:
+    names = {
+        path.name for path in pack_server(Deployment.open(home), Party.CENTRE, DESIGN, tmp_path / "packed")
+    }
+    assert {"endorsement.bin", "endorsement.json", "epoch.manifest"} <= names
+    assert not {"batches.bin", "build.json", "organisation.key", "proposal.bin"} & names
+
+
+def test_a_publication_that_was_cut_off_is_finished_under_the_seed_of_its_record(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = Deployment.open(home)
+    submitted(home, {**HELD, "north": (1, 2, 3)})
+    command(home, "list", "propose", "known")
+    for name in NAMES:
+        command(home, "list", "endorse", name, "known")
+    with monkeypatch.context() as patch:
+        patch.setattr(endorsing, "publish", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            endorsing.publish_endorsed(deployment, DESIGN, "known", RNG)
+    kept = endorsing.records_of(deployment, DESIGN).record(2).seed
+    assert command(home, "list", "publish", "known")["epoch"] == 2
+    assert endorsing.records_of(deployment, DESIGN).record(2).seed == kept
+    assert set(command(home, "list", "audit", "--rebuild").values()) == {"passed"}
+
+
+def test_a_proof_of_absence_is_made_and_verified_by_the_command_line(world: World, tmp_path: Path) -> None:
+    home, proof = world.deployment.home, tmp_path / "absent.proof"
+    paths = [tmp_path / f"{row}.png" for row in (0, 1)]
+    for path, row in zip(paths, (0, 1), strict=True):
+        path.write_bytes(PICTURES[row])
+    made = command(home, "proof", "absence", "alice", paths[0], proof, "--to", "bob")
+    assert made["epoch"] == 1 and made["bytes"] == proof.stat().st_size < 2500
+    found = command(home, "proof", "verify", proof, "--picture", paths[0])
+    checks = ("files", "leaf", "set-up", "session")
+    assert {name: found[name] for name in checks} == dict.fromkeys(checks, "passed")
+    other = command(home, "proof", "verify", proof, "--picture", paths[1], code=1)
+    assert "of another picture" in other["session"]
+    refused = in_process(home, "proof", "absence", "alice", paths[1], tmp_path / "no", "--to", "bob")
+    assert refused.code == 6 and "the message came to: match" in " ".join(refused.err.split())
+    assert not (tmp_path / "no").exists()
+    raw = bytearray(proof.read_bytes())
+    raw[-1] ^= 1
+    proof.write_bytes(raw)
+    assert "does not come to an end" in command(home, "proof", "verify", proof, code=1)["session"]
+    proof.write_bytes(raw[:-1])
+    assert in_process(home, "proof", "verify", proof).code == 4
+
+
+def test_a_change_of_policy_begins_anew_and_gives_no_id_twice(home: Path) -> None:
+    command(home, "list", "policy", 3, *NAMES)
+    submitted(home, dict.fromkeys(NAMES, (2, 3)))
+    assert command(home, "list", "propose", "known")["lists"] == 2
+    for name in NAMES:
+        command(home, "list", "endorse", name, "known")
+    assert command(home, "list", "publish", "known")["entries"] == 2
+    with open_list(home / "curator" / "lists" / "known.list") as listed:
+        assert listed.ids.tolist() == [3, 4]
+    command(home, "list", "policy", 2, *NAMES, "east")
+    submitted(home, {"east": (2,), "north": (2,)})
+    command(home, "list", "propose", "known")
+    for name in ("north", "east"):
+        command(home, "list", "endorse", name, "known")
+    assert command(home, "list", "publish", "known")["epoch"] == 3
+    assert set(command(home, "list", "audit")) == {"endorsed", "logged", "recorded"}

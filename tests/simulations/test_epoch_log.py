@@ -1,0 +1,333 @@
+"""A deployment with a log: what is published, pinned, renewed, told to peers, shown and verified offline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blindmatch_client.evidence import Kind
+from blindmatch_client.matching import DistrustError
+from blindmatch_proofs.checkpoint import Checkpoint
+from blindmatch_proofs.cosignature import NoteSigner
+from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, leaf_of
+from blindmatch_proofs.signed_note import ED25519, Note
+from blindmatch_proofs.tlog_policy import policy_of
+from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_protocol.contract import EntrySource, Party, batches_of, no_progress
+from blindmatch_protocol.epoch_manifest import EpochManifest
+from blindmatch_protocol.randomness import seeded, system_randomness
+from blindmatch_server.errors import StateError
+from blindmatch_server.key_files import line_of
+from blindmatch_server.locking import hold
+from blindmatch_server.logged import read_logged
+from blindmatch_server.matching.renewing import Renewing
+from blindmatch_server.published import current_epoch
+from blindmatch_simulations.deployment import epoch_log
+from blindmatch_simulations.deployment.doctor.finding import Status
+from blindmatch_simulations.deployment.doctor.logging import logged as findings
+from blindmatch_simulations.deployment.doctor.servers import servers
+from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
+from blindmatch_simulations.deployment.packing import pack_server
+from blindmatch_simulations.deployment.transparency import (
+    LOG,
+    LogError,
+    log_seed,
+    make_log,
+    read_log,
+    witness_signer,
+)
+from blindmatch_simulations.scenario.waiting import until
+from blindmatch_simulations.scenario.world import World
+from support.command import in_process
+from support.logs import NOW, WITNESSES, MemoryLog, signer
+from support.memory import random_hashes
+from support.signed import CURATOR, signed
+
+DESIGN = "hash-upload"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "verify_epoch.py"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def source(count: int) -> EntrySource:
+    salts = np.frombuffer(seeded("salts").take(16 * count), np.uint8).reshape(count, 16)
+    return batches_of(random_hashes(count), np.arange(count, dtype=np.uint64), salts)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World.create(tmp_path / "home", DESIGN, witnesses=2) as made:
+        made.start(made.log_parties, threads=True)
+        made.publish(source(3), system_randomness())
+        made.start(threads=True)
+        yield made
+
+
+def proof_of(world: World, epoch: int) -> TlogProof:
+    logged = read_logged(world.published / str(epoch))
+    assert logged is not None
+    return TlogProof.parse(logged.proof)
+
+
+def test_a_device_takes_logged_epochs_and_what_is_not_logged_is_not_served(world: World) -> None:
+    alice = world.device("alice").device
+    world.stop()
+    world.start((LOG, *world.log_parties[1:2]), threads=True)  # a witness of two is away
+    with pytest.raises(LogError, match="quorum"):
+        world.publish(source(4), system_randomness())
+    assert current_epoch(world.published) == 1
+    world.stop()
+    world.start(world.log_parties, threads=True)
+    world.publish(source(4), system_randomness())  # the same build: it is finished
+    world.start(threads=True)
+    assert alice.refresh() == current_epoch(world.published) == proof_of(world, 2).head.size == 2
+    assert alice.standing().evidence == ()
+    (found,) = findings(world.deployment, world.design, now())
+    assert (found.status, "epoch 2 is logged" in found.what) == (Status.OK, True)
+    (soon,) = findings(world.deployment, world.design, now() + timedelta(days=4))
+    assert (soon.status, soon.remedy) == (Status.WARNING, "blindmatch log renew")
+    (late,) = findings(world.deployment, world.design, now() + timedelta(days=8))
+    assert (late.status, late.remedy) == (Status.WRONG, "blindmatch log renew")
+
+
+def test_a_witness_that_does_not_cosign_or_answer_is_found(tmp_path: Path) -> None:
+    with World.create(tmp_path / "home", DESIGN, witnesses=2, needed=1) as world:
+        world.start((LOG, Party("witness_1")), threads=True)
+        world.publish(source(3), system_randomness())
+        logged, missing = findings(world.deployment, world.design, now())
+        assert (logged.status, missing.check, missing.status) == (Status.OK, "witnesses", Status.WARNING)
+        assert "witness_2" in missing.what and "witness_1" not in missing.what
+        asked = {one.check: one.status for one in servers(world.deployment, world.design, None)}
+    assert (asked["log"], asked["witness_1"]) == (Status.OK, Status.OK)
+    assert (asked["witness_2"], asked["relay"]) == (Status.UNREACHABLE, Status.UNREACHABLE)
+
+
+def test_a_proof_is_renewed_while_the_epoch_is_served(world: World) -> None:
+    before = proof_of(world, 1)
+    (world.published / "1" / "epoch.proof").unlink()
+    assert [one.status for one in findings(world.deployment, world.design, now())] == [Status.WRONG]
+    epoch_log.renew(world.deployment, world.design)
+    assert proof_of(world, 1).head == before.head
+    world.device("alice")
+
+
+def aged(world: World, days: float) -> Path:
+    """The served epoch's proof as if it had been cosigned so long ago; its file."""
+    deployment, path = world.deployment, world.published / "1" / "epoch.proof"
+    proof, at = TlogProof.parse(path.read_bytes()), int((now() - timedelta(days=days)).timestamp())
+    text = proof.note.text
+    old = (witness_signer(deployment, party).sign(text, at) for party in world.log_parties[1:])
+    path.chmod(0o600)
+    path.write_bytes(replace(proof, note=Note(text, (proof.note.signatures[0], *old))).encode())
+    return path
+
+
+def renewing_of(world: World, **changes: object) -> Renewing:
+    log, deployment = read_log(world.deployment), world.deployment
+    assert log is not None
+    find = partial(getattr, deployment.endpoints()[LOG], "address")
+    credentials = deployment.server_credentials(Party.MATCHER)
+    made = Renewing(world.published, log.pinned(DESIGN), LOG, find, credentials)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def test_the_server_of_the_set_renews_a_proof_in_time_and_not_before(world: World) -> None:
+    at, renewing = int(now().timestamp()), renewing_of(world)
+    assert asyncio.run(renewing.renewed(1, at)) is False
+    for days in (4, 8):
+        path = aged(world, days)
+        stale = path.read_bytes()
+        # refused, and nothing is lost: a log that is away, or whose answer is too old itself
+        with pytest.raises(StateError, match="not running"):
+            asyncio.run(replace(renewing, find=lambda: "").renewed(1, at))
+        with pytest.raises(StateError, match="quorum"):
+            asyncio.run(renewing.renewed(1, at + 30 * 86_400))
+        assert path.read_bytes() == stale
+        held = hold(world.published / ".proof.lock", StateError("held"), StateError)
+        with held, pytest.raises(StateError, match="try again"):
+            asyncio.run(renewing.renewed(1, at))
+        assert path.read_bytes() == stale
+        assert asyncio.run(renewing.renewed(1, at)) is True
+        assert asyncio.run(renewing.renewed(1, at)) is False
+    world.device("alice")
+
+
+def test_a_log_does_not_put_an_older_proof_in_the_place_of_what_is_served(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = aged(world, 6).read_bytes()
+    held = (path := aged(world, 4)).read_bytes()
+
+    async def answer(*_: object) -> bytes:
+        return older
+
+    monkeypatch.setattr(Renewing, "_asked", answer)
+    with pytest.raises(StateError, match="due at once"):
+        asyncio.run(renewing_of(world).renewed(1, int(now().timestamp())))
+    assert path.read_bytes() == held
+
+
+def test_a_deployment_that_nobody_looks_after_keeps_its_proof_fresh(world: World) -> None:
+    world.stop()
+    stale = aged(world, 8).read_bytes()
+    world.start(threads=True)
+    path = world.published / "1" / "epoch.proof"
+    until(lambda: (path.read_bytes() != stale, 1, None), 150, no_progress)
+    world.device("alice")
+
+
+def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, tmp_path: Path) -> None:
+    alice, bob = world.device("alice").device, world.device("bob").device
+    world.send_text("alice", "bob", "as it is")
+    assert [one.text for one in world.receive("bob", 1)] == ["as it is"]
+    assert bob.standing().evidence == ()
+    head = proof_of(world, 1).head
+    other = Checkpoint(head.origin, head.size, bytes(32)).text
+    forked = Note(other, (NoteSigner.of(head.origin, ED25519, log_seed(world.deployment)).sign(other),))
+    object.__setattr__(alice._sender, "to_tell", lambda peer: forked.encode())
+    world.send_text("alice", "bob", "from elsewhere")
+    world.receive("bob", 1)
+    (found,) = bob.standing().evidence
+    assert found.kind is Kind.SPLIT
+    assert "alice was shown another log" in found.words
+    with pytest.raises(DistrustError):
+        bob.refresh()
+    bob.close()
+    home = world.deployment.home
+    out = tmp_path / "evidence"
+    assert in_process(home, "proof", "export", "bob", out).code == 0
+    log = read_log(world.deployment)
+    assert log is not None
+    policy = tmp_path / "policy.txt"
+    policy.write_text(log.pinned(DESIGN).policy.text)
+    (file,) = out.iterdir()
+    shown = in_process(home, "proof", "verify", file, "--policy", policy, "--json", tmp_path / "r.json")
+    assert shown.code == 0
+    assert json.loads((tmp_path / "r.json").read_text())["verified"] is True
+    file.write_bytes(file.read_bytes().replace(b"epochs/hash-upload\\n1\\n", b"epochs/hash-upload\\n2\\n", 1))
+    assert in_process(home, "proof", "verify", file, "--policy", policy).code == 1
+
+
+def test_an_epoch_is_verified_with_its_files_alone(world: World, tmp_path: Path) -> None:
+    home = world.deployment.home
+    policy = tmp_path / "policy.txt"
+    assert in_process(home, "log", "show", "--design", DESIGN, "--policy", policy).code == 0
+    assert in_process(home, "log", "show", "--policy", policy).code == 2
+    proof = world.published / "1" / "epoch.proof"
+    assert in_process(home, "proof", "verify", proof, "--policy", policy).code == 0
+    for changed in ("epoch.proof", "epoch.leaf"):
+        folder = tmp_path / changed
+        folder.mkdir()
+        for name in ("epoch.proof", "epoch.leaf"):
+            raw = bytearray((world.published / "1" / name).read_bytes())
+            raw[-20] ^= name == changed
+            (folder / name).write_bytes(raw)
+        assert in_process(home, "proof", "verify", folder / "epoch.proof", "--policy", policy).code != 0
+    old = ("--at", "2040-01-01")
+    assert in_process(home, "proof", "verify", proof, "--policy", policy, *old).code == 1
+    assert in_process(home, "proof", "verify", proof).code == 2
+
+
+@pytest.mark.parametrize(("design", "code"), [("dummy", 0), ("other", 1)])
+def test_the_log_of_another_designs_epochs_proves_nothing(tmp_path: Path, design: str, code: int) -> None:
+    leaf = leaf_of(
+        signed(EpochManifest("dummy", 1, 1, 0, bytes(32), 5, 6, 1, (), (), ())), NOT_ENDORSED, bytes(32)
+    )
+    held = MemoryLog([leaf.encode()], signer(f"log.example/epochs/{design}", ED25519))
+    policy, proof = tmp_path / "policy.txt", tmp_path / "epoch.proof"
+    policy.write_text(policy_of([held.key.key], {"one": [WITNESSES[0].key]}, 1).text)
+    proof.write_bytes(held.proof(0).encode())
+    proof.with_suffix(".leaf").write_bytes(leaf.encode())
+    at = ("--at", "2027-01-15T08:00:00")
+    assert in_process(tmp_path, "proof", "verify", proof, "--policy", policy, *at).code == code
+    curator = tmp_path / "curator.pub"
+    curator.write_bytes(line_of(CURATOR.public))
+    command = [sys.executable, "-I", EXAMPLE, policy, curator, tmp_path, "--at", str(NOW)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = "epoch 1 of dummy: newest of log.example" if code == 0 else "does not hold: the log is of the"
+    assert (done.returncode, words in done.stdout + done.stderr) == (code, True), done.stderr
+
+
+def test_a_log_is_made_once_before_the_first_epoch(world: World, tmp_path: Path) -> None:
+    deployment = world.deployment
+    with pytest.raises(DeploymentError, match="one log"):
+        make_log(deployment, 2, 1)
+    (deployment.home / "log.json").unlink()
+    with pytest.raises(DeploymentError, match="begins with epoch 1"):
+        make_log(deployment, 2, 1)
+    fresh = Deployment.create(tmp_path / "fresh", now())
+    for witnesses, needed in ((0, 0), (2, 3), (2, 0), (17, 1)):
+        with pytest.raises(DeploymentError, match="witnesses"):
+            make_log(fresh, witnesses, needed)
+    (fresh.home / "log.json").write_text("{}")
+    with pytest.raises(DeploymentError, match="damaged"):
+        read_log(fresh)
+    (fresh.home / "log.json").unlink()
+    make_log(fresh, 2, 1)
+    packed = {str(path) for path in pack_server(fresh, LOG, world.design, tmp_path / "packed")}
+    assert {"log/keys/note.key", "log/log.key", "log.json"} <= packed
+    assert not any("witness" in path or "curator.key" in path for path in packed)
+
+
+def test_one_operator_of_two_witnesses_counts_once(tmp_path: Path) -> None:
+    run_by = {Party("witness_1"): "Office, one", Party("witness_2"): "Office, one"}
+    log = make_log(Deployment.create(tmp_path / "home", now(), run_by), 3, 2)
+    policy = log.pinned(DESIGN).policy
+    first, second, third = (key.name for key in log.witnesses.values())
+    assert not policy.satisfied({first, second})
+    assert policy.satisfied({second, third})
+
+
+def test_a_deployment_without_a_log_says_so(tmp_path: Path) -> None:
+    with World.create(tmp_path / "home", DESIGN) as world:
+        world.publish(source(2), system_randomness())
+        world.start(threads=True)
+        world.device("alice").device.close()
+        (found,) = findings(world.deployment, world.design, now())
+        assert "no log" in found.what
+        shown = in_process(world.deployment.home, "device", "status", "alice")
+        assert "no policy pinned" in " ".join(shown.out.split())
+        assert in_process(world.deployment.home, "log", "renew", "--design", DESIGN).code == 6
+
+
+def test_the_example_verifies_an_epoch_without_our_packages(world: World, tmp_path: Path) -> None:
+    epoch, policy = world.published / "1", tmp_path / "policy.txt"
+    log = read_log(world.deployment)
+    assert log is not None
+    policy.write_text(log.pinned(DESIGN).policy.text)
+    curator = world.deployment.curator_keys / "curator.pub"
+
+    def ran(folder: Path, *more: str) -> tuple[int, str]:
+        command = [sys.executable, "-I", EXAMPLE, policy, curator, folder, *more]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    assert "blindmatch_" not in EXAMPLE.read_text()
+    assert len(EXAMPLE.read_text().splitlines()) < 150
+    code, words = ran(epoch)
+    assert (code, f"epoch 1 of {DESIGN}: newest of {log.name}" in words) == (0, True), words
+    assert "a quorum cosigned it in time" in ran(epoch, "--at", str(1 << 31))[1]
+    altered = tmp_path / "altered"
+    altered.mkdir()
+    rules = {"epoch.leaf": ("curator", "root", "leaf"), "epoch.proof": ("signed", "quorum", "path", "root")}
+    for name, rule in rules.items():
+        raw = (epoch / name).read_bytes()
+        for at in (40, len(raw) // 2, len(raw) - 12):
+            for other in rules:
+                (altered / other).write_bytes((epoch / other).read_bytes())
+            (altered / name).write_bytes(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
+            code, words = ran(altered)
+            assert code == 1, (name, at)
+            assert words.startswith("does not hold: ")
+            assert any(word in words for word in (*rule, "form"))

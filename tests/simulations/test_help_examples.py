@@ -1,0 +1,55 @@
+"""The help of every command ends with an example that the command line takes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blindmatch_simulations.cli.app import COMMANDS, app_for
+from blindmatch_simulations.cli.help_examples import help_example_of, help_examples
+from typer.main import get_command
+
+
+def leaves(name: str) -> Iterator[tuple[str, Any]]:
+    """Every command below the command `name`, with its words."""
+    root: Any = get_command(app_for([name]))
+    yield from _below(root.commands[name], name)
+
+
+def _below(command: Any, words: str) -> Iterator[tuple[str, Any]]:
+    for name, one in getattr(command, "commands", {}).items():
+        yield from _below(one, f"{words} {name}")
+    if not hasattr(command, "commands"):
+        yield words, command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_example_is_a_command_line_of_its_command(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words, command in leaves(name):
+        example = help_example_of(words)
+        assert example is not None, f"no example for {words}: add it to data/help_examples.toml"
+        assert example.example.startswith(words)
+        assert command.epilog == example.epilog()
+        command.make_context(words, shlex.split(example.example)[len(words.split()) :])
+
+
+def test_every_help_example_is_of_a_command() -> None:
+    assert set(help_examples()) <= {words for name in COMMANDS for words, _ in leaves(name)}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_command_says_of_itself(name: str) -> None:
+    root: Any = get_command(app_for([name]))
+    said = (root.commands[name].help or "").split("\n\n")[0]
+    assert " ".join(said.split()) == COMMANDS[name].says
+
+
+def test_help_examples_are_part_of_the_package() -> None:
+    assert files("blindmatch_simulations").joinpath("data", "help_examples.toml").is_file()

@@ -1,0 +1,433 @@
+"""A run over a population: the same bits however it is computed, whole after an interruption."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace as replaced
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from blindmatch_protocol.contract import Progress, no_progress
+from blindmatch_simulations.assess.results import AnyResults, Measured
+from blindmatch_simulations.assess.store import write
+from blindmatch_simulations.measure.figures import share
+from blindmatch_simulations.measure.results import Figure, encode, read, sealed
+from blindmatch_simulations.pictures.edits import BY_NAME
+from blindmatch_simulations.population import devices, running
+from blindmatch_simulations.population.behaviour import LITERATURE, Range
+from blindmatch_simulations.population.calibration import calibrated
+from blindmatch_simulations.population.counts import blocks
+from blindmatch_simulations.population.inputs import PopulationError, figures, read_inputs, with_value
+from blindmatch_simulations.population.reading import _subject, read_results, subjects
+from blindmatch_simulations.population.running import PARTS, RESULT, Options, run
+from msgspec.structs import replace
+from support.command import BAD_STATE, COMMAND, REFUSED, blindmatch, in_process, refused
+
+INPUTS = Path(running.__file__).parents[1] / "data" / "population.toml"
+SAMPLE = Path(__file__).parents[2] / "docs" / "sample" / "results.json"
+EU = replace(read_inputs(None), calibration=())
+"""Without the years that were counted, which take longer than all else here."""
+WHOLE = Options(accounts=40_000_000, days=3)
+
+
+class StoppedError(Exception):
+    """As Ctrl-C or a kill, between two blocks."""
+
+
+def literature(options: Options, progress: Progress = no_progress) -> dict[str, Any]:
+    """A run of the one design that every results file has."""
+    return run(EU, None, [LITERATURE], options, progress)
+
+
+def stopped(folder: Path, at: int) -> None:
+    """A run in a folder that is interrupted after so many blocks."""
+
+    def stop(done: int, total: int) -> None:
+        if done == at:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        literature(replaced(WHOLE, folder=folder), stop)
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    """The run that the others must equal."""
+    return literature(WHOLE)
+
+
+def test_two_workers_give_the_bits_of_one(whole: dict[str, Any]) -> None:
+    assert blocks(WHOLE.accounts) == 3
+    other = literature(replaced(WHOLE, workers=2))
+    assert other["designs"] == whole["designs"]
+    assert other["digest"] == whole["digest"]
+    assert literature(replaced(WHOLE, seed=2))["digest"] != whole["digest"]
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_blocks_it_has(whole: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "year"
+
+    stopped(folder, 2)
+    assert len(list(folder.glob(f"{PARTS}/*/*"))) == 2
+    computed: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = running.computed
+        patch.setattr(running, "computed", lambda *given: computed.append(given[1]) or real(*given))
+        again = literature(replaced(WHOLE, folder=folder))
+    assert len(computed) == blocks(WHOLE.accounts) + 1 - 2
+    assert again["digest"] == whole["digest"]
+    assert json.loads((folder / RESULT).read_text())["digest"] == whole["digest"]
+    assert not (folder / PARTS).exists()
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-1], lambda data: data[:-1] + b"x"])
+def test_a_block_that_is_not_whole_is_computed_again(
+    damage: Callable[[bytes], bytes], whole: dict[str, Any], tmp_path: Path
+) -> None:
+    stopped(tmp_path, 3)
+    for part in tmp_path.glob(f"{PARTS}/*/*"):
+        part.write_bytes(damage(part.read_bytes()))
+    assert literature(replaced(WHOLE, folder=tmp_path))["digest"] == whole["digest"]
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on(tmp_path: Path) -> None:
+    """SIGKILL for the command, with workers that then end by themselves."""
+    arguments = ("population", "--days", "60", "--designs", "literature", "--workers", "2")
+    folder, output = tmp_path / "year", tmp_path / "year.json"
+    process = subprocess.Popen([*COMMAND, *arguments, "--out", str(folder)], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob(f"{PARTS}/*/*"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    kept = list(folder.glob(f"{PARTS}/*/*"))
+    assert 3 <= len(kept) < 28
+    assert not (folder / RESULT).exists()
+    again = blindmatch(tmp_path, *arguments, "--out", folder, "--json", output)
+    assert again.code == 0, again.err
+    once = blindmatch(tmp_path, *arguments, "--json", "-")
+    assert json.loads(output.read_text())["digest"] == once.json["digest"]
+
+
+def test_a_worker_that_is_killed_costs_nothing_but_its_block(whole: dict[str, Any]) -> None:
+    killed: Iterator[int] = count()
+
+    def kill(done: int, total: int) -> None:
+        if done == 1 and next(killed) == 0:
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    assert literature(replaced(WHOLE, workers=2), kill)["digest"] == whole["digest"]
+    assert next(killed) == 1
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    small = Options(1000, 2, folder=tmp_path / "year")
+    literature(small)
+    with pytest.raises(PopulationError, match="another run"):
+        literature(replaced(small, seed=9))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(PopulationError, match="not empty"):
+        literature(replaced(small, folder=tmp_path / "other"))
+
+
+def test_a_folder_of_another_processor_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vector instructions differ from one to another, and with them the last bits of sums."""
+    small, here = Options(1000, 2, folder=tmp_path / "year"), running.machine()
+    literature(small)
+    literature(small)
+    monkeypatch.setattr(running, "machine", lambda: replace(here, processor="another"))
+    with pytest.raises(PopulationError, match="another run, or one of another processor"):
+        literature(small)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("value = 1.6", "value = -1.6", ("activity.pictures_a_day.value", ">")),
+        ("value = 1.14e-5", "value = 1.5", ("material.prevalence.value", "<= 1")),
+        ("value = 1.5\nlow", "value = nan\nlow", ("activity.spread.value", ">= 0")),
+        ("value = 1.5\nlow", "value = inf\nlow", ("activity.spread", "from 0 to 5")),
+        ("low = 0.2\nhigh = 5", "low = 3.0\nhigh = 5", ("activity.pictures_a_day", "low <= value <= high")),
+        ('provenance = "verified"', 'provenance = "certain"', ("provenance", "Invalid enum")),
+        ('source = "no source: few', 'sauce = "no source: few', ("material.shape", "sauce")),
+        ("[list.growth]\nvalue = 1.43", "[list.growth]\nvalue = 0.9\n", ("list.growth",)),
+        ("identical = 0.30", "identical = 0.40", ("edits.mix", "sum to 1")),
+        ("caption = 0.03", "captain = 0.03", ("edits.mix", "captain")),
+        ("value = 450_000_000", "value = 0", ("accounts.number.value", ">= 1")),
+        ("value = 0.5\nlow = 0.2\nhigh = 0.9", "value = 1.0", ("cascades.left", "0.99")),
+        ("value = 5\nlow = 5\nhigh = 7", "value = 8", ("centre.days_a_week", "from 1 to 7")),
+        ("value = 0.001", "value = 0.0", ("material.sharers", "from 1e-09")),
+        ("value = 12\nlow = 1\n", "value = 12\n", ("accounts.setups_a_year", "neither low nor high")),
+        ('mode = "hold"', 'mode = "drop"', ("outages.mode", "drop")),
+        ("version = 1", "version = 2", ("version", "reads 1")),
+        ("[clients.modified]", "[clients.modified", ("not TOML",)),
+    ],
+)
+def test_an_impossible_figure_is_refused_with_its_name(
+    old: str, new: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    text = INPUTS.read_text("utf-8")
+    assert old in text
+    path = tmp_path / "inputs.toml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(PopulationError) as error:
+        read_inputs(path)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_every_figure_has_a_unit_and_a_source() -> None:
+    for part, field, figure in figures(read_inputs(None)):
+        assert figure.unit, (part, field)
+        assert figure.source, (part, field)
+
+
+def test_pictures_a_day_say_that_they_are_of_a_peak_day_and_go_down_to_those_of_2016() -> None:
+    outside = json.loads((INPUTS.parent / "volumes.json").read_text())["figures"]
+    world = {one["id"]: one for one in outside}
+    figure = read_inputs(None).activity.pictures_a_day
+    assert "(peak day)" in world["photos_world_2019"]["source"]
+    assert "peak day" in figure.source
+    for year, value in (("2016", figure.low), ("2019", figure.value)):
+        ours = world[f"photos_world_{year}"]["value"] * 0.06 / 450_000_000
+        assert value is not None
+        assert value <= ours + 1e-9, year
+
+
+def test_what_a_design_does_is_read_from_the_results_file(tmp_path: Path) -> None:
+    """Everything that a run takes from a design moves with the file, and with nothing else."""
+    results = read(SAMPLE, AnyResults)
+    (row,) = (one for one in results.rows if isinstance(one, Measured) and one.id == "token-psi")
+    share = Figure(0.5, "", 0.4, 0.6, 10)
+    recalls = tuple(replace(one, share=share) for one in row.recall_by_edit)
+    changed = {"false_matches": Figure(0.25, "", 0.2, 0.3, 4), "server_cpu_ms": Figure(7.0)}
+    changed["matcher_cpu_ms"] = Figure(3.0)
+    other = replace(row, recall_by_edit=recalls, figures={**row.figures, **changed})
+    path = tmp_path / "results.json"
+    path.write_bytes(encode(sealed(replace(results, rows=(other,)))))
+    made = run(EU, path, ["token-psi"], Options(1000, 5))
+    (design,) = made["designs"]
+    assert design["behaviour"]["recall"]["value"] == pytest.approx(0.5)
+    assert design["behaviour"]["recall"]["low"] == pytest.approx(0.4)
+    assert design["behaviour"]["false_rate"] == {"value": 0.25, "low": 0.2, "high": 0.3}
+    pictures = 1000 * 1.6
+    assert design["run"]["server_cores"]["value"] == pytest.approx(pictures * 7 * 3 / 86_400_000)
+    assert design["run"]["false_reports"]["expected"] == pytest.approx(5 * pictures * 0.25, rel=0.01)
+    assert row.key is not None
+    assert design["run"]["keys_used"]["value"] == pytest.approx(5 * pictures * row.key.cost / row.key.in_all)
+
+
+def test_what_was_not_measured_stays_so() -> None:
+    found = {one.design: one for one in subjects(read_results(None), read_inputs(None), [])}
+    assert found["none"].behaviour is None
+    assert "nothing to measure" in found["none"].why
+    assert found["targeted-access"].behaviour is None
+    made = run(EU, None, ["none", "device-list"], Options(1000, 2))
+    unmeasured, device = sorted(made["designs"], key=lambda one: one["status"], reverse=True)
+    assert unmeasured == {"design": "none", "status": "not measured", "why": found["none"].why}
+    cores = device["run"]["server_cores"]
+    assert cores["value"] is None
+    assert cores["why"].startswith("nothing to measure")
+
+
+@cache
+def sample_row(design: str) -> Measured:
+    """A design's row of the sample."""
+    results = read(SAMPLE, AnyResults)
+    (row,) = (one for one in results.rows if isinstance(one, Measured) and one.id == design)
+    return row
+
+
+@pytest.mark.parametrize(
+    ("servers", "matcher", "taken"),
+    [(10.8, 2808.8, 2808.8), (7.0, 3.0, 7.0), (None, 3.0, 3.0), (7.0, None, 7.0), (None, None, None)],
+)
+def test_servers_cost_what_the_matcher_does_where_its_worker_processes_do_the_work(
+    servers: float | None, matcher: float | None, taken: float | None
+) -> None:
+    row = sample_row("token-psi")
+    both = {"server_cpu_ms": Figure(servers, "servers"), "matcher_cpu_ms": Figure(matcher, "matcher")}
+    behaviour = _subject(replace(row, figures={**row.figures, **both}), EU).behaviour
+    assert behaviour is not None
+    assert behaviour.costs["server_cpu_ms"].value == taken
+    assert taken is not None or behaviour.costs["server_cpu_ms"].why == "servers"
+
+
+def recall_of(shares: dict[str, Figure]) -> Range:
+    """The recall for the inputs' mix of a row with these recalls by edit."""
+    row = sample_row("oprf-psi")
+    recalls = tuple(replace(one, share=shares[one.name]) for one in row.recall_by_edit)
+    behaviour = _subject(replace(row, recall_by_edit=recalls), EU).behaviour
+    assert behaviour is not None
+    return behaviour.recall
+
+
+@pytest.mark.parametrize("pictures", [4, 50])
+def test_the_interval_of_a_mixs_recall_holds_the_truth_as_often_as_it_says(pictures: int) -> None:
+    rng, mix, held = np.random.default_rng(7), EU.edits.mix, 0
+    for _ in range(200):
+        truth = {one.name: rng.choice([0.02, 0.5, 0.97]) for one in BY_NAME.values() if one.name in mix}
+        truth |= dict.fromkeys(BY_NAME.keys() - mix.keys(), 0.5)
+        shares = {name: share(int(rng.binomial(pictures, p)), pictures) for name, p in truth.items()}
+        found = recall_of(shares)
+        held += found.low <= sum(mix[name] * truth[name] for name in mix) <= found.high
+    assert held >= 190
+
+
+def test_a_recall_of_an_edit_that_was_not_measured_is_not_made_up() -> None:
+    shares = {name: share(3, 4) for name in BY_NAME} | {"jpeg-75": Figure(None, "no picture")}
+    with pytest.raises(AssertionError):
+        recall_of(shares)
+    assert recall_of(shares | {"jpeg-75": share(3, 4), "flip": Figure(None)}).value == pytest.approx(0.75)
+
+
+def test_every_shown_value_lies_in_its_band_and_days_come_to_the_run(whole: dict[str, Any]) -> None:
+    (design,) = whole["designs"]
+    for name, found in design["run"].items():
+        days = design["daily"].get(name)
+        if days is None or days["low"] is None:
+            continue
+        assert found["low"] <= found["value"] <= found["high"], name
+        triples = zip(days["low"], days["value"], days["high"], strict=True)
+        assert all(low <= value <= high for low, value, high in triples), name
+        if found["of_days"] == "sum":
+            assert sum(days["value"]) == pytest.approx(found["value"], rel=1e-5)
+
+
+def test_the_sensitivity_is_what_a_changed_file_gives() -> None:
+    options = Options(10_000, 30)
+    (design,) = run(EU, None, [LITERATURE], options)["designs"]
+    moved = {(one["output"], one["input"]): one for one in design["sensitivity"]}
+    one = moved["true_reports", "material.video"]
+    high = with_value(EU, "material", "video", 0.7)
+    (other,) = run(high, None, [LITERATURE], options)["designs"]
+    assert other["run"]["true_reports"]["expected"] == pytest.approx(one["at_high"], rel=1e-5)
+    widths = [abs(r["at_high"] - r["at_low"]) for r in design["sensitivity"] if r["output"] == "true_reports"]
+    assert widths == sorted(widths, reverse=True)
+    assert ("true_reports", "centre.staff") not in moved
+    assert ("backlog", "centre.staff") in moved or design["run"]["backlog"]["value"] == 0
+
+
+@pytest.mark.parametrize(("design", "use"), [(LITERATURE, "measured"), ("oprf-psi", "rate")])
+def test_a_rate_of_the_inputs_has_no_interval_and_is_moved_as_an_input(design: str, use: str) -> None:
+    given = replace(EU, false_matches=replace(EU.false_matches, use=use))
+    rate, options = EU.false_matches.rate, Options(1_000_000, 30)
+    (row,) = run(given, None, [design], options)["designs"]
+    assert row["behaviour"]["false_rate"] == dict.fromkeys(("value", "low", "high"), rate.value)
+    moved = {(one["output"], one["input"]): one for one in row["sensitivity"]}
+    assert ("false_reports", "measured.false_rate") not in moved
+    one = moved["false_reports", "false_matches.rate"]
+    other = with_value(given, "false_matches", "rate", 1e-3)
+    (high,) = run(other, None, [design], options)["designs"]
+    assert high["run"]["false_reports"]["expected"] == pytest.approx(one["at_high"], rel=1e-5)
+    assert row["run"]["false_reports"]["high"] < one["at_high"] / 10
+
+
+def test_an_inputs_rate_that_a_design_does_not_have_does_not_move_it() -> None:
+    (row,) = run(EU, None, ["oprf-psi"], Options(1000, 5))["designs"]
+    inputs = {one["input"] for one in row["sensitivity"] if one["output"] == "false_reports"}
+    assert "false_matches.rate" not in inputs
+    assert "measured.false_rate" in inputs
+
+
+def test_counted_years_are_foretold_with_their_residuals() -> None:
+    years = {one["name"]: one for one in calibrated(read_inputs(None), 1)}
+    assert [f"Switzerland {year}" in years for year in range(2018, 2024)] == [True] * 6
+    found = years["Switzerland 2022"]["received"]
+    assert found["expected"] == round(1_503_431 / 447_000_000 * 8_815_000)
+    assert found["residual"] == 12_737 - found["expected"]
+    assert found["low"] <= found["expected"] <= found["high"]
+    assert years["Germany 2023"]["received"]["counted"] == 180_300
+
+
+def test_the_command_writes_its_result_and_shows_it(tmp_path: Path) -> None:
+    path = tmp_path / "population.json"
+    arguments = ("--accounts", 1000, "--days", 3, "--designs", "token-psi,literature", "--json", path)
+    ran = in_process(tmp_path, "population", *arguments)
+    assert ran.code == 0, ran.err
+    made = json.loads(path.read_text())
+    assert {"accounts", "days", "seconds", "workers", "digest", "designs"} <= made.keys()
+    assert (made["accounts"], made["days"], made["workers"]) == (1000, 3, 1)
+    assert made["digest"] in ran.out
+
+
+def test_bad_input_to_the_command_ends_in_one_line(tmp_path: Path) -> None:
+    edited = tmp_path / "results.json"
+    edited.write_bytes(SAMPLE.read_bytes().replace(b'"version": 3', b'"version": 2', 1))
+    refused(in_process(tmp_path, "population", "--results", edited), REFUSED, "version 2", "reads 3")
+    refused(in_process(tmp_path, "population", "--designs", "nobody"), REFUSED, "--designs", "nobody")
+    nowhere = tmp_path / "none.toml"
+    refused(in_process(tmp_path, "population", "--inputs", nowhere), BAD_STATE, "none.toml", "cannot be read")
+    inputs = tmp_path / "inputs.toml"
+    inputs.write_text(INPUTS.read_text().replace("value = 1.6", "value = -1", 1))
+    refused(in_process(tmp_path, "population", "--inputs", inputs), REFUSED, "activity.pictures_a_day")
+
+
+def test_inputs_written_out_are_those_that_were_read(whole: dict[str, Any]) -> None:
+    assert whole["inputs"] == msgspec.to_builtins(EU)
+
+
+def test_a_folder_gets_a_page_with_a_band_for_each_design_and_day(tmp_path: Path) -> None:
+    folder, inputs = tmp_path / "year", tmp_path / "inputs.toml"
+    hostile = INPUTS.read_text().replace(
+        '"no source: few accounts', '"<script>alert(1)</script> few accounts'
+    )
+    inputs.write_text(hostile)
+    arguments = ("--accounts", 1000, "--days", 150, "--designs", "oprf-psi,none,literature")
+    ran = in_process(tmp_path, "population", *arguments, "--out", folder, "--inputs", inputs)
+    assert ran.code == 0, ran.err
+    page = (folder / "population.html").read_text()
+    assert page.count("<polygon") == page.count("<polyline") == 2 * 3
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    lines = re.findall('<polyline class="w" fill="none" points="([^"]*)"', page)
+    points = [len(line.split()) for line in lines]
+    assert points == [75] * 6
+    assert "the design matches nothing" in page
+    for part, field, _ in figures(read_inputs(None)):
+        assert f"{part}.{field}" in page
+
+
+def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, written = tmp_path / "year", list[Path]()
+
+    def full(path: Path, data: bytes) -> None:
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        written.append(path)
+        write(path, data)
+
+    arguments = ("--accounts", 40_000_000, "--days", 2, "--designs", "literature", "--out", folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "write", full)
+        refused(in_process(tmp_path, "population", *arguments), BAD_STATE, "No space left")
+    assert len(written) == 2
+    ran = in_process(tmp_path, "population", *arguments)
+    assert ran.code == 0, ran.err
+    assert json.loads((folder / RESULT).read_text())["digest"] in ran.out
+
+
+def test_devices_that_disagree_end_the_command_with_a_wrong_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"agree": False, "outputs": {"true": {"counted": 9, "low": 1, "high": 2, "within": False}}}
+    monkeypatch.setattr(devices, "lived", lambda *given: told)
+    arguments = ("--accounts", 1000, "--days", 2, "--designs", "oprf-psi", "--devices", 5)
+    ran = in_process(tmp_path, "population", *arguments)
+    assert ran.code == 1
+    assert "5 real devices" in ran.out

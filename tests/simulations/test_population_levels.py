@@ -1,0 +1,353 @@
+"""The levels of a population's model agree: closed form, thinned counts, totals, explicit messages."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from functools import cache
+
+import msgspec
+import numpy as np
+import pytest
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.measure.figures import share
+from blindmatch_simulations.measure.results import Figure
+from blindmatch_simulations.pictures.pool import Oracle
+from blindmatch_simulations.population import bands, closed, counts, devices, environment, messages, outputs
+from blindmatch_simulations.population.behaviour import COSTS, Behaviour, Range
+from blindmatch_simulations.population.centre import worked
+from blindmatch_simulations.population.counts import Row, block_counts
+from blindmatch_simulations.population.inputs import Inputs, figures, read_inputs, with_value
+from blindmatch_simulations.population.model import Counts, Floats, Model, model, stream
+from blindmatch_simulations.population.sensitivity import tornado
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SIGMAS = 4.5
+"""A mean further off than this is no chance: 1 in 150,000, and seeds are fixed."""
+
+
+def behaviour(recall: float = 0.7, false: float = 0.02, unnoticed: float = 0.8) -> Behaviour:
+    """As if an assessment had measured it."""
+    costs = {name: Figure(None, "not measured") for name in COSTS}
+    exact = Range.exactly
+    return Behaviour(exact(recall), exact(false), exact(unnoticed), True, costs)
+
+
+def inputs(**changes: float) -> Inputs:
+    """Of a small population in which everything happens; changes are ``part__field``."""
+    held = read_inputs(None)
+    usual = {
+        "material__prevalence": 0.01, "material__sharers": 0.1, "clients__modified": 0.3,
+        "outages__chance": 0.2, "list__epoch_days": 7, "list__growth": 2.0, "cascades__largest": 64,
+        "material__shape": 0.5,
+    }  # fmt: skip
+    for name, value in {**usual, **changes}.items():
+        held = with_value(held, *name.split("__"), value)
+    return held
+
+
+def small(accounts: int = 400, days: int = 10, **changes: float) -> Model:
+    """A model of it."""
+    return model(inputs(**changes), behaviour(), accounts, days)
+
+
+def explicit(its: Model, seed: int) -> Counts:
+    """One run of messages."""
+    everybody = messages.people(its, seed)
+    sent = messages.messages(its, everybody, seed)
+    return messages.counted(its, everybody, sent, messages.by_chance(its, seed), seed)
+
+
+@cache
+def runs(level: str, threshold: int, many: int) -> Floats:
+    """Sums of a run by row, (many, rows)."""
+    its = small(centre__threshold=threshold)
+    make = explicit if level == "messages" else lambda one, seed: block_counts(one, seed, 0)
+    return np.array([make(its, seed).sum(axis=1) for seed in range(many)], float)
+
+
+def alike(these: Floats, those: Floats | float) -> bool:
+    """Do two means agree, or a mean with an expected value?"""
+    error = these.var() / len(these)
+    other = those if isinstance(those, float) else those.mean()
+    error += 0.0 if isinstance(those, float) else those.var() / len(those)
+    return bool(abs(these.mean() - other) <= SIGMAS * error**0.5 + 1e-9)
+
+
+EXPECTED = {
+    Row.TRUE: "true", Row.FALSE: "false", Row.MATCHED: "matched", Row.VIDEO: "video", Row.LATE: "late",
+    Row.MODIFIED: "modified", Row.DOWN: "down", Row.UNRECOGNISED: "unrecognised",
+}  # fmt: skip
+
+
+def test_thinned_counts_have_the_means_of_the_closed_form() -> None:
+    expected, ran = closed.expected(small()), runs("counts", 1, 120)
+    for row, name in EXPECTED.items():
+        assert alike(ran[:, row], float(getattr(expected, name).sum())), row.name
+    assert expected.accounts is not None
+    assert alike(ran[:, Row.ACCOUNTS], expected.accounts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threshold", [1, 3])
+def test_explicit_messages_come_to_the_same_as_thinned_counts(threshold: int) -> None:
+    told, thinned = runs("messages", threshold, 100), runs("counts", threshold, 400)
+    for row in Row:
+        assert alike(told[:, row], thinned[:, row]), row.name
+        if thinned[:, row].std() > 2:
+            assert 0.6 < told[:, row].std() / thinned[:, row].std() < 1.67, row.name
+
+
+def test_a_few_runs_of_explicit_messages_lie_where_the_bands_are() -> None:
+    totals = bands.totals(small(), 1)
+    rows = (Row.TRUE, Row.FALSE, Row.ACCOUNTS, Row.VIDEO, Row.LATE, Row.MODIFIED, Row.DOWN, Row.UNRECOGNISED)
+    told = np.array([explicit(small(), seed).sum(axis=1) for seed in range(5)])
+    for row, total in zip(rows, totals, strict=False):
+        low, high = np.quantile(total.sum(axis=1), [0.001, 0.999])
+        assert (told[:, row] >= low).all(), row.name
+        assert (told[:, row] <= high).all(), row.name
+
+
+def test_ninety_five_percent_bands_hold_as_many_runs() -> None:
+    totals, ran = bands.totals(small(), 3, 1000), runs("counts", 1, 120)
+    for row, total in ((Row.TRUE, totals.true), (Row.FALSE, totals.false), (Row.ACCOUNTS, totals.accounts)):
+        low, high = np.quantile(total.sum(axis=1), [0.025, 0.975])
+        inside = ((ran[:, row] >= low) & (ran[:, row] <= high)).mean()
+        assert 0.88 <= inside <= 0.995, (row.name, inside)
+
+
+def test_without_cascades_bands_would_be_too_narrow_for_what_cascades_do() -> None:
+    """The planted defect of the coverage above: matches taken for independent ones."""
+    alone = bands.totals(small(cascades__benign=0.0, outages__chance=0.0), 3, 1000)
+    low, high = np.quantile(alone.false.sum(axis=1), [0.025, 0.975])
+    ran = runs("counts", 1, 120)[:, Row.FALSE]
+    assert ((ran >= low) & (ran <= high)).mean() < 0.75
+
+
+def test_a_band_holds_what_happens_though_rates_are_only_measured() -> None:
+    """Chance of the assessment and of the year together: true rates are drawn, measured, and run."""
+    rng, held, tries = np.random.default_rng(3), np.zeros(2), 30
+    for at in range(tries):
+        recall, false, ends = rng.uniform(0.3, 0.95), rng.uniform(0.001, 0.1), []
+        for rate, pictures in ((recall, 40), (false, 100)):
+            found = share(int(rng.binomial(pictures, rate)), pictures)
+            assert found.value is not None and found.low is not None and found.high is not None
+            ends.append(Range(found.value, found.low, found.high))
+        seen = replace(behaviour(), recall=ends[0], false_rate=ends[1])
+        sets = [bands.totals(model(inputs(), seen.at(end, end), 400, 10), 5, 100) for end in ("low", "high")]
+        year = block_counts(model(inputs(), behaviour(recall, false), 400, 10), 1000 + at, 0).sum(axis=1)
+        for kind, name in enumerate(("true", "false")):
+            totals = [getattr(one, name).sum(axis=1) for one in sets]
+            low, high = np.quantile(totals[0], 0.025), np.quantile(totals[1], 0.975)
+            held[kind] += low <= year[Row.TRUE if name == "true" else Row.FALSE] <= high
+    assert (held >= 0.92 * tries).all(), held
+
+
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_a_band_holds_what_happens_at_either_end_of_what_goes_unnoticed(end: str) -> None:
+    """Reasons to miss a picture, too: most unrecognised ones come of a low recall with few unnoticed."""
+    held, whole = inputs(clients__modified=0.9), Range(0.8, 0.3, 0.9)
+    seen = replace(behaviour(recall=0.5), recall=whole, unnoticed=Range(0.9, 0.4, 1.0))
+    found = outputs.banded(model(held, seen, 4000, 10), 1)["bands"]
+    names = ("true_reports", "missed_modified", "missed_unrecognised")
+    for recall in ("low", "high"):
+        true = replace(
+            seen, recall=Range.exactly(whole.at(recall)), unnoticed=Range.exactly(seen.unnoticed.at(end))
+        )
+        told = outputs.of_expected(model(held, true, 4000, 10))
+        for name in names:
+            (low,), (high,) = found[name]["run"]
+            assert low < told[name].sum() < high, (name, recall)
+
+
+def test_the_sensitivity_moves_what_goes_unnoticed_the_other_way() -> None:
+    seen = replace(behaviour(), unnoticed=Range(0.9, 0.4, 1.0))
+    found = {(one.output, one.input): one for one in tornado(inputs(), seen, 400, 10)}
+    one = found["true_reports", "measured.unnoticed"]
+    assert one.at_low > one.base > one.at_high
+    low = outputs.of_expected(model(inputs(), behaviour(unnoticed=0.4), 400, 10))["true_reports"].sum()
+    assert one.at_low == pytest.approx(low)
+
+
+@pytest.mark.parametrize("threshold", [1, 2, 5])
+def test_crossings_are_the_sums_that_they_stand_for(threshold: int) -> None:
+    from scipy.stats import nbinom, poisson
+
+    numbers, mean, shape = np.arange(2000), 3.7, 0.6
+    for found, chances in (
+        (closed.poisson_crossing(np.array([mean]), threshold), poisson.pmf(numbers, mean)),
+        (
+            closed.gamma_crossing(np.array([mean]), shape, threshold),
+            nbinom.pmf(numbers, shape, shape / (shape + mean)),
+        ),
+    ):
+        over = numbers >= threshold
+        assert found.reached[0] == pytest.approx(chances[over].sum())
+        assert found.reports[0] == pytest.approx((numbers * chances)[over].sum())
+
+
+def test_an_outage_that_holds_pictures_back_loses_none_but_those_of_the_last_day() -> None:
+    its = small(outages__chance=1.0, outages__part=0.5)
+    expected = environment.expected(its)
+    assert (expected.down[:-1] == 0).all()
+    assert expected.down[-1] > 0
+    assert expected.listed[0] == pytest.approx(expected.listed[1] / 2, rel=0.01)
+
+
+def test_every_send_of_known_material_is_reported_or_missed_for_one_reason() -> None:
+    its = small()
+    expected = closed.expected(its)
+    rows = ("matched", "video", "late", "modified", "down", "unrecognised")
+    total = sum(getattr(expected, name).sum() for name in rows)
+    assert total == pytest.approx(its.known * its.days)
+
+
+def test_a_blocks_numbers_are_no_other_blocks_nor_another_seeds() -> None:
+    words = [("block", block, at) for block in range(3) for at in range(3)] + [("run", "false"), ("people",)]
+    firsts = {stream(seed, *one).random() for seed in (1, 2) for one in words}
+    assert len(firsts) == 2 * len(words)
+
+
+def test_accounts_are_divided_among_blocks_without_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    its = small(accounts=1003)
+    assert its.counts.sum() == 1003
+    assert its.counts @ its.rates == pytest.approx(its.volume)
+    assert (its.sharers <= its.counts).all()
+    seen: list[int] = []
+    monkeypatch.setattr(counts, "BLOCK", 100)
+    monkeypatch.setattr(counts, "_crowd", lambda a, b, c, accounts, e: seen.append(accounts))
+    for block in range(counts.blocks(1003)):
+        counts.block_counts(its, 1, block)
+    assert sum(seen) == (its.counts - its.sharers).sum()
+
+
+def queue(true: list[int], false: list[int], able: int) -> tuple[list[int], list[int]]:
+    """A day's reports decided one by one, `able` a day: backlog and age of the oldest."""
+    waiting, backlog, oldest = deque[int](), [], []
+    for day, (a, b) in enumerate(zip(true, false, strict=True)):
+        waiting.extend([day] * (a + b))
+        for _ in range(min(able, len(waiting))):
+            waiting.popleft()
+        backlog.append(len(waiting))
+        oldest.append(day - waiting[0] if waiting else 0)
+    return backlog, oldest
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12), st.integers(0, 12))
+def test_the_centres_queue_is_one_that_decides_report_by_report(
+    came: list[tuple[int, int]], able: int
+) -> None:
+    true, false = ([pair[at] for pair in came] for at in (0, 1))
+    held = inputs(
+        centre__staff=1, centre__minutes=10, centre__day_minutes=10 * able + 0.5, centre__days_a_week=7,
+        centre__passes_false=0.0, centre__dismisses_true=0.0,
+    )  # fmt: skip
+    rows = (np.array([row], float) for row in (true, false))
+    done = worked(*rows, held.centre, None if able == 0 else stream(1, "test"))
+    backlog, oldest = queue(true, false, able)
+    if able:
+        assert done.backlog[0].astype(int).tolist() == backlog
+        assert done.oldest[0].astype(int).tolist() == oldest
+        assert done.forwarded_true.sum() <= sum(true)
+    assert done.people[0][0] == pytest.approx((true[0] + false[0]) * 10 / (10 * able + 0.5))
+
+
+def test_complaints_take_reviewers_time_from_reports() -> None:
+    rows = np.full((1, 10), 50.0)
+    same = {"centre__staff": 1, "centre__minutes": 4, "centre__passes_false": 1.0, "centre__complains": 1.0}
+    busy, quiet = (
+        worked(rows, rows, inputs(**same, centre__complaint_minutes=one).centre, None) for one in (60, 0)
+    )
+    assert busy.complaints.sum() > 0
+    assert busy.backlog[0, -1] > quiet.backlog[0, -1]
+
+
+def test_real_devices_count_what_the_model_and_the_plaintext_oracle_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    design, wrong = load_design("device-list"), list[int]()
+    real = devices.World.asks
+
+    def asks(world: devices.World, account: int, item: Picture, epoch: int = 1) -> bool:
+        found = real(world, account, item, epoch)
+        listed = devices.entries(epoch, world.seed)
+        if found is not Oracle(design.info.relation, listed).matches(item):
+            wrong.append(account)
+        return found
+
+    monkeypatch.setattr(devices.World, "asks", asks)
+    told = devices.lived(design, read_inputs(None), 120, 6, 1)
+    assert told["agree"], told
+    assert wrong == []
+    assert told["sessions"] > 900
+    assert told["outputs"]["false"]["counted"] > 30
+
+
+def test_devices_that_find_less_than_was_measured_do_not_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted defect: what one account is shown in the assessment, others are not."""
+    real = devices.World.asks
+    monkeypatch.setattr(
+        devices.World,
+        "asks",
+        lambda world, account, item, epoch=1: account < 0 and real(world, account, item, epoch),
+    )
+    told = devices.lived(load_design("device-list"), read_inputs(None), 120, 6, 1)
+    assert not told["agree"]
+    assert not told["outputs"]["false"]["within"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "accounts"), [("oprf-psi", 300), ("hash-upload", 300)])
+def test_designs_with_servers_agree_with_the_model_too(name: str, accounts: int) -> None:
+    told = devices.lived(load_design(name), read_inputs(None), accounts, 10, 2)
+    assert told["agree"], told
+
+
+ENDS = [(part, field, figure) for part, field, figure in figures(read_inputs(None)) if figure.low is not None]
+
+
+@settings(max_examples=25)
+@given(
+    st.tuples(*(st.sampled_from([one.low, one.value, one.high]) for _, _, one in ENDS)),
+    st.sampled_from(["hold", "unmatched"]),
+    st.sampled_from([(1, 1), (1, 30), (7, 1), (300, 6)]),
+    st.sampled_from([0.0, 1e-3, 1.0]),
+    st.sampled_from([0.0, 1.0]),
+    st.sampled_from([1, 4]),
+)
+def test_whatever_the_file_allows_gives_finite_numbers_that_add_up(
+    values: tuple[float, ...], mode: str, size: tuple[int, int], false: float, recall: float, threshold: int
+) -> None:
+    held = read_inputs(None)
+    for (part, field, _), value in zip(ENDS, values, strict=True):
+        held = with_value(held, part, field, value)
+    held = with_value(held, "material", "prevalence", 0.05)
+    held = with_value(held, "centre", "threshold", threshold)
+    held = msgspec.structs.replace(held, outages=msgspec.structs.replace(held.outages, mode=mode))
+    its = model(held, behaviour(recall, false), *size)
+    counts = block_counts(its, 1, 0)
+    assert (counts >= 0).all()
+    assert counts[Row.ACCOUNTS].sum() <= size[0]
+    assert counts[Row.ACCOUNTS].sum() <= counts[Row.FALSE].sum()
+    assert counts[Row.TRUE].sum() <= counts[Row.MATCHED].sum()
+    for found in (outputs.of_counts(counts, its, stream(1, "test")), outputs.of_expected(its)):
+        assert found["held_by_threshold"].min() >= -1e-6
+        for name, rows in found.items():
+            assert np.isfinite(rows).all(), name
+            assert (rows >= -1e-6).all(), name
+    for rows in bands.totals(its, 1, 3):
+        assert np.isfinite(rows).all()
+        assert (rows >= 0).all()
+
+
+def test_days_without_shifts_do_not_shorten_the_delay() -> None:
+    rows = np.full((1, 28), 10.0)
+    centre = inputs(centre__staff=1000, centre__days_a_week=5, centre__transfer_days=3.0).centre
+    done = worked(rows, rows, centre, None)
+    # what comes on the two days off waits until the first shift: two days, one, or none
+    assert done.delay[0, :7].tolist() == [3.0] * 7
+    assert done.delay[0, 7] == pytest.approx(3 + (2 + 1 + 0) / 3)
+    assert done.oldest[0, 6] == 1

@@ -1,0 +1,85 @@
+"""What the report's script draws, run without a browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from blindmatch_simulations.assess.results import Results
+from blindmatch_simulations.report.page import data, script
+from defusedxml.ElementTree import fromstring
+from py_mini_racer import MiniRacer
+
+_CALL = """
+const drawnText = (text) => {
+  const {data, given, run} = JSON.parse(text);
+  const inputs = Object.fromEntries(data.sources.inputs.map((one) => [one.ident, one.value]));
+  const made = draw(data, {run, given: {...inputs, ...given}, open: [], kept: ""});
+  const opened = Object.fromEntries([...made.evidence].map(([place, held]) => [place, held()]));
+  return JSON.stringify({...made, evidence: opened});
+};
+const picturedText = (text) => {
+  const {data} = JSON.parse(text);
+  const given = Object.fromEntries(data.sources.inputs.map((one) => [one.ident, one.value]));
+  return pictured(data, {run: 0, given, open: [], kept: ""});
+};
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The page's parts as text: `evidence` by place."""
+
+    main: str
+    nav: str
+    foot: str
+    evidence: dict[str, str]
+
+    def tree(self) -> Element:
+        """The parts, which must be well formed."""
+        return fromstring(f"<div>{self.main}{self.nav}{self.foot}</div>")
+
+    def words(self, ident: str) -> str:
+        """The text of the element with an id."""
+        found = next(one for one in self.tree().iter() if one.get("id") == ident)
+        return " ".join("".join(found.itertext()).split())
+
+    def opened(self, place: str) -> str:
+        """The words that a number opens."""
+        made = fromstring(f"<div>{self.evidence[place]}</div>")
+        return " ".join(" ".join(made.itertext()).split())
+
+
+def drawn(folder: Path, *runs: Results, given: Mapping[str, float] | None = None, run: int = 0) -> Drawn:
+    """The page of some runs, with other inputs than the default ones."""
+    asked = {"data": data(folder, runs), "given": dict(given or {}), "run": run}
+    made: dict[str, Any] = json.loads(_engine().call("drawnText", json.dumps(asked)))
+    return Drawn(**made)
+
+
+def pictured(folder: Path, results: Results) -> str:
+    """The first screen as SVG."""
+    made: str = _engine().call("picturedText", json.dumps({"data": data(folder, [results])}))
+    return made
+
+
+def called(function: str, *arguments: object) -> Any:
+    """One of the script's functions."""
+    return json.loads(_engine().eval(f"JSON.stringify({function}(...{json.dumps(list(arguments))}))"))
+
+
+def cells(section: Element) -> Sequence[Element]:
+    """The cells of all tables in it."""
+    return [one for one in section.iter() if one.tag == "td"]
+
+
+@cache
+def _engine() -> MiniRacer:
+    engine = MiniRacer()
+    engine.eval(script(drawing_alone=True) + _CALL)
+    return engine

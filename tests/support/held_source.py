@@ -1,0 +1,39 @@
+"""An epoch whose files are in memory, for matchers of tests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from blindmatch_protocol.contract import AnyDesign, Buffers, Role
+from blindmatch_server.matching.epochs import OpenEpoch, SetupFile
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class HeldSource:
+    """An `EpochSource` of one epoch; `manifest` is signed if devices are to adopt it."""
+
+    design: AnyDesign
+    epoch: int
+    setup: Buffers
+    roles: Mapping[Role, Buffers]
+    manifest: bytes = b""
+
+    def version(self) -> Hashable:
+        return self.epoch
+
+    def open(self) -> OpenEpoch:
+        design = self.design
+        states = {r: design.open_role(r, {**self.setup, **files}) for r, files in self.roles.items()}
+        setup = {name: SetupFile(data, hashlib.sha256(data).digest()) for name, data in self.setup.items()}
+        opened = design.open_setup(self.setup, self.epoch) if design.enrolments else None
+        key = b"" if opened is None else design.enrolment_key(opened)
+        openers = {r: partial(_role, r, {**self.setup, **files}) for r, files in self.roles.items()}
+        return OpenEpoch(self.epoch, setup, states, self.manifest, enrolment_key=key, openers=openers)
+
+
+def _role(role: Role, files: Buffers, design: AnyDesign) -> Any:
+    return design.open_role(role, files)
