@@ -17,9 +17,9 @@ settings.load_profile("blindmatch")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """A test that is a coroutine function runs in a loop of its own, for 100 seconds at the most."""
+    """A test that is a coroutine function runs in a loop of its own, for 300 seconds at the most."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), 100))
+    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), 300))
     return True

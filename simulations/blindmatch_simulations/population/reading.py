@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,12 @@ from blindmatch_simulations.measure.results import Figure, ResultsError, Row, re
 from blindmatch_simulations.population.behaviour import COSTS, LITERATURE, Behaviour, Range, literature
 from blindmatch_simulations.population.inputs import Inputs, PopulationError
 
-PACKAGED: Final = "sample-results.json"
+_PACKAGE: Final = Path(__file__).parents[1]
+SAMPLES: Final = (
+    _PACKAGE / "data" / "sample-results.json",
+    _PACKAGE.parents[1] / "docs" / "sample" / "results.json",
+)
+"""The sample's results file as a wheel has it, and as a checkout has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +32,14 @@ class Subject:
 
 
 def read_results(path: Path | None) -> assess.AnyResults:
-    """A results file, or the one in a folder; by default the sample that is part of the package.
+    """A results file, or the one in a folder; by default the sample's.
 
     Raises:
         ResultsError: if it is edited, truncated or of another version.
         PopulationError: if no design was assessed in it.
     """
     if path is None:
-        with as_file(files("blindmatch_simulations").joinpath("data", PACKAGED)) as packaged:
-            return read_results(packaged)
+        return read_results(next((one for one in SAMPLES if one.is_file()), SAMPLES[-1]))
     found: assess.AnyResults = read(path / "results.json" if path.is_dir() else path, assess.AnyResults)
     if not any(isinstance(row, assess.Measured) for row in found.rows):
         raise PopulationError(f"{path.name}: rows: no design was assessed in it")
