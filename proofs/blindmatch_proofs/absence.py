@@ -20,7 +20,7 @@ from hashlib import sha256
 from typing import Annotated, Any, Final
 
 from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, Variable, decode_any, message
-from blindmatch_protocol.contract import AnyDesign, Buffers, Equal, Item, NoMatch, Ready, Role, Session
+from blindmatch_protocol.contract import AnyDesign, Buffers, Equal, Item, NoMatch, Ready, Role, Session, Tie
 from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import replayed
@@ -76,10 +76,7 @@ class Hashed:
 
 def can_prove(design: AnyDesign) -> bool:
     """Does a session of this design prove absence: are its replies tied to keys that the set-up has?"""
-    # here, since every device imports this module: a design of this kind that is in use has imported it
-    from blindmatch_protocol.designs.voprf import VoprfDesign
-
-    return isinstance(design, VoprfDesign)
+    return design.info.tie is Tie.KEY
 
 
 def verify_files(signed: SignedManifest, curator: bytes, files: Buffers) -> Verdict:

@@ -41,6 +41,7 @@ from blindmatch_protocol.contract.declaration import Leak as Leak
 from blindmatch_protocol.contract.declaration import Learner as Learner
 from blindmatch_protocol.contract.declaration import Parameter as Parameter
 from blindmatch_protocol.contract.declaration import Role as Role
+from blindmatch_protocol.contract.declaration import Tie as Tie
 from blindmatch_protocol.contract.design import AnyDesign as AnyDesign
 from blindmatch_protocol.contract.design import Design as Design
 from blindmatch_protocol.contract.driver import Exchange as Exchange

@@ -46,6 +46,19 @@ class Content(StrEnum):
     CLEAR = "clear"
 
 
+class Tie(StrEnum):
+    """What shows that a role answers by the epoch that the curator signed.
+
+    NONE: nothing; the role is taken at its word.
+    KEY: every reply is verified under a key in the set-up, so a transcript shows others how a session ended.
+    QUOTE: an enclave's quote, which the device is shown.
+    """
+
+    NONE = "none"
+    KEY = "key"
+    QUOTE = "quote"
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """A fact of an item that is disclosed, as a name and as a function.
@@ -131,6 +144,7 @@ class Info:
         forwarded: roles whose bodies another party carries. The device sends them there, sealed by the design
             to the role; the role's host takes them from the carrier alone, and never learns the account.
         quorum: replies of a round that are enough if some of the roles asked do not answer; 0: all must.
+        tie: what shows that the roles answer by the epoch's list.
         sends_content: how the picture itself reaches a party with a role.
         end_to_end: False if there is no end-to-end encryption: the message goes to the provider in the clear,
             which scans it when it is handed over.
@@ -152,6 +166,7 @@ class Info:
     apart: tuple[frozenset[Role], ...] = ()
     forwarded: Mapping[Role, Party] = field(default_factory=dict)
     differs: str = ""
+    tie: Tie = Tie.NONE
     sends_content: Content = Content.NO
     end_to_end: bool = True
     large_bodies: bool = False

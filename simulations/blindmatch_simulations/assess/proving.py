@@ -25,8 +25,7 @@ from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
 from blindmatch_proofs.tlog_policy import Accepted, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol.contract import EntrySource, Label
-from blindmatch_protocol.designs.enclave.attestation import Policy
+from blindmatch_protocol.contract import EntrySource, Label, Tie
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.picture.item import Picture
@@ -69,7 +68,7 @@ def proven(
         _expect(verify_absence(made, design, opened.setup, absent) == Passed(), "absence")
         absence = len(made.encode())
     ties = can_prove(design) or not design.info.roles
-    quoted = isinstance(opened.setup, Policy)
+    quoted = design.info.tie is Tie.QUOTE
     return Proven(ties, _logged(signed, endorsed), endorsement, absence, quoted)
 
 

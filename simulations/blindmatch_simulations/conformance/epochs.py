@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Final
 
 import numpy as np
-from blindmatch_protocol.contract import Learner, Match, NoMatch
+from blindmatch_protocol.contract import Learner, Match, NoMatch, Tie
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError, SetFileError
 from blindmatch_protocol.setfile import SetFile
 
@@ -87,6 +87,8 @@ def check_other_key(fixtures: Fixtures) -> Passed:
     chosen = fixtures.pool.of("listed", "other", "poor")
     times = sum(_refused_or_same(fixtures, crossed, one) for one in chosen)
     words = f"{times} of {len(chosen)} sessions with a role that has another key refused"
+    if design.info.tie is Tie.KEY and times < len(chosen):
+        raise BrokenError("receive", f"{words}: a tie by key means all")
     return Passed(words, {"refused": times})
 
 

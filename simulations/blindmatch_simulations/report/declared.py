@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import Final
 
 from blindmatch_protocol.codec import Message, layout
-from blindmatch_protocol.contract import Adversary, AnyDesign, Content, Fact, Info, Learner, Party, Role
+from blindmatch_protocol.contract import Adversary, AnyDesign, Content, Fact, Info, Learner, Party, Role, Tie
 from blindmatch_protocol.contract.coalitions import coalitions, told
 
 WIDTH: Final = 128
@@ -19,6 +19,11 @@ CONTENT: Final = {
     Content.NO: "to no server",
     Content.SEALED: "to a role, under a seal that its party is not to open",
     Content.CLEAR: "to a server, in the clear",
+}
+TIE: Final = {
+    Tie.NONE: "is not shown",
+    Tie.KEY: "is verified under a key in the set-up",
+    Tie.QUOTE: "is for an enclave's quote to show",
 }
 OUTCOME: Final = "outcome"
 
@@ -39,6 +44,7 @@ def _declared(design: AnyDesign) -> str:
         ("learns the outcome", ", ".join(sorted(info.learns))),
         ("roles", "; ".join(_role(info, role) for role in info.roles) or "none"),
         ("must not collude", "; ".join(" and ".join(sorted(group)) for group in info.apart)),
+        ("that a role uses the epoch's list", TIE[info.tie] if info.roles else ""),
         ("pictures go", CONTENT[info.sends_content]),
         ("messages", "end-to-end encrypted" if info.end_to_end else "in the clear to the provider"),
         ("randomness that no tape covers", info.native_randomness),

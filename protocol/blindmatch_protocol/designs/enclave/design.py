@@ -152,6 +152,7 @@ class Enclave(Stateless[Policy, Session, Inside]):
             "the enclave is simulated: a process of its own that nothing isolates from its host, on a "
             "platform whose key is a file there"
         ),
+        tie=bm.Tie.QUOTE,
         sends_content=bm.Content.SEALED,
         large_bodies=True,
         in_processes=frozenset({ENCLAVE}),

@@ -68,6 +68,7 @@ class OprfPsi(VoprfDesign[Setup]):
         relation=bm.Equal(),
         learns=frozenset({bm.Learner.DEVICE}),
         roles={MATCHER: bm.Party.MATCHER},
+        tie=bm.Tie.KEY,
         parameters=(
             bm.Parameter(
                 "evaluations", "Blinded elements in every request.", "elements", 1, 1, MOST_ELEMENTS

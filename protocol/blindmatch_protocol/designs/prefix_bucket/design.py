@@ -101,6 +101,7 @@ class PrefixBucket(VoprfDesign[Setup]):
         relation=bm.Equal(),
         learns=frozenset({bm.Learner.DEVICE}),
         roles={MATCHER: bm.Party.MATCHER, BUCKETS: bm.Party.MATCHER},
+        tie=bm.Tie.KEY,
         parameters=(BITS, SIGNATURES),
     )
     requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {

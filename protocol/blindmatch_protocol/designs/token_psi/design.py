@@ -74,6 +74,7 @@ class TokenPsi(VoprfDesign[Setup]):
         relation=bm.Near(MATCH_DISTANCE, recall=RECALL),
         learns=frozenset({bm.Learner.DEVICE}),
         roles={MATCHER: bm.Party.MATCHER},
+        tie=bm.Tie.KEY,
         parameters=DECLARED,
     )
     round: ClassVar[VoprfRound] = VoprfRound.under(0x40, "token-psi")
