@@ -147,6 +147,29 @@ def test_an_entry_goes_by_an_endorsed_removal_or_its_end_alone_and_does_not_come
     )
 
 
+@pytest.mark.parametrize(("listed", "removed"), [((1, 9), (2, 9)), ((1, 9), (2, 2)), ((1, 3), (2, 9))])
+def test_no_epoch_leaves_a_removal_out_so_that_a_later_one_can_list_its_entry_again(
+    listed: tuple[int, int], removed: tuple[int, int]
+) -> None:
+    gone, rest = ENTRIES.part(0, 1), ENTRIES.part(1, 5)
+    stays, goes = (signed_batch(rest), rest), (signed_batch(gone, epochs=listed), gone)
+    removal = (signed_batch(gone, action=Action.REMOVE, epochs=removed), gone)
+    second, between = table_of([stays, goes, removal], 4, 2), table_of([stays], 4, 3)
+    assert verify_table(second, TERMS, 4) == verify_table(between, TERMS, 4) == Passed()
+    assert reason(verify_continues(second, between)) == "removals of 1 entries by epoch 2 are left out"
+
+
+def test_a_removal_outlasts_what_it_removed_and_begins_with_something_listed() -> None:
+    gone, rest = ENTRIES.part(0, 1), (signed_batch(MORE), MORE)
+    removal = (signed_batch(gone, action=Action.REMOVE, epochs=(2, 4)), gone)
+    second = table_of([(signed_batch(gone, epochs=(1, 2)), gone), rest, removal], 3, 2)
+    third, fifth = table_of([rest, removal], 3, 3), table_of([rest], 3, 5)
+    for before, after in ((second, third), (third, fifth), (second, fifth)):
+        assert verify_table(after, TERMS, 3) == verify_continues(before, after) == Passed()
+    unlisted = table_of([rest, removal], 3, 2)
+    assert reason(verify_table(unlisted, TERMS, 3)) == "an entry is removed that was never listed"
+
+
 def test_altered_and_foreign_files_are_refused() -> None:
     raw = file_of([(signed_batch(ENTRIES), ENTRIES)], 5)
     for epoch, keys in ((2, 3), (1, 2), (1, 4)):

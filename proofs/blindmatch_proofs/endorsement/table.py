@@ -140,10 +140,12 @@ class EndorsedTable:
 
         return of
 
-    def leaves_with(self, action: Action, until: int = 0) -> npt.NDArray[np.bytes_]:
-        """Leaves, each once and ascending, of batches with an action that hold up to epoch `until`."""
+    def leaves_with(self, action: Action, until: int = 0, since: int = 0) -> npt.NDArray[np.bytes_]:
+        """Leaves, each once and ascending, of batches with an action that hold up to epoch `until`, and from
+        `since` on at the earliest."""
         heads = self.heads
-        rows = ((heads["action"] == action) & (heads["last_epoch"] >= until))[self.numbers]
+        holds = (heads["last_epoch"] >= until) & (heads["first_epoch"] >= since)
+        rows = ((heads["action"] == action) & holds)[self.numbers]
         return np.unique(self.leaves.view(_SCALARS).ravel()[rows])
 
     def listed(self, until: int = 0) -> npt.NDArray[np.bytes_]:

@@ -59,12 +59,15 @@ def _verify(batch: Batch, leaves: list[bytes], terms: Terms, epoch: int) -> Verd
 
 
 def _removals_known(table: EndorsedTable) -> Verdict:
-    unknown = np.setdiff1d(table.leaves_with(Action.REMOVE), table.leaves_with(Action.LIST), True)
+    """Of removals that begin with the epoch: a listing may end before what removed it does."""
+    begun = table.leaves_with(Action.REMOVE, since=table.epoch)
+    unknown = np.setdiff1d(begun, table.leaves_with(Action.LIST), True)
     return Failed("an entry is removed that was never listed") if len(unknown) else Passed()
 
 
 def verify_continues(before: EndorsedTable, after: EndorsedTable) -> Verdict:
-    """Whether an epoch dropped no entry without an endorsed removal, and brought no removed one back.
+    """Whether an epoch dropped no entry without an endorsed removal, and brought no removed one back; nor
+    left out what a later one would have to be held against: a removal, while it or what it removed holds.
 
     Args:
         before: of an earlier epoch, which passed `verify_table`.
@@ -75,9 +78,15 @@ def verify_continues(before: EndorsedTable, after: EndorsedTable) -> Verdict:
     unendorsed = np.setdiff1d(dropped, after.leaves_with(Action.REMOVE), True)
     if len(unendorsed):
         return Failed(f"{len(unendorsed)} entries of epoch {before.epoch} are gone, and nobody endorsed that")
-    back = np.intersect1d(before.leaves_with(Action.REMOVE), listed, True)
+    removed = before.leaves_with(Action.REMOVE)
+    back = np.intersect1d(removed, listed, True)
     if len(back):
         return Failed(f"{len(back)} entries that were removed by epoch {before.epoch} are listed again")
+    listable = np.intersect1d(removed, before.leaves_with(Action.LIST, after.epoch), True)
+    due = np.union1d(before.leaves_with(Action.REMOVE, after.epoch), listable)
+    forgotten = np.setdiff1d(due, after.leaves_with(Action.REMOVE), True)
+    if len(forgotten):
+        return Failed(f"removals of {len(forgotten)} entries by epoch {before.epoch} are left out")
     return Passed()
 
 

@@ -144,6 +144,21 @@ def test_endorsements_end_and_what_is_endorsed_again_gets_a_new_id() -> None:
     assert renewed.listed(11).ids.min() == 16 and verify_table(table_of(renewed), TERMS, 15) == Passed()
 
 
+def test_what_ended_at_different_times_is_removed_in_every_epoch_until_all_of_it_has_ended() -> None:
+    def settle_until(last: int, held: Mapping[str, Rows], before: Batches, epoch: int) -> Batches:
+        proposal = propose(TERMS, Span(epoch, last), held, before, RNG)
+        return settle(TERMS, proposal, endorsed(proposal, held), before).record
+
+    nothing = dict.fromkeys(NAMES, A[:0])
+    first = settle_until(5, dict.fromkeys(NAMES, A), NOTHING, 1)
+    second = settle_until(10, dict.fromkeys(NAMES, np.vstack([A, B])), first, 2)
+    record = settle_until(10, nothing, second, 3)
+    for epoch in range(4, 13):  # the listing of A ends after 5, that of B and the removal of both after 10
+        before, record = record, settle_until(10, nothing, record, epoch)
+        assert verify_table(table_of(record), TERMS, 0) == Passed(), epoch
+        assert verify_continues(table_of(before), table_of(record)) == Passed(), epoch
+
+
 def test_a_batch_of_one_is_a_signature_of_each_entry() -> None:
     proposal = propose(TERMS, Span(1, 10, 1), HELD, NOTHING, RNG)
     assert [held.batch.size for held in proposal.held] == [1] * 15

@@ -153,10 +153,5 @@ def settle(terms: Terms, proposal: Batches, endorsements: Sequence[Endorsement],
 
 
 def _still(before: Batches, epoch: int) -> Iterator[Held]:
-    """The batches that hold in `epoch`; of removals those of entries in them."""
-    listing = [one for one in before.with_action(Action.LIST) if one.batch.holds_in(epoch)]
-    ids = {number for one in listing for number in one.entries.ids.tolist()}
-    yield from listing
-    for one in before.with_action(Action.REMOVE):
-        if not ids.isdisjoint(one.entries.ids.tolist()):
-            yield one
+    """The batches that hold in `epoch`."""
+    return (one for one in before.held if one.batch.holds_in(epoch))
