@@ -86,7 +86,7 @@ def root_of(leaf, index, size, path):
         else:
             found = hashlib.sha256(b"\1" + found + step).digest()
         at, last = at >> 1, last >> 1
-    check(last == 0 and index < size, "the path is not too short")
+    check(last == 0 and 0 <= index < size, "the path is not too short")
     return found
 
 

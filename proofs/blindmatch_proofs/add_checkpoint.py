@@ -19,7 +19,7 @@ from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import verify_signature
-from blindmatch_proofs.merkle import HASH_BYTES, PATH_MOST, verify_consistency
+from blindmatch_proofs.merkle import EMPTY_ROOT, HASH_BYTES, PATH_MOST, verify_consistency
 from blindmatch_proofs.signed_note import NOTE_MOST, Note, VerifierKey, decimal, decoded, encoded
 from blindmatch_proofs.verdict import Failed
 
@@ -88,13 +88,10 @@ def judge(
         return Refused(CONFLICT, f"{size}\n")
     if latest is not None and latest.size == head.size and latest.root != head.root:
         return Refused(CONFLICT, f"{size}\n")
-    if size and isinstance(
-        wrong := verify_consistency(size, head.size, request.path, latest.root if latest else b"", head.root),
-        Failed,
-    ):
-        return Refused(UNPROCESSABLE, wrong.reason)
-    if not size and request.path:
-        return Refused(UNPROCESSABLE, "the proof from an empty tree is empty")
+    root = latest.root if latest else EMPTY_ROOT
+    match verify_consistency(size, head.size, request.path, root, head.root):
+        case Failed(reason):
+            return Refused(UNPROCESSABLE, reason)
     return head
 
 

@@ -70,8 +70,8 @@ def verify_consistency(first: int, second: int, path: Sequence[bytes], old: byte
     """Whether root `new` of `second` leaves continues root `old` of `first` (RFC 9162, section 2.1.4.2)."""
     wrong = Failed(f"the tree of {second} leaves does not continue the tree of {first}")
     if first == second or first == 0:
-        fits = not path and (old == new if first else old == EMPTY_ROOT)
-        return Passed() if fits else wrong
+        fits = (first or old == EMPTY_ROOT) and (old == new or first < second)
+        return Passed() if fits and not path else wrong
     if not 0 < first < second or not path:
         return wrong
     steps = [old, *path] if first & (first - 1) == 0 else list(path)

@@ -20,7 +20,6 @@ from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import verify_signature
 from blindmatch_proofs.merkle import verify_inclusion
 from blindmatch_proofs.signed_note import Note, VerifierKey, decoded, encoded
-from blindmatch_proofs.tlog_policy import signing_times
 from blindmatch_proofs.tlog_proof import HEADER, TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
@@ -67,12 +66,13 @@ class SplitView:
         try:
             held: dict[str, Any] = json.loads(raw)
             kind = (held["format"], held["version"])
-            log, views = str(held["log"]), [(str(one["shown"]), str(one["leaf"])) for one in held["views"]]
+            log = str(held["log"])
+            views = [(str(one["shown"]).encode(), str(one["leaf"])) for one in held["views"]]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ProtocolError(STEP, f"must be a JSON object of format {FORMAT}") from error
         if kind != (FORMAT, VERSION) or len(views) != 2:
             raise ProtocolError(STEP, f"must be two views, version {VERSION}")
-        first, second = (View(shown.encode(), decoded(leaf, STEP, "leaf")) for shown, leaf in views)
+        first, second = (View(shown, decoded(leaf, STEP, "leaf")) for shown, leaf in views)
         return cls(VerifierKey.parse(log), (first, second))
 
     def verify(self, log: VerifierKey) -> Verdict:
@@ -92,16 +92,22 @@ class SplitView:
         return Failed("the two views show neither two roots of one size nor two leaves at one index")
 
     def cosigners(self, witnesses: Mapping[str, VerifierKey]) -> list[str]:
-        """Those of `witnesses` that cosigned both histories; `ProtocolError` if a view is malformed."""
-        signed = [signing_times(one.note, witnesses) for one in self.views]
-        return sorted(name for name in witnesses if all(times[name] for times in signed))
+        """Those of `witnesses` that cosigned both histories; `ProtocolError` if a view is malformed.
+
+        A signature that does not verify is nobody's: whoever showed a view may have put it there.
+        """
+        notes = [one.note for one in self.views]
+        return sorted(name for name, key in witnesses.items() if all(_is_by(key, note) for note in notes))
+
+
+def _is_by(key: VerifierKey, note: Note) -> bool:
+    return any(verify_signature(key, one, note.text) is not None for one in note.signatures)
 
 
 def _signed(log: VerifierKey, note: Note) -> Checkpoint | None:
     """What a note says, if `log` signed it."""
     head = Checkpoint.of(note)
-    by_log = any(verify_signature(log, one, note.text) is not None for one in note.signatures)
-    return head if by_log and head.origin == log.name else None
+    return head if _is_by(log, note) and head.origin == log.name else None
 
 
 def _leaf(view: View) -> tuple[int, bytes] | None:

@@ -180,6 +180,8 @@ class _Reading:
             raise ProtocolError(STEP, "must be Ed25519 of a log, a cosignature key of a witness", "key")
         if any(key.public == other.public for other in others.values()):
             raise ProtocolError(STEP, "must not stand twice, under whatever name", "key")
+        if any((key.name, key.id) == (other.name, other.id) for other in others.values()):
+            raise ProtocolError(STEP, "must differ in name or id: one's signature is no other's", "key")
         return key
 
     def _group(self, least: str, members: list[str]) -> Group:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from blindmatch_proofs.absence import (
     AbsenceProof,
+    Hashed,
     can_prove,
     open_setup,
     verify_absence,
@@ -29,6 +30,7 @@ from blindmatch_simulations.inprocess.deployed import Deployed, manifest_of, tra
 from blindmatch_simulations.pictures.hash_only import HashOnly
 from support.fakes import picture
 from support.memory import build, opened, random_hashes
+from support.verdicts import reason
 
 CURATOR = CuratorKey.of(b"c" * 32)
 LISTED, ABSENT = random_hashes(12), random_hashes(3, seed=9)
@@ -158,3 +160,15 @@ def test_a_near_design_shows_absence_of_a_picture_and_the_verifier_needs_it() ->
     on_it = transcript(made, signed, other, seeded("session"))
     assert verify_absence(on_it, made.design, made.setup, other) == Failed("it is on the list")
     assert verify_absence(replace(on_it, hash=shown.hash), made.design, made.setup, shown) != Passed()
+    assert "another picture" in reason(
+        verify_absence(replace(proof, hash=other.hash), made.design, made.setup, shown)
+    )
+
+
+def test_a_session_of_a_picture_that_is_never_matched_proves_nothing() -> None:
+    """What is asked about in its place is drawn at random, whatever its hash."""
+    made, signed = parties(oprf_psi.DESIGN)
+    poor = Hashed(LISTED[0].tobytes(), made.design.info.relation.minimum_quality - 1)
+    proof = transcript(made, signed, poor, seeded("session"))
+    assert verified(made, proof) != Passed()
+    assert "never matched" in reason(verify_absence(proof, made.design, made.setup, poor))

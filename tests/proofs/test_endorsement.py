@@ -10,7 +10,7 @@ import pytest
 from blindmatch_proofs.endorsement import Action, EndorsedTable, EndorsementPolicy, Terms, leaves_of
 from blindmatch_proofs.endorsement.batch import UNSIGNED, batch_of
 from blindmatch_proofs.endorsement.policy import Organisation, policy_of
-from blindmatch_proofs.endorsement.proof import EndorsementProof, prove, verify_proof
+from blindmatch_proofs.endorsement.proof import EndorsementProof, proof_of, prove, verify_proof
 from blindmatch_proofs.endorsement.table import KIND_BATCHES, KIND_LEAVES, KIND_NUMBERS
 from blindmatch_proofs.endorsement.verify import verify_continues, verify_label, verify_table
 from blindmatch_proofs.verdict import Failed, Passed
@@ -117,6 +117,12 @@ def test_an_entry_slipped_in_is_found_in_batch_and_count() -> None:
     )
     honest = table_of([(signed_batch(ENTRIES), ENTRIES)], 5)
     assert reason(verify_table(honest, TERMS, 6)) == "5 entries are endorsed, the set has 6"
+    lying = table_of([(signed_batch(ENTRIES), ENTRIES)], 6)
+    assert reason(verify_table(lying, TERMS, 6)) == "5 entries are endorsed, the set has 6"
+    unsized = replace(batch_of(Action.LIST, (1, 9), leaves_of(ENTRIES)), size=6)
+    signed = tuple(TERMS.sign(unsized, KEYS[one.name]) for one in POLICY.organisations)
+    sized = table_of([(replace(unsized, signatures=signed), ENTRIES)], 5)
+    assert "another number of entries than it says" in reason(verify_table(sized, TERMS, 5))
     assert isinstance(verify_label(honest, TERMS, label(one, 5)), Failed)
 
 
@@ -294,3 +300,16 @@ def test_no_part_of_a_proof_can_be_altered() -> None:
         assert isinstance(verify_proof(made, terms, held, 1, root), Failed)
     gone = (signed_batch(ENTRIES, action=Action.REMOVE), ENTRIES)
     assert prove(table_of([gone], 0), TERMS, held) is None
+
+
+def test_neither_a_removal_nor_another_designs_statement_in_the_root_endorses_an_entry() -> None:
+    leaves, held = sorted(leaves_of(ENTRIES)), label(ENTRIES, 1)
+    leaf = leaves_of(ENTRIES)[1]
+    removal = signed_batch(ENTRIES, NAMES, Action.REMOVE)
+    made = proof_of(TERMS, leaf, leaves, 0, [removal])
+    assert "lists no entry" in reason(verify_proof(made, TERMS, held, 1, TERMS.root([removal])))
+    other, listing = OTHERS["design"], signed_batch(ENTRIES)  # signed for this design, rooted for another
+    crossed = proof_of(other, leaf, leaves, 0, [listing])
+    assert "another deployment, design" in reason(
+        verify_proof(crossed, TERMS, held, 1, other.root([listing]))
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from blindmatch_proofs.cosignature import verify_signature
 from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, EpochLeaf, leaf_of
 from blindmatch_proofs.epoch_proof import EpochPolicy, verify_continues, verify_leaf, verify_logged
 from blindmatch_proofs.merkle import leaf_hash
@@ -108,6 +109,27 @@ def test_two_leaves_at_one_index_are_evidence_whatever_the_sizes() -> None:
         assert "neither" in reason(SplitView(LOG.key, pair).verify(LOG.key))
 
 
+def _of_another_stream() -> list[View]:
+    """A checkpoint of another stream, which the log signs with the same key, under this stream's name."""
+    counts = MemoryLog([b"counts"] * 7, signer("log.example/counts", ED25519))
+    counts.key = replace(counts.key, _secret=LOG._secret, key=replace(LOG.key, name="log.example/counts"))
+    note = counts.note(())
+    (made,) = note.signatures
+    renamed = replace(made, name=LOG.key.name, key_id=LOG.key.id)
+    assert verify_signature(LOG.key, renamed, note.text) == 0
+    assert verify_signature(LOG.key, made, note.text) is None  # another key's, by its name
+    return [View(replace(note, signatures=(renamed,)).encode()), View(note.encode())]
+
+
+def test_a_signature_that_a_peer_put_into_a_view_neither_accuses_a_witness_nor_spoils_the_evidence() -> None:
+    held, shown = HELD.note(WITNESSES[:2]), FORK.note(WITNESSES[1:2])
+    bogus = replace(held.signatures[1], signature=held.signatures[1].signature[:-1] + b"\0")
+    views = (View(held.encode()), View(shown.signed(bogus).encode()))
+    split = SplitView(LOG.key, views)
+    assert split.verify(LOG.key) == Passed()
+    assert split.cosigners(PINNED.policy.witnesses) == ["w2.example"]
+
+
 def test_nobody_makes_evidence_against_a_log_without_its_key() -> None:
     imitation = MemoryLog(FORK.entries, signer(ORIGIN + "/", ED25519))
     forged = replace(FORK.note(()), signatures=imitation.note(()).signatures)
@@ -119,6 +141,8 @@ def test_nobody_makes_evidence_against_a_log_without_its_key() -> None:
     for view in unsigned:
         assert "must be signed by the key" in reason(SplitView(LOG.key, (mine, view)).verify(LOG.key))
     assert "signed by the key" in reason(SplitView(LOG.key, BOTH).verify(other.key))
+    for view in _of_another_stream():
+        assert "signed by the key" in reason(SplitView(LOG.key, (mine, view)).verify(LOG.key))
     assert "neither" in reason(SplitView(LOG.key, (mine, mine)).verify(LOG.key))
     assert "neither" in reason(SplitView(LOG.key, (mine, View(HELD.note((), 5).encode()))).verify(LOG.key))
 
@@ -132,6 +156,7 @@ def test_what_is_no_evidence_is_refused(raw: bytes) -> None:
         (b'"version": 1', b'"version": 2'),
         (b"split-view", b"other"),
         (b'"leaf": ""', b'"leaf": "A"'),
+        (b'"shown": "', b'"shown": "\\ud800'),
     ):
         with pytest.raises(ProtocolError):
             SplitView.parse(whole.replace(old, new))

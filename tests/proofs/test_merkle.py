@@ -90,10 +90,24 @@ def test_no_altered_consistency_proof_verifies(second: int) -> None:
         assert not passes(verify_consistency(first, second, path, junk, new))
         assert first == 0 or not passes(verify_consistency(first, second, path, old, junk))
         assert first in (0, second) or not passes(verify_consistency(second, first, path, old, new))
+        assert first in (0, second) or not passes(verify_consistency(first, 9 * second, path, old, new))
         for at in range(len(path)):
             altered = (*path[:at], junk, *path[at + 1 :])
             assert not passes(verify_consistency(first, second, altered, old, new))
             assert not passes(verify_consistency(first, second, (*path[:at], *path[at + 1 :]), old, new))
+
+
+def test_an_empty_tree_has_one_root_and_every_tree_continues_it() -> None:
+    junk = sha256(b"junk").digest()
+    assert passes(verify_consistency(0, 0, (), EMPTY_ROOT, EMPTY_ROOT))
+    for size, path, old, new in (
+        (0, (), EMPTY_ROOT, junk),
+        (0, (), junk, junk),
+        (0, (junk,), EMPTY_ROOT, EMPTY_ROOT),
+        (3, (), junk, ROOTS[3]),
+        (3, (junk,), EMPTY_ROOT, ROOTS[3]),
+    ):
+        assert not passes(verify_consistency(0, size, path, old, new))
 
 
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 1000, 70_000])

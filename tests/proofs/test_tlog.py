@@ -125,6 +125,9 @@ def test_a_cosignature_is_for_its_time_its_text_and_its_key() -> None:
         assert verify_signature(witness.key, replace(made, signature=raw), text) is None
     for raw in (b"", made.signature[:8], made.signature[:-1], made.signature + b"\0"):
         assert verify_signature(witness.key, replace(made, signature=raw), text) is None
+    late = 1 << 63  # an honest cosignature of that time has no other fault
+    assert verify_signature(witness.key, witness.sign(text, late - 1), text) == late - 1
+    assert verify_signature(witness.key, witness.sign(text, late), text) is None
     as_log = VerifierKey(witness.key.name, ED25519, witness.key.public)
     assert verify_signature(as_log, replace(made, key_id=as_log.id), text) is None
 
@@ -200,6 +203,18 @@ def test_one_key_under_two_names_makes_no_policy() -> None:
         policy_of([LOG.key], {"a": [WITNESSES[0].key], "b": [twin]}, 2)
     with pytest.raises(ProtocolError, match="member of one group"):
         Policy.parse(policy(2).text + "group more all w1.example\n")
+
+
+def test_two_keys_of_one_name_and_id_make_no_policy() -> None:
+    """An id has four bytes: of some 100,000 keys two share one, and each would spoil the other."""
+    seen: dict[bytes, VerifierKey] = {}
+    for number in range(1 << 20):
+        key = VerifierKey("w.example", COSIGNATURE, number.to_bytes(32, "big"))
+        if key.id in seen:
+            break
+        seen[key.id] = key
+    with pytest.raises(ProtocolError, match="name or id"):
+        Policy.parse(f"witness a {seen[key.id].text}\nwitness b {key.text}\nquorum a\n")
 
 
 def test_old_and_future_cosignatures_do_not_count() -> None:
@@ -305,3 +320,7 @@ def test_a_witness_keeps_what_continues_what_it_has_and_nothing_else() -> None:
     padded = judge(replace(asked(0), path=(bytes(32),)), LOGS, None)
     assert isinstance(padded, Refused)
     assert padded.status == UNPROCESSABLE
+    odd = replace(HELD.checkpoint(0), root=bytes(32))
+    empty = judge(AddCheckpoint(0, (), Note(odd.text, (LOG.sign(odd.text),))), LOGS, None)
+    assert getattr(empty, "status", None) == UNPROCESSABLE
+    assert judge(asked(0, 0), LOGS, None) == HELD.checkpoint(0)

@@ -19,7 +19,7 @@ from blindmatch_proofs.add_checkpoint import CONFLICT, OK, AddCheckpoint
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, EpochLeaf, leaf_of
-from blindmatch_proofs.merkle import Tree, inclusion_path, leaf_hash
+from blindmatch_proofs.merkle import Tree, inclusion_path, leaf_hash, root_of
 from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
 from blindmatch_proofs.tlog_policy import Accepted, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
@@ -208,6 +208,7 @@ async def test_a_witness_that_is_away_or_has_a_second_history_cosigns_nothing(tm
             await append(client, epoch - 1, leaf(epoch).encode())
     forked = TreeStore(tmp_path / "log" / EPOCHS.replace("/", "_"), EPOCHS)
     forked.head = replace(forked.head, size=2)
+    forked.head = replace(forked.head, root=root_of(forked.nodes, 2))
     head = forked.extended([leaf(3, entries=9).encode()])
     forked.keep(Note(head.text, (KEY.sign(head.text),)))
     async with scene.running() as client:
@@ -250,6 +251,40 @@ def test_a_checkpoint_of_another_log_or_a_damaged_one_ends_the_start(tmp_path: P
     (tmp_path / "checkpoint").write_bytes(b"junk")
     with pytest.raises(StateError, match="cannot be read"):
         TreeStore(tmp_path, EPOCHS)
+
+
+def test_a_log_whose_tiles_are_damaged_signs_no_second_history(tmp_path: Path) -> None:
+    grown(TreeStore(tmp_path, EPOCHS), [b"a", b"b", b"c"])
+    tile = tmp_path / "tile" / "0" / "000.p" / "3"
+    whole = tile.read_bytes()
+    tile.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    store = TreeStore(tmp_path, EPOCHS)
+    with pytest.raises(StateError, match="not those of the checkpoint"):
+        store.extended([b"d"])
+    tile.write_bytes(whole)
+    grown(TreeStore(tmp_path, EPOCHS), [b"d"])
+
+
+def test_a_partial_tile_is_there_until_the_whole_one_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [str(n).encode() for n in range(255)]
+    grown(TreeStore(tmp_path, EPOCHS), entries)
+
+    def power_fails(paths: Sequence[Path]) -> None:
+        for path in paths:
+            path.write_bytes(b"")  # its name is on the disk, and nothing of its content
+        raise OSError
+
+    monkeypatch.setattr(tree_store, "_sync", power_fails)
+    with pytest.raises(OSError):
+        TreeStore(tmp_path, EPOCHS).extended([b"more"])
+    monkeypatch.undo()
+    store = TreeStore(tmp_path, EPOCHS)
+    assert [store.entry(at) for at in (0, 254)] == [entries[0], entries[254]]
+    grown(store, [b"more"])
+    assert store.head == MemoryLog([*entries, b"more"], KEY).checkpoint()
+    assert not (tmp_path / "tile" / "0" / "000.p").exists()
 
 
 # --- killed between save and cosign ----------------------------------------------------------------

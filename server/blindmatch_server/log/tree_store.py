@@ -86,16 +86,23 @@ class TreeStore:
 
         Raises:
             ProtocolError: if one is too long for a log.
+            StateError: if the tiles are not those of the checkpoint: what follows from them would be a fork.
         """
+        if root_of(self.nodes, self.size) != self.head.root:
+            raise StateError(f"{self.head.origin}: the tiles are not those of the checkpoint")
         if any(len(entry) > ENTRY_MOST for entry in entries):
             raise ProtocolError("log", f"must be at most {ENTRY_MOST} bytes", "leaf")
         written = [self._level(ENTRIES, self.size, list(entries))]
         hashes, level, first = [leaf_hash(entry) for entry in entries], 0, self.size
+        outgrown = list[Path]()
         while hashes:
             written.append(self._level(level, first, hashes))
+            outgrown += self._outgrown(level, first, len(hashes))
             hashes, first = self._full_roots(level, first, hashes), first // WIDTH
             level += 1
         _sync([path for paths in written for path in paths])
+        for folder in outgrown:  # now: until the whole tile is on the disk, the partial one is what there is
+            shutil.rmtree(folder, ignore_errors=True)
         size = self.size + len(entries)
         return Checkpoint(self.head.origin, size, root_of(tile_nodes(self.tile, size), size))
 
@@ -126,13 +133,16 @@ class TreeStore:
             paths.append(path)
         return paths
 
-    def _full_roots(self, level: int, first: int, hashes: list[bytes]) -> list[bytes]:
-        """Roots of the tiles that `hashes` fill, which are the next level's; their partial forms go."""
+    def _outgrown(self, level: int, first: int, count: int) -> list[Path]:
+        """Folders of the partial forms of a tile that `count` rows from row `first` on fill."""
         index, width = divmod(first, WIDTH)
-        rows = [*self._begun(level, index, width), *hashes]
-        if width and len(rows) >= WIDTH:
-            for one in (level, *((ENTRIES,) if level == 0 else ())):
-                shutil.rmtree(self._folder / f"{tile_path(one, index)}.p", ignore_errors=True)
+        levels = (level, ENTRIES) if level == 0 else (level,)
+        filled = width and width + count >= WIDTH
+        return [self._folder / f"{tile_path(one, index)}.p" for one in levels] if filled else []
+
+    def _full_roots(self, level: int, first: int, hashes: list[bytes]) -> list[bytes]:
+        """Roots of the tiles that `hashes` fill, which are the next level's."""
+        rows = [*self._begun(level, *divmod(first, WIDTH)), *hashes]
         full = [rows[at : at + WIDTH] for at in range(0, len(rows) // WIDTH * WIDTH, WIDTH)]
         return [root_of(Tree.of(tile).node, WIDTH) for tile in full]
 
