@@ -68,7 +68,7 @@ def order_of(keys: Rows) -> Order:
     """
     bits_for(len(keys))
     front = _eight(keys, 0)
-    order = np.argsort(front, kind="stable").astype(np.uint32)
+    order = np.argsort(front).astype(np.uint32)
     front = front[order]
     if (front[1:] == front[:-1]).any():
         order = np.lexsort((_eight(keys, 8), _eight(keys, 0))).astype(np.uint32)

@@ -50,16 +50,25 @@ def plan(hashes: Rows, k: int, bands: int) -> Plan:
     Holds about 300 bytes an entry.
     """
     tokens = entry_tokens(hashes, k, bands)
-    first, member = _members(_joined(hashes, tokens))
-    stored, lost = _assigned(tokens, first)
+    shared = [_shared(own) for own in tokens.T]
+    first, member = _members(_joined(hashes, tokens, shared))
+    stored, lost = _assigned(tokens, first, shared)
     return Plan(first, member, stored, lost)
 
 
-def _joined(hashes: Rows, tokens: Tokens) -> Indices:
+def _shared(own: npt.NDArray[np.uint32]) -> Indices:
+    """The entries whose token, uint32 (n,), another has, too; by token, then in the list's order."""
+    keyed = np.sort(own.astype(np.uint64) << np.uint64(32) | np.arange(len(own), dtype=np.uint64))
+    tokens, apart = keyed >> np.uint64(32), np.ones(len(own) + 1, np.bool_)
+    apart[1:-1] = tokens[1:] != tokens[:-1]
+    shared: Indices = keyed[~(apart[1:] & apart[:-1])].astype(np.uint32).astype(np.int64)
+    return shared
+
+
+def _joined(hashes: Rows, tokens: Tokens, shared: list[Indices]) -> Indices:
     """For each entry the smallest index it is joined with, (n,)."""
     root = np.arange(len(hashes), dtype=np.int64)
-    for band in range(tokens.shape[1]):
-        order = np.argsort(tokens[:, band], kind="stable")
+    for band, order in enumerate(shared):
         left, right = order[:-1], order[1:]
         same = tokens[left, band] == tokens[right, band]
         left, right = left[same], right[same]
@@ -103,18 +112,17 @@ def _members(root: Indices) -> tuple[Indices, Indices]:
     return first, member
 
 
-def _assigned(tokens: Tokens, first: Indices) -> tuple[Flags, Flags]:
+def _assigned(tokens: Tokens, first: Indices, shared: list[Indices]) -> tuple[Flags, Flags]:
     """Which tokens are stored and which are lost, (n, bands) each."""
-    stored, lost = np.zeros(tokens.shape, np.bool_), np.zeros(tokens.shape, np.bool_)
+    stored, lost = np.ones(tokens.shape, np.bool_), np.zeros(tokens.shape, np.bool_)
     losses = np.zeros(len(tokens), np.int64)
-    for band in range(tokens.shape[1]):
-        own = tokens[:, band]
-        order = np.lexsort((-losses, own))
-        starts = np.concatenate([[True], own[order[1:]] != own[order[:-1]]])[: len(order)]
-        begin = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
-        winner = np.empty_like(order)
-        winner[order] = order[begin]
-        stored[winner, band] = True
-        lost[:, band] = first[winner] != first
+    for band, some in enumerate(shared):
+        own = tokens[some, band]
+        by_loss = np.lexsort((-losses[some], own))
+        order, own = some[by_loss], own[by_loss]
+        starts = np.append(True, own[1:] != own[:-1])[: len(own)]
+        winner = order[np.maximum.accumulate(np.where(starts, np.arange(len(own)), 0))]
+        stored[order, band] = starts
+        lost[order, band] = first[winner] != first[order]
         losses += lost[:, band]
     return stored, lost

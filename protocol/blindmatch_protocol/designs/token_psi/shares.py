@@ -37,12 +37,13 @@ def candidate_count(bands: int, probes: int, needed: int) -> int:
 
 def values(coefficients: Elements, bands: int) -> Elements:
     """The values of polynomials, uint8 (n, needed, 16) with c0 first, at every band: uint8 (n, bands, 16)."""
-    points = np.arange(1, bands + 1, dtype=np.uint8)[:, None]
     found = np.empty((len(coefficients), bands, VALUE_BYTES), np.uint8)
-    for band, point in enumerate(points):
-        total = coefficients[:, -1]
-        for column in range(coefficients.shape[1] - 2, -1, -1):
-            total = gf256.scaled(point, total) ^ coefficients[:, column]
+    columns = [np.ascontiguousarray(column) for column in coefficients.transpose(1, 0, 2)]
+    for band in range(bands):
+        total = columns[-1]
+        for column in columns[-2::-1]:
+            products = total.tobytes().translate(gf256.PRODUCTS[band + 1].tobytes())
+            total = np.frombuffer(products, np.uint8).reshape(column.shape) ^ column
         found[:, band] = total
     return found
 

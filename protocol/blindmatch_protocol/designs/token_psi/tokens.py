@@ -22,7 +22,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.designs.token_psi.bands import PERMUTATION
 
 HASH_BITS = 256
-_ROWS_AT_ONCE = 1 << 14
+_ROWS_AT_ONCE = 1 << 10
 
 Tokens: TypeAlias = npt.NDArray[np.uint32]
 Costs: TypeAlias = npt.NDArray[np.float32]
@@ -38,12 +38,14 @@ def band_bits(k: int, bands: int) -> npt.NDArray[np.intp]:
 
 def entry_tokens(hashes: Rows, k: int, bands: int) -> Tokens:
     """The tokens of hashes, uint8 (n, 32): uint32 (n, bands), the band's first bit the highest."""
-    members, found = band_bits(k, bands), np.empty((len(hashes), bands), np.uint32)
+    places, found = np.full((bands, 32), HASH_BITS), np.empty((len(hashes), bands), np.uint32)
+    places[:, 32 - k :] = band_bits(k, bands)
     for start in range(0, len(hashes), _ROWS_AT_ONCE):
-        part = np.unpackbits(hashes[start : start + _ROWS_AT_ONCE], axis=1)
-        bits = np.zeros((len(part), bands, 32), np.uint8)
-        bits[:, :, 32 - k :] = part[:, members]
-        found[start : start + len(part)] = np.packbits(bits, axis=2).view(">u4")[:, :, 0]
+        part = hashes[start : start + _ROWS_AT_ONCE]
+        bits = np.zeros((len(part), HASH_BITS + 1), np.uint8)  # the last one stands in front of every token
+        bits[:, :HASH_BITS] = np.unpackbits(part, axis=1)
+        chosen = bits.take(places.ravel(), axis=1)
+        found[start : start + len(part)] = np.packbits(chosen, axis=1).view(">u4")
     return found
 
 

@@ -85,8 +85,12 @@ class Field(Function):
     def carry(self, raw: Limbs) -> Limbs:
         """Tight limbs of raw ones."""
         high, low = [self.right(limb, BITS) for limb in raw], [self.and_(limb, MASK) for limb in raw]
-        first = self.add(low[0], self.times19(high[4]))
+        first = self.plus19(low[0], high[4])
         return self._tight([first, *(self.add(low[i], high[i - 1]) for i in range(1, LIMBS))])
+
+    def plus19(self, total: Lanes, value: Lanes) -> Lanes:
+        """`total` and 19 times `value`."""
+        return self.add(total, self.times19(value))
 
     def times19(self, value: Lanes) -> Lanes:
         """19 times, by shifts."""
@@ -147,7 +151,7 @@ class Field(Function):
         over = self.right(self.add(limbs[0], self.constant(19)), BITS)
         for limb in limbs[1:]:
             over = self.right(self.add(limb, over), BITS)
-        return self.carried([self.add(limbs[0], self.times19(over)), *limbs[1:]], False)
+        return self.carried([self.plus19(limbs[0], over), *limbs[1:]], False)
 
     def carried(self, limbs: Limbs, around: bool) -> Limbs:
         """Carries one after the other; the last one goes around to the first limb, or is dropped."""
@@ -157,7 +161,7 @@ class Field(Function):
             found.append(self.and_(total, MASK))
             over = self.right(total, BITS)
         if around:
-            found[0] = self.add(found[0], self.times19(over))
+            found[0] = self.plus19(found[0], over)
         return found
 
     def odd(self, value: Limbs) -> Lanes:

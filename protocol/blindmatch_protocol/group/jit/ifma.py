@@ -13,37 +13,36 @@ class Ifma(Field):
     """
 
     def products(self, left: Limbs, right: Limbs | None) -> Limbs:
-        low, high = self._columns(left, right)
-        around = [self._around(low, high, k) for k in range(LIMBS)]
-        found = []
-        for k in range(LIMBS):
-            total = self.add(low[k], self.times19(around[k]))
-            found.append(self.add(total, self.add(high[k - 1], high[k - 1])) if k else total)
-        return found
+        columns = self._columns(left, right)
+        return [self.plus19(columns[k], columns[k + LIMBS]) for k in range(LIMBS)]
 
-    def _around(self, low: Limbs, high: Limbs, k: int) -> Lanes:
-        """What has the weight of limb k + 5, which is 19 times that of limb k."""
-        twice = self.add(high[k + 4], high[k + 4])
-        return twice if k == LIMBS - 1 else self.add(low[k + LIMBS], twice)
+    def _columns(self, left: Limbs, right: Limbs | None) -> Limbs:
+        """Sums of products by weight, 2^51 to the power of 0 to 9: low halves of those of limbs i and j in
+        column i + j, high ones, twice, in the next. Of a square, those of i < j are made once, doubled."""
+        if right is not None:
+            every = [(i, j) for i in range(LIMBS) for j in range(LIMBS)]
+            return self._summed([[("h", every)], [("l", every)]], left, right)
+        cross, same = [(i, j) for j in range(LIMBS) for i in range(j)], [(i, i) for i in range(LIMBS)]
+        return self._summed([[("h", cross)], [("h", same), ("l", cross)], [("l", same)]], left, left)
 
-    def _columns(self, left: Limbs, right: Limbs | None) -> tuple[Limbs, Limbs]:
-        """Sums of products of limbs i and j by i + j; of a square, those of i < j are made once, doubled."""
-        zero = self.constant(0)
-        columns = [zero] * (2 * LIMBS - 1), [zero] * (2 * LIMBS - 1)
-        pairs = [(i, j) for i in range(LIMBS) for j in range(LIMBS) if right is not None or i < j]
-        self._accumulate(columns, pairs, left, left if right is None else right)
-        if right is None:
-            for column in columns:
-                column[1:-1] = [self.add(one, one) for one in column[1:-1]]
-            self._accumulate(columns, [(i, i) for i in range(LIMBS)], left, left)
+    def _summed(
+        self, steps: list[list[tuple[str, list[tuple[int, int]]]]], left: Limbs, right: Limbs
+    ) -> Limbs:
+        """For each column the sum of the halves in all steps; it is doubled before each further step."""
+        columns = [self.constant(0)] * (2 * LIMBS)
+        for number, step in enumerate(steps):
+            if number:
+                columns = self.sum(columns, columns)
+            for half, pairs in step:
+                for i, j in pairs:
+                    k = i + j + (half == "h")
+                    columns[k] = self._multiply_add(half, columns[k], left[i], right[j])
         return columns
 
-    def _accumulate(
-        self, columns: tuple[Limbs, Limbs], pairs: list[tuple[int, int]], left: Limbs, right: Limbs
-    ) -> None:
-        for i, j in pairs:
-            for half, column in zip("lh", columns, strict=True):
-                column[i + j] = self._multiply_add(half, column[i + j], left[i], right[j])
+    def plus19(self, total: Lanes, value: Lanes) -> Lanes:
+        if 19 * value.most >= 1 << 52:
+            return super().plus19(total, value)
+        return self._multiply_add("l", total, value, self.constant(19))
 
     def _multiply_add(self, half: str, total: Lanes, left: Lanes, right: Lanes) -> Lanes:
         if max(left.most, right.most) >= 1 << 52:
