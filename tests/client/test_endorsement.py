@@ -145,6 +145,16 @@ def test_the_next_epoch_drops_no_entry_unless_its_removal_is_endorsed(make_world
     assert findings(alice) == [(Kind.UNENDORSED, 2)]
 
 
+def test_the_next_epoch_is_held_against_the_policy_as_the_first_was(make_world: MakeWorld) -> None:
+    world, every = endorsed(make_world), entries()
+    alice = world.device("alice", endorsement=POLICY)
+    world.matcher.epoch = publish(DESIGN, HASHES, 2)
+    offer(world, [(signed(every), every), (signed(every, NAMES[:1]), every)], len(every), 2)
+    with pytest.raises(EpochRefusedError, match="batch 1: listed by 1 of 3 organisations, 2 are needed"):
+        alice.device.refresh()
+    assert alice.device.epoch == 1 and findings(alice) == [(Kind.UNENDORSED, 2)]
+
+
 def test_the_check_at_a_match_is_what_stops_it(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from blindmatch_protocol.content import compose
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking import commit
 from blindmatch_protocol.franking_mode import FrankingMode
+from blindmatch_protocol.hpke import public_key
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.sealed_message import SealedMessage
 from blindmatch_protocol.sender_proof import PROOF_LENGTHS, Franking, FrankingKey, is_signed
@@ -181,3 +182,10 @@ def test_a_signature_of_one_use_is_none_of_another() -> None:
     alice = account("alice", SIGNATURE)
     key = alice.published().franking_key
     assert not is_signed(alice.identity, key.key, key.signature), "tags keep the two apart"
+
+
+def test_a_franking_key_is_an_element_however_it_is_signed() -> None:
+    secret = b"i" * 32
+    for key in (bytes(32), b"\xff" * 32):
+        with pytest.raises(ProtocolError, match="element of ristretto255"):
+            FrankingKey.signed(key, secret, bytes(64)).check_owner(public_key(secret))

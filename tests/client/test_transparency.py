@@ -9,7 +9,7 @@ import pytest
 from blindmatch_client.transparency import HEARD_MOST, Seen, Transparency, UnloggedError
 from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, EpochLeaf, leaf_of
 from blindmatch_proofs.epoch_proof import EpochPolicy
-from blindmatch_proofs.signed_note import ED25519
+from blindmatch_proofs.signed_note import ED25519, Note
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.content import CHECKPOINT_MOST
 from blindmatch_protocol.epoch_manifest import EpochManifest
@@ -169,7 +169,11 @@ def test_what_the_log_did_not_sign_is_passed_over() -> None:
     forged = replace(FORK.note(()), signatures=HELD.note(()).signatures)
     foreign = MemoryLog(FORK.entries, signer("foreign.example", ED25519))
     empty = MemoryLog([]).note(())
-    for note in (b"", b"junk", forged.encode(), foreign.note(()).encode(), empty.encode()):
+    counts = replace(
+        FORK.checkpoint(6), origin="log.example/counts"
+    ).text  # the same key's, of another stream
+    moved = Note(counts, (LOG.sign(counts),))
+    for note in (b"", b"junk", forged.encode(), foreign.note(()).encode(), empty.encode(), moved.encode()):
         assert one.hear("bob", note) is None
     assert one.sizes() == [6]
 

@@ -128,6 +128,27 @@ def test_proofs_are_of_the_epoch_that_the_curator_signed() -> None:
     assert isinstance(verify_absence(proof, oprf_psi.DESIGN, foreign.setup), Failed)
 
 
+def test_files_that_the_manifest_names_must_say_what_it_says_and_be_sound() -> None:
+    made, signed = parties(oprf_psi.DESIGN)
+    files, manifest = made.build.setup_files, signed.manifest
+    (own,) = manifest.role_keys
+    for said in (
+        replace(manifest, role_keys=(replace(own, key=own.key[::-1]),)),
+        replace(manifest, design="split-psi"),
+        replace(manifest, version=manifest.version + 1),
+    ):
+        with pytest.raises(ProtocolError):
+            open_setup(made.design, said, files)
+    (name,) = files
+    for at in range(
+        len(files[name]) - 40, len(files[name]), 13
+    ):  # in the last section, whose digest is not it
+        altered = bytearray(files[name])
+        altered[at] ^= 1
+        with pytest.raises(SetFileError):
+            open_setup(made.design, manifest, {name: bytes(altered)})
+
+
 def test_a_design_whose_roles_are_taken_at_their_word_proves_nothing() -> None:
     for design in (hash_upload.DESIGN, third_party.DESIGN, HE_HAMMING):
         assert not can_prove(design)

@@ -262,6 +262,16 @@ def test_the_leaf_of_another_design_or_epoch_is_not_the_reports(
     assert words(made, known)["logged"] == "Failed"
 
 
+@pytest.mark.parametrize("leaves", [[b"before", b""], [b"", b"after"]])
+def test_a_second_leaf_of_the_epoch_in_its_log_is_not_the_epochs(leaves: list[bytes]) -> None:
+    """It stands at another index than its epoch's; the one that does is taken, whatever comes after it."""
+    made = endorsed(POLICY, *ORGANISATIONS.values())
+    held = MemoryLog([one or made.leaf[0].encode() for one in leaves], signer(ORIGIN, ED25519))
+    made = replace(made, epoch_proof=held.proof(leaves.index(b"")).encode())
+    known = Known(curator=CURATOR_KEY, policy=(log_policy([held.key.key], WITNESSED, 3), NOW))
+    assert words(made, known)["logged"] == ("Passed" if leaves[0] == b"" else "Failed")
+
+
 @pytest.mark.parametrize("origin", ["log.example/epochs/other", "log.example/counts", "oprf-psi"])
 def test_the_log_of_something_else_does_not_show_the_epoch(origin: str) -> None:
     made, pinned = logged(endorsed(POLICY, *ORGANISATIONS.values()), origin)

@@ -20,7 +20,7 @@ from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, leaf_of
 from blindmatch_proofs.signed_note import ED25519, Note
-from blindmatch_proofs.tlog_policy import policy_of
+from blindmatch_proofs.tlog_policy import Policy, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_protocol.contract import EntrySource, Party, batches_of, no_progress
 from blindmatch_protocol.epoch_manifest import EpochManifest
@@ -48,6 +48,7 @@ from blindmatch_simulations.deployment.transparency import (
 from blindmatch_simulations.scenario.waiting import until
 from blindmatch_simulations.scenario.world import World
 from support.command import in_process
+from support.fakes import picture
 from support.logs import NOW, WITNESSES, MemoryLog, signer
 from support.memory import random_hashes
 from support.signed import CURATOR, signed
@@ -237,6 +238,29 @@ def test_an_epoch_is_verified_with_its_files_alone(world: World, tmp_path: Path)
     old = ("--at", "2040-01-01")
     assert in_process(home, "proof", "verify", proof, "--policy", policy, *old).code == 1
     assert in_process(home, "proof", "verify", proof).code == 2
+
+
+def test_absence_is_shown_of_an_epoch_that_a_quorum_has_seen_if_the_verifier_has_a_policy(
+    tmp_path: Path,
+) -> None:
+    file, policy, other = tmp_path / "absent.proof", tmp_path / "policy.txt", tmp_path / "other.txt"
+    (tmp_path / "picture.png").write_bytes(picture(7))
+    with World.create(tmp_path / "home", "oprf-psi", witnesses=2) as world:
+        world.start(world.log_parties, threads=True)
+        world.publish(source(3), system_randomness())
+        world.start(threads=True)
+        world.device("alice"), world.device("bob")
+        absence = partial(in_process, world.deployment.home, "proof")
+        assert absence("absence", "alice", tmp_path / "picture.png", file, "--to", "bob").code == 0
+    in_process(world.deployment.home, "log", "show", "--design", "oprf-psi", "--policy", policy)
+    own = Policy.parse(policy.read_text()).logs
+    other.write_text(policy_of([*own.values()], {"one": [WITNESSES[0].key]}, 1).text)
+    assert absence("verify", file).code == absence("verify", file, "--policy", policy).code == 0
+    for more in (("--policy", other), ("--policy", policy, "--at", "2040-01-01")):
+        unseen = absence("verify", file, *more, "--json", tmp_path / "found.json")
+        assert unseen.code == 1
+        found = json.loads((tmp_path / "found.json").read_text())
+        assert (found["session"], "is not met" in found["logged"]) == ("passed", True)
 
 
 @pytest.mark.parametrize(("design", "code"), [("dummy", 0), ("other", 1)])

@@ -14,7 +14,7 @@ from blindmatch_proofs.epoch_proof import EpochPolicy, verify_logged, verify_ori
 from blindmatch_proofs.split_view import SplitView
 from blindmatch_proofs.tlog_policy import Policy
 from blindmatch_proofs.tlog_proof import HEADER, TlogProof
-from blindmatch_proofs.verdict import Failed
+from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.cli import exit_codes
@@ -45,12 +45,17 @@ def verify_of_log(file: Path, policy: Path | None, at: datetime | None, days: in
     epoch is the newest leaf of a log, which a quorum cosigned. Nothing else is read, and nobody is asked.
     """
     raw, held = _read(file), _policy(policy)
-    when = int((at.replace(tzinfo=UTC) if at else datetime.now(UTC)).timestamp())
     if raw.startswith(HEADER.encode()):
-        result = _proven(raw, _read(file.with_suffix(".leaf")), EpochPolicy(held, days * DAY_S), when)
+        result = _proven(file, EpochPolicy(held, days * DAY_S), at)
     else:
         result = _split(raw, held)
     return found(file.name, result, code=exit_codes.OK if result["verified"] else exit_codes.WRONG)
+
+
+def verify_newest(file: Path, policy: Path, at: datetime | None, days: int) -> Verdict:
+    """Whether `verify_of_log` finds that the epoch of a log's proof is the newest one."""
+    result = _proven(file, EpochPolicy(_policy(policy), days * DAY_S), at)
+    return Passed() if result["verified"] else Failed(result["why"])
 
 
 def export(
@@ -74,8 +79,9 @@ def export(
         say(str(path))
 
 
-def _proven(raw: bytes, leaf: bytes, pinned: EpochPolicy, now: int) -> dict[str, Any]:
-    proof, epoch = TlogProof.parse(raw), EpochLeaf.decode(leaf)
+def _proven(file: Path, pinned: EpochPolicy, at: datetime | None) -> dict[str, Any]:
+    proof, epoch = TlogProof.parse(_read(file)), EpochLeaf.decode(_read(file.with_suffix(".leaf")))
+    now = int((at.replace(tzinfo=UTC) if at else datetime.now(UTC)).timestamp())
     manifest = epoch.signed.manifest
     seen = verify_logged(epoch, proof, pinned, now)
     result: dict[str, Any] = {"kind": "epoch", "design": manifest.design, "epoch": manifest.epoch}

@@ -12,13 +12,13 @@ from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_server.manifest import LEAF
+from blindmatch_server.manifest import LEAF, PROOF
 from blindmatch_server.published import Publication, open_publication
 
 from blindmatch_simulations.cli.commands import Commands, Found, found
 from blindmatch_simulations.cli.console import HomeOption
 from blindmatch_simulations.cli.list_endorsement import judged
-from blindmatch_simulations.cli.log_proof import export, is_of_log, verify_of_log
+from blindmatch_simulations.cli.log_proof import export, is_of_log, verify_newest, verify_of_log
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
 from blindmatch_simulations.deployment.folder import Deployment, DeploymentError, home_from
 from blindmatch_simulations.deployment.registry import load_design
@@ -74,7 +74,8 @@ def verify(
 ) -> Found:
     """Verify a proof of absence with the set-up files of its epoch and the curator's public key. Asks nobody.
 
-    Or, with --policy and nothing else: that an epoch is the newest leaf of a log, which a quorum cosigned; or
+    With --policy also that the epoch is everybody's: a curator can sign another one for whoever doubts.
+    Or, of files of a log: that an epoch is the newest leaf of a log, which a quorum cosigned; or
     that a log showed two histories. Exit code 1 if it does not hold.
     """
     if is_of_log(file):
@@ -84,6 +85,8 @@ def verify(
     publication = open_publication(deployment.published(manifest.design), manifest.epoch, roles=())
     item = None if picture is None else Picture.from_bytes(picture.read_bytes())
     verdicts = _verified(proof, publication, deployment.curator_public_key(), item)
+    if policy is not None:
+        verdicts["logged"] = verify_newest(publication.folder / PROOF, policy, at, days)
     return judged("absence", {"design": manifest.design, "epoch": manifest.epoch}, verdicts)
 
 
