@@ -36,7 +36,7 @@ def vkey(text):
 
 def read_policy(text):
     logs, witnesses, groups, quorum = {}, {}, {}, ""
-    for words in (line.split() for line in text.splitlines()):
+    for words in (line.split() for line in text.split("\n")):
         match words:
             case ["log", key, *_]:
                 logs |= {vkey(key)[0]: vkey(key)}

@@ -6,7 +6,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from blindmatch_client import transparency
 from blindmatch_client.transparency import HEARD_MOST, Seen, Transparency, UnloggedError
+from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, EpochLeaf, leaf_of
 from blindmatch_proofs.epoch_proof import EpochPolicy
 from blindmatch_proofs.signed_note import ED25519, Note
@@ -78,6 +80,15 @@ def test_epochs_are_taken_one_after_the_other_and_across_starts() -> None:
         assert one.took(epoch)
         assert one.sizes() == [epoch]
     take(device(store), 7, now=NOW + 30)
+
+
+def test_the_newest_checkpoints_that_were_taken_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transparency, "TAKEN_MOST", 3)
+    store = Kept()
+    for epoch in range(1, 8):
+        take(device(store), epoch)
+    (kept,) = store.values()
+    assert [Checkpoint.of(Note.parse(one)).size for one in Seen.load(kept).taken] == [5, 6, 7]
 
 
 def test_without_a_policy_nothing_is_checked_kept_or_told() -> None:

@@ -39,7 +39,7 @@ from blindmatch_server.log.cosigning import Cosigning, WitnessAt
 from blindmatch_server.log.monthly import Month, parse_leaf
 from blindmatch_server.log.monthly import leaf_of as leaf_of_month
 from blindmatch_server.log.server import LogConfig, open_log, open_witness
-from blindmatch_server.log.service import Log, StreamRule, counts, epochs_of
+from blindmatch_server.log.service import Log, StreamRule, _proven, counts, epochs_of
 from blindmatch_server.log.tree_store import TreeStore
 from blindmatch_server.log.witness import Witness
 from support.dying import die
@@ -215,6 +215,41 @@ async def test_a_witness_that_is_away_or_has_a_second_history_cosigns_nothing(tm
         proof = await append(client, 2, leaf(3, entries=9).encode())
         assert len(proof.note.signatures) == 1
         assert all("409" in event["reason"] for event in scene.deployment.events("not-cosigned")[-2:])
+
+
+async def test_a_witness_that_signs_nothing_true_does_not_spoil_the_checkpoint_for_everybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What claims to be by a key of the policy and is not makes a checkpoint one that no device takes."""
+    honest, other = WITNESSES[NAMES[0]], WITNESSES[NAMES[1]]
+    scene, asked = Scene(tmp_path), dict(WITNESSES)
+    monkeypatch.setitem(WITNESSES, NAMES[0], replace(honest, _secret=other._secret))
+    async with scene.running() as client:
+        proof = await append(client, 0, leaf(1).encode())
+    assert {one.name for one in proof.note.signatures} == {EPOCHS, other.key.name}
+    one_of_two = policy_of([KEY.key], {party: [one.key] for party, one in asked.items()}, 1)
+    assert isinstance(one_of_two.accept(proof.note, proof_time(proof), 60), Accepted)
+    (event,) = scene.deployment.events("not-cosigned")
+    assert "its cosignature" in event["reason"]
+
+
+def proof_time(proof: TlogProof) -> int:
+    """When the last of its signatures was made."""
+    return int.from_bytes(proof.note.signatures[-1].signature[:8], "big")
+
+
+def test_a_checkpoint_that_was_cosigned_late_does_not_take_a_longer_ones_place(tmp_path: Path) -> None:
+    log = Log(
+        tmp_path, rules, SEED, Cosigning([], Deployment().credentials(Identity.of(LOG)), EventLog("log"))
+    )
+    stream = log._stream(EPOCHS, "test")
+    log._appended(stream, 0, leaf(1).encode())
+    short = stream.store.note
+    assert short is not None
+    log._appended(stream, 1, leaf(2).encode())
+    made = TlogProof.parse(_proven(stream, 0, short).proof)
+    assert made.verify(leaf(1).encode()) == Passed() and made.head.size == 1
+    assert stream.store.size == TreeStore(stream.store._folder, EPOCHS).size == 2
 
 
 # --- the tree in files -----------------------------------------------------------------------------

@@ -18,17 +18,18 @@ from blindmatch_client.evidence import Kind
 from blindmatch_client.matching import DistrustError
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, leaf_of
+from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, EpochLeaf, leaf_of
 from blindmatch_proofs.signed_note import ED25519, Note
 from blindmatch_proofs.tlog_policy import Policy, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_protocol.contract import EntrySource, Party, batches_of, no_progress
 from blindmatch_protocol.epoch_manifest import EpochManifest
+from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import seeded, system_randomness
 from blindmatch_server.errors import StateError
 from blindmatch_server.key_files import line_of
 from blindmatch_server.locking import hold
-from blindmatch_server.logged import read_logged
+from blindmatch_server.logged import Logged, read_logged
 from blindmatch_server.matching.renewing import Renewing
 from blindmatch_server.published import current_epoch
 from blindmatch_simulations.deployment import epoch_log
@@ -218,6 +219,17 @@ def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, 
     assert json.loads((tmp_path / "r.json").read_text())["verified"] is True
     file.write_bytes(file.read_bytes().replace(b"epochs/hash-upload\\n1\\n", b"epochs/hash-upload\\n2\\n", 1))
     assert in_process(home, "proof", "verify", file, "--policy", policy).code == 1
+
+
+def test_hashes_of_leaves_are_those_under_the_checkpoint(world: World) -> None:
+    held = read_logged(world.published / "1")
+    assert held is not None
+    leaf, proof = EpochLeaf.decode(held.leaf), TlogProof.parse(held.proof)
+    good = b"".join(held.tree.levels[0])
+    assert Logged.of(leaf, proof, good) == held
+    for wrong in (good[:-1] + b"\0", good + bytes(32), b""):
+        with pytest.raises(ProtocolError, match="under the checkpoint"):
+            Logged.of(leaf, proof, wrong)
 
 
 def test_an_epoch_is_verified_with_its_files_alone(world: World, tmp_path: Path) -> None:
