@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.contract import NO_LABEL, Category, Content, Flag, Item, Label, Learner, Party
 from blindmatch_protocol.padding import pad_attachment
 from blindmatch_protocol.report import seal_report
@@ -77,6 +78,22 @@ def test_a_picture_that_collides_in_the_first_hash_is_caught_by_the_second(scene
     scene.write(second=OTHER)
     outcome, reason = scene.assess(scene.report()).outcome
     assert (outcome, reason) == (Outcome.FAILED, "second: the second hash says another picture")
+
+
+def test_a_label_of_the_list_that_is_not_endorsed_in_its_epoch_fails(scene: Scene) -> None:
+    asked: list[tuple[int, Label]] = []
+
+    def endorsed(epoch: int, label: Label) -> Failed:
+        asked.append((epoch, label))
+        return Failed("no organisation has endorsed the entry")
+
+    deployed = Deployed(Dummy(), lambda: {5, EPOCH}, endorsed)
+    report = scene.report()
+    assert scene.assess(report, deployed=deployed).outcome == (
+        Outcome.FAILED,
+        "label: no organisation has endorsed the entry",
+    )
+    assert asked == [(report.epoch, report.label)]
 
 
 @pytest.mark.parametrize("missing", ["second", "references", "deployed", "epochs"])
