@@ -1,8 +1,9 @@
 """Builds the files of token-psi from a list.
 
     list --batches--> tokens --OPRF--> store keys and masks --> scratch, in the list's order (resumable)
+           key, entry --> polynomial --> secret --> label key ---^
     hashes --> families, and which token is whose (`families`)
-    key, family's first entry --> polynomial --> secret --> addresses, label keys; value at each band
+    polynomial of the family's first entry --> secret --> addresses, label keys; value at each band
     labels in the order of their addresses, stretch by stretch --> index of addresses
     store keys in order, value xor mask, shard by shard --> set.bin
 
@@ -52,6 +53,8 @@ TOKEN_BYTES: Final = 4
 _NUMBERS = Struct(">4I")
 _FRONT = derivation.STORE_KEY_BYTES
 _WIDTH = _FRONT + shares.VALUE_BYTES
+_OWN = derivation.LABEL_KEY_BYTES
+"""Bytes of the label key that a row ends with, behind a polynomial: both the family's of its first entry."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -62,12 +65,14 @@ class Held:
         entries: all entries.
         plan: families and tokens.
         coefficients: of each family's polynomial, under its first member, uint8 (n, needed, 16).
+        label_keys: of each family, likewise, uint8 (n, 32).
         recipe: what the file is made for.
     """
 
     entries: EntryBatch
     plan: Plan
     coefficients: Elements
+    label_keys: Rows
     recipe: Recipe
 
 
@@ -88,12 +93,15 @@ def oprf_input_rows(tokens: Tokens) -> Rows:
 
 
 def evaluated_rows(key: SecretKey, batch: EntryBatch, tokening: Tokening, recipe: Recipe) -> Rows:
-    """For each entry, file and band: store key 16, mask 16; uint8 (n, epochs * bands * 32)."""
+    """For each entry: store key 16, mask 16 for each file and band; its polynomial, 16 times `needed`, and
+    label key, 32."""
     tokens = entry_tokens(batch.hashes, tokening.k, tokening.bands)
     outputs = evaluate_rows(key, oprf_input_rows(tokens))
     keys = [derivation.token_keys(outputs, epoch) for epoch in recipe.epochs]
     rows = [np.concatenate([one.store_keys, one.masks], axis=1).reshape(len(batch), -1) for one in keys]
-    return np.concatenate(rows, axis=1)
+    made = polynomials(batch, key, tokening.needed, recipe.epoch)
+    labels_of = derivation.label_keys(shares.secrets_of(made), recipe.epoch)
+    return np.concatenate([*rows, made.reshape(len(batch), -1), labels_of], axis=1)
 
 
 def rows_of(secret: bytes, batch: EntryBatch) -> Rows:
@@ -105,10 +113,10 @@ def rows_of(secret: bytes, batch: EntryBatch) -> Rows:
 
 def list_build(key: SecretKey, tokening: Tokening, recipe: Recipe) -> ListBuild:
     """How a list becomes the files of token-psi."""
-    numbers, tags = repr((tokening.k, tokening.bands)).encode(), (derivation.STORE_TAG, derivation.MASK_TAG)
+    numbers, tags = repr(astuple(tokening)).encode(), derivation.TAGS
     return ListBuild(
         key,
-        width=len(recipe.epochs) * tokening.bands * _WIDTH,
+        width=len(recipe.epochs) * tokening.bands * _WIDTH + tokening.needed * shares.VALUE_BYTES + _OWN,
         batch=BATCH,
         shared=SHARED,
         products=tokening.bands,
@@ -129,7 +137,7 @@ def _write(
     executor: Executor | None,
     progress: Progress,
 ) -> None:
-    held = hold(entries, key, tokening, recipe)
+    held = hold(entries, rows, tokening, recipe)
     labels_are_there = begun(lambda: _write_labels(file, held, progress), executor)
     for parts, items in _shards(rows, held, key, executor):
         labels_are_there()
@@ -146,15 +154,17 @@ def keys_of(rows: Rows, bands: int, file: int = 0) -> derivation.TokenKeys:
     return derivation.TokenKeys(keys, masks)
 
 
-def hold(entries: EntrySource, key: SecretKey, tokening: Tokening, recipe: Recipe) -> Held:
-    """Read the list once more, and find families and polynomials.
+def hold(entries: EntrySource, rows: Rows, tokening: Tokening, recipe: Recipe) -> Held:
+    """Read the list once more, and find families. The ends of rows are copied, to be read in any order.
 
     Raises:
         DesignError: if the list does not give the number of entries it said.
     """
     held = whole(entries, BATCH)
+    made = rows[:, -_OWN - tokening.needed * shares.VALUE_BYTES : -_OWN]
+    coefficients = np.ascontiguousarray(made).reshape(-1, tokening.needed, shares.VALUE_BYTES)
     found = plan(held.hashes, tokening.k, tokening.bands)
-    return Held(held, found, polynomials(held, key, tokening.needed, recipe.epoch), recipe)
+    return Held(held, found, coefficients, np.ascontiguousarray(rows[:, -_OWN:]), recipe)
 
 
 def polynomials(entries: EntryBatch, key: SecretKey, needed: int, epoch: int) -> Elements:
@@ -177,7 +187,8 @@ def _write_labels(file: SetFileWriter, held: Held, progress: Progress) -> None:
     def records(start: int, stop: int) -> Rows:
         rows = order[start:stop]
         part = entries.take(rows)
-        keys = derivation.label_keys(secrets[rows], epoch)
+        keys, further = held.label_keys[held.plan.first[rows]], held.plan.member[rows] > 0
+        keys[further] = derivation.label_keys(secrets[rows[further]], epoch)
         return labels.seal(keys, part, epoch, labels.unsigned(len(part), signatures))
 
     for parts, items in labels.stretches(records, count):
