@@ -39,13 +39,13 @@ def prove_absence(matcher: MatchingClient, item: Picture, sent: Sent) -> Absence
     """The proof for a picture that was sent and came to no match.
 
     Raises:
-        AbsenceError: if it came to anything else, or the list has changed since.
+        AbsenceError: if it came to anything else, with the notice of what followed, or the list has changed
+            since.
         DeviceError: if the roles give no answer that can be verified.
     """
     if sent.outcome is not OutcomeKind.NO_MATCH or sent.item is None:
-        raise AbsenceError(
-            f"the message came to: {sent.outcome}; only what does not match can be shown to be absent"
-        )
+        why = f"the message came to: {sent.outcome}; only what does not match can be shown to be absent"
+        raise AbsenceError(f"{why}. {sent.notice}" if sent.notice else why)
     signed, trace = matcher.transcript(item, sent.item)
     if not isinstance(trace.outcome, NoMatch):
         raise AbsenceError("the picture is on the list now")

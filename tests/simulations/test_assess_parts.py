@@ -30,7 +30,7 @@ PYTHON = sys.executable
         ("version = 1", "version = 9", "version 9; this program reads 1"),
         ('"gif"', '"gift"', "no edit is called gift"),
         ("listed = 4", "listed = -1", "listed"),
-        ("[list]", "[list", "workload file"),
+        ("[list]", "[list", "workload file: not TOML: "),
     ],
 )
 def test_a_bad_workload_file_is_refused_with_the_reason(before: str, after: str, why: str) -> None:
@@ -39,8 +39,11 @@ def test_a_bad_workload_file_is_refused_with_the_reason(before: str, after: str,
 
 
 def test_a_workload_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="cannot be read"):
+    with pytest.raises(PlanError, match=r"none\.toml: cannot be read: No such file or directory$"):
         plan_text(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff")
+    with pytest.raises(PlanError, match=r"binary\.toml: not UTF-8$"):
+        plan_text(tmp_path / "binary.toml")
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,10 @@ def _forwarded(home: Path, report: str) -> None:
     assert verdicts == {"content": "passed", "taken": "passed", "match": "passed"} | dict.fromkeys(
         ("sender", "endorsed", "logged"), "not shown"
     )
+    (home / "binary").write_bytes(b"\xff\xfe")
+    verify = ("report", "verify")
+    refused(in_process(home, *verify, out, "--log-policy", home / "binary"), 6, "tlog-policy")
+    refused(in_process(home, *verify, home / "binary"), 4, "binary is no evidence of a report")
     assert _waiting(home) == [("acknowledgement", 0)]
     done(centre(home, "acknowledge", report, *to, "--reference", "17"))
     assert centre(home, "acknowledge", report, *to, "--reference", "18").code == 7, "once"

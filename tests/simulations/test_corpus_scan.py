@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -450,6 +451,14 @@ def test_the_tail_model_finds_a_geometric_tail_within_its_error() -> None:
 def test_too_few_pictures_give_no_model() -> None:
     assert groups_of(planted()[:100]) == () and tail(()).value is None
     assert tail([[0] * 31 + [9] + [0] * 225] * 8).value is None
+
+
+def test_what_one_picture_cannot_measure_is_said_in_words(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    picture = next(path for path in sorted(folder.rglob("*.png")))
+    shutil.copy(picture, tmp_path / "one")
+    ran = in_process(tmp_path, "corpus", "scan", tmp_path / "one", "--state", tmp_path / "s", "--workers", 1)
+    assert "pairs not measured no model of the tail" in " ".join(ran.out.split())
 
 
 def test_the_command_names_broken_files_to_its_user_alone(folder: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from blindmatch_simulations.deployment.devices import (
     open_device,
 )
 from blindmatch_simulations.deployment.folder import Deployment
+from support.command import in_process, refused
 
 HOLD = FailureMode.HOLD
 
@@ -32,6 +33,14 @@ def test_a_device_with_a_passphrase_opens_with_it_alone(deployment: Deployment) 
     with pytest.raises(WrongKeyError):
         open_device(deployment, "alice", "wrong")
     open_device(deployment, "alice", "right").device.close()
+
+
+def test_evidence_of_a_device_with_a_passphrase_is_exported_with_it(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_device(deployment, "alice", "none", HOLD, None, Options(passphrase=True), "right").device.close()
+    monkeypatch.setenv("BLINDMATCH_PASSPHRASE", "right")
+    refused(in_process(deployment.home, "proof", "export", "alice", tmp_path / "x"), 6, "no evidence")
 
 
 def test_a_key_file_lies_where_the_user_said_and_is_found_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -104,6 +105,15 @@ def test_the_set_holds_what_two_endorsed_and_an_audit_builds_it_again(home: Path
     everything = ["endorsed", "logged", "recorded", "rebuilt"]
     assert command(home, "list", "audit", "--rebuild") == dict.fromkeys(everything, "passed")
     assert "must be endorsed" in in_process(home, "list", "build", "known").err
+
+
+def test_people_read_until_when_an_endorsed_epoch_holds(home: Path) -> None:
+    command(home, "list", "propose", "known")
+    for name in NAMES:
+        command(home, "list", "endorse", name, "known")
+    ran = in_process(home, "list", "publish", "known")
+    assert ran.code == 0, ran.err
+    assert re.search(r"valid until +│ \d{4}-\d\d-\d\d \d\d:\d\d UTC", ran.out), ran.out
 
 
 def test_an_organisation_that_changes_its_key_has_two_for_a_while_and_counts_once(home: Path) -> None:
@@ -382,6 +392,8 @@ def test_a_proof_of_absence_is_made_and_verified_by_the_command_line(world: Worl
     assert "of another picture" in other["session"]
     refused = in_process(home, "proof", "absence", "alice", paths[1], tmp_path / "no", "--to", "bob")
     assert refused.code == 6 and "the message came to: match" in " ".join(refused.err.split())
+    number = command(home, "device", "status", "alice")["reports"][-1]["report"]
+    assert f"report number {number}" in " ".join(refused.err.split())
     assert not (tmp_path / "no").exists()
     raw = bytearray(proof.read_bytes())
     raw[-1] ^= 1

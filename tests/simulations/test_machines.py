@@ -16,7 +16,7 @@ from blindmatch_simulations.deployment import addresses
 from blindmatch_simulations.deployment.addresses import AddressError
 from blindmatch_simulations.deployment.devices import create_or_open_device
 from blindmatch_simulations.deployment.folder import Deployment
-from support.command import COMMAND, environment, in_process
+from support.command import COMMAND, environment, in_process, refused
 
 from .test_by_hand import done, prepared, samples
 
@@ -146,6 +146,9 @@ def test_a_certificate_is_renewed_in_place(prepared: Path) -> None:
     after = [(prepared / "relay" / name).read_bytes() for name in names]
     assert [a == b for a, b in zip(before, after, strict=True)] == [False, False, True]
     assert (prepared / "relay/relay.key").stat().st_mode & 0o777 == 0o600
+    for nobody in (("police",), ("device", "--name", "nobody")):
+        refused(in_process(prepared, "certs", "renew", *nobody), 4, "no certificate here")
+    assert not (prepared / "police").exists() and not (prepared / "devices/nobody").exists()
     nameless = in_process(prepared, "certs", "renew", "device")
     assert (nameless.code, "field name" in nameless.err) == (6, True)
 

@@ -90,6 +90,15 @@ def test_a_dead_server_is_noticed_with_the_end_of_its_log(tmp_path: Path) -> Non
         check_alive([dead])
 
 
+def test_a_server_that_was_killed_is_named_without_its_calls(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"event":"call","status":"OK"}\n')
+    dead = _server("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", log)
+    dead.process.wait()
+    with pytest.raises(ProcessError, match=r"^matcher was killed by SIGKILL$"):
+        check_alive([dead])
+
+
 def test_a_server_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True)"
     command = [sys.executable, "-c", f"{stubborn}; time.sleep(60)"]

@@ -135,8 +135,10 @@ def plan_text(path: Path | None, committed: str = STANDARD) -> str:
         return files("blindmatch_simulations").joinpath("data", committed).read_text("utf-8")
     try:
         return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{path}: not UTF-8") from error
 
 
 def read_plan(text: str) -> Plan:
@@ -148,7 +150,8 @@ def read_plan(text: str) -> Plan:
     try:
         plan = msgspec.convert(tomllib.loads(text), Plan)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise PlanError(f"workload file: {error}") from error
+        broken = "not TOML: " if isinstance(error, tomllib.TOMLDecodeError) else ""
+        raise PlanError(f"workload file: {broken}{error}") from error
     if plan.version != PLAN_VERSION:
         raise PlanError(f"workload file: version {plan.version}; this program reads {PLAN_VERSION}")
     unknown = [name for name in (*plan.pictures.edits, *plan.pictures.unlisted_edits) if name not in BY_NAME]

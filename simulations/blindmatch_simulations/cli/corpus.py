@@ -132,8 +132,7 @@ def _show_bounds(console: Console, made: Scan) -> None:
     item, pair = made.bounds[MATCH_DISTANCE].item_all, made.bounds[MATCH_DISTANCE].pair_all
     if item is not msgspec.UNSET and pair is not msgspec.UNSET:
         console.print(
-            f"with none set apart, within {MATCH_DISTANCE} bits: items {' at most '.join(_cells(item))}, "
-            f"pairs {' at most '.join(_cells(pair))}",
+            f"with none set apart, within {MATCH_DISTANCE} bits: items {_words(item)}, pairs {_words(pair)}",
             highlight=False,
         )
 
@@ -141,6 +140,10 @@ def _show_bounds(console: Console, made: Scan) -> None:
 def _largest(parts: Sequence[Bound], name: Literal["item", "pair"]) -> str:
     highs = [getattr(one, name).high for one in parts]
     return "not measured" if None in highs else f"{max(highs):.3g}"
+
+
+def _words(figure: Figure) -> str:
+    return " at most ".join(filter(None, _cells(figure)))
 
 
 def _cells(figure: Figure) -> tuple[str, str]:

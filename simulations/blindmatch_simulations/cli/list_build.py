@@ -77,13 +77,17 @@ def build(
             with open_named(deployment, previous) as old:
                 publication = update(deployment, loaded, old, entries, rng, progress, valid_days)
     note_design(deployment, portable_reference(reference))
-    result = published(publication) | {"endorsement": NO_POLICY}
+    return published(publication, {"endorsement": NO_POLICY})
+
+
+def published(publication: Publication, more: dict[str, Any]) -> Found:
+    """A published epoch, and what more is to be said of it."""
+    result = _described(publication) | more
     until = datetime.fromtimestamp(result["valid_until"], UTC)
     return found("published", result, result | {"valid_until": f"{until:%Y-%m-%d %H:%M} UTC"})
 
 
-def published(publication: Publication) -> dict[str, Any]:
-    """A published epoch, as `--json` has it."""
+def _described(publication: Publication) -> dict[str, Any]:
     manifest, signed = publication.manifest, publication.signed.manifest
     setup = manifest.setup_bytes
     return {

@@ -170,8 +170,7 @@ def publish(
         )
     note_design(deployment, portable_reference(reference))
     endorsers, missing = sorted(made.settled.endorsers), made.settled.missing
-    result = published(made.publication) | {"endorsers": endorsers, "not_endorsed": missing}
-    return found("published", result)
+    return published(made.publication, {"endorsers": endorsers, "not_endorsed": missing})
 
 
 def audit(

@@ -20,8 +20,8 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, found
 from blindmatch_simulations.cli.console import say
+from blindmatch_simulations.cli.unlocking import opened
 from blindmatch_simulations.deployment.device_settings import Settings
-from blindmatch_simulations.deployment.devices import open_device
 from blindmatch_simulations.deployment.folder import Deployment
 
 DAY_S: Final = 86_400
@@ -65,11 +65,8 @@ def export(
 ) -> None:
     """Write a device's evidence of split views into files that anyone can verify."""
     pinned = Settings.read(deployment, device).log
-    opened = open_device(deployment, device).device
-    try:
-        split = [one for one in opened.standing().evidence if one.kind in _TWO_VIEWS]
-    finally:
-        opened.close()
+    with opened(deployment, device) as of_device:
+        split = [one for one in of_device.standing().evidence if one.kind in _TWO_VIEWS]
     if pinned is None or not split:
         raise ProofError(f"{device} has no evidence of a split view")
     folder.mkdir(parents=True)

@@ -12,12 +12,14 @@ import typer
 from blindmatch_proofs.report_evidence import Known, NotShown, ReportEvidence, Shown, verify_evidence
 from blindmatch_proofs.tlog_policy import Policy
 from blindmatch_proofs.verdict import Failed
+from blindmatch_protocol.errors import ProtocolError
 from blindmatch_server.key_files import read_key
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.deployment.endorsement_policy import policy_at
+from blindmatch_simulations.deployment.folder import DeploymentError
 
 COLUMNS = ("what", "verdict", "why")
 
@@ -47,11 +49,12 @@ def verify(
 
     The exit code is 1 if something does not hold. What cannot be looked at is not shown, whatever the rest.
     """
-    evidence = ReportEvidence.decode(file.read_bytes())
+    evidence = _read(file)
     if not re.fullmatch("([0-9a-f]{64})?", identity):
         raise typer.BadParameter("--identity is 64 hex digits, in lower case")
     ours, judge, stamp = (b"" if path is None else read_key(path) for path in (curator, judge_key, stamp_key))
-    policy = None if log_policy is None else (Policy.parse(log_policy.read_text()), int(time.time()))
+    log = None if log_policy is None else Policy.parse(log_policy.read_text(errors="replace"))
+    policy = None if log is None else (log, int(time.time()))
     endorsers = None if endorsement_policy is None else policy_at(endorsement_policy)
     known = Known(bytes.fromhex(identity), ours, policy, judge, stamp, endorsers)
     verdicts = verify_evidence(evidence, known)
@@ -59,6 +62,13 @@ def verify(
     made = table(f"report {evidence.report.report_id.hex()}: {says(evidence)}", COLUMNS, rows)
     wrong = any(isinstance(shown, Failed) for shown in verdicts.values())
     return Found(described(evidence, verdicts), (made,), exit_codes.WRONG if wrong else exit_codes.OK)
+
+
+def _read(file: Path) -> ReportEvidence:
+    try:
+        return ReportEvidence.decode(file.read_bytes())
+    except ProtocolError as error:
+        raise DeploymentError(f"{file.name} is no evidence of a report: {error}") from error
 
 
 def says(evidence: ReportEvidence) -> str:

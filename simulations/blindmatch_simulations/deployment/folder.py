@@ -219,14 +219,20 @@ class Deployment:
             AuthorityError: if the authority's files cannot be used.
         """
         if not (folder / f"{identity.slug}.key").exists():
-            self.renew(identity, folder, now)
+            self._issue(identity, folder, now)
 
     def renew(self, identity: Identity, folder: Path, now: datetime) -> None:
         """Issue a new key and certificate into `folder`, in place of older ones.
 
         Raises:
+            DeploymentError: if there is none to be replaced.
             AuthorityError: if the authority's files cannot be used.
         """
+        if not (folder / f"{identity.slug}.crt").is_file():
+            raise DeploymentError(f"{identity.words} has no certificate here to be renewed")
+        self._issue(identity, folder, now)
+
+    def _issue(self, identity: Identity, folder: Path, now: datetime) -> None:
         Authority.read(self.authority).issue(identity, now).write(folder, identity.slug)
 
     def folder_of(self, identity: Identity) -> Path:

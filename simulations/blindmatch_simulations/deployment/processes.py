@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from signal import Signals
 from typing import Final
 
 from blindmatch_protocol.contract import Party
@@ -82,7 +83,12 @@ def check_alive(servers: Sequence[ServerProcess]) -> None:
     for server in servers:
         code = server.process.poll()
         if code is not None:
-            raise ProcessError(f"{server.party.server} ended with exit code {code}: {_tail(server)}")
+            end = f"ended with exit code {code}: {_tail(server)}" if code >= 0 else _killed(-code)
+            raise ProcessError(f"{server.party.server} {end}")
+
+
+def _killed(signal: int) -> str:
+    return f"was killed by {Signals(signal).name}" if signal in set(Signals) else f"ended by signal {signal}"
 
 
 def _start(deployment: Deployment, party: Party, options: Sequence[str]) -> ServerProcess:

@@ -285,7 +285,8 @@ def decoded(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
-        raise ResultsError(f"{path.name}: cannot be read: {error.strerror}") from error
+        last = Path(*path.parts[-2:])
+        raise ResultsError(f"{last}: cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         by_schema = isinstance(error, msgspec.ValidationError)
         words = "not by its schema" if by_schema else "truncated or no JSON"

@@ -246,8 +246,10 @@ def read_inputs(path: Path | None) -> Inputs:
         packaged = files("blindmatch_simulations").joinpath("data", COMMITTED)
         text = packaged.read_text("utf-8") if path is None else path.read_text("utf-8")
         inputs = msgspec.convert(tomllib.loads(text), Inputs)
-    except (OSError, UnicodeDecodeError) as error:
-        raise PopulationError(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise PopulationError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PopulationError(f"{path}: not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise PopulationError(f"inputs: not TOML: {error}") from error
     except msgspec.ValidationError as error:
