@@ -56,7 +56,9 @@ def verify_begun(manifest: EpochManifest, now: int) -> Verdict:
 
 
 def verify_stated(manifest: EpochManifest, stated: Stated) -> Verdict:
-    """Whether the files of the epoch, opened, say the same parameters and keys as the manifest."""
+    """Whether the files of the epoch, opened, say the same parameters, keys and entries as the manifest."""
+    if stated.entries not in (None, manifest.entries):
+        return Failed(f"the files hold {stated.entries} entries, and the manifest says {manifest.entries}")
     parameters = {one.name: one.value for one in manifest.parameters}
     for name, value in stated.parameters.items():
         if parameters.get(name) != value:

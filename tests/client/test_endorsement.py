@@ -23,6 +23,7 @@ from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.contract import EntryBatch, Label
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
+from blindmatch_protocol.errors import SetFileError
 from support.endorsing import NAMES, POLICY, file_of, signed_batch
 from support.fakes import CURATOR, World, hashes_with, picture, publish
 from support.memory import salts_of
@@ -105,6 +106,14 @@ def test_a_set_with_an_entry_more_than_was_endorsed_is_refused(make_world: MakeW
     with pytest.raises(
         EpochRefusedError, match=f"{len(part)} entries are endorsed, the set has {len(HASHES)}"
     ):
+        world.device("alice", endorsement=POLICY)
+
+
+def test_a_set_with_an_entry_more_than_its_manifest_says_is_refused(make_world: MakeWorld) -> None:
+    """The manifest agrees with what was endorsed; the curator, who signs it, has put another entry in."""
+    world, part = make_world(DESIGN, HASHES), entries().part(0, len(HASHES) - 1)
+    offer(world, [(signed(part), part)], len(part))
+    with pytest.raises(SetFileError, match=f"hold {len(HASHES)} entries, and the manifest says {len(part)}"):
         world.device("alice", endorsement=POLICY)
 
 

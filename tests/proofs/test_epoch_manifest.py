@@ -68,5 +68,8 @@ def test_the_files_must_say_what_the_manifest_says() -> None:
     assert verify_stated(THIRD, Stated({"k": 4}, keys)) == verify_stated(THIRD, Stated({}, keys)) == Passed()
     assert "parameter k" in reason(verify_stated(THIRD, Stated({"k": 5}, keys)))
     assert "parameter j" in reason(verify_stated(THIRD, Stated({"j": 5}, keys)))
+    held = THIRD.entries
+    assert verify_stated(THIRD, Stated({}, keys, held)) == Passed()
+    assert f"hold {held + 1} entries" in reason(verify_stated(THIRD, Stated({}, keys, held + 1)))
     for other in ({}, {ROLE: b"yek"}, {**keys, Role("second"): b"key"}):
         assert "other keys of roles" in reason(verify_stated(THIRD, Stated({}, other)))

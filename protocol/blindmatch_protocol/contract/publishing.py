@@ -57,7 +57,9 @@ class Stated:
     Attributes:
         parameters: those of the design's parameters that stand in the files.
         role_keys: the public key that each role answers under, for designs whose roles have one.
+        entries: how many entries the files hold; None: they do not hold them.
     """
 
     parameters: Mapping[str, int] = field(default_factory=dict)
     role_keys: Mapping[Role, bytes] = field(default_factory=dict)
+    entries: int | None = None

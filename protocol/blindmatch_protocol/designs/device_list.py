@@ -113,6 +113,9 @@ class DeviceList(OnDevice[Setup]):
     def epoch_of(self, setup: Setup) -> int:
         return setup.file.identity.epoch
 
+    def stated(self, setup: Setup) -> bm.Stated:
+        return bm.Stated(entries=setup.file.entries)
+
     def looked_up(self, setup: Setup, own: bytes) -> bm.Label | None:
         index = find(setup, own)
         return None if index is None else setup.listed.label(index)

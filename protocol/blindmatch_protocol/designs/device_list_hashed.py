@@ -122,6 +122,9 @@ class DeviceListHashed(OnDevice[Setup]):
     def epoch_of(self, setup: Setup) -> int:
         return setup.file.identity.epoch
 
+    def stated(self, setup: Setup) -> bm.Stated:
+        return bm.Stated(entries=setup.entries)
+
     def looked_up(self, setup: Setup, own: bytes) -> bm.Label | None:
         return setup.label(own)
 

@@ -83,7 +83,7 @@ def manifest_of(
         predecessor=before.digest if before else NO_PREDECESSOR,
         valid_from=1,
         valid_until=4_000_000_000,
-        entries=0,
+        entries=held.entries or 0,
         parameters=parameters_of(held.parameters),
         role_keys=role_keys_of(held.role_keys),
         files=tuple(

@@ -224,7 +224,8 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
         return setup.epoch
 
     def stated(self, setup: S) -> bm.Stated:
-        return bm.Stated(setup.parameters, {role: key.element for role, key in setup.keys.shares.items()})
+        keys = {role: key.element for role, key in setup.keys.shares.items()}
+        return bm.Stated(setup.parameters, keys, setup.entries)
 
     def expires(self, setup: S) -> int | None:
         return setup.limits.key_expires or None if setup.limits else None
