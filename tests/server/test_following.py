@@ -7,6 +7,8 @@ from pathlib import Path
 import grpc
 import pytest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.centre import following
+from blindmatch_server.errors import StateError
 
 from .deployment import refused
 from .test_triage import Desk, desk
@@ -66,3 +68,25 @@ async def test_an_entry_is_withdrawn_by_an_upheld_complaint_and_by_nothing_else(
         (one,) = (await d.operator.one("Centre/Withdrawals", asked)).withdrawals
         row = (await d.show(report_id)).row
         assert (one.report_id, one.entry_id) == (report_id, row.entry_id)
+
+
+async def test_nothing_of_a_report_leaves_whose_export_cannot_be_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StateError("the journal cannot be written")
+
+    async with desk(tmp_path) as d:
+        report_id, left = await d.submitted(), list[bytes]()
+
+        async def export() -> None:
+            request = wire.ExportRequest(report_id=report_id, reason="to court X")
+            async for part in d.operator.many("Centre/Export", request):
+                left.append(part.data)
+
+        monkeypatch.setattr(following, "exported", full)
+        await refused(export())
+        assert left == []
+        monkeypatch.undo()
+        await export()
+        assert left and [line.event for line in (await d.show(report_id)).journal][-1] == "exported"
