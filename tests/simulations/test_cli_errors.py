@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from blindmatch_protocol.contract import Party
 from blindmatch_simulations import cli
 from blindmatch_simulations.cli import app, exit_codes
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.cli.console import details, progress_bar, table
+from blindmatch_simulations.cli.assess import COLUMNS, COSTS
+from blindmatch_simulations.cli.console import details, parts, progress_bar, table
 from blindmatch_simulations.cli.serve import Watched
 from blindmatch_simulations.deployment.alone import alone
 from blindmatch_simulations.deployment.folder import Deployment
@@ -181,6 +183,23 @@ def test_progress_says_what_it_counts() -> None:
     with progress_bar(console, "evaluating", "entries") as progress:
         progress(1500, 20_000)
     assert "1,500/20,000 entries" in console.export_text()
+
+
+def test_the_table_of_an_assessment_breaks_no_word_and_no_number_on_80_columns() -> None:
+    row = (
+        "device-list-hashed",
+        "0.7308",
+        "0 (at most 0.285)",
+        "not measured",
+        "12",
+        "52.52",
+        "5,160",
+        "873,352",
+    )
+    console = Console(record=True, width=80)
+    console.print(*parts("quick workload, seed 1", COLUMNS, [row], COSTS))
+    words = re.split(r"[\s│┃]+", console.export_text())
+    assert {word for cell in (*COLUMNS, *row) for word in cell.split()} <= set(words)
 
 
 def test_only_this_start_s_log_says_why_a_server_ended(home: Path) -> None:

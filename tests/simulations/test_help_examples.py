@@ -16,8 +16,9 @@ from typer.main import get_command
 
 def leaves(name: str) -> Iterator[tuple[str, Any]]:
     """Every command below the command `name`, with its words."""
-    root: Any = get_command(app_for([name]))
-    yield from _below(root.commands[name], name)
+    for words in ([name], *([["report", "verify"]] if name == "report" else [])):
+        root: Any = get_command(app_for(words))
+        yield from _below(root.commands[name], name)
 
 
 def _below(command: Any, words: str) -> Iterator[tuple[str, Any]]:

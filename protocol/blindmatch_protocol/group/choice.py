@@ -98,7 +98,7 @@ def _target_name() -> str:
     try:
         from blindmatch_protocol.group.jit.machine import host_target
     except ImportError:
-        raise BackendError("llvmlite is not installed (pip install 'blindmatch[fast]')") from None
+        raise BackendError("llvmlite is not installed (make fast, docs/group.md)") from None
     return host_target().name
 
 

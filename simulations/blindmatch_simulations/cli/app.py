@@ -157,17 +157,16 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(options)
     called = next((word for word in arguments if word in COMMANDS), "")
     if list(arguments[:2]) == ["report", "verify"]:
-        app.add_typer(import_module("blindmatch_simulations.cli.report_verify").app, name=called)
+        _add(app, called, "report_verify", "app")
     elif called:
-        _add(app, called)
+        _add(app, called, *COMMANDS[called][:2])
     else:
         for name, command in COMMANDS.items():
             app.command(name, help=command.says)(_listed)
     return app
 
 
-def _add(app: typer.Typer, name: str) -> None:
-    module, attribute, _ = COMMANDS[name]
+def _add(app: typer.Typer, name: str, module: str, attribute: str) -> None:
     command = getattr(import_module(f"blindmatch_simulations.cli.{module}"), attribute)
     if isinstance(command, typer.Typer):
         add_help_examples(command, name)
@@ -189,7 +188,7 @@ def options(
         Backend | None,
         typer.Option(
             help="What computes batches of the group: libsodium; jit, compiled for this processor's vectors "
-            "(pip install 'blindmatch[fast]'); auto, jit for large builds and libsodium for the rest. Or set "
+            "(make fast, docs/group.md); auto, jit for large builds and libsodium for the rest. Or set "
             "BLINDMATCH_GROUP_BACKEND.  [default: auto]",
         ),
     ] = None,

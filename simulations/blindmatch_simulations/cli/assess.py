@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from msgspec.structs import replace
@@ -27,7 +27,7 @@ from blindmatch_simulations.assess.results import Design, Measured, Results, Stu
 from blindmatch_simulations.assess.running import Assessment
 from blindmatch_simulations.assess.sweep import points
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import OUT, phases, table
+from blindmatch_simulations.cli.console import OUT, parts, phases
 from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
 from blindmatch_simulations.corpus.own import OwnPictures
 from blindmatch_simulations.deployment.registry import not_installed
@@ -39,21 +39,22 @@ COLUMNS = (
     "design",
     "recall",
     "false matches",
+    "undeclared bytes",
+    "checks failed",
     "device CPU ms",
     "query bytes",
     "set-up bytes",
-    "undeclared bytes",
-    "checks failed",
 )
 SHOWN = (
     "recall",
     "false_matches",
+    "undeclared_bytes",
+    "checks_failed",
     "device_cpu_ms",
     "query_up_bytes",
     "setup_bytes",
-    "undeclared_bytes",
-    "checks_failed",
 )
+COSTS: Final = COLUMNS.index("device CPU ms")
 NOT_MEASURED = "not measured"
 LEAST_OWN = 8
 
@@ -174,7 +175,7 @@ def _measured(
 def _show(out: Path, results: Results) -> None:
     """The table, and the report's files."""
     rows = [_row(one) for one in results.rows]
-    OUT.print(table(f"{results.workload} workload, seed {results.seed}", COLUMNS, rows, whole=COLUMNS[:1]))
+    OUT.print(*parts(f"{results.workload} workload, seed {results.seed}", COLUMNS, rows, COSTS))
     for one in failed(results):
         OUT.print(f"{one.id} failed: {one.why}", highlight=False)
     for path in draw_report(out, results):

@@ -140,6 +140,13 @@ def table(
     return made
 
 
+def parts(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], at: int) -> Iterator[Table]:
+    """A table that would be too wide, as two with the first column each: up to column `at`, and from it."""
+    for part in (slice(1, at), slice(at, None)):
+        cells = [(row[0], *row[part]) for row in rows]
+        yield table(title, (columns[0], *columns[part]), cells, whole=columns[:1])
+
+
 TIME = "_at_ms"
 """What keys of milliseconds since 1970 end with; people read a time."""
 

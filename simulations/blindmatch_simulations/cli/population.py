@@ -13,7 +13,7 @@ from rich.console import Console
 from blindmatch_simulations.assess.judging import NOTHING
 from blindmatch_simulations.assess.store import write
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import JsonOption, console_for, phases, table, write_json
+from blindmatch_simulations.cli.console import JsonOption, console_for, parts, phases, table, write_json
 from blindmatch_simulations.population.computing import DEVICE_DAYS
 from blindmatch_simulations.population.inputs import read_inputs
 from blindmatch_simulations.population.model import YEAR
@@ -25,6 +25,7 @@ SHOWN: Final = {
     "missed_unrecognised": "not recognised", "people_needed": "people", "backlog": "backlog",
     "server_cores": "server cores", "keys_used": "keys used",
 }  # fmt: skip
+EFFORT: Final = 1 + list(SHOWN).index("people_needed")
 PAGE: Final = "population.html"
 WIDEST: Final = 3
 
@@ -94,6 +95,8 @@ def run_population(
     if out is not None:
         write(out / PAGE, yearly(made).encode())
     _show(made, console, f"{count:,} accounts, {days:,} days, seed {seed}")
+    if out is not None:
+        console.print(f"written: {out / PAGE}", soft_wrap=True, markup=False, highlight=False)
     lived = {one["design"]: one["devices"] for one in made["designs"] if one.get("devices")}
     if lived:
         title = f"{devices:,} real devices, {min(days, DEVICE_DAYS)} days"
@@ -106,11 +109,11 @@ def _show(made: Mapping[str, Any], console: Console, size: str) -> None:
     """The tables of the simulation, and the digest of its result."""
     rows = made["designs"]
     title = f"{size}; below a value what 95 % of runs lie in"
-    console.print(table(title, ("design", *SHOWN.values()), list(_rows(rows)), whole=("design",)))
+    console.print(*parts(title, ("design", *SHOWN.values()), list(_rows(rows)), EFFORT))
     for one in rows:
         if one["status"] != "measured":
             console.print(f"{one['design']}: {one['why']}", highlight=False)
-    console.print(table(f"what matters most: {rows[-1]['design']}", TORNADO, _widest(rows[-1])))
+    console.print(table(f"what matters most: {rows[-1]['design']}", TORNADO, _widest(rows[-1]), TORNADO[:3]))
     console.print(table("years that were counted", COUNTED, list(_years(made["calibration"]))))
     console.print(f"digest {made['digest']}", highlight=False)
 
