@@ -300,13 +300,30 @@ def test_a_log_whose_tiles_are_damaged_signs_no_second_history(tmp_path: Path) -
     grown(TreeStore(tmp_path, EPOCHS), [b"d"])
 
 
+@pytest.mark.parametrize("entries", [1, 256_001])
+def test_every_folder_above_what_a_log_or_a_witness_keeps_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: int
+) -> None:
+    synced = set[Path]()
+    for module in (tree_store, witness_module):
+        monkeypatch.setattr(module, "sync_folder", synced.add)
+    monkeypatch.setattr(tree_store, "_SYNC_ALL_FROM", 1 << 20)
+    monkeypatch.setattr(tree_store.os, "fsync", lambda number: None)
+    folder = tmp_path / "log" / "stream"
+    TreeStore(folder, EPOCHS).extended([b"entry"] * entries)
+    made = {one for one in folder.rglob("*") if one.is_dir()}
+    assert synced == made | {folder, folder.parent}
+    Witness(tmp_path / "witness" / "state", signer("w.example"), lambda origin: None, LOG, lambda: 7.0)
+    assert tmp_path / "witness" in synced
+
+
 def test_a_partial_tile_is_there_until_the_whole_one_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = [str(n).encode() for n in range(255)]
     grown(TreeStore(tmp_path, EPOCHS), entries)
 
-    def power_fails(paths: Sequence[Path]) -> None:
+    def power_fails(paths: Sequence[Path], root: Path) -> None:
         for path in paths:
             path.write_bytes(b"")  # its name is on the disk, and nothing of its content
         raise OSError

@@ -100,7 +100,7 @@ class TreeStore:
             outgrown += self._outgrown(level, first, len(hashes))
             hashes, first = self._full_roots(level, first, hashes), first // WIDTH
             level += 1
-        _sync([path for paths in written for path in paths])
+        _sync([path for paths in written for path in paths], self._folder)
         for folder in outgrown:  # now: until the whole tile is on the disk, the partial one is what there is
             shutil.rmtree(folder, ignore_errors=True)
         size = self.size + len(entries)
@@ -159,13 +159,14 @@ def _read(path: Path, origin: str) -> Note | None:
     return note
 
 
-def _sync(paths: Sequence[Path]) -> None:
-    """Bring new files and their folders to the disk."""
+def _sync(paths: Sequence[Path], root: Path) -> None:
+    """Bring new files and their folders to the disk, up to the one that `root` is in."""
     if len(paths) >= _SYNC_ALL_FROM and hasattr(os, "sync"):
         os.sync()
         return
     for path in paths:
         with path.open("rb") as file:
             os.fsync(file.fileno())
-    for folder in {above for path in paths for above in list(path.parents)[:4]}:
+    above = {folder for path in paths for folder in path.parents if folder.is_relative_to(root)}
+    for folder in (*above, root.parent):
         sync_folder(folder)

@@ -29,7 +29,7 @@ from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.clock import Clock
 from blindmatch_server.endpoint import Call, Line, Method
 from blindmatch_server.errors import ForbiddenError, StateError
-from blindmatch_server.workspace import replace_file, storage
+from blindmatch_server.workspace import replace_file, storage, sync_folder
 
 KnownLog = Callable[[str], VerifierKey | None]
 """The key of the log with this origin, if it is one that is watched."""
@@ -51,6 +51,7 @@ class Witness:
 
     def __init__(self, folder: Path, signer: NoteSigner, known: KnownLog, log: Party, clock: Clock) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sync_folder(folder.parent)  # a witness whose folder a loss of power takes has forgotten every log
         self._folder, self._signer, self._known, self._clock = folder, signer, known, clock
         self._asker = Identity.of(log)
         self._lock = threading.Lock()
