@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -76,6 +77,48 @@ def test_a_message_of_another_mode_is_refused_and_uses_nothing_up(
     with pytest.raises(NotFrankedError):
         bob.decrypt("alice", sealed)
     assert bob.dump() == before
+
+
+def another_commitments(franks: Account, commitment: bytes, key: tuple[bytes, ...]) -> bytes:
+    return franks._franking.proof(bytes(32), key)
+
+
+def another_accounts(franks: Account, commitment: bytes, key: tuple[bytes, ...]) -> bytes:
+    return account("mallory", franks._franking._mode)._franking.proof(commitment, key)
+
+
+def altered(franks: Account, commitment: bytes, key: tuple[bytes, ...]) -> bytes:
+    proof = franks._franking.proof(commitment, key)
+    return proof[:-1] + bytes([proof[-1] ^ 1])
+
+
+@pytest.mark.parametrize("mode", [DESIGNATED, SIGNATURE])
+@pytest.mark.parametrize("made", [another_commitments, another_accounts, altered])
+def test_what_the_centre_would_refuse_the_recipient_does_and_uses_nothing_up(
+    mode: FrankingMode, made: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed sender, whose proof has the right length, in the first message and in a later one."""
+    alice, bob = pair(mode)
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            honest = replaced(alice)
+            patch.setattr(
+                alice._franking, "proof", lambda commitment, key, of=honest: made(of, commitment, key)
+            )
+            sealed, _ = say(alice, bob)
+        before = bob.dump()
+        with pytest.raises(NotFrankedError):
+            bob.decrypt("alice", sealed)
+        assert bob.dump() == before
+        bob.decrypt("alice", say(alice, bob)[0])
+        alice.decrypt("bob", say(bob, alice)[0])
+
+
+def replaced(one: Account) -> Account:
+    """The same account, opened again."""
+    made = Account.load(one.dump())
+    made.frank(franking(one._franking._mode))
+    return made
 
 
 def test_bytes_on_the_wire_in_each_mode() -> None:
