@@ -31,10 +31,10 @@ def cells(path: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def notebook() -> dict[str, Any]:
-    """What the notebook's cells leave, run one after the other in the repository's root."""
+    """What the notebook's cells leave, run one after the other in its folder, as Jupyter runs them."""
     left: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
+        patch.chdir(ROOT / "examples")
         for number, source in enumerate(cells(ROOT / "examples" / "first_steps.ipynb")):
             exec(compile(source, f"cell {number}", "exec"), left)  # noqa: S102 - our own notebook
     return left

@@ -217,6 +217,7 @@ def test_complaints_that_cannot_be_taken_are_refused_in_words_and_shown(home: Pa
     assert [(one["stage"], "no such report" in one["answer"]) for one in status["complaints"]] == [
         ("refused", True)
     ]
+    assert f"│ {'00' * 16} │" in in_process(home, "device", "status", "bob").out
     _, second = (row["report"] for row in rows(home))
     ran = centre(home, "complaint", "file", second, "--account", "bob", "--text", "by letter", "--json", "-")
     assert done(ran).json["account"] == "bob"

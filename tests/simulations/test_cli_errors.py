@@ -62,6 +62,17 @@ def test_a_package_that_is_not_installed_is_one_line(
     assert len(said.splitlines()) == 1
 
 
+def test_a_file_that_cannot_be_put_in_place_is_named_by_its_own_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(arguments: object) -> None:
+        raise OSError(21, "Is a directory", ".x.17", None, "x")
+
+    monkeypatch.setattr(app, "app_for", fail)
+    assert run(["designs"]) == exit_codes.BAD_STATE
+    assert "error: x: Is a directory" in capsys.readouterr().err
+
+
 def test_a_missing_deployment_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["list", "inspect", "known", "--home", str(tmp_path)]) == exit_codes.BAD_STATE
     assert "blindmatch certs init" in capsys.readouterr().err

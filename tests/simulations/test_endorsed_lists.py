@@ -395,6 +395,14 @@ def test_a_proof_of_absence_is_made_and_verified_by_the_command_line(world: Worl
     number = command(home, "device", "status", "alice")["reports"][-1]["report"]
     assert f"report number {number}" in " ".join(refused.err.split())
     assert not (tmp_path / "no").exists()
+    (tmp_path / "none.png").write_text("no picture")
+    for picture, out, code, said in (
+        (paths[1], tmp_path / "lost" / "no", 2, "in a folder that exists"),
+        (tmp_path / "none.png", tmp_path / "no", 6, "none.png: picture: format"),
+    ):
+        ran = in_process(home, "proof", "absence", "alice", picture, out, "--to", "bob")
+        assert (ran.code, said in " ".join(ran.err.replace("│", " ").split())) == (code, True), ran.err
+    assert command(home, "device", "status", "alice")["reports"][-1]["report"] == number, "nothing was sent"
     raw = bytearray(proof.read_bytes())
     raw[-1] ^= 1
     proof.write_bytes(raw)

@@ -237,6 +237,7 @@ def test_an_epoch_is_verified_with_its_files_alone(world: World, tmp_path: Path)
     policy = tmp_path / "policy.txt"
     assert in_process(home, "log", "show", "--design", DESIGN, "--policy", policy).code == 0
     assert in_process(home, "log", "show", "--policy", policy).code == 2
+    assert "7 days" in in_process(home, "log", "show").out
     proof = world.published / "1" / "epoch.proof"
     assert in_process(home, "proof", "verify", proof, "--policy", policy).code == 0
     for changed in ("epoch.proof", "epoch.leaf"):

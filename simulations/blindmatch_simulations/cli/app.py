@@ -235,7 +235,7 @@ def run(arguments: list[str]) -> int:
         _complain(f"not installed: {name}; pip install {DISTRIBUTIONS.get(name, name)}")
         return exit_codes.BAD_STATE
     except OSError as error:
-        _complain(f"{error.filename or 'system'}: {error.strerror or error}")
+        _complain(f"{error.filename2 or error.filename or 'system'}: {error.strerror or error}")
         return exit_codes.BAD_STATE
     return exit_codes.OK
 

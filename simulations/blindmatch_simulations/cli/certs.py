@@ -105,7 +105,8 @@ def set_addresses(
     held = {**addresses.read(path), **new}
     if new:
         addresses.write(path, held)
-    return found("addresses", addresses.encoded(held))
+    none = None if held else {"none": "servers are those on this machine"}
+    return found("addresses", addresses.encoded(held), none)
 
 
 @app.command("pack")

@@ -45,7 +45,7 @@ HomeOption = Annotated[
 ]
 
 
-def _writable(path: Path | None) -> Path | None:
+def writable(path: Path | None) -> Path | None:
     """Refuse a file that could not be written, before any work is done."""
     if path is None or str(path) == "-":
         return path
@@ -65,7 +65,7 @@ JsonOption = Annotated[
     Path | None,
     typer.Option(
         "--json",
-        callback=_writable,
+        callback=writable,
         help="Also write the result as JSON to this file; - for standard output.",
     ),
 ]

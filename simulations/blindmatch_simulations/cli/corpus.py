@@ -12,7 +12,7 @@ from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_server.worker_pool import cores
 from rich.console import Console
 
-from blindmatch_simulations.cli.console import JsonOption, console_for, phases, table, write_json
+from blindmatch_simulations.cli.console import JsonOption, console_for, phases, table, writable, write_json
 from blindmatch_simulations.cli.pictures import cache_home, show_broken
 from blindmatch_simulations.corpus import installed as pictures
 from blindmatch_simulations.corpus.bounds import Bound, bounds
@@ -30,7 +30,9 @@ COLUMNS: Final = ("distance", "items with a match", "at most", "pairs", "at most
 
 @app.command("installed")
 def installed(
-    out: Annotated[Path | None, typer.Option("--out", help="Write the manifest here; - for output.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", callback=writable, help="Write the manifest here; - for output.")
+    ] = None,
     most: Annotated[int | None, typer.Option("--most", min=1, help="Pictures of each package.")] = None,
 ) -> None:
     """List the pictures that installed packages bring along, with hash and licence; none is copied."""

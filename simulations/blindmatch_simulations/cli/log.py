@@ -78,4 +78,6 @@ def _found(log: TransparencyLog | None) -> Found:
         "log": log.name, "key": log.public.hex(), "epochs": log.origin(EPOCHS, "DESIGN"),
         "needed": log.needed, "most_age_s": log.most_age_s, "witnesses": keys,
     }  # fmt: skip
-    return found("log", result, result | {"witnesses": ", ".join(keys)})
+    shown = {name: value for name, value in result.items() if name != "most_age_s"}
+    shown |= {"oldest cosignature": f"{log.most_age_s // DAY_S} days", "witnesses": ", ".join(keys)}
+    return found("log", result, shown)

@@ -10,13 +10,13 @@ import typer
 from blindmatch_proofs.absence import AbsenceProof, open_setup, verify_absence, verify_files
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.errors import PictureError, ProtocolError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_server.manifest import LEAF, PROOF
 from blindmatch_server.published import Publication, open_publication
 
 from blindmatch_simulations.cli.commands import Commands, Found, found
-from blindmatch_simulations.cli.console import HomeOption
+from blindmatch_simulations.cli.console import HomeOption, writable
 from blindmatch_simulations.cli.list_endorsement import judged
 from blindmatch_simulations.cli.log_proof import export, is_of_log, verify_newest, verify_of_log
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
@@ -36,7 +36,7 @@ def absence(
     deployment: Deployment,
     name: NameArgument,
     picture: PictureArgument,
-    out: Annotated[Path, typer.Argument(help="The file to write.")],
+    out: Annotated[Path, typer.Argument(callback=writable, help="The file to write.")],
     recipient: Annotated[str, typer.Option("--to", help="Who gets the picture, in an ordinary message.")],
 ) -> Found:
     """Send a picture as any other, and prove that its hash is not on the list if it is not.
@@ -45,7 +45,10 @@ def absence(
     message; both count against the limits of a key. The file opens the hash, and the second session's blinds.
     """
     with opened(deployment, name) as device:
-        proof = device.prove_absence(recipient, picture.read_bytes())
+        try:
+            proof = device.prove_absence(recipient, picture.read_bytes())
+        except PictureError as error:
+            raise PictureError(f"{picture}: {error}; nothing was sent") from error
     out.write_bytes(proof.encode())
     manifest = proof.signed.manifest
     result = {

@@ -71,7 +71,7 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
         shown.append(table("reports", ("report", "made", "stage"), rows))
     if held.complaints:
         told = [(one.report_id.hex(), str(one.stage), one.text, one.words or "-") for one in held.complaints]
-        shown.append(table("complaints", ("about", "stage", "text", "answer"), told))
+        shown.append(table("complaints", ("about", "stage", "text", "answer"), told, ("about",)))
     return Found(result, shown)
 
 
