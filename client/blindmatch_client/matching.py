@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final
 
 from blindmatch_proofs.checkpoint import Checkpoint
+from blindmatch_proofs.split_view import View
 from blindmatch_protocol.contract import Binding, Item, Learner, Undisclosed
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
@@ -121,12 +122,15 @@ class MatchingClient:
         return self._transparency.to_tell(peer) if self._design.info.end_to_end else b""
 
     def hear(self, peer: str, checkpoint: bytes) -> None:
-        """Take note of the checkpoint that a message of `peer` bore. Evidence of a second history is kept,
-        and nothing is asked any more until the user says so."""
+        """Take note of the checkpoint that a message of `peer` bore. Evidence of a second history is kept, and
+        nothing is asked any more until the user says so: once, however often it is told."""
         split = self._transparency.hear(peer, checkpoint)
         if split is None:
             return
         held, shown = split.views
+        before = [View(one.shown) for one in self._record.evidence() if one.kind is Kind.SPLIT]
+        if shown.note.text in (one.note.text for one in before):
+            return
         size = Checkpoint.of(held.note).size
         words = f"{peer} was shown another log of the epochs than this device, both of {size} leaves. {SHOW}"
         self._record.keep(Evidence(Kind.SPLIT, size, words, self._base.clock_ms(), shown.shown, held.shown))

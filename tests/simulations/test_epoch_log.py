@@ -205,6 +205,13 @@ def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, 
     assert "alice was shown another log" in found.words
     with pytest.raises(DistrustError):
         bob.refresh()
+    bob.trust_again()
+    junk = forked.signed(replace(forked.signatures[0], name="junk.example"))  # others' lines tell nothing new
+    for repeated in (forked, junk):
+        object.__setattr__(alice._sender, "to_tell", lambda peer, note=repeated: note.encode())
+        world.send_text("alice", "bob", "from elsewhere")
+        world.receive("bob", 1)
+        assert bob.standing().evidence == (found,) and bob.refresh() == 1
     bob.close()
     home = world.deployment.home
     out = tmp_path / "evidence"
