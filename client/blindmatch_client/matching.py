@@ -122,8 +122,8 @@ class MatchingClient:
         return self._transparency.to_tell(peer) if self._design.info.end_to_end else b""
 
     def hear(self, peer: str, checkpoint: bytes) -> None:
-        """Take note of the checkpoint that a message of `peer` bore. Evidence of a second history is kept, and
-        nothing is asked any more until the user says so: once, however often it is told."""
+        """Take note of the checkpoint that a message of `peer` bore. Evidence of a second history is kept,
+        and nothing is asked any more until the user says so: once, however often it is told."""
         split = self._transparency.hear(peer, checkpoint)
         if split is None:
             return
