@@ -373,6 +373,7 @@ def test_bad_input_to_the_command_ends_in_one_line(tmp_path: Path) -> None:
     edited.write_bytes(SAMPLE.read_bytes().replace(b'"version": 3', b'"version": 2', 1))
     refused(in_process(tmp_path, "population", "--results", edited), REFUSED, "version 2", "reads 3")
     refused(in_process(tmp_path, "population", "--designs", "nobody"), REFUSED, "--designs", "nobody")
+    assert in_process(tmp_path, "assess", "--quick", "--out", tmp_path, "--designs", "nobody").out == ""
     nowhere = tmp_path / "none.toml"
     refused(in_process(tmp_path, "population", "--inputs", nowhere), BAD_STATE, "none.toml", "cannot be read")
     inputs = tmp_path / "inputs.toml"

@@ -112,6 +112,9 @@ def test_a_device_says_that_another_key_was_named_in_its_account_s_name(served: 
 @pytest.mark.parametrize(("name", "code"), [("nobody", BAD_STATE), ("..", REFUSED), ("", REFUSED)])
 def test_what_is_no_device_is_not_removed(name: str, code: int, home: Path) -> None:
     refused(in_process(home, "device", "remove", name, "--yes"), code)
+    unasked = in_process(home, "device", "remove", name)
+    refused(unasked, code)
+    assert "Remove" not in unasked.err, "there is nothing to ask about"
     assert (home / "deployment.json").exists()
 
 

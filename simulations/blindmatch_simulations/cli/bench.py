@@ -246,7 +246,7 @@ def all_(
     peer_python: PeerOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """All of the above, one after the other, as one table and one file."""
+    """All of these, one after the other, as one table and one file."""
     peers = Peers(peer_python)
     near = Near(set_size=1 << log2n, store_size=1 << log2n, crops=crops)
     benches: list[Bench] = [

@@ -247,14 +247,19 @@ def bars(console: Console, counts: Sequence[ProgressColumn] = (MofNCompleteColum
 
 @contextmanager
 def phases(console: Console) -> Iterator[PhaseProgress]:
-    """A bar for each phase that is begun, by its title."""
-    with bars(console) as shown:
+    """A bar for each phase that is begun, by its title; none is no line."""
+    shown = bars(console)
 
-        def begin(title: str) -> Progress:
-            task = shown.add_task(title, total=None)
-            return lambda done, total: shown.update(task, completed=done, total=total or None)
+    def begin(title: str) -> Progress:
+        shown.start()
+        task = shown.add_task(title, total=None)
+        return lambda done, total: shown.update(task, completed=done, total=total or None)
 
+    try:
         yield begin
+    finally:
+        if shown.tasks:
+            shown.stop()
 
 
 def values_of(pairs: Sequence[str]) -> dict[str, int]:

@@ -35,6 +35,7 @@ from blindmatch_simulations.deployment.devices import (
     Options,
     create_or_open_device,
     device_names,
+    existing,
     remove_device,
 )
 from blindmatch_simulations.deployment.folder import Deployment
@@ -148,6 +149,7 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> Found:
     """Remove the device NAME from this folder; the name cannot be used again at the same relay."""
+    existing(deployment, name)
     if not yes:
         try:
             typer.confirm(f"Remove {name}, {GONE}?", abort=True, err=True)

@@ -131,13 +131,19 @@ def remove_device(deployment: Deployment, name: str, keep: Collection[Path] = ()
         StoreError: if there is none.
         OSError: if it cannot be removed.
     """
-    folder = deployment.device(Identity(Kind.DEVICE, name).name)
-    if not folder.is_dir():
-        raise StoreError(f"no device {name}")
+    folder = existing(deployment, name)
     for path in [path for path in folder.iterdir() if path not in keep]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if not keep:
         folder.rmdir()
+
+
+def existing(deployment: Deployment, name: str) -> Path:
+    """The folder of the device called `name`; raises as `remove_device` does."""
+    folder = deployment.device(Identity(Kind.DEVICE, name).name)
+    if not folder.is_dir():
+        raise StoreError(f"no device {name}")
+    return folder
 
 
 def needs_passphrase(deployment: Deployment, name: str) -> bool:
