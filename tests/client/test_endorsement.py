@@ -19,13 +19,15 @@ from blindmatch_proofs import endorsement
 from blindmatch_proofs.endorsement import FILE, Action, Batch, Terms, leaves_of, write_table
 from blindmatch_proofs.endorsement.policy import policy_of
 from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement, EpochLeaf, leaf_of
+from blindmatch_proofs.epoch_proof import EpochPolicy
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.contract import EntryBatch, Label
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
 from blindmatch_protocol.errors import SetFileError
 from support.endorsing import NAMES, POLICY, file_of, signed_batch
-from support.fakes import CURATOR, World, hashes_with, picture, publish
+from support.fakes import CURATOR, World, down, hashes_with, picture, publish
+from support.logs import policy
 from support.memory import salts_of
 
 from .conftest import MakeWorld
@@ -193,6 +195,22 @@ def test_an_epoch_that_was_taken_without_a_policy_is_checked_once_there_is_one(m
     world.matcher.manifests.clear()
     other = world.device("carol", endorsement=POLICY)
     assert other.device.send_picture("bob", LISTED).outcome is OutcomeKind.MATCH
+
+
+@pytest.mark.parametrize("pins", ["a policy", "a log"])
+def test_a_matcher_that_describes_nothing_is_asked_nothing_with_an_epoch_that_was_not_checked(
+    make_world: MakeWorld, pins: str
+) -> None:
+    """It would answer about pictures: the device took the epoch when it asked for neither."""
+    world = endorsed(make_world, NAMES[0])
+    world.device("bob")
+    assert world.device("alice").device.epoch == 1
+    asked = len(world.matcher.asked)
+    world.matcher.fail_always(down(), "Describe")
+    config: dict[str, Any] = {"endorsement": POLICY} if pins == "a policy" else {"log": EpochPolicy(policy())}
+    alice = world.device("alice", fresh=False, **config)
+    assert alice.device.send_picture("bob", LISTED).outcome is OutcomeKind.DUE
+    assert len(world.matcher.asked) == asked
 
 
 def test_a_table_that_is_not_what_the_log_shows_everybody_is_refused() -> None:
