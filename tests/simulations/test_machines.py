@@ -177,6 +177,7 @@ def test_any_server_s_address_can_be_noted(prepared: Path, tmp_path: Path) -> No
     home = packed(prepared, tmp_path / "desk", "operator", "--name", "olga")
     assert "servers are those on this machine" in done(in_process(home, "certs", "addresses")).out
     done(in_process(home, "certs", "addresses", "--relay", "r:1", "--address", "party_a=10.0.0.2:7405"))
+    assert "│ party_a │" in in_process(home, "certs", "addresses").out, "as it is called"
     assert addresses.read(home / "addresses.json") == {"provider": "r:1", "party_a": "10.0.0.2:7405"}
     wrong = in_process(home, "certs", "addresses", "--address", "party_a")
     assert (wrong.code, "host:port" in wrong.err) == (6, True)

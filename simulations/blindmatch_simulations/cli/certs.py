@@ -11,7 +11,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.franking_mode import DEFAULT_MODE
 from blindmatch_server.authority import Identity, Kind
 
-from blindmatch_simulations.cli.commands import Commands, Found, found
+from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import (
     AddressOption,
     DeployedDesignOption,
@@ -19,6 +19,7 @@ from blindmatch_simulations.cli.console import (
     HomeOption,
     MoreAddressesOption,
     say,
+    table,
 )
 from blindmatch_simulations.cli.parties import CollusionOption, party_called
 from blindmatch_simulations.deployment import addresses
@@ -105,8 +106,9 @@ def set_addresses(
     held = {**addresses.read(path), **new}
     if new:
         addresses.write(path, held)
-    none = None if held else {"none": "servers are those on this machine"}
-    return found("addresses", addresses.encoded(held), none)
+    noted = addresses.encoded(held)
+    shown = table("addresses", ("server", "address"), [*noted.items()])
+    return Found(noted, (shown if noted else "no address is noted: servers are those on this machine",))
 
 
 @app.command("pack")
