@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from blindmatch_proofs.cosignature import verify_signature
 from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, EpochLeaf, leaf_of
 from blindmatch_proofs.epoch_proof import EpochPolicy, verify_continues, verify_leaf, verify_logged
 from blindmatch_proofs.merkle import leaf_hash
-from blindmatch_proofs.signed_note import ED25519
+from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, VerifierKey
 from blindmatch_proofs.split_view import SplitView, View
 from blindmatch_proofs.tlog_policy import Accepted, policy_of
+from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_server.key_files import line_of
 from support.logs import LOG, NOW, ORIGIN, WITNESSES, MemoryLog, policy, signer
-from support.signed import signed
+from support.signed import CURATOR, signed
 from support.verdicts import reason
 
 KEY = b"k" * 32
@@ -160,3 +167,68 @@ def test_what_is_no_evidence_is_refused(raw: bytes) -> None:
     ):
         with pytest.raises(ProtocolError):
             SplitView.parse(whole.replace(old, new))
+
+
+# --- the example, which has none of our packages -------------------------------------------------------
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "verify_epoch.py"
+TWO = policy(2, witnesses=WITNESSES[:3]).text
+W1 = WITNESSES[0].key
+TWIN = VerifierKey("twin.example", COSIGNATURE, W1.public)
+TWICE = f"log {LOG.key.text}\nwitness a {W1.text}\nwitness b {TWIN.text}\ngroup g 2 a b\nquorum g\n"
+IN_TWO = f"log {LOG.key.text}\nwitness a {W1.text}\ngroup g 1 a\ngroup h 1 a\ngroup i 2 g h\nquorum i\n"
+
+
+def shown(raw: bytes = LEAVES[0].encode(), **changes: Any) -> TlogProof:
+    """The proof of this as the first leaf, with what is changed of it."""
+    return replace(MemoryLog([raw]).proof(0), **changes)
+
+
+def twice() -> TlogProof:
+    proof = shown()
+    first = proof.note.signatures[1]
+    return replace(proof, note=proof.note.signed(replace(first, name=TWIN.name, key_id=TWIN.id)))
+
+
+def longer() -> TlogProof:
+    log, first, *others = shown().note.signatures
+    spoilt = replace(first, signature=first.signature + b"\0")
+    return shown(note=replace(shown().note, signatures=(log, spoilt, *others)))
+
+
+BY_ANOTHER = leaf_of(CuratorKey.of(b"a" * 32).sign(LEAVES[0].signed.manifest), NOT_ENDORSED, KEY).encode()
+RAW = LEAVES[0].encode()
+REFUSED: dict[str, tuple[str, bytes, TlogProof, str]] = {
+    "another curator": (TWO, BY_ANOTHER, shown(BY_ANOTHER), "the curator signed it"),
+    "one key, two names": (TWICE, RAW, twice(), "no key has two names"),
+    "one witness, two groups": (IN_TWO, RAW, shown(), "nobody is in two groups"),
+    "another key's id": (TWO.replace(W1.id.hex(), "00000000"), RAW, shown(), "has its own key id"),
+    "a signature too long": (TWO, RAW, longer(), "is of a known kind"),
+    "something left over": (TWO, RAW + b"\0", shown(RAW + b"\0"), "has nothing left over"),
+    "no leaf": (TWO, b"\x1e" + RAW[1:], shown(b"\x1e" + RAW[1:]), "is an epoch-leaf"),
+    "a path too long": (TWO, RAW, shown(path=(bytes(32),)), "is not too long"),
+    "a second leaf of the epoch": (
+        TWO,
+        RAW,
+        MemoryLog([b"first", RAW]).proof(1),
+        "the log ends with epoch 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["as it is", *REFUSED])
+def test_the_example_takes_what_a_device_takes_and_names_what_is_wrong(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, raw, proof, rule = REFUSED.get(name, (TWO, RAW, shown(), ""))
+    (tmp_path / "policy.txt").write_text(text)
+    (tmp_path / "curator.pub").write_bytes(line_of(CURATOR.public))
+    (tmp_path / "epoch.leaf").write_bytes(raw)
+    (tmp_path / "epoch.proof").write_bytes(proof.encode())
+    arguments = [tmp_path / "policy.txt", tmp_path / "curator.pub", tmp_path, "--at", NOW]
+    monkeypatch.setattr(sys, "argv", ["verify_epoch.py", *map(str, arguments)])
+    if not rule:
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
+        return
+    with pytest.raises(SystemExit, match=rule):
+        runpy.run_path(str(EXAMPLE), run_name="__main__")

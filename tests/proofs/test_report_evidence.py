@@ -13,11 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_proofs.endorsement import EndorsementPolicy, Terms, prove
+from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Terms, leaves_of
 from blindmatch_proofs.endorsement.policy import policy_of
+from blindmatch_proofs.endorsement.proof import proof_of
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.report_evidence import Known, NotShown, ReportEvidence, verify_evidence
 from blindmatch_proofs.signed_note import ED25519
@@ -44,7 +46,7 @@ from nacl.signing import SigningKey, VerifyKey
 from PIL import Image
 from support.command import in_process
 from support.endorsing import KEYS as ORGANISATIONS
-from support.endorsing import NAMES, POLICY, signed_batch, table_of
+from support.endorsing import NAMES, POLICY, signed_batch
 from support.fakes import picture
 from support.logs import NOW, WITNESSES, MemoryLog, signer
 from support.signed import CURATOR, signed
@@ -197,17 +199,22 @@ def manifest(design: str = "oprf-psi", epoch: int = 1) -> EpochManifest:
     return EpochManifest(design, 1, epoch, *before, 5, 6, 1, (), (), ())
 
 
-def endorsed(policy: EndorsementPolicy, *keys: SigningKey) -> ReportEvidence:
+def endorsed(
+    policy: EndorsementPolicy,
+    *keys: SigningKey,
+    terms: Terms | None = None,
+    action: Action = Action.LIST,
+    epochs: tuple[int, int] = (1, 9),
+) -> ReportEvidence:
     """Evidence whose entry organisations with these keys endorsed, under a manifest of the curator's."""
-    made, terms = evidence(FrankingMode.SIGNATURE), Terms(CURATOR_KEY, "oprf-psi", policy)
+    made, terms = evidence(FrankingMode.SIGNATURE), terms or Terms(CURATOR_KEY, "oprf-psi", policy)
     label = made.report.label
     hashed, salt = (np.frombuffer(one, np.uint8)[None].copy() for one in (label.entry_hash, label.salt))
     entries = EntryBatch(hashed, np.array([label.entry_id], np.uint64), salt)
-    batch = signed_batch(entries, NAMES, terms=terms, keys={bytes(one.verify_key): one for one in keys})
-    table = table_of([(batch, entries)], 1, keys=len(policy.organisations))
-    proof = prove(table, terms, label)
-    assert proof is not None
-    leaf = EpochLeaf(signed(manifest()), terms.root(table.batches()), policy.encode(), bytes(32))
+    held = {bytes(one.verify_key): one for one in keys}
+    batch, (own,) = signed_batch(entries, NAMES, action, epochs, terms, held), leaves_of(entries)
+    proof = proof_of(terms, own, [own], 0, [batch])
+    leaf = EpochLeaf(signed(manifest()), terms.root([batch]), policy.encode(), bytes(32))
     return replace(made, leaf=(leaf,), endorsement=(proof,))
 
 
@@ -401,6 +408,33 @@ def test_the_example_refuses_what_was_altered_by_name(outsider: Callable[..., st
         assert outsider(made.encode()).startswith(f"does not hold: {rule}"), how
     for broken in (b"", whole[:-1], whole + b"\0", b"\xa4" + whole[1:], whole[:40]):
         assert outsider(broken).startswith("does not hold: file")
+
+
+ELSEWHERE: dict[str, dict[str, Any]] = {
+    "deployment": {"terms": Terms(b"d" * 32, "oprf-psi", POLICY)},
+    "design": {"terms": Terms(CURATOR_KEY, "token-psi", POLICY)},
+    "policy": {"terms": Terms(CURATOR_KEY, "oprf-psi", replace(POLICY, needed=1))},
+    "action": {"action": Action.REMOVE},
+    "over": {"epochs": (2, 9)},
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_organisations_signed_for_something_else_is_no_endorsement(
+    outsider: Callable[..., str], name: str
+) -> None:
+    """Every signature is good, and every path leads to the root in the leaf that is logged."""
+    made, pinned = logged(endorsed(POLICY, *ORGANISATIONS.values(), **ELSEWHERE[name]), at=NOW >> 1)
+    known = Known(identity=IDENTITY, curator=CURATOR_KEY, policy=pinned, endorsement=POLICY)
+    assert words(made, known)["endorsed"] == "Failed"
+    assert outsider(made.encode()).startswith("does not hold: endorsed: for this deployment, design, policy")
+
+
+def test_the_example_takes_a_leaf_at_its_epochs_index_alone(outsider: Callable[..., str]) -> None:
+    made = endorsed(POLICY, *ORGANISATIONS.values())
+    held = MemoryLog([b"before", made.leaf[0].encode()], signer(ORIGIN, ED25519), NOW >> 1)
+    made = replace(made, epoch_proof=held.proof(1).encode())
+    assert outsider(made.encode()) == "does not hold: logged: the leaf is at the epoch's index"
 
 
 def test_the_example_refuses_what_the_form_forbids(outsider: Callable[..., str], tmp_path: Path) -> None:
