@@ -131,7 +131,7 @@ class Transparency:
         if isinstance(found, Failed):
             raise UnloggedError(found.reason, described.proof)
         paths = {one.tree_size: tuple(one.path) for one in described.consistency}
-        note = proof.note.encode()
+        note = self._of_policy(proof.note).encode()
         for seen in (*self._seen.taken[-1:], *self._heard):
             path, withheld = paths.get(_head(seen).size, ()), found.head.size < _head(seen).size
             # a longer log shows no second history: a newer epoch is held back, or its host is behind
@@ -177,6 +177,12 @@ class Transparency:
                 return None if same else SplitView(self._log, (View(known), View(raw)))
         self.keep(replace(self._seen, heard=_bounded((*self._seen.heard, (peer, raw)))))
         return None
+
+    def _of_policy(self, note: Note) -> Note:
+        """Without lines of keys that the policy has not, which a host can add to fill the device's store."""
+        assert self._policy is not None
+        keys = (self._log, *self._policy.policy.witnesses.values())
+        return replace(note, signatures=tuple(one for one in note.signatures if any(map(one.is_by, keys))))
 
     @property
     def _heard(self) -> tuple[bytes, ...]:

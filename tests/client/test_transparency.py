@@ -11,7 +11,7 @@ from blindmatch_client.transparency import HEARD_MOST, Seen, Transparency, Unlog
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, EpochLeaf, leaf_of
 from blindmatch_proofs.epoch_proof import EpochPolicy
-from blindmatch_proofs.signed_note import ED25519, Note
+from blindmatch_proofs.signed_note import ED25519, Note, NoteSignature
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.content import CHECKPOINT_MOST
 from blindmatch_protocol.epoch_manifest import EpochManifest
@@ -89,6 +89,14 @@ def test_the_newest_checkpoints_that_were_taken_are_kept(monkeypatch: pytest.Mon
         take(device(store), epoch)
     (kept,) = store.values()
     assert [Checkpoint.of(Note.parse(one)).size for one in Seen.load(kept).taken] == [5, 6, 7]
+
+
+def test_lines_that_a_host_adds_to_a_checkpoint_are_not_kept() -> None:
+    plain, padded, proof = Kept(), Kept(), HELD.proof(0, size=1)
+    junk = [NoteSignature(f"j{n}.example", b"junk", bytes(700)) for n in range(60)]
+    take(device(plain), 1)
+    take(device(padded), 1, proof=replace(proof, note=proof.note.signed(*junk)).encode())
+    assert padded == plain and len(proof.note.signed(*junk).encode()) > 50_000
 
 
 def test_without_a_policy_nothing_is_checked_kept_or_told() -> None:
