@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 import zlib
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_protocol.errors import PictureError
-from blindmatch_protocol.picture import container
-from blindmatch_protocol.picture.decode import Limits, decode
+from blindmatch_protocol.picture import container, pdq
+from blindmatch_protocol.picture import decode as decoding
+from blindmatch_protocol.picture.decode import Decoded, Limits
 from blindmatch_protocol.picture.item import Picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +23,20 @@ from PIL import Image
 ROWS, COLUMNS = np.mgrid[0:48, 0:64]
 SCENE = np.stack([ROWS * 5, COLUMNS * 3, (ROWS + COLUMNS) * 2], axis=2).astype(np.uint8)
 WHITE, RED = [255, 255, 255], [255, 0, 0]
+
+
+def decode(data: bytes, *rest: Any, **named: Any) -> Decoded:
+    """`decode`, with `luminance` held against it: the same bits, or the same refusal."""
+    try:
+        plane = decoding.luminance(data, *rest, **named)
+    except PictureError as error:
+        with pytest.raises(PictureError, match=re.escape(str(error))):
+            decoding.decode(data, *rest, **named)
+        raise
+    found = decoding.decode(data, *rest, **named)
+    assert plane.dtype == np.float32 and plane.shape == found.pixels.shape[:2]
+    assert plane.tobytes() == pdq.luminance(found.pixels).tobytes()
+    return found
 
 
 def written(image: Image.Image, kind: str, **options: Any) -> bytes:

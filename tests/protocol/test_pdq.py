@@ -91,6 +91,43 @@ def test_the_least_reliable_bits_are_the_ones_that_an_edit_flips() -> None:
     assert np.median(reliability[flipped]) < np.median(reliability) / 2
 
 
+def test_every_colours_luminance_is_the_float64_sum_rounded_once() -> None:
+    red, green = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8), indexing="ij")
+    for blue in range(256):
+        pixels = np.dstack([red, green, np.full_like(red, blue)])
+        expected = (0.299 * red + 0.587 * green + 0.114 * blue).astype(np.float32)
+        assert (pdq.luminance(pixels) == expected).all()
+
+
+def slid(lines: pdq.Floats) -> pdq.Floats:
+    """Means over the window along axis 0, every sum and division rounded as the reference rounds it."""
+    count, window = len(lines), (len(lines) + 127) // 128
+    total, covered, means = np.zeros_like(lines[0]), 0, []
+    for enters in range(count + window // 2):
+        if enters < count:
+            total, covered = total + lines[enters], covered + 1
+        if enters >= window:
+            total, covered = total - lines[enters - window], covered - 1
+        if enters >= window // 2:
+            means.append(total / np.float32(covered))
+    return np.array(means)
+
+
+@pytest.mark.parametrize(
+    ("shape", "recipe"),
+    [((5, 300), 0), ((200, 7), 1), ((97, 64), 2), ((129, 257), 3), ((640, 480), 4), ((480, 640), 5)],
+)
+def test_blur_and_transform_add_in_the_references_order(shape: tuple[int, int], recipe: int) -> None:
+    plane = pdq.luminance(RECIPES["generated"](list(RECIPES["RECIPES"])[recipe], 1, *shape))
+    blurred = slid(slid(slid(slid(plane.T).T).T).T)
+    rows, columns = ([int((at + 0.5) * side / 64) for at in range(64)] for side in shape)
+    small, cosines = blurred[np.ix_(rows, columns)], pdq._dct_matrix()
+    half = np.add.accumulate(cosines[:, :, None] * small[:, None], axis=0)[-1]
+    whole = np.add.accumulate(half.T[:, :, None] * cosines[:, None], axis=0)[-1]
+    assert pdq.thumbnail(plane).tobytes() == small.tobytes()
+    assert pdq.transform(small).tobytes() == whole.tobytes()
+
+
 def test_memory_layout_does_not_matter() -> None:
     pixels = photo("chelsea.png")
     whole = pdq.fingerprint(pdq.luminance(pixels))

@@ -13,22 +13,25 @@ as viewers do it too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from io import BytesIO
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from blindmatch_protocol.errors import PictureError
-from blindmatch_protocol.picture import container
+from blindmatch_protocol.picture import container, pdq
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
+T = TypeVar("T")
+S = TypeVar("S", np.uint8, np.float32)
 
 # named plug-ins, since Image.open consults global limits and warns on its own; loaded for the first picture
 _PLUGINS: Final = {
@@ -97,21 +100,38 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = N
         PictureError: if the file is empty, over a limit, of another format or of another one than claimed,
             truncated, or not decodable; the text names the rule.
     """
+    found, (flat, transparent) = _drawn(data, limits, claimed, _flatten)
+    turned = np.ascontiguousarray(_turn(flat, found.orientation))
+    turned.flags.writeable = False
+    return Decoded(turned, found.format, found.orientation, transparent)
+
+
+def luminance(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = None) -> pdq.Floats:
+    """`pdq.luminance` of the pixels that `decode` gives, to the last bit, but the pixels are never laid out.
+
+    Raises:
+        PictureError: as `decode`.
+    """
+    found, plane = _drawn(data, limits, claimed, _plane)
+    return _turn(plane, found.orientation)
+
+
+def _drawn(
+    data: bytes, limits: Limits, claimed: str | None, take: Callable[[ImageFile], T]
+) -> tuple[container.Container, T]:
+    """The container, and what `take` makes of the loaded picture."""
     found = _admit(data, limits, claimed)
     try:
         with _plugin(found.format)(BytesIO(found.data)) as image:
             _check_size(found.format, *image.size, limits)
             image.load()
-            flat, transparent = _flatten(image)
+            return found, take(image)
     except PictureError:
         raise
     except Exception:
         # plug-ins answer hostile bytes with OSError, SyntaxError, struct.error, ValueError and more; their
         # texts quote the bytes, so neither type nor text is passed on
         raise PictureError(f"picture/{found.format}: truncated or not decodable") from None
-    turned = np.ascontiguousarray(_turn(flat, found.orientation))
-    turned.flags.writeable = False
-    return Decoded(turned, found.format, found.orientation, transparent)
 
 
 def _admit(data: bytes, limits: Limits, claimed: str | None) -> container.Container:
@@ -150,11 +170,21 @@ def _flatten(image: ImageFile) -> tuple[Pixels, bool]:
     """Pixels (h, w, 3) uint8 on white, and whether any transparency is declared."""
     if image.mode.startswith("I"):
         return _from_16_bit(image)
-    transparent = "A" in image.mode or "a" in image.mode or "transparency" in image.info
-    if not transparent:
-        return np.asarray(image.convert("RGB")), False
+    if not _transparent(image):
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), False
     layers = np.asarray(image.convert("RGBA"))
     return _on_white(layers[:, :, :3], layers[:, :, 3:]), True
+
+
+def _plane(image: ImageFile) -> pdq.Floats:
+    """Pillow's "F" of "RGB" is what `pdq.luminance` computes: (299 R + 587 G + 114 B) / 1000 in float32."""
+    if image.mode.startswith("I") or _transparent(image):
+        return pdq.luminance(_flatten(image)[0])
+    return np.asarray((image if image.mode == "RGB" else image.convert("RGB")).convert("F"))
+
+
+def _transparent(image: ImageFile) -> bool:
+    return "A" in image.mode or "a" in image.mode or "transparency" in image.info
 
 
 def _from_16_bit(image: ImageFile) -> tuple[Pixels, bool]:
@@ -173,10 +203,10 @@ def _on_white(colour: Pixels, alpha: Pixels) -> Pixels:
     return ((colour * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
-def _turn(pixels: Pixels, orientation: int) -> Pixels:
+def _turn(pixels: npt.NDArray[S], orientation: int) -> npt.NDArray[S]:
     """Apply an Exif orientation: 1 to 4 keep rows rows, 5 to 8 swap them with columns."""
     if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
+        pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     if orientation in (3, 4, 7, 8):

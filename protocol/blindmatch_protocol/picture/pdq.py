@@ -33,8 +33,9 @@ LEAST_QUALITY: Final = 50
 
 _SIDE: Final = 64
 _LEAST_DIMENSION: Final = 5
-_LUMA: Final = (0.299, 0.587, 0.114)
+_LUMA: Final = np.array([299, 587, 114], np.float32)
 _ROWS_AT_ONCE: Final = 32
+_STRIP: Final = 96
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,13 +83,12 @@ def luminance(pixels: Pixels) -> Floats:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError("pixels must have shape (h, w, 3) and dtype uint8")
     plane = np.empty(pixels.shape[:2], np.float32)
-    # summed in float64, in bands so that the temporary stays in the cache
+    # in thousandths every sum is exact, in whatever order; the division then rounds to what the reference's
+    # float64 sum rounds to. In bands, so that the temporary stays in the cache
     for top in range(0, len(pixels), _ROWS_AT_ONCE):
-        band = pixels[top : top + _ROWS_AT_ONCE]
-        total = np.multiply(band[:, :, 0], _LUMA[0])
-        total += np.multiply(band[:, :, 1], _LUMA[1])
-        total += np.multiply(band[:, :, 2], _LUMA[2])
-        plane[top : top + _ROWS_AT_ONCE] = total
+        band = pixels[top : top + _ROWS_AT_ONCE].astype(np.float32)
+        np.matmul(band, _LUMA, plane[top : top + _ROWS_AT_ONCE])
+        plane[top : top + _ROWS_AT_ONCE] /= np.float32(1000)
     return plane
 
 
@@ -97,20 +97,22 @@ def thumbnail(luminance: Floats) -> Floats:
     height, width = luminance.shape
     if (height, width) == (_SIDE, _SIDE):
         return luminance
+    across, down = _window(width), _window(height)
     # two planes, used in turns: fresh memory costs more than the sums do
-    work = np.empty((2, height * width), np.float32)
-    plane = _box(luminance.T, _window(width), work)
-    plane = _box(plane.T, _window(height), work)
+    work = np.empty((2, (_padded(width) + across) * (_padded(height) + down)), np.float32)
+    plane = _box(luminance.T, across, work[0])
+    plane = _box(plane.T, down, work[1])
     # the last two passes need only the lines that decimation keeps
-    plane = _box(plane.T, _window(width), work, _centres(width))
-    return _box(plane.T, _window(height), np.empty((2, _SIDE * height), np.float32), _centres(height))
+    plane = _box(plane.T, across, work[0], _centres(width))
+    return _kept(plane, down, _centres(height))
 
 
 def transform(small: Floats) -> Floats:
     """Rows and columns 1 to 16 of the two-dimensional DCT of a (64, 64) plane, as (16, 16) ("DCT")."""
-    # accumulate adds strictly from the left, which matrix products do not
-    half = np.add.accumulate(_DCT[:, :, None] * small[None], axis=1)[:, -1]
-    return np.add.accumulate(half[:, None, :] * _DCT[None], axis=2)[:, :, -1]
+    # over the slowest axis of memory, terms are added one after the other; matrix products keep no order
+    half = np.add.reduce(np.multiply(_DCT[:, :, None], small[:, None], order="C"), axis=0)
+    whole: Floats = np.add.reduce(np.multiply(half.T[:, :, None], _DCT[:, None], order="C"), axis=0)
+    return whole
 
 
 def quality(small: Floats) -> int:
@@ -132,41 +134,57 @@ def _centres(dimension: int) -> Lines:
     return ((np.arange(_SIDE) + 0.5) * dimension / _SIDE).astype(np.intp)
 
 
+def _padded(length: int) -> int:
+    """Of rows in memory: rows a power of two apart would share few sets of the cache."""
+    return length + min(16, length // 8)
+
+
 def _box(plane: Floats, window: int, work: Floats, keep: Lines | None = None) -> Floats:
     """Mean over a sliding window along axis 0, cut off at the edges; of the lines `keep` only, if given.
 
-    Output line i covers lines i + window // 2 - window + 1 to i + window // 2. `work` has two rows of at
-    least the plane's size; the plane may lie in the second, and without `keep` the result does.
+    Output line i covers lines i + window // 2 - window + 1 to i + window // 2. Without `keep`, the result
+    lies in `work`, which must have room for `window` more lines than the plane's, padded.
     """
-    lines = work[0, : plane.size].reshape(plane.shape)
-    sums: Floats = work[1, : plane.size].reshape(plane.shape)
-    lines[:] = plane
-    _slide(lines, window, sums)
-    covered: Floats = _covered(len(lines), window)[:, None]
+    (count, across), first = plane.shape, window - window // 2
+    room = work[: (count + window) * _padded(across)]
+    rows = room.reshape(count + window, -1)[:, :across]
+    rows[:first], rows[first + count :] = 0, 0
+    # turned in strips, which the cache holds
+    for left in range(0, across, _STRIP):
+        strip = slice(left, left + _STRIP)
+        rows[first : first + count, strip] = plane[:, strip]
+    _slide(list(rows), window)
+    sums: Floats = rows[:count]
+    covered: Floats = _covered(count, window)[:, None]
     if keep is not None:
         sums, covered = sums[keep], covered[keep]
     sums /= covered
     return sums
 
 
-def _slide(lines: Floats, window: int, sums: Floats) -> None:
+def _slide(rows: list[Floats], window: int) -> None:
     """Running sums in float32: the one before, plus the line that enters, minus the one that leaves.
 
-    The loop is over lines, each step a vector operation. Summing another way would round differently, and a
+    Between the lines and the rows of zeros around them, each sum takes the place of the row that leaves. The
+    loop is over lines, each step a vector operation. Summing another way would round differently, and a
     symmetric picture has coefficients whose sign is rounding alone.
     """
-    count, lead = len(lines), window // 2
-    before = np.zeros(lines.shape[1], np.float32)
-    for line in lines[:lead]:
+    add, subtract, before, both = np.add, np.subtract, np.zeros_like(rows[0]), np.empty_like(rows[0])
+    for line in rows[window - window // 2 : window]:
         before += line
-    rows = list(lines)
-    for now, enters in zip(sums, rows[lead:window], strict=False):
-        before = np.add(before, enters, out=now)
-    for now, enters, leaves in zip(sums[window - lead :], rows[window:], rows, strict=False):
-        np.add(before, enters, out=now)
-        before = np.subtract(now, leaves, out=now)
-    for now, leaves in zip(sums[count - lead :], rows[count - window :], strict=False):
-        before = np.subtract(before, leaves, out=now)
+    for leaves, enters in zip(rows, rows[window:], strict=False):
+        add(before, enters, both)
+        before = subtract(both, leaves, leaves)
+
+
+def _kept(lines: Floats, window: int, keep: Lines) -> Floats:
+    """As `_box`, along axis 1 of a few lines and turned: short vectors cost more than sums one by one."""
+    (across, count), lead = lines.shape, window // 2
+    steps = np.zeros((across, count + lead, 2), np.float32)
+    steps[:, :count, 0] = lines
+    np.negative(lines[:, : count + lead - window], steps[:, window:, 1])
+    sums = np.add.accumulate(steps.reshape(across, -1), axis=1)[:, 1::2]
+    return np.ascontiguousarray((sums[:, keep + lead] / _covered(count, window)[keep]).T)
 
 
 def _covered(count: int, window: int) -> Floats:
@@ -177,9 +195,9 @@ def _covered(count: int, window: int) -> Floats:
 
 
 def _dct_matrix() -> Floats:
-    """Rows 1 to 16 of the 64-point DCT-II, (16, 64); the scale is rounded to float32 first."""
+    """Rows 1 to 16 of the 64-point DCT-II, transposed to (64, 16); the scale is rounded to float32 first."""
     scale = float(np.float32(np.sqrt(2.0 / _SIDE)))
-    rows, columns = np.arange(1, 17)[:, None], np.arange(_SIDE)[None, :]
+    rows, columns = np.arange(1, 17)[None, :], np.arange(_SIDE)[:, None]
     return np.asarray(scale * np.cos(np.pi / 2.0 / _SIDE * rows * (2 * columns + 1)), np.float32)
 
 

@@ -13,10 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture import pdq
-from blindmatch_protocol.picture.decode import DEFAULT_LIMITS, decode
+from blindmatch_protocol.picture.decode import DEFAULT_LIMITS, luminance
 from blindmatch_server.errors import StateError
 from blindmatch_server.keyed_hash import KEY_BYTES, KeyedHasher
 from blindmatch_server.workers import TaskError, WorkerError, Workers
@@ -29,6 +30,7 @@ CHUNK: Final = 64
 """Pictures that a worker gets at a time, and that are on disk together: what a kill can cost."""
 _AHEAD: Final = 3
 _LEAST_SIDE: Final = 5
+_FREED_BYTES: Final = 8 << 20
 
 
 def files_below(folder: Path) -> Iterator[FileSeen]:
@@ -125,6 +127,8 @@ def _finished(chunk: _Chunk, kept: Cache) -> tuple[list[FileSeen], dict[bytes, P
 
 def fingerprints(paths: Sequence[tuple[str, int]]) -> list[Print | None]:
     """Of files with their sizes in bytes; None for one that cannot be read or is no acceptable picture."""
+    # glibc then keeps up to twice as much freed memory; else every picture faults all its pages in anew
+    np.empty(_FREED_BYTES, np.uint8)
     return [_fingerprint(Path(path), size) for path, size in paths]
 
 
@@ -134,12 +138,15 @@ def fingerprint_of(data: bytes) -> Print:
     Raises:
         PictureError: if it is none.
     """
-    return print_of(decode(data).pixels)
+    return _print(luminance(data))
 
 
 def print_of(pixels: pdq.Pixels) -> Print:
     """Of pixels, (h, w, 3) uint8."""
-    plane = pdq.luminance(pixels)
+    return _print(pdq.luminance(pixels))
+
+
+def _print(plane: pdq.Floats) -> Print:
     if min(plane.shape) < _LEAST_SIDE:
         return Print(bytes(pdq.HASH_BYTES), bytes(KEY_BYTES), 0)
     # both hashes take the small plane, which is the dear part of PDQ
