@@ -179,7 +179,8 @@ def test_a_host_that_hands_a_sealed_picture_in_again_learns_nothing_from_the_rep
     for one in (POOL.of("listed")[0], POOL.of("other")[0]):
         _, body = sealed(one.item)
         assert INSIDE.reply(body) == INSIDE.reply(SealedPicture.decode(body.encode()))
-        for altered in (body.sealed[:-1], body.sealed + b"\0", body.sealed[:-1] + b"\0"):
+        flipped = body.sealed[:-1] + bytes([body.sealed[-1] ^ 1])
+        for altered in (body.sealed[:-1], body.sealed + b"\0", flipped):
             with pytest.raises(ProtocolError, match="sealed to this enclave"):
                 INSIDE.reply(SealedPicture(altered))
 

@@ -170,7 +170,8 @@ def _flatten(image: ImageFile) -> tuple[Pixels, bool]:
     """Pixels (h, w, 3) uint8 on white, and whether any transparency is declared."""
     if image.mode.startswith("I"):
         return _from_16_bit(image)
-    if not _transparent(image):
+    transparent = "A" in image.mode or "a" in image.mode or "transparency" in image.info
+    if not transparent:
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), False
     layers = np.asarray(image.convert("RGBA"))
     return _on_white(layers[:, :, :3], layers[:, :, 3:]), True
@@ -178,13 +179,9 @@ def _flatten(image: ImageFile) -> tuple[Pixels, bool]:
 
 def _plane(image: ImageFile) -> pdq.Floats:
     """Pillow's "F" of "RGB" is what `pdq.luminance` computes: (299 R + 587 G + 114 B) / 1000 in float32."""
-    if image.mode.startswith("I") or _transparent(image):
-        return pdq.luminance(_flatten(image)[0])
-    return np.asarray((image if image.mode == "RGB" else image.convert("RGB")).convert("F"))
-
-
-def _transparent(image: ImageFile) -> bool:
-    return "A" in image.mode or "a" in image.mode or "transparency" in image.info
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return np.asarray(image.convert("F"))
+    return pdq.luminance(_flatten(image)[0])
 
 
 def _from_16_bit(image: ImageFile) -> tuple[Pixels, bool]:

@@ -146,8 +146,7 @@ def _box(plane: Floats, window: int, work: Floats, keep: Lines | None = None) ->
     lies in `work`, which must have room for `window` more lines than the plane's, padded.
     """
     (count, across), first = plane.shape, window - window // 2
-    room = work[: (count + window) * _padded(across)]
-    rows = room.reshape(count + window, -1)[:, :across]
+    rows = work[: (count + window) * _padded(across)].reshape(count + window, -1)[:, :across]
     rows[:first], rows[first + count :] = 0, 0
     # turned in strips, which the cache holds
     for left in range(0, across, _STRIP):
