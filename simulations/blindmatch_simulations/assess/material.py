@@ -26,6 +26,7 @@ from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.corpus.by_kind import of_kind
 from blindmatch_simulations.corpus.installed import FACES, PHOTOGRAPHS
 from blindmatch_simulations.corpus.own import OWN, as_sent
+from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
 from blindmatch_simulations.pictures.edits import BY_NAME
 from blindmatch_simulations.pictures.kinds import GENERATED
@@ -117,10 +118,9 @@ def make(plan: Plan, folder: Path, progress: Progress, own: Sequence[SamplePictu
     jobs = [(group, *job) for group in groups for job in _jobs(plan, group)]
     order = np.random.Generator(np.random.PCG64(plan.seed)).permutation(len(jobs))
     items = []
-    for index, at in enumerate(order):
+    for index, at in enumerate(each(order, progress)):
         group, picture, edit, is_listed = jobs[int(at)]
         items.append(_item(folder, index, picture, edit, is_listed, group.kind, known))
-        progress(index + 1, len(jobs))
     paths = {picture.name: picture.source for picture in own}
     (folder / OWN_PATHS).write_bytes(msgspec.json.encode(paths))
     (folder / INDEX).write_bytes(msgspec.json.encode(items))

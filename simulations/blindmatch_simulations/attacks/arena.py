@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar, cast
 
@@ -14,6 +14,7 @@ from blindmatch_protocol.randomness import Randomness, seeded
 
 from blindmatch_simulations.attacks.budget import Spending
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, publish
+from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.measure.procfs import used_cpu_seconds
 
 T = TypeVar("T")
@@ -47,6 +48,10 @@ class Arena:
     progress: Progress = no_progress
     thorough: bool = True
     spending: Spending = field(default_factory=Spending)
+
+    def each(self, items: Collection[T]) -> Iterator[T]:
+        """The items one by one, each a step of the progress."""
+        return each(items, self.progress)
 
     def rng(self, purpose: str) -> Randomness:
         """Randomness for one purpose."""

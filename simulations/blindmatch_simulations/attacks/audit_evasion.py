@@ -110,10 +110,9 @@ def run(arena: Arena) -> Figure:
         roles, honest = _honest(arena, held, data)
     if audit_device(roles, honest).findings:
         raise AttackError("the audit finds something in an honest device")
-    for at, (name, cheat) in enumerate(CHEATS.items(), 1):
+    for name, cheat in arena.each(CHEATS.items()):
         records = cheat(honest.records, Picture.from_bytes(data), data)
         cases[name] = (not audit_device(roles, replace(honest, records=records)).findings, 1)
-        arena.progress(at, len(CHEATS))
     return counted("cheats unseen", cases)
 
 

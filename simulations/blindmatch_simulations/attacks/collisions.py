@@ -51,11 +51,10 @@ def look_alikes(arena: Arena) -> Figure:
     """The share of different pictures within PDQ's distance that the second hash takes for one."""
     makers = {"textures": _texture} | (dict(GENERATED) if arena.thorough else {})
     count, passed, parts = LOOK_ALIKES if arena.thorough else QUICK, list[bool](), dict[str, float]()
-    for at, (kind, make) in enumerate(makers.items(), 1):
+    for kind, make in arena.each(makers.items()):
         found = list(_patched(arena, kind, make, count))
         parts |= {f"{kind}: near": len(found), f"{kind}: taken for one": sum(found)}
         passed += found
-        arena.progress(at, len(makers))
     return share_of("share taken for the same picture", sum(passed), len(passed), parts)
 
 
@@ -89,13 +88,12 @@ def rebuilt_collisions(arena: Arena) -> Figure:
     """The share of pictures made of a hash alone that both hashes take for the one behind it."""
     count, rng, first = REBUILT if arena.thorough else QUICK, arena.rng("keys"), OF_A_SEED * arena.seed
     usual, near, passed = learnt([detailed(first + number) for number in range(USUAL)]), 0, list[bool]()
-    for number in range(count):
+    for number in arena.each(range(count)):
         behind = detailed(first + USUAL + number)
         plane = np.clip(of_hash(behind.hash, usual), 0, 255).astype(np.uint8)
         made = Picture.from_pixels(np.repeat(plane[:, :, None], 3, axis=2))
         near += _near(behind, made)
         passed.append(_near(behind, made) and _same(rng.take(KEY_BYTES), behind, made))
-        arena.progress(number + 1, count)
     parts = {"within PDQ's distance": near / count}
     return share_of("share that passes both hashes", sum(passed), count, parts)
 

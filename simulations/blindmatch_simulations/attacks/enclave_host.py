@@ -38,11 +38,10 @@ Quoting: TypeAlias = Callable[[bytes], Quote]
 def be_something_else(arena: Arena) -> Figure:
     """Count the pictures that devices seal to a host which is not what the policy says, by what it does."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "list"), "set")
-    cases, ways = {}, _ways(arena, deployed.states[ENCLAVE])
-    for at, (name, quoting) in enumerate(ways.items(), 1):
+    cases = {}
+    for name, quoting in arena.each(_ways(arena, deployed.states[ENCLAVE]).items()):
         sent = [_sent(arena, deployed, picture(number), quoting) for number in range(PICTURES)]
         cases[name] = (sum(one is not None for one in sent), PICTURES)
-        arena.progress(at, len(ways))
     return counted("pictures sent", cases)
 
 
@@ -73,7 +72,7 @@ def read_with_leaked_key(arena: Arena) -> Figure:
     built, private = deployed.states[ENCLAVE], arena.rng("key").take(32)
     empty = Quote(built.measurement, built.epoch, hpke.public_key(private), bytes(32), bytes(64))
     read = 0
-    for number in range(PICTURES):
+    for number in arena.each(range(PICTURES)):
         item = picture(number)
         sent = _sent(
             arena,
@@ -84,7 +83,6 @@ def read_with_leaked_key(arena: Arena) -> Figure:
         info = picture_info(built.measurement, built.epoch)
         padded = None if sent is None else hpke.open_sealed(private, info, sent.sealed)
         read += padded is not None and _shows(Picture.decode(unpad_attachment(padded)), item)
-        arena.progress(number + 1, PICTURES)
     return counted("pictures read", {"with the platform's key": (read, PICTURES)})
 
 

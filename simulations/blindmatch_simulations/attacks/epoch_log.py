@@ -41,12 +41,11 @@ Form = Callable[[Scene, Transparency], tuple[pb.Description, int]]
 def run_unlogged(arena: Arena) -> Figure:
     """Count the forms that a device takes."""
     scene, cases = Scene.of(arena), {}
-    for at, (name, form) in enumerate(FORMS.items(), 1):
+    for name, form in arena.each(FORMS.items()):
         device = scene.device()
         _take(device, scene.history(EPOCHS), EPOCHS - 1, scene)
         described, now = form(scene, device)
         cases[name] = (int(_taken(device, described, now)), 1)
-        arena.progress(at, len(FORMS))
     return counted("epochs taken", cases)
 
 

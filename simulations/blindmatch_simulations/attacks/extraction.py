@@ -32,10 +32,7 @@ def run(arena: Arena) -> Figure:
     deployed = arena.deployed(arena.hashes(ENTRIES, "list"), "set", k=SHORT, bands=2, probes=16)
     by_parts = arena.design.extraction(deployed.setup) is not None
     spent = (1 << SHORT, 2 << SHORT) if by_parts else (32, 64)
-    opened = {}
-    for at, evaluations in enumerate(spent, 1):
-        opened[f"{evaluations} evaluations"] = float(_opened(arena, deployed, evaluations))
-        arena.progress(at, len(spent))
+    opened = {f"{count} evaluations": float(_opened(arena, deployed, count)) for count in arena.each(spent)}
     most = max(opened.values())
     return Figure("entries opened", most, most > 0, ENTRIES, None, opened)
 

@@ -26,7 +26,7 @@ from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.errors import AttackError
-from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, manifest_of, transcript, update
 from blindmatch_simulations.pictures.hash_only import HashOnly
@@ -45,7 +45,6 @@ class Shown:
 
 def run(arena: Arena) -> Figure:
     """Count the false proofs that a verifier takes."""
-    cases = dict[str, tuple[int, int]]()
     first = arena.publish(arena.hashes(ENTRIES, "listed"), "set", evaluations=2)
     second = update(first, arena.hashes(ENTRIES, "added"), [], arena.rng("update"))
     deployed, signed = arena.opened(second), _signed(second)
@@ -54,10 +53,8 @@ def run(arena: Arena) -> Figure:
     )
     if not _taken(deployed, Shown(honest, second.setup_files)):
         raise AttackError("a proof that is true was refused")
-    for at, (name, shown) in enumerate(_forged(arena, first, deployed, signed), 1):
-        cases[name] = (int(_taken(deployed, shown)), 1)
-        arena.progress(at, 5)
-    return counted("false proofs taken", cases)
+    forged = arena.each(list(_forged(arena, first, deployed, signed)))
+    return counted("false proofs taken", tally((name, _taken(deployed, shown)) for name, shown in forged))
 
 
 def _forged(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -54,6 +54,15 @@ class Figure:
             for name, part in self.parts.items()
         }
         return {ACHIEVED: whole, **parts}
+
+
+def tally(attempts: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
+    """(times, tries) by case, of the case of each attempt and whether it got through."""
+    cases: dict[str, tuple[int, int]] = {}
+    for case, through in attempts:
+        times, tries = cases.get(case, (0, 0))
+        cases[case] = (times + through, tries + 1)
+    return cases
 
 
 def counted(measure: str, cases: Mapping[str, tuple[int, int]]) -> Figure:

@@ -75,9 +75,8 @@ def read_at_first_contact(arena: Arena) -> Figure:
         held.device(BOB)
         alice = held.device(ALICE, relay)
         relay.active = True
-        for at, text in enumerate(TEXTS, 1):
+        for text in arena.each(TEXTS):
             alice.device.send_text(BOB, text)
-            arena.progress(at, len(TEXTS))
     return counted("texts read", {"before any comparison": (len(relay.read), len(TEXTS))})
 
 
@@ -85,7 +84,7 @@ def read_after_comparison(arena: Arena) -> Figure:
     """Count the texts that the relay reads once Alice and Bob have compared their number, by what it does."""
     cases = {}
     ways = {"after the comparison": _compared, "before it": _substituted, "after a reset": _reset}
-    for at, (name, way) in enumerate(ways.items(), 1):
+    for name, way in arena.each(ways.items()):
         relay = _Relay(BOB)
         with loopback(arena) as held, suppress(BlindmatchError):
             bob, alice = held.device(BOB).device, held.device(ALICE, relay).device
@@ -93,7 +92,6 @@ def read_after_comparison(arena: Arena) -> Figure:
             for text in TEXTS:
                 alice.send_text(BOB, text)
         cases[name] = (len(relay.read), len(TEXTS))
-        arena.progress(at, len(ways))
     return counted("texts read", cases)
 
 

@@ -26,7 +26,7 @@ from nacl.signing import SigningKey
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.weakness import AS_BUILT, replacing
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.inprocess.steps import Stop, deliver, stops
@@ -42,12 +42,10 @@ def run(arena: Arena) -> Figure:
     own = arena.hashes(1, "chosen")[0].tobytes()
     (stop,) = stops(deployed, HashOnly(own), arena.rng("device"))
     asked = third_party.DESIGN.unsealed(THIRD, deployed.states[THIRD], stop.bodies[THIRD])
-    cases: dict[str, tuple[int, int]] = {}
-    for at, (kind, label) in enumerate(_forged(arena, deployed, own), 1):
-        reply = answered_with(label, asked.reply_key)
-        times, tries = cases.get(kind, (0, 0))
-        cases[kind] = (times + _taken(arena, deployed, stop, THIRD, reply), tries + 1)
-        arena.progress(at, 5)
+    forged = arena.each(
+        [(kind, answered_with(label, asked.reply_key)) for kind, label in _forged(arena, deployed, own)]
+    )
+    cases = tally((kind, _taken(arena, deployed, stop, THIRD, reply)) for kind, reply in forged)
     return counted("labels taken", cases)
 
 
@@ -80,13 +78,12 @@ def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, reply: Mess
 def force(arena: Arena) -> Figure:
     """Count the pictures that are not listed and match, by the reply of a matcher that saw their hashes."""
     deployed, rng, forced = arena.deployed(arena.hashes(ENTRIES, "listed"), "set"), arena.rng("forged"), 0
-    for at, row in enumerate(arena.hashes(CHOSEN, "chosen"), 1):
+    for at, row in enumerate(arena.each(arena.hashes(CHOSEN, "chosen")), 1):
         (stop,) = stops(deployed, HashOnly(row.tobytes()), rng)
         (role,) = stop.replies
         honest: Any = stop.replies[role]
         label = Label(row.tobytes(), at, rng.take(16))
         forced += _taken(arena, deployed, stop, role, replace(honest, matched=True, label=label))
-        arena.progress(at, CHOSEN)
     return counted("matches forced", {"pictures not listed": (forced, CHOSEN)})
 
 

@@ -41,14 +41,13 @@ def run(arena: Arena) -> Figure:
     (listed_stop,), (other_stop,) = (stops(deployed, item, arena.rng(name)) for name, item in items.items())
     pairs = {"listed": (listed_stop, other_stop), "other": (other_stop, listed_stop)}
     cases = {}
-    for at, (name, (stop, foreign)) in enumerate(pairs.items(), 1):
+    for name, (stop, foreign) in arena.each(pairs.items()):
         taken = [
             _taken(arena, deployed, stop, role, raw)
             for role in stop.replies
             for raw in _forged(arena, deployed, stop, foreign, role)
         ]
         cases[name] = (sum(taken), len(taken))
-        arena.progress(at, len(pairs))
     return counted("replies taken", cases)
 
 

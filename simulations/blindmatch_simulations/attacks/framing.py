@@ -35,7 +35,7 @@ from blindmatch_server.key_files import read_key
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.errors import AttackError
-from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
 from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.deployment.devices import now_ms
@@ -66,15 +66,10 @@ def run(arena: Arena) -> Figure:
 
 def passed(arena: Arena, held: Loopback, forged: Sequence[Forgery]) -> dict[str, tuple[int, int]]:
     """Submit reports; how many of each case passed every check, and were tried."""
-    for at, one in enumerate(forged, 1):
+    for one in arena.each(forged):
         _submit(held, one)
-        arena.progress(at, len(forged))
     checks = {row.report_id: row.checks for row in centre_list(held.deployment).reports}
-    cases: dict[str, tuple[int, int]] = {}
-    for one in forged:
-        times, tries = cases.get(one.case, (0, 0))
-        cases[one.case] = (times + (checks[one.report.report_id] == PASSED), tries + 1)
-    return cases
+    return tally((one.case, checks[one.report.report_id] == PASSED) for one in forged)
 
 
 def but_the_first(cases: dict[str, tuple[int, int]], case: str) -> dict[str, tuple[int, int]]:

@@ -80,10 +80,9 @@ def _conversation(arena: Arena, compare: bool) -> Figure:
         bob, alice = held.device(BOB, ghost.before_bob).device, held.device(ALICE, ghost.before_alice).device
         if compare:
             alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
-        for at, text in enumerate(TEXTS, 1):
+        for text in arena.each(TEXTS):
             alice.send_text(BOB, text)
             got += [one.text for one in bob.receive(WAIT_MS)]
-            arena.progress(at, len(TEXTS))
     read = sum(one.text in got for one in ghost.read)
     return counted(
         "texts read and delivered", {"compared" if compare else "not compared": (read, len(TEXTS))}

@@ -34,10 +34,9 @@ def run(arena: Arena) -> Figure:
     listed = distance.rows([guess.hash for guess in guesses[: count // 2]])
     deployed, rng, right = arena.deployed(listed, "set", bands=4, probes=2), arena.rng("guesses"), 0
     arena.spending.list_share = 1.0
-    for at, guess in enumerate(guesses):
+    for at, guess in enumerate(arena.each(guesses)):
         found = isinstance(run_session(deployed, guess, rng).outcome, Match)
         right += found == (at < len(listed))
-        arena.progress(at + 1, count)
     made = advantage(right, count)
     return Figure("advantage", made.value, made.told_apart, count, (made.low, made.high))
 

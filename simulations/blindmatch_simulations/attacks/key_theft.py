@@ -46,11 +46,10 @@ def requests(arena: Arena) -> Figure:
     listed, rng, told = distance.rows([one.hash for one in pair]), arena.rng("recorded"), 0
     deployed = arena.deployed(listed, "set", **ASKED)
     arena.spending.list_share = 1.0
-    for number in range(count):
+    for number in arena.each(range(count)):
         recorded = dict(stops(deployed, pair[number % 2], rng)[-1].bodies)
         read = [_is_of(deployed, recorded, one, rng) for one in pair]
         told += read == [number % 2 == 0, number % 2 == 1]
-        arena.progress(number + 1, count)
     return counted("recordings told", {"of two listed pictures": (told, count)})
 
 
@@ -75,11 +74,10 @@ def messages(arena: Arena) -> Figure:
     keys = bob.published()
     bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, tuple(keys.one_time))
     recorded = []
-    for number in range(MESSAGES):
+    for number in arena.each(range(MESSAGES)):
         content = compose(f"message {number}", (), NOW, arena.rng(f"message/{number}"))
         recorded.append(alice.encrypt(BOB, content, bundle))
         bob.decrypt(ALICE, recorded[-1])
-        arena.progress(number + 1, MESSAGES)
     ways = {"as it is": False, "sessions reset": True}
     opened = {name: sum(_opens(bob, one, reset) for one in recorded) for name, reset in ways.items()}
     return counted("messages opened", {name: (count, MESSAGES) for name, count in opened.items()})

@@ -39,10 +39,8 @@ BANDS: Final = 4
 
 def run(arena: Arena) -> Figure:
     """The largest advantage in telling a lone hit from a miss, by the size of the layer."""
-    sizes, found = SIZES if arena.thorough else QUICK_SIZES, {}
-    for at, size in enumerate(sizes, 1):
-        found[f"{size} entries"] = _advantage(arena, size, len(sizes))
-        arena.progress(at, len(sizes))
+    sizes = SIZES if arena.thorough else QUICK_SIZES
+    found = {f"{size} entries": _advantage(arena, size, len(sizes)) for size in arena.each(sizes)}
     return advantages(found)
 
 

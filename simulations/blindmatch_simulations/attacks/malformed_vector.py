@@ -39,10 +39,8 @@ def run(arena: Arena) -> Figure:
     """Count the entries whose labels open."""
     small = arena.reduced()
     deployed = small.deployed(small.hashes(ENTRIES, "list"), "set")
-    read = {}
-    for at, (name, vector) in enumerate(VECTORS.items(), 1):
-        read[name] = (_read(small, deployed, vector), ENTRIES)
-        arena.progress(at, len(VECTORS))
+    vectors = arena.each(VECTORS.items())
+    read = {name: (_read(small, deployed, vector), ENTRIES) for name, vector in vectors}
     return counted("entries read", read)
 
 

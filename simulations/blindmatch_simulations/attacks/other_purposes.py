@@ -56,9 +56,8 @@ def dual_purpose(arena: Arena) -> Figure:
     entries = np.concatenate([arena.hashes(9, "list"), distance.rows([leaflet.hash])])
     deployed, found = arena.deployed(entries, "set", **ASKED), list[bool]()
     arena.spending.list_share = 1 / len(entries)
-    for at, item in enumerate([leaflet] * SENDERS + others, 1):
+    for item in arena.each([leaflet] * SENDERS + others):
         found.append(run_session(deployed, item, rng).found)
-        arena.progress(at, 2 * SENDERS)
     cases = {"of the leaflet": found[:SENDERS], "of other pictures": found[SENDERS:]}
     return counted("senders found", {name: (sum(one), SENDERS) for name, one in cases.items()})
 
@@ -80,11 +79,10 @@ def poisoned_list(arena: Arena) -> Figure:
 def _distances(arena: Arena, places: int) -> npt.NDArray[np.uint16]:
     """Of new views and listed ones, (places, views, listed)."""
     found, rng = [], arena.rng("views")
-    for number in range(places):
+    for number in arena.each(range(places)):
         place = detailed(OF_A_SEED * arena.seed + number).pixels
         listed, sent = (_hashes(place, rng, count) for count in (POISON[-1], VIEWS))
         found.append(distance.distances(sent, listed))
-        arena.progress(number + 1, places)
     return np.stack(found)
 
 

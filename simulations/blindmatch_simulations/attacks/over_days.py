@@ -47,9 +47,8 @@ def run(arena: Arena) -> Figure:
     deployed = arena.deployed(arena.hashes(8, "list"), "set", **ASKED)
     trials = TRIALS if arena.thorough else QUICK_TRIALS
     left = np.zeros((trials, DAYS, 2))
-    for number in range(trials):
+    for number in arena.each(range(trials)):
         left[number] = list(_left(arena, deployed, number))
-        arena.progress(number + 1, trials)
     alone, by_activity = (left[:, -1] == 1).sum(axis=0)
     means = left[:, :, 0].mean(axis=0)
     parts = {f"accounts left after day {day}": float(mean) for day, mean in enumerate(means, 1)}

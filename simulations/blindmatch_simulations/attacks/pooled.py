@@ -44,12 +44,11 @@ MILLION: Final = 1_000_000
 def extraction(arena: Arena) -> Figure:
     """Count the entries that open, by how many accounts pool."""
     opened, parts = 0, dict[str, float]()
-    for at, accounts in enumerate(ACCOUNTS, 1):
+    for accounts in arena.each(ACCOUNTS):
         deployed, rng = _set(arena), arena.rng(f"asked/{accounts}")
         granted = sum(_granted(_limits(deployed), accounts))
         opened = len(extract(deployed.setup, deployed.asking(rng), granted, rng))
         parts[f"accounts {accounts}, evaluations {granted}"] = float(opened)
-        arena.progress(at, len(ACCOUNTS))
     for accounts in (1, MILLION):
         share = best_share(obtainable(DEFAULT_LIMITS, accounts), Tokening())
         parts[f"share of a list projected, defaults: accounts {accounts:,}"] = round(share, 4)

@@ -44,10 +44,9 @@ def likelihood(arena: Arena) -> Figure:
     deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
     mine, others = arena.hashes(1, "mine")[0].tobytes(), arena.hashes(OTHERS, "others")
     wanted, rng, right = buckets.bucket_of(mine, deployed.setup.bits), arena.rng("asked"), 0
-    for at in range(ASKED):
+    for at in arena.each(range(ASKED)):
         own = mine if at % 2 else others[at].tobytes()
         right += (_prefix(deployed, own, rng) == wanted) == bool(at % 2)
-        arena.progress(at + 1, ASKED)
     fit = sum(buckets.bucket_of(row.tobytes(), deployed.setup.bits) == wanted for row in others)
     low, high = clopper_pearson(fit, OTHERS)
     made, ratio = advantage(right, ASKED), OTHERS / max(fit, 1)
@@ -65,11 +64,10 @@ def same_prefix(arena: Arena) -> Figure:
     """The advantage of telling two pictures of one prefix apart, by all that the matcher gets."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
     pair, rng, played = _pair(arena, deployed.setup.bits), arena.rng("games"), list[Played]()
-    for at in range(GAMES):
+    for at in arena.each(range(GAMES)):
         case = bool(at % 2)
         seen = _prefix(deployed, pair[case], rng)
         played.append(Played((seen,), case))
-        arena.progress(at + 1, GAMES)
     return advantages({"pair": won(played)})
 
 

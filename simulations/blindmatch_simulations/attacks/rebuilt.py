@@ -30,11 +30,10 @@ def run(arena: Arena) -> Figure:
     usual = learnt([detailed(PICTURES + number) for number in range(PICTURES)])
     deployed, rng = arena.deployed(arena.hashes(8, "list"), "set"), arena.rng("sessions")
     scores = np.empty((PICTURES, PICTURES))
-    for at, one in enumerate(shown):
+    for at, one in enumerate(arena.each(shown)):
         (((asked,),),) = (run_session(deployed, one, rng).rounds,)
         plane = _rebuilt(asked.body, usual)
         scores[at] = [alike(plane, other) for other in shown]
-        arena.progress(at + 1, PICTURES)
     return _figure(scores)
 
 

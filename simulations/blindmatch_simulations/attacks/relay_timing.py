@@ -74,18 +74,16 @@ def run(arena: Arena) -> Figure:
     with _noting(arena, watch), loopback(arena, listed, _family()) as held:
         held.device("bob")
         alice = held.device("alice", watch.tamper)
-        for number, kind in enumerate(_order(arena, rounds), 1):
+        for kind in arena.each(_order(arena, rounds)):
             alice.device.send_picture("bob", drawn(KINDS[kind]))
             watch.sent(kind)
-            arena.progress(number, rounds * len(KINDS))
     return _figure(watch, rounds * len(KINDS))
 
 
-def _order(arena: Arena, rounds: int) -> Iterator[str]:
+def _order(arena: Arena, rounds: int) -> list[str]:
     """The kinds, each once a round, so that what a picture leaves behind meets all of them."""
     rng = arena.rng("order")
-    for _ in range(rounds):
-        yield from sorted(KINDS, key=lambda kind: rng.take(8))
+    return [kind for _ in range(rounds) for kind in sorted(KINDS, key=lambda kind: rng.take(8))]
 
 
 def _figure(watch: _Watch, pictures: int) -> Figure:

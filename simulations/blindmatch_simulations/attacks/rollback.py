@@ -26,7 +26,7 @@ from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.errors import AttackError
-from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback, publish_in
 from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.deployment.devices import Watched
@@ -43,13 +43,11 @@ _UNLOOKED: Final = replacing(*((adoption, name, lambda *_: Passed()) for name in
 
 def run(arena: Arena) -> Figure:
     """Count the forms in which a device goes along."""
-    cases = {}
     forms = {"an older epoch": _older, "another list": _other_list, "another key": _other_key}
     with loopback(arena, [drawn(LISTED)]) as held:
         held.device(BOB)
-        for at, (name, moved) in enumerate(forms.items(), 1):
-            cases[name] = (int(moved(arena, held, f"alice-{at}")), 1)
-            arena.progress(at, len(forms))
+        ways = enumerate(arena.each(forms.items()), 1)
+        cases = tally((name, moved(arena, held, f"alice-{at}")) for at, (name, moved) in ways)
     return counted("devices moved", cases)
 
 

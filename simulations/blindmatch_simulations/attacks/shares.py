@@ -41,10 +41,10 @@ def run(arena: Arena) -> Figure:
     deployed = arena.deployed(listed, "set", bands=4, probes=2)
     arena.spending.list_share = 1.0
     guesses, holders = np.concatenate([listed, others]), deployed.states.items()
-    found = {}
-    for at, (role, state) in enumerate(holders, 1):
-        found[str(role)] = _tested(deployed, list(_keys(state.key)), guesses, arena.rng("guesses"))
-        arena.progress(at, len(holders))
+    found = {
+        str(role): _tested(deployed, list(_keys(state.key)), guesses, arena.rng("guesses"))
+        for role, state in arena.each(holders)
+    }
     best = max(found.values(), key=lambda one: one.value)
     return replace(advantages(found), parts={"best": round(best.value, 4)})
 

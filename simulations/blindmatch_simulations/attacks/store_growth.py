@@ -29,10 +29,9 @@ def run(arena: Arena) -> Figure:
     """Bytes that each further first message leaves with the victim for good."""
     victim, sender = Account.create("victim", NOW, 1), Account.create("mallory", NOW, 1)
     sizes = {}
-    for number in range(1, LOOKS[-1] + 1):
+    for number in arena.each(range(1, LOOKS[-1] + 1)):
         _first_message(arena, victim, sender, number)
         sizes[number] = len(victim.dump())
-        arena.progress(number, LOOKS[-1])
     more = LOOKS[1] - LOOKS[0]
     grown = (sizes[LOOKS[1]] - sizes[LOOKS[0]]) / more
     return Figure("bytes for good a message", round(grown, 2), grown >= 1, more)

@@ -35,11 +35,10 @@ def split_accounts(arena: Arena) -> Figure:
     each = THRESHOLD - 1
     with loopback(arena, [drawn(number) for number in range(each)]) as held:
         held.device(BOB)
-        for at in range(ACCOUNTS):
+        for at in arena.each(range(ACCOUNTS)):
             sender = held.device(f"{MALLORY}-{at}").device
             for number in range(each):
                 sender.send_picture(BOB, drawn(number))
-            arena.progress(at + 1, ACCOUNTS)
         counts = _counts(held)
     if sum(counts.values()) != ACCOUNTS * each:
         raise AttackError("a device's report of a listed picture did not pass")

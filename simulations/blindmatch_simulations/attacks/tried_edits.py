@@ -76,10 +76,9 @@ def fixed(arena: Arena) -> Figure:
 def _edited(arena: Arena, made: Sequence[SamplePicture]) -> list[list[Item]]:
     """Hashes of all edits of crops."""
     rows = list[list[Item]]()
-    for at, one in enumerate(made, 1):
+    for one in arena.each(made):
         found = [Picture.from_bytes(edit.apply(one.data)) for edit in EDITS]
         rows.append([HashOnly(picture.hash, picture.quality) for picture in found])
-        arena.progress(at, len(made))
     return rows
 
 

@@ -34,9 +34,8 @@ def run(arena: Arena) -> Figure:
     with loopback(arena, listed) as held:
         bob = held.device("bob")
         mallory = held.device("mallory", _no_answer, mode=FailureMode.SEND_UNMATCHED)
-        for at, picture in enumerate(listed, 1):
+        for picture in arena.each(listed):
             mallory.device.send_picture("bob", picture)
-            arena.progress(at, PICTURES)
         arrived = [one for message in bob.device.receive(WAIT_MS) for one in message.pictures]
         reports = len(centre_list(held.deployment).reports)
     return counted("pictures unmatched", {"delivered": (len(arrived) - reports, PICTURES)})

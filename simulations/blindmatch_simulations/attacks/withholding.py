@@ -43,11 +43,10 @@ def run(arena: Arena) -> Figure:
     """Count the pictures that fare otherwise than the others, by form."""
     forms: dict[str, Weakness] = {"a wrong digest": _wrong_digest(arena), "no map": _no_map(arena)}
     cases = {}
-    for at, (name, tools) in enumerate(forms.items(), 1):
+    for name, tools in arena.each(forms.items()):
         listed = [drawn(number) for number in range(LISTED)]
         with loopback(arena, listed, tools=tools) as held:
             cases[name] = (_told_apart(held), PICTURES)
-        arena.progress(at, len(forms))
     return counted("pictures told apart", cases)
 
 

@@ -21,6 +21,7 @@ from blindmatch_server.worker_pool import cores
 from blindmatch_simulations.attacks.hostile import RELAY
 from blindmatch_simulations.bench.field import Load, Outcome, messenger_field
 from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.measure.worker import Worker, working
 from blindmatch_simulations.measure.yardstick import Run, counting
 
@@ -106,11 +107,7 @@ def measure(meter: Meter, scene: Scene, flood: Flood) -> None:
 
 def _rounds(meter: Meter, scene: Scene, hostile: Worker, kind: str, flood: Flood) -> list[Round]:
     progress = meter.stage(f"{scene.words} beside hostile clients: {kind}")
-    rounds = []
-    for done in range(flood.rounds):
-        rounds.append(_round(meter, scene, hostile, kind))
-        progress(done + 1, flood.rounds)
-    return rounds
+    return [_round(meter, scene, hostile, kind) for _ in each(range(flood.rounds), progress)]
 
 
 def _round(meter: Meter, scene: Scene, hostile: Worker, kind: str) -> Round:

@@ -18,7 +18,7 @@ from blindmatch_server.curator import HashList
 from blindmatch_simulations.audit import Audit, audit_device
 from blindmatch_simulations.deployment.devices import Options
 from blindmatch_simulations.deployment.evidence import evidence_of
-from blindmatch_simulations.measure.phases import PhaseTimes
+from blindmatch_simulations.measure.phases import PhaseTimes, each
 from blindmatch_simulations.pictures.pool import Oracle
 from blindmatch_simulations.pictures.workload import ANSWER, TEXTS, Workload
 from blindmatch_simulations.scenario.operations import (
@@ -64,9 +64,8 @@ class Conversation:
         """Hold it; what it brought to light, by the names of `DemoRun`."""
         world, design, do = self.world, self.world.design, self.player.do
         with self.phases("devices registered") as progress:
-            for at, name in enumerate((SENDER, RECIPIENT), 1):
+            for name in each((SENDER, RECIPIENT), progress):
                 do(self._device(name))
-                progress(at, 2)
         sent = self._send()
         with self.phases("messages received") as progress:
             expected = sum(one.delivered for one in sent) + len(TEXTS)
@@ -142,13 +141,12 @@ class Conversation:
     def _audit(self, pictures: Sequence[Picture], counted: Counted) -> dict[str, Audit]:
         roles, audits = counterpart(self.world, self.entries.hashes), dict[str, Audit]()
         with self.phases("egress audited") as progress:
-            for at, name in enumerate((SENDER, RECIPIENT), 1):
+            for name in each((SENDER, RECIPIENT), progress):
                 # nothing is forged that agrees with a picture of the user's own
                 seen = evidence(self.world, name, None if self.workload.own else pictures, counted)
                 audits[name] = audit_device(roles, seen)
                 if self.writer is not None:
                     self.writer.device(seen)
-                progress(at, 2)
         return audits
 
 

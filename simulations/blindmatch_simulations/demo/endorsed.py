@@ -20,7 +20,7 @@ from blindmatch_simulations.deployment import endorsing
 from blindmatch_simulations.deployment.curating import open_named
 from blindmatch_simulations.deployment.endorsement_policy import make_policy
 from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.measure.phases import PhaseTimes
+from blindmatch_simulations.measure.phases import PhaseTimes, each
 from blindmatch_simulations.pictures.workload import Workload
 from blindmatch_simulations.scenario.world import World
 
@@ -54,9 +54,8 @@ def endorsed_list(world: World, workload: Workload, name: str, set_size: int, ph
         progress(len(SUBMITTERS), len(SUBMITTERS))
     with phases("list endorsed") as progress:
         endorsing.make_proposal(deployment, design, name, rng)
-        for at, one in enumerate(ENDORSERS, 1):
+        for one in each(ENDORSERS, progress):
             endorsing.endorse(deployment, design, one, name)
-            progress(at, len(ENDORSERS))
     with phases("set built") as progress:
         made = endorsing.publish_endorsed(deployment, design, name, rng, progress)
     endorsers = tuple(sorted(made.settled.endorsers))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from blindmatch_protocol.contract import Progress
+
+T = TypeVar("T")
 
 PhaseProgress: TypeAlias = Callable[[str], Progress]
 """Begins a phase with a title; what it gives back takes (done, total)."""
@@ -32,6 +34,13 @@ def as_heard(begin: PhaseProgress) -> Tell:
 def silent(title: str) -> Progress:
     """A `PhaseProgress` that shows nothing."""
     return lambda done, total: None
+
+
+def each(items: Collection[T], progress: Progress) -> Iterator[T]:
+    """The items one by one; `progress` hears of each once the work on it is done."""
+    for done, item in enumerate(items, 1):
+        yield item
+        progress(done, len(items))
 
 
 class PhaseTimes:

@@ -16,6 +16,7 @@ from blindmatch_protocol.picture import distance
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Fingerprint
 
+from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
 from blindmatch_simulations.pictures.edits import EDITS, Edit
 
@@ -120,25 +121,20 @@ def edited_crops(
     """`count` crops of installed photographs, or the user's `own` pictures, each under each of `edits`."""
     pictures = own or crops(count, seed)
     count, originals, edited = len(pictures), list[Fingerprint](), list[Fingerprint]()
-    for done, picture in enumerate(pictures, 1):
+    for picture in each(pictures, progress):
         originals.append(Picture.from_bytes(picture.data).fingerprint)
         edited += [Picture.from_bytes(edit.apply(picture.data)).fingerprint for edit in edits]
-        progress(done, count)
-    each, many = np.arange(count), len(edits)
+    of, many = np.arange(count), len(edits)
     names = tuple(edit.name for edit in edits)
     return EditedPairs(
-        stacked(originals), stacked(edited), np.repeat(each, many), np.tile(np.arange(many), count), names
+        stacked(originals), stacked(edited), np.repeat(of, many), np.tile(np.arange(many), count), names
     )
 
 
 def folder_pictures(folder: Path, most: int, progress: Progress = no_progress) -> Fingerprints:
     """Up to `most` pictures of a folder, spread over it, of a quality that may match, no hash twice."""
     paths = _spread([path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES], most)
-    found = []
-    for done, path in enumerate(paths, 1):
-        found += _fingerprint(path)
-        progress(done, len(paths))
-    good = stacked(found).good()
+    good = stacked([one for path in each(paths, progress) for one in _fingerprint(path)]).good()
     first = np.sort(np.unique(good.hashes, axis=0, return_index=True)[1])
     return good.take(first)
 

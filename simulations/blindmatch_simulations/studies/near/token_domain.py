@@ -24,6 +24,7 @@ from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.inprocess.deployed import Deployed, opened, publish, run_session
 from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
 from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.studies.near.sample import EditedPairs, Fingerprints, hamming
 
 NEVER: Final = 1 << 14
@@ -253,11 +254,10 @@ def agreement(
     place, chosen = built(hashes, tokening), _sample(pairs, sessions, seed)
     foretold = _foretold(pairs, hashes, tokening)
     found, oracle = np.zeros(len(chosen), np.bool_), np.zeros(len(chosen), np.bool_)
-    for done, row in enumerate(chosen.tolist()):
+    for done, row in enumerate(each(chosen.tolist(), progress)):
         picture = pairs.edited.item(row)
         found[done] = run_session(place, picture, seeded("device")).found
         oracle[done] = DESIGN.info.relation.holds(picture, hashes).any()
-        progress(done + 1, len(chosen))
     agreed = int((found == foretold[chosen]).sum())
     both, wrong = int((found & oracle).sum()), int((found & ~oracle).sum())
     return Agreement(len(chosen), int(oracle.sum()), both, wrong, agreed)

@@ -20,6 +20,7 @@ from blindmatch_protocol.designs.token_psi.shares import candidate_count
 from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS
 from blindmatch_protocol.errors import DesignError
 
+from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.studies.near.sample import EditedPairs
 from blindmatch_simulations.studies.near.token_domain import ranks, recall
 
@@ -103,9 +104,8 @@ class Frontier:
 def tune(pairs: EditedPairs, wishes: Wishes | None = None, progress: Progress = no_progress) -> Frontier:
     """The frontier over `pairs`, made with `sample.edited_crops`; about a second for 1,000 pairs."""
     wanted, points = wishes or Wishes(), list[Point]()
-    for done, k in enumerate(KS, 1):
+    for k in each(KS, progress):
         points += _points(pairs, k, wanted)
-        progress(done, len(KS))
     best = [one for one in points if not any(other.beats(one) for other in points)]
     best.sort(key=lambda one: (one.device_u, -one.recall))
     return Frontier(tuple(best), next((one for one in best if one.meets(wanted)), None))
