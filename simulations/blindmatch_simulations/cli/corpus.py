@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -10,16 +10,17 @@ import msgspec
 import typer
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_server.worker_pool import cores
-from rich.console import Console
+from rich.table import Table
 
-from blindmatch_simulations.cli.console import JsonOption, console_for, phases, table, writable, write_json
-from blindmatch_simulations.cli.pictures import cache_home, show_broken
+from blindmatch_simulations.cli.commands import Commands, Found, people
+from blindmatch_simulations.cli.console import console_for, phases, table, writable, write_json
+from blindmatch_simulations.cli.pictures import cache_home, words_of_broken
 from blindmatch_simulations.corpus import installed as pictures
 from blindmatch_simulations.corpus.bounds import Bound, bounds
 from blindmatch_simulations.corpus.scan import Scan, combined, read_scan, scanned, state_of
 from blindmatch_simulations.measure.results import Figure
 
-app = typer.Typer(
+app = Commands(
     help="Count how near different pictures come to each other: installed ones, or those of a folder.",
     no_args_is_help=True,
 )
@@ -58,39 +59,33 @@ def scan(
     workers: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Processes [default: one a core].")
     ] = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Hash a folder's pictures and compare all pairs: how often different ones would match by accident.
 
     For millions of pictures; a scan that was interrupted goes on. It takes no list, and the file of --json
     has counts alone, so that it can be handed on: no picture, name or hash, nor which pictures were near.
     Fingerprints stay in --state, which its owner alone can read; remove it when it is needed no more.
     """
-    console, kept = console_for(json_path), state or state_of(folder, cache_home())
-    with phases(console) as begin:
+    kept = state or state_of(folder, cache_home())
+    with phases(people()) as begin:
         made, broken = scanned(folder, kept, workers or cores(), begin)
-    write_json(made, json_path)
-    _show(console, made)
-    show_broken(console, broken)
-    console.print(f"fingerprints are kept in {kept}", markup=False, highlight=False, soft_wrap=True)
+    return Found(made, (*_shown(made), *words_of_broken(broken), f"fingerprints are kept in {kept}"))
 
 
 @app.command("combine")
 def combine(
     scans: Annotated[list[Path], typer.Argument(help="Files that `corpus scan --json` wrote.")],
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Add up scans of several folders or organisations: one bound for each distance, over all of them.
 
     It supposes that they share no picture, which nobody can check, for a scan has no hashes: where folders
     overlap, the bound is too narrow. The largest bound of one scan alone is shown beside it.
     """
     made = combined([read_scan(path) for path in scans])
-    write_json(made, json_path)
-    _show(console_for(json_path), made)
+    return Found(made, list(_shown(made)))
 
 
-def _show(console: Console, made: Scan) -> None:
+def _shown(made: Scan) -> Iterator[Table | str]:
     sums = {
         name: sum(getattr(part, name) for part in made.parts)
         for name in ("files", "pictures", "repeated", "poor", "broken", "listed", "items")
@@ -99,28 +94,25 @@ def _show(console: Console, made: Scan) -> None:
         sum(sum(part.same) for part in made.parts),
         sum(sum(part.histogram) for part in made.parts),
     )
-    console.print(
+    yield (
         f"{sums['files']:,} files: {sums['pictures']:,} different pictures, {sums['repeated']:,} copies, "
-        f"{sums['poor']:,} of too low a quality, {sums['broken']:,} no acceptable pictures",
-        highlight=False,
+        f"{sums['poor']:,} of too low a quality, {sums['broken']:,} no acceptable pictures"
     )
-    console.print(
+    yield (
         f"{pairs:,} pairs, {same:,} of them the same picture edited, set apart; {sums['items']:,} items "
-        f"against {sums['listed']:,} listed pictures",
-        highlight=False,
+        f"against {sums['listed']:,} listed pictures"
     )
-    _show_bounds(console, made)
+    yield from _bounds(made)
     if made.tail.value is not None:
-        console.print(
+        yield (
             f"share of pairs within 31 bits, by a model: 10^{made.tail.value:.1f}, 10^{made.tail.low:.1f} to "
-            f"10^{made.tail.high:.1f}; {made.tail.why}",
-            highlight=False,
+            f"10^{made.tail.high:.1f}; {made.tail.why}"
         )
     else:
-        console.print(f"no model of the tail: {made.tail.why}", highlight=False)
+        yield f"no model of the tail: {made.tail.why}"
 
 
-def _show_bounds(console: Console, made: Scan) -> None:
+def _bounds(made: Scan) -> Iterator[Table | str]:
     rows: list[list[Any]] = [[one.distance, *_cells(one.item), *_cells(one.pair)] for one in made.bounds]
     columns = list(COLUMNS)
     if made.supposes is not msgspec.UNSET:
@@ -128,14 +120,13 @@ def _show_bounds(console: Console, made: Scan) -> None:
         for row, each in zip(rows, alone, strict=True):
             row += [_largest(each, "item"), _largest(each, "pair")]
         columns += ["items, largest of one scan", "pairs, largest of one scan"]
-        console.print(f"supposed: {made.supposes}", highlight=False)
+        yield f"supposed: {made.supposes}"
     shown = [rows[distance] for distance in DISTANCES]
-    console.print(table("false matches by distance, 95 % intervals over pictures", columns, shown))
+    yield table("false matches by distance, 95 % intervals over pictures", columns, shown)
     item, pair = made.bounds[MATCH_DISTANCE].item_all, made.bounds[MATCH_DISTANCE].pair_all
     if item is not msgspec.UNSET and pair is not msgspec.UNSET:
-        console.print(
-            f"with none set apart, within {MATCH_DISTANCE} bits: items {_words(item)}, pairs {_words(pair)}",
-            highlight=False,
+        yield (
+            f"with none set apart, within {MATCH_DISTANCE} bits: items {_words(item)}, pairs {_words(pair)}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -11,18 +12,20 @@ import typer
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.voprf import Limits
 from rich.console import Console
+from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bench import CropsOption, RunsOption, SecondsOption
 from blindmatch_simulations.cli.bench_run import run_benches
-from blindmatch_simulations.cli.console import JsonOption, console_for, phases, table, write_json
+from blindmatch_simulations.cli.commands import Commands, Found, people
+from blindmatch_simulations.cli.console import JsonOption, console_for, phases, table
 from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
 from blindmatch_simulations.corpus.own import OwnPictures
 from blindmatch_simulations.studies.near import Options, Point, Wishes, edited_crops, limits_for, tune
 from blindmatch_simulations.studies.near import bench_near as measure_near
 from blindmatch_simulations.studies.near.cost import MOST_CALLS
 
-app = typer.Typer(help="Choose a design's parameters.", no_args_is_help=True)
+app = Commands(help="Choose a design's parameters.", no_args_is_help=True)
 
 TUNABLE: Final = "token-psi"
 SEED: Final = 23
@@ -109,8 +112,7 @@ def tune_design(
     pooled: PooledOption = 1 / 4,
     key_days: KeyDaysOption = 30,
     crops: CropsOption = 60,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Draw the frontier of recall, device cost and list secrecy, and propose parameters and key limits.
 
     u is the CPU time of one ristretto255 multiplication by libsodium on this machine. Exit code 1 if nothing
@@ -118,45 +120,42 @@ def tune_design(
     """
     if design != TUNABLE:
         raise typer.BadParameter(f"only {TUNABLE} has parameters to tune, not {design}")
-    console = console_for(json_path)
     wishes = Wishes(1 << log2n, recall, device, 2.0**secrecy, alone=alone, pooled=pooled)
-    with phases(console) as begin:
+    with phases(people()) as begin:
         pairs = edited_crops(crops, SEED, progress=begin("edited crops"))
         found = tune(pairs, wishes, begin("combinations"))
     shown = [_cells(point) for point in found.points if point.recall >= recall - 5]
-    console.print(table(f"frontier of {design} from {recall - 5:g} % recall on", POINT_COLUMNS, shown))
-    limits = None
-    if found.proposal is None:
-        console.print("no combination does all that was asked for: lower a wish")
-    else:
-        expires = int(time.time()) + key_days * 86_400 if key_days else 0
-        limits = limits_for(found.proposal.tokening, alone, pooled, expires)
-        _print_proposal(console, design, found.proposal.tokening, limits)
+    tables: list[Table | str]
+    tables = [table(f"frontier of {design} from {recall - 5:g} % recall on", POINT_COLUMNS, shown)]
     result: dict[str, Any] = {"wishes": asdict(wishes), "points": list(map(asdict, found.points))}
-    result["proposal"] = asdict(found.proposal) if found.proposal else None
-    result["limits"] = None if limits is None else limits.values()
-    if found.proposal is not None and limits is not None:
-        result["assess"] = assess_line(design, found.proposal.tokening, limits)
-    write_json(result, json_path)
     if found.proposal is None:
-        raise typer.Exit(exit_codes.WRONG)
+        words = "no combination does all that was asked for: lower a wish"
+        return Found(result | {"proposal": None, "limits": None}, (*tables, words), exit_codes.WRONG)
+    expires = int(time.time()) + key_days * 86_400 if key_days else 0
+    tokening = found.proposal.tokening
+    limits = limits_for(tokening, alone, pooled, expires)
+    result |= {"proposal": asdict(found.proposal), "limits": limits.values()}
+    result["assess"] = assess_line(design, tokening, limits)
+    return Found(result, (*tables, *_proposed(design, tokening, limits)))
 
 
-def _print_proposal(console: Console, design: str, tokening: Tokening, limits: Limits) -> None:
-    words = " ".join(f"--set {name}={value}" for name, value in (tokening.values() | limits.values()).items())
-    console.print(f"proposal: blindmatch list build NAME --design {design} {words}", soft_wrap=True)
-    console.print(f"measured: {assess_line(design, tokening, limits)}", soft_wrap=True)
+def _proposed(design: str, tokening: Tokening, limits: Limits) -> Iterator[str]:
+    yield f"proposal: blindmatch list build NAME --design {design} {_set(tokening, limits)}"
+    yield f"measured: {assess_line(design, tokening, limits)}"
     counts = (limits.account_evaluations, limits.all_evaluations)
     each, everyone = (f"{count // tokening.tokens:,}" for count in counts)
     due = "before that" + (" or before the key expires" if limits.key_expires else ": this one never ends")
     may = f"an account may have {each} pictures matched in the key's life, all together {everyone}"
-    console.print(f"{may}: publish a full set, with a new key, {due}", soft_wrap=True)
+    yield f"{may}: publish a full set, with a new key, {due}"
 
 
 def assess_line(design: str, tokening: Tokening, limits: Limits) -> str:
     """The command that measures the design as it is proposed."""
-    words = " ".join(f"--set {name}={value}" for name, value in (tokening.values() | limits.values()).items())
-    return f"blindmatch assess --designs {design} {words} --out DIR"
+    return f"blindmatch assess --designs {design} {_set(tokening, limits)} --out DIR"
+
+
+def _set(tokening: Tokening, limits: Limits) -> str:
+    return " ".join(f"--set {name}={value}" for name, value in (tokening.values() | limits.values()).items())
 
 
 def _cells(point: Point) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ import typer
 from blindmatch_server.worker_pool import cores
 from rich.console import Console
 
+from blindmatch_simulations.cli.console import say
 from blindmatch_simulations.corpus.hashing import named
 from blindmatch_simulations.corpus.own import OwnPictures, own_pictures
 from blindmatch_simulations.measure.phases import PhaseProgress
@@ -47,10 +48,10 @@ def show_own(console: Console, found: OwnPictures) -> None:
         f"copies set apart, {found.poor:,} of low quality, {len(found.broken):,} no acceptable pictures",
         highlight=False,
     )
-    show_broken(console, found.broken)
+    for line in words_of_broken(found.broken):
+        say(line, console)
 
 
-def show_broken(console: Console, broken: list[str]) -> None:
+def words_of_broken(broken: list[str]) -> list[str]:
     """Names of files, for whoever sits here; they go nowhere else."""
-    for line in named(broken, MOST_NAMES):
-        console.print(f"no acceptable picture: {line}", markup=False, highlight=False, soft_wrap=True)
+    return [f"no acceptable picture: {line}" for line in named(broken, MOST_NAMES)]

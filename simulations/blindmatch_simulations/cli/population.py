@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
+from rich.table import Table
 
 from blindmatch_simulations.assess.judging import NOTHING
 from blindmatch_simulations.assess.store import write
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import JsonOption, console_for, parts, phases, table, write_json
+from blindmatch_simulations.cli.commands import Found, people
+from blindmatch_simulations.cli.console import parts, phases, table
 from blindmatch_simulations.population.computing import DEVICE_DAYS
 from blindmatch_simulations.population.inputs import read_inputs
 from blindmatch_simulations.population.model import YEAR
@@ -76,46 +77,42 @@ def run_population(
     seed: SeedOption = 1,
     devices: DevicesOption = 0,
     out: OutOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Simulate a messenger with many accounts over many days: what each design reports, misses and costs.
 
     How a design behaves is read from a results file of assess; what people and the centre do from a file of
     inputs, each figure with its source. A band is where 95 % of runs lie at either end of what was measured.
     Exit code 1 if real devices (--devices) count what the model excludes.
     """
-    console, given = console_for(json_path), read_inputs(inputs)
+    given = read_inputs(inputs)
     count = int(given.accounts.number.value) if accounts is None else accounts
     chosen = [name.strip() for name in designs.split(",") if name.strip()]
-    with phases(console) as begin:
+    with phases(people()) as begin:
         made = run(
             given, results, chosen, Options(count, days, workers, seed, out, devices, ray), begin("blocks")
         )
-    write_json(made, json_path)
     if out is not None:
         write(out / PAGE, yearly(made).encode())
-    _show(made, console, f"{count:,} accounts, {days:,} days, seed {seed}")
+    shown = list(_shown(made, f"{count:,} accounts, {days:,} days, seed {seed}"))
     if out is not None:
-        console.print(f"written: {out / PAGE}", soft_wrap=True, markup=False, highlight=False)
+        shown.append(f"written: {out / PAGE}")
     lived = {one["design"]: one["devices"] for one in made["designs"] if one.get("devices")}
     if lived:
         title = f"{devices:,} real devices, {min(days, DEVICE_DAYS)} days"
-        console.print(table(title, LIVED, list(_lived(lived))))
-    if not all(one["agree"] for one in lived.values()):
-        raise typer.Exit(exit_codes.WRONG)
+        shown.append(table(title, LIVED, list(_lived(lived))))
+    right = all(one["agree"] for one in lived.values())
+    return Found(made, shown, exit_codes.OK if right else exit_codes.WRONG)
 
 
-def _show(made: Mapping[str, Any], console: Console, size: str) -> None:
+def _shown(made: Mapping[str, Any], size: str) -> Iterator[Table | str]:
     """The tables of the simulation, and the digest of its result."""
     rows = made["designs"]
     title = f"{size}; below a value what 95 % of runs lie in"
-    console.print(*parts(title, ("design", *SHOWN.values()), list(_rows(rows)), EFFORT))
-    for one in rows:
-        if one["status"] != "measured":
-            console.print(f"{one['design']}: {one['why']}", highlight=False)
-    console.print(table(f"what matters most: {rows[-1]['design']}", TORNADO, _widest(rows[-1]), TORNADO[:3]))
-    console.print(table("years that were counted", COUNTED, list(_years(made["calibration"]))))
-    console.print(f"digest {made['digest']}", highlight=False)
+    yield from parts(title, ("design", *SHOWN.values()), list(_rows(rows)), EFFORT)
+    yield from (f"{one['design']}: {one['why']}" for one in rows if one["status"] != "measured")
+    yield table(f"what matters most: {rows[-1]['design']}", TORNADO, _widest(rows[-1]), TORNADO[:3])
+    yield table("years that were counted", COUNTED, list(_years(made["calibration"])))
+    yield f"digest {made['digest']}"
 
 
 TORNADO: Final = ("output", "expected", "figure", "at its low end", "at its high end")
