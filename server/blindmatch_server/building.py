@@ -24,9 +24,10 @@ from typing import TypeAlias
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement, leaf_of
-from blindmatch_protocol.contract import AnyDesign, Learner, Progress, Published
+from blindmatch_protocol.contract import AnyDesign, Learner, Progress, Published, no_progress
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness
 from pydantic import ValidationError
 
@@ -72,35 +73,54 @@ def not_submitted(folder: Path) -> None:
     """A deployment without a log."""
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Publishing:
+    """How epochs of a design are published.
+
+    Attributes:
+        design: the design.
+        folder: holds all epochs of it; made if it is not there.
+        signer: signs an epoch's manifest, once the set-up was opened and checked, and says what else its leaf
+            names.
+        executor: where the design computes.
+        progress: called with (done, total) entries that are evaluated.
+        endorsement: what the list's entries are endorsed by.
+        submit: called with an epoch's folder before it is served.
+    """
+
+    design: AnyDesign
+    folder: Path
+    signer: Signer
+    executor: Executor | None = None
+    progress: Progress = no_progress
+    endorsement: Endorsement = NOT_ENDORSED
+    submit: Submit = not_submitted
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A build: what it is for, and how it is done.
 
     Attributes:
-        design: the design.
+        how: the result is published.
         plan: what it is for.
         run: the design's part.
         work: digest of what the build reads, computed again at its end.
-        signer: signs the result, and says what else its leaf names.
-        endorsement: what its entries are endorsed by.
-        submit: called with the epoch's folder before it is served.
     """
 
-    design: AnyDesign
+    how: Publishing
     plan: Plan
     run: Run
     work: Callable[[], str]
-    signer: Signer
-    endorsement: Endorsement = NOT_ENDORSED
-    submit: Submit = not_submitted
 
 
-def publish(job: Job, rng: Randomness, folder: Path, progress: Progress) -> Publication:
+def publish(job: Job, rng: Randomness) -> Publication:
     """Do a build, or finish an interrupted one, and make its epoch the current one.
 
     Raises:
         BuildRunningError, EpochPublishedError, StorageError, DesignError: see `publication.publish_epoch`.
     """
+    folder = job.how.folder
     with storage(f"making {folder.name}"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     epoch = job.plan.epoch
@@ -110,9 +130,9 @@ def publish(job: Job, rng: Randomness, folder: Path, progress: Progress) -> Publ
         _clean_other_builds(folder, build)
         if not _renamed_before(folder, build, job.plan):
             plan, seed = _begin(build, job.plan, rng.take(SEED_BYTES))
-            result = _build(replace(job, plan=plan), seed_stream(seed), build, progress)
+            result = _build(replace(job, plan=plan), seed_stream(seed), build)
             _move(result, folder / str(epoch))
-        job.submit(folder / str(epoch))
+        job.how.submit(folder / str(epoch))
         _point(folder, epoch)
         shutil.rmtree(build, ignore_errors=True)
     return open_publication(folder, epoch)
@@ -160,20 +180,20 @@ def _read_plan(build: Path) -> Plan | None:
         return None
 
 
-def _build(job: Job, rng: Randomness, build: Path, progress: Progress) -> Path:
+def _build(job: Job, rng: Randomness, build: Path) -> Path:
     """Run the design in `build`; the folder with its files and manifests, all on the disk."""
     workspace = FolderWorkspace(build)
     try:
-        published = _beside(job, workspace, job.run(workspace, rng, _relaxing(workspace, progress)))
+        published = _beside(job, workspace, job.run(workspace, rng, _relaxing(workspace, job.how.progress)))
         records = workspace.finish()
     finally:
         workspace.abandon()
-    _check_published(job.design, published, records)
+    _check_published(job.how.design, published, records)
     if job.work() != job.plan.work:
         raise DesignError("the list changed while the set was built")
     manifest = Manifest.of(job.plan, published, records.values())
     signed = _signed(job, manifest, build)
-    leaf = leaf_of(signed, job.endorsement, job.signer.sealing_key)
+    leaf = leaf_of(signed, job.how.endorsement, job.how.signer.sealing_key)
     with storage(f"writing {MANIFEST}"):
         write_synced(workspace.result / MANIFEST, manifest.encode())
         write_synced(workspace.result / SIGNED, signed.encode())
@@ -186,10 +206,10 @@ def _build(job: Job, rng: Randomness, build: Path, progress: Progress) -> Path:
 
 def _beside(job: Job, workspace: FolderWorkspace, published: Published) -> Published:
     """Put the endorsements beside the set: for devices where they learn of matches, else for the centre."""
-    if not job.endorsement.table:
+    if not job.how.endorsement.table:
         return published
-    workspace.create(ENDORSEMENT).write(job.endorsement.table)
-    if Learner.DEVICE in job.design.info.learns:
+    workspace.create(ENDORSEMENT).write(job.how.endorsement.table)
+    if Learner.DEVICE in job.how.design.info.learns:
         return replace(published, setup=(*published.setup, ENDORSEMENT))
     return replace(published, opener=(*published.opener, ENDORSEMENT))
 
@@ -204,13 +224,14 @@ def _signed(job: Job, manifest: Manifest, build: Path) -> SignedManifest:
         for mapped in maps.values():
             mapped.relax()
 
-    setup = job.design.open_setup({name: mapped.content for name, mapped in maps.items()}, job.plan.epoch)
-    job.design.check_setup(setup, relax)
+    design = job.how.design
+    setup = design.open_setup({name: mapped.content for name, mapped in maps.items()}, job.plan.epoch)
+    design.check_setup(setup, relax)
     folder = build.parent
     before = None
     if (folder / CURRENT).exists():
         before = read_signed(folder / str(current_epoch(folder))).manifest
-    return job.signer.key.sign(manifest.epoch_manifest(job.plan, job.design.stated(setup), before))
+    return job.how.signer.key.sign(manifest.epoch_manifest(job.plan, design.stated(setup), before))
 
 
 def _relaxing(workspace: FolderWorkspace, progress: Progress) -> Progress:

@@ -53,26 +53,34 @@ class FileEntry(_Document):
     sha256: Digest
 
 
-class Plan(_Document):
-    """What a build is for; a build is taken up again only for the same plan.
+class _OfEpoch(_Document):
+    """What is said of an epoch.
 
     Attributes:
-        format: version of this document.
         design: name of the design.
         version: of the design's messages and files.
         epoch: number of the epoch.
         entries: entries of the list.
         parameters: the design's parameters, defaults included.
-        work: SHA-256 over the list, or over what an update adds and removes.
-        valid_from, valid_seconds: of the epoch; a build that is taken up again keeps the first one's time.
     """
 
-    format: Literal[2]
     design: str
     version: int
     epoch: Annotated[int, Field(ge=1)]
     entries: Count
     parameters: dict[str, int]
+
+
+class Plan(_OfEpoch):
+    """What a build is for; a build is taken up again only for the same plan.
+
+    Attributes:
+        format: version of this document.
+        work: SHA-256 over the list, or over what an update adds and removes.
+        valid_from, valid_seconds: of the epoch; a build that is taken up again keeps the first one's time.
+    """
+
+    format: Literal[2]
     work: Digest
     valid_from: Count
     valid_seconds: Annotated[int, Field(ge=1)]
@@ -98,16 +106,11 @@ class Plan(_Document):
         return other is not None and self.model_copy(update={"valid_from": other.valid_from}) == other
 
 
-class Manifest(_Document):
+class Manifest(_OfEpoch):
     """What a published epoch consists of, version 1.
 
     Attributes:
         format: version of this document.
-        design: name of the design.
-        version: of the design's messages and files.
-        epoch: number of the epoch.
-        entries: entries of the list.
-        parameters: the design's parameters, defaults included.
         setup: names of the files every device gets.
         roles: names of each role's files.
         opener: names of the centre's files.
@@ -115,11 +118,6 @@ class Manifest(_Document):
     """
 
     format: Literal[1]
-    design: str
-    version: int
-    epoch: Annotated[int, Field(ge=1)]
-    entries: Count
-    parameters: dict[str, int]
     setup: tuple[Name, ...]
     roles: dict[str, tuple[Name, ...]]
     opener: tuple[Name, ...]

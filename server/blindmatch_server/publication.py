@@ -8,19 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement
-from blindmatch_protocol.contract import (
-    AnyDesign,
-    EntrySource,
-    Progress,
-    Published,
-    SetParameters,
-    no_progress,
-)
-from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.contract import EntrySource, Progress, Published, SetParameters
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_server.building import Job, Submit, not_submitted, publish
-from blindmatch_server.curator.signing import Signer
+from blindmatch_server.building import Job, Publishing, publish
 from blindmatch_server.manifest import Plan
 from blindmatch_server.published import (
     EpochPublishedError,
@@ -35,75 +26,44 @@ LIST_BATCH = 1 << 16
 
 
 def publish_epoch(
-    design: AnyDesign,
-    entries: EntrySource,
-    parameters: SetParameters,
-    rng: Randomness,
-    executor: Executor | None,
-    folder: Path,
-    signer: Signer,
-    progress: Progress = no_progress,
-    endorsement: Endorsement = NOT_ENDORSED,
-    submit: Submit = not_submitted,
+    how: Publishing, entries: EntrySource, parameters: SetParameters, rng: Randomness
 ) -> Publication:
     """Build an epoch, or finish an interrupted build of it, and make it the current one.
 
     Args:
-        design: the design.
+        how: it is published.
         entries: the list.
         parameters: the design's parameters, and the epoch.
         rng: gives the 32-byte seed of everything random in the build.
-        executor: where the design computes.
-        folder: holds all epochs of one design; made if it is not there.
-        signer: signs the epoch's manifest, once the set-up was opened and checked.
-        progress: called with (done, total) entries.
-        endorsement: what the list's entries are endorsed by.
-        submit: has the epoch logged before it is served.
 
     Raises:
-        BuildRunningError: if another build works in `folder`.
+        BuildRunningError: if another build works in the folder.
         EpochPublishedError: if the epoch is there already, or a later one.
         StorageError: if the file system refuses; what was computed stays for the next call.
         DesignError: if the list or the parameters cannot be served, or the list changes meanwhile.
     """
 
     def work() -> str:
-        return list_digest(entries, (), endorsement)
+        return list_digest(entries, (), how.endorsement)
 
     def run(out: FolderWorkspace, stream: Randomness, watch: Progress) -> Published:
-        return design.publish(entries, parameters, stream, executor, out, watch)
+        return how.design.publish(entries, parameters, stream, how.executor, out, watch)
 
-    plan = Plan.of(design.info, parameters, len(entries), work(), signer.validity)
-    return publish(Job(design, plan, run, work, signer, endorsement, submit), rng, folder, progress)
+    plan = Plan.of(how.design.info, parameters, len(entries), work(), how.signer.validity)
+    return publish(Job(how, plan, run, work), rng)
 
 
 def publish_update(
-    design: AnyDesign,
-    previous: int,
-    adds: EntrySource,
-    removes: Sequence[int],
-    rng: Randomness,
-    executor: Executor | None,
-    folder: Path,
-    signer: Signer,
-    progress: Progress = no_progress,
-    endorsement: Endorsement = NOT_ENDORSED,
-    submit: Submit = not_submitted,
+    how: Publishing, previous: int, adds: EntrySource, removes: Sequence[int], rng: Randomness
 ) -> Publication:
     """Publish the epoch after `previous` as what it adds and removes, or finish an interrupted such build.
 
     Args:
-        design: the design.
+        how: it is published; what is endorsed are the entries of the new list.
         previous: the epoch that is changed; it must be the current one.
         adds: entries to add.
         removes: ids of entries to remove.
         rng: gives the 32-byte seed of everything random in the build.
-        executor: where the design computes.
-        folder: holds the epochs.
-        signer: signs the epoch's manifest, once the set-up was opened and checked.
-        progress: called as additions are evaluated.
-        endorsement: what the new list's entries are endorsed by.
-        submit: has the epoch logged before it is served.
 
     Raises:
         BuildRunningError, StorageError: as `publish_epoch`.
@@ -111,17 +71,17 @@ def publish_update(
         DamagedPublicationError: if a file of it is damaged.
         DesignError: if the design cannot be updated, or not by this; or a full set is due.
     """
-    base = _verified(folder, previous)
+    base = _verified(how.folder, previous)
 
     def work() -> str:
-        return list_digest(adds, removes, endorsement)
+        return list_digest(adds, removes, how.endorsement)
 
     def run(out: FolderWorkspace, stream: Randomness, watch: Progress) -> Published:
-        _check_current(folder, previous)
-        return design.update(base.every_file(), adds, removes, out, stream, executor, watch)
+        _check_current(how.folder, previous)
+        return how.design.update(base.every_file(), adds, removes, out, stream, how.executor, watch)
 
-    plan = _plan_after(base, design, len(adds) - len(removes), work(), signer)
-    return publish(Job(design, plan, run, work, signer, endorsement, submit), rng, folder, progress)
+    plan = _plan_after(base, how, len(adds) - len(removes), work())
+    return publish(Job(how, plan, run, work), rng)
 
 
 def _verified(folder: Path, epoch: int) -> Publication:
@@ -131,10 +91,10 @@ def _verified(folder: Path, epoch: int) -> Publication:
     return base
 
 
-def _plan_after(base: Publication, design: AnyDesign, more: int, work: str, signer: Signer) -> Plan:
+def _plan_after(base: Publication, how: Publishing, more: int, work: str) -> Plan:
     """Of the epoch after `base`, with so many entries more."""
     parameters = SetParameters(base.manifest.epoch + 1, base.manifest.parameters)
-    return Plan.of(design.info, parameters, base.manifest.entries + more, work, signer.validity)
+    return Plan.of(how.design.info, parameters, base.manifest.entries + more, work, how.signer.validity)
 
 
 def _check_current(folder: Path, epoch: int) -> None:

@@ -14,6 +14,7 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
+from blindmatch_server.building import Publishing
 from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_server.matching.epochs import EpochSource, PublishedSource
 from blindmatch_server.matching.limits import MatchingLimits
@@ -69,7 +70,7 @@ def publish(design: Dummy, folder: Path, epoch: int) -> None:
     import numpy as np
 
     entries = batches_of(np.zeros((1, 32), np.uint8), np.zeros(1, np.uint64), np.zeros((1, 16), np.uint8))
-    publish_epoch(design, entries, SetParameters(epoch, {}), system_randomness(), None, folder, SIGNER)
+    publish_epoch(Publishing(design, folder, SIGNER), entries, SetParameters(epoch, {}), system_randomness())
 
 
 async def test_a_body_is_answered_with_the_role_s_reply(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.randomness import seeded
 from blindmatch_server import workspace
+from blindmatch_server.building import Publishing
 from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_server.publication import publish_epoch, publish_update
 from blindmatch_server.published import (
@@ -51,9 +52,8 @@ def source(count: int = COUNT) -> EntrySource:
 
 def publish(folder: Path, epoch: int = 1, entries: EntrySource | None = None, **values: int) -> Publication:
     entries = source() if entries is None else entries
-    return publish_epoch(
-        DESIGN, entries, SetParameters(epoch, values), seeded("publish"), None, folder, SIGNER
-    )
+    how = Publishing(DESIGN, folder, SIGNER)
+    return publish_epoch(how, entries, SetParameters(epoch, values), seeded("publish"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -88,10 +88,11 @@ def test_the_leaf_names_what_the_epoch_is_endorsed_by_and_sealed_to(tmp_path: Pa
     signer = replace(SIGNER, sealing_key=b"k" * 32)
     endorsed = Endorsement(b"r" * 32, b"2 of 3")
     values, rng = SetParameters(1, {}), seeded("publish")
-    made = publish_epoch(DESIGN, source(), values, rng, None, tmp_path, signer, endorsement=endorsed)
+    how = Publishing(DESIGN, tmp_path, signer, endorsement=endorsed)
+    made = publish_epoch(how, source(), values, rng)
     leaf = EpochLeaf.decode((made.folder / "epoch.leaf").read_bytes())
     assert (leaf.signed, leaf.endorsement, leaf.sealing_key) == (made.signed, endorsed, b"k" * 32)
-    nothing = publish_update(DESIGN, 1, source(0), [3], seeded("update"), None, tmp_path, SIGNER)
+    nothing = publish_update(Publishing(DESIGN, tmp_path, SIGNER), 1, source(0), [3], seeded("update"))
     leaf = EpochLeaf.decode((nothing.folder / "epoch.leaf").read_bytes())
     assert (leaf.index, leaf.endorsement, leaf.sealing_key) == (1, NOT_ENDORSED, NO_SEALING_KEY)
 
@@ -417,7 +418,7 @@ def test_a_disk_that_fills_up_at_any_fsync_or_rename_is_an_error_and_the_build_c
 
 
 def update(folder: Path, previous: int, adds: EntrySource, removes: list[int]) -> Publication:
-    return publish_update(DESIGN, previous, adds, removes, seeded("update"), None, folder, SIGNER)
+    return publish_update(Publishing(DESIGN, folder, SIGNER), previous, adds, removes, seeded("update"))
 
 
 def more(seed: int, count: int = 5) -> EntrySource:
@@ -466,11 +467,12 @@ def test_an_interrupted_update_goes_on_with_what_was_evaluated(
         return real(key, batch, *others)
 
     with pytest.raises(KeyboardInterrupt):
-        publish_update(DESIGN, 1, adds, [3], seeded("update"), None, tmp_path, SIGNER, stop)
+        how = Publishing(DESIGN, tmp_path, SIGNER, progress=stop)
+        publish_update(how, 1, adds, [3], seeded("update"))
     assert told == [(BATCH, 3 * BATCH), (2 * BATCH, 3 * BATCH)] and current_epoch(tmp_path) == 1
     monkeypatch.setattr(build, "evaluated_rows", counted)
     later = replace(SIGNER, valid_from=99)
-    second = publish_update(DESIGN, 1, adds, [3], seeded("other"), None, tmp_path, later)
+    second = publish_update(Publishing(DESIGN, tmp_path, later), 1, adds, [3], seeded("other"))
     assert evaluated == [BATCH] and second.signed.manifest.valid_from == SIGNER.valid_from
     assert DESIGN.open_setup(second.setup(), 2).deltas == ((3 * BATCH, 1),)
 

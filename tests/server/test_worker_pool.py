@@ -20,6 +20,7 @@ from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Helpers
 from blindmatch_protocol.randomness import seeded
+from blindmatch_server.building import Publishing
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.worker_pool import HelperWarning, WorkerPool
 from support import row_functions
@@ -230,13 +231,10 @@ def test_a_design_builds_the_same_files_with_helpers(
         {
             file.name: file.sha256
             for file in publish_epoch(
-                package.DESIGN,
+                Publishing(package.DESIGN, tmp_path / name, SIGNER, executor),
                 source,
                 SetParameters(1, {}),
                 seeded("build"),
-                executor,
-                tmp_path / name,
-                SIGNER,
             ).manifest.files
         }
         for name, executor in (("alone", None), ("helped", workers))

@@ -12,6 +12,7 @@ from blindmatch_protocol.contract import SetParameters, batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi import build as oprf_psi_build
 from blindmatch_protocol.randomness import seeded
+from blindmatch_server.building import Publishing
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.worker_pool import WorkerPool
 
@@ -46,7 +47,8 @@ def build_life(folder: Path, count: int, point: str, epoch: int = 1, helpers: in
     parameters, workers = SetParameters(epoch, {}), WorkerPool(helpers) if helpers else None
     if workers is not None:
         oprf_psi_build.SHARED = 0
-    publish_epoch(DESIGN, source, parameters, seeded("publish"), workers, folder, SIGNER, progress)
+    how = Publishing(DESIGN, folder, SIGNER, workers, progress)
+    publish_epoch(how, source, parameters, seeded("publish"))
     return points.seen, evaluated[0]
 
 

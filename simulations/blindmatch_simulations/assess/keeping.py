@@ -23,6 +23,7 @@ from typing import Final
 import msgspec
 from blindmatch_protocol.contract import AnyDesign, Progress, SetParameters
 from blindmatch_protocol.randomness import seeded
+from blindmatch_server.building import Publishing
 from blindmatch_server.curator import HashList
 from blindmatch_server.curator.signing import Signer
 from blindmatch_server.publication import list_digest, publish_epoch
@@ -137,9 +138,8 @@ def _build(
 
     rng = seeded(f"assess/{seed}/{design.info.name}")
     with workers:
-        publish_epoch(
-            design, entries, SetParameters(FIRST, given), rng, workers, folder, throwaway_signer(), watched
-        )
+        how = Publishing(design, folder, throwaway_signer(), workers, watched)
+        publish_epoch(how, entries, SetParameters(FIRST, given), rng)
     clock.note(0.0)
 
 

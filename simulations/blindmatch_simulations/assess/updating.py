@@ -11,6 +11,7 @@ from blindmatch_protocol.contract import AnyDesign, batches_of
 from blindmatch_protocol.contract.entries import SALT_BYTES, HeldEntries
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.randomness import Randomness, seeded
+from blindmatch_server.building import Publishing
 from blindmatch_server.curator import HashList, random_hashes
 from blindmatch_server.publication import publish_update
 from blindmatch_server.published import Publication, open_publication
@@ -34,8 +35,8 @@ def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: 
     began = time.perf_counter(), used_cpu_seconds()
     try:
         with WorkerPool() as workers:
-            epoch = before.manifest.epoch
-            after = publish_update(design, epoch, adds, removes, rng, workers, folder, signer)
+            how = Publishing(design, folder, signer, workers)
+            after = publish_update(how, before.manifest.epoch, adds, removes, rng)
         why, count = "", len(adds) + len(removes)
     except DesignError as error:
         try:

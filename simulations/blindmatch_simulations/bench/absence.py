@@ -13,6 +13,7 @@ from blindmatch_protocol.contract.entries import batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN as EXACT
 from blindmatch_protocol.designs.token_psi import DESIGN as NEARLY
 from blindmatch_protocol.randomness import system_randomness
+from blindmatch_server.building import Publishing
 from blindmatch_server.curator import random_hashes
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import Publication
@@ -63,4 +64,5 @@ def _published(design: AnyDesign, folder: Path, entries: int) -> Publication:
     ids = np.arange(1, entries + 1, dtype=np.uint64)
     source = batches_of(random_hashes(entries, rng), ids, salts)
     with WorkerPool() as workers:
-        return publish_epoch(design, source, SetParameters(1, {}), rng, workers, folder, throwaway_signer())
+        how = Publishing(design, folder, throwaway_signer(), workers)
+        return publish_epoch(how, source, SetParameters(1, {}), rng)

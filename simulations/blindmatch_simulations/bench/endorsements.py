@@ -27,6 +27,7 @@ from blindmatch_protocol.contract.entries import HeldEntries
 from blindmatch_protocol.designs.hash_upload import DESIGN as UPLOAD
 from blindmatch_protocol.designs.oprf_psi import DESIGN as PSI
 from blindmatch_protocol.randomness import Randomness, system_randomness
+from blindmatch_server.building import Publishing
 from blindmatch_server.curator import random_hashes
 from blindmatch_server.curator.endorsement.auditing import Audited
 from blindmatch_server.curator.endorsement.batches import Batches
@@ -88,9 +89,8 @@ def _epoch(design: AnyDesign, folder: Path, entries: int, batch: int) -> Endorse
     batches, seed = settle(terms, proposal, signed, before).record, rng.take(32)
     listed, made = batches.listed(1), batches.endorsement(design.info, terms)
     source, fixed = HeldEntries(listed), Randomness(lambda count: seed[:count])
-    publication = publish_epoch(
-        design, source, SetParameters(1, {}), fixed, None, folder, throwaway_signer(), endorsement=made
-    )
+    how = Publishing(design, folder, throwaway_signer(), endorsement=made)
+    publication = publish_epoch(how, source, SetParameters(1, {}), fixed)
     table = EndorsedTable(publication.endorsement()[FILE], design.info, 1, len(named))
     label = Label(listed.hashes[0].tobytes(), int(listed.ids[0]), listed.salts[0].tobytes())
     return Endorsed(Audited(design, terms, publication), Record(batches, seed), table, label)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from blindmatch_protocol.contract import AnyDesign, EntrySource, SetParameters
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import system_randomness
+from blindmatch_server.building import Publishing
 from blindmatch_server.curator import open_list
 from blindmatch_server.curator.signing import Signer
 from blindmatch_server.publication import publish_epoch
@@ -41,8 +42,8 @@ def built(
     signer: Signer | None = None,
 ) -> Publication:
     """The first epoch of `entries`, published into the new `folder`; on one core without `workers`."""
-    rng, signer = system_randomness(), signer or throwaway_signer()
-    return publish_epoch(design, entries, SetParameters(1, values), rng, workers, folder, signer)
+    how = Publishing(design, folder, signer or throwaway_signer(), workers)
+    return publish_epoch(how, entries, SetParameters(1, values), system_randomness())
 
 
 def built_alone(design: str, entries: Path, folder: Path, values: Mapping[str, int]) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from blindmatch_protocol.contract import (
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_server.building import Publishing
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.references import write_references
 from blindmatch_server.curator import HashList, ListError, diff, open_list
@@ -126,11 +127,9 @@ def publish(
     signer = deployment.signer(now, days)
     if deployment.authority.is_dir():
         deployment.admit(design.info.parties, now)
-    submit = logging_of(deployment)
     with WorkerPool() as workers:
-        return publish_epoch(
-            design, entries, parameters, rng, workers, folder, signer, progress, endorsement, submit
-        )
+        how = Publishing(design, folder, signer, workers, progress, endorsement, logging_of(deployment))
+        return publish_epoch(how, entries, parameters, rng)
 
 
 def update(
@@ -181,11 +180,9 @@ def publish_change(
     """Sign and publish the epoch after the current one as what it adds and removes; raises as `update`."""
     folder = deployment.published(design.info.name)
     signer, epoch = deployment.signer(datetime.now(UTC), days), current_epoch(folder)
-    submit = logging_of(deployment)
     with WorkerPool() as workers:
-        return publish_update(
-            design, epoch, adds, removes, rng, workers, folder, signer, progress, endorsement, submit
-        )
+        how = Publishing(design, folder, signer, workers, progress, endorsement, logging_of(deployment))
+        return publish_update(how, epoch, adds, removes, rng)
 
 
 def throwaway_signer() -> Signer:

@@ -25,6 +25,7 @@ from blindmatch_protocol.errors import BlindmatchError, SetFileError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness
 
+from blindmatch_server.building import Publishing
 from blindmatch_server.curator.endorsement.batches import change
 from blindmatch_server.curator.endorsement.records import Record
 from blindmatch_server.curator.signing import Signer
@@ -97,18 +98,17 @@ class Audited:
         progress: Progress,
     ) -> Publication:
         manifest, rng = self.publication.manifest, Randomness(lambda count: record.seed[:count])
+        how = Publishing(self.design, folder, signer, executor, progress)
         if not record.previous:
             entries = HeldEntries(record.batches.listed(manifest.epoch))
             parameters = SetParameters(manifest.epoch, manifest.parameters)
-            return publish_epoch(self.design, entries, parameters, rng, executor, folder, signer, progress)
+            return publish_epoch(how, entries, parameters, rng)
         if self.before is None or before is None:
             raise SetFileError(f"epoch {record.previous}, which it changes, is not here")
         (folder / str(record.previous)).symlink_to(self.before.folder.absolute())
         (folder / CURRENT).write_text(f"{record.previous}\n")
         adds, removes = change(before.batches.listed(record.previous), record.batches.listed(manifest.epoch))
-        return publish_update(
-            self.design, record.previous, adds, removes, rng, executor, folder, signer, progress
-        )
+        return publish_update(how, record.previous, adds, removes, rng)
 
     def _of_design(self) -> list[FileEntry]:
         beside = self.publication.endorsement()
