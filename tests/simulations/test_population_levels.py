@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -53,11 +54,25 @@ def small(accounts: int = 400, days: int = 10, **changes: float) -> Model:
     return model(inputs(**changes), behaviour(), accounts, days)
 
 
+def by_chance(its: Model, seed: int) -> Callable[[messages.Message], bool]:
+    """What finds a picture in the model: all copies of a benign one match or none; edits differ by send."""
+    rng, alike = stream(seed, "found"), dict[int, bool]()
+
+    def find(message: messages.Message) -> bool:
+        if message.kind is messages.Kind.KNOWN:
+            return bool(rng.random() < its.recall)
+        if message.picture not in alike:
+            alike[message.picture] = bool(rng.random() < its.false_rates[message.day])
+        return alike[message.picture]
+
+    return find
+
+
 def explicit(its: Model, seed: int) -> Counts:
     """One run of messages."""
     everybody = messages.people(its, seed)
     sent = messages.messages(its, everybody, seed)
-    return messages.counted(its, everybody, sent, messages.by_chance(its, seed), seed)
+    return messages.counted(its, everybody, sent, by_chance(its, seed), seed)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from blindmatch_server.curator import HashList
 
 from blindmatch_simulations.assess.observed import Audited, AuditFinding
 from blindmatch_simulations.audit import Audit, Undeclared, audit_device
+from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.scenario.seen import counterpart, evidence
 from blindmatch_simulations.scenario.world import World
 
@@ -32,9 +34,8 @@ def audited(
     Decoys are taken from `files` and `pool` together; there are none, nor forged ones, where `pool` is None.
     """
     watched = world.device(AUDITED)
-    for done, data in enumerate(files, 1):
+    for data in each(files, progress):
         world.send_picture(AUDITED, recipient, data)
-        progress(done, len(files))
     world.flush(AUDITED)
     decoys = None if pool is None else [Picture.from_bytes(data) for data in pool]
     found = evidence(world, AUDITED, decoys, world.counted())
@@ -56,10 +57,9 @@ def near_entries(relation: Relation, pictures: Sequence[Item], entries: Rows) ->
 
 
 def _summary(audit: Audit) -> Audited:
-    sums: dict[tuple[str, str], int] = {}
+    sums = Counter[tuple[str, str]]()
     for finding in audit.findings:
-        key = (str(finding.party), finding.rule)
-        sums[key] = sums.get(key, 0) + finding.size
+        sums[str(finding.party), finding.rule] += finding.size
     findings = tuple(AuditFinding(party, rule, size) for (party, rule), size in sorted(sums.items()))
     comparable = audit.undeclared is not Undeclared.NOT_COMPARABLE
     return Audited(audit.pictures, audit.sessions, audit.undeclared_bytes, findings, comparable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
@@ -39,11 +40,11 @@ def offend(world: World, recipient: str, listed: Sequence[bytes]) -> Offence:
     return Offence(
         sent=len(listed),
         delivered=delivered,
-        asked=calls.get((SKIPPER, "Exchange"), 0),
-        uploads=calls.get((SKIPPER, "Upload"), 0),
+        asked=calls[SKIPPER, "Exchange"],
+        uploads=calls[SKIPPER, "Upload"],
         refused_archive=refused,
         archive_delivered=passed,
-        archive_asked=calls.get((ARCHIVER, "Exchange"), 0),
+        archive_asked=calls[ARCHIVER, "Exchange"],
     )
 
 
@@ -62,9 +63,8 @@ def _archive(world: World, recipient: str, data: bytes) -> tuple[bool, bool]:
 
 def _calls(world: World) -> Mapping[tuple[str, str], int]:
     """Calls by account and kind, over all servers."""
-    found: dict[tuple[str, str], int] = {}
+    found = Counter[tuple[str, str]]()
     for rows in world.counted().values():
         for row in rows:
-            key = (row.account, row.method.rpartition("/")[2].removesuffix("Large"))
-            found[key] = found.get(key, 0) + row.calls
+            found[row.account, row.method.rpartition("/")[2].removesuffix("Large")] += row.calls
     return found

@@ -136,11 +136,11 @@ def check_arrivals(
     records: Sequence[EgressRecord], arrived: Mapping[tuple[Party, str], int]
 ) -> Iterator[Finding]:
     """What servers counted is what the seam recorded; more means that something went around the seam."""
-    sent: dict[tuple[Party, str], int] = {}
+    sent = Counter[tuple[Party, str]]()
     for record in records:
-        sent[record.party, record.method] = sent.get((record.party, record.method), 0) + record.request_bytes
+        sent[record.party, record.method] += record.request_bytes
     for key, size in arrived.items():
-        extra = size - sent.get(key, 0)
+        extra = size - sent[key]
         if extra > 0:
             yield Finding(key[0], None, f"{key[1]}: arrived, but did not pass the seam", extra)
 

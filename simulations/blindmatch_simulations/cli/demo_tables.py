@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -104,10 +105,10 @@ def seen(run: DemoRun, party: Party) -> dict[str, Any]:
     arrived = {
         name: sum(row.bytes_in for row in run.counted[party] if row.account == name) for name in run.audits
     }
-    calls: dict[str, int] = {}
+    calls = Counter[str]()
     for row in run.counted[party]:
         if row.account in run.audits:
-            calls[row.method] = calls.get(row.method, 0) + row.calls
+            calls[row.method] += row.calls
     ciphertext = sum(audit.ciphertext for audit in run.audits.values()) if party == Party.PROVIDER else 0
     purposes = {
         str(purpose): sum(audit.bytes_by.get((party, purpose), 0) for audit in run.audits.values())
@@ -115,7 +116,7 @@ def seen(run: DemoRun, party: Party) -> dict[str, Any]:
     }
     return {
         "declared_facts": facts_declared(run, party),
-        "calls_observed": calls,
+        "calls_observed": dict(calls),
         "bytes_in": sum(arrived.values()),
         "bytes_in_by_account": arrived,
         "end_to_end_ciphertext_bytes": ciphertext,
@@ -184,9 +185,7 @@ def matches_words(run: DemoRun) -> str:
 
 
 def _counts(rows: list[dict[str, Any]]) -> tuple[object, ...]:
-    learnt: dict[str, int] = {}
-    for row in rows:
-        learnt[row["outcome"]] = learnt.get(row["outcome"], 0) + 1
+    learnt = Counter(row["outcome"] for row in rows)
     words = ", ".join(f"{count} {outcome}" for outcome, count in learnt.items())
     delivered = sum(row["delivered"] for row in rows)
     return len(rows), delivered, sum(row["expected"] for row in rows), words

@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 from blindmatch_protocol.contract import Learner, Match, NoMatch, Tie
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError, SetFileError
-from blindmatch_protocol.setfile import SetFile
 
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.leakage.facts import names_of
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, enrolled, opened, run_session
+from blindmatch_simulations.inprocess.set_files import set_file
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed, refused
 from blindmatch_simulations.pictures.pool import Pooled
 
@@ -138,17 +138,13 @@ def role_contents(build: Build) -> Iterator[bytes]:
     """What stands in the roles' own files, section by section."""
     own = {name for names in build.published.roles.values() for name in names} - set(build.published.setup)
     for name in sorted(own):
-        yield from _contents(build, name)
+        yield from _contents(build.files[name])
 
 
-def _contents(build: Build, name: str) -> list[bytes]:
+def _contents(raw: bytes) -> list[bytes]:
     """The sections of a set file, or the whole of any other."""
-    info, raw = build.design.info, build.files[name]
-    try:
-        file = SetFile(raw, name, info.name, info.version)
-    except SetFileError:
-        return [raw]
-    return [bytes(file.section(*key)) for key in file.sections]
+    file = set_file(raw)
+    return [raw] if file is None else [bytes(file.section(*key)) for key in file.sections]
 
 
 def _key_like(part: bytes) -> Iterator[bytes]:

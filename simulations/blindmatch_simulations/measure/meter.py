@@ -105,7 +105,7 @@ class Meter:
         figures = cost_figures(runs, count * loops)
         if threads > 1:
             parameters["threads"] = threads
-        return self._add(row, figures, runs, parameters)
+        return self.record(row, figures, runs, **parameters)
 
     @contextmanager
     def around(self, threads: int = 1) -> Iterator[Around]:
@@ -126,11 +126,17 @@ class Meter:
         **parameters: int | str,
     ) -> BenchRow:
         """Add a row whose figures were taken elsewhere; `runs` says under what conditions, `why` explains."""
-        return self._add(row, figures, runs, parameters, why)
+        kind = CATALOGUE[row]
+        around = conditions(runs) if runs else None
+        made = bench_row(
+            row, kind.what, kind.per, {**parameters, **self.marks}, figures, around, kind.target, why
+        )
+        self.rows.append(made)
+        return made
 
     def missing(self, row: str, why: str, /, **parameters: int | str) -> BenchRow:
         """Add a row that was not measured."""
-        return self._add(row, {}, None, parameters, why)
+        return self.record(row, {}, None, why, **parameters)
 
     def _runs(
         self, task: Callable[[], object], threads: int, computes: bool, progress: Progress
@@ -145,22 +151,6 @@ class Meter:
             before = after
             progress(len(runs), self.runs)
         return runs
-
-    def _add(
-        self,
-        row: str,
-        figures: Mapping[str, float],
-        runs: list[Run] | None,
-        parameters: Mapping[str, int | str],
-        why: str = "",
-    ) -> BenchRow:
-        kind = CATALOGUE[row]
-        around = conditions(runs) if runs else None
-        made = bench_row(
-            row, kind.what, kind.per, {**parameters, **self.marks}, figures, around, kind.target, why
-        )
-        self.rows.append(made)
-        return made
 
 
 def _loops(task: Callable[[], object]) -> int:

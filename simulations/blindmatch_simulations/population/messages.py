@@ -101,20 +101,6 @@ def _days(model: Model, day: int, size: float, rng: np.random.Generator) -> list
     return [int(one) for one in day + later if 0 <= one < model.days]
 
 
-def by_chance(model: Model, seed: int) -> Callable[[Message], bool]:
-    """What finds a picture in the model: all copies of a benign one match or none; edits differ by send."""
-    rng, alike = stream(seed, "found"), dict[int, bool]()
-
-    def find(message: Message) -> bool:
-        if message.kind is Kind.KNOWN:
-            return bool(rng.random() < model.recall)
-        if message.picture not in alike:
-            alike[message.picture] = bool(rng.random() < model.false_rates[message.day])
-        return alike[message.picture]
-
-    return find
-
-
 def counted(
     model: Model, everybody: People, sent: list[Message], find: Callable[[Message], bool], seed: int
 ) -> Counts:

@@ -10,9 +10,8 @@ from blindmatch_proofs.epoch_manifest import verify_stated
 from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.epoch_manifest import SignedManifest
-from blindmatch_protocol.errors import ProtocolError, SetFileError
+from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.authority import Authority, Identity, Kind
 from google.protobuf.message import DecodeError
 
@@ -20,6 +19,7 @@ from blindmatch_simulations.conformance.remote.counterpart import Heard, Refused
 from blindmatch_simulations.conformance.remote.material import Material
 from blindmatch_simulations.conformance.remote.refusals import must_refuse
 from blindmatch_simulations.inprocess.deployed import manifest_of
+from blindmatch_simulations.inprocess.set_files import set_file
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 NO_SETUP: Final = ("no-such-file", "", "matcher.bin", "../set.bin", "/etc/hosts", "set.bin/", "x" * 10_000)
@@ -43,12 +43,9 @@ def check_description(material: Material) -> Passed:
 
 def _parameters(material: Material) -> None:
     """The manifest's parameters are those in the set-up files, where these are set files."""
-    info = material.design.info
     for name, raw in material.files.items():
-        try:
-            held = SetFile(raw, name, info.name, info.version).identity.parameters
-        except SetFileError:
-            continue
+        file = set_file(raw)
+        held = {} if file is None else file.identity.parameters
         for parameter, value in material.manifest.parameters.items():
             if held.get(parameter, value) != value:
                 words = f"field parameters.{parameter}: is {value}; in {name} it is {held[parameter]}"
