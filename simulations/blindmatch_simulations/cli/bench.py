@@ -30,18 +30,14 @@ from blindmatch_simulations.bench.peers.secretflow import bench_secretflow
 from blindmatch_simulations.bench.queries import SEVERAL, bench_design, bench_primitives, unlisted_picture
 from blindmatch_simulations.bench.sets import bench_set
 from blindmatch_simulations.cli.bench_run import Bench, Options, run_benches
-from blindmatch_simulations.cli.console import (
-    FrankingOption,
-    JsonOption,
-    SetOption,
-    values_of,
-)
+from blindmatch_simulations.cli.commands import Commands, Found
+from blindmatch_simulations.cli.console import FrankingOption, SetOption, values_of
 from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.studies.near import Options as Near
 from blindmatch_simulations.studies.near import bench_near
 
-app = typer.Typer(
+app = Commands(
     help="Measure speed and size. A row that the machine's other work disturbed says so: run it again.\n\n"
     "Times are also given in u, the CPU time of one ristretto255 scalar multiplication by libsodium in the "
     "same run: u makes figures of different machines comparable.",
@@ -80,8 +76,7 @@ def set_(
     runs: RunsOption = 3,
     seconds: SecondsOption = 60.0,
     peer_python: PeerOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """The encrypted set: build, size, look-up, start of a device; OpenMined's and SecretFlow's beside it."""
 
     def bench(meter: Meter, folder: Path) -> None:
@@ -89,7 +84,7 @@ def set_(
         bench_openmined(meter, Peers(peer_python), log2n)
         bench_secretflow(meter, Peers(peer_python), log2n)
 
-    run_benches([bench], runs, seconds, {"log2n": log2n}, json_path)
+    return run_benches([bench], runs, seconds, {"log2n": log2n})
 
 
 @app.command("import")
@@ -97,16 +92,10 @@ def import_(
     records: RecordsOption = 100_000,
     runs: RunsOption = 3,
     seconds: SecondsOption = 60.0,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Import of `pdq` lines, threatexchange CSV and NCMEC XML, generated for it."""
-    run_benches(
-        [lambda meter, folder: bench_import(meter, folder, records)],
-        runs,
-        seconds,
-        {"records": records},
-        json_path,
-    )
+    benches: list[Bench] = [lambda meter, folder: bench_import(meter, folder, records)]
+    return run_benches(benches, runs, seconds, {"records": records})
 
 
 @app.command("query")
@@ -117,11 +106,10 @@ def query(
     devices: DevicesOption = 16,
     runs: RunsOption = 9,
     seconds: SecondsOption = 20.0,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """The private check of a hash: crypto alone, the design, over loopback gRPC, many devices at once."""
     options = {"log2n": log2n, "calls": calls, "requests": requests, "devices": devices}
-    run_benches([_query(log2n, calls, requests, devices)], runs, seconds, options, json_path)
+    return run_benches([_query(log2n, calls, requests, devices)], runs, seconds, options)
 
 
 @app.command("parties")
@@ -131,8 +119,7 @@ def parties(
     values: SetOption = None,
     runs: RunsOption = 5,
     seconds: SecondsOption = 20.0,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """What a picture costs the device and each role of a design: CPU time and bytes, without a network."""
     item, given = unlisted_picture(), values_of(values or ())
     loaded = [load_design(name) for name in designs]
@@ -143,7 +130,7 @@ def parties(
         for design in loaded:
             bench_parties(meter, design, item, 1 << log2n, given)
 
-    run_benches([bench], runs, seconds, {"log2n": log2n, **given}, json_path)
+    return run_benches([bench], runs, seconds, {"log2n": log2n, **given})
 
 
 @app.command("pdq")
@@ -151,12 +138,10 @@ def pdq(
     runs: RunsOption = 9,
     seconds: SecondsOption = 20.0,
     peer_python: PeerOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """PDQ of photographs of 640 by 480 pixels; `pdqhash` beside it."""
-    run_benches(
-        [lambda meter, folder: bench_pdq(meter, folder, Peers(peer_python))], runs, seconds, {}, json_path
-    )
+    benches: list[Bench] = [lambda meter, folder: bench_pdq(meter, folder, Peers(peer_python))]
+    return run_benches(benches, runs, seconds, {})
 
 
 @app.command("messenger")
@@ -166,8 +151,7 @@ def messenger(
     pairs: PairsOption = 4,
     workers: WorkersOption = 2,
     franking: FrankingOption = DEFAULT_MODE,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Texts and pictures through one relay: rate, latency at half of it, CPU time, memory on the way.
 
     Whether memory is flat over many texts: --texts 100000 --pictures 0.
@@ -175,7 +159,7 @@ def messenger(
     load = Load(texts, pictures, workers, pairs, franking)
     options = {"texts": texts, "pictures": pictures, "workers": workers, "pairs": pairs}
     every: Options = {**options, "franking": franking.value}
-    run_benches([lambda meter, folder: bench_messenger(meter, folder, load)], 1, 0, every, json_path)
+    return run_benches([lambda meter, folder: bench_messenger(meter, folder, load)], 1, 0, every)
 
 
 class FloodedServer(StrEnum):
@@ -204,8 +188,7 @@ def flood(
     rounds: Annotated[int, typer.Option(min=1, max=100, help="How often each kind attacks.")] = 3,
     accounts: Annotated[int, typer.Option(min=1, max=64, help="Accounts of the hostile clients.")] = 4,
     at_once: Annotated[int, typer.Option(min=2, max=100, help="Attempts at once of each of them.")] = 16,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Hostile clients of relay and matcher: latency of everybody else's texts and checks, for each kind.
 
     Four minutes a server. The ratio is that of median or 95th percentile, whichever is worse.
@@ -214,7 +197,7 @@ def flood(
     servers = list(FloodedServer) if server is None else [server]
     benches: list[Bench] = [partial(_FLOODS[one], flood=size) for one in servers]
     options = asdict(size) | ({} if server is None else {"server": server.value})
-    run_benches(benches, 1, 0, options, json_path)
+    return run_benches(benches, 1, 0, options)
 
 
 @app.command("accountability")
@@ -222,8 +205,7 @@ def accountability(
     log2n: Log2nOption = 16,
     runs: RunsOption = 3,
     seconds: SecondsOption = 60.0,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """What can be shown to others: the log; endorsements, their audit, a match's check; absence; franking."""
     benches: list[Bench] = [
         lambda meter, folder: bench_absence(meter, folder, log2n),
@@ -231,7 +213,7 @@ def accountability(
         lambda meter, folder: bench_epoch_log(meter, folder, log2n),
         lambda meter, folder: bench_endorsements(meter, folder, log2n),
     ]
-    run_benches(benches, runs, seconds, {"log2n": log2n}, json_path)
+    return run_benches(benches, runs, seconds, {"log2n": log2n})
 
 
 @app.command("all")
@@ -244,8 +226,7 @@ def all_(
     runs: RunsOption = 5,
     seconds: SecondsOption = 20.0,
     peer_python: PeerOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """All of these, one after the other, as one table and one file."""
     peers = Peers(peer_python)
     near = Near(set_size=1 << log2n, store_size=1 << log2n, crops=crops)
@@ -261,7 +242,7 @@ def all_(
         lambda meter, folder: bench_near(meter, folder, near),
     ]
     sizes = {"log2n": log2n, "records": records, "texts": texts, "pictures": pictures, "crops": crops}
-    run_benches(benches, runs, seconds, sizes, json_path)
+    return run_benches(benches, runs, seconds, sizes)
 
 
 def _query(log2n: int, calls: int, requests: int, devices: int) -> Bench:

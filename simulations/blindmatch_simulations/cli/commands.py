@@ -36,11 +36,13 @@ class Found:
         result: for programs, as JSON.
         shown: for people: tables, and lines below them.
         code: the command's exit code.
+        error: what broke it off, raised once all this is shown.
     """
 
     result: Any
     shown: Sequence[Table | str] = ()
     code: int = 0
+    error: BaseException | None = None
 
 
 def found(
@@ -106,5 +108,7 @@ def _show(made: Found, json_path: Path | None) -> None:
         else:
             people().print(one)
     write_json(made.result, json_path)
+    if made.error is not None:
+        raise made.error
     if made.code:
         raise typer.Exit(made.code)

@@ -18,7 +18,7 @@ from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bench import CropsOption, RunsOption, SecondsOption
 from blindmatch_simulations.cli.bench_run import run_benches
 from blindmatch_simulations.cli.commands import Commands, Found, people
-from blindmatch_simulations.cli.console import JsonOption, console_for, phases, table
+from blindmatch_simulations.cli.console import phases, table
 from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
 from blindmatch_simulations.corpus.own import OwnPictures
 from blindmatch_simulations.studies.near import Options, Point, Wishes, edited_crops, limits_for, tune
@@ -53,14 +53,13 @@ def bench_near(
     runs: RunsOption = 9,
     seconds: SecondsOption = 20.0,
     pictures: PicturesOption = None,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """token-psi: recall, entries revealed, cost, build, latency over loopback, and what extraction costs.
 
     Rows explained as "tokens" count without cryptography on large samples. The targets are those of
     --log2n 20 --store-log2n 20, whose store takes minutes to build: keep it with --store.
     """
-    own = OwnPictures() if pictures is None else _own(pictures, crops, console_for(json_path))
+    own = OwnPictures() if pictures is None else _own(pictures, crops, people())
     options = Options(
         set_size=1 << log2n,
         crops=crops,
@@ -72,7 +71,7 @@ def bench_near(
     )
     sizes = {"log2n": log2n, "crops": crops, "sessions": sessions, "store_log2n": store_log2n, "calls": calls}
     sizes |= {"own_pictures": len(own.pictures)} if pictures else {}
-    run_benches([lambda meter, folder: measure_near(meter, folder, options)], runs, seconds, sizes, json_path)
+    return run_benches([lambda meter, folder: measure_near(meter, folder, options)], runs, seconds, sizes)
 
 
 def _own(pictures: Path, crops: int, console: Console) -> OwnPictures:
