@@ -10,14 +10,17 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True, repr=False)
 class HashOnly:
-    """An `Item` of whoever has a hash and no picture."""
+    """An `Item` of whoever has a hash, perhaps with its coefficients, and no picture."""
 
     hash: bytes
     quality: int = 100
+    known: npt.NDArray[np.float32] | None = None
 
     @property
     def coefficients(self) -> npt.NDArray[np.float32]:
-        """Each coefficient equally far from the median, on the side that its bit says."""
+        """Those that are known; else each equally far from the median, on the side that its bit says."""
+        if self.known is not None:
+            return self.known
         bits = np.unpackbits(np.frombuffer(self.hash, np.uint8))
         return (bits.astype(np.float32) * 2 - 1) * 100
 

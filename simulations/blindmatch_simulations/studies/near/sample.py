@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Finge
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
 from blindmatch_simulations.pictures.edits import EDITS, Edit
+from blindmatch_simulations.pictures.hash_only import HashOnly
 
 FOLDERS: Final = (
     ("openclipart-png", Path("/usr/share/openclipart/png")),
@@ -27,17 +28,6 @@ FOLDERS: Final = (
 """Packages of Debian with many pictures, used where they are installed and reported apart."""
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Fingerprinted:
-    """An item of which only the fingerprint is asked."""
-
-    hash: bytes
-    quality: int
-    coefficients: npt.NDArray[np.float32]
-    luminance: Any = None
-    pixels: Any = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,9 +47,9 @@ class Fingerprints:
     def __len__(self) -> int:
         return len(self.hashes)
 
-    def item(self, row: int) -> Fingerprinted:
+    def item(self, row: int) -> HashOnly:
         """One picture, as a design takes it."""
-        return Fingerprinted(self.hashes[row].tobytes(), int(self.qualities[row]), self.coefficients[row])
+        return HashOnly(self.hashes[row].tobytes(), int(self.qualities[row]), self.coefficients[row])
 
     def good(self) -> Fingerprints:
         """Those of a quality that may match."""
