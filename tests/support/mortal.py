@@ -43,7 +43,7 @@ from support.forked import context
 from support.signed import CURATOR
 
 ANY = "*"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 
 
 @dataclass(frozen=True)

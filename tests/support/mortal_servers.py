@@ -27,7 +27,7 @@ from support.forked import context
 from support.held_source import HeldSource
 from support.mortal import Arm, armed
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 
 
 @dataclass(frozen=True)

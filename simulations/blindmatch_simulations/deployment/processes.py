@@ -20,7 +20,7 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_simulations.deployment.alone import alone
 from blindmatch_simulations.deployment.folder import Deployment
 
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.02
 
