@@ -9,9 +9,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # tests assert behaviour, never time: a busy machine must not fail one
-settings.register_profile(
-    "blindmatch", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
-)
+# and a run tries what every run tries: whoever wants other examples passes --hypothesis-profile explore
+for name, same in (("blindmatch", True), ("explore", False)):
+    settings.register_profile(
+        name,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize=same,
+    )
 settings.load_profile("blindmatch")
 
 
