@@ -148,6 +148,13 @@ class EndorsedTable:
         rows = ((heads["action"] == action) & holds)[self.numbers]
         return np.unique(self.leaves.view(_SCALARS).ravel()[rows])
 
+    def ends(self, action: Action, until: int = 0) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.uint64]]:
+        """As `leaves_with`, with the last epoch of each. Leaves must ascend, as `leaves_by_batch` checks."""
+        last = self.heads["last_epoch"].astype(np.uint64)[self.numbers]
+        rows = (self.heads["action"] == action)[self.numbers] & (last >= until)
+        leaves, first = np.unique(self.leaves.view(_SCALARS).ravel()[rows], return_index=True)
+        return leaves, np.maximum.reduceat(last[rows], first)
+
     def listed(self, until: int = 0) -> npt.NDArray[np.bytes_]:
         """Leaves of the entries that are listed: endorsed, up to epoch `until`, and not removed."""
         return np.setdiff1d(self.leaves_with(Action.LIST, until), self.leaves_with(Action.REMOVE), True)

@@ -67,7 +67,8 @@ def _removals_known(table: EndorsedTable) -> Verdict:
 
 def verify_continues(before: EndorsedTable, after: EndorsedTable) -> Verdict:
     """Whether an epoch dropped no entry without an endorsed removal, and brought no removed one back; nor
-    left out what a later one would have to be held against: a removal, while it or what it removed holds.
+    left out what a later one would have to be held against: a removal, while it or what it removed holds, and
+    up to which epoch each entry is listed or removed.
 
     Args:
         before: of an earlier epoch, which passed `verify_table`.
@@ -87,7 +88,18 @@ def verify_continues(before: EndorsedTable, after: EndorsedTable) -> Verdict:
     forgotten = np.setdiff1d(due, after.leaves_with(Action.REMOVE), True)
     if len(forgotten):
         return Failed(f"removals of {len(forgotten)} entries by epoch {before.epoch} are left out")
+    shorter = sum(_shorter(before, after, action) for action in Action)
+    if shorter:
+        return Failed(f"{shorter} entries of epoch {before.epoch} are listed, or removed, for less long")
     return Passed()
+
+
+def _shorter(before: EndorsedTable, after: EndorsedTable, action: Action) -> int:
+    """Entries whose listing, or removal, holds up to an earlier epoch, or is left out while it holds."""
+    leaves, ends = before.ends(action, after.epoch)
+    still, ends_now = after.ends(action)
+    _, old, new = np.intersect1d(leaves, still, True, return_indices=True)
+    return len(leaves) - np.count_nonzero(ends_now[new] >= ends[old])
 
 
 def verify_label(table: EndorsedTable, terms: Terms, label: Label) -> Verdict:

@@ -24,6 +24,8 @@ from blindmatch_server.curator.endorsement.organisation import (
 )
 from blindmatch_server.curator.endorsement.proposing import Span, propose, settle
 from blindmatch_server.errors import StateError
+from hypothesis import given
+from hypothesis import strategies as st
 from support.endorsing import INFO, KEYS, NAMES, POLICY, TERMS
 from support.memory import random_hashes
 
@@ -197,3 +199,28 @@ def test_endorsements_and_submissions_are_read_as_they_were_written(tmp_path: Pa
     for wrong in ((b"e" * 32, "digest"), (b"d" * 32, "digests")):
         with pytest.raises(EndorsementError, match="signed by its organisation"):
             check_submission([made.public], *wrong, signature)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.fixed_dictionaries({name: st.lists(st.integers(0, 4), unique=True) for name in NAMES}),
+            st.integers(0, 3),
+            st.integers(0, 2),
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_every_epoch_of_an_honest_curator_stands_and_continues_each_one_before(
+    history: list[tuple[dict[str, list[int]], int, int]],
+) -> None:
+    record, tables = NOTHING, list[EndorsedTable]()
+    for epoch, (names, more, batch) in enumerate(history, 1):
+        held = {name: A[rows] for name, rows in names.items()}
+        proposal = propose(TERMS, Span(epoch, epoch + more, batch), held, record, RNG)
+        record = settle(TERMS, proposal, endorsed(proposal, held), record).record
+        table = table_of(record)
+        assert verify_table(table, TERMS, len(record.listed(epoch))) == Passed()
+        assert all(verify_continues(before, table) == Passed() for before in tables)
+        tables.append(table)
