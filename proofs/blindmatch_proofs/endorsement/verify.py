@@ -99,7 +99,7 @@ def _shorter(before: EndorsedTable, after: EndorsedTable, action: Action) -> int
     leaves, ends = before.ends(action, after.epoch)
     still, ends_now = after.ends(action)
     _, old, new = np.intersect1d(leaves, still, True, return_indices=True)
-    return len(leaves) - np.count_nonzero(ends_now[new] >= ends[old])
+    return len(leaves) - int(np.count_nonzero(ends_now[new] >= ends[old]))
 
 
 def verify_label(table: EndorsedTable, terms: Terms, label: Label) -> Verdict:
