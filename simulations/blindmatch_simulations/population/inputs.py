@@ -7,21 +7,27 @@ from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from math import isclose, isfinite
 from pathlib import Path
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import msgspec
 from blindmatch_protocol.errors import BlindmatchError
 from msgspec.structs import replace
 
 from blindmatch_simulations.pictures.edits import BY_NAME
+from blindmatch_simulations.population.figure import (
+    Amount,
+    Counted,
+    Figure,
+    Fraction,
+    Positive,
+    Share,
+    Sourced,
+    Struct,
+    Whole,
+)
 
 VERSION: Final = 1
 COMMITTED: Final = "population.toml"
-
-Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Whole = Annotated[int, msgspec.Meta(ge=1)]
-Provenance = Literal["verified", "secondary", "recalled", "assumption"]
-T = TypeVar("T", int, float)
 
 BOUNDS: Final[Mapping[tuple[str, str], tuple[float, float]]] = {
     ("activity", "pictures_a_day"): (0, 1e5),
@@ -39,35 +45,6 @@ BOUNDS: Final[Mapping[tuple[str, str], tuple[float, float]]] = {
 
 class PopulationError(BlindmatchError):
     """Inputs, a results file or an interrupted run cannot be used."""
-
-
-class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Strict and frozen."""
-
-
-class Sourced(Struct, frozen=True):
-    """Attributes:
-    source: where the figure is from, or why it was assumed.
-    provenance: verified at its source, secondary, recalled, or an assumption of ours.
-    """
-
-    source: str
-    provenance: Provenance
-
-
-class Figure(Sourced, Generic[T], frozen=True):
-    """A number; `low` and `high`, both or none, are what the sensitivity moves it to."""
-
-    value: T
-    unit: str
-    low: T | None = None
-    high: T | None = None
-
-
-Share = Figure[Annotated[float, msgspec.Meta(ge=0, le=1)]]
-Amount = Figure[Annotated[float, msgspec.Meta(ge=0)]]
-Positive = Figure[Annotated[float, msgspec.Meta(gt=0)]]
-Counted = Figure[Annotated[int, msgspec.Meta(ge=1)]]
 
 
 class Accounts(Struct, frozen=True):

@@ -202,7 +202,8 @@ class _Kept:
         path = self._path(task)
         if path is None or not path.exists():
             return None
-        head, data = path.read_bytes()[:DIGEST], path.read_bytes()[DIGEST:]
+        raw = path.read_bytes()
+        head, data = raw[:DIGEST], raw[DIGEST:]
         return data if sha256(data).digest() == head else None
 
     def put(self, task: Task, data: bytes) -> None:
