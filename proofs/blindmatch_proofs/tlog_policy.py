@@ -25,6 +25,8 @@ from blindmatch_proofs.verdict import Failed
 STEP: Final = "tlog-policy"
 POLICY_MOST: Final = 1 << 16
 NONE: Final = "none"
+QUORUM: Final = "quorum"
+"""The group that `policy_of` names as the quorum."""
 SKEW_S: Final = 300
 """A witness's clock may be ahead of the verifier's by so much."""
 
@@ -97,7 +99,8 @@ class Policy:
             stale = sorted(name for name, at in cosigned.items() if at and name not in fresh)
             old = f"; older than {most_age_s} s or of a time to come: {', '.join(stale)}" if stale else ""
             found = ", ".join(sorted(fresh)) or "nobody"
-            return Failed(f"the quorum {self.quorum} of witnesses is not met, but by {found}{old}")
+            name = "" if self.quorum == QUORUM else f" {self.quorum}"
+            return Failed(f"the quorum{name} of witnesses is not met, but by {found}{old}")
         return Accepted(head, frozenset(fresh))
 
     def satisfied(self, witnessed: Iterable[str]) -> bool:
@@ -136,8 +139,8 @@ def policy_of(
         lines += [f"witness {key.name} {key.text}" for key in keys]
         lines.append(f"group {group} any {' '.join(key.name for key in keys)}")
     if least:
-        lines.append(f"group quorum {least} {' '.join(groups)}")
-    lines.append(f"quorum {'quorum' if least else NONE}")
+        lines.append(f"group {QUORUM} {least} {' '.join(groups)}")
+    lines.append(f"quorum {QUORUM if least else NONE}")
     return Policy.parse("".join(f"{line}\n" for line in lines))
 
 

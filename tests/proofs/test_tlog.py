@@ -188,7 +188,7 @@ def test_a_witness_counts_once_however_often_it_signs() -> None:
     text = HELD.checkpoint().text
     again = [WITNESSES[0].sign(text, NOW - at) for at in range(4)]
     note = HELD.note(WITNESSES[:1]).signed(*again)
-    assert "not met, but by w1.example" in reason(policy(2).accept(note, NOW, DAY))
+    assert "the quorum of witnesses is not met, but by w1.example" in reason(policy(2).accept(note, NOW, DAY))
 
 
 def test_witnesses_of_one_operator_count_once() -> None:

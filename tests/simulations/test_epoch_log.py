@@ -278,7 +278,7 @@ def test_absence_is_shown_of_an_epoch_that_a_quorum_has_seen_if_the_verifier_has
     assert absence("verify", file).code == absence("verify", file, "--policy", policy).code == 0
     for more in (("--policy", other), ("--policy", policy, "--at", "2040-01-01")):
         unseen = absence("verify", file, *more, "--json", tmp_path / "found.json")
-        assert unseen.code == 1
+        assert unseen.code == 1 and "failed: the quorum of witnesses" in " ".join(unseen.out.split())
         found = json.loads((tmp_path / "found.json").read_text())
         assert (found["session"], "is not met" in found["logged"]) == ("passed", True)
 

@@ -117,8 +117,16 @@ def test_months_that_are_over_are_logged_in_order_and_never_again_with_other_cou
     assert leaves[3:] == first, "where the log begins is not for a later call to say"
     november = year_of(deployment, 2026)[10]
     assert page.changed(november) == {"complaints_upheld": [0, 1]}
-    assert "<td>1 (0)</td>" in page.as_page(2026, year_of(deployment, 2026))
+    assert "<td>1 (0)</td>" in page.as_page(2026, year_of(deployment, 2026), Month(2027, 2))
     assert year_of(deployment, 2026)[0].logged is None
+
+
+def test_a_page_has_no_counts_of_months_that_have_not_begun(
+    counted: dict[str, int], logged: tuple[Deployment, list[tuple[int, bytes]]]
+) -> None:
+    deployment, _ = logged
+    row = page.as_page(2026, year_of(deployment, 2026), NOVEMBER).split(">reports</th>")[1].split("</tr>")[0]
+    assert row == "<td>0*</td>" * 10 + "<td>2*</td>" + "<td></td>"
 
 
 @pytest.mark.parametrize(

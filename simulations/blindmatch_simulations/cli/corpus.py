@@ -90,17 +90,16 @@ def _shown(made: Scan) -> Iterator[Table | str]:
         name: sum(getattr(part, name) for part in made.parts)
         for name in ("files", "pictures", "repeated", "poor", "broken", "listed", "items")
     }
-    same, pairs = (
-        sum(sum(part.same) for part in made.parts),
-        sum(sum(part.histogram) for part in made.parts),
+    same = sum(sum(part.same) for part in made.parts)
+    pairs = sum(sum(part.histogram) for part in made.parts)
+    yield (
+        f"{_of(sums['files'], 'file')}: {_of(sums['pictures'], 'different picture')}, "
+        f"{_of(sums['repeated'], 'copy', 'copies')}, {sums['poor']:,} of too low a quality, "
+        f"{sums['broken']:,} not acceptable"
     )
     yield (
-        f"{sums['files']:,} files: {sums['pictures']:,} different pictures, {sums['repeated']:,} copies, "
-        f"{sums['poor']:,} of too low a quality, {sums['broken']:,} no acceptable pictures"
-    )
-    yield (
-        f"{pairs:,} pairs, {same:,} of them the same picture edited, set apart; {sums['items']:,} items "
-        f"against {sums['listed']:,} listed pictures"
+        f"{_of(pairs, 'pair')}, {same:,} of them the same picture edited, set apart; "
+        f"{_of(sums['items'], 'item')} against {_of(sums['listed'], 'listed picture')}"
     )
     yield from _bounds(made)
     if made.tail.value is not None:
@@ -110,6 +109,10 @@ def _shown(made: Scan) -> Iterator[Table | str]:
         )
     else:
         yield f"no model of the tail: {made.tail.why}"
+
+
+def _of(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def _bounds(made: Scan) -> Iterator[Table | str]:

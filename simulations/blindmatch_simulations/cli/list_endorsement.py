@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from blindmatch_proofs.endorsement import Action, EndorsementPolicy
-from blindmatch_proofs.verdict import Failed, Passed, Verdict
+from blindmatch_proofs.verdict import Failed, Verdict
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator.signing import VALID_DAYS
 
@@ -194,6 +194,7 @@ def audit(
 
 def judged(title: str, about: dict[str, Any], verdicts: Mapping[str, Verdict]) -> Found:
     """Verdicts by name; exit code 1 unless all passed."""
-    result = {name: one.reason if isinstance(one, Failed) else "passed" for name, one in verdicts.items()}
-    right = all(one == Passed() for one in verdicts.values())
-    return found(title, about | result, code=exit_codes.OK if right else exit_codes.WRONG)
+    failed = {name: one.reason for name, one in verdicts.items() if isinstance(one, Failed)}
+    result = about | dict.fromkeys(verdicts, "passed") | failed
+    shown = result | {name: f"failed: {reason}" for name, reason in failed.items()}
+    return found(title, result, shown, code=exit_codes.WRONG if failed else exit_codes.OK)

@@ -139,7 +139,8 @@ def inspect_(deployment: Deployment, name: NameArgument) -> Found:
     """Show figures of the list NAME; no hash is shown."""
     with open_named(deployment, name) as entries:
         figures = asdict(inspect(entries))
-    return found(f"list {name}", figures, worded(figures))
+    shown = figures | {key: f"{figures[key]:.4f}" for key in ("bit_least", "bit_most")}
+    return found(f"list {name}", figures, worded(shown))
 
 
 @app.command("diff")
