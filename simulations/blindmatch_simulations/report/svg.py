@@ -17,7 +17,7 @@ WIDTH: Final = 360
 ROW: Final = 20
 LEFT: Final = 104
 RIGHT: Final = 76
-HEIGHT: Final = 300
+HEIGHT: Final = 150
 SIDES: Final = (56.0, WIDTH - 30.0)
 
 STYLE: Final = (
@@ -66,7 +66,7 @@ def band(title: str, low: Sequence[float], value: Sequence[float], high: Sequenc
     outline = [*_places(high, top), *reversed(_places(low, top))]
     parts.append(f'<polygon class="p" fill-opacity="0.25" points="{" ".join(outline)}"/>')
     parts.append(f'<polyline class="w" fill="none" points="{" ".join(_places(value, top))}"/>')
-    return _svg(title, HEIGHT / 2, parts)
+    return _svg(title, HEIGHT, parts)
 
 
 def _places(values: Sequence[float], top: int) -> list[str]:
@@ -75,17 +75,11 @@ def _places(values: Sequence[float], top: int) -> list[str]:
 
 
 def _height(value: float, top: int) -> float:
-    return _scaled(log10(1 + value), (0, top), HEIGHT / 2 - 12, 12)
-
-
-def _scaled(value: float, span: tuple[float, float], start: float, end: float) -> float:
-    return start + (value - span[0]) / (span[1] - span[0]) * (end - start)
+    return HEIGHT - 12 - log10(1 + value) / top * (HEIGHT - 24)
 
 
 def _power(at: int) -> str:
-    if 0 <= at <= 3:
-        return f"{10**at}"
-    return f"{10.0**at:g}" if -3 <= at < 0 else power(f"1e{at}").removeprefix("1\u00a0\u00d7\u00a0")
+    return f"{10**at}" if at <= 3 else power(f"1e{at}").removeprefix("1\u00a0\u00d7\u00a0")
 
 
 def _x(share: float) -> float:

@@ -63,11 +63,9 @@ const abuseEvidence = (row) =>
   evidence(
     `${esc(row.id)}: abuse that is declared, and who would notice`,
     abuses(row)
-      .flatMap((one) => [
-        [
-          `${byWhom(one)}: ${one.name} (${kindOfFact(one.name)})`,
-          `${esc(one.fact.says)}. Who would notice: ${esc(notice(one))}.`,
-        ],
+      .map((one) => [
+        `${byWhom(one)}: ${one.name} (${kindOfFact(one.name)})`,
+        `${esc(one.fact.says)}. Who would notice: ${esc(notice(one))}.`,
       ])
       .concat([
         ["other lists", esc(listAbuse(row))],
@@ -83,9 +81,7 @@ const outside = (row) => {
 };
 const LISTED = {nothing: "there is no list", category: "whoever makes the model chooses what it flags"};
 const listAbuse = (row) =>
-  LISTED[row.design.relation]
-    ? LISTED[row.design.relation]
-    : `in this run whoever makes the list can put anything on it; ${outside(row)}`;
+  LISTED[row.design.relation] || `in this run whoever makes the list can put anything on it; ${outside(row)}`;
 const abuse = (row) => {
   const shownFirst = abuses(row)
     .filter((one) => !plain(one.fact).everywhere)
