@@ -9,7 +9,7 @@ from typing import Any
 
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_simulations.assess.results import AnyResults
-from blindmatch_simulations.assess.store import RESULTS
+from blindmatch_simulations.assess.store import results_in
 from blindmatch_simulations.assess.tidy import figures, rows_of
 from blindmatch_simulations.measure.results import read
 
@@ -26,8 +26,7 @@ def load_results(path: Path | str) -> AnyResults:
     Raises:
         ResultsError: if it is not there, edited, truncated or of another version.
     """
-    found = Path(path)
-    loaded: AnyResults = read(found / RESULTS if found.is_dir() else found, AnyResults)
+    loaded: AnyResults = read(results_in(Path(path)), AnyResults)
     return loaded
 
 

@@ -54,13 +54,18 @@ def read_design(path: Path) -> Design:
     return row
 
 
+def results_in(path: Path) -> Path:
+    """The results file in a folder; a file is itself."""
+    return path / RESULTS if path.is_dir() else path
+
+
 def check(path: Path) -> Results:
     """The results in a file or folder, whole and as they were written.
 
     Raises:
         ResultsError: if not; the text says what is wrong.
     """
-    path = path / RESULTS if path.is_dir() else path
+    path = results_in(path)
     results: Results = read(path, Results)
     _check_files(path.parent, results)
     return results

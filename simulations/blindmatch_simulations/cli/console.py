@@ -113,6 +113,11 @@ def say(line: str, console: Console = OUT) -> None:
     console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
+def several(count: int, one: str, many: str = "") -> str:
+    """A count with its noun; `many` where that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def complain(line: str) -> None:
     """What is wrong, in red on standard error."""
     ERR.print(line, style="red", soft_wrap=True, markup=False, highlight=False)

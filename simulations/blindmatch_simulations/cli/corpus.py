@@ -13,7 +13,7 @@ from blindmatch_server.worker_pool import cores
 from rich.table import Table
 
 from blindmatch_simulations.cli.commands import Commands, Found, people
-from blindmatch_simulations.cli.console import console_for, phases, table, writable, write_json
+from blindmatch_simulations.cli.console import console_for, phases, several, table, writable, write_json
 from blindmatch_simulations.cli.pictures import cache_home, words_of_broken
 from blindmatch_simulations.corpus import installed as pictures
 from blindmatch_simulations.corpus.bounds import Bound, bounds
@@ -93,13 +93,13 @@ def _shown(made: Scan) -> Iterator[Table | str]:
     same = sum(sum(part.same) for part in made.parts)
     pairs = sum(sum(part.histogram) for part in made.parts)
     yield (
-        f"{_of(sums['files'], 'file')}: {_of(sums['pictures'], 'different picture')}, "
-        f"{_of(sums['repeated'], 'copy', 'copies')}, {sums['poor']:,} of too low a quality, "
+        f"{several(sums['files'], 'file')}: {several(sums['pictures'], 'different picture')}, "
+        f"{several(sums['repeated'], 'copy', 'copies')}, {sums['poor']:,} of too low a quality, "
         f"{sums['broken']:,} not acceptable"
     )
     yield (
-        f"{_of(pairs, 'pair')}, {same:,} of them the same picture edited, set apart; "
-        f"{_of(sums['items'], 'item')} against {_of(sums['listed'], 'listed picture')}"
+        f"{several(pairs, 'pair')}, {same:,} of them the same picture edited, set apart; "
+        f"{several(sums['items'], 'item')} against {several(sums['listed'], 'listed picture')}"
     )
     yield from _bounds(made)
     if made.tail.value is not None:
@@ -109,10 +109,6 @@ def _shown(made: Scan) -> Iterator[Table | str]:
         )
     else:
         yield f"no model of the tail: {made.tail.why}"
-
-
-def _of(count: int, one: str, many: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def _bounds(made: Scan) -> Iterator[Table | str]:

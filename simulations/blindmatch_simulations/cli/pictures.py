@@ -10,7 +10,7 @@ import typer
 from blindmatch_server.worker_pool import cores
 from rich.console import Console
 
-from blindmatch_simulations.cli.console import say
+from blindmatch_simulations.cli.console import say, several
 from blindmatch_simulations.corpus.hashing import named
 from blindmatch_simulations.corpus.own import OwnPictures, own_pictures
 from blindmatch_simulations.measure.phases import PhaseProgress
@@ -44,8 +44,9 @@ def chosen(folder: Path, count: int, least: int, seed: int, begin: PhaseProgress
 def show_own(console: Console, found: OwnPictures) -> None:
     """What was found, and names of files that are no pictures."""
     console.print(
-        f"{len(found.pictures)} of your own pictures are used, of {found.files:,} files: {found.apart:,} "
-        f"copies set apart, {found.poor:,} of low quality, {len(found.broken):,} no acceptable pictures",
+        f"{len(found.pictures)} of your own pictures are used, of {several(found.files, 'file')}: "
+        f"{several(found.apart, 'copy', 'copies')} set apart, {found.poor:,} of low quality, "
+        f"{len(found.broken):,} not acceptable",
         highlight=False,
     )
     for line in words_of_broken(found.broken):

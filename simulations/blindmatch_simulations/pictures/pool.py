@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Item, Relation
+from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
 from PIL import Image
 
@@ -125,7 +126,7 @@ def flipped(item: Item, count: int) -> bytes:
 def _entries(pictures: Sequence[Pooled]) -> Rows:
     hashes = [one.item.hash for one in pictures if one.kind == "listed" or one.name == "poor/0"]
     hashes += [flipped(one.item, DISTANCES[one.kind]) for one in pictures if one.kind in DISTANCES]
-    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
+    return rows(hashes)
 
 
 def _pixels(number: int, shape: tuple[int, int], cells: int = COARSE) -> npt.NDArray[np.uint8]:

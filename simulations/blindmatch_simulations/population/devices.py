@@ -16,6 +16,7 @@ import numpy as np
 from blindmatch_protocol.codec import Message as State
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import AnyDesign, Progress, no_progress
+from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import seeded
 
@@ -65,7 +66,7 @@ def edited(data: bytes, edit: str) -> Picture:
 def entries(epoch: int, seed: int) -> Rows:
     """The list of an epoch: known pictures, the mistake, and random hashes, some more each time."""
     known, benign = pictures()
-    hashes = np.frombuffer(b"".join(one.hash for one in [*known, benign[0]]), np.uint8).reshape(-1, 32)
+    hashes = rows([one.hash for one in [*known, benign[0]]])
     return np.concatenate([hashes, random_hashes(RANDOM + 10 * epoch, seed)])
 
 

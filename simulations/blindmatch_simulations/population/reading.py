@@ -9,6 +9,7 @@ from typing import Final
 
 from blindmatch_simulations.assess import results as assess
 from blindmatch_simulations.assess.judging import NOTHING
+from blindmatch_simulations.assess.store import RESULTS, results_in
 from blindmatch_simulations.measure.results import Figure, ResultsError, Row, read
 from blindmatch_simulations.population.behaviour import COSTS, LITERATURE, Behaviour, Range, literature
 from blindmatch_simulations.population.inputs import Inputs, PopulationError
@@ -16,7 +17,7 @@ from blindmatch_simulations.population.inputs import Inputs, PopulationError
 _PACKAGE: Final = Path(__file__).parents[1]
 SAMPLES: Final = (
     _PACKAGE / "data" / "sample-results.json",
-    _PACKAGE.parents[1] / "docs" / "sample" / "results.json",
+    _PACKAGE.parents[1] / "docs" / "sample" / RESULTS,
 )
 """The sample's results file as a wheel has it, and as a checkout has it."""
 
@@ -40,7 +41,7 @@ def read_results(path: Path | None) -> assess.AnyResults:
     """
     if path is None:
         return read_results(next((one for one in SAMPLES if one.is_file()), SAMPLES[-1]))
-    found: assess.AnyResults = read(path / "results.json" if path.is_dir() else path, assess.AnyResults)
+    found: assess.AnyResults = read(results_in(path), assess.AnyResults)
     if not any(isinstance(row, assess.Measured) for row in found.rows):
         raise PopulationError(f"{path.name}: rows: no design was assessed in it")
     return found
