@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -23,26 +23,13 @@ from blindmatch_protocol.designs.voprf.building import ListBuild
 from blindmatch_protocol.designs.voprf.files import KeyHolder, VoprfSetup, key_file
 from blindmatch_protocol.designs.voprf.layout import ONE_HOLDER, KeyLayout, PublicKeys
 from blindmatch_protocol.designs.voprf.limits import Limits
-from blindmatch_protocol.designs.voprf.round import Verified, VoprfRound
-from blindmatch_protocol.oprf import Blinding, Mode, SecretKey, blind, generate_key_pair
+from blindmatch_protocol.designs.voprf.round import Verified, VoprfRound, Waiting
+from blindmatch_protocol.oprf import Mode, SecretKey, blind, generate_key_pair
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 LOOKED_UP: Final = 1 << 16
 """Additions that are looked up together."""
 S = TypeVar("S", bound=VoprfSetup[Any])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Waiting:
-    """A session whose request is out.
-
-    Attributes:
-        blinding: what `finalize` needs.
-        own_hash: the picture's hash, or None for a cover request.
-    """
-
-    blinding: Blinding = field(repr=False)
-    own_hash: bytes | None = field(repr=False)
 
 
 class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):

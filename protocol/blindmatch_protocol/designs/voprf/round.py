@@ -29,6 +29,19 @@ from blindmatch_protocol.randomness import Randomness, replayed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    """A session whose request is out.
+
+    Attributes:
+        blinding: what `finalize` needs.
+        own_hash: the picture's hash, or None for a cover request.
+    """
+
+    blinding: Blinding = field(repr=False)
+    own_hash: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Verified:
     """A session whose replies were verified; what it opens, and how long that takes, nobody has seen yet.
 
