@@ -23,7 +23,8 @@ from blindmatch_protocol.contract import (
 )
 from blindmatch_protocol.contract.coalitions import told
 from blindmatch_protocol.designs.he_hamming import DESIGN, SMALL, files, packing
-from blindmatch_protocol.designs.he_hamming.circuit import FLOOD_BITS, MANY, Evaluation, babies_for, indicator
+from blindmatch_protocol.designs.he_hamming.batch import MANY, babies_for
+from blindmatch_protocol.designs.he_hamming.circuit import FLOOD_BITS, Evaluation, indicator
 from blindmatch_protocol.designs.he_hamming.design import balanced
 from blindmatch_protocol.designs.he_hamming.messages import Keys, Query, Reply, Secret
 from blindmatch_protocol.designs.he_hamming.ring import BABY, BITS, FULL, Ring

@@ -28,7 +28,8 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.designs import facts
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.he_hamming import files, packing
-from blindmatch_protocol.designs.he_hamming.circuit import THRESHOLD, WEIGHT, Evaluation, indicator
+from blindmatch_protocol.designs.he_hamming.batch import THRESHOLD
+from blindmatch_protocol.designs.he_hamming.circuit import WEIGHT, Evaluation, indicator
 from blindmatch_protocol.designs.he_hamming.files import MatcherState, Setup
 from blindmatch_protocol.designs.he_hamming.messages import Keys, Query, Reply, Secret
 from blindmatch_protocol.designs.he_hamming.packing import DATA, SEED_BYTES, Polynomials

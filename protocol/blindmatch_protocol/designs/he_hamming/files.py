@@ -21,7 +21,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import HASH_BYTES, EntrySource, whole
 from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_progress
 from blindmatch_protocol.designs.deltas import SET_FILE, check_files
-from blindmatch_protocol.designs.he_hamming.circuit import KEY_BYTES, Batch, babies_for
+from blindmatch_protocol.designs.he_hamming.batch import KEY_BYTES, Batch, babies_for
 from blindmatch_protocol.designs.he_hamming.ring import Ring, Sizes
 from blindmatch_protocol.errors import DesignError, SetFileError
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
