@@ -353,44 +353,38 @@ def example_cases(made: ReportEvidence) -> dict[str, tuple[ReportEvidence, str]]
     """Altered files, and the claim in whose name each must be refused."""
     report, (leaf,), (proof,) = made.report, made.leaf, made.endorsement
     label, (opening,), log = report.label, report.opening, made.epoch_proof
-    two_unsigned = (bytes(64), bytes(64), proof.signatures[2])
     later = EpochLeaf(signed(manifest(epoch=2)), leaf.endorsement_root, leaf.endorsement_policy, bytes(32))
+
+    def with_report(**changes: Any) -> ReportEvidence:
+        return replace(made, report=replace(report, **changes))
+
+    def with_leaf(**changes: Any) -> ReportEvidence:
+        return replace(made, leaf=(replace(leaf, **changes),))
+
+    def with_signatures(*signatures: bytes) -> ReportEvidence:
+        return replace(made, endorsement=(replace(proof, signatures=signatures),))
+
     return {
-        "picture": (replace(made, report=replace(report, picture=picture(2))), "content"),
-        "sender": (replace(made, report=replace(report, sender="carol")), "content"),
-        "recipient": (replace(made, report=replace(report, recipient="carol")), "content"),
-        "time": (replace(made, report=replace(report, sent_at_ms=16)), "content"),
-        "media type": (replace(made, report=replace(report, media_type="image/gif")), "content"),
-        "salt": (
-            replace(made, report=replace(report, opening=(replace(opening, salts=(bytes(32),) * 4),))),
-            "content",
-        ),
-        "proof": (
-            replace(made, report=replace(report, sender_proof=(SenderProof(bytes(64), ()),))),
-            "sender",
-        ),
-        "no proof": (replace(made, report=replace(report, sender_proof=())), "file"),
+        "picture": (with_report(picture=picture(2)), "content"),
+        "sender": (with_report(sender="carol"), "content"),
+        "recipient": (with_report(recipient="carol"), "content"),
+        "time": (with_report(sent_at_ms=16), "content"),
+        "media type": (with_report(media_type="image/gif"), "content"),
+        "salt": (with_report(opening=(replace(opening, salts=(bytes(32),) * 4),)), "content"),
+        "proof": (with_report(sender_proof=(SenderProof(bytes(64), ()),)), "sender"),
+        "no proof": (with_report(sender_proof=()), "file"),
         "identity": (replace(made, identity=(public_key(b"\2" * 32),)), "sender"),
         "mode": (replace(made, mode=FrankingMode.STAMP), "sender"),
-        "hash": (replace(made, report=replace(report, label=Label(bytes(32), 7, label.salt))), "match"),
-        "entry": (replace(made, report=replace(report, label=replace(label, entry_id=8))), "endorsed"),
-        "salt of the entry": (
-            replace(made, report=replace(report, label=replace(label, salt=b"t" * 16))),
-            "endorsed",
-        ),
-        "policy": (replace(made, leaf=(replace(leaf, endorsement_policy=FORGED.encode()),)), "endorsed"),
-        "root": (replace(made, leaf=(replace(leaf, endorsement_root=b"r" * 32),)), "endorsed"),
-        "curator": (
-            replace(made, leaf=(replace(leaf, signed=replace(leaf.signed, signature=bytes(64))),)),
-            "file",
-        ),
-        "signature": (
-            replace(made, endorsement=(replace(proof, signatures=(b"x" * 64, *proof.signatures[1:])),)),
-            "endorsed",
-        ),
-        "too few": (replace(made, endorsement=(replace(proof, signatures=two_unsigned),)), "endorsed"),
+        "hash": (with_report(label=Label(bytes(32), 7, label.salt)), "match"),
+        "entry": (with_report(label=replace(label, entry_id=8)), "endorsed"),
+        "salt of the entry": (with_report(label=replace(label, salt=b"t" * 16)), "endorsed"),
+        "policy": (with_leaf(endorsement_policy=FORGED.encode()), "endorsed"),
+        "root": (with_leaf(endorsement_root=b"r" * 32), "endorsed"),
+        "curator": (with_leaf(signed=replace(leaf.signed, signature=bytes(64))), "file"),
+        "signature": (with_signatures(b"x" * 64, *proof.signatures[1:]), "endorsed"),
+        "too few": (with_signatures(bytes(64), bytes(64), proof.signatures[2]), "endorsed"),
         "epoch": (replace(made, leaf=(later,)), "file"),
-        "sealing key": (replace(made, leaf=(replace(leaf, sealing_key=b"k" * 32),)), "the leaf is under"),
+        "sealing key": (with_leaf(sealing_key=b"k" * 32), "the leaf is under"),
         "index": (replace(made, epoch_proof=log.replace(b"index 0", b"index 1")), "the path"),
         "cosigner": (
             replace(made, epoch_proof=log.replace(WITNESSES[0].key.name.encode(), b"w9.example")),

@@ -67,6 +67,14 @@ AT_EXCHANGE = [
     *[Arm(f"ledger.commit.{side}", hit) for side in SIDES for hit in (2, 3, 4)],
     Arm("Matching.Exchange.reply"),
 ]
+ASK = wire.Envelope(
+    design="dummy",
+    version=3,
+    epoch=5,
+    role="matcher",
+    body=Ask(b"hit").encode(),
+    request_id=b"r" * 16,
+)
 
 
 def named(arm: Arm) -> str:
@@ -285,14 +293,6 @@ def test_what_a_matcher_owes_the_centre_gets_there_once_wherever_the_matcher_is_
 ) -> None:
     deployment, identity = Deployment(), Identity.of(Party.MATCHER)
     held = deployment.credentials(identity)
-    ask = wire.Envelope(
-        design="dummy",
-        version=3,
-        epoch=5,
-        role="matcher",
-        body=Ask(b"hit").encode(),
-        request_id=b"r" * 16,
-    )
 
     async def test() -> None:
         async with scene.centre(deployment) as (_, _, operator, port):
@@ -316,7 +316,7 @@ def test_what_a_matcher_owes_the_centre_gets_there_once_wherever_the_matcher_is_
             if port is None:
                 return False
             async with deployment.client(ALICE, Party.MATCHER, port) as alice:
-                replied = await answer(alice, "Matching/Exchange", ask) is not None
+                replied = await answer(alice, "Matching/Exchange", ASK) is not None
             # the points after the answer are those of the filing
             await asyncio.sleep(0.5)
             return replied
