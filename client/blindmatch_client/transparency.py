@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from blindmatch_proofs.checkpoint import Checkpoint
@@ -226,6 +227,7 @@ def _continues(head: Checkpoint, seen: Checkpoint, path: tuple[bytes, ...]) -> V
     return found
 
 
+@lru_cache(2 * TAKEN_MOST)
 def _head(raw: bytes) -> Checkpoint:
     """The checkpoint of a note that was checked before it was kept."""
     return Checkpoint.of(Note.parse(raw))
