@@ -161,7 +161,7 @@ class Device(Messages):
 
     @property
     def epoch(self) -> int:
-        """Of the set-up in use; 0 before there is one."""
+        """Epoch of the current set-up; 0 if none."""
         return self._matcher.epoch
 
     @property
@@ -226,8 +226,8 @@ class Device(Messages):
     def receive(
         self, wait_ms: int = 0, on_complete: Callable[[int], None] = lambda count: None
     ) -> list[Received]:
-        """Messages that came; acknowledged once they are saved. If they do not stop coming, those of the
-        first half minute.
+        """Messages that came; acknowledged once they are saved. Stops after 30 s if the stream never
+        pauses.
 
         Args:
             wait_ms: wait for more so long after the last one.
@@ -254,7 +254,7 @@ class Device(Messages):
         return self._receiver.inbox()
 
     def standing(self) -> Standing:
-        """What waits, and what became of reports and complaints. Nothing is sent."""
+        """Queued messages, reports, and complaint outcomes. Nothing is sent."""
         waiting, reports = self._outbox.count(), tuple(self._reporting.standing())
         record, complaints = self._matcher.record, tuple(self.complaints.all())
         evidence = tuple(record.evidence())

@@ -78,7 +78,7 @@ class MatchingClient:
 
     @property
     def epoch(self) -> int:
-        """Of the set-up in use; 0 before there is one."""
+        """Epoch of the current set-up; 0 if none."""
         return self._epoch
 
     @property

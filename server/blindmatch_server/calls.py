@@ -5,7 +5,7 @@
                        any exception --> status (statuses.py), one log line and one count for each call
 
 A call that is refused for its rate is answered late; so is every refused call of an account that had many
-refused. A flood is held up by its own calls then, of which a connection has a bounded number.
+refused. Since a connection's concurrency is bounded, a flood throttles itself.
 
 Messages are parsed and serialised here, since that is where bytes can be counted.
 """

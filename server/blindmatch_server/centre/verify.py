@@ -4,8 +4,8 @@ sealed    opens with the centre's key under its id, and is canonical
 design    is of the design, version and epoch that are deployed
 reporter  is who handed it in, and may report this in that design (deployed.py)
 label     is of the centre's own list: id, hash and salt (which only the list and the opener know), and, where
-          there is a policy, endorsed in the report's epoch; a flag has
-          none, and is reported in designs that recognise a category, where nothing else is
+          there is a policy, endorsed in the report's epoch; a flag has none, and is reported in designs that
+          recognise a category, where nothing else is
 picture   decodes
 relation  the picture's PDQ hash matches the label's, as the design defines a match; or it is of the category
 franking  a commitment binds sender, recipient, time and exactly this picture
