@@ -6,7 +6,7 @@ import asyncio
 import multiprocessing
 import signal
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -300,6 +300,28 @@ def test_a_log_whose_tiles_are_damaged_signs_no_second_history(tmp_path: Path) -
     grown(TreeStore(tmp_path, EPOCHS), [b"d"])
 
 
+@pytest.mark.parametrize("tile", ["0/000.p/3", "entries/000.p/3"])
+@pytest.mark.parametrize(
+    "damaged", [lambda raw: b"", lambda raw: raw[: len(raw) // 3], lambda raw: raw + raw]
+)
+def test_a_log_whose_tiles_are_cut_off_or_too_long_grows_no_further(
+    tmp_path: Path, tile: str, damaged: Callable[[bytes], bytes]
+) -> None:
+    grown(TreeStore(tmp_path, EPOCHS), [b"a", b"b", b"c"])
+    path = tmp_path / "tile" / tile
+    path.write_bytes(damaged(path.read_bytes()))
+    with pytest.raises(StateError, match="not those of the checkpoint"):
+        TreeStore(tmp_path, EPOCHS).extended([b"d"])
+
+
+def test_a_log_whose_upper_tile_is_too_long_grows_no_further(tmp_path: Path) -> None:
+    grown(TreeStore(tmp_path, EPOCHS), [b"entry"] * 511)
+    upper = tmp_path / "tile" / "1" / "000.p" / "1"
+    upper.write_bytes(upper.read_bytes() * 2)
+    with pytest.raises(StateError, match="not those of the checkpoint"):
+        TreeStore(tmp_path, EPOCHS).extended([b"more"])
+
+
 @pytest.mark.parametrize("entries", [1, 256_001])
 def test_every_folder_above_what_a_log_or_a_witness_keeps_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: int
@@ -337,6 +359,30 @@ def test_a_partial_tile_is_there_until_the_whole_one_is_on_the_disk(
     grown(store, [b"more"])
     assert store.head == MemoryLog([*entries, b"more"], KEY).checkpoint()
     assert not (tmp_path / "tile" / "0" / "000.p").exists()
+
+
+def test_a_whole_tile_that_did_not_count_yet_can_be_lost_while_it_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [str(n).encode() for n in range(255)]
+    grown(TreeStore(tmp_path, EPOCHS), entries)
+    TreeStore(tmp_path, EPOCHS).extended([b"never counted"])  # killed before the checkpoint
+
+    def killed(path: Path, data: bytes) -> int:
+        with path.open("wb"):
+            raise OSError
+
+    monkeypatch.setattr(Path, "write_bytes", killed)
+    with pytest.raises(OSError):
+        TreeStore(tmp_path, EPOCHS).extended([b"more"])
+    for whole in (tmp_path / "tile").glob("*/000"):
+        whole.unlink()
+    monkeypatch.undo()
+    store = TreeStore(tmp_path, EPOCHS)
+    assert [store.entry(at) for at in (0, 254)] == [entries[0], entries[254]]
+    grown(store, [b"more"])
+    assert store.head == MemoryLog([*entries, b"more"], KEY).checkpoint()
+    assert not list((tmp_path / "tile").glob("*/000.p"))[1:]
 
 
 # --- killed between save and cosign ----------------------------------------------------------------

@@ -3,7 +3,7 @@
     FOLDER/checkpoint            the signed note; what it says is what the log holds
     FOLDER/tile/...              tiles and bundles of entries; those past the checkpoint's size do not count
 
-    append: entries and tiles --sync--> checkpoint, replaced in one step
+    append: entries and tiles --sync--> checkpoint, replaced in one step --> partial tiles that are whole go
 
 A start reads the checkpoint and nothing else. A kill before the rename leaves tiles that the next append
 writes again; whatever was signed was in the checkpoint's file before it was shown to anybody.
@@ -23,6 +23,7 @@ from blindmatch_proofs.signed_note import Note
 from blindmatch_proofs.tiles import (
     ENTRIES,
     ENTRY_MOST,
+    HEIGHT,
     WIDTH,
     bundle,
     entries_of,
@@ -88,21 +89,17 @@ class TreeStore:
             ProtocolError: if one is too long for a log.
             StateError: if the tiles are not those of the checkpoint: what follows from them would be a fork.
         """
-        if root_of(self.nodes, self.size) != self.head.root:
+        if not self._ends_as_signed():
             raise StateError(f"{self.head.origin}: the tiles are not those of the checkpoint")
         if any(len(entry) > ENTRY_MOST for entry in entries):
             raise ProtocolError("log", f"must be at most {ENTRY_MOST} bytes", "leaf")
         written = [self._level(ENTRIES, self.size, list(entries))]
         hashes, level, first = [leaf_hash(entry) for entry in entries], 0, self.size
-        outgrown = list[Path]()
         while hashes:
             written.append(self._level(level, first, hashes))
-            outgrown += self._outgrown(level, first, len(hashes))
             hashes, first = self._full_roots(level, first, hashes), first // WIDTH
             level += 1
         _sync([path for paths in written for path in paths], self._folder)
-        for folder in outgrown:  # now: until the whole tile is on the disk, the partial one is what there is
-            shutil.rmtree(folder, ignore_errors=True)
         size = self.size + len(entries)
         return Checkpoint(self.head.origin, size, root_of(tile_nodes(self.tile, size), size))
 
@@ -111,14 +108,34 @@ class TreeStore:
         reach("log.checkpoint.before")
         replace_file(self._folder / CHECKPOINT, note.encode())
         reach("log.checkpoint.after")
-        self.note, self.head = note, Checkpoint.of(note)
+        head = Checkpoint.of(note)
+        outgrown = self._outgrown(head.size)
+        self.note, self.head = note, head
+        for folder in outgrown:  # now: until a whole tile counts, an append that is cut off may spoil it
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _ends_as_signed(self) -> bool:
+        """Whether the tiles that are not full have the checkpoint's root, and their own entries."""
+        try:
+            hashes, entries = (self._begun(level, *divmod(self.size, WIDTH)) for level in (0, ENTRIES))
+            root = root_of(self.nodes, self.size)
+        except (IndexError, ProtocolError):  # one is cut off
+            return False
+        return root == self.head.root and hashes == [leaf_hash(entry) for entry in entries]
 
     def _begun(self, level: int, index: int, width: int) -> list[bytes]:
-        """What a tile that is not full has already."""
+        """What a tile that is not full has already.
+
+        Raises:
+            StateError: if it has more.
+        """
         if not width:
             return []
         raw = self.tile(level, index, width)
-        return entries_of(raw) if level == ENTRIES else hashes_of(raw)
+        rows = entries_of(raw) if level == ENTRIES else hashes_of(raw)
+        if len(rows) > width:
+            raise StateError(f"{self.head.origin}: the tiles are not those of the checkpoint")
+        return rows
 
     def _level(self, level: int, first: int, rows: list[bytes]) -> list[Path]:
         """Write the tiles of one level that `rows` change, from row `first` on; their paths."""
@@ -133,12 +150,16 @@ class TreeStore:
             paths.append(path)
         return paths
 
-    def _outgrown(self, level: int, first: int, count: int) -> list[Path]:
-        """Folders of the partial forms of a tile that `count` rows from row `first` on fill."""
-        index, width = divmod(first, WIDTH)
-        levels = (level, ENTRIES) if level == 0 else (level,)
-        filled = width and width + count >= WIDTH
-        return [self._folder / f"{tile_path(one, index)}.p" for one in levels] if filled else []
+    def _outgrown(self, size: int) -> list[Path]:
+        """Folders of the partial forms of tiles that are whole in a tree of `size` leaves."""
+        found, level = list[Path](), 0
+        while begun := self.size >> HEIGHT * level:
+            index, width = divmod(begun, WIDTH)
+            if width and tile_width(level, index, size) == WIDTH:
+                levels = (level, ENTRIES) if level == 0 else (level,)
+                found += [self._folder / f"{tile_path(one, index)}.p" for one in levels]
+            level += 1
+        return found
 
     def _full_roots(self, level: int, first: int, hashes: list[bytes]) -> list[bytes]:
         """Roots of the tiles that `hashes` fill, which are the next level's."""
