@@ -18,6 +18,7 @@ from blindmatch_simulations.assess.keeping import FIRST, Kept, kept_set
 from blindmatch_simulations.assess.material import MadeItem, Material
 from blindmatch_simulations.assess.observed import AloneRow
 from blindmatch_simulations.assess.plan import Plan
+from blindmatch_simulations.inprocess.deployed import values_of
 from blindmatch_simulations.inprocess.opened import open_published
 
 LEAST_ENTRIES: Final = 1_000
@@ -66,22 +67,16 @@ def fitted(
     limits, most = plan.limits, None
     while True:
         with material.entries(most) as entries:
-            kept = kept_set(design, entries, plan.seed, sets, progress, values_of(plan, design))
+            kept = kept_set(design, entries, plan.seed, sets, progress, values_of(design, plan.parameters))
             alone = _alone(design, kept, material)
             took = seconds_of(alone)
             if took <= limits.picture_seconds or len(entries) <= LEAST_ENTRIES:
                 count = max(LEAST_PICTURES, int(limits.pictures_seconds / max(took, 1e-6)))
                 items = material.items()
-                words = _lessened(plan, len(entries), len(material), count, len(items), took)
+                words = _lessened(len(entries), len(material), count, len(items), took)
                 yield Fitted(entries, kept, items[:count], alone, words)
                 return
             most = max(LEAST_ENTRIES, int(len(entries) * limits.picture_seconds / took))
-
-
-def values_of(plan: Plan, design: AnyDesign) -> dict[str, int]:
-    """The plan's parameters that the design has."""
-    names = {one.name for one in design.info.parameters}
-    return {name: value for name, value in plan.parameters.items() if name in names}
 
 
 def seconds_of(alone: Sequence[AloneRow]) -> float:
@@ -97,7 +92,7 @@ def _alone(design: AnyDesign, kept: Kept, material: Material) -> list[AloneRow]:
     return list(sessions_alone(opened, pictures, system_randomness()))
 
 
-def _lessened(plan: Plan, entries: int, all_entries: int, count: int, pictures: int, took: float) -> str:
+def _lessened(entries: int, all_entries: int, count: int, pictures: int, took: float) -> str:
     parts = [f"{entries:,} of {all_entries:,} entries"] if entries < all_entries else []
     parts += [f"{count:,} of {pictures:,} pictures"] if count < pictures else []
     rate = f"a picture takes {took:.2g} s with {entries:,} entries, {3600 / took:,.0f} an hour"

@@ -20,7 +20,7 @@ from blindmatch_simulations.assess.alone import extracted, key_use, sessions_alo
 from blindmatch_simulations.assess.attributing import by_opener, by_server, expected_of
 from blindmatch_simulations.assess.auditing import audited
 from blindmatch_simulations.assess.describing import described
-from blindmatch_simulations.assess.fitting import Fitted, fitted, values_of
+from blindmatch_simulations.assess.fitting import Fitted, fitted
 from blindmatch_simulations.assess.harness import added_by_harness
 from blindmatch_simulations.assess.material import MadeItem, Material
 from blindmatch_simulations.assess.observed import Built, Observed, Offence, PictureRow, ServerCost, Traffic
@@ -31,6 +31,7 @@ from blindmatch_simulations.assess.updating import updated
 from blindmatch_simulations.deployment.curating import add_references
 from blindmatch_simulations.deployment.devices import Watched
 from blindmatch_simulations.deployment.processes import ServerProcess
+from blindmatch_simulations.inprocess.deployed import values_of
 from blindmatch_simulations.inprocess.opened import open_published
 from blindmatch_simulations.measure import procfs
 from blindmatch_simulations.measure.phases import PhaseTimes
@@ -71,7 +72,7 @@ class Observer:
                 update = updated(world.deployment, world.design, entries, self.plan)
             limits = MatchingLimits().exchanges
             return Observed(
-                design=described(world.design, values_of(self.plan, world.design)),
+                design=described(world.design, values_of(world.design, self.plan.parameters)),
                 entries=len(entries),
                 build=build,
                 update=update,

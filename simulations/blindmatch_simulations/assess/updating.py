@@ -17,11 +17,11 @@ from blindmatch_server.publication import publish_update
 from blindmatch_server.published import Publication, open_publication
 from blindmatch_server.worker_pool import WorkerPool
 
-from blindmatch_simulations.assess.fitting import values_of
 from blindmatch_simulations.assess.observed import Built, Updated
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.deployment.curating import publish
 from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.inprocess.deployed import values_of
 from blindmatch_simulations.measure.procfs import used_cpu_seconds
 
 
@@ -40,7 +40,7 @@ def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: 
         why, count = "", len(adds) + len(removes)
     except DesignError as error:
         try:
-            values = values_of(plan, design)
+            values = values_of(design, plan.parameters)
             after = publish(deployment, design, _changed(entries, adds, removes), rng, values=values)
         except DesignError as second:
             return Updated(f"{error}; {second}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar, cast
 
@@ -13,7 +13,7 @@ from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness, seeded
 
 from blindmatch_simulations.attacks.budget import Spending
-from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, publish
+from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, publish, values_of
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.measure.procfs import used_cpu_seconds
 
@@ -64,7 +64,9 @@ class Arena:
 
     def publish(self, entries: Rows, purpose: str, **values: int) -> Build:
         """Epoch 1 of the design with this list; `values` are parameters that the design has."""
-        return publish(self.design, entries, self.rng(f"publish/{purpose}"), 1, self.known(values))
+        return publish(
+            self.design, entries, self.rng(f"publish/{purpose}"), 1, values_of(self.design, values)
+        )
 
     def deployed(self, entries: Rows, purpose: str, **values: int) -> Deployed:
         """The same, opened."""
@@ -89,11 +91,6 @@ class Arena:
         made = make()
         _MADE[key, self.seed] = made, used_cpu_seconds() - before
         return made
-
-    def known(self, values: Mapping[str, int]) -> dict[str, int]:
-        """Those of `values` that are parameters of the design."""
-        names = {parameter.name for parameter in self.design.info.parameters}
-        return {name: value for name, value in values.items() if name in names}
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -20,6 +19,7 @@ from blindmatch_client.egress import Call, Egress, Recorder
 from blindmatch_client.egress.methods import EXCHANGE, EXCHANGE_LARGE
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
 from google.protobuf.message import Message as Wire
 from PIL import Image
@@ -30,6 +30,7 @@ from blindmatch_simulations.attacks.weakness import Weakness
 from blindmatch_simulations.deployment.devices import Watched, credentials_of, now_ms
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.pictures import pool
+from blindmatch_simulations.pictures.edits import encoded
 from blindmatch_simulations.scenario.listing import publish_list
 from blindmatch_simulations.scenario.world import World
 
@@ -37,7 +38,6 @@ T = TypeVar("T")
 
 FILLERS: Final = 40
 """Random hashes on a list beside those of its pictures."""
-NO_HASHES: Final[Rows] = np.zeros((0, 32), np.uint8)
 SMALL: Final[Mapping[str, int]] = {"k": 16, "bands": 4, "probes": 4}
 """Parameters of a set, where a design has them: few tokens, so that devices are quick."""
 
@@ -52,9 +52,7 @@ def honest(call: Call[Any, Any], request: Wire | None, reply: Any) -> Any:
 
 def drawn(number: int) -> bytes:
     """The generated picture of a number, as a PNG file."""
-    out = BytesIO()
-    Image.fromarray(pool.picture(number).pixels).save(out, "PNG")
-    return out.getvalue()
+    return encoded(Image.fromarray(pool.picture(number).pixels))
 
 
 class _Between(Egress):
@@ -128,7 +126,7 @@ class Loopback(World):
 def loopback(
     arena: Arena,
     listed: Sequence[bytes] = (),
-    more: Rows = NO_HASHES,
+    more: Rows = NO_ENTRIES,
     tools: Weakness = nullcontext,
     values: Mapping[str, int] = SMALL,
     franking: FrankingMode = DEFAULT_MODE,
@@ -158,7 +156,7 @@ def publish_in(
     arena: Arena,
     deployment: Deployment,
     listed: Sequence[bytes],
-    more: Rows = NO_HASHES,
+    more: Rows = NO_ENTRIES,
     epoch: int | None = None,
     values: Mapping[str, int] = SMALL,
 ) -> None:

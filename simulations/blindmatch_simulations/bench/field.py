@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from blindmatch_protocol.contract import Party, batches_of
+from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.designs.none import DESIGN
 from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.randomness import system_randomness
@@ -144,7 +145,7 @@ class Field:
 @contextmanager
 def messenger_field(folder: Path, load: Load) -> Iterator[Field]:
     """Relay, matcher and registered devices, in the new deployment `folder`, until the block ends."""
-    nothing = batches_of(np.zeros((0, 32), np.uint8), np.zeros(0, np.uint64), np.zeros((0, 16), np.uint8))
+    nothing = batches_of(NO_ENTRIES, np.zeros(0, np.uint64), np.zeros((0, 16), np.uint8))
     made = World.create(folder, DESIGN.info.name, franking=load.franking)
     with made as world, ExitStack() as stack:
         world.publish(nothing, system_randomness())

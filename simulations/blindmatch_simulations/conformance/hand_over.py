@@ -12,7 +12,6 @@ entries, and that match nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from io import BytesIO
 from itertools import combinations, islice
 from typing import Final
 
@@ -38,6 +37,7 @@ from blindmatch_simulations.conformance.parties import (
 from blindmatch_simulations.inprocess.deployed import opened
 from blindmatch_simulations.inprocess.seeded import flag
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.pictures.edits import encoded
 from blindmatch_simulations.pictures.pool import picture
 
 FAMILY: Final = 64
@@ -106,13 +106,7 @@ def _family(item: Picture) -> Rows:
 def _pictures(fixtures: Fixtures, family: Picture) -> dict[str, bytes]:
     pool = fixtures.pool
     items = {"match": pool.of("listed")[0].item, "none": pool.of("other")[0].item, "family": family}
-    return {kind: _png(item) for kind, item in items.items()}
-
-
-def _png(item: Picture) -> bytes:
-    out = BytesIO()
-    Image.fromarray(item.pixels).save(out, "PNG")
-    return out.getvalue()
+    return {kind: encoded(Image.fromarray(item.pixels)) for kind, item in items.items()}
 
 
 def _in_order(device: Device, parties: LocalParties, kind: str, data: bytes) -> bool:

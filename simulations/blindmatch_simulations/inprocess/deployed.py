@@ -66,6 +66,12 @@ class Build:
         return {**self.setup_files, **{name: self.files[name] for name in self.published.roles[role]}}
 
 
+def values_of(design: bm.AnyDesign, values: Mapping[str, int]) -> dict[str, int]:
+    """Those of `values` that are parameters of the design."""
+    names = {parameter.name for parameter in design.info.parameters}
+    return {name: value for name, value in values.items() if name in names}
+
+
 def manifest_of(
     design: bm.AnyDesign,
     files: Mapping[str, bytes],

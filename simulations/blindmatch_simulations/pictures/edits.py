@@ -23,15 +23,11 @@ _CLOCK: Final = "12:00"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A named edit; `apply` raises `PictureError` where its input is no picture.
-
-    A `strong` one defeats PDQ on many pictures: most of what it makes is more than 31 bits away.
-    """
+    """A named edit; `apply` raises `PictureError` where its input is no picture."""
 
     name: str
     note: str
     apply: Callable[[bytes], bytes]
-    strong: bool = False
 
 
 def opened(data: bytes) -> Image.Image:
@@ -155,7 +151,7 @@ MILD: Final = tuple(
 """What happens to a picture without anybody's wish to hide it, the harmless ones first."""
 
 STRONG: Final = tuple(
-    Edit(name, note, apply, strong=True)
+    Edit(name, note, apply)
     for name, note, apply in (
         ("crop-5%", "5 % of width and height cut off", partial(_cropped, share=0.05)),
         ("border", "a black border of 10 pixels", partial(_bordered, width=10)),
@@ -166,7 +162,8 @@ STRONG: Final = tuple(
         ("flip", "mirrored left to right", _flipped),
     )
 )
-"""What anybody can do with two touches on a phone, and what a network or an application does by itself."""
+"""What anybody can do with two touches on a phone, and what a network or an application does by itself. They
+defeat PDQ on many pictures: most of what they make is more than 31 bits away."""
 
 EDITS: Final = MILD + STRONG
 """The standard suite."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
-from blindmatch_simulations.pictures.edits import BY_NAME
+from blindmatch_simulations.pictures.edits import BY_NAME, encoded
 
 TEXTS: Final = ("Here are the pictures from the trip.", "The last few are a bit dark.")
 ANSWER: Final = "Thank you, they all arrived."
@@ -81,6 +80,4 @@ def _edited(pictures: list[SamplePicture], edits: tuple[str, ...], listed: bool)
 def _gradient() -> bytes:
     """A picture of almost nothing: its PDQ quality is below 50, and a device must ask all the same."""
     ramp = np.tile(np.linspace(90, 110, 320).astype(np.uint8), (240, 1))
-    out = io.BytesIO()
-    Image.fromarray(ramp).save(out, "PNG")
-    return out.getvalue()
+    return encoded(Image.fromarray(ramp))

@@ -15,6 +15,7 @@ from blindmatch_server.published import Publication
 
 from blindmatch_simulations.deployment.curating import add_references, list_path, publish
 from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.inprocess.deployed import values_of
 
 
 def publish_list(
@@ -48,9 +49,7 @@ def publish_list(
     pictures = [Picture.from_bytes(data) for data in listed]
     path = list_path(deployment, f"list-{len(list(deployment.lists.iterdir()))}")
     list_hashes(np.concatenate([hashes, rows([one.hash for one in pictures])]), path, rng)
-    known = {parameter.name for parameter in design.info.parameters}
-    given = {name: value for name, value in (values or {}).items() if name in known}
     with open_list(path) as entries:
-        made = publish(deployment, design, entries, rng, epoch, given)
+        made = publish(deployment, design, entries, rng, epoch, values_of(design, values or {}))
         add_references(deployment, entries, pictures)
     return made

@@ -52,7 +52,7 @@ def _check(fixtures: Fixtures, adversary: Adversary, behaviours: Sequence[Behavi
     words: list[str] = []
     shared: Shared = {}
     for opponent in found:
-        classes = classes_of(fixtures, stage, opponent, behaviours)
+        classes = classes_of(stage, opponent, behaviours)
         if not classes:
             words.append(f"{opponent.name}: no pair agrees on the declared facts, everything is declared")
             continue
@@ -62,9 +62,7 @@ def _check(fixtures: Fixtures, adversary: Adversary, behaviours: Sequence[Behavi
     return Passed("; ".join(words), figures)
 
 
-def classes_of(
-    fixtures: Fixtures, stage: GameSetup, opponent: Opponent, behaviours: Sequence[Behaviour]
-) -> list[Class]:
+def classes_of(stage: GameSetup, opponent: Opponent, behaviours: Sequence[Behaviour]) -> list[Class]:
     """Every class with at least one pair that agrees on the facts declared to `opponent`."""
     found: list[Class] = []
     for scenario in SCENARIOS:
