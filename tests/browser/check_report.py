@@ -85,7 +85,7 @@ const turn = () => new Promise((resolve) => {{
   channel.port1.onmessage = resolve;
   channel.port2.postMessage(0);
 }});
-// a dialog tells its close with a drawn frame, which a busy machine draws late: some frames must have passed too
+// a dialog tells its close with a drawn frame, which a busy machine draws late: so some frames must pass
 const until = async (holds) => {{
   let frames = 0, at = 0;
   const frame = () => {{ if (++frames < 10) requestAnimationFrame(frame); }};
