@@ -194,7 +194,7 @@ def test_a_server_that_dies_ends_all_of_them_and_is_named(home: Path, samples: P
     shutil.rmtree(home / "matcher")
     (home / "matcher").mkdir()
     ran = blindmatch(home, "serve", "all")
-    assert ran.code == 7
+    assert ran.code == 4
     assert ran.err.startswith("error: matcher ended with exit code 4:")
     assert "Traceback" not in ran.err
     assert processes_of(home) == []

@@ -217,7 +217,7 @@ def test_only_this_start_s_log_says_why_a_server_ended(home: Path) -> None:
     (home / "matcher" / "log.jsonl").write_text('{"event":"stopped","reason":"an old story"}\n')
     (home / "matcher" / "matcher.key").write_bytes(b"")
     ran = in_process(home, "serve", "all")
-    assert ran.code == exit_codes.UNREACHABLE
+    assert ran.code == exit_codes.BAD_STATE
     said = " ".join(ran.err.split())
     assert "matcher ended with exit code 4: " in said
     assert "an old story" not in said

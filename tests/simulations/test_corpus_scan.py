@@ -35,7 +35,7 @@ from msgspec.structs import replace
 from PIL import Image
 from scipy.special import gammaln
 from scipy.stats import binom
-from support.command import COMMAND, REFUSED, in_process
+from support.command import BAD_STATE, COMMAND, REFUSED, in_process, refused
 
 
 def png(number: int) -> bytes:
@@ -468,7 +468,7 @@ def test_the_command_names_broken_files_to_its_user_alone(folder: Path, tmp_path
     )
     assert ran.code == 0 and "broken" not in json.dumps(ran.json["parts"]).replace('"broken": 1', "")
     assert "no acceptable picture: broken?[31m.jpg" in ran.err and "\x1b" not in ran.out
-    assert in_process(tmp_path, "corpus", "scan", tmp_path / "none").code == REFUSED
+    refused(in_process(tmp_path, "corpus", "scan", tmp_path / "none"), BAD_STATE, "none: No such file")
     (tmp_path / "empty").mkdir()
     assert (
         in_process(tmp_path, "corpus", "scan", tmp_path / "empty", "--state", tmp_path / "t").code == REFUSED

@@ -24,7 +24,7 @@ from blindmatch_simulations.pictures.pool import picture
 from blindmatch_simulations.studies.near.sample import edited_crops
 from PIL import Image
 from support.assess_rows import tiny
-from support.command import REFUSED, USAGE, in_process
+from support.command import BAD_STATE, REFUSED, USAGE, in_process
 
 
 def written(path: Path, number: int, kind: str = "PNG", side: int = 96, **options: Any) -> None:
@@ -150,6 +150,8 @@ def test_commands_refuse_what_would_copy_pictures_and_folders_that_do_not_do(
     for command in (("demo",), ("bench", "near"), ("assess", "--quick", "--out", tmp_path / "out")):
         ran = in_process(tmp_path, *command, "--pictures", tmp_path / "empty")
         assert ran.code == REFUSED and "0 pictures can be used" in ran.err
+        ran = in_process(tmp_path, *command, "--pictures", tmp_path / "none")
+        assert ran.code == BAD_STATE and "none: No such file" in ran.err
 
 
 def traces(path: Path, folder: Path, found: OwnPictures) -> list[str]:

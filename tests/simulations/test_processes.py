@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.contract import Party
+from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.deployment import processes
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.processes import (
@@ -97,6 +98,18 @@ def test_a_server_that_was_killed_is_named_without_its_calls(tmp_path: Path) -> 
     dead.process.wait()
     with pytest.raises(ProcessError, match=r"^matcher was killed by SIGKILL$"):
         check_alive([dead])
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("raise SystemExit(4)", 4), ("", 7), ("import os; os.kill(os.getpid(), 9)", 7)]
+)
+def test_a_server_s_end_gives_its_exit_code_if_it_has_one(end: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text("")
+    dead = _server(end, tmp_path / "log.jsonl")
+    dead.process.wait()
+    with pytest.raises(ProcessError) as raised:
+        check_alive([dead])
+    assert exit_codes.code_of(raised.value) == code
 
 
 def test_a_server_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from blindmatch_simulations.deployment.transparency import (
 )
 from blindmatch_simulations.deployment.yearly import log_months, year_of
 from blindmatch_simulations.scenario.world import World
+from support.command import USAGE, in_process
 from support.logs import MemoryLog
 
 NOW = datetime(2027, 2, 10, tzinfo=UTC)
@@ -95,9 +96,9 @@ def test_a_month_whose_append_is_not_proved_is_not_shown_as_logged(
         patch.setattr(yearly, "append_counts", lambda *args: ANSWERS[answer](TlogProof.parse(append(*args))))
         with pytest.raises((OperatorError, LogError)):
             log_months(deployment, NOVEMBER, NOW)
-    assert year_of(deployment, 2026)[10].logged is None
+    assert year_of(deployment, 2026, NOW)[10].logged is None
     log_months(deployment, NOVEMBER, NOW)
-    assert year_of(deployment, 2026)[10].logged == year_of(deployment, 2026)[10].now
+    assert year_of(deployment, 2026, NOW)[10].logged == year_of(deployment, 2026, NOW)[10].now
 
 
 def test_months_that_are_over_are_logged_in_order_and_never_again_with_other_counts(
@@ -115,18 +116,26 @@ def test_months_that_are_over_are_logged_in_order_and_never_again_with_other_cou
     counted["complaints_upheld"] = 1
     log_months(deployment, Month(2027, 1), NOW)
     assert leaves[3:] == first, "where the log begins is not for a later call to say"
-    november = year_of(deployment, 2026)[10]
+    november = year_of(deployment, 2026, NOW)[10]
     assert page.changed(november) == {"complaints_upheld": [0, 1]}
-    assert "<td>1 (0)</td>" in page.as_page(2026, year_of(deployment, 2026), Month(2027, 2))
-    assert year_of(deployment, 2026)[0].logged is None
+    assert "<td>1 (0)</td>" in page.as_page(2026, year_of(deployment, 2026, NOW))
+    assert year_of(deployment, 2026, NOW)[0].logged is None
 
 
-def test_a_page_has_no_counts_of_months_that_have_not_begun(
-    counted: dict[str, int], logged: tuple[Deployment, list[tuple[int, bytes]]]
+def test_months_that_have_not_begun_are_in_no_file_of_a_report(
+    counted: dict[str, int], logged: tuple[Deployment, list[tuple[int, bytes]]], tmp_path: Path
 ) -> None:
     deployment, _ = logged
-    row = page.as_page(2026, year_of(deployment, 2026), NOVEMBER).split(">reports</th>")[1].split("</tr>")[0]
-    assert row == "<td>0*</td>" * 10 + "<td>2*</td>" + "<td></td>"
+    months = year_of(deployment, 2026, datetime(2026, 11, 1, tzinfo=UTC))
+    row = page.as_page(2026, months).split(">reports</th>")[1].split("</tr>")[0]
+    assert row == "<td>0*</td>" * 10 + "<td>2*</td>"
+    assert [one["month"] for one in json.loads(page.as_json(2026, months))["months"]][9:] == [
+        "2026-10",
+        "2026-11",
+    ]
+    assert "2026-11,reports,2" in page.as_csv(months) and "2026-12" not in page.as_csv(months)
+    ran = in_process(deployment.home, "centre", "report", 9998, "--out", tmp_path / "out")
+    assert ran.code == USAGE and "9998 has not begun" in ran.err and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +151,7 @@ def test_counts_that_were_altered_on_the_disk_are_not_taken_for_what_was_logged(
     path = deployment.server(Party.CENTRE) / "counts/2026-11.json"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DeploymentError, match=r"2026-11\.json is damaged"):
-        year_of(deployment, 2026)
+        year_of(deployment, 2026, NOW)
 
 
 def test_a_month_beside_another_leaf_s_proof_is_not_taken_for_logged(
@@ -153,7 +162,7 @@ def test_a_month_beside_another_leaf_s_proof_is_not_taken_for_logged(
     path = deployment.server(Party.CENTRE) / "counts/2026-11.json"
     path.write_bytes(leaf_of(NOVEMBER, {"reports": 1}))
     with pytest.raises(DeploymentError, match=r"2026-11\.json is damaged"):
-        year_of(deployment, 2026)
+        year_of(deployment, 2026, NOW)
 
 
 @pytest.mark.slow

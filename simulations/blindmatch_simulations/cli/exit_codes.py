@@ -4,7 +4,7 @@
   1   done, and wrong: a result that does not hold (demo), or a fault nobody foresaw
   2   the command line was wrong
   3   the address of a server is taken
-  4   a file is missing, damaged or of another version (set, key, database, certificate, deployment)
+  4   a file or folder is missing, damaged or of another version (set, key, database, certificate, deployment)
   5   a server had to cut calls off when it stopped
   6   input was refused: a list, a picture, a design, a name
   7   another party could not be reached or refused, or something still waits for it
@@ -42,6 +42,8 @@ def code_of(error: BlindmatchError) -> int:
     match error:
         case IdentityError():
             return REFUSED_INPUT
+        case ProcessError(code=code) if code > OK:
+            return code
         case ServiceError() | ProcessError() | OperatorError():
             return UNREACHABLE
         case _ if isinstance(error.__cause__, OSError) or isinstance(error, _bad_state()):

@@ -34,24 +34,23 @@ def report(
 ) -> None:
     """Write the transparency report of a year: counts by month, as they stand and as they were logged.
 
-    Counts alone: nothing in it names or numbers a person, a report or a picture.
+    Months that have not begun are left out. Counts alone: nothing in it names or numbers a person, a report
+    or a picture.
     """
     now = datetime.now(UTC)
+    if year > now.year:
+        raise typer.BadParameter(f"YEAR: {year} has not begun")
     if log:
         log_months(deployment, Month(year, 1), now)
-    months, current = year_of(deployment, year), Month(now.year, now.month)
+    months = year_of(deployment, year, now)
     out.mkdir(parents=True, exist_ok=True)
     for name, content in (
         ("csv", as_csv(months)),
         ("json", as_json(year, months)),
-        ("html", as_page(year, months, current)),
+        ("html", as_page(year, months)),
     ):
         (out / f"report.{name}").write_text(content)
-    rows = [
-        (str(one.month), one.now["reports"], one.now["forwarded"], _logged(one))
-        for one in months
-        if one.month <= current
-    ]
+    rows = [(str(one.month), one.now["reports"], one.now["forwarded"], _logged(one)) for one in months]
     made = table(f"transparency report of {year}", ("month", "reports", "forwarded", "logged"), rows)
     OUT.print(made)
 
@@ -100,11 +99,11 @@ def _beside() -> dict[str, str]:
     return {"caution": form.caution, "not_shown": IN_STATISTICS, "source": form.source}
 
 
-def as_page(year: int, months: Sequence[Counted], current: Month) -> str:
-    """A page without scripts: a row for a count, a column for a month, empty for those after `current`."""
+def as_page(year: int, months: Sequence[Counted]) -> str:
+    """A page without scripts: a row for a count, a column for a month."""
     heads = "".join(f"<th scope=col>{one.month}</th>" for one in months)
     rows = "".join(
-        f"<tr><th scope=row>{escape(name)}</th>{''.join(_cell(one, name, current) for one in months)}</tr>\n"
+        f"<tr><th scope=row>{escape(name)}</th>{''.join(_cell(one, name) for one in months)}</tr>\n"
         for name in months[0].now
     )
     notes = "".join(f"<h2>{name}</h2><p>{escape(words)}</p>\n" for name, words in _beside().items())
@@ -113,16 +112,14 @@ def as_page(year: int, months: Sequence[Counted], current: Month) -> str:
         f"<!doctype html><html lang=en><head><meta charset=utf-8><title>Transparency report {year}</title>"
         f"<style>{style}</style></head><body><main><h1>Transparency report {year}</h1>\n"
         "<p>Counts of reports received in each month, as they stand now; in brackets as they were logged, "
-        "where that differs. A month that is not logged is marked *; one that has not begun is empty.</p>\n"
+        "where that differs. A month that is not logged is marked *.</p>\n"
         "<table><caption>Counts by month</caption>"
         f"<thead><tr><th scope=col>count</th>{heads}</tr></thead><tbody>\n{rows}</tbody></table>\n"
         f"{notes}</main></body></html>\n"
     )
 
 
-def _cell(one: Counted, name: str, current: Month) -> str:
-    if current < one.month:
-        return "<td></td>"
+def _cell(one: Counted, name: str) -> str:
     value, was = one.now[name], changed(one).get(name)
     words = f"{value} ({was[0]})" if was else f"{value}{'*' if one.logged is None else ''}"
     return f"<td>{words}</td>"

@@ -24,7 +24,7 @@ from PIL import Image
 from blindmatch_simulations.corpus.cache import Cache, FileSeen, Print
 from blindmatch_simulations.corpus.hashing import fingerprint_of, prints
 from blindmatch_simulations.corpus.pairs import REACH
-from blindmatch_simulations.corpus.scan import CorpusError, state_of
+from blindmatch_simulations.corpus.scan import CorpusError, check_folder, state_of
 from blindmatch_simulations.pictures.crops import SamplePicture
 from blindmatch_simulations.pictures.edits import encoded
 
@@ -70,11 +70,10 @@ def own_pictures(
         progress: called with (done, total) files.
 
     Raises:
-        CorpusError: if there is no such folder, or too few good pictures in it; names what was found.
+        CorpusError: if the folder cannot be read, or has too few good pictures; names what was found.
         StateError: if the cache cannot be used.
     """
-    if not folder.is_dir():
-        raise CorpusError(f"{folder}: no such folder")
+    check_folder(folder)
     kept = Cache(state_of(folder, cache_home))
     try:
         found = list(prints(folder, kept, workers, progress))

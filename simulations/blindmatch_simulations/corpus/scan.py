@@ -7,6 +7,7 @@ It takes no list. What it hands on has numbers alone: no name, no hash, nothing 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -93,6 +94,14 @@ class Taken:
         return np.unique(every, axis=0) if len(every) else every
 
 
+def check_folder(folder: Path) -> None:
+    """Raises `CorpusError` if it is no folder that can be read."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise CorpusError(f"{folder}: {error.strerror}") from error
+
+
 def scanned(folder: Path, state: Path, workers: int, stage: PhaseProgress) -> tuple[Scan, list[str]]:
     """Scan a folder, or go on with a scan that was interrupted; and the names of files that are no pictures.
 
@@ -103,12 +112,11 @@ def scanned(folder: Path, state: Path, workers: int, stage: PhaseProgress) -> tu
         stage: shows progress.
 
     Raises:
-        CorpusError: if there is no such folder, or no file in it that could be a picture.
+        CorpusError: if the folder cannot be read, or there is no file in it that could be a picture.
         StateError: if the state is in use, of another version or cannot be written, or a worker dies.
         OSError: if a folder cannot be read, or the disk is full.
     """
-    if not folder.is_dir():
-        raise CorpusError(f"{folder}: no such folder")
+    check_folder(folder)
     began = time.monotonic()
     taken, fresh = _taken(folder, state, workers, stage)
     hashed = time.monotonic()

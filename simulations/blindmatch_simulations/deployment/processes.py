@@ -26,7 +26,15 @@ _POLL_SECONDS: Final = 0.02
 
 
 class ProcessError(BlindmatchError):
-    """A server did not start, or ended by itself."""
+    """A server did not start, or ended by itself.
+
+    Attributes:
+        code: its exit code if it has ended, negative if a signal ended it; else 0.
+    """
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ def check_alive(servers: Sequence[ServerProcess]) -> None:
         code = server.process.poll()
         if code is not None:
             end = f"ended with exit code {code}: {_tail(server)}" if code >= 0 else _killed(-code)
-            raise ProcessError(f"{server.party.server} {end}")
+            raise ProcessError(f"{server.party.server} {end}", code)
 
 
 def _killed(signal: int) -> str:

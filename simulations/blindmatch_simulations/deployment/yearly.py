@@ -43,15 +43,16 @@ class Counted:
     logged: dict[str, int] | None
 
 
-def year_of(deployment: Deployment, year: int) -> list[Counted]:
-    """The twelve months of a year.
+def year_of(deployment: Deployment, year: int, now: datetime) -> list[Counted]:
+    """The months of a year that have begun.
 
     Raises:
         OperatorError: if the centre cannot be asked.
         DeploymentError: if what was written down is damaged.
     """
     months = [Month(year, number) for number in range(1, 13)]
-    return [Counted(one, _now(deployment, one), _written(deployment, one)) for one in months]
+    begun = [one for one in months if one.began_ms <= now.timestamp() * 1000]
+    return [Counted(one, _now(deployment, one), _written(deployment, one)) for one in begun]
 
 
 def log_months(deployment: Deployment, first: Month, now: datetime) -> list[Month]:
