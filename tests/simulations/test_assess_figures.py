@@ -26,11 +26,14 @@ from blindmatch_simulations.assess.observed import (
 )
 from blindmatch_simulations.assess.observing import Observer
 from blindmatch_simulations.assess.proving import proven
-from blindmatch_simulations.data import committed
+from blindmatch_simulations.data import committed, eu_photos
 from blindmatch_simulations.inprocess.deployed import manifest_of
 from blindmatch_simulations.measure import procfs
 from blindmatch_simulations.measure.intervals import advantage, resolution
 from blindmatch_simulations.measure.results import Figure
+from blindmatch_simulations.population.behaviour import literature
+from blindmatch_simulations.population.inputs import read_inputs
+from blindmatch_simulations.population.model import YEAR, model
 from blindmatch_simulations.report.inputs import inputs
 from blindmatch_simulations.report.markup import number, power
 from blindmatch_simulations.studies import depicted
@@ -156,6 +159,14 @@ def test_a_report_that_the_server_makes_by_itself_costs_the_device_nothing() -> 
 def test_the_inputs_of_the_scale_lie_within_their_bounds_and_say_where_they_are_from() -> None:
     assert all(one.least <= one.value <= one.most and one.source for one in inputs())
     assert len({one.ident for one in inputs()}) == len(inputs())
+
+
+def test_the_page_supposes_of_a_year_what_population_does() -> None:
+    page, year = {one.ident: one.value for one in inputs()}, read_inputs(None)
+    volume = model(year, literature(year), year.accounts.number.value, YEAR).volume
+    assert page["volume"] == eu_photos() == volume == 720_000_000
+    assert (page["devices"], page["items"]) == (year.accounts.number.value, volume * YEAR / page["devices"])
+    assert page["prevalence"] == year.material.prevalence.value
 
 
 def test_recall_of_all_edited_pictures_and_of_pdqs_own_pairs_stand_apart() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,3 +18,10 @@ def committed(name: str) -> Any:
 def volumes() -> dict[str, dict[str, Any]]:
     """Figures from outside by id, each with its title, unit, source and provenance."""
     return {row["id"]: row for row in committed("volumes")["figures"]}
+
+
+def eu_photos() -> float:
+    """Photos of the EU in a day, as the inputs of `population` suppose them."""
+    year = tomllib.loads(files(__package__).joinpath("population.toml").read_text("utf-8"))
+    accounts, sent = year["accounts"]["number"], year["activity"]["pictures_a_day"]
+    return float(accounts["value"] * sent["value"])

@@ -1,16 +1,20 @@
-"""The inputs of the chosen scale: defaults, bounds, and where each default comes from."""
+"""The inputs of the chosen scale: defaults, bounds, and where each default comes from.
+
+What `population` supposes of a year, too, is read from its inputs.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from blindmatch_simulations.data import volumes
+from blindmatch_simulations.population.figure import Figure
+from blindmatch_simulations.population.inputs import read_inputs
+from blindmatch_simulations.population.model import YEAR
 
 ASSUMPTION: Final = "assumption"
 """A mark of our own, for a number that has no source."""
-EU_SHARE: Final = 0.06
-DAYS: Final = 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +32,25 @@ class Input:
 
 def inputs() -> list[Input]:
     """The inputs with their defaults; of `list`, 0 is the run's own."""
-    known = volumes()
-    photos, reported, rate = known["photos_world_2019"], known["eu_files_2019"], known["fpr_perceptual"]
-    volume = photos["value"] * EU_SHARE
-    of_photos = f"{photos['value']:,} photos a day ({photos['provenance']}, {photos['source']})"
-    of_reports = f"{reported['value']:,} files in 2019 ({reported['provenance']}, {reported['source']})"
-    share = f"{of_photos}, times an EU share of {EU_SHARE} without a source"
+    year, rate = read_inputs(None), volumes()["fpr_perceptual"]
+    accounts, sent, centre = year.accounts.number, year.activity.pictures_a_day, year.centre
+    each = f"{sent.value} for each of {accounts.value:,} accounts: {sent.source}"
+    yearly = f"{YEAR} days of {sent.value}: {sent.source}"
     upper = f"{rate['source']}: the upper end of {rate['low']} to {rate['high']}"
-    listed, over = reported["value"] / DAYS / volume, f"{of_reports}, over that volume"
     return [
-        Input("volume", "photos a day (an estimate for the EU)", volume, 0, 1e13, share),
+        Input("volume", "photos a day (an estimate for the EU)", sent.value * accounts.value, 0, 1e13, each),
         Input("list", "entries of the list; 0: this run's", 0, 0, 1e10, "the run"),
-        Input("prevalence", "share that is listed", listed, 0, 1, over),
-        Input("minutes", "minutes of review a report", 10, 0, 1e5),
-        Input("day", "minutes of review a person and day", 400, 1, 1440),
-        Input("devices", "devices", volume, 0, 1e11, "one photo a device and day, without a source"),
-        Input("setups", "whole set-ups a device and year", 12, 0, 1e5),
-        Input("updates", "updates a day", 1, 0, 1e5),
+        _of_year("prevalence", "share that is listed", year.material.prevalence, 0, 1),
+        _of_year("minutes", "minutes of review a report", centre.minutes, 0, 1e5),
+        _of_year("day", "minutes of review a person and day", centre.day_minutes, 1, 1440),
+        _of_year("devices", "devices", accounts, 0, 1e11),
+        _of_year("setups", "whole set-ups a device and year", year.accounts.setups_a_year, 0, 1e5),
+        Input("updates", "updates a day", 1 / year.list.epoch_days.value, 0, 1e5),
         Input("threshold", "matches before anything is opened", 30, 1, 1000, "a published design"),
-        Input("items", "pictures an account and year", 4000, 0, 1e9),
+        Input("items", "pictures an account and year", sent.value * YEAR, 0, 1e9, yearly),
         Input("rate", "false matches a picture", rate["high"], 0, 1, upper, rate["provenance"]),
     ]
+
+
+def _of_year(ident: str, label: str, figure: Figure[Any], least: float, most: float) -> Input:
+    return Input(ident, label, figure.value, least, most, figure.source, figure.provenance)

@@ -18,7 +18,7 @@ from typing import Final
 from blindmatch_protocol.contract import Category, Item
 from blindmatch_protocol.picture.item import Picture
 
-from blindmatch_simulations.data import volumes
+from blindmatch_simulations.data import eu_photos, volumes
 from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.measure.intervals import clopper_pearson, one_sided_most_rate
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
@@ -30,8 +30,6 @@ PICTURES: Final = 40
 SEED: Final = 11
 CAPTIONS: Final = ("caption", "caption-5th", "caption-middle", "status-bar")
 THRESHOLDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
-EU_SHARE: Final = 0.06
-"""Of the photos of the cited messenger, those of the EU: an assumption without a source, the report's too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +99,7 @@ def after_edits(of: Category, samples: Sequence[SamplePicture]) -> dict[str, Sha
 
 def false_flags(measured: Share) -> list[tuple[str, float, float]]:
     """Photos of the EU that would be flagged in a day though they show nothing: by rate, from and to."""
-    known = volumes()
-    photos = known["photos_world_2019"]["value"] * EU_SHARE
-    cited = known["fpr_classifier"]
+    photos, cited = eu_photos(), volumes()["fpr_classifier"]
     low, high = clopper_pearson(measured.hits, measured.trials)
     return [
         ("measured here, the stand-in", low * photos, high * photos),
