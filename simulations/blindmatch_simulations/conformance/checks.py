@@ -17,6 +17,7 @@ from blindmatch_simulations.conformance import (
     repetition,
     setfiles,
     surroundings,
+    ties,
     updates,
 )
 from blindmatch_simulations.conformance.fixtures import Fixtures
@@ -49,7 +50,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("error texts", "errors spell no secret", error_texts.check_error_texts),
     Check("order", "steps out of order do no harm", hostility.check_order),
     Check("epoch binding", "epochs are not mixed up", epochs.check_epoch_binding),
-    Check("other key", "a reply made with another key is not believed", epochs.check_other_key),
+    Check("other key", "a reply made with another key is not believed", ties.check_other_key),
     Check("state over epochs", "an account's state outlives an epoch", epochs.check_state_over_epochs),
     Check("fresh keys", "two epochs share no key", epochs.check_fresh_keys),
     Check("draws", "keys, blinds and nonces are drawn long enough", draws.check_draws),

@@ -8,19 +8,16 @@ from hashlib import sha256
 from typing import Final
 
 import numpy as np
-from blindmatch_protocol.contract import Learner, Match, NoMatch, Tie
+from blindmatch_protocol.contract import Learner, Match, NoMatch
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError, SetFileError
 
 from blindmatch_simulations.conformance.fixtures import Fixtures
-from blindmatch_simulations.conformance.leakage.facts import names_of
-from blindmatch_simulations.inprocess.deployed import Build, Deployed, enrolled, opened, run_session
+from blindmatch_simulations.inprocess.deployed import Build, enrolled, run_session
 from blindmatch_simulations.inprocess.set_files import set_file
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed, refused
 from blindmatch_simulations.pictures.pool import Pooled
 
 WINDOW = 16
-UNVERIFIED = "unverified_reply"
-"""A design that declares it (or ``my.unverified_reply``) says that a role can switch matching off unseen."""
 LEAST_DISTINCT = 12
 """A window of a key has this many distinct byte values with probability 1 - 2^-10; text and zeros do not."""
 _EMPTY: Final = sha256(b"").digest()
@@ -72,34 +69,6 @@ def _crossed(fixtures: Fixtures, one: Pooled) -> bool:
 def keyed(fixtures: Fixtures) -> bool:
     """Does publishing take randomness, that is, are there keys?"""
     return fixtures.publish(fixtures.pool.entries, "keyed-1").files != fixtures.build.files
-
-
-def check_other_key(fixtures: Fixtures) -> Passed:
-    """A reply made with another key for this list and epoch is refused, or says what the right one says."""
-    design = fixtures.design
-    fixtures.asks()
-    if Learner.SERVER in design.info.learns:
-        raise NotApplicableError("roles learn the outcome, so they can say what they like")
-    if UNVERIFIED in names_of(fact for leak in design.leakage() for fact in leak.facts):
-        raise NotApplicableError(f"the design declares {UNVERIFIED}: replies are not verified")
-    other = opened(fixtures.publish(fixtures.pool.entries, "other-key"))
-    crossed = replace(fixtures.deployed, states=other.states)
-    chosen = fixtures.pool.of("listed", "other", "poor")
-    times = sum(_refused_or_same(fixtures, crossed, one) for one in chosen)
-    words = f"{times} of {len(chosen)} sessions with a role that has another key refused"
-    if design.info.tie is Tie.KEY and times < len(chosen):
-        raise BrokenError("receive", f"{words}: a tie by key means all")
-    return Passed(words, {"refused": times})
-
-
-def _refused_or_same(fixtures: Fixtures, crossed: Deployed, one: Pooled) -> bool:
-    try:
-        ran = run_session(crossed, one.item, fixtures.rng(f"other-key/{one.name}"))
-    except ProtocolError:
-        return True
-    if type(ran.outcome) is not type(fixtures.honest[one.name].outcome):
-        raise BrokenError("receive", "a reply made with another key is taken for an answer", item=one.name)
-    return False
 
 
 def check_state_over_epochs(fixtures: Fixtures) -> Passed:

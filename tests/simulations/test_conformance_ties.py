@@ -1,0 +1,256 @@
+"""`other key` finds designs that declare a tie of their replies to the epoch's list which does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
+
+import pytest
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec import Fixed, Message, Nested, UInt, message
+from blindmatch_protocol.contract import AnyDesign, Label, Tie
+from blindmatch_protocol.designs import enclave, oprf_psi, prefix_bucket, split_psi
+from blindmatch_protocol.designs.enclave.design import ENCLAVE, Enclave
+from blindmatch_protocol.designs.enclave.messages import Quote
+from blindmatch_protocol.designs.facts import QUERY_TIME, leaks
+from blindmatch_protocol.designs.hash_upload import HashUpload
+from blindmatch_protocol.designs.oprf_psi import Reply
+from blindmatch_protocol.designs.oprf_psi.design import OprfPsi
+from blindmatch_protocol.designs.plain_scan import PlainScan
+from blindmatch_protocol.designs.voprf import MATCHER
+from blindmatch_protocol.designs.voprf.round import Verified
+from blindmatch_protocol.oprf import Blinding, Evaluation, Mode, blind_evaluate, unblind, verified
+from blindmatch_protocol.plain_list import (
+    EPOCH_FILE,
+    LIST_FILE,
+    held_list,
+    open_file,
+    write_list,
+    write_sections,
+)
+from blindmatch_protocol.randomness import replayed
+from blindmatch_simulations.conformance import Options, Verdict, check_design
+from blindmatch_simulations.conformance.run import Report
+from blindmatch_simulations.pictures.hash_only import HashOnly
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+PUBLIC_KIND, SECRET_KIND, KEY_FILE = 0x190, 0x191, "key.bin"
+MATCHES = frozenset({bm.Learner.DEVICE})
+
+
+def checked(design: AnyDesign) -> Report:
+    return check_design(design, Options(only=["other key"]))
+
+
+@message
+class Ask(Message, tag=0x90, name="signed/request"):
+    hash: Annotated[bytes, Fixed(32)]
+
+
+@message
+class Told(Message, tag=0x91, name="signed/reply"):
+    label: Annotated[Label, Nested(Label)]
+    key: Annotated[bytes, Fixed(32)]
+    signature: Annotated[bytes, Fixed(64)]
+
+
+class Signed(PlainScan[Any]):
+    """The matcher looks the hash up in a list that it has, and signs label and hash with the set's key."""
+
+    info = bm.Info("signed", 1, "1b", "Signs.", bm.Equal(), MATCHES, {MATCHER: bm.Party.MATCHER}, tie=Tie.KEY)
+    requests: ClassVar[Mapping[bm.Role, tuple[type[Message], ...]]] = {MATCHER: (Ask,)}
+    replies: ClassVar[Mapping[bm.Role, tuple[type[Message], ...]]] = {MATCHER: (Told,)}
+    more: ClassVar[tuple[bm.Fact, ...]] = ()
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return leaks({bm.Party.MATCHER}, QUERY_TIME, *self.more)
+
+    def publish(
+        self, entries: Any, parameters: Any, rng: Any, executor: Any, out: Any, progress: Any = bm.no_progress
+    ) -> bm.Published:
+        key = SigningKey(rng.take(32))
+        write_list(self.info, entries, parameters, out, progress)
+        write_sections(EPOCH_FILE, self.info, parameters, 0, out, {PUBLIC_KIND: bytes(key.verify_key)})
+        write_sections(KEY_FILE, self.info, parameters, 0, out, {SECRET_KIND: bytes(key)})
+        return bm.Published((EPOCH_FILE,), {MATCHER: (LIST_FILE, KEY_FILE)})
+
+    def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Any:
+        return open_file(self.info, files, EPOCH_FILE, epoch)
+
+    def epoch_of(self, setup: Any) -> int:
+        return int(setup.identity.epoch)
+
+    def open_role(self, role: bm.Role, files: bm.Buffers) -> Any:
+        secret = open_file(self.info, files, KEY_FILE, None).section(SECRET_KIND)
+        return held_list(open_file(self.info, files, LIST_FILE, None)), SigningKey(bytes(secret))
+
+    def start(
+        self, state: Any, setup: Any, item: Any, binding: Any, rng: Any
+    ) -> bm.Started[bm.NoState, bytes]:
+        asked = item.hash if item.quality >= 50 else bytes(32)
+        return bm.Started(state, bm.Send(asked, {MATCHER: Ask(asked)}))
+
+    def judged(self, state: Any, body: Any) -> tuple[Message, None]:
+        held, key = state
+        label = held.match(body.hash, 0) or bm.NO_LABEL
+        signature = key.sign(label.encode() + self.covered(body.hash)).signature
+        return Told(label, bytes(key.verify_key), signature), None
+
+    def covered(self, asked: bytes) -> bytes:
+        return asked
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> bm.Step[Any]:
+        told: Any = replies[MATCHER]
+        if not self.holds(told, bytes(setup.section(PUBLIC_KIND)), session):
+            raise bm.ProtocolError(Told.NAME, "must be signed with the set's key", "signature")
+        return bm.Done(bm.NoMatch() if told.label == bm.NO_LABEL else bm.Match(told.label))
+
+    def holds(self, told: Any, key: bytes, asked: bytes) -> bool:
+        try:
+            VerifyKey(key).verify(told.label.encode() + self.covered(asked), told.signature)
+        except BadSignatureError:
+            return False
+        return True
+
+
+class SignedForAnyPicture(Signed):
+    def covered(self, asked: bytes) -> bytes:
+        return b""
+
+
+class NamesTheKey(Signed):
+    def holds(self, told: Any, key: bytes, asked: bytes) -> bool:
+        return bool(told.key == key)
+
+
+class LetsTheMatcherLie(NamesTheKey):
+    more = (bm.Fact("my.unverified_reply", "whatever is asked", lambda item, setup: 0),)
+
+
+class TellsTheMatcher(NamesTheKey):
+    """It learns the outcome."""
+
+    info = replace(Signed.info, learns=frozenset(bm.Learner) - {bm.Learner.CENTRE})
+
+    def answer(self, *asked: Any) -> bm.Answer:
+        answer = super().answer(*asked)
+        return bm.Answer(answer.replies, [bm.Verdict(None) for _ in answer.replies])
+
+
+class FirstRowProved(OprfPsi):
+    """Has the proof of its first element alone, and asks about the picture with the last one."""
+
+    info = replace(
+        OprfPsi.info,
+        parameters=(replace(OprfPsi.info.parameters[0], default=4, least=4), *OprfPsi.info.parameters[1:]),
+    )
+
+    def inputs(self, *about: Any) -> list[bytes]:
+        return super().inputs(*about)[::-1]
+
+    def answer(self, role: Any, state: Any, requests: Any, rng: Any, executor: Any) -> bm.Answer:
+        replies: Any = super().answer(role, state, requests, rng, executor).replies
+        firsts = [blind_evaluate(state.key, one.body.blinded[:1], replayed(rng.take(64))) for one in requests]
+        return bm.Answer([replace(one, proof=of.proof) for one, of in zip(replies, firsts, strict=True)])
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> bm.Step[Any]:
+        held, reply = session.blinding, replies[MATCHER]
+        first = Blinding(Mode.VOPRF, held.inputs[:1], held.blinds[:1], held.blinded[:1])
+        verified(first, Evaluation(reply.evaluated[:1], reply.proof), setup.public_key)
+        if len(reply.evaluated) != len(held):
+            raise bm.ProtocolError(Reply.NAME, "must have as many rows", "evaluated")
+        return bm.Ready(Verified(unblind(held, reply.evaluated)[::-1], session.own_hash))
+
+
+@message
+class Counted(Message, tag=0x92, name="counted/state"):
+    pictures: Annotated[int, UInt(32)]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    number: int
+    session: Any
+
+
+class FirstPictureVerified(OprfPsi):
+    """Verifies the replies to an account's first picture."""
+
+    device_state: ClassVar[type[Message]] = Counted
+
+    def enrol(self, rng: Any) -> Any:
+        return Counted(0)
+
+    def start(self, state: Any, setup: Any, item: Any, binding: Any, rng: Any) -> Any:
+        step: Any = super().start(state, setup, item, binding, rng).step
+        return bm.Started(
+            Counted(state.pictures + 1), bm.Send(Numbered(state.pictures, step.session), step.bodies)
+        )
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> bm.Step[Any]:
+        if session.number == 0:
+            return super().receive(session.session, setup, replies, rng)
+        outputs = unblind(session.session.blinding, replies[MATCHER].evaluated)
+        return bm.Ready(Verified(outputs, session.session.own_hash))
+
+
+class AsksByItsState(OprfPsi):
+    """Asks about no picture of an account that has had a thousand."""
+
+    device_state: ClassVar[type[Message]] = Counted
+
+    def enrol(self, rng: Any) -> Any:
+        return Counted(0)
+
+    def start(self, state: Any, setup: Any, item: Any, binding: Any, rng: Any) -> Any:
+        asked = item if state.pictures < 1000 else HashOnly(bytes(32))
+        return replace(super().start(state, setup, asked, binding, rng), state=Counted(state.pictures))
+
+
+class AnyQuote(Enclave):
+    """Takes a quote of whatever list."""
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> bm.Step[Any]:
+        if isinstance(quote := replies[ENCLAVE], Quote):
+            setup = replace(setup, measurements=frozenset({quote.measurement}))
+        return super().receive(session, setup, replies, rng)
+
+
+FORGED = "a forged reply is taken for an answer: there is no tie by "
+LIES = {
+    Signed: FORGED + "key",
+    SignedForAnyPicture: FORGED + "key",
+    NamesTheKey: FORGED + "key",
+    LetsTheMatcherLie: FORGED + "key",
+    TellsTheMatcher: FORGED + "key",
+    FirstRowProved: FORGED + "key",
+    FirstPictureVerified: FORGED + "key",
+    AsksByItsState: "device state or randomness decides how a session ends",
+    AnyQuote: FORGED + "quote",
+}
+
+
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
+def test_a_tie_that_does_not_hold_is_found(lie: type[AnyDesign]) -> None:
+    (failure,) = checked(lie()).failed
+    assert failure.rule == LIES[lie]
+
+
+@pytest.mark.parametrize("tie", [Tie.KEY, Tie.QUOTE])
+def test_a_design_without_a_key_has_no_tie(tie: Tie) -> None:
+    design = type("Said", (HashUpload,), {"info": replace(HashUpload.info, tie=tie)})()
+    (failure,) = checked(design).failed
+    assert failure.rule.endswith(f"a tie by {tie} means all")
+
+
+@pytest.mark.parametrize(
+    "design",
+    [enclave.DESIGN, oprf_psi.DESIGN, prefix_bucket.DESIGN, split_psi.DESIGN],
+    ids=lambda one: one.info.name,
+)
+def test_a_tie_that_holds_is_none_of_them(design: AnyDesign) -> None:
+    (result,) = checked(design).results
+    assert result.verdict is Verdict.PASSED
+    assert result.figures["forged"] > 100
