@@ -29,11 +29,11 @@ from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.randomness import seeded as randomness
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.conformance.declarations import EPOCH, QUERY_TIME
-from blindmatch_simulations.conformance.epochs import UNVERIFIED
 from blindmatch_simulations.conformance.leakage.facts import ACCOUNT_FACT
 from blindmatch_simulations.conformance.leakage.list_secrecy import LIST_FACT
 from blindmatch_simulations.conformance.leakage.lists import NEAR_ENTRIES
 from blindmatch_simulations.conformance.leakage.timing import claimed
+from blindmatch_simulations.conformance.ties import UNVERIFIED
 from blindmatch_simulations.deployment.registry import load_design, option_ids
 from blindmatch_simulations.inprocess.deployed import publish
 from blindmatch_simulations.pictures.crops import crops
