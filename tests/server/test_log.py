@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import shutil
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,13 +16,13 @@ from typing import Any
 
 import grpc
 import pytest
-from blindmatch_proofs.add_checkpoint import CONFLICT, OK, AddCheckpoint
+from blindmatch_proofs.add_checkpoint import CONFLICT, OK, AddCheckpoint, Refused
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, EpochLeaf, leaf_of
 from blindmatch_proofs.merkle import Tree, inclusion_path, leaf_hash, root_of
 from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
-from blindmatch_proofs.tlog_policy import Accepted, policy_of
+from blindmatch_proofs.tlog_policy import Accepted, Policy, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol import failpoint
@@ -57,7 +58,13 @@ KEY = NoteSigner.of(EPOCHS, ED25519, SEED)
 WITNESSES = {party: signer(f"{party}.example") for party in NAMES}
 CENTRE = Identity.of(Party.CENTRE)
 STATUS = grpc.StatusCode
-POLICY = policy_of([KEY.key], {party: [one.key] for party, one in WITNESSES.items()}, 2)
+
+
+def policy(needed: int) -> Policy:
+    return policy_of([KEY.key], {party: [one.key] for party, one in WITNESSES.items()}, needed)
+
+
+POLICY = policy(2)
 
 
 def rules(origin: str) -> StreamRule | None:
@@ -81,6 +88,7 @@ class Scene:
     folder: Path
     deployment: Deployment = field(default_factory=Deployment)
     ports: dict[Party, int] = field(default_factory=dict)
+    needed: int = 2
 
     @asynccontextmanager
     async def running(self, witnesses: Sequence[Party] = NAMES) -> AsyncIterator[Client]:
@@ -91,7 +99,8 @@ class Scene:
                 self.ports[party] = await stack.enter_async_context(server)
             at = [WitnessAt(party, one.key, self._finder(party)) for party, one in WITNESSES.items()]
             credentials = self.deployment.credentials(Identity.of(LOG))
-            config = LogConfig(credentials, self.folder / "log", SEED, rules, at)
+            quorum = policy(self.needed).satisfied
+            config = LogConfig(credentials, self.folder / "log", SEED, rules, at, quorum)
             port = await stack.enter_async_context(self.deployment.server(LOG, partial(open_log, config)))
             self.ports[LOG] = port
             yield await stack.enter_async_context(self.deployment.client(OPERATOR, LOG, port))
@@ -233,6 +242,73 @@ async def test_a_witness_that_signs_nothing_true_does_not_spoil_the_checkpoint_f
     assert "its cosignature" in event["reason"]
 
 
+def put_back(scene: Scene, size: int) -> None:
+    """The log's folder as it was when the stream had `size` leaves."""
+    shutil.rmtree(scene.folder / "log", ignore_errors=True)
+    if size:
+        shutil.copytree(scene.folder / f"backup-{size}", scene.folder / "log")
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+@pytest.mark.parametrize("remembering", [NAMES[:1], NAMES])
+async def test_a_log_that_is_put_back_signs_no_second_history(
+    tmp_path: Path, size: int, remembering: Sequence[Party]
+) -> None:
+    scene, kept = Scene(tmp_path), tmp_path / "log" / EPOCHS.replace("/", "_") / "checkpoint"
+    for epoch in (1, 2, 3):
+        async with scene.running(NAMES if epoch < 3 else remembering) as client:
+            await append(client, epoch - 1, leaf(epoch).encode())
+        shutil.copytree(tmp_path / "log", tmp_path / f"backup-{epoch}")
+    put_back(scene, size)
+    before = kept.read_bytes() if size else b""
+    async with scene.running() as client:
+        for index in (size, size, 3):  # in a lost leaf's place, and after the last one
+            status, words, _ = await refused(append(client, index, leaf(index + 1, entries=9).encode()))
+            assert status is STATUS.FAILED_PRECONDITION
+            assert "witness_1" in words and "newest state" in words
+        assert (kept.read_bytes() if kept.exists() else b"") == before
+    put_back(scene, 3)
+    async with scene.running() as client:
+        assert (await append(client, 3, leaf(4).encode())).head.size == 4
+
+
+async def test_a_log_that_has_forked_grows_no_further(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    for epoch in (1, 2):
+        async with scene.running() as client:
+            await append(client, epoch - 1, leaf(epoch).encode())
+        shutil.copytree(tmp_path / "log", tmp_path / f"backup-{epoch}")
+    put_back(scene, 1)
+    for fork in (2, 3):  # as long as what the witnesses have, and longer
+        grown(
+            TreeStore(tmp_path / "log" / EPOCHS.replace("/", "_"), EPOCHS), [leaf(fork, entries=9).encode()]
+        )
+        async with scene.running() as client:
+            await fails(STATUS.FAILED_PRECONDITION, append(client, fork, leaf(fork + 1).encode()))
+
+
+async def test_a_witness_that_claims_to_have_kept_more_stops_a_log_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(witness_module, "judge", lambda *_: Refused(CONFLICT, "999\n"))
+    async with Scene(tmp_path).running(NAMES[1:]) as client:
+        status, words, _ = await refused(append(client, 0, leaf(1).encode()))
+    assert (status, "witness_2 kept" in words) == (STATUS.FAILED_PRECONDITION, True)
+
+
+async def test_a_log_does_not_grow_while_witnesses_that_may_be_a_quorum_are_silent(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, needed=1)
+    async with scene.running(NAMES[:1]) as client:  # a quorum; and so may be the other one
+        for _ in range(2):
+            status, words, _ = await refused(append(client, 0, leaf(1).encode()))
+            assert status is STATUS.UNAVAILABLE and "witness_2" in words
+    assert not list((tmp_path / "log").glob("*/checkpoint"))
+    async with scene.running() as client:
+        await append(client, 0, leaf(1).encode())
+        scene.ports.pop(NAMES[1])  # away since: it was asked in this run
+        assert len((await append(client, 1, leaf(2).encode())).note.signatures) == 2
+
+
 def proof_time(proof: TlogProof) -> int:
     """When the last of its signatures was made."""
     return int.from_bytes(proof.note.signatures[-1].signature[:8], "big")
@@ -240,7 +316,10 @@ def proof_time(proof: TlogProof) -> int:
 
 def test_a_checkpoint_that_was_cosigned_late_does_not_take_a_longer_ones_place(tmp_path: Path) -> None:
     log = Log(
-        tmp_path, rules, SEED, Cosigning([], Deployment().credentials(Identity.of(LOG)), EventLog("log"))
+        tmp_path,
+        rules,
+        SEED,
+        Cosigning([], POLICY.satisfied, Deployment().credentials(Identity.of(LOG)), EventLog("log")),
     )
     stream = log._stream(EPOCHS, "test")
     log._appended(stream, 0, leaf(1).encode())
@@ -510,7 +589,7 @@ async def test_a_log_whose_call_is_cancelled_while_it_writes_signs_one_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int, index: int
 ) -> None:
     credentials = Deployment().credentials(Identity.of(LOG))
-    log = Log(tmp_path, rules, SEED, Cosigning([], credentials, EventLog("log")))
+    log = Log(tmp_path, rules, SEED, Cosigning([], POLICY.satisfied, credentials, EventLog("log")))
     call, disk = called(OPERATOR), SlowDisk(monkeypatch, tree_store, nth)
     first, second = leaf(1).encode(), leaf(index + 1, entries=2).encode()
 

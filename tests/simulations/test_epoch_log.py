@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ from blindmatch_simulations.deployment.doctor.finding import Status
 from blindmatch_simulations.deployment.doctor.logging import logged as findings
 from blindmatch_simulations.deployment.doctor.servers import servers
 from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
+from blindmatch_simulations.deployment.operators import OperatorError
 from blindmatch_simulations.deployment.packing import pack_server
 from blindmatch_simulations.deployment.transparency import (
     LOG,
@@ -104,8 +106,8 @@ def test_a_device_takes_logged_epochs_and_what_is_not_logged_is_not_served(world
 
 
 def test_a_witness_that_does_not_cosign_or_answer_is_found(tmp_path: Path) -> None:
-    with World.create(tmp_path / "home", DESIGN, witnesses=2, needed=1) as world:
-        world.start((LOG, Party("witness_1")), threads=True)
+    with World.create(tmp_path / "home", DESIGN, witnesses=3, needed=2) as world:
+        world.start((LOG, Party("witness_1"), Party("witness_3")), threads=True)
         world.publish(source(3), system_randomness())
         logged, missing = findings(world.deployment, world.design, now())
         assert (logged.status, missing.check, missing.status) == (Status.OK, "witnesses", Status.WARNING)
@@ -113,6 +115,24 @@ def test_a_witness_that_does_not_cosign_or_answer_is_found(tmp_path: Path) -> No
         asked = {one.check: one.status for one in servers(world.deployment, world.design, None)}
     assert (asked["log"], asked["witness_1"]) == (Status.OK, Status.OK)
     assert (asked["witness_2"], asked["relay"]) == (Status.UNREACHABLE, Status.UNREACHABLE)
+
+
+def test_a_log_that_is_put_back_says_so_to_whoever_publishes_and_grows_no_further(world: World) -> None:
+    state = world.deployment.server(LOG) / "state"
+    shutil.copytree(state, old := state.with_name("old"))
+    world.publish(source(4), system_randomness())
+    world.stop()
+    state.rename(newest := state.with_name("newest"))
+    old.rename(state)
+    world.start(world.log_parties, threads=True)
+    with pytest.raises(OperatorError, match=r"FAILED_PRECONDITION.*witness_1, witness_2.*newest state"):
+        world.publish(source(5), system_randomness())
+    world.stop()
+    shutil.rmtree(state)
+    newest.rename(state)
+    world.start(world.log_parties, threads=True)
+    world.publish(source(5), system_randomness())
+    assert current_epoch(world.published) == proof_of(world, 3).head.size == 3
 
 
 def test_a_proof_is_renewed_while_the_epoch_is_served(world: World) -> None:

@@ -2,17 +2,18 @@
 
 log --AddCheckpoint(old, proof, checkpoint)--> witness        200: its cosignature, verified here
                                                               409: its size; asked once more from there
+                                                              409 again, 422: it has kept another tree
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc.aio
-from blindmatch_proofs.add_checkpoint import CONFLICT, OK, AddCheckpoint
+from blindmatch_proofs.add_checkpoint import CONFLICT, OK, UNPROCESSABLE, AddCheckpoint
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import verify_signature
 from blindmatch_proofs.merkle import Nodes, consistency_path
@@ -23,10 +24,21 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 
 from blindmatch_server.authority import Credentials
+from blindmatch_server.errors import HostError, PreconditionError
 from blindmatch_server.event_log import EventLog
 from blindmatch_server.outgoing import channel_to
 
-_SECONDS: Final = 10.0
+APPEND: Final = "log/append"
+_SECONDS: Final = 8.0
+"""Twice that is less than who appends waits."""
+_OTHER: Final = (
+    "a longer tree than this log's, or another one: the log was put back to an older state, or its key signs "
+    "elsewhere, too. It signs nothing more, or it would fork: bring its newest state back"
+)
+
+
+class OtherTreeError(ProtocolError):
+    """A witness has kept a longer tree than the log's, or another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +62,47 @@ class Cosigning:
 
     Args:
         witnesses: all of them.
+        quorum: whether the witnesses whose keys have these names are one.
         credentials: the log's certificate.
         log: where failures go.
     """
 
     witnesses: Sequence[WitnessAt]
+    quorum: Callable[[Set[str]], bool]
     credentials: Credentials = field(repr=False)
     log: EventLog
     _at: dict[tuple[Party, str], int] = field(default_factory=dict)
 
     async def cosigned(self, note: Note, nodes: Nodes) -> Note:
         """The checkpoint with a cosignature of every witness that gives one now."""
-        lines = await asyncio.gather(*(self._asked(one, note, nodes) for one in self.witnesses))
-        return note.signed(*(line for some in lines for line in some))
+        answers = await self._answers(note, nodes, "not-cosigned")
+        return note.signed(*(one for _, one in answers if isinstance(one, NoteSignature)))
 
-    async def _asked(self, witness: WitnessAt, note: Note, nodes: Nodes) -> list[NoteSignature]:
+    async def check_newest(self, note: Note, nodes: Nodes) -> None:
+        """See that no checkpoint that a quorum may have cosigned is longer than this one, or of another tree.
+
+        Raises:
+            PreconditionError: if a witness has kept such a one.
+            HostError: if those that give no answer may be a quorum.
+        """
+        answers = await self._answers(note, nodes, "not-compared")
+        if other := [one.party.server for one, found in answers if isinstance(found, OtherTreeError)]:
+            raise PreconditionError(APPEND, f"{', '.join(other)} kept {_OTHER}")
+        silent = {one.key.name: one for one, found in answers if not isinstance(found, NoteSignature)}
+        if self.quorum(silent.keys()):
+            names = ", ".join(one.party.server for one in silent.values())
+            raise HostError(APPEND, f"no answer of {names}, who may have cosigned more: it must run first")
+
+    async def _answers(
+        self, note: Note, nodes: Nodes, event: str
+    ) -> list[tuple[WitnessAt, NoteSignature | Exception]]:
+        answers = await asyncio.gather(*(self._asked(one, note, nodes) for one in self.witnesses))
+        for witness, found in zip(self.witnesses, answers, strict=True):
+            if isinstance(found, Exception):
+                self.log.write(event, witness=witness.party.server, reason=_words(found))
+        return list(zip(self.witnesses, answers, strict=True))
+
+    async def _asked(self, witness: WitnessAt, note: Note, nodes: Nodes) -> NoteSignature | Exception:
         try:
             address = await asyncio.to_thread(witness.find)
             if not address:
@@ -72,12 +110,11 @@ class Cosigning:
             async with channel_to(witness.party, address, self.credentials) as channel:
                 return await self._cosignature(channel, witness, note, nodes)
         except (grpc.aio.AioRpcError, ProtocolError, OSError) as error:
-            self.log.write("not-cosigned", witness=witness.party.server, reason=_words(error))
-            return []
+            return error
 
     async def _cosignature(
         self, channel: grpc.aio.Channel, witness: WitnessAt, note: Note, nodes: Nodes
-    ) -> list[NoteSignature]:
+    ) -> NoteSignature:
         """Raises `ProtocolError` if the witness refuses, or answers something else than its cosignature."""
         head = Checkpoint.of(note)
         known = (witness.party, head.origin)
@@ -87,13 +124,14 @@ class Cosigning:
             if size <= head.size:
                 reply = await _add(channel, size, note, nodes)
         if reply.status != OK:
-            raise ProtocolError("witness", f"refused with {reply.status}: {_printable(reply.body)}")
+            kind = OtherTreeError if reply.status in (CONFLICT, UNPROCESSABLE) else ProtocolError
+            raise kind("witness", f"refused with {reply.status}: {_printable(reply.body)}")
         self._at[known] = head.size
         lines = [NoteSignature.parse(line) for line in reply.body.decode().splitlines()]
         mine = [one for one in lines if verify_signature(witness.key, one, note.text) is not None]
         if not mine:
             raise ProtocolError("witness", "must answer with its cosignature")
-        return mine[:1]
+        return mine[0]
 
 
 async def _add(channel: grpc.aio.Channel, old: int, note: Note, nodes: Nodes) -> wire.AddCheckpointReply:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ class LogConfig:
         seed: secret, 32 bytes, of its key.
         streams: says of an origin what stream it is, if it is one.
         witnesses: those that it asks.
+        quorum: whether those whose keys have these names are enough for devices.
     """
 
     credentials: Credentials = field(repr=False)
@@ -34,12 +35,13 @@ class LogConfig:
     seed: bytes = field(repr=False)
     streams: Callable[[str], StreamRule | None]
     witnesses: Sequence[WitnessAt]
+    quorum: Callable[[Set[str]], bool]
 
 
 @asynccontextmanager
 async def open_log(config: LogConfig, context: ServerContext) -> AsyncIterator[Sequence[Service]]:
     """The log's service."""
-    cosigning = Cosigning(config.witnesses, config.credentials, context.log)
+    cosigning = Cosigning(config.witnesses, config.quorum, config.credentials, context.log)
     yield [Log(config.directory, config.streams, config.seed, cosigning)]
 
 

@@ -1,6 +1,7 @@
 """The Log service: one origin a stream, each appended to by the one party it is for.
 
-append: index taken? --> entries, tiles, checkpoint on the disk --> cosigned --> kept again --> proof
+append: index taken? --> a start's first: has no witness more of it? --> entries, tiles, checkpoint on the
+        disk --> cosigned --> kept again --> proof
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_manifest import verify_signature
-from blindmatch_proofs.merkle import inclusion_path
+from blindmatch_proofs.merkle import Nodes, inclusion_path
 from blindmatch_proofs.signed_note import ED25519, Note
 from blindmatch_proofs.tiles import ENTRIES, WIDTH, tile_nodes, tile_path, tile_width
 from blindmatch_proofs.tlog_proof import TlogProof
@@ -35,12 +36,11 @@ from blindmatch_server.errors import (
     PreconditionError,
     StateError,
 )
-from blindmatch_server.log.cosigning import Cosigning
+from blindmatch_server.log.cosigning import APPEND, Cosigning
 from blindmatch_server.log.monthly import parse_leaf
 from blindmatch_server.log.tree_store import CHECKPOINT, TreeStore
 from blindmatch_server.workspace import storage
 
-APPEND: Final = "log/append"
 READ: Final = "log/read"
 PROVE: Final = "log/prove"
 _TILE: Final = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([0-9]{1,3}))?")
@@ -94,10 +94,12 @@ class _Stream:
         rule: who appends to it, and what.
         lock: of calls, one after the other, until they are answered or cancelled.
         writing: held by the thread that writes: it goes on when its call is cancelled.
+        newest: whether the witnesses were seen to have no more of it since it was opened.
     """
 
     store: TreeStore
     rule: StreamRule
+    newest: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     writing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -136,12 +138,17 @@ class Log:
             NotFoundError: if there is no such stream.
             ForbiddenError: if the stream is not the caller's.
             ConflictError: if another leaf stands at the index.
-            PreconditionError: if the log is not that long yet, or the leaf is none of this stream.
+            PreconditionError: if the log is not that long yet, the leaf is none of this stream, or the log
+                has lost leaves.
+            HostError: if too few witnesses answer to tell whether it has.
         """
         stream = self._stream(request.origin, APPEND)
         if call.caller is None or call.caller.kind not in stream.rule.appenders:
             raise ForbiddenError(APPEND, "is not the caller's to append to", "origin")
         async with stream.lock:
+            if request.index >= stream.store.size and not stream.newest:
+                await self._cosigning.check_newest(*self._head(stream))
+                stream.newest = True
             with storage(f"appending to {request.origin}"):
                 await asyncio.to_thread(self._appended, stream, request.index, request.leaf)
             return await self._proof(stream, request.index)
@@ -194,16 +201,19 @@ class Log:
             match stream.rule.check(index, leaf, store.entry(0) if index else leaf):
                 case Failed(reason):
                     raise PreconditionError(APPEND, reason, "leaf")
-            head = store.extended([leaf])
-            store.keep(Note(head.text, (self._signer(head.origin).sign(head.text),)))
+            store.keep(self._signed(store.extended([leaf])))
 
     async def _proof(self, stream: _Stream, index: int) -> wire.LogProof:
-        held = stream.store.note
-        assert held is not None
-        own = Note(held.text, held.signatures[:1])
-        nodes = tile_nodes(stream.store.tile, Checkpoint.of(own).size)
-        note = await self._cosigning.cosigned(own, nodes)
+        note = await self._cosigning.cosigned(*self._head(stream))
         return await asyncio.to_thread(_proven, stream, index, note)
+
+    def _head(self, stream: _Stream) -> tuple[Note, Nodes]:
+        """What is kept, under the log's signature alone, and its tree; of an empty log, too."""
+        head = stream.store.head
+        return self._signed(head), tile_nodes(stream.store.tile, head.size)
+
+    def _signed(self, head: Checkpoint) -> Note:
+        return Note(head.text, (self._signer(head.origin).sign(head.text),))
 
     def _signer(self, origin: str) -> NoteSigner:
         return NoteSigner.of(origin, ED25519, self._seed)

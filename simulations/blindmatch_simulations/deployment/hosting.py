@@ -33,7 +33,7 @@ from blindmatch_simulations.deployment.endorsement_checks import endorsed_by
 from blindmatch_simulations.deployment.evidence import backed_by
 from blindmatch_simulations.deployment.folder import STANDARD, Deployment, DeploymentError
 from blindmatch_simulations.deployment.registry import loader_of
-from blindmatch_simulations.deployment.transparency import LOG, log_seed, read_log, witness_signer
+from blindmatch_simulations.deployment.transparency import COUNTS, LOG, log_seed, read_log, witness_signer
 
 STATE: Final = "state"
 
@@ -141,8 +141,8 @@ def _of_log(deployment: Deployment, party: Party, folder: Path) -> OpenServices:
     find = _finder(deployment)
     witnesses = [WitnessAt(one, key, partial(find, one)) for one, key in log.witnesses.items()]
     rules = partial(log.stream, curator=deployment.curator_public_key())
-    credentials = deployment.server_credentials(party)
-    return partial(open_log, LogConfig(credentials, folder, log_seed(deployment), rules, witnesses))
+    credentials, quorum = deployment.server_credentials(party), log.policy(log.origin(COUNTS)).satisfied
+    return partial(open_log, LogConfig(credentials, folder, log_seed(deployment), rules, witnesses, quorum))
 
 
 def _finder(deployment: Deployment) -> Callable[[Party], str]:
