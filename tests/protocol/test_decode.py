@@ -175,6 +175,22 @@ def test_a_transparent_colour_becomes_white(depth: int, colour: int, pixel: int)
     assert found.transparent and found.pixels[0, 0].tolist() == WHITE
 
 
+@pytest.mark.parametrize(
+    ("depth", "colour", "key", "rows", "levels"),
+    [
+        (2, 0, [1], b"\x00\x1b", [0, 255, 170, 255]),
+        (4, 0, [8], b"\x00\x08\x9f", [0, 255, 153, 255]),
+        (16, 2, [0x1234] * 3, b"\x00" + b"\x12\x34" * 3 + b"\x34\x12" * 3, [255, 52]),
+        (16, 2, [0x0012] * 3, b"\x00" + b"\x12\x34" * 3 + b"\x00\x12" * 3, [18, 255]),
+    ],
+)
+def test_a_transparent_colour_is_scaled_as_samples_are(
+    depth: int, colour: int, key: list[int], rows: bytes, levels: list[int]
+) -> None:
+    named = chunk(b"tRNS", b"".join(value.to_bytes(2, "big") for value in key))
+    assert decode(png(len(levels), 1, depth, colour, rows, named)).pixels[0, :, 0].tolist() == levels
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_of_an_animation_the_first_frame_counts(kind: str) -> None:
     frames = [Image.new("RGB", (16, 16), tuple(colour)) for colour in (RED, [0, 0, 255], [0, 255, 0])]

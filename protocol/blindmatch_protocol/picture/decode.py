@@ -5,10 +5,10 @@ Hostile bytes are the normal case here: the header's claims are checked before a
 leaves as `PictureError`. No path taken here emits a Python warning, so none has to be filtered: filters
 are global to the process and would not be safe between threads.
 
-What "the pixels" are: the first frame; Exif orientation applied; transparency composited on white; 16-bit
-samples cut to their high byte; CMYK converted without a profile; embedded colour profiles ignored, as PDQ's
-reference does. One lie is not found out: a JPEG whose scan ends early but properly is filled up with grey,
-as viewers do it too.
+What "the pixels" are: the first frame; Exif orientation applied; transparency composited on white; samples of
+16 bits, and a colour of 16 bits that is transparent, cut to the high byte; CMYK converted without a profile;
+embedded colour profiles ignored, as PDQ's reference does. One lie is not found out: a JPEG whose scan ends
+early but properly is filled up with grey, as viewers do it too.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
+_PNG_DEPTH: Final = 24
+"""Place of the bit depth in a PNG that starts with its header chunk."""
 T = TypeVar("T")
 S = TypeVar("S", np.uint8, np.float32)
 
@@ -125,6 +127,8 @@ def _drawn(
         with _plugin(found.format)(BytesIO(found.data)) as image:
             _check_size(found.format, *image.size, limits)
             image.load()
+            if found.format == "PNG":
+                _scale_transparent(image, found.data[_PNG_DEPTH])
             return found, take(image)
     except PictureError:
         raise
@@ -175,6 +179,16 @@ def _flatten(image: ImageFile) -> tuple[Pixels, bool]:
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), False
     layers = np.asarray(image.convert("RGBA"))
     return _on_white(layers[:, :, :3], layers[:, :, 3:]), True
+
+
+def _scale_transparent(image: ImageFile, depth: int) -> None:
+    """Scale a PNG's one transparent colour as Pillow scales samples: grey of 2 and 4 bits to 8, colour of 16
+    bits to its high byte."""
+    key = image.info.get("transparency")
+    if image.mode == "L" and depth in (2, 4) and isinstance(key, int):
+        image.info["transparency"] = key * 255 // ((1 << depth) - 1)
+    elif image.mode == "RGB" and depth == 16 and isinstance(key, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in key)
 
 
 def _plane(image: ImageFile) -> pdq.Floats:
