@@ -95,17 +95,17 @@ def behind(raw, at):
 
 
 def read_leaf(raw):
-    """The fields of an epoch-leaf (0x1d): docs/wire.md."""
-    check(raw[:3] == b"\x1d\x1c\x1b", "epoch.leaf is an epoch-leaf")
-    at = behind(raw, 3) + 76
+    """The fields of an epoch-leaf (0x1e): docs/wire.md."""
+    check(raw[:2] == b"\x1e\x1b", "epoch.leaf is an epoch-leaf")
+    at = behind(raw, 2) + 76
     for rest in (8, None, 40):  # parameters, keys of roles, files
         count, at = int.from_bytes(raw[at : at + 4], "big"), at + 4
         for _ in range(min(count, len(raw))):
             at = behind(raw, at + 1)
             at = at + rest if rest else behind(raw, at)
-    policy, end = at + 96, behind(raw, at + 96)
-    check(len(raw) == end + 32, "epoch.leaf has nothing left over")
-    return raw[2:at], raw[at : at + 64], raw[at + 64 : policy], raw[policy + 4 : end], raw[end:]
+    policy, end = at + 32, behind(raw, at + 32)
+    check(len(raw) == end + 96, "epoch.leaf has nothing left over")
+    return raw[1:at], raw[at:policy], raw[policy + 4 : end], raw[end:-64]
 
 
 def verify_logged(policy, proof, leaf, at, design, most_age_s=7 * 86_400):
@@ -131,9 +131,9 @@ def main():
     parser.add_argument("--at", type=int, default=int(time.time()))
     given = parser.parse_args()
     raw, proof = ((given.folder / name).read_bytes() for name in ("epoch.leaf", "epoch.proof"))
-    manifest, signature, root, policy, sealing = read_leaf(raw)
-    signed = b"blindmatch/epoch-manifest/signature/v1" + manifest
-    check(verified(bytes.fromhex(given.curator.read_text()), signature, signed), "the curator signed it")
+    manifest, root, policy, sealing = read_leaf(raw)
+    signed = b"blindmatch/epoch-leaf/signature/v1" + raw[:-64]
+    check(verified(bytes.fromhex(given.curator.read_text()), raw[-64:], signed), "the curator signed it")
     end = behind(manifest, 1)
     design, epoch = manifest[5:end].decode(), int.from_bytes(manifest[end + 4 : end + 12], "big")
     origin, size, index, seen = verify_logged(given.policy.read_text(), proof, raw, given.at, design)

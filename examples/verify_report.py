@@ -18,9 +18,9 @@ from pdq import pdq
 from verify_epoch import check, root_of, verified, verify_logged
 
 LAYOUTS = {  # docs/wire.md, by tag: #n bytes, v bytes with length, @ a message, * a list, ? one or none
-    "a5": "@15 v ?#32 ?@1d v ?@25", "a0": "#16 #8 #32", "a2": "#32 #64", "a4": "v ?#32 ?@a2",
+    "a5": "@15 v ?#32 ?@1e v ?@25", "a0": "#16 #8 #32", "a2": "#32 #64", "a4": "v ?#32 ?@a2",
     "15": "#16 v #4 #8 @01 v v v #8 #8 v ?@69 v v ?@a0 ?@a4", "01": "#32 #8 #16 #8 #8 v",
-    "69": "#32 *#32 *#32", "1d": "@1c #32 v #32", "1c": "@1b #64", "18": "v #8 #32", "19": "v #8",
+    "69": "#32 *#32 *#32", "1e": "@1b #32 v #32 #64", "18": "v #8 #32", "19": "v #8",
     "1a": "v v", "1b": "v #4 #8 #8 #32 #8 #8 #8 *@19 *@1a *@18", "25": "@24 *#64 #8 *#32 #4 #4 *#32",
     "24": "#32 v #32 #1 #8 #8 #8 #32",
 }  # fmt: skip
@@ -131,11 +131,11 @@ def main():
     flag = len(one.score) == 8 and one.label[-1] == b"\1" + bytes(64) + b"\xff" * 8 + bytes(4)
     check(flag or not one.score, "file: a score has 8 bytes, and stands in the place of a label")
     known.label = None if flag else one.label
-    for (manifest, signature, _), *_ in one.leaf:
+    for manifest, *_, signature, leaf in one.leaf:
         check([*manifest[:3:2]] == [one.design, one.epoch], "file: the leaf is of the report's epoch")
-        signed = b"blindmatch/epoch-manifest/signature/v1" + manifest[-1]
+        signed = b"blindmatch/epoch-leaf/signature/v1" + leaf[:-64]
         key = known.curator and bytes.fromhex(known.curator.read_text())
-        check(not key or verified(key, signature, signed), "file: the curator signed the leaf's manifest")
+        check(not key or verified(key, signature, signed), "file: the curator signed the leaf")
     for claim, needs in zip((content, sender, match, endorsed, logged), NEEDS, strict=True):
         missing = [name for name in needs.split() if getattr(known, name) is None]
         missing or claim(one, known)

@@ -62,7 +62,7 @@ class MatchingClient:
         self._design = base.design
         self._record = AdoptionRecord(base.store, base.design)
         sealing = base.config.centre.sealing if base.config.centre else None
-        self._transparency = Transparency(base.store, base.config.log, sealing)
+        self._transparency = Transparency(base.store, base.config.log, base.config.curator, sealing)
         self._adoption = Adoption(base, self._design.info.setup_host, self._record, self._transparency)
         self._enrolling = Enrolling(base)
         self._request_id = request_id

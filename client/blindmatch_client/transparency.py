@@ -90,11 +90,14 @@ class Transparency:
     Args:
         store: of the account.
         policy: what the device pins; None: nothing is checked.
+        curator: its public key.
         sealing_key: the centre's, if the device has one.
     """
 
-    def __init__(self, store: Values, policy: EpochPolicy | None, sealing_key: bytes | None) -> None:
-        self._store, self._policy, self._sealing_key = store, policy, sealing_key
+    def __init__(
+        self, store: Values, policy: EpochPolicy | None, curator: bytes, sealing_key: bytes | None
+    ) -> None:
+        self._store, self._policy, self._curator, self._sealing_key = store, policy, curator, sealing_key
         self._name = f"log/{policy.origin}" if policy else ""
         self._seen = Seen.load(store.get(self._name)) if policy else Seen()
         self._told: dict[str, bytes] = {}
@@ -127,7 +130,7 @@ class Transparency:
             leaf, proof = EpochLeaf.decode(described.leaf), TlogProof.parse(described.proof)
         except ProtocolError as error:
             raise UnloggedError(f"no proof that everybody is offered it: {error}", signed.encode()) from None
-        _expect(verify_leaf(leaf, signed, self._sealing_key), described.leaf)
+        _expect(verify_leaf(leaf, signed.manifest, self._curator, self._sealing_key), described.leaf)
         found = verify_logged(leaf, proof, self._policy, now)
         if isinstance(found, Failed):
             raise UnloggedError(found.reason, described.proof)

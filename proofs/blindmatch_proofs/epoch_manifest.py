@@ -17,11 +17,16 @@ from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
 
 def verify_signature(signed: SignedManifest, curator: bytes) -> Verdict:
-    """Whether the key `curator`, Ed25519, 32 bytes, signed this manifest (RFC 8032, section 5.1.7)."""
+    """Whether the key `curator`, Ed25519, 32 bytes, signed this manifest."""
+    return verify_curator("the manifest", signed_bytes(signed.manifest), signed.signature, curator)
+
+
+def verify_curator(what: str, signed: bytes, signature: bytes, curator: bytes) -> Verdict:
+    """Whether the key `curator` signed the bytes that stand for `what` (RFC 8032, section 5.1.7)."""
     try:
-        VerifyKey(curator).verify(signed_bytes(signed.manifest), signed.signature)
+        VerifyKey(curator).verify(signed, signature)
     except (BadSignatureError, ValueError):
-        return Failed("the manifest must be signed by the curator's key")
+        return Failed(f"{what} must be signed by the curator's key")
     return Passed()
 
 

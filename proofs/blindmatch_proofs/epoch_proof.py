@@ -1,7 +1,8 @@
 """What shows a device that everybody is given the epoch that it is given.
 
     pinned: policy, origin            beside the set-up: leaf, tlog-proof, consistency from what was seen last
-      the leaf has the manifest, and the key reports are sealed to  -->  `verify_leaf`
+      the curator signed the leaf; it has the manifest, and the key
+      that reports are sealed to                                    -->  `verify_leaf`
       a quorum says freshly that the log ends with this leaf        -->  `verify_logged`
       the log continues every checkpoint that was seen before       -->  `verify_continues`
 
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from blindmatch_protocol.epoch_manifest import SignedManifest
+from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_proofs.checkpoint import Checkpoint
@@ -59,13 +60,15 @@ class EpochPolicy:
         return isinstance(accepted, Failed)
 
 
-def verify_leaf(leaf: EpochLeaf, signed: SignedManifest, sealing_key: bytes | None) -> Verdict:
-    """Whether a leaf is of this manifest, and of the key that the device seals reports to, if it has one."""
-    if leaf.signed != signed:
+def verify_leaf(
+    leaf: EpochLeaf, manifest: EpochManifest, curator: bytes, sealing_key: bytes | None
+) -> Verdict:
+    """Whether a leaf is the curator's of this manifest, and names the device's sealing key, if it has one."""
+    if leaf.manifest != manifest:
         return Failed("the leaf must be of the epoch's manifest")
     if sealing_key is not None and leaf.sealing_key != sealing_key:
         return Failed("the leaf must name the centre's sealing key that this device has")
-    return Passed()
+    return leaf.verify(curator)
 
 
 def verify_origin(head: Checkpoint, design: str) -> Verdict:
@@ -80,7 +83,7 @@ def verify_logged(leaf: EpochLeaf, proof: TlogProof, policy: EpochPolicy, now: i
     accepted = policy.policy.accept(proof.note, now, policy.most_age_s)
     if isinstance(accepted, Failed):
         return accepted
-    epoch = leaf.signed.manifest.epoch
+    epoch = leaf.manifest.epoch
     if proof.index != leaf.index:
         return Failed(f"epoch {epoch} must be leaf {leaf.index}, not {proof.index}")
     match proof.verify(leaf.encode()):

@@ -25,7 +25,6 @@ from blindmatch_protocol.report import Report
 
 from blindmatch_proofs.endorsement import EndorsementPolicy, EndorsementProof, Terms, verify_proof
 from blindmatch_proofs.epoch_leaf import NO_ROOT, EpochLeaf
-from blindmatch_proofs.epoch_manifest import verify_signature as verify_manifest
 from blindmatch_proofs.epoch_proof import verify_origin
 from blindmatch_proofs.franking import (
     verify_designated,
@@ -174,7 +173,7 @@ def _endorsed(evidence: ReportEvidence, known: Known) -> Shown:
     if not evidence.endorsement:
         return Failed("the proof that the entry is endorsed is missing")
     if known.endorsement is None and _logged(evidence, known) != Passed():
-        return NotShown("the curator has not signed the leaf's policy: it must be given, or the leaf logged")
+        return NotShown("the leaf's policy is the curator's word: it must be given, or the leaf logged")
     try:
         policy = EndorsementPolicy.decode(leaf.endorsement_policy)
     except ProtocolError as error:
@@ -208,8 +207,8 @@ def _logged(evidence: ReportEvidence, known: Known) -> Shown:
 
 def _is_of(leaf: EpochLeaf, report: Report, curator: bytes) -> Failed | None:
     """What is wrong with a leaf as that of the report's epoch, and as the curator's if the key is known."""
-    manifest = leaf.signed.manifest
+    manifest = leaf.manifest
     if (manifest.design, manifest.epoch) != (report.design, report.epoch):
         return Failed("the leaf is of another design or epoch than the report")
-    found = verify_manifest(leaf.signed, curator) if curator else Passed()
+    found = leaf.verify(curator) if curator else Passed()
     return found if isinstance(found, Failed) else None

@@ -3,8 +3,9 @@
     two checkpoints of one size with two roots, or two leaves that two checkpoints have at one index
 
 Either is signed by the log twice, which it must not do (tlog-checkpoint, "Signatures"); witnesses that
-cosigned both are named. Two checkpoints of different sizes show nothing by themselves: whoever holds them
-asks for the proof that leads from one to the other, which no file can show to be missing.
+cosigned both are named. Two leaves of one epoch that the curator signed are the curator's doing, too. Two
+checkpoints of different sizes show nothing by themselves: whoever holds them asks for the proof that leads
+from one to the other, which no file can show to be missing.
 """
 
 from __future__ import annotations
@@ -18,19 +19,20 @@ from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import verify_signature
-from blindmatch_proofs.merkle import verify_inclusion
+from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.epoch_proof import verify_origin
 from blindmatch_proofs.signed_note import Note, VerifierKey, decoded, encoded
 from blindmatch_proofs.tlog_proof import HEADER, TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
 STEP: Final = "split view"
 FORMAT: Final = "blindmatch-split-view"
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one party was shown: a checkpoint, or the proof of a leaf with the leaf's hash."""
+    """What one party was shown: a checkpoint, or the proof of a leaf with the leaf."""
 
     shown: bytes
     leaf: bytes = b""
@@ -70,7 +72,8 @@ class SplitView:
             views = [(str(one["shown"]).encode(), str(one["leaf"])) for one in held["views"]]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ProtocolError(STEP, f"must be a JSON object of format {FORMAT}") from error
-        if kind != (FORMAT, VERSION) or len(views) != 2:
+        bare = kind == (FORMAT, 1) and not any(leaf for _, leaf in views)  # else it has a hash of the leaf
+        if not (bare or kind == (FORMAT, VERSION)) or len(views) != 2:
             raise ProtocolError(STEP, f"must be two views, version {VERSION}")
         first, second = (View(shown, decoded(leaf, STEP, "leaf")) for shown, leaf in views)
         return cls(VerifierKey.parse(log), (first, second))
@@ -79,17 +82,27 @@ class SplitView:
         """Whether `log`, whose key the verifier has from elsewhere, showed two histories."""
         try:
             heads = [_signed(log, one.note) for one in self.views]
-            leaves = [_leaf(one) for one in self.views]
+            two_leaves = self.two_leaves
         except ProtocolError as error:
             return Failed(str(error))
         if None in heads:
             return Failed(f"both views must be signed by the key of {log.name}")
         first, second = heads
-        if first and second and first.size == second.size and first.root != second.root:
-            return Passed()
-        if leaves[0] and leaves[1] and leaves[0][0] == leaves[1][0] and leaves[0][1] != leaves[1][1]:
+        if two_leaves or (first and second and first.size == second.size and first.root != second.root):
             return Passed()
         return Failed("the two views show neither two roots of one size nor two leaves at one index")
+
+    @property
+    def two_leaves(self) -> bool:
+        """Whether the views prove two leaves at one index; `ProtocolError` if one is malformed."""
+        first, second = map(_leaf, self.views)
+        return bool(first and second and first[0] == second[0] and first[1] != second[1])
+
+    def blamed(self, curator: bytes) -> str:
+        """Whose doing two leaves at one index are, if `log` signed the views; `curator` is a public key."""
+        if all(_is_epochs(one, curator) for one in self.views):
+            return "the curator's, whose key signed both leaves, and the log's"
+        return "the log's: the curator's key did not sign both for that epoch"
 
     def cosigners(self, witnesses: Mapping[str, VerifierKey]) -> list[str]:
         """Those of `witnesses` that cosigned both histories; `ProtocolError` if a view is malformed.
@@ -111,10 +124,17 @@ def _signed(log: VerifierKey, note: Note) -> Checkpoint | None:
 
 
 def _leaf(view: View) -> tuple[int, bytes] | None:
-    """Index and hash of the leaf that a view proves, if it proves one."""
+    """Index and leaf that a view proves, if it proves one."""
     proof = view.proof
-    if proof is None:
-        return None
-    head = proof.head
-    proven = verify_inclusion(view.leaf, proof.index, head.size, proof.path, head.root)
-    return None if isinstance(proven, Failed) else (proof.index, view.leaf)
+    return None if proof is None or proof.verify(view.leaf) != Passed() else (proof.index, view.leaf)
+
+
+def _is_epochs(view: View, curator: bytes) -> bool:
+    """Whether the key signed a view's leaf, and for the epoch and design in whose place it stands."""
+    try:
+        leaf, proof = EpochLeaf.decode(view.leaf), view.proof
+    except ProtocolError:
+        return False
+    if proof is None or proof.index != leaf.index:
+        return False
+    return verify_origin(proof.head, leaf.manifest.design) == leaf.verify(curator) == Passed()

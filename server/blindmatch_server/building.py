@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
-from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement, leaf_of
+from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement
 from blindmatch_protocol.contract import AnyDesign, Learner, Progress, Published, no_progress
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import DesignError
@@ -80,8 +80,7 @@ class Publishing:
     Attributes:
         design: the design.
         folder: holds all epochs of it; made if it is not there.
-        signer: signs an epoch's manifest, once the set-up was opened and checked, and says what else its leaf
-            names.
+        signer: signs an epoch's manifest and leaf, once the set-up was opened and checked.
         executor: where the design computes.
         progress: called with (done, total) entries that are evaluated.
         endorsement: what the list's entries are endorsed by.
@@ -193,7 +192,8 @@ def _build(job: Job, rng: Randomness, build: Path) -> Path:
         raise DesignError("the list changed while the set was built")
     manifest = Manifest.of(job.plan, published, records.values())
     signed = _signed(job, manifest, build)
-    leaf = leaf_of(signed, job.how.endorsement, job.how.signer.sealing_key)
+    signer = job.how.signer
+    leaf = signer.key.leaf(signed.manifest, job.how.endorsement, signer.sealing_key)
     with storage(f"writing {MANIFEST}"):
         write_synced(workspace.result / MANIFEST, manifest.encode())
         write_synced(workspace.result / SIGNED, signed.encode())

@@ -18,7 +18,7 @@ from blindmatch_client.results import OutcomeKind
 from blindmatch_proofs import endorsement
 from blindmatch_proofs.endorsement import FILE, Action, Batch, Terms, leaves_of, write_table
 from blindmatch_proofs.endorsement.policy import policy_of
-from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement, EpochLeaf, leaf_of
+from blindmatch_proofs.epoch_leaf import Endorsement, EpochLeaf
 from blindmatch_proofs.epoch_proof import EpochPolicy
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.contract import EntryBatch, Label
@@ -225,17 +225,14 @@ def test_a_table_that_is_not_what_the_log_shows_everybody_is_refused() -> None:
 
     def leaf(statements: Sequence[tuple[Batch, EntryBatch]], policy: bytes) -> EpochLeaf:
         bound = Endorsement(TERMS.root(batch for batch, _ in statements), policy)
-        return leaf_of(CURATOR.sign(manifest), bound, bytes(32))
+        return CURATOR.leaf(manifest, bound)
 
     said = Failed("everybody is shown other endorsements in the log")
     listed_less = [(signed(every.part(0, 3)), every)]
     assert endorsing.verify(leaf(batches, POLICY.encode()), manifest, files, None) == Passed()
     assert endorsing.verify(leaf(listed_less, POLICY.encode()), manifest, files, None) == said
     assert endorsing.verify(leaf(batches, b"another"), manifest, files, None) == said
-    assert (
-        endorsing.verify(leaf_of(CURATOR.sign(manifest), NOT_ENDORSED, bytes(32)), manifest, files, None)
-        == said
-    )
+    assert endorsing.verify(CURATOR.leaf(manifest), manifest, files, None) == said
     assert endorsing.verify(None, manifest, files, None) == Passed()
 
 

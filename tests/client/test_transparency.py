@@ -9,7 +9,7 @@ import pytest
 from blindmatch_client import transparency
 from blindmatch_client.transparency import HEARD_MOST, Seen, Transparency, UnloggedError
 from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, EpochLeaf, leaf_of
+from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_proof import EpochPolicy
 from blindmatch_proofs.signed_note import ED25519, Note, NoteSignature
 from blindmatch_proofs.verdict import Passed
@@ -18,7 +18,7 @@ from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from support.logs import LOG, NOW, WITNESSES, MemoryLog, policy, signer
-from support.signed import signed
+from support.signed import CURATOR, signed
 
 KEY = b"k" * 32
 PINNED = EpochPolicy(policy(2, witnesses=WITNESSES[:3]), 60)
@@ -34,7 +34,7 @@ class Kept(dict[str, bytes]):
 def leaf(epoch: int, entries: int = 1, key: bytes = KEY) -> EpochLeaf:
     before = (0, bytes(32)) if epoch == 1 else (epoch - 1, b"p" * 32)
     manifest = EpochManifest("dummy", 1, epoch, *before, 5, 6, entries, (), (), ())
-    return leaf_of(signed(manifest), NOT_ENDORSED, key)
+    return CURATOR.leaf(manifest, sealing_key=key)
 
 
 LEAVES = [leaf(epoch) for epoch in range(1, 8)]
@@ -43,7 +43,8 @@ FORK = MemoryLog([*HELD.entries[:4], *(leaf(epoch, entries=2).encode() for epoch
 
 
 def device(store: Kept | None = None, pinned: EpochPolicy | None = PINNED) -> Transparency:
-    return Transparency(store if store is not None else Kept(), pinned, KEY)  # type: ignore[arg-type]
+    kept = store if store is not None else Kept()
+    return Transparency(kept, pinned, CURATOR.public, KEY)  # type: ignore[arg-type]
 
 
 def offered(
@@ -59,8 +60,7 @@ def offered(
 
 def take(one: Transparency, epoch: int, log: MemoryLog = HELD, now: int = NOW, **changes: bytes) -> Seen:
     described = offered(epoch, log, tuple(one.sizes()), **changes)
-    signed_manifest = EpochLeaf.decode(log.entries[epoch - 1]).signed
-    seen = one.check(signed_manifest, described, now)
+    seen = one.check(signed(EpochLeaf.decode(log.entries[epoch - 1]).manifest), described, now)
     one.keep(seen)
     return seen
 
@@ -102,7 +102,7 @@ def test_lines_that_a_host_adds_to_a_checkpoint_are_not_kept() -> None:
 def test_without_a_policy_nothing_is_checked_kept_or_told() -> None:
     store = Kept()
     one = device(store, None)
-    one.keep(one.check(LEAVES[0].signed, pb.Description(), NOW))
+    one.keep(one.check(signed(LEAVES[0].manifest), pb.Description(), NOW))
     assert one.took(1)
     assert one.to_tell("bob") == b""
     assert one.hear("bob", HELD.note(()).encode()) is None
@@ -116,6 +116,9 @@ def test_what_is_not_shown_to_be_everybodys_is_refused() -> None:
     assert "epoch's manifest" in refusal(one, 7, leaf=HELD.entries[5])
     other_key = MemoryLog([leaf(1, key=b"o" * 32).encode()])
     assert "sealing key" in refusal(one, 1, other_key)
+    for changes in ({"endorsement_root": b"r" * 32, "endorsement_policy": b"p"}, {"signature": bytes(64)}):
+        unsigned = MemoryLog([replace(LEAVES[0], **changes).encode()])  # type: ignore[arg-type]
+        assert "leaf must be signed by the curator" in refusal(one, 1, unsigned)
     assert "must be the newest" in refusal(one, 5, proof=HELD.proof(4).encode())
     assert "older than 60 s" in refusal(one, 7, now=NOW + 61)
     colluding = HELD.proof(6, WITNESSES[:1]).encode()
@@ -141,7 +144,7 @@ def test_a_log_that_does_not_continue_what_was_taken_is_refused_with_both_checkp
     assert "had 5 before" in refusal(one, 4)
     described = offered(7)
     with pytest.raises(UnloggedError, match="not shown") as caught:
-        one.check(LEAVES[6].signed, described, NOW)  # of the same log: its host leaves the path out
+        one.check(signed(LEAVES[6].manifest), described, NOW)  # of the same log: its host leaves the path out
     assert caught.value.held == HELD.note(size=5).encode()
     assert not one.is_split(caught.value)
     take(one, 7)
@@ -228,7 +231,7 @@ def test_no_alteration_of_what_is_offered_is_taken_or_raises_anything_else() -> 
     one, drawn = device(), seeded("alterations")
     take(one, 4)
     whole = offered(6, sizes=(4,), proof=HELD.proof(5, WITNESSES[:2], 6).encode())  # no witness too many
-    manifest = LEAVES[5].signed
+    manifest = signed(LEAVES[5].manifest)
     for _ in range(300):
         name = ("leaf", "proof")[drawn.take(1)[0] % 2]
         raw = bytearray(getattr(whole, name))

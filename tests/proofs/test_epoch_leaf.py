@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from blindmatch_proofs.epoch_leaf import (
     LEAF_MOST,
-    NO_SEALING_KEY,
     NOT_ENDORSED,
     POLICY_MOST,
     Endorsement,
     EpochLeaf,
-    leaf_of,
 )
+from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.epoch_manifest import (
     FILE_NAME_MOST,
     FILES_MOST,
@@ -27,7 +27,8 @@ from blindmatch_protocol.epoch_manifest import (
     RoleKey,
 )
 from blindmatch_protocol.errors import ProtocolError
-from support.signed import signed
+from support.signed import CURATOR
+from support.verdicts import reason
 
 FIRST = EpochManifest("dummy", 1, 1, 0, bytes(32), 5, 6, 7, (ManifestParameter("k", 4),), (), ())
 ENDORSED = Endorsement(b"r" * 32, b"2 of 3")
@@ -35,11 +36,11 @@ ENDORSED = Endorsement(b"r" * 32, b"2 of 3")
 
 @pytest.mark.parametrize("endorsement", [NOT_ENDORSED, ENDORSED])
 def test_a_leaf_is_read_as_it_was_written(endorsement: Endorsement) -> None:
-    leaf = leaf_of(signed(FIRST), endorsement, b"k" * 32)
+    leaf = CURATOR.leaf(FIRST, endorsement, b"k" * 32)
     read = EpochLeaf.decode(leaf.encode())
     assert (read, read.endorsement, read.sealing_key, read.index) == (leaf, endorsement, b"k" * 32, 0)
-    assert leaf_of(signed(FIRST, epoch=9, predecessor_epoch=8, predecessor=b"p" * 32), NOT_ENDORSED,
-                   NO_SEALING_KEY).index == 8  # fmt: skip
+    ninth = replace(FIRST, epoch=9, predecessor_epoch=8, predecessor=b"p" * 32)
+    assert CURATOR.leaf(ninth).index == 8
 
 
 @pytest.mark.parametrize(
@@ -48,17 +49,19 @@ def test_a_leaf_is_read_as_it_was_written(endorsement: Endorsement) -> None:
 )  # fmt: skip
 def test_a_root_has_a_policy_and_each_its_length(endorsement: Endorsement) -> None:
     with pytest.raises(ProtocolError, match="endorsement"):
-        leaf_of(signed(FIRST), endorsement, NO_SEALING_KEY)
+        CURATOR.leaf(FIRST, endorsement)
 
 
-def test_every_alteration_of_a_leaf_is_another_leaf_or_none() -> None:
-    raw = leaf_of(signed(FIRST), ENDORSED, b"k" * 32).encode()
+def test_every_alteration_of_a_leaf_is_another_leaf_that_the_curator_did_not_sign_or_none() -> None:
+    raw = CURATOR.leaf(FIRST, ENDORSED, b"k" * 32).encode()
     for at in range(len(raw)):
         altered = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
         try:
-            assert EpochLeaf.decode(altered).encode() == altered
+            leaf = EpochLeaf.decode(altered)
         except ProtocolError:
             continue
+        assert leaf.encode() == altered
+        assert "signed by the curator" in reason(leaf.verify(CURATOR.public))
     for wrong in (raw[:-1], raw + b"\0", b""):
         with pytest.raises(ProtocolError):
             EpochLeaf.decode(wrong)
@@ -73,5 +76,16 @@ def test_a_leaf_with_every_bound_reached_is_an_entry_that_a_log_takes() -> None:
         parameters=tuple(ManifestParameter(f"{n:0{NAME_MOST}}", 1) for n in range(PARAMETERS_MOST)),
         role_keys=tuple(RoleKey(f"{n:0{NAME_MOST}}", bytes(ROLE_KEY_MOST)) for n in range(ROLES_MOST)),
     )
-    largest = leaf_of(signed(manifest), Endorsement(b"r" * 32, bytes(POLICY_MOST)), b"k" * 32)
+    largest = CURATOR.leaf(manifest, Endorsement(b"r" * 32, bytes(POLICY_MOST)), b"k" * 32)
     assert len(largest.encode()) <= LEAF_MOST
+
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+
+
+def test_the_frozen_leaf_of_version_2_is_made_again_and_that_of_version_1_is_refused() -> None:
+    frozen = (VECTORS / "epoch-leaf-v2.bin").read_bytes()
+    assert CURATOR.leaf(FIRST, ENDORSED, b"k" * 32).encode() == frozen
+    assert EpochLeaf.decode(frozen).verify(CURATOR.public) == Passed()
+    with pytest.raises(ProtocolError, match="must be 0x1e, not 0x1d"):
+        EpochLeaf.decode((VECTORS / "epoch-leaf-v1.bin").read_bytes())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from blindmatch_proofs.cosignature import verify_signature
-from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, EpochLeaf, leaf_of
+from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_proof import EpochPolicy, verify_continues, verify_leaf, verify_logged
 from blindmatch_proofs.merkle import leaf_hash
 from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, VerifierKey
@@ -23,7 +23,7 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_server.key_files import line_of
 from support.logs import LOG, NOW, ORIGIN, WITNESSES, MemoryLog, policy, signer
-from support.signed import CURATOR, signed
+from support.signed import CURATOR
 from support.verdicts import reason
 
 KEY = b"k" * 32
@@ -33,7 +33,7 @@ PINNED = EpochPolicy(policy(2, witnesses=WITNESSES[:3]), 60)
 def leaf(epoch: int, entries: int = 1) -> EpochLeaf:
     before = (0, bytes(32)) if epoch == 1 else (epoch - 1, b"p" * 32)
     manifest = EpochManifest("dummy", 1, epoch, *before, 5, 6, entries, (), (), ())
-    return leaf_of(signed(manifest), NOT_ENDORSED, KEY)
+    return CURATOR.leaf(manifest, sealing_key=KEY)
 
 
 LEAVES = [leaf(epoch) for epoch in range(1, 8)]
@@ -60,14 +60,14 @@ def test_a_leaf_for_one_user_an_older_one_and_one_at_another_index_are_refused()
     assert "no log of the policy" in reason(verify_logged(LEAVES[6], elsewhere.proof(6), PINNED, NOW))
 
 
-def test_a_leaf_is_of_the_manifest_and_of_the_key_that_the_device_has() -> None:
-    assert (
-        verify_leaf(LEAVES[0], LEAVES[0].signed, KEY)
-        == verify_leaf(LEAVES[0], LEAVES[0].signed, None)
-        == Passed()
-    )
-    assert "epoch's manifest" in reason(verify_leaf(LEAVES[0], LEAVES[1].signed, KEY))
-    assert "sealing key" in reason(verify_leaf(LEAVES[0], LEAVES[0].signed, b"o" * 32))
+def test_a_leaf_is_of_the_manifest_of_the_key_that_the_device_has_and_the_curators() -> None:
+    (first, second, *_), curator = LEAVES, CURATOR.public
+    for key in (KEY, None):
+        assert verify_leaf(first, first.manifest, curator, key) == Passed()
+    assert "epoch's manifest" in reason(verify_leaf(first, second.manifest, curator, KEY))
+    assert "sealing key" in reason(verify_leaf(first, first.manifest, curator, b"o" * 32))
+    other = CuratorKey.of(b"a" * 32).public
+    assert "signed by the curator" in reason(verify_leaf(first, first.manifest, other, KEY))
 
 
 def test_a_log_continues_what_was_seen_of_it() -> None:
@@ -106,14 +106,36 @@ def test_two_roots_of_one_size_are_evidence_and_name_who_cosigned_both() -> None
 
 def test_two_leaves_at_one_index_are_evidence_whatever_the_sizes() -> None:
     later = MemoryLog([*FORK.entries, leaf(8).encode()])
-    mine = View(HELD.proof(6).encode(), leaf_hash(HELD.entries[6]))
-    theirs = View(later.proof(6).encode(), leaf_hash(later.entries[6]))
-    assert SplitView(LOG.key, (mine, theirs)).verify(LOG.key) == Passed()
-    same = View(later.proof(5).encode(), leaf_hash(later.entries[5]))
-    five = View(HELD.proof(5).encode(), leaf_hash(HELD.entries[5]))
-    unproven = replace(theirs, leaf=leaf_hash(b"something else"))
+    mine, theirs = shows(HELD, 6), shows(later, 6)
+    split = SplitView(LOG.key, (mine, theirs))
+    assert split.verify(LOG.key) == Passed() and SplitView.parse(split.encode()) == split
+    same, five = shows(later, 5), shows(HELD, 5)
+    unproven = replace(theirs, leaf=b"something else")
     for pair in ((five, same), (mine, same), (mine, unproven), (mine, replace(theirs, leaf=b""))):
         assert "neither" in reason(SplitView(LOG.key, pair).verify(LOG.key))
+        assert not SplitView(LOG.key, pair).two_leaves
+
+
+def shows(log: MemoryLog, index: int) -> View:
+    return View(log.proof(index).encode(), log.entries[index])
+
+
+def test_two_leaves_are_the_curators_doing_only_if_it_signed_both_for_that_epoch() -> None:
+    """A log can put whatever the curator signed for another epoch, or another design, into the place."""
+    other_design = CURATOR.leaf(replace(LEAVES[6].manifest, design="other"), sealing_key=KEY)
+    others = {
+        "both signed": leaf(7, entries=2).encode(),
+        "another root": replace(LEAVES[6], endorsement_root=b"r" * 32, endorsement_policy=b"p").encode(),
+        "another sealing key": replace(LEAVES[6], sealing_key=b"o" * 32).encode(),
+        "another epoch's": HELD.entries[2],
+        "another design's": other_design.encode(),
+        "no leaf": b"x",
+    }
+    for name, raw in others.items():
+        split = SplitView(LOG.key, (shows(HELD, 6), shows(MemoryLog([*HELD.entries[:6], raw]), 6)))
+        assert split.verify(LOG.key) == Passed() and split.two_leaves
+        assert split.blamed(CURATOR.public).startswith("the curator's") == (name == "both signed"), name
+        assert split.blamed(CuratorKey.of(b"a" * 32).public).startswith("the log's")
 
 
 def _of_another_stream() -> list[View]:
@@ -160,13 +182,21 @@ def test_what_is_no_evidence_is_refused(raw: bytes) -> None:
         SplitView.parse(raw)
     whole = SplitView(LOG.key, BOTH).encode()
     for old, new in (
-        (b'"version": 1', b'"version": 2'),
+        (b'"version": 2', b'"version": 3'),
         (b"split-view", b"other"),
         (b'"leaf": ""', b'"leaf": "A"'),
         (b'"shown": "', b'"shown": "\\ud800'),
     ):
         with pytest.raises(ProtocolError):
             SplitView.parse(whole.replace(old, new))
+
+
+def test_evidence_of_version_1_is_read_unless_it_has_the_hash_of_a_leaf() -> None:
+    two = SplitView(LOG.key, BOTH)
+    assert SplitView.parse(two.encode().replace(b'"version": 2', b'"version": 1')) == two
+    hashed = SplitView(LOG.key, (replace(BOTH[0], leaf=leaf_hash(HELD.entries[6])), BOTH[1])).encode()
+    with pytest.raises(ProtocolError, match="two views"):
+        SplitView.parse(hashed.replace(b'"version": 2', b'"version": 1'))
 
 
 # --- the example, which has none of our packages -------------------------------------------------------
@@ -196,16 +226,20 @@ def longer() -> TlogProof:
     return shown(note=replace(shown().note, signatures=(log, spoilt, *others)))
 
 
-BY_ANOTHER = leaf_of(CuratorKey.of(b"a" * 32).sign(LEAVES[0].signed.manifest), NOT_ENDORSED, KEY).encode()
+BY_ANOTHER = CuratorKey.of(b"a" * 32).leaf(LEAVES[0].manifest, sealing_key=KEY).encode()
 RAW = LEAVES[0].encode()
+OTHER_KEY = replace(LEAVES[0], sealing_key=b"o" * 32).encode()
+OLD = (Path(__file__).parents[1] / "vectors" / "epoch-leaf-v1.bin").read_bytes()
 REFUSED: dict[str, tuple[str, bytes, TlogProof, str]] = {
     "another curator": (TWO, BY_ANOTHER, shown(BY_ANOTHER), "the curator signed it"),
+    "another sealing key": (TWO, OTHER_KEY, shown(OTHER_KEY), "the curator signed it"),
+    "a leaf of version 1": (TWO, OLD, shown(OLD), "is an epoch-leaf"),
     "one key, two names": (TWICE, RAW, twice(), "no key has two names"),
     "one witness, two groups": (IN_TWO, RAW, shown(), "nobody is in two groups"),
     "another key's id": (TWO.replace(W1.id.hex(), "00000000"), RAW, shown(), "has its own key id"),
     "a signature too long": (TWO, RAW, longer(), "is of a known kind"),
     "something left over": (TWO, RAW + b"\0", shown(RAW + b"\0"), "has nothing left over"),
-    "no leaf": (TWO, b"\x1e" + RAW[1:], shown(b"\x1e" + RAW[1:]), "is an epoch-leaf"),
+    "no leaf": (TWO, b"\x1f" + RAW[1:], shown(b"\x1f" + RAW[1:]), "is an epoch-leaf"),
     "a path too long": (TWO, RAW, shown(path=(bytes(32),)), "is not too long"),
     "a second leaf of the epoch": (
         TWO,

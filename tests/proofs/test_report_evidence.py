@@ -20,7 +20,7 @@ import pytest
 from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Terms, leaves_of
 from blindmatch_proofs.endorsement.policy import policy_of
 from blindmatch_proofs.endorsement.proof import proof_of
-from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.epoch_leaf import Endorsement
 from blindmatch_proofs.report_evidence import Known, NotShown, ReportEvidence, verify_evidence
 from blindmatch_proofs.signed_note import ED25519
 from blindmatch_proofs.tlog_policy import Policy
@@ -49,7 +49,7 @@ from support.endorsing import KEYS as ORGANISATIONS
 from support.endorsing import NAMES, POLICY, signed_batch
 from support.fakes import picture
 from support.logs import NOW, WITNESSES, MemoryLog, signer
-from support.signed import CURATOR, signed
+from support.signed import CURATOR
 
 RNG = system_randomness()
 ALICE, JUDGE, STAMP = b"\1" * 32, amf.secret_key(b"j" * 32), b"s" * 32
@@ -214,7 +214,7 @@ def endorsed(
     held = {bytes(one.verify_key): one for one in keys}
     batch, (own,) = signed_batch(entries, NAMES, action, epochs, terms, held), leaves_of(entries)
     proof = proof_of(terms, own, [own], 0, [batch])
-    leaf = EpochLeaf(signed(manifest()), terms.root([batch]), policy.encode(), bytes(32))
+    leaf = CURATOR.leaf(manifest(), Endorsement(terms.root([batch]), policy.encode()))
     return replace(made, leaf=(leaf,), endorsement=(proof,))
 
 
@@ -256,12 +256,20 @@ def test_an_epoch_is_logged_with_the_curators_key_and_without() -> None:
     assert words(made, Known(curator=b"c" * 32, policy=pinned))["logged"] == "Failed"
 
 
+@pytest.mark.parametrize("field", ["endorsement_root", "sealing_key"])
+def test_a_logged_leaf_that_the_curator_did_not_sign_shows_nothing_to_who_has_its_key(field: str) -> None:
+    made = endorsed(POLICY, *ORGANISATIONS.values())
+    made, pinned = logged(replace(made, leaf=(replace(made.leaf[0], **{field: b"o" * 32}),)))
+    found = words(made, Known(identity=IDENTITY, curator=CURATOR_KEY, policy=pinned, endorsement=POLICY))
+    assert (found["endorsed"], found["logged"]) == ("Failed", "Failed")
+
+
 @pytest.mark.parametrize(("design", "epoch"), [("other", 1), ("oprf-psi", 2)])
 @pytest.mark.parametrize("curator", [b"", CURATOR_KEY])
 def test_the_leaf_of_another_design_or_epoch_is_not_the_reports(
     design: str, epoch: int, curator: bytes
 ) -> None:
-    leaf = EpochLeaf(signed(manifest(design, epoch)), bytes(32), b"", bytes(32))
+    leaf = CURATOR.leaf(manifest(design, epoch))
     made = replace(evidence(FrankingMode.SIGNATURE), leaf=(leaf,))
     held = MemoryLog([b"before"] * (epoch - 1) + [leaf.encode()], signer(ORIGIN, ED25519))
     made = replace(made, epoch_proof=held.proof(epoch - 1).encode())
@@ -353,13 +361,17 @@ def example_cases(made: ReportEvidence) -> dict[str, tuple[ReportEvidence, str]]
     """Altered files, and the claim in whose name each must be refused."""
     report, (leaf,), (proof,) = made.report, made.leaf, made.endorsement
     label, (opening,), log = report.label, report.opening, made.epoch_proof
-    later = EpochLeaf(signed(manifest(epoch=2)), leaf.endorsement_root, leaf.endorsement_policy, bytes(32))
+    later = CURATOR.leaf(manifest(epoch=2), leaf.endorsement)
 
     def with_report(**changes: Any) -> ReportEvidence:
         return replace(made, report=replace(report, **changes))
 
     def with_leaf(**changes: Any) -> ReportEvidence:
         return replace(made, leaf=(replace(leaf, **changes),))
+
+    def signed_leaf(**changes: Any) -> ReportEvidence:
+        new = replace(leaf, **changes)
+        return replace(made, leaf=(CURATOR.leaf(new.manifest, new.endorsement, new.sealing_key),))
 
     def with_signatures(*signatures: bytes) -> ReportEvidence:
         return replace(made, endorsement=(replace(proof, signatures=signatures),))
@@ -378,13 +390,16 @@ def example_cases(made: ReportEvidence) -> dict[str, tuple[ReportEvidence, str]]
         "hash": (with_report(label=Label(bytes(32), 7, label.salt)), "match"),
         "entry": (with_report(label=replace(label, entry_id=8)), "endorsed"),
         "salt of the entry": (with_report(label=replace(label, salt=b"t" * 16)), "endorsed"),
-        "policy": (with_leaf(endorsement_policy=FORGED.encode()), "endorsed"),
-        "root": (with_leaf(endorsement_root=b"r" * 32), "endorsed"),
-        "curator": (with_leaf(signed=replace(leaf.signed, signature=bytes(64))), "file"),
+        "policy": (signed_leaf(endorsement_policy=FORGED.encode()), "endorsed"),
+        "root": (signed_leaf(endorsement_root=b"r" * 32), "endorsed"),
+        "curator": (with_leaf(signature=bytes(64)), "file"),
+        "policy, unsigned": (with_leaf(endorsement_policy=FORGED.encode()), "file"),
+        "root, unsigned": (with_leaf(endorsement_root=b"r" * 32), "file"),
+        "sealing key, unsigned": (with_leaf(sealing_key=b"k" * 32), "file"),
         "signature": (with_signatures(b"x" * 64, *proof.signatures[1:]), "endorsed"),
         "too few": (with_signatures(bytes(64), bytes(64), proof.signatures[2]), "endorsed"),
         "epoch": (replace(made, leaf=(later,)), "file"),
-        "sealing key": (with_leaf(sealing_key=b"k" * 32), "the leaf is under"),
+        "sealing key": (signed_leaf(sealing_key=b"k" * 32), "the leaf is under"),
         "index": (replace(made, epoch_proof=log.replace(b"index 0", b"index 1")), "the path"),
         "cosigner": (
             replace(made, epoch_proof=log.replace(WITNESSES[0].key.name.encode(), b"w9.example")),
@@ -448,7 +463,7 @@ def test_the_example_refuses_what_the_form_forbids(outsider: Callable[..., str],
     assert len(doubled) == len(whole) + len(leaf.encode()) and report in doubled
     with pytest.raises(ProtocolError):
         ReportEvidence.decode(doubled)
-    assert outsider(doubled).startswith("does not hold: file: of @1d there is one or none, not 2")
+    assert outsider(doubled).startswith("does not hold: file: of @1e there is one or none, not 2")
 
 
 def test_the_example_shows_no_match_of_a_flag(
@@ -461,14 +476,14 @@ def test_the_example_shows_no_match_of_a_flag(
 
 
 @pytest.mark.parametrize("policy", [(), ("--log-policy", "policy.txt")])
-def test_the_example_holds_the_manifest_against_the_curators_key(
+def test_the_example_holds_the_leaf_against_the_curators_key(
     outsider: Callable[..., str], tmp_path: Path, policy: tuple[str, ...]
 ) -> None:
     whole = (tmp_path / "whole").read_bytes()
     (tmp_path / "other.pub").write_bytes(line_of(bytes(FORGER.verify_key)))
     assert outsider(whole, policy) == outsider(whole, ("--curator", "curator.pub", *policy)) == "passed"
     found = outsider(whole, ("--curator", "other.pub", *policy))
-    assert found == "does not hold: file: the curator signed the leaf's manifest"
+    assert found == "does not hold: file: the curator signed the leaf"
 
 
 def file_of(pixels: object, kind: str = "PNG", **options: object) -> bytes:

@@ -19,7 +19,7 @@ import pytest
 from blindmatch_proofs.add_checkpoint import CONFLICT, OK, AddCheckpoint, Refused
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, EpochLeaf, leaf_of
+from blindmatch_proofs.epoch_leaf import Endorsement, EpochLeaf
 from blindmatch_proofs.merkle import Tree, inclusion_path, leaf_hash, root_of
 from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
 from blindmatch_proofs.tlog_policy import Accepted, Policy, policy_of
@@ -31,6 +31,7 @@ from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_server.endpoint import Call
 from blindmatch_server.errors import ConflictError, StateError
 from blindmatch_server.event_log import EventLog
@@ -74,7 +75,10 @@ def rules(origin: str) -> StreamRule | None:
 def leaf(epoch: int, entries: int = 1, **more: Any) -> EpochLeaf:
     before = (0, bytes(32)) if epoch == 1 else (epoch - 1, b"p" * 32)
     manifest = EpochManifest("dummy", 1, epoch, *before, 5, 6, entries, (), (), ())
-    return leaf_of(signed(replace(manifest, **more)), NOT_ENDORSED, NO_SEALING_KEY)
+    return CURATOR.leaf(replace(manifest, **more))
+
+
+ENDORSED = CURATOR.leaf(leaf(1).manifest, Endorsement(b"e" * 32, b"2 of 3"))
 
 
 def counted(month: int, reports: int = 1) -> bytes:
@@ -152,7 +156,7 @@ def test_leaves_are_logged_and_cosigned_across_restarts_and_one_index_has_one_le
 async def test_what_is_no_leaf_of_a_stream_or_not_the_caller_s_is_refused(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     other = leaf(1, design="other")
-    unsigned = leaf_of(replace(leaf(1).signed, signature=bytes(64)), NOT_ENDORSED, NO_SEALING_KEY)
+    unsigned = replace(leaf(1), signature=bytes(64))
     async with scene.running() as client:
         for wrong in (other, unsigned, leaf(2)):
             await fails(STATUS.FAILED_PRECONDITION, append(client, 0, wrong.encode()))
@@ -176,6 +180,41 @@ async def test_what_is_no_leaf_of_a_stream_or_not_the_caller_s_is_refused(tmp_pa
                 asked = wire.AddCheckpointRequest(body=body)
                 call = stranger.one("Witness/AddCheckpoint", asked)
                 await fails(STATUS.PERMISSION_DENIED, call)
+
+
+def not_the_curators() -> dict[str, bytes]:
+    """Leaves for index 0, made of what the curator signed by somebody without its key."""
+    mine, order = leaf(1), 2**252 + 27742317777372353535851937790883648493  # of Ed25519's group
+    more = (int.from_bytes(mine.signature[32:], "little") + order).to_bytes(32, "little")
+    signatures = {
+        "nobody": bytes(64),
+        "of the manifest": signed(mine.manifest).signature,
+        "of another epoch's leaf": leaf(2).signature,
+        "of another design's leaf": leaf(1, design="other").signature,
+        "of another deployment's leaf": CuratorKey.of(b"a" * 32).leaf(mine.manifest).signature,
+        "of another list's leaf": leaf(1, entries=2).signature,
+        "as the same point, another number": mine.signature[:32] + more,
+    }
+    return {
+        "another sealing key": replace(mine, sealing_key=b"o" * 32).encode(),
+        "another root": replace(mine, endorsement_root=b"r" * 32, endorsement_policy=b"p").encode(),
+        "no endorsement": replace(ENDORSED, endorsement_root=bytes(32), endorsement_policy=b"").encode(),
+        "another policy": replace(ENDORSED, endorsement_policy=b"1 of 1").encode(),
+        **{f"signature {name}": replace(mine, signature=one).encode() for name, one in signatures.items()},
+    }
+
+
+async def test_nobody_without_the_curators_key_takes_an_epochs_index(tmp_path: Path) -> None:
+    """Whoever had the signed manifest first could put another key, root or policy beside it for good."""
+    scene = Scene(tmp_path)
+    async with scene.running() as client:
+        for name, raw in not_the_curators().items():
+            status, words, *_ = await refused(append(client, 0, raw))
+            assert (status, "signed by the curator" in words) == (STATUS.FAILED_PRECONDITION, True), name
+        old = (Path(__file__).parents[1] / "vectors" / "epoch-leaf-v1.bin").read_bytes()
+        assert old.startswith(b"\x1d")
+        await fails(STATUS.INVALID_ARGUMENT, append(client, 0, old))
+        assert (await append(client, 0, ENDORSED.encode())).head.size == 1
 
 
 async def test_another_package_reads_the_tiles_and_so_does_whoever_asks_by_their_paths(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf
+from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import EntrySource, Role, SetParameters, batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN, build
 from blindmatch_protocol.designs.oprf_psi.build import BATCH
@@ -91,7 +92,8 @@ def test_the_leaf_names_what_the_epoch_is_endorsed_by_and_sealed_to(tmp_path: Pa
     how = Publishing(DESIGN, tmp_path, signer, endorsement=endorsed)
     made = publish_epoch(how, source(), values, rng)
     leaf = EpochLeaf.decode((made.folder / "epoch.leaf").read_bytes())
-    assert (leaf.signed, leaf.endorsement, leaf.sealing_key) == (made.signed, endorsed, b"k" * 32)
+    assert (leaf.manifest, leaf.endorsement, leaf.sealing_key) == (made.signed.manifest, endorsed, b"k" * 32)
+    assert leaf.verify(CURATOR.public) == Passed()
     nothing = publish_update(Publishing(DESIGN, tmp_path, SIGNER), 1, source(0), [3], seeded("update"))
     leaf = EpochLeaf.decode((nothing.folder / "epoch.leaf").read_bytes())
     assert (leaf.index, leaf.endorsement, leaf.sealing_key) == (1, NOT_ENDORSED, NO_SEALING_KEY)

@@ -427,3 +427,8 @@ def test_a_change_of_policy_begins_anew_and_gives_no_id_twice(home: Path) -> Non
         command(home, "list", "endorse", name, "known")
     assert command(home, "list", "publish", "known")["epoch"] == 3
     assert set(command(home, "list", "audit")) == {"endorsed", "logged", "recorded"}
+    (leaf,) = home.glob("curator/published/*/3/epoch.leaf")
+    raw = leaf.read_bytes()
+    leaf.chmod(0o600)
+    leaf.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    assert "leaf must be signed by the curator" in command(home, "list", "audit", code=1)["logged"]

@@ -19,14 +19,16 @@ from blindmatch_client.evidence import Kind
 from blindmatch_client.matching import DistrustError
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, EpochLeaf, leaf_of
+from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.signed_note import ED25519, Note
+from blindmatch_proofs.split_view import SplitView, View
 from blindmatch_proofs.tlog_policy import Policy, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
-from blindmatch_protocol.contract import EntrySource, Party, batches_of, no_progress
+from blindmatch_protocol.contract import NO_LABEL, EntrySource, Party, batches_of, no_progress
 from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import seeded, system_randomness
+from blindmatch_server.centre.exporting import Backing
 from blindmatch_server.errors import StateError
 from blindmatch_server.key_files import line_of
 from blindmatch_server.locking import hold
@@ -37,6 +39,7 @@ from blindmatch_simulations.deployment import epoch_log
 from blindmatch_simulations.deployment.doctor.finding import Status
 from blindmatch_simulations.deployment.doctor.logging import logged as findings
 from blindmatch_simulations.deployment.doctor.servers import servers
+from blindmatch_simulations.deployment.evidence import backed_by
 from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
 from blindmatch_simulations.deployment.operators import OperatorError
 from blindmatch_simulations.deployment.packing import pack_server
@@ -52,9 +55,10 @@ from blindmatch_simulations.scenario.waiting import until
 from blindmatch_simulations.scenario.world import World
 from support.command import in_process
 from support.fakes import picture
+from support.logs import LOG as LOG_KEY
 from support.logs import NOW, WITNESSES, MemoryLog, signer
 from support.memory import random_hashes
-from support.signed import CURATOR, signed
+from support.signed import CURATOR
 
 DESIGN = "hash-upload"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "verify_epoch.py"
@@ -103,6 +107,10 @@ def test_a_device_takes_logged_epochs_and_what_is_not_logged_is_not_served(world
     assert (soon.status, soon.remedy) == (Status.WARNING, "blindmatch log renew")
     (late,) = findings(world.deployment, world.design, now() + timedelta(days=8))
     assert (late.status, late.remedy) == (Status.WRONG, "blindmatch log renew")
+    (world.deployment.curator_keys / "curator.pub").write_bytes(line_of(CURATOR.public))
+    (unsigned,) = findings(world.deployment, world.design, now())
+    assert (unsigned.status, unsigned.remedy) == (Status.WRONG, "blindmatch list build NAME")
+    assert "leaf must be signed by the curator" in unsigned.what
 
 
 def test_a_witness_that_does_not_cosign_or_answer_is_found(tmp_path: Path) -> None:
@@ -248,6 +256,14 @@ def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, 
     assert in_process(home, "proof", "verify", file, "--policy", policy).code == 1
 
 
+def test_a_report_of_an_epoch_whose_leaf_is_of_version_1_is_backed_by_nothing(world: World) -> None:
+    leaf = world.published / "1" / "epoch.leaf"
+    assert (found := backed_by(world.deployment, world.design)(1, NO_LABEL)).leaf is not None and found.proof
+    leaf.chmod(0o600)
+    leaf.write_bytes((Path(__file__).parents[1] / "vectors" / "epoch-leaf-v1.bin").read_bytes())
+    assert backed_by(world.deployment, world.design)(1, NO_LABEL) == Backing()
+
+
 def test_hashes_of_leaves_are_those_under_the_checkpoint(world: World) -> None:
     held = read_logged(world.published / "1")
     assert held is not None
@@ -275,9 +291,29 @@ def test_an_epoch_is_verified_with_its_files_alone(world: World, tmp_path: Path)
             raw[-20] ^= name == changed
             (folder / name).write_bytes(raw)
         assert in_process(home, "proof", "verify", folder / "epoch.proof", "--policy", policy).code != 0
-    old = ("--at", "2040-01-01")
-    assert in_process(home, "proof", "verify", proof, "--policy", policy, *old).code == 1
+    (other := tmp_path / "other.pub").write_bytes(line_of(CURATOR.public))
+    own = world.deployment.curator_keys / "curator.pub"
+    for more, code in (("--at", "2040-01-01"), 1), (("--curator", other), 1), (("--curator", own), 0):
+        assert in_process(home, "proof", "verify", proof, "--policy", policy, *more).code == code
     assert in_process(home, "proof", "verify", proof).code == 2
+
+
+def test_evidence_of_two_leaves_says_whose_doing_they_are(tmp_path: Path) -> None:
+    first = CURATOR.leaf(EpochManifest("dummy", 1, 1, 0, bytes(32), 5, 6, 1, (), (), ()))
+    file, policy, curator, result = (tmp_path / name for name in ("split", "policy.txt", "pub", "result"))
+    policy.write_text(policy_of([LOG_KEY.key], {"one": [WITNESSES[0].key]}, 1).text)
+    curator.write_bytes(line_of(CURATOR.public))
+    others = {
+        "the curator's, ": CURATOR.leaf(replace(first.manifest, entries=2)),
+        "the log's: ": replace(first, sealing_key=b"o" * 32),
+    }
+    for whose, other in others.items():
+        held = [MemoryLog([one.encode()]) for one in (first, other)]
+        first_view, second = (View(one.proof(0).encode(), one.entries[0]) for one in held)
+        file.write_bytes(SplitView(LOG_KEY.key, (first_view, second)).encode())
+        more = ("--policy", policy, "--curator", curator, "--json", result)
+        assert in_process(tmp_path, "proof", "verify", file, *more).code == 0
+        assert json.loads(result.read_text())["whose doing"].startswith(whose)
 
 
 def test_absence_is_shown_of_an_epoch_that_a_quorum_has_seen_if_the_verifier_has_a_policy(
@@ -305,18 +341,16 @@ def test_absence_is_shown_of_an_epoch_that_a_quorum_has_seen_if_the_verifier_has
 
 @pytest.mark.parametrize(("design", "code"), [("dummy", 0), ("other", 1)])
 def test_the_log_of_another_designs_epochs_proves_nothing(tmp_path: Path, design: str, code: int) -> None:
-    leaf = leaf_of(
-        signed(EpochManifest("dummy", 1, 1, 0, bytes(32), 5, 6, 1, (), (), ())), NOT_ENDORSED, bytes(32)
-    )
+    leaf = CURATOR.leaf(EpochManifest("dummy", 1, 1, 0, bytes(32), 5, 6, 1, (), (), ()))
     held = MemoryLog([leaf.encode()], signer(f"log.example/epochs/{design}", ED25519))
     policy, proof = tmp_path / "policy.txt", tmp_path / "epoch.proof"
     policy.write_text(policy_of([held.key.key], {"one": [WITNESSES[0].key]}, 1).text)
     proof.write_bytes(held.proof(0).encode())
     proof.with_suffix(".leaf").write_bytes(leaf.encode())
-    at = ("--at", "2027-01-15T08:00:00")
-    assert in_process(tmp_path, "proof", "verify", proof, "--policy", policy, *at).code == code
     curator = tmp_path / "curator.pub"
     curator.write_bytes(line_of(CURATOR.public))
+    more = ("--policy", policy, "--at", "2027-01-15T08:00:00", "--curator", curator)
+    assert in_process(tmp_path, "proof", "verify", proof, *more).code == code
     command = [sys.executable, "-I", EXAMPLE, policy, curator, tmp_path, "--at", str(NOW)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     words = "epoch 1 of dummy: newest of log.example" if code == 0 else "does not hold: the log is of the"

@@ -1,11 +1,11 @@
-"""The curator's key, which signs every epoch's manifest. Whoever builds a set reads it, and no server."""
+"""The curator's key, which signs each epoch's manifest and leaf. Whoever builds a set reads it, no server."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
-from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY
+from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf, leaf_of
 from blindmatch_protocol.epoch_manifest import NO_PREDECESSOR, EpochManifest, SignedManifest, sign
 
 from blindmatch_server.key_files import Ed25519Key
@@ -19,13 +19,22 @@ CLOCK_SKEW_S: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class CuratorKey(Ed25519Key):
-    """Signs manifests."""
+    """Signs manifests and leaves."""
 
     NAME: ClassVar[str] = "curator"
 
     def sign(self, manifest: EpochManifest) -> SignedManifest:
         """The manifest with its signature."""
         return sign(manifest, self._key)
+
+    def leaf(
+        self,
+        manifest: EpochManifest,
+        endorsement: Endorsement = NOT_ENDORSED,
+        sealing_key: bytes = NO_SEALING_KEY,
+    ) -> EpochLeaf:
+        """The epoch's leaf with its signature; raises as `epoch_leaf.leaf_of`."""
+        return leaf_of(manifest, endorsement, sealing_key, self._key)
 
 
 @dataclass(frozen=True, slots=True)

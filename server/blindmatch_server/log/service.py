@@ -17,7 +17,6 @@ from typing import Final
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.epoch_manifest import verify_signature
 from blindmatch_proofs.merkle import Nodes, inclusion_path
 from blindmatch_proofs.signed_note import ED25519, Note
 from blindmatch_proofs.tiles import ENTRIES, WIDTH, tile_nodes, tile_path, tile_width
@@ -68,9 +67,9 @@ def epochs_of(design: str, curator: bytes) -> StreamRule:
 
     def check(index: int, raw: bytes, first: bytes) -> Verdict:
         leaf = EpochLeaf.decode(raw)
-        if leaf.signed.manifest.design != design or leaf.index != index:
+        if leaf.manifest.design != design or leaf.index != index:
             return Failed(f"must be epoch {index + 1} of {design}")
-        return verify_signature(leaf.signed, curator)
+        return leaf.verify(curator)
 
     return StreamRule(frozenset({Kind.OPERATOR}), check)
 

@@ -18,7 +18,7 @@ from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Organisation, Terms, leaves_of
 from blindmatch_proofs.endorsement.batch import UNSIGNED, Batch, batch_of
 from blindmatch_proofs.endorsement.proof import proof_of, verify_proof
-from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement, leaf_of
+from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement
 from blindmatch_proofs.epoch_proof import EpochPolicy, verify_logged
 from blindmatch_proofs.merkle import leaf_hash
 from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
@@ -33,6 +33,7 @@ from blindmatch_protocol.randomness import Randomness
 from nacl.signing import SigningKey
 
 from blindmatch_simulations.assess.observed import Proven
+from blindmatch_simulations.deployment.curating import throwaway_signer
 from blindmatch_simulations.inprocess.deployed import transcript
 from blindmatch_simulations.inprocess.opened import OpenDesign
 
@@ -76,11 +77,13 @@ def _logged(signed: SignedManifest, endorsed: Endorsement) -> int:
     """Bytes of the epoch's leaf and of its proof, cosigned by both witnesses."""
     log = NoteSigner.of(f"{ORIGIN}/{signed.manifest.design}", ED25519, bytes(32))
     witnesses = [NoteSigner.of(name, COSIGNATURE, name.encode()[:32]) for name in WITNESSES]
-    leaf, now = leaf_of(signed, endorsed, bytes(32)), signed.manifest.valid_from
+    key, now = throwaway_signer().key, signed.manifest.valid_from
+    leaf = key.leaf(signed.manifest, endorsed)
     text = Checkpoint(log.key.name, 1, leaf_hash(leaf.encode())).text
     note = Note(text, (log.sign(text), *(one.sign(text, now) for one in witnesses)))
     pinned = EpochPolicy(policy_of([log.key], {one.key.name: [one.key] for one in witnesses}, len(witnesses)))
     proof = TlogProof(leaf.index, (), note)
+    _expect(leaf.verify(key.public) == Passed(), "the leaf")
     _expect(isinstance(verify_logged(leaf, proof, pinned, now), Accepted), "the log")
     return len(leaf.encode()) + len(proof.encode())
 

@@ -1,8 +1,8 @@
 """A curator, with its key, the matcher and the log, gives one user another epoch than everybody.
 
 unlogged-epoch   what is offered is not what a quorum of witnesses says that the log ends with: a set-up or
-                 a key for one user, an older epoch, an old checkpoint, a fork, two of three witnesses,
-                 one witness or one operator twice, a foreign log
+                 a key for one user, a leaf that the curator did not sign, an older epoch, an old checkpoint,
+                 a fork, two of three witnesses, one witness or one operator twice, a foreign log
 two-histories    a quorum cosigns two histories, so that each device takes its own; the two devices write
                  to one another, once
 """
@@ -21,6 +21,7 @@ from blindmatch_proofs.tlog_policy import Accepted
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
@@ -77,7 +78,8 @@ def _take(device: Transparency, history: History, epoch: int, scene: Scene) -> N
 
 def _taken(device: Transparency, described: pb.Description, now: int) -> bool:
     try:
-        device.keep(device.check(EpochLeaf.decode(described.leaf).signed, described, now))
+        signed = SignedManifest(EpochLeaf.decode(described.leaf).manifest, bytes(64))  # looked at before
+        device.keep(device.check(signed, described, now))
     except UnloggedError:
         return False
     return True
@@ -94,6 +96,13 @@ def _other_key(scene: Scene, device: Transparency) -> tuple[pb.Description, int]
     """Logged for everybody, with a sealing key that is not the centre's."""
     history = scene.history(EPOCHS - 1)
     history.leaves.append(scene.leaf(EPOCHS, sealing=b"o" * 32))
+    return _offer(device, history, EPOCHS, scene), NOW
+
+
+def _unsigned(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+    """Logged for everybody by somebody without the curator's key, with another root and policy in it."""
+    history, genuine = scene.history(EPOCHS - 1), scene.leaf(EPOCHS)
+    history.leaves.append(replace(genuine, endorsement_root=b"r" * 32, endorsement_policy=b"other"))
     return _offer(device, history, EPOCHS, scene), NOW
 
 
@@ -149,6 +158,7 @@ def _foreign(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
 FORMS: Final[Mapping[str, Form]] = {
     "a set-up for one user": _one_user,
     "another sealing key": _other_key,
+    "a leaf not signed by the curator": _unsigned,
     "a newer epoch held back": _older,
     "rollback": _rollback,
     "freeze": _frozen,

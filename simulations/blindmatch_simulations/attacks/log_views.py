@@ -12,7 +12,7 @@ from typing import Final
 from blindmatch_client.transparency import Transparency
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, EpochLeaf, leaf_of
+from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_proof import EpochPolicy
 from blindmatch_proofs.merkle import Tree, consistency_path, inclusion_path, leaf_hash, root_of
 from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
@@ -68,13 +68,13 @@ class Scene:
         keys = [one.key for one in self.witnesses]
         operators = {"a": keys[:1], "b": keys[1:2], "c": keys[2:3], "d": keys[3:]}
         pinned = EpochPolicy(policy_of([self.log.key], operators, NEEDED), AGE)
-        return Transparency(Kept(), pinned, SEALING)
+        return Transparency(Kept(), pinned, self.curator.public, SEALING)
 
     def leaf(self, epoch: int, entries: int = 1, sealing: bytes = SEALING) -> EpochLeaf:
         """An epoch; another number of `entries` stands for another list, key or parameter."""
         before = (0, NO_PREDECESSOR) if epoch == 1 else (epoch - 1, b"p" * 32)
         manifest = EpochManifest(self.design, 1, epoch, *before, NOW, NOW + AGE, entries, (), (), ())
-        return leaf_of(self.curator.sign(manifest), NOT_ENDORSED, sealing)
+        return self.curator.leaf(manifest, sealing_key=sealing)
 
     def history(self, epochs: int, since: int = 1 << 30) -> History:
         """So many epochs, from number `since` on other ones than everybody's."""

@@ -9,13 +9,12 @@ from typing import Final
 from blindmatch_client.transparency import Transparency
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, leaf_of
 from blindmatch_proofs.epoch_proof import EpochPolicy
 from blindmatch_proofs.merkle import Tree, consistency_path, inclusion_path, leaf_hash, root_of
 from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
 from blindmatch_proofs.tlog_policy import policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
-from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
+from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.log.tree_store import TreeStore
 
@@ -74,27 +73,24 @@ def _check(meter: Meter) -> None:
     ]
     log = NoteSigner.of(ORIGIN, ED25519, bytes(32))
     pinned = EpochPolicy(policy_of([log.key], {one.key.name: [one.key] for one in witnesses}, NEEDED))
-    leaf = leaf_of(_manifest(), NOT_ENDORSED, NO_SEALING_KEY)
+    key = throwaway_signer().key
+    signed = key.sign(EpochManifest("oprf-psi", 2, EPOCHS, EPOCHS - 1, b"p" * 32, 0, 1, 1, (), (), ()))
+    leaf = key.leaf(signed.manifest)
     before = [sha256(at.to_bytes(8, "big")).digest() for at in range(EPOCHS - 1)]
     tree = Tree.of([*before, leaf_hash(leaf.encode())])
     seen, head = (Checkpoint(ORIGIN, size, root_of(tree.node, size)) for size in (EPOCHS - 1, EPOCHS))
-    signed = (log.sign(head.text), *(one.sign(head.text, NOW) for one in witnesses[:NEEDED]))
-    proof = TlogProof(EPOCHS - 1, inclusion_path(tree.node, EPOCHS - 1, EPOCHS), Note(head.text, signed))
+    lines = (log.sign(head.text), *(one.sign(head.text, NOW) for one in witnesses[:NEEDED]))
+    proof = TlogProof(EPOCHS - 1, inclusion_path(tree.node, EPOCHS - 1, EPOCHS), Note(head.text, lines))
     path = consistency_path(tree.node, seen.size, EPOCHS)
     described = pb.Description(proof=proof.encode())
     described.consistency.append(pb.Consistency(tree_size=seen.size, path=path))
     meter.record("log/size", {"bytes": described.ByteSize()}, entries=EPOCHS)
     described.leaf = leaf.encode()
-    device = Transparency(_Kept(), pinned, None)
+    device = Transparency(_Kept(), pinned, key.public, None)
     device.hear("peer", Note(seen.text, (log.sign(seen.text),)).encode())
 
     def check() -> None:
         expect(device.sizes() == [seen.size], "the device has heard of another checkpoint")
-        expect(bool(device.check(leaf.signed, described, NOW).taken), "the device takes no epoch")
+        expect(bool(device.check(signed, described, NOW).taken), "the device takes no epoch")
 
     meter.time("log/check", check, entries=EPOCHS)
-
-
-def _manifest() -> SignedManifest:
-    key = throwaway_signer().key
-    return key.sign(EpochManifest("oprf-psi", 2, EPOCHS, EPOCHS - 1, b"p" * 32, 0, 1, 1, (), (), ()))

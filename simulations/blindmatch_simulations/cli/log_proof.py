@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 from blindmatch_client.evidence import Kind
@@ -27,6 +28,8 @@ from blindmatch_simulations.deployment.folder import Deployment
 DAY_S: Final = 86_400
 _TWO_VIEWS: Final = frozenset({Kind.SPLIT, Kind.UNCONTINUED})
 """Evidence of two checkpoints; of two sizes they show nothing until somebody asks the log for a proof."""
+ReadKey: TypeAlias = Callable[[], bytes]
+"""Gives the curator's public key, once it is needed."""
 
 
 class ProofError(BlindmatchError):
@@ -38,23 +41,24 @@ def is_of_log(file: Path) -> bool:
     return _read(file).startswith((HEADER.encode(), b"{"))
 
 
-def verify_of_log(file: Path, policy: Path | None, at: datetime | None, days: int) -> Found:
+def verify_of_log(file: Path, policy: Path | None, key: ReadKey, at: datetime | None, days: int) -> Found:
     """Verify a log's proof of `epoch.leaf` beside it, or evidence; exit code 1 if it does not hold.
 
-    A split view: two histories that one log signed, with the witnesses that cosigned both. A proof: that an
-    epoch is the newest leaf of a log, which a quorum cosigned. Nothing else is read, and nobody is asked.
+    A split view: two histories that one log signed, with the witnesses that cosigned both and, of two leaves,
+    whose doing they are. A proof: that an epoch is the newest leaf of a log, signed by the curator and
+    cosigned by a quorum. Beside these the curator's key is read, and nobody is asked.
     """
     raw, held = _read(file), _policy(policy)
     if raw.startswith(HEADER.encode()):
-        result = _proven(file, EpochPolicy(held, days * DAY_S), at)
+        result = _proven(file, EpochPolicy(held, days * DAY_S), key(), at)
     else:
-        result = _split(raw, held)
+        result = _split(raw, held, key)
     return found(file.name, result, code=exit_codes.OK if result["verified"] else exit_codes.WRONG)
 
 
-def verify_newest(file: Path, policy: Path, at: datetime | None, days: int) -> Verdict:
+def verify_newest(file: Path, policy: Path, key: ReadKey, at: datetime | None, days: int) -> Verdict:
     """Whether `verify_of_log` finds that the epoch of a log's proof is the newest one."""
-    result = _proven(file, EpochPolicy(_policy(policy), days * DAY_S), at)
+    result = _proven(file, EpochPolicy(_policy(policy), days * DAY_S), key(), at)
     return Passed() if result["verified"] else Failed(result["why"])
 
 
@@ -76,20 +80,20 @@ def export(
         say(str(path))
 
 
-def _proven(file: Path, pinned: EpochPolicy, at: datetime | None) -> dict[str, Any]:
+def _proven(file: Path, pinned: EpochPolicy, curator: bytes, at: datetime | None) -> dict[str, Any]:
     proof, epoch = TlogProof.parse(_read(file)), EpochLeaf.decode(_read(file.with_suffix(".leaf")))
     now = int((at.replace(tzinfo=UTC) if at else datetime.now(UTC)).timestamp())
-    manifest = epoch.signed.manifest
+    manifest = epoch.manifest
     seen = verify_logged(epoch, proof, pinned, now)
     result: dict[str, Any] = {"kind": "epoch", "design": manifest.design, "epoch": manifest.epoch}
-    for one in (seen, verify_origin(proof.head, manifest.design)):
+    for one in (epoch.verify(curator), seen, verify_origin(proof.head, manifest.design)):
         if isinstance(one, Failed):
             return {**result, "verified": False, "why": one.reason}
     assert not isinstance(seen, Failed)
     return {**result, "verified": True, "witnesses": ", ".join(sorted(seen.witnesses))}
 
 
-def _split(raw: bytes, held: Policy) -> dict[str, Any]:
+def _split(raw: bytes, held: Policy, key: ReadKey) -> dict[str, Any]:
     split = SplitView.parse(raw)
     log = held.logs.get(split.log.name)
     if log is None:
@@ -98,7 +102,8 @@ def _split(raw: bytes, held: Policy) -> dict[str, Any]:
         case Failed(reason):
             return {"kind": "split view", "verified": False, "why": reason}
     both = ", ".join(split.cosigners(held.witnesses)) or "none in these files"
-    return {"kind": "split view", "verified": True, "log": log.name, "cosigned both": both}
+    result = {"kind": "split view", "verified": True, "log": log.name, "cosigned both": both}
+    return result | ({"whose doing": split.blamed(key())} if split.two_leaves else {})
 
 
 def _policy(path: Path | None) -> Policy:

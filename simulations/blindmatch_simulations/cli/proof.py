@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 from blindmatch_proofs.absence import AbsenceProof, open_setup, verify_absence, verify_files
 from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.epoch_proof import verify_leaf
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.errors import PictureError, ProtocolError
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_server.key_files import read_key
 from blindmatch_server.manifest import LEAF, PROOF
 from blindmatch_server.published import Publication, open_publication
 
@@ -73,23 +75,30 @@ def verify(
     ] = None,
     at: Annotated[datetime | None, typer.Option(help="When cosignatures must be fresh; else now.")] = None,
     days: Annotated[int, typer.Option(min=1, help="How old a cosignature may be.")] = 7,
+    curator: Annotated[
+        Path | None, typer.Option(help="The curator's public key, curator.pub; else the deployment's.")
+    ] = None,
     home: HomeOption = None,
 ) -> Found:
     """Verify a proof of absence with the set-up files of its epoch and the curator's public key. Asks nobody.
 
     With --policy also that the epoch is everybody's: a curator can sign another one for whoever doubts.
-    Or, of files of a log: that an epoch is the newest leaf of a log, which a quorum cosigned; or
-    that a log showed two histories. Exit code 1 if it does not hold.
+    Or, of files of a log: that an epoch is the newest leaf of a log, signed by the curator and cosigned by a
+    quorum; or that a log showed two histories. Exit code 1 if it does not hold.
     """
+
+    def key() -> bytes:
+        return read_key(curator) if curator else Deployment.open(home_from(home)).curator_public_key()
+
     if is_of_log(file):
-        return verify_of_log(file, policy, at, days)
+        return verify_of_log(file, policy, key, at, days)
     deployment, proof = Deployment.open(home_from(home)), _read(file)
     manifest = proof.signed.manifest
     publication = open_publication(deployment.published(manifest.design), manifest.epoch, roles=())
     item = None if picture is None else Picture.from_bytes(picture.read_bytes())
-    verdicts = _verified(proof, publication, deployment.curator_public_key(), item)
+    verdicts = _verified(proof, publication, key(), item)
     if policy is not None:
-        verdicts["logged"] = verify_newest(publication.folder / PROOF, policy, at, days)
+        verdicts["logged"] = verify_newest(publication.folder / PROOF, policy, key, at, days)
     return judged("absence", {"design": manifest.design, "epoch": manifest.epoch}, verdicts)
 
 
@@ -101,9 +110,7 @@ def _verified(
     leaf = EpochLeaf.decode((publication.folder / LEAF).read_bytes())
     verdicts: dict[str, Verdict] = {
         "files": verify_files(proof.signed, curator, files),
-        "leaf": Passed()
-        if leaf.signed == proof.signed
-        else Failed("the epoch's leaf is of another manifest"),
+        "leaf": verify_leaf(leaf, manifest, curator, None),
     }
     if any(one != Passed() for one in verdicts.values()):
         return verdicts

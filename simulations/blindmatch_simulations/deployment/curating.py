@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement, leaf_of
+from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement
 from blindmatch_protocol.contract import (
     KEY_EXPIRES,
     AnyDesign,
@@ -203,7 +203,8 @@ def lend(source: Path, into: Path, signer: Signer) -> Publication:
             _linked(file, epoch / file.name)
     signed = signer.signed_anew(read_signed(source / str(number)))
     (epoch / SIGNED).write_bytes(signed.encode())
-    (epoch / LEAF).write_bytes(leaf_of(signed, NOT_ENDORSED, signer.sealing_key).encode())
+    leaf = signer.key.leaf(signed.manifest, sealing_key=signer.sealing_key)
+    (epoch / LEAF).write_bytes(leaf.encode())
     shutil.copyfile(source / CURRENT, into / CURRENT)
     return open_publication(into)
 

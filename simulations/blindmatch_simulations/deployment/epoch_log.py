@@ -43,7 +43,7 @@ def logging_of(deployment: Deployment) -> Callable[[Path], None]:
 
     def submit(folder: Path) -> None:
         leaf = EpochLeaf.decode((folder / LEAF).read_bytes())
-        origin = log.origin(EPOCHS, leaf.signed.manifest.design)
+        origin = log.origin(EPOCHS, leaf.manifest.design)
         request = pb.AppendRequest(origin=origin, index=leaf.index, leaf=leaf.encode())
         with _answering(deployment, log):
             proof = ask_log(deployment, "Append", request, pb.LogProof).proof
@@ -87,7 +87,7 @@ def _answering(deployment: Deployment, log: TransparencyLog) -> Iterator[None]:
 
 def _checked(deployment: Deployment, log: TransparencyLog, leaf: EpochLeaf, raw: bytes) -> Logged:
     """The proof and the log's leaves, if devices will take them; `LogError` otherwise."""
-    manifest = leaf.signed.manifest
+    manifest = leaf.manifest
     try:
         proof = TlogProof.parse(raw)
         found = verify_logged(leaf, proof, log.pinned(manifest.design), int(time.time()))

@@ -6,7 +6,7 @@ from blindmatch_proofs.endorsement import FILE, EndorsedTable, EndorsementProof,
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_protocol.contract import NO_LABEL, AnyDesign, Label
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_server.centre.exporting import Backed, Backing, unbacked
 from blindmatch_server.manifest import LEAF, PROOF
 from blindmatch_server.published import open_publication
@@ -22,12 +22,12 @@ def backed_by(deployment: Deployment, design: AnyDesign) -> Backed:
 
     def backing(epoch: int, label: Label) -> Backing:
         home = folder / str(epoch)
-        if not (home / LEAF).exists():
+        try:
+            leaf = EpochLeaf.decode((home / LEAF).read_bytes())
+        except (FileNotFoundError, ProtocolError):  # version 1 shows nothing
             return Backing()
         proof = (home / PROOF).read_bytes() if (home / PROOF).exists() else b""
-        return Backing(
-            EpochLeaf.decode((home / LEAF).read_bytes()), proof, _endorsed(deployment, design, epoch, label)
-        )
+        return Backing(leaf, proof, _endorsed(deployment, design, epoch, label))
 
     return backing if folder.is_dir() else unbacked
 

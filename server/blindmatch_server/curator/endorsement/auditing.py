@@ -2,7 +2,7 @@
 
 endorsed     every batch of `endorsement.bin` bears its signatures, and lists as many entries as the set has
 continued    no entry of the epoch before is gone, and no removed one back, unless that is endorsed
-logged       the leaf for the log names this policy and these batches
+logged       the leaf for the log names this policy and these batches, and the curator signed it
 recorded     the curator's list, in the clear, is what the batches are over, to the byte
 rebuilt      the set, built again of that list, is what was published, to the byte
 
@@ -124,4 +124,6 @@ class Audited:
         leaf = EpochLeaf.decode((self.publication.folder / LEAF).read_bytes())
         ours = (self.terms.root(table.batches()), self.terms.policy.encode())
         same = (leaf.endorsement_root, leaf.endorsement_policy) == ours
-        return Passed() if same else Failed("the leaf for the log names another policy or other batches")
+        if not same:
+            return Failed("the leaf for the log names another policy or other batches")
+        return leaf.verify(self.terms.deployment)

@@ -9,6 +9,7 @@ from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_proof import DAY_S, verify_logged
 from blindmatch_proofs.tlog_policy import Accepted
 from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.logged import read_logged
@@ -37,13 +38,17 @@ def logged(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterator
             yield Finding("log", Status.WRONG, "the served epoch is not logged", "blindmatch list build NAME")
             return
         pinned, proof = log.pinned(design.info.name), TlogProof.parse(held.proof)
-        found = verify_logged(EpochLeaf.decode(held.leaf), proof, pinned, int(now.timestamp()))
+        leaf = EpochLeaf.decode(held.leaf)
+        signed = leaf.verify(deployment.curator_public_key())
+        found = verify_logged(leaf, proof, pinned, int(now.timestamp()))
     except BlindmatchError as error:
         yield Finding("log", Status.WRONG, str(error), "bring log.json and the epoch's files back")
         return
-    if not isinstance(found, Accepted):
-        yield Finding("log", Status.WRONG, f"no device takes the epoch: {found.reason}", RENEW)
-        return
+    for one, remedy in ((signed, "blindmatch list build NAME"), (found, RENEW)):
+        if isinstance(one, Failed):
+            yield Finding("log", Status.WRONG, f"no device takes the epoch: {one.reason}", remedy)
+            return
+    assert isinstance(found, Accepted)
     seen = ", ".join(sorted(found.witnesses))
     what = f"epoch {found.head.size} is logged, cosigned by {seen}"
     if pinned.is_due(proof, int(now.timestamp())):
