@@ -8,16 +8,17 @@ and for 0.2 % at a million. `Fitted` leaves none empty.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import struct
 import sys
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
-from fastconstmap import ConstMap
+from fastconstmap import ConstMap, _fastconstmap
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import DesignError, SetFileError
@@ -40,6 +41,30 @@ _FNV_PRIME = 0x100000001B3
 Words: TypeAlias = npt.NDArray[np.uint64]
 """Numbers of 64 bits, or values of several, shape (n, words)."""
 FuseMap: TypeAlias = ConstMap
+
+_LIBRARY = ctypes.CDLL(_fastconstmap.__file__)
+
+
+def _bind(name: str, arguments: str, returns: Any = None) -> Any:
+    """The library's C function `fcm_constmap_NAME` (its `constmap.h`), taking pointers (p) and sizes (s): it
+    reads arrays instead of an object for each key and value, and runs outside Python's lock."""
+    function = _LIBRARY[f"fcm_constmap_{name}"]
+    function.argtypes = [ctypes.c_void_p if kind == "p" else ctypes.c_size_t for kind in arguments]
+    function.restype = returns
+    return function
+
+
+_NEW = _bind("new", "ppps", ctypes.c_int)
+"""0 if there is now a map, its keys, their values and number."""
+_FREE = _bind("free", "p")
+_SIZE = _bind("serialized_size", "p", ctypes.c_size_t)
+_WRITE = _bind("write", "pp")
+_VIEW = _bind("view", "pps", ctypes.c_int)
+"""0 if there is now a map that reads a buffer, its length."""
+_LOOK_UP_MANY = _bind("lookup_many", "ppsp")
+"""Map, keys and their number, values read."""
+_OPENED: Final = ctypes.c_uint64 * 16
+"""Room for an `fcm_constmap_t`, which takes 48 bytes."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -71,7 +96,9 @@ class Fitted:
     def __init__(self, keys: Rows, cells: Cells) -> None:
         # in this order the library goes through the cells from end to end, which saves it a sixth of its time
         self._order, self._fill = np.argsort(_hashed(keys)), cells
-        self._names = key_list(keys[self._order])
+        self._keys = keys[self._order]
+        self._table = np.full((len(keys), 2), KEY_BYTES, np.uint64)  # where a key lies, and its length
+        self._table[:, 0] = np.arange(len(keys)) * KEY_BYTES + self._keys.ctypes.data
         self._open(_likely_head(len(keys)))
 
     def map(self, word: int, values: Words) -> bytearray:
@@ -86,13 +113,14 @@ class Fitted:
         self._cells ^= _cells_of(missing)
         if (self._read() != values).any():
             raise DesignError("store: a key does not read its value")
-        self._map.write_into(missing)
+        _WRITE(self._map, _address(missing))
         return missing
 
     def _open(self, head: bytes) -> None:
-        self._content = _empty(head)
+        self._content, self._map = _empty(head), _OPENED()
         # the library reads this buffer whenever a key is looked up, so it sees what is put into it here
-        self._map = ConstMap.from_buffer(self._content)
+        if _VIEW(self._map, _address(self._content), len(self._content)):
+            raise DesignError("store: the library reads no map of this form")
         self._cells = _cells_of(self._content)
 
     def _missing(self, word: int, values: Words) -> bytearray:
@@ -101,18 +129,22 @@ class Fitted:
         return self._built(values ^ self._read())
 
     def _read(self) -> Words:
-        found = np.zeros(len(self._names), np.uint64)
-        self._map.get_many_into(self._names, found.data)
+        found = np.empty(len(self._keys), np.uint64)
+        _LOOK_UP_MANY(self._map, self._table.ctypes.data, len(found), found.ctypes.data)
         return found
 
     def _built(self, values: Words) -> bytearray:
-        try:
-            built = ConstMap(dict(zip(self._names, values.tolist(), strict=True)))
-        except ValueError as error:
-            raise DesignError("store: two keys collide; build the set with another OPRF key") from error
-        content = bytearray(built.serialized_size())
-        built.write_into(content)
+        made = _OPENED()
+        if _NEW(made, self._table.ctypes.data, values.ctypes.data, len(values)):
+            raise DesignError("store: two keys collide; build the set with another OPRF key")
+        content = bytearray(_SIZE(made))
+        _WRITE(made, _address(content))
+        _FREE(made)
         return content
+
+
+def _address(content: bytearray) -> int:
+    return np.frombuffer(content, np.uint8).ctypes.data
 
 
 def _hashed(keys: Rows) -> Words:

@@ -2,8 +2,7 @@
 
 A shard is a binary fuse map (`fuse_map`: three reads and two XORs a look-up) for each word of a value, behind
 a header. It takes 9.0 to 9.2 bytes a key and word. Keys are pseudorandom, so their first bits cut them evenly
-into shards; building holds one shard's keys as Python objects, and a look-up costs the same whatever the
-number of entries.
+into shards, which are built one or two at a time; a look-up costs the same whatever the number of entries.
 
 A map answers for absent keys too, with the XOR of three cells. Cells that no key needs are filled with
 pseudorandom words, and the others made to fit: values are masked by what only a key's owner can
@@ -36,7 +35,7 @@ KIND = 0x01
 KEY_BYTES = 16
 MOST_SHARD_KEYS = 1 << 19
 """Larger shards waste fewer cells, smaller ones take less memory to build: at this size and two words
-140 MiB, and 287 where an executor builds two at once."""
+70 MiB, and 137 where an executor builds two at once."""
 MOST_BITS = 12
 
 MAGIC = b"BMSTORE\n"

@@ -139,6 +139,15 @@ def test_a_map_whose_first_seed_does_not_serve_gives_its_values() -> None:
     assert (opened(built(keys, values)).lookup(keys) == values).all()
 
 
+@pytest.mark.parametrize("count", [1, 2, 50, 5000])
+def test_a_map_of_arrays_is_the_one_that_the_library_makes_of_objects(count: int) -> None:
+    keys, values = keys_of(count), values_of(count)[:, 0]
+    fitted = fuse_map.Fitted(keys, fuse_map.Cells(FILL, 0))
+    order = np.argsort(fuse_map._hashed(keys))
+    made = ConstMap(dict(zip(fuse_map.key_list(keys), values.tolist(), strict=True)))
+    assert bytes(fitted._built(values[order])) == made.to_bytes()
+
+
 def first_head(keys: store.Rows) -> bytes:
     """How the library's own map of these keys begins."""
     return ConstMap(dict.fromkeys(fuse_map.key_list(keys), 0)).to_bytes()[:32]
