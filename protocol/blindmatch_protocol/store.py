@@ -44,6 +44,8 @@ HEADER = struct.Struct(">8sIIQI36x")
 FILL_TAG = b"blindmatch/store/fill/v2"
 
 Order: TypeAlias = npt.NDArray[np.uint32]
+Fronts: TypeAlias = npt.NDArray[np.uint32]
+"""Of keys, their first four bytes as a number."""
 
 
 class DuplicateKeyError(DesignError):
@@ -96,10 +98,18 @@ def bits_for(count: int) -> int:
     return bits
 
 
+def by_shard(fronts: Fronts) -> Order:
+    """Numbers of keys with these fronts, (n,), in the order of their shards; of a shard's, ascending.
+
+    Raises:
+        DesignError: if there are too many keys.
+    """
+    return np.argsort(_owners(fronts, bits_for(len(fronts))), kind="stable").astype(np.uint32)
+
+
 def shards(
-    keys: Rows,
-    order: Order,
-    values: Callable[[int, int], Words],
+    fronts: Fronts,
+    content: Callable[[int, int], tuple[Rows, Words]],
     words: int,
     fill_key: bytes,
     bits: int | None = None,
@@ -107,13 +117,13 @@ def shards(
 ) -> Iterator[tuple[list[Buffer], int]]:
     """The shards of a store, one after the other, as parts to write and number of keys.
 
-    The same arguments give the same bytes.
+    The same keys and values give the same bytes, whatever their order.
 
     Args:
-        keys: uint8 (n, 16), distinct.
-        order: what `order_of` gave for them.
-        values: gives the values of the keys `start` to `stop` in that order, uint64 (stop - start, words);
-            they must look uniform, whatever they hide.
+        fronts: `fronts_of` all keys, which are distinct.
+        content: gives the keys `start` to `stop` in the order of their shards (`by_shard`, or `order_of`),
+            uint8 (stop - start, 16), and their values, uint64 (stop - start, words), which must look uniform,
+            whatever they hide.
         words: of a value.
         fill_key: 32 bytes that no device can derive (`fill_key`).
         bits: leading bits that choose the shard; `bits_for(n)` if None.
@@ -123,17 +133,19 @@ def shards(
         DesignError: if a shard cannot be built (two keys that the map's 64-bit hash takes for one; a new
             OPRF key gives new keys).
     """
-    bits = bits_for(len(keys)) if bits is None else bits
+    bits = bits_for(len(fronts)) if bits is None else bits
 
     def built(number: int, start: int, stop: int) -> tuple[list[Buffer], int]:
         header = HEADER.pack(MAGIC, VERSION, bits, stop - start, words)
         maps: list[Buffer] = []
         if stop > start:
-            fitted = Fitted(keys[order[start:stop]], Cells(fill_key, number))
-            maps = [fitted.map(word, column) for word, column in enumerate(values(start, stop).T)]
+            keys, values = content(start, stop)
+            fitted = Fitted(keys, Cells(fill_key, number))
+            maps = [fitted.map(word, column) for word, column in enumerate(values.T)]
         return [header, *maps], stop - start
 
-    where = enumerate(pairwise(_bounds(keys, order, bits)))
+    ends = np.bincount(_owners(fronts, bits), minlength=1 << bits).cumsum().tolist()
+    where = enumerate(pairwise([0, *ends]))
     return ahead(lambda shard: built(shard[0], *shard[1]), where, executor, 1)
 
 
@@ -142,15 +154,14 @@ def fill_key(secret: bytes, epoch: int) -> bytes:
     return expand(FILL_TAG, epoch, [secret], 32).tobytes()
 
 
-def _bounds(keys: Rows, order: Order, bits: int) -> list[int]:
-    """Where each shard starts in the order, and where the last one ends."""
-    firsts = np.arange(1 << bits, dtype=np.uint64) << np.uint64(32 - bits)
-    return [*np.searchsorted(_fronts(keys)[order], firsts).tolist(), len(keys)]
+def fronts_of(keys: Rows) -> Fronts:
+    """The first four bytes of every key, uint8 (n, 16), as a number."""
+    return np.ascontiguousarray(keys[:, :4]).view(">u4").ravel().astype(np.uint32)
 
 
-def _fronts(keys: Rows) -> Words:
-    """The first four bytes of every key as a number."""
-    return np.ascontiguousarray(keys[:, :4]).view(">u4").ravel().astype(np.uint64)
+def _owners(fronts: Fronts, bits: int) -> npt.NDArray[np.uint16]:
+    """Numbers of the shards that keys are in."""
+    return (fronts >> np.uint32(32 - bits)).astype(np.uint16)
 
 
 class Store:
@@ -181,7 +192,7 @@ class Store:
             SetFileError: if a shard was altered.
         """
         found = np.zeros((len(keys), self._words), np.uint64)
-        owners = _fronts(keys) >> np.uint64(32 - self._bits)
+        owners = _owners(fronts_of(keys), self._bits)
         for index in set(owners.tolist()):
             rows = (owners == index).nonzero()[0]
             names, values = key_list(keys[rows]), np.zeros(len(rows), np.uint64)

@@ -32,7 +32,11 @@ def built(keys: store.Rows, values: Words, bits: int | None = None, fill: bytes 
     out = io.BytesIO()
     file = SetFileWriter(out, IDENTITY)
     order, words = store.order_of(keys), values.shape[1]
-    for parts, items in store.shards(keys, order, lambda a, b: values[order[a:b]], words, fill, bits):
+
+    def content(start: int, stop: int) -> tuple[store.Rows, Words]:
+        return keys[order[start:stop]], values[order[start:stop]]
+
+    for parts, items in store.shards(store.fronts_of(keys), content, words, fill, bits):
         file.section(store.KIND, parts, items)
     file.finish(len(keys))
     return out.getvalue()

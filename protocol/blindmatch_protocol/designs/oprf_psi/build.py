@@ -165,13 +165,14 @@ def _write_labelled(
         for parts, items in labels.stretches(records, count):
             file.section(labels.KIND, parts, items)
 
-    def values(start: int, stop: int) -> Words:
-        numbers = np.arange(start, stop, dtype=np.uint64) ^ fronts.masks[order[start:stop]]
-        return numbers[:, None]
+    def content(start: int, stop: int) -> tuple[Rows, Words]:
+        some = order[start:stop]
+        numbers = np.arange(start, stop, dtype=np.uint64) ^ fronts.masks[some]
+        return fronts.store_keys[some], numbers[:, None]
 
     labels_are_there = begun(write_labels, executor)
     fill = store.fill_key(key.reveal(), recipe.epoch)
-    for parts, items in store.shards(fronts.store_keys, order, values, 1, fill):
+    for parts, items in store.shards(store.fronts_of(fronts.store_keys), content, 1, fill):
         labels_are_there()
         file.section(store.KIND, parts, items)
         progress(count, count)

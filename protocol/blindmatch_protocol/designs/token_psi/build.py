@@ -1,11 +1,11 @@
 """Builds the files of token-psi from a list.
 
     list --batches--> tokens --OPRF--> store keys and masks --> scratch, in the list's order (resumable)
-           key, entry --> polynomial --> secret --> label key ---^
+           key, entry --> polynomial --> values, xor masks; secret --> label key ---^
     hashes --> families, and which token is whose (`families`)
-    polynomial of the family's first entry --> secret --> addresses, label keys; value at each band
+    polynomial of the family's first entry --> secret --> addresses, label keys; values of further members
     labels in the order of their addresses, stretch by stretch --> index of addresses
-    store keys in order, value xor mask, shard by shard --> set.bin
+    store keys and values xor masks, shard by shard --> set.bin
 
 Given the OPRF key every byte follows from the list: the same key and list give the same files, however
 often the build was interrupted. A token that is not stored for its entry is replaced by a key that nobody
@@ -51,8 +51,8 @@ SHARED: Final = 1 << 12
 """Entries from which on helpers compute: to start them takes as long as to evaluate some 500."""
 TOKEN_BYTES: Final = 4
 _NUMBERS = Struct(">4I")
-_FRONT = derivation.STORE_KEY_BYTES
-_WIDTH = _FRONT + shares.VALUE_BYTES
+_UNIT = derivation.STORE_KEY_BYTES
+"""Bytes of a store key, of a mask and of a value; rows are so many times as long."""
 _OWN = derivation.LABEL_KEY_BYTES
 """Bytes of the label key that a row ends with, behind a polynomial: both the family's of its first entry."""
 
@@ -93,15 +93,16 @@ def oprf_input_rows(tokens: Tokens) -> Rows:
 
 
 def evaluated_rows(key: SecretKey, batch: EntryBatch, tokening: Tokening, recipe: Recipe) -> Rows:
-    """For each entry: store key 16, mask 16 for each file and band; its polynomial, 16 times `needed`, and
-    label key, 32."""
+    """For each entry: for each file every band's store key 16, and then every band's mask 16, in the first
+    one XOR the value of the entry's polynomial; that polynomial, 16 times `needed`, and label key, 32."""
     tokens = entry_tokens(batch.hashes, tokening.k, tokening.bands)
     outputs = evaluate_rows(key, oprf_input_rows(tokens))
     keys = [derivation.token_keys(outputs, epoch) for epoch in recipe.epochs]
-    rows = [np.concatenate([one.store_keys, one.masks], axis=1).reshape(len(batch), -1) for one in keys]
     made = polynomials(batch, key, tokening.needed, recipe.epoch)
+    keys[0].masks[:] ^= shares.values(made, tokening.bands).reshape(-1, _UNIT)
     labels_of = derivation.label_keys(shares.secrets_of(made), recipe.epoch)
-    return np.concatenate([*rows, made.reshape(len(batch), -1), labels_of], axis=1)
+    columns = [part for one in keys for part in (one.store_keys, one.masks)]
+    return np.concatenate([part.reshape(len(batch), -1) for part in (*columns, made, labels_of)], axis=1)
 
 
 def rows_of(secret: bytes, batch: EntryBatch) -> Rows:
@@ -116,11 +117,11 @@ def list_build(key: SecretKey, tokening: Tokening, recipe: Recipe) -> ListBuild:
     numbers, tags = repr(astuple(tokening)).encode(), derivation.TAGS
     return ListBuild(
         key,
-        width=len(recipe.epochs) * tokening.bands * _WIDTH + tokening.needed * shares.VALUE_BYTES + _OWN,
+        width=(2 * len(recipe.epochs) * tokening.bands + tokening.needed) * _UNIT + _OWN,
         batch=BATCH,
         shared=SHARED,
         products=tokening.bands,
-        plan=b"\0".join([key.public.element, numbers, INPUT_TAG, *tags, recipe.pack()]),
+        plan=b"\0".join([b"rows/2", key.public.element, numbers, INPUT_TAG, *tags, recipe.pack()]),
         task=(rows_of, _NUMBERS.pack(*astuple(tokening)) + recipe.pack() + key.reveal()),
         write=partial(_write, key, tokening, recipe),
     )
@@ -146,12 +147,10 @@ def _write(
 
 
 def keys_of(rows: Rows, bands: int, file: int = 0) -> derivation.TokenKeys:
-    """The tokens' keys of evaluated rows, the bands changing fastest, in their own file (0), the first of the
-    earlier ones (1), ..."""
-    width = bands * _WIDTH
-    flat = rows[:, file * width : (file + 1) * width].reshape(-1, _WIDTH)
-    keys, masks = (np.ascontiguousarray(part) for part in (flat[:, :_FRONT], flat[:, _FRONT:]))
-    return derivation.TokenKeys(keys, masks)
+    """The tokens' keys of evaluated rows, the bands changing fastest, in their own file (0; its masks are XOR
+    values), the first of the earlier ones (1), ..."""
+    columns = rows.reshape(len(rows), -1, _UNIT)[:, 2 * file * bands :]
+    return derivation.TokenKeys(*(columns[:, at : at + bands].reshape(-1, _UNIT) for at in (0, bands)))
 
 
 def hold(entries: EntrySource, rows: Rows, tokening: Tokening, recipe: Recipe) -> Held:
@@ -218,21 +217,39 @@ def _member_secrets(held: Held) -> Rows:
 def _shards(
     rows: Rows, held: Held, key: SecretKey, executor: Executor | None
 ) -> Iterator[tuple[list[Buffer], int]]:
-    bands = held.plan.stored.shape[1]
-    found = keys_of(rows, bands)
-    keys, masked = found.store_keys, found.masks
-    masked ^= shares.values(held.coefficients[held.plan.first], bands).reshape(-1, shares.VALUE_BYTES)
-    _fill(keys, masked, held, key)
-    order, words = store.order_of(keys), masked.view("<u8")
-    fill = store.fill_key(key.reveal(), held.recipe.epoch)
-    return store.shards(
-        keys, order, lambda a, b: words[order[a:b]], derivation.WORDS, fill, executor=executor
-    )
-
-
-def _fill(keys: Rows, masked: Rows, held: Held, key: SecretKey) -> None:
-    """Put pseudorandom keys and values in the place of tokens that are not stored for their entry."""
     gaps = (~held.plan.stored.reshape(-1)).nonzero()[0]
+    filler, bands = _filler(gaps, held, key), held.plan.stored.shape[1]
+    fronts = rows[:, : bands * _UNIT].view(">u4")[:, :: _UNIT // 4].astype(np.uint32).reshape(-1)
+    fronts[gaps] = store.fronts_of(filler)
+    order = store.by_shard(fronts)
+
+    def content(start: int, stop: int) -> tuple[Rows, Words]:
+        tokens = order[start:stop].astype(np.intp)
+        keys, masked = _evaluated(rows, held, tokens)
+        missing = (~held.plan.stored.reshape(-1)[tokens]).nonzero()[0]
+        own = filler[np.searchsorted(gaps, tokens[missing])]
+        keys[missing], masked[missing] = own[:, :_UNIT], own[:, _UNIT:]
+        return keys, masked.view("<u8")
+
+    fill = store.fill_key(key.reveal(), held.recipe.epoch)
+    return store.shards(fronts, content, derivation.WORDS, fill, executor=executor)
+
+
+def _evaluated(rows: Rows, held: Held, tokens: Numbers) -> tuple[Rows, Rows]:
+    """Store keys and masked values, uint8 (m, 16) each, of tokens, counted through all entries' bands: the
+    family's values, where rows have the entry's own."""
+    bands, units = held.plan.stored.shape[1], rows.reshape(-1, _UNIT)
+    entries, at = np.divmod(tokens, bands)
+    places = entries * (rows.shape[1] // _UNIT) + at
+    keys, masked = units[places], units[places + bands]
+    further = held.plan.member[entries].nonzero()[0]
+    some = entries[further]
+    change = held.coefficients[some] ^ held.coefficients[held.plan.first[some]]
+    masked[further] ^= shares.values(change, bands)[np.arange(len(some)), at[further]]
+    return keys, masked
+
+
+def _filler(gaps: Numbers, held: Held, key: SecretKey) -> Rows:
+    """Pseudorandom keys and values, uint8 (m, 32), of tokens that are not stored for their entry."""
     inputs = rowwise.joined(len(gaps), key.reveal(), gaps.astype(">u8")[:, None].view(np.uint8))
-    filler = rowwise.expand(derivation.FILLER_TAG, held.recipe.epoch, inputs, _WIDTH)
-    keys[gaps], masked[gaps] = filler[:, :_FRONT], filler[:, _FRONT:]
+    return rowwise.expand(derivation.FILLER_TAG, held.recipe.epoch, inputs, 2 * _UNIT)
