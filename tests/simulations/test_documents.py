@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.designs import oprf_psi
+from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.cli.app import COMMANDS, app_for
+from blindmatch_simulations.conformance import draws, repetition
+from blindmatch_simulations.conformance.fixtures import BEYOND, CONTRASTS, CROWD, LARGE, SHAPES
+from blindmatch_simulations.conformance.leakage.timing import GROSS
+from blindmatch_simulations.conformance.mutations.table import CHEATS
+from blindmatch_simulations.conformance.remote.manifest import MOST_HASHES
+from blindmatch_simulations.conformance.run import GAMES
+from blindmatch_simulations.conformance.setfiles import altered_copies
 from blindmatch_simulations.deployment.registry import all_designs
 from blindmatch_simulations.report.declared import markdown
 from dummy_designs import BRIGHT, CARRIED, MASKED, SHARES, VOUCHERS
@@ -92,6 +100,27 @@ def test_the_reflection_client_of_the_wire_page_runs(served: Path, tmp_path: Pat
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout
     assert "blindmatch.v1.Matching" in said
     assert 'design: "oprf-psi"' in said
+
+
+def test_the_figures_of_the_conformance_page_are_those_of_the_checks() -> None:
+    page = " ".join((ROOT / "docs" / "conformance.md").read_text().split())
+    raw, others = bytes(4096), CROWD + len(SHAPES) + len(CONTRASTS) + len(BEYOND)
+    of_sets, of_updates = (len(list(altered_copies(raw, seeded("copies"), *n))) for n in ((), (16, 16)))
+    for words in (
+        f"all checks on {len(CHEATS)} planted cheats",
+        f"each of {of_sets} truncated or altered copies",
+        f"of {of_updates} truncated or altered copies of each file",
+        f"the same {repetition.TIMES:,} times with the same tape, `answer` {repetition.ANSWERED} times",
+        f"after {repetition.GROWING} more pictures",
+        f"({draws.TRIED} places are altered",
+        f"of {draws.SESSIONS:,} sessions, {draws.SETS} sets and {draws.SETS} replies",
+        f"from two proofs in {2 * draws.REPLIES} replies",
+        f"{LARGE:,} entries, {CROWD} pictures whose very hash is listed are found, and {others} that",
+        f"lie {GROSS // 1_000_000} ms apart",
+        f"at least {GAMES[1]:,} held-out",
+        f"`hashes`: 1 to {MOST_HASHES:,} entries",
+    ):
+        assert words in page, words
 
 
 def test_commands_are_found_in_the_readme() -> None:

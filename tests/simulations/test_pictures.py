@@ -92,6 +92,13 @@ def test_strong_edits_hide_most_pictures_from_pdq(standard: list[pictures.Sample
         assert np.count_nonzero(apart <= pdq.MATCH_DISTANCE) <= 6, edit.name
 
 
+def test_some_edits_hide_every_picture_from_pdq(standard: list[pictures.SamplePicture]) -> None:
+    for name in ("border", "status-bar", "crop-5%", "flip"):
+        edited = [Picture.from_bytes(BY_NAME[name].apply(sample.data)).hash for sample in standard[:12]]
+        plain = distance.rows([sample.hash for sample in standard[:12]])
+        assert distance.distances(distance.rows(edited), plain).diagonal().min() > pdq.MATCH_DISTANCE, name
+
+
 @pytest.mark.parametrize(
     "edit", [edit for edit in EDITS if edit.name != "identical"], ids=lambda edit: edit.name
 )
