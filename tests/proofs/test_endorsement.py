@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from blindmatch_proofs.endorsement import Action, EndorsedTable, EndorsementPolicy, Terms, leaves_of
-from blindmatch_proofs.endorsement.batch import UNSIGNED, batch_of
+from blindmatch_proofs.endorsement.batch import SIGNATURE_TAG, UNSIGNED, batch_of
 from blindmatch_proofs.endorsement.policy import Organisation, policy_of
 from blindmatch_proofs.endorsement.proof import EndorsementProof, proof_of, prove, verify_proof
 from blindmatch_proofs.endorsement.table import KIND_BATCHES, KIND_LEAVES, KIND_NUMBERS
@@ -96,6 +96,28 @@ def test_endorsements_hold_in_their_epochs_alone(epoch: int) -> None:
     table = table_of([(signed_batch(ENTRIES, epochs=(2, 4)), ENTRIES)], 5, epoch)
     assert f"from epoch 2 to 4, not for {epoch}" in reason(verify_table(table, TERMS, 5))
     assert f"from epoch 2 to 4, not for {epoch}" in reason(verify_label(table, TERMS, label(ENTRIES, 0)))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_entry_in_two_batches_is_endorsed_if_one_of_them_holds(first: int) -> None:
+    spans = [(1, 4), (5, 9)]
+    both = [(signed_batch(ENTRIES, epochs=spans[at]), ENTRIES) for at in (first, 1 - first)]
+    for epoch in (1, 4, 5, 9):
+        assert verify_label(table_of(both, 5, epoch), TERMS, label(ENTRIES, 0)) == Passed()
+    assert isinstance(verify_label(table_of(both, 5, 10), TERMS, label(ENTRIES, 0)), Failed)
+
+
+def test_a_batch_of_nothing_is_refused_whoever_signed_it() -> None:
+    nothing, listed = ENTRIES.part(0, 0), (signed_batch(ENTRIES), ENTRIES)
+    bare = batch_of(Action.LIST, (1, 9), [])
+    with pytest.raises(ProtocolError, match="must not be empty"):
+        TERMS.sign(bare, KEYS["north"])
+    keys = [KEYS[one.name] for one in POLICY.organisations]
+    signatures = tuple(key.sign(SIGNATURE_TAG + TERMS.statement(bare)).signature for key in keys)
+    table = table_of([(replace(bare, signatures=signatures), nothing), listed], 5)
+    assert (
+        reason(verify_table(table, TERMS, 5)) == "batch 0: its entries do not have the root that was signed"
+    )
 
 
 @pytest.mark.parametrize("field", ["action", "first_epoch", "last_epoch", "size", "root", "signatures"])

@@ -22,6 +22,7 @@ from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_proofs.epoch_leaf import Endorsement, EpochLeaf
 from blindmatch_proofs.merkle import Tree, inclusion_path, leaf_hash, root_of
 from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
+from blindmatch_proofs.tiles import ENTRY_MOST
 from blindmatch_proofs.tlog_policy import Accepted, Policy, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed
@@ -430,6 +431,15 @@ def test_a_log_whose_tiles_are_cut_off_or_too_long_grows_no_further(
     path.write_bytes(damaged(path.read_bytes()))
     with pytest.raises(StateError, match="not those of the checkpoint"):
         TreeStore(tmp_path, EPOCHS).extended([b"d"])
+
+
+def test_an_entry_that_is_too_long_for_a_bundle_is_refused_and_the_log_grows_on(tmp_path: Path) -> None:
+    store = TreeStore(tmp_path, EPOCHS)
+    with pytest.raises(ProtocolError, match="at most 65535 bytes"):
+        store.extended([b"a", bytes(ENTRY_MOST + 1)])
+    assert not list(tmp_path.iterdir())
+    grown(store, [b"a", bytes(ENTRY_MOST)])
+    assert TreeStore(tmp_path, EPOCHS).entry(1) == bytes(ENTRY_MOST)
 
 
 def test_a_log_whose_upper_tile_is_too_long_grows_no_further(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from blindmatch_server.curator import open_list
 from blindmatch_server.curator.endorsement.batches import joined
 from blindmatch_simulations.deployment import curating, endorsement_policy, endorsing
 from blindmatch_simulations.deployment.curating import add_references, open_named
-from blindmatch_simulations.deployment.devices import create_device
+from blindmatch_simulations.deployment.device_settings import Settings
+from blindmatch_simulations.deployment.devices import create_device, create_or_open_device, remove_device
 from blindmatch_simulations.deployment.doctor.finding import Finding, Status
 from blindmatch_simulations.deployment.doctor.policies import policies
 from blindmatch_simulations.deployment.endorsement_checks import audit, endorsed_by
@@ -135,6 +136,22 @@ def test_an_organisation_that_changes_its_key_has_two_for_a_while_and_counts_onc
     assert "must be signed by its organisation" in in_process(home, "list", "propose", "known").err
     for wrong in (("--rotate", "east"), ("--rotate", "west")):
         assert "goes on naming" in in_process(home, "list", "policy", 1, "north", *wrong).err
+
+
+def test_a_device_keeps_its_policy_until_it_is_removed_and_registered_as_a_new_one(home: Path) -> None:
+    deployment = Deployment.open(home)
+
+    def policy() -> object:
+        create_or_open_device(deployment, "alice", "oprf-psi").device.close()
+        return Settings.read(deployment, "alice").endorsement
+
+    first = policy()
+    assert first == read_policy(deployment) is not None
+    for rotated in (["north"], []):
+        made = make_policy(deployment, 2, NAMES, rotated)
+        assert policy() == first != made
+    remove_device(deployment, "alice")
+    assert policy() == made
 
 
 @pytest.mark.parametrize("step", ["policy", "old key aside", "new key in place"])
