@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_protocol import labels
+from blindmatch_protocol import labels, rowwise
 from blindmatch_protocol.contract import Label, Match, NoMatch, batches_of
 from blindmatch_protocol.contract.outcome import UNCONFIRMED_ID
 from blindmatch_protocol.designs.oprf_psi import DESIGN, build, design
@@ -112,6 +112,13 @@ def test_only_additions_that_may_be_there_are_evaluated_twice(monkeypatch: pytes
     with pytest.raises(DesignError, match="addition 1 "):
         updated(NAME, third, COUNTED[148:150], 700, [149])
     assert again == [0, 3, 2]
+
+
+def test_no_label_is_sealed_for_a_set_of_kind_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(rowwise, "seal")
+    published(NAME, filter=1)
+    with pytest.raises(AttributeError, match="seal"):
+        published(NAME)
 
 
 def test_a_set_of_kind_filter_cannot_be_updated() -> None:

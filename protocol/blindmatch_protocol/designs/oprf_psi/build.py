@@ -2,6 +2,7 @@
 
     list --batches--> OPRF output --> keys under the epoch, sealed label --> scratch, in order (resumable)
     scratch --sorted by store key--> labels, stretch by stretch --> store, shard by shard --> set.bin
+                                     filter --> set.bin, of a set that has no labels
 
 Sorting by a pseudorandom key hides the list's order from devices. Given the OPRF key, every byte follows
 from the list: the same key and list give the same files, however often the build was interrupted.
@@ -41,42 +42,42 @@ _BLOCK = labels.STRETCH << 5
 _FRONT = store.KEY_BYTES + labels.MASK_BYTES
 
 
-def _width(recipe: Recipe) -> int:
-    """Bytes of a row."""
-    return _FRONT * len(recipe.epochs) + labels.record_bytes(recipe.signatures)
-
-
 def oprf_inputs(hashes: Rows) -> list[bytes]:
     """OPRF inputs of PDQ hashes, uint8 (n, 32)."""
     raw = hashes.tobytes()
     return [INPUT_TAG + raw[at : at + 32] for at in range(0, len(raw), 32)]
 
 
-def evaluated_rows(key: SecretKey, batch: EntryBatch, recipe: Recipe) -> Rows:
-    """For each entry, uint8 (n, width): store key 16, mask 8; the same in each earlier file; sealed label."""
+def evaluated_rows(key: SecretKey, batch: EntryBatch, recipe: Recipe, filtered: bool) -> Rows:
+    """For each entry, uint8 (n, width): store key 16, mask 8; the same in each earlier file; sealed label.
+    For a filter the store key alone."""
     outputs = evaluate_rows(key, rowwise.joined(len(batch), INPUT_TAG, batch.hashes))
+    if filtered:
+        return labels.places(outputs, recipe.epoch).store_keys
     keys, unsigned = labels.label_keys(outputs, recipe.epoch), labels.unsigned(len(batch), recipe.signatures)
     sealed = labels.seal(keys, batch, recipe.epoch, unsigned)
     return np.concatenate([*(_front(labels.places(outputs, one)) for one in recipe.epochs), sealed], axis=1)
 
 
 def rows_of(secret: bytes, batch: EntryBatch) -> Rows:
-    """`evaluated_rows`, in a helper or here; `secret` is the recipe and the key of mode VOPRF."""
-    recipe, scalar = Recipe.unpack(secret)
-    return evaluated_rows(SecretKey(Mode.VOPRF, scalar), batch, recipe)
+    """`evaluated_rows`, in a helper or here; `secret` is whether for a filter, the recipe and the key of mode
+    VOPRF."""
+    recipe, scalar = Recipe.unpack(secret[1:])
+    return evaluated_rows(SecretKey(Mode.VOPRF, scalar), batch, recipe, bool(secret[0]))
 
 
 def list_build(key: SecretKey, recipe: Recipe, filtered: bool) -> ListBuild:
     """How a list becomes the files of oprf-psi, of kind `filter` or labelled."""
     tags = (INPUT_TAG, labels.STORE_TAG, labels.MASK_TAG, labels.LABEL_TAG)
+    width = _FRONT * len(recipe.epochs) + labels.record_bytes(recipe.signatures)
     return ListBuild(
         key,
-        width=_width(recipe),
+        width=store.KEY_BYTES if filtered else width,
         batch=BATCH,
         shared=SHARED,
         products=1,
         plan=b"\0".join([key.public.element, *tags, recipe.pack()]),
-        task=(rows_of, recipe.pack() + key.reveal()),
+        task=(rows_of, bytes([filtered]) + recipe.pack() + key.reveal()),
         write=_write_filter if filtered else partial(_write_labelled, key, recipe),
     )
 
@@ -143,8 +144,7 @@ def _write_filter(
     executor: Executor | None,
     progress: Progress,
 ) -> None:
-    keys = _fronts(rows, progress).store_keys
-    file.section(membership.KIND, membership.build(keys, store.order_of(keys)), len(rows))
+    file.section(membership.KIND, membership.build(rows, store.order_of(rows)), len(rows))
 
 
 def _write_labelled(
