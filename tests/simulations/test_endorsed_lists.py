@@ -407,6 +407,12 @@ def test_a_proof_of_absence_is_made_and_verified_by_the_command_line(world: Worl
     assert {name: found[name] for name in checks} == dict.fromkeys(checks, "passed")
     other = command(home, "proof", "verify", proof, "--picture", paths[1], code=1)
     assert "of another picture" in other["session"]
+    leaf = world.published / "1" / "epoch.leaf"
+    held = leaf.read_bytes()
+    leaf.chmod(0o600)
+    leaf.write_bytes(held[:-1] + bytes([held[-1] ^ 1]))
+    assert "signed by the curator" in command(home, "proof", "verify", proof, code=1)["leaf"]
+    leaf.write_bytes(held)
     refused = in_process(home, "proof", "absence", "alice", paths[1], tmp_path / "no", "--to", "bob")
     assert refused.code == 6 and "the message came to: match" in " ".join(refused.err.split())
     number = command(home, "device", "status", "alice")["reports"][-1]["report"]
