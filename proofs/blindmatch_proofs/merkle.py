@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Final, TypeAlias
 
 from blindmatch_protocol.setfile import pages
-from blindmatch_protocol.setfile.pages import node_hash, root_from
+from blindmatch_protocol.setfile.pages import node_hash
 
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
@@ -61,9 +61,25 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
     """Whether the leaf hash `leaf` is at `index` of the tree (RFC 9162, section 2.1.3.2)."""
     if not 0 <= index < size:
         return Failed(f"leaf {index} is not in a tree of {size}")
-    if root_from(leaf, index, size, path) != root:
+    if _root_from(leaf, index, size, path) != root:
         return Failed(f"the inclusion proof does not lead from leaf {index} to the root of {size} leaves")
     return Passed()
+
+
+def _root_from(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
+    """The root that a path leads to from leaf `index` of `size`; None if it has another length."""
+    found, last = leaf, size - 1
+    for node in path:
+        if last == 0 or len(node) != HASH_BYTES:
+            return None
+        if index & 1 or index == last:
+            found = node_hash(node, found)
+            while not index & 1 and index:
+                index, last = index >> 1, last >> 1
+        else:
+            found = node_hash(found, node)
+        index, last = index >> 1, last >> 1
+    return found if last == 0 else None
 
 
 def verify_consistency(first: int, second: int, path: Sequence[bytes], old: bytes, new: bytes) -> Verdict:

@@ -10,32 +10,19 @@ bytes has no page, and the digest of the empty tree: SHA-256 of nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
-from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 
 from blindmatch_protocol.codec import Buffer
-from blindmatch_protocol.errors import SetFileError
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 PAGE_BYTES: Final = 4096
-DIGEST_BYTES: Final = 32
 
 _leaf: Callable[[], _Hash] = sha256(b"\0").copy
 _node: Callable[[], _Hash] = sha256(b"\1").copy
-
-
-def page_count(length: int) -> int:
-    """Pages of a section of `length` bytes."""
-    return -(-length // PAGE_BYTES)
-
-
-def page_length(length: int, page: int) -> int:
-    """Bytes of a page, counted from 0, of a section of `length` bytes."""
-    return min(PAGE_BYTES, length - page * PAGE_BYTES)
 
 
 def leaves_of(content: Buffer) -> list[bytes]:
@@ -45,59 +32,12 @@ def leaves_of(content: Buffer) -> list[bytes]:
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
-    """The root over these leaves (RFC 9162, section 2.1.1)."""
-    *_, (root,) = _levels(leaves)
-    return root
-
-
-def inclusion_proof(leaves: Sequence[bytes], page: int) -> tuple[bytes, ...]:
-    """The proof that a page is the one of its number (RFC 9162, section 2.1.3.1), lowest node first.
-
-    Raises:
-        SetFileError: if there is no such page.
-    """
-    if not 0 <= page < len(leaves):
-        raise SetFileError(f"no page {page} among {len(leaves)}")
-    proof = []
-    for level in _levels(leaves):
-        if page ^ 1 < len(level):
-            proof.append(level[page ^ 1])
-        page //= 2
-    return tuple(proof)
-
-
-def is_page(content: Buffer, page: int, length: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Whether `content` is that page of the section with this length and root (RFC 9162, section 2.1.3.2).
-
-    Args:
-        content: bytes of the page.
-        page: its number, from 0 on.
-        length: the section's, from the table.
-        proof: what `inclusion_proof` gave.
-        root: the section's digest, from the table.
-    """
-    last = page_count(length) - 1
-    if not 0 <= page <= last or len(content) != page_length(length, page):
-        return False
-    found = root_from(leaf_hash(content), page, last + 1, proof)
-    return found is not None and compare_digest(found, root)
-
-
-def root_from(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
-    """The root that an inclusion proof leads to from leaf `index` of `size`; None if it has another length
-    (RFC 9162, section 2.1.3.2)."""
-    found, last = leaf, size - 1
-    for node in proof:
-        if last == 0 or len(node) != DIGEST_BYTES:
-            return None
-        if index & 1 or index == last:
-            found = node_hash(node, found)
-            while not index & 1 and index:
-                index, last = index >> 1, last >> 1
-        else:
-            found = node_hash(found, node)
-        index, last = index >> 1, last >> 1
-    return found if last == 0 else None
+    """The root over these leaves (RFC 9162, section 2.1.1); a node without a neighbour goes up as it is."""
+    level = [*leaves] or [sha256().digest()]
+    while len(level) > 1:
+        pairs = zip(level[::2], level[1::2], strict=False)
+        level = [*(node_hash(*pair) for pair in pairs), *level[len(level) & ~1 :]]
+    return level[0]
 
 
 class PageHash:
@@ -126,17 +66,6 @@ class PageHash:
     def digest(self) -> bytes:
         """The root over all parts."""
         return root_of([*self._leaves, *leaves_of(self._rest)])
-
-
-def _levels(leaves: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """The tree's levels, leaves first and the root, alone in its level, last. A node without a right
-    neighbour stands for itself one level up."""
-    level = leaves or [sha256().digest()]
-    yield level
-    while len(level) > 1:
-        pairs = [node_hash(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
-        level = pairs + list(level[len(level) & ~1 :])
-        yield level
 
 
 def leaf_hash(content: Buffer) -> bytes:
