@@ -6,7 +6,7 @@
 
 from blindmatch_server.curator.additions import list_hashes, list_pictures, random_list
 from blindmatch_server.curator.assembling import Near
-from blindmatch_server.curator.changes import Difference, diff, merge
+from blindmatch_server.curator.changes import Difference, diff
 from blindmatch_server.curator.errors import (
     FormatError,
     ListBusyError,
@@ -17,7 +17,7 @@ from blindmatch_server.curator.errors import (
 )
 from blindmatch_server.curator.export import ExportFormat, export
 from blindmatch_server.curator.families import Families, find_families
-from blindmatch_server.curator.formats import ListFormat, format_named, sniff
+from blindmatch_server.curator.formats import ListFormat, sniff
 from blindmatch_server.curator.hashlist import HashList, open_list
 from blindmatch_server.curator.importing import import_list
 from blindmatch_server.curator.inspection import Inspection, inspect

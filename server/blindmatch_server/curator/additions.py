@@ -76,9 +76,7 @@ def list_pictures(
     into: Path,
     rng: Randomness,
     *,
-    title: Title | None = None,
     onto: HashList | None = None,
-    families: Near | None = None,
     progress: Progress = no_progress,
 ) -> Summary:
     """Write a list of the pictures' hashes, or add them to the list `onto`; see `import_list`.
@@ -90,8 +88,7 @@ def list_pictures(
         ListError: if a file cannot be read or written.
     """
     named = _picture_blocks(pictures, progress)
-    provenance = Provenance({"pictures": None})
-    return build(named, provenance, into, rng, title=title, onto=onto, families=families)
+    return build(named, Provenance({"pictures": None}), into, rng, onto=onto)
 
 
 def _picture_blocks(pictures: Iterable[Path], progress: Progress) -> Iterator[tuple[str, Block]]:

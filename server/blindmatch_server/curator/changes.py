@@ -1,51 +1,17 @@
-"""Two lists: merged into one, and the difference between them."""
+"""The difference between two lists."""
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.contract import EntrySource
 from blindmatch_protocol.contract.entries import batches_of
-from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_server.curator import equal_rows
-from blindmatch_server.curator.assembling import Near, assemble
 from blindmatch_server.curator.equal_rows import Indices
 from blindmatch_server.curator.hashlist import HashList
-from blindmatch_server.curator.import_records import ImportRecords
-from blindmatch_server.curator.listwriter import Title
-from blindmatch_server.curator.replacing import replacing
-from blindmatch_server.curator.summary import Summary
-
-
-def merge(
-    first: HashList,
-    second: HashList,
-    into: Path,
-    rng: Randomness,
-    *,
-    title: Title | None = None,
-    families: Near | None = None,
-) -> Summary:
-    """Write a list of all entries of both.
-
-    Those of `first` keep ids and salts, those that `second` alone has get new ones. The records by which
-    entries can be deleted later are merged too.
-
-    Raises:
-        ListError: if the file cannot be written.
-    """
-    made = title or Title(into.stem)
-    digests = (first.footer.digest(), second.footer.digest())
-    made = Title(made.name, made.created, ("merged",), digests)
-    with replacing(into, first), closing(ImportRecords(into.parent)) as records:
-        records.start_from(first)
-        records.add_list(second)
-        return assemble(records, into, rng, made, first, families)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

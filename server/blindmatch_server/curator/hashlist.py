@@ -72,7 +72,7 @@ class Footer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: of the list.
-        source_formats: what it was imported from: names of formats, or `merged`, `hashes`, `pictures`.
+        source_formats: what it was imported from: names of formats, `hashes` or `pictures`.
         source_digests: SHA-256 of each source, in hex.
         created: ISO 8601, UTC.
         next_id: the id that the next new entry gets.

@@ -83,24 +83,13 @@ class ImportRecords:
             kinds = np.where(previous.plain[part] == 1, Kind.PLAIN, Kind.ANCHOR)
             self._append(previous.hashes[part], kinds, None)
         self.previous = len(previous)
-        self._append_records(previous)
-        self._old = self._hashes.rows
-
-    def add_list(self, other: HashList) -> None:
-        """Append another list's entries and records as if a source had brought them."""
-        for at in range(0, len(other), _BATCH):
-            part = slice(at, at + _BATCH)
-            plain = other.plain[part] == 1
-            self._append(other.hashes[part][plain], np.full(int(plain.sum()), Kind.PLAIN), None)
-        self._append_records(other)
-
-    def _append_records(self, listed: HashList) -> None:
-        rows = np.searchsorted(listed.ids, listed.record_entries)
+        rows = np.searchsorted(previous.ids, previous.record_entries)
         for at in range(0, len(rows), _BATCH):
             part = slice(at, at + _BATCH)
             kinds = np.full(len(rows[part]), Kind.NAMED)
-            self._append(listed.hashes[rows[part]], kinds, listed.record_times[part])
-            self._identities.append(listed.record_identities[part])
+            self._append(previous.hashes[rows[part]], kinds, previous.record_times[part])
+            self._identities.append(previous.record_identities[part])
+        self._old = self._hashes.rows
 
     def add(self, block: Block) -> None:
         """Append a source's records."""

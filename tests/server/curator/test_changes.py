@@ -1,4 +1,4 @@
-"""Merging and comparing lists."""
+"""Comparing lists."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from blindmatch_server.curator import HashList, diff, import_list, merge, open_list
+from blindmatch_server.curator import HashList, diff, import_list, open_list
 
 
 @pytest.fixture
@@ -23,36 +22,6 @@ def make(rng: Any, tmp_path: Path, hexes: list[str]) -> Any:
 
 def numbers(listed: Any, hexes: list[str]) -> list[int]:
     return [hexes.index(row.tobytes().hex()) for batch in listed.batches(3) for row in batch.hashes]
-
-
-def test_a_merge_keeps_the_first_lists_ids_and_gives_new_ones_to_the_rest(
-    rng: Any, make: Any, into: Path, hexes: list[str]
-) -> None:
-    first, second = make("a", 0, 1, 2), make("b", 2, 5, 1, 6)
-    summary = merge(first, second, into, rng)
-    merged = open_list(into)
-    assert (summary.entries, summary.added, summary.duplicates) == (5, 2, 2)
-    assert numbers(merged, hexes) == [0, 1, 2, 5, 6]
-    assert merged.ids.tolist() == [1, 2, 3, 4, 5]
-    assert np.array_equal(merged.salts[:3], first.salts)
-    assert merged.footer.source_digests == (first.footer.digest(), second.footer.digest())
-
-
-def test_records_by_which_entries_can_be_deleted_survive_a_merge(
-    rng: Any, make: Any, into: Path, hexes: list[str]
-) -> None:
-    def document(kind: str, inner: str, time: str) -> io.BytesIO:
-        record = f'<member id="1"/><id>a</id><timestamp>{time}</timestamp>{inner}'
-        root = 'queryResult xmlns="https://hashsharing.ncmec.org/hashsharing/v2"'
-        return io.BytesIO(f"<{root}><images><{kind}>{record}</{kind}></images></queryResult>".encode())
-
-    named = into.with_name("named")
-    prints = f"<fingerprints><pdq>{hexes[7]}</pdq></fingerprints>"
-    import_list(document("image", prints, "2020-01-01T00:00:00Z"), named, rng)
-    merge(make("a", 0, 1), open_list(named), into, rng)
-    assert numbers(open_list(into), hexes) == [0, 1, 7]
-    import_list(document("deletedImage", "", "2020-01-02T00:00:00Z"), into, rng, onto=open_list(into))
-    assert numbers(open_list(into), hexes) == [0, 1]
 
 
 def test_the_difference_of_a_grown_list_is_what_was_added_with_its_ids(make: Any, hexes: list[str]) -> None:

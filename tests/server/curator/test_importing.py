@@ -19,7 +19,6 @@ from blindmatch_server.curator import (
     Reason,
     SourceChangedError,
     Title,
-    format_named,
     import_list,
     inspect,
     open_list,
@@ -232,9 +231,3 @@ def test_the_format_is_told_from_the_beginning(head: bytes, expected: ListFormat
 def test_what_is_no_list_is_refused_with_what_it_is(head: bytes, says: str) -> None:
     with pytest.raises(FormatError, match=says):
         sniff(Source(io.BytesIO(head)))
-
-
-def test_a_format_is_found_by_name_or_the_names_are_listed() -> None:
-    assert format_named("ncmec") is ListFormat.NCMEC
-    with pytest.raises(FormatError, match="pdq, threatexchange, ncmec, stopncii"):
-        format_named("md5")

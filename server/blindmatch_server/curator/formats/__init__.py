@@ -54,15 +54,3 @@ def sniff(source: Source) -> ListFormat:
         f"{source.name}: cannot tell its format from its beginning; name one of {', '.join(ListFormat)}; "
         "lines of hashes are of the form 'pdq <hex>'"
     )
-
-
-def format_named(name: str) -> ListFormat:
-    """The format called `name`.
-
-    Raises:
-        FormatError: if there is none.
-    """
-    try:
-        return ListFormat(name)
-    except ValueError:
-        raise FormatError(f"no format {name!r}; there are {', '.join(ListFormat)}") from None
