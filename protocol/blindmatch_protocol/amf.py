@@ -39,7 +39,6 @@ KEY_LENGTH: Final = single.BYTES
 SIGNATURE_LENGTH: Final = 11 * single.BYTES
 """J, E_J, R, E_R; the challenge and those of the first sides; four responses."""
 
-_STEP: Final = "amf/signature"
 _Equation: TypeAlias = tuple[bytes, bytes]
 """Base and image; the empty base is G."""
 _Side: TypeAlias = tuple[_Equation, ...]

@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.conformance.vectors.make import SCHEMA_NAME, as_text, schema, vectors_of
-from blindmatch_simulations.conformance.vectors.replay import differences
 from blindmatch_simulations.deployment.registry import built_in_designs, load_design
 from dummy_designs import ECHO
+from support.vector_replay import differences
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "designs"
 NAMES = sorted(one.design.info.name for one in built_in_designs() if one.design.reduced() is None)

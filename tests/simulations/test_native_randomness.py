@@ -6,9 +6,9 @@ import pytest
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_simulations.conformance.run import Options, check_design
 from blindmatch_simulations.conformance.vectors.make import vectors_of
-from blindmatch_simulations.conformance.vectors.replay import differences
 from blindmatch_simulations.inprocess.verdict import Result, Verdict
 from dummy_designs import MASKED, NATIVE, Native, SaltTells, ShowsNone
+from support.vector_replay import differences
 
 CHECKS = ("tape", "one set-up", "executor", "repetition", "draws", "surroundings")
 

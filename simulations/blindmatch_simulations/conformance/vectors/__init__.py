@@ -3,6 +3,4 @@
 item      pictures as numbers, so that no picture code is needed to use a vector
 make      vectors of one design, from a seed
 refused   files, requests and replies that must be refused
-replay    the same from what a vector recorded: every file, tape and message
-files     the command that writes them, and the JSON Schema
 """

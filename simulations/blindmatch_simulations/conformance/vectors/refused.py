@@ -1,7 +1,7 @@
 """What must be refused: files when they are opened, requests and replies when they arrive.
 
 A case is data, and says how something recorded is changed, so that nothing stands in a vector twice; `Kind`
-judges it, when a vector is made and when it is replayed.
+judges it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ Vector: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of refusal: its key in a vector, what is tried, and what happens; a case's name for people."""
+    """A kind of refusal: its key in a vector, what is tried, and what happens."""
 
     key: str
     cases: Callable[[Deployed, Vector], Iterator[Case]]
     happens: Callable[[Deployed, Vector, Case], object]
-    name: str
 
     def rule(self, deployed: Deployed, vector: Vector, case: Case) -> str | None:
         """The rule that a case breaks; None if it is not refused."""
@@ -40,13 +39,6 @@ class Kind:
         """Every case that is refused, with its rule."""
         judged = ((case, self.rule(deployed, vector, case)) for case in self.cases(deployed, vector))
         return [{**case, "rule": rule} for case, rule in judged if rule is not None]
-
-    def differences(self, deployed: Deployed, vector: Vector) -> Iterator[str]:
-        """Recorded cases that are not refused for their rule."""
-        for case in vector[self.key]:
-            rule = self.rule(deployed, vector, case)
-            if rule != case["rule"]:
-                yield f"{self.name.format(**case)}, {case['how']}: {rule}, not {case['rule']}"
 
 
 def broken(act: Callable[[], object]) -> str | None:
@@ -172,7 +164,7 @@ def _receive(deployed: Deployed, vector: Vector, case: Case) -> None:
 
 
 KINDS: Final = (
-    Kind("refused_requests", _requests, _ask, "request"),
-    Kind("refused_replies", _replies, _receive, "reply"),
-    Kind("refused_files", _files, _open, "{step}, {file}"),
+    Kind("refused_requests", _requests, _ask),
+    Kind("refused_replies", _replies, _receive),
+    Kind("refused_files", _files, _open),
 )
