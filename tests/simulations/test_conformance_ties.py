@@ -40,8 +40,8 @@ PUBLIC_KIND, SECRET_KIND, KEY_FILE = 0x190, 0x191, "key.bin"
 MATCHES = frozenset({bm.Learner.DEVICE})
 
 
-def checked(design: AnyDesign) -> Report:
-    return check_design(design, Options(only=["other key"]))
+def checked(design: AnyDesign, check: str = "other key") -> Report:
+    return check_design(design, Options(only=[check]))
 
 
 @message
@@ -196,6 +196,21 @@ class FirstPictureVerified(OprfPsi):
         return bm.Ready(Verified(outputs, session.session.own_hash))
 
 
+class VerifiedOutsideMessages(FirstPictureVerified):
+    """Verifies the replies to pictures that are in no message."""
+
+    def start(self, state: Any, setup: Any, item: Any, binding: Any, rng: Any) -> Any:
+        started: Any = super().start(state, setup, item, binding, rng)
+        session = Numbered(int(binding != bm.UNBOUND), started.step.session.session)
+        return replace(started, step=bm.Send(session, started.step.bodies))
+
+
+class SameBlindInMessages(OprfPsi):
+    def start(self, state: Any, setup: Any, item: Any, binding: Any, rng: Any) -> Any:
+        drawn = rng if binding == bm.UNBOUND else replayed(rng.take(96) and bytes(range(96)))
+        return super().start(state, setup, item, binding, drawn)
+
+
 class AsksByItsState(OprfPsi):
     """Asks about no picture of an account that has had a thousand."""
 
@@ -227,6 +242,7 @@ LIES = {
     TellsTheMatcher: FORGED + "key",
     FirstRowProved: FORGED + "key",
     FirstPictureVerified: FORGED + "key",
+    VerifiedOutsideMessages: FORGED + "key",
     AsksByItsState: "device state or randomness decides how a session ends",
     AnyQuote: FORGED + "quote",
 }
@@ -243,6 +259,11 @@ def test_a_design_without_a_key_has_no_tie(tie: Tie) -> None:
     design = type("Said", (HashUpload,), {"info": replace(HashUpload.info, tie=tie)})()
     (failure,) = checked(design).failed
     assert failure.rule.endswith(f"a tie by {tie} means all")
+
+
+def test_a_design_that_looks_at_the_message_before_it_asks_is_found() -> None:
+    (failure,) = checked(SameBlindInMessages(), "tape").failed
+    assert failure.rule == "the message that a picture is in decides what is asked"
 
 
 @pytest.mark.parametrize(

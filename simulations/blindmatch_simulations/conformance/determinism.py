@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Answer, Role, Send, concluded
+from blindmatch_protocol.contract import Answer, Binding, Role, Send, concluded
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.franking import CLOSED, OPENED, AttachmentDigest, CommitmentOpening, Evidence
 from blindmatch_protocol.randomness import TapeExhaustedError, system_randomness
 
 from blindmatch_simulations.conformance.fixtures import Fixtures
@@ -19,8 +20,13 @@ from blindmatch_simulations.inprocess.fields import decided, limits
 from blindmatch_simulations.inprocess.opened import request_of
 from blindmatch_simulations.inprocess.steps import Stop, hostile
 from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
+from blindmatch_simulations.pictures.pool import Pooled
 
 KINDS = ("listed", "other", "poor", "near-30")
+_OPENING: Final = CommitmentOpening(bytes(range(32)), (b"s" * 32,) * OPENED, (b"c" * 32,) * CLOSED)
+_EVIDENCE: Final = Evidence("alice", "bob", 1, AttachmentDigest(b"d" * 32, "image/png"), _OPENING)
+BOUND: Final = Binding(_OPENING.commitment, _EVIDENCE.encode())
+"""Of a picture that is in a message."""
 
 
 def check_tape(fixtures: Fixtures) -> Passed:
@@ -34,9 +40,24 @@ def check_tape(fixtures: Fixtures) -> Passed:
             raise BrokenError("start", "the same tape gives other bodies", item=one.name)
         if (again.outcome, decided(design, again.state)) != (ran.outcome, decided(design, ran.state)):
             raise BrokenError("receive", "the same tape gives another outcome or state", item=one.name)
+    for one in chosen:
+        _alike_in_a_message(fixtures, one, fixtures.honest[one.name])
     if design.info.native_randomness:
         _shows(fixtures, fixtures.pool.of("other")[0].item)
     return Passed(f"{len(chosen)} sessions derived again from their tapes{limits(design)}")
+
+
+def _alike_in_a_message(fixtures: Fixtures, one: Pooled, ran: Ran) -> None:
+    """A picture in a message is asked about as one in none, which is what most checks ask about."""
+    design, answer = fixtures.design, partial(fixtures.deployed.answer, rng=fixtures.rng("bound"))
+    try:
+        bound = run_again(fixtures.deployed, one.item, ran, answer, BOUND)
+    except BlindmatchError as error:
+        raise BrokenError("start", f"does not run for a picture in a message: {error}") from error
+    if decided(design, bound.bodies()) != decided(design, ran.bodies()):
+        raise BrokenError("start", "the message that a picture is in decides what is asked", item=one.name)
+    if type(bound.outcome) is not type(ran.outcome):
+        raise BrokenError("receive", "the message that a picture is in decides the outcome", item=one.name)
 
 
 def _shows(fixtures: Fixtures, item: Any) -> None:

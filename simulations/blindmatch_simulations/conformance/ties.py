@@ -20,6 +20,7 @@ from blindmatch_protocol.contract import Learner, Role, Tie, Verdict
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import replayed
 
+from blindmatch_simulations.conformance.determinism import BOUND
 from blindmatch_simulations.conformance.fixtures import Fixtures, as_published, lowered
 from blindmatch_simulations.conformance.leakage.facts import names_of
 from blindmatch_simulations.inprocess.deployed import Asked, Deployed, Ran, opened, run_again, run_session
@@ -101,10 +102,12 @@ class _Put:
 
 
 def _second(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> Ran:
-    """An account's second session of a picture."""
+    """An account's second session of a picture, as it is in a message."""
     rng = fixtures.rng(f"tie/{one.name}")
     state = run_session(deployed, one.item, rng).state
-    return run_session(deployed, one.item, rng, fixtures.design.prepare(state, deployed.setup, rng))
+    return run_session(
+        deployed, one.item, rng, fixtures.design.prepare(state, deployed.setup, rng), binding=BOUND
+    )
 
 
 def _puts(
@@ -150,7 +153,7 @@ def _alike(fixtures: Fixtures, one: Pooled, ran: Ran, put: _Put) -> None:
         return (put.reply if place == put.at else ran.asked[place].reply), None
 
     try:
-        ended = run_again(put.after, one.item, ran, answering)
+        ended = run_again(put.after, one.item, ran, answering, BOUND)
     except BlindmatchError:
         return
     if type(ended.outcome) is not type(ran.outcome):

@@ -220,6 +220,7 @@ def run_session(
     rng: Randomness,
     state: Message | None = None,
     answering: Answering | None = None,
+    binding: bm.Binding = bm.UNBOUND,
 ) -> Ran:
     """One item's session; a new account is enrolled if no `state` is given.
 
@@ -232,7 +233,7 @@ def run_session(
     tape = Recording(rng)
     session = bm.Session(deployed.design, deployed.setup, before, tape.rng)
     rounds: list[tuple[Asked, ...]] = []
-    step = session.start(item)
+    step = session.start(item, binding)
     while isinstance(step, Mapping):
         asked = [Asked(role, step[role], *ask(role, step[role])) for role in sorted(step)]
         rounds.append(tuple(asked))
@@ -240,11 +241,17 @@ def run_session(
     return Ran(tuple(rounds), session.conclude(), before, session.state, tape.tape())
 
 
-def run_again(deployed: OpenDesign, item: bm.Item, ran: Ran, answering: Answering | None = None) -> Ran:
+def run_again(
+    deployed: OpenDesign,
+    item: bm.Item,
+    ran: Ran,
+    answering: Answering | None = None,
+    binding: bm.Binding = bm.UNBOUND,
+) -> Ran:
     """A session on the tape and the state of an earlier one, and on its replies unless others are given."""
     replies = iter([(asked.reply, asked.verdict) for asked in ran.asked])
     again = answering or (lambda role, body: next(replies))
-    return run_session(deployed, item, replayed(ran.tape), ran.state_before, again)
+    return run_session(deployed, item, replayed(ran.tape), ran.state_before, again, binding)
 
 
 def transcript(
