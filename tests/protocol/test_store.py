@@ -54,6 +54,9 @@ def test_every_key_gives_its_value(count: int, bits: int, words: int) -> None:
     held = opened(built(keys, values, bits), words)
     held.check(count)
     assert (held.lookup(keys) == values).all()
+    some = np.concatenate([keys[:20], keys_of(20, seed=3)])
+    alone = [held.lookup(some[row : row + 1]) for row in range(len(some))]
+    assert np.concatenate(alone).tobytes() == held.lookup(some).tobytes()
 
 
 @settings(max_examples=30)
