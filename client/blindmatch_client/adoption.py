@@ -53,8 +53,12 @@ SHOW: Final = (
     "Both are kept on this device, in `status`: show them to whoever oversees the list. Nothing is asked any "
     "more until you say so."
 )
+UNWITNESSED: Final = "No quorum cosigned that, so no device takes an epoch of it. Both are kept, in `status`."
 _OVERSEE: Final = "Its manifest is kept on this device, in `status`: show it to whoever oversees the list."
 _LOGGED: Final = "What was adopted stays in use until it ends. If the clock is right, ask the publisher."
+_LONGER: Final = (
+    "A peer was shown that, cosigned by a quorum: no other is taken before it, unless you say so."
+)
 _CLOCK: Final = "It is not used before; if that time has passed, set this device's clock."
 _NEWER: Final = "Nothing is asked with it, for any picture; a newer epoch takes its place by itself."
 
@@ -185,9 +189,10 @@ class Adoption:
             return self._transparency.check(signed, described, self._clock_ms() // 1000)
         except UnloggedError as error:
             two = Kind.SPLIT if self._transparency.is_split(error) else Kind.UNCONTINUED
-            kind, remedy = (two, SHOW) if error.held else (Kind.UNLOGGED, _LOGGED)
+            remaining = _LONGER if error.longer else _LOGGED
+            kind, remedy = (two, SHOW) if error.held else (Kind.UNLOGGED, remaining)
             words = f"the {self._party.server} offers a set that is refused: {error}. {remedy}"
-            self._note(kind, signed.manifest.epoch, words, error.shown, error.held)
+            self._note(kind, signed.manifest.epoch, words, error.shown, error.held or error.longer)
             raise EpochRefusedError(words) from None
 
     def _signed(self, raw: bytes) -> SignedManifest:

@@ -210,6 +210,7 @@ class Device(Messages):
         """Ask again, as the user decided, roles that cheated, and with a set that failed.
 
         What was adopted, and all evidence, stays: no older epoch is taken, and no second one of a number.
+        What peers told of the log until now stops nothing any more.
         """
         self._matcher.forgive()
 

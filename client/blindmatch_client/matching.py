@@ -21,7 +21,7 @@ from blindmatch_protocol.contract import Binding, Item, Learner, Undisclosed
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
 
-from blindmatch_client.adoption import SHOW, Adoption, Opened
+from blindmatch_client.adoption import SHOW, UNWITNESSED, Adoption, Opened
 from blindmatch_client.base import Base
 from blindmatch_client.detector import Asked, Cause, Decided, Detection, Detector, Undecided, Verified
 from blindmatch_client.enrolling import Enrolling
@@ -113,7 +113,8 @@ class MatchingClient:
             self._detector.prepare()
 
     def forgive(self) -> None:
-        """Ask the roles again, as the user decided."""
+        """Ask the roles again, as the user decided, whatever peers told of the log."""
+        self._transparency.forgive()
         self._record.forgive()
         self._detector = None
 
@@ -122,19 +123,26 @@ class MatchingClient:
         return self._transparency.to_tell(peer) if self._design.info.end_to_end else b""
 
     def hear(self, peer: str, checkpoint: bytes) -> None:
-        """Take note of the checkpoint that a message of `peer` bore. Evidence of a second history is kept,
-        and nothing is asked any more until the user says so: once, however often it is told."""
+        """Take note of the checkpoint that a message of `peer` bore.
+
+        Evidence of a second history is kept; if a quorum cosigned it nothing is asked any more until the user
+        says so: once, however often it is told. Where none did, it is kept if it is the first.
+        """
         split = self._transparency.hear(peer, checkpoint)
         if split is None:
             return
         held, shown = split.views
-        before = [View(one.shown) for one in self._record.evidence() if one.kind is Kind.SPLIT]
-        if shown.note.text in (one.note.text for one in before):
+        stops = self._transparency.stops(shown.note)
+        before = [View(one.shown).note for one in self._record.evidence() if one.kind is Kind.SPLIT]
+        told = (one.text for one in before if self._transparency.cosigned(one))
+        if shown.note.text in told or (before and not stops):
             return
         size = Checkpoint.of(held.note).size
-        words = f"{peer} was shown another log of the epochs than this device, both of {size} leaves. {SHOW}"
+        words = f"{peer} was shown another log of the epochs than this device, both of {size} leaves. "
+        words += SHOW if stops else UNWITNESSED
         self._record.keep(Evidence(Kind.SPLIT, size, words, self._base.clock_ms(), shown.shown, held.shown))
-        self._record.doubt(words)
+        if stops:
+            self._record.doubt(words)
 
     def ask(self, item: Item, number: int, binding: Binding) -> Asked:
         """Ask about a picture, up to where nothing but its outcome is left.

@@ -2,7 +2,10 @@
 
     Describe: leaf, proof, consistency --> in the log, newest, cosigned, continues all that was seen --> taken
     a message of a peer: a checkpoint that the log signed --> of a size that is known: the same root, or a
-                                                split view; else it is held until the log continues it
+                                                split view; else, if a quorum cosigned it, it is held until
+                                                the log continues it, or the user says to go on
+
+What no quorum cosigned is no device's epoch, and stops none: a log alone can sign whatever it likes.
 
 Nothing of it depends on a picture: it is looked at when a set-up is, and messages bear it whatever they are.
 A device that pins no policy keeps nothing and is told nothing.
@@ -20,11 +23,10 @@ from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import verify_signature
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_proof import EpochPolicy, verify_continues, verify_leaf, verify_logged
-from blindmatch_proofs.signed_note import Note, VerifierKey
+from blindmatch_proofs.signed_note import Note, NoteSignature, VerifierKey
 from blindmatch_proofs.split_view import SplitView, View
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
-from blindmatch_protocol.content import CHECKPOINT_MOST
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -53,19 +55,22 @@ class UnloggedError(BlindmatchError):
     Attributes:
         shown: what was offered, as it came.
         held: the checkpoint that it contradicts; empty if there is none.
+        longer: the one that it does not reach; empty if there is none.
     """
 
-    def __init__(self, reason: str, shown: bytes, held: bytes = b"") -> None:
+    def __init__(self, reason: str, shown: bytes, held: bytes = b"", longer: bytes = b"") -> None:
         super().__init__(reason)
-        self.shown, self.held = shown, held
+        self.shown, self.held, self.longer = shown, held, longer
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Checkpoints of one log, as they were signed, in the order they came; those heard with the peer."""
+    """Checkpoints of one log, as they were signed, in the order they came; those heard with the peer; and the
+    texts of those that were heard before the user said to go on."""
 
     taken: tuple[bytes, ...] = ()
     heard: tuple[tuple[str, bytes], ...] = ()
+    dismissed: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, raw: bytes | None) -> Seen:
@@ -76,12 +81,14 @@ class Seen:
         # one that was kept without its peer's name stands for nobody's
         heard = (("", one) if isinstance(one, str) else one for one in held["heard"])
         return cls(tuple(one.encode() for one in held["taken"]),
-                   tuple((peer, note.encode()) for peer, note in heard))  # fmt: skip
+                   tuple((peer, note.encode()) for peer, note in heard),
+                   tuple(held.get("dismissed", ())))  # fmt: skip
 
     def dump(self) -> bytes:
         """As it is kept."""
         return json.dumps({"taken": [one.decode() for one in self.taken],
-                           "heard": [(peer, one.decode()) for peer, one in self.heard]}).encode()  # fmt: skip
+                           "heard": [(peer, one.decode()) for peer, one in self.heard],
+                           "dismissed": self.dismissed}).encode()  # fmt: skip
 
 
 class Transparency:
@@ -139,11 +146,11 @@ class Transparency:
         for seen in (*self._seen.taken[-1:], *self._heard):
             path, withheld = paths.get(_head(seen).size, ()), found.head.size < _head(seen).size
             # a longer log shows no second history: a newer epoch is held back, or its host is behind
-            _expect(_continues(found.head, _head(seen), path), note, b"" if withheld else seen)
+            _expect(_continues(found.head, _head(seen), path), note, *((b"", seen) if withheld else (seen,)))
         before = self._seen.taken
         if before and _head(before[-1]).size == found.head.size:
             before = before[:-1]
-        return Seen((*before, note)[-TAKEN_MOST:])
+        return replace(self._seen, taken=(*before, note)[-TAKEN_MOST:], heard=())
 
     def keep(self, seen: Seen) -> None:
         """Keep what `check` returned, in the transaction that adopts the epoch, if there is one."""
@@ -152,14 +159,13 @@ class Transparency:
             self._seen = seen
 
     def to_tell(self, peer: str) -> bytes:
-        """The checkpoint for the next message to `peer`: the newest, with the log's signature, unless the
-        peer was told of it since this device was opened; then nothing."""
+        """The checkpoint for the next message to `peer`: the newest, under the signatures of the log and a
+        quorum, unless the peer was told of it since this device was opened; then nothing."""
         if self._policy is None or not self._seen.taken or self._told.get(peer) == self._seen.taken[-1]:
             return b""
         self._told[peer] = self._seen.taken[-1]
-        note = Note.parse(self._seen.taken[-1])
-        mine = [one for one in note.signatures if one.is_by(self._log)]
-        return replace(note, signatures=tuple(mine[:1])).encode()[:CHECKPOINT_MOST]
+        told = self.cosigned(Note.parse(self._seen.taken[-1]))
+        return b"" if told is None else told.encode()
 
     def is_split(self, error: UnloggedError) -> bool:
         """Whether what was refused shows two histories to anyone; of two sizes it does not by itself."""
@@ -170,17 +176,42 @@ class Transparency:
     def hear(self, peer: str, raw: bytes) -> SplitView | None:
         """Take note of a checkpoint that a message of `peer` bears; evidence, if it is of a second history.
 
-        What the log did not sign is passed over: a peer can write whatever it likes.
+        What the log did not sign is passed over: a peer can write whatever it likes. What no quorum cosigned
+        is not held, nor what was held when the user said to go on.
         """
-        head = self._signed_head(raw) if raw and self._policy is not None else None
-        if head is None:
+        note = self._signed(raw) if raw and self._policy is not None else None
+        if note is None:
             return None
+        head = Checkpoint.of(note)
         for known in (*self._seen.taken, *self._heard):
             if _head(known).size == head.size:
                 same = _head(known).root == head.root
                 return None if same else SplitView(self._log, (View(known), View(raw)))
-        self.keep(replace(self._seen, heard=_bounded((*self._seen.heard, (peer, raw)))))
+        told = self.cosigned(note)
+        if told is not None and note.text not in self._seen.dismissed:
+            self.keep(replace(self._seen, heard=_bounded((*self._seen.heard, (peer, told.encode())))))
         return None
+
+    def forgive(self) -> None:
+        """Hold the log against nothing more that peers told of, nor when they tell of it again."""
+        dismissed = (*self._seen.dismissed, *(Note.parse(one).text for one in self._heard))
+        self.keep(replace(self._seen, heard=(), dismissed=dismissed[-TAKEN_MOST:]))
+
+    def stops(self, note: Note) -> bool:
+        """Whether a checkpoint that the log signed may stop this device: a quorum cosigned it, and it was not
+        held when the user said to go on."""
+        return note.text not in self._seen.dismissed and self.cosigned(note) is not None
+
+    def cosigned(self, note: Note) -> Note | None:
+        """A checkpoint under the signatures of the log and a quorum, of whatever time, without another line;
+        None if it has none."""
+        assert self._policy is not None
+        policy, own = self._policy.policy, _line(self._log, note)
+        made = {name: line for name, key in policy.witnesses.items() if (line := _line(key, note))}
+        for name in tuple(made):
+            if policy.satisfied(made.keys() - {name}):
+                del made[name]
+        return Note(note.text, (own, *made.values())) if own and policy.satisfied(made) else None
 
     def _of_policy(self, note: Note) -> Note:
         """Without lines of keys that the policy has not, which a host can add to fill the device's store."""
@@ -197,20 +228,25 @@ class Transparency:
         assert self._policy is not None
         return self._policy.policy.logs[self._policy.origin]
 
-    def _signed_head(self, raw: bytes) -> Checkpoint | None:
+    def _signed(self, raw: bytes) -> Note | None:
+        """A checkpoint of the log that is not empty; None if it did not sign one."""
         try:
             note = Note.parse(raw)
             head = Checkpoint.of(note)
         except ProtocolError:
             return None
         log = self._log
-        signed = any(verify_signature(log, one, note.text) is not None for one in note.signatures)
-        return head if signed and head.origin == log.name and head.size else None
+        return note if _line(log, note) and head.origin == log.name and head.size else None
 
 
 def evidence_file(policy: EpochPolicy, shown: bytes, held: bytes) -> SplitView:
     """Two checkpoints that contradict one another, for others to verify."""
     return SplitView(policy.policy.logs[policy.origin], (View(held), View(shown)))
+
+
+def _line(key: VerifierKey, note: Note) -> NoteSignature | None:
+    """The first signature of a note that is by `key`."""
+    return next((one for one in note.signatures if verify_signature(key, one, note.text) is not None), None)
 
 
 def _bounded(heard: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], ...]:
@@ -236,7 +272,7 @@ def _head(raw: bytes) -> Checkpoint:
     return Checkpoint.of(Note.parse(raw))
 
 
-def _expect(verdict: Verdict, shown: bytes, held: bytes = b"") -> None:
+def _expect(verdict: Verdict, shown: bytes, *contradicted: bytes) -> None:
     match verdict:
         case Failed(reason):
-            raise UnloggedError(reason, shown, held)
+            raise UnloggedError(reason, shown, *contradicted)

@@ -17,13 +17,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from blindmatch_protocol.content import CHECKPOINT_MOST
 from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.errors import ProtocolError
 
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.merkle import verify_consistency
-from blindmatch_proofs.tlog_policy import Accepted, Policy
+from blindmatch_proofs.merkle import HASH_BYTES, verify_consistency
+from blindmatch_proofs.signed_note import SIGNATURE_BYTES, Note, NoteSignature
+from blindmatch_proofs.tlog_policy import STEP, Accepted, Policy
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
@@ -39,7 +41,7 @@ class EpochPolicy:
         most_age_s: how old a cosignature may be when an epoch is looked at.
 
     Raises:
-        ProtocolError: if the policy has not one log.
+        ProtocolError: if the policy has not one log, or its signatures are too long for a message.
     """
 
     policy: Policy
@@ -47,7 +49,13 @@ class EpochPolicy:
 
     def __post_init__(self) -> None:
         if len(self.policy.logs) != 1:
-            raise ProtocolError("tlog-policy", "must have one log, that of the design's epochs", "log")
+            raise ProtocolError(STEP, "must have one log, that of the design's epochs", "log")
+        head = Checkpoint(self.origin, (1 << 63) - 1, bytes(HASH_BYTES))
+        keys = (*self.policy.logs.values(), *self.policy.witnesses.values())
+        lines = (NoteSignature(key.name, key.id, bytes(SIGNATURE_BYTES[key.kind])) for key in keys)
+        if (most := len(Note(head.text, tuple(lines)).encode())) > CHECKPOINT_MOST:
+            rule = f"must sign in {CHECKPOINT_MOST} bytes, which a message bears to a peer, not in {most}"
+            raise ProtocolError(STEP, rule, "witness")
 
     @property
     def origin(self) -> str:

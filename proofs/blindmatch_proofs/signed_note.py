@@ -28,6 +28,8 @@ COSIGNATURE: Final = 0x04
 ML_DSA_44: Final = 0x06
 """ML-DSA-44 cosignature (c2sp.org/tlog-cosignature)."""
 KEY_BYTES: Final = {ED25519: 32, COSIGNATURE: 32, ML_DSA_44: 1312}
+SIGNATURE_BYTES: Final = {ED25519: 64, COSIGNATURE: 72, ML_DSA_44: 2428}
+"""A witness's begin with its time, 8 bytes."""
 NOTE_MOST: Final = 1 << 16
 SIGNATURES_MOST: Final = 64
 NAME_MOST: Final = 255

@@ -27,8 +27,8 @@ MEDIA_TYPE_MOST: Final = 127
 ID_LENGTH: Final = 16
 FRANKING_KEY_LENGTH: Final = 32
 
-CHECKPOINT_MOST: Final = 512
-"""Bytes of a checkpoint with one signature, at most."""
+CHECKPOINT_MOST: Final = 1 << 15
+"""Bytes of a checkpoint with the signatures of a log and a quorum of witnesses, at most."""
 
 
 @message

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from blindmatch_client import transparency
 from blindmatch_client.transparency import HEARD_MOST, Seen, Transparency, UnloggedError
 from blindmatch_proofs.checkpoint import Checkpoint
+from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_proof import EpochPolicy
 from blindmatch_proofs.signed_note import ED25519, Note, NoteSignature
+from blindmatch_proofs.tlog_policy import policy_of
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol.content import CHECKPOINT_MOST
+from blindmatch_protocol.content import CHECKPOINT_MOST, Content, compose
 from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -109,6 +112,51 @@ def test_without_a_policy_nothing_is_checked_kept_or_told() -> None:
     assert not store
 
 
+@pytest.mark.parametrize("size", [5, 7, 1 << 40])
+@pytest.mark.parametrize("cosigners", [(), WITNESSES[:1], WITNESSES[:1] * 3, WITNESSES[2:]])
+def test_a_checkpoint_that_no_quorum_cosigned_stops_nobody(
+    size: int, cosigners: Sequence[NoteSigner]
+) -> None:
+    one, text = device(), replace(FORK.checkpoint(5), size=size).text
+    lines = [key.sign(text, NOW + at) for at, key in enumerate(cosigners)]
+    stolen = replace(HELD.note().signatures[2], signature=lines[0].signature) if lines else LOG.sign(text)
+    note = Note(text, (LOG.sign(text), *lines, stolen))
+    take(one, 5)
+    split = one.hear("mallory", note.encode())
+    assert (split is None) is (size != 5) and not one.stops(note)
+    take(one, 7)
+
+
+@pytest.mark.parametrize("size", [3, 7, 1 << 40])
+def test_what_was_held_when_the_user_said_to_go_on_stops_nothing_any_more(size: int) -> None:
+    store, text = Kept(), replace(FORK.checkpoint(5), size=size).text
+    note = Note(text, (LOG.sign(text), *(key.sign(text, NOW) for key in WITNESSES[:2])))
+    take(device(store), 5)
+    for _ in range(2):
+        assert device(store).hear("mallory", note.encode()) is None
+    assert device(store).stops(note) and "7" in refusal(device(store), 7)
+    device(store).forgive()
+    assert device(store).hear("bob", note.encode()) is None and not device(store).stops(note)
+    take(device(store), 7)
+    assert device(store).hear("bob", HELD.note(size=6).encode()) is None
+    assert device(store).sizes() == [7, 6]
+
+
+@pytest.mark.parametrize("length", [1, 200])
+def test_however_many_witnesses_a_quorum_has_and_however_long_their_names_peers_are_told(length: int) -> None:
+    log = MemoryLog(HELD.entries, signer(f"log.example/{'o' * length}", ED25519))
+    witnesses = [signer(f"{number}.{'w' * length}.example") for number in range(16)]
+    operators = {one.key.name: [one.key] for one in witnesses}
+    pinned = EpochPolicy(policy_of([log.key.key], operators, 15), 60)
+    one, other = device(pinned=pinned), device(pinned=pinned)
+    described = pb.Description(leaf=log.entries[6], proof=log.proof(6, witnesses).encode())
+    one.keep(one.check(signed(LEAVES[6].manifest), described, NOW))
+    told = compose("", (), 0, seeded("told"), one.to_tell("bob"))
+    assert other.hear("alice", Content.decode(told.encode()).checkpoint) is None
+    assert other.sizes() == [7]
+    assert len(Note.parse(told.checkpoint).signatures) == 16, "the log's and a quorum's, no more"
+
+
 def test_what_is_not_shown_to_be_everybodys_is_refused() -> None:
     one = device()
     assert "no proof" in refusal(one, 7, proof=b"")
@@ -168,21 +216,21 @@ def test_a_checkpoint_of_another_size_is_held_until_the_log_continues_it() -> No
     store = Kept()
     one = device(store)
     take(one, 3)
-    assert one.hear("bob", HELD.note((), size=5).encode()) is None
+    assert one.hear("bob", HELD.note(size=5).encode()) is None
     one = device(store)
     assert one.sizes() == [3, 5]
     with pytest.raises(UnloggedError, match="had 5 before") as caught:
         take(one, 4)  # a newer epoch is withheld
-    assert caught.value.held == b""
-    assert one.hear("bob", HELD.note((), size=2).encode()) is None  # from before this device was made
+    assert caught.value.held == b"" and caught.value.longer == HELD.note(WITNESSES[1:3], size=5).encode()
+    assert one.hear("bob", HELD.note(size=2).encode()) is None  # from before this device was made
     assert one.sizes() == [3, 5, 2]
     take(one, 6)
     assert one.sizes() == [6]
-    assert one.hear("bob", FORK.note((), size=5).encode()) is None
+    assert one.hear("bob", FORK.note(size=5).encode()) is None
     with pytest.raises(UnloggedError, match="not shown") as caught:
         take(one, 7)
-    assert caught.value.held == FORK.note((), size=5).encode()
-    assert one.hear("bob", HELD.note((), size=5).encode()) is not None
+    assert caught.value.held == FORK.note(WITNESSES[1:3], size=5).encode()
+    assert one.hear("bob", HELD.note(size=5).encode()) is not None
 
 
 def test_what_the_log_did_not_sign_is_passed_over() -> None:
@@ -203,21 +251,23 @@ def test_what_the_log_did_not_sign_is_passed_over() -> None:
 def test_what_peers_tell_of_is_bounded() -> None:
     one, long = device(), MemoryLog([str(n).encode() for n in range(40)])
     for size in range(1, 40):
-        assert one.hear("bob", long.note((), size).encode()) is None
+        assert one.hear("bob", long.note(size=size).encode()) is None
     assert len(one.sizes()) == HEARD_MOST
 
 
 def test_one_peer_cannot_push_out_what_another_told_of() -> None:
     store, long = Kept(), MemoryLog([str(n).encode() for n in range(60)])
-    assert device(store).hear("bob", long.note((), 6).encode()) is None
+    assert device(store).hear("bob", long.note(size=6).encode()) is None
     for size in range(7, 60):
         one = device(store)
-        assert one.hear("mallory", long.note((), size).encode()) is None
+        assert one.hear("mallory", long.note(size=size).encode()) is None
     assert 6 in one.sizes()
     assert one.sizes()[-1] == 59
     for number in range(HEARD_MOST - 2):
-        assert one.hear(f"peer {number}", long.note((), 10 + number).encode()) is None
+        assert one.hear(f"peer {number}", long.note(size=10 + number).encode()) is None
     assert one.sizes() == [6, 59, *range(10, 10 + HEARD_MOST - 2)]
+    assert one.hear("peer 15", long.note(size=40).encode()) is None
+    assert one.sizes() == [59, *range(10, 10 + HEARD_MOST - 2), 40], "it takes 15 other peers"
 
 
 def test_what_was_heard_before_peers_were_kept_is_still_held() -> None:

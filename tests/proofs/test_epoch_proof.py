@@ -13,7 +13,7 @@ from blindmatch_proofs.cosignature import verify_signature
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_proof import EpochPolicy, verify_continues, verify_leaf, verify_logged
 from blindmatch_proofs.merkle import leaf_hash
-from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, VerifierKey
+from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, ML_DSA_44, VerifierKey
 from blindmatch_proofs.split_view import SplitView, View
 from blindmatch_proofs.tlog_policy import Accepted, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
@@ -45,6 +45,16 @@ def test_the_newest_epoch_with_a_fresh_quorum_is_taken() -> None:
         found = verify_logged(LEAVES[epoch - 1], HELD.proof(epoch - 1, size=epoch), PINNED, NOW)
         assert isinstance(found, Accepted)
         assert found.head == HELD.checkpoint(epoch)
+
+
+def test_a_policy_whose_signatures_no_message_bears_to_a_peer_is_refused() -> None:
+    keys = [VerifierKey(f"w{n}.example", ML_DSA_44, bytes([n]) * 1312) for n in range(10)]
+    operators = {key.name: [key] for key in keys}
+    EpochPolicy(policy_of([LOG.key], dict(list(operators.items())[:9]), 9))
+    with pytest.raises(
+        ProtocolError, match=r"witness: must sign in 32768 bytes, .* to a peer, not in 32\d{3}"
+    ):
+        EpochPolicy(policy_of([LOG.key], operators, 10))
 
 
 def test_a_leaf_for_one_user_an_older_one_and_one_at_another_index_are_refused() -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blindmatch_client.device import Device
+from blindmatch_client.errors import EpochRefusedError
 from blindmatch_client.evidence import Kind
 from blindmatch_client.matching import DistrustError
 from blindmatch_proofs.checkpoint import Checkpoint
@@ -219,12 +221,11 @@ def test_a_deployment_that_nobody_looks_after_keeps_its_proof_fresh(world: World
 
 def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, tmp_path: Path) -> None:
     alice, bob = world.device("alice").device, world.device("bob").device
+    assert 2 * 256 < len(alice._to_tell("nobody")) < 3 * 256
     world.send_text("alice", "bob", "as it is")
     assert [one.text for one in world.receive("bob", 1)] == ["as it is"]
     assert bob.standing().evidence == ()
-    head = proof_of(world, 1).head
-    other = Checkpoint(head.origin, head.size, bytes(32)).text
-    forked = Note(other, (NoteSigner.of(head.origin, ED25519, log_seed(world.deployment)).sign(other),))
+    forked = Note.parse(forged(world, 1, *world.log_parties[1:]))
     object.__setattr__(alice._sender, "to_tell", lambda peer: forked.encode())
     world.send_text("alice", "bob", "from elsewhere")
     world.receive("bob", 1)
@@ -251,7 +252,9 @@ def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, 
     (file,) = out.iterdir()
     shown = in_process(home, "proof", "verify", file, "--policy", policy, "--json", tmp_path / "r.json")
     assert shown.code == 0
-    assert json.loads((tmp_path / "r.json").read_text())["verified"] is True
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["verified"] is True
+    assert result["cosigned both"].split(", ") == sorted(key.name for key in log.witnesses.values())
     file.write_bytes(file.read_bytes().replace(b"epochs/hash-upload\\n1\\n", b"epochs/hash-upload\\n2\\n", 1))
     assert in_process(home, "proof", "verify", file, "--policy", policy).code == 1
 
@@ -262,6 +265,62 @@ def test_a_report_of_an_epoch_whose_leaf_is_of_version_1_is_backed_by_nothing(wo
     leaf.chmod(0o600)
     leaf.write_bytes((Path(__file__).parents[1] / "vectors" / "epoch-leaf-v1.bin").read_bytes())
     assert backed_by(world.deployment, world.design)(1, NO_LABEL) == Backing()
+
+
+def forged(world: World, size: int, *cosigners: Party, root: bytes = bytes(32)) -> bytes:
+    """A checkpoint of so many leaves that the log signed beside its tree, and `cosigners` with it."""
+    head = proof_of(world, 1).head
+    text = Checkpoint(head.origin, size, root).text
+    log = NoteSigner.of(head.origin, ED25519, log_seed(world.deployment))
+    at = int(now().timestamp())
+    lines = [witness_signer(world.deployment, party).sign(text, at) for party in cosigners]
+    return Note(text, (log.sign(text), *lines)).encode()
+
+
+def next_epoch(world: World, count: int) -> None:
+    world.publish(source(count), system_randomness())
+    world.stop()
+    world.start(threads=True)
+
+
+def tell(world: World, alice: Device, note: bytes) -> None:
+    """Alice's message to Bob bears a checkpoint."""
+    alice._to_tell = lambda peer: note
+    object.__setattr__(alice._sender, "to_tell", alice._to_tell)
+    world.send_text("alice", "bob", "hello")
+    world.receive("bob", 1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 1 << 40])
+@pytest.mark.parametrize("cosigned", [0, 1])
+def test_a_log_and_a_peer_stop_no_device(world: World, size: int, cosigned: int) -> None:
+    alice, bob = world.device("alice").device, world.device("bob").device
+    for root in range(3):
+        tell(world, alice, forged(world, size, *world.log_parties[1 : 1 + cosigned], root=bytes([root] * 32)))
+    assert [one.kind for one in bob.standing().evidence] == [Kind.SPLIT] * (size == 1)
+    assert bob.distrust is None
+    next_epoch(world, 4)
+    assert bob.refresh() == 2
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1 << 40])
+def test_who_trusts_again_goes_on_whatever_a_quorum_cosigned_and_evidence_is_kept(
+    world: World, size: int
+) -> None:
+    alice, bob = world.device("alice").device, world.device("bob").device
+    tell(world, alice, note := forged(world, size, *world.log_parties[1:]))
+    next_epoch(world, 4)
+    with pytest.raises((DistrustError, EpochRefusedError)):
+        bob.refresh()
+    bob.trust_again()
+    assert bob.refresh() == 2
+    assert any(
+        Checkpoint.of(Note.parse(one.held or one.shown)).size == size for one in bob.standing().evidence
+    )
+    count = len(bob.standing().evidence)
+    tell(world, alice, note)
+    next_epoch(world, 5)
+    assert bob.refresh() == 3 and len(bob.standing().evidence) == count
 
 
 def test_hashes_of_leaves_are_those_under_the_checkpoint(world: World) -> None:

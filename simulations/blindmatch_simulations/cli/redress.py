@@ -76,7 +76,8 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
 
 
 def forgive(deployment: Deployment, name: NameArgument) -> Found:
-    """Ask a matcher that cheated again, and use a set that failed; no older set is taken for all that."""
+    """Ask a matcher that cheated again, use a set that failed, and let go of what peers told of the log; no
+    older set is taken for all that."""
     with opened(deployment, name) as device:
         was = device.distrust
         device.trust_again()
