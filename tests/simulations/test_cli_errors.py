@@ -14,7 +14,7 @@ from blindmatch_simulations import cli
 from blindmatch_simulations.cli import app, exit_codes
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.cli.assess import COLUMNS, COSTS
-from blindmatch_simulations.cli.console import details, parts, progress_bar, table
+from blindmatch_simulations.cli.console import ERR, OUT, details, parts, progress_bar, say, table
 from blindmatch_simulations.cli.serve import Watched
 from blindmatch_simulations.deployment.alone import alone
 from blindmatch_simulations.deployment.folder import Deployment
@@ -236,3 +236,19 @@ def test_the_status_line_counts_calls_of_this_start(tmp_path: Path) -> None:
         more.write(old + '{"event":"call","status":"UNAVAILABLE"}\n{"event":"call","sta')
     assert watched.words() == "matcher 2 calls, 1 not OK"
     assert watched.words() == "matcher 2 calls, 1 not OK"
+
+
+@pytest.mark.parametrize(
+    "command", [("demo", "--design"), ("conformance",), ("assess", "--out", "out", "--designs")]
+)
+def test_a_design_s_file_that_is_missing_is_named_as_it_is_written(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    ran = in_process(tmp_path, *command, tmp_path / "lost.py:X")
+    refused(ran, exit_codes.BAD_STATE, "lost.py: no such file")
+
+
+def test_what_a_name_has_of_an_emoji_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    for console in (OUT, ERR):
+        say("mine.py:X: and :smile:", console)
+    assert "".join(capsys.readouterr()) == "mine.py:X: and :smile:\n" * 2

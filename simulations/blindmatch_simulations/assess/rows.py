@@ -15,7 +15,7 @@ from blindmatch_simulations.assess.observed import Check, Observed
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.assess.results import Design, Measured, Studied
 from blindmatch_simulations.assess.studying import STUDIES
-from blindmatch_simulations.deployment.registry import RegistryError, all_designs, is_path, load_design
+from blindmatch_simulations.deployment.registry import all_designs, check_file, is_path, load_design
 from blindmatch_simulations.measure.results import Struct
 
 
@@ -50,10 +50,10 @@ def must_be_there(reference: str) -> None:
     """A misspelt name is the user's fault, no design's; a file is loaded in the design's own process only."""
     if reference in STUDIES:
         return
-    if not is_path(reference):
+    if is_path(reference):
+        check_file(Path(reference.rpartition(":")[0]))
+    else:
         load_design(reference)
-    elif not Path(reference.rpartition(":")[0]).is_file():
-        raise RegistryError(f"{reference}: no such file")
 
 
 def name_of(reference: str) -> str:

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
     from blindmatch_simulations.measure.phases import PhaseProgress
 
-OUT = Console()
-ERR = Console(stderr=True)
+# names and paths may have what rich takes for an emoji: path.py:X: is one
+OUT = Console(emoji=False)
+ERR = Console(stderr=True, emoji=False)
 
 HomeOption = Annotated[
     Path | None,

@@ -136,9 +136,14 @@ def _entry_points() -> Iterator[Registered]:
         yield Registered(_checked(loaded, point.name), source)
 
 
-def _from_file(path: Path, attribute: str) -> AnyDesign:
+def check_file(path: Path) -> None:
+    """Raises `RegistryError` if a design's file is not there."""
     if not path.is_file():
         raise RegistryError(f"{path}: no such file") from FileNotFoundError(path)
+
+
+def _from_file(path: Path, attribute: str) -> AnyDesign:
+    check_file(path)
     module = module_of(path.resolve())
     if not hasattr(module, attribute):
         raise RegistryError(f"{path} has no {attribute}; name the Design object after the colon")
