@@ -110,8 +110,6 @@ def test_an_entry_in_two_batches_is_endorsed_if_one_of_them_holds(first: int) ->
 def test_a_batch_of_nothing_is_refused_whoever_signed_it() -> None:
     nothing, listed = ENTRIES.part(0, 0), (signed_batch(ENTRIES), ENTRIES)
     bare = batch_of(Action.LIST, (1, 9), [])
-    with pytest.raises(ProtocolError, match="must not be empty"):
-        TERMS.sign(bare, KEYS["north"])
     keys = [KEYS[one.name] for one in POLICY.organisations]
     signatures = tuple(key.sign(SIGNATURE_TAG + TERMS.statement(bare)).signature for key in keys)
     table = table_of([(replace(bare, signatures=signatures), nothing), listed], 5)
@@ -160,6 +158,16 @@ def test_a_removed_entry_is_not_listed_and_takes_as_many_as_leave_too_few() -> N
     assert reason(verify_table(unknown, TERMS, 5)) == "an entry is removed that was never listed"
 
 
+@pytest.mark.parametrize(("needed", "to_remove"), [(1, 3), (3, 1)])
+def test_a_listing_and_a_removal_need_each_its_own_number(needed: int, to_remove: int) -> None:
+    terms = replace(TERMS, policy=replace(POLICY, needed=needed))
+    for action, least in ((Action.LIST, needed), (Action.REMOVE, to_remove)):
+        for signers in range(1, 4):
+            batch = signed_batch(ENTRIES, NAMES[:signers], action, terms=terms)
+            verdict = terms.verify_batch(batch, 1)
+            assert (verdict == Passed()) == (signers >= least), (action, signers)
+
+
 def test_an_entry_goes_by_an_endorsed_removal_or_its_end_alone_and_does_not_come_back() -> None:
     short = (signed_batch(MORE, epochs=(1, 1)), MORE)
     first = table_of([(signed_batch(ENTRIES), ENTRIES), short], 8)
@@ -196,6 +204,43 @@ def test_a_removal_outlasts_what_it_removed_and_begins_with_something_listed() -
         assert verify_table(after, TERMS, 3) == verify_continues(before, after) == Passed()
     unlisted = table_of([rest, removal], 3, 2)
     assert reason(verify_table(unlisted, TERMS, 3)) == "an entry is removed that was never listed"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (["L1-2", "R2-3"], [], "removals of 1 entries by epoch 2 are left out"),
+        (["L1-3", "R2-9"], ["R2-9"], "1 entries of epoch 2 are listed, or removed, for less long"),
+        (["L1-9", "R2-9"], ["L1-5", "R2-9"], "1 entries of epoch 2 are listed, or removed, for less long"),
+        (["L1-9", "R2-9"], ["L1-9", "R2-5"], "1 entries of epoch 2 are listed, or removed, for less long"),
+    ],
+)
+def test_listing_and_removal_stay_each_to_its_last_epoch(
+    before: list[str], after: list[str], why: str
+) -> None:
+    gone, rest = ENTRIES.part(0, 1), (signed_batch(MORE), MORE)
+
+    def table(batches: list[str], epoch: int) -> EndorsedTable:
+        spans = [(one[0], (int(one[1]), int(one[3]))) for one in batches]
+        kinds = {"L": Action.LIST, "R": Action.REMOVE}
+        made = [(signed_batch(gone, action=kinds[kind], epochs=span), gone) for kind, span in spans]
+        found: EndorsedTable = table_of([rest, *made], 3, epoch)
+        assert verify_table(found, TERMS, 3) == Passed()
+        return found
+
+    assert reason(verify_continues(table(before, 2), table(after, 3))) == why
+
+
+def test_a_table_of_more_sections_is_refused() -> None:
+    batch, out = signed_batch(ENTRIES), io.BytesIO()
+    writer = SetFileWriter(out, Identity(INFO.name, INFO.version, 1, {}))
+    writer.section(KIND_BATCHES, [batch.tail + b"".join(batch.signatures)], 1)
+    writer.section(KIND_LEAVES, [b"".join(sorted(leaves_of(ENTRIES)))], 5)
+    writer.section(KIND_NUMBERS, [bytes(20)], 5)
+    writer.section(KIND_NUMBERS + 1, [b"more"], 1)
+    writer.finish(5)
+    with pytest.raises(SetFileError, match="do not fit"):
+        EndorsedTable(out.getvalue(), INFO, 1, 3)
 
 
 def test_altered_and_foreign_files_are_refused() -> None:

@@ -132,6 +132,7 @@ def test_a_tree_is_read_through_tiles_a_few_for_each_proof(size: int) -> None:
 def test_tiles_lie_where_the_document_says() -> None:
     """tlog-tiles, "Merkle Tree" and "Partial Tiles"; the examples of the document."""
     assert tile_path(0, 1234067) == "tile/0/x001/x234/067"
+    assert tile_path(0, 1000) == "tile/0/x001/000"
     assert tile_path(2, 0, 1) == "tile/2/000.p/1"
     assert tile_path(-1, 273, 112) == "tile/entries/273.p/112"
     widths = [tile_width(0, 272, 70_000), tile_width(0, 273, 70_000), tile_width(1, 0, 70_000)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import shutil
 import signal
 import threading
@@ -22,7 +23,7 @@ from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_proofs.epoch_leaf import Endorsement, EpochLeaf
 from blindmatch_proofs.merkle import Tree, inclusion_path, leaf_hash, root_of
 from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
-from blindmatch_proofs.tiles import ENTRY_MOST
+from blindmatch_proofs.tiles import ENTRIES, ENTRY_MOST, bundle
 from blindmatch_proofs.tlog_policy import Accepted, Policy, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed
@@ -419,6 +420,22 @@ def test_a_log_whose_tiles_are_damaged_signs_no_second_history(tmp_path: Path) -
     grown(TreeStore(tmp_path, EPOCHS), [b"d"])
 
 
+def test_a_log_with_the_tiles_of_another_history_grows_no_further(tmp_path: Path) -> None:
+    for name, entries in (("log", [b"a", b"b", b"c"]), ("other", [b"a", b"b", b"d"])):
+        grown(TreeStore(tmp_path / name, EPOCHS), entries)
+    shutil.copytree(tmp_path / "other" / "tile", tmp_path / "log" / "tile", dirs_exist_ok=True)
+    with pytest.raises(StateError, match="not those of the checkpoint"):
+        TreeStore(tmp_path / "log", EPOCHS).extended([b"e"])
+
+
+def test_a_narrower_form_of_a_whole_tile_is_its_first_rows(tmp_path: Path) -> None:
+    entries = [str(n).encode() for n in range(300)]
+    grown(TreeStore(tmp_path, EPOCHS), entries)
+    store = TreeStore(tmp_path, EPOCHS)
+    assert store.tile(0, 0, 3) == b"".join(map(leaf_hash, entries[:3]))
+    assert store.tile(ENTRIES, 0, 3) == bundle(entries[:3])
+
+
 @pytest.mark.parametrize("tile", ["0/000.p/3", "entries/000.p/3"])
 @pytest.mark.parametrize(
     "damaged", [lambda raw: b"", lambda raw: raw[: len(raw) // 3], lambda raw: raw + raw]
@@ -451,20 +468,33 @@ def test_a_log_whose_upper_tile_is_too_long_grows_no_further(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("entries", [1, 256_001])
-def test_every_folder_above_what_a_log_or_a_witness_keeps_is_on_the_disk(
+def test_every_file_and_folder_that_a_log_or_a_witness_keeps_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: int
 ) -> None:
     synced = set[Path]()
     for module in (tree_store, witness_module):
         monkeypatch.setattr(module, "sync_folder", synced.add)
     monkeypatch.setattr(tree_store, "_SYNC_ALL_FROM", 1 << 20)
-    monkeypatch.setattr(tree_store.os, "fsync", lambda number: None)
+    files = set[int]()
+    monkeypatch.setattr(tree_store.os, "fsync", lambda number: files.add(os.fstat(number).st_ino))
     folder = tmp_path / "log" / "stream"
     TreeStore(folder, EPOCHS).extended([b"entry"] * entries)
     made = {one for one in folder.rglob("*") if one.is_dir()}
     assert synced == made | {folder, folder.parent}
+    assert files == {one.stat().st_ino for one in folder.rglob("*") if one.is_file()}
     Witness(tmp_path / "witness" / "state", signer("w.example"), lambda origin: None, LOG, lambda: 7.0)
     assert tmp_path / "witness" in synced
+
+
+@pytest.mark.skipif(not hasattr(os, "sync"), reason="there is no call for all files")
+def test_many_new_tiles_are_brought_to_the_disk_by_one_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = list[str]()
+    monkeypatch.setattr(tree_store.os, "sync", lambda: calls.append("all"))
+    monkeypatch.setattr(tree_store.os, "fsync", lambda number: calls.append("one"))
+    TreeStore(tmp_path, EPOCHS).extended([b"entry"] * 32 * 256)
+    assert calls == ["all"]
 
 
 def test_a_partial_tile_is_there_until_the_whole_one_is_on_the_disk(
