@@ -84,8 +84,6 @@ class Adoption:
     """The epochs of one design on this device.
 
     Args:
-        base: of the account.
-        party: who serves the set-up.
         record: of what was adopted and refused.
         transparency: what is known of the log.
     """

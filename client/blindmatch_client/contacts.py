@@ -51,8 +51,6 @@ class Contacts:
     """The keys of one account's peers.
 
     Args:
-        keeper: of the messenger's keys.
-        relay: hands out pre-keys.
         configured: identity keys that came with the configuration, by account; they are pinned now.
     """
 

@@ -121,11 +121,8 @@ class Detector:
     """Matches pictures with `design` against one epoch's set-up.
 
     Args:
-        design: the design.
-        setup: its opened set-up.
         exchange_for: gives the exchange for a picture's number.
         keeper: of the device state; a new account is enrolled if it is empty.
-        rng: the device's randomness.
         trace: gets each session's trace, failed ones included.
         confirm: what becomes of a match that opened a label; it stands, or is none.
 

@@ -58,9 +58,6 @@ class _Made(Message, tag=0x1F, name="device/enrolment"):
 class Enrolling:
     """The enrolment of one account with one design.
 
-    Args:
-        base: of the account.
-
     Attributes:
         sent: how many enrolments this object has sent.
     """

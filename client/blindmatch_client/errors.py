@@ -34,7 +34,6 @@ class ServiceError(DeviceError):
     """A call to another party failed.
 
     Args:
-        party: whom was called.
         words: what happened and what to do, without the party's name.
     """
 
@@ -55,7 +54,6 @@ class RefusedError(ServiceError):
     """The party answered with a refusal.
 
     Args:
-        party: who refused.
         status: the gRPC status, e.g. ``"RESOURCE_EXHAUSTED"``.
         detail: the party's own words, cut and made printable.
         advice: what can be done.

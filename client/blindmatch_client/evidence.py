@@ -93,10 +93,6 @@ class Evidence:
 class AdoptionRecord:
     """The rows of one design, and whether the user still trusts its roles.
 
-    Args:
-        store: of the account.
-        design: the design.
-
     Attributes:
         distrust: how a role cheated, if one did and the user has not said to go on.
     """

@@ -53,7 +53,6 @@ class MatchingClient:
     """Matches an account's pictures.
 
     Args:
-        base: of the account.
         request_id: 16 bytes that name a picture to a server that learns, by the picture's number.
     """
 

@@ -15,10 +15,8 @@ def sent_notice(progress: Progress, kind: OutcomeKind, received: bool, config: D
     """What the user must be told after a message was worked on; empty if nothing.
 
     Args:
-        progress: how far it came.
         kind: what came of its picture.
         received: whether the centre has the report that was made of it.
-        config: of the device.
     """
     return _of_outcome(progress.row, kind, config) or _of_progress(progress, kind, received, config)
 

@@ -42,12 +42,7 @@ class _Kept(Message, tag=0xE1, name="device/attached"):
 
 
 class Outbox:
-    """The rows of outgoing messages.
-
-    Args:
-        store: keeps them.
-        design: whose outcomes attachments have.
-    """
+    """The rows of outgoing messages."""
 
     def __init__(self, store: Store, design: AnyDesign) -> None:
         self._store = store

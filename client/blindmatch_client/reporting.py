@@ -84,9 +84,7 @@ class Reporting:
         its recipients; the report's id if it is one. Nothing is sent.
 
         Args:
-            row: the message.
             item: its picture, if it is decoded already.
-            plain: opens it.
 
         Raises:
             ReportRefusedError: if a report is owed that cannot be made.

@@ -59,7 +59,6 @@ class SetupStore:
 
     Args:
         root: a folder of the device; made if it is missing.
-        design: whose set-up is kept.
     """
 
     def __init__(self, root: Path, design: AnyDesign) -> None:

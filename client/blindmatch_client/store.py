@@ -51,8 +51,6 @@ class Store:
         """Open the store in `folder`, or make it.
 
         Args:
-            folder: holds the store.
-            create: whether to make a new one.
             key: what locks it; None: the file `KEY_NAME` beside it, which protects nothing by itself.
             initial: what a new one keeps from the beginning.
 

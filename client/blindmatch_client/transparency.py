@@ -95,9 +95,7 @@ class Transparency:
     """The log of one design's epochs, as one device sees it.
 
     Args:
-        store: of the account.
         policy: what the device pins; None: nothing is checked.
-        curator: its public key.
         sealing_key: the centre's, if the device has one.
     """
 

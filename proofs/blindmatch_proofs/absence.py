@@ -119,9 +119,6 @@ def verify_absence(
     """Whether the session in a proof comes to no match with the opened set-up of its epoch.
 
     Args:
-        proof: the proof.
-        design: its design.
-        setup: see `open_setup`.
         picture: what it must be of; None: of its hash, which is enough where designs match exactly.
     """
     if not can_prove(design):

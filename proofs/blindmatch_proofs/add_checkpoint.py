@@ -69,7 +69,6 @@ def judge(
     """What the witness must keep before it cosigns it, or why it does not.
 
     Args:
-        request: the log's.
         logs: the keys of the logs it watches, by origin.
         latest: the last checkpoint of this origin that it kept, if there is one.
     """

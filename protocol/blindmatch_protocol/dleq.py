@@ -57,7 +57,6 @@ def generate_proof(
         inputs: elements, uint8 (n, 32), n from 1 to 65,535.
         outputs: elements, uint8 (n, 32), each row the key times the row of `inputs`.
         rng: where the proof's one random scalar comes from.
-        executor: where the multiplications run.
         mode: the variant, which enters all hashes.
 
     Raises:
@@ -94,7 +93,6 @@ def verify_proof(
         inputs: elements, uint8 (n, 32), n from 1 to 65,535.
         outputs: what is claimed to be the key times `inputs`, uint8 (n, 32).
         proof: 64 bytes.
-        executor: where the multiplications run.
         mode: the variant, which enters all hashes.
         step: what to call the step in errors.
 

@@ -56,12 +56,7 @@ class DesignError(BlindmatchError):
 
 
 class NotInstalledError(BlindmatchError):
-    """A design needs what is not installed.
-
-    Args:
-        design: its name.
-        how: what installs it.
-    """
+    """A design needs what is not installed."""
 
     def __init__(self, design: str, how: str) -> None:
         self.design, self.how = design, how

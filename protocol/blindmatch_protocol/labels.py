@@ -90,10 +90,8 @@ def seal(
 
     Args:
         label_keys: uint8 (n, 32), one for each entry.
-        entries: n entries.
         first_epoch: first epoch of whose files the labels may be.
         signatures: uint8 (n, 64 * k).
-        last_epoch: the last one.
 
     Returns:
         Records, uint8 (n, 88 + 64 * k).
@@ -126,7 +124,6 @@ def stretches(records: Callable[[int, int], Rows], count: int) -> Iterator[tuple
 
     Args:
         records: gives the records `start` to `stop` in the order of their numbers.
-        count: how many there are.
     """
     for start in range(0, count, STRETCH):
         stop = min(start + STRETCH, count)

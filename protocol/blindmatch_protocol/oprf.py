@@ -77,7 +77,6 @@ class SecretKey:
     """The server's secret scalar, bound to one mode; never printed, pickled or copied.
 
     Args:
-        mode: the variant the key is for.
         scalar: 32 bytes, little-endian, between 1 and the order less 1.
 
     Raises:

@@ -80,10 +80,8 @@ def cut(form: Form[W], head: W, size: int, data: Iterable[Buffer]) -> Iterator[W
     """The parts of a byte string.
 
     Args:
-        form: of the parts.
         head: fields of the first part beside size and data.
         size: length of the whole, whichever offset `data` begins at.
-        data: what each part bears.
     """
     parts = iter(data)
     yield form.first(head, size, next(parts, b""))
@@ -99,9 +97,7 @@ class Joiner(Generic[W]):
     """Checks parts as they come.
 
     Args:
-        form: of the parts.
         most: bytes of a whole that are accepted.
-        step: for errors.
         least: the same from below; `most` if the length is known.
         offset: from which byte on the parts follow, if they do not say so themselves.
         check: looks at the first part before its data is read.

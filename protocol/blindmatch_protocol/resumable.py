@@ -50,12 +50,10 @@ def fill(
 
     Args:
         scratch: `scratch_bytes(n, width)` bytes, zero or left by an earlier call.
-        entries: the list.
         width: bytes of a row.
         plan: what the rows depend on besides the entries.
         compute: is given the batches whose rows are not there.
         progress: called after each batch.
-        batch: entries of a batch.
 
     Raises:
         DesignError: if the list does not give the number of entries it said.

@@ -168,7 +168,6 @@ class Store:
     """Looks keys up in the shards of a set file; a shard is checked and mapped when first needed.
 
     Args:
-        file: the set file.
         words: of a value.
 
     Raises:

@@ -55,7 +55,6 @@ class Batcher(Generic[T, R]):
         """The result of `task`. If the caller is cancelled before its turn, the task is dropped.
 
         Args:
-            task: what is to be done.
             account: for whom; see `FairQueue`. Without accounts, first come is first served.
 
         Raises:

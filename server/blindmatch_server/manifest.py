@@ -148,7 +148,6 @@ class Manifest(_OfEpoch):
         """What the curator signs.
 
         Args:
-            plan: of the build.
             stated: what the set-up files say.
             before: the manifest of the epoch that is current now, if there is one.
         """

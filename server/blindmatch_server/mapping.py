@@ -30,7 +30,6 @@ class MappedFile:
     touching one of those ends the process: `check_intact` finds that out without touching any.
 
     Args:
-        path: the file.
         size: the length it must have.
 
     Attributes:

@@ -31,9 +31,6 @@ def publish_epoch(
     """Build an epoch, or finish an interrupted build of it, and make it the current one.
 
     Args:
-        how: it is published.
-        entries: the list.
-        parameters: the design's parameters, and the epoch.
         rng: gives the 32-byte seed of everything random in the build.
 
     Raises:
@@ -61,8 +58,6 @@ def publish_update(
     Args:
         how: it is published; what is endorsed are the entries of the new list.
         previous: the epoch that is changed; it must be the current one.
-        adds: entries to add.
-        removes: ids of entries to remove.
         rng: gives the 32-byte seed of everything random in the build.
 
     Raises:

@@ -181,7 +181,6 @@ def open_publication(
 
     Args:
         folder: see `publication`.
-        epoch: its number.
         roles: whose files are opened, with the set-up's, and no others; None for every file there is.
         opener: with `roles`, whether the centre's are, too.
 

@@ -47,7 +47,6 @@ class Workers:
     """`count` processes, started when they are needed; may be used from several threads.
 
     Args:
-        count: processes.
         prepare: called once in each of them, with `arguments`; a function of a module, as all tasks are.
     """
 

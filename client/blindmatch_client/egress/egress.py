@@ -86,7 +86,6 @@ class Egress:
     """The device's only way out.
 
     Args:
-        endpoints: where each party listens.
         credentials: the authority and the device's own certificate.
         recorder: keeps every call, before it goes out.
         clock_ms: Unix time in milliseconds.

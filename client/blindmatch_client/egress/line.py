@@ -62,8 +62,6 @@ class Line:
 
         Args:
             field: of `Ask`, which names its method.
-            request: its encoding.
-            entry: its record.
 
         Raises:
             ServiceError: what ended the line, if it has ended.

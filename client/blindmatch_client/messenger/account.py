@@ -93,7 +93,6 @@ class Account(OwnKeys):
         """Seal `content` for `recipient`: the encoding of a `SealedMessage`. Save, then send.
 
         Args:
-            recipient: the recipient's name.
             content: made by `content.compose`; to be sealed once, with its franking key.
             bundle: the recipient's pre-keys, for the first message; not used while there is a session.
             commitment: that `commit` has made of it, if it was called before.

@@ -21,7 +21,6 @@ class Designated:
 
     Args:
         identity: the private identity key, which the franking key follows from and is signed by.
-        judge: the centre's public key.
 
     Attributes:
         key: the account's public key, signed.

@@ -42,7 +42,6 @@ def guarded(
     """`run`, with the libraries' errors replaced.
 
     Args:
-        step: the library's coroutine.
         disagreed: raised if X3DH refuses what the other party sent.
         otherwise: raised if keys or ciphertext of the other party are not accepted.
     """

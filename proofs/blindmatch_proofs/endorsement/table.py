@@ -34,10 +34,8 @@ class EndorsedTable:
     """An opened table; sections are checked against their digests when they are first used.
 
     Args:
-        data: the file.
         info: of the design it must be for.
         epoch: the epoch it must be for.
-        keys: of the policy.
 
     Attributes:
         epoch: its epoch.
@@ -170,9 +168,6 @@ def write_table(
     """Write a table; its overall digest.
 
     Args:
-        out: where the bytes go.
-        info: of the design.
-        epoch: the epoch.
         batches: signed, each with a signature or `UNSIGNED` for each key.
         leaves: of each batch, uint8 (n, 32).
         entries: how many are listed.

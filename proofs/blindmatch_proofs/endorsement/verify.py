@@ -25,10 +25,7 @@ def verify_table(
     """Whether everything an epoch's table says is endorsed, and it lists as many entries as the epoch has.
 
     Args:
-        table: the table.
-        terms: what counts.
         entries: of the epoch, as its manifest says.
-        executor: where signatures are verified.
     """
     try:
         leaves = table.leaves_by_batch()

@@ -123,8 +123,6 @@ def check_kinds(name: str, file: SetFile, many: frozenset[int], *once: int) -> N
     """Make sure that a set-up file has sections of its design's kinds and of the chain's alone.
 
     Args:
-        name: of the file.
-        file: it.
         many: the design's kinds of which there may be several, or none.
         once: those that it has one of.
 

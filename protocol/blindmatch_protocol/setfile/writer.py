@@ -16,10 +16,6 @@ from blindmatch_protocol.setfile.pages import PageHash
 class SetFileWriter:
     """Appends sections to `out`; `finish` writes the tables, without which nothing can be read.
 
-    Args:
-        out: where the bytes go.
-        identity: what the file is for.
-
     Raises:
         SetFileError: if a name is not printable ASCII of at most 32 characters.
     """

@@ -80,8 +80,6 @@ def write_references(
     """Write the references of a list to `path`, in place of older ones.
 
     Args:
-        path: the file.
-        entries: the curator's list.
         second_hashes: by entry id, of those entries whose picture the centre has.
         progress: called with (done, total) entries.
     """

@@ -61,10 +61,7 @@ class Cosigning:
     """Asks the witnesses of a log.
 
     Args:
-        witnesses: all of them.
         quorum: whether the witnesses whose keys have these names are one.
-        credentials: the log's certificate.
-        log: where failures go.
     """
 
     witnesses: Sequence[WitnessAt]

@@ -107,10 +107,8 @@ class Log:
     """The service.
 
     Args:
-        folder: of all streams.
         rules: says of an origin what stream it is, if it is one.
         seed: secret, 32 bytes, of the log's one key.
-        cosigning: asks the witnesses.
     """
 
     descriptor: ServiceDescriptor = wire.DESCRIPTOR.services_by_name["Log"]

@@ -41,7 +41,6 @@ class Witness:
 
     Args:
         folder: holds a checkpoint for each origin; made if it is missing.
-        signer: the witness's key.
         known: the logs that it watches.
         log: whose server may ask.
         clock: Unix time in seconds.

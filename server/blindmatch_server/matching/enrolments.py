@@ -58,7 +58,6 @@ class Enrolments:
     """The files of one host.
 
     Args:
-        design: whose roles are played here.
         directory: holds them; made if it is needed.
         most_bytes: of one enrolment.
     """

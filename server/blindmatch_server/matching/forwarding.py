@@ -52,10 +52,8 @@ def check_sender(info: Info, role: Role, hosted: bool, sender: Identity | None) 
     """Make sure that a body for `role` comes from its carrier if it is forwarded, else from a device.
 
     Args:
-        info: the design's declaration.
         role: what the body is for.
         hosted: True at the role's host, False at who carries bodies there.
-        sender: who sent it.
 
     Raises:
         ForbiddenError: if it comes from anybody else.
@@ -88,8 +86,6 @@ class Forwarder:
     """Carries bodies to the hosts of roles.
 
     Args:
-        info: the design's declaration.
-        carrying: what it needs.
         most_bytes: of a reply that comes in parts.
     """
 

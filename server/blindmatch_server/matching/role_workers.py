@@ -26,9 +26,6 @@ class RoleWorkers:
     """The workers of one role in one epoch.
 
     Args:
-        epoch: whose files they open.
-        role: the role.
-        count: processes.
         load: gives the design in a worker.
     """
 

@@ -46,9 +46,7 @@ def guarded(
 
     Args:
         command: what to run; its standard output are JSON lines of progress.
-        log: where its standard error goes.
         seconds, memory_mib: the limits; memory is resident, of all processes of its group together.
-        tell: hears its progress.
     """
     began = time.monotonic()
     with log.open("wb") as sink:

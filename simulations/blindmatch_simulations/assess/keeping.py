@@ -72,8 +72,6 @@ def kept_set(
     """The set of `entries` in `root`: the one that is there, or a build that is begun or taken up.
 
     Args:
-        design: the design.
-        entries: the list.
         seed: of the workload; it decides all randomness of the build.
         root: holds the sets of this design alone; those with another key are removed.
         progress: called with (done, total) entries.

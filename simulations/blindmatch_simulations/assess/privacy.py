@@ -24,8 +24,6 @@ def privacy(seen: Observed, checks: Sequence[Check], why: str, nothing: str) -> 
     """Its figures.
 
     Args:
-        seen: the observations.
-        checks: those that were made.
         why: why not all, if not.
         nothing: why there is nothing to win in a game, if so.
     """

@@ -51,11 +51,7 @@ def proven(
     """Make and verify what there is to show of an epoch.
 
     Args:
-        opened: the design with the epoch.
-        signed: the epoch's manifest.
-        entries: its list.
         absent: a picture that matches none of them, if there is one.
-        rng: of a session.
 
     Raises:
         BlindmatchError: if a proof does not hold.

@@ -59,7 +59,6 @@ class _Between(Egress):
     """A way out on which replies are altered before the device has them, or come from somebody else.
 
     Args:
-        tamper: alters a reply.
         diverted: other ways, to servers of the adversary that answer in a party's place.
         spending: where requests to the design's roles are counted.
     """
@@ -134,7 +133,6 @@ def loopback(
     """A deployment of the arena's design, until the block ends.
 
     Args:
-        arena: which design, and randomness.
         listed: pictures on its list.
         more: hashes on it.
         tools: what is changed while the curator builds and signs.

@@ -117,12 +117,7 @@ def outcome_of(counterpart: Counterpart, item: bm.Item) -> bool:
 
 
 class DecoyFinder:
-    """Finds decoys for one device's sessions.
-
-    Args:
-        counterpart: the roles, and the plaintext list.
-        pool: pictures to take decoys from.
-    """
+    """Finds decoys for one device's sessions."""
 
     def __init__(self, counterpart: Counterpart, pool: Sequence[bm.Item]) -> None:
         self.counterpart = counterpart

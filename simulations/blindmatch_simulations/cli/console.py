@@ -189,8 +189,6 @@ def progress_bar(console: Console, what: str, unit: str, *, last: str = "") -> I
     input that is refused at once leaves none behind.
 
     Args:
-        console: where it is drawn.
-        what: is done.
         unit: what is counted, e.g. ``entries``; ``bytes`` are shown as kB and MB.
         last: is done when all are through, without a number.
     """

@@ -134,11 +134,7 @@ def misses(relation: bm.Relation, one: Any, matches: bool, outcome: object, step
     """Does an outcome miss a picture that is near an entry? Everything else must be as the oracle says.
 
     Args:
-        relation: the design's.
         one: the picture: its name, its kind and the item.
-        matches: by the oracle.
-        outcome: of its session.
-        step: where it was learnt.
 
     Raises:
         BrokenError: if it is not.

@@ -60,7 +60,6 @@ class Fixtures:
     """One run's fixtures, each made when it is first asked for.
 
     Args:
-        design: the design under test.
         seed: decides pictures, lists and all randomness.
         runs: (training, held-out) sessions of a game and class of pairs.
         values: parameters other than their defaults.

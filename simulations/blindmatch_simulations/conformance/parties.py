@@ -46,9 +46,7 @@ class LocalParties(Egress):
     """Answers a device's calls from a deployed design, and notes them.
 
     Args:
-        deployed: the design.
         clock: nanoseconds.
-        rng: of the roles.
     """
 
     def __init__(self, deployed: Deployed, clock: Callable[[], int], rng: Randomness) -> None:

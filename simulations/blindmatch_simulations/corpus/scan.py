@@ -108,8 +108,6 @@ def scanned(folder: Path, state: Path, workers: int, stage: PhaseProgress) -> tu
     Args:
         folder: any number of pictures, in folders or not.
         state: a folder that keeps fingerprints and what is counted; another scan there at once is refused.
-        workers: processes.
-        stage: shows progress.
 
     Raises:
         CorpusError: if the folder cannot be read, or there is no file in it that could be a picture.

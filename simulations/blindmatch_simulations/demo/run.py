@@ -117,10 +117,7 @@ def run(
     """Run the demo in the new folder `home`.
 
     Args:
-        home: where the deployment is made.
-        reference: the design.
         set_size: random hashes on the list, beside those of the listed pictures.
-        stage: shows progress.
         options: what both devices' users decide: a cover schedule, the consequence of a match.
         record: a new file for a recording of the run.
         endorsed: whether organisations must endorse entries; else the curator's word is enough.

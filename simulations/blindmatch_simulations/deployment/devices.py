@@ -71,12 +71,8 @@ def create_device(
     """A new device that uses the design called `reference`, with a certificate.
 
     Args:
-        deployment: where it is made.
-        name: of the device.
-        reference: of its design.
         mode: what is done with a picture that cannot be matched.
         addresses: where it calls servers, if not where the deployment says.
-        options: what else is decided.
         passphrase: that locks its store, if `options` say so.
         more: see `connect`; nothing of it is kept in the device's settings.
 
@@ -236,14 +232,8 @@ def connect(
     """A device with a certificate and a way out, made or opened.
 
     Args:
-        deployment: where it is.
-        name: of the device.
-        recorder: of what leaves it.
-        create: whether it is made.
         addresses: where it calls servers, if not where the deployment says.
         rng: of all that it draws; the system's, if not given.
-        sink: what takes its traces.
-        way_out: makes its way out.
         identity: its private identity key, where others are configured with the public one.
         config: of `DeviceConfig`; the curator's key is the deployment's, if not given.
 

@@ -208,11 +208,7 @@ def publish_endorsed(
     """Publish what enough organisations endorsed as the next epoch, and write it as the list `listed`.
 
     Args:
-        deployment: where.
-        design: of the set.
-        listed: name of the list.
         rng: gives the build's seed.
-        progress: of the build.
         delta: whether the epoch is the change since the one before alone.
         more: see `curating.publish`.
 

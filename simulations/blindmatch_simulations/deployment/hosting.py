@@ -57,8 +57,6 @@ def serve(
     """Run the server of `party` until it is told to stop; one of the server's exit codes.
 
     Args:
-        deployment: whose server.
-        party: whose server.
         design: what it serves; None for the log and its witnesses, which serve whatever is deployed.
         allow_collusion: whether one operator may have parties that must not collude.
         listens: see `listen_of`.

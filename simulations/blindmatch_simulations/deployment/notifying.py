@@ -38,7 +38,6 @@ def deliver(deployment: Deployment, design: str) -> list[Delivered]:
     """Send every notice that is due, and what waits in the centre's outbox from before.
 
     Args:
-        deployment: whose centre.
         design: what the deployment's matcher serves; the device needs a set-up like any other.
 
     Raises:

@@ -29,8 +29,6 @@ def relock(
     """Lock the store of the device called `name` with something else from now on.
 
     Args:
-        deployment: whose device.
-        name: of the device.
         key_file: what locks it then; None with no `new_passphrase`: a file beside it.
         new_passphrase: what locks it then, in place of a file.
         passphrase: that locks it now, if one does.

@@ -35,7 +35,6 @@ def figures(found: pb.Statistics, scanned: int | None = None) -> list[Figure]:
     """The figures in the order of the form.
 
     Args:
-        found: what the centre counted.
         scanned: items scanned in the period; nobody but providers can know it.
     """
     return [*_counts(found, scanned), *_rates(found, scanned), *_times(found)]

@@ -25,7 +25,6 @@ def resealed(file: SetFile, content: Callable[[tuple[int, int], bytes], bytes], 
     """`file` with other content of its sections, and other fields of its identity; all digests are right.
 
     Args:
-        file: the file.
         content: gives a section's, of its key (kind and index) and what it was.
         identity: fields of its `Identity`.
     """

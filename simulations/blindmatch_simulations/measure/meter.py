@@ -92,12 +92,9 @@ class Meter:
         """Time `task`, which does `count` of what the row is per; the row.
 
         Args:
-            row: id of the row.
-            task: what to time.
             count: how many things it does.
             threads: on how many threads it computes; a parameter of the row if more than one.
             repeat: it only computes: call it once without timing, and several times in a run if it is short.
-            parameters: of the row.
         """
         progress = self.stage(CATALOGUE[row].what)
         loops = _loops(task) if repeat else 1

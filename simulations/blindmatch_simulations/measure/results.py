@@ -198,8 +198,6 @@ def results(kind: type[T], command: str, options: Mapping[str, Any], rows: Seque
     Args:
         kind: ``Results[...]`` of the rows' type.
         command: as it would be typed.
-        options: of the command.
-        rows: what was measured.
         more: further fields of `Results`.
     """
     made = Results(

@@ -24,9 +24,7 @@ def output_of(command: Sequence[str], seconds: float | None = None, **more: Any)
     """What a command writes to standard output until it ends.
 
     Args:
-        command: it and its arguments.
         seconds: how long it may take; None: as long as it does.
-        more: of `subprocess.run`.
 
     Raises:
         AloneError: if it cannot be run, or fails; the text ends with the last line on standard error.

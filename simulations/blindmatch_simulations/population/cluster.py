@@ -33,7 +33,6 @@ class Cluster:
 
     Args:
         address: `LOCAL`, ``auto`` for the one that this machine belongs to, or ``HOST:PORT``.
-        count: workers of a `LOCAL` one.
 
     Attributes:
         count: cores that the cluster has.

@@ -163,7 +163,6 @@ def described(
     Args:
         value: of the one run, (1, days) each.
         found: as `banded` gives it.
-        model: of the design.
     """
     whys = {name: figure.why for name, (figure, _) in load(model).items()}
     run: dict[str, Any] = {}

@@ -32,11 +32,7 @@ def publish_list(
     The list is kept as ``list-0``, ``list-1`` and so on.
 
     Args:
-        deployment: whose.
-        design: what is published.
-        hashes: on the list.
         listed: pictures on it; the centre gets its second hash of these.
-        rng: of list, set and keys.
         epoch: its number, by default the next one.
         values: of the design's parameters; those that it does not have are left out.
 

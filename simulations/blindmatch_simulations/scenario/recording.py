@@ -122,8 +122,6 @@ class Recording:
         """What an audit of one device goes by.
 
         Args:
-            design: the recorded one.
-            account: whose device.
             pool: pictures to take decoys from, beside its own.
             centre: the centre's key, which opens reports; None: they are not opened.
             stamp_key: of relay and centre, 32 bytes, which checks stamps in reports; empty: they are not.

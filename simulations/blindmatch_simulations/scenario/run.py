@@ -134,8 +134,6 @@ def play(
     """Play `operations`, each as its event is asked for; one that fails is an event too.
 
     Args:
-        world: where.
-        operations: what.
         bounds: how much of it, and for how long.
         threads: start servers in a thread of this process, not as processes.
 

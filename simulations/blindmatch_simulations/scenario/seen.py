@@ -29,8 +29,6 @@ def evidence(
     """What an audit of one device goes by.
 
     Args:
-        world: where it was driven.
-        account: whose device.
         pool: pictures to take decoys from, beside its own; None: sessions are compared with no picture.
         counted: what the servers counted; None: that is not looked at.
 

@@ -77,8 +77,6 @@ class World(Servers):
         """A new deployment in the folder `home`, with nothing published and no server.
 
         Args:
-            home: a new or an empty folder.
-            reference: of the design.
             design: the design, if it is loaded already.
             witnesses: of a log of its epochs; 0: nothing is logged, and no device pins a policy.
             needed: how many of them; by default all.
@@ -140,9 +138,7 @@ class World(Servers):
         """A new, registered device.
 
         Args:
-            name: its account.
             mode: what it does with a picture that cannot be matched.
-            options: what else its user decides.
             more: see `create_device`.
 
         Raises:

@@ -58,11 +58,8 @@ def buckets(entries: EntrySource, rows: Rows, bits: int, secret: bytes, epoch: i
     """The buckets, in the order of their numbers.
 
     Args:
-        entries: the list.
         rows: what the build of oprf-psi evaluated for it, uint8 (n, w): store key, mask, record.
         bits: log2 of the number of buckets.
-        secret: the OPRF's secret key.
-        epoch: of the file.
 
     Raises:
         DuplicateKeyError: if a hash is there twice.

@@ -26,7 +26,6 @@ def declared(whole: Info, layout: KeyLayout, name: str, words: str) -> Info:
     Args:
         whole: the design with one holder of the key.
         layout: the roles, each at a party of its name.
-        name: of the design.
         words: what the device is told, for the summary.
     """
     everyone = layout.needed == len(layout.roles)

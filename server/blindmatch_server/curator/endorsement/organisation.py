@@ -46,7 +46,6 @@ class OrganisationKey(Ed25519Key):
         Args:
             name: the organisation's own, in the policy.
             terms: what it signs for, from its own configuration.
-            proposal: what the curator proposes.
             own: hashes of the pictures it has, uint8 (n, 32).
 
         Raises:

@@ -48,10 +48,8 @@ def propose(
     removed are entries that too few vouch for, in batches by who does not, all of them asked.
 
     Args:
-        terms: what is endorsed, and by whom.
         span: when it holds.
         submissions: each organisation's hashes, uint8 (n, 32).
-        before: what is endorsed so far.
         rng: gives 16 bytes of salt for each new entry.
     """
     names, current = terms.policy.names, before.listed(span.epoch)

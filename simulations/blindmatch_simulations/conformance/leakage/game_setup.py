@@ -54,9 +54,7 @@ def lone_entry(design: AnyDesign, setup: Any, item: Item, which: int) -> bytes |
     """An entry that agrees with `item` in one part alone; None if its bands are too narrow for that.
 
     Args:
-        design: the design.
         setup: its set-up, for the parameters.
-        item: the picture.
         which: an even number takes a token as it is, an odd one the least likely variant that is asked for.
     """
     parts = design.parts(setup, item)

@@ -64,7 +64,6 @@ class Counterpart:
     """Whoever plays roles of `design` at other addresses.
 
     Args:
-        design: the design.
         held: the manifest: credentials, the epoch asked for, the longest reply and time to an answer.
         addresses: ``host:port`` of each role.
 

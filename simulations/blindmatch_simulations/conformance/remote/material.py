@@ -94,9 +94,6 @@ class Material:
     """One run's fixtures, each made when it is first asked for.
 
     Args:
-        design: the device's code.
-        held: the manifest.
-        counterpart: whom to call.
         seed: decides which pictures, and the device's randomness.
 
     Raises:

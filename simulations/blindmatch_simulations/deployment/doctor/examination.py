@@ -30,8 +30,6 @@ def examine(
     """Look a deployment over; nothing is changed, but a certificate may be made to ask servers with.
 
     Args:
-        deployment: what is looked at.
-        design: what its servers should serve.
         now: with a time zone.
         allow_collusion: whether one operator may have parties that must not collude.
     """

@@ -48,14 +48,7 @@ from blindmatch_simulations.studies.near.building import Store
 
 
 def record_costs(meter: Meter, parties: OpenDesign, picture: Item, entries: int) -> float:
-    """Rows of both sides' costs and of the messages' sizes; seconds of CPU for one candidate secret.
-
-    Args:
-        meter: takes the rows.
-        parties: device and matcher.
-        picture: what the device sends.
-        entries: of the set.
-    """
+    """Rows of both sides' costs and of the messages' sizes; seconds of CPU for one candidate secret."""
     evaluations = parties.setup.tokening.tokens
     for row, task in _tasks(parties, picture).items():
         meter.time(f"near/cost/{row}", task, entries=entries, evaluations=evaluations)

@@ -54,7 +54,6 @@ def extract(setup: Setup, ask: Ask, evaluations: int, rng: Randomness) -> dict[i
         setup: the opened set-up, as every device has it.
         ask: sends a request to the matcher, as any device may.
         evaluations: how many tokens to ask for at most; half of them in each of the first two bands.
-        rng: for the blinds.
 
     Raises:
         ValueError: if the set needs three bands.

@@ -197,7 +197,6 @@ def recall(
     """What a tokening finds, from the ranks of at least its probes in at least its bands.
 
     Args:
-        pairs: the pictures.
         ranked: what `token_domain.ranks` gave, (m, bands or more).
         tokening: bands, probes and needed count; k is that of `ranked`.
         lost: tokens the store does not hold, (originals, bands or more).
