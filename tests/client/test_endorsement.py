@@ -25,6 +25,7 @@ from blindmatch_protocol.contract import EntryBatch, Label
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
 from blindmatch_protocol.errors import SetFileError
+from dummy_designs import VOUCHERS
 from support.endorsing import NAMES, POLICY, file_of, signed_batch
 from support.fakes import CURATOR, World, down, hashes_with, picture, publish
 from support.logs import policy
@@ -73,6 +74,14 @@ def test_a_match_with_an_endorsed_entry_is_reported(make_world: MakeWorld) -> No
     again = world.device("alice", fresh=False, endorsement=POLICY)
     assert again.device.send_picture("bob", LISTED).outcome is OutcomeKind.MATCH
     assert findings(again) == []
+
+
+def test_a_device_that_learns_of_no_match_looks_at_no_endorsement(make_world: MakeWorld) -> None:
+    world = make_world(VOUCHERS, HASHES)
+    world.device("bob", endorsement=POLICY)
+    alice = world.device("alice", endorsement=POLICY)
+    assert alice.device.send_picture("bob", LISTED).delivered
+    assert findings(alice) == []
 
 
 def test_without_a_policy_the_curators_word_is_enough(make_world: MakeWorld) -> None:

@@ -26,7 +26,8 @@ from blindmatch_server.curator.endorsement.proposing import Span, propose, settl
 from blindmatch_server.errors import StateError
 from hypothesis import given
 from hypothesis import strategies as st
-from support.endorsing import INFO, KEYS, NAMES, POLICY, TERMS
+from nacl.signing import SigningKey
+from support.endorsing import INFO, KEYS, NAMES, POLICY, TERMS, with_second_key
 from support.memory import random_hashes
 
 A, B, C, D = np.split(random_hashes(20), 4)
@@ -179,8 +180,16 @@ def test_a_proposal_is_read_as_it_was_written_and_refused_if_it_was_altered() ->
         with pytest.raises(SetFileError):
             Batches.decode(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :], INFO, POLICY)
     moved = replace(record.held[0], entries=record.held[1].entries.part(0, 5))
-    with pytest.raises(SetFileError, match="size and root"):
-        Batches.decode(replace(record, held=(moved,)).encode(INFO, POLICY), INFO, POLICY)
+    rooted = replace(record.held[0], batch=replace(record.held[0].batch, root=bytes(32)))
+    for wrong in (moved, rooted):
+        with pytest.raises(SetFileError, match="size and root"):
+            Batches.decode(replace(record, held=(wrong,)).encode(INFO, POLICY), INFO, POLICY)
+
+
+def test_a_proposal_is_not_read_under_a_policy_of_more_keys() -> None:
+    raw = propose(TERMS, SPAN, HELD, NOTHING, RNG).encode(INFO, POLICY)
+    with pytest.raises(SetFileError, match="the policy's number of keys"):
+        Batches.decode(raw, INFO, with_second_key("north", SigningKey(b"2" * 32)))
 
 
 def test_endorsements_and_submissions_are_read_as_they_were_written(tmp_path: Path) -> None:
