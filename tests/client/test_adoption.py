@@ -306,9 +306,10 @@ def test_a_log_that_is_not_shown_to_continue_is_refused_and_not_called_two_histo
 
     adoption = alice.device._matcher._adoption
     adoption._transparency = SimpleNamespace(check=check, sizes=list, is_split=lambda error: split)
-    world.matcher.epoch = publish(ECHO, HASHES, 8)
+    world.matcher.epoch, fetched = publish(ECHO, HASHES, 8), len(world.matcher.fetched)
     with pytest.raises(EpochRefusedError, match="not shown"):
         alice.device.refresh()
+    assert len(world.matcher.fetched) == fetched, "nothing of it is fetched"
     assert findings(alice) == [(Kind.SPLIT if split else Kind.UNCONTINUED, 8)]
     assert alice.device.distrust
 

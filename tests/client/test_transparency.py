@@ -206,6 +206,8 @@ def test_a_checkpoint_that_a_peer_tells_of_is_the_same_or_evidence() -> None:
     assert len(told) <= CHECKPOINT_MOST
     assert other.to_tell("alice") == b""
     assert other.to_tell("carol") == told
+    take(other, 7, FORK)
+    assert Checkpoint.of(Note.parse(other.to_tell("alice"))).size == 7 and other.to_tell("alice") == b""
     split = one.hear("bob", told)
     assert split is not None
     assert split.verify(LOG.key) == Passed()
@@ -246,6 +248,17 @@ def test_what_the_log_did_not_sign_is_passed_over() -> None:
     for note in (b"", b"junk", forged.encode(), foreign.note(()).encode(), empty.encode(), moved.encode()):
         assert one.hear("bob", note) is None
     assert one.sizes() == [6]
+
+
+def test_no_alteration_of_what_a_peer_tells_of_raises_or_is_held() -> None:
+    one, drawn, whole = device(), seeded("told"), HELD.note(WITNESSES[:2], size=6).encode()
+    for _ in range(300):
+        raw = bytearray(whole)
+        at = int.from_bytes(drawn.take(4), "big") % len(raw)
+        raw[at] ^= drawn.take(1)[0] | 1
+        assert one.hear("mallory", bytes(raw)) is None
+        assert one.hear("mallory", bytes(raw[:at])) is None
+    assert one.sizes() == []
 
 
 def test_what_peers_tell_of_is_bounded() -> None:
