@@ -36,6 +36,9 @@ RECEIVE_MARGIN_S: Final = 60.0
 RECEIVE_MOST_S: Final = 30.0
 """A stream that does not come to rest is left after so long, so that what came is shown."""
 
+MOST_TOGETHER_BYTES: Final = 1 << 20
+"""Of messages that wait for those that follow."""
+
 MOST_AHEAD_BYTES: Final = 4 << 20
 """The relay sends so many bytes of messages before it is asked for more."""
 
@@ -126,20 +129,29 @@ class RelayClient:
         return stamp_of(message_id, reply.accepted_at_ms, reply.stamp)
 
     def receive(self, wait_ms: int, take: Callable[[Sequence[pb.Delivery]], None]) -> None:
-        """Give `take` the messages that wait, and those that come until none came for `wait_ms`, as many
-        together as came while something else was asked; for `RECEIVE_MOST_S`, or a little longer."""
+        """Give `take` the messages that wait, and those that come until none came for `wait_ms`, together
+        what came while something else was asked and what the relay says follows at once; for
+        `RECEIVE_MOST_S`, or a little longer."""
 
         until = self._monotonic() + wait_ms / 1000 + RECEIVE_MOST_S
 
         def consume(batches: Iterator[list[pb.Delivery]]) -> int:
-            size = 0
-            for some in batches:
-                _check(some)
-                take(some)
-                size += sum(len(delivery.sealed) + len(delivery.clear) for delivery in some)
-                if self._monotonic() > until:
-                    return 0
-            return size
+            size = taken = 0
+            held: list[pb.Delivery] = []
+            try:
+                for some in batches:
+                    _check(some)
+                    held += some
+                    size += sum(len(delivery.sealed) + len(delivery.clear) for delivery in some)
+                    if not held[-1].more or size - taken >= MOST_TOGETHER_BYTES:
+                        some, held, taken = held, [], size
+                        take(some)
+                    if self._monotonic() > until:
+                        return 0
+                return size
+            finally:
+                if held:
+                    take(held)
 
         deadline = RECEIVE_MARGIN_S + wait_ms / 1000
         call = Call(Party.PROVIDER, RECEIVE, Purpose.MESSAGE, None, True, deadline)

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
-from blindmatch_client import receiving
+from blindmatch_client import receiving, relay
 from blindmatch_client.egress import Recorder
 from blindmatch_client.messenger.errors import MalformedError
 from blindmatch_client.relay import RelayClient
@@ -109,6 +109,34 @@ def test_garbage_and_repeats_take_none_of_the_messages_that_came_with_them(world
     assert [m.text for m in got] == ["one", "two", ""] and got[2].problem and sum(complete) == 4
     alice.send_text("bob", "three")
     assert [m.text for m in bob.receive()] == ["three"] and world.relay.queues["bob"] == []
+
+
+@pytest.mark.parametrize(
+    ("more", "most", "together"),
+    [
+        pytest.param([True, True, False], 1 << 20, [3], id="until the last of them"),
+        pytest.param([True, True, True], 1 << 20, [3], id="until the stream ends"),
+        pytest.param([True, True, True], 1, [1, 1, 1], id="until they are too large"),
+    ],
+)
+def test_messages_that_follow_at_once_are_saved_together(
+    world: World, monkeypatch: pytest.MonkeyPatch, more: list[bool], most: int, together: list[int]
+) -> None:
+    alice, (bob, *_) = group_of(world)
+    for text in ("one", "two", "three"):
+        alice.send_text("bob", text)
+    monkeypatch.setattr(relay, "MOST_TOGETHER_BYTES", most)
+
+    def deliveries(account: str, context: Any) -> Iterator[pb.Delivery]:
+        for delivery, follows in zip(world.relay.queues["bob"], more, strict=True):
+            delivery.more = follows
+            yield delivery
+            time.sleep(0.05)  # so that it is taken before the next one comes
+
+    world.relay.deliveries = deliveries
+    complete: list[int] = []
+    assert [m.text for m in bob.receive(on_complete=complete.append)] == ["one", "two", "three"]
+    assert complete == together and world.relay.queues["bob"] == []
 
 
 def test_a_picture_is_complete_once_it_is_fetched(world: World) -> None:

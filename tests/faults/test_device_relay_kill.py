@@ -30,7 +30,7 @@ RECEIVING = [
     *(f"device.call.{n}.{w}" for n in ("Receive", "Acknowledge", "Download") for w in ("before", "after")),
     *(f"device.file.rename.{when}" for when in ("before", "after")),
 ]
-RECEIVER_COMMITS = 6
+RECEIVER_COMMITS = 5
 RELAYING = [
     *(f"Relay.{n}.reply" for n in ("Register", "FetchBundle", "Upload", "Send", "Receive", "Acknowledge")),
     *("Relay.Download.reply", "blob.rename.before", "blob.rename.after"),

@@ -16,6 +16,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity
 from blindmatch_server.rate import Rate
+from blindmatch_server.relay import service
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.server import RelayConfig, open_relay
 
@@ -151,6 +152,21 @@ async def test_a_waiting_stream_gets_a_message_as_it_comes(tmp_path: Path) -> No
         assert not first.done()
         await alice.one("Relay/Send", message(sealed=b"later"))
         assert (await asyncio.wait_for(first, 5)).sealed == b"later"
+        stream.cancel()
+
+
+async def test_a_delivery_says_whether_another_follows_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_TOGETHER_SECONDS", 1.0)
+    async with relay(tmp_path) as (alice, bob):
+        for number in range(3):
+            await alice.one("Relay/Send", message(number=number))
+        stream = bob.many("Relay/Receive", wire.ReceiveRequest(wait_ms=10_000))
+        assert [(await stream.read()).more for _ in range(3)] == [True, True, False]
+        for number in range(3, 5):
+            await alice.one("Relay/Send", message(number=number))
+        assert [(await stream.read()).more for _ in range(2)] == [True, False]
         stream.cancel()
 
 

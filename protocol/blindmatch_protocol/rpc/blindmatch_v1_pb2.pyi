@@ -574,6 +574,7 @@ class Delivery(_message.Message):
     CLEAR_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     STAMP_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     sender: _builtins.str
     sealed: _builtins.bytes
@@ -582,6 +583,8 @@ class Delivery(_message.Message):
     message_id: _builtins.bytes
     """As the sender chose it, and the stamp that the sender got."""
     stamp: _builtins.bytes
+    more: _builtins.bool
+    """Another one follows at once, so that both can be saved together."""
     def __init__(
         self,
         *,
@@ -592,10 +595,11 @@ class Delivery(_message.Message):
         clear: _builtins.bytes = ...,
         message_id: _builtins.bytes = ...,
         stamp: _builtins.bytes = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at_ms", b"accepted_at_ms", "clear", b"clear", "message_id", b"message_id", "sealed", b"sealed", "sender", b"sender", "sequence", b"sequence", "stamp", b"stamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at_ms", b"accepted_at_ms", "clear", b"clear", "message_id", b"message_id", "more", b"more", "sealed", b"sealed", "sender", b"sender", "sequence", b"sequence", "stamp", b"stamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -44,6 +44,8 @@ _AT_ONCE: Final = 32
 _BYTES_AT_ONCE: Final = (4 << 20) - MOST_BYTES_HELD
 """With what is handed to it meanwhile: 4 MiB that one stream holds in memory, whether its caller reads or
 not."""
+_TOGETHER_SECONDS: Final = 0.05
+"""So long after a stream's last delivery what comes waits, to be delivered together."""
 _LONG_SECONDS: Final = 3600.0
 
 Scan: TypeAlias = Callable[[str, bytes, bytes], Awaitable[None]]
@@ -189,7 +191,7 @@ class Relay:
         if request.wait_ms > self._limits.most_wait_ms:
             rule = f"must be at most {self._limits.most_wait_ms}"
             raise ProtocolError("relay/receive", rule, "wait_ms")
-        loop, after, size = asyncio.get_running_loop(), 0, 0
+        loop, after, size, sent = asyncio.get_running_loop(), 0, 0, float("-inf")
         with self._listeners.listen(call.account, "relay/receive") as listener:
             until = loop.time() + request.wait_ms / 1000
             while True:
@@ -197,16 +199,18 @@ class Relay:
                 if batch is None:
                     batch = await self._queued(call.account, after, listener)
                 for message in batch:
-                    yield self._delivery(message)
+                    yield self._delivery(message, more=message is not batch[-1])
                     after, size = message.sequence, size + len(message.sealed)
                     if 0 < request.most_bytes <= size:
                         return
                 if batch:
-                    until = loop.time() + request.wait_ms / 1000
+                    sent = loop.time()
+                    until = sent + request.wait_ms / 1000
                 elif call.draining.is_set() or loop.time() >= until:
                     return
                 else:
                     await listener.wait(until - loop.time())
+                    await asyncio.sleep(sent + _TOGETHER_SECONDS - loop.time())
 
     async def end_streams(self, draining: asyncio.Event) -> None:
         """Wake the streams that wait, once the server shuts down."""
@@ -252,7 +256,7 @@ class Relay:
             lambda c: store.add_blob(c, incoming.blob_id, owner, size, now, self._limits)
         )
 
-    def _delivery(self, message: store.Queued) -> wire.Delivery:
+    def _delivery(self, message: store.Queued, more: bool) -> wire.Delivery:
         clear = self._scan is not None
         return wire.Delivery(
             sequence=message.sequence,
@@ -262,6 +266,7 @@ class Relay:
             accepted_at_ms=message.accepted_at_ms,
             message_id=message.message_id,
             stamp=message.stamp,
+            more=more,
         )
 
     async def _queued(self, account: str, after: int, listener: Listener) -> list[store.Queued]:
