@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Final
 
 from blindmatch_protocol.attachment import AttachmentError, verified
@@ -59,6 +59,7 @@ class Receiver:
 
     Attributes:
         hear: takes note of the checkpoint that a message of a peer bears, which may be none.
+        _came: what was saved and is to be shown, so that it is not read again.
     """
 
     base: Base
@@ -66,6 +67,7 @@ class Receiver:
     files: Files
     relay: RelayClient
     hear: Callable[[str, bytes], None]
+    _came: dict[int, _Came] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
@@ -102,8 +104,7 @@ class Receiver:
 
     def inbox(self) -> list[Received]:
         """All messages that came and are complete, shown or not."""
-        rows = self.store.all(f"{_MESSAGES} ORDER BY sequence")
-        return [self._received(*row) for row in rows]
+        return self._messages(f"{_COMPLETE} ORDER BY sequence")
 
     def _take(self, some: Sequence[pb.Delivery], on_complete: Callable[[int], None]) -> None:
         """Open and save messages, with the account's new state, in one transaction; fetch what they bear."""
@@ -156,7 +157,7 @@ class Receiver:
     ) -> None:
         stamp = stamp_of(delivery.message_id, delivery.accepted_at_ms, delivery.stamp)
         said, stamps = () if content is None else (content,), () if stamp is None else (stamp,)
-        came = _Came(delivery.sender, said, problem, stamps)
+        came = self._came[delivery.sequence] = _Came(delivery.sender, said, problem, stamps)
         self.store.run(
             "INSERT INTO incoming (sequence, accepted_at_ms, shown, body) VALUES (?, ?, ?, ?)",
             *(delivery.sequence, delivery.accepted_at_ms, shown),
@@ -218,18 +219,26 @@ class Receiver:
         return True
 
     def _fresh(self) -> list[Received]:
-        rows = self.store.all(f"{_MESSAGES} AND shown = 0 ORDER BY sequence")
-        found = [self._received(*row) for row in rows]
+        found = self._messages(f"{_COMPLETE} AND shown = 0 ORDER BY sequence")
         shown = [(message.sequence,) for message in found]
         self.store.run_each("UPDATE incoming SET shown = 1 WHERE sequence = ?", shown)
+        self._came.clear()
         return found
+
+    def _messages(self, query: str) -> list[Received]:
+        numbers = [sequence for (sequence,) in self.store.all(query)]
+        return [self._received(number, self._came.get(number) or self._read(number)) for number in numbers]
+
+    def _read(self, sequence: int) -> _Came:
+        query = "SELECT opened(body, 'incoming.body', sequence) FROM incoming WHERE sequence = ?"
+        (body,) = self.store.one(query, sequence) or (b"",)
+        return _Came.decode(body)
 
     def files_kept(self) -> set[str]:
         """Sealed attachments of messages that came."""
         return {name for (name,) in self.store.all("SELECT file FROM attachment WHERE file IS NOT NULL")}
 
-    def _received(self, sequence: int, body: bytes) -> Received:
-        came = _Came.decode(body)
+    def _received(self, sequence: int, came: _Came) -> Received:
         if not came.content:
             return Received(sequence, came.sender, "", (), 0, came.problem)
         (said,), stamp = came.content, next(iter(came.stamp), None)
@@ -251,8 +260,8 @@ def _row(sequence: int, position: int) -> str:
     return f"{sequence}/{position}"
 
 
-_MESSAGES: Final = (
-    "SELECT sequence, opened(body, 'incoming.body', sequence) FROM incoming"
+_COMPLETE: Final = (
+    "SELECT sequence FROM incoming"
     " WHERE NOT EXISTS (SELECT 1 FROM attachment"
     " WHERE attachment.sequence = incoming.sequence AND file IS NULL AND attachment.problem IS NULL)"
 )

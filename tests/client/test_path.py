@@ -132,7 +132,7 @@ def test_what_comes_is_written_unsynced_and_acknowledged_after_a_sync(
     assert [one.text for one in bob.device.receive()] == ["first", "second"]
     (before,) = asked
     assert before["synced"] == 1 and before["not synced"] >= 1 and seen["synced"] == 2, "the second: shown"
-    assert world.relay.queues["bob"] == []
+    assert world.relay.queues["bob"] == [] and not seen["open incoming.body"]
 
 
 def test_a_loss_of_power_before_an_acknowledgement_takes_back_messages_and_account_alike(
