@@ -40,8 +40,7 @@ CREATE TABLE outgoing (
   item INTEGER REFERENCES attached (item),
   body BLOB NOT NULL -- sealed
 ) STRICT;
-CREATE INDEX outgoing_by_item ON outgoing (item);
-CREATE INDEX outgoing_open ON outgoing (number) WHERE stage IN ('queued', 'sealed', 'sent');
+CREATE INDEX outgoing_by_item ON outgoing (item) WHERE item IS NOT NULL;
 CREATE TABLE submission (
   report_id BLOB PRIMARY KEY,
   kind TEXT NOT NULL,
