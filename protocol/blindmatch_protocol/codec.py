@@ -50,10 +50,11 @@ class Reader:
 
     def take(self, count: int, field: str) -> bytes:
         """The next `count` bytes; `ProtocolError` if fewer are left."""
-        start, self._at = self._at, self._at + count
-        if self._at > len(self._data):
+        start = self._at
+        self._at = end = start + count
+        if end > len(self._data):
             raise ProtocolError(self.step, f"truncated: {count} bytes expected", field)
-        return self._data[start : self._at]
+        return self._data[start:end]
 
     def uint(self, width: int, field: str) -> int:
         """An unsigned big-endian integer of `width` bytes."""
@@ -136,7 +137,8 @@ class Counted:
     def count(self, reader: Reader, field: str) -> int:
         """The count that `reader` stands before; `ProtocolError` if it is out of bounds."""
         count = int.from_bytes(reader.take(4, field), "big")
-        self.head(count, reader.step, field)
+        if not self.least <= count <= self.most:
+            self.head(count, reader.step, field)
         return count
 
 
@@ -205,10 +207,11 @@ class Sequence(Counted):
 
     def write(self, value: tuple[Any, ...], step: str, field: str) -> bytes:
         head = self.head(len(value), step, field)
-        return head + b"".join([self.element.write(one, step, field) for one in value])
+        return head + b"".join([self.element.write(one, step, field) for one in value]) if value else head
 
     def read(self, reader: Reader, field: str) -> tuple[Any, ...]:
-        return tuple([self.element.read(reader, field) for _ in range(self.count(reader, field))])
+        count = self.count(reader, field)
+        return tuple([self.element.read(reader, field) for _ in range(count)]) if count else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,9 +246,9 @@ class Message:
 
     def encode(self) -> bytes:
         """The canonical encoding; `ProtocolError` if a field breaks its own rule."""
-        parts = [self.TAG.to_bytes(1, "big")]
-        parts += [e.write(getattr(self, name), self.NAME, name) for name, e in layout(type(self))]
-        return b"".join(parts)
+        step = self.NAME
+        parts = [e.write(getattr(self, name), step, name) for name, e in layout(type(self))]
+        return self.TAG.to_bytes(1, "big") + b"".join(parts)
 
     @classmethod
     def decode(cls, data: Buffer) -> Self:
@@ -261,7 +264,7 @@ class Message:
         tag = reader.uint(1, "tag")
         if tag != cls.TAG:
             raise ProtocolError(reader.step, f"must be {cls.TAG:#04x}, not {tag:#04x}", "tag")
-        message = cls(**{name: encoding.read(reader, name) for name, encoding in layout(cls)})
+        message = cls(*[encoding.read(reader, name) for name, encoding in layout(cls)])
         message.check()
         return message
 
