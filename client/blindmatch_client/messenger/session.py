@@ -14,10 +14,9 @@ came out of the step is refused.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import doubleratchet
 import x3dh
@@ -78,11 +77,11 @@ class Session:
 
     def encrypt(self, plain: Plain) -> tuple[Session, SealedMessage]:
         """The next state and the sealed message."""
-        ratchet = copy.deepcopy(self.ratchet)
+        ratchet = self.ratchet.forked()
         binding = _binding(self.agreement, self.id, self.initial, plain.commitment)
         encrypted = run(ratchet.encrypt_message(plain.padded, binding))
         sealed = _sealed(self.id, self.initial, encrypted, plain.commitment)
-        return replace(self, ratchet=ratchet), sealed
+        return Session(self.id, self.agreement, self.initial, self.seen, ratchet), sealed
 
     def decrypt(self, message: SealedMessage) -> tuple[Session, bytes]:
         """The next state and the padded content.
@@ -92,7 +91,7 @@ class Session:
             ReplayedMessageError: if it was decrypted before, or its key is no longer kept.
             TooManySkippedError: if it claims to follow more than `SKIP_MOST` lost ones.
         """
-        ratchet = copy.copy(self.ratchet)
+        ratchet = self.ratchet.copied()
         binding = _binding(self.agreement, self.id, message.initial, message.commitment)
         try:
             with _quiet(message.header):
@@ -102,7 +101,7 @@ class Session:
                 raise ReplayedMessageError from None
             raise
         seen = _remember(self.seen, message.header.ratchet_key)
-        return replace(self, ratchet=ratchet, initial=(), seen=seen), padded
+        return Session(self.id, self.agreement, (), seen, ratchet), padded
 
     def _is_past(self, header: RatchetHeader) -> bool:
         """Whether the message is of a chain that is over and its key is not among the kept ones."""

@@ -135,10 +135,11 @@ class RatchetKeys(DiffieHellmanRatchet):
 class Ratchet(doubleratchet.DoubleRatchet):
     """The Double Ratchet with the header encoding of `sealed_message`."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Ratchet:
+    def forked(self) -> Ratchet:
+        """A copy that moves on by itself."""
         return _forked(self)
 
-    def __copy__(self) -> Ratchet:
+    def copied(self) -> Ratchet:
         """As much of a copy as `decrypt_message` needs, which forks what moves on by itself."""
         twin = object.__new__(Ratchet)
         twin.__dict__ = {
