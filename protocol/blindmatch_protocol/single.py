@@ -55,7 +55,7 @@ def multiply_base(scalar: bytes) -> bytes:
 
 def add(left: bytes, right: bytes) -> bytes:
     """The sum; the identity is a valid operand. Raises `GroupError` for a non-canonical encoding."""
-    return _called(_ADD, "add", _element(left, "add"), _element(right, "add"))
+    return _called(_ADD, "add", _element(left), _element(right))
 
 
 def reduce_scalar(wide: bytes) -> bytes:
@@ -104,8 +104,8 @@ def _checked(operand: bytes, length: int = BYTES) -> bytes:
     return operand
 
 
-def _element(operand: bytes, operation: str) -> bytes:
+def _element(operand: bytes) -> bytes:
     """libsodium ignores the top bit of an encoding, which RFC 9496 wants clear."""
     if _checked(operand)[31] & 0x80:
-        raise GroupError(operation, 0)
+        raise GroupError("add", 0)
     return operand

@@ -127,7 +127,6 @@ def loopback(
     listed: Sequence[bytes] = (),
     more: Rows = NO_ENTRIES,
     tools: Weakness = nullcontext,
-    values: Mapping[str, int] = SMALL,
     franking: FrankingMode = DEFAULT_MODE,
 ) -> Iterator[Loopback]:
     """A deployment of the arena's design, until the block ends.
@@ -136,7 +135,6 @@ def loopback(
         listed: pictures on its list.
         more: hashes on it.
         tools: what is changed while the curator builds and signs.
-        values: parameters of the set.
         franking: what messages bear of their sender's key.
     """
     name = arena.design.info.name
@@ -144,7 +142,7 @@ def loopback(
         with tools():
             held = Loopback.create(Path(folder) / "home", name, arena.design, franking=franking)
             held.spending = arena.spending
-            publish_in(arena, held.deployment, listed, more, values=values)
+            publish_in(arena, held.deployment, listed, more)
         with held:
             held.start(threads=True)
             yield held
@@ -156,9 +154,8 @@ def publish_in(
     listed: Sequence[bytes],
     more: Rows = NO_ENTRIES,
     epoch: int | None = None,
-    values: Mapping[str, int] = SMALL,
 ) -> None:
     """Publish an epoch, of random hashes, `more` and those of `listed` pictures; teach the centre."""
     hashes = np.concatenate([pool.random_hashes(FILLERS, arena.seed), more])
     rng = arena.rng(f"publish/{len(list(deployment.lists.glob('*')))}")
-    publish_list(deployment, arena.design, hashes, listed, rng, epoch, values)
+    publish_list(deployment, arena.design, hashes, listed, rng, epoch, SMALL)

@@ -17,6 +17,7 @@ from blindmatch_server.workspace import replace_file
 from blindmatch_simulations.cli.commands import Found
 from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.cli.triage import ReasonOption, ReportArgument, described, id_of, moved
+from blindmatch_simulations.deployment.devices import now_ms
 from blindmatch_simulations.deployment.evidence import evidence_of
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.mailbox import Mailbox
@@ -98,7 +99,7 @@ def pending(
     days: Annotated[int, typer.Option(min=0, help="Only what has waited so many days or more.")] = 0,
 ) -> Found:
     """What waits for an answer: of an authority that a report was forwarded to, or of the provider."""
-    now = int(datetime.now(UTC).timestamp() * 1000)
+    now = now_ms()
     waiting = [
         {"report": row.report_id.hex(), "waits_for": what, "days": (now - since) // DAY_MS}
         for row in centre_list(deployment).reports

@@ -167,6 +167,16 @@ def details(title: str, pairs: Mapping[str, object]) -> Table:
     return made
 
 
+def moment(at_ms: int) -> str:
+    """A time to the second, in UTC."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def day(at_ms: int) -> str:
+    """The day of a time, in UTC."""
+    return moment(at_ms)[:10]
+
+
 def _shown(key: str, value: object) -> str:
     if value is None or value in ({}, [], (), "") or (key.endswith(TIME) and value == 0):
         return "-"
@@ -177,7 +187,7 @@ def _shown(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int) and key.endswith(TIME):
-        return datetime.fromtimestamp(value / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        return moment(value)
     if isinstance(value, int) and not key.endswith("_id"):
         return f"{value:,}"
     return str(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, found
-from blindmatch_simulations.cli.console import details, table
+from blindmatch_simulations.cli.console import details, moment, table
 from blindmatch_simulations.cli.triage import ReportArgument, id_of
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
 from blindmatch_simulations.deployment.device_settings import Settings
@@ -62,7 +61,7 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
     first |= {key: result[key] for key in ("endorsement", "log")} | (result["adopted"] or {})
     shown: list[Table | str] = [details(name, first)]
     if held.evidence:
-        seen = [(_time(one.found_at_ms), str(one.kind), one.epoch, one.words) for one in held.evidence]
+        seen = [(moment(one.found_at_ms), str(one.kind), one.epoch, one.words) for one in held.evidence]
         shown.append(table("refused", ("seen", "what", "epoch", "in words"), seen))
     if held.distrust is not None:
         shown.append(f"note: blindmatch device forgive {name} lets the matcher be asked again.")
@@ -87,14 +86,14 @@ def forgive(deployment: Deployment, name: NameArgument) -> Found:
 
 def _described_epoch(one: Adopted) -> dict[str, Any]:
     manifest = one.signed.manifest
-    until = _time(1000 * manifest.valid_until)
+    until = moment(1000 * manifest.valid_until)
     held = {"epoch": manifest.epoch, "manifest": manifest.digest.hex(), "valid_until": until}
     return held | {"fault": one.fault}
 
 
 def _described_evidence(one: Evidence) -> dict[str, Any]:
     """Evidence as JSON, with the whole manifests for whoever examines them."""
-    told = {"kind": str(one.kind), "epoch": one.epoch, "words": one.words, "seen": _time(one.found_at_ms)}
+    told = {"kind": str(one.kind), "epoch": one.epoch, "words": one.words, "seen": moment(one.found_at_ms)}
     return told | {"shown": one.shown.hex(), "held": one.held.hex()}
 
 
@@ -103,7 +102,7 @@ def described_complaint(one: Complaint) -> dict[str, Any]:
     return {
         "complaint": one.complaint_id.hex(),
         "report": one.report_id.hex(),
-        "made": _time(one.made_at_ms),
+        "made": moment(one.made_at_ms),
         "stage": str(one.stage),
         "text": one.text,
         "answer": one.words,
@@ -116,8 +115,4 @@ def _described_report(one: ReportStanding) -> dict[str, Any]:
         stage = "at the centre"
     elif one.fragments_sent:
         stage = f"{one.fragments_sent} slots sent"
-    return {"report": one.report_id.hex(), "made": _time(one.made_at_ms), "stage": stage}
-
-
-def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
+    return {"report": one.report_id.hex(), "made": moment(one.made_at_ms), "stage": stage}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import typer
@@ -12,7 +11,7 @@ from google.protobuf.message import Message
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, found
-from blindmatch_simulations.cli.console import DeployedDesignOption, table
+from blindmatch_simulations.cli.console import DeployedDesignOption, day, moment, table
 from blindmatch_simulations.deployment.deployed_design import design_of
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.notifying import deliver
@@ -62,7 +61,7 @@ def hold(deployment: Deployment, report: ReportArgument, reason: ReasonOption) -
     """An authority asks that the user is not told yet: put the notice off as long as the law allows."""
     request = pb.HoldNoticeRequest(report_id=id_of(report), reason=reason)
     held = ask_centre(deployment, "HoldNotice", request, pb.Notice)
-    return Found(described_notice(held), (f"the notice is due on {_day(held.due_at_ms)}",))
+    return Found(described_notice(held), (f"the notice is due on {day(held.due_at_ms)}",))
 
 
 def notify(deployment: Deployment, design: DeployedDesignOption = None) -> Found:
@@ -120,16 +119,11 @@ def described_notice(notice: pb.Notice) -> dict[str, Any]:
 
 def journal_line(entry: pb.JournalEntry) -> str:
     """A line of the journal for people."""
-    at = datetime.fromtimestamp(entry.at_ms / 1000, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
     reason = f": {entry.reason}" if entry.reason else ""
-    return f"{at} {entry.actor or '-'}: {entry.event}, {entry.state}{reason}"
+    return f"{moment(entry.at_ms)} {entry.actor or '-'}: {entry.event}, {entry.state}{reason}"
 
 
 def notice_line(notice: pb.Notice) -> str:
     """A notice for people."""
-    when = f"sent {_day(notice.sent_at_ms)}" if notice.sent_at_ms else f"due {_day(notice.due_at_ms)}"
+    when = f"sent {day(notice.sent_at_ms)}" if notice.sent_at_ms else f"due {day(notice.due_at_ms)}"
     return f"{notice.account}: {notice.kind}, {when}"
-
-
-def _day(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()

@@ -133,9 +133,9 @@ def _stop(server: ServerProcess) -> None:
             server.process.stdin.close()
 
 
-def _tail(server: ServerProcess, lines: int = 3) -> str:
+def _tail(server: ServerProcess) -> str:
     """Why a server ended: the reason it logged, or else the end of its log."""
-    last = server.lines()[-lines:]
+    last = server.lines()[-3:]
     for line in reversed(last):
         with suppress(ValueError, TypeError, KeyError):
             return str(json.loads(line)["reason"])

@@ -21,6 +21,7 @@ from blindmatch_simulations.conformance.remote.counterpart import Heard
 from blindmatch_simulations.conformance.remote.material import Material, Played, Round, Turn
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
+AGAIN: Final = "a request that is sent again"
 COPIES: Final = 2
 CROWD: Final = 8
 CROWD_LARGE: Final = 2
@@ -101,7 +102,7 @@ def check_replay(material: Material) -> Passed:
         for one in played.rounds:
             for _ in range(COPIES):
                 again = Round(one.number, one.session, tuple(_again(material, turn) for turn in one.turns))
-                _leads(material, played, again, "a request that is sent again")
+                _leads(material, played, again)
                 tried += len(again.turns)
     return Passed(f"{tried} requests sent again, each answered as the first one was", {"requests": tried})
 
@@ -181,20 +182,22 @@ def _heard(material: Material) -> Iterator[Turn]:
     yield from turns
 
 
-def _leads(material: Material, played: Played, again: Round, what: str) -> None:
+def _leads(material: Material, played: Played, again: Round) -> None:
     """The replies of `again` take the session where those of `played` took it."""
     replies = {turn.role: material.reply(turn) for turn in again.turns}
     rng = material.rng(f"leads/{played.probe.name}")
     try:
         received = material.design.receive(again.session, material.setup, replies, rng)
     except ProtocolError as error:
-        raise BrokenError(f"receive, round {again.number}", f"{what}: {error}") from error
+        raise BrokenError(f"receive, round {again.number}", f"{AGAIN}: {error}") from error
     step = concluded(material.design, received, material.setup)
     last = again.number == len(played.rounds)
     if isinstance(step, Send) is last or (
         not isinstance(step, Send) and type(step.outcome) is not type(played.outcome)
     ):
-        raise BrokenError(f"receive, round {again.number}", f"{what} leads elsewhere", item=played.probe.name)
+        raise BrokenError(
+            f"receive, round {again.number}", f"{AGAIN} leads elsewhere", item=played.probe.name
+        )
 
 
 def check_proofs(material: Material) -> Passed:

@@ -41,7 +41,7 @@ def check_hostile_requests(material: Material) -> Passed:
         flips = FLIPS if len(raw) < LONG_BYTES else FEW
         for altered in hostile(material.design.requests[role], raw, rng, flips):
             answer = material.counterpart.exchange(role, altered)
-            refused += answered_or_refused(material, role, answer, BODY, altered)
+            refused += answered_or_refused(material, role, answer, altered)
             tried += 1
             if tried % EVERY == 0:
                 material.still_answers(f"{tried} hostile requests")
@@ -98,9 +98,7 @@ def must_refuse(role: str, what: str, answer: Answer, allowed: frozenset[str]) -
         raise BrokenError(f"request to {role}", rule)
 
 
-def answered_or_refused(
-    material: Material, role: Role, answer: Answer, allowed: frozenset[str], raw: bytes
-) -> bool:
+def answered_or_refused(material: Material, role: Role, answer: Answer, raw: bytes) -> bool:
     """Was a hostile body refused? An answer to it must be a declared reply all the same.
 
     Raises:
@@ -109,8 +107,8 @@ def answered_or_refused(
     if isinstance(answer, Heard):
         material.opened(role, answer)
         return False
-    if answer.status not in allowed:
-        rule = f"hostile bytes must be answered or refused with {' or '.join(sorted(allowed))}, not {answer}"
+    if answer.status not in BODY:
+        rule = f"hostile bytes must be answered or refused with {' or '.join(sorted(BODY))}, not {answer}"
         raise BrokenError(f"request to {role}", rule, body=raw[:4096])
     return True
 
