@@ -13,6 +13,7 @@ import math
 import struct
 import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -42,27 +43,23 @@ Words: TypeAlias = npt.NDArray[np.uint64]
 """Numbers of 64 bits, or values of several, shape (n, words)."""
 FuseMap: TypeAlias = ConstMap
 
-_LIBRARY = ctypes.CDLL(_fastconstmap.__file__)
+_FUNCTIONS: Final = {
+    "new": ("ppps", ctypes.c_int), "free": ("p", None), "serialized_size": ("p", ctypes.c_size_t),
+    "write": ("pp", None), "view": ("pps", ctypes.c_int), "lookup_many": ("ppsp", None),
+}  # fmt: skip
+"""Pointers and sizes that each takes, and what it returns; a status is zero if all is well."""
 
 
-def _bind(name: str, arguments: str, returns: Any = None) -> Any:
-    """The library's C function `fcm_constmap_NAME` (its `constmap.h`), taking pointers (p) and sizes (s): it
-    reads arrays instead of an object for each key and value, and runs outside Python's lock."""
-    function = _LIBRARY[f"fcm_constmap_{name}"]
+@cache
+def _library(name: str) -> Any:
+    """The library's C function `fcm_constmap_NAME` (its `constmap.h`), taking the map first: it reads arrays,
+    not an object for each key and value, and runs outside Python's lock. Look-ups do without."""
+    function = ctypes.CDLL(_fastconstmap.__file__)[f"fcm_constmap_{name}"]
+    arguments, function.restype = _FUNCTIONS[name]
     function.argtypes = [ctypes.c_void_p if kind == "p" else ctypes.c_size_t for kind in arguments]
-    function.restype = returns
     return function
 
 
-_NEW = _bind("new", "ppps", ctypes.c_int)
-"""0 if there is now a map, its keys, their values and number."""
-_FREE = _bind("free", "p")
-_SIZE = _bind("serialized_size", "p", ctypes.c_size_t)
-_WRITE = _bind("write", "pp")
-_VIEW = _bind("view", "pps", ctypes.c_int)
-"""0 if there is now a map that reads a buffer, its length."""
-_LOOK_UP_MANY = _bind("lookup_many", "ppsp")
-"""Map, keys and their number, values read."""
 _OPENED: Final = ctypes.c_uint64 * 16
 """Room for an `fcm_constmap_t`, which takes 48 bytes."""
 
@@ -101,50 +98,46 @@ class Fitted:
         self._table[:, 0] = np.arange(len(keys)) * KEY_BYTES + self._keys.ctypes.data
         self._open(_likely_head(len(keys)))
 
-    def map(self, word: int, values: Words) -> bytearray:
+    def map(self, word: int, values: Words) -> memoryview:
         """The map of these values, uint64 (n,), which are that word of the shard's values."""
         values = values[self._order]
         missing = self._missing(word, values)
-        if missing[: _MAP.size] != self._content[: _MAP.size]:
+        if bytes(missing[: _MAP.size]) != self._head:
             self._open(bytes(missing[: _MAP.size]))
             missing = self._missing(word, values)
-        if missing[: _MAP.size] != self._content[: _MAP.size]:
+        if bytes(missing[: _MAP.size]) != self._head:
             raise DesignError("store: a map of the same keys has another form")
         self._cells ^= _cells_of(missing)
         if (self._read() != values).any():
             raise DesignError("store: a key does not read its value")
-        _WRITE(self._map, _address(missing))
-        return missing
+        _library("write")(self._map, missing.ctypes.data)
+        return missing.data
 
     def _open(self, head: bytes) -> None:
-        self._content, self._map = _empty(head), _OPENED()
-        # the library reads this buffer whenever a key is looked up, so it sees what is put into it here
-        if _VIEW(self._map, _address(self._content), len(self._content)):
+        self._head, self._map, content = head, _OPENED(), _empty(head)
+        # the library reads these cells whenever a key is looked up, so it sees what is put into them here
+        self._cells = _cells_of(content)
+        if _library("view")(self._map, content.ctypes.data, len(content)):
             raise DesignError("store: the library reads no map of this form")
-        self._cells = _cells_of(self._content)
 
-    def _missing(self, word: int, values: Words) -> bytearray:
+    def _missing(self, word: int, values: Words) -> Rows:
         """A map of what is missing to the values, once the cells are filled."""
         self._cells[:] = self._fill(word, len(self._cells))
         return self._built(values ^ self._read())
 
     def _read(self) -> Words:
         found = np.empty(len(self._keys), np.uint64)
-        _LOOK_UP_MANY(self._map, self._table.ctypes.data, len(found), found.ctypes.data)
+        _library("lookup_many")(self._map, self._table.ctypes.data, len(found), found.ctypes.data)
         return found
 
-    def _built(self, values: Words) -> bytearray:
+    def _built(self, values: Words) -> Rows:
         made = _OPENED()
-        if _NEW(made, self._table.ctypes.data, values.ctypes.data, len(values)):
+        if _library("new")(made, self._table.ctypes.data, values.ctypes.data, len(values)):
             raise DesignError("store: two keys collide; build the set with another OPRF key")
-        content = bytearray(_SIZE(made))
-        _WRITE(made, _address(content))
-        _FREE(made)
+        content = np.empty(_library("serialized_size")(made), np.uint8)
+        _library("write")(made, content.ctypes.data)
+        _library("free")(made)
         return content
-
-
-def _address(content: bytearray) -> int:
-    return np.frombuffer(content, np.uint8).ctypes.data
 
 
 def _hashed(keys: Rows) -> Words:
@@ -181,19 +174,20 @@ def _likely_head(keys: int) -> bytes:
     return _MAP.pack(_MAP_MAGIC, _FIRST_SEED, length, segments, (segments + 2) * length, keys)
 
 
-def _empty(head: bytes) -> bytearray:
+def _empty(head: bytes) -> Rows:
     """A map of zeros behind a head. A zero multiplies its checksum by FNV's prime."""
     *_, cells, _ = _MAP.unpack(head)
     total = 0xCBF29CE484222325
     for byte in head:
         total = (total ^ byte) * _FNV_PRIME % (1 << 64)
     total = total * pow(_FNV_PRIME, 8 * cells, 1 << 64) % (1 << 64)
-    return bytearray(head + bytes(8 * cells) + total.to_bytes(_CHECKSUM_BYTES, "little"))
+    checksum = total.to_bytes(_CHECKSUM_BYTES, "little")
+    return np.frombuffer(bytearray(head + bytes(8 * cells) + checksum), np.uint8)
 
 
-def _cells_of(content: bytearray) -> Words:
+def _cells_of(content: Rows) -> Words:
     """The cells of a map, which are changed with it."""
-    return np.frombuffer(content, "<u8", (len(content) - _MAP.size - _CHECKSUM_BYTES) // 8, _MAP.size)
+    return content[_MAP.size : -_CHECKSUM_BYTES].view("<u8")
 
 
 def key_list(keys: Rows) -> list[bytes]:
