@@ -42,7 +42,8 @@ def logged(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterator
         signed = leaf.verify(deployment.curator_public_key())
         found = verify_logged(leaf, proof, pinned, int(now.timestamp()))
     except BlindmatchError as error:
-        yield Finding("log", Status.WRONG, str(error), "bring log.json and the epoch's files back")
+        remedy = "bring log.json and the epoch's files back, or blindmatch list build NAME"
+        yield Finding("log", Status.WRONG, str(error), remedy)
         return
     for one, remedy in ((signed, "blindmatch list build NAME"), (found, RENEW)):
         if isinstance(one, Failed):
