@@ -121,7 +121,7 @@ def parties(
     seconds: SecondsOption = 20.0,
 ) -> Found:
     """What a picture costs the device and each role of a design: CPU time and bytes, without a network."""
-    item, given = unlisted_picture(), values_of(values or ())
+    item, given = unlisted_picture(), values_of(values)
     loaded = [load_design(name) for name in designs]
     for design in loaded:
         SetParameters(1, given).check(design.info)

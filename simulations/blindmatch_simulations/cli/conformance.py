@@ -79,7 +79,7 @@ def run_conformance(
         reference = portable_reference(design)
         run_remote(load_design(design), reference, remote, manifest, seed, only or (), json_path)
         return
-    options = Options(seed, games, None, values_of(values or []), _known(only or []))
+    options = Options(seed, games, None, values_of(values), _known(only or []))
     if mutations:
         _score(seed, json_path)
     elif vectors is not None:

@@ -81,7 +81,9 @@ MoreAddressesOption = Annotated[
 DesignOption = Annotated[
     str, typer.Option("--design", help="A design's name (see: blindmatch designs) or path.py:NAME.")
 ]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="A parameter, as NAME=VALUE.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A parameter, as NAME=VALUE; may be given again.")
+]
 DeployedDesignOption = Annotated[
     str | None,
     typer.Option(
@@ -276,10 +278,10 @@ def phases(console: Console) -> Iterator[PhaseProgress]:
             shown.stop()
 
 
-def values_of(pairs: Sequence[str]) -> dict[str, int]:
+def values_of(pairs: Sequence[str] | None) -> dict[str, int]:
     """Parameters of a design by name, from ``NAME=VALUE`` each."""
     found: dict[str, int] = {}
-    for pair in pairs:
+    for pair in pairs or ():
         name, equals, value = pair.partition("=")
         if not equals or not value.isdecimal():
             raise typer.BadParameter(f"--set: {pair!r} is not NAME=VALUE with a whole number")

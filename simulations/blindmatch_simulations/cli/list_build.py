@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from blindmatch_server.curator.signing import VALID_DAYS
 from blindmatch_server.published import Publication
 
 from blindmatch_simulations.cli.commands import Found, found, people
-from blindmatch_simulations.cli.console import ERR, DeployedDesignOption, progress_bar
+from blindmatch_simulations.cli.console import ERR, DeployedDesignOption, SetOption, progress_bar, values_of
 from blindmatch_simulations.deployment.curating import (
     check_key_lasts,
     check_key_lasts_of_current,
@@ -26,12 +26,9 @@ from blindmatch_simulations.deployment.curating import (
 from blindmatch_simulations.deployment.deployed_design import design_of, note_design
 from blindmatch_simulations.deployment.endorsement_policy import NO_POLICY, check_not_needed
 from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.registry import RegistryError, load_design, portable_reference
+from blindmatch_simulations.deployment.registry import load_design, portable_reference
 
 NameArgument = Annotated[str, typer.Argument(help="The list's name in this deployment.")]
-ParameterOption = Annotated[
-    list[str] | None, typer.Option("--set", help="A design's parameter, NAME=NUMBER; may be given again.")
-]
 PreviousOption = Annotated[
     str | None,
     typer.Option("--from", help="The list the current epoch was built from: publish only the change."),
@@ -47,7 +44,7 @@ def build(
     design: DeployedDesignOption = None,
     previous: PreviousOption = None,
     epoch: Annotated[int | None, typer.Option(min=1, help="Default: the one after the current.")] = None,
-    values: ParameterOption = None,
+    values: SetOption = None,
     valid_days: ValidDaysOption = VALID_DAYS,
 ) -> Found:
     """Build the encrypted set of list NAME for a design, sign it and publish it as the next epoch.
@@ -116,11 +113,3 @@ def building() -> Iterator[Progress]:
     except KeyboardInterrupt:
         ERR.print("what is computed stays: the same command goes on from there", style="yellow")
         raise
-
-
-def values_of(options: list[str] | None) -> Mapping[str, int]:
-    """Values of a design's parameters; raises `RegistryError` for another form."""
-    try:
-        return {name: int(value) for name, value in (option.split("=", 1) for option in options or ())}
-    except ValueError as error:
-        raise RegistryError("a parameter is given as NAME=NUMBER") from error

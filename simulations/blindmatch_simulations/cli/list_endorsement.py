@@ -14,15 +14,13 @@ from blindmatch_server.curator.signing import VALID_DAYS
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, found, people
-from blindmatch_simulations.cli.console import DeployedDesignOption, progress_bar
+from blindmatch_simulations.cli.console import DeployedDesignOption, SetOption, progress_bar, values_of
 from blindmatch_simulations.cli.list_build import (
     NameArgument,
-    ParameterOption,
     ValidDaysOption,
     building,
     files_of,
     published,
-    values_of,
 )
 from blindmatch_simulations.deployment import endorsing
 from blindmatch_simulations.deployment.deployed_design import design_of, note_design
@@ -154,7 +152,7 @@ def publish(
     delta: Annotated[
         bool, typer.Option("--delta", help="Publish the change alone, where the design can.")
     ] = False,
-    values: ParameterOption = None,
+    values: SetOption = None,
     valid_days: ValidDaysOption = VALID_DAYS,
 ) -> Found:
     """Publish what enough organisations endorsed as the next epoch, and write it as the list NAME."""

@@ -78,10 +78,7 @@ class Held:
 
 def oprf_inputs(tokens: Tokens) -> list[bytes]:
     """OPRF inputs of tokens, uint32 (n, bands) or (bands, n).T: tag, band, bits; n * bands of them."""
-    fronts = [INPUT_TAG + band.to_bytes(1, "big") for band in range(tokens.shape[1])]
-    raw = np.ascontiguousarray(tokens, ">u4").tobytes()
-    parts = (raw[at : at + TOKEN_BYTES] for at in range(0, len(raw), TOKEN_BYTES))
-    return [fronts[at % len(fronts)] + part for at, part in enumerate(parts)]
+    return [row.tobytes() for row in oprf_input_rows(tokens)]
 
 
 def oprf_input_rows(tokens: Tokens) -> Rows:
