@@ -17,12 +17,11 @@ from blindmatch_client.evidence import Kind
 from blindmatch_client.failure import FailureMode
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.contract import Label, Party
-from blindmatch_protocol.contract.entries import HeldEntries
+from blindmatch_protocol.contract.entries import HeldEntries, joined
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator import open_list
-from blindmatch_server.curator.endorsement.batches import joined
 from blindmatch_simulations.deployment import curating, endorsement_policy, endorsing
 from blindmatch_simulations.deployment.curating import add_references, open_named
 from blindmatch_simulations.deployment.device_settings import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,7 +48,7 @@ class EntryBatch:
         """The entries `start` to `stop` - 1."""
         return self.take(slice(start, stop))
 
-    def take(self, rows: slice | npt.NDArray[np.integer[Any]]) -> EntryBatch:
+    def take(self, rows: slice | npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> EntryBatch:
         """These entries."""
         return EntryBatch(self.hashes[rows], self.ids[rows], self.salts[rows])
 
@@ -81,10 +81,7 @@ class HeldEntries:
 
     def batches(self, size: int, start: int = 0) -> Iterator[EntryBatch]:
         """See `EntrySource.batches`."""
-        held = self.held
-        for at in range(start, len(held), size):
-            part = slice(at, at + size)
-            yield EntryBatch(held.hashes[part], held.ids[part], held.salts[part])
+        return (self.held.part(at, at + size) for at in range(start, len(self.held), size))
 
 
 def whole(entries: EntrySource, size: int, progress: Progress = no_progress) -> EntryBatch:
@@ -93,14 +90,19 @@ def whole(entries: EntrySource, size: int, progress: Progress = no_progress) -> 
     Raises:
         DesignError: if it does not give the number of entries it said.
     """
-    parts, done = [_NOTHING], 0
+    parts, done = list[EntryBatch](), 0
     for part in entries.batches(size):
         parts.append(part)
         done += len(part)
         progress(done, len(entries))
     if done != len(entries):
         raise DesignError("the list changed while it was read")
-    columns = ([getattr(part, name) for part in parts] for name in ("hashes", "ids", "salts"))
+    return joined(parts)
+
+
+def joined(parts: Iterable[EntryBatch]) -> EntryBatch:
+    """Entries one after the other."""
+    columns = zip(*((one.hashes, one.ids, one.salts) for one in (_NOTHING, *parts)), strict=True)
     return EntryBatch(*map(np.concatenate, columns))
 
 

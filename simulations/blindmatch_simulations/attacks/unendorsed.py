@@ -26,10 +26,10 @@ from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Organisatio
 from blindmatch_proofs.endorsement.batch import UNSIGNED, batch_of
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import EntryBatch, Party
-from blindmatch_protocol.contract.entries import HeldEntries
+from blindmatch_protocol.contract.entries import HeldEntries, joined
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_server.curator.endorsement.batches import Batches, Held, joined
+from blindmatch_server.curator.endorsement.batches import Batches, Held
 from nacl.signing import SigningKey
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means

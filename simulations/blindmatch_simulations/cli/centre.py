@@ -17,6 +17,7 @@ from rich.table import Table
 from blindmatch_simulations.cli import authority, complaints, statistics, triage, yearly
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
 from blindmatch_simulations.cli.console import progress_bar, say, table
+from blindmatch_simulations.cli.list_build import files_of
 from blindmatch_simulations.cli.triage import described, id_of
 from blindmatch_simulations.deployment.curating import add_references, open_named
 from blindmatch_simulations.deployment.evidence import evidence_of
@@ -56,7 +57,7 @@ def learn(
     ] = None,
 ) -> Found:
     """Give the centre its copy of list NAME, and its second hash of the listed pictures it has."""
-    held = [_picture(path) for path in _files(pictures)] if pictures else []
+    held = [_picture(path) for path in files_of(pictures)] if pictures else []
     with (
         open_named(deployment, name) as entries,
         progress_bar(people(), "reference hashes", "entries") as progress,
@@ -65,13 +66,6 @@ def learn(
         labels = len(entries)
     told = f"the centre knows {labels:,} labels and a second hash of {known} of them"
     return Found({"list": name, "labels": labels, "second_hashes": known}, (told,))
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_file())
-    except OSError as error:
-        raise PictureError(f"{folder}: {error.strerror}") from error
 
 
 def _picture(path: Path) -> Picture:

@@ -13,14 +13,13 @@ from io import BytesIO
 from typing import Final, Self
 
 import numpy as np
-import numpy.typing as npt
 from blindmatch_proofs.endorsement import Action, Batch, EndorsementPolicy, Terms, leaves_of, write_table
 from blindmatch_proofs.endorsement.batch import LEAF_BYTES, TAIL, UNSIGNED, batch_of
 from blindmatch_proofs.endorsement.table import KIND_BATCHES
 from blindmatch_proofs.epoch_leaf import Endorsement
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.contract import EntryBatch, Info
-from blindmatch_protocol.contract.entries import HASH_BYTES, SALT_BYTES, HeldEntries
+from blindmatch_protocol.contract.entries import HASH_BYTES, SALT_BYTES, HeldEntries, joined
 from blindmatch_protocol.contract.outcome import SIGNATURE_BYTES
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.plain_list import KIND_HASHES, KIND_IDS, KIND_SALTS
@@ -71,7 +70,7 @@ class Batches:
         every = joined(one.entries for one in holding if one.batch.action is Action.LIST)
         removed = joined(one.entries for one in self.with_action(Action.REMOVE)).ids
         ids, first = np.unique(every.ids, return_index=True)
-        return rows_of(every, first[~np.isin(ids, removed)])
+        return every.take(first[~np.isin(ids, removed)])
 
     def endorsement(self, info: Info, terms: Terms) -> Endorsement:
         """What the epoch's leaf names, and what stands beside its set."""
@@ -129,21 +128,8 @@ class Batches:
 
 def change(before: EntryBatch, after: EntryBatch) -> tuple[HeldEntries, list[int]]:
     """What leads from one list to another: entries to add, and ids to remove."""
-    adds = rows_of(after, ~np.isin(after.ids, before.ids))
+    adds = after.take(~np.isin(after.ids, before.ids))
     return HeldEntries(adds), before.ids[~np.isin(before.ids, after.ids)].tolist()
-
-
-def joined(parts: Iterable[EntryBatch]) -> EntryBatch:
-    """Entries one after the other."""
-    listed = list(parts)
-    empty = (np.zeros((0, HASH_BYTES), np.uint8), np.zeros(0, np.uint64), np.zeros((0, SALT_BYTES), np.uint8))
-    columns = zip(empty, *((one.hashes, one.ids, one.salts) for one in listed), strict=True)
-    return EntryBatch(*(np.concatenate(column) for column in columns))
-
-
-def rows_of(entries: EntryBatch, rows: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> EntryBatch:
-    """Some of the entries."""
-    return EntryBatch(entries.hashes[rows], entries.ids[rows], entries.salts[rows])
 
 
 def _entries(file: SetFile) -> EntryBatch:

@@ -17,7 +17,7 @@ from blindmatch_protocol.contract.entries import SALT_BYTES
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_server.curator import equal_rows
-from blindmatch_server.curator.endorsement.batches import Batches, Held, rows_of
+from blindmatch_server.curator.endorsement.batches import Batches, Held
 from blindmatch_server.curator.endorsement.organisation import Endorsement, EndorsementError
 
 Masks: TypeAlias = npt.NDArray[np.uint32]
@@ -63,7 +63,7 @@ def propose(
         np.arange(before.next_id, before.next_id + len(fresh), dtype=np.uint64),
         np.frombuffer(rng.take(SALT_BYTES * len(fresh)), np.uint8).reshape(-1, SALT_BYTES),
     )
-    gone, others = rows_of(current, lacking), ~vouchers[: len(current)][lacking]
+    gone, others = current.take(lacking), ~vouchers[: len(current)][lacking]
     until = max([span.last_epoch, *(one.batch.last_epoch for one in before.held)])
     listing = _batches(Action.LIST, new, vouchers[fresh], names, span)
     removing = _batches(Action.REMOVE, gone, others, names, replace(span, last_epoch=until))
@@ -100,7 +100,7 @@ def _batches(
         asked = frozenset(name for place, name in enumerate(names) if mask >> place & 1)
         size = span.batch or len(rows)
         for at in range(0, len(rows), size):
-            part = rows_of(entries, rows[at : at + size])
+            part = entries.take(rows[at : at + size])
             batch = batch_of(action, (span.epoch, span.last_epoch), leaves_of(part))
             yield Held(batch, part, asked)
 
