@@ -39,6 +39,7 @@ def test_every_example_is_a_command_line_of_its_command(
         assert example is not None, f"no example for {words}: add it to data/help_examples.toml"
         assert example.example.startswith(words)
         assert command.epilog == example.epilog()
+        assert not any(getattr(one, "hidden", False) for one in command.params)
         command.make_context(words, shlex.split(example.example)[len(words.split()) :])
 
 

@@ -45,7 +45,7 @@ def run(
     name: Annotated[str, typer.Argument(help="An attack (see: blindmatch attack list), or all.")] = ALL,
     designs: DesignsOption = None,
     weakened: Annotated[
-        bool, typer.Option(hidden=True, help="Plant each attack's weakness: it must succeed.")
+        bool, typer.Option("--weakened", help="Plant each attack's weakness: it must succeed.")
     ] = False,
 ) -> Found:
     """Run an attack, or all of them.

@@ -47,9 +47,7 @@ RemoteOption = Annotated[
 ManifestOption = Annotated[
     Path | None, typer.Option(help="With --remote: what the counterpart claims (see: list manifest).")
 ]
-ScoreOption = Annotated[
-    bool, typer.Option("--mutation-score", hidden=True, help="Check the checks: planted cheats.")
-]
+ScoreOption = Annotated[bool, typer.Option("--mutation-score", help="Check the checks: planted cheats.")]
 
 
 def run_conformance(
