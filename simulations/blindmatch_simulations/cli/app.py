@@ -120,7 +120,9 @@ COMMANDS: Mapping[str, Command] = {
     "bench": Command(
         "benches",
         "app",
-        "Measure speed and size. A row that the machine's other work disturbed says so: run it again.",
+        "Measure speed and size. A row that the machine's other work disturbed says so: run it again.\n\n"
+        "Times are also given in u, the CPU time of one ristretto255 scalar multiplication by libsodium in "
+        "the same run: u makes figures of different machines comparable.",
     ),
     "design": Command("near", "app", "Choose a design's parameters."),
 }
@@ -157,20 +159,20 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(options)
     called = next((word for word in arguments if word in COMMANDS), "")
     if list(arguments[:2]) == ["report", "verify"]:
-        _add(app, called, "report_verify", "app")
+        _add(app, called, Command("report_verify", "app", "Look at the report of a match."))
     elif called:
-        _add(app, called, *COMMANDS[called][:2])
+        _add(app, called, COMMANDS[called])
     else:
         for name, command in COMMANDS.items():
             app.command(name, help=command.says)(_listed)
     return app
 
 
-def _add(app: typer.Typer, name: str, module: str, attribute: str) -> None:
-    command = getattr(import_module(f"blindmatch_simulations.cli.{module}"), attribute)
+def _add(app: typer.Typer, name: str, of: Command) -> None:
+    command = getattr(import_module(f"blindmatch_simulations.cli.{of.module}"), of.attribute)
     if isinstance(command, typer.Typer):
         add_help_examples(command, name)
-        app.add_typer(command, name=name)
+        app.add_typer(command, name=name, help=of.says)
     else:
         example = help_example_of(name)
         app.command(name, epilog=example.epilog() if example else None)(command)

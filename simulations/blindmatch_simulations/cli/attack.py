@@ -17,9 +17,7 @@ from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import ERR, complain, phases, table
 from blindmatch_simulations.deployment.registry import load_design
 
-app = Commands(
-    help="Attack the claims of the documents, in this process and on loopback.", no_args_is_help=True
-)
+app = Commands(no_args_is_help=True)
 
 ALL: Final = "all"
 LISTED: Final = ("attack", "claimed", "claim; adversary; budget")

@@ -37,12 +37,7 @@ from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.studies.near import Options as Near
 from blindmatch_simulations.studies.near import bench_near
 
-app = Commands(
-    help="Measure speed and size. A row that the machine's other work disturbed says so: run it again.\n\n"
-    "Times are also given in u, the CPU time of one ristretto255 scalar multiplication by libsodium in the "
-    "same run: u makes figures of different machines comparable.",
-    no_args_is_help=True,
-)
+app = Commands(no_args_is_help=True)
 
 SMALL_SET: Final = 12
 """Log2 of the set behind the throughput rows, where its size does not count."""

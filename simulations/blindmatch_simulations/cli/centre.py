@@ -24,10 +24,7 @@ from blindmatch_simulations.deployment.evidence import evidence_of
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.operators import centre_list, centre_show
 
-app = Commands(
-    help="Give the centre the list, see the reports it received, decide about them, answer complaints.",
-    no_args_is_help=True,
-)
+app = Commands(no_args_is_help=True)
 app.command("confirm")(triage.confirm)
 app.command("unfound")(triage.unfound)
 app.command("forward")(authority.forward)

@@ -29,7 +29,7 @@ from blindmatch_simulations.deployment.folder import ADDRESSES, Deployment, home
 from blindmatch_simulations.deployment.packing import pack_caller, pack_server
 from blindmatch_simulations.deployment.registry import load_design
 
-app = Commands(help="Make a deployment and its certificates.", no_args_is_help=True)
+app = Commands(no_args_is_help=True)
 
 
 KindArgument = Annotated[

@@ -20,10 +20,7 @@ from blindmatch_simulations.corpus.bounds import Bound, bounds
 from blindmatch_simulations.corpus.scan import Scan, combined, read_scan, scanned, state_of
 from blindmatch_simulations.measure.results import Figure
 
-app = Commands(
-    help="Count how near different pictures come to each other: installed ones, or those of a folder.",
-    no_args_is_help=True,
-)
+app = Commands(no_args_is_help=True)
 
 DISTANCES: Final = (0, 8, 16, 24, 31, 40, 48, 56, 64)
 COLUMNS: Final = ("distance", "items with a match", "at most", "pairs", "at most")

@@ -22,7 +22,7 @@ from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
 from blindmatch_simulations.deployment.folder import Deployment
 
-app = Commands(help="Register a device, send and read messages.", no_args_is_help=True)
+app = Commands(no_args_is_help=True)
 
 _ROUND_SECONDS = 1.0
 SENT = ("to", "message", "delivered", "outcome", "report")

@@ -43,7 +43,7 @@ from blindmatch_simulations.deployment.deployed_design import design_of
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.registry import load_design
 
-app = Commands(help="Import hash lists and build encrypted sets of them.", no_args_is_help=True)
+app = Commands(no_args_is_help=True)
 
 FamiliesOption = Annotated[
     bool, typer.Option("--families", help="Look for near duplicates (distance <= 31).")

@@ -24,7 +24,7 @@ from blindmatch_simulations.deployment.transparency import (
     read_log,
 )
 
-app = Commands(help="The log of epochs, and the witnesses that cosign it.", no_args_is_help=True)
+app = Commands(no_args_is_help=True)
 NONE = "none: no device can tell whether others are given the same epoch"
 
 

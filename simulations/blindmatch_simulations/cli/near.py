@@ -25,7 +25,7 @@ from blindmatch_simulations.studies.near import Options, Point, Wishes, edited_c
 from blindmatch_simulations.studies.near import bench_near as measure_near
 from blindmatch_simulations.studies.near.cost import MOST_CALLS
 
-app = Commands(help="Choose a design's parameters.", no_args_is_help=True)
+app = Commands(no_args_is_help=True)
 
 TUNABLE: Final = "token-psi"
 SEED: Final = 23

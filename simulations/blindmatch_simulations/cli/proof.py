@@ -25,9 +25,7 @@ from blindmatch_simulations.cli.unlocking import NameArgument, opened
 from blindmatch_simulations.deployment.folder import Deployment, DeploymentError, home_from
 from blindmatch_simulations.deployment.registry import load_design
 
-app = Commands(
-    help="Prove that a picture is not on the list; verify proofs and evidence.", no_args_is_help=True
-)
+app = Commands(no_args_is_help=True)
 
 app.command("export")(export)
 PictureArgument = Annotated[Path, typer.Argument(help="The picture's file.")]

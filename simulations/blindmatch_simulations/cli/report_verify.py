@@ -23,7 +23,7 @@ from blindmatch_simulations.deployment.folder import DeploymentError
 
 COLUMNS = ("what", "verdict", "why")
 
-app = Commands(help="Look at the report of a match.", no_args_is_help=True)
+app = Commands(no_args_is_help=True)
 
 
 @app.callback()

@@ -12,7 +12,7 @@ from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.tidy import as_csv, rows_of
 from blindmatch_simulations.cli.console import ERR, JsonOption, write_json
 
-app = typer.Typer(help="Put results of many runs into one table.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
