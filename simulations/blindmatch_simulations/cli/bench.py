@@ -222,7 +222,7 @@ def all_(
     seconds: SecondsOption = 20.0,
     peer_python: PeerOption = None,
 ) -> Found:
-    """All of these, one after the other, as one table and one file."""
+    """All of these but parties and accountability, one after the other, as one table and one file."""
     peers = Peers(peer_python)
     near = Near(set_size=1 << log2n, store_size=1 << log2n, crops=crops)
     benches: list[Bench] = [
