@@ -15,6 +15,7 @@ import pytest
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.evidence import Kind
 from blindmatch_client.failure import FailureMode
+from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.contract import Label, Party
 from blindmatch_protocol.contract.entries import HeldEntries, joined
@@ -22,6 +23,9 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator import open_list
+from blindmatch_server.curator.endorsement.auditing import Audited
+from blindmatch_server.manifest import LEAF
+from blindmatch_server.published import Publication, open_publication
 from blindmatch_simulations.deployment import curating, endorsement_policy, endorsing
 from blindmatch_simulations.deployment.curating import add_references, open_named
 from blindmatch_simulations.deployment.device_settings import Settings
@@ -297,6 +301,26 @@ def test_an_entry_slipped_into_the_set_is_found_by_count_and_by_building_again(h
     found = audit(deployment, DESIGN, rebuild=True)
     assert found["endorsed"] == found["recorded"] == Passed()
     assert found["rebuilt"] == Failed("matcher.bin, set.bin: not what the endorsed list gives")
+
+
+def test_an_audit_finds_another_leaf_another_list_in_the_clear_and_an_epoch_without_endorsements(
+    home: Path,
+) -> None:
+    deployment = Deployment.open(home)
+    records, epoch = endorsing.records_of(deployment, DESIGN), deployment.published("oprf-psi") / "1"
+    record, raw, whole = records.record(1), (epoch / LEAF).read_bytes(), open_publication(epoch.parent, 1)
+    audited = Audited(DESIGN, terms_of(deployment, DESIGN), whole)
+    moved = replace(record.batches, held=record.batches.held[::-1])
+    assert isinstance(audited.recorded(replace(record, batches=moved)), Failed)
+    (epoch / LEAF).unlink()
+    for field in ("endorsement_root", "endorsement_policy"):
+        altered = replace(EpochLeaf.decode(raw), **{field: b"another".ljust(32)})
+        (epoch / LEAF).write_bytes(altered.encode())
+        assert "names another policy or other batches" in str(audited.endorsements()["logged"])
+    bare = Publication(whole.folder, whole.manifest, whole.signed, frozenset())
+    assert replace(audited, publication=bare).endorsements() == {
+        "endorsed": Failed("the epoch bears no endorsements")
+    }
 
 
 def replace_first(entries: Any, data: bytes) -> Any:
