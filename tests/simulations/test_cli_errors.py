@@ -19,6 +19,7 @@ from blindmatch_simulations.cli.serve import Watched
 from blindmatch_simulations.deployment.alone import alone
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.processes import ServerProcess
+from blindmatch_simulations.deployment.registry import all_designs
 from rich.console import Console
 from support.command import in_process, refused
 
@@ -236,6 +237,11 @@ def test_the_status_line_counts_calls_of_this_start(tmp_path: Path) -> None:
         more.write(old + '{"event":"call","status":"UNAVAILABLE"}\n{"event":"call","sta')
     assert watched.words() == "matcher 2 calls, 1 not OK"
     assert watched.words() == "matcher 2 calls, 1 not OK"
+
+
+def test_the_table_of_designs_breaks_no_name(tmp_path: Path) -> None:
+    parties = {str(party) for one in all_designs().values() for party in one.design.info.parties}
+    assert {*parties, *all_designs()} <= set(re.split(r"[\s,│]+", in_process(tmp_path, "designs").out))
 
 
 @pytest.mark.parametrize(

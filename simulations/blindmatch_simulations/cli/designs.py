@@ -28,7 +28,7 @@ def show_designs(
         typer.echo(markdown(load_design(name)), nl=False)
         raise typer.Exit
     known = all_designs() if name is None else _one(load_design(name), name)
-    made = table("designs", COLUMNS, [_row(one) for one in known.values()], whole=COLUMNS[:1])
+    made = table("designs", COLUMNS, [_row(one) for one in known.values()], whole=("design", "talks to"))
     lines = [f"{one}: {registered.design.info.summary}" for one, registered in known.items()]
     lines += not_installed().values() if name is None else ()
     return Found([_described(registered) for registered in known.values()], (made, *lines))
@@ -44,7 +44,7 @@ def _row(registered: Registered) -> tuple[object, ...]:
     info = registered.design.info
     option = f"{info.option} (nearest)" if info.differs else info.option
     learners = ", ".join(sorted(info.learns))
-    parties = ", ".join(sorted(info.parties)) or "nobody"
+    parties = ",\n".join(sorted(info.parties)) or "nobody"
     return info.name, option, info.relation.words, learners, parties, registered.source
 
 
