@@ -92,7 +92,6 @@ class KeyFile:
 
     @property
     def words(self) -> str:
-        """See `KeySource`."""
         return f"the key in {self.path}"
 
     def make(self) -> Lock:
@@ -133,7 +132,6 @@ class Passphrase:
 
     @property
     def words(self) -> str:
-        """See `KeySource`."""
         return "this passphrase"
 
     def make(self) -> Lock:

@@ -36,7 +36,6 @@ class Audit:
         tally.bytes_out += call.bytes_out
 
     def methods(self) -> Mapping[str, Method]:
-        """See `endpoint.Service`."""
         return {"ReadCounters": Method(self.read_counters, frozenset({Kind.OPERATOR}))}
 
     async def read_counters(self, request: wire.CountersRequest, call: Call) -> wire.Counters:

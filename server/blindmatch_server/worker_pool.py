@@ -76,7 +76,6 @@ class WorkerPool:
         return self._threads.map(fn, *iterables)
 
     def rows(self, function: RowFunction, secret: bytes, batches: Iterable[EntryBatch]) -> Iterator[Rows]:
-        """See `blindmatch_protocol.executor.Helpers.rows`."""
         if self._count == 1:
             yield from (function(secret, batch) for batch in batches)
             return

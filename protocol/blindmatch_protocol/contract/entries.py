@@ -80,7 +80,6 @@ class HeldEntries:
         return len(self.held)
 
     def batches(self, size: int, start: int = 0) -> Iterator[EntryBatch]:
-        """See `EntrySource.batches`."""
         return (self.held.part(at, at + size) for at in range(start, len(self.held), size))
 
 

@@ -73,7 +73,6 @@ class Equal(_Declared):
 
     @property
     def words(self) -> str:
-        """See `Relation`."""
         return "equal hash"
 
 
@@ -94,7 +93,6 @@ class Near(_Declared):
 
     @property
     def words(self) -> str:
-        """See `Relation`."""
         return f"distance <= {self.within}"
 
 
@@ -114,7 +112,6 @@ class Category(_Declared):
 
     @property
     def words(self) -> str:
-        """See `Relation`."""
         return f"{self.name} >= {self.threshold:g}"
 
     def matches(self, item: Item, entries: Rows) -> bool:

@@ -73,7 +73,6 @@ class Centre:
         await self._slots.resume(milliseconds(self._clock), self._take_whole)
 
     def methods(self) -> Mapping[str, Method]:
-        """See `endpoint.Service`."""
         rate = TokenBuckets(self._limits.submissions, self._clock)
         return {
             "Key": Method(self.key, EVERYONE, rate),

@@ -121,7 +121,6 @@ class Log:
         self._streams: dict[str, _Stream] = {}
 
     def methods(self) -> Mapping[str, Method | Line]:
-        """See `Service`."""
         return {
             "Append": Method(self.append, frozenset({Kind.OPERATOR, Kind.CENTRE})),
             "Prove": Method(self.prove, NOT_DEVICES),

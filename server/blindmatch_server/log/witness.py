@@ -56,7 +56,6 @@ class Witness:
         self._lock = threading.Lock()
 
     def methods(self) -> Mapping[str, Method | Line]:
-        """See `Service`."""
         return {"AddCheckpoint": Method(self.add_checkpoint, frozenset({Kind.HOST}))}
 
     async def add_checkpoint(self, request: wire.AddCheckpointRequest, call: Call) -> wire.AddCheckpointReply:

@@ -94,7 +94,6 @@ class PublishedSource:
     curator: bytes
 
     def version(self) -> Hashable:
-        """See `EpochSource`."""
         return current_epoch(self.folder)
 
     def open(self) -> OpenEpoch:

@@ -95,7 +95,6 @@ class MatchingService:
         self._turns = TurnQueue(limits.most_at_work, dict.fromkeys(carried, limits.most_carried))
 
     def methods(self) -> Mapping[str, Method]:
-        """See `endpoint.Service`."""
         fetches = TokenBuckets(self._limits.fetches, self._clock)
         enrolments = TokenBuckets(self._limits.enrolments, self._clock)
         senders = DEVICES | {one.kind for one in carriers(self._design.info)}

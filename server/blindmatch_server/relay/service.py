@@ -80,7 +80,6 @@ class Relay:
         self._turns = TurnQueue(limits.most_at_work)
 
     def methods(self) -> Mapping[str, Method | Line]:
-        """See `endpoint.Service`."""
         return {
             "Register": self._short(self.register),
             "FetchBundle": self._short(self.fetch_bundle, self._limits.bundles),

@@ -90,7 +90,6 @@ class _Between(Egress):
         )
 
     def listen(self, call: Call[Any, Any], request: Any, consume: Callable[[Iterator[list[Any]]], T]) -> T:
-        """See `Egress.listen`."""
 
         def altered(replies: Iterator[list[Any]]) -> Iterator[list[Any]]:
             return ([self._tamper(call, None, one) for one in some] for some in replies)

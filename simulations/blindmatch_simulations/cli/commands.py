@@ -64,7 +64,6 @@ class Commands(typer.Typer):
     """
 
     def command(self, name: str | None = None, **more: Any) -> Callable[[F], F]:
-        """See `Typer.command`."""
         register = super().command(name, **more)
 
         def add(function: F) -> F:

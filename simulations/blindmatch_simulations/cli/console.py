@@ -232,7 +232,6 @@ class CountColumn(MofNCompleteColumn):
         self._unit = unit
 
     def render(self, task: Task) -> Text:
-        """See `ProgressColumn.render`."""
         whole = "?" if task.total is None else f"{int(task.total):,}"
         return Text(f"{int(task.completed):,}/{whole} {self._unit}", style="progress.download")
 
@@ -241,7 +240,6 @@ class RateColumn(ProgressColumn):
     """How many a second: of the last half minute, and at the end of the whole."""
 
     def render(self, task: Task) -> Text:
-        """See `ProgressColumn.render`."""
         rate = task.finished_speed or task.speed
         if rate is None:
             return Text()

@@ -31,7 +31,6 @@ LEAST_DISTINCT: Final = 5
 
 
 def check_error_texts(fixtures: Fixtures) -> Passed:
-    """See the module."""
     texts = 0
     for role in fixtures.design.info.roles:
         secrets = _role_secrets(fixtures, role)

@@ -40,7 +40,6 @@ GROWING: Final = 16
 
 
 def check_repetition(fixtures: Fixtures) -> Passed:
-    """See the module."""
     fixtures.asks()
     deployed = as_published(fixtures).deployed
     for kind in ("listed", "other"):

@@ -31,7 +31,6 @@ _HASH_SEED: Final = "7"
 
 
 def check_surroundings(fixtures: Fixtures) -> Passed:
-    """See the module."""
     fixtures.asks()
     chosen = [one for one in fixtures.pool.pictures if one.name in KINDS]
     done = _confined(_task(fixtures, chosen))
