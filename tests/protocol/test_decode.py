@@ -144,7 +144,14 @@ def test_16_bit_samples_keep_their_high_byte() -> None:
     assert (decode(png(64, 48, 16, 2, rows)).pixels == (grey >> 8)[:, :, None]).all()
 
 
-def test_alpha_is_composited_on_white() -> None:
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_grey_of_any_depth_is_not_transparent_unless_a_colour_is_named(depth: int) -> None:
+    found = decode(png(2, 1, depth, 0, b"\x00\xff\xff\xff\xff"[: 1 + (2 * depth + 7) // 8]))
+    assert (found.pixels[0].tolist(), found.transparent) == ([WHITE] * 2, False)
+
+
+def test_alpha_is_composited_on_white_and_rounded() -> None:
+    assert decode(written(Image.new("RGBA", (1, 1), (10, 10, 10, 100)), "PNG")).pixels[0, 0, 0] == 159
     layers = np.zeros((1, 3, 4), np.uint8)
     layers[0, :, 3] = 0, 128, 255
     assert decode(written(Image.fromarray(layers), "PNG")).pixels[0, :, 0].tolist() == [255, 127, 0]
@@ -182,12 +189,16 @@ def test_a_transparent_colour_becomes_white(depth: int, colour: int, pixel: int)
         (4, 0, [8], b"\x00\x08\x9f", [0, 255, 153, 255]),
         (16, 2, [0x1234] * 3, b"\x00" + b"\x12\x34" * 3 + b"\x34\x12" * 3, [255, 52]),
         (16, 2, [0x0012] * 3, b"\x00" + b"\x12\x34" * 3 + b"\x00\x12" * 3, [18, 255]),
+        (8, 2, [0x12] * 3, b"\x00" + b"\x12" * 3 + b"\x00" * 3, [255, 0]),
+        (2, 3, [], b"\x00\x1b", [10, 255, 30, 40]),
     ],
 )
 def test_a_transparent_colour_is_scaled_as_samples_are(
     depth: int, colour: int, key: list[int], rows: bytes, levels: list[int]
 ) -> None:
     named = chunk(b"tRNS", b"".join(value.to_bytes(2, "big") for value in key))
+    if colour == 3:  # the second entry is transparent: an index, which is never scaled
+        named = chunk(b"PLTE", bytes([10] * 3 + [20] * 3 + [30] * 3 + [40] * 3)) + chunk(b"tRNS", b"\xff\x00")
     assert decode(png(len(levels), 1, depth, colour, rows, named)).pixels[0, :, 0].tolist() == levels
 
 
@@ -221,6 +232,8 @@ BAD = {
     "text": (b"hello, this is no picture", "format must be"),
     "tiff": (scene("TIFF"), "format must be"),
     "bmp": (scene("BMP"), "format must be"),
+    "sound": (b"RIFF\x04\x00\x00\x00WAVE", "format must be"),
+    "WebP in no RIFF": (b"JUNK\x04\x00\x00\x00WEBP", "format must be"),
     "signature alone, JPEG": (b"\xff\xd8\xff", "truncated"),
     "signature alone, PNG": (b"\x89PNG\r\n\x1a\n", "truncated"),
     "signature alone, GIF": (b"GIF89a", "truncated"),
