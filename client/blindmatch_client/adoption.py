@@ -68,8 +68,6 @@ class Opened:
     """An adopted epoch, opened.
 
     Attributes:
-        epoch: its number.
-        setup: the design's.
         ends: Unix time in seconds from which on nothing is asked with it.
         confirm: what becomes of a match in it, which stands or is none if the entry is not endorsed.
     """

@@ -20,11 +20,7 @@ class Base:
     """One account on one device.
 
     Attributes:
-        folder: the device's own.
         config: what kind of device it is.
-        store: what it remembers.
-        egress: its way out.
-        rng: its randomness.
         clock_ms: Unix time in milliseconds.
         trace: gets what an audit needs; it holds secrets.
     """

@@ -23,8 +23,6 @@ class ConfirmedMatch:
     Attributes:
         design: the design that found it.
         epoch: of the set it was found in.
-        item: the picture.
-        number: the picture's number.
         outcome: a `Match` or a `Flag`.
 
     Raises:

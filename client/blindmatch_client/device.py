@@ -60,7 +60,6 @@ class Device(Messages):
 
     Attributes:
         contacts: whose key is whose.
-        complaints: about reports.
     """
 
     def __init__(self, base: Base, keeper: AccountKeeper) -> None:

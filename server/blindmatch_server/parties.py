@@ -46,7 +46,6 @@ class Identity:
     """A party of a deployment.
 
     Attributes:
-        kind: what it is.
         name: a device's, an operator's or a host's; empty for relay and centre.
 
     Raises:

@@ -30,8 +30,6 @@ class Refusal:
     """How a call ends.
 
     Attributes:
-        code: the gRPC status.
-        text: for the caller.
         trailing: metadata sent with it.
         foreseen: False if the error is ours to look into.
     """

@@ -49,9 +49,6 @@ class Call(Generic[Q, P]):
     """Whom to call, and why.
 
     Attributes:
-        party: who is called.
-        method: what is called.
-        purpose: for the record.
         item: number of the picture the call is for, or None.
         idempotent: True if a second call with the same bytes does no harm; only then is it made again.
         deadline_s: how long one attempt may take. It travels in a header, so it must not depend on content.

@@ -114,8 +114,6 @@ class Terms:
 
     Attributes:
         deployment: the curator's public key, 32 bytes.
-        design: its name.
-        policy: who endorses.
     """
 
     deployment: bytes

@@ -20,7 +20,6 @@ class NotAvailable:
     """The check could not be made.
 
     Attributes:
-        reason: what was missing.
         needed: whether the report cannot be confirmed without it.
     """
 

@@ -46,7 +46,6 @@ class Notice:
     Attributes:
         notice_id: 16 bytes.
         report_id: what it is about.
-        account: who is told.
         kind: what they are told.
         words: a reason that was written for them; may be empty.
         due_at_ms: not before.

@@ -31,8 +31,6 @@ class Decision:
     Attributes:
         state: where it shall be.
         reason: why; never empty.
-        actor: who says so.
-        at_ms: when.
         authority: who it is forwarded to; empty otherwise.
         delay_notice: tell the user of an unfounded report after the statutory delay, not at once.
     """

@@ -70,13 +70,11 @@ class Footer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a list file says of itself.
 
     Attributes:
-        name: of the list.
         source_formats: what it was imported from: names of formats, `hashes` or `pictures`.
         source_digests: SHA-256 of each source, in hex.
         created: ISO 8601, UTC.
         next_id: the id that the next new entry gets.
         families_to: distance up to which families are complete; None if they were not looked for.
-        sections: by name.
     """
 
     name: str

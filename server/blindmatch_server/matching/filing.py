@@ -43,7 +43,6 @@ class CentreAddress:
         address: ``host:port``.
         public_key: the centre's X25519 key, 32 bytes.
         reporter: who the server is.
-        credentials: its certificate.
         first_wait_seconds, most_wait_seconds: pause after a failed attempt, doubled each time.
     """
 

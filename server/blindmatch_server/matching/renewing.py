@@ -38,10 +38,8 @@ class Renewing:
 
     Attributes:
         folder: holds the design's epochs.
-        policy: what devices pin.
         log: whose server is asked.
         find: its address; empty if it is not known to run. Called in a thread.
-        credentials: of whoever asks.
     """
 
     folder: Path

@@ -69,11 +69,8 @@ class Assessment:
     """What is to be measured, and where it goes.
 
     Attributes:
-        out: the results folder.
-        text: the workload file.
         references: designs by name or path.py:NAME; all registered ones if it is empty.
         command: the command with its workload; the report's footer adds the designs whose rows there are.
-        stage: shows progress.
         own: pictures of the user's own, if the workload says so, in the place of crops.
         watch: gets the results so far whenever there is another row, or a row's checks.
     """

@@ -55,8 +55,6 @@ class Endorsed:
     Attributes:
         audited: what an audit goes by.
         record: what the curator keeps.
-        table: the endorsements, opened.
-        label: of an entry.
     """
 
     audited: Audited

@@ -57,7 +57,6 @@ class Outcome:
     """What came of an order.
 
     Attributes:
-        messages: how many arrived.
         seconds: from the first that was sent to the last that arrived.
         latencies_us: of each.
         relay_cpu_us, device_cpu_us: CPU time a message; the relay's is None without /proc.

@@ -47,7 +47,6 @@ class Served:
     """A running matcher with its set.
 
     Attributes:
-        world: where it runs.
         check: checks against its set.
     """
 

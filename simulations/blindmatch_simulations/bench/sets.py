@@ -38,13 +38,7 @@ LOOK_UPS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """Publishes the same list again and again, each time into a new folder.
-
-    Attributes:
-        entries: the list.
-        folder: where the folders are made.
-        numbers: of the folders.
-    """
+    """Publishes the same list again and again, each time into a new folder."""
 
     entries: EntrySource
     folder: Path

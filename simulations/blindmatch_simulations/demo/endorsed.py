@@ -34,7 +34,6 @@ class DemoList:
 
     Attributes:
         entries: to be closed.
-        publication: its epoch.
         submitters: organisations that submitted it; empty where the curator alone made it.
         endorsers: those that signed what was published.
     """

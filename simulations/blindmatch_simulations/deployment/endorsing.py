@@ -188,7 +188,6 @@ class Endorsed:
     """An endorsed epoch.
 
     Attributes:
-        publication: the epoch.
         settled: what was endorsed of the proposal.
     """
 

@@ -21,9 +21,7 @@ class Figure:
     """One line of the statistics.
 
     Attributes:
-        name: of the figure.
         value: a count, a rate or words; None if it was not measured.
-        unit: of the value.
     """
 
     name: str

@@ -58,9 +58,6 @@ class Result:
     """One check's verdict.
 
     Attributes:
-        check: the check's name.
-        verdict: one of four.
-        reason: why, for people.
         figures: what was measured, by name.
         step, rule: where a failure happened and which rule it broke; empty otherwise.
         evidence: what a failure can be looked at with.

@@ -27,10 +27,8 @@ class Sending:
     """A picture as it is sent.
 
     Attributes:
-        name: of the crop.
         edit: what was done to it.
         listed: whether the unedited picture is on the list.
-        data: the file.
     """
 
     name: str

@@ -24,9 +24,7 @@ class Publish(_Operation, frozen=True, tag="publish"):
     The centre is taught the list. Servers that run are stopped and started, so that they serve it at once.
 
     Attributes:
-        listed: picture files.
         random: random hashes beside them.
-        values: the design's parameters.
         seed: of list, set and keys.
     """
 

@@ -88,7 +88,6 @@ class Cost(Stopwatch):
 
     Attributes:
         records: requests that left it.
-        traces: its matching sessions.
     """
 
     records: Sequence[EgressRecord] = ()

@@ -24,9 +24,7 @@ class Servers:
     """A deployment and those of its servers that run.
 
     Attributes:
-        deployment: its folder.
         reference: what its design is called: a name or path.py:NAME.
-        design: its design.
         servers: those that run as processes, by party.
         running: whose servers were started, in their order.
     """

@@ -48,10 +48,7 @@ class Setup:
 
     Attributes:
         epoch: number of the epoch.
-        entries: of the list.
         batches: of as many places as the ring has slots.
-        ring: of the design.
-        file: it.
         labels: sealed, by place.
     """
 

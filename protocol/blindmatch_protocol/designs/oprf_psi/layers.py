@@ -31,7 +31,6 @@ class Layer(FileLayer):
 
     Attributes:
         store: finds an entry's label number.
-        labels: the sealed labels.
     """
 
     many: ClassVar = frozenset({SHARD_KIND, labels.KIND})

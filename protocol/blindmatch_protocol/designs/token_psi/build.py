@@ -62,8 +62,6 @@ class Held:
     """The list and what follows from it and the key, in memory.
 
     Attributes:
-        entries: all entries.
-        plan: families and tokens.
         coefficients: of each family's polynomial, under its first member, uint8 (n, needed, 16).
         label_keys: of each family, likewise, uint8 (n, 32).
         recipe: what the file is made for.

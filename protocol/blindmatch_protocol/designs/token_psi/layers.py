@@ -36,7 +36,6 @@ class Layer(FileLayer):
 
     Attributes:
         store: finds a band's masked value.
-        labels: the sealed labels.
     """
 
     many: ClassVar = frozenset({SHARD_KIND, LABEL_KIND})

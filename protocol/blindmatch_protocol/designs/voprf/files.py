@@ -42,8 +42,6 @@ class FileLayer:
     """A full set or a delta, opened; a design adds what it looks up.
 
     Attributes:
-        name: of the file.
-        file: it.
         removed: ids of entries of older layers that are removed, uint64, ascending.
     """
 

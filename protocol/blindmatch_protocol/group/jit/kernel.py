@@ -23,7 +23,6 @@ class Target:
     """A kind of processor.
 
     Attributes:
-        name: for people.
         cpu: LLVM's name of the least one.
         features: it must have, as LLVM calls them.
         field: how it multiplies.

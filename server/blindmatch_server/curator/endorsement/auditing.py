@@ -39,8 +39,6 @@ class Audited:
     """Whose epoch is audited.
 
     Attributes:
-        design: the design.
-        terms: what counts.
         publication: the epoch, with all files.
         before: the epoch before; None if there is none, or it was not endorsed.
     """

@@ -29,8 +29,6 @@ class Span:
     """For how long, and in how large batches, entries are to be endorsed.
 
     Attributes:
-        epoch: the first epoch.
-        last_epoch: the last one.
         batch: entries of a batch at most; 1 for a signature of each entry; 0 for no limit.
     """
 

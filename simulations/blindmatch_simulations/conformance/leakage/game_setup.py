@@ -149,9 +149,6 @@ class GameSetup:
     """What a game needs.
 
     Attributes:
-        pool: the pictures.
-        table: the roles.
-        known: what was guessed.
         values: the parameters that differ from their defaults.
         outputs: by picture, what an honest session of it gives whoever learns the outcome.
         own: by picture, what a device of the opponent's own and the roles see when it asks about it.

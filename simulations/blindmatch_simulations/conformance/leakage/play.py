@@ -44,11 +44,8 @@ class Event:
     """Something a party sees.
 
     Attributes:
-        party: who sees it.
         kind: request, reply, verdict, report, voucher, message, held, outcome or state.
         move: number of the picture in the sequence.
-        data: its bytes.
-        leaves: its byte fields.
         shape: what its other fields say: numbers, counts, whether rows are in order.
     """
 

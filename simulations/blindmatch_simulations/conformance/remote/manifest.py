@@ -128,12 +128,7 @@ class Manifest(_Document):
 
 
 class HeldManifest:
-    """A manifest and the folder that its paths begin at.
-
-    Attributes:
-        manifest: its content.
-        path: of the file.
-    """
+    """A manifest and the folder that its paths begin at."""
 
     def __init__(self, manifest: Manifest, path: Path) -> None:
         self.manifest, self.path = manifest, path

@@ -26,8 +26,6 @@ class Finding:
 
     Attributes:
         check: what was looked at.
-        status: how it ended.
-        what: what was found.
         remedy: what to do; empty if nothing has to be done.
     """
 
