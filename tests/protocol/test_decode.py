@@ -102,6 +102,23 @@ def test_the_exif_orientation_is_applied_as_viewers_do(kind: str, value: int) ->
     assert (found.pixels == corners[value]).all()
 
 
+@pytest.mark.parametrize(("first", "second", "turned"), [(1, 6, 1), (6, 1, 6), (0, 6, 1)])
+def test_of_several_exif_blocks_the_first_counts_even_if_it_is_broken(
+    first: int, second: int, turned: int
+) -> None:
+    blocks, rows = [exif(value) for value in (first, second)], b"\x00" * 48 * (1 + 64 * 3)
+    webp = FILES["WEBP"] + b"".join(b"EXIF" + struct.pack("<I", len(one)) + one for one in blocks)
+    bodies = [b"Exif\x00\x00" + one for one in blocks]
+    segments = b"".join(b"\xff\xe1" + struct.pack(">H", 2 + len(one)) + one for one in bodies)
+    for data in (
+        FILES["JPEG"][:2] + segments + FILES["JPEG"][2:],
+        png(64, 48, rows=rows, extra=b"".join(chunk(b"eXIf", one) for one in blocks)),
+        webp[:4] + struct.pack("<I", len(webp) - 8) + webp[8:],
+    ):
+        found = decode(data)
+        assert (found.orientation, found.pixels.shape[:2]) == (turned, (64, 48) if turned == 6 else (48, 64))
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_orientation_is_read_in_either_byte_order(order: str) -> None:
     assert container.orientation(exif(6, order)) == 6

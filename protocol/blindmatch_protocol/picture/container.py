@@ -4,7 +4,8 @@ The decoder is then given only what it needs to draw the first frame: metadata, 
 frames and bytes behind the end are dropped, and with them the code that would have parsed them.
 
 Sources: PNG (W3C, third edition) section 5; JPEG (ITU-T T.81) annex B; WebP (RFC 9649) section 2;
-GIF89a sections 17 and 18; Exif 2.32 section 4.6 (orientation, tag 0x0112).
+GIF89a sections 17 and 18; Exif 2.32 section 4.6 (orientation, tag 0x0112). Of several Exif blocks the first
+counts, as Chromium takes JPEG and PNG.
 """
 
 from __future__ import annotations
@@ -105,18 +106,18 @@ def orientation(exif: bytes) -> int:
 
 
 def _png(data: bytes) -> Container:
-    kept, turned, header = [_PNG_SIGNATURE], 1, b""
+    kept, turned, header = [_PNG_SIGNATURE], None, b""
     for kind, body, whole in _png_chunks(data):
         if kind == b"IHDR":
             header = header or body
         if kind == b"eXIf":
-            turned = orientation(body)
+            turned = turned or orientation(body)
         elif kind in _PNG_NEEDED:
             kept.append(whole)
     if len(header) != 13:
         raise PictureError("picture/PNG: the header chunk must come once and hold 13 bytes")
     width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
-    return Container("PNG", width, height, turned, b"".join(kept))
+    return Container("PNG", width, height, turned or 1, b"".join(kept))
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
@@ -160,17 +161,17 @@ def _png_claimed(header: bytes) -> int:
 
 
 def _jpeg(data: bytes) -> Container:
-    kept, turned, size = [b"\xff\xd8"], 1, (0, 0)
+    kept, turned, size = [b"\xff\xd8"], None, (0, 0)
     for marker, start, end in _jpeg_segments(data):
         body = data[start + 4 : end]
         if marker == 0xE1 and body.startswith(_EXIF_PREFIX):
-            turned = orientation(body[len(_EXIF_PREFIX) :])
+            turned = turned or orientation(body[len(_EXIF_PREFIX) :])
         elif marker in _JPEG_FRAMES and len(body) >= 5:
             if size != (0, 0):
                 raise PictureError("picture/JPEG: must have one frame header before the first scan")
             size = int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
         if marker == _JPEG_SCAN:
-            return Container("JPEG", *size, turned, b"".join(kept) + data[start:])
+            return Container("JPEG", *size, turned or 1, b"".join(kept) + data[start:])
         if marker not in _JPEG_DROPPED:
             kept.append(data[start:end])
     raise PictureError("picture/JPEG: truncated before the first scan")
@@ -198,18 +199,18 @@ def _webp(data: bytes) -> Container:
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise PictureError("picture/WEBP: truncated")
-    size, turned, at = None, 1, 12
+    size, turned, at = None, None, 12
     while at + 8 <= end:
         kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         body = data[at + 8 : min(at + 8 + length, end)]
         if size is None:
             size = _webp_size(kind, body)
         if kind == b"EXIF":
-            turned = orientation(body.removeprefix(_EXIF_PREFIX))
+            turned = turned or orientation(body.removeprefix(_EXIF_PREFIX))
         at += 8 + length + length % 2
     if size is None:
         raise PictureError("picture/WEBP: must begin with a VP8, VP8L or VP8X chunk")
-    return Container("WEBP", *size, turned, data[:end])
+    return Container("WEBP", *size, turned or 1, data[:end])
 
 
 def _webp_size(kind: bytes, body: bytes) -> tuple[int, int]:
