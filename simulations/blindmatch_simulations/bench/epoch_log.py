@@ -79,15 +79,18 @@ def _check(meter: Meter) -> None:
     before = [sha256(at.to_bytes(8, "big")).digest() for at in range(EPOCHS - 1)]
     tree = Tree.of([*before, leaf_hash(leaf.encode())])
     seen, head = (Checkpoint(ORIGIN, size, root_of(tree.node, size)) for size in (EPOCHS - 1, EPOCHS))
-    lines = (log.sign(head.text), *(one.sign(head.text, NOW) for one in witnesses[:NEEDED]))
-    proof = TlogProof(EPOCHS - 1, inclusion_path(tree.node, EPOCHS - 1, EPOCHS), Note(head.text, lines))
+    old, new = (
+        Note(at.text, (log.sign(at.text), *(one.sign(at.text, NOW) for one in witnesses[:NEEDED])))
+        for at in (seen, head)
+    )
+    proof = TlogProof(EPOCHS - 1, inclusion_path(tree.node, EPOCHS - 1, EPOCHS), new)
     path = consistency_path(tree.node, seen.size, EPOCHS)
     described = pb.Description(proof=proof.encode())
     described.consistency.append(pb.Consistency(tree_size=seen.size, path=path))
     meter.record("log/size", {"bytes": described.ByteSize()}, entries=EPOCHS)
     described.leaf = leaf.encode()
     device = Transparency(_Kept(), pinned, key.public, None)
-    device.hear("peer", Note(seen.text, (log.sign(seen.text),)).encode())
+    device.hear("peer", old.encode())
 
     def check() -> None:
         expect(device.sizes() == [seen.size], "the device has heard of another checkpoint")
