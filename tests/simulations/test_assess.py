@@ -18,7 +18,7 @@ from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.judging import NOT_TIED
 from blindmatch_simulations.assess.origin import SETS
 from blindmatch_simulations.assess.plan import FULL, QUICK, STANDARD, AssessError, plan_text, read_plan
-from blindmatch_simulations.assess.results import Measured, Results, schema
+from blindmatch_simulations.assess.results import Measured, Results
 from blindmatch_simulations.assess.rows import again, known
 from blindmatch_simulations.assess.running import Assessment
 from blindmatch_simulations.cli.app import run
@@ -26,10 +26,10 @@ from blindmatch_simulations.deployment.registry import RegistryError
 from blindmatch_simulations.measure import group_backend
 from blindmatch_simulations.measure.machine import machine
 from blindmatch_simulations.measure.results import ResultsError
-from blindmatch_simulations.measure.results import schema as committed
 from blindmatch_simulations.report.tables import failed
 from support.assess_rows import TINY, tiny
 from support.command import COMMAND, processes_of
+from support.schemas import committed, of_results
 
 T = TypeVar("T")
 BAD = Path(__file__).with_name("assess_designs.py")
@@ -106,8 +106,8 @@ def test_a_design_that_hangs_is_ended_with_all_its_processes(tmp_path: Path) -> 
 
 
 def test_results_follow_the_committed_schema(made: Path) -> None:
-    assert committed() == schema()
-    jsonschema.validate(json.loads((made / store.RESULTS).read_text()), committed())
+    assert committed("results-v3") == of_results()
+    jsonschema.validate(json.loads((made / store.RESULTS).read_text()), committed("results-v3"))
 
 
 @pytest.mark.slow

@@ -15,8 +15,9 @@ from blindmatch_simulations.attacks.run import AttackRow, Ran, results_of, run_a
 from blindmatch_simulations.attacks.table import ATTACKS, Attack, attacked, pairs
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.deployment.registry import load_design
-from blindmatch_simulations.measure.results import Results, read, schema
+from blindmatch_simulations.measure.results import Results, read
 from support.command import in_process
+from support.schemas import committed
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "attacks.md"
@@ -77,7 +78,7 @@ def test_the_result_has_a_row_for_every_attack(tmp_path: Path) -> None:
     assert [(row["id"], row["parameters"]["design"], row["succeeded"]) for row in found["rows"]] == [
         ("forged-replies", name, False) for name in ("oprf-psi", "token-psi", "split-psi", "split-token-psi")
     ]
-    jsonschema.validate(found, schema())
+    jsonschema.validate(found, committed("results-v3"))
     figure = found["rows"][0]["figures"]["achieved"]
     assert (figure["value"], figure["unit"]) == (0, "replies taken") and figure["n"] > 100
     assert read(path, Results[AttackRow]).options == {"weakened": False}

@@ -20,7 +20,7 @@ from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.procfs import cpu_seconds, mapped_mib, status_mib
-from blindmatch_simulations.measure.results import Results, Status, encode, results, schema
+from blindmatch_simulations.measure.results import Results, Status, encode, results
 from blindmatch_simulations.measure.row import FIGURES, BenchRow, Target, Verdict, bench_row
 from blindmatch_simulations.measure.worker import AloneError
 from blindmatch_simulations.measure.yardstick import (
@@ -33,6 +33,7 @@ from blindmatch_simulations.measure.yardstick import (
     percentile,
     reading,
 )
+from support.schemas import committed
 
 ROOT = Path(__file__).parents[2]
 QUIET = Reading(50.0, 1.0)
@@ -165,20 +166,20 @@ def written(rows: list[BenchRow]) -> dict[str, Any]:
 
 
 def check(rows: list[BenchRow]) -> None:
-    jsonschema.validate(written(rows), schema())
+    jsonschema.validate(written(rows), committed("results-v3"))
 
 
 def test_the_schema_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.Draft202012Validator.check_schema(committed("results-v3"))
 
 
 def test_an_unknown_field_breaks_the_schema() -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(written([]) | {"more": 1}, schema())
+        jsonschema.validate(written([]) | {"more": 1}, committed("results-v3"))
     row = written([a_row({"mib": 1}, None)])
     row["rows"][0]["more"] = 1
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(row, schema())
+        jsonschema.validate(row, committed("results-v3"))
 
 
 def test_the_yardstick_reads_a_unit_and_a_load() -> None:
@@ -218,7 +219,7 @@ def bench(tmp_path: Path, *arguments: str) -> dict[str, dict[str, Any]]:
     out = tmp_path / "bench.json"
     assert run(["bench", *arguments, "--json", str(out)]) == 0
     found = json.loads(out.read_text())
-    jsonschema.validate(found, schema())
+    jsonschema.validate(found, committed("results-v3"))
     return {_name(row): row | {"figures": values(row)} for row in found["rows"]}
 
 

@@ -14,6 +14,7 @@ from blindmatch_simulations.conformance.remote.manifest import read_manifest
 from blindmatch_simulations.deployment.errors import ManifestError
 from blindmatch_simulations.inprocess.deployed import Build
 from support.remote_world import World, built
+from support.schemas import of_manifests
 
 SCHEMA = Path(manifests.__file__).parents[2] / "data" / "conformance-manifest-v1.schema.json"
 
@@ -29,7 +30,7 @@ def oprf() -> Build:
 
 
 def test_the_committed_schema_is_the_model_s() -> None:
-    assert json.loads(SCHEMA.read_text("utf-8")) == manifests.schema()
+    assert json.loads(SCHEMA.read_text("utf-8")) == of_manifests()
 
 
 @pytest.mark.parametrize("place", [(), ("setup", 0), ("listed",), ("credentials",), ("limits",)])
@@ -37,13 +38,13 @@ def test_an_unknown_field_is_refused_and_named(
     world: World, oprf: Build, place: tuple[str | int, ...]
 ) -> None:
     held: Any = json.loads(world.manifest(oprf).read_text())
-    jsonschema.validate(held, manifests.schema())
+    jsonschema.validate(held, of_manifests())
     inner = held
     for key in place:
         inner = inner[key]
     inner["comment"] = "unknown"
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(held, manifests.schema())
+        jsonschema.validate(held, of_manifests())
     path = world.folder / "unknown.json"
     path.write_text(json.dumps(held))
     dotted = ".".join(map(str, (*place, "comment")))

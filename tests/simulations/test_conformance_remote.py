@@ -13,7 +13,6 @@ import pytest
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan
 from blindmatch_simulations.conformance.checks import BY_NAME
-from blindmatch_simulations.conformance.remote import manifest as manifests
 from blindmatch_simulations.conformance.remote.manifest import read_manifest
 from blindmatch_simulations.conformance.remote.run import NOT_REMOTE, REMOTE_CHECKS, check_remote
 from blindmatch_simulations.inprocess.deployed import Build
@@ -41,6 +40,7 @@ from support.bad_matchers import (
 from support.command import BAD_STATE, UNREACHABLE, USAGE, Ran, in_process, refused
 from support.foreign_matcher import ForeignMatcher, serving
 from support.remote_world import World, built, lines
+from support.schemas import of_manifests
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def _remote(served: Path, manifest: Path, *more: object, port: int = 0) -> Ran:
 def test_the_project_s_own_matcher_passes(served: Path, tmp_path: Path) -> None:
     manifest = _written(served, tmp_path)
     assert manifest.stat().st_mode & 0o777 == 0o600
-    jsonschema.validate(json.loads(manifest.read_text()), manifests.schema())
+    jsonschema.validate(json.loads(manifest.read_text()), of_manifests())
     ran = _remote(served, manifest)
     assert ran.code == 0, ran.err
     verdicts = {check["check"]: check["verdict"] for check in ran.json["checks"]}

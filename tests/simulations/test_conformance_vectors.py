@@ -10,9 +10,10 @@ from typing import Any
 import jsonschema
 import pytest
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.conformance.vectors.make import SCHEMA_NAME, as_text, schema, vectors_of
+from blindmatch_simulations.conformance.vectors.make import SCHEMA_NAME, as_text, vectors_of
 from blindmatch_simulations.deployment.registry import built_in_designs, load_design
 from dummy_designs import ECHO
+from support.schemas import committed
 from support.vector_replay import differences
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "designs"
@@ -27,12 +28,12 @@ def _vector(name: str) -> dict[str, Any]:
 
 def test_every_built_in_design_has_vectors_and_nothing_else_lies_there() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {SCHEMA_NAME, *(f"{name}.json" for name in NAMES)}
-    assert json.loads((FOLDER / SCHEMA_NAME).read_text("utf-8")) == schema()
+    assert json.loads((FOLDER / SCHEMA_NAME).read_text("utf-8")) == committed("design-vectors")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_vectors_follow_the_schema(name: str) -> None:
-    jsonschema.validate(_vector(name), schema())
+    jsonschema.validate(_vector(name), committed("design-vectors"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,7 +60,7 @@ def test_vectors_have_failing_cases_of_every_message_and_step(name: str) -> None
 
 def test_failing_replies_of_several_rounds_are_of_every_round() -> None:
     vector = vectors_of(ECHO)
-    jsonschema.validate(vector, schema())
+    jsonschema.validate(vector, committed("design-vectors"))
     assert {case["round"] for case in vector["refused_replies"]} == {0, 1, 2}
     assert list(differences(ECHO, vector)) == []
 
@@ -91,7 +92,7 @@ def test_an_unknown_field_fails(place: tuple[str | int, ...]) -> None:
         inner = inner[key]
     inner["comment"] = "unknown"
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(vector, schema())
+        jsonschema.validate(vector, committed("design-vectors"))
 
 
 def _altered(vector: dict[str, Any], *place: str | int) -> dict[str, Any]:

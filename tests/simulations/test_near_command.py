@@ -22,12 +22,12 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.results import schema
 from blindmatch_simulations.measure.row import Target
 from blindmatch_simulations.pictures.edits import EDITS
 from blindmatch_simulations.studies.near import limits_for
 from blindmatch_simulations.studies.near.building import opened_store
 from msgspec import to_builtins
+from support.schemas import committed
 
 
 def test_tuning_proposes_parameters_that_meet_the_wishes(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def measured(tmp_path: Path, store: Path, *more: str) -> list[dict[str, Any]]:
     quick = ["--runs", "1", "--seconds", "0", "--store", str(store), "--json", str(result)]
     assert run(["bench", "near", *sizes, *quick, *more]) == 0
     found = json.loads(result.read_text())
-    jsonschema.validate(found, schema())
+    jsonschema.validate(found, committed("results-v3"))
     return [row | {"figures": values(row)} for row in found["rows"]]
 
 

@@ -6,7 +6,7 @@ the SHA-256 of each. The file's `options` are the whole workload.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from msgspec import UNSET, UnsetType
 
@@ -23,7 +23,7 @@ from blindmatch_simulations.assess.observed import (
 )
 from blindmatch_simulations.attacks.run import AttackRow
 from blindmatch_simulations.measure import results
-from blindmatch_simulations.measure.results import FORMAT, VERSION, Figure, Row, Struct
+from blindmatch_simulations.measure.results import Figure, Row, Struct
 from blindmatch_simulations.measure.row import BenchRow
 from blindmatch_simulations.studies.targeted.access import Opened
 
@@ -94,8 +94,3 @@ Design: TypeAlias = Measured | Studied | Row
 Results: TypeAlias = results.Results[Measured | Studied | Row]
 AnyResults: TypeAlias = results.Results[Measured | Studied | BenchRow | AttackRow | Row]
 """Of any command."""
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of all results files; ``measure/results-v3.schema.json`` is this, committed."""
-    return results.schema_of(AnyResults, f"{FORMAT} {VERSION}")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from msgspec import UNSET
@@ -57,7 +57,6 @@ from blindmatch_simulations.measure.results import (
 )
 from blindmatch_simulations.pictures.crops import SamplePicture
 
-T = TypeVar("T")
 WORKER: Final = "blindmatch_simulations.assess.worker"
 KINDS: Final = "kinds-of-pictures"
 UNCHECKED: Final = "the checks have not run yet"

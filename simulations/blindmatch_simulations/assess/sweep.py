@@ -9,7 +9,7 @@ interrupted goes on, point by point, and one that gets further values keeps the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -22,8 +22,6 @@ from blindmatch_simulations.assess.plan import CorpusPick, KindsPick, Listing, P
 from blindmatch_simulations.assess.rows import known, must_be_there
 from blindmatch_simulations.assess.studying import STUDIES
 from blindmatch_simulations.deployment.registry import is_path, load_design
-
-Values = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
@@ -36,7 +36,6 @@ from blindmatch_simulations.measure.results import (
     Struct,
     encode,
     read_sealed,
-    schema_of,
     sealed,
 )
 
@@ -167,11 +166,6 @@ def state_of(folder: Path, home: Path) -> Path:
     """Where a folder's fingerprints are kept below the user's cache, by a digest of its path."""
     name = blake2b(str(folder.resolve()).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
     return home / "blindmatch" / "pictures" / name
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of scans, draft 2020-12; ``scan-v1.schema.json`` is this, committed."""
-    return schema_of(Scan, f"{FORMAT} {VERSION}")
 
 
 def _taken(folder: Path, state: Path, workers: int, stage: PhaseProgress) -> tuple[Taken, int]:

@@ -7,12 +7,10 @@ the JSON Schema of all of them, committed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypeVar, cast
 
@@ -220,14 +218,6 @@ def significant(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.6g}")
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of results files, draft 2020-12."""
-    name = f"results-v{VERSION}.schema.json"
-    text = files("blindmatch_simulations.measure").joinpath(name).read_text("utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
-
-
 def encode(value: Any) -> bytes:
     """Indented JSON with a line end, in one form for one value."""
     return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1) + b"\n"
@@ -236,13 +226,6 @@ def encode(value: Any) -> bytes:
 def sealed(made: S) -> S:
     """`made`, which has a field `digest`, with the digest of itself without one."""
     return replace(made, digest=sha256(encode(replace(made, digest=""))).hexdigest())
-
-
-def schema_of(kind: Any, title: str) -> dict[str, Any]:
-    """The JSON Schema of a file, draft 2020-12, as it is committed."""
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
-    loaded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode({**head, **msgspec.json.schema(kind)}))
-    return loaded
 
 
 def read(path: Path, kind: type[T]) -> T:

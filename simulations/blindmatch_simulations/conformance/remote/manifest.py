@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 import numpy as np
 from blindmatch_client.egress.channels import Credentials
@@ -209,13 +209,6 @@ def read_manifest(path: Path) -> HeldManifest:
         return HeldManifest(Manifest.model_validate_json(raw), path)
     except ValidationError as error:
         raise ManifestError(f"{path.name}: {_first(error)}") from None
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema; ``data/conformance-manifest-v1.schema.json`` is this, committed."""
-    made = Manifest.model_json_schema()
-    made["title"] = f"{FORMAT} {VERSION}"
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 
 
 def _first(error: ValidationError) -> str:

@@ -1,0 +1,45 @@
+"""JSON Schemas: of files as the package has them, and as their types give them, which must be the same."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from blindmatch_simulations.assess.results import AnyResults
+from blindmatch_simulations.conformance.remote import manifest
+from blindmatch_simulations.corpus import scan
+from blindmatch_simulations.measure import results
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def committed(name: str) -> dict[str, Any]:
+    """`data/NAME.schema.json`, or that of results."""
+    folder = "measure" if name.startswith("results") else "data"
+    file = files("blindmatch_simulations").joinpath(folder, f"{name}.schema.json")
+    loaded: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return loaded
+
+
+def of_results() -> dict[str, Any]:
+    """Of all results files, by their types."""
+    return _made(AnyResults, f"{results.FORMAT} {results.VERSION}")
+
+
+def of_scans() -> dict[str, Any]:
+    """Of scans, by their types."""
+    return _made(scan.Scan, f"{scan.FORMAT} {scan.VERSION}")
+
+
+def of_manifests() -> dict[str, Any]:
+    """Of manifests of counterparts, by their types."""
+    made = manifest.Manifest.model_json_schema()
+    return {"$schema": DRAFT, **made, "title": f"{manifest.FORMAT} {manifest.VERSION}"}
+
+
+def _made(kind: Any, title: str) -> dict[str, Any]:
+    raw = msgspec.json.encode({"$schema": DRAFT, "title": title, **msgspec.json.schema(kind)})
+    loaded: dict[str, Any] = msgspec.json.decode(raw)
+    return loaded
