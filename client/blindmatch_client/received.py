@@ -79,8 +79,3 @@ class Received:
     def pictures(self) -> tuple[bytes, ...]:
         """The attachments' content, whole; raises what `ReceivedFile.read` raises."""
         return tuple(file.read() for file in self.attachments)
-
-    @property
-    def media_types(self) -> tuple[str, ...]:
-        """Of the attachments."""
-        return tuple(file.media_type for file in self.attachments)

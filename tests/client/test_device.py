@@ -41,7 +41,8 @@ def test_texts_and_pictures_arrive_as_they_were_sent_in_both_directions(world: W
     alice.device.send_picture("bob", picture(5, file_format="JPEG"), "a picture")
     first, second = bob.device.receive()
     assert (first.sender, first.text, first.pictures) == ("alice", "hello", ())
-    assert second.pictures == (picture(5, file_format="JPEG"),) and second.media_types == ("image/jpeg",)
+    assert second.pictures == (picture(5, file_format="JPEG"),)
+    assert [file.media_type for file in second.attachments] == ["image/jpeg"]
     bob.device.send_text("alice", "thanks")
     assert [m.text for m in alice.device.receive()] == ["thanks"]
     assert world.relay.queues == {"alice": [], "bob": []}
