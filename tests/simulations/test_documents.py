@@ -123,6 +123,28 @@ def test_the_figures_of_the_conformance_page_are_those_of_the_checks() -> None:
         assert words in page, words
 
 
+def test_the_threat_model_has_every_fact_that_a_design_declares() -> None:
+    page = (ROOT / "docs" / "threat-model.md").read_text()
+    table = page.split("## What the designs disclose beyond that")[1].split("\nThe design's page")[0]
+    told: dict[str, set[str]] = {}
+    of: list[str] = []
+    for named_in, *cells in re.findall(r"^\| (.*?) ?\| (.*?) \| (.*) \|$", table, re.MULTILINE)[2:]:
+        of = re.findall("`([a-z-]+)`", named_in) or of
+        words = set(re.findall("`([a-z_-]+)`", " ".join(cells)))
+        for design in of:
+            others = [told[word] for word in words if word != design and word in told]
+            told[design] = told.get(design, set()).union(words, *others)
+    for name, one in all_designs().items():
+        declared = {fact.name for leak in one.design.leakage() for fact in leak.facts}
+        assert not declared or declared <= told[name], (name, declared - told[name])
+
+
+def test_the_threat_model_names_every_design_that_enrols_accounts_with_a_role() -> None:
+    page = (ROOT / "docs" / "threat-model.md").read_text().split("## Not claimed")[1].split("## ")[0]
+    enrolling = [one.design for one in all_designs().values() if one.design.enrolments]
+    assert [design.info.name for design in enrolling] == re.findall("`([a-z-]+)`'s", page)
+
+
 def test_commands_are_found_in_the_readme() -> None:
     assert ["serve", "all"] in list(command_lines(ROOT / "README.md"))
 
