@@ -109,6 +109,7 @@ def test_of_several_exif_blocks_the_first_counts_even_if_it_is_broken(
     blocks, rows = [exif(value) for value in (first, second)], b"\x00" * 48 * (1 + 64 * 3)
     webp = FILES["WEBP"] + b"".join(b"EXIF" + struct.pack("<I", len(one)) + one for one in blocks)
     bodies = [b"Exif\x00\x00" + one for one in blocks]
+    bodies = [b"http://ns.adobe.com/xap/1.0/\x00<x/>", *bodies]  # XMP is no Exif block
     segments = b"".join(b"\xff\xe1" + struct.pack(">H", 2 + len(one)) + one for one in bodies)
     for data in (
         FILES["JPEG"][:2] + segments + FILES["JPEG"][2:],
@@ -315,6 +316,43 @@ def test_no_truncated_picture_is_decoded(kind: str) -> None:
     for length in [*range(0, len(whole) - 16, 7), len(whole) // 2]:
         with pytest.raises(PictureError):
             decode(whole[:length])
+
+
+def test_a_second_header_cannot_claim_another_size() -> None:
+    limits, rows = Limits(most_pixels=100), b"\x00" * 20 * (1 + 3 * 20)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20, 20, 8, 2, 0, 0, 0))
+    with pytest.raises(PictureError, match="at most 100 pixels"):
+        decode(png(5, 5, rows=rows, extra=header), limits)
+    at = FILES["JPEG"].index(b"\xff\xc0")
+    frame = FILES["JPEG"][at : at + 2 + int.from_bytes(FILES["JPEG"][at + 2 : at + 4], "big")]
+    with pytest.raises(PictureError, match="must have one frame header"):
+        decode(FILES["JPEG"][:at] + frame + FILES["JPEG"][at:])
+
+
+def test_no_more_is_inflated_than_the_header_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb, inflated = png(8, 8, rows=bytes(64 << 20)), list[int]()
+    real = zlib.decompressobj
+
+    class Counting:
+        def __init__(self) -> None:
+            self.real = real()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.real, name)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            inflated.append(len(made := self.real.decompress(data, most)))
+            return made
+
+    monkeypatch.setattr(container.zlib, "decompressobj", Counting)
+    assert container.png_is_complete(bomb)
+    assert sum(inflated) <= 1 << 18
+
+
+def test_fill_bytes_before_a_marker_are_passed_over() -> None:
+    at = FILES["JPEG"].index(b"\xff\xdb")
+    filled = FILES["JPEG"][:at] + b"\xff\xff" + FILES["JPEG"][at:]
+    assert (decode(filled).pixels == decode(FILES["JPEG"]).pixels).all()
 
 
 def test_limits_are_the_callers() -> None:
