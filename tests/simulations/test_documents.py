@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_client import facts
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.designs import oprf_psi
 from blindmatch_protocol.randomness import seeded
@@ -137,6 +138,14 @@ def test_the_threat_model_has_every_fact_that_a_design_declares() -> None:
     for name, one in all_designs().items():
         declared = {fact.name for leak in one.design.leakage() for fact in leak.facts}
         assert not declared or declared <= told[name], (name, declared - told[name])
+
+
+def test_the_threat_model_has_every_fact_that_the_messenger_declares() -> None:
+    page = (ROOT / "docs" / "threat-model.md").read_text()
+    of_parties = [*facts.MESSENGER_FACTS.values(), *facts.COMPLAINT_FACTS.values()]
+    others = (facts.MATCH_TIME, facts.OUTCOME, facts.MESSAGE, *facts.FRANKING_FACTS.values())
+    for fact in (*others, *(fact for told in of_parties for fact in told)):
+        assert f"`{fact.name}`" in page, fact.name
 
 
 def test_the_threat_model_names_every_design_that_enrols_accounts_with_a_role() -> None:
