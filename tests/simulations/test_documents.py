@@ -154,6 +154,18 @@ def test_the_threat_model_names_every_design_that_enrols_accounts_with_a_role() 
     assert [design.info.name for design in enrolling] == re.findall("`([a-z-]+)`'s", page)
 
 
+def test_the_readme_says_what_each_design_matches_and_its_parameters() -> None:
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \| .*? \| (.*?) \| .*? \| (.*?) \|", (ROOT / "README.md").read_text(), re.M
+    )
+    told = {name: (match, set(re.findall("`([a-z_]+)`", given)), given) for name, match, given in rows}
+    for name in (name for name, one in all_designs().items() if one.source == "built in"):
+        info, (match, parameters, given) = all_designs()[name].design.info, told[name]
+        if given.startswith("as "):
+            parameters = told[given.split("`")[1]][1]
+        assert (match, parameters) == (info.relation.words, {one.name for one in info.parameters}), name
+
+
 def test_commands_are_found_in_the_readme() -> None:
     assert ["serve", "all"] in list(command_lines(ROOT / "README.md"))
 
