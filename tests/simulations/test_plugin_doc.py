@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ast import literal_eval
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +164,11 @@ def test_the_design_of_the_page_refuses_a_label_of_another_hash(
     replies = {role: _reply(published, role, body) for role, body in others.items()}
     with pytest.raises(ProtocolError, match="field label: must be of the hash that was asked for"):
         asked.receive(replies)
+
+
+def test_the_page_has_every_part_of_a_design_and_of_its_declaration() -> None:
+    parts = [
+        *(name for name in vars(bm.Design) if not name.startswith("_")),
+        *(f.name for f in fields(bm.Info)),
+    ]
+    assert [name for name in parts if not re.search(rf"\b{name}\b", PAGE)] == []
