@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_client.device import OutcomeKind
+from blindmatch_client.errors import StoreError, WrongKeyError
 from blindmatch_client.evidence import Kind
 from blindmatch_client.failure import FailureMode
 from blindmatch_proofs.epoch_leaf import EpochLeaf
@@ -29,7 +30,12 @@ from blindmatch_server.published import Publication, open_publication
 from blindmatch_simulations.deployment import curating, endorsement_policy, endorsing
 from blindmatch_simulations.deployment.curating import add_references, open_named
 from blindmatch_simulations.deployment.device_settings import Settings
-from blindmatch_simulations.deployment.devices import create_device, create_or_open_device, remove_device
+from blindmatch_simulations.deployment.devices import (
+    Options,
+    create_device,
+    create_or_open_device,
+    remove_device,
+)
 from blindmatch_simulations.deployment.doctor.finding import Finding, Status
 from blindmatch_simulations.deployment.doctor.policies import policies
 from blindmatch_simulations.deployment.endorsement_checks import audit, endorsed_by
@@ -42,6 +48,7 @@ from blindmatch_simulations.deployment.endorsement_policy import (
 )
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.packing import pack_server
+from blindmatch_simulations.deployment.transparency import make_log
 from blindmatch_simulations.pictures.crops import crops
 from blindmatch_simulations.scenario.world import World
 from support.command import in_process
@@ -50,6 +57,7 @@ NAMES = ("north", "south", "west")
 PICTURES = [crop.data for crop in crops(6, seed=5)]
 HELD = {"north": (0, 1, 2), "south": (1, 2, 3), "west": (2, 4)}
 RNG = system_randomness()
+HOLD = FailureMode.HOLD
 
 
 def folder_of(base: Path, name: str, rows: tuple[int, ...]) -> Path:
@@ -141,20 +149,78 @@ def test_an_organisation_that_changes_its_key_has_two_for_a_while_and_counts_onc
         assert "goes on naming" in in_process(home, "list", "policy", 1, "north", *wrong).err
 
 
-def test_a_device_keeps_its_policy_until_it_is_removed_and_registered_as_a_new_one(home: Path) -> None:
+def test_a_device_keeps_its_policy_until_it_is_told_to_take_the_deployments(home: Path) -> None:
     deployment = Deployment.open(home)
 
-    def policy() -> object:
-        create_or_open_device(deployment, "alice", "oprf-psi").device.close()
+    def policy(take: bool = False) -> object:
+        create_or_open_device(deployment, "alice", "oprf-psi", take_policies=take).device.close()
         return Settings.read(deployment, "alice").endorsement
 
     first = policy()
-    assert first == read_policy(deployment) is not None
+    assert first == policy() == policy(take=True) == read_policy(deployment) is not None
     for rotated in (["north"], []):
         made = make_policy(deployment, 2, NAMES, rotated)
-        assert policy() == first != made
+        with pytest.raises(StoreError, match=r"another policy of endorsement than .* --take-policies"):
+            policy()
+        assert Settings.read(deployment, "alice").endorsement == first != made
+    assert policy(take=True) == policy() == made
+    make_policy(deployment, 1, NAMES)
     remove_device(deployment, "alice")
-    assert policy() == made
+    assert policy() == read_policy(deployment) != made
+
+
+def test_a_device_that_does_not_open_keeps_its_policy(home: Path) -> None:
+    deployment, options = Deployment.open(home), Options(passphrase=True)
+    create_device(deployment, "alice", "oprf-psi", HOLD, None, options, "right").device.close()
+    before = Settings.read(deployment, "alice")
+    make_policy(deployment, 1, NAMES)
+    with pytest.raises(WrongKeyError):
+        create_or_open_device(deployment, "alice", "oprf-psi", HOLD, None, options, "wrong", True)
+    assert Settings.read(deployment, "alice") == before
+
+
+def test_a_policy_of_the_log_is_taken_anew_too(home: Path) -> None:
+    deployment = Deployment.open(home)
+    create_device(deployment, "alice", "oprf-psi").device.close()
+    shutil.rmtree(deployment.published(""))
+    log = make_log(deployment, 2, 1)
+    with pytest.raises(StoreError, match="another policy of log than"):
+        create_or_open_device(deployment, "alice", "oprf-psi")
+    create_or_open_device(deployment, "alice", "oprf-psi", take_policies=True).device.close()
+    held = Settings.read(deployment, "alice")
+    assert (held.log, held.endorsement) == (log.pinned("oprf-psi"), read_policy(deployment))
+
+
+def test_through_a_rotation_of_a_key_devices_go_on_with_their_keys_and_messages(home: Path) -> None:
+    registered, steps = ("device", "register"), (("--rotate", "north"), ())
+    with World(Deployment.open(home), "oprf-psi", DESIGN) as running:
+        running.start(threads=True)
+        for name in ("alice", "bob"):
+            assert "endorsement" not in command(home, *registered, name)
+        number = command(home, "device", "fingerprint", "alice", "bob")
+        for epoch, options in enumerate(steps, 2):
+            command(home, "device", "send", "alice", "bob", "--text", f"before {epoch}")
+            command(home, "list", "policy", 2, *NAMES, *options)
+            submitted(home)
+            command(home, "list", "propose", "known")
+            for name in NAMES:
+                command(home, "list", "endorse", name, "known")
+            running.stop()
+            assert command(home, "list", "publish", "known")["epoch"] == epoch
+            running.start(threads=True)
+            for name in ("alice", "bob"):
+                assert "another policy of endorsement" in command(home, *registered, name, code=4)
+                taken = command(home, *registered, name, "--take-policies")
+                assert (taken["epoch"], taken["endorsement"]) == (epoch, "2 of north, south, west")
+                assert command(home, *registered, name)["epoch"] == epoch
+                assert command(home, "device", "status", name)["evidence"] == []
+            texts = [one["text"] for one in command(home, "device", "inbox", "bob")]
+            assert f"before {epoch}" in texts
+            assert command(home, "device", "fingerprint", "alice", "bob") == number
+            (sent,) = command(
+                home, "device", "send", "alice", "bob", "--picture", home / "pictures/west/2.png"
+            )
+            assert sent["outcome"] == "match"
 
 
 @pytest.mark.parametrize("step", ["policy", "old key aside", "new key in place"])
@@ -201,6 +267,7 @@ def test_the_doctor_finds_policies_that_are_not_those_of_the_deployment(home: Pa
     make_policy(deployment, 1, NAMES)
     assert [one.status for one in found().values()] == [Status.WRONG, Status.WARNING]
     assert "pins another policy of endorsement" in found()["policies of alice"].what
+    assert "--take-policies" in found()["policies of alice"].remedy
     (home / "endorsement.json").unlink()
     assert [one.status for one in found().values()] == [Status.WRONG, Status.WARNING]
     assert "the deployment has none: it refuses its epochs" in found()["policies of alice"].what

@@ -38,7 +38,9 @@ from blindmatch_simulations.deployment.devices import (
     existing,
     remove_device,
 )
+from blindmatch_simulations.deployment.endorsement_policy import words_of
 from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.transparency import words_of_log
 
 GONE: Final = (
     "its keys, its messages, and whatever waits to be sent or reported. The relay keeps the account, with "
@@ -71,6 +73,14 @@ def register(
         int, typer.Option(min=0, help="Seconds between the slots in which reports leave; 0: at once.")
     ] = 0,
     cover_size: Annotated[int, typer.Option(help="Bytes of a slot.")] = SLOT_SIZES[1],
+    take_policies: Annotated[
+        bool,
+        typer.Option(
+            "--take-policies",
+            help="Trust the policies of endorsement and log that the deployment has now, not those that the "
+            "device has; its keys and messages stay.",
+        ),
+    ] = False,
     relay: AddressOption = None,
     matcher: AddressOption = None,
     centre: AddressOption = None,
@@ -89,11 +99,17 @@ def register(
     options, secret = Options(key_file, passphrase, cover, consequence), asked_for() if passphrase else None
     reference = _design(deployment, name, design)
     with _leaving_nothing(deployment, name, key_file):
-        made = create_or_open_device(deployment, name, reference, mode, addresses, options, secret)
+        made = create_or_open_device(
+            deployment, name, reference, mode, addresses, options, secret, take_policies
+        )
         with closing(made.device) as device:
             epoch = device.register()
     result = {"account": name, "design": reference, "epoch": epoch, "mode": str(mode)}
-    return found("registered", result | {"consequence": str(consequence)})
+    result["consequence"] = str(consequence)
+    if take_policies:
+        held = Settings.read(deployment, name)
+        result |= {"endorsement": words_of(held.endorsement), "log": words_of_log(held.log)}
+    return found("registered", result)
 
 
 def _design(deployment: Deployment, name: str, asked: str | None) -> str:

@@ -82,8 +82,7 @@ def create_device(
         StateError: if a public key of the curator or the centre is not here.
         RegistryError: if there is no such design.
     """
-    design = load_design(reference)
-    keys, log = deployment.centre_keys, read_log(deployment)
+    design, keys = load_design(reference), deployment.centre_keys
     settings = Settings(
         portable_reference(reference),
         deployment.curator_public_key(),
@@ -91,13 +90,19 @@ def create_device(
         mode,
         addresses or {},
         options or Options(),
-        endorsement=read_policy(deployment),
-        log=None if log is None else log.pinned(design.info.name),
         franking=deployment.franking,
+        **_policies(deployment, design),
     )
     watched = _watched(deployment, name, design, settings, True, passphrase, **more)
     settings.write(deployment, name)
     return watched
+
+
+def _policies(deployment: Deployment, design: AnyDesign) -> dict[str, Any]:
+    """The policies that the deployment has now, by their names in `Settings`."""
+    log = read_log(deployment)
+    pinned = None if log is None else log.pinned(design.info.name)
+    return {"endorsement": read_policy(deployment), "log": pinned}
 
 
 def open_device(deployment: Deployment, name: str, passphrase: str | None = None) -> Watched:
@@ -155,13 +160,18 @@ def create_or_open_device(
     addresses: Addresses | None = None,
     options: Options | None = None,
     passphrase: str | None = None,
+    take_policies: bool = False,
 ) -> Watched:
     """The device called `name`, made if there is none, so that a registration that failed can be repeated.
 
     Addresses that are given replace those it had.
 
+    Args:
+        take_policies: put the deployment's policies of endorsement and log in place of the device's.
+
     Raises:
-        StoreError: if there is one that uses another design or another mode.
+        StoreError: if there is one with another design, mode or options, or with policies that are not the
+            deployment's and are not to be replaced.
         AuthorityError, RegistryError: as `create_device`.
     """
     Identity(Kind.DEVICE, name)
@@ -175,9 +185,17 @@ def create_or_open_device(
         raise StoreError(
             f"device {name} exists, with another key, cover schedule or consequence; choose another name"
         )
-    if addresses:
-        replace(settings, addresses={**settings.addresses, **addresses}).write(deployment, name)
-    return open_device(deployment, name, passphrase)
+    design = load_design(settings.design)
+    policies = _policies(deployment, design)
+    others = [what for what, policy in policies.items() if getattr(settings, what) != policy]
+    if others and not take_policies:
+        held = f"another policy of {' and of '.join(others)} than the deployment has now"
+        raise StoreError(f"device {name} exists, with {held}; with --take-policies it takes that")
+    settings = replace(settings, addresses={**settings.addresses, **(addresses or {})}, **policies)
+    watched = _watched(deployment, name, design, settings, False, passphrase)
+    if addresses or others:
+        settings.write(deployment, name)
+    return watched
 
 
 def _watched(

@@ -20,6 +20,7 @@ from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.deployment.transparency import read_log
 
 ENDORSE = "blindmatch list propose, list endorse, list publish"
+AGAIN = "blindmatch device register, as it was registered, with --take-policies"
 
 
 def policies(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
@@ -44,7 +45,7 @@ def policies(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
         if Learner.DEVICE in design.info.learns:  # others look at no endorsement
             pins = {"endorsement": (held.endorsement, policy)} | pins
         if words := "; ".join(_pinned(what, *both) for what, both in pins.items() if both[0] != both[1]):
-            yield Finding(f"policies of {name}", Status.WARNING, words, "register another device")
+            yield Finding(f"policies of {name}", Status.WARNING, words, AGAIN)
 
 
 def _pinned(what: str, own: object, deployments: object) -> str:
