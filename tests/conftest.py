@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +20,12 @@ for name, same in (("blindmatch", True), ("explore", False)):
         derandomize=same,
     )
 settings.load_profile("blindmatch")
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """One worker more than there are cores, since tests wait for processes."""
+    return (yield) + 1
 
 
 @pytest.hookimpl(tryfirst=True)
