@@ -46,12 +46,10 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
     complaints; nothing is sent."""
     with opened(deployment, name) as device:
         held = device.standing()
-    settings = Settings.read(deployment, name)
     result: dict[str, Any] = {
         "waiting_messages": held.messages,
         "distrust": held.distrust,
-        "log": words_of_log(settings.log),
-        "endorsement": words_of(settings.endorsement),
+        **described_policies(Settings.read(deployment, name)),
         "adopted": None if held.adopted is None else _described_epoch(held.adopted),
         "evidence": [_described_evidence(one) for one in held.evidence],
         "reports": [_described_report(one) for one in held.reports],
@@ -82,6 +80,11 @@ def forgive(deployment: Deployment, name: NameArgument) -> Found:
         device.trust_again()
     shown = {"matcher was": was or "trusted"}
     return found(f"{name} asks again", {"account": name, "distrust": was}, shown)
+
+
+def described_policies(held: Settings) -> dict[str, str]:
+    """The policies that a device has, in words."""
+    return {"log": words_of_log(held.log), "endorsement": words_of(held.endorsement)}
 
 
 def _described_epoch(one: Adopted) -> dict[str, Any]:

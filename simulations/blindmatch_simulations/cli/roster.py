@@ -26,6 +26,7 @@ from blindmatch_simulations.cli.console import (
     MoreAddressesOption,
     table,
 )
+from blindmatch_simulations.cli.redress import described_policies
 from blindmatch_simulations.cli.unlocking import NameArgument
 from blindmatch_simulations.cli.unlocking import passphrase as asked_for
 from blindmatch_simulations.deployment.addresses import given
@@ -38,9 +39,7 @@ from blindmatch_simulations.deployment.devices import (
     existing,
     remove_device,
 )
-from blindmatch_simulations.deployment.endorsement_policy import words_of
 from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.transparency import words_of_log
 
 GONE: Final = (
     "its keys, its messages, and whatever waits to be sent or reported. The relay keeps the account, with "
@@ -53,6 +52,14 @@ ModeOption = Annotated[
 ]
 ConsequenceOption = Annotated[
     Consequence, typer.Option(help="What follows from a match: a report, a warning, or no delivery.")
+]
+TakePoliciesOption = Annotated[
+    bool,
+    typer.Option(
+        "--take-policies",
+        help="Trust the policies of endorsement and log that the deployment has now, not those that the "
+        "device has; its keys and messages stay.",
+    ),
 ]
 
 
@@ -73,14 +80,7 @@ def register(
         int, typer.Option(min=0, help="Seconds between the slots in which reports leave; 0: at once.")
     ] = 0,
     cover_size: Annotated[int, typer.Option(help="Bytes of a slot.")] = SLOT_SIZES[1],
-    take_policies: Annotated[
-        bool,
-        typer.Option(
-            "--take-policies",
-            help="Trust the policies of endorsement and log that the deployment has now, not those that the "
-            "device has; its keys and messages stay.",
-        ),
-    ] = False,
+    take_policies: TakePoliciesOption = False,
     relay: AddressOption = None,
     matcher: AddressOption = None,
     centre: AddressOption = None,
@@ -105,11 +105,8 @@ def register(
         with closing(made.device) as device:
             epoch = device.register()
     result = {"account": name, "design": reference, "epoch": epoch, "mode": str(mode)}
-    result["consequence"] = str(consequence)
-    if take_policies:
-        held = Settings.read(deployment, name)
-        result |= {"endorsement": words_of(held.endorsement), "log": words_of_log(held.log)}
-    return found("registered", result)
+    taken = described_policies(Settings.read(deployment, name)) if take_policies else {}
+    return found("registered", {**result, "consequence": str(consequence), **taken})
 
 
 def _design(deployment: Deployment, name: str, asked: str | None) -> str:
