@@ -59,7 +59,7 @@ class Receiver:
 
     Attributes:
         hear: takes note of the checkpoint that a message of a peer bears, which may be none.
-        _came: what was saved and is to be shown, so that it is not read again.
+        _came: what this call of `receive` saved and is to show, so that it is not read again.
     """
 
     base: Base
@@ -96,11 +96,14 @@ class Receiver:
                 owed = 0
 
         try:
-            self.relay.receive(wait_ms, take)
+            try:
+                self.relay.receive(wait_ms, take)
+            finally:
+                self._acknowledge()
+            self._fetch_attachments()
+            return self._fresh()
         finally:
-            self._acknowledge()
-        self._fetch_attachments()
-        return self._fresh()
+            self._came.clear()
 
     def inbox(self) -> list[Received]:
         """All messages that came and are complete, shown or not."""
@@ -222,7 +225,6 @@ class Receiver:
         found = self._messages(f"{_COMPLETE} AND shown = 0 ORDER BY sequence")
         shown = [(message.sequence,) for message in found]
         self.store.run_each("UPDATE incoming SET shown = 1 WHERE sequence = ?", shown)
-        self._came.clear()
         return found
 
     def _messages(self, query: str) -> list[Received]:

@@ -37,7 +37,7 @@ RECEIVE_MOST_S: Final = 30.0
 """A stream that does not come to rest is left after so long, so that what came is shown."""
 
 MOST_TOGETHER_BYTES: Final = 1 << 20
-"""Of messages that wait for those that follow."""
+"""Of messages, with all that is said of them, that wait for those that follow."""
 
 MOST_AHEAD_BYTES: Final = 4 << 20
 """The relay sends so many bytes of messages before it is asked for more."""
@@ -136,15 +136,16 @@ class RelayClient:
         until = self._monotonic() + wait_ms / 1000 + RECEIVE_MOST_S
 
         def consume(batches: Iterator[list[pb.Delivery]]) -> int:
-            size = taken = 0
+            size = together = 0
             held: list[pb.Delivery] = []
             try:
                 for some in batches:
                     _check(some)
                     held += some
                     size += sum(len(delivery.sealed) + len(delivery.clear) for delivery in some)
-                    if not held[-1].more or size - taken >= MOST_TOGETHER_BYTES:
-                        some, held, taken = held, [], size
+                    together += sum(delivery.ByteSize() for delivery in some)
+                    if not held[-1].more or together >= MOST_TOGETHER_BYTES:
+                        some, held, together = held, [], 0
                         take(some)
                     if self._monotonic() > until:
                         return 0

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from blindmatch_client import receiving, relay
 from blindmatch_client.egress import Recorder
+from blindmatch_client.errors import MisbehavedError
 from blindmatch_client.messenger.errors import MalformedError
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.store import Store
@@ -137,6 +138,36 @@ def test_messages_that_follow_at_once_are_saved_together(
     complete: list[int] = []
     assert [m.text for m in bob.receive(on_complete=complete.append)] == ["one", "two", "three"]
     assert complete == together and world.relay.queues["bob"] == []
+
+
+def test_what_is_said_of_messages_counts_for_how_many_are_saved_together(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = world.device("bob").device
+    monkeypatch.setattr(relay, "MOST_TOGETHER_BYTES", 1 << 10)
+
+    def deliveries(account: str, context: Any) -> Iterator[pb.Delivery]:
+        for sequence in range(1, 4):
+            yield pb.Delivery(sequence=sequence, sender="eve", message_id=bytes(1 << 10), more=True)
+            time.sleep(0.05)  # so that it is taken before the next one comes
+
+    world.relay.deliveries = deliveries
+    complete: list[int] = []
+    assert [bool(m.problem) for m in bob.receive(on_complete=complete.append)] == [True] * 3
+    assert complete == [1, 1, 1]
+
+
+def test_what_came_before_the_relay_misbehaved_is_kept_on_disk_alone(world: World) -> None:
+    alice, (bob, *_) = group_of(world)
+    alice.send_text("bob", "one")
+    queue = world.relay.queues["bob"]
+    queue.append(pb.Delivery(sequence=1 << 63, sender="alice"))
+    with pytest.raises(MisbehavedError):
+        bob.receive()
+    assert not bob._receiver._came
+    assert [m.text for m in bob.inbox()] == ["first", "one"]
+    world.relay.queues["bob"].clear()
+    assert [m.text for m in bob.receive()] == ["one"]
 
 
 def test_a_picture_is_complete_once_it_is_fetched(world: World) -> None:
