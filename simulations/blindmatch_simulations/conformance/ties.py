@@ -3,8 +3,8 @@
 another key      of the same list and epoch: refused where there is a tie, else no other outcome
 another list     under the same randomness, and so the same keys
 another request  the right reply, to another picture
-one field of these, or one row of it, in the right reply; to an account's second picture
-a proof's maker  any device state, any tape: a listed picture stays one
+one field of these, or its first or last row, in the right reply; to an account's second picture
+a proof's maker  other device states and tapes: a session ends as it did
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def check_other_key(fixtures: Fixtures) -> Passed:
     if times < len(chosen):
         raise BrokenError("receive", f"{words}: a tie by {tie} means all")
     forged = _tied(fixtures)
-    return Passed(f"{words}; {forged} with a forged one refused or alike", {**figures, "forged": forged})
+    steered = f"{forged} with replies, or a state and a tape, of somebody's choice refused or alike"
+    return Passed(f"{words}; {steered}", {**figures, "forged": forged})
 
 
 def _applies(fixtures: Fixtures) -> None:
@@ -77,7 +78,8 @@ def _refused_or_same(fixtures: Fixtures, crossed: Deployed, one: Pooled) -> bool
 
 
 def _tied(fixtures: Fixtures) -> int:
-    """Forge replies to a listed picture, to one that is not, and to a poor one; in how many sessions."""
+    """Forge replies to a listed picture, to one that is not, and to a poor one, and choose what the device
+    draws and has; in how many sessions, of which some are alike and some have the right reply after all."""
     deployed, values = as_published(fixtures).deployed, lowered(fixtures)
     lists = {"other-key": fixtures.pool.entries, "publish": fixtures.pool.others}
     others = [opened(fixtures.publish(rows, name, values=values)) for name, rows in lists.items()]
