@@ -182,11 +182,11 @@ def _flatten(image: ImageFile) -> tuple[Pixels, bool]:
 
 
 def _scale_transparent(image: ImageFile, depth: int) -> None:
-    """Scale a PNG's one transparent colour as Pillow scales samples: grey of 2 and 4 bits to 8, colour of 16
-    bits to its high byte."""
-    key = image.info.get("transparency")
+    """Scale a PNG's one transparent colour as Pillow scales samples: grey of 2 and 4 bits, the lowest of the
+    number, to 8, colour of 16 bits to its high byte."""
+    key, most = image.info.get("transparency"), (1 << depth) - 1
     if image.mode == "L" and depth in (2, 4) and isinstance(key, int):
-        image.info["transparency"] = key * 255 // ((1 << depth) - 1)
+        image.info["transparency"] = (key & most) * 255 // most
     elif image.mode == "RGB" and depth == 16 and isinstance(key, tuple):
         image.info["transparency"] = tuple(value >> 8 for value in key)
 
