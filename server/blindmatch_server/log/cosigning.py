@@ -124,7 +124,7 @@ class Cosigning:
             kind = OtherTreeError if reply.status in (CONFLICT, UNPROCESSABLE) else ProtocolError
             raise kind("witness", f"refused with {reply.status}: {_printable(reply.body)}")
         self._at[known] = head.size
-        lines = [NoteSignature.parse(line) for line in reply.body.decode().splitlines()]
+        lines = [NoteSignature.parse(line) for line in reply.body.decode(errors="replace").splitlines()]
         mine = [one for one in lines if verify_signature(witness.key, one, note.text) is not None]
         if not mine:
             raise ProtocolError("witness", "must answer with its cosignature")
