@@ -54,6 +54,10 @@ SHOW: Final = (
     "more until you say so."
 )
 UNWITNESSED: Final = "No quorum cosigned that, so no device takes an epoch of it. Both are kept, in `status`."
+DISMISSED: Final = (
+    "A quorum cosigned that, and you said to go on when it was held. Both are kept, in `status`: show them "
+    "to whoever oversees the list."
+)
 _OVERSEE: Final = "Its manifest is kept on this device, in `status`: show it to whoever oversees the list."
 _LOGGED: Final = "What was adopted stays in use until it ends. If the clock is right, ask the publisher."
 _LONGER: Final = (

@@ -21,7 +21,7 @@ from blindmatch_protocol.contract import Binding, Item, Learner, Undisclosed
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
 
-from blindmatch_client.adoption import SHOW, UNWITNESSED, Adoption, Opened
+from blindmatch_client.adoption import DISMISSED, SHOW, UNWITNESSED, Adoption, Opened
 from blindmatch_client.base import Base
 from blindmatch_client.detector import Asked, Cause, Decided, Detection, Detector, Undecided, Verified
 from blindmatch_client.enrolling import Enrolling
@@ -125,20 +125,23 @@ class MatchingClient:
         """Take note of the checkpoint that a message of `peer` bore.
 
         Evidence of a second history is kept; if a quorum cosigned it nothing is asked any more until the user
-        says so: once, however often it is told. Where none did, it is kept if it is the first.
+        says so: once, however often it is told, and not if it was held when they said so. Where no quorum
+        did, it is kept if it is the first.
         """
         split = self._transparency.hear(peer, checkpoint)
         if split is None:
             return
         held, shown = split.views
         stops = self._transparency.stops(shown.note)
-        before = [View(one.shown).note for one in self._record.evidence() if one.kind is Kind.SPLIT]
-        told = (one.text for one in before if self._transparency.cosigned(one))
-        if shown.note.text in told or (before and not stops):
+        cosigned = self._transparency.cosigned(shown.note) is not None
+        before = [one for one in self._record.evidence() if one.kind is Kind.SPLIT]
+        raws = (raw for one in before for raw in ((one.shown,) if stops else (one.shown, one.held)))
+        told = (one.text for one in (View(raw).note for raw in raws) if self._transparency.cosigned(one))
+        if shown.note.text in told or (before and not cosigned):
             return
         size = Checkpoint.of(held.note).size
         words = f"{peer} was shown another log of the epochs than this device, both of {size} leaves. "
-        words += SHOW if stops else UNWITNESSED
+        words += SHOW if stops else DISMISSED if cosigned else UNWITNESSED
         self._record.keep(Evidence(Kind.SPLIT, size, words, self._base.clock_ms(), shown.shown, held.shown))
         if stops:
             self._record.doubt(words)

@@ -323,6 +323,26 @@ def test_who_trusts_again_goes_on_whatever_a_quorum_cosigned_and_evidence_is_kep
     assert bob.refresh() == 3 and len(bob.standing().evidence) == count
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_a_second_history_that_was_held_when_the_user_went_on_is_evidence_whatever_was_told_before(
+    world: World, first: bool
+) -> None:
+    alice, bob = world.device("alice").device, world.device("bob").device
+    if first:
+        tell(world, alice, forged(world, 1, root=bytes([7] * 32)))  # the log alone signed it
+    tell(world, alice, note := forged(world, 2, *world.log_parties[1:]))
+    bob.trust_again()  # for whatever reason: no epoch was refused for it
+    next_epoch(world, 4)
+    assert bob.refresh() == 2
+    for _ in range(2):
+        tell(world, alice, note)
+        *before, found = bob.standing().evidence
+        assert len(before) == first and found.kind is Kind.SPLIT and found.shown == note
+        assert "A quorum cosigned that" in found.words and bob.distrust is None
+    next_epoch(world, 5)
+    assert bob.refresh() == 3
+
+
 def test_hashes_of_leaves_are_those_under_the_checkpoint(world: World) -> None:
     held = read_logged(world.published / "1")
     assert held is not None
