@@ -584,7 +584,7 @@ class Delivery(_message.Message):
     """As the sender chose it, and the stamp that the sender got."""
     stamp: _builtins.bytes
     more: _builtins.bool
-    """Another one follows at once, so that both can be saved together."""
+    """Another one follows at once: they can be saved together."""
     def __init__(
         self,
         *,
