@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Annotated, Any, ClassVar
 
 import pytest
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.codec import Fixed, Message, Nested, UInt, message
+from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, UInt, message
 from blindmatch_protocol.contract import AnyDesign, Label, Tie
 from blindmatch_protocol.designs import enclave, oprf_psi, prefix_bucket, split_psi
 from blindmatch_protocol.designs.enclave.design import ENCLAVE, Enclave
@@ -70,11 +71,14 @@ class Signed(PlainScan[Any]):
     def publish(
         self, entries: Any, parameters: Any, rng: Any, executor: Any, out: Any, progress: Any = bm.no_progress
     ) -> bm.Published:
-        key = SigningKey(rng.take(32))
+        key = SigningKey(self.seed(entries, rng))
         write_list(self.info, entries, parameters, out, progress)
         write_sections(EPOCH_FILE, self.info, parameters, 0, out, {PUBLIC_KIND: bytes(key.verify_key)})
         write_sections(KEY_FILE, self.info, parameters, 0, out, {SECRET_KIND: bytes(key)})
         return bm.Published((EPOCH_FILE,), {MATCHER: (LIST_FILE, KEY_FILE)})
+
+    def seed(self, entries: Any, rng: Any) -> bytes:
+        return bytes(rng.take(32))
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Any:
         return open_file(self.info, files, EPOCH_FILE, epoch)
@@ -123,6 +127,73 @@ class SignedForAnyPicture(Signed):
 class NamesTheKey(Signed):
     def holds(self, told: Any, key: bytes, asked: bytes) -> bool:
         return bool(told.key == key)
+
+
+@message
+class Marked(Message, tag=0x93, name="signed/marked"):
+    told: Annotated[Told, Nested(Told)]
+    busy: Annotated[bool, Bool()]
+
+
+@message
+class Nothing(Message, tag=0x94, name="signed/nothing"):
+    """Which no matcher sends that does as it says."""
+
+
+@message
+class Rows(Message, tag=0x95, name="signed/rows"):
+    rows: Annotated[tuple[Told, ...], Sequence(Nested(Told), 4)]
+
+
+class SignedForTheList(Signed):
+    """Every list has a key of its own: a tie, but for whoever has the key and lies with it."""
+
+    def seed(self, entries: Any, rng: Any) -> bytes:
+        listed = b"".join(one.hashes.tobytes() for one in entries.batches(1 << 16))
+        return sha256(super().seed(entries, rng) + listed).digest()
+
+
+class LeavesAMarkUnsigned(SignedForTheList):
+    """No reply of an honest matcher bears the mark that makes it a "no"."""
+
+    replies: ClassVar[Mapping[bm.Role, tuple[type[Message], ...]]] = {MATCHER: (Marked,)}
+
+    def judged(self, state: Any, body: Any) -> tuple[Message, None]:
+        told: Any = super().judged(state, body)[0]
+        return Marked(told, False), None
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> bm.Step[Any]:
+        marked: Any = replies[MATCHER]
+        done = super().receive(session, setup, {MATCHER: marked.told}, rng)
+        return bm.Done(bm.NoMatch()) if marked.busy else done
+
+
+class TakesNothingForNo(SignedForTheList):
+    """A message that no honest matcher sends, and that nobody signs."""
+
+    replies: ClassVar[Mapping[bm.Role, tuple[type[Message], ...]]] = {MATCHER: (Told, Nothing)}
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> bm.Step[Any]:
+        if isinstance(replies[MATCHER], Nothing):
+            return bm.Done(bm.NoMatch())
+        return super().receive(session, setup, replies, rng)
+
+
+class SignsEachRow(SignedForTheList):
+    """Each row is signed for what was asked and for the list, and their number is not."""
+
+    replies: ClassVar[Mapping[bm.Role, tuple[type[Message], ...]]] = {MATCHER: (Rows,)}
+
+    def judged(self, state: Any, body: Any) -> tuple[Message, None]:
+        told: Any = super().judged(state, body)[0]
+        none = replace(told, label=bm.NO_LABEL)
+        signature = state[1].sign(none.label.encode() + self.covered(body.hash)).signature
+        return Rows((replace(none, signature=signature), told)), None
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Any) -> bm.Step[Any]:
+        rows: Any = replies[MATCHER]
+        steps = [super(SignsEachRow, self).receive(session, setup, {MATCHER: one}, rng) for one in rows.rows]
+        return max(steps, key=lambda one: isinstance(one.outcome, bm.Match), default=bm.Done(bm.NoMatch()))
 
 
 class LetsTheMatcherLie(NamesTheKey):
@@ -238,6 +309,9 @@ LIES = {
     Signed: FORGED + "key",
     SignedForAnyPicture: FORGED + "key",
     NamesTheKey: FORGED + "key",
+    LeavesAMarkUnsigned: FORGED + "key",
+    TakesNothingForNo: FORGED + "key",
+    SignsEachRow: FORGED + "key",
     LetsTheMatcherLie: FORGED + "key",
     TellsTheMatcher: FORGED + "key",
     FirstRowProved: FORGED + "key",

@@ -4,17 +4,20 @@ another key      of the same list and epoch: refused where there is a tie, else 
 another list     under the same randomness, and so the same keys
 another request  the right reply, to another picture
 one field of these, or its first or last row, in the right reply; to an account's second picture
+nobody's         a made-up reply of each type; the right one with a number or mark altered, or without rows
 a proof's maker  other device states and tapes: a session ends as it did
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Final
 
 import numpy as np
+from blindmatch_protocol import codec
 from blindmatch_protocol.codec import Message, layout
 from blindmatch_protocol.contract import Learner, Role, Tie, Verdict
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
@@ -115,7 +118,8 @@ def _second(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> Ran:
 def _puts(
     fixtures: Fixtures, ran: Ran, deployed: Deployed, others: list[Deployed], foreign: list[Asked]
 ) -> Iterator[_Put]:
-    """Other roles for a whole session; at each place wrong replies, and the right one with parts of those."""
+    """Other roles for a whole session; at each place wrong replies, and the right one altered, and with parts
+    of those."""
     crossed = [replace(deployed, states=other.states) for other in others]
     yield from (_Put(-1, None, one) for one in crossed)
     for at, asked in enumerate(ran.asked):
@@ -125,8 +129,12 @@ def _puts(
                 wrong.append(other.answer(asked.role, asked.body, fixtures.rng("forged"))[0])
             except ProtocolError:
                 continue  # it refuses what it is asked
+        for kind in fixtures.design.replies[asked.role]:
+            wrong += made_up(kind, fixtures.rng("made-up"))
+        put = [*wrong, *_altered(asked.reply)]
         for reply in (one for one in wrong if type(one) is type(asked.reply)):
-            yield from (_Put(at, one, deployed) for one in (reply, *_mixed(asked.reply, reply)))
+            put += _mixed(asked.reply, reply)
+        yield from (_Put(at, one, deployed) for one in put)
 
 
 def _mixed(right: Any, wrong: Any) -> Iterator[Message]:
@@ -142,6 +150,29 @@ def _mixed(right: Any, wrong: Any) -> Iterator[Message]:
                 yield replace(right, **{name: value})
             except ProtocolError:
                 continue  # no message
+
+
+def _altered(right: Any) -> Iterator[Message]:
+    """The right reply with another number or mark in it, or without rows: all, the first, the last."""
+    for name, encoding in layout(type(right)):
+        value = getattr(right, name)
+        for other in _others(encoding, value):
+            with suppress(ProtocolError):  # no message
+                yield type(right).decode(replace(right, **{name: other}).encode())
+
+
+def _others(encoding: Any, value: Any) -> Iterator[Any]:
+    match encoding:
+        case codec.Bool():
+            yield not value
+        case codec.UInt(bits):
+            yield from {0, (1 << bits) - 1} - {value}
+        case codec.Sequence() | codec.Matrix():
+            yield from (value[:0], value[1:], value[:-1])
+        case codec.Variable():
+            yield value[:0]
+        case codec.Nested():
+            yield from _altered(value)
 
 
 def _alike(fixtures: Fixtures, one: Pooled, ran: Ran, put: _Put) -> None:
