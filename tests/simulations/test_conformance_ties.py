@@ -282,6 +282,19 @@ class SameBlindInMessages(OprfPsi):
         return super().start(state, setup, item, binding, drawn)
 
 
+class SameBlindInLaterMessages(SameBlindInMessages):
+    """But for an account's first picture."""
+
+    device_state: ClassVar[type[Message]] = Counted
+
+    def enrol(self, rng: Any) -> Any:
+        return Counted(0)
+
+    def start(self, state: Any, setup: Any, item: Any, binding: Any, rng: Any) -> Any:
+        started: Any = super().start(state, setup, item, binding if state.pictures else bm.UNBOUND, rng)
+        return replace(started, state=Counted(state.pictures + 1))
+
+
 class AsksByItsState(OprfPsi):
     """Asks about no picture of an account that has had a thousand."""
 
@@ -335,8 +348,9 @@ def test_a_design_without_a_key_has_no_tie(tie: Tie) -> None:
     assert failure.rule.endswith(f"a tie by {tie} means all")
 
 
-def test_a_design_that_looks_at_the_message_before_it_asks_is_found() -> None:
-    (failure,) = checked(SameBlindInMessages(), "tape").failed
+@pytest.mark.parametrize("design", [SameBlindInMessages, SameBlindInLaterMessages])
+def test_a_design_that_looks_at_the_message_before_it_asks_is_found(design: type[AnyDesign]) -> None:
+    (failure,) = checked(design(), "tape").failed
     assert failure.rule == "the message that a picture is in decides what is asked"
 
 

@@ -41,14 +41,18 @@ def check_tape(fixtures: Fixtures) -> Passed:
         if (again.outcome, decided(design, again.state)) != (ran.outcome, decided(design, ran.state)):
             raise BrokenError("receive", "the same tape gives another outcome or state", item=one.name)
     for one in chosen:
-        _alike_in_a_message(fixtures, one, fixtures.honest[one.name])
+        first, rng = fixtures.honest[one.name], fixtures.rng(f"later/{one.name}")
+        state = design.prepare(first.state, fixtures.deployed.setup, rng)
+        for ran in (first, run_session(fixtures.deployed, one.item, rng, state)):
+            _alike_in_a_message(fixtures, one, ran)
     if design.info.native_randomness:
         _shows(fixtures, fixtures.pool.of("other")[0].item)
     return Passed(f"{len(chosen)} sessions derived again from their tapes{limits(design)}")
 
 
 def _alike_in_a_message(fixtures: Fixtures, one: Pooled, ran: Ran) -> None:
-    """A picture in a message is asked about as one in none, which is what most checks ask about."""
+    """A picture in a message is asked about as one in none, which is what most checks ask about; an account's
+    first one, and a later one."""
     design, answer = fixtures.design, partial(fixtures.deployed.answer, rng=fixtures.rng("bound"))
     try:
         bound = run_again(fixtures.deployed, one.item, ran, answer, BOUND)
