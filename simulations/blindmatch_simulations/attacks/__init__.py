@@ -1,9 +1,8 @@
 """Attacks on the claims of the documents; `blindmatch attack` runs them.
 
-adversary    who attacks: means, the claim, the budget, and the weakness that lets it win
-arena        what an attack runs against: a design in this process, servers that it started itself
-figure       what it achieved
-weakness     plants a weakness, for as long as a block runs
+adversary    who attacks: means, the claim, the budget; and the weakness that lets it win, while a block runs
+arena        what an attack runs against: a design in this process; `loopback`: servers that it started itself
+figure       what it achieved, and how well it tells two cases apart
 table        all attacks as data
 run          runs them, and the result as JSON
 

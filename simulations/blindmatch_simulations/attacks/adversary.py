@@ -7,16 +7,19 @@ Three families are made of this one type. They differ in what a move is, and in 
     hostile clients    one attempt at a server                none: what they do to others is measured
     planted cheats     the conformance check that must fail   a design that does what it must not
 
-They are in `attacks.table`, `hostile` and `conformance.mutations.table`.
+They are in `attacks.table`, `hostile` and `conformance.mutations.table`. `replacing` makes the first family's
+weaknesses.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from blindmatch_protocol.contract import Adversary as Conduct
-from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract import AnyDesign, Party
 
 M = TypeVar("M", covariant=True)  # a move
 W = TypeVar("W", covariant=True)  # a weakness
@@ -47,7 +50,7 @@ class Claim:
     """A sentence, or a part of one, and the page it stands on."""
 
     words: str
-    page: str
+    page: str = "docs/threat-model.md"
 
     def __str__(self) -> str:
         return f"{self.words} ({self.page})"
@@ -61,18 +64,59 @@ class Adversary(Generic[M, W]):
         name: one word or a few, unique in its family.
         means: what it has.
         claim: the sentence it attacks.
-        claimed: is the sentence claimed to be withstood? Else it is declared that the adversary succeeds.
         budget: what it may spend, in words.
         move: what it does.
-        weakness: where planted, the adversary must succeed.
+        weakness: where planted, the adversary must succeed; `AS_BUILT` if it is declared to succeed as it is.
         against: names of the designs, or of the server, it is played against; empty if that does not matter.
     """
 
     name: str
     means: Means
     claim: Claim
-    claimed: bool
     budget: str
     move: M = field(repr=False)
     weakness: W = field(repr=False)
     against: frozenset[str] = frozenset()
+
+    @property
+    def claimed(self) -> bool:
+        """Is the sentence claimed to be withstood? Else it is declared that the adversary succeeds."""
+        return self.weakness is not AS_BUILT
+
+
+Weakness: TypeAlias = Callable[..., AbstractContextManager[Any]]
+"""Plants it for a block; called with the design that is attacked."""
+Piece: TypeAlias = tuple[Any, str, Any]
+"""A module or class, the name of an attribute of it, and what replaces that."""
+_NOT_ITS_OWN: Final = object()
+
+AS_BUILT: Final[Weakness] = nullcontext
+"""Nothing is planted: the attack is declared to succeed as it is."""
+
+
+def replacing(*pieces: Piece) -> Weakness:
+    """The weakness of attributes of modules or classes that others replace."""
+    return replacing_of(lambda design: pieces)
+
+
+def replacing_of(pieces_of: Callable[[AnyDesign], Sequence[Piece]]) -> Weakness:
+    """The same, where what is replaced follows from the design that is attacked."""
+
+    @contextmanager
+    def planted(design: Any = None) -> Iterator[None]:
+        pieces = pieces_of(design)
+        for owner, name, _ in pieces:
+            getattr(owner, name)  # AttributeError: what is not there cannot be replaced
+        held = [(owner, name, vars(owner).get(name, _NOT_ITS_OWN)) for owner, name, _ in pieces]
+        try:
+            for owner, name, other in pieces:
+                setattr(owner, name, other)
+            yield
+        finally:
+            for owner, name, before in held:
+                if before is _NOT_ITS_OWN:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, before)
+
+    return planted

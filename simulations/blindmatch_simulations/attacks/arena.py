@@ -9,6 +9,7 @@ from typing import Final, TypeVar, cast
 import numpy as np
 from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.contract import AnyDesign, Progress, Role, Verdict, no_progress
+from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness, seeded
 
@@ -29,6 +30,10 @@ NEAR: Final = frozenset({
 OF_A_SEED: Final = 1_000_000
 """Generated pictures of a run, at most: how far the numbers of two seeds are apart."""
 _MADE: Final[dict[tuple[Hashable, int], tuple[object, float]]] = {}
+
+
+class AttackError(BlindmatchError):
+    """The scene of an attack is not as it should be, so it says nothing."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

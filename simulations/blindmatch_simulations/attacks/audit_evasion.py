@@ -26,12 +26,10 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.errors import AttackError
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
-from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.audit import Counterpart, Evidence, audit_device
 from blindmatch_simulations.audit import audit as checks
 from blindmatch_simulations.scenario.seen import counterpart, evidence
@@ -161,10 +159,8 @@ ATTACK: Final = Adversary(
     claim=Claim(
         "commitments, attachments and request ids are what content and keys give, other ids are drawn, each "
         "for one thing, nothing is sent more often than declared, and nothing is fetched or acknowledged "
-        "that was not there",
-        "docs/threat-model.md",
+        "that was not there"
     ),
-    claimed=True,
     budget=f"{len(CHEATS)} cheats, one picture",
     move=run,
     weakness=replacing(*((checks, name, lambda *_: ()) for name in _LOOKS)),

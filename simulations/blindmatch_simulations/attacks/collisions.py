@@ -25,10 +25,9 @@ from blindmatch_server.keyed_hash import KEY_BYTES, SAME_PICTURE, KeyedHasher
 from blindmatch_server.keyed_hash import distance as second_distance
 from PIL import Image
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import OF_A_SEED, Arena
 from blindmatch_simulations.attacks.figure import Figure, share_of
-from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.inprocess.seeded import below
 from blindmatch_simulations.pictures.kinds import GENERATED
 from blindmatch_simulations.pictures.pool import detailed
@@ -112,7 +111,6 @@ LOOK_ALIKE: Final = Adversary(
     name="look-alikes",
     means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "pictures that share most of their area"),
     claim=Claim("takes different pictures that PDQ has near for one", "docs/corpus.md"),
-    claimed=False,
     budget=f"{LOOK_ALIKES} generated pictures of each of five kinds, {100 * PATCH:g} % of each another's",
     move=look_alikes,
     weakness=AS_BUILT,
@@ -121,7 +119,7 @@ REBUILT_COLLISION: Final = replace(
     LOOK_ALIKE,
     name="rebuilt-collisions",
     means=Means(frozenset({Party.DEVICE}), has="the hashes of a list"),
-    claim=Claim("a grey picture made of the hash alone", "docs/threat-model.md"),
+    claim=Claim("a grey picture made of the hash alone"),
     budget=f"{REBUILT} generated pictures' hashes, {USUAL} pictures to learn from, no trained model",
     move=rebuilt_collisions,
 )

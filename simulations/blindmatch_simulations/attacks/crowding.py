@@ -18,10 +18,9 @@ from blindmatch_server.batching import Batcher
 from blindmatch_server.fair_queue import FairQueue
 from blindmatch_server.matching.limits import MatchingLimits
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure
-from blindmatch_simulations.attacks.weakness import replacing
 
 ACCOUNTS: Final = 4
 BYSTANDER: Final = "bystander"
@@ -76,7 +75,6 @@ ATTACK: Final = Adversary(
     claim=Claim(
         "A matcher answers accounts that ask one thing at a time first and together", "docs/messenger.md"
     ),
-    claimed=True,
     budget=f"{ACCOUNTS} accounts with as many requests waiting as one may have",
     move=run,
     weakness=replacing(_one_line()),

@@ -15,11 +15,10 @@ from blindmatch_protocol.content import compose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import loopback
-from blindmatch_simulations.attacks.weakness import replacing
 
 FORGED: Final = "never written by alice"
 WAIT_MS: Final = 200
@@ -46,7 +45,6 @@ ATTACK: Final = Adversary(
     name="downgrade",
     means=Means(frozenset({Party.PROVIDER}), has="every delivery"),
     claim=Claim("each side refuses the other kind", "docs/designs/provider-scan.md"),
-    claimed=True,
     budget="one message",
     move=run,
     weakness=replacing(

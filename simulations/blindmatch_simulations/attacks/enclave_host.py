@@ -21,10 +21,9 @@ from blindmatch_protocol.designs.enclave.messages import Attest, Picture, Quote,
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.padding import unpad_attachment
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
-from blindmatch_simulations.attacks.weakness import AS_BUILT, replacing
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.pictures.pool import picture
 
@@ -114,7 +113,6 @@ ATTESTED_HOST: Final = Adversary(
         "a host that runs other measured code or another configuration is refused before a picture leaves",
         PAGE,
     ),
-    claimed=True,
     budget=f"seven ways, {PICTURES} pictures each",
     move=be_something_else,
     weakness=replacing((Policy, "check", lambda *_: None)),
@@ -124,7 +122,6 @@ BROKEN_ATTESTATION: Final = Adversary(
     name="broken-attestation",
     means=Means(frozenset({Party.PROVIDER, VENDOR}), has="the platform's signing key"),
     claim=Claim("Whoever has the platform's signing key reads every picture", PAGE),
-    claimed=False,
     budget=f"{PICTURES} pictures",
     move=read_with_leaked_key,
     weakness=AS_BUILT,

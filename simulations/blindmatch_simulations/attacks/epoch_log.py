@@ -24,12 +24,10 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.errors import AttackError
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.log_views import AGE, NOW, History, Scene
-from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.deployment.transparency import LOG
 
 EPOCHS: Final = 6
@@ -192,10 +190,7 @@ _AGAINST: Final = frozenset({"oprf-psi", "token-psi"})
 UNLOGGED_EPOCH: Final = Adversary(
     name="unlogged-epoch",
     means=Means(_COALITION, has="all their keys, and two of five witnesses where it says so"),
-    claim=Claim(
-        "a device takes an epoch only if a quorum shows it to be everybody's newest", "docs/threat-model.md"
-    ),
-    claimed=True,
+    claim=Claim("a device takes an epoch only if a quorum shows it to be everybody's newest"),
     budget=f"{len(FORMS)} devices",
     move=run_unlogged,
     weakness=_UNLOOKED,
@@ -204,10 +199,7 @@ UNLOGGED_EPOCH: Final = Adversary(
 TWO_HISTORIES: Final = Adversary(
     name="two-histories",
     means=Means(_COALITION, has="a quorum of witnesses that cosigns two histories"),
-    claim=Claim(
-        "two devices that write to one another find two histories of the log", "docs/threat-model.md"
-    ),
-    claimed=True,
+    claim=Claim("two devices that write to one another find two histories of the log"),
     budget="two pairs of devices, a message each",
     move=run_histories,
     weakness=_DEAF,

@@ -14,10 +14,9 @@ from typing import Final
 import numpy as np
 from blindmatch_protocol.contract import Match, Party
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure
-from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.pictures.hash_only import HashOnly
 from blindmatch_simulations.studies.near.extraction import extract
@@ -52,8 +51,7 @@ def _opened(arena: Arena, deployed: Deployed, evaluations: int) -> int:
 ATTACK: Final = Adversary(
     name="extraction",
     means=Means(frozenset({Party.DEVICE}), has="a modified device, which asks for what it likes"),
-    claim=Claim("each request tests a guess, or in token-psi opens a part", "docs/threat-model.md"),
-    claimed=False,
+    claim=Claim("each request tests a guess, or in token-psi opens a part"),
     budget="32 and 64 evaluations of oprf-psi, 256 and 512 of token-psi with tokens of 8 bits",
     move=run,
     weakness=AS_BUILT,

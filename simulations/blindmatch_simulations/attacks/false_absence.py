@@ -23,11 +23,9 @@ from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.curator.signing import CuratorKey
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.errors import AttackError
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
-from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, manifest_of, transcript, update
 from blindmatch_simulations.pictures.hash_only import HashOnly
 
@@ -106,7 +104,6 @@ ATTACK: Final = Adversary(
         frozenset({Party.DEVICE, Party.MATCHER}), has="a listed hash, every set, and a key of its own"
     ),
     claim=Claim("no listed hash is shown to be absent", "docs/proofs.md"),
-    claimed=True,
     budget="five proofs",
     move=run,
     weakness=replacing(

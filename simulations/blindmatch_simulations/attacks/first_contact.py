@@ -23,11 +23,10 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import loopback
-from blindmatch_simulations.attacks.weakness import AS_BUILT, replacing
 from blindmatch_simulations.deployment.devices import now_ms
 from blindmatch_simulations.deployment.notifying import ACCOUNT as NOTICES
 
@@ -150,8 +149,7 @@ _RELAY: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys of i
 FIRST_CONTACT: Final = Adversary(
     name="first-contact",
     means=_RELAY,
-    claim=Claim("A malicious relay can hand out keys of its own at first contact", "docs/threat-model.md"),
-    claimed=False,
+    claim=Claim("A malicious relay can hand out keys of its own at first contact"),
     budget="one conversation",
     move=read_at_first_contact,
     weakness=AS_BUILT,
@@ -162,7 +160,6 @@ SUBSTITUTED_KEY: Final = Adversary(
     claim=Claim(
         "once a key was compared, or came with the configuration, another one is refused", "docs/messenger.md"
     ),
-    claimed=True,
     budget="three conversations",
     move=read_after_comparison,
     weakness=UNCOMPARED,
@@ -179,7 +176,6 @@ FORGED_NOTICE: Final = Adversary(
     name="forged-notice",
     means=_RELAY,
     claim=Claim("a notice under another key is shown as a problem", "docs/messenger.md"),
-    claimed=True,
     budget="one notice",
     move=forge_notice,
     weakness=replacing(_unpinned()),

@@ -24,10 +24,9 @@ from blindmatch_protocol.designs import third_party
 from blindmatch_protocol.designs.third_party import THIRD, answered_with, signatures
 from nacl.signing import SigningKey
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
-from blindmatch_simulations.attacks.weakness import AS_BUILT, replacing
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.inprocess.steps import Stop, deliver, stops
 from blindmatch_simulations.pictures.hash_only import HashOnly
@@ -91,7 +90,6 @@ ATTACK: Final = Adversary(
     name="forged-label",
     means=Means(frozenset({third_party.PARTY}), has="every reply, and the hash that was asked about"),
     claim=Claim("can show none that is not listed", "docs/designs/third-party.md"),
-    claimed=True,
     budget="five labels of the hash that was asked about",
     move=run,
     weakness=replacing((third_party, "check_signature", lambda *_: None)),
@@ -100,11 +98,7 @@ ATTACK: Final = Adversary(
 FORCED_REPORT: Final = Adversary(
     name="forced-report",
     means=Means(frozenset({Party.MATCHER}), has="every hash, and every reply"),
-    claim=Claim(
-        "any picture the matcher chooses, since it can answer with a match that is none",
-        "docs/threat-model.md",
-    ),
-    claimed=False,
+    claim=Claim("any picture the matcher chooses, since it can answer with a match that is none"),
     budget=f"{CHOSEN} pictures",
     move=force,
     weakness=AS_BUILT,

@@ -18,10 +18,9 @@ from blindmatch_protocol.contract import Party, Role
 from blindmatch_protocol.oprf import Mode, blind_evaluate, generate_key_pair
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
-from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.inprocess.steps import Stop, deliver, hostile, stops
 from blindmatch_simulations.inprocess.verdict import BrokenError
@@ -88,8 +87,7 @@ def _replies(body: Any, reply: Any, others: Any, rng: Randomness) -> Iterator[Me
 ATTACK: Final = Adversary(
     name="forged-replies",
     means=Means(frozenset({Party.MATCHER}), has="every reply, of a key in shares those of one party"),
-    claim=Claim("a matcher that cheats is refused", "docs/threat-model.md"),
-    claimed=True,
+    claim=Claim("a matcher that cheats is refused"),
     budget="some 150 replies to each of two requests",
     move=run,
     weakness=replacing((dleq, "verify_proof", lambda *_, **__: None)),

@@ -27,12 +27,11 @@ from blindmatch_server.centre import subjects, verify
 from blindmatch_server.centre.keys import JUDGE_PUBLIC
 from blindmatch_server.key_files import read_key
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.framing import ALICE, BOB, Forgery, Reports, passed
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
-from blindmatch_simulations.attacks.weakness import replacing
 
 PICTURE: Final = 1
 
@@ -97,10 +96,8 @@ ATTACK: Final = Adversary(
     ),
     claim=Claim(
         "have a report pass in the name of a sender whose device has named its identity key to the centre: "
-        "no, the proof needs the sender's secret key",
-        "docs/threat-model.md",
+        "no, the proof needs the sender's secret key"
     ),
-    claimed=True,
     budget="five reports",
     move=run,
     weakness=replacing(

@@ -32,12 +32,10 @@ from blindmatch_server.centre import subjects, verify
 from blindmatch_server.centre.keys import PUBLIC_KEY
 from blindmatch_server.key_files import read_key
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.errors import AttackError
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
-from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.deployment.devices import now_ms
 from blindmatch_simulations.deployment.operators import centre_list
 
@@ -155,10 +153,8 @@ ATTACK: Final = Adversary(
     means=Means(frozenset({Party.DEVICE, Party.MATCHER, Party.PROVIDER}), has="a listed picture, its label"),
     claim=Claim(
         "A device reports what it sent itself; a service reports where the deployed design gives "
-        "it pictures in the clear, else nothing",
-        "docs/threat-model.md",
+        "it pictures in the clear, else nothing"
     ),
-    claimed=True,
     budget="eight reports",
     move=run,
     weakness=replacing(

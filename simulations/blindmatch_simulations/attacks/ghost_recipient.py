@@ -19,12 +19,11 @@ from blindmatch_protocol.content import Content
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.first_contact import ALICE, BOB, TEXTS, UNCOMPARED, WAIT_MS, bundle_of
 from blindmatch_simulations.attacks.loopback import loopback
-from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.deployment.devices import now_ms
 
 PAGE: Final = "docs/designs/targeted-access.md"
@@ -95,7 +94,6 @@ GHOST_RECIPIENT: Final = Adversary(
     name="ghost-recipient",
     means=_PROVIDER,
     claim=Claim("a ghost reads every text of two people who have not compared their safety number", PAGE),
-    claimed=False,
     budget="one conversation",
     move=read_along,
     weakness=AS_BUILT,
@@ -104,7 +102,6 @@ COMPARED_GHOST: Final = Adversary(
     name="compared-ghost",
     means=_PROVIDER,
     claim=Claim("once they have compared it, no text leaves for a ghost", PAGE),
-    claimed=True,
     budget="one conversation",
     move=read_along_after_comparison,
     weakness=UNCOMPARED,

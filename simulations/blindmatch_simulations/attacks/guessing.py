@@ -13,10 +13,9 @@ from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party
 from blindmatch_protocol.picture import distance
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import EXACT, NEAR, Arena
 from blindmatch_simulations.attacks.figure import Figure
-from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.inprocess.deployed import run_session
 from blindmatch_simulations.measure.intervals import advantage
 from blindmatch_simulations.pictures.pool import picture
@@ -44,8 +43,7 @@ def run(arena: Arena) -> Figure:
 ATTACK: Final = Adversary(
     name="guessing",
     means=Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "the key and the set"),
-    claim=Claim("it can evaluate any guess and look it up", "docs/threat-model.md"),
-    claimed=False,
+    claim=Claim("it can evaluate any guess and look it up"),
     budget=f"{GUESSES} guesses, half of them listed",
     move=run,
     weakness=AS_BUILT,
@@ -55,6 +53,6 @@ MEMBERSHIP: Final = replace(
     ATTACK,
     name="membership-probing",
     means=Means(frozenset({Party.DEVICE}), has="hashes it would know about"),
-    claim=Claim("whoever may ask tests any hash, one request a guess", "docs/threat-model.md"),
+    claim=Claim("whoever may ask tests any hash, one request a guess"),
     against=(EXACT | NEAR) - UNASKED,
 )

@@ -15,11 +15,10 @@ from blindmatch_client.egress.methods import EXCHANGE, SEND
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Party
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.loopback import drawn, loopback
-from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.inprocess.seeded import flag
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, at_least
 
@@ -83,11 +82,7 @@ def _next(calls: list[_Call], account: str) -> int | None:
 ATTACK: Final = Adversary(
     name="joined-logs",
     means=Means(frozenset({Party.PROVIDER, Party.MATCHER}), Conduct.SEMI_HONEST, "their logs of calls"),
-    claim=Claim(
-        "which message a query belongs to, by account and time; so who sent whom a picture",
-        "docs/threat-model.md",
-    ),
-    claimed=False,
+    claim=Claim("which message a query belongs to, by account and time; so who sent whom a picture"),
     budget=f"{MESSAGES} messages of {len(SENDERS)} accounts",
     move=run,
     weakness=AS_BUILT,

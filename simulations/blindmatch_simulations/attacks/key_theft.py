@@ -23,11 +23,10 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture import distance
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
-from blindmatch_simulations.attacks.over_days import ASKED, PAGE, UNBLINDED
-from blindmatch_simulations.attacks.weakness import AS_BUILT, replacing
+from blindmatch_simulations.attacks.over_days import ASKED, UNBLINDED
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.inprocess.steps import stops
 from blindmatch_simulations.pictures.pool import picture
@@ -103,8 +102,7 @@ def _keeping(account: Account, sender: str, sealed: bytes) -> Any:
 RECORDED_REQUESTS: Final = Adversary(
     name="recorded-requests",
     means=Means(frozenset({Party.PROVIDER}), has="recorded requests; later the states of all roles"),
-    claim=Claim("requests that were recorded stay closed to whoever gets every role's state later", PAGE),
-    claimed=True,
+    claim=Claim("requests that were recorded stay closed to whoever gets every role's state later"),
     budget=f"{RECORDED} requests, each of one of two listed pictures",
     move=requests,
     weakness=UNBLINDED,
@@ -113,8 +111,7 @@ RECORDED_REQUESTS: Final = Adversary(
 RECORDED_SEALED: Final = replace(
     RECORDED_REQUESTS,
     name="recorded-sealed",
-    claim=Claim("open with a key that is stolen later", PAGE),
-    claimed=False,
+    claim=Claim("open with a key that is stolen later"),
     weakness=AS_BUILT,
     against=frozenset({"third-party", "enclave", "he-hamming"}),
 )
@@ -122,7 +119,7 @@ RECORDED_MESSAGES: Final = replace(
     RECORDED_REQUESTS,
     name="recorded-messages",
     means=Means(frozenset({Party.PROVIDER}), has="recorded messages; later a device's keys"),
-    claim=Claim("messages that were recorded and received do not open with a device's keys of later", PAGE),
+    claim=Claim("messages that were recorded and received do not open with a device's keys of later"),
     budget=f"{MESSAGES} messages of one conversation",
     move=messages,
     weakness=replacing((Account, "decrypt", _keeping)),

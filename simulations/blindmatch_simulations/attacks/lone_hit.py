@@ -19,11 +19,9 @@ from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
 from blindmatch_protocol.fuse_map import Cells
 from blindmatch_protocol.oprf import evaluate_rows
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.figure import Figure, advantages
-from blindmatch_simulations.attacks.game import Played, won
-from blindmatch_simulations.attacks.weakness import replacing
+from blindmatch_simulations.attacks.figure import Figure, Played, advantages, won
 from blindmatch_simulations.inprocess.deployed import opened, update
 from blindmatch_simulations.measure.intervals import Advantage
 
@@ -82,7 +80,6 @@ ATTACK: Final = Adversary(
     name="lone-hit",
     means=Means(frozenset({Party.DEVICE}), has="tokens of its choice"),
     claim=Claim("a lone hit is never seen", "docs/designs/token-psi.md"),
-    claimed=True,
     budget=f"{LOOK_UPS} tokens a size, half of them an entry's",
     move=run,
     weakness=replacing((Cells, "__call__", lambda cells, word, count: np.zeros(count, np.uint64))),

@@ -24,9 +24,9 @@ from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
 from google.protobuf.message import Message as Wire
 from PIL import Image
 
+from blindmatch_simulations.attacks.adversary import Weakness
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.budget import Spending
-from blindmatch_simulations.attacks.weakness import Weakness
 from blindmatch_simulations.deployment.devices import Watched, credentials_of, now_ms
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.pictures import pool

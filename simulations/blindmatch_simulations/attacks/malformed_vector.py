@@ -19,10 +19,9 @@ from blindmatch_protocol.designs.he_hamming.circuit import Evaluation, indicator
 from blindmatch_protocol.designs.he_hamming.messages import Query, Reply, Secret
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
-from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled
 from blindmatch_simulations.inprocess.opened import request_of
 
@@ -72,7 +71,6 @@ ATTACK: Final = Adversary(
     name="malformed-vector",
     means=Means(frozenset({Party.DEVICE}), has="a modified device with keys that SEAL made"),
     claim=Claim("a vector that is no hash reads no key", "docs/designs/he-hamming.md"),
-    claimed=True,
     budget=f"{len(VECTORS)} requests, {ENTRIES} entries",
     move=run,
     weakness=replacing((Evaluation, "_validity", lambda self, query, at: [])),

@@ -19,11 +19,10 @@ from blindmatch_protocol.franking import LEAF_LENGTH, disclose
 from blindmatch_protocol.report import open_report
 from blindmatch_server.centre.keys import CentreKeys
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
-from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.deployment.devices import now_ms
 from blindmatch_simulations.deployment.hosting import STATE
 from blindmatch_simulations.deployment.operators import centre_list
@@ -74,11 +73,7 @@ def _all_of_it(content: Content, *arguments: Any) -> Any:
 ATTACK: Final = Adversary(
     name="open-report",
     means=Means(frozenset({Party.CENTRE}), Conduct.SEMI_HONEST, "its key, and reports that are right"),
-    claim=Claim(
-        "Of a reported message it learns sender, recipient, time and the matched picture",
-        "docs/threat-model.md",
-    ),
-    claimed=True,
+    claim=Claim("Of a reported message it learns sender, recipient, time and the matched picture"),
     budget="one report",
     move=run,
     weakness=replacing(*((owner, "disclose", _all_of_it) for owner in (franking, pictures, reporting))),

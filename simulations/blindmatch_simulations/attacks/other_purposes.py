@@ -20,11 +20,10 @@ from blindmatch_protocol.picture import distance
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import EXACT, NEAR, OF_A_SEED, Arena
 from blindmatch_simulations.attacks.figure import Figure, counted, mean_of
 from blindmatch_simulations.attacks.over_days import ASKED
-from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.inprocess.deployed import run_session
 from blindmatch_simulations.inprocess.seeded import below
 from blindmatch_simulations.pictures.kinds import GENERATED
@@ -102,8 +101,7 @@ def _view(place: npt.NDArray[np.uint8], rng: Randomness) -> Picture:
 DUAL_PURPOSE: Final = Adversary(
     name="dual-purpose",
     means=Means(frozenset({Party.CURATOR}), has="the list"),
-    claim=Claim("No design here can tell what a list is a list of", "docs/threat-model.md"),
-    claimed=False,
+    claim=Claim("No design here can tell what a list is a list of"),
     budget=f"one entry of ten, {SENDERS} senders of it and as many of other pictures",
     move=dual_purpose,
     weakness=AS_BUILT,
@@ -112,7 +110,7 @@ DUAL_PURPOSE: Final = Adversary(
 POISONED_LIST: Final = replace(
     DUAL_PURPOSE,
     name="poisoned-list",
-    claim=Claim("nearness lets a list watch a place", "docs/threat-model.md"),
+    claim=Claim("nearness lets a list watch a place"),
     budget=f"1 to {POISON[-1]} views of a place beside {OTHERS} others; {PLACES} places, {VIEWS} views each",
     move=poisoned_list,
     against=NEAR,

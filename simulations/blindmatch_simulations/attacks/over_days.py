@@ -22,10 +22,9 @@ from blindmatch_protocol.designs.voprf import design as voprf_design
 from blindmatch_protocol.oprf import Mode, blind
 from blindmatch_protocol.randomness import Randomness, seeded
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, share_of
-from blindmatch_simulations.attacks.weakness import AS_BUILT, replacing
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.inprocess.fields import fields_of
 from blindmatch_simulations.inprocess.seeded import below, flag
@@ -37,7 +36,6 @@ DAYS: Final = 4
 TRIALS: Final = 40
 QUICK_TRIALS: Final = 4
 ASKED: Final = {"k": 16, "bands": 2, "probes": 2}
-PAGE: Final = "docs/threat-model.md"
 encrypt: Final = Ring.encrypt
 
 
@@ -104,8 +102,7 @@ RECURRING_PICTURE: Final = Adversary(
     means=Means(
         frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "pictures in mind, and every request of days"
     ),
-    claim=Claim("requests of many days add up to nothing", PAGE),
-    claimed=True,
+    claim=Claim("requests of many days add up to nothing"),
     budget=f"{ACCOUNTS} accounts, {DAYS} days, {TRIALS} times",
     move=run,
     weakness=UNBLINDED,
@@ -114,8 +111,7 @@ RECURRING_PICTURE: Final = Adversary(
 RECURRING_HASH: Final = replace(
     RECURRING_PICTURE,
     name="recurring-hash",
-    claim=Claim("days add up to an account", PAGE),
-    claimed=False,
+    claim=Claim("days add up to an account"),
     weakness=AS_BUILT,
     against=frozenset({"hash-upload", "partial-hash", "prefix-bucket", "third-party"}),
 )

@@ -25,11 +25,10 @@ from blindmatch_server.matching import budget
 from blindmatch_server.matching.budget import Budget, BudgetError
 from blindmatch_server.matching.store import MatcherStore
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.extraction import ENTRIES, SHORT
 from blindmatch_simulations.attacks.figure import Figure, counted
-from blindmatch_simulations.attacks.weakness import AS_BUILT, replacing
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.studies.near.extraction import DEFAULT_LIMITS, extract, obtainable
 
@@ -103,10 +102,7 @@ async def _asked(path: Path, limits: KeyLimits, accounts: int) -> list[int]:
 POOLED: Final = Adversary(
     name="pooled-extraction",
     means=Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS[-1]} accounts' modified devices"),
-    claim=Claim(
-        "pooled over any number of devices, as far as the limits of the key allow", "docs/threat-model.md"
-    ),
-    claimed=False,
+    claim=Claim("pooled over any number of devices, as far as the limits of the key allow"),
     budget=f"{', '.join(map(str, ACCOUNTS))} accounts, {ALONE} evaluations each and {TOGETHER} in all",
     move=extraction,
     weakness=AS_BUILT,
@@ -115,10 +111,7 @@ POOLED: Final = Adversary(
 KEY_LIMITS: Final = replace(
     POOLED,
     name="key-limits",
-    claim=Claim(
-        "no more requests are counted and answered under a key than its limits allow", "docs/threat-model.md"
-    ),
-    claimed=True,
+    claim=Claim("no more requests are counted and answered under a key than its limits allow"),
     budget=f"{ACCOUNTS[-1]} accounts, each {PAST} requests past its limit",
     move=past_limits,
     weakness=replacing((budget, "_check", lambda *_, **__: None)),

@@ -18,12 +18,9 @@ from blindmatch_protocol.designs.prefix_bucket import BUCKETS, Bucket, buckets
 from blindmatch_protocol.designs.prefix_bucket import files as kept
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.errors import AttackError
-from blindmatch_simulations.attacks.figure import Figure, advantages, counted
-from blindmatch_simulations.attacks.game import Played, won
-from blindmatch_simulations.attacks.weakness import AS_BUILT, replacing
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError
+from blindmatch_simulations.attacks.figure import Figure, Played, advantages, counted, won
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.inprocess.steps import Stop, deliver, hostile, sent, stops
 from blindmatch_simulations.measure.intervals import advantage, clopper_pearson
@@ -131,7 +128,6 @@ _LIKELIHOOD: Final = Adversary(
     name="prefix",
     means=Means(_MATCHER, Conduct.SEMI_HONEST, "a picture in mind"),
     claim=Claim("makes it 1,024 times as likely", PAGE),
-    claimed=False,
     budget=f"{ASKED} pictures, half of them the one; {OTHERS} hashes of others",
     move=likelihood,
     weakness=AS_BUILT,
@@ -143,7 +139,6 @@ ATTACKS: Final = (
         _LIKELIHOOD,
         name="same-prefix",
         claim=Claim("Two pictures of one prefix look the same", PAGE),
-        claimed=True,
         budget=f"{GAMES} pictures, one of two",
         move=same_prefix,
         weakness=replacing((buckets, "bucket_of", _own_start)),
@@ -153,7 +148,6 @@ ATTACKS: Final = (
         name="other-bucket",
         means=Means(_MATCHER, has="every bucket it hands out"),
         claim=Claim("It cannot give one device another bucket", PAGE),
-        claimed=True,
         budget="some 60 buckets for each of two pictures",
         move=other_bucket,
         weakness=replacing((kept, "compare_digest", lambda *_: True)),

@@ -12,10 +12,9 @@ import numpy.typing as npt
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Party
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure
-from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.inprocess.deployed import run_session
 from blindmatch_simulations.measure.intervals import clopper_pearson
 from blindmatch_simulations.pictures.pool import detailed
@@ -58,7 +57,6 @@ ATTACK: Final = Adversary(
     name="rebuilt-picture",
     means=Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "what devices send it of pictures"),
     claim=Claim("a coarse picture can be rebuilt from what is sent", "docs/designs/partial-hash.md"),
-    claimed=False,
     budget=f"{PICTURES} generated pictures, as many others to learn from, no trained model",
     move=run,
     weakness=AS_BUILT,

@@ -11,13 +11,11 @@ from typing import Final
 from blindmatch_client.consequence import Consequence
 from blindmatch_protocol.contract import Party
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
+from blindmatch_simulations.attacks.arena import Arena, AttackError
 from blindmatch_simulations.attacks.budget import distortion
-from blindmatch_simulations.attacks.errors import AttackError
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.loopback import drawn, loopback
-from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.deployment.device_settings import Options
 from blindmatch_simulations.deployment.operators import centre_list
 from blindmatch_simulations.pictures.edits import BY_NAME
@@ -52,7 +50,6 @@ ATTACK: Final = Adversary(
     name="refusal-oracle",
     means=Means(frozenset({Party.DEVICE}), has="a device as it is sold, and a listed picture"),
     claim=Claim("each refusal tells the sender which edit still matches", "docs/designs/device-list.md"),
-    claimed=False,
     budget=f"{len(EDITS)} edits of the standard suite",
     move=run,
     weakness=AS_BUILT,

@@ -25,12 +25,10 @@ from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.contract.driver import concluded
 from blindmatch_protocol.picture.item import Picture
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing, replacing_of
 from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.figure import Figure, advantages
-from blindmatch_simulations.attacks.game import Played, won
+from blindmatch_simulations.attacks.figure import Figure, Played, advantages, won
 from blindmatch_simulations.attacks.loopback import drawn, loopback
-from blindmatch_simulations.attacks.weakness import replacing, replacing_of
 from blindmatch_simulations.measure.intervals import Advantage
 
 KINDS: Final = {"no match": 1, "a match": 2, "a family": 3}
@@ -146,7 +144,6 @@ ATTACK: Final = Adversary(
     claim=Claim(
         "the relay has a message before the device looks at what came of its picture", "docs/messenger.md"
     ),
-    claimed=True,
     budget=f"{ROUNDS} pictures of each of three kinds",
     move=run,
     weakness=replacing_of(lambda design: [_at_once(type(design))]),

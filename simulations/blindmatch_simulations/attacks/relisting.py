@@ -22,11 +22,9 @@ from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.rowwise import expand
 from blindmatch_protocol.setfile import SetFile
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.figure import Figure, advantages
-from blindmatch_simulations.attacks.game import Played, won
-from blindmatch_simulations.attacks.weakness import replacing
+from blindmatch_simulations.attacks.figure import Figure, Played, advantages, won
 from blindmatch_simulations.inprocess.deployed import entry_id, opened, update
 
 ENTRIES: Final = 12
@@ -97,7 +95,6 @@ ATTACK: Final = Adversary(
         "under another mask and another label key",
         "docs/set-format.md",
     ),
-    claimed=True,
     budget=f"twice {TRIALS} histories of a set of {ENTRIES} entries",
     move=run,
     weakness=replacing((rowwise, "expand", _without_epoch)),

@@ -23,12 +23,10 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.curator.signing import CuratorKey
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.errors import AttackError
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback, publish_in
-from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.deployment.devices import Watched
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.scenario.threads import threaded_servers
@@ -126,11 +124,7 @@ def _answering(held: Loopback, other: Deployment, name: str) -> Iterator[None]:
 ATTACK: Final = Adversary(
     name="rollback",
     means=Means(frozenset({Party.MATCHER}), has="keys and lists of its own, and every epoch so far"),
-    claim=Claim(
-        "a device takes epochs that the curator signed, never an older one or a second one",
-        "docs/threat-model.md",
-    ),
-    claimed=True,
+    claim=Claim("a device takes epochs that the curator signed, never an older one or a second one"),
     budget="three devices",
     move=run,
     weakness=_UNLOOKED,

@@ -20,10 +20,9 @@ from blindmatch_protocol.oprf import SecretKey, evaluate
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.attacks import guessing
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, advantages
-from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, advantage
 from blindmatch_simulations.pictures.hash_only import HashOnly
@@ -83,7 +82,6 @@ ONE_SHARE: Final = Adversary(
     name="one-share",
     means=Means(frozenset({_B}), Conduct.SEMI_HONEST, "its share, and the set"),
     claim=Claim("No party alone can test a guess", "docs/designs/split-psi.md"),
-    claimed=True,
     budget=f"{GUESSES} guesses, half of them listed, {SMALL + 1} keys for each, as either party",
     move=run,
     weakness=replacing((KeyLayout, "split", _of_ones)),

@@ -12,10 +12,9 @@ import numpy as np
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
-from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.inprocess.deployed import run_session
 from blindmatch_simulations.inprocess.opened import OpenDesign
 from blindmatch_simulations.pictures.hash_only import HashOnly
@@ -52,7 +51,6 @@ ATTACK: Final = Adversary(
     name="stolen-device",
     means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the files of one device"),
     claim=Claim("whoever has a device tests guesses as often as they like", "docs/designs/device-list.md"),
-    claimed=False,
     budget=f"a list of {ENTRIES}, {EDITS} edits of its entries, nobody who is asked",
     move=run,
     weakness=AS_BUILT,

@@ -15,10 +15,9 @@ from blindmatch_client.messenger.pre_keys import FetchedBundle
 from blindmatch_protocol.content import compose
 from blindmatch_protocol.contract import Party
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure
-from blindmatch_simulations.attacks.weakness import replacing
 
 LOOKS: Final = (70, 120)
 """First messages after which the store is looked at: more than are taken, fewer than it could hold."""
@@ -50,7 +49,6 @@ ATTACK: Final = Adversary(
     name="store-growth",
     means=Means(frozenset({Party.DEVICE}), has="the victim's pre-keys, no one-time one among them"),
     claim=Claim("takes 64 of one peer for one signed pre-key", "docs/messenger.md"),
-    claimed=True,
     budget=f"{LOOKS[-1]} first messages by one account",
     move=run,
     weakness=replacing((account, "ACCEPTED_MOST", LOOKS[-1])),

@@ -47,10 +47,9 @@ from blindmatch_simulations.attacks import (
     unsent,
     withholding,
 )
-from blindmatch_simulations.attacks.adversary import Adversary
+from blindmatch_simulations.attacks.adversary import Adversary, Weakness
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure
-from blindmatch_simulations.attacks.weakness import Weakness
 from blindmatch_simulations.deployment.registry import not_installed
 
 Attack: TypeAlias = Adversary[Callable[[Arena], Figure], Weakness]

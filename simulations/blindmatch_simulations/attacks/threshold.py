@@ -17,17 +17,14 @@ from blindmatch_protocol.contract import Party
 from blindmatch_server.authority import Identity, Kind
 
 from blindmatch_simulations.attacks import framing
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.errors import AttackError
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
+from blindmatch_simulations.attacks.arena import Arena, AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.framing import BOB, MALLORY, PASSED, PICTURE, Forgery, Reports, passed
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
-from blindmatch_simulations.attacks.weakness import AS_BUILT
 
 THRESHOLD: Final = 3
 ACCOUNTS: Final = 3
-PAGE: Final = "docs/threat-model.md"
 
 
 def split_accounts(arena: Arena) -> Figure:
@@ -68,8 +65,7 @@ def _counts(held: Loopback) -> Counter[str]:
 PUSHED_OVER: Final = Adversary(
     name="pushed-over",
     means=Means(frozenset({Party.DEVICE}), has="listed pictures, and their labels"),
-    claim=Claim("what others send an account does not count against it", PAGE),
-    claimed=True,
+    claim=Claim("what others send an account does not count against it"),
     budget=f"{THRESHOLD} pictures, and as many reports",
     move=pushed_over,
     weakness=framing.ATTACK.weakness,
@@ -79,8 +75,7 @@ SPLIT_ACCOUNTS: Final = replace(
     PUSHED_OVER,
     name="split-accounts",
     means=Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
-    claim=Claim("whoever has several accounts stays below any threshold of matches with each", PAGE),
-    claimed=False,
+    claim=Claim("whoever has several accounts stays below any threshold of matches with each"),
     budget=f"{ACCOUNTS} accounts, {THRESHOLD - 1} listed pictures each",
     move=split_accounts,
     weakness=AS_BUILT,

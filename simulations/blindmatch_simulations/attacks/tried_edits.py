@@ -20,11 +20,10 @@ from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.picture import distance
 from blindmatch_protocol.picture.item import Picture
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import EXACT, NEAR, Arena
 from blindmatch_simulations.attacks.budget import distortion
 from blindmatch_simulations.attacks.figure import Figure, counted
-from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
 from blindmatch_simulations.pictures.edits import BY_NAME, EDITS
 from blindmatch_simulations.pictures.hash_only import HashOnly
@@ -98,7 +97,6 @@ ATTACK: Final = Adversary(
     claim=Claim(
         "edits can be tried on it without limit until one is not flagged", "docs/designs/device-classifier.md"
     ),
-    claimed=False,
     budget=f"{PICTURES} pictures, {len(EDITS) - 1} edits each",
     move=run,
     weakness=AS_BUILT,
@@ -107,8 +105,7 @@ ATTACK: Final = Adversary(
 FIXED_EDITS: Final = Adversary(
     name="fixed-edits",
     means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "listed pictures, and an editor"),
-    claim=Claim("what a design's relation does not reach passes", "docs/threat-model.md"),
-    claimed=False,
+    claim=Claim("what a design's relation does not reach passes"),
     budget=f"{LISTED} crops of ten photographs, {len(EDITS)} fixed edits each",
     move=fixed,
     weakness=AS_BUILT,

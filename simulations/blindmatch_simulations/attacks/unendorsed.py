@@ -32,12 +32,10 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_server.curator.endorsement.batches import Batches, Held
 from nacl.signing import SigningKey
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.errors import AttackError
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import FILLERS, Loopback, drawn
-from blindmatch_simulations.attacks.weakness import replacing
 from blindmatch_simulations.deployment.curating import next_epoch, publish
 from blindmatch_simulations.deployment.devices import Watched
 from blindmatch_simulations.scenario.threads import threaded_servers
@@ -244,8 +242,7 @@ _MEANS: Final = Means(
 UNENDORSED: Final = Adversary(
     name="unendorsed",
     means=_MEANS,
-    claim=Claim("With a policy a curator lists nothing alone", "docs/threat-model.md"),
-    claimed=True,
+    claim=Claim("With a policy a curator lists nothing alone"),
     budget="seven devices",
     move=unendorsed,
     weakness=replacing(
@@ -258,8 +255,7 @@ UNENDORSED: Final = Adversary(
 SWAPPED_ENTRY: Final = Adversary(
     name="swapped-entry",
     means=_MEANS,
-    claim=Claim("the match is none to everybody", "docs/threat-model.md"),
-    claimed=True,
+    claim=Claim("the match is none to everybody"),
     budget="five devices",
     move=swapped,
     weakness=replacing((adoption, "verify_label", lambda *_: Passed())),

@@ -10,11 +10,10 @@ from blindmatch_client.errors import ServiceUnavailableError
 from blindmatch_client.failure import FailureMode
 from blindmatch_protocol.contract import Party
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import drawn, loopback
-from blindmatch_simulations.attacks.weakness import AS_BUILT
 from blindmatch_simulations.deployment.operators import centre_list
 
 PICTURES: Final = 3
@@ -44,10 +43,7 @@ def run(arena: Arena) -> Figure:
 ATTACK: Final = Adversary(
     name="unmatched",
     means=Means(frozenset({Party.DEVICE}), has="a modified device"),
-    claim=Claim(
-        "whoever changes it sends what they like unmatched, and nobody can tell", "docs/threat-model.md"
-    ),
-    claimed=False,
+    claim=Claim("whoever changes it sends what they like unmatched, and nobody can tell"),
     budget=f"{PICTURES} listed pictures",
     move=run,
     weakness=AS_BUILT,

@@ -18,7 +18,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre import subjects, verify
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.framing import (
@@ -31,7 +31,6 @@ from blindmatch_simulations.attacks.framing import (
     passed,
 )
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
-from blindmatch_simulations.attacks.weakness import replacing
 
 PICTURE: Final = 1
 
@@ -63,10 +62,8 @@ ATTACK: Final = Adversary(
     name="unsent-message",
     means=Means(frozenset({Party.DEVICE}), has="a listed picture, its label, an obliging recipient"),
     claim=Claim(
-        "report a message that the relay has not taken, or another recipient, id or time than it took",
-        "docs/threat-model.md",
+        "report a message that the relay has not taken, or another recipient, id or time than it took"
     ),
-    claimed=True,
     budget="seven reports",
     move=run,
     weakness=replacing(

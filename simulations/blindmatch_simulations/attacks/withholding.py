@@ -22,11 +22,18 @@ from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.setfile import SetFileWriter
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import (
+    Adversary,
+    Claim,
+    Means,
+    Piece,
+    Weakness,
+    replacing,
+    replacing_of,
+)
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import SMALL, Loopback, drawn, loopback
-from blindmatch_simulations.attacks.weakness import Piece, Weakness, replacing, replacing_of
 
 PICTURES: Final = 9
 LISTED: Final = 3
@@ -105,11 +112,7 @@ def _keys(arena: Arena) -> int:
 ATTACK: Final = Adversary(
     name="withholding",
     means=Means(frozenset({Party.MATCHER, Party.CURATOR}), has="a set that is built and signed for it"),
-    claim=Claim(
-        "every section is opened, hashed and validated before any picture is asked about",
-        "docs/threat-model.md",
-    ),
-    claimed=True,
+    claim=Claim("every section is opened, hashed and validated before any picture is asked about"),
     budget=f"two sets, {PICTURES} pictures each",
     move=run,
     weakness=replacing_of(_unchecked),

@@ -106,7 +106,6 @@ def clients(party: str, moves: Mapping[str, tuple[str, Attempt]]) -> dict[str, H
             name=kind,
             means=Means(frozenset({Party.DEVICE}), has=has),
             claim=Claim("The target is at most 2", "docs/messenger.md"),
-            claimed=True,
             budget="four accounts with 16 attempts at once each, see bench flood",
             move=attempt,
             weakness=None,

@@ -25,7 +25,7 @@ from blindmatch_protocol.oprf import Blinding, Evaluation, Mode, finalize, gener
 from blindmatch_protocol.randomness import Randomness, replayed, seeded
 
 from blindmatch_simulations.attacks import lone_hit, relisting
-from blindmatch_simulations.attacks.weakness import replacing
+from blindmatch_simulations.attacks.adversary import replacing
 from blindmatch_simulations.conformance.mutations.hooks import (
     About,
     Again,

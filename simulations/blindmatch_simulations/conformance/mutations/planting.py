@@ -9,8 +9,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from blindmatch_client.device import Device
 from blindmatch_protocol.contract import AnyDesign, Party
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
-from blindmatch_simulations.attacks.weakness import AS_BUILT, Weakness
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, Weakness
 from blindmatch_simulations.conformance.fixtures import CLOCKS, Clocks
 from blindmatch_simulations.conformance.mutations.hooks import Hooked
 
@@ -49,7 +48,7 @@ def planted(name: str, check: str, where: str = "", **search: Any) -> Callable[[
     """Plant a design as the cheat called `name`; the rest as of `Search`."""
 
     def plant(kind: D) -> D:
-        CHEATS.append(Adversary(name, _AUTHOR, _CLAIM, True, "a run", Search(check, where, **search), kind))
+        CHEATS.append(Adversary(name, _AUTHOR, _CLAIM, "a run", Search(check, where, **search), kind))
         return kind
 
     return plant
