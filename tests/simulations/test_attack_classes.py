@@ -11,7 +11,7 @@ from blindmatch_client.egress.methods import EXCHANGE, SEND
 from blindmatch_client.messenger.pre_keys import FetchedBundle
 from blindmatch_protocol.content import compose
 from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.attacks import collisions, joined_logs, key_theft, over_days, pooled, tried_edits
+from blindmatch_simulations.attacks import edits, extraction, metadata, perceptual_hash, recorded
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.run import run_attack
@@ -55,8 +55,8 @@ def test_without_an_account_days_add_up_slowly() -> None:
 
 @pytest.mark.parametrize("design", ["third-party", "prefix-bucket"])
 def test_requests_that_show_nothing_single_out_nobody(monkeypatch: pytest.MonkeyPatch, design: str) -> None:
-    monkeypatch.setattr(over_days, "_shown", lambda *_: frozenset())
-    monkeypatch.setattr(over_days, "QUICK_TRIALS", 20)
+    monkeypatch.setattr(recorded, "_shown", lambda *_: frozenset())
+    monkeypatch.setattr(recorded, "QUICK_TRIALS", 20)
     assert figure("recurring-hash", design).value == 0
 
 
@@ -65,30 +65,30 @@ def test_kinds_told_without_a_link_are_no_success(monkeypatch: pytest.MonkeyPatc
     pictures, calls = [True, False, True, True, False, True], []
     for number, picture in enumerate(pictures):
         methods = [exchange, send] if picture else [send]
-        calls += [joined_logs._Call(joined_logs.SENDERS[number % 2], method, number) for method in methods]
-    found = joined_logs._figure(calls, pictures)
+        calls += [metadata._Call(metadata.SENDERS[number % 2], method, number) for method in methods]
+    found = metadata._figure(calls, pictures)
     assert found.succeeded and found.value == found.trials == 4
-    monkeypatch.setattr(joined_logs, "_next", lambda *_: None)
-    blind = joined_logs._figure(calls, pictures)
+    monkeypatch.setattr(metadata, "_next", lambda *_: None)
+    blind = metadata._figure(calls, pictures)
     assert not blind.succeeded and blind.value == 0
     assert list(blind.parts.values())[1] == 2, "texts are told by chance"
 
 
 def test_a_wholly_other_picture_is_not_taken_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collisions, "PATCH", 0.98)
-    monkeypatch.setattr(collisions, "_near", lambda *_: True)
-    found = collisions.look_alikes(arena("oprf-psi"))
-    assert found.trials == collisions.QUICK and found.value == 0 and not found.succeeded
+    monkeypatch.setattr(perceptual_hash, "PATCH", 0.98)
+    monkeypatch.setattr(perceptual_hash, "_near", lambda *_: True)
+    found = perceptual_hash.look_alikes(arena("oprf-psi"))
+    assert found.trials == perceptual_hash.QUICK and found.value == 0 and not found.succeeded
 
 
 def test_paper_on_paper_is_no_other_picture() -> None:
     page = np.full((20, 20, 3), 250, np.uint8)
     written = page.copy()
     written[:2] = 0
-    assert not collisions._differ(page, page - 5)
-    assert not collisions._differ(page, written)  # a tenth of it
+    assert not perceptual_hash._differ(page, page - 5)
+    assert not perceptual_hash._differ(page, written)  # a tenth of it
     written[:3] = 0
-    assert collisions._differ(page, written)
+    assert perceptual_hash._differ(page, written)
 
 
 def test_more_poison_watches_more_and_equality_less_than_nearness() -> None:
@@ -101,23 +101,21 @@ def test_more_devices_open_more_until_the_cap_for_all() -> None:
     found = made.figure.parts
     alone, two, four, eight, *projected = found.values()
     assert alone < two < four == eight, "the cap for all holds"
-    assert f"accounts 8, evaluations {pooled.TOGETHER}" in found
+    assert f"accounts 8, evaluations {extraction.TOGETHER}" in found
     assert made.budget.queries == (96 + 192 + 384 + 384) // 32, "no more than is granted"
     assert made.figure.interval is None, "entries of one list are not independent"
     assert projected == sorted(projected) and projected[1] == pytest.approx(0.264, abs=0.001)  # token-psi.md
 
 
 def test_whoever_had_the_account_before_it_received_reads_what_was_recorded() -> None:
-    alice, bob = (
-        key_theft.Account.create(name, key_theft.NOW, 1) for name in (key_theft.ALICE, key_theft.BOB)
-    )
+    alice, bob = (recorded.Account.create(name, recorded.NOW, 1) for name in (recorded.ALICE, recorded.BOB))
     keys = bob.published()
     bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, tuple(keys.one_time))
-    before = key_theft.Account.load(bob.dump())
-    sealed = alice.encrypt("bob", compose("hello", (), key_theft.NOW, seeded("content")), bundle)
+    before = recorded.Account.load(bob.dump())
+    sealed = alice.encrypt("bob", compose("hello", (), recorded.NOW, seeded("content")), bundle)
     bob.decrypt("alice", sealed)
-    assert key_theft._opens(before, sealed, reset=False), "else the attack could not succeed"
-    assert not key_theft._opens(bob, sealed, reset=False) and not key_theft._opens(bob, sealed, reset=True)
+    assert recorded._opens(before, sealed, reset=False), "else the attack could not succeed"
+    assert not recorded._opens(bob, sealed, reset=False) and not recorded._opens(bob, sealed, reset=True)
 
 
 def test_a_try_past_both_limits_is_one_try() -> None:
@@ -126,8 +124,8 @@ def test_a_try_past_both_limits_is_one_try() -> None:
 
 def test_crops_of_one_photograph_are_no_independent_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     (one,) = crops(1, 1)
-    monkeypatch.setattr(tried_edits, "QUICK_LISTED", 2)
-    monkeypatch.setattr(tried_edits, "crops", lambda count, seed: [one] * count)
+    monkeypatch.setattr(edits, "QUICK_LISTED", 2)
+    monkeypatch.setattr(edits, "crops", lambda count, seed: [one] * count)
     monkeypatch.setattr(Arena, "once", lambda arena, key, make: make())
     found = figure("fixed-edits", "oprf-psi")
     assert found.interval is None and found.trials == 1, "photograph"

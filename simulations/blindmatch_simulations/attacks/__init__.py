@@ -6,5 +6,5 @@ figure       what it achieved, and how well it tells two cases apart
 table        all attacks as data
 run          runs them, and the result as JSON
 
-Every other module is one attack, by its name. docs/attacks.md.
+Every other module has the attacks on one subject, by its name. docs/attacks.md.
 """

@@ -1,32 +1,58 @@
 """A modified device asks for what it likes, and opens entries of the list.
 
-    oprf-psi    a hash of its choice an evaluation: of a dictionary it opens the entries that are in it
-    token-psi   tokens of its choice, half of them in each of two bands (`near.extraction`): of N entries
-                N (E / 2^(k+1))^2 open after E evaluations, whether anybody knows them or not
+extraction         of oprf-psi a hash of its choice an evaluation: of a dictionary it opens the entries that
+                   are in it; of token-psi tokens of its choice, half of them in each of two bands
+                   (`near.extraction`): of N entries N (E / 2^(k+1))^2 open after E evaluations, whether
+                   anybody knows them or not
+pooled-extraction  devices of several accounts each ask up to the limit, and together open what they can
+key-limits         the ledger alone, one request after the other: each asks on past its limit, and that of all
+malformed-vector   a homomorphic matcher is asked with a vector that is no hash, to read label keys
+    all ones        v is the entry's weight, near every entry: each slot would hold its key
+    128 times a bit v is 128 or 0: the slot of every entry with that bit would hold its key
 
-The tokens are shortened to 8 bits here, so that 512 evaluations open a whole list.
+Tokens are shortened to 8 bits here, so that 512 evaluations open a whole list, and the limits are as small.
+What a list would lose at the default parameters is projected from the formula, for uniform hashes. Vectors
+are tried in the ring without security, where a request takes 0.1 s and slots are filled alike.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
-from blindmatch_protocol.contract import Match, Party
+import numpy.typing as npt
+from blindmatch_protocol.contract import KeyLimits, Match, Party, Request
+from blindmatch_protocol.designs.he_hamming import files, packing
+from blindmatch_protocol.designs.he_hamming.circuit import Evaluation, indicator
+from blindmatch_protocol.designs.he_hamming.messages import Query, Reply, Secret
+from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS
+from blindmatch_protocol.designs.token_psi import Tokening
+from blindmatch_protocol.designs.token_psi.extraction import best_share
+from blindmatch_server.event_log import EventLog
+from blindmatch_server.matching import budget
+from blindmatch_server.matching.budget import Budget, BudgetError
+from blindmatch_server.matching.store import MatcherStore
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.figure import Figure
-from blindmatch_simulations.inprocess.deployed import Deployed, run_session
+from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.inprocess.deployed import Deployed, enrolled, run_session
+from blindmatch_simulations.inprocess.opened import request_of
 from blindmatch_simulations.pictures.hash_only import HashOnly
-from blindmatch_simulations.studies.near.extraction import extract
+from blindmatch_simulations.studies.near.extraction import DEFAULT_LIMITS, extract, obtainable
 
 ENTRIES: Final = 64
 SHORT: Final = 8
 """Bits of a token."""
 
 
-def run(arena: Arena) -> Figure:
+def extract_alone(arena: Arena) -> Figure:
     """Count the entries that open, by the number of evaluations."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "list"), "set", k=SHORT, bands=2, probes=16)
     by_parts = arena.design.extraction(deployed.setup) is not None
@@ -48,12 +74,152 @@ def _opened(arena: Arena, deployed: Deployed, evaluations: int) -> int:
     return sum(isinstance(one.outcome, Match) for one in ran)
 
 
-ATTACK: Final = Adversary(
+EXTRACTION: Final = Adversary(
     name="extraction",
     means=Means(frozenset({Party.DEVICE}), has="a modified device, which asks for what it likes"),
     claim=Claim("each request tests a guess, or in token-psi opens a part"),
     budget="32 and 64 evaluations of oprf-psi, 256 and 512 of token-psi with tokens of 8 bits",
-    move=run,
+    move=extract_alone,
     weakness=AS_BUILT,
     against=frozenset({"oprf-psi", "token-psi"}),
+)
+
+
+ACCOUNTS: Final = (1, 2, 4, 8)
+ALONE: Final = 96
+TOGETHER: Final = 384
+PAST: Final = 2
+"""Requests that an account tries beyond its limit."""
+MILLION: Final = 1_000_000
+
+
+def extract_pooled(arena: Arena) -> Figure:
+    """Count the entries that open, by how many accounts pool."""
+    opened, parts = 0, dict[str, float]()
+    for accounts in arena.each(ACCOUNTS):
+        deployed, rng = _set(arena), arena.rng(f"asked/{accounts}")
+        granted = sum(_granted(_limits(deployed), accounts))
+        opened = len(extract(deployed.setup, deployed.asking(rng), granted, rng))
+        parts[f"accounts {accounts}, evaluations {granted}"] = float(opened)
+    for accounts in (1, MILLION):
+        share = best_share(obtainable(DEFAULT_LIMITS, accounts), Tokening())
+        parts[f"share of a list projected, defaults: accounts {accounts:,}"] = round(share, 4)
+    return Figure("entries opened", float(opened), opened > 0, ENTRIES, None, parts)
+
+
+def past_limits(arena: Arena) -> Figure:
+    """Count the requests that the ledger grants beyond a limit: of an account, and of all."""
+    limits = _limits(_set(arena))
+    spent = _granted(limits, ACCOUNTS[-1])
+    arena.spending.queries += sum(spent) // limits.cost
+    arena.progress(1, 1)
+    beyond = sum(max(0, each - ALONE) for each in spent), max(0, sum(spent) - TOGETHER)
+    tries = ACCOUNTS[-1] * (ALONE // limits.cost + PAST)
+    names = "of an account", "of all together"
+    cases = {name: (past // limits.cost, tries) for name, past in zip(names, beyond, strict=True)}
+    return replace(counted("requests granted past a limit", cases), trials=tries)
+
+
+def _set(arena: Arena) -> Deployed:
+    limits = {"account_evaluations": ALONE, "all_evaluations": TOGETHER}
+    return arena.deployed(arena.hashes(ENTRIES, "list"), "set", k=SHORT, bands=2, probes=16, **limits)
+
+
+def _limits(deployed: Deployed) -> KeyLimits:
+    """Of the one key, or of each of its shares: they are the same."""
+    found = [deployed.design.key_limits(role, state) for role, state in deployed.states.items()]
+    assert found[0] is not None
+    return found[0]
+
+
+def _granted(limits: KeyLimits, accounts: int) -> Sequence[int]:
+    """Evaluations that a matcher's ledger grants each account that asks until, and past, it is refused."""
+    with tempfile.TemporaryDirectory(prefix="blindmatch-attack-") as folder:
+        return asyncio.run(_asked(Path(folder) / "ledger.sqlite", limits, accounts))
+
+
+async def _asked(path: Path, limits: KeyLimits, accounts: int) -> list[int]:
+    store, granted = MatcherStore(path), list[int]()
+    ledger = Budget(store, lambda: 0.0, EventLog("matcher", lambda line: None))
+    for number in range(accounts):
+        granted.append(0)
+        for _ in range(ALONE // limits.cost + PAST):
+            with suppress(BudgetError):
+                await ledger.check(f"mallory-{number}", limits)
+                await ledger.spend(f"mallory-{number}", limits)
+                granted[-1] += limits.cost
+    await store.close()
+    return granted
+
+
+POOLED: Final = Adversary(
+    name="pooled-extraction",
+    means=Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS[-1]} accounts' modified devices"),
+    claim=Claim("pooled over any number of devices, as far as the limits of the key allow"),
+    budget=f"{', '.join(map(str, ACCOUNTS))} accounts, {ALONE} evaluations each and {TOGETHER} in all",
+    move=extract_pooled,
+    weakness=AS_BUILT,
+    against=frozenset({"token-psi"}),
+)
+KEY_LIMITS: Final = replace(
+    POOLED,
+    name="key-limits",
+    claim=Claim("no more requests are counted and answered under a key than its limits allow"),
+    budget=f"{ACCOUNTS[-1]} accounts, each {PAST} requests past its limit",
+    move=past_limits,
+    weakness=replacing((budget, "_check", lambda *_, **__: None)),
+    against=frozenset({"token-psi", "split-token-psi"}),
+)
+
+
+SLOTS: Final = 256
+VECTORS: Final[Mapping[str, npt.NDArray[Any]]] = {
+    "all ones": np.ones(256, np.int64),
+    "128 times a bit": np.eye(256, dtype=np.int64)[3] * 128,
+}
+_VALUES: Final = range(256)
+"""What v can be where an entry's key shows."""
+
+
+def read_keys(arena: Arena) -> Figure:
+    """Count the entries whose labels open."""
+    small = arena.reduced()
+    deployed = small.deployed(small.hashes(SLOTS, "list"), "set")
+    vectors = arena.each(VECTORS.items())
+    read = {name: (_slots_read(small, deployed, vector), SLOTS) for name, vector in vectors}
+    return counted("entries read", read)
+
+
+def _slots_read(arena: Arena, deployed: Deployed, vector: npt.NDArray[Any]) -> int:
+    """How many entries open with what comes back for a vector."""
+    rng, setup = arena.rng("client"), deployed.setup
+    state = enrolled(deployed, rng)
+    assert isinstance(state, Secret)
+    ((role, matcher),) = deployed.states.items()
+    seed, rows = setup.ring.encrypt(state.coefficients, vector, rng)
+    request: Request = request_of(deployed.design, setup, role, Query(setup.epoch, seed, rows))
+    arena.spending.queries += 1
+    (reply,) = deployed.design.answer(role, matcher, [request], rng, None).replies
+    assert isinstance(reply, Reply)
+    slots = setup.ring.decrypt(state.coefficients, packing.unpacked(reply.rows, 1, reply.NAME, "rows"))
+    factors = [pow(z, -1, PLAIN_MODULUS) for z in map(indicator, _VALUES) if z]
+    return sum(_opens(setup, slot, slots[:, slot], factors) for slot in range(setup.ring.degree))
+
+
+def _opens(setup: Any, slot: int, held: npt.NDArray[Any], factors: list[int]) -> bool:
+    """Does what a slot holds open the label there, divided by one of the factors?"""
+    chunks = np.outer(factors, held) % PLAIN_MODULUS
+    fitting = chunks[(chunks < 1 << 16).all(axis=1)].astype(">u2").view(np.uint8)
+    keys = files.label_keys(fitting, setup.epoch)
+    return any(setup.labels.unseal(key.tobytes(), slot) is not None for key in keys)
+
+
+MALFORMED_VECTOR: Final = Adversary(
+    name="malformed-vector",
+    means=Means(frozenset({Party.DEVICE}), has="a modified device with keys that SEAL made"),
+    claim=Claim("a vector that is no hash reads no key", "docs/designs/he-hamming.md"),
+    budget=f"{len(VECTORS)} requests, {SLOTS} entries",
+    move=read_keys,
+    weakness=replacing((Evaluation, "_validity", lambda self, query, at: [])),
+    against=frozenset({"he-hamming"}),
 )

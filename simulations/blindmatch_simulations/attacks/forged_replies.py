@@ -1,8 +1,19 @@
-"""A matcher answers with what is no evaluation under the set-up's key; each reply must be refused, and alike.
+"""Whoever answers does so with what is no right reply.
 
-Made for the request of a picture on the list and of another: evaluations under another key, with that key's
-proof or the right one's; single rows replaced, swapped, left out or repeated; the reply to another request;
-other epochs; other proofs; rows that are no elements; and noise.
+forged-replies  a matcher answers with what is no evaluation under the set-up's key; each reply must be
+                refused, and alike
+forged-label    a third party, whose labels are signed, answers with labels that are not on the list, so that
+                a device reports a picture it wants
+forced-report   the same of a matcher whose labels are not signed
+
+Replies are made for the request of a picture on the list and of another: evaluations under another key, with
+that key's proof or the right one's; single rows replaced, swapped, left out or repeated; the reply to another
+request; other epochs; other proofs; rows that are no elements; and noise. Whoever makes labels knows the hash
+that was asked about, so each label is of that very hash, or of one near it:
+
+    made up      without a signature, or with one of its own key
+    borrowed     under the signature of a listed entry, or of the label that says that nothing was found
+    outdated     of an entry that the epoch before had, signed then
 """
 
 from __future__ import annotations
@@ -14,13 +25,17 @@ from typing import Any, Final
 import numpy as np
 from blindmatch_protocol import dleq, group
 from blindmatch_protocol.codec import Message, Rows
-from blindmatch_protocol.contract import Party, Role
+from blindmatch_protocol.contract import Done, Label, Match, Party, Role
+from blindmatch_protocol.contract.entries import batches_of
+from blindmatch_protocol.designs import third_party
+from blindmatch_protocol.designs.third_party import THIRD, answered_with, signatures
 from blindmatch_protocol.oprf import Mode, blind_evaluate, generate_key_pair
 from blindmatch_protocol.randomness import Randomness
+from nacl.signing import SigningKey
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.inprocess.steps import Stop, deliver, hostile, stops
 from blindmatch_simulations.inprocess.verdict import BrokenError
@@ -32,7 +47,7 @@ ROWS: Final = 4
 FLIPS: Final = 32
 
 
-def run(arena: Arena) -> Figure:
+def forge_evaluations(arena: Arena) -> Figure:
     """Count the replies that are not refused, or that end in another error than a refusal."""
     listed, other = arena.hashes(ENTRIES, "listed"), arena.hashes(1, "other")
     deployed = arena.deployed(listed, "set", evaluations=ROWS, k=8, bands=2, probes=2)
@@ -42,15 +57,15 @@ def run(arena: Arena) -> Figure:
     cases = {}
     for name, (stop, foreign) in arena.each(pairs.items()):
         taken = [
-            _taken(arena, deployed, stop, role, raw)
+            _not_refused(arena, deployed, stop, role, raw)
             for role in stop.replies
-            for raw in _forged(arena, deployed, stop, foreign, role)
+            for raw in _no_evaluations(arena, deployed, stop, foreign, role)
         ]
         cases[name] = (sum(taken), len(taken))
     return counted("replies taken", cases)
 
 
-def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, raw: bytes) -> bool:
+def _not_refused(arena: Arena, deployed: Deployed, stop: Stop, role: Role, raw: bytes) -> bool:
     if raw == stop.replies[role].encode():
         return False
     try:
@@ -59,7 +74,9 @@ def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, raw: bytes)
         return True
 
 
-def _forged(arena: Arena, deployed: Deployed, stop: Stop, foreign: Stop, role: Role) -> Iterator[bytes]:
+def _no_evaluations(
+    arena: Arena, deployed: Deployed, stop: Stop, foreign: Stop, role: Role
+) -> Iterator[bytes]:
     """Encoded replies of a role, none of which is the right one."""
     body, reply, others = (bodies[role] for bodies in (stop.bodies, stop.replies, foreign.replies))
     rng = arena.rng("forged")
@@ -84,12 +101,86 @@ def _replies(body: Any, reply: Any, others: Any, rng: Randomness) -> Iterator[Me
     yield from (replace(reply, epoch=epoch) for epoch in (0, reply.epoch + 1))
 
 
-ATTACK: Final = Adversary(
+FORGED_REPLIES: Final = Adversary(
     name="forged-replies",
     means=Means(frozenset({Party.MATCHER}), has="every reply, of a key in shares those of one party"),
     claim=Claim("a matcher that cheats is refused"),
     budget="some 150 replies to each of two requests",
-    move=run,
+    move=forge_evaluations,
     weakness=replacing((dleq, "verify_proof", lambda *_, **__: None)),
     against=frozenset({"oprf-psi", "token-psi", "split-psi", "split-token-psi"}),
+)
+
+
+CHOSEN: Final = 8
+
+
+def forge_labels(arena: Arena) -> Figure:
+    """Count the forged labels that the device takes, by kind."""
+    deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
+    own = arena.hashes(1, "chosen")[0].tobytes()
+    (stop,) = stops(deployed, HashOnly(own), arena.rng("device"))
+    asked = third_party.DESIGN.unsealed(THIRD, deployed.states[THIRD], stop.bodies[THIRD])
+    forged = arena.each(
+        [(kind, answered_with(label, asked.reply_key)) for kind, label in _no_labels(arena, deployed, own)]
+    )
+    cases = tally((kind, _taken(arena, deployed, stop, THIRD, reply)) for kind, reply in forged)
+    return counted("labels taken", cases)
+
+
+def _no_labels(arena: Arena, deployed: Deployed, own: bytes) -> Iterator[tuple[str, Label]]:
+    """Five labels of the hash that was asked about."""
+    rng, state = arena.rng("forged"), deployed.states[THIRD]
+    label = Label(own, 7, rng.take(16), signatures=bytes(64))
+    yield "made up", label
+    yield "made up", replace(label, signatures=_signature(label, rng.take(32)))
+    yield "borrowed", replace(label, signatures=state.listed.label(0).signatures)
+    yield "borrowed", replace(label, signatures=state.nothing.signatures)
+    before = arena.deployed(np.frombuffer(own, np.uint8).reshape(1, 32), "before")
+    yield "outdated", before.states[THIRD].listed.label(0)
+
+
+def _signature(label: Label, seed: bytes) -> bytes:
+    one = batches_of(
+        np.frombuffer(label.entry_hash, np.uint8).reshape(1, 32),
+        np.array([label.entry_id], np.uint64),
+        np.frombuffer(label.salt, np.uint8).reshape(1, 16),
+    )
+    return signatures(SigningKey(seed), 1, None, next(one.batches(1))).tobytes()
+
+
+def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, reply: Message) -> bool:
+    step = deliver(deployed, stop, role, reply.encode(), arena.rng("receive"))
+    return isinstance(step, Done) and isinstance(step.outcome, Match)
+
+
+def force(arena: Arena) -> Figure:
+    """Count the pictures that are not listed and match, by the reply of a matcher that saw their hashes."""
+    deployed, rng, forced = arena.deployed(arena.hashes(ENTRIES, "listed"), "set"), arena.rng("forged"), 0
+    for at, row in enumerate(arena.each(arena.hashes(CHOSEN, "chosen")), 1):
+        (stop,) = stops(deployed, HashOnly(row.tobytes()), rng)
+        (role,) = stop.replies
+        honest: Any = stop.replies[role]
+        label = Label(row.tobytes(), at, rng.take(16))
+        forced += _taken(arena, deployed, stop, role, replace(honest, matched=True, label=label))
+    return counted("matches forced", {"pictures not listed": (forced, CHOSEN)})
+
+
+FORGED_LABEL: Final = Adversary(
+    name="forged-label",
+    means=Means(frozenset({third_party.PARTY}), has="every reply, and the hash that was asked about"),
+    claim=Claim("can show none that is not listed", "docs/designs/third-party.md"),
+    budget="five labels of the hash that was asked about",
+    move=forge_labels,
+    weakness=replacing((third_party, "check_signature", lambda *_: None)),
+    against=frozenset({"third-party"}),
+)
+FORCED_REPORT: Final = Adversary(
+    name="forced-report",
+    means=Means(frozenset({Party.MATCHER}), has="every hash, and every reply"),
+    claim=Claim("any picture the matcher chooses, since it can answer with a match that is none"),
+    budget=f"{CHOSEN} pictures",
+    move=force,
+    weakness=AS_BUILT,
+    against=frozenset({"hash-upload", "partial-hash"}),
 )

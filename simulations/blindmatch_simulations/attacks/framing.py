@@ -1,17 +1,29 @@
-"""Whoever holds a listed picture and its label files reports about others; the checks must fail each.
+"""Whoever holds a listed picture and its label files reports about others, or of what was never sent.
 
+framing         the checks must fail each
     the recipient   a device reports that somebody sent it the picture
     a service       relay and matcher report a message between two others, with a commitment made up for it
     another design  relay and matcher report under a design whose provider reads messages, with no commitment
     a repetition    a device reports one message of its own again and again
+unsent-message  the relay has not taken the message as the report says; its stamp must show it
+    forged          a stamp that was made up, on a message that never was, as both sides can agree on
+    moved           the stamp of a true message of the device's own, on a picture that it never sent
+    to another      the same with another recipient
+    back-dated      a true stamp with an earlier time
+    replayed        one stamped message, reported again and again
+split-accounts  somebody with several accounts stays one match below a threshold with each
+pushed-over     somebody sends another account listed pictures and reports it for them, to lift it over
 
 The picture is on the list, the label is right, the relay stamps whatever it is asked to, and all of it is
 sealed to the centre as a report should be.
+An account would be looked at once so many of its matches are there: the testbed's centre has no such
+threshold, each report counts. What is counted is what one would be applied to, reports that pass by account.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -32,7 +44,7 @@ from blindmatch_server.centre import subjects, verify
 from blindmatch_server.centre.keys import PUBLIC_KEY
 from blindmatch_server.key_files import read_key
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, AttackError
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
@@ -55,10 +67,10 @@ class Forgery:
     report: Report
 
 
-def run(arena: Arena) -> Figure:
+def report_others(arena: Arena) -> Figure:
     """Count the reports that pass every check, by case."""
     with loopback(arena, [drawn(PICTURE)]) as held:
-        cases = passed(arena, held, list(_forged(arena, held)))
+        cases = passed(arena, held, list(_about_others(arena, held)))
     return counted("reports that passed", but_the_first(cases, "a repetition"))
 
 
@@ -78,7 +90,7 @@ def but_the_first(cases: dict[str, tuple[int, int]], case: str) -> dict[str, tup
     return cases | {case: (times - 1, tries - 1)}
 
 
-def _forged(arena: Arena, held: Loopback) -> Iterator[Forgery]:
+def _about_others(arena: Arena, held: Loopback) -> Iterator[Forgery]:
     made = Reports(arena, held)
     mallory = Identity(Kind.DEVICE, MALLORY)
     yield Forgery("the recipient", mallory, made.report(mallory, ALICE, MALLORY))
@@ -148,7 +160,7 @@ def _submit(held: Loopback, forgery: Forgery) -> None:
         egress.close()
 
 
-ATTACK: Final = Adversary(
+FRAMING: Final = Adversary(
     name="framing",
     means=Means(frozenset({Party.DEVICE, Party.MATCHER, Party.PROVIDER}), has="a listed picture, its label"),
     claim=Claim(
@@ -156,11 +168,109 @@ ATTACK: Final = Adversary(
         "it pictures in the clear, else nothing"
     ),
     budget="eight reports",
-    move=run,
+    move=report_others,
     weakness=replacing(
         (verify, "check_reporter", lambda *_: Passed()),
         (verify, "check_design", lambda *_: Passed()),
         (subjects, "settle", lambda connection, report_id, assessment: assessment),
     ),
     against=frozenset({"oprf-psi", "token-psi"}),
+)
+
+
+def report_unsent(arena: Arena) -> Figure:
+    """Count the reports that pass every check, by case."""
+    with loopback(arena, [drawn(PICTURE)]) as held:
+        cases = passed(arena, held, list(_of_unsent(arena, held)))
+    return counted("reports that passed", but_the_first(cases, "replayed"))
+
+
+def _of_unsent(arena: Arena, held: Loopback) -> Iterator[Forgery]:
+    made, mallory, rng = Reports(arena, held), Identity(Kind.DEVICE, MALLORY), arena.rng("stamps")
+    own = made.content()
+    true = made.report(mallory, MALLORY, BOB, own)
+    (stamp,) = true.stamp
+    for _ in range(3):
+        yield Forgery("replayed", mallory, replace(true, report_id=rng.take(16)))
+    unsent = made.report(mallory, MALLORY, BOB)
+    yield Forgery("forged", mallory, replace(unsent, stamp=(replace(stamp, mac=rng.take(32)),)))
+    yield Forgery("moved", mallory, replace(made.report(mallory, MALLORY, BOB), stamp=(stamp,)))
+    yield Forgery("to another", mallory, replace(made.report(mallory, MALLORY, ALICE), stamp=(stamp,)))
+    dated = made.report(mallory, MALLORY, BOB)
+    earlier = replace(dated.stamp[0], accepted_at_ms=dated.stamp[0].accepted_at_ms - 1)
+    yield Forgery("back-dated", mallory, replace(dated, stamp=(earlier,)))
+
+
+UNSENT_MESSAGE: Final = Adversary(
+    name="unsent-message",
+    means=Means(frozenset({Party.DEVICE}), has="a listed picture, its label, an obliging recipient"),
+    claim=Claim(
+        "report a message that the relay has not taken, or another recipient, id or time than it took"
+    ),
+    budget="seven reports",
+    move=report_unsent,
+    weakness=replacing(
+        (verify, "verify_stamp", lambda *_: Passed()),
+        (subjects, "settle", lambda connection, report_id, assessment: assessment),
+    ),
+    against=frozenset({"oprf-psi", "token-psi"}),
+)
+
+
+THRESHOLD: Final = 3
+ACCOUNTS: Final = 3
+
+
+def split_accounts(arena: Arena) -> Figure:
+    """Count the matches of accounts that do not come to the threshold."""
+    each = THRESHOLD - 1
+    with loopback(arena, [drawn(number) for number in range(each)]) as held:
+        held.device(BOB)
+        for at in arena.each(range(ACCOUNTS)):
+            sender = held.device(f"{MALLORY}-{at}").device
+            for number in range(each):
+                sender.send_picture(BOB, drawn(number))
+        counts = _counts(held)
+    if sum(counts.values()) != ACCOUNTS * each:
+        raise AttackError("a device's report of a listed picture did not pass")
+    below = sum(count for count in counts.values() if count < THRESHOLD)
+    return counted("matches below a threshold", {f"of {THRESHOLD}": (below, ACCOUNTS * each)})
+
+
+def pushed_over(arena: Arena) -> Figure:
+    """Count the matches that pass against the account that the pictures were sent to."""
+    with loopback(arena, [drawn(PICTURE)]) as held:
+        made, mallory = Reports(arena, held), held.of(MALLORY).watched.device
+        for _ in range(THRESHOLD):
+            mallory.send_picture(BOB, drawn(PICTURE))
+        held.of(BOB).watched.device.receive(0)
+        own = _counts(held)[BOB]
+        submitter = Identity(Kind.DEVICE, MALLORY)
+        forged = [Forgery(BOB, submitter, made.report(submitter, BOB, MALLORY)) for _ in range(THRESHOLD)]
+        times, tries = passed(arena, held, forged)[BOB]
+    return counted("matches against another", {"sent and reported": (times + own, tries)})
+
+
+def _counts(held: Loopback) -> Counter[str]:
+    """Reports that passed, by account."""
+    return Counter(row.reporter for row in held.checked().reports if row.checks == PASSED)
+
+
+PUSHED_OVER: Final = Adversary(
+    name="pushed-over",
+    means=Means(frozenset({Party.DEVICE}), has="listed pictures, and their labels"),
+    claim=Claim("what others send an account does not count against it"),
+    budget=f"{THRESHOLD} pictures, and as many reports",
+    move=pushed_over,
+    weakness=FRAMING.weakness,
+    against=frozenset({"oprf-psi"}),
+)
+SPLIT_ACCOUNTS: Final = replace(
+    PUSHED_OVER,
+    name="split-accounts",
+    means=Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
+    claim=Claim("whoever has several accounts stays below any threshold of matches with each"),
+    budget=f"{ACCOUNTS} accounts, {THRESHOLD - 1} listed pictures each",
+    move=split_accounts,
+    weakness=AS_BUILT,
 )

@@ -23,7 +23,7 @@ from blindmatch_protocol.randomness import Randomness
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import EXACT, NEAR, OF_A_SEED, Arena
 from blindmatch_simulations.attacks.figure import Figure, counted, mean_of
-from blindmatch_simulations.attacks.over_days import ASKED
+from blindmatch_simulations.attacks.recorded import ASKED
 from blindmatch_simulations.inprocess.deployed import run_session
 from blindmatch_simulations.inprocess.seeded import below
 from blindmatch_simulations.pictures.kinds import GENERATED

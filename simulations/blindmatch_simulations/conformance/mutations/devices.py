@@ -24,7 +24,7 @@ from blindmatch_protocol.group import hash_to_group
 from blindmatch_protocol.oprf import Blinding, Evaluation, Mode, finalize, generate_key_pair
 from blindmatch_protocol.randomness import Randomness, replayed, seeded
 
-from blindmatch_simulations.attacks import lone_hit, relisting
+from blindmatch_simulations.attacks import layers
 from blindmatch_simulations.attacks.adversary import replacing
 from blindmatch_simulations.conformance.mutations.hooks import (
     About,
@@ -67,9 +67,9 @@ planted(
     planted=replacing((sending, "refuses", lambda *_: False)),
 )(Psi)
 planted(
-    "keys that are the same in every layer", "list games", "lone hit back", planted=relisting.ATTACK.weakness
+    "keys that are the same in every layer", "list games", "lone hit back", planted=layers.RELISTING.weakness
 )(Psi)
-planted("cells that nothing fills", "list games", "updates of one entry", planted=lone_hit.ATTACK.weakness)(
+planted("cells that nothing fills", "list games", "updates of one entry", planted=layers.LONE_HIT.weakness)(
     SmallTokens
 )
 

@@ -1,21 +1,24 @@
-"""What the centre's second hash leaves of pictures that the first one takes for a listed one.
+"""What a perceptual hash leaves of a picture: a coarse one is rebuilt of it, others are taken for it.
 
-    look-alikes         a picture of which one patch is another's: a form that is filled in otherwise, another
-                        face in the same frame. Those that PDQ has near are compared again
-    rebuilt-collisions  a grey picture made of nothing but a hash, which is then its own: whoever has the list
-                        has one for each entry
+rebuilt-picture     a matcher rebuilds pictures from what devices send of them, and recognises each among
+                    others: its reconstruction is more like it than like any of the others
+look-alikes         a picture of which one patch is another's: a form that is filled in otherwise, another
+                    face in the same frame. Those that PDQ has near are compared by the centre's second hash
+rebuilt-collisions  a grey picture made of nothing but a hash, which is then its own: whoever has the list has
+                    one for each entry, and the second hash is to tell
 
-Every picture is generated for the run, rates alone are kept. Each pair has a key of its own for the second
-hash, and no picture is in two pairs, so pairs are independent.
+For the last two every picture is generated for the run, rates alone are kept. Each pair has a key of its own
+for the second hash, and no picture is in two pairs, so pairs are independent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.picture import distance
@@ -28,10 +31,56 @@ from PIL import Image
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import OF_A_SEED, Arena
 from blindmatch_simulations.attacks.figure import Figure, share_of
+from blindmatch_simulations.inprocess.deployed import run_session
 from blindmatch_simulations.inprocess.seeded import below
+from blindmatch_simulations.measure.intervals import clopper_pearson
 from blindmatch_simulations.pictures.kinds import GENERATED
 from blindmatch_simulations.pictures.pool import detailed
-from blindmatch_simulations.studies.depicted import learnt, of_hash
+from blindmatch_simulations.studies.depicted import alike, learnt, of_coefficients, of_hash
+
+PICTURES: Final = 16
+
+
+def rebuild(arena: Arena) -> Figure:
+    """Count the pictures that are recognised, and say how alike they are in the mean."""
+    shown = [detailed(number) for number in range(PICTURES)]
+    usual = learnt([detailed(PICTURES + number) for number in range(PICTURES)])
+    deployed, rng = arena.deployed(arena.hashes(8, "list"), "set"), arena.rng("sessions")
+    scores = np.empty((PICTURES, PICTURES))
+    for at, one in enumerate(arena.each(shown)):
+        (((asked,),),) = (run_session(deployed, one, rng).rounds,)
+        plane = _rebuilt(asked.body, usual)
+        scores[at] = [alike(plane, other) for other in shown]
+    return _recognised(scores)
+
+
+def _rebuilt(body: Any, usual: Any) -> npt.NDArray[np.float32]:
+    if hasattr(body, "coefficients"):
+        return of_coefficients(np.frombuffer(body.coefficients, "<f4"), usual)
+    return of_hash(body.hash, usual)
+
+
+def _recognised(scores: npt.NDArray[np.float64]) -> Figure:
+    right = int((scores.argmax(axis=1) == np.arange(len(scores))).sum())
+    low, high = clopper_pearson(right, len(scores))
+    own = float(np.diag(scores).mean())
+    chance = float(scores[~np.eye(len(scores), dtype=bool)].mean())
+    parts = {"SSIM": round(own, 3), "SSIM with others": round(chance, 3)}
+    succeeded = low > 1 / len(scores)
+    share = right / len(scores)
+    return Figure("share recognised", share, succeeded, len(scores), (round(low, 4), round(high, 4)), parts)
+
+
+REBUILT_PICTURE: Final = Adversary(
+    name="rebuilt-picture",
+    means=Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "what devices send it of pictures"),
+    claim=Claim("a coarse picture can be rebuilt from what is sent", "docs/designs/partial-hash.md"),
+    budget=f"{PICTURES} generated pictures, as many others to learn from, no trained model",
+    move=rebuild,
+    weakness=AS_BUILT,
+    against=frozenset({"hash-upload", "partial-hash"}),
+)
+
 
 LOOK_ALIKES: Final = 100
 """Pictures of each kind."""

@@ -1,8 +1,13 @@
-"""Accounts that keep a matcher busy with well-formed requests: how many are answered before somebody else's?
+"""Accounts that use up what others need: a matcher's time, the room of a victim's device.
 
-Each attacker has as many requests waiting as it may have worked on at a time; then a bystander asks once.
-What counts is the order of answers, not their time: `blindmatch bench flood` has the latencies beside this
-and other kinds of hostile clients, in processes.
+crowding      accounts keep a matcher busy with well-formed requests: how many are answered before somebody
+              else's? Each has as many waiting as it may have worked on at a time; then a bystander asks once
+store-growth  a sender fills a victim's store with first messages that use no one-time pre-key
+
+Of answers the order counts, not the time: `blindmatch bench flood` has the latencies beside this and other
+kinds of hostile clients, in processes. X3DH lets a first message go without a one-time pre-key, and whoever
+gets one must remember it, or its repeat would be a message again. A sender starts as many sessions as it
+likes; what the victim keeps must not grow with them.
 """
 
 from __future__ import annotations
@@ -11,8 +16,12 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
+from blindmatch_client.messenger import Account, MessengerError, account
+from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_protocol.content import compose
 from blindmatch_protocol.contract import Party
 from blindmatch_server.batching import Batcher
 from blindmatch_server.fair_queue import FairQueue
@@ -26,7 +35,7 @@ ACCOUNTS: Final = 4
 BYSTANDER: Final = "bystander"
 
 
-def run(arena: Arena) -> Figure:
+def crowd(arena: Arena) -> Figure:
     """Count the requests that came before the bystander's, were waiting, and are answered first."""
     limits = MatchingLimits()
     waiting = [f"mallory-{number % ACCOUNTS}" for number in range(ACCOUNTS * limits.most_at_work)]
@@ -69,13 +78,49 @@ def _one_line() -> tuple[Any, str, Any]:
     return FairQueue, "append", lambda self, account, task: append(self, "", task)
 
 
-ATTACK: Final = Adversary(
+CROWDING: Final = Adversary(
     name="crowding",
     means=Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
     claim=Claim(
         "A matcher answers accounts that ask one thing at a time first and together", "docs/messenger.md"
     ),
     budget=f"{ACCOUNTS} accounts with as many requests waiting as one may have",
-    move=run,
+    move=crowd,
     weakness=replacing(_one_line()),
+)
+
+
+LOOKS: Final = (70, 120)
+"""First messages after which the store is looked at: more than are taken, fewer than it could hold."""
+NOW: Final = 1_700_000_000_000
+
+
+def fill_store(arena: Arena) -> Figure:
+    """Bytes that each further first message leaves with the victim for good."""
+    victim, sender = Account.create("victim", NOW, 1), Account.create("mallory", NOW, 1)
+    sizes = {}
+    for number in arena.each(range(1, LOOKS[-1] + 1)):
+        _first_message(arena, victim, sender, number)
+        sizes[number] = len(victim.dump())
+    more = LOOKS[1] - LOOKS[0]
+    grown = (sizes[LOOKS[1]] - sizes[LOOKS[0]]) / more
+    return Figure("bytes for good a message", round(grown, 2), grown >= 1, more)
+
+
+def _first_message(arena: Arena, victim: Account, sender: Account, number: int) -> None:
+    keys = victim.published()
+    bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, ())
+    sender.reset_sessions("victim")
+    sealed = sender.encrypt("victim", compose("", (), NOW, arena.rng(f"message/{number}")), bundle)
+    with suppress(MessengerError):
+        victim.decrypt("mallory", sealed)
+
+
+STORE_GROWTH: Final = Adversary(
+    name="store-growth",
+    means=Means(frozenset({Party.DEVICE}), has="the victim's pre-keys, no one-time one among them"),
+    claim=Claim("takes 64 of one peer for one signed pre-key", "docs/messenger.md"),
+    budget=f"{LOOKS[-1]} first messages by one account",
+    move=fill_store,
+    weakness=replacing((account, "ACCEPTED_MOST", LOOKS[-1])),
 )

@@ -1,10 +1,14 @@
 """Somebody tries the standard edits of a picture until one is not found any more; no others are looked for.
 
-tried-edits   with a device's classifier, on pictures under a caption that stays on
-fixed-edits   on listed pictures, against what a design calls a match: no protocol is run
+refusal-oracle  on a listed picture, from a device that refuses what matches. The refusal is all they need: it
+                comes at once, for every edit, and no server ever hears of those that were refused. Nothing is
+                reported
+tried-edits     with a device's classifier, on pictures under a caption that stays on
+fixed-edits     on listed pictures, against what a design calls a match: no protocol is run
 
 The edits were made for other reasons (`pictures.edits`). What is stated of distortion is that of the first of
-them, the harmless ones coming first, that takes out at least half of the pictures, or else most.
+them, the harmless ones coming first, that goes through, or takes out at least half of the pictures, or else
+most.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from blindmatch_client.consequence import Consequence
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Item, Party
 from blindmatch_protocol.contract.relation import NO_ENTRIES
@@ -21,12 +26,52 @@ from blindmatch_protocol.picture import distance
 from blindmatch_protocol.picture.item import Picture
 
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import EXACT, NEAR, Arena
+from blindmatch_simulations.attacks.arena import EXACT, NEAR, Arena, AttackError
 from blindmatch_simulations.attacks.budget import distortion
 from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.loopback import drawn, loopback
+from blindmatch_simulations.deployment.device_settings import Options
+from blindmatch_simulations.deployment.operators import centre_list
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
 from blindmatch_simulations.pictures.edits import BY_NAME, EDITS
 from blindmatch_simulations.pictures.hash_only import HashOnly
+
+MILDEST_FIRST: Final = ("identical", "jpeg-50", "resize-0.5", "caption", "crop-5%", "rotate-2", "flip")
+"""Of the standard suite."""
+
+
+def until_refused_no_more(arena: Arena) -> Figure:
+    """Count the edits that are told apart: the refused ones, and the first that is sent."""
+    with loopback(arena, [drawn(1)]) as held:
+        held.device("bob")
+        mallory = held.device("mallory", options=Options(consequence=Consequence.REFUSE))
+        before, refused, sent = len(mallory.recorder.records()), 0, 0
+        for at, name in enumerate(MILDEST_FIRST, 1):
+            arena.progress(at, len(MILDEST_FIRST))
+            edited = BY_NAME[name].apply(drawn(1))
+            if mallory.device.send_picture("bob", edited).delivered:
+                arena.spending.distortion = distortion(name, [(drawn(1), edited)])
+                sent = 1
+                break
+            refused += 1
+            if len(mallory.recorder.records()) != before:
+                raise AttackError("something left the device for a picture that was refused")
+        if centre_list(held.deployment).reports:
+            raise AttackError("a device that refuses reports")
+    parts = {"edits refused": float(refused), "edits sent": float(sent)}
+    return Figure("refusals before an edit is sent", float(refused), bool(sent), refused + sent, None, parts)
+
+
+REFUSAL_ORACLE: Final = Adversary(
+    name="refusal-oracle",
+    means=Means(frozenset({Party.DEVICE}), has="a device as it is sold, and a listed picture"),
+    claim=Claim("each refusal tells the sender which edit still matches", "docs/designs/device-list.md"),
+    budget=f"{len(MILDEST_FIRST)} edits of the standard suite",
+    move=until_refused_no_more,
+    weakness=AS_BUILT,
+    against=frozenset({"device-list"}),
+)
+
 
 PICTURES: Final = 4
 LISTED: Final = 20
@@ -35,7 +80,7 @@ CAPTION: Final = "caption"
 NAMES: Final = tuple(edit.name for edit in EDITS)
 
 
-def run(arena: Arena) -> Figure:
+def try_on_classifier(arena: Arena) -> Figure:
     """Count flagged pictures of which some edit is not flagged."""
     relation = arena.design.info.relation
 
@@ -52,7 +97,7 @@ def run(arena: Arena) -> Figure:
     )
 
 
-def fixed(arena: Arena) -> Figure:
+def try_on_relation(arena: Arena) -> Figure:
     """The share of edits of listed pictures that the design's relation does not find; by edit, too.
 
     It is of these photographs alone, without an interval: several crops are of one, which is one trial.
@@ -91,14 +136,14 @@ def _state(arena: Arena, names: Sequence[str], sent: Sequence[bytes], out: npt.N
         arena.spending.distortion = distortion(edit.name, pairs)
 
 
-ATTACK: Final = Adversary(
+TRIED_EDITS: Final = Adversary(
     name="tried-edits",
     means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the model, and any number of tries"),
     claim=Claim(
         "edits can be tried on it without limit until one is not flagged", "docs/designs/device-classifier.md"
     ),
     budget=f"{PICTURES} pictures, {len(EDITS) - 1} edits each",
-    move=run,
+    move=try_on_classifier,
     weakness=AS_BUILT,
     against=frozenset({"device-classifier"}),
 )
@@ -107,7 +152,7 @@ FIXED_EDITS: Final = Adversary(
     means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "listed pictures, and an editor"),
     claim=Claim("what a design's relation does not reach passes"),
     budget=f"{LISTED} crops of ten photographs, {len(EDITS)} fixed edits each",
-    move=fixed,
+    move=try_on_relation,
     weakness=AS_BUILT,
     against=EXACT | NEAR,
 )

@@ -1,20 +1,26 @@
-"""The relay looks at the time from the matcher's reply to the upload: does it tell whether there was a match?
+"""What the parties on a message's way see beside its content: who calls, when, how long after what.
 
+joined-logs   provider and matcher join what each of them logs of calls: account, time, method, size
+    relay     who sent whom how much, when       matcher    who asked, when
+    joined    a request belongs to the next message of its account: so who sent whom a picture
+relay-timing  the relay looks at the time from the matcher's reply to the upload: was there a match?
     reply of the matcher --> [what depends on the outcome?] --> Upload, Send to the relay
 
-Pictures without a match, with one and with a family of 64 entries are sent in a random order. Judged are the
-order of events (no step that looks at the outcome before the message is handed over) and, in a thorough run,
-whether the times tell the three kinds apart. Other traces of time are not looked at.
+Logs have no content. For the first two accounts send pictures and texts in a random order, one after the
+other: their calls never overlap. For the second pictures without a match, with one and with a family of 64
+entries are sent in a random order. Judged are the order of events (no step that looks at the outcome before
+the message is handed over) and, in a thorough run, whether the times tell the three kinds apart. Other traces
+of time are not looked at.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from blindmatch_client.egress import Call, Egress
@@ -25,11 +31,87 @@ from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.contract.driver import concluded
 from blindmatch_protocol.picture.item import Picture
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing, replacing_of
+from blindmatch_simulations.attacks.adversary import (
+    AS_BUILT,
+    Adversary,
+    Claim,
+    Means,
+    replacing,
+    replacing_of,
+)
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure, Played, advantages, won
 from blindmatch_simulations.attacks.loopback import drawn, loopback
-from blindmatch_simulations.measure.intervals import Advantage
+from blindmatch_simulations.inprocess.seeded import flag
+from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, at_least
+
+SENDERS: Final = ("alice", "carol")
+MESSAGES: Final = 24
+QUICK_MESSAGES: Final = 12
+
+
+class _Call(NamedTuple):
+    """A logged call, and what the logs lack: the message it was made for."""
+
+    account: str
+    method: str
+    message: int
+
+
+def join(arena: Arena) -> Figure:
+    """Count the requests linked to their message, against links to messages drawn at random."""
+    count, rng, calls = MESSAGES if arena.thorough else QUICK_MESSAGES, arena.rng("order"), list[_Call]()
+    pictures = [flag(rng) for _ in range(count)]
+    with loopback(arena) as held:
+        held.device("bob")
+        devices = [held.device(name) for name in SENDERS]
+        for number, picture in enumerate(pictures):
+            at = flag(rng)
+            before = len(devices[at].recorder.records())
+            if picture:
+                devices[at].device.send_picture("bob", drawn(number))
+            else:
+                devices[at].device.send_text("bob", f"text {number}")
+            made = devices[at].recorder.records()[before:]
+            calls += [_Call(SENDERS[at], one.method, number) for one in made]
+            arena.progress(number + 1, count)
+    return _figure(calls, pictures)
+
+
+def _figure(calls: list[_Call], pictures: Sequence[bool]) -> Figure:
+    """What the logs tell; success is more links than chance has, which kinds that are told are no part of."""
+    linked, count = _linked(calls), len(pictures)
+    right = sum(asked == sent for asked, sent in linked)
+    told = sum((number in {sent for _, sent in linked}) == picture for number, picture in enumerate(pictures))
+    parts = {"linked at random": len(linked) / count, f"pictures and texts told, of {count}": float(told)}
+    chance = at_least(right, len(linked), 1 / count)
+    return Figure("requests linked", float(right), chance < 1 - GAME_CONFIDENCE, len(linked), None, parts)
+
+
+def _linked(calls: list[_Call]) -> list[tuple[int, int | None]]:
+    """The message of each request, and the one that it is taken to belong to."""
+    return [
+        (one.message, _next(calls[at:], one.account))
+        for at, one in enumerate(calls)
+        if one.method == EXCHANGE.path
+    ]
+
+
+def _next(calls: list[_Call], account: str) -> int | None:
+    """The message that an account hands over next."""
+    return next((one.message for one in calls if (one.account, one.method) == (account, SEND.path)), None)
+
+
+JOINED_LOGS: Final = Adversary(
+    name="joined-logs",
+    means=Means(frozenset({Party.PROVIDER, Party.MATCHER}), Conduct.SEMI_HONEST, "their logs of calls"),
+    claim=Claim("which message a query belongs to, by account and time; so who sent whom a picture"),
+    budget=f"{MESSAGES} messages of {len(SENDERS)} accounts",
+    move=join,
+    weakness=AS_BUILT,
+    against=frozenset({"oprf-psi", "token-psi", "hash-upload"}),
+)
+
 
 KINDS: Final = {"no match": 1, "a match": 2, "a family": 3}
 FAMILY: Final = 64
@@ -65,7 +147,7 @@ class _Watch:
         self.events.clear()
 
 
-def run(arena: Arena) -> Figure:
+def time_uploads(arena: Arena) -> Figure:
     """Count the pictures whose outcome was looked at too early; in a thorough run, the advantage by time."""
     rounds, watch = ROUNDS if arena.thorough else QUICK_ROUNDS, _Watch()
     listed = [drawn(KINDS["a match"]), drawn(KINDS["a family"])]
@@ -75,7 +157,7 @@ def run(arena: Arena) -> Figure:
         for kind in arena.each(_order(arena, rounds)):
             alice.device.send_picture("bob", drawn(KINDS[kind]))
             watch.sent(kind)
-    return _figure(watch, rounds * len(KINDS))
+    return _timing_figure(watch, rounds * len(KINDS))
 
 
 def _order(arena: Arena, rounds: int) -> list[str]:
@@ -84,7 +166,7 @@ def _order(arena: Arena, rounds: int) -> list[str]:
     return [kind for _ in range(rounds) for kind in sorted(KINDS, key=lambda kind: rng.take(8))]
 
 
-def _figure(watch: _Watch, pictures: int) -> Figure:
+def _timing_figure(watch: _Watch, pictures: int) -> Figure:
     early = watch.too_early
     if early or pictures <= QUICK_ROUNDS * len(KINDS):
         return Figure("outcomes looked at too early", float(early), early > 0, pictures)
@@ -138,14 +220,14 @@ def _at_once(owner: type[AnyDesign]) -> tuple[Any, str, Any]:
     return owner, "receive", receiving
 
 
-ATTACK: Final = Adversary(
+RELAY_TIMING: Final = Adversary(
     name="relay-timing",
     means=Means(frozenset({Party.PROVIDER}), Conduct.SEMI_HONEST, "a clock"),
     claim=Claim(
         "the relay has a message before the device looks at what came of its picture", "docs/messenger.md"
     ),
     budget=f"{ROUNDS} pictures of each of three kinds",
-    move=run,
+    move=time_uploads,
     weakness=replacing_of(lambda design: [_at_once(type(design))]),
     against=frozenset({"oprf-psi", "token-psi"}),
 )

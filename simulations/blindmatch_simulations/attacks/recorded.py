@@ -1,0 +1,230 @@
+"""Somebody keeps what was asked, to intersect many days of it, or to open it with keys stolen later.
+
+recurring-picture  whoever answers requests intersects days: which account asked, each day, about the picture
+                   of that day?
+recurring-hash     the same, where that is declared to succeed
+recorded-requests  requests for listed pictures; later every role's state, not a device's: which of two
+                   pictures was it? What the role can open is opened; anything else is answered with the
+                   stolen key, and the answer read in sessions of the thief's about either picture
+recorded-sealed    the same, where that is declared to succeed
+recorded-messages  sealed messages; later the recipient's account, as it is then
+
+    day    one account sends a picture that the adversary has in mind; others send what they like
+    left   the accounts whose requests, every day so far, showed what any request for that picture shows
+
+Where requests come without an account, by way of a carrier, it is supposed to know who was active, which half
+of the others are on a day (assumed, not measured). It keeps those that were on days when a request fitted, by
+what does not fit a picture of nobody's; how often activity alone singles one out, those days known, is said.
+The thief holds what there is after the last of what it recorded was sent, not what was there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_client.messenger import Account, MessengerError
+from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_protocol.content import compose
+from blindmatch_protocol.contract import Adversary as Conduct
+from blindmatch_protocol.contract import Item, Match, Party
+from blindmatch_protocol.designs.he_hamming.ring import Ring
+from blindmatch_protocol.designs.voprf import design as voprf_design
+from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.oprf import Mode, blind
+from blindmatch_protocol.picture import distance
+from blindmatch_protocol.randomness import Randomness, seeded
+
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.figure import Figure, counted, share_of
+from blindmatch_simulations.inprocess.deployed import Deployed, run_session
+from blindmatch_simulations.inprocess.fields import fields_of
+from blindmatch_simulations.inprocess.seeded import below, flag
+from blindmatch_simulations.inprocess.steps import sent, stops
+from blindmatch_simulations.pictures.hash_only import HashOnly
+from blindmatch_simulations.pictures.pool import picture
+
+ACCOUNTS: Final = 8
+DAYS: Final = 4
+TRIALS: Final = 40
+QUICK_TRIALS: Final = 4
+ASKED: Final = {"k": 16, "bands": 2, "probes": 2}
+encrypt: Final = Ring.encrypt
+
+
+def intersect_days(arena: Arena) -> Figure:
+    """The share of trials in which one account is left, the right one; how many are left each day."""
+    arena = arena.reduced()
+    deployed = arena.deployed(arena.hashes(8, "list"), "set", **ASKED)
+    trials = TRIALS if arena.thorough else QUICK_TRIALS
+    left = np.zeros((trials, DAYS, 2))
+    for number in arena.each(range(trials)):
+        left[number] = list(_left(arena, deployed, number))
+    alone, by_activity = (left[:, -1] == 1).sum(axis=0)
+    means = left[:, :, 0].mean(axis=0)
+    parts = {f"accounts left after day {day}": float(mean) for day, mean in enumerate(means, 1)}
+    if deployed.design.info.forwarded:
+        parts["share singled out by activity alone"] = float(by_activity / trials)
+    return share_of("share singled out", int(alone), trials, parts)
+
+
+def _left(arena: Arena, deployed: Deployed, number: int) -> Iterator[tuple[int, int]]:
+    """How many accounts are left after each day, 0 without the right one; and how many were active on all."""
+    rng, info = arena.rng(f"days/{number}"), deployed.design.info
+    target, left, always = below(rng, ACCOUNTS), set(range(ACCOUNTS)), set(range(ACCOUNTS))
+    for day in range(DAYS):
+        rows = arena.hashes(ACCOUNTS + 2, f"{number}/{day}")
+        *others, wanted, nobodys = (HashOnly(row.tobytes()) for row in rows)
+        active = {one for one in range(ACCOUNTS) if one == target or not info.forwarded or flag(rng)}
+        asked = {one: wanted if one == target else others[one] for one in active}
+        known = _shown(arena, deployed, wanted, rng) & _shown(arena, deployed, wanted, rng)
+        fitting = {one for one in active if known <= _shown(arena, deployed, asked[one], rng)}
+        always &= active
+        if not known <= _shown(arena, deployed, nobodys, rng):
+            left &= active if info.forwarded and fitting else fitting
+        yield len(left) if target in left else 0, len(always)
+
+
+def _shown(arena: Arena, deployed: Deployed, item: HashOnly, rng: Randomness) -> frozenset[Hashable]:
+    """Lengths and fields of the first request for a picture, by their places, as its role reads it."""
+    design, found = deployed.design, set[Hashable]()
+    bodies = sent(deployed, item, rng)
+    assert bodies
+    arena.spending.queries += len(bodies)
+    for role, sealed in bodies.items():
+        body = design.unsealed(role, deployed.states[role], sealed)
+        found |= {
+            (role, len(sealed.encode())),
+            *((role, at, *leaf) for at, leaf in enumerate(fields_of(body))),
+        }
+    return frozenset(found)
+
+
+def _blind_alike(inputs: Sequence[bytes], mode: Mode, rng: Randomness, *more: Any) -> Any:
+    return blind(inputs, mode, seeded("one blind for all"), *more)
+
+
+def _encrypt_alike(ring: Ring, secret: bytes, vector: Any, rng: Randomness) -> Any:
+    return encrypt(ring, secret, vector, seeded("one seed for all"))
+
+
+UNBLINDED: Final = replacing((voprf_design, "blind", _blind_alike), (Ring, "encrypt", _encrypt_alike))
+"""Every request for a picture is the same."""
+RECURRING_PICTURE: Final = Adversary(
+    name="recurring-picture",
+    means=Means(
+        frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "pictures in mind, and every request of days"
+    ),
+    claim=Claim("requests of many days add up to nothing"),
+    budget=f"{ACCOUNTS} accounts, {DAYS} days, {TRIALS} times",
+    move=intersect_days,
+    weakness=UNBLINDED,
+    against=frozenset({"oprf-psi", "token-psi", "split-psi", "split-token-psi", "he-hamming"}),
+)
+RECURRING_HASH: Final = replace(
+    RECURRING_PICTURE,
+    name="recurring-hash",
+    claim=Claim("days add up to an account"),
+    weakness=AS_BUILT,
+    against=frozenset({"hash-upload", "partial-hash", "prefix-bucket", "third-party"}),
+)
+
+
+RECORDED: Final = 40
+QUICK: Final = 3
+MESSAGES: Final = 6
+NOW: Final = 1_700_000_000_000
+ALICE, BOB = "alice", "bob"
+
+
+def requests(arena: Arena) -> Figure:
+    """Count the recorded requests of which the thief tells which of two pictures they are of."""
+    arena, count = arena.reduced(), RECORDED if arena.thorough else QUICK
+    pair = [picture(1000 * arena.seed + number) for number in range(2)]
+    listed, rng, told = distance.rows([one.hash for one in pair]), arena.rng("recorded"), 0
+    deployed = arena.deployed(listed, "set", **ASKED)
+    arena.spending.list_share = 1.0
+    for number in arena.each(range(count)):
+        recorded = dict(stops(deployed, pair[number % 2], rng)[-1].bodies)
+        read = [_is_of(deployed, recorded, one, rng) for one in pair]
+        told += read == [number % 2 == 0, number % 2 == 1]
+    return counted("recordings told", {"of two listed pictures": (told, count)})
+
+
+def _is_of(deployed: Deployed, recorded: dict[Any, Any], item: Item, rng: Randomness) -> bool:
+    """Does the thief find that these requests are of this picture?"""
+    design: Any = deployed.design
+    ((role, body), *_), states = recorded.items(), deployed.states
+    if hasattr(opened := design.unsealed(role, states[role], body), "hash"):
+        return bool(opened.hash == item.hash)
+    if hasattr(states[role], "open"):
+        return bool(states[role].open(body.sealed).pixels == item.pixels.tobytes())
+    answers = {role: deployed.answer(role, body, rng) for role, body in recorded.items()}
+    with suppress(ProtocolError):
+        ran = run_session(deployed, item, rng, answering=lambda role, _: answers[role])
+        return isinstance(ran.outcome, Match)
+    return False
+
+
+def messages(arena: Arena) -> Figure:
+    """Count the recorded messages that open with the account as it is after they were received."""
+    alice, bob = (Account.create(name, NOW, 1) for name in (ALICE, BOB))
+    keys = bob.published()
+    bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, tuple(keys.one_time))
+    recorded = []
+    for number in arena.each(range(MESSAGES)):
+        content = compose(f"message {number}", (), NOW, arena.rng(f"message/{number}"))
+        recorded.append(alice.encrypt(BOB, content, bundle))
+        bob.decrypt(ALICE, recorded[-1])
+    ways = {"as it is": False, "sessions reset": True}
+    opened = {name: sum(_opens(bob, one, reset) for one in recorded) for name, reset in ways.items()}
+    return counted("messages opened", {name: (count, MESSAGES) for name, count in opened.items()})
+
+
+def _opens(stolen: Account, sealed: bytes, reset: bool) -> bool:
+    thief = Account.load(stolen.dump())
+    if reset:
+        thief.reset_sessions(ALICE)
+    with suppress(MessengerError):
+        return bool(thief.decrypt(ALICE, sealed).text)
+    return False
+
+
+_decrypt = Account.decrypt
+
+
+def _keeping(account: Account, sender: str, sealed: bytes) -> Any:
+    """Decrypts, and keeps every key."""
+    return _decrypt(Account.load(account.dump()), sender, sealed)
+
+
+RECORDED_REQUESTS: Final = Adversary(
+    name="recorded-requests",
+    means=Means(frozenset({Party.PROVIDER}), has="recorded requests; later the states of all roles"),
+    claim=Claim("requests that were recorded stay closed to whoever gets every role's state later"),
+    budget=f"{RECORDED} requests, each of one of two listed pictures",
+    move=requests,
+    weakness=UNBLINDED,
+    against=frozenset({"oprf-psi", "token-psi", "split-psi", "split-token-psi"}),
+)
+RECORDED_SEALED: Final = replace(
+    RECORDED_REQUESTS,
+    name="recorded-sealed",
+    claim=Claim("open with a key that is stolen later"),
+    weakness=AS_BUILT,
+    against=frozenset({"third-party", "enclave", "he-hamming"}),
+)
+RECORDED_MESSAGES: Final = replace(
+    RECORDED_REQUESTS,
+    name="recorded-messages",
+    means=Means(frozenset({Party.PROVIDER}), has="recorded messages; later a device's keys"),
+    claim=Claim("messages that were recorded and received do not open with a device's keys of later"),
+    budget=f"{MESSAGES} messages of one conversation",
+    move=messages,
+    weakness=replacing((Account, "decrypt", _keeping)),
+    against=frozenset(),
+)
