@@ -20,7 +20,6 @@ from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_client import messenger
 from blindmatch_client.absence import check_provable, prove_absence
-from blindmatch_client.attaching import Attaching
 from blindmatch_client.base import Base
 from blindmatch_client.complaints import Complaints
 from blindmatch_client.config import CentreIdentity as CentreIdentity
@@ -76,7 +75,6 @@ class Device(Messages):
         self._cover = None if config.cover is None else Cover(config.cover, base, self._reporting)
         self._matcher = MatchingClient(base, self._outbox.request_id)
         self._pictures = Pictures(base, self._matcher, self._outbox, self._files)
-        self._attaching = Attaching(base, self._files)
         self._upkeep = Upkeep(keeper, base.store, self._relay, base.clock_ms)
         self._to_tell = self._matcher.to_tell
         self._receiver = Receiver(base, keeper, self._files, self._relay, self._matcher.hear)

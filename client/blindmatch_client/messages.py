@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from blindmatch_protocol.attachment import AttachmentSealing
 from blindmatch_protocol.content import compose
 from blindmatch_protocol.errors import BlindmatchError, PictureError, ProtocolError
+from blindmatch_protocol.parts import pieces
+from blindmatch_protocol.picture import container
+from blindmatch_protocol.picture.decode import DEFAULT_LIMITS
+from blindmatch_protocol.picture.item import Picture
 
-from blindmatch_client.attaching import Attaching, Taken
 from blindmatch_client.base import Base
+from blindmatch_client.config import Unreadable
+from blindmatch_client.files import Files, read_chunks
 from blindmatch_client.keys import AccountKeeper
 from blindmatch_client.messenger.errors import MalformedError, MessengerError
-from blindmatch_client.notices import sent_notice
+from blindmatch_client.notices import sent_notice, unreadable
 from blindmatch_client.outbox import Outbox
-from blindmatch_client.outgoing import Outgoing, Queued, SendState
+from blindmatch_client.outgoing import Attached, MatchState, Outgoing, SendState
 from blindmatch_client.reporting import Reporting
 from blindmatch_client.results import Sent, outcome_kind
 from blindmatch_client.sending import Progress, Sender
 
 MESSAGE_ID_BYTES: Final = 16
+UNREADABLE_TYPE: Final = "application/octet-stream"
+MOST_ATTACHMENT_BYTES: Final = 100 << 20
 Ending: TypeAlias = tuple[Sent, BlindmatchError | None]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Taken:
+    """What the user attaches: sealed on the disk; the picture, if it is one; what the user must be told."""
+
+    attached: Attached
+    picture: Picture | None
+    notice: str = ""
 
 
 class Messages:
@@ -30,8 +48,8 @@ class Messages:
 
     _base: Base
     _keeper: AccountKeeper
+    _files: Files
     _outbox: Outbox
-    _attaching: Attaching
     _sender: Sender
     _reporting: Reporting
     _to_tell: Callable[[str], bytes]
@@ -71,7 +89,7 @@ class Messages:
             RefusedError, MessengerError: as `send_text`.
             ReportRefusedError: if a report was owed that cannot be made; the message was delivered.
         """
-        return _only(self._attach([to], self._attaching.picture(to, data), text))
+        return _only(self._attach([to], self._take_picture(to, data), text))
 
     def send_picture_to(self, group: Sequence[str], data: bytes, text: str = "") -> list[Sent]:
         """Match a picture once and send it to each of `group`; what cannot be sent says so.
@@ -79,7 +97,7 @@ class Messages:
         Raises:
             PictureError: if it cannot be decoded and the policy is to refuse; nothing was sent.
         """
-        taken = self._attaching.picture(", ".join(group), data)
+        taken = self._take_picture(", ".join(group), data)
         return [sent for sent, _ in self._attach(group, taken, text)]
 
     def send_file(self, to: str, path: Path, text: str = "") -> Sent:
@@ -91,7 +109,7 @@ class Messages:
             StoreError: if it cannot be read, or not be kept until it is sent.
             RefusedError, MessengerError, ReportRefusedError: as `send_picture`.
         """
-        return _only(self._attach([to], self._attaching.file(to, path), text))
+        return _only(self._attach([to], self._take_file(to, path), text))
 
     def send_files(self, group: Sequence[str], paths: Sequence[Path], text: str = "") -> list[Sent]:
         """Send files to each of `group`, one message for each; what cannot be sent says so. All are handed
@@ -103,10 +121,10 @@ class Messages:
         files: list[Taken] = []
         for path in paths:
             try:
-                files.append(self._attaching.file(", ".join(group), path))
+                files.append(self._take_file(", ".join(group), path))
             except PictureError as error:
                 raise PictureError(f"{path}: {error}") from error
-        queued = [(row, one) for one in files for row in self._queue(self._ids(group), text, one.queued)]
+        queued = [(row, one) for one in files for row in self._queue(self._ids(group), text, one.attached)]
         ends = self._sender.advance([row for row, _ in queued])
         return [self._sent(end, one.notice) for end, (_, one) in zip(ends, queued, strict=True)]
 
@@ -114,24 +132,59 @@ class Messages:
         return {to: self._base.rng.take(MESSAGE_ID_BYTES) for to in group}
 
     def _queue(
-        self, message_ids: Mapping[str, bytes], text: str, queued: Queued | None = None
+        self, message_ids: Mapping[str, bytes], text: str, attached: Attached | None = None
     ) -> list[Outgoing]:
         """Compose and queue a message to each recipient: its commitment is made before anything is asked.
 
         Raises:
             MalformedError: if the text is too long; nothing is queued then.
         """
-        now, attachments = self._base.clock_ms(), () if queued is None else (queued.ref,)
-        contents = {
-            to: compose(text, attachments, now, self._base.rng, self._to_tell(to)) for to in message_ids
-        }
+        ref = None if attached is None else attached.ref
+        now, refs = self._base.clock_ms(), () if ref is None else (ref,)
+        contents = {to: compose(text, refs, now, self._base.rng, self._to_tell(to)) for to in message_ids}
         try:
-            return self._outbox.add(message_ids, contents, now, queued)
+            return self._outbox.add(message_ids, contents, now, attached)
         except ProtocolError as error:
             raise MalformedError(error) from error
 
+    def _take_picture(self, to: str, data: bytes) -> Taken:
+        """Seal a picture for the accounts in `to` onto the disk, before anything is queued.
+
+        Raises:
+            PictureError: if it cannot be decoded and the policy is to refuse.
+        """
+        picture = Picture.from_bytes(data)
+        try:
+            _ = picture.pixels
+        except PictureError:
+            if self._base.config.unreadable is Unreadable.REFUSE:
+                raise
+            attached = self._sealed(pieces(data), UNREADABLE_TYPE, MatchState.SKIPPED)
+            return Taken(attached, picture, unreadable(to))
+        media_type = f"image/{container.sniff(data).lower()}"
+        return Taken(self._sealed(pieces(data), media_type, MatchState.DUE), picture)
+
+    def _take_file(self, to: str, path: Path) -> Taken:
+        """The same of a file; one that is too large for a picture is never whole in memory.
+
+        Raises:
+            PictureError: if it cannot be decoded and the policy is to refuse, or is too large.
+            StoreError: if it cannot be read.
+        """
+        chunks, size = read_chunks(path), path.stat().st_size if path.is_file() else 0
+        if size <= DEFAULT_LIMITS.most_bytes:
+            return self._take_picture(to, b"".join(chunks))
+        if self._base.config.unreadable is Unreadable.REFUSE or size > MOST_ATTACHMENT_BYTES:
+            raise PictureError(f"a file of {size} bytes is too large")
+        return Taken(self._sealed(chunks, UNREADABLE_TYPE, MatchState.SKIPPED), None, unreadable(to))
+
+    def _sealed(self, data: Iterable[bytes], media_type: str, matching: MatchState) -> Attached:
+        sealing = AttachmentSealing(self._base.rng)
+        file = self._files.write(sealing.blob(data))
+        return Attached(0, matching, file, sealing.ref(media_type))
+
     def _attach(self, group: Sequence[str], taken: Taken, text: str) -> list[Ending]:
-        rows = self._queue(self._ids(group), text, taken.queued)
+        rows = self._queue(self._ids(group), text, taken.attached)
         return self._told(self._sender.advance(rows, taken.picture), taken.notice)
 
     def _told(self, ends: Sequence[Progress], notice: str = "") -> list[Ending]:

@@ -13,7 +13,7 @@ from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.stamp import Stamp
 
 from blindmatch_client.outcomes import decode_outcome, encode_outcome
-from blindmatch_client.outgoing import Attached, MatchState, Outgoing, Queued, SendState
+from blindmatch_client.outgoing import Attached, MatchState, Outgoing, SendState
 from blindmatch_client.store import Store
 
 REQUEST_TAG: Final = b"blindmatch/matching-request/1"
@@ -53,7 +53,7 @@ class Outbox:
         message_ids: Mapping[str, bytes],
         contents: Mapping[str, Content],
         at_ms: int,
-        queued: Queued | None = None,
+        attached: Attached | None = None,
     ) -> list[Outgoing]:
         """Queue a message to each recipient. Attachments are numbered from 0 on.
 
@@ -61,10 +61,11 @@ class Outbox:
             message_ids: a fresh id for each recipient.
             contents: of each message, by recipient.
             at_ms: Unix time in milliseconds.
-            queued: the attachment, the same for all.
+            attached: the attachment, the same for all, which gets its number here.
         """
         with self._store.transaction():
-            attached = None if queued is None else self._attach(queued)
+            if attached is not None:
+                self._attach(attached)
             rows = [
                 Outgoing(0, name, at_ms, SendState.QUEUED, to, contents[to], attached=attached)
                 for to, name in message_ids.items()
@@ -184,14 +185,12 @@ class Outbox:
             *_columns(attached),
         )
 
-    def _attach(self, queued: Queued) -> Attached:
-        (item,) = self._store.one("SELECT COALESCE(MAX(item) + 1, 0) FROM attached") or (0,)
-        attached = Attached(item, queued.matching, queued.file, queued.ref)
+    def _attach(self, attached: Attached) -> None:
+        (attached.item,) = self._store.one("SELECT COALESCE(MAX(item) + 1, 0) FROM attached") or (0,)
         self._store.run(
             "INSERT INTO attached VALUES (?1, ?2, ?3, ?4, sealed(?5, 'attached.body', ?1))",
             *_columns(attached),
         )
-        return attached
 
     def _insert(self, row: Outgoing) -> None:
         row.number = self._store.insert(

@@ -39,21 +39,12 @@ class MatchState(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Queued:
-    """A sealed attachment that was written into `file`, and whether it is a picture to be matched."""
-
-    file: str
-    ref: AttachmentRef
-    matching: MatchState
-
-
 @dataclass(slots=True, repr=False, eq=False)
 class Attached:
     """An attachment on its way out, one for all messages that bear it.
 
     Attributes:
-        item: its number.
+        item: its number; 0 until it is queued.
         matching: how far its matching is.
         file: the sealed attachment on this device; None once no message needs it.
         ref: names the blob as the relay knows it, once it is `uploaded`; None with `file`.
