@@ -8,9 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from blindmatch_protocol.contract import NO_LABEL, AnyDesign, Flag, Item, Label, Match, Outcome
-from blindmatch_protocol.franking import CommitmentOpening, Shown
-from blindmatch_protocol.sender_proof import SenderProof
-from blindmatch_protocol.stamp import Stamp
 
 from blindmatch_client.detector import is_confirmed
 from blindmatch_client.errors import ReportRefusedError
@@ -56,16 +53,3 @@ class ConfirmedMatch:
     def score(self) -> bytes:
         """Of a flag; empty of a match."""
         return self.outcome.encode() if isinstance(self.outcome, Flag) else b""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Reported:
-    """What a report tells beside the match: what `disclose` shows of the message, the picture, the relay's
-    stamp, and what the sender's key says."""
-
-    shown: Shown
-    opening: CommitmentOpening
-    picture: bytes
-    matched_at_ms: int
-    stamp: Stamp | None = None
-    sender_proof: SenderProof | None = None

@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.contract import Outcome
+from blindmatch_protocol.franking import Evidence, disclose
 from blindmatch_protocol.stamp import Stamp
 
 
@@ -67,7 +68,7 @@ class Outgoing:
 
     `content`, made when the message is queued, names the attachment as it was then; `sealed` is there from
     sealing on. Both are dropped once they are not needed. `problem` says why it waits or failed.
-    `commitment` is in memory alone: what its picture was asked about with, if that was done since. `stamp` is
+    `evidence` is in memory alone: what its picture was asked about with, if that was done since. `stamp` is
     the relay's, once it has the message.
     """
 
@@ -80,7 +81,7 @@ class Outgoing:
     sealed: bytes = b""
     problem: str = ""
     attached: Attached | None = None
-    commitment: bytes = b""
+    evidence: Evidence | None = None
     stamp: Stamp | None = None
 
     @property
@@ -92,3 +93,15 @@ class Outgoing:
     def matching(self) -> MatchState:
         """How far the matching of its picture is."""
         return MatchState.NONE if self.attached is None else self.attached.matching
+
+    def disclosed(self, sender: str) -> Evidence:
+        """What a report tells of the message beside its picture; worked out once."""
+        if self.evidence is None:
+            assert self.content is not None
+            self.evidence = evidence_of(self.content, sender, self.recipient)
+        return self.evidence
+
+
+def evidence_of(content: Content, sender: str, recipient: str) -> Evidence:
+    """Of a message that bears the picture as its first attachment."""
+    return Evidence.of(*disclose(content, sender, recipient, 0))

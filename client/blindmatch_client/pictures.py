@@ -11,11 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from blindmatch_protocol.attachment import opened
-from blindmatch_protocol.content import Content
 from blindmatch_protocol.contract import Binding
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.failpoint import reach
-from blindmatch_protocol.franking import Evidence, disclose
+from blindmatch_protocol.franking import Evidence
 from blindmatch_protocol.picture.item import Picture
 
 from blindmatch_client.base import Base
@@ -51,11 +50,9 @@ class Pictures:
         attached = row.attached
         if attached is None or attached.matching is not MatchState.DUE or attached.item in self.verified:
             return None
-        assert row.content is not None
         item = item or Picture.from_bytes(self.plain(attached))
         # bound to the message that it is asked about for, also where others bear the same picture
-        binding = binding_of(row.content, self.base.config.account, row.recipient)
-        row.commitment = binding.commitment
+        binding = binding_of(row.disclosed(self.base.config.account))
         asked = self.matcher.ask(item, attached.item, binding)
         if isinstance(asked, Verified):
             self.verified[attached.item] = asked
@@ -114,7 +111,6 @@ class Pictures:
         return found
 
 
-def binding_of(content: Content, sender: str, recipient: str) -> Binding:
-    """Of a message that bears the picture as its first attachment."""
-    evidence = Evidence.of(*disclose(content, sender, recipient, 0))
+def binding_of(evidence: Evidence) -> Binding:
+    """To the message that this is the evidence of."""
     return Binding(evidence.opening.commitment, evidence.encode())

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.contract import Flag, Match, Party, Voucher
-from blindmatch_protocol.franking import disclose
 from blindmatch_protocol.parts import ENVELOPE, SUBMISSION, split
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.report import MOST_PICTURE_BYTES, Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_client.base import Base
-from blindmatch_client.confirmed import ConfirmedMatch, Reported
+from blindmatch_client.confirmed import ConfirmedMatch
 from blindmatch_client.consequence import Consequence
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.methods import CENTRE_KEY, SUBMIT, SUBMIT_VOUCHER
@@ -106,21 +105,18 @@ class Reporting:
         data = plain(attached)
         picture = item or Picture.from_bytes(data)
         confirmed = ConfirmedMatch(self._base.design, attached.epoch, picture, attached.item, outcome)
-        shown, opening = disclose(row.content, self._base.config.account, row.recipient, 0)
-        proof = self._keeper.account.sender_proof(row.recipient, opening.commitment)
-        reported = Reported(shown, opening, data, attached.matched_at_ms, row.stamp, proof)
-        return self.queue(confirmed, reported)
+        return self.queue(confirmed, row, data, attached.matched_at_ms)
 
-    def queue(self, confirmed: ConfirmedMatch, reported: Reported) -> bytes:
-        """Seal and keep a report; its id. Nothing is sent.
+    def queue(self, confirmed: ConfirmedMatch, row: Outgoing, picture: bytes, matched_at_ms: int) -> bytes:
+        """Seal and keep a report of a message and its picture; its id. Nothing is sent.
 
         Raises:
             ReportRefusedError: if the centre's key is not known or the picture is too large for a report.
         """
         key = self.centre_key()
-        if len(reported.picture) > MOST_PICTURE_BYTES:
+        if len(picture) > MOST_PICTURE_BYTES:
             raise ReportRefusedError(f"report refused: a picture is at most {MOST_PICTURE_BYTES} bytes")
-        report = self._report(confirmed, reported)
+        report = self._report(confirmed, row, picture, matched_at_ms)
         self._keep(_REPORT, report.report_id, confirmed.epoch, confirmed.number, seal_report(report, key))
         return report.report_id
 
@@ -204,8 +200,10 @@ class Reporting:
         )
         return [ReportStanding(*row) for row in rows]
 
-    def _report(self, confirmed: ConfirmedMatch, reported: Reported) -> Report:
-        info, shown, account = confirmed.design.info, reported.shown, self._base.config.account
+    def _report(self, confirmed: ConfirmedMatch, row: Outgoing, picture: bytes, matched_at_ms: int) -> Report:
+        info, account = confirmed.design.info, self._base.config.account
+        told = row.disclosed(account)
+        proof = self._keeper.account.sender_proof(row.recipient, told.opening.commitment)
         return Report(
             report_id=self._base.rng.take(16),
             design=info.name,
@@ -213,16 +211,16 @@ class Reporting:
             epoch=confirmed.epoch,
             label=confirmed.label,
             reporter=account,
-            sender=shown.sender,
-            recipient=shown.recipient,
-            sent_at_ms=shown.sent_at,
-            matched_at_ms=reported.matched_at_ms,
-            media_type=shown.attachment.media_type,
-            opening=(reported.opening,),
-            picture=reported.picture,
+            sender=told.sender,
+            recipient=told.recipient,
+            sent_at_ms=told.sent_at,
+            matched_at_ms=matched_at_ms,
+            media_type=told.attachment.media_type,
+            opening=(told.opening,),
+            picture=picture,
             score=confirmed.score,
-            stamp=() if reported.stamp is None else (reported.stamp,),
-            sender_proof=() if reported.sender_proof is None else (reported.sender_proof,),
+            stamp=() if row.stamp is None else (row.stamp,),
+            sender_proof=() if proof is None else (proof,),
         )
 
     def _keep(self, kind: str, report_id: bytes, epoch: int, number: int, body: bytes) -> None:

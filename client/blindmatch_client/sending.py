@@ -217,9 +217,10 @@ class Sender:
     def _encrypt(self, row: Outgoing, content: Content) -> None:
         has_session = self.keeper.account.has_session(row.recipient)
         bundle = None if has_session else self.relay.fetch_bundle(row.recipient)
+        commitment = b"" if row.evidence is None else row.evidence.opening.commitment
         try:
             with self.keeper.saving() as account:
-                sealed = account.encrypt(row.recipient, content, bundle, row.commitment)
+                sealed = account.encrypt(row.recipient, content, bundle, commitment)
                 self._sealed(row, content, sealed)
         except MessengerError as error:
             if isinstance(error, IdentityChangedError):

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from blindmatch_client.base import Base
-from blindmatch_client.confirmed import ConfirmedMatch, Reported
+from blindmatch_client.confirmed import ConfirmedMatch
 from blindmatch_client.device import DeviceConfig, OutcomeKind
 from blindmatch_client.errors import MisbehavedError, ReportRefusedError
 from blindmatch_client.keys import AccountKeeper
 from blindmatch_client.messenger import Account
+from blindmatch_client.outgoing import Outgoing, SendState
 from blindmatch_client.reporting import Reporting
 from blindmatch_client.store import Store
 from blindmatch_proofs.franking import verify_opening
@@ -115,7 +116,7 @@ def bench(make_world: MakeWorld, tmp_path: Path) -> Iterator[Bench]:
 def test_without_the_centres_key_a_report_is_refused_and_not_asked_for_then(bench: Bench) -> None:
     confirmed = ConfirmedMatch(ECHO, 1, Picture.from_bytes(LISTED), 0, Match(label(MINE)))
     with pytest.raises(ReportRefusedError, match="configured without the centre's key"):
-        bench.reporting.queue(confirmed, Reported(object(), object(), LISTED, 1))  # type: ignore[arg-type]
+        bench.reporting.queue(confirmed, Outgoing(0, bytes(16), 1, SendState.SENT, "bob"), LISTED, 1)
     assert bench.reporting.waiting() == 0
 
 

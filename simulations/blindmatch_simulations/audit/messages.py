@@ -19,6 +19,7 @@ from typing import Final
 
 from blindmatch_client.messenger.suite import SALT_LENGTH
 from blindmatch_client.outbox import request_id_of
+from blindmatch_client.outgoing import evidence_of
 from blindmatch_client.pictures import binding_of
 from blindmatch_client.trace import EgressRecord, MessageTrace
 from blindmatch_protocol.attachment import BLOB_ID_LENGTH, AttachmentSealing
@@ -109,8 +110,8 @@ def check_bindings(evidence: Evidence) -> Iterator[Finding]:
     bound: dict[int, list[Binding]] = {}
     for one in evidence.messages:
         if one.item is not None and one.content is not None:
-            binding = binding_of(one.content, evidence.account, one.recipient)
-            bound.setdefault(one.item, []).append(binding)
+            told = evidence_of(one.content, evidence.account, one.recipient)
+            bound.setdefault(one.item, []).append(binding_of(told))
     for trace in evidence.traces:
         known = bound.get(trace.item, [trace.binding])
         if trace.binding not in (*known, UNBOUND):
