@@ -177,6 +177,13 @@ class Outbox:
             *(row.state, _said(row), row.number),
         )
 
+    def save_whole(self, row: Outgoing) -> None:
+        """Write a message's row and its attachment's, together."""
+        with self._store.transaction():
+            self.save(row)
+            if row.attached is not None:
+                self.save_attached(row.attached)
+
     def save_attached(self, attached: Attached) -> None:
         """Write an attachment's row as it is in memory."""
         self._store.run(

@@ -58,12 +58,12 @@ class Pictures:
             self.verified[attached.item] = asked
             return None
         failure = self._noted(row, attached, asked, self.matcher.epoch)
-        self.keep(row)
+        self.outbox.save_whole(row)
         return failure
 
     def look(self, row: Outgoing) -> Undecided | None:
         """Look at the outcome, if one waits; the failure, if that failed. What comes of it is saved with the
-        message (`keep`, `Outbox.done`)."""
+        message (`Outbox.save_whole`, `Outbox.done`)."""
         attached = row.attached
         verified = None if attached is None else self.verified.pop(attached.item, None)
         if verified is None or attached is None:
@@ -75,13 +75,6 @@ class Pictures:
         """Nobody gets this message: look once no other that bears its picture waits any more."""
         if row.attached is not None and not self.outbox.awaits(row.attached):
             self.look(row)
-
-    def keep(self, row: Outgoing) -> None:
-        """Save what became of the matching of its picture."""
-        with self.base.store.transaction():
-            if row.attached is not None:
-                self.outbox.save_attached(row.attached)
-            self.outbox.save(row)
 
     def plain(self, attached: Attached) -> bytes:
         """A picture, opened; only what may be matched is ever whole in memory."""

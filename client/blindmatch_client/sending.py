@@ -166,7 +166,7 @@ class Sender:
             return False
         if _is_due(progress.row) and progress.failure is None:
             progress.failure = self.pictures.look(progress.row)
-            self.pictures.keep(progress.row)
+            self.outbox.save_whole(progress.row)
         return attached.outcome is not None and refuses(consequence, attached.outcome)
 
     def _conclude(self, progress: Progress, item: Picture | None) -> None:
@@ -175,14 +175,14 @@ class Sender:
         with self.base.store.transaction():
             if progress.error is not None:
                 self.pictures.given_up(row)
-                self.pictures.keep(row)
+                self.outbox.save_whole(row)
             elif row.state is SendState.SENT:
                 failure = self.pictures.look(row)
                 progress.failure = failure or progress.failure
                 if not _is_due(row):
                     file = self._owed(progress, item)
                 elif failure is not None:
-                    self.pictures.keep(row)
+                    self.outbox.save_whole(row)
         # only now: the transaction may fail, and then the file is needed still
         if file is not None:
             self.files.remove(file)
@@ -194,7 +194,7 @@ class Sender:
             progress.report_id = self.reporting.owe(progress.row, item, self.pictures.plain)
         except (ReportRefusedError, AttachmentError) as error:
             progress.error = error
-            self.pictures.keep(progress.row)
+            self.outbox.save_whole(progress.row)
             return None
         return self.outbox.done(progress.row)
 
@@ -210,8 +210,7 @@ class Sender:
         if info.end_to_end:
             self._encrypt(row, content)
         else:
-            with self.base.store.transaction():
-                self._sealed(row, content, clear_message(content, info))
+            self._sealed(row, content, clear_message(content, info))
         self._note(row, content)
 
     def _encrypt(self, row: Outgoing, content: Content) -> None:
@@ -232,9 +231,7 @@ class Sender:
     def _sealed(self, row: Outgoing, content: Content, sealed: bytes) -> None:
         """Save a message as it will leave."""
         row.content, row.sealed, row.state, row.problem = content, sealed, SendState.SEALED, ""
-        self.outbox.save(row)
-        if row.attached is not None:
-            self.outbox.save_attached(row.attached)
+        self.outbox.save_whole(row)
 
     def _note(self, row: Outgoing, content: Content | None) -> None:
         """For an audit."""
