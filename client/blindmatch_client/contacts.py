@@ -23,7 +23,7 @@ from blindmatch_client.messenger.safety_number import digits, grouped, safety_nu
 from blindmatch_client.relay import RelayClient
 
 if TYPE_CHECKING:
-    from blindmatch_client.messenger.peer import Peer
+    from blindmatch_client.messenger.peers import Peer
 
 
 class ContactError(DeviceError):

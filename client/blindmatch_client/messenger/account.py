@@ -43,7 +43,7 @@ from blindmatch_client.messenger.errors import (
 from blindmatch_client.messenger.franking import key_of
 from blindmatch_client.messenger.naming import framed
 from blindmatch_client.messenger.own_keys import AGREEMENT, OwnKeys
-from blindmatch_client.messenger.peer import Peer
+from blindmatch_client.messenger.peers import Peer
 from blindmatch_client.messenger.pre_keys import ONE_TIME_PRE_KEYS, FetchedBundle
 from blindmatch_client.messenger.session import Plain, Session, accept, start
 from blindmatch_client.messenger.state import (

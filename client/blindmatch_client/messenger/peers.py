@@ -1,13 +1,73 @@
-"""All peers of an account: their keys, whether they were compared, and the sessions with each."""
+"""What an account knows of its peers: of each its identity key, and its sessions, the current one first.
+
+The key is pinned when it is first seen. Whether it is the peer's is known once its safety number was compared
+(`verified`); another key is refused, and kept as `offered` so that it can be compared, too. Its key for
+franking is the one that the identity key signed.
+
+Two sessions arise if both sides start one at once. As in Sesame, section 3.3, a message that decrypts makes
+its session the current one, so both sides end up on one of them; older ones still decrypt what is under way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from blindmatch_client.messenger.naming import framed
-from blindmatch_client.messenger.peer import Peer
 from blindmatch_client.messenger.session import Session
+from blindmatch_client.messenger.state import SESSIONS_MOST, AcceptedState, PeerState
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Peer:
+    """A peer; never changed, each step returns the next one."""
+
+    identity: bytes
+    sessions: tuple[Session, ...] = ()
+    accepted: tuple[AcceptedState, ...] = ()
+    verified: bool = False
+    offered: tuple[bytes, ...] = ()
+    told: tuple[bytes, ...] = ()
+    franking_key: tuple[bytes, ...] = ()
+
+    def find(self, session: bytes) -> Session | None:
+        """The session of this name."""
+        return next((known for known in self.sessions if known.id == session), None)
+
+    def with_current(self, session: Session) -> Peer:
+        """The peer with `session`, in its new state, as the current one."""
+        others = tuple(known for known in self.sessions if known.id != session.id)
+        return replace(self, sessions=(session, *others)[:SESSIONS_MOST])
+
+    def trusting(self, identity: bytes) -> Peer:
+        """The peer once the user has compared `identity`; sessions with another key end."""
+        sessions = self.sessions if identity == self.identity else ()
+        franking_key = self.franking_key if identity == self.identity else ()
+        return replace(
+            self, identity=identity, sessions=sessions, verified=True, offered=(), franking_key=franking_key
+        )
+
+    def accepting(self, started: AcceptedState) -> Peer:
+        """The peer, which has started a session without a one-time pre-key."""
+        return replace(self, accepted=(*self.accepted, started))
+
+    def serving(self, signed_pre_keys: Collection[bytes]) -> Peer:
+        """The peer without what was started with signed pre-keys that no longer serve: their replay fails."""
+        kept = tuple(one for one in self.accepted if one.signed_pre_key in signed_pre_keys)
+        return self if kept == self.accepted else replace(self, accepted=kept)
+
+    def dump(self, name: str) -> PeerState:
+        """The state for storing."""
+        sessions = tuple(session.dump() for session in self.sessions)
+        known = (name, self.identity, self.verified, self.offered, self.told)
+        return PeerState(*known, sessions, self.accepted, self.franking_key)
+
+    @classmethod
+    def load(cls, state: PeerState) -> Peer:
+        """The peer that was dumped; raises whatever the library raises."""
+        sessions = tuple(Session.load(session) for session in state.sessions)
+        known = (state.accepted, state.verified, state.offered, state.told, state.franking_key)
+        return cls(state.identity, sessions, *known)
 
 
 class Peers:
