@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 from blindmatch_protocol.errors import BlindmatchError
 
+from blindmatch_simulations.data import text_at
 from blindmatch_simulations.pictures.edits import BY_NAME
 
 PLAN_VERSION: Final = 1
@@ -131,14 +131,7 @@ def plan_text(path: Path | None, committed: str = STANDARD) -> str:
     Raises:
         PlanError: if the file cannot be read.
     """
-    if path is None:
-        return files("blindmatch_simulations").joinpath("data", committed).read_text("utf-8")
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise PlanError(f"{path}: not UTF-8") from error
+    return text_at(path, committed, PlanError)
 
 
 def read_plan(text: str) -> Plan:

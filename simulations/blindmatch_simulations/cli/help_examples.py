@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
 import typer
 
-FILE: Final = "help_examples.toml"
+from blindmatch_simulations.data import table_of
+
 BENCH: Final = "bench "
 
 
@@ -32,8 +31,7 @@ class HelpExample:
 @cache
 def help_examples() -> Mapping[str, HelpExample]:
     """All examples, by the words of the command; most of ``bench`` are made by `help_example_of`."""
-    read = tomllib.loads(files("blindmatch_simulations").joinpath("data", FILE).read_text("utf-8"))
-    return {words: HelpExample(**fields) for words, fields in read.items()}
+    return {words: HelpExample(**fields) for words, fields in table_of("help_examples").items()}
 
 
 def help_example_of(words: str) -> HelpExample | None:

@@ -4,7 +4,6 @@ target."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -138,25 +137,3 @@ def _verdict(
     if disturbed:
         return Verdict.UNSURE
     return Verdict.MET if target.holds(figures) else Verdict.MISSED
-
-
-MILLION: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What is always the same about a row."""
-
-    what: str
-    per: str = ""
-    target: Target | None = None
-
-
-def most(figure: str, value: float, **where: int) -> Target:
-    """No more than this, where the row's sizes are these."""
-    return Target(figure, value, where=where)
-
-
-def least(figure: str, value: float, **where: int) -> Target:
-    """No less than this, where the row's sizes are these."""
-    return Target(figure, value, at_least=True, where=where)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from math import isclose, isfinite
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,6 +12,7 @@ import msgspec
 from blindmatch_protocol.errors import BlindmatchError
 from msgspec.structs import replace
 
+from blindmatch_simulations.data import text_at
 from blindmatch_simulations.pictures.edits import BY_NAME
 from blindmatch_simulations.population.figure import (
     Amount,
@@ -220,13 +220,7 @@ def read_inputs(path: Path | None) -> Inputs:
         PopulationError: if it cannot be read, or a field breaks a rule; the text names both.
     """
     try:
-        packaged = files("blindmatch_simulations").joinpath("data", COMMITTED)
-        text = packaged.read_text("utf-8") if path is None else path.read_text("utf-8")
-        inputs = msgspec.convert(tomllib.loads(text), Inputs)
-    except OSError as error:
-        raise PopulationError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise PopulationError(f"{path}: not UTF-8") from error
+        inputs = msgspec.convert(tomllib.loads(text_at(path, COMMITTED, PopulationError)), Inputs)
     except tomllib.TOMLDecodeError as error:
         raise PopulationError(f"inputs: not TOML: {error}") from error
     except msgspec.ValidationError as error:
