@@ -118,8 +118,8 @@ COMMANDS: Mapping[str, Command] = {
         "Give the centre the list, see the reports it received, decide about them, answer complaints.",
     ),
     "bench": Command(
+        "near",
         "benches",
-        "app",
         "Measure speed and size. A row that the machine's other work disturbed says so: run it again.\n\n"
         "Times are also given in u, the CPU time of one ristretto255 scalar multiplication by libsodium in "
         "the same run: u makes figures of different machines comparable.",

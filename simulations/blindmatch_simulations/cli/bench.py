@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
@@ -24,20 +27,23 @@ from blindmatch_simulations.bench.loopback import bench_latency, bench_throughpu
 from blindmatch_simulations.bench.matcher_flood import bench_matcher_flood
 from blindmatch_simulations.bench.messages import bench_messenger
 from blindmatch_simulations.bench.parties import bench_parties
-from blindmatch_simulations.bench.peers.openmined import bench_openmined
-from blindmatch_simulations.bench.peers.runner import Peers
-from blindmatch_simulations.bench.peers.secretflow import bench_secretflow
+from blindmatch_simulations.bench.peers.runner import Peers, bench_openmined, bench_secretflow
 from blindmatch_simulations.bench.queries import SEVERAL, bench_design, bench_primitives, unlisted_picture
 from blindmatch_simulations.bench.sets import bench_set
-from blindmatch_simulations.cli.bench_run import Bench, Options, run_benches
-from blindmatch_simulations.cli.commands import Commands, Found
-from blindmatch_simulations.cli.console import FrankingOption, SetOption, values_of
+from blindmatch_simulations.bench.table import COLUMNS, cells
+from blindmatch_simulations.cli.commands import Commands, Found, people
+from blindmatch_simulations.cli.console import FrankingOption, SetOption, phases, table, values_of
 from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.results import Results, results
+from blindmatch_simulations.measure.row import BenchRow
 from blindmatch_simulations.studies.near import Options as Near
 from blindmatch_simulations.studies.near import bench_near
 
 app = Commands(no_args_is_help=True)
+
+Options = Mapping[str, int | float | str]
+Bench = Callable[[Meter, Path], None]
 
 SMALL_SET: Final = 12
 """Log2 of the set behind the throughput rows, where its size does not count."""
@@ -63,6 +69,22 @@ PeerOption = Annotated[
         help="Python of an environment with the peers: openmined-psi, spu, pdqhash, numpy, rbcl.",
     ),
 ]
+
+
+def run_benches(benches: list[Bench], runs: int, seconds: float, options: Options) -> Found:
+    """Run benches, each in an empty folder; all rows, those before a failure too."""
+    began, meter, broken = time.monotonic(), Meter(runs, seconds), None
+    try:
+        with phases(people()) as meter.stage:
+            for bench in benches:
+                with tempfile.TemporaryDirectory(prefix="blindmatch-bench-") as folder:
+                    bench(meter, Path(folder))
+    except BaseException as error:
+        broken = error
+    took = round(time.monotonic() - began, 1)
+    sizes = {"runs": runs, "seconds": seconds, "took_s": took, **options}
+    made = table("bench", COLUMNS, [cells(row) for row in meter.rows])
+    return Found(results(Results[BenchRow], "blindmatch bench", sizes, meter.rows), (made,), error=broken)
 
 
 @app.command("set")

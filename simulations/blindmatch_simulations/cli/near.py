@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.bench import CropsOption, RunsOption, SecondsOption
-from blindmatch_simulations.cli.bench_run import run_benches
+from blindmatch_simulations.cli.bench import CropsOption, RunsOption, SecondsOption, run_benches
+from blindmatch_simulations.cli.bench import app as benches
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import phases, table
 from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
@@ -35,6 +35,7 @@ POINT_COLUMNS: Final = ("k", "bands", "probes", "needed", "recall %", "device u"
 Log2nOption = Annotated[int, typer.Option("--log2n", min=4, max=24, help="The list has 2^this entries.")]
 
 
+@benches.command("near")
 def bench_near(
     log2n: Log2nOption = 20,
     crops: CropsOption = 300,

@@ -1,4 +1,4 @@
-"""Starts `outside.py` in an environment that has the peers' packages, and reads what it found."""
+"""Starts `outside.py` in an environment that has the peers' packages, and makes rows of what it found."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from typing import Any, Final
 
 from blindmatch_protocol.errors import BlindmatchError
 
+from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.worker import AloneError, output_of
-from blindmatch_simulations.measure.yardstick import Cost, Reading, Run
+from blindmatch_simulations.measure.yardstick import Cost, Reading, Run, cost_figures
 
 SCRIPT: Final = Path(__file__).with_name("outside.py")
 NOT_GIVEN: Final = "no --peer-python was given"
 MOST_SECONDS: Final = 1800.0
+OPENMINED: Final = {"set-up": "set_up", "size": "bytes", "crypto": "crypto", "look-up": "look_up"}
+SECRETFLOW: Final = {"set-up": "set_up"}
+"""Rows, and what `outside.py` calls them: OpenMined PSI, and SecretFlow's unbalanced PSI (FourQ), of which
+the server's cache of a list is measured; CPU time is that of all its threads."""
+QUERY: Final = 1
+"""Hashes of a query; OpenMined's set-up message grows with the largest query it must serve."""
 
 
 class PeerMissingError(BlindmatchError):
@@ -50,3 +57,32 @@ def runs_of(measured: dict[str, Any]) -> list[Run]:
     return [
         Run(Cost(*one["cost"]), Reading(*one["before"]), Reading(*one["after"])) for one in measured["runs"]
     ]
+
+
+def bench_openmined(meter: Meter, peers: Peers, log2n: int) -> None:
+    """Measure OpenMined PSI on a set of 2^`log2n` hashes: beside rows of `bench set` and `bench query`."""
+    _bench(meter, peers, "OpenMined", OPENMINED, 1 << log2n, batch=QUERY)
+
+
+def bench_secretflow(meter: Meter, peers: Peers, log2n: int) -> None:
+    """Measure SecretFlow PSI on a list of 2^`log2n` hashes: a row beside `set/build`."""
+    _bench(meter, peers, "SecretFlow", SECRETFLOW, 1 << log2n)
+
+
+def _bench(meter: Meter, peers: Peers, name: str, rows: dict[str, str], entries: int, **sizes: int) -> None:
+    progress, peer = meter.stage(f"{name} PSI, in an environment of its own"), name.lower()
+    try:
+        found = peers.run(peer, entries, *sizes.values(), meter.runs)
+    except PeerMissingError as error:
+        for row in rows:
+            meter.missing(f"peers/{peer}/{row}", str(error))
+        return
+    progress(1, 1)
+    version = str(found["version"])
+    for row, key in rows.items():
+        if key == "bytes":
+            meter.record(f"peers/{peer}/{row}", {"bytes": found[key]}, entries=entries, version=version)
+            continue
+        runs = runs_of(found[key])
+        figures = cost_figures(runs, found[key]["count"])
+        meter.record(f"peers/{peer}/{row}", figures, runs, entries=entries, **sizes, version=version)
