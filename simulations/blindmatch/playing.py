@@ -14,8 +14,7 @@ from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.audit import Audit, Evidence, audit_device
 from blindmatch_simulations.scenario import run
-from blindmatch_simulations.scenario.errors import ScenarioError
-from blindmatch_simulations.scenario.operations import Operation, Publish, account_of
+from blindmatch_simulations.scenario.operations import Operation, Publish, ScenarioError, account_of
 from blindmatch_simulations.scenario.recording import Writer
 from blindmatch_simulations.scenario.run import Bounds, Event
 from blindmatch_simulations.scenario.seen import counterpart, evidence

@@ -17,7 +17,8 @@ from blindmatch_simulations.audit import Undeclared
 from blindmatch_simulations.measure.results import Results as File
 from blindmatch_simulations.measure.results import ResultsError, encode, results
 from blindmatch_simulations.measure.row import BenchRow, bench_row
-from blindmatch_simulations.scenario.errors import RecordingError, ScenarioError
+from blindmatch_simulations.scenario.operations import ScenarioError
+from blindmatch_simulations.scenario.recording import RecordingError
 
 ROOT = Path(__file__).parents[2]
 PICTURES = bm.sample_pictures(3)

@@ -53,8 +53,7 @@ from blindmatch_simulations.deployment.transparency import (
     read_log,
     witness_signer,
 )
-from blindmatch_simulations.scenario.waiting import until
-from blindmatch_simulations.scenario.world import World
+from blindmatch_simulations.scenario.world import World, until
 from support.command import in_process
 from support.fakes import picture
 from support.logs import LOG as LOG_KEY

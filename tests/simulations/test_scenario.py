@@ -16,7 +16,6 @@ from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.audit import Counterpart, Evidence, audit_device
 from blindmatch_simulations.pictures.crops import crops
-from blindmatch_simulations.scenario.errors import RecordingError, ScenarioError
 from blindmatch_simulations.scenario.operations import (
     AddDevice,
     Check,
@@ -26,13 +25,14 @@ from blindmatch_simulations.scenario.operations import (
     Operation,
     Publish,
     Receive,
+    ScenarioError,
     SendPicture,
     SendText,
     Start,
     Stop,
     Tick,
 )
-from blindmatch_simulations.scenario.recording import Recording, Writer, read_recording
+from blindmatch_simulations.scenario.recording import Recording, RecordingError, Writer, read_recording
 from blindmatch_simulations.scenario.run import Bounds, Event, play
 from blindmatch_simulations.scenario.seen import counterpart, evidence
 from blindmatch_simulations.scenario.world import World

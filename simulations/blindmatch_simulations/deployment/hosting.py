@@ -27,11 +27,11 @@ from blindmatch_server.relay.server import RelayConfig, open_services
 from blindmatch_server.serving import Listen, OpenServices
 from blindmatch_server.serving import serve as serve_until_signal
 
-from blindmatch_simulations.deployment.alone import alone
 from blindmatch_simulations.deployment.collusion import check_apart
 from blindmatch_simulations.deployment.endorsement_checks import endorsed_by
 from blindmatch_simulations.deployment.evidence import backed_by
 from blindmatch_simulations.deployment.folder import STANDARD, Deployment, DeploymentError
+from blindmatch_simulations.deployment.processes import alone
 from blindmatch_simulations.deployment.registry import loader_of
 from blindmatch_simulations.deployment.transparency import COUNTS, LOG, log_seed, read_log, witness_signer
 

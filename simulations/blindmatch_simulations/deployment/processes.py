@@ -1,4 +1,4 @@
-"""Runs servers as processes of their own and waits until they can be called."""
+"""Runs servers as processes of their own, one at a time for each, and waits until they can be called."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from typing import Final
 
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_server.locking import hold
 
-from blindmatch_simulations.deployment.alone import alone
-from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
 
 START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.02
+LOCK: Final = "running"
 
 
 class ProcessError(BlindmatchError):
@@ -51,6 +52,18 @@ class ServerProcess:
         with self.log.open("rb") as log:
             log.seek(self.begins)
             return log.read().decode(errors="replace").splitlines()
+
+
+@contextmanager
+def alone(deployment: Deployment, party: Party) -> Iterator[None]:
+    """Hold a server's folder: its state and its port file are one process's at a time.
+
+    Raises:
+        DeploymentError: if another process holds it, or the folder cannot be written to.
+    """
+    busy = f"the {party.server} of {deployment.home} runs already; stop it first, or choose another --home"
+    with hold(deployment.server(party) / LOCK, DeploymentError(busy), DeploymentError):
+        yield
 
 
 @contextmanager

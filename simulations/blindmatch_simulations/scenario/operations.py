@@ -7,11 +7,14 @@ from typing import Annotated, TypeAlias
 import msgspec
 from blindmatch_client.consequence import Consequence
 from blindmatch_client.failure import FailureMode
-
-from blindmatch_simulations.scenario.errors import ScenarioError
+from blindmatch_protocol.errors import BlindmatchError
 
 Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class ScenarioError(BlindmatchError):
+    """An operation cannot be done in this world, or a bound was reached."""
 
 
 class _Operation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"):

@@ -21,11 +21,11 @@ import msgspec
 from blindmatch_client.outcomes import decode_outcome, encode_outcome
 from blindmatch_client.trace import EgressRecord, EnrolmentTrace, MessageTrace, Round, SessionTrace
 from blindmatch_protocol.contract import AnyDesign, Binding, Item, Party
+from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.picture.item import Picture
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from blindmatch_simulations.audit import Evidence, Told
-from blindmatch_simulations.scenario.errors import RecordingError
 from blindmatch_simulations.scenario.operations import Operation
 from blindmatch_simulations.scenario.run import Event
 from blindmatch_simulations.scenario.seen import Cost
@@ -33,6 +33,10 @@ from blindmatch_simulations.scenario.seen import Cost
 FORMAT: Final = "blindmatch-recording"
 VERSION: Final = 1
 """Goes up when a reader of the earlier version would misread or refuse a file."""
+
+
+class RecordingError(BlindmatchError):
+    """A file is no recording of this version."""
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="line"):
@@ -166,17 +170,8 @@ class Writer:
 
     def event(self, event: Event) -> None:
         """An operation that was played."""
-        self._write(
-            Played(
-                number=event.number,
-                at_ms=event.at_ms,
-                operation=event.operation,
-                error=event.error,
-                outcome=event.outcome,
-                delivered=event.delivered,
-                spent=None if event.cost is None else _spent(event.cost),
-            )
-        )
+        plain = (event.number, event.at_ms, event.operation, event.error, event.outcome, event.delivered)
+        self._write(Played(*plain, None if event.cost is None else _spent(event.cost)))
 
     def device(self, evidence: Evidence) -> None:
         """What a device recorded of itself."""

@@ -18,7 +18,6 @@ from blindmatch_server.centre.states import State
 from blindmatch_simulations.deployment.devices import Options, Watched, now_ms
 from blindmatch_simulations.deployment.operators import ask_centre, centre_list
 from blindmatch_simulations.pictures.pool import random_hashes
-from blindmatch_simulations.scenario.errors import ScenarioError
 from blindmatch_simulations.scenario.listing import publish_list
 from blindmatch_simulations.scenario.operations import (
     AddDevice,
@@ -30,6 +29,7 @@ from blindmatch_simulations.scenario.operations import (
     Operation,
     Publish,
     Receive,
+    ScenarioError,
     SendPicture,
     SendText,
     Start,

@@ -15,7 +15,7 @@ from blindmatch_simulations.deployment.operators import counters
 from blindmatch_simulations.deployment.processes import ServerProcess, check_alive, running_servers
 from blindmatch_simulations.deployment.registry import portable_reference
 from blindmatch_simulations.deployment.transparency import read_log
-from blindmatch_simulations.scenario.errors import ScenarioError
+from blindmatch_simulations.scenario.operations import ScenarioError
 from blindmatch_simulations.scenario.threads import threaded_servers
 
 

@@ -14,10 +14,11 @@ kept, so that an audit can hold whatever left the device against it (`seen`).
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from blindmatch_client.device import Flushed, Sent
 from blindmatch_client.failure import FailureMode
@@ -36,13 +37,25 @@ from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.operators import centre_list
 from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.deployment.transparency import make_log
-from blindmatch_simulations.scenario.errors import ScenarioError
+from blindmatch_simulations.scenario.operations import ScenarioError
 from blindmatch_simulations.scenario.servers import Servers
-from blindmatch_simulations.scenario.waiting import until
+
+T = TypeVar("T")
 
 WAIT_SECONDS: Final = 60.0
 """How long messages, and the centre's checks, are waited for."""
 POLL_MS: Final = 200
+
+
+def until(look: Callable[[], tuple[int, int, T]], seconds: float, progress: Progress) -> T:
+    """Look again until as much is done as is awaited, or the time is up; what was seen last."""
+    deadline = time.monotonic() + seconds
+    while True:
+        done, awaited, found = look()
+        progress(done, awaited)
+        if done >= awaited or time.monotonic() > deadline:
+            return found
+        time.sleep(POLL_MS / 1000)
 
 
 @dataclass(slots=True, repr=False)

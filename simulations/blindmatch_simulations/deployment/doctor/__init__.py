@@ -1,4 +1,50 @@
 """Looks a deployment over: what is wrong with it, and what to do about it."""
 
-from blindmatch_simulations.deployment.doctor.examination import examine
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from blindmatch_protocol.contract import AnyDesign
+
+from blindmatch_simulations.deployment.doctor.certificates import certificates
+from blindmatch_simulations.deployment.doctor.files import (
+    arithmetic,
+    centre,
+    clock,
+    disk,
+    layout,
+    operators,
+    permissions,
+)
 from blindmatch_simulations.deployment.doctor.finding import Finding, Status
+from blindmatch_simulations.deployment.doctor.logging import logged
+from blindmatch_simulations.deployment.doctor.policies import policies
+from blindmatch_simulations.deployment.doctor.servers import published, servers
+from blindmatch_simulations.deployment.folder import Deployment
+
+
+def examine(
+    deployment: Deployment, design: AnyDesign, now: datetime, allow_collusion: bool = False
+) -> Iterator[Finding]:
+    """Look a deployment over, in the order in which things have to be put right.
+
+    Nothing is changed, but a certificate may be made to ask servers with.
+
+    Args:
+        now: with a time zone.
+        allow_collusion: whether one operator may have parties that must not collude.
+    """
+    yield from layout(deployment, design)
+    yield from operators(deployment, design, allow_collusion)
+    yield from permissions(deployment)
+    yield from clock(deployment, now)
+    yield from arithmetic()
+    yield from certificates(deployment, now)
+    yield from centre(deployment)
+    yield from logged(deployment, design, now)
+    yield from policies(deployment, design)
+    found, epoch = published(deployment, design, now)
+    yield from found
+    yield from disk(deployment)
+    yield from servers(deployment, design, epoch)
