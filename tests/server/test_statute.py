@@ -3,15 +3,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from blindmatch_server.centre.statute import months_after, notice_periods, statistics_form
+from blindmatch_server.centre.statute import months_after, statute
 
 
 def test_what_the_law_says_is_read_with_its_source() -> None:
-    periods = notice_periods()
+    periods = statute().notice_to_user
     assert (periods.delay_months, periods.most_months) == (3, 18)
     assert "Articles 12 and 48(7)" in periods.source
-    assert "B/C" in statistics_form().caution
-    assert "2021/1232" in statistics_form().source
+    assert "B/C" in statute().statistics_form.caution
+    assert "2021/1232" in statute().statistics_form.source
 
 
 @pytest.mark.parametrize(

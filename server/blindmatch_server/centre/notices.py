@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from blindmatch_server.centre import store
 from blindmatch_server.centre.assessment import Facts, Outcome
-from blindmatch_server.centre.statute import notice_periods
+from blindmatch_server.centre.statute import months_after, statute
 from blindmatch_server.centre.unproven import is_device
 from blindmatch_server.errors import NotFoundError, PreconditionError
 
@@ -73,7 +73,7 @@ def plan(connection: Connection, row: store.Row) -> None:
     """Note that the user is to be told of a report that was checked, after the statutory delay."""
     account = concerned(row)
     if account:
-        due = notice_periods().usual_ms(row.submission.received_at_ms)
+        due = months_after(row.submission.received_at_ms, statute().notice_to_user.delay_months)
         add(connection, row.submission.report_id, account, NoticeKind.REPORTED, "", due)
 
 
@@ -116,7 +116,7 @@ def hold(connection: Connection, report_id: bytes, entry: store.Entry) -> Notice
     held = _open_notice(connection, report_id)
     if held is None or held.kind is not NoticeKind.REPORTED:
         raise PreconditionError(_STEP, "the report has no open notice that may be held", "report_id")
-    due = notice_periods().latest_ms(row.submission.received_at_ms)
+    due = months_after(row.submission.received_at_ms, statute().notice_to_user.most_months)
     connection.execute("UPDATE notices SET due_at_ms = ? WHERE notice_id = ?", (due, held.notice_id))
     store.write_journal(connection, report_id, entry)
     return find(connection, held.notice_id)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from calendar import monthrange
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class NoticePeriods:
-    """When a user is told of a report, in months after it was received.
+class NoticePeriods(msgspec.Struct, frozen=True):
+    """When a user is told of a report, in months after it was received: COM(2022) 209, Articles 12 and 48(7).
 
     Attributes:
         delay_months: unless an authority asks for more.
@@ -25,18 +23,9 @@ class NoticePeriods:
     most_months: int
     source: str
 
-    def usual_ms(self, received_at_ms: int) -> int:
-        """When the notice is due if nobody asks for a delay; Unix time in milliseconds."""
-        return months_after(received_at_ms, self.delay_months)
 
-    def latest_ms(self, received_at_ms: int) -> int:
-        """When it is due at the latest; Unix time in milliseconds."""
-        return months_after(received_at_ms, self.most_months)
-
-
-@dataclass(frozen=True, slots=True)
-class StatisticsForm:
-    """How error is to be published.
+class StatisticsForm(msgspec.Struct, frozen=True):
+    """How error is to be published: Regulation (EU) 2021/1232 and Implementing Regulation (EU) 2024/2916.
 
     Attributes:
         error_rate: the definition of the published rate, and of A, B and C.
@@ -49,18 +38,18 @@ class StatisticsForm:
     source: str
 
 
-@cache
-def notice_periods() -> NoticePeriods:
-    """The periods of COM(2022) 209, Articles 12 and 48(7)."""
-    held = _statute()["notice_to_user"]
-    return NoticePeriods(held["delay_months"], held["most_months"], held["source"])
+class Statute(msgspec.Struct, frozen=True):
+    """The file, as far as the centre goes by it."""
+
+    notice_to_user: NoticePeriods
+    statistics_form: StatisticsForm
 
 
 @cache
-def statistics_form() -> StatisticsForm:
-    """The form of Regulation (EU) 2021/1232 and Implementing Regulation (EU) 2024/2916."""
-    held = _statute()["statistics_form"]
-    return StatisticsForm(held["error_rate"], held["caution"], held["source"])
+def statute() -> Statute:
+    """What the file says."""
+    raw = files("blindmatch_server.centre").joinpath("statute.json").read_bytes()
+    return msgspec.json.decode(raw, type=Statute)
 
 
 def months_after(at_ms: int, months: int) -> int:
@@ -70,9 +59,3 @@ def months_after(at_ms: int, months: int) -> int:
     day = min(start.day, monthrange(year, month + 1)[1])
     moved = start.replace(year=year, month=month + 1, day=day)
     return at_ms + round((moved - start).total_seconds() * 1000)
-
-
-def _statute() -> dict[str, Any]:
-    text = files("blindmatch_server.centre").joinpath("statute.json").read_text("utf-8")
-    held: dict[str, Any] = json.loads(text)
-    return held

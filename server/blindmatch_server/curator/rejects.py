@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -18,63 +18,57 @@ from blindmatch_server.curator.replacing import Draft
 
 
 class Reason(StrEnum):
-    """Why a record was rejected; `says` puts it in words."""
+    """Why a record was rejected.
 
-    NOT_A_PDQ_LINE = "not-a-pdq-line"
-    LINE_TOO_LONG = "line-too-long"
-    NOT_UTF8 = "not-utf-8"
-    HASH_MISSING = "hash-missing"
-    HASH_WHITE_SPACE = "hash-white-space"
-    HASH_PREFIXED = "hash-prefixed"
-    HASH_NOT_HEX = "hash-not-hex"
-    HASH_UPPER_CASE = "hash-upper-case"
-    HASH_TOO_SHORT = "hash-too-short"
-    HASH_TOO_LONG = "hash-too-long"
-    HASH_ALL_ZERO = "hash-all-zero"
-    HASH_UNBALANCED = "hash-unbalanced"
-    OTHER_SIGNAL_TYPE = "other-signal-type"
-    WRONG_COLUMNS = "wrong-columns"
-    BAD_QUOTES = "bad-quotes"
-    VIDEO = "video"
-    SEVERAL_HASHES = "several-hashes"
-    RECORD_ID_MISSING = "record-id-missing"
-    BAD_TIMESTAMP = "bad-timestamp"
-    NOT_A_RECORD = "not-a-record"
-    UNKNOWN_STATUS = "unknown-status"
-    UNREADABLE_PICTURE = "unreadable-picture"
-    LOW_QUALITY = "low-quality"
+    Attributes:
+        says: one sentence for people.
+    """
 
-    @property
-    def says(self) -> str:
-        """One sentence for people."""
-        return _SAYS[self]
+    says: str
 
+    def __new__(cls, value: str, says: str) -> Self:
+        made = str.__new__(cls, value)
+        made._value_, made.says = value, says
+        return made
 
-_SAYS = {
-    Reason.NOT_A_PDQ_LINE: "a line is 'pdq', one space and 64 hex digits",
-    Reason.LINE_TOO_LONG: "the line is longer than 4096 bytes (64 KiB in JSON)",
-    Reason.NOT_UTF8: "the record is not valid UTF-8",
-    Reason.HASH_MISSING: "there is no PDQ hash in the record",
-    Reason.HASH_WHITE_SPACE: "there is white space before, in or after the hash",
-    Reason.HASH_PREFIXED: "the hash begins with 0x; only the 64 digits are taken",
-    Reason.HASH_NOT_HEX: "the hash has a character that is no hex digit",
-    Reason.HASH_UPPER_CASE: "the hash has upper-case digits; PDQ hashes are written in lower case",
-    Reason.HASH_TOO_SHORT: "the hash has fewer than 64 hex digits",
-    Reason.HASH_TOO_LONG: "the hash has more than 64 hex digits",
-    Reason.HASH_ALL_ZERO: "all bits are zero: no picture hashes to that",
-    Reason.HASH_UNBALANCED: "fewer than 64 or more than 192 of the 256 bits are ones; PDQ sets 128",
-    Reason.OTHER_SIGNAL_TYPE: "the signal is of another type; only PDQ hashes of pictures are taken",
-    Reason.WRONG_COLUMNS: "the line has more or fewer columns than the header",
-    Reason.BAD_QUOTES: "the quotes of the line do not close; a quoted field ends on its line",
-    Reason.VIDEO: "the record is of a video; only pictures are taken",
-    Reason.SEVERAL_HASHES: "the record has more than one PDQ hash",
-    Reason.RECORD_ID_MISSING: "the record lacks its member or its id, by which it could be deleted later",
-    Reason.BAD_TIMESTAMP: "the timestamp is no time: ISO 8601 with a zone in XML, seconds since 1970 in JSON",
-    Reason.NOT_A_RECORD: "the record is not JSON or lacks a field or has one of the wrong type",
-    Reason.UNKNOWN_STATUS: "the record's status is none of Received, Active, Withdrawn, Deleted",
-    Reason.UNREADABLE_PICTURE: "the file is no picture that can be decoded",
-    Reason.LOW_QUALITY: "the picture's PDQ quality is below 50",
-}
+    NOT_A_PDQ_LINE = "not-a-pdq-line", "a line is 'pdq', one space and 64 hex digits"
+    LINE_TOO_LONG = "line-too-long", "the line is longer than 4096 bytes (64 KiB in JSON)"
+    NOT_UTF8 = "not-utf-8", "the record is not valid UTF-8"
+    HASH_MISSING = "hash-missing", "there is no PDQ hash in the record"
+    HASH_WHITE_SPACE = "hash-white-space", "there is white space before, in or after the hash"
+    HASH_PREFIXED = "hash-prefixed", "the hash begins with 0x; only the 64 digits are taken"
+    HASH_NOT_HEX = "hash-not-hex", "the hash has a character that is no hex digit"
+    HASH_UPPER_CASE = (
+        "hash-upper-case",
+        "the hash has upper-case digits; PDQ hashes are written in lower case",
+    )
+    HASH_TOO_SHORT = "hash-too-short", "the hash has fewer than 64 hex digits"
+    HASH_TOO_LONG = "hash-too-long", "the hash has more than 64 hex digits"
+    HASH_ALL_ZERO = "hash-all-zero", "all bits are zero: no picture hashes to that"
+    HASH_UNBALANCED = (
+        "hash-unbalanced",
+        "fewer than 64 or more than 192 of the 256 bits are ones; PDQ sets 128",
+    )
+    OTHER_SIGNAL_TYPE = (
+        "other-signal-type",
+        "the signal is of another type; only PDQ hashes of pictures are taken",
+    )
+    WRONG_COLUMNS = "wrong-columns", "the line has more or fewer columns than the header"
+    BAD_QUOTES = "bad-quotes", "the quotes of the line do not close; a quoted field ends on its line"
+    VIDEO = "video", "the record is of a video; only pictures are taken"
+    SEVERAL_HASHES = "several-hashes", "the record has more than one PDQ hash"
+    RECORD_ID_MISSING = (
+        "record-id-missing",
+        "the record lacks its member or its id, by which it could be deleted later",
+    )
+    BAD_TIMESTAMP = (
+        "bad-timestamp",
+        "the timestamp is no time: ISO 8601 with a zone in XML, seconds since 1970 in JSON",
+    )
+    NOT_A_RECORD = "not-a-record", "the record is not JSON or lacks a field or has one of the wrong type"
+    UNKNOWN_STATUS = "unknown-status", "the record's status is none of Received, Active, Withdrawn, Deleted"
+    UNREADABLE_PICTURE = "unreadable-picture", "the file is no picture that can be decoded"
+    LOW_QUALITY = "low-quality", "the picture's PDQ quality is below 50"
 
 
 class Place(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from blindmatch_server.centre.statute import statistics_form
+from blindmatch_server.centre.statute import statute
 from blindmatch_server.centre.unproven import IN_STATISTICS
 from blindmatch_server.log.monthly import Month
 
@@ -95,7 +95,7 @@ def as_json(year: int, months: Sequence[Counted]) -> str:
 
 
 def _beside() -> dict[str, str]:
-    form = statistics_form()
+    form = statute().statistics_form
     return {"caution": form.caution, "not_shown": IN_STATISTICS, "source": form.source}
 
 

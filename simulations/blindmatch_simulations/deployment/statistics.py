@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre.statute import statistics_form
+from blindmatch_server.centre.statute import statute
 from blindmatch_server.centre.unproven import IN_STATISTICS
 
 NOT_MEASURED: Final = "not measured"
@@ -40,7 +40,7 @@ def figures(found: pb.Statistics, scanned: int | None = None) -> list[Figure]:
 
 def published(found: pb.Statistics, scanned: int | None = None) -> dict[str, Any]:
     """The figures as JSON, with what must stand beside them."""
-    form = statistics_form()
+    form = statute().statistics_form
     return {
         "figures": [
             {"figure": one.name, "value": NOT_MEASURED if one.value is None else one.value, "unit": one.unit}
