@@ -22,6 +22,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import seeded
 from blindmatch_server.curator import HashList, list_hashes, open_list, random_hashes
 
+from blindmatch_simulations.assess.observed import Item
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.corpus.by_kind import of_kind
 from blindmatch_simulations.corpus.installed import FACES, PHOTOGRAPHS
@@ -37,27 +38,9 @@ LIST: Final = "known.list"
 _CHUNK: Final = 1 << 16
 
 
-class MadeItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A picture to be sent.
+class MadeItem(Item, frozen=True):
+    """A picture to be sent; its kind is photographs (crops), the user's own pictures, or a further one."""
 
-    Attributes:
-        index: its place in the order of sending.
-        name: of the crop.
-        edit: what was done to it.
-        listed: whether the unedited crop is on the list.
-        quality: of the edited picture's PDQ hash.
-        origin_distance: PDQ distance from the unedited crop.
-        list_distance: PDQ distance from the nearest entry of the list.
-        kind: photographs (crops), the user's own pictures, or a further one.
-    """
-
-    index: int
-    name: str
-    edit: str
-    listed: bool
-    quality: int
-    origin_distance: int
-    list_distance: int
     kind: str
 
 

@@ -7,7 +7,29 @@ from typing import Any
 from blindmatch_simulations.measure.results import Struct
 
 
-class PictureRow(Struct, frozen=True):
+class Item(Struct, frozen=True):
+    """A picture of the workload.
+
+    Attributes:
+        index: its place in the order of sending.
+        name: of the crop.
+        edit: what was done to it.
+        listed: whether the unedited crop is on the list.
+        quality: of the edited picture's PDQ hash.
+        origin_distance: PDQ distance from the unedited crop.
+        list_distance: PDQ distance from the nearest entry of the list.
+    """
+
+    index: int
+    name: str
+    edit: str
+    listed: bool
+    quality: int
+    origin_distance: int
+    list_distance: int
+
+
+class PictureRow(Item, frozen=True):
     """One picture that was sent through the design over gRPC.
 
     Attributes:
@@ -19,13 +41,6 @@ class PictureRow(Struct, frozen=True):
         kind: of picture; photographs are the crops.
     """
 
-    index: int
-    name: str
-    edit: str
-    listed: bool
-    quality: int
-    origin_distance: int
-    list_distance: int
     expected: bool
     matched: bool | None
     outcome: str

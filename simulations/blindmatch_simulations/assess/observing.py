@@ -15,6 +15,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.matching.limits import MatchingLimits
+from msgspec.structs import asdict
 
 from blindmatch_simulations.assess.alone import extracted, key_use, sessions_alone
 from blindmatch_simulations.assess.attributing import by_opener, by_server, expected_of
@@ -146,13 +147,7 @@ class Observer:
             sent = world.send_picture(SENDER, RECIPIENT, data)
         tells = Learner.DEVICE in info.learns or info.learns == {Learner.NOBODY}
         return PictureRow(
-            index=item.index,
-            name=item.name,
-            edit=item.edit,
-            listed=item.listed,
-            quality=item.quality,
-            origin_distance=item.origin_distance,
-            list_distance=item.list_distance,
+            **asdict(item),
             expected=expected_of(info.relation, item, Picture.from_bytes(data)),
             matched=any(isinstance(one.outcome, Match | Flag) for one in cost.traces) if tells else None,
             outcome=str(sent.outcome),
@@ -162,7 +157,6 @@ class Observer:
             report_bytes=cost.up(Purpose.REPORT, Purpose.VOUCHER),
             wall_ms=round(cost.wall_ms, 3),
             cpu_ms=round(cost.cpu_ms, 3),
-            kind=item.kind,
         )
 
     def _by_others(self, world: World, rows: list[PictureRow]) -> tuple[list[PictureRow], int]:

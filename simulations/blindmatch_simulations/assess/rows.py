@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, Final
 
 from msgspec import UNSET
 
@@ -17,6 +18,11 @@ from blindmatch_simulations.assess.results import Design, Measured, Studied
 from blindmatch_simulations.assess.studying import STUDIES
 from blindmatch_simulations.deployment.registry import all_designs, check_file, is_path, load_design
 from blindmatch_simulations.measure.results import Struct
+
+_AS_SEEN: Final = (
+    "design", "traffic", "servers", "audit", "update", "offence", "stages", "key", "extraction", "lessened",
+)  # fmt: skip
+"""What a row has as the worker saw it."""
 
 
 class Done(Struct, frozen=True):
@@ -81,36 +87,22 @@ def row_of(
 ) -> Measured:
     """The row of a design that was run and, unless `why` says otherwise, checked."""
     seen = done.seen
+    declared = seen.design.parameters
+    given = {name: declared[name] for name in plan.parameters if name in declared}
+    as_seen: dict[str, Any] = {name: getattr(seen, name) for name in _AS_SEEN}
     return Measured(
         id=name,
         what=seen.design.summary,
-        parameters={
-            "reference": reference_words(reference),
-            "entries": seen.entries,
-            **{
-                name: seen.design.parameters[name]
-                for name in plan.parameters
-                if name in seen.design.parameters
-            },
-        },
-        design=seen.design,
+        parameters={"reference": reference_words(reference), "entries": seen.entries, **given},
         figures=judging.figures(seen, checks, why),
         recall_by_edit=judging.recall_by_edit(seen, plan.pictures.edits),
         recall_by_distance=judging.recall_by_distance(seen),
-        traffic=seen.traffic,
-        servers=seen.servers,
-        audit=seen.audit,
-        update=seen.update,
-        offence=seen.offence,
         tries_until_hidden=judging.tries_until_hidden(judging.main_rows(seen), plan.pictures.edits),
         checks=checks,
         checks_why=why,
-        stages=seen.stages,
         peak_mib_all=done.peak_mib,
         seconds=done.seconds,
-        key=seen.key,
-        extraction=seen.extraction,
-        lessened=seen.lessened,
         recall_by_kind=judging.found_by_kind(seen, True) or UNSET,
         false_by_kind=judging.found_by_kind(seen, False) or UNSET,
+        **as_seen,
     )
