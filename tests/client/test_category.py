@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from blindmatch_client.confirmed import ConfirmedMatch
@@ -11,13 +12,13 @@ from blindmatch_client.consequence import Consequence
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.errors import ReportRefusedError
 from blindmatch_client.outcomes import decode_outcome, encode_outcome
-from blindmatch_protocol.contract import NO_LABEL, Done, Flag, Party, Started
+from blindmatch_protocol.contract import NO_LABEL, Category, Done, Flag, NoMatch, Party, Started
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.conformance.correctness import check_outcomes
 from blindmatch_simulations.conformance.fixtures import Fixtures
-from blindmatch_simulations.inprocess.verdict import BrokenError
-from dummy_designs import BRIGHT, Bright
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError
+from dummy_designs import BRIGHT, Bright, brightness
 from PIL import Image
 from support.fakes import World, hashes_with
 
@@ -29,6 +30,23 @@ def plain(level: int) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (64, 64), (level, level, level)).save(out, "PNG")
     return out.getvalue()
+
+
+class Blind(Bright):
+    """Flags nothing."""
+
+    def start(self, state, setup, item, binding, rng):  # type: ignore[no-untyped-def]
+        return Started(state, Done(NoMatch()))
+
+
+class Careless(Bright):
+    """Does not look at the quality."""
+
+    info = replace(Bright.info, relation=Category("very bright", 0.9, brightness))
+
+    def start(self, state, setup, item, binding, rng):  # type: ignore[no-untyped-def]
+        score = brightness(item)
+        return Started(state, Done(Flag(score) if score >= 0.9 else NoMatch()))
 
 
 class Wrong(Bright):
@@ -86,3 +104,21 @@ def test_conformance_holds_flags_against_the_oracle() -> None:
     assert passed.figures["pictures"] > passed.figures["matching"] > 0
     with pytest.raises(BrokenError, match="a flag that the oracle denies"):
         check_outcomes(Fixtures(Wrong()))
+    with pytest.raises(BrokenError, match="a picture of the category is not flagged"):
+        check_outcomes(Fixtures(Blind()))
+
+
+def test_conformance_tries_pictures_that_are_too_poor_for_the_category() -> None:
+    with pytest.raises(BrokenError, match="a flag that the oracle denies") as broken:
+        check_outcomes(Fixtures(Careless()))
+    assert broken.value.evidence["kind"] == "category"
+
+
+@pytest.mark.parametrize(("base", "threshold"), [(Wrong, 0.0), (Blind, 1.5)])
+def test_conformance_says_that_no_picture_tells_a_category_apart(
+    base: type[Bright], threshold: float
+) -> None:
+    relation = Category("bright", threshold, brightness, minimum_quality=0)
+    one_sided = type("OneSided", (base,), {"info": replace(Bright.info, relation=relation)})()
+    with pytest.raises(NotComparableError, match=r"31 pictures tried are of the category bright"):
+        check_outcomes(Fixtures(one_sided))

@@ -8,6 +8,7 @@ from typing import Any, Final
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.picture.distance import rows
 
+from blindmatch_simulations.conformance.category import check_both_ways, of_all_kinds
 from blindmatch_simulations.conformance.fixtures import CROWD, Fixtures, large
 from blindmatch_simulations.inprocess.deployed import Build, Ran, opened, run_session
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
@@ -24,9 +25,16 @@ def check_outcomes(fixtures: Fixtures) -> Passed:
     """Whoever is declared to learn the outcome learns the oracle's answer, and nobody else gets one.
 
     A picture whose very hash is listed must be found, one outside the relation never. A picture at
-    distance 30 or 31 that a near design misses is counted: recall is a figure, not a promise.
+    distance 30 or 31 that a near design misses is counted: recall is a figure, not a promise. For
+    a category more kinds of pictures are tried, so that some are of it and some are not.
     """
-    expected, missed = _told(fixtures, fixtures.build, fixtures.pool.pictures, fixtures.honest)
+    pictures, sessions, relation = fixtures.pool.pictures, fixtures.honest, fixtures.design.info.relation
+    if isinstance(relation, bm.Category):
+        more = of_all_kinds(fixtures.seed)
+        pictures, sessions = (*pictures, *more), {**sessions, **{one.name: fixtures.run(one) for one in more}}
+    expected, missed = _told(fixtures, fixtures.build, pictures, sessions)
+    if isinstance(relation, bm.Category):
+        check_both_ways(relation, expected)
     return _passed(fixtures, expected, missed)
 
 
@@ -146,6 +154,8 @@ def misses(relation: bm.Relation, one: Any, matches: bool, outcome: object, step
             raise BrokenError(step, f"a {what} that the oracle denies", **of)
         case bm.Match(label) if not relation.holds(one.item, rows([label.entry_hash]))[0]:
             raise BrokenError("outcome", "the label is not of an entry the picture matches", **of)
+        case bm.NoMatch() if matches and isinstance(relation, bm.Category):
+            raise BrokenError("outcome", "a picture of the category is not flagged", **of)
         case bm.NoMatch() if matches and one.kind not in NEAR:
             raise BrokenError("outcome", "a picture whose very hash is listed is not found", **of)
         case bm.Match() | bm.Flag() | bm.NoMatch():
