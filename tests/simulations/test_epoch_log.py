@@ -38,6 +38,7 @@ from blindmatch_server.logged import Logged, read_logged
 from blindmatch_server.matching.renewing import Renewing
 from blindmatch_server.published import current_epoch
 from blindmatch_simulations.deployment import epoch_log
+from blindmatch_simulations.deployment.deployed_design import note_design
 from blindmatch_simulations.deployment.doctor.finding import Status
 from blindmatch_simulations.deployment.doctor.logging import logged as findings
 from blindmatch_simulations.deployment.doctor.servers import servers
@@ -357,7 +358,10 @@ def test_an_epoch_is_verified_with_its_files_alone(world: World, tmp_path: Path)
     home = world.deployment.home
     policy = tmp_path / "policy.txt"
     assert in_process(home, "log", "show", "--design", DESIGN, "--policy", policy).code == 0
-    assert in_process(home, "log", "show", "--policy", policy).code == 2
+    note_design(world.deployment, DESIGN)
+    ran = in_process(home, "log", "show", "--policy", tmp_path / "noted.txt")
+    assert ran.code == 0 and f"which devices of {DESIGN} pin" in " ".join(ran.out.split())
+    assert (tmp_path / "noted.txt").read_bytes() == policy.read_bytes()
     assert "7 days" in in_process(home, "log", "show").out
     proof = world.published / "1" / "epoch.proof"
     assert in_process(home, "proof", "verify", proof, "--policy", policy).code == 0

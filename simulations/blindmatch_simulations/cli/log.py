@@ -50,16 +50,18 @@ def show(
     deployment: Deployment,
     design: DeployedDesignOption = None,
     policy: Annotated[
-        Path | None, typer.Option(help="Write what devices of --design pin into this file (tlog-policy).")
+        Path | None, typer.Option(help="Write what devices of the design pin into this file (tlog-policy).")
     ] = None,
 ) -> Found:
     """Show the log: name, key, witnesses; and write the policy that devices of a design pin."""
     log = read_log(deployment)
-    if policy is not None:
-        if log is None or design is None:
-            raise typer.BadParameter("--policy goes with --design, where there is a log")
-        policy.write_text(log.pinned(load_design(design).info.name).policy.text)
-    return _found(log)
+    if policy is None:
+        return _found(log)
+    if log is None:
+        raise typer.BadParameter("--policy needs a log, which this deployment has none of (log init)")
+    name = load_design(design_of(deployment, design)).info.name
+    policy.write_text(log.pinned(name).policy.text)
+    return _found(log, f"written: {policy}, which devices of {name} pin")
 
 
 @app.command("renew")
@@ -70,7 +72,7 @@ def renew(deployment: Deployment, design: DeployedDesignOption = None) -> Found:
     return found("log", {"epoch": proof.index + 1, "cosignatures": len(proof.note.signatures) - 1})
 
 
-def _found(log: TransparencyLog | None) -> Found:
+def _found(log: TransparencyLog | None, *lines: str) -> Found:
     if log is None:
         return found("log", {"log": NO_LOG}, {"log": NONE})
     keys = {party.server: key.text for party, key in log.witnesses.items()}
@@ -80,4 +82,4 @@ def _found(log: TransparencyLog | None) -> Found:
     }  # fmt: skip
     shown = {name: value for name, value in result.items() if name != "most_age_s"}
     shown |= {"oldest cosignature": f"{log.most_age_s // DAY_S} days", "witnesses": ", ".join(keys)}
-    return found("log", result, shown)
+    return found("log", result, shown, *lines)
