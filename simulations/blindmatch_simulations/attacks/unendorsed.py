@@ -204,6 +204,7 @@ def unendorsed(arena: Arena) -> Figure:
             cases[name] = (int(_adopted(curator, f"alice-{at}", forge)), 1)
             arena.progress(at, len(FORMS) + 1)
         cases["removed by nobody"] = (int(_dropped(curator, "alice")), 1)
+        arena.progress(len(FORMS) + 1, len(FORMS) + 1)
     return counted("epochs taken", cases)
 
 

@@ -16,6 +16,7 @@ from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import ERR, complain, phases, table
 from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.measure.phases import PhaseTimes
 
 app = Commands(no_args_is_help=True)
 
@@ -65,10 +66,10 @@ def run(
 def _results(chosen: Sequence[tuple[Attack, AnyDesign]], weakened: bool) -> list[Ran]:
     results = []
     with phases(ERR) as begin:
+        phase = PhaseTimes(begin)
         for attack, design in chosen:
-            progress = begin(f"{attack.name}, {design.info.name}")
-            arena = Arena(design, progress=progress)
-            results.append(run_attack(attack, arena, weakened))
+            with phase(f"{attack.name}, {design.info.name}") as progress:
+                results.append(run_attack(attack, Arena(design, progress=progress), weakened))
     return results
 
 

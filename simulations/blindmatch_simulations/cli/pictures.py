@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from blindmatch_simulations.cli.console import say, several
 from blindmatch_simulations.corpus.hashing import named
 from blindmatch_simulations.corpus.own import OwnPictures, own_pictures
-from blindmatch_simulations.measure.phases import PhaseProgress
+from blindmatch_simulations.measure.phases import PhaseProgress, as_heard
 
 MOST_NAMES: Final = 20
 
@@ -38,7 +39,8 @@ def chosen(folder: Path, count: int, least: int, seed: int, begin: PhaseProgress
     Raises:
         CorpusError: if there are not as many.
     """
-    return own_pictures(folder, cache_home(), count, least, seed, cores(), begin("own pictures hashed"))
+    heard = partial(as_heard(begin), "own pictures hashed")
+    return own_pictures(folder, cache_home(), count, least, seed, cores(), heard)
 
 
 def show_own(console: Console, found: OwnPictures) -> None:

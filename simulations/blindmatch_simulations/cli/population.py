@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,6 +16,7 @@ from blindmatch_simulations.assess.store import write
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, people
 from blindmatch_simulations.cli.console import parts, phases, table
+from blindmatch_simulations.measure.phases import as_heard
 from blindmatch_simulations.population.computing import DEVICE_DAYS
 from blindmatch_simulations.population.inputs import read_inputs
 from blindmatch_simulations.population.model import YEAR
@@ -88,9 +90,8 @@ def run_population(
     count = int(given.accounts.number.value) if accounts is None else accounts
     chosen = [name.strip() for name in designs.split(",") if name.strip()]
     with phases(people()) as begin:
-        made = run(
-            given, results, chosen, Options(count, days, workers, seed, out, devices, ray), begin("blocks")
-        )
+        options = Options(count, days, workers, seed, out, devices, ray)
+        made = run(given, results, chosen, options, partial(as_heard(begin), "blocks"))
     if out is not None:
         write(out / PAGE, yearly(made).encode())
     shown = list(_shown(made, f"{count:,} accounts, {days:,} days, seed {seed}"))

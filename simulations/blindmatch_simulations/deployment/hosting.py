@@ -85,7 +85,7 @@ def check_hosts(deployment: Deployment, design: AnyDesign, party: Party) -> None
     parties = servers_of(deployment, design)
     if party not in parties:
         known = ", ".join(one.server for one in parties)
-        raise DeploymentError(f"the {party.server} has no server in {design.info.name}, which has {known}")
+        raise DeploymentError(f"{party.server}: {design.info.name} has no such server; it has {known}")
 
 
 def listen_of(
