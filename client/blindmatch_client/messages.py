@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -32,15 +31,8 @@ MESSAGE_ID_BYTES: Final = 16
 UNREADABLE_TYPE: Final = "application/octet-stream"
 MOST_ATTACHMENT_BYTES: Final = 100 << 20
 Ending: TypeAlias = tuple[Sent, BlindmatchError | None]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Taken:
-    """What the user attaches: sealed on the disk; the picture, if it is one; what the user must be told."""
-
-    attached: Attached
-    picture: Picture | None
-    notice: str = ""
+Taken: TypeAlias = tuple[Attached, str]
+"""What the user attaches, sealed on the disk, and what the user must be told."""
 
 
 class Messages:
@@ -89,7 +81,7 @@ class Messages:
             RefusedError, MessengerError: as `send_text`.
             ReportRefusedError: if a report was owed that cannot be made; the message was delivered.
         """
-        return _only(self._attach([to], self._take_picture(to, data), text))
+        return _only(self._attach([to], *self._take_picture(to, data), text))
 
     def send_picture_to(self, group: Sequence[str], data: bytes, text: str = "") -> list[Sent]:
         """Match a picture once and send it to each of `group`; what cannot be sent says so.
@@ -97,8 +89,8 @@ class Messages:
         Raises:
             PictureError: if it cannot be decoded and the policy is to refuse; nothing was sent.
         """
-        taken = self._take_picture(", ".join(group), data)
-        return [sent for sent, _ in self._attach(group, taken, text)]
+        attached, notice = self._take_picture(", ".join(group), data)
+        return [sent for sent, _ in self._attach(group, attached, notice, text)]
 
     def send_file(self, to: str, path: Path, text: str = "") -> Sent:
         """Send a file of up to 100 MiB. One that may be a picture is sent as one; a larger one is never
@@ -109,7 +101,7 @@ class Messages:
             StoreError: if it cannot be read, or not be kept until it is sent.
             RefusedError, MessengerError, ReportRefusedError: as `send_picture`.
         """
-        return _only(self._attach([to], self._take_file(to, path), text))
+        return _only(self._attach([to], *self._take_file(to, path), text))
 
     def send_files(self, group: Sequence[str], paths: Sequence[Path], text: str = "") -> list[Sent]:
         """Send files to each of `group`, one message for each; what cannot be sent says so. All are handed
@@ -124,9 +116,13 @@ class Messages:
                 files.append(self._take_file(", ".join(group), path))
             except PictureError as error:
                 raise PictureError(f"{path}: {error}") from error
-        queued = [(row, one) for one in files for row in self._queue(self._ids(group), text, one.attached)]
+        queued = [
+            (row, notice)
+            for attached, notice in files
+            for row in self._queue(self._ids(group), text, attached)
+        ]
         ends = self._sender.advance([row for row, _ in queued])
-        return [self._sent(end, one.notice) for end, (_, one) in zip(ends, queued, strict=True)]
+        return [self._sent(end, notice) for end, (_, notice) in zip(ends, queued, strict=True)]
 
     def _ids(self, group: Sequence[str]) -> dict[str, bytes]:
         return {to: self._base.rng.take(MESSAGE_ID_BYTES) for to in group}
@@ -159,10 +155,10 @@ class Messages:
         except PictureError:
             if self._base.config.unreadable is Unreadable.REFUSE:
                 raise
-            attached = self._sealed(pieces(data), UNREADABLE_TYPE, MatchState.SKIPPED)
-            return Taken(attached, picture, unreadable(to))
-        media_type = f"image/{container.sniff(data).lower()}"
-        return Taken(self._sealed(pieces(data), media_type, MatchState.DUE), picture)
+            return self._sealed(pieces(data), UNREADABLE_TYPE, MatchState.SKIPPED), unreadable(to)
+        attached = self._sealed(pieces(data), f"image/{container.sniff(data).lower()}", MatchState.DUE)
+        attached.taken = data, picture
+        return attached, ""
 
     def _take_file(self, to: str, path: Path) -> Taken:
         """The same of a file; one that is too large for a picture is never whole in memory.
@@ -176,16 +172,16 @@ class Messages:
             return self._take_picture(to, b"".join(chunks))
         if self._base.config.unreadable is Unreadable.REFUSE or size > MOST_ATTACHMENT_BYTES:
             raise PictureError(f"a file of {size} bytes is too large")
-        return Taken(self._sealed(chunks, UNREADABLE_TYPE, MatchState.SKIPPED), None, unreadable(to))
+        return self._sealed(chunks, UNREADABLE_TYPE, MatchState.SKIPPED), unreadable(to)
 
     def _sealed(self, data: Iterable[bytes], media_type: str, matching: MatchState) -> Attached:
         sealing = AttachmentSealing(self._base.rng)
         file = self._files.write(sealing.blob(data))
         return Attached(0, matching, file, sealing.ref(media_type))
 
-    def _attach(self, group: Sequence[str], taken: Taken, text: str) -> list[Ending]:
-        rows = self._queue(self._ids(group), text, taken.attached)
-        return self._told(self._sender.advance(rows, taken.picture), taken.notice)
+    def _attach(self, group: Sequence[str], attached: Attached, notice: str, text: str) -> list[Ending]:
+        rows = self._queue(self._ids(group), text, attached)
+        return self._told(self._sender.advance(rows), notice)
 
     def _told(self, ends: Sequence[Progress], notice: str = "") -> list[Ending]:
         """How far messages came, and what stopped each, if something did."""

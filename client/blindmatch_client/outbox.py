@@ -165,7 +165,7 @@ class Outbox:
         query = "SELECT 1 FROM outgoing WHERE item = ? AND stage IN ('queued', 'sealed', 'sent')"
         file = None
         if self._store.one(query, attached.item) is None:
-            file, attached.file, attached.ref = attached.file, None, None
+            file, attached.file, attached.ref, attached.taken = attached.file, None, None, None
         self.save_attached(attached)
         return file
 

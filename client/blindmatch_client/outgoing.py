@@ -18,6 +18,7 @@ from enum import StrEnum
 from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.contract import Outcome
 from blindmatch_protocol.franking import Evidence, disclose
+from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.stamp import Stamp
 
 
@@ -50,6 +51,7 @@ class Attached:
         file: the sealed attachment on this device; None once no message needs it.
         ref: names the blob as the relay knows it, once it is `uploaded`; None with `file`.
         outcome: of matching, with the epoch it was asked in and the time, once it is DECIDED.
+        taken: in memory alone: the picture's file and the picture, if the user attached it just now.
     """
 
     item: int
@@ -60,6 +62,7 @@ class Attached:
     outcome: Outcome | None = None
     epoch: int = 0
     matched_at_ms: int = 0
+    taken: tuple[bytes, Picture] | None = None
 
 
 @dataclass(slots=True, repr=False, eq=False)

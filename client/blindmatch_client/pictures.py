@@ -41,7 +41,7 @@ class Pictures:
     files: Files
     verified: dict[int, Verified] = field(default_factory=dict)
 
-    def ask(self, row: Outgoing, item: Picture | None) -> Undecided | None:
+    def ask(self, row: Outgoing) -> Undecided | None:
         """Ask about the picture of `row` if that is due; the failure, if it failed.
 
         Raises:
@@ -50,10 +50,10 @@ class Pictures:
         attached = row.attached
         if attached is None or attached.matching is not MatchState.DUE or attached.item in self.verified:
             return None
-        item = item or Picture.from_bytes(self.plain(attached))
+        _, picture = self.load(attached)
         # bound to the message that it is asked about for, also where others bear the same picture
         binding = binding_of(row.disclosed(self.base.config.account))
-        asked = self.matcher.ask(item, attached.item, binding)
+        asked = self.matcher.ask(picture, attached.item, binding)
         if isinstance(asked, Verified):
             self.verified[attached.item] = asked
             return None
@@ -76,10 +76,13 @@ class Pictures:
         if row.attached is not None and not self.outbox.awaits(row.attached):
             self.look(row)
 
-    def plain(self, attached: Attached) -> bytes:
-        """A picture, opened; only what may be matched is ever whole in memory."""
+    def load(self, attached: Attached) -> tuple[bytes, Picture]:
+        """A picture's file and the picture; only what may be matched is ever whole in memory."""
+        if attached.taken is not None:
+            return attached.taken
         assert attached.file is not None and attached.ref is not None
-        return b"".join(opened(self.files.chunks(attached.file), attached.ref))
+        data = b"".join(opened(self.files.chunks(attached.file), attached.ref))
+        return data, Picture.from_bytes(data)
 
     def prepare(self, rows: Sequence[Outgoing]) -> None:
         """The design's offline phase for the next picture, if these messages had any. Sends nothing."""

@@ -78,12 +78,12 @@ class Reporting:
         if self._base.egress.unary(call, request).public_key != self._key:
             raise MisbehavedError(Party.CENTRE, "its key must be the one this device was configured with")
 
-    def owe(self, row: Outgoing, item: Picture | None, plain: Callable[[Attached], bytes]) -> bytes | None:
+    def owe(self, row: Outgoing, load: Callable[[Attached], tuple[bytes, Picture]]) -> bytes | None:
         """Queue the report or voucher that a message's outcome owes, one for a picture whatever the number of
         its recipients; the report's id if it is one. Nothing is sent.
 
         Args:
-            item: its picture, if it is decoded already.
+            load: gives a picture's file and the picture.
 
         Raises:
             ReportRefusedError: if a report is owed that cannot be made.
@@ -102,8 +102,7 @@ class Reporting:
             return None
         if isinstance(outcome, Match) and outcome.label.unconfirmed:
             return None  # a filter's word is no evidence: nothing of the message leaves
-        data = plain(attached)
-        picture = item or Picture.from_bytes(data)
+        data, picture = load(attached)
         confirmed = ConfirmedMatch(self._base.design, attached.epoch, picture, attached.item, outcome)
         return self.queue(confirmed, row, data, attached.matched_at_ms)
 

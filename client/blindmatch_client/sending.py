@@ -26,7 +26,6 @@ from blindmatch_protocol.attachment import AttachmentError
 from blindmatch_protocol.clear_message import clear_message
 from blindmatch_protocol.content import Content, compose
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.picture.item import Picture
 
 from blindmatch_client.base import Base
 from blindmatch_client.consequence import Consequence, refuses
@@ -110,30 +109,26 @@ class Sender:
                 self._handed(progress)
         return sent
 
-    def advance(self, rows: Sequence[Outgoing], item: Picture | None = None) -> list[Progress]:
+    def advance(self, rows: Sequence[Outgoing]) -> list[Progress]:
         """Bring messages as far as they come now.
 
         All are tried before the outcome of any picture is looked at. Once a picture could not be
         matched no other is asked about, since each would wait as long.
-
-        Args:
-            rows: the messages.
-            item: the picture that all of them bear, if it is decoded already.
         """
         sent, failure = [Progress(row) for row in rows], None
         for progress in sent:
             with _stopping(progress):
-                self._hand_over(progress, item, failure if _is_due(progress.row) else None)
+                self._hand_over(progress, failure if _is_due(progress.row) else None)
                 if _is_due(progress.row):
                     failure = progress.failure or failure
         for progress in sent:
             with _stopping(progress):
-                self._conclude(progress, item)
+                self._conclude(progress)
         self.reporting.submit_owed(one.row for one in sent)
         self.pictures.prepare(rows)
         return sent
 
-    def _hand_over(self, progress: Progress, item: Picture | None, known: Undecided | None) -> None:
+    def _hand_over(self, progress: Progress, known: Undecided | None) -> None:
         """Ask about a message's picture, as the failure mode says, and bring the message to the relay.
 
         Raises:
@@ -143,7 +138,7 @@ class Sender:
         row = progress.row
         if row.state is SendState.QUEUED:
             self._note(row, None)
-            progress.failure = known or self.pictures.ask(row, item)
+            progress.failure = known or self.pictures.ask(row)
             if self._is_refused(progress):
                 self._fail(row, REFUSED)
                 return
@@ -157,7 +152,7 @@ class Sender:
             self._hand(progress)
         self._handed(progress)
         if row.state is SendState.SENT and progress.failure is None:
-            progress.failure = self.pictures.ask(row, item)
+            progress.failure = self.pictures.ask(row)
 
     def _is_refused(self, progress: Progress) -> bool:
         """Must this message not be sent, by the outcome of its picture?"""
@@ -169,7 +164,7 @@ class Sender:
             self.outbox.save_whole(progress.row)
         return attached.outcome is not None and refuses(consequence, attached.outcome)
 
-    def _conclude(self, progress: Progress, item: Picture | None) -> None:
+    def _conclude(self, progress: Progress) -> None:
         """Look at the outcome, now that the relay has the message, and queue what it owes: all at once."""
         row, file = progress.row, None
         with self.base.store.transaction():
@@ -180,18 +175,18 @@ class Sender:
                 failure = self.pictures.look(row)
                 progress.failure = failure or progress.failure
                 if not _is_due(row):
-                    file = self._owed(progress, item)
+                    file = self._owed(progress)
                 elif failure is not None:
                     self.outbox.save_whole(row)
         # only now: the transaction may fail, and then the file is needed still
         if file is not None:
             self.files.remove(file)
 
-    def _owed(self, progress: Progress, item: Picture | None) -> str | None:
+    def _owed(self, progress: Progress) -> str | None:
         """Queue what the outcome owes and close the message; the file that is not needed any more. Where a
         report cannot be made the message stays as it is."""
         try:
-            progress.report_id = self.reporting.owe(progress.row, item, self.pictures.plain)
+            progress.report_id = self.reporting.owe(progress.row, self.pictures.load)
         except (ReportRefusedError, AttachmentError) as error:
             progress.error = error
             self.outbox.save_whole(progress.row)

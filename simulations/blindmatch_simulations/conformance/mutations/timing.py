@@ -10,7 +10,6 @@ from blindmatch_client.device import Device
 from blindmatch_client.outgoing import Outgoing
 from blindmatch_client.pictures import Pictures
 from blindmatch_protocol.contract import Done, Match, concluded
-from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.mutations.hooks import About, Psi, poor, variant
@@ -81,8 +80,8 @@ class QuickCover(Psi):
 class HastyPictures(Pictures):
     """Concludes as soon as the replies are verified."""
 
-    def ask(self, row: Outgoing, item: Picture | None) -> Undecided | None:
-        return super().ask(row, item) or self.look(row)
+    def ask(self, row: Outgoing) -> Undecided | None:
+        return super().ask(row) or self.look(row)
 
 
 class HastyDevice(Device):
