@@ -32,7 +32,6 @@ from blindmatch_client.keys import AccountKeeper
 from blindmatch_client.messenger.errors import IdentityChangedError, MessengerError, ReplayedMessageError
 from blindmatch_client.received import Received, ReceivedFile
 from blindmatch_client.relay import RelayClient, stamp_of
-from blindmatch_client.store import Store
 
 if TYPE_CHECKING:
     from blindmatch_client.messenger import Account
@@ -68,11 +67,6 @@ class Receiver:
     relay: RelayClient
     hear: Callable[[str, bytes], None]
     _came: dict[int, _Came] = field(default_factory=dict)
-
-    @property
-    def store(self) -> Store:
-        """Where messages are kept."""
-        return self.base.store
 
     def receive(self, wait_ms: int, on_complete: Callable[[int], None]) -> list[Received]:
         """Messages that are complete now and were not shown before.
@@ -132,7 +126,7 @@ class Receiver:
         """Numbers of messages that came before; since they come again, the relay was not told so."""
         query = "UPDATE incoming SET acknowledged = 0 WHERE sequence IN (SELECT value FROM json_each(?))"
         numbers = json.dumps([delivery.sequence for delivery in some])
-        return {sequence for (sequence,) in self.store.all(f"{query} RETURNING sequence", numbers)}
+        return {sequence for (sequence,) in self.base.store.all(f"{query} RETURNING sequence", numbers)}
 
     def _open(self, account: Account, delivery: pb.Delivery) -> bool:
         """Does it bear attachments?"""
@@ -161,37 +155,35 @@ class Receiver:
         stamp = stamp_of(delivery.message_id, delivery.accepted_at_ms, delivery.stamp)
         said, stamps = () if content is None else (content,), () if stamp is None else (stamp,)
         came = self._came[delivery.sequence] = _Came(delivery.sender, said, problem, stamps)
-        self.store.run(
+        self.base.store.run(
             "INSERT INTO incoming (sequence, accepted_at_ms, shown, body) VALUES (?, ?, ?, ?)",
             *(delivery.sequence, delivery.accepted_at_ms, shown),
-            self.store.sealed(came.encode(), "incoming.body", delivery.sequence),
+            self.base.store.sealed(came.encode(), "incoming.body", delivery.sequence),
         )
         for position in range(0 if content is None else len(content.attachments)):
-            self.store.run(
+            self.base.store.run(
                 "INSERT INTO attachment (sequence, position) VALUES (?, ?)", delivery.sequence, position
             )
 
     def _acknowledge(self) -> None:
         """Bring what is saved to the disk, and acknowledge it; what fails here comes again."""
         query = "UPDATE incoming SET acknowledged = 1 WHERE acknowledged = 0 RETURNING sequence"
-        with self.store.transaction():
-            rows = self.store.all(query)
+        with self.base.store.transaction():
+            rows = self.base.store.all(query)
         with suppress(ServiceError):
             self.relay.acknowledge(sorted(sequence for (sequence,) in rows))
 
     def _fetch_attachments(self, since: int = 0) -> set[int]:
         """Get what is missing of messages from sequence `since` on; those that still lack something."""
-        missing = self.store.all(
-            "SELECT sequence, position, opened(body, 'incoming.body', sequence)"
-            " FROM attachment JOIN incoming USING (sequence)"
-            " WHERE file IS NULL AND attachment.problem IS NULL AND sequence >= ?"
-            " ORDER BY sequence, position",
+        missing = self.base.store.all(
+            "SELECT sequence, position FROM attachment"
+            " WHERE file IS NULL AND problem IS NULL AND sequence >= ? ORDER BY sequence, position",
             since,
         )
         return {
             sequence
-            for sequence, position, body in missing
-            if not self._fetch(sequence, position, _Came.decode(body).content[0].attachments[position])
+            for sequence, position in missing
+            if not self._fetch(sequence, position, self._read(sequence).content[0].attachments[position])
         }
 
     def _fetch(self, sequence: int, position: int, ref: AttachmentRef) -> bool:
@@ -210,7 +202,7 @@ class Receiver:
                 problem = str(error)
             except ServiceError:
                 return False
-        self.store.run(
+        self.base.store.run(
             "UPDATE attachment SET file = ?3, problem = sealed(?4, 'attachment.problem', ?5)"
             " WHERE sequence = ?1 AND position = ?2",
             sequence,
@@ -224,21 +216,23 @@ class Receiver:
     def _fresh(self) -> list[Received]:
         found = self._messages(f"{_COMPLETE} AND shown = 0 ORDER BY sequence")
         shown = [(message.sequence,) for message in found]
-        self.store.run_each("UPDATE incoming SET shown = 1 WHERE sequence = ?", shown)
+        self.base.store.run_each("UPDATE incoming SET shown = 1 WHERE sequence = ?", shown)
         return found
 
     def _messages(self, query: str) -> list[Received]:
-        numbers = [sequence for (sequence,) in self.store.all(query)]
-        return [self._received(number, self._came.get(number) or self._read(number)) for number in numbers]
+        numbers = [sequence for (sequence,) in self.base.store.all(query)]
+        return [self._received(number, self._read(number)) for number in numbers]
 
     def _read(self, sequence: int) -> _Came:
+        if sequence in self._came:
+            return self._came[sequence]
         query = "SELECT opened(body, 'incoming.body', sequence) FROM incoming WHERE sequence = ?"
-        (body,) = self.store.one(query, sequence) or (b"",)
+        (body,) = self.base.store.one(query, sequence) or (b"",)
         return _Came.decode(body)
 
     def files_kept(self) -> set[str]:
         """Sealed attachments of messages that came."""
-        return {name for (name,) in self.store.all("SELECT file FROM attachment WHERE file IS NOT NULL")}
+        return {name for (name,) in self.base.store.all("SELECT file FROM attachment WHERE file IS NOT NULL")}
 
     def _received(self, sequence: int, came: _Came) -> Received:
         if not came.content:
@@ -246,7 +240,7 @@ class Receiver:
         (said,), stamp = came.content, next(iter(came.stamp), None)
         if not said.attachments:
             return Received(sequence, came.sender, said.text, (), said.sent_at, came.problem, stamp)
-        rows: Sequence[tuple[str | None, str | None]] = self.store.all(
+        rows: Sequence[tuple[str | None, str | None]] = self.base.store.all(
             "SELECT file, opened(problem, 'attachment.problem', sequence || '/' || position) FROM attachment"
             " WHERE sequence = ? ORDER BY position",
             sequence,

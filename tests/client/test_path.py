@@ -135,6 +135,17 @@ def test_what_comes_is_written_unsynced_and_acknowledged_after_a_sync(
     assert world.relay.queues["bob"] == [] and not seen["open incoming.body"]
 
 
+def test_of_a_picture_that_comes_nothing_is_read_back(
+    make_world: Callable[..., World], seen: Counter[str]
+) -> None:
+    world = make_world(DESIGN, hashes_with(LISTED))
+    bob, alice = world.device("bob"), world.device("alice")
+    alice.device.send_picture("bob", OTHER)
+    seen.clear()
+    (came,) = bob.device.receive()
+    assert came.pictures == (OTHER,) and not seen["open incoming.body"]
+
+
 def test_a_loss_of_power_before_an_acknowledgement_takes_back_messages_and_account_alike(
     make_world: Callable[..., World],
 ) -> None:
