@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import AnyDesign, Info, Role
+from blindmatch_protocol.contract import AnyDesign, Role
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
 from blindmatch_protocol.parts import (
     ENVELOPE,
@@ -37,6 +37,7 @@ from blindmatch_client.trace import Purpose
 ROUND_DEADLINE_S: Final = 30.0
 IN_PROCESSES: Final = 10
 """Times that deadline for a role that answers in worker processes: what it computes takes seconds alone."""
+EnvelopeCall: TypeAlias = Call[pb.Envelope, pb.Envelope]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,62 +76,46 @@ class MatchingExchange:
             asked = {role: pool.submit(self._ask, role, body) for role, body in encoded}
         failed = {role: one.exception() for role, one in asked.items()}
         silent = {role for role, why in failed.items() if _is_silent(why)}
-        enough = 0 < self._info.quorum <= len(asked) - len(silent)
+        enough = 0 < self.design.info.quorum <= len(asked) - len(silent)
         return {role: one.result() for role, one in asked.items() if not (enough and role in silent)}
 
     def _ask(self, role: Role, body: bytes) -> Message:
-        head = self._head(role)
-        ask = self._ask_large if self._info.large_bodies else self._ask_small
-        return decode_any(self.design.replies[role], ask(role, head, body), self._step(role))
-
-    @property
-    def _info(self) -> Info:
-        return self.design.info
-
-    def _head(self, role: Role) -> pb.Envelope:
-        info = self._info
-        return pb.Envelope(
+        info = self.design.info
+        step = f"{info.name}/reply of {role}"
+        method = EXCHANGE_LARGE if info.large_bodies else EXCHANGE
+        deadline_s = self.deadline_s * (IN_PROCESSES if role in info.in_processes else 1)
+        call = Call(info.asked(role), method, Purpose.MATCHING, self.item, True, deadline_s)
+        head = pb.Envelope(
             design=info.name, version=info.version, epoch=self.epoch, role=role, request_id=self.request_id
         )
+        ask = self._ask_large if info.large_bodies else self._ask_small
+        return decode_any(self.design.replies[role], ask(call, head, body, step), step)
 
-    def _ask_small(self, role: Role, head: pb.Envelope, body: bytes) -> bytes:
+    def _ask_small(self, call: EnvelopeCall, head: pb.Envelope, body: bytes, step: str) -> bytes:
         if len(body) > MOST_SMALL_BYTES:
-            raise DesignError(f"design {self._info.name}: a body of {len(body)} bytes needs large_bodies")
-        call = Call(self._info.asked(role), EXCHANGE, Purpose.MATCHING, self.item, True, self._deadline(role))
+            raise DesignError(f"design {head.design}: a body of {len(body)} bytes needs large_bodies")
         head.body = body
         reply = self.egress.unary(call, head)
-        self._check_head(head, reply)
-        return single(reply, self._step(role))
+        _check_head(head, step, reply)
+        return single(reply, step)
 
-    def _ask_large(self, role: Role, head: pb.Envelope, body: bytes) -> bytes:
-        call = Call(
-            self._info.asked(role), EXCHANGE_LARGE, Purpose.MATCHING, self.item, True, self._deadline(role)
-        )
-
+    def _ask_large(self, call: EnvelopeCall, head: pb.Envelope, body: bytes, step: str) -> bytes:
         def join(replies: Iterator[pb.Envelope]) -> bytes:
-            check = partial(self._check_head, head)
-            return b"".join(joined(Joiner(ENVELOPE, MOST_BODY_BYTES, self._step(role), check=check), replies))
+            joiner = Joiner(ENVELOPE, MOST_BODY_BYTES, step, check=partial(_check_head, head, step))
+            return b"".join(joined(joiner, replies))
 
         return self.egress.converse(call, lambda: split(ENVELOPE, head, body), join)
 
-    def _deadline(self, role: Role) -> float:
-        return self.deadline_s * (IN_PROCESSES if role in self._info.in_processes else 1)
 
-    def _check_head(self, asked: pb.Envelope, reply: pb.Envelope) -> None:
-        role = Role(asked.role)
-        if reply.epoch != asked.epoch:
-            raise EpochMismatchError(self._step(role), f"must be {asked.epoch}, not {reply.epoch}", "epoch")
-        for field in ("design", "version", "role"):
-            if getattr(reply, field) != getattr(asked, field):
-                raise self._broken(role, "must be what was asked for", field)
-        if reply.request_id:
-            raise self._broken(role, "must be empty in a reply", "request_id")
-
-    def _broken(self, role: Role, rule: str, field: str | None = None) -> ProtocolError:
-        return ProtocolError(self._step(role), rule, field)
-
-    def _step(self, role: Role) -> str:
-        return f"{self._info.name}/reply of {role}"
+def _check_head(asked: pb.Envelope, step: str, reply: pb.Envelope) -> None:
+    """Raise `ProtocolError` unless `reply` is one to what was `asked`, but for its body."""
+    if reply.epoch != asked.epoch:
+        raise EpochMismatchError(step, f"must be {asked.epoch}, not {reply.epoch}", "epoch")
+    for field in ("design", "version", "role"):
+        if getattr(reply, field) != getattr(asked, field):
+            raise ProtocolError(step, "must be what was asked for", field)
+    if reply.request_id:
+        raise ProtocolError(step, "must be empty in a reply", "request_id")
 
 
 def _is_silent(why: BaseException | None) -> bool:

@@ -120,14 +120,7 @@ class Egress:
         """One request, one reply."""
         if call.method.line:
             return cast("P", self._attempts(call, partial(self._on_line, call, request, Replies.one)))
-
-        def attempt() -> P:
-            channel, entry = self._channels.to(call.party), self._entry(call)
-            rpc: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(call.method.path)
-            body = _sent(call, entry, request)
-            return _reply(call, entry, _run(call, entry, lambda: rpc(body, timeout=call.deadline_s)))
-
-        return self._attempts(call, attempt)
+        return self._attempts(call, partial(self._alone, call, request))
 
     def upload(self, call: Call[Q, P], requests: Callable[[], Iterable[Q]]) -> P:
         """Many requests, one reply; `requests` is called once for each attempt."""
@@ -163,6 +156,19 @@ class Egress:
 
         return self._attempts(call, partial(self._on_line, call, request, take))
 
+    def _alone(self, call: Call[Q, P], request: Q) -> P:
+        import grpc
+
+        channel, entry = self._channels.to(call.party), self._entry(call)
+        rpc: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(call.method.path)
+        body = _sent(call, entry, request)
+        try:
+            raw = rpc(body, timeout=call.deadline_s)
+        except grpc.RpcError as error:
+            entry.failed = True
+            raise translate(call.party, error) from None
+        return _reply(call, entry, raw)
+
     def _on_line(self, call: Call[Q, P], request: Q, take: Callable[[Replies, float], T]) -> T:
         line = self._channels.line(call.party, CONNECT)
         entry = self._entry(call)
@@ -178,12 +184,12 @@ class Egress:
         return self.recorder.open(call.party, call.method.path, call.purpose, call.item, now)
 
     def _attempts(self, call: Call[Q, P], attempt: Callable[[], T]) -> T:
-        name = call.method.path.rpartition("/")[2] if armed else ""
-        if armed:
-            reach(f"device.call.{name}.before")
+        if not armed:
+            return self._attempted(call, attempt)
+        name = call.method.path.rpartition("/")[2]
+        reach(f"device.call.{name}.before")
         result = self._attempted(call, attempt)
-        if armed:
-            reach(f"device.call.{name}.after")
+        reach(f"device.call.{name}.after")
         return result
 
     def _attempted(self, call: Call[Q, P], attempt: Callable[[], T]) -> T:
@@ -249,16 +255,6 @@ def _only(call: Call[Q, P], replies: Iterator[P]) -> P:
     if len(found) != 1:
         raise MisbehavedError(call.party, "there is one reply")
     return found[0]
-
-
-def _run(call: Call[Q, P], entry: Entry, run: Callable[[], bytes]) -> bytes:
-    import grpc
-
-    try:
-        return run()
-    except grpc.RpcError as error:
-        entry.failed = True
-        raise translate(call.party, error) from None
 
 
 def _consumed(call: Call[Q, P], entry: Entry, rpc: Any, consume: Callable[[Iterator[P]], T]) -> T:
