@@ -13,12 +13,11 @@ is the account it names, unless a check failed: then the report may name anybody
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from sqlite3 import Connection
-from typing import Any, Final
+from typing import Final
 
 from blindmatch_server.centre import store
 from blindmatch_server.centre.assessment import Facts, Outcome
@@ -213,9 +212,7 @@ def _open_notice(connection: Connection, report_id: bytes) -> Notice | None:
 
 def _select(connection: Connection, where: str, *values: object) -> list[Notice]:
     rows = connection.execute(f"SELECT {_COLUMNS} FROM notices WHERE {where}", values)  # noqa: S608
-    return [_notice(row) for row in rows]
-
-
-def _notice(row: Sequence[Any]) -> Notice:
-    notice_id, report_id, account, kind, words, due_at_ms, sent_at_ms = row
-    return Notice(notice_id, report_id, account, NoticeKind(kind), words, due_at_ms, sent_at_ms)
+    return [
+        Notice(name, report_id, account, NoticeKind(kind), words, due_at_ms, sent_at_ms)
+        for name, report_id, account, kind, words, due_at_ms, sent_at_ms in rows
+    ]

@@ -52,9 +52,9 @@ class OperatorMethods:
             "DueNotices": self.due_notices,
             "NoticeSent": self.notice_sent,
             "Note": self.note,
-            "Complaints": list_complaints,
-            "ReadStatistics": read_statistics,
-            "Withdrawals": list_withdrawals,
+            "Complaints": lambda c, asked, call: wire.ComplaintList(complaints=complaints.all_of(c)),
+            "ReadStatistics": lambda c, asked, call: statistics.measure(c, asked.from_ms, asked.until_ms),
+            "Withdrawals": lambda c, asked, call: wire.WithdrawalList(withdrawals=following.withdrawals(c)),
         }
         complained = Method(self._in_one(self.complain), _COMPLAINANTS, self._rate)
         return {"Complain": complained} | {
@@ -136,21 +136,6 @@ class OperatorMethods:
         return replies.report_row(
             following.note(c, request.report_id, request.event, reason, now, call.account)
         )
-
-
-def list_complaints(c: Connection, request: wire.ComplaintsRequest, call: Call) -> wire.ComplaintList:
-    """All complaints, oldest first."""
-    return wire.ComplaintList(complaints=complaints.all_of(c))
-
-
-def list_withdrawals(c: Connection, request: wire.WithdrawalsRequest, call: Call) -> wire.WithdrawalList:
-    """Entries that no later epoch should list."""
-    return wire.WithdrawalList(withdrawals=following.withdrawals(c))
-
-
-def read_statistics(c: Connection, request: wire.StatisticsRequest, call: Call) -> wire.Statistics:
-    """Counts and times of a period."""
-    return statistics.measure(c, request.from_ms, request.until_ms)
 
 
 def _state(name: str) -> State:
