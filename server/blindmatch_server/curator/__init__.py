@@ -4,7 +4,7 @@
 `open_list` gives it back as the `EntrySource` that a design's `publish` takes.
 """
 
-from blindmatch_server.curator.additions import list_hashes, list_pictures, random_list
+from blindmatch_server.curator.additions import list_hashes, list_pictures, random_hashes, random_list
 from blindmatch_server.curator.assembling import Near
 from blindmatch_server.curator.changes import Difference, diff
 from blindmatch_server.curator.errors import (
@@ -22,7 +22,6 @@ from blindmatch_server.curator.hashlist import HashList, open_list
 from blindmatch_server.curator.importing import import_list
 from blindmatch_server.curator.inspection import Inspection, inspect
 from blindmatch_server.curator.listwriter import Title
-from blindmatch_server.curator.random_hashes import random_hashes
 from blindmatch_server.curator.rejects import Reason, rejects_path
 from blindmatch_server.curator.replacing import traces
 from blindmatch_server.curator.summary import Summary

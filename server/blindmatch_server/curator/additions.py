@@ -1,4 +1,4 @@
-"""Lists from hashes that are at hand, and from pictures."""
+"""Lists from hashes that are at hand, from random ones, and from pictures."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from blindmatch_server.curator.formats.block import Block
 from blindmatch_server.curator.hashlist import HashList
 from blindmatch_server.curator.importing import Provenance, build
 from blindmatch_server.curator.listwriter import Title
-from blindmatch_server.curator.random_hashes import random_hashes
 from blindmatch_server.curator.rejects import Place, Reason, Reject
 from blindmatch_server.curator.summary import Summary
 
 _BATCH: Final = 1 << 16
+_RANDOM_BATCH: Final = 1 << 14
 
 
 def list_hashes(
@@ -50,6 +50,21 @@ def list_hashes(
     named = (("hashes", block) for block in _hash_blocks(hashes))
     provenance = Provenance({"hashes": None})
     return build(named, provenance, into, rng, title=title, onto=onto, families=families)
+
+
+def random_hashes(count: int, rng: Randomness) -> Rows:
+    """`count` hashes, uint8 (count, 32), each uniform among those with 128 ones, as PDQ's have them.
+
+    32 bytes of `rng` seed a generator; the hashes of a seed may differ between versions of numpy.
+    """
+    generator = np.random.Generator(np.random.PCG64(int.from_bytes(rng.take(32), "big")))
+    half = np.repeat(np.array([0, 1], np.uint8), 128)
+    hashes = np.empty((count, 32), np.uint8)
+    for at in range(0, count, _RANDOM_BATCH):
+        rows = min(_RANDOM_BATCH, count - at)
+        bits = generator.permuted(np.broadcast_to(half, (rows, 256)), axis=1)
+        hashes[at : at + rows] = np.packbits(bits, axis=1)
+    return hashes
 
 
 def random_list(count: int, into: Path, rng: Randomness, *, title: Title | None = None) -> Summary:
