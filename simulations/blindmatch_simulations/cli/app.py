@@ -83,7 +83,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "results": Command("results", "app", "Put results of many runs into one table."),
     "report": Command(
-        "report",
+        "results",
         "run_report",
         "Draw report.html, figures and tables of a results folder again; it is checked first.",
     ),

@@ -34,7 +34,8 @@ DesignsOption = Annotated[
 def list_(designs: DesignsOption = None) -> Found:
     """List the attacks: what each adversary holds, may spend, and which sentence it attacks."""
     shown = list({attack.name: attack for attack, _ in pairs(_loaded(designs))}.values())
-    rows = [(a.name, _word(a), f"{a.claim}\nby a {a.means.words()}; {a.budget}") for a in shown]
+    word = {True: "withstood", False: "not claimed"}
+    rows = [(a.name, word[a.claimed], f"{a.claim}\nby a {a.means.words()}; {a.budget}") for a in shown]
     made = table("Attacks", LISTED, rows, whole=LISTED[:2])
     return Found({"attacks": [described(one) for one in shown]}, (made,))
 
@@ -87,10 +88,6 @@ def _judged(results: Sequence[Ran], weakened: bool) -> int:
 
 def _loaded(references: Sequence[str] | None) -> list[AnyDesign]:
     return [load_design(reference) for reference in references or attacked()]
-
-
-def _word(attack: Attack) -> str:
-    return "withstood" if attack.claimed else "not claimed"
 
 
 def _verdict(ran: Ran) -> str:

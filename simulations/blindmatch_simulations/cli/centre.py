@@ -104,13 +104,9 @@ def show(
 ) -> Found:
     """Show one report: its checks, its journal, complaints and notices. The picture is not shown."""
     held = centre_show(deployment, id_of(report))
+    plainly = ("sender", "recipient", "sent_at_ms", "media_type", "width", "height")
     result: dict[str, Any] = described(held.row) | {
-        "sender": held.sender,
-        "recipient": held.recipient,
-        "sent_at_ms": held.sent_at_ms,
-        "media_type": held.media_type,
-        "width": held.width,
-        "height": held.height,
+        **{name: getattr(held, name) for name in plainly},
         "checks": list(held.checks),
         "not_shown": not_shown(held.row.reporter),
         "journal": list(map(triage.plain, held.journal)),

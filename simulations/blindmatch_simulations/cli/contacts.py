@@ -27,7 +27,8 @@ def fingerprint(
     """
     with opened(deployment, name) as device:
         known = device.contacts.all() if peer is None else [device.contacts.contact(peer)]
-    rows = [(one.peer, grouped(one.number), _standing(one)) for one in known]
+    standing = {True: "compared", False: "not compared"}
+    rows = [(one.peer, grouped(one.number), standing[one.verified]) for one in known]
     rows += [(one.peer, grouped(one.offered), "another key, refused") for one in known if one.offered]
     made = table(f"safety numbers of {name}", ("with", "number", "key"), rows)
     return Found([_described(one) for one in known], (made,))
@@ -47,10 +48,6 @@ def trust(
     with opened(deployment, name) as device:
         known = device.contacts.trust(peer, number)
     return found("trusted", _described(known), {"peer": known.peer, "number": grouped(known.number)})
-
-
-def _standing(one: Contact) -> str:
-    return "compared" if one.verified else "not compared"
 
 
 def _described(one: Contact) -> dict[str, Any]:

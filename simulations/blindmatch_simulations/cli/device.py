@@ -16,7 +16,7 @@ from blindmatch_protocol.errors import PictureError
 from blindmatch_server.authority import Identity, Kind
 from rich.table import Table
 
-from blindmatch_simulations.cli import contacts, exit_codes, redress, relock, roster
+from blindmatch_simulations.cli import contacts, exit_codes, redress, roster, unlocking
 from blindmatch_simulations.cli.commands import Commands, Found, found
 from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
@@ -102,7 +102,7 @@ app.command("trust")(contacts.trust)
 app.command("complain")(redress.complain)
 app.command("status")(redress.status)
 app.command("forgive")(redress.forgive)
-app.command("relock")(relock.relock)
+app.command("relock")(unlocking.relock)
 
 
 @app.command("reset")

@@ -1,4 +1,4 @@
-"""`blindmatch results`: results of many runs in one table."""
+"""`blindmatch results` and `blindmatch report`: finished results in one table, and drawn again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import typer
 
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.tidy import as_csv, rows_of
-from blindmatch_simulations.cli.console import ERR, JsonOption, write_json
+from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, write_json
+from blindmatch_simulations.report import draw_comparison, draw_report
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -39,3 +40,25 @@ def to_csv(
         store.write(out, as_csv(rows).encode())
     write_json(rows, json_path)
     ERR.print(f"{len(rows):,} figures", highlight=False)
+
+
+def run_report(
+    folder: Annotated[Path, typer.Argument(help="A results folder of blindmatch assess.")],
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option("--compare", help="Another results folder, to be shown beside it (repeatable)."),
+    ] = None,
+) -> None:
+    """Draw report.html, figures and tables of a results folder again; it is checked first.
+
+    An attacks.json in the folder (blindmatch attack run --json) is drawn with it. With --compare,
+    compare.html in the first folder shows the runs side by side.
+
+    What the file of a report of a match shows: blindmatch report verify FILE.
+    """
+    results, *others = map(store.check, (folder, *(compare or ())))
+    paths = draw_report(folder, results)
+    if others:
+        paths.append(draw_comparison(folder, [results, *others]))
+    for path in paths:
+        OUT.print(f"written: {path}", soft_wrap=True, highlight=False)

@@ -27,8 +27,7 @@ from blindmatch_simulations.cli.console import (
     table,
 )
 from blindmatch_simulations.cli.redress import described_policies
-from blindmatch_simulations.cli.unlocking import NameArgument
-from blindmatch_simulations.cli.unlocking import passphrase as asked_for
+from blindmatch_simulations.cli.unlocking import NameArgument, asked_passphrase
 from blindmatch_simulations.deployment.addresses import given
 from blindmatch_simulations.deployment.deployed_design import design_of
 from blindmatch_simulations.deployment.device_settings import Settings
@@ -96,7 +95,10 @@ def register(
     if passphrase and key_file is not None:
         raise typer.BadParameter("give --passphrase or --key-file, not both")
     cover = CoverSchedule(cover_period, cover_size) if cover_period else None
-    options, secret = Options(key_file, passphrase, cover, consequence), asked_for() if passphrase else None
+    options, secret = (
+        Options(key_file, passphrase, cover, consequence),
+        asked_passphrase() if passphrase else None,
+    )
     reference = _design(deployment, name, design)
     with _leaving_nothing(deployment, name, key_file):
         made = create_or_open_device(
