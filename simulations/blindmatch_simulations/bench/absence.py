@@ -8,18 +8,17 @@ from typing import Final
 import numpy as np
 from blindmatch_proofs.absence import open_setup, verify_absence, verify_files
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol.contract import AnyDesign, Item, SetParameters
+from blindmatch_protocol.contract import AnyDesign, Item
 from blindmatch_protocol.contract.entries import batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN as EXACT
 from blindmatch_protocol.designs.token_psi import DESIGN as NEARLY
 from blindmatch_protocol.randomness import system_randomness
-from blindmatch_server.building import Publishing
 from blindmatch_server.curator import random_hashes
-from blindmatch_server.publication import publish_epoch
 from blindmatch_server.published import Publication
 from blindmatch_server.worker_pool import WorkerPool
 
 from blindmatch_simulations.bench.queries import unlisted_picture
+from blindmatch_simulations.deployment.building import built
 from blindmatch_simulations.deployment.curating import throwaway_signer
 from blindmatch_simulations.inprocess.deployed import transcript
 from blindmatch_simulations.inprocess.opened import open_published
@@ -64,5 +63,4 @@ def _published(design: AnyDesign, folder: Path, entries: int) -> Publication:
     ids = np.arange(1, entries + 1, dtype=np.uint64)
     source = batches_of(random_hashes(entries, rng), ids, salts)
     with WorkerPool() as workers:
-        how = Publishing(design, folder, throwaway_signer(), workers)
-        return publish_epoch(how, source, SetParameters(1, {}), rng)
+        return built(design, source, folder, {}, workers)

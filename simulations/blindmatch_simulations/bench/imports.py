@@ -36,7 +36,7 @@ def bench_import(meter: Meter, folder: Path, records: int) -> None:
     digits = random_hashes(records, system_randomness()).tobytes().hex()
     listed = [digits[at : at + 64] for at in range(0, len(digits), 64)]
     for name, kind, made in (
-        ("pdq-lines", ListFormat.PDQ, _lines(listed)),
+        ("pdq-lines", ListFormat.PDQ, (f"pdq {digits}\n" for digits in listed)),
         ("threatexchange", ListFormat.THREATEXCHANGE, _csv(listed)),
         ("ncmec", ListFormat.NCMEC, _ncmec(listed)),
     ):
@@ -55,10 +55,6 @@ def bench_import(meter: Meter, folder: Path, records: int) -> None:
 
 def _importing(source: Path, into: Path, kind: ListFormat) -> Callable[[], object]:
     return lambda: import_list(source, into, system_randomness(), list_format=kind)
-
-
-def _lines(listed: list[str]) -> Iterator[str]:
-    return (f"pdq {digits}\n" for digits in listed)
 
 
 def _csv(listed: list[str]) -> Iterator[str]:

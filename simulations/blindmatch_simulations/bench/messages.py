@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 from blindmatch_protocol.contract import Progress
 from blindmatch_server.worker_pool import cores
 from PIL import Image
 
 from blindmatch_simulations.bench.field import Field, Load, Outcome, messenger_field
-from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.worker import in_own_process
+from blindmatch_simulations.measure.meter import NO_PROC, Meter
 from blindmatch_simulations.measure.yardstick import Run
 from blindmatch_simulations.pictures.crops import photograph
 
@@ -42,22 +40,12 @@ def bench_messenger(meter: Meter, folder: Path, load: Load) -> None:
 
 
 def _starts(meter: Meter, field: Field) -> None:
-    """Start a device with a session, in fresh processes; the first one warms the system's cache."""
-    device, runs, found, walls = field.device, list[Run](), list[dict[str, Any]](), list[float]()
-    in_own_process(START, "open", *device)
-    for _ in range(max(1, meter.runs)):
-        with meter.around() as around:
-            began = time.monotonic()
-            found.append(in_own_process(START, "open", *device))
-            walls.append(time.monotonic() - began)
-        runs += around.runs
-    cpu = median(one["cpu_s"] for one in found)
-    meter.record("messenger/start", {"cpu_us": cpu * 1e6, "wall_us": median(walls) * 1e6}, runs)
+    """Start a device with a session, in fresh processes."""
+    found, runs = meter.starts(START, "open", *field.device)
+    cpu, wall = median(one["cpu_s"] for one in found), median(run.cost.wall_s for run in runs)
+    meter.record("messenger/start", {"cpu_us": cpu * 1e6, "wall_us": wall * 1e6}, runs)
     own = [one["own_mib"] for one in found]
-    if None in own:
-        meter.missing("messenger/start-memory", "this system has no /proc")
-    else:
-        meter.record("messenger/start-memory", {"mib": median(own)})
+    meter.memory("messenger/start-memory", None if None in own else median(own))
 
 
 def _texts(meter: Meter, field: Field, load: Load) -> None:
@@ -88,10 +76,10 @@ def _memory(meter: Meter, read: Sequence[Mapping[str, float]], load: Load) -> No
         found = [one[process] for one in read if process in one]
         if len(found) < len(read):
             for row in ("messenger/memory", f"messenger/{process}-memory"):
-                meter.missing(row, "this system has no /proc")
+                meter.missing(row, NO_PROC)
             continue
         for percent, mib in zip(MEMORY_AT, found, strict=True):
-            meter.record("messenger/memory", {"mib": mib}, process=process, percent=percent, texts=load.texts)
+            meter.memory("messenger/memory", mib, process=process, percent=percent, texts=load.texts)
         figures = {"start_mib": found[0], "end_mib": found[-1], "times": found[-1] / found[0]}
         meter.record(f"messenger/{process}-memory", figures, texts=load.texts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -28,8 +29,6 @@ from blindmatch_simulations.bench.arithmetic import ENTRY, arithmetic
 from blindmatch_simulations.deployment.building import built, built_alone
 from blindmatch_simulations.measure.group_backend import computing, measurable
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.worker import in_own_process
-from blindmatch_simulations.measure.yardstick import Run
 
 ALONE: Final = "blindmatch_simulations.bench.alone"
 LOOK_UPS: Final = 1000
@@ -92,10 +91,7 @@ def _builds(meter: Meter, builder: Builder, entries: int) -> Publication:
 
 def _memory(meter: Meter, listed: Path, folder: Path, entries: int) -> None:
     peak = built_alone(DESIGN.info.name, listed, folder, {})["peak_mib"]
-    if peak is None:
-        meter.missing("set/build/memory", "this system has no /proc")
-    else:
-        meter.record("set/build/memory", {"mib": peak}, entries=entries)
+    meter.memory("set/build/memory", peak, entries=entries)
 
 
 def _sizes(meter: Meter, labelled: Publication, filtered: Publication) -> None:
@@ -125,33 +121,16 @@ def _look_ups(meter: Meter, labelled: Publication, filtered: Publication) -> Non
     keys: Rows = np.frombuffer(system_randomness().take(LOOK_UPS * store.KEY_BYTES), np.uint8)
     keys = keys.reshape(LOOK_UPS, store.KEY_BYTES)
     full.store.lookup(keys)
-    meter.time("set/look-up/store", lambda: full.store.lookup(keys[:1]), entries=entries)
-    meter.time(
-        "set/look-up/store-batch",
-        lambda: full.store.lookup(keys),
-        count=LOOK_UPS,
-        entries=entries,
-        batch=LOOK_UPS,
-    )
-    meter.time("set/look-up/filter", lambda: small.filter.contains(keys[:1]), entries=entries)
-    meter.time(
-        "set/look-up/filter-batch",
-        lambda: small.filter.contains(keys),
-        count=LOOK_UPS,
-        entries=entries,
-        batch=LOOK_UPS,
-    )
+    for name, look_up in (("store", full.store.lookup), ("filter", small.filter.contains)):
+        meter.time(f"set/look-up/{name}", partial(look_up, keys[:1]), entries=entries)
+        many = partial(look_up, keys)
+        meter.time(f"set/look-up/{name}-batch", many, count=LOOK_UPS, entries=entries, batch=LOOK_UPS)
 
 
 def _start(meter: Meter, published: Publication, root: Path, entries: int) -> None:
     """Lay the set-up out as a device keeps it, and start device processes."""
     _lay_out(published, root)
-    in_own_process(ALONE, "start", root)
-    found, runs = [], list[Run]()
-    for _ in range(max(1, meter.runs)):
-        with meter.around() as around:
-            found.append(in_own_process(ALONE, "start", root))
-        runs += around.runs
+    found, runs = meter.starts(ALONE, "start", root)
     for name, key in (("as-a-device", "device"), ("open", "open")):
         wall, cpu = (median(one[key][at] for one in found) * 1e6 for at in (0, 1))
         figures = {"cpu_us": cpu, "wall_us": wall}
@@ -161,13 +140,12 @@ def _start(meter: Meter, published: Publication, root: Path, entries: int) -> No
 
 def _start_memory(meter: Meter, found: Mapping[str, Any], entries: int) -> None:
     before, after, mapped, own = (found[name] for name in ("before", "after", "map", "own"))
-    rows = ("set/start/memory", "set/start/memory-own", "set/start/memory-more")
-    if before is None or after is None or mapped is None or own is None:
-        for row in rows:
-            meter.missing(row, "this system has no /proc")
-        return
-    for row, mib in zip(rows, (after - mapped, own, after - mapped - before), strict=True):
-        meter.record(row, {"mib": mib}, entries=entries)
+    told = None not in (before, after, mapped, own)
+    more = (
+        {"memory": after - mapped, "memory-own": own, "memory-more": after - mapped - before} if told else {}
+    )
+    for name in ("memory", "memory-own", "memory-more"):
+        meter.memory(f"set/start/{name}", more.get(name), entries=entries)
 
 
 def _lay_out(published: Publication, root: Path) -> None:

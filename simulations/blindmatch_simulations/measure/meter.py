@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.errors import BlindmatchError
@@ -14,6 +15,7 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.measure.phases import PhaseProgress, silent
 from blindmatch_simulations.measure.row import BenchRow, bench_row
+from blindmatch_simulations.measure.worker import in_own_process
 from blindmatch_simulations.measure.yardstick import (
     Cost,
     Reading,
@@ -27,6 +29,7 @@ from blindmatch_simulations.measure.yardstick import (
 LEAST_RUN_S: Final = 0.05
 """A run repeats a shorter task until it is so long, beside which a clock's step and a call are nothing."""
 MOST_LOOPS: Final = 100_000
+NO_PROC: Final = "this system has no /proc"
 
 
 class BenchError(BlindmatchError):
@@ -134,6 +137,27 @@ class Meter:
     def missing(self, row: str, why: str, /, **parameters: int | str) -> BenchRow:
         """Add a row that was not measured."""
         return self.record(row, {}, None, why, **parameters)
+
+    def memory(self, row: str, mib: float | None, /, **parameters: int | str) -> BenchRow:
+        """Add a row of memory; None: this system does not tell."""
+        if mib is None:
+            return self.missing(row, NO_PROC, **parameters)
+        return self.record(row, {"mib": mib}, **parameters)
+
+    def starts(
+        self, module: str, task: str, *arguments: Path | str
+    ) -> tuple[list[dict[str, Any]], list[Run]]:
+        """Run a task of `module` in fresh processes: what each printed, and its run.
+
+        One before them, which does not count, warms the system's cache.
+        """
+        in_own_process(module, task, *arguments)
+        found, runs = list[dict[str, Any]](), list[Run]()
+        for _ in range(max(1, self.runs)):
+            with self.around() as around:
+                found.append(in_own_process(module, task, *arguments))
+            runs += around.runs
+        return found, runs
 
     def _runs(
         self, task: Callable[[], object], threads: int, computes: bool, progress: Progress
