@@ -37,7 +37,7 @@ from blindmatch_server.curator.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey
 from blindmatch_server.key_files import read_key
 
 from blindmatch_simulations.deployment import addresses
-from blindmatch_simulations.deployment.endpoints import Directory, local_endpoint
+from blindmatch_simulations.deployment.endpoints import Directory
 from blindmatch_simulations.deployment.errors import DeploymentError as DeploymentError
 
 LAYOUT_VERSION: Final = 2
@@ -261,12 +261,7 @@ class Deployment:
             AddressError: if addresses.json is damaged.
             DeploymentError: if a port file is.
         """
-        known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
-        found = {party: Endpoint(address) for party, address in known.items()}
-        local = {
-            party: local_endpoint(self.port_file(party)) for party in self.parties() if party not in found
-        }
-        return found | {party: endpoint for party, endpoint in local.items() if endpoint.address}
+        return {party: found for party, found in self.directory(more).items() if found.address}
 
     def directory(self, more: addresses.Addresses | None = None) -> Mapping[Party, Endpoint]:
         """The same for whoever stays: a local server is looked for when it is called, and may start later.

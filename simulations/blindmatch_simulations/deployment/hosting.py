@@ -116,7 +116,7 @@ def services_of(deployment: Deployment, party: Party, design: AnyDesign | None) 
         return _of_log(deployment, party, folder)
     match party:
         case Party.PROVIDER:
-            matching = _matching(deployment, party, design, folder) if _plays(design, party) else None
+            matching = _matching(deployment, party, design, folder) if party in design.info.parties else None
             stamp_key = read_key(deployment.relay_stamp_key)
             return partial(open_services, RelayConfig(folder, matching=matching, stamp_key=stamp_key))
         case Party.CENTRE:
@@ -147,10 +147,6 @@ def _finder(deployment: Deployment) -> Callable[[Party], str]:
     """Where servers are called that may start later, and move; empty for one that is not known to run."""
     directory = deployment.directory()
     return lambda party: directory[party].address if party in directory else ""
-
-
-def _plays(design: AnyDesign, party: Party) -> bool:
-    return party in design.info.parties
 
 
 def _matching(deployment: Deployment, party: Party, design: AnyDesign, folder: Path) -> MatchingConfig:

@@ -67,38 +67,30 @@ def ask_centre(deployment: Deployment, method: str, request: Wire, reply: type[T
     Raises:
         OperatorError: if the centre cannot be asked, or refuses.
     """
-    with _channel(deployment, Party.CENTRE) as channel:
-        return _call(channel, rpc.CentreStub, method, request, reply)
+    return _asked(deployment, Party.CENTRE, rpc.CentreStub, method, request, reply)
 
 
 def ask_log(deployment: Deployment, method: str, request: Wire, reply: type[T]) -> T:
     """The log's reply to one request; raises as `ask_centre`."""
-    with _channel(deployment, LOG) as channel:
-        return _call(channel, rpc.LogStub, method, request, reply)
+    return _asked(deployment, LOG, rpc.LogStub, method, request, reply)
 
 
 def append_counts(deployment: Deployment, origin: str, index: int, leaf: bytes) -> bytes:
     """Have the log append a leaf to the stream of the centre's counts, as the centre; the proof. Raises as
     `ask_centre`."""
-    with _channel(deployment, LOG, Party.CENTRE) as channel:
-        request = pb.AppendRequest(origin=origin, index=index, leaf=leaf)
-        return _call(channel, rpc.LogStub, "Append", request, pb.LogProof).proof
+    request = pb.AppendRequest(origin=origin, index=index, leaf=leaf)
+    return _asked(deployment, LOG, rpc.LogStub, "Append", request, pb.LogProof, Party.CENTRE).proof
 
 
 def read_resource(deployment: Deployment, origin: str, path: str) -> bytes:
     """A resource of the log, by its path (c2sp.org/tlog-tiles); raises as `ask_centre`."""
-    with _channel(deployment, LOG) as channel:
-        request = pb.ResourceRequest(origin=origin, path=path)
-        stub: Any = rpc.LogStub(channel)  # type: ignore[no-untyped-call]
-        return b"".join(part.data for part in stub.Read(request, timeout=DEADLINE_SECONDS))
+    return _parts(deployment, LOG, rpc.LogStub, "Read", pb.ResourceRequest(origin=origin, path=path))
 
 
 def centre_export(deployment: Deployment, report_id: bytes, reason: str) -> bytes:
     """A report's evidence, encoded, once the journal has the reason; raises as `ask_centre`."""
-    with _channel(deployment, Party.CENTRE) as channel:
-        stub: Any = rpc.CentreStub(channel)  # type: ignore[no-untyped-call]
-        parts = stub.Export(pb.ExportRequest(report_id=report_id, reason=reason), timeout=DEADLINE_SECONDS)
-        return b"".join(part.data for part in parts)
+    request = pb.ExportRequest(report_id=report_id, reason=reason)
+    return _parts(deployment, Party.CENTRE, rpc.CentreStub, "Export", request)
 
 
 def centre_list(deployment: Deployment) -> pb.CentreList:
@@ -117,12 +109,26 @@ def centre_show(deployment: Deployment, report_id: bytes) -> pb.ReportDetail:
 
 def counters(deployment: Deployment, party: Party) -> list[pb.Counter]:
     """What a server counted: calls and bytes by method and account."""
-    with _channel(deployment, party) as channel:
-        reply = _call(channel, rpc.AuditStub, "ReadCounters", pb.CountersRequest(), pb.Counters)
-        return list(reply.counters)
+    reply = _asked(deployment, party, rpc.AuditStub, "ReadCounters", pb.CountersRequest(), pb.Counters)
+    return list(reply.counters)
 
 
-def _call(channel: grpc.Channel, stub: Any, method: str, request: Wire, reply: type[T]) -> T:
-    answer = getattr(stub(channel), method)(request, timeout=DEADLINE_SECONDS)
+def _asked(
+    deployment: Deployment,
+    party: Party,
+    stub: Any,
+    method: str,
+    request: Wire,
+    reply: type[T],
+    caller: Party | None = None,
+) -> T:
+    with _channel(deployment, party, caller) as channel:
+        answer = getattr(stub(channel), method)(request, timeout=DEADLINE_SECONDS)
     assert isinstance(answer, reply)
     return answer
+
+
+def _parts(deployment: Deployment, party: Party, stub: Any, method: str, request: Wire) -> bytes:
+    with _channel(deployment, party) as channel:
+        parts = getattr(stub(channel), method)(request, timeout=DEADLINE_SECONDS)
+        return b"".join(part.data for part in parts)

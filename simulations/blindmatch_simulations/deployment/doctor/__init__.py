@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from blindmatch_protocol import group
 from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.deployment.doctor.certificates import certificates
 from blindmatch_simulations.deployment.doctor.files import (
-    arithmetic,
     centre,
     clock,
     disk,
@@ -39,7 +39,7 @@ def examine(
     yield from operators(deployment, design, allow_collusion)
     yield from permissions(deployment)
     yield from clock(deployment, now)
-    yield from arithmetic()
+    yield Finding("group", Status.OK, group.described())
     yield from certificates(deployment, now)
     yield from centre(deployment)
     yield from logged(deployment, design, now)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol import group
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.centre.keys import NOTICES_KEY, NOTICES_PUBLIC, PUBLIC_KEY, CentreKeys
@@ -100,11 +98,6 @@ def disk(deployment: Deployment) -> Iterator[Finding]:
         yield Finding("disk", Status.OK, what)
 
 
-def arithmetic() -> Iterator[Finding]:
-    """What computes the group's batches here."""
-    yield Finding("group", Status.OK, group.described())
-
-
 def centre(deployment: Deployment) -> Iterator[Finding]:
     """The centre's secrets, and its copy of the list."""
     if not deployment.has_server(Party.CENTRE):
@@ -120,7 +113,8 @@ def centre(deployment: Deployment) -> Iterator[Finding]:
     except BlindmatchError as error:
         yield Finding("references", Status.WRONG, str(error), remedy)
     else:
-        yield Finding("references", Status.OK, _age(deployment.references))
+        written = datetime.fromtimestamp(deployment.references.stat().st_mtime, UTC)
+        yield Finding("references", Status.OK, f"written {written:%Y-%m-%d %H:%M} UTC")
 
 
 def _centre_keys(deployment: Deployment) -> Finding:
@@ -134,7 +128,3 @@ def _centre_keys(deployment: Deployment) -> Finding:
     except BlindmatchError as error:
         return Finding("centre's keys", Status.WRONG, str(error), remedy)
     return Finding("centre's keys", Status.OK, "all secrets are there, and centre.pub belongs to them")
-
-
-def _age(path: Path) -> str:
-    return f"written {datetime.fromtimestamp(path.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"
