@@ -24,6 +24,7 @@ from blindmatch_simulations.assess.material import Material, make
 from blindmatch_simulations.assess.observed import PictureRow
 from blindmatch_simulations.assess.plan import Plan, read_plan
 from blindmatch_simulations.assess.updating import updated
+from blindmatch_simulations.deployment.curating import lend
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.inprocess.opened import open_published
@@ -123,7 +124,7 @@ def test_an_update_is_a_change_where_the_design_can_and_leaves_the_kept_set_alon
     kept = kept_set(design, entries, 7, tmp_path / "sets", quiet)
     before = digests(kept.folder)
     folder = deployment.published(name)
-    kept.lend(folder, deployment.signer(datetime.now(UTC)))
+    lend(kept.folder, folder, deployment.signer(datetime.now(UTC)))
     done = updated(deployment, design, entries, plan)
     assert done.built is not None
     assert done.why.startswith("a whole set: ") is whole
@@ -140,7 +141,7 @@ def test_sessions_with_the_harness_and_without_it_are_paired(
 ) -> None:
     design = load_design(name)
     kept = kept_set(design, entries, 7, tmp_path / "sets", quiet)
-    kept.lend(deployment.published(name), deployment.signer(datetime.now(UTC)))
+    lend(kept.folder, deployment.published(name), deployment.signer(datetime.now(UTC)))
     files = [material.data(item) for item in material.items()[:2]]
     opened = open_published(design, open_publication(deployment.published(name)))
     found = added_by_harness(opened, files, system_randomness(), quiet, pairs=LEAST_PAIRS)
@@ -152,9 +153,8 @@ def test_a_design_that_asks_nobody_has_no_pairs(
     entries: HashList, material: Material, deployment: Deployment, tmp_path: Path
 ) -> None:
     design = load_design("none")
-    kept_set(design, entries, 7, tmp_path / "sets", quiet).lend(
-        deployment.published("none"), deployment.signer(datetime.now(UTC))
-    )
+    kept = kept_set(design, entries, 7, tmp_path / "sets", quiet)
+    lend(kept.folder, deployment.published("none"), deployment.signer(datetime.now(UTC)))
     assert (
         added_by_harness(
             open_published(design, open_publication(deployment.published(design.info.name))),

@@ -25,14 +25,13 @@ from blindmatch_protocol.contract import AnyDesign, Progress, SetParameters
 from blindmatch_protocol.randomness import seeded
 from blindmatch_server.building import Publishing
 from blindmatch_server.curator import HashList
-from blindmatch_server.curator.signing import Signer
 from blindmatch_server.publication import list_digest, publish_epoch
-from blindmatch_server.published import CURRENT, Publication, PublicationError, open_publication
+from blindmatch_server.published import CURRENT, PublicationError, open_publication
 from blindmatch_server.worker_pool import WorkerPool
 
 from blindmatch_simulations.assess.origin import folder_of, source_of
 from blindmatch_simulations.assess.store import write
-from blindmatch_simulations.deployment.curating import lend, throwaway_signer
+from blindmatch_simulations.deployment.curating import throwaway_signer
 from blindmatch_simulations.measure.procfs import cpu_seconds, used_cpu_seconds
 from blindmatch_simulations.measure.results import Struct, decoded_or_none
 
@@ -55,10 +54,6 @@ class Kept:
 
     folder: Path
     spent: Spent
-
-    def lend(self, into: Path, signer: Signer) -> Publication:
-        """Make the set epoch 1 of the new folder of epochs `into`, signed by `signer`."""
-        return lend(self.folder, into, signer)
 
 
 def kept_set(

@@ -24,12 +24,12 @@ from blindmatch_simulations.assess.describing import described
 from blindmatch_simulations.assess.fitting import Fitted, fitted
 from blindmatch_simulations.assess.harness import added_by_harness
 from blindmatch_simulations.assess.material import MadeItem, Material
-from blindmatch_simulations.assess.observed import Built, Observed, Offence, PictureRow, ServerCost, Traffic
+from blindmatch_simulations.assess.observed import Built, Observed, PictureRow, ServerCost, Traffic
 from blindmatch_simulations.assess.offences import offend
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.assess.proving import proven
 from blindmatch_simulations.assess.updating import updated
-from blindmatch_simulations.deployment.curating import add_references
+from blindmatch_simulations.deployment.curating import add_references, lend
 from blindmatch_simulations.deployment.devices import Watched
 from blindmatch_simulations.deployment.processes import ServerProcess
 from blindmatch_simulations.inprocess.deployed import values_of
@@ -86,7 +86,7 @@ class Observer:
 
     def _build(self, world: World, fit: Fitted) -> Built:
         kept, entries = fit.kept, fit.entries
-        publication = kept.lend(world.published, world.deployment.signer(datetime.now(UTC)))
+        publication = lend(kept.folder, world.published, world.deployment.signer(datetime.now(UTC)))
         with self.stages("centre taught") as progress:
             originals = [Picture.from_bytes(self.material.data(item)) for item in self._originals()]
             add_references(world.deployment, entries, originals, progress)
@@ -110,7 +110,8 @@ class Observer:
             data = self._audit_items(fit.most(self.plan.audit.pictures))
             self.seen["audit"] = audited(world, RECIPIENT, data, pool, fit.entries, progress)
         with self.stages("offences tried"):
-            self.seen["offence"] = self._offend(world)
+            sent = (self._originals() or self.material.items())[:4]
+            self.seen["offence"] = offend(world, RECIPIENT, [self.material.data(item) for item in sent])
         world.check_alive()
         world.close()
 
@@ -187,10 +188,6 @@ class Observer:
         listed = self._originals()[: most // 2]
         others = [item for item in self.material.items() if not item.listed][: most - len(listed)]
         return [self.material.data(item) for item in (*listed, *others)]
-
-    def _offend(self, world: World) -> Offence:
-        items = (self._originals() or self.material.items())[:4]
-        return offend(world, RECIPIENT, [self.material.data(item) for item in items])
 
     def _alone(self, world: World, fit: Fitted) -> None:
         """Time the design by itself, and what the harness adds to it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor
 from typing import Any, Final, Literal
@@ -71,17 +71,14 @@ LOADS: Final[Mapping[str, Output]] = {
 OUTPUTS: Final[Mapping[str, Output]] = {**COUNTED, **QUEUED, **LOADS}
 
 
+_REDUCED: Final[Mapping[Reduce, Callable[..., Any]]] = {
+    "sum": np.sum, "mean": np.mean, "max": np.max, "last": lambda days, axis: days[..., -1],
+}  # fmt: skip
+
+
 def of_run(name: str, days: Floats) -> Floats:
     """The value of a run, of days on the last axis."""
-    match OUTPUTS[name].run:
-        case "sum":
-            return np.asarray(days.sum(axis=-1))
-        case "mean":
-            return np.asarray(days.mean(axis=-1))
-        case "max":
-            return np.asarray(days.max(axis=-1))
-        case "last":
-            return np.asarray(days[..., -1])
+    return np.asarray(_REDUCED[OUTPUTS[name].run](days, axis=-1))
 
 
 def of_counts(counts: Counts, model: Model, rng: np.random.Generator) -> dict[str, Floats]:
