@@ -6,7 +6,9 @@ import re
 from ast import literal_eval
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from inspect import Parameter, isfunction, signature
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -90,6 +92,23 @@ def test_the_page_says_of_every_part_of_the_contract_what_it_is_for() -> None:
     parts = {name for name in (*vars(bm.Design), *bm.Design.__annotations__) if not name.startswith("_")}
     table = PAGE.partition("## What each part is for")[2].partition("\n## ")[0]
     assert parts and not [name for name in sorted(parts) if f"`{name}`" not in table]
+
+
+def test_the_page_lists_every_method_with_its_parameters() -> None:
+    """Under their names, defaults included, but for `self`."""
+    block = PAGE.partition("## The methods")[2].partition("```\n")[2].partition("```")[0]
+    shown = dict(re.findall(r"^  (\w+)\((.*?)\) -> ", block, re.MULTILINE))
+    methods = {name: one for name, one in vars(bm.Design).items() if isfunction(one) and name[0] != "_"}
+    assert {name: _parameters(one) for name, one in methods.items()} == shown
+    before = block.partition("those that need them")[0]
+    assert all(f"  {name}(" in before for name in bm.Design.__abstractmethods__)
+    assert before.count(" -> ") == len(bm.Design.__abstractmethods__)
+
+
+def _parameters(method: FunctionType) -> str:
+    taken = [one.replace(annotation=Parameter.empty) for one in signature(method).parameters.values()][1:]
+    texts = [f"{one.name}=no_progress" if one.default is bm.no_progress else str(one) for one in taken]
+    return ", ".join(texts)
 
 
 def test_the_page_names_every_field_class_view_of_a_picture_party_option_and_fact() -> None:
