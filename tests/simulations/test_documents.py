@@ -66,6 +66,12 @@ def test_every_file_that_is_named_is_there(page: Path) -> None:
         assert (ROOT / path).exists() or re.search(r"[A-Z]{4}", path), path
 
 
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_no_line_outside_tables_is_longer_than_140(page: Path) -> None:
+    lines = page.read_text().splitlines()
+    assert [line for line in lines if len(line) > 140 and not line.lstrip().startswith("|")] == []
+
+
 def command_lines(page: Path) -> Iterator[list[str]]:
     """The arguments of every `blindmatch` command line that is written out, in blocks and in sentences."""
     text = page.read_text()
