@@ -128,7 +128,6 @@ class Tree:
         return len(self.levels[0])
 
     def node(self, height: int, index: int) -> bytes:
-        """See `Nodes`."""
         return self.levels[height][index]
 
 

@@ -36,7 +36,7 @@ def elsewhere() -> set[str]:
 
 
 def main(mark: str) -> None:
-    """See above."""
+    """Run the tasks."""
     before, cluster = elsewhere(), Cluster(LOCAL, 2)
     told = {"elsewhere": sorted(elsewhere() - before)}
     try:

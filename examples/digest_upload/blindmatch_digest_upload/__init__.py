@@ -87,8 +87,6 @@ FACTS: Final = (
 
 
 class DigestUpload(Stateless[Setup, "bytes | None", MatcherState]):
-    """The design."""
-
     info: ClassVar[bm.Info] = bm.Info(
         name="digest-upload",
         version=1,
@@ -124,16 +122,13 @@ class DigestUpload(Stateless[Setup, "bytes | None", MatcherState]):
         return bm.Published(setup=(SALT_FILE,), roles={MATCHER: (LIST_FILE,)})
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
-        """See `Design.open_setup`."""
         file = open_file(self.info, files, SALT_FILE, epoch)
         return Setup(file.identity.epoch, bytes(file.section(SALT_KIND)))
 
     def epoch_of(self, setup: Setup) -> int:
-        """See `Design.epoch_of`."""
         return setup.epoch
 
     def open_role(self, role: bm.Role, files: bm.Buffers) -> MatcherState:
-        """See `Design.open_role`."""
         setup, known = self.open_setup(files), open_list(self.info, files)
         labels = [known.label(row) for row in range(len(known.hashes))]
         return MatcherState(setup.epoch, {setup.digest(label.entry_hash): label for label in labels})

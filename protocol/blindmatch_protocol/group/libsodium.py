@@ -23,7 +23,7 @@ DIGEST_BYTES: Final = 64
 
 
 class Libsodium:
-    """See `blindmatch_protocol.group.backend.GroupBackend`."""
+    """The group by libsodium, an operation a row; there on every machine."""
 
     name: Final = "libsodium"
     task: Final = LEAST_ROWS

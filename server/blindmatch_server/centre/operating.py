@@ -44,7 +44,7 @@ class OperatorMethods:
         self._rate = rate
 
     def methods(self) -> Mapping[str, Method]:
-        """See `endpoint.Service`; a part of the centre's."""
+        """Those of the centre's methods that are an operator's."""
         decided: Mapping[str, Answer] = {
             "Move": self.move,
             "HoldNotice": self.hold_notice,

@@ -35,7 +35,6 @@ class Kept(dict[str, bytes]):
     """What a device keeps."""
 
     def put(self, name: str, value: bytes, /) -> None:
-        """See `transparency.Values`."""
         self[name] = value
 
 

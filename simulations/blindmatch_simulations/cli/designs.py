@@ -12,7 +12,7 @@ from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.deployment.registry import Registered, all_designs, load_design, not_installed
 from blindmatch_simulations.report.declared import markdown
 
-COLUMNS = ("design", "option", "match", "who learns", "talks to", "source")
+COLUMNS = ("design", "option", "match", "who learns", "parties", "source")
 
 
 def show_designs(
@@ -28,7 +28,7 @@ def show_designs(
         typer.echo(markdown(load_design(name)), nl=False)
         raise typer.Exit
     known = all_designs() if name is None else _one(load_design(name), name)
-    made = table("designs", COLUMNS, [_row(one) for one in known.values()], whole=("design", "talks to"))
+    made = table("designs", COLUMNS, [_row(one) for one in known.values()], whole=("design", "parties"))
     lines = [f"{one}: {registered.design.info.summary}" for one, registered in known.items()]
     lines += not_installed().values() if name is None else ()
     return Found([_described(registered) for registered in known.values()], (made, *lines))

@@ -106,7 +106,7 @@ class Model:
 
     @property
     def unnoticed(self) -> float:
-        """See `Behaviour`."""
+        """Share of what a client that never asks sends, of which nobody learns."""
         return self.behaviour.unnoticed.value
 
     @property

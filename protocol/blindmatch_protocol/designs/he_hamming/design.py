@@ -82,8 +82,6 @@ class Received(Waiting):
 
 
 class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):
-    """The design."""
-
     info: ClassVar[bm.Info] = bm.Info(
         name="he-hamming",
         version=1,
@@ -254,7 +252,7 @@ class SmallHeHamming(HeHamming):
     sizes: ClassVar[Sizes] = Sizes(packing.LEAST_DEGREE, secure=False)
 
     def reduced(self) -> None:
-        """It is."""
+        """None: this is the reduced design."""
 
 
 def balanced(item: bm.Item) -> npt.NDArray[np.uint8]:

@@ -143,7 +143,11 @@ def _clashing(grid: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
 
 
 def open_setup(files: Buffers, name: str, version: int, sizes: Sizes, epoch: int | None) -> Setup:
-    """See `Design.open_setup`."""
+    """The set-up in `SET_FILE`.
+
+    Raises:
+        SetFileError: if it is damaged, of another design or epoch, or its labels do not fill whole batches.
+    """
     file = _open(files, SET_FILE, name, version, epoch)
     count = sum(file.row(labels.KIND, index).items for index in range(file.count(labels.KIND)))
     batches, rest = divmod(count, sizes.degree)

@@ -58,8 +58,6 @@ class Setup(VoprfSetup[AnyLayer]):
 
 
 class OprfPsi(VoprfDesign[Setup]):
-    """The design."""
-
     info: ClassVar[bm.Info] = bm.Info(
         name="oprf-psi",
         version=2,

@@ -90,8 +90,6 @@ PREFIX: Final = bm.Fact(
 
 
 class PrefixBucket(VoprfDesign[Setup]):
-    """The design."""
-
     info: ClassVar[bm.Info] = bm.Info(
         name="prefix-bucket",
         version=1,

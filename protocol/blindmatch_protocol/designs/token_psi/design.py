@@ -63,8 +63,6 @@ TOKEN_ORACLE: Final = bm.Fact(
 
 
 class TokenPsi(VoprfDesign[Setup]):
-    """The design."""
-
     info: ClassVar[bm.Info] = bm.Info(
         name="token-psi",
         version=2,

@@ -126,7 +126,11 @@ class VoprfSetup(Generic[L]):
         return len(self.layers) > MOST_DELTAS
 
     def check(self, progress: Progress) -> None:
-        """See `Design.check_setup`."""
+        """Check every page of all layers, and that each has the sections of its kind and no other.
+
+        Raises:
+            SetFileError: if one is damaged, or has too few sections or too many.
+        """
         check_files([layer.file for layer in self.layers], progress)
         more = (SHARE_KEYS_KIND,) if len(self.keys.shares) > 1 else ()
         for layer in self.layers:
