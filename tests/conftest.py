@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# one thread for numpy's matrix products, here and in what tests start: a worker has no second core to itself,
+# and threads that wait for one another compute all the while. Read when numpy is loaded
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # tests assert behaviour, never time: a busy machine must not fail one
 # and a run tries what every run tries: whoever wants other examples passes --hypothesis-profile explore

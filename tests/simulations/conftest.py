@@ -46,3 +46,34 @@ def served(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
         for name in ("alice", "bob"):
             assert in_process(home, "device", "register", name).code == 0
         yield home
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures to read: listed, other, edited."""
+    folder = tmp_path_factory.mktemp("samples")
+    assert in_process(folder, "samples", folder / "pictures", "--count", 4).code == 0
+    return folder / "pictures"
+
+
+@pytest.fixture(scope="session")
+def taught(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A deployment with everything up to the servers' start; two of the samples are on its list."""
+    home = tmp_path_factory.mktemp("taught") / "home"
+    for arguments in (
+        ["certs", "init"],
+        ["list", "random", 50, "known"],
+        ["list", "pictures", samples / "listed", "known"],
+        ["list", "build", "known"],
+        ["centre", "learn", "known", "--pictures", samples / "listed"],
+    ):
+        assert in_process(home, *arguments).code == 0
+    return home
+
+
+@pytest.fixture(scope="module")
+def prepared(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it for the tests of a file; nothing in a deployment depends on where it lies."""
+    home = tmp_path_factory.mktemp("prepared") / "home"
+    shutil.copytree(taught, home)
+    return home

@@ -47,7 +47,7 @@ def done(ran: Ran) -> Ran:
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures: listed, other, edited."""
+    """Pictures: listed, other, edited; the command made them in a process of its own."""
     folder = tmp_path_factory.mktemp("samples")
     done(blindmatch(folder, "samples", folder / "pictures", "--count", 4))
     return folder / "pictures"
@@ -55,7 +55,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Path:
-    """A deployment with everything up to the servers' start."""
+    """A deployment with everything up to the servers' start, each command a process of its own."""
     home = tmp_path_factory.mktemp("prepared") / "home"
     done(blindmatch(home, "certs", "init"))
     done(blindmatch(home, "list", "random", 50, "known"))

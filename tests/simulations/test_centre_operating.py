@@ -15,9 +15,7 @@ from blindmatch_simulations.deployment.folder import DeploymentError
 from blindmatch_simulations.deployment.mailbox import Mailbox
 from support.command import BAD_STATE, REFUSED, UNREACHABLE, Ran, in_process, refused
 
-from .test_by_hand import done, prepared, samples, serving
-
-__all__ = ["prepared", "samples"]
+from .test_by_hand import done, serving
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,8 @@ from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.registry import load_design
 from support.command import in_process
 
-from .test_by_hand import done, prepared, samples, serving
+from .test_by_hand import done, serving
 
-__all__ = ["prepared", "samples"]
 NOW = datetime.now(UTC)
 DESIGN = load_design("oprf-psi")
 

@@ -18,9 +18,8 @@ from blindmatch_simulations.deployment.devices import create_or_open_device
 from blindmatch_simulations.deployment.folder import Deployment
 from support.command import COMMAND, environment, in_process, refused
 
-from .test_by_hand import done, prepared, samples
+from .test_by_hand import done
 
-__all__ = ["prepared", "samples"]
 SERVERS = ("centre", "matcher", "relay")
 
 
