@@ -121,7 +121,6 @@ class Detector:
     """Matches pictures with `design` against one epoch's set-up.
 
     Args:
-        exchange_for: gives the exchange for a picture's number.
         keeper: of the device state; a new account is enrolled if it is empty.
         trace: gets each session's trace, failed ones included.
         confirm: what becomes of a match that opened a label; it stands, or is none.
@@ -134,7 +133,6 @@ class Detector:
         self,
         design: AnyDesign,
         setup: Any,
-        exchange_for: Callable[[int], Exchange],
         keeper: StateKeeper,
         rng: Randomness,
         trace: TraceSink = lambda trace: None,
@@ -142,7 +140,6 @@ class Detector:
     ) -> None:
         self._design = design
         self._setup = setup
-        self._exchange_for = exchange_for
         self._keeper = keeper
         self._rng = rng
         self._trace = trace
@@ -161,13 +158,17 @@ class Detector:
             self._keeper.save(after.encode())
             self._state = after
 
-    def match(self, item: Item, number: int, binding: Binding = UNBOUND) -> Detection:
-        """`ask`, and conclude at once."""
-        asked = self.ask(item, number, binding)
+    def match(self, item: Item, number: int, exchange: Exchange) -> Detection:
+        """`ask` for no message, and conclude at once."""
+        asked = self.ask(item, number, exchange)
         return asked.conclude() if isinstance(asked, Verified) else asked
 
-    def ask(self, item: Item, number: int, binding: Binding = UNBOUND) -> Asked:
+    def ask(self, item: Item, number: int, exchange: Exchange, binding: Binding = UNBOUND) -> Asked:
         """Run one session for `item` in its message, up to where nothing but its outcome is left.
+
+        Args:
+            number: of the picture.
+            exchange: the way to the roles for this picture.
 
         Raises:
             PictureError: if the picture cannot be decoded; nothing was sent then.
@@ -176,9 +177,7 @@ class Detector:
         session = Session(self._design, self._setup, self._state, tape.rng)
         traced = partial(self._traced, number, self._state.encode(), tape, rounds, binding)
         try:
-            ready = self._drive(
-                session, partial(session.start, item, binding), self._exchange_for(number), rounds
-            )
+            ready = self._drive(session, partial(session.start, item, binding), exchange, rounds)
         except BaseException as error:
             traced(None)
             if isinstance(error, PictureError) or not isinstance(error, BlindmatchError):

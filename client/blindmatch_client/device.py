@@ -73,7 +73,7 @@ class Device(Messages):
         self.contacts = Contacts(keeper, self._relay, {centre.account: centre.notices} if centre else {})
         self.complaints = Complaints(base)
         self._cover = None if config.cover is None else Cover(config.cover, base, self._reporting)
-        self._matcher = MatchingClient(base, self._outbox.request_id)
+        self._matcher = MatchingClient(base)
         self._pictures = Pictures(base, self._matcher, self._outbox, self._files)
         self._upkeep = Upkeep(keeper, base.store, self._relay, base.clock_ms)
         self._to_tell = self._matcher.to_tell

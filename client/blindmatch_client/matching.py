@@ -50,13 +50,9 @@ class EndedError(DeviceError):
 
 
 class MatchingClient:
-    """Matches an account's pictures.
+    """Matches an account's pictures."""
 
-    Args:
-        request_id: 16 bytes that name a picture to a server that learns, by the picture's number.
-    """
-
-    def __init__(self, base: Base, request_id: Callable[[int], bytes]) -> None:
+    def __init__(self, base: Base) -> None:
         self._base = base
         self._design = base.design
         self._record = AdoptionRecord(base.store, base.design)
@@ -64,7 +60,6 @@ class MatchingClient:
         self._transparency = Transparency(base.store, base.config.log, base.config.curator, sealing)
         self._adoption = Adoption(base, self._design.info.setup_host, self._record, self._transparency)
         self._enrolling = Enrolling(base)
-        self._request_id = request_id
         self._detector: Detector | None = None
         self._detecting: Callable[..., Detector]
         self._epoch = 0
@@ -146,10 +141,14 @@ class MatchingClient:
         if stops:
             self._record.doubt(words)
 
-    def ask(self, item: Item, number: int, binding: Binding) -> Asked:
+    def ask(self, item: Item, number: int, request_id: bytes, binding: Binding) -> Asked:
         """Ask about a picture, up to where nothing but its outcome is left.
 
         Without end-to-end encryption nobody is asked: the provider has the picture once it has the message.
+
+        Args:
+            number: of the picture.
+            request_id: 16 bytes that name the picture to a server that learns.
 
         Raises:
             PictureError: if it cannot be decoded; nothing was sent for it then.
@@ -157,9 +156,9 @@ class MatchingClient:
         if not self._design.info.end_to_end:
             return Decided(Undisclosed())
         try:
-            detection = self._ready().ask(item, number, binding)
+            detection = self._ask(item, number, request_id, binding)
             if self._moved_on(detection):
-                detection = self._ready().ask(item, number, binding)
+                detection = self._ask(item, number, request_id, binding)
         except (ProtocolError, MisbehavedError, DistrustError) as error:
             return Undecided(Cause.CHEATED, error)
         except DesignError as error:
@@ -167,6 +166,10 @@ class MatchingClient:
         except (DeviceError, SetFileError) as error:
             return Undecided(Cause.UNAVAILABLE, error)
         return detection if isinstance(detection, Verified) else self._judged(detection, self._epoch)
+
+    def _ask(self, item: Item, number: int, request_id: bytes, binding: Binding) -> Asked:
+        detector = self._ready()
+        return detector.ask(item, number, self._exchange(number, request_id), binding)
 
     def transcript(self, item: Item, number: int) -> tuple[SignedManifest, SessionTrace]:
         """A session like any other, for no message, and what it took: what it opens is of this session alone.
@@ -177,7 +180,8 @@ class MatchingClient:
         """
         self._ready()
         seen = list[SessionTrace]()
-        detection = self._detecting(seen.append, lambda found: found).match(item, number)
+        exchange = self._exchange(number, b"")
+        detection = self._detecting(seen.append, lambda found: found).match(item, number, exchange)
         self._detector = None  # its account's state may be another one now
         adopted = self._record.of(self._epoch)
         if isinstance(self._judged(detection, self._epoch), Undecided) or adopted is None:
@@ -242,17 +246,15 @@ class MatchingClient:
         self._enrolling.use(opened.setup, self._state(opened.epoch))
         self._epoch, self._ends = opened.epoch, opened.ends
         setup = self._design.with_executor(opened.setup, self._threads)
-        exchange = partial(self._exchange, opened.epoch)
         keeper = self._state(opened.epoch)
-        self._detecting = partial(Detector, self._design, setup, exchange, keeper, self._base.rng)
+        self._detecting = partial(Detector, self._design, setup, keeper, self._base.rng)
         self._detector = self._detecting(self._base.trace, opened.confirm)
 
-    def _exchange(self, epoch: int, number: int) -> MatchingExchange:
+    def _exchange(self, number: int, request_id: bytes) -> MatchingExchange:
         """The way to the roles for one picture. Where servers do not learn, nothing ties a retry to it."""
-        learns = Learner.SERVER in self._design.info.learns
-        name = self._request_id(number) if learns else b""
+        name = request_id if Learner.SERVER in self._design.info.learns else b""
         deadline_s = self._base.config.round_deadline_s
-        return MatchingExchange(self._base.egress, self._design, epoch, number, deadline_s, name)
+        return MatchingExchange(self._base.egress, self._design, self._epoch, number, deadline_s, name)
 
     def _state(self, epoch: int) -> DesignState:
         info = self._design.info

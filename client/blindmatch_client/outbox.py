@@ -117,19 +117,6 @@ class Outbox:
         """Sealed attachments that are still needed."""
         return {name for (name,) in self._store.all("SELECT file FROM attached WHERE file IS NOT NULL")}
 
-    def request_id(self, item: int) -> bytes:
-        """What a picture is asked about under, 16 bytes: the same at every attempt, also after a crash.
-
-        It is in no relation to what the relay knows the message and the attachment by.
-
-        Raises:
-            KeyError: if there is no such picture, or it is done with.
-        """
-        ref = self._attached(item).ref
-        if ref is None:
-            raise KeyError(item)
-        return request_id_of(ref.key)
-
     def sent(self, row: Outgoing) -> None:
         """The relay has the message, and has stamped it; without an attachment it is done, and its row goes.
 
@@ -218,7 +205,8 @@ class Outbox:
 
 
 def request_id_of(key: bytes) -> bytes:
-    """What a picture whose attachment is sealed under `key` is asked about under, 16 bytes."""
+    """What a picture whose attachment is sealed under `key` is asked about under, 16 bytes: the same at every
+    attempt, also after a crash, and in no relation to what the relay knows message and attachment by."""
     return sha256(REQUEST_TAG + key).digest()[:REQUEST_ID_BYTES]
 
 

@@ -22,7 +22,7 @@ from blindmatch_client.detector import Decided, Detection, Undecided, Verified
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.files import Files
 from blindmatch_client.matching import MatchingClient
-from blindmatch_client.outbox import Outbox
+from blindmatch_client.outbox import Outbox, request_id_of
 from blindmatch_client.outgoing import Attached, MatchState, Outgoing
 
 
@@ -50,10 +50,11 @@ class Pictures:
         attached = row.attached
         if attached is None or attached.matching is not MatchState.DUE or attached.item in self.verified:
             return None
+        assert attached.ref is not None
         _, picture = self.load(attached)
         # bound to the message that it is asked about for, also where others bear the same picture
         binding = binding_of(row.disclosed(self.base.config.account))
-        asked = self.matcher.ask(picture, attached.item, binding)
+        asked = self.matcher.ask(picture, attached.item, request_id_of(attached.ref.key), binding)
         if isinstance(asked, Verified):
             self.verified[attached.item] = asked
             return None

@@ -372,9 +372,8 @@ def test_the_detector_tells_causes_apart() -> None:
         def exchange(bodies: Any) -> Any:
             raise error
 
-        return Detector(ECHO, 1, lambda n: exchange, Kept(), system_randomness()).match(
-            Picture.from_bytes(OTHER), 0
-        )
+        detector = Detector(ECHO, 1, Kept(), system_randomness())
+        return detector.match(Picture.from_bytes(OTHER), 0, exchange)
 
     causes = {
         ProtocolError("a", "b"): Cause.CHEATED,

@@ -90,12 +90,12 @@ class _Watched:
         self._traces: list[SessionTrace] = []
         self._clocks: list[Stopwatch] = []
         design, setup, sink = opened.design, opened.setup, self._traces.append
-        self._detector = Detector(design, setup, lambda number: self._exchange, _Keeper(), rng, sink)
+        self._detector = Detector(design, setup, _Keeper(), rng, sink)
         self._detector.prepare()
 
     def __call__(self, item: Picture) -> None:
         with Stopwatch() as watch:
-            found = self._detector.match(item, len(self._traces))
+            found = self._detector.match(item, len(self._traces), self._exchange)
             self._detector.prepare()
         self._clocks.append(watch)
         if not isinstance(found, Decided):
