@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.contract import Outcome
-from blindmatch_protocol.franking import Evidence, disclose
+from blindmatch_protocol.franking import Evidence
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.stamp import Stamp
 
@@ -101,10 +101,5 @@ class Outgoing:
         """What a report tells of the message beside its picture; worked out once."""
         if self.evidence is None:
             assert self.content is not None
-            self.evidence = evidence_of(self.content, sender, self.recipient)
+            self.evidence = Evidence.of(self.content, sender, self.recipient, 0)
         return self.evidence
-
-
-def evidence_of(content: Content, sender: str, recipient: str) -> Evidence:
-    """Of a message that bears the picture as its first attachment."""
-    return Evidence.of(*disclose(content, sender, recipient, 0))

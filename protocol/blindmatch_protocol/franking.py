@@ -124,8 +124,9 @@ class Evidence(Message, tag=0x6A, name="franking/evidence"):
     opening: Annotated[CommitmentOpening, Nested(CommitmentOpening)]
 
     @classmethod
-    def of(cls, shown: Shown, opening: CommitmentOpening) -> Evidence:
-        """What `disclose` gives."""
+    def of(cls, content: Content, sender: str, recipient: str, number: int) -> Evidence:
+        """Of the message's attachment `number`; arguments and errors as for `disclose`."""
+        shown, opening = disclose(content, sender, recipient, number)
         return cls(shown.sender, shown.recipient, shown.sent_at, shown.attachment, opening)
 
     @property

@@ -10,7 +10,6 @@ import hashlib
 from dataclasses import replace
 from typing import Any, Final
 
-from blindmatch_client import outgoing
 from blindmatch_protocol import franking
 from blindmatch_protocol.content import AttachmentRef, Content, compose
 from blindmatch_protocol.contract import Adversary as Conduct
@@ -76,6 +75,6 @@ ATTACK: Final = Adversary(
     claim=Claim("Of a reported message it learns sender, recipient, time and the matched picture"),
     budget="one report",
     move=run,
-    weakness=replacing(*((owner, "disclose", _all_of_it) for owner in (franking, outgoing))),
+    weakness=replacing((franking, "disclose", _all_of_it)),
     against=frozenset({"oprf-psi", "token-psi"}),
 )

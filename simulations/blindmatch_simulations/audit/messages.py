@@ -19,15 +19,14 @@ from typing import Final
 
 from blindmatch_client.messenger.suite import SALT_LENGTH
 from blindmatch_client.outbox import request_id_of
-from blindmatch_client.outgoing import evidence_of
 from blindmatch_client.pictures import binding_of
 from blindmatch_client.trace import EgressRecord, MessageTrace
+from blindmatch_protocol import franking
 from blindmatch_protocol.attachment import BLOB_ID_LENGTH, AttachmentSealing
 from blindmatch_protocol.clear_message import clear_message
 from blindmatch_protocol.committing_aead import TAG_LENGTH
 from blindmatch_protocol.contract import UNBOUND, AnyDesign, Binding, Learner, Party
 from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.franking import commit
 from blindmatch_protocol.padding import TEXT_BLOCK
 from blindmatch_protocol.parts import pieces
 from blindmatch_protocol.randomness import replayed
@@ -98,7 +97,7 @@ def _check_committed(
     if trace is None or trace.content is None or trace.recipient != request.recipient:
         rule = "a message that was not sealed under this id for this recipient"
         yield found(record, rule, len(request.sealed))
-    elif commit(trace.content, evidence.account, trace.recipient) != envelope.commitment:
+    elif franking.commit(trace.content, evidence.account, trace.recipient) != envelope.commitment:
         yield found(record, "a commitment that the message's content does not give", len(envelope.commitment))
 
 
@@ -110,7 +109,7 @@ def check_bindings(evidence: Evidence) -> Iterator[Finding]:
     bound: dict[int, list[Binding]] = {}
     for one in evidence.messages:
         if one.item is not None and one.content is not None:
-            told = evidence_of(one.content, evidence.account, one.recipient)
+            told = franking.Evidence.of(one.content, evidence.account, one.recipient, 0)
             bound.setdefault(one.item, []).append(binding_of(told))
     for trace in evidence.traces:
         known = bound.get(trace.item, [trace.binding])
