@@ -18,7 +18,6 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from blindmatch_protocol import contract as bm
@@ -46,9 +45,12 @@ from blindmatch_protocol.plain_list import (
     write_epoch,
     write_list,
 )
+from blindmatch_protocol.redacted import Redacted
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from msgspec import Struct
+from msgspec.structs import replace
 from nacl.bindings import randombytes
 
 X = TypeVar("X")
@@ -157,8 +159,7 @@ class Found(Message, tag=0xE4, name="echo/found"):
     label: Annotated[Label, bm.Nested(Label)]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Knocked:
+class Knocked(Redacted, Struct, frozen=True):
     """The session of ECHO."""
 
     hash: bytes
@@ -233,8 +234,7 @@ class Differences(Message, tag=0xE6, name="shares/differences"):
     labels: Annotated[tuple[Label, ...], Elements(bm.Nested(Label), 1 << 12)]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Split:
+class Split(Redacted, Struct, frozen=True):
     """The session of SHARES: the hash, if it is good enough to match at all, and the share of each role."""
 
     hash: bytes | None
@@ -614,8 +614,7 @@ def veiled(evidence: bytes, commitment: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(evidence, mask, strict=True))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class ThresholdOpener:
+class ThresholdOpener(Redacted, Struct, frozen=True):
     """Opens an account's matching vouchers once there are `THRESHOLD` of them."""
 
     known: PlainList

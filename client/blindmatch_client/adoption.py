@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -32,7 +31,9 @@ from blindmatch_protocol.contract import Match, NoMatch, Outcome, Party
 from blindmatch_protocol.epoch_manifest import SIGNED_MOST, EpochManifest, SignedManifest
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError, SetFileError
 from blindmatch_protocol.failpoint import reach
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import Struct
 
 from blindmatch_client.base import Base
 from blindmatch_client.egress import Call
@@ -67,8 +68,7 @@ _CLOCK: Final = "It is not used before; if that time has passed, set this device
 _NEWER: Final = "Nothing is asked with it, for any picture; a newer epoch takes its place by itself."
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Opened:
+class Opened(Redacted, Struct, frozen=True):
     """An adopted epoch, opened.
 
     Attributes:

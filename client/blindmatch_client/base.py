@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_client.config import DeviceConfig
 from blindmatch_client.egress import Egress
@@ -15,8 +16,7 @@ from blindmatch_client.store import Store
 from blindmatch_client.trace import Trace
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Base:
+class Base(Redacted, Struct, frozen=True):
     """One account on one device.
 
     Attributes:

@@ -11,12 +11,12 @@ for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import Struct
 
 from blindmatch_client.base import Base
 from blindmatch_client.egress import Call
@@ -50,8 +50,7 @@ class ComplaintState(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(Struct, frozen=True):
     """A complaint.
 
     Attributes:
@@ -71,8 +70,7 @@ class Complaint:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Complaints:
+class Complaints(Struct, frozen=True):
     """One account's complaints."""
 
     base: Base

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -11,6 +10,7 @@ from blindmatch_proofs.epoch_proof import EpochPolicy
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.cover import SLOT_SIZES
 from blindmatch_protocol.sender_proof import Franking
+from msgspec import Struct, field
 
 from blindmatch_client.consequence import Consequence, check_consequence
 from blindmatch_client.errors import DeviceError
@@ -21,8 +21,7 @@ from blindmatch_client.vault import KeySource
 LEAST_PERIOD_S: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class CoverSchedule:
+class CoverSchedule(Struct, frozen=True):
     """When slots are, and how large.
 
     Attributes:
@@ -50,8 +49,7 @@ class Unreadable(StrEnum):
     """It is sent unmatched: a way around detection, open to every user, that says nothing to anybody."""
 
 
-@dataclass(frozen=True, slots=True)
-class CentreIdentity:
+class CentreIdentity(Struct, frozen=True):
     """The centre's public keys, which come with the app: what else claims to be the centre is refused.
 
     Attributes:
@@ -65,8 +63,7 @@ class CentreIdentity:
     account: str = "centre-notices"
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceConfig:
+class DeviceConfig(Struct, frozen=True):
     """What kind of device this is.
 
     Attributes:

@@ -5,16 +5,15 @@ One that is none cannot be made: it compares the device's own hash with the open
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from blindmatch_protocol.contract import NO_LABEL, AnyDesign, Flag, Item, Label, Match, Outcome
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_client.detector import is_confirmed
 from blindmatch_client.errors import ReportRefusedError
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class ConfirmedMatch:
+class ConfirmedMatch(Redacted, Struct, frozen=True):
     """A match, or a flag, that the device has checked by itself.
 
     Attributes:

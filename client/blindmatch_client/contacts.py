@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from blindmatch_client.errors import DeviceError
 from blindmatch_client.keys import AccountKeeper
@@ -30,8 +31,7 @@ class ContactError(DeviceError):
     """A safety number is none, or not that of any key of this peer; nothing was changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(Struct, frozen=True):
     """What is known of a peer's key.
 
     Attributes:

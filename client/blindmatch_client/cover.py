@@ -13,11 +13,11 @@ To read a report and to note that a fragment arrived takes milliseconds that cov
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.cover import KEPT_MS, Slot, cover, fragment, seal_slot
+from msgspec import Struct, field
 
 from blindmatch_client.base import Base
 from blindmatch_client.config import CoverSchedule
@@ -33,16 +33,14 @@ _OFFSET: Final = "cover/offset"
 _RECEIVED: Final = "cover/fragment_received"
 
 
-@dataclass(frozen=True, slots=True)
-class _Next:
+class _Next(Struct, frozen=True):
     """A fragment for the next slot, and of which report it is."""
 
     report: WaitingReport
     slot: Slot
 
 
-@dataclass(slots=True)
-class Cover:
+class Cover(Struct):
     """Keeps one device's schedule."""
 
     schedule: CoverSchedule

@@ -14,7 +14,6 @@ after a failure. What a failure means for the pictures that follow is `matching.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -38,6 +37,8 @@ from blindmatch_protocol.contract import (
 from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.errors import BlindmatchError, DesignError, PictureError, ProtocolError
 from blindmatch_protocol.randomness import Randomness, Recording
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_client.errors import MisbehavedError, ServiceError
 from blindmatch_client.trace import Encodings, Round, SessionTrace
@@ -56,15 +57,13 @@ class Cause(StrEnum):
     """The design broke its contract on the device."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(Struct, frozen=True):
     """The session came to an outcome; a `Match` in it is confirmed."""
 
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Undecided:
+class Undecided(Struct, frozen=True):
     """The session failed; nothing was learnt."""
 
     cause: Cause
@@ -74,8 +73,7 @@ class Undecided:
 Detection: TypeAlias = Decided | Undecided
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Verified:
+class Verified(Redacted, Struct, frozen=True):
     """A session with nothing left to send, whose replies were all verified; its outcome was not looked at.
 
     Attributes:

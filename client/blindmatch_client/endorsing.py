@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from blindmatch_proofs.endorsement import FILE, EndorsedTable, Terms
 from blindmatch_proofs.endorsement.verify import verify_continues, verify_table
 from blindmatch_proofs.epoch_leaf import Endorsement, EpochLeaf
@@ -11,20 +9,20 @@ from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.contract import AnyDesign, Buffers, Learner
 from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_client.config import DeviceConfig
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Before:
+class Before(Redacted, Struct, frozen=True):
     """An epoch that is on this device when the next one is offered."""
 
     epoch: int
     files: Buffers
 
 
-@dataclass(frozen=True, slots=True)
-class Endorsing:
+class Endorsing(Struct, frozen=True):
     """The terms of one device; use `of`."""
 
     terms: Terms

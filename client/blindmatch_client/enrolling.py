@@ -14,7 +14,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
-from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, Text, UInt, Variable, message
+from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, Text, UInt, Variable
 from blindmatch_protocol.contract import Enrolment, Role
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.failpoint import reach
@@ -35,7 +35,6 @@ KEY_BYTES_MOST: Final = 64
 _FOLDER: Final = "enrolments"
 
 
-@message
 class _Body(Message, tag=0x1E, name="device/enrolment-body"):
     """What one role is to hold, and the file it lies in."""
 
@@ -45,7 +44,6 @@ class _Body(Message, tag=0x1E, name="device/enrolment-body"):
     file: Annotated[str, Text(64)]
 
 
-@message
 class _Made(Message, tag=0x1F, name="device/enrolment"):
     """An enrolment: its key, the state after it, whether all roles hold it, and what they are to hold."""
 

@@ -7,13 +7,13 @@ newer one adopted. Evidence is never removed: it holds both manifests that contr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.epoch_manifest import SignedManifest
+from msgspec import Struct
 
 from blindmatch_client.store import Store
 
@@ -43,8 +43,7 @@ ALWAYS_KEPT: Final = frozenset({Kind.FORKED, Kind.SPLIT, Kind.ENTRY})
 """What convicts whoever signed it, or who published the set: none is dropped for how many there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Adopted:
+class Adopted(Struct, frozen=True):
     """An epoch that was adopted.
 
     Attributes:
@@ -63,8 +62,7 @@ class Adopted:
         return self.signed.manifest.epoch
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """Something that an account was shown and refused, or a set that failed.
 
     Attributes:

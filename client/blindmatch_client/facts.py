@@ -4,17 +4,16 @@ what each party saw, and for docs/threat-model.md."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.contract import Info, Party
 from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
+from msgspec import Struct
 
 from blindmatch_client.consequence import Consequence
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredFact:
+class DeclaredFact(Struct, frozen=True):
     """A fact that is disclosed, by name, and in one clause for people."""
 
     name: str

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Message, Nested, Text, UInt, Variable, message
+from blindmatch_protocol.codec import Message, Nested, Text, UInt, Variable
 from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.content import NAME_MOST, AttachmentRef, Content
 from blindmatch_protocol.contract import AnyDesign
@@ -20,7 +20,6 @@ REQUEST_TAG: Final = b"blindmatch/matching-request/1"
 REQUEST_ID_BYTES: Final = 16
 
 
-@message
 class _Said(Message, tag=0xE0, name="device/outgoing"):
     """What is sealed of a message's row."""
 
@@ -31,7 +30,6 @@ class _Said(Message, tag=0xE0, name="device/outgoing"):
     stamp: Annotated[tuple[Stamp, ...], Several(Nested(Stamp), 1)]
 
 
-@message
 class _Kept(Message, tag=0xE1, name="device/attached"):
     """What is sealed of an attachment's row."""
 

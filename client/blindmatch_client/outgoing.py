@@ -12,14 +12,15 @@ Whoever moves a row forward has it in memory; it is read again only after a star
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.contract import Outcome
 from blindmatch_protocol.franking import Evidence
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.stamp import Stamp
+from msgspec import Struct
 
 
 class SendState(StrEnum):
@@ -41,8 +42,7 @@ class MatchState(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(slots=True, repr=False, eq=False)
-class Attached:
+class Attached(Redacted, Struct, eq=False):
     """An attachment on its way out, one for all messages that bear it.
 
     Attributes:
@@ -65,8 +65,7 @@ class Attached:
     taken: tuple[bytes, Picture] | None = None
 
 
-@dataclass(slots=True, repr=False, eq=False)
-class Outgoing:
+class Outgoing(Redacted, Struct, eq=False):
     """One message to one recipient.
 
     `content`, made when the message is queued, names the attachment as it was then; `sealed` is there from

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from blindmatch_protocol.attachment import opened
 from blindmatch_protocol.contract import Binding
@@ -16,6 +15,7 @@ from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.franking import Evidence
 from blindmatch_protocol.picture.item import Picture
+from msgspec import Struct, field
 
 from blindmatch_client.base import Base
 from blindmatch_client.detector import Decided, Detection, Undecided, Verified
@@ -26,8 +26,7 @@ from blindmatch_client.outbox import Outbox, request_id_of
 from blindmatch_client.outgoing import Attached, MatchState, Outgoing
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
+class Pictures(Struct, frozen=True):
     """The pictures of one account's messages.
 
     Attributes:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from blindmatch_protocol.attachment import opened
 from blindmatch_protocol.content import AttachmentRef
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.stamp import Stamp
+from msgspec import Struct
 
 from blindmatch_client.errors import StoreError
 from blindmatch_client.files import read_chunks
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class ReceivedFile:
+class ReceivedFile(Redacted, Struct, frozen=True):
     """An attachment that came; it lies sealed on the device and is opened when it is read."""
 
     path: Path
@@ -53,8 +53,7 @@ class ReceivedFile:
             part.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Received:
+class Received(Redacted, Struct, frozen=True):
     """A message that came.
 
     Attributes:

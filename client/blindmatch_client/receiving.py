@@ -13,17 +13,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Final
 
 from blindmatch_protocol.attachment import AttachmentError, verified
 from blindmatch_protocol.clear_message import ClearMessage
-from blindmatch_protocol.codec import Message, Nested, Text, message
+from blindmatch_protocol.codec import Message, Nested, Text
 from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.content import NAME_MOST, AttachmentRef, Content
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.stamp import Stamp
+from msgspec import Struct, field
 
 from blindmatch_client.base import Base
 from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceError
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from blindmatch_client.messenger import Account
 
 
-@message
 class _Came(Message, tag=0xE2, name="device/incoming"):
     """What is sealed of a message's row; without content it could not be opened."""
 
@@ -52,8 +51,7 @@ ACKNOWLEDGE_EVERY: Final = 200
 """While messages keep coming, so many are acknowledged at a time: the relay keeps no more of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receiver:
+class Receiver(Struct, frozen=True):
     """Receives an account's messages.
 
     Attributes:

@@ -6,14 +6,15 @@ Decided(Match | Flag) --ConfirmedMatch--> Report --HPKE--> kept --> Submit (same
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.contract import Flag, Match, Party, Voucher
 from blindmatch_protocol.parts import ENVELOPE, SUBMISSION, split
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.report import MOST_PICTURE_BYTES, Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import Struct
 
 from blindmatch_client.base import Base
 from blindmatch_client.confirmed import ConfirmedMatch
@@ -29,8 +30,7 @@ SUBMIT_DEADLINE_S: Final = 120.0
 _REPORT, _VOUCHER = "report", "voucher"
 
 
-@dataclass(frozen=True, slots=True)
-class ReportStanding:
+class ReportStanding(Struct, frozen=True):
     """How far a report is; times in Unix milliseconds, `received_at_ms` None while the centre has not all of
     it, `fragments_sent` in slots of a cover schedule."""
 
@@ -40,8 +40,7 @@ class ReportStanding:
     fragments_sent: int
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class WaitingReport:
+class WaitingReport(Redacted, Struct, frozen=True):
     """A sealed report that is not handed in yet, and how many of its fragments are."""
 
     report_id: bytes

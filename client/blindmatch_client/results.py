@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from blindmatch_protocol.contract import Flag, Match, Undisclosed, Voucher
+from msgspec import Struct
 
 from blindmatch_client.complaints import Complaint
 from blindmatch_client.evidence import Adopted, Evidence
@@ -27,8 +27,7 @@ class OutcomeKind(StrEnum):
     SKIPPED = "not matched"
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """What became of a message.
 
     Attributes:
@@ -52,8 +51,7 @@ class Sent:
     notice: str
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """How a device stands.
 
     Attributes:
@@ -73,8 +71,7 @@ class Standing:
     complaints: tuple[Complaint, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Flushed:
+class Flushed(Struct, frozen=True):
     """What `flush` did.
 
     Attributes:

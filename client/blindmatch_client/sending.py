@@ -19,13 +19,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Final
 
 from blindmatch_protocol.attachment import AttachmentError
 from blindmatch_protocol.clear_message import clear_message
 from blindmatch_protocol.content import Content, compose
 from blindmatch_protocol.errors import BlindmatchError
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_client.base import Base
 from blindmatch_client.consequence import Consequence, refuses
@@ -51,8 +52,7 @@ _SIDE_BY_SIDE: Final = 8
 """Messages that are handed to the relay at the same time, to different recipients."""
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """How far one call of `advance` came: the message as it stands; why its picture was not matched this
     time, if it should have been; why it waits for the relay, if it does; a report that is made of it; and
     what stopped it, if something else did."""
@@ -64,8 +64,7 @@ class Progress:
     error: BlindmatchError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(Struct, frozen=True):
     """Sends an account's messages.
 
     Attributes:

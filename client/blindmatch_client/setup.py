@@ -21,7 +21,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +30,10 @@ from blindmatch_protocol.epoch_manifest import EpochManifest, ManifestFile
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.parts import PART, Joiner
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import ending
+from msgspec import Struct
 
 from blindmatch_client.egress import Call, Egress, received
 from blindmatch_client.egress.methods import FETCH_SETUP
@@ -46,8 +47,7 @@ _CHECKED: Final = "checked.json"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class SetupFiles:
+class SetupFiles(Redacted, Struct, frozen=True):
     """An epoch's files as read-only memory maps."""
 
     epoch: int
@@ -122,8 +122,7 @@ def _check_names(manifest: EpochManifest) -> None:
         raise SetFileError(f"set-up: all files together have at most {MOST_SETUP_BYTES >> 30} GiB")
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(Struct, frozen=True):
     """Where an epoch's files come from."""
 
     egress: Egress

@@ -6,13 +6,14 @@ All of it is in memory, and only where somebody asks for it; it holds secrets an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.contract import UNBOUND, Binding, Outcome, Party, Role
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct, field
 
 
 class Purpose(StrEnum):
@@ -29,8 +30,7 @@ class Purpose(StrEnum):
     COMPLAINT = "complaint"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class EgressRecord:
+class EgressRecord(Redacted, Struct, frozen=True):
     """One request that left the device.
 
     Attributes:
@@ -84,16 +84,14 @@ class Encodings(Mapping[Role, bytes]):
         return len(self._messages)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Round:
+class Round(Redacted, Struct, frozen=True):
     """One round of a session: canonical encodings of the bodies sent and of the replies, by role."""
 
     bodies: Mapping[Role, bytes]
     replies: Mapping[Role, bytes]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class SessionTrace:
+class SessionTrace(Redacted, Struct, frozen=True):
     """One picture's matching session, enough to run it again. Holds secrets: it never leaves the device.
 
     Attributes:
@@ -113,8 +111,7 @@ class SessionTrace:
     binding: Binding = UNBOUND
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class MessageTrace:
+class MessageTrace(Redacted, Struct, frozen=True):
     """One outgoing message, enough to derive its commitment and its attachment's ciphertext again.
 
     It is noted when it is about to be matched or sent, and once more, with its content, when it is sealed.
@@ -134,8 +131,7 @@ class MessageTrace:
     content: Content | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class EnrolmentTrace:
+class EnrolmentTrace(Redacted, Struct, frozen=True):
     """An account's enrolment, enough to make it again. Holds secrets: it never leaves the device.
 
     Attributes:
@@ -154,8 +150,7 @@ class EnrolmentTrace:
 Trace: TypeAlias = SessionTrace | MessageTrace | EnrolmentTrace
 
 
-@dataclass(slots=True, repr=False)
-class Traces:
+class Traces(Redacted, Struct):
     """Keeps traces; `add` is a device's sink."""
 
     sessions: list[SessionTrace] = field(default_factory=list)

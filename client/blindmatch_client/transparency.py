@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
@@ -30,6 +29,8 @@ from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import Struct
+from msgspec.structs import replace
 
 TAKEN_MOST: Final = 256
 """Checkpoints that are kept of epochs that were adopted, the newest ones."""
@@ -63,8 +64,7 @@ class UnloggedError(BlindmatchError):
         self.shown, self.held, self.longer = shown, held, longer
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """Checkpoints of one log, as they were signed, in the order they came; those heard with the peer; and the
     texts of those that were heard before the user said to go on."""
 

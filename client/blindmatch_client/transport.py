@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -28,6 +27,7 @@ from blindmatch_protocol.parts import (
     split,
 )
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import Struct
 
 from blindmatch_client.egress import Call, Egress
 from blindmatch_client.egress.methods import EXCHANGE, EXCHANGE_LARGE
@@ -40,8 +40,7 @@ IN_PROCESSES: Final = 10
 EnvelopeCall: TypeAlias = Call[pb.Envelope, pb.Envelope]
 
 
-@dataclass(frozen=True, slots=True)
-class MatchingExchange:
+class MatchingExchange(Struct, frozen=True):
     """Exchanges one picture's rounds with the roles of a design; all roles of a round are asked at once.
 
     Attributes:

@@ -10,8 +10,9 @@ many one-time pre-keys were used since: never what was sent or matched.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from blindmatch_client.keys import AccountKeeper
 from blindmatch_client.messenger.pre_keys import ONE_TIME_MOST, ONE_TIME_PRE_KEYS
@@ -29,8 +30,7 @@ FEW: Final = 25
 _PUBLISHED: Final = "pre_keys_published"
 
 
-@dataclass(frozen=True, slots=True)
-class Upkeep:
+class Upkeep(Struct, frozen=True):
     """The pre-keys of one account."""
 
     keeper: AccountKeeper

@@ -17,6 +17,8 @@ from pathlib import Path
 from secrets import token_bytes
 from typing import Final, Protocol, TypeAlias
 
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_decrypt,
     crypto_aead_xchacha20poly1305_ietf_encrypt,
@@ -40,8 +42,7 @@ VALUE_TAG: Final = "blindmatch/device-store/value/v1"
 Plain: TypeAlias = str | bytes | int | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Lock:
+class Lock(Redacted, Struct, frozen=True):
     """What is stored in the clear to open a store: how the locking key comes about, and the data key
     sealed under it."""
 

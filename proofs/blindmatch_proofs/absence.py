@@ -15,15 +15,16 @@ a key in the set-up can prove anything: where a role is taken at its word, its "
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, Variable, decode_any, message
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, Variable, decode_any
 from blindmatch_protocol.contract import AnyDesign, Buffers, Equal, Item, NoMatch, Ready, Role, Session, Tie
 from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import replayed
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_proofs.epoch_manifest import verify_signature, verify_stated
@@ -37,7 +38,6 @@ QUALITY: Final = 100
 """Of a hash that is asked about: one of poor quality is never asked about, and absent everywhere."""
 
 
-@message
 class AbsenceReply(Message, tag=0x26, name="absence/reply"):
     """What a role answered."""
 
@@ -45,7 +45,6 @@ class AbsenceReply(Message, tag=0x26, name="absence/reply"):
     body: Annotated[bytes, Variable(REPLY_MOST)]
 
 
-@message
 class AbsenceProof(Message, tag=0x27, name="absence/proof"):
     """A session that came to no match."""
 
@@ -59,8 +58,7 @@ class AbsenceProof(Message, tag=0x27, name="absence/proof"):
     """In the order of rounds, then roles."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Hashed:
+class Hashed(Redacted, Struct, frozen=True):
     """An `Item` of whoever has a hash alone."""
 
     hash: bytes

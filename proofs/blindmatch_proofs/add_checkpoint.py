@@ -12,10 +12,10 @@ cosign, and let nobody in between.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.errors import ProtocolError
+from msgspec import Struct
 
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import verify_signature
@@ -30,8 +30,7 @@ REQUEST_MOST: Final = NOTE_MOST + 4096
 _OLD: Final = "old "
 
 
-@dataclass(frozen=True, slots=True)
-class AddCheckpoint:
+class AddCheckpoint(Struct, frozen=True):
     """The request: the size that the witness is known to have, the proof from there, and the checkpoint."""
 
     old: int
@@ -55,8 +54,7 @@ class AddCheckpoint:
         return cls(decimal(old.removeprefix(_OLD), STEP, "old"), path_of(path, STEP), Note.parse(note))
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """Why a checkpoint is not cosigned: a status, and the body that goes with it."""
 
     status: int

@@ -9,10 +9,10 @@ Extension lines, which no log of ours writes and no monitor can audit, are refus
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.errors import ProtocolError
+from msgspec import Struct
 
 from blindmatch_proofs.merkle import HASH_BYTES
 from blindmatch_proofs.signed_note import Note, check_name, decimal, decoded, encoded
@@ -21,8 +21,7 @@ STEP: Final = "checkpoint"
 _LINES: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """The head of a log: `size` leaves under `root`."""
 
     origin: str

@@ -10,12 +10,13 @@ signing draws randomness: it is verified here, and made elsewhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.redacted import Redacted
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+from msgspec import Struct
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
@@ -27,16 +28,17 @@ TIME_BYTES: Final = 8
 _ED25519_BYTES: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class NoteSigner:
+class NoteSigner(Redacted, Struct, frozen=True):
     """An Ed25519 key that signs checkpoints: a log's of kind 0x01, a witness's of kind 0x04.
 
     Attributes:
         key: the public half, with name and kind.
     """
 
+    SHOWN: ClassVar = ("key",)
+
     key: VerifierKey
-    _secret: SigningKey = field(repr=False)
+    _secret: SigningKey
 
     @classmethod
     def of(cls, name: str, kind: int, seed: bytes) -> NoteSigner:

@@ -11,12 +11,13 @@ else can put another one at the epoch's index, and two are its own doing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Variable, message
+from blindmatch_protocol.codec import Fixed, Message, Nested, Variable
 from blindmatch_protocol.epoch_manifest import SIGNATURE_BYTES, EpochManifest
 from blindmatch_protocol.errors import ProtocolError
+from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 from blindmatch_proofs.epoch_manifest import verify_curator
@@ -51,7 +52,6 @@ class Endorsement:
 NOT_ENDORSED: Final = Endorsement()
 
 
-@message
 class EpochLeaf(Message, tag=0x1E, name="epoch-leaf"):
     """An epoch as the log holds it, version 2."""
 

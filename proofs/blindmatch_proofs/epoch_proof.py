@@ -14,12 +14,12 @@ witnesses cosigns two logs, which gossip finds out (split_view.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.content import CHECKPOINT_MOST
 from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.errors import ProtocolError
+from msgspec import Struct
 
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.epoch_leaf import EpochLeaf
@@ -32,8 +32,7 @@ from blindmatch_proofs.verdict import Failed, Passed, Verdict
 DAY_S: Final = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class EpochPolicy:
+class EpochPolicy(Struct, frozen=True):
     """What a device pins.
 
     Attributes:

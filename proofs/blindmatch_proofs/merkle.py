@@ -7,12 +7,12 @@ wherever they are kept: in memory (`Tree`), or in tiles of files (tiles.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, TypeAlias
 
 from blindmatch_protocol.setfile import pages
 from blindmatch_protocol.setfile.pages import node_hash
+from msgspec import Struct
 
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
@@ -108,8 +108,7 @@ def verify_consistency(first: int, second: int, path: Sequence[bytes], old: byte
     return Passed() if (before, after, last) == (old, new, 0) else wrong
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(Struct, frozen=True):
     """A tree in memory: the hashes of its perfect subtrees by height."""
 
     levels: tuple[tuple[bytes, ...], ...]

@@ -14,14 +14,15 @@ What cannot be looked at with what one has is *not shown*, and never passed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Final, TypeAlias
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, Variable, message
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, Variable
 from blindmatch_protocol.errors import PictureError, ProtocolError
 from blindmatch_protocol.franking_mode import FrankingMode
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.report import Report
+from msgspec import Struct
 
 from blindmatch_proofs.endorsement import EndorsementPolicy, EndorsementProof, Terms, verify_proof
 from blindmatch_proofs.epoch_leaf import NO_ROOT, EpochLeaf
@@ -42,8 +43,7 @@ _ANY_AGE: Final = 1 << 40
 """Seconds: of a cosignature on an epoch that is looked at later."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotShown:
+class NotShown(Struct, frozen=True):
     """With what there is this cannot be looked at."""
 
     reason: str
@@ -52,7 +52,6 @@ class NotShown:
 Shown: TypeAlias = Passed | Failed | NotShown
 
 
-@message
 class ReportEvidence(Message, tag=0xA5, name="report-evidence"):
     """A report that the centre opened, and what belongs to it: one file."""
 
@@ -72,8 +71,7 @@ class ReportEvidence(Message, tag=0xA5, name="report-evidence"):
             raise ProtocolError(self.NAME, f"must be one of {', '.join(FrankingMode)}", "mode")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Known:
+class Known(Redacted, Struct, frozen=True):
     """What whoever verifies has from elsewhere; what is missing is empty or None.
 
     Attributes:

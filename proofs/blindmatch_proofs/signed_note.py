@@ -13,12 +13,13 @@ import base64
 import binascii
 import re
 import unicodedata
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
 from blindmatch_protocol.errors import ProtocolError
+from msgspec import Struct
+from msgspec.structs import replace
 
 STEP: Final = "signed note"
 KEY_STEP: Final = "verifier key"
@@ -38,8 +39,7 @@ _DASH: Final = "\u2014 "
 _ID_BYTES: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class VerifierKey:
+class VerifierKey(Struct, frozen=True):
     """A public key with its name ("vkey").
 
     Attributes:
@@ -87,8 +87,7 @@ class VerifierKey:
         return made
 
 
-@dataclass(frozen=True, slots=True)
-class NoteSignature:
+class NoteSignature(Struct, frozen=True):
     """A signature line: whose, the key's id, and the signature."""
 
     name: str
@@ -115,8 +114,7 @@ class NoteSignature:
         return (self.name, self.key_id) == (key.name, key.id)
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """A text and its signatures."""
 
     text: str

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from blindmatch_protocol.errors import ProtocolError
+from msgspec import Struct
 
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import verify_signature
@@ -30,8 +30,7 @@ FORMAT: Final = "blindmatch-split-view"
 VERSION: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """What one party was shown: a checkpoint, or the proof of a leaf with the leaf."""
 
     shown: bytes
@@ -49,8 +48,7 @@ class View:
         return Note.parse(self.shown) if proof is None else proof.note
 
 
-@dataclass(frozen=True, slots=True)
-class SplitView:
+class SplitView(Struct, frozen=True):
     """Two views of one log, which `log` is the key of."""
 
     log: VerifierKey

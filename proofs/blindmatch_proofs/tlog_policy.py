@@ -12,10 +12,10 @@ runs belong into a group `any` of its own (`policy_of` writes that), which count
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.errors import ProtocolError
+from msgspec import Struct
 
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import verify_signature
@@ -31,24 +31,21 @@ SKEW_S: Final = 300
 """A witness's clock may be ahead of the verifier's by so much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """At least `least` of `members` must have witnessed."""
 
     least: int
     members: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """A checkpoint that a policy accepts, and the witnesses whose fresh cosignature it has."""
 
     head: Checkpoint
     witnesses: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """A policy, read; `text` is as it was written."""
 
     text: str
@@ -144,8 +141,7 @@ def policy_of(
     return Policy.parse("".join(f"{line}\n" for line in lines))
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(Struct, frozen=True):
     """What the lines so far have defined."""
 
     logs: dict[str, VerifierKey]

@@ -5,10 +5,10 @@ Extra data, which nothing authenticates, is not used and refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.errors import ProtocolError
+from msgspec import Struct
 
 from blindmatch_proofs.add_checkpoint import path_of
 from blindmatch_proofs.checkpoint import Checkpoint
@@ -22,8 +22,7 @@ PROOF_MOST: Final = 1 << 16
 _INDEX: Final = "index "
 
 
-@dataclass(frozen=True, slots=True)
-class TlogProof:
+class TlogProof(Struct, frozen=True):
     """Where an entry is, how its hash leads to the root, and the checkpoint that says the root."""
 
     index: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Never, TypeAlias
+
+from msgspec import Struct
 
 
 class _NoTruth:
@@ -15,13 +16,11 @@ class _NoTruth:
         raise TypeError("a verdict has no truth value: match it, or compare its type")
 
 
-@dataclass(frozen=True, slots=True)
-class Passed(_NoTruth):
+class Passed(_NoTruth, Struct, frozen=True):
     """The check was made and what was claimed holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed(_NoTruth):
+class Failed(_NoTruth, Struct, frozen=True):
     """The check was made and what was claimed does not hold.
 
     Args:

@@ -24,14 +24,16 @@ SHA-512 as the random oracle. The message it is on is prefixed with pk_r and E_R
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha512
 from hmac import compare_digest
 from typing import Final, TypeAlias
 
+from msgspec import Struct
+
 from blindmatch_protocol import single
 from blindmatch_protocol.errors import GroupError, ProtocolError
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
 
 CHALLENGE_TAG: Final = b"blindmatch/amf/challenge/v1"
 SECRET_TAG: Final = b"blindmatch/amf/secret/v1"
@@ -44,8 +46,7 @@ _Equation: TypeAlias = tuple[bytes, bytes]
 _Side: TypeAlias = tuple[_Equation, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Keys:
+class Keys(Redacted, Struct, frozen=True):
     """The public keys of sender, recipient and judge, 32 bytes each."""
 
     sender: bytes
@@ -53,8 +54,7 @@ class Keys:
     judge: bytes
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Elements:
+class Elements(Redacted, Struct, frozen=True):
     """J, E_J, R, E_R of a signature."""
 
     j: bytes
@@ -67,8 +67,7 @@ class Elements:
         return self.j + self.e_j + self.r + self.e_r
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Witness:
+class Witness(Redacted, Struct, frozen=True):
     """What is known of a disjunction: the scalar of its first side (t, v) or of its second (u, w)."""
 
     scalar: bytes

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from blindmatch_protocol.codec import Message, Nested, message
+from blindmatch_protocol.codec import Message, Nested
 from blindmatch_protocol.content import Content
 from blindmatch_protocol.contract.declaration import Info
 from blindmatch_protocol.errors import DesignError
 
 
-@message
 class ClearMessage(Message, tag=0x6B, name="messenger/clear-message"):
     """What the provider reads, stores and hands out."""
 

@@ -1,8 +1,7 @@
 """Messages and their canonical encoding (docs/wire.md, "Encoding").
 
-A message is a frozen dataclass whose fields are annotated with their encoding::
+A message is a frozen struct whose fields are annotated with their encoding::
 
-    @message
     class Request(Message, tag=0x21, name="oprf-psi/request"):
         epoch: Annotated[int, UInt(64)]
         blinded: Annotated[Rows, Matrix(32, most=4096)]
@@ -15,11 +14,11 @@ over its bound and a non-canonical form each end in `ProtocolError`.
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, StructMeta
 
 from blindmatch_protocol.errors import ProtocolError
 
@@ -28,14 +27,14 @@ Rows: TypeAlias = npt.NDArray[np.uint8]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
+_K = TypeVar("_K", bound="_Kind")
 _M = TypeVar("_M")
 _LAYOUTS: dict[type, tuple[tuple[str, Encoding], ...]] = {}
 
 
-@typing.dataclass_transform(frozen_default=True, eq_default=False)
 def message(kind: type[_M]) -> type[_M]:
-    """Make `kind` a frozen, slotted dataclass whose `repr` shows no field."""
-    return dataclass(frozen=True, slots=True, eq=False, repr=False)(kind)
+    """`kind` as it is: a subclass of `Message` is complete, and plug-ins that say more still load."""
+    return kind
 
 
 class Reader:
@@ -76,8 +75,7 @@ class Encoding(Protocol):
         """The value; `ProtocolError` if the bytes break the field's rule."""
 
 
-@dataclass(frozen=True, slots=True)
-class UInt:
+class UInt(Struct, frozen=True):
     """An unsigned integer of 8, 16, 32 or 64 bits."""
 
     bits: int
@@ -91,8 +89,7 @@ class UInt:
         return reader.uint(self.bits // 8, field)
 
 
-@dataclass(frozen=True, slots=True)
-class Bool:
+class Bool(Struct, frozen=True):
     """A boolean: one byte, 0 or 1."""
 
     def write(self, value: bool, step: str, field: str) -> bytes:
@@ -105,8 +102,7 @@ class Bool:
         return byte == 1
 
 
-@dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(Struct, frozen=True):
     """Exactly `length` bytes."""
 
     length: int
@@ -142,8 +138,7 @@ class Counted:
         return count
 
 
-@dataclass(frozen=True, slots=True)
-class Variable(Counted):
+class Variable(Counted, Struct, frozen=True):
     """Up to `most` bytes behind a 32-bit length."""
 
     most: int
@@ -156,8 +151,7 @@ class Variable(Counted):
         return reader.take(self.count(reader, field), field)
 
 
-@dataclass(frozen=True, slots=True)
-class Text(Counted):
+class Text(Counted, Struct, frozen=True):
     """UTF-8, up to `most` bytes behind a 32-bit length."""
 
     most: int
@@ -177,8 +171,7 @@ class Text(Counted):
             raise ProtocolError(reader.step, "must be valid UTF-8", field) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix(Counted):
+class Matrix(Counted, Struct, frozen=True):
     """`least` to `most` rows of `width` bytes behind a 32-bit count; decodes to a read-only (n, width)."""
 
     UNIT: ClassVar[str] = "rows"
@@ -196,8 +189,7 @@ class Matrix(Counted):
         return np.frombuffer(raw, np.uint8).reshape(-1, self.width)
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence(Counted):
+class Sequence(Counted, Struct, frozen=True):
     """A tuple of up to `most` elements of one encoding behind a 32-bit count."""
 
     UNIT: ClassVar[str] = "elements"
@@ -214,8 +206,7 @@ class Sequence(Counted):
         return tuple([self.element.read(reader, field) for _ in range(count)]) if count else ()
 
 
-@dataclass(frozen=True, slots=True)
-class Nested:
+class Nested(Struct, frozen=True):
     """A message inside a message, with its tag."""
 
     kind: type[Message]
@@ -229,20 +220,33 @@ class Nested:
         return self.kind.read(reader)
 
 
-class Message:
-    """Base of all messages; subclasses are decorated with `message`.
+@typing.dataclass_transform(frozen_default=True, eq_default=False)
+class _Kind(StructMeta):
+    """Makes frozen structs, and class constants of the tag and name in a class's line."""
+
+    def __new__(
+        mcls: type[_K],
+        title: str,
+        bases: tuple[type, ...],
+        space: dict[str, Any],
+        /,
+        tag: int | None = None,
+        name: str = "",
+    ) -> _K:
+        if tag is not None:
+            space |= {"TAG": tag, "NAME": name}
+        return super().__new__(mcls, title, bases, space, frozen=True, eq=False)
+
+
+class Message(Struct, metaclass=_Kind):
+    """Base of all messages: frozen structs, each field with its encoding.
 
     Tag and name stand in the line of the class, or in it as `TAG` and `NAME`. Two messages are equal if they
     are of one class and have one encoding. `repr` names the message alone, since fields may be secret.
     """
 
-    __slots__ = ()
     TAG: ClassVar[int]
     NAME: ClassVar[str]
-
-    def __init_subclass__(cls, tag: int | None = None, name: str = "") -> None:
-        if tag is not None:
-            cls.TAG, cls.NAME = tag, name
 
     def encode(self) -> bytes:
         """The canonical encoding; `ProtocolError` if a field breaks its own rule."""
@@ -274,6 +278,9 @@ class Message:
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, Message) and other.encode() == self.encode()
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a struct's own would compare identities
+
     def __hash__(self) -> int:
         return hash(self.encode())
 
@@ -285,7 +292,7 @@ def layout(kind: type[Message]) -> tuple[tuple[str, Encoding], ...]:
     """Names and encodings of a message's fields, in order; `TypeError` if one has no encoding."""
     if kind not in _LAYOUTS:
         hints = typing.get_type_hints(kind, include_extras=True)
-        names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+        names = kind.__struct_fields__
         bare = [name for name in names if typing.get_origin(hints[name]) is not Annotated]
         if bare:
             raise TypeError(f"{kind.__name__}.{bare[0]} needs Annotated[type, encoding]")

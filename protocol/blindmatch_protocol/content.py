@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable, message
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
@@ -31,7 +31,6 @@ CHECKPOINT_MOST: Final = 1 << 15
 """Bytes of a checkpoint with the signatures of a log and a quorum of witnesses, at most."""
 
 
-@message
 class AttachmentRef(Message, tag=0x61, name="messenger/attachment"):
     """Where an attachment's blob lies, the key that opens it, and what must come out."""
 
@@ -44,7 +43,6 @@ class AttachmentRef(Message, tag=0x61, name="messenger/attachment"):
     media_type: Annotated[str, Text(MEDIA_TYPE_MOST)]
 
 
-@message
 class Content(Message, tag=0x60, name="messenger/content"):
     """A message before encryption and after decryption."""
 

@@ -15,7 +15,7 @@ from typing import Annotated, Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from blindmatch_protocol.codec import Fixed, Message, UInt, Variable, message
+from blindmatch_protocol.codec import Fixed, Message, UInt, Variable
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.report import opened_with, sealed_to
@@ -34,7 +34,6 @@ has let more time pass between two begins again with the first."""
 _HEAD_BYTES: Final = 1 + 16 + 4 + 4 + 4 + 4
 
 
-@message
 class Slot(Message, tag=0x11, name="cover/slot"):
     """What is in a slot. `count` is 0 in one that bears nothing; its other fields are meaningless then."""
 

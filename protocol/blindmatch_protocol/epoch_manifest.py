@@ -22,7 +22,7 @@ from typing import Annotated, Final
 
 from nacl.signing import SigningKey
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable, message
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable
 from blindmatch_protocol.contract import Role
 from blindmatch_protocol.errors import ProtocolError
 
@@ -43,7 +43,6 @@ SIGNED_MOST: Final = 64 << 10
 """Bytes of a signed manifest at most: every bound above reached at once is less."""
 
 
-@message
 class ManifestFile(Message, tag=0x18, name="epoch-manifest/file"):
     """A set-up file."""
 
@@ -53,7 +52,6 @@ class ManifestFile(Message, tag=0x18, name="epoch-manifest/file"):
     """SHA-256 of its bytes."""
 
 
-@message
 class ManifestParameter(Message, tag=0x19, name="epoch-manifest/parameter"):
     """A parameter of the design."""
 
@@ -61,7 +59,6 @@ class ManifestParameter(Message, tag=0x19, name="epoch-manifest/parameter"):
     value: Annotated[int, UInt(64)]
 
 
-@message
 class RoleKey(Message, tag=0x1A, name="epoch-manifest/role-key"):
     """The public key that a role answers under, in the form the set-up has it."""
 
@@ -69,7 +66,6 @@ class RoleKey(Message, tag=0x1A, name="epoch-manifest/role-key"):
     key: Annotated[bytes, Variable(ROLE_KEY_MOST)]
 
 
-@message
 class EpochManifest(Message, tag=0x1B, name="epoch-manifest"):
     """What an epoch consists of. Parameters, keys and files stand in the ascending order of their names."""
 
@@ -110,7 +106,6 @@ class EpochManifest(Message, tag=0x1B, name="epoch-manifest"):
             raise ProtocolError(self.NAME, rule, field)
 
 
-@message
 class SignedManifest(Message, tag=0x1C, name="epoch-manifest/signed"):
     """A manifest and the curator's signature of it."""
 

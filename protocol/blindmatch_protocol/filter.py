@@ -15,14 +15,15 @@ Section (docs/set-format.md): magic 8, version 4, zero 4, n 8, zeros to 64; star
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.errors import DesignError, SetFileError
+from blindmatch_protocol.redacted import Redacted
 
 KIND: Final = 0x03
 KEY_BYTES: Final = 9
@@ -77,8 +78,7 @@ def _buckets(keys: Rows, count: int) -> _Numbers:
     return ((fronts * np.uint64(count)) >> np.uint64(32)).astype(np.int64)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Filter:
+class Filter(Redacted, Struct, frozen=True, eq=False):
     """A filter, opened over its section.
 
     Attributes:

@@ -27,14 +27,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
+from msgspec import Struct
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, message
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt
 from blindmatch_protocol.content import (
     ATTACHMENTS_MOST,
     FRANKING_KEY_LENGTH,
@@ -45,6 +45,7 @@ from blindmatch_protocol.content import (
     Content,
 )
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.redacted import Redacted
 
 SALT_TAG: Final = b"blindmatch/franking/salt/v2"
 LEAF_TAG: Final = b"blindmatch/franking/leaf/v2"
@@ -77,7 +78,6 @@ CLOSED: Final = Kind.ATTACHMENT + ATTACHMENTS_MOST - OPENED
 _PLACES: Final = tuple(SALT_TAG + bytes([place]) for place in range(Kind.ATTACHMENT + ATTACHMENTS_MOST))
 
 
-@message
 class AttachmentDigest(Message, tag=0x62, name="franking/attachment"):
     """An attachment as a commitment sees it."""
 
@@ -86,8 +86,7 @@ class AttachmentDigest(Message, tag=0x62, name="franking/attachment"):
     media_type: Annotated[str, Text(MEDIA_TYPE_MOST)]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Shown:
+class Shown(Redacted, Struct, frozen=True):
     """What a report shows of a message, and all that it shows."""
 
     sender: str
@@ -96,7 +95,6 @@ class Shown:
     attachment: AttachmentDigest
 
 
-@message
 class CommitmentOpening(Message, tag=0x69, name="franking/opening"):
     """What shows that a `Shown` stands in a commitment; 1,225 bytes, whatever the message held."""
 
@@ -112,7 +110,6 @@ class CommitmentOpening(Message, tag=0x69, name="franking/opening"):
             raise ProtocolError(self.NAME, "places stand in ascending order", "closed")
 
 
-@message
 class Evidence(Message, tag=0x6A, name="franking/evidence"):
     """All that a report tells of a message beside the picture, for a design to seal for the centre."""
 

@@ -12,7 +12,6 @@ import ctypes
 import math
 import struct
 import sys
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeAlias
 
@@ -20,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from fastconstmap import ConstMap, _fastconstmap
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import DesignError, SetFileError
+from blindmatch_protocol.redacted import Redacted
 
 KEY_BYTES: Final = 16
 
@@ -64,8 +65,7 @@ _OPENED: Final = ctypes.c_uint64 * 16
 """Room for an `fcm_constmap_t`, which takes 48 bytes."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Cells:
+class Cells(Redacted, Struct, frozen=True):
     """Pseudorandom words of one shard: ChaCha20 (RFC 8439) under `key`, its nonce the shard and the word."""
 
     key: bytes

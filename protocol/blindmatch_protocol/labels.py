@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from msgspec import Struct
 
 from blindmatch_protocol import rowwise
 from blindmatch_protocol.codec import Buffer, Rows
@@ -54,8 +54,7 @@ _PLAIN: Final = struct.Struct(">32sQ16sQQ")
 _NONCE: Final = bytes(12)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Positions:
+class Positions(Struct, frozen=True, eq=False):
     """Where `n` entries lie in the file of an epoch.
 
     Attributes:

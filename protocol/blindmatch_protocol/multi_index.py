@@ -12,14 +12,15 @@ The index follows from the list, so whoever has the list can check it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 
 KIND_STARTS: Final = 0x14
@@ -35,8 +36,7 @@ _AROUND: Final = np.array([0, *(1 << bit for bit in range(16))], np.uint32)
 """A value's own bucket, and those of the values one bit away."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class MultiIndex:
+class MultiIndex(Redacted, Struct, frozen=True):
     """The index of a list of n entries, in an opened set file; a band is checked when it is first used."""
 
     file: SetFile

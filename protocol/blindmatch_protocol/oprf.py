@@ -17,11 +17,11 @@ learns the outputs and, in mode VOPRF, that one key made them; the server learns
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from hashlib import sha512
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import numpy as np
+from msgspec import Struct
 
 from blindmatch_protocol import dleq, group, rowwise
 from blindmatch_protocol.ciphersuite import (
@@ -36,6 +36,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import GroupError, ProtocolError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
 
 __all__ = [
     "MOST_BATCH", "OUTPUT_BYTES", "Blinding", "Evaluation", "Mode", "PublicKey",
@@ -55,8 +56,7 @@ def _frozen(rows: Rows) -> Rows:
     return view
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(Struct, frozen=True):
     """The server's public key: its secret scalar times the generator; `ProtocolError` unless `element` is the
     canonical encoding of an element that is not the identity."""
 
@@ -108,21 +108,21 @@ class SecretKey:
         raise TypeError("a secret key is neither pickled nor copied")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Blinding:
+class Blinding(Redacted, Struct, frozen=True, eq=False):
     """What the client keeps between `blind` and `finalize`; secret, and for one use."""
 
+    SHOWN: ClassVar = ("mode",)
+
     mode: Mode
-    inputs: tuple[bytes, ...] = field(repr=False)
-    blinds: Rows = field(repr=False)
-    blinded: Rows = field(repr=False)
+    inputs: tuple[bytes, ...]
+    blinds: Rows
+    blinded: Rows
 
     def __len__(self) -> int:
         return len(self.inputs)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Evaluation:
+class Evaluation(Struct, frozen=True, eq=False):
     """The server's reply: elements, uint8 (n, 32), and in mode VOPRF one proof of 64 bytes."""
 
     elements: Rows

@@ -10,12 +10,12 @@ or has an empty part or a second head. What a kind of part calls its fields is i
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import reduce
 from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 from google.protobuf.message import Message as Wire
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.errors import ProtocolError
@@ -33,8 +33,7 @@ MOST_BODY_BYTES: Final = 256 << 20
 """No body or reply is longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Form(Generic[W]):
+class Form(Struct, Generic[W], frozen=True):
     """Where a kind of part keeps what belongs to the whole.
 
     Attributes:

@@ -7,11 +7,11 @@ with the hashes, ids and salts, and the labels' signatures if there are any.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import (
@@ -29,6 +29,7 @@ from blindmatch_protocol.contract.entries import HASH_BYTES, SALT_BYTES
 from blindmatch_protocol.contract.outcome import SIGNATURE_BYTES
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.picture.distance import distances
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 EPOCH_FILE: Final = "epoch.bin"
@@ -45,8 +46,7 @@ Signer: TypeAlias = Callable[[EntryBatch], Rows]
 """Gives a batch's signatures, uint8 (n, 64)."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class PlainList:
+class PlainList(Redacted, Struct, frozen=True):
     """The opened list.
 
     Attributes:

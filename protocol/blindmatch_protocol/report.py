@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable, message
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable
 from blindmatch_protocol.content import MEDIA_TYPE_MOST
 from blindmatch_protocol.contract.outcome import NO_LABEL, Flag, Label
 from blindmatch_protocol.errors import ProtocolError
@@ -37,7 +37,6 @@ MOST_PICTURE_BYTES: Final = 32 << 20
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
-@message
 class Report(Message, tag=0x15, name="report"):
     """A confirmed match, or a flag, as the centre gets it, version 5.
 

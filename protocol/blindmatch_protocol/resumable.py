@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeAlias
 
 import numpy as np
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
@@ -77,8 +77,7 @@ def forget(scratch: memoryview, count: int, width: int) -> None:
     np.frombuffer(scratch, np.uint8)[count * width :] = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """A batch, and where its rows and its digest lie; `stop` is the number of entries up to its end."""
 
     part: EntryBatch

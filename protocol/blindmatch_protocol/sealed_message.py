@@ -14,10 +14,11 @@ Public keys are u-coordinates of Curve25519 in their one canonical form (RFC 774
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Reader, Sequence, UInt, Variable, message
+from msgspec import Struct
+
+from blindmatch_protocol.codec import Fixed, Message, Nested, Reader, Sequence, UInt, Variable
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking import COMMITMENT_LENGTH
 
@@ -30,8 +31,7 @@ CIPHERTEXT_MOST: Final = 1 << 17
 _FIELD_PRIME: Final = 2**255 - 19
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """One byte that must have one value; read first, so that another version is named as such."""
 
     value: int
@@ -47,8 +47,7 @@ class Version:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Curve25519Key:
+class Curve25519Key(Struct, frozen=True):
     """A public key: 32 bytes, little-endian, below 2^255 - 19."""
 
     def write(self, value: bytes, step: str, field: str) -> bytes:
@@ -62,7 +61,6 @@ class Curve25519Key:
         return self.write(reader.take(32, field), reader.step, field)
 
 
-@message
 class InitialHeader(Message, tag=0x66, name="messenger/initial-header"):
     """What the recipient of a first message needs for X3DH (X3DH, section 3.3)."""
 
@@ -73,7 +71,6 @@ class InitialHeader(Message, tag=0x66, name="messenger/initial-header"):
     """The one-time pre-key, or none."""
 
 
-@message
 class RatchetHeader(Message, tag=0x67, name="messenger/ratchet-header"):
     """The Double Ratchet's header (Double Ratchet, section 3.1)."""
 
@@ -82,7 +79,6 @@ class RatchetHeader(Message, tag=0x67, name="messenger/ratchet-header"):
     number: Annotated[int, UInt(32)]
 
 
-@message
 class SealedMessage(Message, tag=0x65, name="messenger/sealed-message"):
     """A message on the wire."""
 
@@ -99,7 +95,6 @@ class SealedMessage(Message, tag=0x65, name="messenger/sealed-message"):
             raise ProtocolError(self.NAME, "does not follow from the initial header", "session")
 
 
-@message
 class MessageBinding(Message, tag=0x68, name="messenger/binding"):
     """The associated data of a message, to which the ratchet header is appended (41 bytes, always)."""
 

@@ -6,10 +6,11 @@ plaintext (`Franked`), and in a report (`SenderProof`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Variable, message
+from msgspec import Struct
+
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Variable
 from blindmatch_protocol.content import Content
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking_mode import FrankingMode
@@ -30,8 +31,7 @@ PROOF_LENGTHS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Franking:
+class Franking(Struct, frozen=True):
     """The mode of a deployment, and the centre's key as a judge, which `DESIGNATED` needs.
 
     Raises:
@@ -48,7 +48,6 @@ class Franking:
             amf.check_key(self.judge, "franking", "judge")
 
 
-@message
 class FrankingKey(Message, tag=0xA2, name="franking/key"):
     """An account's key for asymmetric franking, signed by its identity key, which safety numbers are of."""
 
@@ -69,7 +68,6 @@ class FrankingKey(Message, tag=0xA2, name="franking/key"):
             raise ProtocolError(self.NAME, "must be the identity key's, of this key", "signature")
 
 
-@message
 class Franked(Message, tag=0xA3, name="messenger/franked"):
     """The plaintext of a sealed message: its content, and what binds the commitment to the sender's key."""
 
@@ -80,7 +78,6 @@ class Franked(Message, tag=0xA3, name="messenger/franked"):
     """The sender's, as long as the recipient may not have it."""
 
 
-@message
 class SenderProof(Message, tag=0xA4, name="franking/sender-proof"):
     """What a report carries of it. Both keys are part of what an asymmetric proof is on; the sender's is
     one that the identity key signed, and the centre judges by it."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hmac
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Fixed, Message, Text, UInt, message
+from blindmatch_protocol.codec import Fixed, Message, Text, UInt
 from blindmatch_protocol.content import NAME_MOST
 from blindmatch_protocol.franking import COMMITMENT_LENGTH
 
@@ -27,7 +27,6 @@ MAC_LENGTH: Final = 32
 MESSAGE_ID_LENGTH: Final = 16
 
 
-@message
 class Stamp(Message, tag=0xA0, name="franking/stamp"):
     """A stamp as a report carries it; what it is about stands beside it."""
 
@@ -38,7 +37,6 @@ class Stamp(Message, tag=0xA0, name="franking/stamp"):
     mac: Annotated[bytes, Fixed(MAC_LENGTH)]
 
 
-@message
 class Stamped(Message, tag=0xA1, name="franking/stamped"):
     """What a stamp binds."""
 

@@ -10,16 +10,17 @@ Keys are EC P-256: what every TLS stack in use takes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
+from blindmatch_protocol.redacted import Redacted
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from msgspec import Struct
 
 from blindmatch_server.parties import SERVICES as SERVICES
 from blindmatch_server.parties import AuthorityError as AuthorityError
@@ -34,13 +35,14 @@ ROOT_KEY: Final = "ca.key"
 _CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Redacted, Struct, frozen=True):
     """What a party needs for mutual TLS, as PEM: the root's certificate, its own, and its key."""
+
+    SHOWN: ClassVar = ("root", "certificate")
 
     root: bytes
     certificate: bytes
-    key: bytes = field(repr=False)
+    key: bytes
 
     def write(self, directory: Path, stem: str) -> None:
         """Write ``STEM.crt``, ``STEM.key`` (mode 0600) and ``ca.crt``."""
@@ -79,12 +81,13 @@ class Credentials:
             raise AuthorityError(f"certificates: {error.filename}: {error.strerror}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(Redacted, Struct, frozen=True):
     """The root of a deployment; it signs leaves only."""
 
+    SHOWN: ClassVar = ("certificate",)
+
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    key: ec.EllipticCurvePrivateKey
 
     @classmethod
     def create(cls, now: datetime, valid_for: timedelta = timedelta(days=3650)) -> Authority:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,6 +28,9 @@ from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from blindmatch_server.curator.signing import Signer
@@ -73,8 +75,7 @@ def not_submitted(folder: Path) -> None:
     """A deployment without a log."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Publishing:
+class Publishing(Redacted, Struct, frozen=True):
     """How epochs of a design are published.
 
     Attributes:
@@ -96,8 +97,7 @@ class Publishing:
     submit: Submit = not_submitted
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """A build: what it is for, and how it is done.
 
     Attributes:

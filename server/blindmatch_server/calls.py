@@ -17,7 +17,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, nullcontext
-from dataclasses import replace
 from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
@@ -28,6 +27,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
+from msgspec.structs import replace
 
 from blindmatch_server.authority import Identity
 from blindmatch_server.endpoint import Call, Method, ServerContext

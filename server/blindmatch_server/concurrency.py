@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from blindmatch_server.errors import QuotaError
 
@@ -43,8 +44,7 @@ class CallLimit:
                 del self._taken[account]
 
 
-@dataclass(slots=True)
-class _Line:
+class _Line(Struct):
     turns: asyncio.Semaphore
     calls: int = 0
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from msgspec import Struct
 
 from blindmatch_server.authority import Kind
 from blindmatch_server.endpoint import Call, Method
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """What one account did with one method."""
 
     calls: int = 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
 from google.protobuf.descriptor import ServiceDescriptor
+from msgspec import Struct, field
 
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.clock import Clock
@@ -20,8 +20,7 @@ DEVICES: Final = frozenset({Kind.DEVICE})
 OPERATORS: Final = frozenset({Kind.OPERATOR})
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct):
     """One call on its way through.
 
     Attributes:
@@ -52,8 +51,7 @@ class Call:
 Handler: TypeAlias = Callable[[Any, Call], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(Struct, frozen=True):
     """A method of a service and its conditions.
 
     Attributes:
@@ -72,8 +70,7 @@ class Method:
     turns: TurnQueue | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A method on whose stream others are called (line.py).
 
     Attributes:
@@ -102,8 +99,7 @@ class Service(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ServerContext:
+class ServerContext(Struct, frozen=True):
     """What the handlers of one server share.
 
     Attributes:

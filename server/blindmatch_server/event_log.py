@@ -6,8 +6,9 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from blindmatch_server.clock import Clock, milliseconds, system_clock
 
@@ -26,8 +27,7 @@ def standard_error(line: str) -> None:
     sys.stderr.flush()
 
 
-@dataclass(frozen=True, slots=True)
-class EventLog:
+class EventLog(Struct, frozen=True):
     """Writes events as JSON lines with the time, the service and named values."""
 
     service: str

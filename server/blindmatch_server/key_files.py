@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 from nacl.signing import SigningKey
 
 from blindmatch_server.errors import StateError
@@ -35,12 +36,11 @@ def read_key(path: Path) -> bytes:
     return key
 
 
-@dataclass(frozen=True, slots=True)
-class Ed25519Key:
+class Ed25519Key(Redacted, Struct, frozen=True):
     """An Ed25519 key (RFC 8032), kept as ``NAME.key``, the secret (mode 0600), and ``NAME.pub``."""
 
     NAME: ClassVar[str]
-    _key: SigningKey = field(repr=False)
+    _key: SigningKey
 
     @classmethod
     def generate(cls) -> Self:

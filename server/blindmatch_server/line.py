@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
+from msgspec import Struct, field
 
 from blindmatch_server.authority import Identity
 from blindmatch_server.calls import Context, Endpoint
@@ -63,8 +63,7 @@ class LineEndpoint(Endpoint):
         return await self.guarded(context, work)
 
 
-@dataclass(slots=True)
-class _Opened:
+class _Opened(Struct):
     """One line; it belongs to one task."""
 
     endpoint: LineEndpoint

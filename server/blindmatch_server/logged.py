@@ -7,17 +7,18 @@ epoch.tree      the hashes of all leaves, 32 bytes each, from which consistency 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.merkle import Tree, consistency_path, root_of
 from blindmatch_proofs.tiles import hashes_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from msgspec import Struct
 
 from blindmatch_server.errors import StateError
 from blindmatch_server.locking import hold
@@ -30,13 +31,14 @@ _PUBLIC: Final = 0o444
 _LOCK: Final = ".proof.lock"
 
 
-@dataclass(frozen=True, slots=True)
-class Logged:
+class Logged(Redacted, Struct, frozen=True):
     """An epoch's leaf and proof, and the tree it is in."""
+
+    SHOWN: ClassVar = ("leaf", "proof")
 
     leaf: bytes
     proof: bytes
-    tree: Tree = field(repr=False)
+    tree: Tree
 
     @classmethod
     def of(cls, leaf: EpochLeaf, proof: TlogProof, hashes: bytes) -> Logged:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError, DesignError
+from msgspec import Struct
 
 SCHEME: Final = "blindmatch"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -41,8 +41,7 @@ SERVICES: Final = frozenset({Party.PROVIDER.server, Party.MATCHER.server, Party.
 """Servers that every deployment has; no device is called so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """A party of a deployment.
 
     Attributes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blindmatch_server.clock import Clock
 from blindmatch_server.errors import RateError
@@ -11,8 +12,7 @@ from blindmatch_server.errors import RateError
 _SWEEP_FROM = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """`per_second` calls in the long run, `burst` at once."""
 
     per_second: float
@@ -28,8 +28,7 @@ class Rate:
         return self.burst / self.per_second
 
 
-@dataclass(slots=True)
-class _Bucket:
+class _Bucket(Struct):
     tokens: float
     at: float
 

@@ -15,15 +15,16 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import grpc
 import grpc.aio
 from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.redacted import Redacted
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from msgspec import Struct
 
 from blindmatch_server import exit_codes
 from blindmatch_server.authority import Credentials
@@ -41,8 +42,7 @@ STREAM_WINDOW_BYTES: Final = 256 << 10
 """What a caller may send ahead of what was read; measured windows grow by the speed of the link instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listen:
+class Listen(Redacted, Struct, frozen=True):
     """Where and how a server listens.
 
     Attributes:
@@ -60,6 +60,8 @@ class Listen:
         sink: takes the log's lines.
     """
 
+    SHOWN: ClassVar = ("host", "port")
+
     credentials: Credentials
     host: str = "127.0.0.1"
     port: int = 0
@@ -69,16 +71,15 @@ class Listen:
     metrics_port: int | None = None
     metrics_port_file: Path | None = None
     ends_with: int | None = None
-    clock: Clock = field(default=system_clock, repr=False)
-    sink: Sink = field(default=standard_error, repr=False)
+    clock: Clock = system_clock
+    sink: Sink = standard_error
 
 
 OpenServices: TypeAlias = Callable[[ServerContext], AbstractAsyncContextManager[Sequence[Service]]]
 """Opens a server's services, and closes what they hold when the server has drained."""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(Struct, frozen=True):
     """A server that takes calls."""
 
     port: int

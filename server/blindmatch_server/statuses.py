@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from dataclasses import dataclass
 
 import grpc
 from blindmatch_protocol.errors import (
@@ -18,6 +17,7 @@ from blindmatch_protocol.errors import (
     PictureError,
     ProtocolError,
 )
+from msgspec import Struct
 
 from blindmatch_server.errors import RateError, RefusedError
 from blindmatch_server.workspace import StorageError
@@ -25,8 +25,7 @@ from blindmatch_server.workspace import StorageError
 _STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """How a call ends.
 
     Attributes:

@@ -7,12 +7,12 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.errors import BlindmatchError
+from msgspec import Struct
 
 from blindmatch_server.mapping import drop_pages
 
@@ -39,8 +39,7 @@ def storage(doing: str) -> Iterator[None]:
         raise StorageError(f"{doing}: {error.strerror or error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class FileRecord:
+class FileRecord(Struct, frozen=True):
     """A finished file: its name, size and SHA-256."""
 
     name: str

@@ -21,13 +21,13 @@ from blindmatch_simulations.inprocess.deployed import Deployed, enrolled, opened
 from blindmatch_simulations.measure.yardstick import Stopwatch
 from blindmatch_simulations.pictures.crops import crops
 from blindmatch_simulations.pictures.pool import Oracle, random_hashes
+from msgspec import Struct
 
 Source: TypeAlias = Picture | bytes | Path | str | npt.NDArray[np.uint8]
 """A picture: opened, a file's content, a file, or RGB pixels, uint8 (height, width, 3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What came of one picture.
 
     Attributes:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_simulations.audit import Audit, Evidence, audit_device
 from blindmatch_simulations.scenario import run
 from blindmatch_simulations.scenario.operations import Operation, Publish, ScenarioError, account_of
@@ -19,10 +19,10 @@ from blindmatch_simulations.scenario.recording import Writer
 from blindmatch_simulations.scenario.run import Bounds, Event
 from blindmatch_simulations.scenario.seen import counterpart, evidence
 from blindmatch_simulations.scenario.world import World
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Played:
+class Played(Redacted, Struct, frozen=True):
     """A scenario that was played.
 
     Attributes:

@@ -20,10 +20,11 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -36,8 +37,7 @@ REPORT, LEAST_PARTS = "report.html", 10
 MOST_WORDS, MOST_SCREENS, SCREEN, MOST_PAGES = 2500, 10, 800, 6
 
 
-@dataclass(frozen=True)
-class View:
+class View(Struct, frozen=True):
     """How the page is looked at: CSS pixels of width, dark or light, device pixels for each."""
 
     width: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +28,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.curator.signing import CuratorKey
 from dummy_designs import ECHO, Echo
+from msgspec.structs import replace
 from support.fakes import Fail, Owned, World, down, hashes_with, picture, publish
 
 from .conftest import MakeWorld

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 import pytest
 from blindmatch_protocol.attachment import ATTACHMENT_TAG, AttachmentError, open_attachment
@@ -12,6 +11,7 @@ from blindmatch_protocol.padding import pad_attachment, padded_attachment_length
 from blindmatch_protocol.randomness import system_randomness
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.reference import seal_attachment
 
 RANDOMNESS = system_randomness()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from hashlib import sha256
 
 from blindmatch_client.device import OutcomeKind
@@ -16,6 +15,7 @@ from blindmatch_protocol.sealed_message import SealedMessage
 from blindmatch_simulations.audit.evidence import Evidence
 from blindmatch_simulations.audit.messages import check_bindings
 from dummy_designs import VOUCHERS, Sealed
+from msgspec.structs import replace
 from support.fakes import Owned, World, down, hashes_with, picture
 
 LISTED = picture(1)

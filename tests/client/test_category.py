@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from blindmatch_client.confirmed import ConfirmedMatch
@@ -19,6 +18,7 @@ from blindmatch_simulations.conformance.correctness import check_outcomes
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError
 from dummy_designs import BRIGHT, Bright, brightness
+from msgspec.structs import replace
 from PIL import Image
 from support.fakes import World, hashes_with
 

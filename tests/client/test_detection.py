@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from blindmatch_protocol.randomness import replayed, system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
 from dummy_designs import ECHO, LARGE, SHARES, VOUCHERS, Counter, Failing, Found, Knock
+from msgspec import structs
 from support.fakes import Fail, World, down, hashes_with, picture, poor_picture, publish
 
 STATUS = grpc.StatusCode
@@ -107,7 +107,7 @@ def test_a_large_body_travels_in_parts_of_less_than_a_megabyte(make_world: MakeW
 
 def test_a_large_body_of_a_design_that_has_not_declared_it_does_not_leave(make_world: MakeWorld) -> None:
     world = make_world(LARGE, HASHES)
-    small = type("Small", (type(LARGE),), {"info": dataclasses.replace(LARGE.info, large_bodies=False)})()
+    small = type("Small", (type(LARGE),), {"info": structs.replace(LARGE.info, large_bodies=False)})()
     egress = world.egress("alice", alice := world.device("alice").recorder, [])
     session = Session(small, 1, small.enrol(system_randomness()), system_randomness())
     bodies = session.start(Picture.from_bytes(OTHER))
@@ -126,7 +126,7 @@ def test_a_role_that_answers_in_worker_processes_has_ten_times_the_deadline(make
     dear = type(
         "Dear",
         (type(ECHO),),
-        {"info": dataclasses.replace(ECHO.info, in_processes=frozenset(ECHO.info.roles))},
+        {"info": structs.replace(ECHO.info, in_processes=frozenset(ECHO.info.roles))},
     )()
     for design in (ECHO, dear):
         session = Session(design, 1, design.enrol(system_randomness()), system_randomness())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -26,6 +25,7 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
 from blindmatch_protocol.errors import SetFileError
 from dummy_designs import VOUCHERS
+from msgspec.structs import replace
 from support.endorsing import NAMES, POLICY, file_of, signed_batch
 from support.fakes import CURATOR, World, down, hashes_with, picture, publish
 from support.logs import policy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from blindmatch_client.messenger import Account, FetchedBundle
@@ -19,6 +18,7 @@ from blindmatch_protocol.hpke import public_key
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.sealed_message import SealedMessage
 from blindmatch_protocol.sender_proof import PROOF_LENGTHS, Franking, FrankingKey, is_signed
+from msgspec.structs import replace
 
 JUDGE = amf.secret_key(b"j" * 32)
 RNG = system_randomness()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 import x3dh
@@ -28,6 +27,7 @@ from blindmatch_protocol.sealed_message import SealedMessage
 from blindmatch_protocol.sender_proof import Franked
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.conversation import account, bundle, conversation, deliver, say, send
 
 # conversations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import traceback
-from dataclasses import replace
 
 import pytest
 from blindmatch_client.messenger import Account
@@ -23,6 +22,7 @@ from blindmatch_client.messenger.errors import (
 from blindmatch_client.messenger.state import ACCEPTED_MOST
 from blindmatch_protocol.content import Content
 from blindmatch_protocol.sealed_message import SealedMessage
+from msgspec.structs import replace
 from support.conversation import NOW, account, bundle, conversation, deliver, say, send
 
 # identity keys and pre-keys

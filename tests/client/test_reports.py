@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dummy_designs import ECHO, SHARES, VOUCHERS, Sealed
+from msgspec.structs import replace
 from support.fakes import World, down, hashes_with, picture, poor_picture
 from support.signed import CURATOR
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.setfile.layout import unpack_header
 from dummy_designs import ECHO
+from msgspec.structs import replace
 from support.fakes import Fail, FakeMatcher, World, down, hashes_with
 from support.signed import manifest_of
 

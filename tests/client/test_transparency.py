@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from blindmatch_client import transparency
@@ -20,6 +19,7 @@ from blindmatch_protocol.content import CHECKPOINT_MOST, Content, compose
 from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec.structs import replace
 from support.logs import LOG, NOW, WITNESSES, MemoryLog, policy, signer
 from support.signed import CURATOR, signed
 

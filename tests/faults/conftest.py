@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_server.authority import Identity
 from dummy_designs import ECHO
+from msgspec import Struct
 from support.fakes import (
     AUTHORITY,
     NOW,
@@ -41,8 +41,7 @@ LISTED = 1
 BOB, CAROL = "bob", "carol"
 
 
-@dataclass
-class Place:
+class Place(Struct):
     """A relay, two fakes, and devices that come and go."""
 
     folder: Path

@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -30,6 +30,7 @@ from typing import Any
 from blindmatch_protocol.contract import Party
 from blindmatch_server.authority import Identity
 from dummy_designs import ECHO
+from msgspec.structs import replace
 from support.fakes import (
     AUTHORITY,
     NOW,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.mortal import Arm, Order, RelayPlan, check_clear, check_taps, clear
 
 from .conftest import BOB, CAROL, LISTED, Place

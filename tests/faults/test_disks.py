@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from blindmatch_client import files, store
 from blindmatch_client.errors import StoreError
 from blindmatch_protocol import failpoint
 from dummy_designs import ECHO
+from msgspec.structs import replace
 from support.fakes import World, hashes_with, picture
 from support.mortal import Order, RelayPlan, check_taps, names_in
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from blindmatch_simulations.deployment.device_settings import Settings
 from blindmatch_simulations.deployment.devices import create_device, needs_passphrase, open_device
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.relocking import relock
+from msgspec import Struct
 from support.command import BAD_STATE, USAGE, in_process, refused
 from support.forked import lived
 from support.mortal import Arm
@@ -23,8 +23,7 @@ OLD, NEW = "the old one", "the new one"
 FILE, OTHER = "keys/one", "keys/other"
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True):
     """From a file or a passphrase, or from neither, to a file or a passphrase."""
 
     name: str

@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
@@ -43,6 +42,7 @@ from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.processes import running_servers
 from blindmatch_simulations.inprocess.deployed import Build, MemoryWorkspace
 from blindmatch_simulations.pictures.pool import Oracle
+from msgspec import Struct
 from support.command import in_process
 from support.foreign_matcher import ForeignMatcher, serving
 
@@ -54,8 +54,7 @@ SHARDED = 64
 """Entries, and shards, of the store that has many."""
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A hash as an `Item`, as far as the oracle looks at it."""
 
     hash: bytes
@@ -65,8 +64,7 @@ class Asked:
         return f"{self.hash.hex()}:{self.quality}"
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(Struct, frozen=True):
     """The JavaScript device, with its certificate."""
 
     folder: Path

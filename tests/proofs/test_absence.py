@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from blindmatch_protocol.randomness import seeded
 from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_simulations.inprocess.deployed import Deployed, manifest_of, transcript, update
 from blindmatch_simulations.pictures.hash_only import HashOnly
+from msgspec.structs import replace
 from support.fakes import picture
 from support.memory import build, opened, random_hashes
 from support.verdicts import reason

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.contract import Label
 from blindmatch_protocol.errors import ProtocolError, SetFileError
 from blindmatch_protocol.setfile import Identity, SetFileWriter
+from msgspec.structs import replace
 from nacl.signing import SigningKey
 from support.endorsing import (
     INFO,

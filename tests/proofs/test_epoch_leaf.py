@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +26,7 @@ from blindmatch_protocol.epoch_manifest import (
     RoleKey,
 )
 from blindmatch_protocol.errors import ProtocolError
+from msgspec.structs import replace
 from support.signed import CURATOR
 from support.verdicts import reason
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from blindmatch_proofs.epoch_manifest import (
     verify_begun,
@@ -16,6 +14,7 @@ from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Role, Stated
 from blindmatch_protocol.epoch_manifest import EpochManifest, ManifestParameter, RoleKey, SignedManifest
 from blindmatch_server.curator.signing import CuratorKey
+from msgspec.structs import replace
 from support.signed import CURATOR, signed
 from support.verdicts import reason
 

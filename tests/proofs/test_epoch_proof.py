@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import runpy
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from blindmatch_protocol.epoch_manifest import EpochManifest
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_server.curator.signing import CuratorKey
 from blindmatch_server.key_files import line_of
+from msgspec.structs import replace
 from support.logs import LOG, NOW, ORIGIN, WITNESSES, MemoryLog, policy, signer
 from support.signed import CURATOR
 from support.verdicts import reason

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from blindmatch_protocol.franking import (
     commit,
     disclose,
 )
+from msgspec.structs import replace
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors/franking-v2.json").read_text())
 MESSAGES = {case["name"]: case for case in VECTORS["messages"]}

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,7 @@ from blindmatch_protocol.report import Report
 from blindmatch_protocol.sender_proof import FrankingKey, SenderProof, proven, sign
 from blindmatch_protocol.stamp import Stamp, Stamped
 from blindmatch_server.key_files import line_of
+from msgspec.structs import replace
 from nacl.signing import SigningKey, VerifyKey
 from PIL import Image
 from support.command import in_process

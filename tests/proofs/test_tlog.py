@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
 from blindmatch_proofs.add_checkpoint import (
@@ -25,6 +25,7 @@ from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.errors import ProtocolError
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
+from msgspec.structs import replace
 from support.logs import LOG, NOW, ORIGIN, WITNESSES, MemoryLog, policy, signer
 from support.verdicts import reason
 from tlog_scales.signing import MLDSA44CosignatureSigner, Vkey
@@ -88,7 +89,7 @@ def test_another_package_verifies_our_checkpoints_cosignatures_and_proofs() -> N
     assert (theirs.origin, theirs.size, theirs.root_hash) == (ORIGIN, 11, HELD.checkpoint().root)
     for key in (LOG.key, *(one.key for one in WITNESSES)):
         theirs.verify(Vkey.from_string(key.text))
-    altered = replace(theirs, size=12)
+    altered = dataclasses.replace(theirs, size=12)
     for key in (LOG.key, WITNESSES[0].key):
         with pytest.raises(InvalidSignature):
             altered.verify(Vkey.from_string(key.text))

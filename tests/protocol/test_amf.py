@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha512
 
 import pytest
@@ -14,6 +14,7 @@ from blindmatch_protocol.randomness import Randomness, system_randomness
 from blindmatch_protocol.sender_proof import DESIGNATED_LENGTH, KEY_LENGTH
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 MESSAGE = b"a commitment"
 RNG = system_randomness()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.content import AttachmentRef, Content, compose
@@ -19,6 +17,7 @@ from blindmatch_protocol.sealed_message import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 REF = AttachmentRef(bytes(16), bytes(32), bytes(32), 1024, "image/png")
 CONTENT = Content(bytes(16), 1, "text", (REF,), bytes(32))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +34,7 @@ from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.inprocess.deployed import Deployed, opened, publish, run_session
 from blindmatch_simulations.pictures.pool import make_pool, picture, random_hashes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from msgspec.structs import replace
 
 POOL = make_pool(3)
 DEPLOYED = opened(publish(DESIGN, POOL.entries, seeded("enclave")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from blindmatch_protocol.epoch_manifest import (
     SignedManifest,
 )
 from blindmatch_protocol.errors import ProtocolError
+from msgspec.structs import replace
 from support.signed import CURATOR, signed
 
 FILES = (ManifestFile("a.bin", 0, bytes(32)), ManifestFile("set.bin", 1 << 40, b"d" * 32))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS, primes, s
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
 from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.data import committed
+from msgspec.structs import replace
 from support import he_world as he
 from support.he_world import LISTED, MATCHER, OWN, SLOTS, Picture, entry_at, world
 from support.memory import held, random_hashes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN, build, design
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.oprf import evaluate
+from msgspec.structs import replace
 from support.memory import Held, held, random_hashes
 from support.voprf_world import LISTED, MATCHER, Picture, ask, published, run, updated, world
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from blindmatch_protocol import hpke
@@ -30,6 +28,7 @@ from blindmatch_protocol.errors import ProtocolError, SetFileError
 from blindmatch_protocol.plain_list import LIST_FILE, write_list
 from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.pictures.pool import picture
+from msgspec.structs import replace
 from support.memory import Held, MemoryWorkspace, held, random_hashes
 
 PARTIAL, SEALED = partial_hash.DESIGN, third_party.DESIGN

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -21,6 +20,7 @@ from blindmatch_protocol.errors import DesignError, EpochMismatchError, Protocol
 from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.store import DuplicateKeyError
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, publish, run_session, update
+from msgspec.structs import replace
 from support.memory import asked, random_hashes, replied
 from support.set_files import opened as set_file
 from support.set_files import resealed

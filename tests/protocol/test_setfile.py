@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter, layout
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 IDENTITY = Identity("demo-design", 3, 7, {"alpha": 1, "beta": 2**64 - 1})

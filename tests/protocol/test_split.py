@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from typing import Any
@@ -19,6 +18,7 @@ from blindmatch_protocol.errors import DesignError, EpochMismatchError, Protocol
 from blindmatch_protocol.oprf import Mode, SecretKey, evaluate, generate_key_pair
 from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, publish, run_session, update
+from msgspec.structs import replace
 from support.memory import asked, random_hashes, replied
 from support.set_files import opened as set_file
 from support.set_files import resealed

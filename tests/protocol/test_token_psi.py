@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from blindmatch_protocol.designs.token_psi.tokens import band_bits
 from blindmatch_protocol.errors import DesignError, SetFileError
 from blindmatch_protocol.oprf import Evaluation, finalize
 from blindmatch_protocol.randomness import seeded
+from msgspec.structs import replace
 from support.memory import Held, MemoryWorkspace, held, random_hashes
 from support.set_files import opened as set_file
 from support.set_files import resealed

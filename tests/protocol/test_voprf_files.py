@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from blindmatch_protocol.designs.voprf.building import SCRATCH
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, SetFileError
 from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile
+from msgspec.structs import replace
 from support.memory import MemoryWorkspace, random_hashes
 from support.set_files import resealed
 from support.voprf_world import (

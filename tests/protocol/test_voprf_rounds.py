@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from blindmatch_protocol.oprf import Mode, SecretKey
 from blindmatch_protocol.randomness import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.memory import Held, counting, held
 from support.voprf_world import (
     BAD_ELEMENTS,

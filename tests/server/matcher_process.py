@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from blindmatch_server.matching.epochs import OpenEpoch
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.serving import Listen, serve
+from msgspec import Struct
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -23,8 +23,7 @@ from server.designs_for_tests import ROLE, Dummy
 from support.held_source import HeldSource
 
 
-@dataclass(frozen=True)
-class FileSource:
+class FileSource(Struct, frozen=True):
     """The epoch whose number a file holds."""
 
     path: Path

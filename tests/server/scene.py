@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from blindmatch_server.centre.references import References, write_references
 from blindmatch_server.centre.server import CentreConfig, open_centre
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.centre.vouchers import OpenerFiles
+from msgspec.structs import replace
 from support.fakes import picture
 
 from .deployment import ALICE, BOB, OPERATOR, Client, Deployment

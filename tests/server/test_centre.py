@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from blindmatch_server.matching.filing import CentreAddress
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.matching.store import MatcherStore
 from blindmatch_server.serving import serve
+from msgspec.structs import replace
 from support.held_source import HeldSource
 
 from .deployment import ALICE, Deployment, refused

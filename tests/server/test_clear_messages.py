@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +26,7 @@ from blindmatch_server.matching.server import MatchingConfig
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.server import RelayConfig, open_relay, open_services
 from blindmatch_server.relay.service import Scan
+from msgspec.structs import replace
 from support.fakes import picture
 from support.held_source import HeldSource
 from support.memory import MemoryWorkspace

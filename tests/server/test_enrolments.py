@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +24,7 @@ from blindmatch_server.matching.epochs import EpochSource, OpenEpoch
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from dummy_designs import MASKED, MATCHER, AskMasked, Masked, Masking, Unmasked
+from msgspec.structs import replace
 from support.held_source import HeldSource
 from support.memory import MemoryWorkspace, random_hashes
 from support.mortal import Arm

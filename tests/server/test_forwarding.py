@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from blindmatch_server.matching.forwarding import Carrying, _refusal, check_send
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.rate import Rate
+from msgspec.structs import replace
 from support.held_source import HeldSource
 
 from .deployment import ALICE, BOB, Client, Deployment, refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from blindmatch_protocol.contract import Content, Party
 from blindmatch_protocol.report import Report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity, Kind
+from msgspec.structs import replace
 from support.mortal import Arm
 from support.mortal_servers import Plan, centre_life, living
 

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from blindmatch_server.log.server import LogConfig, open_log, open_witness
 from blindmatch_server.log.service import Log, StreamRule, _proven, counts, epochs_of
 from blindmatch_server.log.tree_store import TreeStore
 from blindmatch_server.log.witness import Witness
+from msgspec.structs import replace
 from support.dying import die
 from support.logs import MemoryLog, signer
 from support.signed import CURATOR, signed

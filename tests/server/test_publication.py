@@ -9,7 +9,6 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ from blindmatch_server.published import (
     signed_epochs,
 )
 from blindmatch_server.workspace import FolderWorkspace, StorageError, WorkspaceError
+from msgspec.structs import replace
 from support.forked import lived
 from support.memory import random_hashes
 from support.mortal_build import build_life

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import grpc
@@ -18,6 +17,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.sender_proof import FrankingKey, SenderProof, proven, sign
 from blindmatch_server.centre.assessment import Check, Outcome
 from blindmatch_server.centre.server import CentreConfig, open_centre
+from msgspec.structs import replace
 
 from .deployment import ALICE, Deployment, refused
 from .scene import Scene

@@ -9,7 +9,6 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from blindmatch_server.errors import PortTakenError
 from blindmatch_server.handlers import handlers_of
 from blindmatch_server.serving import running, serve
 from grpc_health.v1 import health_pb2
+from msgspec.structs import replace
 
 from .deployment import ALICE, BOB, NOW, OPERATOR, Client, Deployment, channel, refused
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.stamp import Stamp, Stamped
 from blindmatch_server.centre.assessment import Check, Outcome
 from blindmatch_server.relay.server import RelayConfig, open_relay
+from msgspec.structs import replace
 
 from .deployment import ALICE, BOB, Deployment
 from .scene import OTHER, Scene, message

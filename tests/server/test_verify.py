@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from math import nextafter
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from blindmatch_server.centre.deployed import Deployed
 from blindmatch_server.centre.keys import CentreKeys
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from msgspec.structs import replace
 
 from .deployment import ALICE
 from .designs_for_tests import Dummy

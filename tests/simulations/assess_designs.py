@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from typing import Any
 
 from blindmatch_protocol.contract import Adversary, Leak, Party
 from blindmatch_protocol.designs.hash_upload import DESIGN as HASH_UPLOAD
+from msgspec.structs import replace
 
 STEP_BYTES = 64 << 20
 ANSWERS = 3

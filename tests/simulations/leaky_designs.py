@@ -6,13 +6,13 @@ OTHER_KEY        the same design and name; the matcher evaluates with another ke
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from blindmatch_protocol.contract import Answer
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
 from blindmatch_protocol.oprf import Mode, generate_key_pair
 from blindmatch_simulations.conformance.mutations.hooks import PaddedPsi, variant
+from msgspec.structs import replace
 
 
 class OtherKey(OprfPsi):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.measure.intervals import advantage
 from blindmatch_simulations.pictures.crops import crops
 from msgspec import UNSET
+from msgspec.structs import replace
 from support.command import in_process
 
 EVERYWHERE = ("recurring-picture", "recorded-requests", "key-limits")

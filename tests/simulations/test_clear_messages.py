@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +24,7 @@ from blindmatch_simulations.audit.messages import check_messages
 from blindmatch_simulations.audit.records import SEND
 from blindmatch_simulations.deployment.hosting import STATE
 from blindmatch_simulations.deployment.operators import centre_list
+from msgspec.structs import replace
 
 TEXT = "words that anybody could read"
 CLEAR, E2EE = provider_scan.DESIGN, hash_upload.DESIGN

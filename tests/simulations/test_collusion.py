@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from blindmatch_server.matching.epochs import PublishedSource
 from blindmatch_simulations.deployment.collusion import collusions, faults, operators, operators_of
 from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
 from dummy_designs import CARRIED, PARTY_A, PARTY_B, SHARES, THIRD
+from msgspec.structs import replace
 from support.command import in_process
 
 DUMMIES = f"{Path(__file__).parents[1] / 'dummy_designs.py'}:SHARES"

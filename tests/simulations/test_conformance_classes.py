@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -29,6 +28,7 @@ from blindmatch_simulations.conformance.repetition import held_bytes
 from blindmatch_simulations.conformance.spellings import spelt
 from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.inprocess.verdict import BrokenError, Result
+from msgspec.structs import replace
 
 SECRET = seeded("secret").take(32)
 ORDER = single.ORDER

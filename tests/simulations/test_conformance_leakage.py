@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from blindmatch_simulations.pictures.pool import make_pool
 from dummy_designs import SHARES, VOUCHERS, Shares
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 
 @pytest.mark.parametrize(

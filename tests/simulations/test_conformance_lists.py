@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Leak, Party
@@ -23,6 +21,7 @@ from blindmatch_simulations.conformance.leakage.lists import (
 )
 from blindmatch_simulations.conformance.mutations.devices import HitsVisible
 from blindmatch_simulations.pictures.hash_only import HashOnly
+from msgspec.structs import replace
 
 SMALL = {"bands": 2, "probes": 2}
 

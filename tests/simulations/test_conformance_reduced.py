@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
 from blindmatch_protocol import contract as bm
@@ -11,6 +10,7 @@ from blindmatch_protocol.designs.hash_upload import HashUpload
 from blindmatch_simulations.conformance.fixtures import FEWER, Fixtures
 from blindmatch_simulations.conformance.run import Options, check_design
 from blindmatch_simulations.inprocess.verdict import Result, Verdict
+from msgspec.structs import replace
 
 
 class Whole(HashUpload):

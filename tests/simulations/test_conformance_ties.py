@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar
 
@@ -34,6 +33,8 @@ from blindmatch_protocol.randomness import replayed
 from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.run import Report
 from blindmatch_simulations.pictures.hash_only import HashOnly
+from msgspec import Struct
+from msgspec.structs import replace
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
@@ -240,8 +241,7 @@ class Counted(Message, tag=0x92, name="counted/state"):
     pictures: Annotated[int, UInt(32)]
 
 
-@dataclass(frozen=True, slots=True)
-class Numbered:
+class Numbered(Struct, frozen=True):
     number: int
     session: Any
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from blindmatch_protocol.designs import hash_upload, oprf_psi
@@ -13,6 +11,7 @@ from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.fixtures import Fixtures, rows_of
 from blindmatch_simulations.conformance.updates import changed, renamed
 from blindmatch_simulations.inprocess.deployed import entry_id, opened, run_session, update
+from msgspec.structs import replace
 
 
 def test_a_design_that_is_published_whole_has_no_updates_to_check() -> None:

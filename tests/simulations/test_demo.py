@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from blindmatch_simulations.deployment.registry import built_in_designs, load_de
 from blindmatch_simulations.pictures.workload import ANSWER, LISTED, TEXTS, Workload, demo_workload
 from blindmatch_simulations.scenario.operations import SendPicture
 from blindmatch_simulations.scenario.recording import read_recording
+from msgspec import Struct
+from msgspec.structs import replace
 from support.command import COMMAND, environment, processes_of
 
 TESTS = Path(__file__).parents[1]
@@ -58,8 +59,7 @@ def workload() -> Iterator[Workload]:
         yield made
 
 
-@dataclass(frozen=True)
-class Demo:
+class Demo(Struct, frozen=True):
     """A finished run."""
 
     code: int

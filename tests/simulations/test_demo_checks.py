@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +14,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.cli.demo_tables import matches_words
 from blindmatch_simulations.demo.checks import failures
 from blindmatch_simulations.pictures.workload import TEXTS
+from msgspec.structs import replace
 
 MATCHING = 11
 

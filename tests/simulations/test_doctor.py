@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from blindmatch_simulations.deployment.doctor.files import clock
 from blindmatch_simulations.deployment.doctor.servers import published
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.registry import load_design
+from msgspec.structs import replace
 from support.command import in_process
 
 from .test_by_hand import done, serving

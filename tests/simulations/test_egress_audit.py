@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -23,6 +23,7 @@ from blindmatch_simulations.audit.replay import confirmed
 from blindmatch_simulations.conformance.mutations.devices import ExtraRound, HashDerivedBlind, SkippedCover
 from blindmatch_simulations.conformance.mutations.hooks import PaddedPsi, Psi, variant
 from blindmatch_simulations.pictures.crops import crops
+from msgspec.structs import replace
 from support.memory import Held, held, random_hashes
 
 LISTED = (0, 3)

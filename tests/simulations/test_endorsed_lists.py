@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +50,7 @@ from blindmatch_simulations.deployment.packing import pack_server
 from blindmatch_simulations.deployment.transparency import make_log
 from blindmatch_simulations.pictures.crops import crops
 from blindmatch_simulations.scenario.world import World
+from msgspec.structs import replace
 from support.command import in_process
 
 NAMES = ("north", "south", "west")

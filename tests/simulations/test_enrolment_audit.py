@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.audit import Counterpart, Evidence, Told
 from blindmatch_simulations.audit.enrolments import check_enrolments
 from dummy_designs import MASKED
+from msgspec.structs import replace
 from support.fakes import World, hashes_with, picture
 
 HASHES = hashes_with(picture(1))

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -55,6 +54,7 @@ from blindmatch_simulations.deployment.transparency import (
     witness_signer,
 )
 from blindmatch_simulations.scenario.world import World, until
+from msgspec.structs import force_setattr, replace
 from support.command import in_process
 from support.fakes import picture
 from support.logs import LOG as LOG_KEY
@@ -226,7 +226,7 @@ def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, 
     assert [one.text for one in world.receive("bob", 1)] == ["as it is"]
     assert bob.standing().evidence == ()
     forked = Note.parse(forged(world, 1, *world.log_parties[1:]))
-    object.__setattr__(alice._sender, "to_tell", lambda peer: forked.encode())
+    force_setattr(alice._sender, "to_tell", lambda peer: forked.encode())
     world.send_text("alice", "bob", "from elsewhere")
     world.receive("bob", 1)
     (found,) = bob.standing().evidence
@@ -237,7 +237,7 @@ def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, 
     bob.trust_again()
     junk = forked.signed(replace(forked.signatures[0], name="junk.example"))  # others' lines tell nothing new
     for repeated in (forked, junk):
-        object.__setattr__(alice._sender, "to_tell", lambda peer, note=repeated: note.encode())
+        force_setattr(alice._sender, "to_tell", lambda peer, note=repeated: note.encode())
         world.send_text("alice", "bob", "from elsewhere")
         world.receive("bob", 1)
         assert bob.standing().evidence == (found,) and bob.refresh() == 1
@@ -286,7 +286,7 @@ def next_epoch(world: World, count: int) -> None:
 def tell(world: World, alice: Device, note: bytes) -> None:
     """Alice's message to Bob bears a checkpoint."""
     alice._to_tell = lambda peer: note
-    object.__setattr__(alice._sender, "to_tell", alice._to_tell)
+    force_setattr(alice._sender, "to_tell", alice._to_tell)
     world.send_text("alice", "bob", "hello")
     world.receive("bob", 1)
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from blindmatch_simulations.pictures.edits import EDITS
 from blindmatch_simulations.studies.near import limits_for
 from blindmatch_simulations.studies.near.building import opened_store
 from msgspec import to_builtins
+from msgspec.structs import replace
 from support.schemas import committed
 
 

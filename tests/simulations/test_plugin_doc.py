@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from ast import literal_eval
 from collections.abc import Mapping
-from dataclasses import fields, replace
 from inspect import Parameter, isfunction, signature
 from pathlib import Path
 from types import FunctionType
@@ -39,6 +38,7 @@ from blindmatch_simulations.conformance.ties import UNVERIFIED
 from blindmatch_simulations.deployment.registry import load_design, option_ids
 from blindmatch_simulations.inprocess.deployed import publish
 from blindmatch_simulations.pictures.crops import crops
+from msgspec.structs import replace
 from support.memory import Held, held, random_hashes
 
 ROOT = Path(__file__).parents[2]
@@ -188,6 +188,6 @@ def test_the_design_of_the_page_refuses_a_label_of_another_hash(
 def test_the_page_has_every_part_of_a_design_and_of_its_declaration() -> None:
     parts = [
         *(name for name in vars(bm.Design) if not name.startswith("_")),
-        *(f.name for f in fields(bm.Info)),
+        *bm.Info.__struct_fields__,
     ]
     assert [name for name in parts if not re.search(rf"\b{name}\b", PAGE)] == []

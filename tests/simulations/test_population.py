@@ -9,7 +9,6 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace as replaced
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -32,6 +31,7 @@ from blindmatch_simulations.population.inputs import PopulationError, figures, r
 from blindmatch_simulations.population.reading import _subject, read_results, subjects
 from blindmatch_simulations.population.running import PARTS, RESULT, Options, run
 from msgspec.structs import replace
+from msgspec.structs import replace as replaced
 from support.command import BAD_STATE, COMMAND, REFUSED, blindmatch, in_process, refused
 
 INPUTS = Path(running.__file__).parents[1] / "data" / "population.toml"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 
 import msgspec
@@ -24,6 +23,7 @@ from blindmatch_simulations.population.model import Counts, Floats, Model, model
 from blindmatch_simulations.population.sensitivity import tornado
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 SIGMAS = 4.5
 """A mean further off than this is no chance: 1 in 150,000, and seeds are fixed."""

@@ -99,7 +99,7 @@ def test_a_package_that_cannot_be_loaded_is_named(packages: list[EntryPoint]) ->
 
 
 BROKEN = """
-from dataclasses import replace
+from msgspec.structs import replace
 from dummy_designs import ECHO, Echo
 class Nothing(Echo):
     info = "dummy"

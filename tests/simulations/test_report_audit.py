@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from blindmatch_simulations.audit.reports import Reportable, check_opened, count
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from dummy_designs import ECHO
+from msgspec.structs import replace
 from support.fakes import STAMP_KEY, World, hashes_with, picture
 
 LISTED, OTHER = picture(1), picture(2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -36,6 +35,8 @@ from blindmatch_simulations.scenario.recording import Recording, RecordingError,
 from blindmatch_simulations.scenario.run import Bounds, Event, play
 from blindmatch_simulations.scenario.seen import counterpart, evidence
 from blindmatch_simulations.scenario.world import World
+from msgspec import Struct
+from msgspec.structs import replace
 
 LISTED, OTHER, DECOY = (crop.data for crop in crops(3, 1))
 OPERATIONS: tuple[Operation, ...] = (
@@ -55,8 +56,7 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Played:
+class Played(Struct, frozen=True):
     """A scenario that was played, its recording, and what was seen of Alice."""
 
     world: World

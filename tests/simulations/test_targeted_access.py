@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.studies.targeted import access
 from blindmatch_simulations.studies.targeted.access import TARGET, Scheme, attempts, world
 from blindmatch_simulations.studies.targeted.escrow import Authority, Kept, read, sent, unsealed
+from msgspec.structs import replace
 
 SCHEME = Scheme(n=4, k=3, accounts=3, messages=4, periods=2)
 ROWS = list(attempts(SCHEME))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from blindmatch_simulations.deployment.transparency import (
 )
 from blindmatch_simulations.deployment.yearly import log_months, year_of
 from blindmatch_simulations.scenario.world import World
+from msgspec.structs import replace
 from support.command import USAGE, in_process
 from support.logs import MemoryLog
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -13,6 +12,7 @@ from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.randomness import replayed, seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.inprocess.deployed import Build
+from msgspec.structs import replace
 
 from support.foreign_matcher import ForeignMatcher
 from support.remote_world import built

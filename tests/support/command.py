@@ -9,12 +9,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blindmatch_simulations.cli.app import run
+from msgspec import Struct
 
 COMMAND = (sys.executable, "-m", "blindmatch_simulations")
 SECONDS = 120
@@ -22,8 +22,7 @@ USAGE, PORT_TAKEN, BAD_STATE, REFUSED, UNREACHABLE = 2, 3, 4, 6, 7
 """Exit codes as the command documents them."""
 
 
-@dataclass(frozen=True)
-class Ran:
+class Ran(Struct, frozen=True):
     """What a command came to."""
 
     code: int

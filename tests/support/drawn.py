@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from xml.etree.ElementTree import Element
 from blindmatch_simulations.assess.results import Results
 from blindmatch_simulations.report.page import data, script
 from defusedxml.ElementTree import fromstring
+from msgspec import Struct
 from py_mini_racer import MiniRacer
 
 _CALL = """
@@ -31,8 +31,7 @@ const picturedText = (text) => {
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(Struct, frozen=True):
     """The page's parts as text: `evidence` by place."""
 
     main: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
 from typing import Any
@@ -15,6 +14,7 @@ from blindmatch_proofs.endorsement.policy import Organisation, policy_of
 from blindmatch_proofs.endorsement.table import write_table
 from blindmatch_protocol.contract import EntryBatch, Label
 from blindmatch_protocol.designs.oprf_psi import DESIGN
+from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 NAMES = ("north", "south", "west")

@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 from blindmatch_protocol.errors import BlindmatchError
+from msgspec import Struct
 
 SUPPORT = Path(__file__).parent
 
@@ -27,8 +27,7 @@ def context() -> ForkServerContext:
     return made
 
 
-@dataclass(frozen=True)
-class Lived:
+class Lived(Struct, frozen=True):
     """How a life ended.
 
     Attributes:

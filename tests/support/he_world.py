@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,6 +15,7 @@ from blindmatch_protocol.designs.he_hamming.messages import Keys, Query, Reply, 
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS, primes
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import seeded
+from msgspec.structs import replace
 
 from support.memory import Held, held, random_hashes
 from support.voprf_world import MATCHER as MATCHER

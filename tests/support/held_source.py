@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from blindmatch_protocol.contract import AnyDesign, Buffers, Role
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.matching.epochs import OpenEpoch, SetupFile
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class HeldSource:
+class HeldSource(Redacted, Struct, frozen=True):
     """An `EpochSource` of one epoch; `manifest` is signed if devices are to adopt it."""
 
     design: AnyDesign

@@ -10,7 +10,6 @@ Not looked at: whether a function that is handed an address on the stack writes 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 from iced_x86 import (
@@ -28,6 +27,7 @@ from iced_x86 import (
     RegisterExt,
     UsedMemory,
 )
+from msgspec import Struct
 
 READ = {OpAccess.READ, OpAccess.COND_READ, OpAccess.READ_WRITE, OpAccess.READ_COND_WRITE}
 WRITTEN = {OpAccess.WRITE, OpAccess.COND_WRITE, OpAccess.READ_WRITE, OpAccess.READ_COND_WRITE}
@@ -48,8 +48,7 @@ _Place = tuple[object, int]
 """An address on the stack: a frame, begun by a function or an alignment, and bytes from there."""
 
 
-@dataclass(frozen=True)
-class State:
+class State(Struct, frozen=True):
     """Before an instruction: public registers, flags and bytes of the stack, and where pointers point."""
 
     public: frozenset[object]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,8 +29,7 @@ def counting(seed: str) -> tuple[Randomness, list[int]]:
     return Randomness(draw), taken
 
 
-@dataclass(frozen=True)
-class Held(OpenDesign):
+class Held(OpenDesign, frozen=True):
     """A design, published and opened in memory."""
 
     entries: Rows

@@ -16,7 +16,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -37,6 +37,8 @@ from blindmatch_server.relay.server import RelayConfig, open_services
 from blindmatch_server.relay.service import Relay
 from blindmatch_server.serving import Listen, serve
 from dummy_designs import ECHO
+from msgspec import Struct
+from msgspec.structs import replace
 
 from support.fakes import CENTRE, picture
 from support.forked import context
@@ -46,8 +48,7 @@ ANY = "*"
 START_SECONDS = 180.0
 
 
-@dataclass(frozen=True)
-class Arm:
+class Arm(Struct, frozen=True):
     """Die at failpoint `point` (or any, `ANY`) when it is reached for the `hit`-th time."""
 
     point: str
@@ -79,8 +80,7 @@ def limit_files(most_bytes: int) -> None:
 # the relay
 
 
-@dataclass(frozen=True)
-class RelayPlan:
+class RelayPlan(Struct, frozen=True):
     """A relay's life."""
 
     folder: Path
@@ -150,8 +150,7 @@ Order = tuple[Any, ...]
 ("inbox",), ("save", path), ("memory",), ("limit", bytes). A text's `to` is a name or a tuple of them."""
 
 
-@dataclass(frozen=True)
-class DevicePlan:
+class DevicePlan(Struct, frozen=True):
     """A device's life: it is made unless it is there, registers, and does what it is ordered."""
 
     folder: Path

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.relocking import relock
+from msgspec import Struct
 
 from support.mortal import Arm, armed
 
 
-@dataclass(frozen=True)
-class RelockPlan:
+class RelockPlan(Struct, frozen=True):
     home: Path
     arguments: tuple[Any, ...]
     arm: Arm | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -20,6 +19,7 @@ from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.server import RelayConfig, open_services
 from blindmatch_server.serving import Listen, OpenServices, serve
+from msgspec import Struct
 from server.designs_for_tests import ROLE, Dummy
 from server.scene import EPOCH
 
@@ -30,8 +30,7 @@ from support.mortal import Arm, armed
 START_SECONDS = 180.0
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """A server's life: its folder, its certificate, and where it dies."""
 
     folder: Path

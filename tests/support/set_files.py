@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import replace
 
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
+from msgspec.structs import replace
 
 
 def opened(design: AnyDesign, name: str, content: bytes) -> SetFile:

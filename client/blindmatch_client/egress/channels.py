@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_client.egress.line import Line
 from blindmatch_client.errors import DeviceError, UnreachedError
@@ -23,13 +24,14 @@ STREAM_WINDOW_BYTES: Final = 256 << 10
 """What a server may send ahead of what was read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Redacted, Struct, frozen=True):
     """PEM bytes: the certificate authority, the device's certificate and its key."""
+
+    SHOWN: ClassVar = ("authority", "certificate")
 
     authority: bytes
     certificate: bytes
-    key: bytes = field(repr=False)
+    key: bytes
 
     @classmethod
     def read(cls, authority: Path, certificate: Path, key: Path) -> Credentials:
@@ -44,8 +46,7 @@ class Credentials:
             raise DeviceError(f"certificates: {error.filename}: {error.strerror}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """Where a party's server listens, and the name its certificate bears (None: the usual one).
 
     Without an address it is known not to run.
@@ -55,8 +56,7 @@ class Endpoint:
     name: str | None = None
 
 
-@dataclass(slots=True)
-class _Opened:
+class _Opened(Struct):
     endpoint: Endpoint
     channel: grpc.Channel
     line: Line | None = None

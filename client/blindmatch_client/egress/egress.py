@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
@@ -21,6 +20,7 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.failpoint import armed, reach
 from blindmatch_protocol.parts import Joiner, W, joined
 from google.protobuf.message import DecodeError
+from msgspec import Struct
 
 from blindmatch_client.egress.channels import MOST_MESSAGE_BYTES, Channels, Credentials, Endpoint
 from blindmatch_client.egress.line import Replies
@@ -44,8 +44,7 @@ T = TypeVar("T")
 DEADLINE_S: Final = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[Q, P]):
+class Call(Struct, Generic[Q, P], frozen=True):
     """Whom to call, and why.
 
     Attributes:
@@ -62,8 +61,7 @@ class Call(Generic[Q, P]):
     deadline_s: float = DEADLINE_S
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """How often an idempotent call is made, and how long is waited in between.
 
     The waits double from `first_wait_s` on; they do not depend on what is sent.
@@ -77,6 +75,9 @@ class Retry:
     def waits(self) -> Iterator[float]:
         """Seconds to wait after each attempt but the last."""
         return (self.first_wait_s * 2**n for n in range(self.attempts - 1))
+
+
+PATIENT: Final = Retry()
 
 
 class Egress:
@@ -100,7 +101,7 @@ class Egress:
         recorder: Recorder,
         clock_ms: Callable[[], int],
         sleep: Callable[[float], None] = time.sleep,
-        retry: Retry = Retry(),
+        retry: Retry = PATIENT,
     ) -> None:
         self._channels = Channels(endpoints, credentials)
         self._clock_ms = clock_ms

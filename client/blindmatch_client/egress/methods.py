@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from google.protobuf.message import Message as Wire
+from msgspec import Struct
 
 Q = TypeVar("Q", bound=Wire)
 P = TypeVar("P", bound=Wire)
 
 
-@dataclass(frozen=True, slots=True)
-class Method(Generic[Q, P]):
+class Method(Struct, Generic[Q, P], frozen=True):
     """A gRPC method.
 
     Attributes:

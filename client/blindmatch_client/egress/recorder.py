@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct, field
 
 from blindmatch_client.trace import EgressRecord, Purpose
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """Sums over the calls of one method at one party; they stay when records are dropped."""
 
     calls: int = 0
@@ -20,8 +20,7 @@ class Totals:
     reply_bytes: int = 0
 
 
-@dataclass(slots=True, repr=False)
-class Entry:
+class Entry(Redacted, Struct):
     """One call's record while it is being written; a retry is a call of its own."""
 
     sequence: int

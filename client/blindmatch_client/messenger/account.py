@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import cast
 
 import doubleratchet
@@ -26,6 +25,7 @@ from blindmatch_protocol.franking import commit
 from blindmatch_protocol.padding import pad_text, unpad_text
 from blindmatch_protocol.sealed_message import InitialHeader, SealedMessage
 from blindmatch_protocol.sender_proof import Franked, SenderProof
+from msgspec.structs import replace
 from x3dh.identity_key_pair import IdentityKeyPairPriv
 
 from blindmatch_client.messenger.errors import (

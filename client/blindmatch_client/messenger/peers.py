@@ -11,15 +11,17 @@ its session the current one, so both sides end up on one of them; older ones sti
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_client.messenger.naming import framed
 from blindmatch_client.messenger.session import Session
 from blindmatch_client.messenger.state import SESSIONS_MOST, AcceptedState, PeerState
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Peer:
+class Peer(Redacted, Struct, frozen=True, eq=False):
     """A peer; never changed, each step returns the next one."""
 
     identity: bytes

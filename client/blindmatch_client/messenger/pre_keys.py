@@ -7,12 +7,12 @@ whoever takes the device, and only `Account`'s memory refuses its replay (X3DH, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.sealed_message import Curve25519Key
 from blindmatch_protocol.sender_proof import FrankingKey
+from msgspec import Struct
 
 from blindmatch_client.messenger.errors import BundleRefusedError
 
@@ -28,8 +28,7 @@ ONE_TIME_MOST: Final = 1000
 """One-time pre-keys an account holds at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class PreKeyPublication:
+class PreKeyPublication(Struct, frozen=True):
     """What an account hands to the relay: public keys of 32 bytes and an XEdDSA signature of 64."""
 
     identity: bytes
@@ -39,8 +38,7 @@ class PreKeyPublication:
     franking_key: FrankingKey
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedBundle:
+class FetchedBundle(Struct, frozen=True):
     """What the relay hands out for a recipient; not to be trusted before `checked`. `franking_key`: none, or
     the one that is signed by `identity`, as `Frankings` checks."""
 

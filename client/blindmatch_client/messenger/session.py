@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 import doubleratchet
 import x3dh
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.sealed_message import (
     WIRE_VERSION,
     InitialHeader,
@@ -28,6 +28,7 @@ from blindmatch_protocol.sealed_message import (
     SealedMessage,
     session_id,
 )
+from msgspec import Struct
 
 from blindmatch_client.messenger.errors import (
     BundleRefusedError,
@@ -49,16 +50,14 @@ from blindmatch_client.messenger.suite import (
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Plain:
+class Plain(Redacted, Struct, frozen=True):
     """A padded content and the commitment that travels outside its ciphertext."""
 
     padded: bytes
     commitment: bytes
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Session:
+class Session(Redacted, Struct, frozen=True, eq=False):
     """A session's state.
 
     Args:

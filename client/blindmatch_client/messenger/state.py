@@ -7,12 +7,13 @@ ratchet, which each message moves on, is a record like the rest.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, Text, UInt, Variable, message
+from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, Text, UInt, Variable
 from blindmatch_protocol.content import NAME_MOST
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.sealed_message import SESSION_ID_LENGTH, InitialHeader, Version
+from msgspec import Struct
 
 DUMP_VERSION: Final = 4
 
@@ -29,7 +30,6 @@ SEEN_MOST: Final = 64
 """Ratchet keys of a peer that are remembered, so that a late repeat is named as such."""
 
 
-@message
 class Chain(Message, tag=0xE3, name="account/chain"):
     """A chain of a ratchet: its key, and how often it moved on."""
 
@@ -37,7 +37,6 @@ class Chain(Message, tag=0xE3, name="account/chain"):
     key: Annotated[bytes, Fixed(32)]
 
 
-@message
 class SkippedKey(Message, tag=0xE4, name="account/skipped-key"):
     """The key of a message that has not come."""
 
@@ -46,7 +45,6 @@ class SkippedKey(Message, tag=0xE4, name="account/skipped-key"):
     key: Annotated[bytes, Fixed(32)]
 
 
-@message
 class RatchetState(Message, tag=0xE5, name="account/ratchet"):
     """A Double Ratchet (section 3.2, "State variables"); what may be absent is a sequence of one."""
 
@@ -59,7 +57,6 @@ class RatchetState(Message, tag=0xE5, name="account/ratchet"):
     skipped: Annotated[tuple[SkippedKey, ...], Sequence(Nested(SkippedKey), KEPT_MOST)]
 
 
-@message
 class SessionState(Message, tag=0x6D, name="account/session"):
     """One session."""
 
@@ -70,7 +67,6 @@ class SessionState(Message, tag=0x6D, name="account/session"):
     ratchet: Annotated[RatchetState, Nested(RatchetState)]
 
 
-@message
 class AcceptedState(Message, tag=0x6C, name="account/accepted"):
     """A session that was started without a one-time pre-key, so that it is not started twice."""
 
@@ -78,7 +74,6 @@ class AcceptedState(Message, tag=0x6C, name="account/accepted"):
     session: Annotated[bytes, Fixed(SESSION_ID_LENGTH)]
 
 
-@message
 class PeerState(Message, tag=0x6E, name="account/peer"):
     """What is known of a peer: its keys, the sessions with it, and those that must not be started again."""
 
@@ -92,7 +87,6 @@ class PeerState(Message, tag=0x6E, name="account/peer"):
     franking_key: Annotated[tuple[bytes, ...], Sequence(Fixed(32), 1)]
 
 
-@message
 class AccountState(Message, tag=0x6F, name="account/dump"):
     """A whole account."""
 
@@ -103,8 +97,7 @@ class AccountState(Message, tag=0x6F, name="account/dump"):
     peers: Annotated[tuple[PeerState, ...], Sequence(Nested(PeerState), 1 << 20)]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Changes:
+class Changes(Redacted, Struct, frozen=True):
     """What of an account changed since it was stored, in the encodings it is loaded from.
 
     Attributes:

@@ -28,7 +28,6 @@ SALT_KIND: Final = 0x180
 TAG: Final = b"digest-upload/v1"
 
 
-@bm.message
 class Ask(bm.Message):
     """A digest."""
 
@@ -38,7 +37,6 @@ class Ask(bm.Message):
     digest: Annotated[bytes, bm.Fixed(32)]
 
 
-@bm.message
 class Told(bm.Message):
     """The entry that has the digest, or zeros."""
 

@@ -8,19 +8,21 @@ deployment, design, policy, action and epochs. A batch of one entry is a signatu
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import sha256
-from struct import Struct
-from typing import Annotated, Final, Self
+from typing import Annotated, ClassVar, Final, Self
 
-from blindmatch_protocol.codec import Fixed, Message, Text, UInt, message
+from blindmatch_protocol.codec import Fixed, Message, Text, UInt
 from blindmatch_protocol.contract import EntryBatch
 from blindmatch_protocol.contract.outcome import SIGNATURE_BYTES
 from blindmatch_protocol.epoch_manifest import NAME_MOST
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile.pages import root_of
+from msgspec import Struct
+from msgspec.structs import force_setattr
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
@@ -32,7 +34,7 @@ SIGNATURE_TAG: Final = b"blindmatch/endorsement/signature/v1"
 LEAF_TAG: Final = b"\0blindmatch/endorsement/entry/v1"
 LEAF_BYTES: Final = 32
 UNSIGNED: Final = bytes(SIGNATURE_BYTES)
-TAIL: Final = Struct(">BQQQ32s")
+TAIL: Final = struct.Struct(">BQQQ32s")
 """The end of a statement: action, first and last epoch, size, root."""
 
 
@@ -43,7 +45,6 @@ class Action(IntEnum):
     REMOVE = 2
 
 
-@message
 class BatchStatement(Message, tag=0x24, name="endorsement/batch"):
     """What an organisation signs."""
 
@@ -68,8 +69,7 @@ class BatchStatement(Message, tag=0x24, name="endorsement/batch"):
             raise ProtocolError(self.NAME, "must not be empty", "size")
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """A batch as it stands beside a set.
 
     Attributes:
@@ -108,22 +108,23 @@ class Batch:
         return self.first_epoch <= epoch <= self.last_epoch
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Redacted, Struct, frozen=True):
     """What endorsements must be over to count here.
 
     Attributes:
         deployment: the curator's public key, 32 bytes.
     """
 
+    SHOWN: ClassVar = ("deployment", "design", "policy")
+
     deployment: bytes
     design: str
     policy: EndorsementPolicy
-    _prefix: bytes = field(init=False, repr=False, compare=False)
+    _prefix: bytes = b""
 
     def __post_init__(self) -> None:
         blank = BatchStatement(self.deployment, self.design, self.policy.digest, 0, 0, 0, 0, bytes(32))
-        object.__setattr__(self, "_prefix", blank.encode()[: -TAIL.size])
+        force_setattr(self, "_prefix", blank.encode()[: -TAIL.size])
 
     def statement(self, batch: Batch) -> bytes:
         """The encoded `BatchStatement` of a batch."""

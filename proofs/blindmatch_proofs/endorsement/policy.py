@@ -8,7 +8,7 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, message
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt
 from blindmatch_protocol.errors import ProtocolError
 
 DIGEST_TAG: Final = b"blindmatch/endorsement/policy/v1"
@@ -18,7 +18,6 @@ NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 MOST_KEYS: Final = 16
 
 
-@message
 class Organisation(Message, tag=0x22, name="endorsement/organisation"):
     """A key of an organisation; one that changes its key has two for a while."""
 
@@ -31,7 +30,6 @@ class Organisation(Message, tag=0x22, name="endorsement/organisation"):
             raise ProtocolError(self.NAME, "is 1 to 32 lower-case letters, digits and inner dashes", "name")
 
 
-@message
 class EndorsementPolicy(Message, tag=0x23, name="endorsement/policy"):
     """An entry needs `needed` organisations. They are counted by name, whatever keys they sign with.
 

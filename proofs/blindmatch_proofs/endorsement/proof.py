@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, UInt, message
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, UInt
 from blindmatch_protocol.contract import Label
 
 from blindmatch_proofs import merkle
@@ -20,7 +20,6 @@ from blindmatch_proofs.verdict import Failed, Passed, Verdict
 PATH_MOST: Final = merkle.PATH_MOST
 
 
-@message
 class EndorsementProof(Message, tag=0x25, name="endorsement/proof"):
     """An entry's batch, and the ways to its root and to that of all batches of an epoch."""
 

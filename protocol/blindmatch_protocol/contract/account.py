@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from blindmatch_protocol.codec import Message, message
+from msgspec import Struct
+
+from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract.declaration import Role
 from blindmatch_protocol.contract.outcome import Step
+from blindmatch_protocol.redacted import Redacted
 
 D = TypeVar("D", bound=Message)  # an account's device state
 X = TypeVar("X")  # a session between two steps
 
 
-@message
 class NoState(Message, tag=0x02, name="no-state"):
     """The device state of a design that keeps none."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Enrolment(Generic[D]):
+class Enrolment(Redacted, Struct, Generic[D], frozen=True):
     """The device state after an account was enrolled, and what each role is to hold of it."""
 
     state: D
     bodies: Mapping[Role, Message]
 
 
-@dataclass(frozen=True, slots=True)
-class Started(Generic[D, X]):
+class Started(Struct, Generic[D, X], frozen=True):
     """The device state after an item was started, and the session's first step."""
 
     state: D

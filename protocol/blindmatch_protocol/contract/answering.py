@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import ParamSpec
+
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract.outcome import Label
 from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
+from blindmatch_protocol.redacted import Redacted
 
 P = ParamSpec("P")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What a server learnt of one item.
 
     Attributes:
@@ -26,8 +27,7 @@ class Verdict:
     content: tuple[int, int, bytes] | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Request:
+class Request(Redacted, Struct, frozen=True):
     """What a role is asked.
 
     Attributes:
@@ -39,8 +39,7 @@ class Request:
     enrolment: Message | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Replies to a batch, in its order.
 
     Attributes:

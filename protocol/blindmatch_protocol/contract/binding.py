@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
+
+from msgspec import Struct
+
+from blindmatch_protocol.redacted import Redacted
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Redacted, Struct, frozen=True):
     """Of one message; nobody but the device has it before the message is sent.
 
     Attributes:
@@ -16,8 +18,10 @@ class Binding:
             `franking.Evidence`; empty where there is none. It is for the centre alone, under seal.
     """
 
+    SHOWN: ClassVar = ("commitment",)
+
     commitment: bytes
-    evidence: bytes = field(repr=False)
+    evidence: bytes
 
 
 UNBOUND: Final = Binding(bytes(32), b"")

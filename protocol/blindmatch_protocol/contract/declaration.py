@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, NewType
+from typing import Any, ClassVar, Final, NewType
+
+from msgspec import Struct, field
 
 from blindmatch_protocol.contract.item import Item
 from blindmatch_protocol.contract.party import Party
 from blindmatch_protocol.contract.relation import Relation
+from blindmatch_protocol.redacted import Redacted
 
 CONTRACT_VERSION = 2
 
@@ -59,8 +61,7 @@ class Tie(StrEnum):
     QUOTE = "quote"
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Redacted, Struct, frozen=True):
     """A fact of an item that is disclosed, as a name and as a function.
 
     Attributes:
@@ -70,13 +71,14 @@ class Fact:
             must be indistinguishable to the party.
     """
 
+    SHOWN: ClassVar = ("name", "says")
+
     name: str
     says: str
-    project: Callable[[Item, Any], Hashable] = field(repr=False, compare=False)
+    project: Callable[[Item, Any], Hashable]
 
 
-@dataclass(frozen=True, slots=True)
-class Leak:
+class Leak(Struct, frozen=True):
     """What a coalition learns beyond its output.
 
     Attributes:
@@ -90,8 +92,7 @@ class Leak:
     facts: tuple[Fact, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """A number a design can be run with."""
 
     name: str
@@ -107,8 +108,7 @@ KEY_EXPIRES: Final = "key_expires"
 tools know it by this name and build no set whose key has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyLimits:
+class KeyLimits(Struct, frozen=True):
     """How much a role's key may be used, and until when; whoever hosts the role enforces it.
 
     Attributes:
@@ -126,8 +126,7 @@ class KeyLimits:
     expires: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Info:
+class Info(Struct, frozen=True):
     """The declaration.
 
     Attributes:

@@ -8,8 +8,9 @@ new --start--> sent --receive--> sent ... --> ready --conclude--> done
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract.account import X
@@ -41,8 +42,7 @@ class Exchange(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """A finished session: the device state to keep, the outcome, and the number of rounds."""
 
     state: Message

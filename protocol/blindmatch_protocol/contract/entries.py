@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.files import Progress, no_progress
 from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.redacted import Redacted
 
 HASH_BYTES = 32
 SALT_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class EntryBatch:
+class EntryBatch(Redacted, Struct, frozen=True):
     """`n` entries of the list.
 
     Attributes:
@@ -70,8 +70,7 @@ class EntrySource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class HeldEntries:
+class HeldEntries(Redacted, Struct, frozen=True):
     """An `EntrySource` over one batch held in memory."""
 
     held: EntryBatch

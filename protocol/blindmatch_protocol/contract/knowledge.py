@@ -6,15 +6,16 @@ Declared as data, so that tables, checks and attacks ask every design the same q
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.party import Party
+from blindmatch_protocol.redacted import Redacted
 
 
 class ListKnowledge(StrEnum):
@@ -62,8 +63,7 @@ def _rank(value: str) -> int:
     return _ORDER.index(ListKnowledge(value))
 
 
-@dataclass(frozen=True, slots=True)
-class Extraction:
+class Extraction(Redacted, Struct, frozen=True):
     """What a modified client opens of the list by asking for what it likes.
 
     Attributes:
@@ -72,12 +72,13 @@ class Extraction:
             where the device has the list.
     """
 
+    SHOWN: ClassVar = ("unit",)
+
     unit: str
-    share: Callable[[int], float] = field(repr=False, compare=False)
+    share: Callable[[int], float]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Parts:
+class Parts(Redacted, Struct, frozen=True, eq=False):
     """The parts of a hash by which a design looks entries up: an entry that agrees in too few is not found.
 
     Attributes:
@@ -89,8 +90,7 @@ class Parts:
     asked: npt.NDArray[np.uint32]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class WorkedOut:
+class WorkedOut(Redacted, Struct, frozen=True, eq=False):
     """What a device can compute from verified replies beside the outcome: where a lone hit would show.
 
     Attributes:

@@ -8,27 +8,27 @@ centre  take(voucher) --+--> Hidden         its digest is kept, no body
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
+
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract.outcome import Label
+from blindmatch_protocol.redacted import Redacted
 
 
-@dataclass(frozen=True, slots=True)
-class Hidden:
+class Hidden(Struct, frozen=True):
     """This voucher can never be opened; the centre forgets all of it but a digest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Visible:
+class Visible(Redacted, Struct, frozen=True):
     """This voucher may be opened, now or later.
 
     Attributes:
         row: what `Opener.open` needs of it.
     """
 
-    row: bytes = field(repr=False)
+    row: bytes
 
 
 Taken: TypeAlias = Hidden | Visible

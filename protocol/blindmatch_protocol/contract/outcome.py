@@ -6,13 +6,14 @@ Outcome = NoMatch | Match | Flag | Voucher | Undisclosed   inside Done, or what 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isfinite
-from struct import Struct
 from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
 
-from blindmatch_protocol.codec import Fixed, Message, UInt, Variable, message
+from msgspec import Struct
+
+from blindmatch_protocol.codec import Fixed, Message, UInt, Variable
 from blindmatch_protocol.contract.declaration import Role
 from blindmatch_protocol.errors import ProtocolError
 
@@ -27,7 +28,6 @@ SIGNATURE_BYTES: Final = 64
 MOST_SIGNATURES: Final = 8
 
 
-@message
 class Label(Message, tag=0x01, name="label"):
     """What is known of an entry by whoever opened it: its hash, id and salt.
 
@@ -62,23 +62,20 @@ class Label(Message, tag=0x01, name="label"):
 
 NO_LABEL: Final = Label(bytes(32), 0, bytes(16))
 """Where there must be a label and there is none."""
-_SCORE: Final = Struct(">d")
+_SCORE: Final = struct.Struct(">d")
 
 
-@dataclass(frozen=True, slots=True)
-class NoMatch:
+class NoMatch(Struct, frozen=True):
     """The device learnt that the item is not on the list."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Struct, frozen=True):
     """The device learnt that the item is on the list, and holds the entry's label as evidence."""
 
     label: Label
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """The device learnt that the item is of the relation's `Category`; there is no entry, and so no label."""
 
     score: float
@@ -99,31 +96,27 @@ class Flag:
         return cls(*_SCORE.unpack(raw))
 
 
-@dataclass(frozen=True, slots=True)
-class Voucher:
+class Voucher(Struct, frozen=True):
     """The device learnt nothing; `body` goes to the centre, which may open it later."""
 
     body: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Undisclosed:
+class Undisclosed(Struct, frozen=True):
     """The device learnt nothing and owes nothing (a server learnt, or nobody)."""
 
 
 Outcome: TypeAlias = NoMatch | Match | Flag | Voucher | Undisclosed
 
 
-@dataclass(frozen=True, slots=True)
-class Send(Generic[X]):
+class Send(Struct, Generic[X], frozen=True):
     """Another round: these bodies to these roles, then `receive` with `session`."""
 
     session: X
     bodies: Mapping[Role, Message]
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """Nothing is left to send and every reply was verified; `Design.conclude` gives the outcome of `session`.
 
     The device hands the message over before it concludes, so that the time the outcome takes shows to nobody.
@@ -132,8 +125,7 @@ class Ready:
     session: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """The session is over."""
 
     outcome: Outcome

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from blindmatch_protocol.contract.declaration import Info, Role
 from blindmatch_protocol.errors import DesignError
 
 
-@dataclass(frozen=True, slots=True)
-class SetParameters:
+class SetParameters(Struct, frozen=True):
     """What a set is built for.
 
     Attributes:
@@ -41,8 +41,7 @@ class SetParameters:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """Names of the files a `publish` wrote: the set-up's, each role's, and the opener's."""
 
     setup: tuple[str, ...]
@@ -50,8 +49,7 @@ class Published:
     opener: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
+class Stated(Struct, frozen=True):
     """What the files of a set-up say of themselves; the epoch's manifest must say the same.
 
     Attributes:

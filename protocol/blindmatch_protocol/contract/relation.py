@@ -8,15 +8,16 @@ Relation = Equal | Near(distance)              pairs of item and entry, by their
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.item import Item
 from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.redacted import Redacted
 
 MINIMUM_QUALITY = 50
 """PDQ hashes of lower quality are discarded, never matched."""
@@ -25,8 +26,7 @@ NO_ENTRIES: Final[Rows] = np.zeros((0, 32), np.uint8)
 """The list as a category sees it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Declared:
+class _Declared(Struct, frozen=True, kw_only=True):
     """What every relation has.
 
     Attributes:
@@ -62,8 +62,7 @@ class _Declared:
         return bool(self.holds(item, entries).any())
 
 
-@dataclass(frozen=True, slots=True)
-class Equal(_Declared):
+class Equal(_Declared, frozen=True):
     """The item's hash is an entry's."""
 
     @property
@@ -76,8 +75,7 @@ class Equal(_Declared):
         return "equal hash"
 
 
-@dataclass(frozen=True, slots=True)
-class Near(_Declared):
+class Near(_Declared, frozen=True):
     """The item's hash differs from an entry's in `within` bits at most."""
 
     within: int
@@ -96,8 +94,7 @@ class Near(_Declared):
         return f"distance <= {self.within}"
 
 
-@dataclass(frozen=True, slots=True)
-class Category(_Declared):
+class Category(Redacted, _Declared, frozen=True):
     """The item itself is of a kind that a classifier recognises; no entry has part in it.
 
     Attributes:
@@ -106,9 +103,11 @@ class Category(_Declared):
         score: of an item; the design and the oracle compute the same.
     """
 
+    SHOWN: ClassVar = ("name", "threshold", "minimum_quality", "recall")
+
     name: str
     threshold: float
-    score: Callable[[Item], float] = field(repr=False, compare=False)
+    score: Callable[[Item], float]
 
     @property
     def words(self) -> str:
@@ -119,8 +118,7 @@ class Category(_Declared):
         return item.quality >= self.minimum_quality and self.score(item) >= self.threshold
 
 
-@dataclass(frozen=True, slots=True)
-class Nothing(_Declared):
+class Nothing(_Declared, frozen=True):
     """No item matches."""
 
 

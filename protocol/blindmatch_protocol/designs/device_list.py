@@ -11,8 +11,9 @@ often as they like. With a device that refuses to send what matches this is uplo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final
+
+from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.designs.facts import leaks
@@ -28,6 +29,7 @@ from blindmatch_protocol.plain_list import (
     open_file,
     write_list,
 )
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 
 INDEX_FILE: Final = "index.bin"
@@ -37,8 +39,7 @@ THE_LIST: Final = bm.Fact(
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Setup:
+class Setup(Redacted, Struct, frozen=True):
     """The opened set-up.
 
     Attributes:

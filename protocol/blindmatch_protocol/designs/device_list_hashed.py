@@ -10,17 +10,18 @@ matching has no such form: the tokens that would stand for parts of a hash are f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol import labels
 from blindmatch_protocol.designs.facts import SET_SIZE, leaks
 from blindmatch_protocol.designs.plain_scan import OnDevice
 from blindmatch_protocol.plain_list import BATCH, column, identity_of, open_file
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 from blindmatch_protocol.tagged import cut, expand
 
@@ -39,8 +40,7 @@ EVERY_GUESS: Final = bm.Fact(
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Setup:
+class Setup(Redacted, Struct, frozen=True):
     """The opened set-up."""
 
     file: SetFile

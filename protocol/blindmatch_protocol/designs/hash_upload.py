@@ -13,8 +13,9 @@ measured beside the others.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
+
+from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.designs.facts import EVERY_HASH, FORCED_REPORT, QUALITY, QUERY_TIME, any_hash, leaks
@@ -22,12 +23,12 @@ from blindmatch_protocol.designs.plain_scan import PlainScan
 from blindmatch_protocol.picture.distance import distance
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_protocol.plain_list import PlainList
+from blindmatch_protocol.redacted import Redacted
 
 MATCHER: Final = bm.Role("matcher")
 _NAME: Final = "hash-upload"
 
 
-@bm.message
 class Upload(bm.Message, tag=0x30, name="hash-upload/request"):
     """A picture's hash."""
 
@@ -40,7 +41,6 @@ class Upload(bm.Message, tag=0x30, name="hash-upload/request"):
             raise bm.ProtocolError(self.NAME, "must be 0 to 100", "quality")
 
 
-@bm.message
 class Compared(bm.Message, tag=0x31, name="hash-upload/reply"):
     """Whether the hash is on the list; the label is all zeros if it is not."""
 
@@ -53,8 +53,7 @@ class Compared(bm.Message, tag=0x31, name="hash-upload/reply"):
             raise bm.ProtocolError(self.NAME, "must be all zeros without a match", "label")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Asked:
+class Asked(Redacted, Struct, frozen=True):
     """The session: the item's own hash."""
 
     hash: bytes

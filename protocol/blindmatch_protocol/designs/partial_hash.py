@@ -12,10 +12,10 @@ median. It gives the hash and more: a coarse picture can be rebuilt of it. So it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.designs.facts import QUALITY, QUERY_TIME
@@ -29,7 +29,6 @@ EVERY_FORM: Final = bm.Fact(
 )
 
 
-@bm.message
 class Form(bm.Message, tag=0x32, name="partial-hash/request"):
     """A picture's coefficients, float32, little-endian, in the order of the hash's bits."""
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, TypeVar
+
+from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.plain_list import (
@@ -23,6 +24,7 @@ from blindmatch_protocol.plain_list import (
     write_epoch,
     write_list,
 )
+from blindmatch_protocol.redacted import Redacted
 
 S = TypeVar("S")
 X = TypeVar("X")
@@ -77,8 +79,7 @@ class Stateless(bm.Design[S, bm.NoState, X, R]):
         return bm.DesignError(f"design {self.info.name} asks nobody")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Own:
+class Own(Redacted, Struct, frozen=True):
     """A session that asks nobody: the picture's hash, or None if it means nothing."""
 
     hash: bytes | None

@@ -28,7 +28,6 @@ PROVIDER: Final = bm.Role("provider")
 MOST_PIXEL_BYTES: Final = 3 * 50_000_000
 
 
-@bm.message
 class Scan(bm.Message, tag=0x38, name="provider-scan/request"):
     """A picture of a message: RGB, row by row."""
 
@@ -42,7 +41,6 @@ class Scan(bm.Message, tag=0x38, name="provider-scan/request"):
             raise bm.ProtocolError(self.NAME, "must be height x width x 3 bytes, and not empty", "pixels")
 
 
-@bm.message
 class Received(bm.Message, tag=0x39, name="provider-scan/reply"):
     """The provider has the picture; it says nothing of what it found."""
 

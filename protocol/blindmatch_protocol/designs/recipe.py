@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from struct import Struct
+import struct
 from typing import Final
+
+from msgspec import Struct
 
 from blindmatch_protocol.contract.declaration import Parameter
 from blindmatch_protocol.contract.outcome import MOST_SIGNATURES
@@ -15,11 +16,10 @@ SIGNATURES: Final = Parameter(
     "signatures", "Places for signatures in a label.", "signatures", 0, 0, MOST_SIGNATURES
 )
 
-_FRONT: Final = Struct(">QBB")
+_FRONT: Final = struct.Struct(">QBB")
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """What the rows of a file depend on besides the entries and the key.
 
     Attributes:

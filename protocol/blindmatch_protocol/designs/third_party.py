@@ -15,11 +15,12 @@ whoever answers can deny a match, but can show none that is not listed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, ClassVar, Final
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
@@ -39,6 +40,7 @@ from blindmatch_protocol.plain_list import (
     write_list,
     write_sections,
 )
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import SetFile
 
 THIRD: Final = bm.Role("third_party")
@@ -60,7 +62,6 @@ LABEL_BYTES: Final = len(replace(bm.NO_LABEL, signatures=bytes(64)).encode())
 _STEP: Final = "third-party/reply"
 
 
-@bm.message
 class Asked(bm.Message, tag=0x34, name="third-party/asked"):
     """What is sealed to the third party."""
 
@@ -73,22 +74,19 @@ class Asked(bm.Message, tag=0x34, name="third-party/asked"):
 SEALED_BYTES: Final = len(Asked(bytes(32), 0, bytes(32)).encode()) + hpke.OVERHEAD
 
 
-@bm.message
 class Ask(bm.Message, tag=0x35, name="third-party/request"):
     """An `Asked`, sealed for the epoch."""
 
     sealed: Annotated[bytes, bm.Fixed(SEALED_BYTES)]
 
 
-@bm.message
 class Found(bm.Message, tag=0x36, name=_STEP):
     """A label, sealed; one of zeros if nothing was found."""
 
     sealed: Annotated[bytes, bm.Fixed(LABEL_BYTES + hpke.TAG_BYTES)]
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(Struct, frozen=True):
     """The epoch, the key requests are sealed to, and the key labels are signed under."""
 
     epoch: int
@@ -96,8 +94,7 @@ class Setup:
     signing: bytes
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class ThirdPartyState:
+class ThirdPartyState(Redacted, Struct, frozen=True):
     """The list, the private key, 32 bytes, and the signed label that says that nothing was found."""
 
     epoch: int
@@ -106,12 +103,11 @@ class ThirdPartyState:
     nothing: bm.Label
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Waiting:
+class Waiting(Redacted, Struct, frozen=True):
     """The session: the picture's own hash, and the key of the reply."""
 
     hash: bytes
-    reply_key: bytes = field(repr=False)
+    reply_key: bytes
 
 
 class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):

@@ -13,10 +13,12 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
+
+from msgspec import Struct
 
 from blindmatch_protocol.errors import PictureError
+from blindmatch_protocol.redacted import Redacted
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 
@@ -42,8 +44,7 @@ _EXIF_PREFIX: Final = b"Exif\x00\x00"
 _ORIENTATION_TAG: Final = 0x0112
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Redacted, Struct, frozen=True):
     """A picture file's own claims.
 
     Args:
@@ -53,11 +54,13 @@ class Container:
         data: the file without what the decoder does not need.
     """
 
+    SHOWN: ClassVar = ("format", "width", "height", "orientation")
+
     format: str
     width: int
     height: int
     orientation: int
-    data: bytes = field(repr=False)
+    data: bytes
 
 
 def sniff(data: bytes) -> str:

@@ -14,17 +14,18 @@ early but properly is filled up with grey, as viewers do it too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from io import BytesIO
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture import container, pdq
+from blindmatch_protocol.redacted import Redacted
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -55,8 +56,7 @@ _CLAIMS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What is decoded at all.
 
     Args:
@@ -73,8 +73,7 @@ class Limits:
 DEFAULT_LIMITS: Final = Limits()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
+class Decoded(Redacted, Struct, frozen=True, eq=False):
     """A decoded picture.
 
     Args:
@@ -84,7 +83,9 @@ class Decoded:
         transparent: whether the file has transparency, which was composited on white.
     """
 
-    pixels: Pixels = field(repr=False)
+    SHOWN: ClassVar = ("format", "orientation", "transparent")
+
+    pixels: Pixels
     format: str
     orientation: int
     transparent: bool

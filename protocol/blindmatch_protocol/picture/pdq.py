@@ -15,11 +15,13 @@ bytes' lower-case hex is what PDQ tools print, and `numpy.packbits` of the vecto
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+
+from blindmatch_protocol.redacted import Redacted
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -38,8 +40,7 @@ _ROWS_AT_ONCE: Final = 32
 _STRIP: Final = 96
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Fingerprint:
+class Fingerprint(Redacted, Struct, frozen=True, eq=False):
     """What PDQ says of a picture; `repr` shows the quality alone.
 
     Args:
@@ -49,9 +50,11 @@ class Fingerprint:
             bit is one; the smaller its absolute value, the likelier an edit flips the bit.
     """
 
-    hash: bytes = field(repr=False)
+    SHOWN: ClassVar = ("quality",)
+
+    hash: bytes
     quality: int
-    coefficients: Floats = field(repr=False)
+    coefficients: Floats
 
 
 def fingerprint(luminance: Floats) -> Fingerprint:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
+
+from msgspec import Struct
 
 from blindmatch_protocol.errors import SetFileError
 
@@ -35,8 +36,7 @@ SUMMED = TRAILER.size - DIGEST_BYTES - len(END_MAGIC)
 """Bytes at the front of the trailer that the overall digest covers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What a set file is for.
 
     Attributes:
@@ -52,8 +52,7 @@ class Identity:
     parameters: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """One row of the section table.
 
     Attributes:
@@ -78,8 +77,7 @@ class Section:
         return self.offset + self.length
 
 
-@dataclass(frozen=True, slots=True)
-class Trailer:
+class Trailer(Struct, frozen=True):
     """The last 72 bytes.
 
     Attributes:

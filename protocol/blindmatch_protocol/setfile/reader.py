@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from hmac import compare_digest
 from io import SEEK_END
 from typing import BinaryIO, NoReturn
+
+from msgspec.structs import replace
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.errors import SetFileError

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.contract.files import Writer

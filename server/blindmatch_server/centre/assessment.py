@@ -8,15 +8,14 @@ else                       -> passed
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
 from blindmatch_proofs.verdict import Failed, Passed
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class NotAvailable:
+class NotAvailable(Struct, frozen=True):
     """The check could not be made.
 
     Attributes:
@@ -54,8 +53,7 @@ class Outcome(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What a report says, as far as it could be opened; one of a flag has a score and no entry."""
 
     design: str = ""
@@ -76,8 +74,7 @@ class Facts:
     stamped_at_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(Struct, frozen=True):
     """All verdicts, and what they come to.
 
     Attributes:

@@ -7,18 +7,17 @@ a service   reports where the design gives it pictures in the clear, and learns 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.contract import AnyDesign, Info, Label, Learner
 from blindmatch_protocol.report import Report
+from msgspec import Struct
 
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre.assessment import NotAvailable, Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Deployed:
+class Deployed(Struct, frozen=True):
     """What a deployment runs.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from blindmatch_proofs.endorsement import EndorsementProof
@@ -12,14 +11,14 @@ from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_protocol.contract import Label
 from blindmatch_protocol.franking_mode import FrankingMode
 from blindmatch_protocol.report import open_report
+from msgspec import Struct
 
 from blindmatch_server.blobs import Blobs
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.store import Submission
 
 
-@dataclass(frozen=True, slots=True)
-class Backing:
+class Backing(Struct, frozen=True):
     """What an epoch shows of itself and of one entry; what there is not is None or empty."""
 
     leaf: EpochLeaf | None = None
@@ -36,8 +35,7 @@ def unbacked(epoch: int, label: Label) -> Backing:
     return Backing()
 
 
-@dataclass(frozen=True, slots=True)
-class Exporter:
+class Exporter(Struct, frozen=True):
     """Makes evidence of reports."""
 
     keys: CentreKeys

@@ -6,13 +6,14 @@ account its notices come from. Devices are configured with the public halves of 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from blindmatch_protocol import amf
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.stamp import KEY_LENGTH
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from msgspec import Struct
 
 from blindmatch_server.errors import StateError
 from blindmatch_server.key_files import line_of, read_key
@@ -30,14 +31,13 @@ NOTICES_PUBLIC: Final = "notices.pub"
 _X25519_BYTES: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class CentreKeys:
+class CentreKeys(Redacted, Struct, frozen=True):
     """The secrets that checks need, opened."""
 
-    sealing: X25519PrivateKey = field(repr=False)
-    hasher: KeyedHasher = field(repr=False)
-    stamp: bytes = field(repr=False)
-    judge: bytes = field(repr=False)
+    sealing: X25519PrivateKey
+    hasher: KeyedHasher
+    stamp: bytes
+    judge: bytes
 
     @property
     def public_key(self) -> bytes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 from blindmatch_server.rate import Rate
 
 
-@dataclass(frozen=True, slots=True)
-class CentreLimits:
+class CentreLimits(Struct, frozen=True):
     """Bounds of the centre.
 
     Attributes:
@@ -26,5 +25,5 @@ class CentreLimits:
     most_voucher_bytes: int = 4 << 20
     most_vouchers: int = 100_000
     most_uploads: int = 4
-    submissions: Rate = field(default=Rate(50.0, 500))
+    submissions: Rate = Rate(50.0, 500)
     list_wait_seconds: float = 10.0

@@ -13,11 +13,12 @@ is the account it names, unless a check failed: then the report may name anybody
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from sqlite3 import Connection
 from typing import Final
+
+from msgspec import Struct
 
 from blindmatch_server.centre import store
 from blindmatch_server.centre.assessment import Facts, Outcome
@@ -38,8 +39,7 @@ class NoticeKind(StrEnum):
     REJECTED = "rejected"
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """A notice to a user.
 
     Attributes:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from blindmatch_protocol.contract import EntryBatch, EntrySource, Progress, no_progress
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_server.database import signed
 from blindmatch_server.errors import StateError
@@ -30,8 +31,7 @@ CREATE TABLE entries (
 _AT_ONCE: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Reference:
+class Reference(Redacted, Struct, frozen=True):
     """An entry as the centre knows it; `second_hash` is None if the centre has no picture of it."""
 
     entry_hash: bytes

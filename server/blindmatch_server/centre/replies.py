@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from msgspec.structs import asdict
 
 from blindmatch_server.centre import notices, store
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from blindmatch_protocol.franking_mode import FrankingMode
+from msgspec import Struct, field
 
 from blindmatch_server.blobs import Blobs
 from blindmatch_server.centre import schema, slots, store
@@ -25,8 +25,7 @@ from blindmatch_server.database import Database
 from blindmatch_server.endpoint import ServerContext
 
 
-@dataclass(frozen=True, slots=True)
-class CentreConfig:
+class CentreConfig(Struct, frozen=True):
     """What a centre needs.
 
     Attributes:

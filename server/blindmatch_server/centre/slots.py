@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from sqlite3 import Connection
 from typing import Final, TypeAlias
 
 from blindmatch_protocol.cover import KEPT_MS, Slot, open_slot
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from msgspec import Struct, field
 
 from blindmatch_server.database import Database
 from blindmatch_server.errors import ConflictError, QuotaError, RefusedError
@@ -48,8 +48,7 @@ TakeReport: TypeAlias = Callable[[bytes, bytes, str], Awaitable[None]]
 """Stores a sealed report: (report id, sealed, submitter)."""
 
 
-@dataclass(slots=True)
-class Slots:
+class Slots(Struct):
     """Takes slots; belongs to one event loop."""
 
     database: Database

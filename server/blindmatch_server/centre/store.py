@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, fields
 from sqlite3 import Connection
-from typing import Any, Final
+from typing import Any, ClassVar, Final
+
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from blindmatch_server.centre.assessment import Assessment, Facts, Outcome, describe
 from blindmatch_server.centre.states import Cause, State, check_transition
@@ -13,19 +16,19 @@ from blindmatch_server.database import signed, unsigned
 from blindmatch_server.errors import ConflictError, NotFoundError, QuotaError
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Redacted, Struct, frozen=True):
     """A sealed report whose file is on disk."""
 
+    SHOWN: ClassVar = ("report_id", "blob_id", "submitter", "received_at_ms")
+
     report_id: bytes
-    digest: bytes = field(repr=False)
+    digest: bytes
     blob_id: bytes
     submitter: str
     received_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A report as it is stored.
 
     Attributes:
@@ -49,8 +52,7 @@ class Row:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A line of a report's journal."""
 
     at_ms: int
@@ -60,7 +62,7 @@ class Entry:
     reason: str
 
 
-_FACTS: Final = tuple(f.name for f in fields(Facts))
+_FACTS: Final = Facts.__struct_fields__
 _WIDE: Final = frozenset({"version", "epoch", "entry_id", "matched_at_ms", "sent_at_ms", "stamped_at_ms"})
 _COLUMNS: Final = (
     "report_id, digest, blob_id, submitter, received_at_ms, state, reason, outcome, outcome_reason, "

@@ -9,12 +9,12 @@ A report that failed a check has none: else whoever sees a commitment pass by co
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from sqlite3 import Connection
 from typing import Final
 
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.report import Report
+from msgspec.structs import replace
 
 from blindmatch_server.centre.assessment import Assessment, Check, NotAvailable, Outcome, Verdict
 

@@ -6,11 +6,11 @@ the user gets because of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Final
 
 from blindmatch_protocol.errors import ProtocolError
+from msgspec import Struct
 
 from blindmatch_server.centre import notices, store
 from blindmatch_server.centre.assessment import Outcome
@@ -24,8 +24,7 @@ _BY_PEOPLE: Final = frozenset(State) - {State.RECEIVED, State.CHECKED}
 _DECISIONS: Final = frozenset({State.CONFIRMED, State.UNFOUNDED})
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What an operator wants done with a report.
 
     Attributes:

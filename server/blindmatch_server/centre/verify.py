@@ -21,7 +21,6 @@ shows: unproven.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 from blindmatch_proofs.franking import (
@@ -37,6 +36,8 @@ from blindmatch_protocol.errors import PictureError, ProtocolError
 from blindmatch_protocol.franking_mode import FrankingMode
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.report import Report, open_report
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre.assessment import Assessment, Check, Facts, NotAvailable, Verdict
@@ -50,8 +51,7 @@ _NOT_TOLD = NotAvailable("the centre was not told what is deployed")
 _NO_ENTRY = NotAvailable("a flag has no entry", needed=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Verifier:
+class Verifier(Struct, frozen=True):
     """What checking needs.
 
     Attributes:
@@ -78,8 +78,7 @@ class Verifier:
         return _Examination(self, report, submitter, identity).run()
 
 
-@dataclass(slots=True)
-class _Examination:
+class _Examination(Struct):
     """One opened report under examination; later checks use what earlier ones found."""
 
     verifier: Verifier

@@ -13,15 +13,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 
 from blindmatch_proofs.verdict import Passed, Verdict
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import AnyDesign, Buffers, Label, Opener, Visible
 from blindmatch_protocol.errors import EpochMismatchError
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from msgspec import Struct
 
 from blindmatch_server.centre import piles
 from blindmatch_server.centre.limits import CentreLimits
@@ -35,13 +36,14 @@ STEP: Final = "centre/submit-voucher"
 _PAUSE_SECONDS: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class OpenerFiles:
+class OpenerFiles(Redacted, Struct, frozen=True):
     """An epoch's files of a design with vouchers, e.g. `Publication.opener`; labels that are not endorsed are
     none to the centre."""
 
+    SHOWN: ClassVar = ("epoch", "endorsed")
+
     epoch: int
-    files: Buffers = field(repr=False)
+    files: Buffers
     endorsed: Callable[[int, Label], Verdict] = lambda epoch, label: Passed()
 
 

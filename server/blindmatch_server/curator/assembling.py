@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import SALT_BYTES
 from blindmatch_protocol.randomness import Randomness
+from msgspec import Struct
 
 from blindmatch_server.curator import hexhash
 from blindmatch_server.curator.equal_rows import Indices
@@ -25,8 +25,7 @@ from blindmatch_server.curator.summary import Summary
 _BATCH: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Near:
+class Near(Struct, frozen=True):
     """That near duplicates are to be looked for, comparing about `most_pairs` pairs at most."""
 
     most_pairs: int = DEFAULT_PAIRS

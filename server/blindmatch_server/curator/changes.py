@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.contract import EntrySource
 from blindmatch_protocol.contract.entries import batches_of
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_server.curator import equal_rows
 from blindmatch_server.curator.equal_rows import Indices
 from blindmatch_server.curator.hashlist import HashList
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Difference:
+class Difference(Redacted, Struct, frozen=True):
     """What leads from one list to another.
 
     Attributes:

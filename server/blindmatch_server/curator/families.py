@@ -11,12 +11,13 @@ by a budget of pairs, and what it was enough for is part of the result.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_server.curator.equal_rows import Indices
 
@@ -30,8 +31,7 @@ _STEP = 1 << 18
 _MOST_HELD = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Families:
+class Families(Redacted, Struct, frozen=True):
     """What was found.
 
     Attributes:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +19,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_server.curator import equal_rows
 from blindmatch_server.curator.equal_rows import Indices
@@ -40,8 +41,7 @@ class Kind(IntEnum):
     NAMED_REMOVAL = 4
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Settled:
+class Settled(Redacted, Struct, frozen=True):
     """What stands.
 
     Attributes:

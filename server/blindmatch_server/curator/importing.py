@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.randomness import Randomness
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_server.curator.assembling import Near, assemble
 from blindmatch_server.curator.errors import NothingValidError
@@ -23,8 +24,7 @@ from blindmatch_server.curator.source import Origin, Source
 from blindmatch_server.curator.summary import Summary
 
 
-@dataclass(slots=True)
-class Provenance:
+class Provenance(Struct):
     """Where a list's records came from; filled while they are read."""
 
     formats: dict[str, None] = field(default_factory=dict)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -14,6 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.contract import EntryBatch
+from msgspec import Struct
 
 from blindmatch_server.curator.errors import ListError
 from blindmatch_server.curator.hashlist import ALIGNMENT, LAYOUT, MAGIC, PROLOGUE, VERSION, Footer, Section
@@ -22,8 +22,7 @@ from blindmatch_server.curator.replacing import Draft
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class Title:
+class Title(Struct, frozen=True):
     """What a list file says of itself; see `Footer`. Without a time it is the one of writing."""
 
     name: str

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf, leaf_of
 from blindmatch_protocol.epoch_manifest import NO_PREDECESSOR, EpochManifest, SignedManifest, sign
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_server.key_files import Ed25519Key
 
@@ -17,8 +18,7 @@ CLOCK_SKEW_S: Final = 300
 """An epoch is valid from so long before it was built, for devices whose clock is behind."""
 
 
-@dataclass(frozen=True, slots=True)
-class CuratorKey(Ed25519Key):
+class CuratorKey(Ed25519Key, frozen=True):
     """Signs manifests and leaves."""
 
     NAME: ClassVar[str] = "curator"
@@ -37,8 +37,7 @@ class CuratorKey(Ed25519Key):
         return leaf_of(manifest, endorsement, sealing_key, self._key)
 
 
-@dataclass(frozen=True, slots=True)
-class Signer:
+class Signer(Struct, frozen=True):
     """Signs an epoch that is published.
 
     Attributes:

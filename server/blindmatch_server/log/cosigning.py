@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import grpc.aio
 from blindmatch_proofs.add_checkpoint import CONFLICT, OK, UNPROCESSABLE, AddCheckpoint
@@ -20,8 +19,10 @@ from blindmatch_proofs.merkle import Nodes, consistency_path
 from blindmatch_proofs.signed_note import Note, NoteSignature, VerifierKey, decimal
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from msgspec import Struct, field
 
 from blindmatch_server.authority import Credentials
 from blindmatch_server.errors import HostError, PreconditionError
@@ -41,8 +42,7 @@ class OtherTreeError(ProtocolError):
     """A witness has kept a longer tree than the log's, or another one."""
 
 
-@dataclass(frozen=True, slots=True)
-class WitnessAt:
+class WitnessAt(Struct, frozen=True):
     """A witness, as its log knows it.
 
     Attributes:
@@ -56,17 +56,18 @@ class WitnessAt:
     find: Callable[[], str]
 
 
-@dataclass(slots=True)
-class Cosigning:
+class Cosigning(Redacted, Struct):
     """Asks the witnesses of a log.
 
     Args:
         quorum: whether the witnesses whose keys have these names are one.
     """
 
+    SHOWN: ClassVar = ("witnesses", "quorum", "log", "_at")
+
     witnesses: Sequence[WitnessAt]
     quorum: Callable[[Set[str]], bool]
-    credentials: Credentials = field(repr=False)
+    credentials: Credentials
     log: EventLog
     _at: dict[tuple[Party, str], int] = field(default_factory=dict)
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from blindmatch_protocol.errors import ProtocolError
+from msgspec import Struct
 
 FORMAT: Final = "blindmatch-monthly-counts"
 VERSION: Final = 1
 _MONTH: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Month:
+class Month(Struct, frozen=True, order=True):
     """A month of the calendar, in UTC."""
 
     year: int

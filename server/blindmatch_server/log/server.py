@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_server.authority import Credentials
 from blindmatch_server.endpoint import ServerContext, Service
@@ -17,8 +19,7 @@ from blindmatch_server.log.service import Log, StreamRule
 from blindmatch_server.log.witness import KnownLog, Witness
 
 
-@dataclass(frozen=True, slots=True)
-class LogConfig:
+class LogConfig(Redacted, Struct, frozen=True):
     """What a log needs.
 
     Attributes:
@@ -30,9 +31,11 @@ class LogConfig:
         quorum: whether those whose keys have these names are enough for devices.
     """
 
-    credentials: Credentials = field(repr=False)
+    SHOWN: ClassVar = ("directory", "streams", "witnesses", "quorum")
+
+    credentials: Credentials
     directory: Path
-    seed: bytes = field(repr=False)
+    seed: bytes
     streams: Callable[[str], StreamRule | None]
     witnesses: Sequence[WitnessAt]
     quorum: Callable[[Set[str]], bool]

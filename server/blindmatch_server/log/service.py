@@ -10,7 +10,6 @@ import asyncio
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,7 @@ from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.parts import PART, cut, pieces
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from google.protobuf.descriptor import ServiceDescriptor
+from msgspec import Struct, field
 
 from blindmatch_server.authority import Kind
 from blindmatch_server.endpoint import Call, Line, Method
@@ -49,8 +49,7 @@ CheckLeaf = Callable[[int, bytes, bytes], Verdict]
 """Whether a leaf may stand at an index, given leaf 0 (itself at index 0)."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamRule:
+class StreamRule(Struct, frozen=True):
     """Who appends to a stream, and what.
 
     Attributes:
@@ -84,8 +83,7 @@ def counts() -> StreamRule:
     return StreamRule(frozenset({Kind.CENTRE}), check)
 
 
-@dataclass(slots=True)
-class _Stream:
+class _Stream(Struct):
     """A stream that is open.
 
     Attributes:

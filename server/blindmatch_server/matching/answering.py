@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from blindmatch_protocol.contract import AnyDesign, Role
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_server.batching import Batcher
 from blindmatch_server.matching.batch import Answered, Body, OpenRole, Reply
@@ -25,8 +26,7 @@ from blindmatch_server.matching.role_workers import RoleWorkers
 from blindmatch_server.worker_pool import cores
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Task:
+class Task(Redacted, Struct, frozen=True):
     """A body to one role, in the epoch that was in force when it came, and the file of what its account
     enrolled with."""
 

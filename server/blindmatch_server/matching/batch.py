@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,20 +11,20 @@ from blindmatch_protocol.contract import Answer, AnyDesign, Request, Role, Verdi
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_server.matching.enrolments import NotEnrolledError, decoded
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Body:
+class Body(Redacted, Struct, frozen=True):
     """What a device sent, and the file that its account's enrolment lies in, if the role takes any."""
 
     data: bytes
     enrolment: Path | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Answered:
+class Answered(Redacted, Struct, frozen=True):
     """The reply's encoding, and what the server learnt, if it learns."""
 
     reply: bytes
@@ -35,8 +34,7 @@ class Answered:
 Reply: TypeAlias = Answered | ProtocolError | NotEnrolledError
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class OpenRole:
+class OpenRole(Redacted, Struct, frozen=True):
     """A role with its opened state."""
 
     design: AnyDesign

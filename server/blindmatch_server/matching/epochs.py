@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.contract import AnyDesign, Buffers, Party, Role
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct, field
 
 from blindmatch_server.concurrency import any_of
 from blindmatch_server.endpoint import ServerContext
@@ -32,16 +33,16 @@ def _not_logged() -> Logged | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class SetupFile:
+class SetupFile(Redacted, Struct, frozen=True):
     """A set-up file: its bytes (mapped) and their SHA-256."""
 
-    content: Buffer = field(repr=False)
+    SHOWN: ClassVar = ("sha256",)
+
+    content: Buffer
     sha256: bytes
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class OpenEpoch:
+class OpenEpoch(Redacted, Struct, frozen=True):
     """An epoch that can be served.
 
     Attributes:
@@ -77,8 +78,7 @@ class EpochSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedSource:
+class PublishedSource(Struct, frozen=True):
     """The epoch that the pointer of a publication's folder names.
 
     Attributes:

@@ -6,18 +6,19 @@ verdict with content --> Report, no opening --HPKE--> ledger --Submit, again unt
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import grpc
 import grpc.aio
 from blindmatch_protocol.contract import Info, Label, Party, Verdict
 from blindmatch_protocol.parts import SUBMISSION, split
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.report import Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from msgspec import Struct
 from PIL import Image
 
 from blindmatch_server.authority import Credentials, Identity
@@ -35,8 +36,7 @@ _FINAL: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CentreAddress:
+class CentreAddress(Redacted, Struct, frozen=True):
     """Where a server's own reports go.
 
     Attributes:
@@ -46,10 +46,12 @@ class CentreAddress:
         first_wait_seconds, most_wait_seconds: pause after a failed attempt, doubled each time.
     """
 
+    SHOWN: ClassVar = ("address", "public_key", "reporter", "first_wait_seconds", "most_wait_seconds")
+
     address: str
     public_key: bytes
     reporter: Identity
-    credentials: Credentials = field(repr=False)
+    credentials: Credentials
     first_wait_seconds: float = 0.5
     most_wait_seconds: float = 30.0
 

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import grpc
 import grpc.aio
 from blindmatch_protocol.contract import Info, Party, Role
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.parts import ENVELOPE, Joiner, begun, single, split, whole
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from msgspec import Struct
 
 from blindmatch_server.authority import Credentials, Identity, Kind
 from blindmatch_server.errors import ForbiddenError, HostError, RateError
@@ -66,8 +67,7 @@ def check_sender(info: Info, role: Role, hosted: bool, sender: Identity | None) 
         raise ForbiddenError(envelopes.STEP, f"not from a {sender.words if sender else 'stranger'}", "role")
 
 
-@dataclass(frozen=True, slots=True)
-class Carrying:
+class Carrying(Redacted, Struct, frozen=True):
     """What forwarding needs.
 
     Attributes:
@@ -77,9 +77,11 @@ class Carrying:
         credentials: the forwarder's certificate.
     """
 
+    SHOWN: ClassVar = ("party", "find")
+
     party: Party
     find: Callable[[Party], str]
-    credentials: Credentials = field(repr=False)
+    credentials: Credentials
 
 
 class Forwarder:

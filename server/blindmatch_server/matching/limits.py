@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from blindmatch_server.rate import Rate
 from blindmatch_server.worker_pool import cores
 
 
-@dataclass(frozen=True, slots=True)
-class MatchingLimits:
+class MatchingLimits(Struct, frozen=True):
     """Bounds of the matching service.
 
     Attributes:
@@ -29,12 +28,12 @@ class MatchingLimits:
         poll_seconds: how often a new epoch is looked for.
     """
 
-    carried: Rate = field(default=Rate(5000.0, 50_000))
+    carried: Rate = Rate(5000.0, 50_000)
     most_carried: int = 512
     most_carried_large: int = 16
-    exchanges: Rate = field(default=Rate(50.0, 500))
-    fetches: Rate = field(default=Rate(10.0, 500))
-    enrolments: Rate = field(default=Rate(1.0, 50))
+    exchanges: Rate = Rate(50.0, 500)
+    fetches: Rate = Rate(10.0, 500)
+    enrolments: Rate = Rate(1.0, 50)
     most_body_bytes: int = 152 << 20
     most_enrolment_bytes: int = 64 << 20
     most_at_work: int = 8

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_proof import EpochPolicy, verify_logged
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from msgspec import Struct
 
 from blindmatch_server.authority import Credentials
 from blindmatch_server.endpoint import ServerContext
@@ -32,8 +33,7 @@ AGAIN_SECONDS: Final = 30.0
 _SECONDS: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Renewing:
+class Renewing(Redacted, Struct, frozen=True):
     """Renews the proof of one design's epoch.
 
     Attributes:
@@ -42,11 +42,13 @@ class Renewing:
         find: its address; empty if it is not known to run. Called in a thread.
     """
 
+    SHOWN: ClassVar = ("folder", "policy", "log", "find")
+
     folder: Path
     policy: EpochPolicy
     log: Party
     find: Callable[[], str]
-    credentials: Credentials = field(repr=False)
+    credentials: Credentials
 
     async def run(self, epoch: Callable[[], int], context: ServerContext) -> None:
         """Renew the proof of the served epoch whenever that is due; never returns."""

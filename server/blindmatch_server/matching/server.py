@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.randomness import Randomness, system_randomness
+from msgspec import Struct, field
 
 from blindmatch_server.concurrency import under_way
 from blindmatch_server.endpoint import ServerContext
@@ -24,8 +24,7 @@ from blindmatch_server.matching.service import MatchingService
 from blindmatch_server.matching.store import MatcherStore
 
 
-@dataclass(frozen=True, slots=True)
-class MatchingConfig:
+class MatchingConfig(Struct, frozen=True):
     """What hosting a design's roles needs.
 
     Attributes:

@@ -12,13 +12,14 @@ it makes nothing due.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from blindmatch_protocol.contract import Verdict
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_server.database import Database
 
@@ -73,12 +74,13 @@ def request_of(request_id: bytes, verdict: Verdict) -> bytes:
     return digest.digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Filing:
+class Filing(Redacted, Struct, frozen=True):
     """A sealed report on its way to the centre."""
 
+    SHOWN: ClassVar = ("report_id",)
+
     report_id: bytes
-    sealed: bytes = field(repr=False)
+    sealed: bytes
 
 
 class MatcherStore:

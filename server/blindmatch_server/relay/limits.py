@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 from blindmatch_server.rate import Rate
 
 DAY_SECONDS = 24 * 60 * 60
 
 
-@dataclass(frozen=True, slots=True)
-class RelayLimits:
+class RelayLimits(Struct, frozen=True):
     """Bounds of the relay.
 
     Attributes:
@@ -40,6 +39,6 @@ class RelayLimits:
     most_wait_ms: int = 300_000
     most_streams: int = 4
     most_at_work: int = 4
-    calls: Rate = field(default=Rate(125.0, 250))
-    bundles: Rate = field(default=Rate(1.0, 100))
-    bundles_of_one: Rate = field(default=Rate(1 / 60, 10))
+    calls: Rate = Rate(125.0, 250)
+    bundles: Rate = Rate(1.0, 100)
+    bundles_of_one: Rate = Rate(1 / 60, 10)

@@ -7,17 +7,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Final
+
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_server.errors import ConflictError, NotFoundError
 
 _KEYS: Final = "identity_key, signed_pre_key, signed_pre_key_signature, franking_key, franking_key_signature"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class PreKeys:
+class PreKeys(Redacted, Struct, frozen=True):
     """An account's public keys as its device publishes them."""
 
     identity_key: bytes

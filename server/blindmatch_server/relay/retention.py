@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from blindmatch_server.blobs import Blobs
 from blindmatch_server.database import Database
@@ -23,8 +24,7 @@ JUMP_SECONDS: Final = 3600.0
 HOLD_SECONDS: Final = 24 * 3600.0
 
 
-@dataclass(slots=True)
-class Steadiness:
+class Steadiness(Struct):
     """Notices jumps of the wall clock.
 
     Attributes:
@@ -53,8 +53,7 @@ class Steadiness:
         return self.monotonic() < self._held_until
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(Struct, frozen=True):
     """Deletes now and then."""
 
     database: Database

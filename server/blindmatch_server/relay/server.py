@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
+
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct, field
 
 from blindmatch_server.blobs import Blobs
 from blindmatch_server.concurrency import under_way
@@ -19,8 +22,7 @@ from blindmatch_server.relay.retention import Retention
 from blindmatch_server.relay.service import Relay, Scan
 
 
-@dataclass(frozen=True, slots=True)
-class RelayConfig:
+class RelayConfig(Redacted, Struct, frozen=True):
     """What a relay needs.
 
     Attributes:
@@ -30,10 +32,12 @@ class RelayConfig:
         stamp_key: what the relay and the centre have in common, 32 bytes; None: messages are not stamped.
     """
 
+    SHOWN: ClassVar = ("directory", "limits", "matching")
+
     directory: Path
     limits: RelayLimits = field(default_factory=RelayLimits)
     matching: MatchingConfig | None = None
-    stamp_key: bytes | None = field(default=None, repr=False)
+    stamp_key: bytes | None = None
 
 
 @asynccontextmanager

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from sqlite3 import Connection
-from typing import Final
+from typing import ClassVar, Final
+
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_server.errors import NotFoundError, QuotaError
 from blindmatch_server.relay.limits import RelayLimits
@@ -78,25 +80,27 @@ CREATE TABLE stored_by (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Handed:
+class Handed(Redacted, Struct, frozen=True):
     """A message as its sender handed it over, with the relay's stamp on it; that is empty in the clear."""
+
+    SHOWN: ClassVar = ("sender", "recipient", "message_id", "accepted_at_ms", "stamp")
 
     sender: str
     recipient: str
     message_id: bytes
-    sealed: bytes = field(repr=False)
+    sealed: bytes
     accepted_at_ms: int
     stamp: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
+class Queued(Redacted, Struct, frozen=True):
     """A message that waits for its recipient."""
+
+    SHOWN: ClassVar = ("sequence", "sender", "accepted_at_ms", "message_id", "stamp")
 
     sequence: int
     sender: str
-    sealed: bytes = field(repr=False)
+    sealed: bytes
     accepted_at_ms: int
     message_id: bytes
     stamp: bytes

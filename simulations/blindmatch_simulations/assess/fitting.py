@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Progress
 from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.curator import HashList
 from blindmatch_server.published import open_publication
+from msgspec import Struct
 
 from blindmatch_simulations.assess.alone import sessions_alone
 from blindmatch_simulations.assess.keeping import FIRST, Kept, kept_set
@@ -27,8 +28,7 @@ DEAR_SECONDS: Final = 1.0
 """A picture that takes longer is asked about no more often than must be."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Fitted:
+class Fitted(Redacted, Struct, frozen=True):
     """What a design is run on.
 
     Attributes:

@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
+
+from msgspec import Struct
 
 from blindmatch_simulations.measure import procfs
 from blindmatch_simulations.measure.phases import Tell
@@ -22,8 +23,7 @@ MEMORY_POLL_SECONDS: Final = 0.5
 _TAIL: Final = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """How a guarded command ended: `why` is empty if it went well.
 
     Attributes:

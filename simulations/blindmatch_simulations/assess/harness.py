@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Final
 
@@ -25,6 +24,8 @@ from blindmatch_protocol.contract import Flag, Match, Progress, Role, Session
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_simulations.assess.observed import HarnessRow
 from blindmatch_simulations.inprocess.opened import OpenDesign, unprepared_state
@@ -38,8 +39,7 @@ _WARM_UP: Final = 2
 Run = Callable[[Picture], None]
 
 
-@dataclass(slots=True, repr=False)
-class _Keeper:
+class _Keeper(Redacted, Struct):
     """Device state in memory."""
 
     state: bytes | None = None

@@ -14,7 +14,6 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -28,19 +27,20 @@ from blindmatch_server.curator import HashList
 from blindmatch_server.publication import list_digest, publish_epoch
 from blindmatch_server.published import CURRENT, PublicationError, open_publication
 from blindmatch_server.worker_pool import WorkerPool
+from msgspec import Struct
 
 from blindmatch_simulations.assess.origin import folder_of, source_of
 from blindmatch_simulations.assess.store import write
 from blindmatch_simulations.deployment.curating import throwaway_signer
 from blindmatch_simulations.measure.procfs import cpu_seconds, used_cpu_seconds
-from blindmatch_simulations.measure.results import Struct, decoded_or_none
+from blindmatch_simulations.measure.results import Strict, decoded_or_none
 
 FIRST: Final = 1
 _SPENT: Final = "spent"
 _NOTE_SECONDS: Final = 1.0
 
 
-class Spent(Struct, frozen=True):
+class Spent(Strict, frozen=True):
     """What a build took: seconds by the clock, CPU seconds, and in how many parts it was made."""
 
     seconds: float = 0.0
@@ -48,8 +48,7 @@ class Spent(Struct, frozen=True):
     parts: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """A set that is built, in the folder of epochs `folder`."""
 
     folder: Path

@@ -7,7 +7,6 @@ Pictures of the user's own are read where they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -21,6 +20,7 @@ from blindmatch_protocol.picture.distance import distances, rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import seeded
 from blindmatch_server.curator import HashList, list_hashes, open_list, random_hashes
+from msgspec import Struct
 
 from blindmatch_simulations.assess.observed import Item
 from blindmatch_simulations.assess.plan import Plan
@@ -44,8 +44,7 @@ class MadeItem(Item, frozen=True):
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
+class Material(Struct, frozen=True):
     """A folder that `make` filled."""
 
     folder: Path
@@ -79,8 +78,7 @@ class Material:
         return open_list(fewer)
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Pictures of one kind, of which the first `listed` are on the list."""
 
     kind: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from blindmatch_simulations.measure.results import Struct
+from blindmatch_simulations.measure.results import Strict
 
 
-class Item(Struct, frozen=True):
+class Item(Strict, frozen=True):
     """A picture of the workload.
 
     Attributes:
@@ -53,7 +53,7 @@ class PictureRow(Item, frozen=True):
     kind: str = "photographs"
 
 
-class AloneRow(Struct, frozen=True):
+class AloneRow(Strict, frozen=True):
     """One picture's session in one process: the design's own work.
 
     Attributes:
@@ -70,7 +70,7 @@ class AloneRow(Struct, frozen=True):
     role_cpu_ms: float
 
 
-class HarnessRow(Struct, frozen=True):
+class HarnessRow(Strict, frozen=True):
     """A pair of sessions on one picture in one process: the design alone, and with what the harness keeps.
 
     Attributes:
@@ -86,14 +86,14 @@ class HarnessRow(Struct, frozen=True):
     watched_cpu_ms: float
 
 
-class FactSeen(Struct, frozen=True):
+class FactSeen(Strict, frozen=True):
     """A declared fact."""
 
     name: str
     says: str
 
 
-class Declared(Struct, frozen=True):
+class Declared(Strict, frozen=True):
     """What a coalition learns by the design's declaration, or the messenger's (`source`)."""
 
     parties: tuple[str, ...]
@@ -102,14 +102,14 @@ class Declared(Struct, frozen=True):
     facts: tuple[FactSeen, ...]
 
 
-class Known(Struct, frozen=True):
+class Known(Strict, frozen=True):
     """What stored files of a coalition show of the list (contract: `ListKnowledge`)."""
 
     parties: tuple[str, ...]
     knowledge: str
 
 
-class Described(Struct, frozen=True):
+class Described(Strict, frozen=True):
     """The declaration of a design.
 
     Attributes:
@@ -133,7 +133,7 @@ class Described(Struct, frozen=True):
     list_known: tuple[Known, ...] = ()
 
 
-class Traffic(Struct, frozen=True):
+class Traffic(Strict, frozen=True):
     """Bytes between the measured device and one party, by purpose, as the device recorded them."""
 
     party: str
@@ -142,7 +142,7 @@ class Traffic(Struct, frozen=True):
     down_bytes: int
 
 
-class ServerCost(Struct, frozen=True):
+class ServerCost(Strict, frozen=True):
     """CPU of a server's process while the pictures were sent, and its memory at the most."""
 
     party: str
@@ -150,7 +150,7 @@ class ServerCost(Struct, frozen=True):
     peak_mib: float | None
 
 
-class AuditFinding(Struct, frozen=True):
+class AuditFinding(Strict, frozen=True):
     """Undeclared bytes that the audit found."""
 
     party: str
@@ -158,7 +158,7 @@ class AuditFinding(Struct, frozen=True):
     bytes: int
 
 
-class Audited(Struct, frozen=True):
+class Audited(Strict, frozen=True):
     """The egress audit of a second device that sent some of the pictures.
 
     Attributes:
@@ -173,7 +173,7 @@ class Audited(Struct, frozen=True):
     comparable: bool = True
 
 
-class KeyUse(Struct, frozen=True):
+class KeyUse(Strict, frozen=True):
     """What a role's key may be asked for, as the design limits it (contract: `KeyLimits`).
 
     Attributes:
@@ -186,7 +186,7 @@ class KeyUse(Struct, frozen=True):
     in_all: int | None
 
 
-class Extracted(Struct, frozen=True):
+class Extracted(Strict, frozen=True):
     """What a modified device opens of a list of uniform hashes by asking (contract: `Extraction`).
 
     Attributes:
@@ -198,7 +198,7 @@ class Extracted(Struct, frozen=True):
     shares: dict[str, float]
 
 
-class Proven(Struct, frozen=True):
+class Proven(Strict, frozen=True):
     """Bytes of what an outsider can be shown of the epoch.
 
     Attributes:
@@ -216,7 +216,7 @@ class Proven(Struct, frozen=True):
     quoted: bool = False
 
 
-class Built(Struct, frozen=True):
+class Built(Strict, frozen=True):
     """One build: the set, or its update."""
 
     seconds: float
@@ -225,7 +225,7 @@ class Built(Struct, frozen=True):
     setup_bytes: int
 
 
-class Updated(Struct, frozen=True):
+class Updated(Strict, frozen=True):
     """The update of the set; `why` says why there is none, or why it was built as a whole set."""
 
     why: str
@@ -233,7 +233,7 @@ class Updated(Struct, frozen=True):
     fetched_bytes: int = 0
 
 
-class Offence(Struct, frozen=True):
+class Offence(Strict, frozen=True):
     """What a device that does not play along came to.
 
     Attributes:
@@ -255,7 +255,7 @@ class Offence(Struct, frozen=True):
     archive_asked: int
 
 
-class Check(Struct, frozen=True):
+class Check(Strict, frozen=True):
     """A conformance check's verdict: passed, failed, not applicable, not comparable, or not measured."""
 
     check: str
@@ -266,7 +266,7 @@ class Check(Struct, frozen=True):
     seconds: float
 
 
-class Observed(Struct, frozen=True):
+class Observed(Strict, frozen=True):
     """All that a worker saw of a design.
 
     Attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,9 @@ from blindmatch_protocol.contract import Content, Flag, Learner, Match, Progress
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.matching.limits import MatchingLimits
+from msgspec import Struct, field
 from msgspec.structs import asdict
 
 from blindmatch_simulations.assess.alone import extracted, key_use, sessions_alone
@@ -45,8 +46,7 @@ POOL: Final = 24
 """Pictures that the audit may take decoys from."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Observer:
+class Observer(Redacted, Struct, frozen=True):
     """One design's run in the new folder `home`; its set is built, or found, below `sets`."""
 
     home: Path

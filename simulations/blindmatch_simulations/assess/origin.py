@@ -18,13 +18,13 @@ from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.plan import AssessError
 from blindmatch_simulations.deployment.registry import is_path, load_design
 from blindmatch_simulations.measure.machine import Machine, machine
-from blindmatch_simulations.measure.results import Struct, decoded_or_none
+from blindmatch_simulations.measure.results import Strict, decoded_or_none
 
 ORIGINS: Final = ".origins"
 SETS: Final = ".sets"
 
 
-class Origin(Struct, frozen=True):
+class Origin(Strict, frozen=True):
     """Where a row comes from: the machine, and SHA-256 of the source as `source_of` takes it."""
 
     machine: Machine

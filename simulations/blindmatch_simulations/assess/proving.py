@@ -8,7 +8,6 @@ another list; an attested enclave's is in its quote, which devices are shown and
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain
 from typing import Final
 
@@ -30,6 +29,7 @@ from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
+from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 from blindmatch_simulations.assess.observed import Proven

@@ -23,12 +23,12 @@ from blindmatch_simulations.assess.observed import (
 )
 from blindmatch_simulations.attacks.run import AttackRow
 from blindmatch_simulations.measure import results
-from blindmatch_simulations.measure.results import Figure, Row, Struct
+from blindmatch_simulations.measure.results import Figure, Row, Strict
 from blindmatch_simulations.measure.row import BenchRow
 from blindmatch_simulations.studies.targeted.access import Opened
 
 
-class Recall(Struct, frozen=True):
+class Recall(Strict, frozen=True):
     """Listed pictures found: of one edit, or in one range of distances."""
 
     name: str

@@ -17,7 +17,7 @@ from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.assess.results import Design, Measured, Studied
 from blindmatch_simulations.assess.studying import STUDIES
 from blindmatch_simulations.deployment.registry import all_designs, check_file, is_path, load_design
-from blindmatch_simulations.measure.results import Struct
+from blindmatch_simulations.measure.results import Strict
 
 _AS_SEEN: Final = (
     "design", "traffic", "servers", "audit", "update", "offence", "stages", "key", "extraction", "lessened",
@@ -25,7 +25,7 @@ _AS_SEEN: Final = (
 """What a row has as the worker saw it."""
 
 
-class Done(Struct, frozen=True):
+class Done(Strict, frozen=True):
     """What was seen of a design, and what that took; kept until it is checked."""
 
     seen: Observed

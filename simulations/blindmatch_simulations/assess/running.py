@@ -13,12 +13,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from blindmatch_simulations.assess import origin, store
 from blindmatch_simulations.assess.guard import Ended, guarded
@@ -63,8 +62,7 @@ UNCHECKED: Final = "the checks have not run yet"
 NO_CHECKS: Final = "the plan gives the checks no time"
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(Struct, frozen=True):
     """What is to be measured, and where it goes.
 
     Attributes:

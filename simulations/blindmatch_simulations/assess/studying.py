@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Final
+
+from msgspec.structs import asdict
 
 from blindmatch_simulations.assess.results import Studied
 from blindmatch_simulations.measure.results import Figure

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import msgspec
 from blindmatch_protocol.contract import SetParameters
+from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.assess.plan import CorpusPick, KindsPick, Listing, Plan, PlanError, Sweep
@@ -24,8 +24,7 @@ from blindmatch_simulations.assess.studying import STUDIES
 from blindmatch_simulations.deployment.registry import is_path, load_design
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True):
     """An assessment of a sweep.
 
     Attributes:

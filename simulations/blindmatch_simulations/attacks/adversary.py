@@ -15,18 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 M = TypeVar("M", covariant=True)  # a move
 W = TypeVar("W", covariant=True)  # a weakness
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
+class Means(Struct, frozen=True):
     """What an adversary has.
 
     Attributes:
@@ -45,8 +45,7 @@ class Means:
         return f"{held}: {self.has}" if self.has else held
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """A sentence, or a part of one, and the page it stands on."""
 
     words: str
@@ -56,8 +55,7 @@ class Claim:
         return f"{self.words} ({self.page})"
 
 
-@dataclass(frozen=True, slots=True)
-class Adversary(Generic[M, W]):
+class Adversary(Redacted, Struct, Generic[M, W], frozen=True):
     """An adversary.
 
     Attributes:
@@ -70,12 +68,14 @@ class Adversary(Generic[M, W]):
         against: names of the designs, or of the server, it is played against; empty if that does not matter.
     """
 
+    SHOWN: ClassVar = ("name", "means", "claim", "budget", "against")
+
     name: str
     means: Means
     claim: Claim
     budget: str
-    move: M = field(repr=False)
-    weakness: W = field(repr=False)
+    move: M
+    weakness: W
     against: frozenset[str] = frozenset()
 
     @property

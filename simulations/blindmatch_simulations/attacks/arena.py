@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator
-from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar, cast
 
 import numpy as np
@@ -12,6 +11,9 @@ from blindmatch_protocol.contract import AnyDesign, Progress, Role, Verdict, no_
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness, seeded
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.budget import Spending
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, publish, values_of
@@ -36,8 +38,7 @@ class AttackError(BlindmatchError):
     """The scene of an attack is not as it should be, so it says nothing."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Arena:
+class Arena(Redacted, Struct, frozen=True):
     """One attack's run against one design.
 
     Attributes:
@@ -98,8 +99,7 @@ class Arena:
         return made
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Counted(Deployed):
+class _Counted(Deployed, frozen=True):
     """A build whose roles count what they answer."""
 
     spending: Spending

@@ -15,7 +15,6 @@ An honest device sends a picture; then what it recorded of itself is changed as 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -25,6 +24,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, AttackError

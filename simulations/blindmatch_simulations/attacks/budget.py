@@ -9,17 +9,16 @@ list share   of the list's entries, those that the adversary knew or had put the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 from blindmatch_protocol.picture.decode import decode
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 from PIL import Image
 from skimage.metrics import structural_similarity
 
 from blindmatch_simulations.measure.procfs import used_cpu_seconds
-from blindmatch_simulations.measure.results import Struct, significant
+from blindmatch_simulations.measure.results import Strict, significant
 from blindmatch_simulations.measure.yardstick import reading
 
 T = TypeVar("T")
@@ -29,7 +28,7 @@ Pair: TypeAlias = tuple[bytes, bytes]
 _BATCHES = 3
 
 
-class Distortion(Struct, frozen=True):
+class Distortion(Strict, frozen=True):
     """How far an edit moves pictures: means over them, of values from 0 to 1.
 
     Attributes:
@@ -53,7 +52,7 @@ class Distortion(Struct, frozen=True):
         return f"{self.edit}: L2 {self.l2:.1f}, Linf {self.linf:.2f}, SSIM {self.ssim:.2f}"
 
 
-class Budget(Struct, frozen=True):
+class Budget(Strict, frozen=True):
     """See above. What an attack does not have is left out, never 0."""
 
     queries: int | UnsetType = UNSET
@@ -72,8 +71,7 @@ class Budget(Struct, frozen=True):
         return "; ".join(filter(None, said))
 
 
-@dataclass(slots=True)
-class Spending:
+class Spending(Struct):
     """Counts while an attack runs; see above.
 
     Attributes:

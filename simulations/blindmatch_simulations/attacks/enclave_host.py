@@ -9,7 +9,6 @@ broken-attestation   the vendor's key leaked: the host signs a quote of the poli
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from hashlib import sha256
 from typing import Final, TypeAlias
 
@@ -20,6 +19,7 @@ from blindmatch_protocol.designs.enclave.design import ENCLAVE, VENDOR, Inside, 
 from blindmatch_protocol.designs.enclave.messages import Attest, Picture, Quote, SealedPicture
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.padding import unpad_attachment
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena

@@ -10,7 +10,6 @@ two-histories    a quorum cosigns two histories, so that each device takes its o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from blindmatch_client import transparency
@@ -23,6 +22,7 @@ from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, AttackError

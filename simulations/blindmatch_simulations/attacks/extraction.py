@@ -21,7 +21,6 @@ import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +37,7 @@ from blindmatch_server.event_log import EventLog
 from blindmatch_server.matching import budget
 from blindmatch_server.matching.budget import Budget, BudgetError
 from blindmatch_server.matching.store import MatcherStore
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena

@@ -10,7 +10,6 @@ another hash     what was asked about is a hash that is not listed
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Final
 
 from blindmatch_proofs import absence
@@ -21,7 +20,10 @@ from blindmatch_protocol.contract import Buffers, Party, Role
 from blindmatch_protocol.designs.oprf_psi import Reply
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.curator.signing import CuratorKey
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, AttackError
@@ -33,8 +35,7 @@ ENTRIES: Final = 8
 CURATOR: Final = CuratorKey.of(bytes(32))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Shown:
+class Shown(Redacted, Struct, frozen=True):
     """A proof, and the files it is shown with."""
 
     proof: AbsenceProof

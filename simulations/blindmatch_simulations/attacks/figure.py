@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+
+from msgspec import Struct, field
 
 from blindmatch_simulations.measure import results
 from blindmatch_simulations.measure.intervals import (
@@ -25,8 +26,7 @@ ACHIEVED: Final = "achieved"
 """Name of an attack's figure in a results file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(Struct, frozen=True):
     """The figure of one attack on one design.
 
     Attributes:
@@ -108,8 +108,7 @@ def advantages(cases: Mapping[str, Advantage]) -> Figure:
     return Figure("advantage", round(worst.value, 4), worst.told_apart, runs, bounds, parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Played:
+class Played(Struct, frozen=True):
     """What was seen in one game, always as many features, and which case it was."""
 
     seen: tuple[Hashable, ...]

@@ -19,7 +19,6 @@ that was asked about, so each label is of that very hash, or of one near it:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +30,7 @@ from blindmatch_protocol.designs import third_party
 from blindmatch_protocol.designs.third_party import THIRD, answered_with, signatures
 from blindmatch_protocol.oprf import Mode, blind_evaluate, generate_key_pair
 from blindmatch_protocol.randomness import Randomness
+from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing

@@ -10,7 +10,6 @@ device has named to the centre. Had it named one of its own before her, that one
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 from blindmatch_client.egress import Call
@@ -26,6 +25,7 @@ from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre import subjects, verify
 from blindmatch_server.centre.keys import JUDGE_PUBLIC
 from blindmatch_server.key_files import read_key
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena

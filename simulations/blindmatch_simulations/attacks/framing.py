@@ -25,7 +25,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 from blindmatch_client.egress import Call, Egress, Recorder
@@ -36,6 +35,7 @@ from blindmatch_protocol.content import AttachmentRef, Content, compose
 from blindmatch_protocol.contract import Match, Party
 from blindmatch_protocol.franking import disclose
 from blindmatch_protocol.parts import SUBMISSION, split
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.report import Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.stamp import Stamp, Stamped
@@ -43,6 +43,8 @@ from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre import subjects, verify
 from blindmatch_server.centre.keys import PUBLIC_KEY
 from blindmatch_server.key_files import read_key
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, AttackError
@@ -58,8 +60,7 @@ TYPE: Final = "image/png"
 PASSED: Final = "passed"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Forgery:
+class Forgery(Redacted, Struct, frozen=True):
     """A report that says what it must not."""
 
     case: str

@@ -10,7 +10,6 @@ all-shares          they join their shares, and do as the single holder of a key
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +21,7 @@ from blindmatch_protocol.designs.voprf import KeyLayout, Verified
 from blindmatch_protocol.oprf import SecretKey, evaluate
 from blindmatch_protocol.picture import distance
 from blindmatch_protocol.randomness import Randomness
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import EXACT, NEAR, Arena

@@ -6,7 +6,6 @@ In memory, with the device's own check and the package's own proofs; nothing is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from blindmatch_client.transparency import Transparency
@@ -21,6 +20,7 @@ from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_protocol.epoch_manifest import NO_PREDECESSOR, EpochManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator.signing import CuratorKey
+from msgspec import Struct, field
 
 from blindmatch_simulations.attacks.arena import Arena
 
@@ -38,8 +38,7 @@ class Kept(dict[str, bytes]):
         self[name] = value
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """A curator, a log and five witnesses of four operators, three of whom a device needs.
 
     Attributes:
@@ -80,8 +79,7 @@ class Scene:
         return History([self.leaf(n, 1 + (n >= since)) for n in range(1, epochs + 1)], self.log)
 
 
-@dataclass(slots=True)
-class History:
+class History(Struct):
     """A log that shows whatever it wants.
 
     Attributes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -22,6 +21,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
 from google.protobuf.message import Message as Wire
+from msgspec import field
 from PIL import Image
 
 from blindmatch_simulations.attacks.adversary import Weakness
@@ -97,7 +97,6 @@ class _Between(Egress):
         return super().listen(call, request, lambda replies: consume(altered(replies)))
 
 
-@dataclass(slots=True, repr=False)
 class Loopback(World):
     """A world whose devices' replies can be altered.
 

@@ -19,7 +19,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -30,6 +29,8 @@ from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.contract.driver import concluded
 from blindmatch_protocol.picture.item import Picture
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import (
     AS_BUILT,
@@ -120,8 +121,7 @@ QUICK_ROUNDS: Final = 2
 BUCKETS: Final = 8
 
 
-@dataclass(slots=True)
-class _Watch:
+class _Watch(Struct):
     """What happened to one picture after another, in its order, and when."""
 
     events: list[tuple[str, int]] = field(default_factory=list)

@@ -7,7 +7,6 @@ attachment that did not match.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import Any, Final
 
 from blindmatch_protocol import franking
@@ -17,6 +16,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.franking import LEAF_LENGTH, disclose
 from blindmatch_protocol.report import open_report
 from blindmatch_server.centre.keys import CentreKeys
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena

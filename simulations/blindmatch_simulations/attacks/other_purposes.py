@@ -10,7 +10,6 @@ is the design's relation; no protocol is run for views.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -19,6 +18,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.picture import distance
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
 from blindmatch_simulations.attacks.arena import EXACT, NEAR, OF_A_SEED, Arena

@@ -14,7 +14,6 @@ for the second hash, and no picture is in two pairs, so pairs are independent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +25,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Pixels
 from blindmatch_server.keyed_hash import KEY_BYTES, SAME_PICTURE, KeyedHasher
 from blindmatch_server.keyed_hash import distance as second_distance
+from msgspec.structs import replace
 from PIL import Image
 
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means

@@ -8,7 +8,6 @@ other bucket   answers with what is not the bucket that was asked for
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs.prefix_bucket import BUCKETS, Bucket, buckets
 from blindmatch_protocol.designs.prefix_bucket import files as kept
 from blindmatch_protocol.randomness import Randomness
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, AttackError

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -37,6 +36,7 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.oprf import Mode, blind
 from blindmatch_protocol.picture import distance
 from blindmatch_protocol.randomness import Randomness, seeded
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.budget import Budget
@@ -34,8 +33,7 @@ class AttackRow(Row, frozen=True, kw_only=True, tag="attack"):
     budget: Budget | UnsetType = UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
+class Ran(Struct, frozen=True):
     """An attack, the design it was run against, its figure and what it spent."""
 
     attack: Attack

@@ -21,7 +21,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +34,7 @@ from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.setfile import SetFileWriter
 from blindmatch_server.curator.signing import CuratorKey
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import (
     Adversary,

@@ -15,7 +15,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +28,10 @@ from blindmatch_protocol.contract import EntryBatch, Party
 from blindmatch_protocol.contract.entries import HeldEntries, joined
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.curator.endorsement.batches import Batches, Held
+from msgspec import Struct
+from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
@@ -48,8 +50,7 @@ VICTIM: Final = 1
 FIRST_ID: Final = 1
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Curator:
+class Curator(Redacted, Struct, frozen=True):
     """The adversary, and what it has.
 
     Attributes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from blindmatch_client.consequence import Consequence
 from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_protocol.contract import Party, Voucher
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_simulations.audit.counterpart import Comparison, Counterpart, DecoyFinder
 from blindmatch_simulations.audit.dictionary import scan
@@ -44,8 +45,7 @@ class Undeclared(StrEnum):
     NOT_COMPARABLE = "not comparable"
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(Struct, frozen=True):
     """The result.
 
     Attributes:

@@ -4,13 +4,14 @@ to run them with: they agree on what is declared to a party, and differ elsewher
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.randomness import Randomness, Recording
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct, field
 
 from blindmatch_simulations.audit.forge import Declared, Forge, Forged
 from blindmatch_simulations.inprocess.deployed import Deployed
@@ -19,8 +20,7 @@ from blindmatch_simulations.inprocess.opened import held_by_roles
 Bodies = list[dict[bm.Role, bytes]]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Counterpart:
+class Counterpart(Redacted, Struct, frozen=True):
     """The roles of a design, played in process.
 
     Attributes:
@@ -70,8 +70,7 @@ SOURCES: Final = 8
 """Pictures that are tried as sources of a forged one."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Decoys:
+class Decoys(Redacted, Struct, frozen=True):
     """What a session is compared with: pictures that agree, and why that is not all that is to be compared;
     the reason is empty if it is."""
 
@@ -79,8 +78,7 @@ class Decoys:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """How much one session's bytes to one party were compared.
 
     Attributes:

@@ -16,15 +16,16 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from blindmatch_client.trace import EgressRecord
 from blindmatch_protocol.contract import Item, Party
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.sealed_message import SealedMessage
 from google.protobuf.message import Message as Wire
+from msgspec import Struct
 
 from blindmatch_simulations.audit.counterpart import Counterpart, declared_facts
 from blindmatch_simulations.audit.evidence import Evidence
@@ -45,8 +46,7 @@ _COMPOSED: Final = "clear"
 """The field of a message in the clear, which is derived again as well: it says what its pictures are."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Dictionary:
+class Dictionary(Redacted, Struct, frozen=True):
     """What is looked for: pieces in clear bytes, in opaque ones, steps between bytes, and text."""
 
     clear: frozenset[bytes]

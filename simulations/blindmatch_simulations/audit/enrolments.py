@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
 from blindmatch_client.egress.methods import ENROL, ENROLLED
@@ -14,6 +13,7 @@ from blindmatch_protocol.contract import AnyDesign, Party, Role
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import replayed
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import Struct
 
 from blindmatch_simulations.audit.counterpart import Counterpart
 from blindmatch_simulations.audit.evidence import Evidence
@@ -51,8 +51,7 @@ def check_enrolments(counterpart: Counterpart, evidence: Evidence) -> Iterator[F
             yield found(record, "enrolled more often than declared", record.request_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
+class _Sent(Struct, frozen=True):
     """What one record says: whose enrolment, from where on, the bytes, and whether that is all."""
 
     head: bytes

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from blindmatch_client.consequence import Consequence
 from blindmatch_client.trace import EgressRecord, EnrolmentTrace, MessageTrace, SessionTrace
 from blindmatch_protocol.contract import Item, Party
+from blindmatch_protocol.redacted import Redacted
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from msgspec import Struct, field
 
 from blindmatch_simulations.audit.reports import Reportable
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """What a device was told to do, by whoever drove it: nothing it sends goes beyond.
 
     Attributes:
@@ -40,8 +40,7 @@ class Told:
     consequence: Consequence = Consequence.REPORT
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Evidence:
+class Evidence(Redacted, Struct, frozen=True):
     """What a device recorded of itself, and what is needed to hold it against.
 
     Attributes:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from blindmatch_client.trace import EgressRecord
 from blindmatch_protocol.contract import Party
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Undeclared egress.
 
     Attributes:

@@ -8,13 +8,15 @@ and differs in the bits, coefficients, luminance and pixels that were not declar
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.contract import Fact, Item
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
+from msgspec.structs import replace
 
 TRIES: Final = 48
 """Hashes that are tried for one picture, where facts depend on bits together."""
@@ -22,8 +24,7 @@ TRIES: Final = 48
 HASH_BITS: Final = 256
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Forged:
+class Forged(Redacted, Struct, frozen=True, eq=False):
     """An `Item` of given views."""
 
     hash: bytes
@@ -44,8 +45,7 @@ class Forged:
         return replace(self, hash=value, coefficients=(size * signs).astype(np.float32))
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(Struct, frozen=True):
     """What `facts` say of items under a set-up."""
 
     facts: Sequence[Fact]
@@ -60,8 +60,7 @@ class Declared:
         return b"\0".join(_flat(value) for value in self.of(item))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Forge:
+class Forge(Redacted, Struct, frozen=True):
     """Makes items that agree with one picture.
 
     Attributes:

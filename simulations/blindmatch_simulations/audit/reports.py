@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from blindmatch_client.egress import methods
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
@@ -22,17 +21,18 @@ from blindmatch_protocol.contract import AnyDesign, Flag, Match, Outcome, Party
 from blindmatch_protocol.cover import Slot, open_slot
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture import container
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.report import Report, open_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from google.protobuf.message import DecodeError
+from msgspec import Struct
 
 from blindmatch_simulations.audit.finding import Finding, found
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Reportable:
+class Reportable(Redacted, Struct, frozen=True):
     """What reports of a device may be about.
 
     Attributes:
@@ -52,8 +52,7 @@ class Reportable:
     stamp_key: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Sealed:
+class _Sealed(Redacted, Struct, frozen=True):
     """A report as it left, whole; `item` if the calls named one."""
 
     report_id: bytes

@@ -6,7 +6,6 @@ the endorsements; the set that is built again is one of `oprf-psi`. Hashes and k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +26,7 @@ from blindmatch_protocol.contract.entries import HeldEntries
 from blindmatch_protocol.designs.hash_upload import DESIGN as UPLOAD
 from blindmatch_protocol.designs.oprf_psi import DESIGN as PSI
 from blindmatch_protocol.randomness import Randomness, system_randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.building import Publishing
 from blindmatch_server.curator import random_hashes
 from blindmatch_server.curator.endorsement.auditing import Audited
@@ -37,6 +37,7 @@ from blindmatch_server.curator.endorsement.records import Record
 from blindmatch_server.curator.hashlist import FIRST_ID
 from blindmatch_server.publication import publish_epoch
 from blindmatch_server.worker_pool import WorkerPool, cores
+from msgspec import Struct
 
 from blindmatch_simulations.deployment.curating import throwaway_signer
 from blindmatch_simulations.measure.meter import Meter, expect
@@ -48,8 +49,7 @@ REBUILT: Final = 14
 LAST: Final = 52
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Endorsed:
+class Endorsed(Redacted, Struct, frozen=True):
     """An endorsed epoch of random hashes.
 
     Attributes:

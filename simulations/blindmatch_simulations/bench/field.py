@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,6 +21,7 @@ from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.designs.none import DESIGN
 from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.randomness import system_randomness
+from msgspec import Struct
 
 from blindmatch_simulations.measure.procfs import cpu_seconds, status_mib
 from blindmatch_simulations.measure.worker import Worker, working
@@ -29,8 +29,7 @@ from blindmatch_simulations.measure.yardstick import percentile
 from blindmatch_simulations.scenario.world import World
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """How much is sent.
 
     Attributes:
@@ -52,8 +51,7 @@ class Load:
         return self.workers * self.pairs
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What came of an order.
 
     Attributes:
@@ -98,8 +96,7 @@ class Outcome:
         return {"p50_us": median(values), **tails, "per_second": self.per_second}
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """A running relay and its workers; `device` is what `device_start` is told of one of theirs."""
 
     device: tuple[str, str, str]

@@ -11,12 +11,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from blindmatch_server.worker_pool import cores
+from msgspec import Struct
 
 from blindmatch_simulations.attacks.hostile import RELAY
 from blindmatch_simulations.bench.field import Load, Outcome, messenger_field
@@ -29,8 +29,7 @@ REST_S: Final = 0.5
 """After an attack, until the relay has answered what was refused late."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flood:
+class Flood(Struct, frozen=True):
     """How much is done.
 
     Attributes:
@@ -50,8 +49,7 @@ class Flood:
     at_once: int = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
+class Round(Struct, frozen=True):
     """A quiet time, then one beside one kind of hostile client, whose attempts `outcomes` counts."""
 
     quiet: Outcome
@@ -61,8 +59,7 @@ class Round:
     outcomes: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """Bystanders and hostile clients of one server.
 
     Attributes:

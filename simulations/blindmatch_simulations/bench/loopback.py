@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -25,8 +24,10 @@ from blindmatch_protocol.contract import Party, Request
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.worker_pool import cores
+from msgspec import Struct
 
 from blindmatch_simulations.bench.queries import SEVERAL, Check, publish_random, unlisted_picture
 from blindmatch_simulations.deployment.devices import credentials_of, egress_of
@@ -42,8 +43,7 @@ AT_ONCE: Final = 64
 """Requests that are answered together where the crypto alone is measured."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Served:
+class Served(Redacted, Struct, frozen=True):
     """A running matcher with its set.
 
     Attributes:

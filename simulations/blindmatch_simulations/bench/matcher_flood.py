@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from blindmatch_client.egress import Egress
 from blindmatch_client.transport import MatchingExchange
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.randomness import system_randomness
+from msgspec import Struct
 
 from blindmatch_simulations.attacks.hostile import MATCHER
 from blindmatch_simulations.bench.field import Outcome
@@ -61,8 +61,7 @@ def _device(served: Served, number: int, stack: ExitStack) -> Egress:
     return egress
 
 
-@dataclass(frozen=True, slots=True)
-class _Bystanders:
+class _Bystanders(Struct, frozen=True):
     """Devices that check the same picture at fixed times."""
 
     check: Check

@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from blindmatch_client.device import Device
 from blindmatch_client.egress import Recorder
 from blindmatch_protocol.designs.none import DESIGN
 from blindmatch_protocol.errors import BlindmatchError
+from msgspec import Struct
 
 from blindmatch_simulations.deployment.devices import connect
 from blindmatch_simulations.deployment.folder import Deployment
@@ -42,8 +42,7 @@ def new_device(deployment: Deployment, name: str) -> Device:
     return device
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What each pair is to do."""
 
     each: int
@@ -51,8 +50,7 @@ class Order:
     picture: str | None
 
 
-@dataclass(slots=True)
-class Pair:
+class Pair(Struct):
     """A sender and a receiver with a session."""
 
     sender: Device

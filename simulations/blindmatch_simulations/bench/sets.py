@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -24,6 +23,7 @@ from blindmatch_server.curator import open_list, random_list
 from blindmatch_server.manifest import SIGNED
 from blindmatch_server.published import Publication
 from blindmatch_server.worker_pool import WorkerPool, cores
+from msgspec import Struct
 
 from blindmatch_simulations.bench.arithmetic import ENTRY, arithmetic
 from blindmatch_simulations.deployment.building import built, built_alone
@@ -35,8 +35,7 @@ LOOK_UPS: Final = 1000
 """Keys of a batched look-up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Builder:
+class Builder(Struct, frozen=True):
     """Publishes the same list again and again, each time into a new folder."""
 
     entries: EntrySource

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated, Final
 import typer
 from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.franking_mode import DEFAULT_MODE
+from msgspec.structs import asdict
 
 from blindmatch_simulations.bench.absence import bench_absence
 from blindmatch_simulations.bench.endorsements import bench_endorsements

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
+from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
@@ -28,8 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _PEOPLE: ContextVar[Console] = ContextVar("people", default=OUT)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a command found.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
+
+from msgspec.structs import asdict
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 import typer
+from msgspec import Struct
 
 from blindmatch_simulations.data import table_of
 
 BENCH: Final = "bench "
 
 
-@dataclass(frozen=True, slots=True)
-class HelpExample:
+class HelpExample(Struct, frozen=True):
     """`example` follows ``blindmatch``; `needs` and `writes` are half sentences."""
 
     example: str

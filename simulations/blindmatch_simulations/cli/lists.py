@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +24,7 @@ from blindmatch_server.curator import (
     random_list,
 )
 from blindmatch_server.published import open_publication
+from msgspec.structs import asdict
 
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
 from blindmatch_simulations.cli.console import DeployedDesignOption, progress_bar, say

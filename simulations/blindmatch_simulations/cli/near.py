@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.voprf import Limits
+from msgspec import to_builtins
 from rich.console import Console
 from rich.table import Table
 
@@ -127,14 +127,14 @@ def tune_design(
     shown = [_cells(point) for point in found.points if point.recall >= recall - 5]
     tables: list[Table | str]
     tables = [table(f"frontier of {design} from {recall - 5:g} % recall on", POINT_COLUMNS, shown)]
-    result: dict[str, Any] = {"wishes": asdict(wishes), "points": list(map(asdict, found.points))}
+    result: dict[str, Any] = {"wishes": to_builtins(wishes), "points": list(map(to_builtins, found.points))}
     if found.proposal is None:
         words = "no combination does all that was asked for: lower a wish"
         return Found(result | {"proposal": None, "limits": None}, (*tables, words), exit_codes.WRONG)
     expires = int(time.time()) + key_days * 86_400 if key_days else 0
     tokening = found.proposal.tokening
     limits = limits_for(tokening, alone, pooled, expires)
-    result |= {"proposal": asdict(found.proposal), "limits": limits.values()}
+    result |= {"proposal": to_builtins(found.proposal), "limits": limits.values()}
     result["assess"] = assess_line(design, tokening, limits)
     return Found(result, (*tables, *_proposed(design, tokening, limits)))
 

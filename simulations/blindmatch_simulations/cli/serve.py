@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Final
 
 import typer
 from blindmatch_protocol.contract import Party
+from msgspec import Struct
 
 from blindmatch_simulations.cli.console import OUT, DeployedDesignOption, HomeOption
 from blindmatch_simulations.cli.parties import CollusionOption, party_called
@@ -108,8 +108,7 @@ def _serve_all(deployment: Deployment, reference: str, metrics: bool, allow_coll
             _watch([Watched(server) for server in servers])
 
 
-@dataclass(slots=True)
-class Watched:
+class Watched(Struct):
     """A server, and how many calls its log tells of."""
 
     server: ServerProcess

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from blindmatch_simulations.conformance import (
     correctness,
@@ -33,8 +34,7 @@ from blindmatch_simulations.conformance.leakage import (
 from blindmatch_simulations.inprocess.verdict import Passed
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """A check: its name, what it claims of a design that passes, and how it is run."""
 
     name: str

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations, pairwise
 from operator import and_, or_
@@ -31,6 +30,8 @@ from blindmatch_protocol.contract import UNBOUND, Role
 from blindmatch_protocol.contract.outcome import Send
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import Recording, replayed
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_simulations.conformance.fixtures import Fixtures, as_published, lowered
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, enrolled, publish
@@ -52,8 +53,7 @@ DEEP: Final = 4
 PUBLISH: Final = "publish"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Drawing:
+class Drawing(Redacted, Struct, frozen=True):
     """Something that draws: its step, what comes of it from a source, and what it keeps."""
 
     step: str

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
 import numpy as np
 from blindmatch_protocol.contract import Learner, Match, NoMatch
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError, SetFileError
+from msgspec.structs import replace
 
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.inprocess.deployed import Build, enrolled, run_session

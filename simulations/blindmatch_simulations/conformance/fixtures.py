@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property, lru_cache, wraps
 from time import perf_counter_ns, thread_time_ns
 from typing import Final, TypeAlias, TypeVar
@@ -26,6 +25,8 @@ from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.errors import BlindmatchError, DesignError
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.randomness import Randomness, seeded
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_simulations.inprocess.deployed import (
     Build,
@@ -190,8 +191,7 @@ SMALL_FILES: Final = 1 << 14
 """or while the files of the pool's list are."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Setting:
+class Setting(Redacted, Struct, frozen=True):
     """A deployment, and pictures to ask it about."""
 
     name: str

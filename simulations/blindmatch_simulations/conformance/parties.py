@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,7 @@ from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator.signing import CuratorKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from msgspec import Struct
 
 from blindmatch_simulations.inprocess.deployed import Deployed, manifest_of
 
@@ -34,8 +34,7 @@ FIRST_BYTE: Final = "first byte"
 CONCLUDE: Final = "conclude"
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(Struct, frozen=True):
     """Something that happened on the device: the name of a method it called, or one of the two above."""
 
     kind: str

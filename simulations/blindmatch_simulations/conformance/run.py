@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
@@ -12,6 +11,7 @@ from typing import Any, Final, Literal
 import msgspec
 from blindmatch_client.device import Device
 from blindmatch_protocol.contract import AnyDesign
+from msgspec import Struct, field
 
 from blindmatch_simulations.conformance.checks import CHECKS
 from blindmatch_simulations.conformance.fixtures import CLOCKS, Clocks, Fixtures
@@ -30,8 +30,7 @@ GAMES: Final = (2_000, 10_000)
 """Training and held-out runs: quick, per class of pairs; with the large games, per game."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """How a design is checked.
 
     Attributes:
@@ -53,8 +52,7 @@ class Options:
     device: type[Device] = Device
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """All verdicts on one design, and the seconds each took; CPU seconds where the work is done here."""
 
     design: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.randomness import Randomness
+from msgspec.structs import replace
 
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.inprocess.deployed import opened, run_session

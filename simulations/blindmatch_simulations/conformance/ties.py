@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Final
 
@@ -22,6 +21,8 @@ from blindmatch_protocol.codec import Message, layout
 from blindmatch_protocol.contract import Learner, Role, Tie, Verdict
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import replayed
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.conformance.determinism import BOUND
 from blindmatch_simulations.conformance.fixtures import Fixtures, as_published, lowered
@@ -97,8 +98,7 @@ def _tied(fixtures: Fixtures) -> int:
     return tried
 
 
-@dataclass(frozen=True, slots=True)
-class _Put:
+class _Put(Struct, frozen=True):
     """A reply in place of the right one, at a place counted over all rounds, and who answers after it."""
 
     at: int

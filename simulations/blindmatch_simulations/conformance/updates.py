@@ -8,12 +8,14 @@ What an update's bytes tell of the entries is played as a game over lists (`leak
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from blindmatch_protocol.contract import Match, NoMatch, Voucher
 from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.conformance.epochs import keyed
 from blindmatch_simulations.conformance.fixtures import Fixtures, next_epoch, rows_of
@@ -30,8 +32,7 @@ STRANGER: Final = "another-design"
 OTHER_EPOCH: Final = 5
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Chain:
+class Chain(Redacted, Struct, frozen=True):
     """An epoch and two updates of it."""
 
     first: Build

@@ -24,13 +24,13 @@ import numpy as np
 from blindmatch_simulations.corpus.pairs import BITS, REACH
 from blindmatch_simulations.measure.figures import share
 from blindmatch_simulations.measure.intervals import bounded_mean
-from blindmatch_simulations.measure.results import Figure, Struct
+from blindmatch_simulations.measure.results import Figure, Strict
 
 PER_ITEM: Final = "share of items"
 PER_PAIR: Final = "share of pairs"
 
 
-class Counts(Struct, frozen=True):
+class Counts(Strict, frozen=True):
     """What one scan counted: numbers of pictures and of pairs, no name and no hash.
 
     Attributes:
@@ -109,7 +109,7 @@ class Counts(Struct, frozen=True):
         return ""
 
 
-class Bound(Struct, frozen=True):
+class Bound(Strict, frozen=True):
     """False matches if pictures up to `distance` were called a match; `n` is what the interval is over.
 
     Attributes:

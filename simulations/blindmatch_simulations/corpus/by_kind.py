@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +12,8 @@ from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture.distance import distance
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Pixels
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 from PIL import Image
 
 from blindmatch_simulations.corpus.bounds import share_within
@@ -38,8 +39,7 @@ _MOST_SIDE: Final = 512
 """Pictures are made smaller to this before they are edited, as a messenger makes them smaller."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Sample:
+class Sample(Redacted, Struct, frozen=True):
     """Pictures of one kind: fingerprints of all, files of those that are edited."""
 
     kind: str

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.picture import pdq
 from blindmatch_protocol.picture.decode import decode
+from msgspec import Struct
 from PIL import Image
 
 from blindmatch_simulations.corpus.cache import Print
@@ -56,8 +56,7 @@ _DOCS: Final = "usr/share/doc"
 _LEAST_SIDE: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A picture of an installed package: a file, or a row of an array of grey pictures, 0 to 1."""
 
     package: str
@@ -83,8 +82,7 @@ class Found:
         return np.asarray(small.resize(size, Image.Resampling.BICUBIC))
 
 
-@dataclass(frozen=True, slots=True)
-class Hashed:
+class Hashed(Struct, frozen=True):
     """A picture and what it hashes to."""
 
     found: Found
@@ -145,8 +143,7 @@ def _scikit_image() -> Iterator[Found]:
         yield Found(PACKAGE, version, FACES, FACES_LICENCE, folder / FACES_FILE, name, row)
 
 
-@dataclass(frozen=True, slots=True)
-class Dpkg:
+class Dpkg(Struct, frozen=True):
     """What dpkg has installed below `root`: files, version and licence of a package, by its own records."""
 
     root: Path = Path("/")

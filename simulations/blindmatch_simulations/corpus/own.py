@@ -7,7 +7,6 @@ edits of the suite, no session is compared with a forged picture, and rows of si
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +17,9 @@ from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture.decode import decode
 from blindmatch_protocol.picture.distance import distance
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.keyed_hash import SAME_PICTURE
+from msgspec import Struct, field
 from PIL import Image
 
 from blindmatch_simulations.corpus.cache import Cache, FileSeen, Print
@@ -35,8 +36,7 @@ MOST_SIDE: Final = 1024
 _JPEG_QUALITY: Final = 90
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class OwnPictures:
+class OwnPictures(Redacted, Struct, frozen=True):
     """A choice of a folder's pictures.
 
     Attributes:

@@ -8,14 +8,15 @@ other whose second hashes agree are taken for the same picture, edited: such pai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.keyed_hash import SAME_PICTURE
+from msgspec import Struct
 
 Ints = npt.NDArray[np.int64]
 Prints = npt.NDArray[np.uint8]
@@ -31,8 +32,7 @@ NONE_NEAR: Final = 255
 _MIX: Final = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], "u8")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Tally:
+class Tally(Redacted, Struct, frozen=True):
     """Counts of the pairs so far.
 
     Attributes:
@@ -66,8 +66,7 @@ class Tally:
         return Tally(histogram, same, self.nearest, self.nearest_all, self.repeats, self.blocks + 1)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Block:
+class Block(Redacted, Struct, frozen=True):
     """What one block adds: counts, items with distances of listed pictures, pictures that are repeats."""
 
     histogram: Ints

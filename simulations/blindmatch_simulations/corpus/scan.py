@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 from importlib.metadata import version as installed_version
@@ -22,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct, field
 
 from blindmatch_simulations.corpus.bounds import Bound, Counts, bounds
 from blindmatch_simulations.corpus.cache import Cache
@@ -33,7 +34,7 @@ from blindmatch_simulations.measure.phases import PhaseProgress
 from blindmatch_simulations.measure.results import (
     Figure,
     ResultsError,
-    Struct,
+    Strict,
     encode,
     read_sealed,
     sealed,
@@ -53,7 +54,7 @@ class CorpusError(BlindmatchError):
     """A folder, or a scan, cannot be used."""
 
 
-class Scan(Struct, frozen=True, kw_only=True):
+class Scan(Strict, frozen=True, kw_only=True):
     """Version 1 of the file; ``scan-v1.schema.json`` is its schema.
 
     Attributes:
@@ -78,8 +79,7 @@ class Scan(Struct, frozen=True, kw_only=True):
     digest: str = ""
 
 
-@dataclass(slots=True, repr=False)
-class Taken:
+class Taken(Redacted, Struct):
     """Fingerprints of a folder's pictures, and what else lies there; `broken` names are its owner's."""
 
     files: int = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from blindmatch_client.device import Sent
@@ -12,8 +11,11 @@ from blindmatch_proofs.report_evidence import Known, verify_evidence
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Content, Flag, Learner, Match
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator import HashList
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.audit import Audit, audit_device
 from blindmatch_simulations.deployment.devices import Options
@@ -44,8 +46,7 @@ SENDER: Final = "alice"
 RECIPIENT: Final = "bob"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Conversation:
+class Conversation(Redacted, Struct, frozen=True):
     """Alice and Bob, from registration to the audit."""
 
     player: Player

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.curator import HashList, list_hashes, list_pictures, open_list, random_hashes
 from blindmatch_server.published import Publication
+from msgspec import Struct
 
 from blindmatch_simulations.deployment import endorsing
 from blindmatch_simulations.deployment.curating import open_named
@@ -28,8 +29,7 @@ SUBMITTERS: Final = ("north", "south", "west")
 ENDORSERS: Final = SUBMITTERS[:2]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class DemoList:
+class DemoList(Redacted, Struct, frozen=True):
     """The list that a demo runs with.
 
     Attributes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +21,12 @@ from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.picture.distance import rows as hash_rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator import HashList, import_list, list_hashes, open_list, random_hashes
 from blindmatch_server.logged import read_logged
 from blindmatch_server.published import Publication
+from msgspec import Struct, field
 
 from blindmatch_simulations.audit import Audit
 from blindmatch_simulations.demo.conversation import Conversation
@@ -45,8 +46,7 @@ WITNESSES: Final = 2
 """Of the log that the demo runs."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class DemoRun:
+class DemoRun(Redacted, Struct, frozen=True):
     """Everything that a run brought to light.
 
     Attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.franking_mode import FrankingMode
 from blindmatch_protocol.sender_proof import Franking
+from msgspec import Struct, field
 
 from blindmatch_simulations.deployment.addresses import AddressError, Addresses, decoded, encoded
 from blindmatch_simulations.deployment.endorsement_policy import NO_POLICY
@@ -36,8 +36,7 @@ KEY_FILE: Final = "key file"
 PASSPHRASE: Final = "passphrase"  # noqa: S105 - the name of a kind
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """What a user may decide when a device is made.
 
     Attributes:
@@ -96,8 +95,7 @@ class Options:
         return self.key(passphrase) or KeyFile(folder / KEY_NAME)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What is kept of a device.
 
     Attributes:

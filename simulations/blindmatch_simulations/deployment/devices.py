@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,9 +17,12 @@ from blindmatch_client.failure import FailureMode
 from blindmatch_client.trace import SessionTrace, Trace, Traces
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.randomness import Randomness, Recording, system_randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
 from blindmatch_server.key_files import read_key
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.deployment.addresses import Addresses
 from blindmatch_simulations.deployment.device_settings import PASSPHRASE, SETTINGS, Settings
@@ -43,8 +45,7 @@ WayOut: TypeAlias = Callable[..., Egress]
 """Makes an `Egress` of addresses, credentials, recorder and clock."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Watched:
+class Watched(Redacted, Struct, frozen=True):
     """A device, and what it records of itself for an audit."""
 
     device: Device

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +36,7 @@ from blindmatch_server.curator.hashlist import FIRST_ID
 from blindmatch_server.curator.listwriter import write_entries
 from blindmatch_server.published import Publication
 from blindmatch_server.seed_stream import SEED_BYTES
+from msgspec import Struct
 
 from blindmatch_simulations.deployment.curating import (
     LIST_SUFFIX,
@@ -183,8 +183,7 @@ def endorse(deployment: Deployment, design: AnyDesign, name: str, listed: str) -
     return made
 
 
-@dataclass(frozen=True, slots=True)
-class Endorsed:
+class Endorsed(Struct, frozen=True):
     """An endorsed epoch.
 
     Attributes:

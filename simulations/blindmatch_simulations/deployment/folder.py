@@ -19,7 +19,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -35,6 +34,7 @@ from blindmatch_server.centre.keys import JUDGE_PUBLIC, STAMP_KEY, CentreKeys
 from blindmatch_server.centre.keys import PUBLIC_KEY as CENTRE_PUBLIC_KEY
 from blindmatch_server.curator.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey, Signer
 from blindmatch_server.key_files import read_key
+from msgspec import Struct
 
 from blindmatch_simulations.deployment import addresses
 from blindmatch_simulations.deployment.endpoints import Directory
@@ -51,8 +51,7 @@ STANDARD: Final = (Party.PROVIDER, Party.MATCHER, Party.CENTRE)
 """Whose servers every deployment has, whatever its design."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
+class Deployment(Struct, frozen=True):
     """A deployment in `home`; use `create` or `open`."""
 
     home: Path

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +22,7 @@ from blindmatch_protocol import hpke
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.key_files import line_of, read_key
 from blindmatch_server.workspace import replace_file
+from msgspec import Struct
 
 from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
 
@@ -30,8 +30,7 @@ INFO: Final = b"blindmatch/authority-mailbox/1"
 SIMULATED: Final = {"simulated": True}
 
 
-@dataclass(frozen=True, slots=True)
-class Mailbox:
+class Mailbox(Struct, frozen=True):
     """The mailbox of an authority; made when it is first used."""
 
     folder: Path

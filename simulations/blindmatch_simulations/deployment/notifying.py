@@ -8,7 +8,6 @@ A crash between the last two sends a notice again; its number, at the end of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_client.device import Device
@@ -17,6 +16,7 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.keys import NOTICES_KEY
 from blindmatch_server.key_files import read_key
+from msgspec import Struct
 
 from blindmatch_simulations.deployment.devices import create_device, open_device
 from blindmatch_simulations.deployment.folder import Deployment
@@ -26,8 +26,7 @@ ACCOUNT: Final = "centre-notices"
 """The centre's own account; `centre` itself names the server and is no name for a device."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """What became of a notice; `problem` is empty if the messenger took it."""
 
     notice: pb.Notice

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from signal import Signals
@@ -17,6 +16,7 @@ from typing import Final
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.locking import hold
+from msgspec import Struct
 
 from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
 
@@ -38,8 +38,7 @@ class ProcessError(BlindmatchError):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class ServerProcess:
+class ServerProcess(Struct, frozen=True):
     """A running server, where its log goes, and the byte of it that this start begins at."""
 
     party: Party

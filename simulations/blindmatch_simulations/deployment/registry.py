@@ -10,7 +10,6 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import entry_points
@@ -24,6 +23,7 @@ import blindmatch_client.designs as on_device
 import blindmatch_protocol.designs as built_in
 from blindmatch_protocol.contract import CONTRACT_VERSION, AnyDesign, Design, Info
 from blindmatch_protocol.errors import BlindmatchError, NotInstalledError
+from msgspec import Struct
 
 from blindmatch_simulations.data import committed
 from blindmatch_simulations.deployment.collusion import faults
@@ -37,8 +37,7 @@ class RegistryError(BlindmatchError):
     """No design of that name, or it cannot be loaded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
+class Registered(Struct, frozen=True):
     """A design and where it comes from: ``built in``, a package's name, or a path."""
 
     design: AnyDesign

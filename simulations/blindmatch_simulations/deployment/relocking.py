@@ -8,12 +8,12 @@ it, still has what was in it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from blindmatch_client.errors import StoreError, WrongKeyError
 from blindmatch_client.store import Store
 from blindmatch_client.store_file import KEY_NAME, lock_kind
+from msgspec.structs import replace
 
 from blindmatch_simulations.deployment.device_settings import STATE, Options, Settings
 from blindmatch_simulations.deployment.folder import Deployment

@@ -5,19 +5,18 @@ A rate whose denominator is zero, or unknown, is not measured: never 0 and never
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.statute import statute
 from blindmatch_server.centre.unproven import IN_STATISTICS
+from msgspec import Struct
 
 NOT_MEASURED: Final = "not measured"
 COLUMNS: Final = ("figure", "value", "unit")
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(Struct, frozen=True):
     """One line of the statistics.
 
     Attributes:

@@ -13,7 +13,6 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +27,7 @@ from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_server.key_files import line_of, read_key
 from blindmatch_server.log.service import StreamRule, counts, epochs_of
 from blindmatch_server.workspace import PUBLIC, replace_file
+from msgspec import Struct
 
 from blindmatch_simulations.deployment.collusion import operators
 from blindmatch_simulations.deployment.folder import KEYS, Deployment, DeploymentError
@@ -48,8 +48,7 @@ class LogError(BlindmatchError):
     """The log cannot be asked, or what it answers must not be published."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransparencyLog:
+class TransparencyLog(Struct, frozen=True):
     """What is public of a deployment's log.
 
     Attributes:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.log.monthly import Month, leaf_of, parse_leaf
 from blindmatch_server.workspace import replace_file
 from google.protobuf.json_format import MessageToDict
+from msgspec import Struct
 
 from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
 from blindmatch_simulations.deployment.operators import append_counts, ask_centre
@@ -34,8 +34,7 @@ _LEAF: Final = ".json"
 _PROOF: Final = ".proof"
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(Struct, frozen=True):
     """A month's counts: as they stand now, and as they were logged; None before that is shown."""
 
     month: Month

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TypeAlias
 
@@ -23,12 +22,13 @@ from blindmatch_protocol.epoch_manifest import (
     role_keys_of,
 )
 from blindmatch_protocol.randomness import Randomness, Recording, replayed, seeded
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct, field
 
 from blindmatch_simulations.inprocess.opened import OpenDesign, new_state
 
 
-@dataclass(slots=True)
-class MemoryWorkspace:
+class MemoryWorkspace(Struct):
     """A `Workspace` of buffers."""
 
     created: dict[str, io.BytesIO] = field(default_factory=dict)
@@ -46,8 +46,7 @@ class MemoryWorkspace:
         return {name: self.created[name].getvalue() for name in (self.created if names is None else names)}
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Build:
+class Build(Redacted, Struct, frozen=True):
     """One epoch's files: all of them by name, and which are whose."""
 
     design: bm.AnyDesign
@@ -98,8 +97,7 @@ def manifest_of(
     )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Deployed(OpenDesign):
+class Deployed(OpenDesign, frozen=True):
     """A build, opened by a device and by every role."""
 
     build: Build
@@ -159,8 +157,7 @@ def opened(build: Build) -> Deployed:
     return Deployed(design, design.open_setup(build.setup_files, build.epoch), states, build)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Asked:
+class Asked(Redacted, Struct, frozen=True):
     """A body, the role it went to, the reply and what the role learnt."""
 
     role: bm.Role
@@ -169,8 +166,7 @@ class Asked:
     verdict: bm.Verdict | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Ran:
+class Ran(Redacted, Struct, frozen=True):
     """One session.
 
     Attributes:

@@ -7,7 +7,6 @@ of megabytes and take a second to make, and its role knows an account by it anyw
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -15,7 +14,9 @@ from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import AnyDesign, Enrolment, Request, Role, Verdict, answered
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness, seeded
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.published import Publication
+from msgspec import Struct
 
 _MADE: Final[WeakKeyDictionary[AnyDesign, dict[bytes, Enrolment[Any]]]] = WeakKeyDictionary()
 
@@ -50,8 +51,7 @@ def _enrolment(design: AnyDesign, setup: Any) -> Enrolment[Any]:
     return made[key]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class OpenDesign:
+class OpenDesign(Redacted, Struct, frozen=True):
     """A design with one epoch of it, open.
 
     Attributes:

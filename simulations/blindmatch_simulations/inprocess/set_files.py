@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.setfile import SetFile, SetFileWriter, layout
+from msgspec.structs import replace
 
 
 def set_file(raw: bytes) -> SetFile | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from blindmatch_protocol.codec import Message, decode_any
@@ -11,6 +10,8 @@ from blindmatch_protocol.contract import UNBOUND, Done, Item, Role, Send, conclu
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled
 from blindmatch_simulations.inprocess.fields import made_up
@@ -19,8 +20,7 @@ from blindmatch_simulations.inprocess.seeded import below
 from blindmatch_simulations.inprocess.verdict import BrokenError
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Stop:
+class Stop(Redacted, Struct, frozen=True):
     """One round: the session that waits, what it sent, and the honest replies."""
 
     number: int

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
+from msgspec import Struct, field
 
 
 class Verdict(StrEnum):
@@ -45,16 +45,14 @@ class NotComparableError(BlindmatchError):
     """A check applies, and there was nothing to compare with, so that it says nothing; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(Struct, frozen=True):
     """A check found nothing wrong: in what, and the figures it measured on the way."""
 
     reason: str
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """One check's verdict.
 
     Attributes:

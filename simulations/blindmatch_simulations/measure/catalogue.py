@@ -8,11 +8,11 @@ from typing import Final
 import msgspec
 
 from blindmatch_simulations.data import table_of
-from blindmatch_simulations.measure.results import Struct
+from blindmatch_simulations.measure.results import Strict
 from blindmatch_simulations.measure.row import Target
 
 
-class Kind(Struct, frozen=True):
+class Kind(Strict, frozen=True):
     """A row's words, what times are for one of, e.g. ``entry``, and the target, if it has one."""
 
     what: str

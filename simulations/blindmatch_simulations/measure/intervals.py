@@ -5,10 +5,10 @@ What is one-sided is called so."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from msgspec import Struct
 
 CONFIDENCE: Final = 0.95
 _RESAMPLES: Final = 2000
@@ -115,8 +115,7 @@ def _low(hits: int, trials: int, tail: float) -> float:
 GAME_CONFIDENCE: Final = 0.99
 
 
-@dataclass(frozen=True, slots=True)
-class Advantage:
+class Advantage(Struct, frozen=True):
     """Twice the share of right guesses, less one, with its Clopper-Pearson interval.
 
     Attributes:

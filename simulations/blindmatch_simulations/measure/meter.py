@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.errors import BlindmatchError
+from msgspec import Struct, field
 
 from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.measure.phases import PhaseProgress, silent
@@ -42,8 +42,7 @@ def expect(holds: bool, words: str) -> None:
         raise BenchError(words)
 
 
-@dataclass(slots=True)
-class Around:
+class Around(Struct):
     """Readings around something that is measured by its own clocks; `run` when it is over."""
 
     before: Reading
@@ -62,8 +61,7 @@ class Around:
         return [self.run]
 
 
-@dataclass(slots=True)
-class Meter:
+class Meter(Struct):
     """Collects rows.
 
     Attributes:

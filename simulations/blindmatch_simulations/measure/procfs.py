@@ -6,9 +6,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+
+from msgspec import Struct
 
 with suppress(ImportError):
     import resource
@@ -91,8 +92,7 @@ def used_cpu_seconds() -> float:
     return time.process_time() + ended.ru_utime + ended.ru_stime
 
 
-@dataclass(slots=True)
-class Peak:
+class Peak(Struct):
     """The most memory that was resident, in MiB; None on a system without /proc."""
 
     mib: float | None = None

@@ -42,11 +42,11 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Strict and frozen."""
 
 
-class Figure(Struct, frozen=True):
+class Figure(Strict, frozen=True):
     """A number with its interval; `value` is None if it was not measured, and `why` says why then.
 
     Attributes:
@@ -67,7 +67,7 @@ class Figure(Struct, frozen=True):
     unit: str = ""
 
 
-class Conditions(Struct, frozen=True):
+class Conditions(Strict, frozen=True):
     """Under what conditions a row was measured.
 
     Attributes:
@@ -90,7 +90,7 @@ class Conditions(Struct, frozen=True):
         return 2 * self.clean_runs < self.runs
 
 
-class Row(Struct, frozen=True, kw_only=True, tag_field="kind", tag="row"):
+class Row(Strict, frozen=True, kw_only=True, tag_field="kind", tag="row"):
     """What was measured of one thing.
 
     Attributes:
@@ -117,7 +117,7 @@ class Row(Struct, frozen=True, kw_only=True, tag_field="kind", tag="row"):
 R = TypeVar("R", bound=Row)
 
 
-class PairDistances(Struct, frozen=True):
+class PairDistances(Strict, frozen=True):
     """PDQ distances between different pictures of one kind.
 
     Attributes:
@@ -136,7 +136,7 @@ class PairDistances(Struct, frozen=True):
     origin: str | UnsetType = UNSET
 
 
-class ByKind(Struct, frozen=True):
+class ByKind(Strict, frozen=True):
     """What PDQ makes of one kind of picture: no design is asked. Intervals are over pictures.
 
     Attributes:
@@ -160,7 +160,7 @@ class ByKind(Struct, frozen=True):
     tail: Figure
 
 
-class Results(Struct, Generic[R], frozen=True, kw_only=True):
+class Results(Strict, Generic[R], frozen=True, kw_only=True):
     """Version 3 of the results file.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from blindmatch_simulations.measure.results import Conditions, Figure, Row, Status, Struct, significant
+from blindmatch_simulations.measure.results import Conditions, Figure, Row, Status, Strict, significant
 
 
 class Quantity(NamedTuple):
@@ -61,7 +61,7 @@ class Verdict(StrEnum):
     NO_TARGET = "no target"
 
 
-class Target(Struct, frozen=True):
+class Target(Strict, frozen=True):
     """What a row should reach.
 
     Attributes:

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
 from blindmatch_protocol.errors import BlindmatchError
+from msgspec import Struct
 
 STOP_S: Final = 30.0
 
@@ -47,8 +47,7 @@ def in_own_process(module: str, task: str, *arguments: Path | str) -> dict[str, 
     return printed
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(Struct, frozen=True):
     """Such a process."""
 
     process: subprocess.Popen[str]

@@ -17,7 +17,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from statistics import median
 from typing import Final, NamedTuple, Self
@@ -25,6 +24,7 @@ from typing import Final, NamedTuple, Self
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.randomness import system_randomness
+from msgspec import Struct
 
 from blindmatch_simulations.measure.procfs import used_cpu_seconds
 from blindmatch_simulations.measure.results import Conditions, significant
@@ -45,8 +45,7 @@ class Cost(NamedTuple):
     cpu_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """The yardstick at one moment.
 
     Attributes:
@@ -134,8 +133,7 @@ MOST_MOVED: Final = 0.15
 MOST_LOAD: Final = 1.15
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """One run of what is measured, and the yardstick before and after it.
 
     Attributes:

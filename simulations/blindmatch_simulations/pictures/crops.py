@@ -9,14 +9,15 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from blindmatch_protocol.picture import distance, pdq
 from blindmatch_protocol.picture.decode import decode
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 from PIL import Image
 
 from blindmatch_simulations.pictures.edits import encoded
@@ -45,8 +46,7 @@ _MOST_SIDE: Final = 512
 _TRIES_PER_PICTURE: Final = 40
 
 
-@dataclass(frozen=True, slots=True)
-class SamplePicture:
+class SamplePicture(Redacted, Struct, frozen=True):
     """A picture for experiments.
 
     Args:
@@ -58,12 +58,14 @@ class SamplePicture:
         hash, quality: its PDQ hash, 32 bytes, and quality.
     """
 
+    SHOWN: ClassVar = ("name", "source", "box", "licence", "quality")
+
     name: str
     source: str
     box: tuple[int, int, int, int]
     licence: str
-    data: bytes = field(repr=False)
-    hash: bytes = field(repr=False)
+    data: bytes
+    hash: bytes
     quality: int
 
 

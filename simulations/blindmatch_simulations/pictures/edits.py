@@ -7,13 +7,13 @@ measured and not the encoder that follows it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol.picture.decode import decode
+from msgspec import Struct
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
 _NOISE_SEED: Final = 1
@@ -21,8 +21,7 @@ _CAPTION: Final = "seen this one?"
 _CLOCK: Final = "12:00"
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """A named edit; `apply` raises `PictureError` where its input is no picture."""
 
     name: str

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class HashOnly:
+class HashOnly(Redacted, Struct, frozen=True):
     """An `Item` of whoever has a hash, perhaps with its coefficients, and no picture."""
 
     hash: bytes

@@ -17,8 +17,7 @@ Which of them should match the plaintext oracle says, by the design's own relati
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +25,12 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Item, Relation
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 from PIL import Image
 
 
-@dataclass(frozen=True, slots=True)
-class Oracle:
+class Oracle(Struct, frozen=True):
     """Answers from the list in the clear, uint8 (n, 32)."""
 
     relation: Relation
@@ -54,17 +54,17 @@ FILLERS: Final = 40
 """Entries that no picture is near to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pooled:
+class Pooled(Redacted, Struct, frozen=True):
     """A picture of the pool: its name, which says what it is to the list, and its kind, the name's front."""
+
+    SHOWN: ClassVar = ("name", "kind")
 
     name: str
     kind: str
-    item: Picture = field(repr=False)
+    item: Picture
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Pool:
+class Pool(Redacted, Struct, frozen=True):
     """Pictures, and the list they belong to.
 
     Attributes:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 from PIL import Image
 
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
@@ -22,8 +23,7 @@ UNLISTED_EDITS: Final = ("jpeg-75", "jpeg-50", "darker", "resize-0.5")
 _SEED: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
+class Sending(Redacted, Struct, frozen=True):
     """A picture as it is sent.
 
     Attributes:
@@ -31,14 +31,15 @@ class Sending:
         listed: whether the unedited picture is on the list.
     """
 
+    SHOWN: ClassVar = ("name", "edit", "listed")
+
     name: str
     edit: str
     listed: bool
-    data: bytes = field(repr=False)
+    data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
+class Workload(Struct, frozen=True):
     """Attributes:
     listed: pictures whose hashes are on the list.
     sendings: pictures to send, in order.

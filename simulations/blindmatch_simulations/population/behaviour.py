@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_simulations.assess.observed import KeyUse
 from blindmatch_simulations.measure.results import Figure
@@ -16,8 +18,7 @@ COSTS: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """An estimate with the ends of its 95 % interval."""
 
     value: float
@@ -34,8 +35,7 @@ class Range:
         return float(getattr(self, end))
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
+class Behaviour(Struct, frozen=True):
     """Attributes:
     recall: share of known pictures found, for the mix of edits of the inputs.
     false_rate: false matches for each picture that is not known.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from blindmatch_simulations.population.inputs import Centre
 from blindmatch_simulations.population.model import Floats
@@ -12,8 +11,7 @@ from blindmatch_simulations.population.model import Floats
 WEEK = 7
 
 
-@dataclass(frozen=True, slots=True)
-class Worked:
+class Worked(Struct, frozen=True):
     """Of each day, float64 (runs, days).
 
     Attributes:

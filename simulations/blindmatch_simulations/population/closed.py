@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from blindmatch_simulations.population import environment
 from blindmatch_simulations.population.environment import Environment
 from blindmatch_simulations.population.model import Floats, Model
 
 
-@dataclass(frozen=True, slots=True)
-class Crossing:
+class Crossing(Struct, frozen=True):
     """Of an account, for every day: how probably its threshold is reached by then, and reports until then.
 
     `matches` are those until then, reported or not.
@@ -63,8 +61,7 @@ def sharers_crossing(model: Model, given: Environment) -> Crossing:
     return Crossing(*(n * ((1 - m) * getattr(honest, f) + m * getattr(other, f)) for f in fields))
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """Expected values, float64 (days,); `accounts` of the whole run, None if there is no closed form."""
 
     true: Floats

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict
 from typing import Final, NamedTuple
 
 import numpy as np
+from msgspec.structs import asdict
 
 from blindmatch_simulations.population import outputs
 from blindmatch_simulations.population.counts import block_counts, blocks

@@ -8,7 +8,6 @@ by another account, so that its bands, which must hold what the devices counted,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from blindmatch_protocol.contract import AnyDesign, Progress, no_progress
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import seeded
+from msgspec import Struct, field
 
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled, opened, publish, run_session
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
@@ -70,8 +70,7 @@ def entries(epoch: int, seed: int) -> Rows:
     return np.concatenate([hashes, random_hashes(RANDOM + 10 * epoch, seed)])
 
 
-@dataclass(slots=True)
-class World:
+class World(Struct):
     """A design, the epoch in use, and the state of each account's device under it."""
 
     design: AnyDesign

@@ -7,15 +7,13 @@ why blocks of accounts can be drawn apart. A cascade of size m makes a Poisson n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from blindmatch_simulations.population.model import Floats, Model, stream
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(Struct, frozen=True):
     """Of one run, float64 (days,), or of several, (runs, days).
 
     Attributes:
@@ -46,7 +44,11 @@ def drawn(model: Model, seed: int, runs: int | None = None, purpose: str = "run"
         kinds.append((1 - given.known.value) * share + sends / (model.known or 1))
     down = _outages(model, stream(seed, purpose, "outages"), n)
     made = composed(model, false, kinds[0], kinds[1], down)
-    return made if runs is not None else Environment(*(getattr(made, name)[0] for name in made.__slots__))
+    return (
+        made
+        if runs is not None
+        else Environment(*(getattr(made, name)[0] for name in made.__struct_fields__))
+    )
 
 
 def expected(model: Model) -> Environment:

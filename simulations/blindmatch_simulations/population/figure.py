@@ -12,11 +12,11 @@ Provenance = Literal["verified", "secondary", "recalled", "assumption"]
 T = TypeVar("T", int, float)
 
 
-class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Strict and frozen."""
 
 
-class Sourced(Struct, frozen=True):
+class Sourced(Strict, frozen=True):
     """Attributes:
     source: where the figure is from, or why it was assumed.
     provenance: verified at its source, secondary, recalled, or an assumption of ours.

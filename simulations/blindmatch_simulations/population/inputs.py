@@ -22,7 +22,7 @@ from blindmatch_simulations.population.figure import (
     Positive,
     Share,
     Sourced,
-    Struct,
+    Strict,
     Whole,
 )
 
@@ -47,7 +47,7 @@ class PopulationError(BlindmatchError):
     """Inputs, a results file or an interrupted run cannot be used."""
 
 
-class Accounts(Struct, frozen=True):
+class Accounts(Strict, frozen=True):
     """Attributes:
     number: of accounts; `--accounts` replaces it.
     setups_a_year: whole set-ups that an account's devices fetch in a year.
@@ -57,7 +57,7 @@ class Accounts(Struct, frozen=True):
     setups_a_year: Amount
 
 
-class Activity(Struct, frozen=True):
+class Activity(Strict, frozen=True):
     """Attributes:
     pictures_a_day: sent by an account, mean.
     spread: of the logarithm of an account's rate (sigma of a log-normal distribution).
@@ -69,7 +69,7 @@ class Activity(Struct, frozen=True):
     peak: Positive
 
 
-class Material(Struct, frozen=True):
+class Material(Strict, frozen=True):
     """Known material.
 
     Attributes:
@@ -93,7 +93,7 @@ class Edits(Sourced, frozen=True):
     mix: dict[str, Fraction]
 
 
-class Cascades(Struct, frozen=True):
+class Cascades(Strict, frozen=True):
     """Pictures that many send: all copies match, or none.
 
     Attributes:
@@ -110,14 +110,14 @@ class Cascades(Struct, frozen=True):
     left: Share
 
 
-class FalseMatches(Struct, frozen=True):
+class FalseMatches(Strict, frozen=True):
     """The rate of each design as measured, or `rate`, per picture, for all; `literature` has it anyway."""
 
     use: Literal["measured", "rate"]
     rate: Share
 
 
-class Listing(Struct, frozen=True):
+class Listing(Strict, frozen=True):
     """Attributes:
     growth: entries after a year over those before it.
     epoch_days: days between two published epochs.
@@ -127,7 +127,7 @@ class Listing(Struct, frozen=True):
     epoch_days: Counted
 
 
-class Outages(Struct, frozen=True):
+class Outages(Strict, frozen=True):
     """Attributes:
     chance: that a day has an outage of what devices ask.
     part: of the day that it lasts.
@@ -139,19 +139,19 @@ class Outages(Struct, frozen=True):
     mode: Literal["hold", "later", "unmatched"]
 
 
-class Clients(Struct, frozen=True):
+class Clients(Strict, frozen=True):
     """Share of sharers whose client never asks."""
 
     modified: Share
 
 
-class Keys(Struct, frozen=True):
+class Keys(Strict, frozen=True):
     """Days for which a matcher's key is used, where a design limits what it may be asked for."""
 
     life_days: Counted
 
 
-class Centre(Struct, frozen=True):
+class Centre(Strict, frozen=True):
     """Attributes:
     threshold: matches of an account before any is reported.
     staff: people who review.
@@ -194,7 +194,7 @@ class Calibration(Sourced, frozen=True):
     note: str = ""
 
 
-class Inputs(Struct, frozen=True):
+class Inputs(Strict, frozen=True):
     """An inputs file, version 1."""
 
     version: int

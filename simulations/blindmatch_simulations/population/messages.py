@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from blindmatch_simulations.population.counts import Row
 from blindmatch_simulations.population.model import YEAR, Counts, Floats, Model, stream
@@ -27,8 +27,7 @@ class Kind(StrEnum):
     """Known material that is video."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One send; all sends of one `picture` have the same number."""
 
     day: int
@@ -37,8 +36,7 @@ class Message:
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class People:
+class People(Struct, frozen=True):
     """Accounts one by one: rates of pictures and of known material a day, and who never asks."""
 
     rates: Floats

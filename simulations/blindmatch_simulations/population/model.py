@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from hashlib import sha256
 from math import ceil, floor, log, log2
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_simulations.population.behaviour import Behaviour
 from blindmatch_simulations.population.inputs import Inputs
@@ -34,8 +34,7 @@ def stream(seed: int, *words: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(sha256(text).digest()[:16], "big")))
 
 
-@dataclass(frozen=True, slots=True)
-class Cascades:
+class Cascades(Struct, frozen=True):
     """Sizes of cascades and how many a day are as large.
 
     Attributes:
@@ -54,8 +53,7 @@ class Cascades:
     burn_in: int
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True):
     """A population, and a design in it; rates are per day.
 
     Attributes:

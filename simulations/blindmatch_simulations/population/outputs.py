@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from math import floor
 from typing import Any, Final, Literal
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.measure.results import Figure, significant
 from blindmatch_simulations.population.bands import Totals, totals
@@ -26,8 +27,7 @@ CORNERS: Final = (("value", "value"), ("low", "high"), ("high", "low"), ("low", 
 """Ends of the rates, and of the share that goes unnoticed: the less goes unnoticed, the more is reported."""
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """Attributes:
     unit: of a day's value.
     run: what the value of a run is: the sum, mean, last or largest of its days.
@@ -109,7 +109,7 @@ def of_expected(model: Model) -> dict[str, Floats]:
 def _all(named: dict[str, Floats], model: Model, rng: np.random.Generator | None) -> dict[str, Floats]:
     """With queue and load."""
     made = worked(named["true_reports"], named["false_reports"], model.inputs.centre, rng)
-    queued = {name: getattr(made, field) for name, field in zip(QUEUED, made.__slots__, strict=True)}
+    queued = {name: getattr(made, field) for name, field in zip(QUEUED, made.__struct_fields__, strict=True)}
     loads = {
         name: figure.value * number[None]
         for name, (figure, number) in load(model).items()

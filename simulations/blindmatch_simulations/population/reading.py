@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from blindmatch_simulations.assess import results as assess
 from blindmatch_simulations.assess.judging import NOTHING
@@ -22,8 +23,7 @@ SAMPLES: Final = (
 """The sample's results file as a wheel has it, and as a checkout has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """A row of the results file: how it behaves, or why that was not measured; what loads the design."""
 
     design: str

@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +18,8 @@ import msgspec
 import numpy as np
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_server.workers import TaskError, WorkerError, Workers
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from blindmatch_simulations.assess.store import write
 from blindmatch_simulations.measure.machine import machine
@@ -44,8 +45,7 @@ Task = tuple[str, int]
 """A design, and a block of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """Attributes:
     accounts, days: of the population.
     workers: processes that compute; 1 is this one.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.population.behaviour import Behaviour, Range
 from blindmatch_simulations.population.inputs import Inputs, figures, with_value
@@ -15,8 +17,7 @@ ACCOUNTS: Final = ("accounts", "number")
 MEASURED: Final = ("recall", "false_rate", "unnoticed")
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """An output, expected, with one figure at its low and at its high end.
 
     Attributes:

@@ -5,8 +5,9 @@ What `population` supposes of a year, too, is read from its inputs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from blindmatch_simulations.data import volumes
 from blindmatch_simulations.population.figure import Figure
@@ -17,8 +18,7 @@ ASSUMPTION: Final = "assumption"
 """A mark of our own, for a number that has no source."""
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(Struct, frozen=True):
     """An input: its default, its bounds, and where the default comes from."""
 
     ident: str

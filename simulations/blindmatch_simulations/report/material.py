@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import asdict
 from functools import cache
 from typing import Any, Final
 
+from msgspec.structs import asdict
 from PIL import Image, ImageDraw, ImageFilter
 
 from blindmatch_simulations.assess.catalogue import FIGURES

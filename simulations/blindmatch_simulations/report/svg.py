@@ -7,9 +7,10 @@ name beside it, so that no colour is needed to read them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import floor, log10
 from typing import Final
+
+from msgspec import Struct
 
 from blindmatch_simulations.report.markup import power, text
 
@@ -27,8 +28,7 @@ STYLE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """A share of 1 with its interval; `value` is None if it was not measured."""
 
     name: str

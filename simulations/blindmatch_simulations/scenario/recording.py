@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -23,7 +22,9 @@ from blindmatch_client.trace import EgressRecord, EnrolmentTrace, MessageTrace, 
 from blindmatch_protocol.contract import AnyDesign, Binding, Item, Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.redacted import Redacted
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from msgspec import Struct, field
 
 from blindmatch_simulations.audit import Evidence, Told
 from blindmatch_simulations.scenario.operations import Operation
@@ -101,8 +102,7 @@ class DeviceLine(_Line, frozen=True, tag="device"):
 Line: TypeAlias = Head | Played | DeviceLine
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Recording:
+class Recording(Redacted, Struct, frozen=True):
     """A recording that was read.
 
     Attributes:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any, ClassVar, assert_never
 
 from blindmatch_client.config import CoverSchedule
 from blindmatch_protocol.contract import Party, Progress, SetParameters, no_progress
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.states import State
+from msgspec import Struct
 
 from blindmatch_simulations.deployment.devices import Options, Watched, now_ms
 from blindmatch_simulations.deployment.operators import ask_centre, centre_list
@@ -42,8 +43,7 @@ from blindmatch_simulations.scenario.seen import Cost, watching
 from blindmatch_simulations.scenario.world import World
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """What a run may take.
 
     Attributes:
@@ -55,8 +55,7 @@ class Bounds:
     seconds: float = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Redacted, Struct, frozen=True):
     """An operation that was played.
 
     Attributes:
@@ -68,12 +67,14 @@ class Event:
         cost: what the device did, where one was told to do something.
     """
 
+    SHOWN: ClassVar = ("number", "at_ms", "operation", "error")
+
     number: int
     at_ms: int
     operation: Operation
-    result: Any = field(default=None, repr=False)
+    result: Any = None
     error: str = ""
-    cost: Cost | None = field(default=None, repr=False)
+    cost: Cost | None = None
 
     @property
     def outcome(self) -> str:
@@ -86,8 +87,7 @@ class Event:
         return getattr(self.result, "delivered", None)
 
 
-@dataclass(slots=True, repr=False)
-class Player:
+class Player(Redacted, Struct):
     """Does operations in a world, and tells of each.
 
     Attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
 from blindmatch_protocol.codec import Rows
@@ -13,6 +12,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.keys import CentreKeys
+from msgspec.structs import replace
 
 from blindmatch_simulations.audit import Counterpart, Evidence
 from blindmatch_simulations.deployment.devices import Watched

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 
 from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import Struct, field
 
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.hosting import parties_of
@@ -19,8 +20,7 @@ from blindmatch_simulations.scenario.operations import ScenarioError
 from blindmatch_simulations.scenario.threads import threaded_servers
 
 
-@dataclass(slots=True, repr=False)
-class Servers:
+class Servers(Redacted, Struct):
     """A deployment and those of its servers that run.
 
     Attributes:

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from dataclasses import replace
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.serving import Listen, OpenServices, running
+from msgspec.structs import replace
 
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.hosting import listen_of, services_of

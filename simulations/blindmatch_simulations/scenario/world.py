@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -26,9 +25,12 @@ from blindmatch_client.received import Received
 from blindmatch_protocol.contract import AnyDesign, EntrySource, Progress, no_progress
 from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.states import State
 from blindmatch_server.published import Publication, open_publication
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_simulations.audit import Told
 from blindmatch_simulations.deployment.curating import publish
@@ -58,8 +60,7 @@ def until(look: Callable[[], tuple[int, int, T]], seconds: float, progress: Prog
         time.sleep(POLL_MS / 1000)
 
 
-@dataclass(slots=True, repr=False)
-class Driven:
+class Driven(Redacted, Struct):
     """A device, what it was told to do, and the files of its pictures by their numbers."""
 
     watched: Watched
@@ -67,7 +68,6 @@ class Driven:
     files: dict[int, bytes] = field(default_factory=dict)
 
 
-@dataclass(slots=True, repr=False)
 class World(Servers):
     """A deployment that runs.
 

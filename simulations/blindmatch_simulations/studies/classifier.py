@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.contract import Category, Item
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_simulations.data import eu_photos, volumes
 from blindmatch_simulations.deployment.registry import load_design
@@ -32,8 +33,7 @@ CAPTIONS: Final = ("caption", "caption-5th", "caption-middle", "status-bar")
 THRESHOLDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """`hits` of `trials`, with its interval."""
 
     hits: int
@@ -45,8 +45,7 @@ class Share:
         return f"{self.hits}/{self.trials} [{low:.3f}, {high:.3f}]"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Scores:
+class Scores(Redacted, Struct, frozen=True):
     """Scores of pictures without text, by kind, and with it, by how it got there."""
 
     without: Mapping[str, Sequence[float]]

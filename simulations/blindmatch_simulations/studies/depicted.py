@@ -16,7 +16,6 @@ reconstructions are not. This is the simplest way to rebuild; a trained model ma
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import cache
 from typing import Final, TypeAlias
 
@@ -24,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.picture import pdq
 from blindmatch_protocol.picture.item import Picture
+from msgspec import Struct
 from PIL import Image
 
 from blindmatch_simulations.pictures.pool import detailed
@@ -37,8 +37,7 @@ _SIDE: Final = 64
 _ROWS: Final = slice(1, 17)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Usual:
+class Usual(Struct, frozen=True, eq=False):
     """What is known of pictures before one is seen.
 
     Attributes:
@@ -50,8 +49,7 @@ class Usual:
     sizes: npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(Struct, frozen=True):
     """Mean SSIM of reconstructions: with the picture itself, and with another one."""
 
     own: float

@@ -10,7 +10,6 @@ on their own, since to a viewer they are partly the same.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from blindmatch_protocol.picture import distance
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_server.keyed_hash import SAME_PICTURE, KeyedHasher
+from msgspec import Struct
 
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
 from blindmatch_simulations.pictures.edits import EDITS
@@ -27,8 +27,7 @@ Distances = npt.NDArray[np.uint16]
 _SEED: Final = 11
 
 
-@dataclass(frozen=True, slots=True)
-class Separation:
+class Separation(Struct, frozen=True):
     """Distances under the second hash.
 
     Args:

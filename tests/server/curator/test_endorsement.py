@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from blindmatch_server.curator.endorsement.proposing import Span, propose, settl
 from blindmatch_server.errors import StateError
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from nacl.signing import SigningKey
 from support.endorsing import INFO, KEYS, NAMES, POLICY, TERMS, with_second_key
 from support.memory import random_hashes

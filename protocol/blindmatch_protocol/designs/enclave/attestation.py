@@ -12,19 +12,20 @@ another enclave has another.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
 from importlib.abc import InspectLoader
 from importlib.util import find_spec
 from typing import Final
 
+from msgspec import Struct
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from blindmatch_protocol.designs.enclave.messages import Quote
 from blindmatch_protocol.errors import DesignError, ProtocolError
 from blindmatch_protocol.hpke import public_key
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.tagged import expand
 
 MEASURE_TAG: Final = b"blindmatch/enclave/measurement/v1"
@@ -40,6 +41,7 @@ MEASURED: Final = (
     "blindmatch_protocol.picture.item",
     "blindmatch_protocol.picture.pdq",
     "blindmatch_protocol.plain_list",
+    "blindmatch_protocol.redacted",
     *(f"blindmatch_protocol.setfile.{name}" for name in ("layout", "pages", "reader")),
     "blindmatch_protocol.tagged",
     *(f"{__package__}.{name}" for name in ("attestation", "design", "messages", "oblivious")),
@@ -74,8 +76,7 @@ def measured(code: bytes, epoch: int, data: bytes, distance: int) -> bytes:
     return sha256(MEASURE_TAG + code + configuration).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(Redacted, Struct, frozen=True):
     """Stands for the hardware; whoever has the signing key can say anything of any enclave.
 
     Attributes:
@@ -83,8 +84,8 @@ class Platform:
         sealing: secret that the keys of enclaves follow from, 32 bytes.
     """
 
-    signing: bytes = field(repr=False)
-    sealing: bytes = field(repr=False)
+    signing: bytes
+    sealing: bytes
 
     @property
     def public(self) -> bytes:
@@ -102,8 +103,7 @@ class Platform:
         return signed_quote(self.signing, Quote(measurement, epoch, key, nonce, bytes(64)))
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """What a device takes: of which platform, of which measurements, of which epoch."""
 
     epoch: int

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Final, TypeAlias
 
 import numpy as np
+from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol import hpke
@@ -40,6 +40,7 @@ from blindmatch_protocol.plain_list import (
     write_list,
     write_sections,
 )
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import SetFile
 
 ENCLAVE: Final = bm.Role("enclave")
@@ -64,8 +65,7 @@ def _body_length(item: bm.Item, setup: object) -> int:
 SIZE: Final = bm.Fact("picture_size", "the length of every picture's pixels, padded (Padmé)", _body_length)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Inside:
+class Inside(Redacted, Struct, frozen=True):
     """What an enclave holds; what it is measured as follows from it.
 
     Attributes:
@@ -118,16 +118,14 @@ class Inside:
         return SealedReply(hpke.seal_reply(asked.reply_key, found))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Attesting:
+class Attesting(Redacted, Struct, frozen=True):
     """The session until the quote came: the nonce, and the picture to be sealed then."""
 
     nonce: bytes
     item: bm.Item
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Asked:
+class Asked(Redacted, Struct, frozen=True):
     """The session until the reply came: the key it is sealed under, and the picture's hash."""
 
     reply_key: bytes

@@ -12,14 +12,12 @@ MOST_PIXEL_BYTES: Final = 3 * 50_000_000
 _MOST_PADDED: Final = padded_attachment_length(MOST_PIXEL_BYTES + 64)
 
 
-@bm.message
 class Attest(bm.Message, tag=0x74, name="enclave/attest"):
     """Asks for a quote that is fresh."""
 
     nonce: Annotated[bytes, bm.Fixed(32)]
 
 
-@bm.message
 class Quote(bm.Message, tag=0x75, name="enclave/quote"):
     """What runs there, said by the platform."""
 
@@ -32,14 +30,12 @@ class Quote(bm.Message, tag=0x75, name="enclave/quote"):
     """Of the platform: Ed25519 over all that stands before."""
 
 
-@bm.message
 class SealedPicture(bm.Message, tag=0x76, name="enclave/picture"):
     """A `Picture`, padded and sealed to the enclave."""
 
     sealed: Annotated[bytes, bm.Variable(_MOST_PADDED + OVERHEAD, least=OVERHEAD)]
 
 
-@bm.message
 class Picture(bm.Message, tag=0x77, name="enclave/inner-picture"):
     """A picture: RGB, row by row; and the key that its reply is sealed under, used once."""
 
@@ -54,7 +50,6 @@ class Picture(bm.Message, tag=0x77, name="enclave/inner-picture"):
             raise bm.ProtocolError(self.NAME, "must be height x width x 3 bytes", "pixels")
 
 
-@bm.message
 class Found(bm.Message, tag=0x78, name="enclave/inner-reply"):
     """Whether the picture is listed; the label is all zeros if it is not."""
 
@@ -67,7 +62,6 @@ class Found(bm.Message, tag=0x78, name="enclave/inner-reply"):
             raise bm.ProtocolError(self.NAME, "must be all zeros without a match", "label")
 
 
-@bm.message
 class SealedReply(bm.Message, tag=0x79, name="enclave/reply"):
     """A `Found`, sealed under the picture's reply key: the same length for every picture."""
 

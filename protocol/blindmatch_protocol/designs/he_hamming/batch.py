@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.designs.he_hamming.ring import BABY, BITS, Ring
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS
+from blindmatch_protocol.redacted import Redacted
 
 CHUNKS: Final = 8
 KEY_BYTES: Final = 2 * CHUNKS
@@ -28,8 +29,7 @@ def babies_for(batches: int) -> int:
     return BITS if batches > MANY else BABY
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Batch:
+class Batch(Redacted, Struct, frozen=True, eq=False, dict=True):
     """As many entries as there are slots.
 
     Attributes:
@@ -40,7 +40,7 @@ class Batch:
         babies: rotations of the query that a scan wants (`babies_for`).
     """
 
-    ring: Ring = field(repr=False)
+    ring: Ring
     hashes: Rows
     keys: Rows
     ready: bool

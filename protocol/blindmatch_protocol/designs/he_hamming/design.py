@@ -18,11 +18,12 @@ No proof comes with a reply. Decryption results leave the device as a report of 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.designs import facts
@@ -38,6 +39,7 @@ from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS, primes
 from blindmatch_protocol.picture.distance import distance
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_protocol.plain_list import identity_of
+from blindmatch_protocol.redacted import Redacted
 
 MATCHER: Final = bm.Role("matcher")
 LIST_KNOWN: Final = {bm.Party.DEVICE: bm.ListKnowledge.SIZE, bm.Party.MATCHER: bm.ListKnowledge.HASHES}
@@ -66,19 +68,17 @@ _READY: Final = bm.Parameter(
 _INVERSES: Final = tuple(pow(indicator(v), -1, PLAIN_MODULUS) for v in range(THRESHOLD, WEIGHT + 1))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Waiting:
+class Waiting(Redacted, Struct, frozen=True, eq=False):
     """A session whose query is out: the account's secret key, and the own hash; None for a cover query."""
 
-    secret: bytes = field(repr=False)
-    own_hash: bytes | None = field(repr=False)
+    secret: bytes
+    own_hash: bytes | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Received(Waiting):
+class Received(Waiting, frozen=True, eq=False):
     """A session whose reply has come: eight ciphertexts, (16, 1, degree)."""
 
-    polynomials: Polynomials = field(repr=False)
+    polynomials: Polynomials
 
 
 class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):

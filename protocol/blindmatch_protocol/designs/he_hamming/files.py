@@ -10,11 +10,11 @@ would garble their keys.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol import labels
 from blindmatch_protocol.codec import Rows
@@ -26,6 +26,7 @@ from blindmatch_protocol.designs.he_hamming.ring import Ring, Sizes
 from blindmatch_protocol.errors import DesignError, SetFileError
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from blindmatch_protocol.tagged import cut, expand
 
@@ -42,8 +43,7 @@ _ROUNDS: Final = 64
 _READ: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Setup:
+class Setup(Redacted, Struct, frozen=True, eq=False):
     """The set-up of one epoch, opened.
 
     Attributes:
@@ -52,20 +52,21 @@ class Setup:
         labels: sealed, by place.
     """
 
+    SHOWN: ClassVar = ("epoch", "entries", "batches")
+
     epoch: int
     entries: int
     batches: int
-    ring: Ring = field(repr=False)
-    file: SetFile = field(repr=False)
-    labels: labels.SealedLabels = field(repr=False)
+    ring: Ring
+    file: SetFile
+    labels: labels.SealedLabels
 
     def check(self, progress: Progress = no_progress) -> None:
         """See `Design.check_setup`; records of other lengths were refused when it was opened."""
         check_files([self.file], progress)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class MatcherState:
+class MatcherState(Redacted, Struct, frozen=True, eq=False):
     """What the matcher holds of one epoch."""
 
     epoch: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Fixed, Matrix, Message, Rows, UInt, Variable, message
+from blindmatch_protocol.codec import Fixed, Matrix, Message, Rows, UInt, Variable
 from blindmatch_protocol.designs.he_hamming import packing
 from blindmatch_protocol.designs.he_hamming.packing import DATA, KEY, LEAST_DEGREE, MOST_DEGREE, SEED_BYTES
 from blindmatch_protocol.designs.he_hamming.ring import PARTS
@@ -15,14 +15,12 @@ _REPLY: Final = Matrix(packing.width(REPLY_POLYNOMIALS, 1), MOST_DEGREE, LEAST_D
 _KEYS: Final = Matrix(packing.width(PARTS + 2, KEY), MOST_DEGREE, LEAST_DEGREE)
 
 
-@message
 class Secret(Message, tag=0x50, name="he-hamming/secret"):
     """An account's state: the coefficients of its secret key, four a byte; none before it enrolled."""
 
     coefficients: Annotated[bytes, Variable(MOST_DEGREE // 4)]
 
 
-@message
 class Keys(Message, tag=0x51, name="he-hamming/keys"):
     """Device to matcher, once for an account: rotation, relinearisation and public keys."""
 
@@ -34,7 +32,6 @@ class Keys(Message, tag=0x51, name="he-hamming/keys"):
         packing.unpacked(self.rows, KEY, self.NAME, "rows")
 
 
-@message
 class Query(Message, tag=0x52, name="he-hamming/query"):
     """Device to matcher: the encrypted hash."""
 
@@ -47,7 +44,6 @@ class Query(Message, tag=0x52, name="he-hamming/query"):
         packing.unpacked(self.rows, DATA, self.NAME, "rows")
 
 
-@message
 class Reply(Message, tag=0x53, name="he-hamming/reply"):
     """Matcher to device: eight ciphertexts, whatever the list and the picture are."""
 

@@ -8,11 +8,11 @@ A secret key has coefficients -1, 0 and 1; it is kept as them, four a byte.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.designs.he_hamming import packing, seal
@@ -33,8 +33,7 @@ NATIVE: Final = "SEAL draws an account's keys and the zeros that are added to a 
 _PLACES: Final = np.arange(0, 8, 2, dtype=np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
+class Sizes(Struct, frozen=True):
     """Degree of the ring, which is the number of slots, and whether it must give 128 bits of security."""
 
     degree: int

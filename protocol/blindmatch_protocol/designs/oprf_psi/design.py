@@ -46,10 +46,8 @@ from blindmatch_protocol.setfile import SetFile
 HASH_BYTES = 32
 
 
-class Setup(VoprfSetup[AnyLayer]):
+class Setup(VoprfSetup[AnyLayer], frozen=True, eq=False):
     """The set-up of one epoch, opened."""
-
-    __slots__ = ()
 
     @property
     def unconfirmed(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 import numpy as np
@@ -25,8 +24,7 @@ from blindmatch_protocol.store import KIND as SHARD_KIND
 from blindmatch_protocol.store import Store
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer(FileLayer):
+class Layer(FileLayer, frozen=True, eq=False):
     """A full set or a delta, opened.
 
     Attributes:
@@ -35,8 +33,8 @@ class Layer(FileLayer):
 
     many: ClassVar = frozenset({SHARD_KIND, labels.KIND})
 
-    store: Store = field(repr=False)
-    labels: SealedLabels = field(repr=False)
+    store: Store
+    labels: SealedLabels
 
     def find(self, output: Rows, own_hash: bytes | None) -> Label | None:
         """The label that an OPRF output, uint8 (1, 64), opens, if there is one; it may hold any hash.
@@ -63,8 +61,7 @@ class Layer(FileLayer):
         return numbers
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FilterLayer(FileLayer):
+class FilterLayer(FileLayer, frozen=True, eq=False):
     """A full set of kind `filter`, opened: membership alone, at 2^-40.
 
     Attributes:
@@ -73,7 +70,7 @@ class FilterLayer(FileLayer):
 
     once: ClassVar = (FILTER_KIND,)
 
-    filter: Filter = field(repr=False)
+    filter: Filter
 
     def find(self, output: Rows, own_hash: bytes | None) -> Label | None:
         """An unconfirmed label of `own_hash` if the entry of this output is there."""

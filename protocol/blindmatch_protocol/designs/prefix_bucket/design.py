@@ -19,11 +19,11 @@ never sent: the entry's whole output would follow from a few of them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol import labels
@@ -58,26 +58,24 @@ from blindmatch_protocol.setfile import SetFile
 BUCKETS: Final = bm.Role("buckets")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Fetching(Waiting):
+class Fetching(Waiting, frozen=True, eq=False):
     """A session whose requests are out.
 
     Attributes:
         bucket: which one was asked for.
     """
 
-    bucket: int = field(repr=False)
+    bucket: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Fetched(Verified):
+class Fetched(Verified, frozen=True, eq=False):
     """A session whose replies were verified.
 
     Attributes:
         content: the bucket.
     """
 
-    content: bytes = field(repr=False)
+    content: bytes
 
 
 PREFIX_BITS: Final = bm.Fact("prefix_bits", "how many bits a prefix has", lambda item, setup: setup.bits)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
 from typing import ClassVar, Final
+
+from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.designs.prefix_bucket import buckets
@@ -15,6 +16,7 @@ from blindmatch_protocol.designs.recipe import SIGNATURES
 from blindmatch_protocol.designs.voprf import VoprfSetup
 from blindmatch_protocol.designs.voprf.files import FileLayer
 from blindmatch_protocol.oprf import SecretKey
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 BUCKETS_FILE: Final = "buckets.bin"
@@ -26,10 +28,8 @@ DIGEST_BYTES: Final = 32
 BITS: Final = bm.Parameter("bits", "Bits of a hash's SHA-256 that choose its bucket.", "bits", 10, 1, 16)
 
 
-class Setup(VoprfSetup[FileLayer]):
+class Setup(VoprfSetup[FileLayer], frozen=True, eq=False):
     """The set-up of one epoch, opened."""
-
-    __slots__ = ()
 
     @property
     def bits(self) -> int:
@@ -63,10 +63,9 @@ class Setup(VoprfSetup[FileLayer]):
         return reply.content
 
 
-class Digests(FileLayer):
+class Digests(FileLayer, frozen=True, eq=False):
     """A full set, opened; there are no deltas."""
 
-    __slots__ = ()
     once: ClassVar[tuple[int, ...]] = (DIGESTS_KIND,)
 
     def check(self) -> None:
@@ -74,8 +73,7 @@ class Digests(FileLayer):
             raise bm.SetFileError(f"{self.name}: not a digest for every bucket")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BucketHolder:
+class BucketHolder(Redacted, Struct, frozen=True, eq=False):
     """What hands out the buckets of one epoch.
 
     Attributes:
@@ -84,9 +82,11 @@ class BucketHolder:
         content: all buckets.
     """
 
+    SHOWN: ClassVar = ("epoch", "bits")
+
     epoch: int
     bits: int
-    content: memoryview = field(repr=False)
+    content: memoryview
 
     def bucket(self, number: int) -> bytes:
         """One of them."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Message, UInt, Variable, message
+from blindmatch_protocol.codec import Message, UInt, Variable
 
 MOST_BUCKET_BYTES: Final = 950 << 10
 """A reply with it fits one call."""
 
 
-@message
 class Fetch(Message, tag=0x48, name="prefix-bucket/fetch"):
     """Device to the role that has the buckets: which one."""
 
@@ -18,7 +17,6 @@ class Fetch(Message, tag=0x48, name="prefix-bucket/fetch"):
     bucket: Annotated[int, UInt(32)]
 
 
-@message
 class Bucket(Message, tag=0x49, name="prefix-bucket/bucket"):
     """That bucket; all are of one length."""
 

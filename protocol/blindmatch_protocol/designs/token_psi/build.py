@@ -14,13 +14,14 @@ asks for, so the number of keys is bands times entries and tells nothing of how 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
 from functools import partial
-from struct import Struct
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from blindmatch_protocol import labels, rowwise, store
 from blindmatch_protocol.ciphersuite import Mode
@@ -40,6 +41,7 @@ from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.executor import Executor, begun
 from blindmatch_protocol.fuse_map import Words
 from blindmatch_protocol.oprf import SecretKey, evaluate_rows
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import SetFileWriter
 
 INPUT_TAG: Final = b"blindmatch/token-psi/token/v1"
@@ -50,15 +52,14 @@ BATCH: Final = 1024
 SHARED: Final = 1 << 12
 """Entries from which on helpers compute: to start them takes as long as to evaluate some 500."""
 TOKEN_BYTES: Final = 4
-_NUMBERS = Struct(">4I")
+_NUMBERS = struct.Struct(">4I")
 _UNIT = derivation.STORE_KEY_BYTES
 """Bytes of a store key, of a mask and of a value; rows are so many times as long."""
 _OWN = derivation.LABEL_KEY_BYTES
 """Bytes of the label key that a row ends with, behind a polynomial: both the family's of its first entry."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Held:
+class Held(Redacted, Struct, frozen=True, eq=False):
     """The list and what follows from it and the key, in memory.
 
     Attributes:

@@ -15,17 +15,18 @@ all in one call. Each depends on the whole secret.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from msgspec import Struct
 
 from blindmatch_protocol import rowwise
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.designs.token_psi.shares import SECRET_BYTES, VALUE_BYTES
 from blindmatch_protocol.fuse_map import Words
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.tagged import expand
 
 STORE_TAG: Final = b"blindmatch/token-psi/store-key/v2"
@@ -43,8 +44,7 @@ WORDS: Final = VALUE_BYTES // 8
 """Words of 64 bits of a value in the store: its bytes, little-endian."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class TokenKeys:
+class TokenKeys(Redacted, Struct, frozen=True, eq=False):
     """Keys of `n` tokens in the file of an epoch.
 
     Attributes:

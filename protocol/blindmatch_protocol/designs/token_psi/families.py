@@ -11,15 +11,16 @@ in the bands before, then to the first in the list. The others' recall suffers; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+from blindmatch_protocol.redacted import Redacted
 
 MOST_MEMBERS: Final = 64
 
@@ -27,8 +28,7 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Plan:
+class Plan(Redacted, Struct, frozen=True, eq=False):
     """What a set holds of each of `n` entries.
 
     Attributes:

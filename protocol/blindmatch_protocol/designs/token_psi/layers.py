@@ -6,10 +6,10 @@ Values of one layer never combine with another's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import numpy as np
+from msgspec import field
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Label
@@ -30,8 +30,7 @@ ADDRESSES_KIND: Final = 0x105
 """Section of every set-up file: the index of labels by address (`addresses`)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer(FileLayer):
+class Layer(FileLayer, frozen=True, eq=False):
     """A full set or a delta, opened.
 
     Attributes:
@@ -41,9 +40,9 @@ class Layer(FileLayer):
     many: ClassVar = frozenset({SHARD_KIND, LABEL_KIND})
     once: ClassVar = (ADDRESSES_KIND,)
 
-    store: Store = field(repr=False)
-    labels: SealedLabels = field(repr=False)
-    _opened: list[AddressIndex] = field(default_factory=list, repr=False)
+    store: Store
+    labels: SealedLabels
+    _opened: list[AddressIndex] = field(default_factory=list)
 
     @property
     def addresses(self) -> AddressIndex:

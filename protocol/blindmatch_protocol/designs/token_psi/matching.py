@@ -13,7 +13,6 @@ opened an entry sees which of its tokens went to another family.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,8 +27,7 @@ from blindmatch_protocol.picture.distance import distance
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Setup(VoprfSetup[Layer]):
+class Setup(VoprfSetup[Layer], frozen=True, eq=False, kw_only=True):
     """The set-up of one epoch, opened.
 
     Attributes:

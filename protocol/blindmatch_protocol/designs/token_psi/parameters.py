@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from blindmatch_protocol.contract.declaration import Parameter
 from blindmatch_protocol.designs.recipe import SIGNATURES
@@ -29,8 +31,7 @@ all bands, and all that pool 26 %; of a list of real pictures, whose bands take 
 more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokening:
+class Tokening(Struct, frozen=True):
     """How hashes become tokens; see `TOKENING`.
 
     Raises:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
+
+from msgspec import Struct
 
 from blindmatch_protocol import group, resumable
 from blindmatch_protocol.codec import Rows
@@ -17,6 +18,7 @@ from blindmatch_protocol.executor import Executor, Helpers, RowFunction, ahead
 from blindmatch_protocol.group import GroupBackend
 from blindmatch_protocol.group.rows import sample
 from blindmatch_protocol.oprf import SecretKey
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import Identity, SetFileWriter
 
 SCRATCH: Final = "evaluated"
@@ -30,8 +32,7 @@ class _DroppedError(Exception):
     """The back end computed something wrong."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ListBuild:
+class ListBuild(Redacted, Struct, frozen=True, eq=False):
     """How a design turns a list into rows, and rows into sections.
 
     Attributes:
@@ -46,13 +47,15 @@ class ListBuild:
             changes while it is read, or holds an entry twice.
     """
 
-    key: SecretKey = field(repr=False)
+    SHOWN: ClassVar = ("width", "batch", "shared", "products", "plan", "write")
+
+    key: SecretKey
     width: int
     batch: int
     shared: int
     products: int
     plan: bytes
-    task: tuple[RowFunction, bytes] = field(repr=False)
+    task: tuple[RowFunction, bytes]
     write: Callable[[SetFileWriter, EntrySource, Rows, Workspace, Executor | None, Progress], None]
 
     def evaluate(

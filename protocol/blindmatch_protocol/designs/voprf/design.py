@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations
 from typing import Any, ClassVar, Final, TypeVar
+
+from msgspec.structs import replace
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol import group

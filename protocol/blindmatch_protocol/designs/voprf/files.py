@@ -7,11 +7,11 @@ set.bin, delta-*.bin   public key; of a key in shares those of all shares; what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar, Final, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol import group
 from blindmatch_protocol.contract.declaration import Role
@@ -29,6 +29,7 @@ from blindmatch_protocol.designs.voprf.limits import Limits
 from blindmatch_protocol.errors import ProtocolError, SetFileError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import Mode, PublicKey, SecretKey
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 SECRET_KEY_KIND: Final = 0x101
@@ -37,13 +38,14 @@ SET_DIGEST_KIND: Final = 0x102
 """Section of a role's file: the overall digest of the newest set-up file, 32 bytes."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FileLayer:
+class FileLayer(Redacted, Struct, frozen=True, eq=False):
     """A full set or a delta, opened; a design adds what it looks up.
 
     Attributes:
         removed: ids of entries of older layers that are removed, uint64, ascending.
     """
+
+    SHOWN: ClassVar = ("name",)
 
     many: ClassVar[frozenset[int]] = frozenset()
     """Kinds of sections of which the file may have several, or none."""
@@ -51,8 +53,8 @@ class FileLayer:
     """Kinds of which it has one."""
 
     name: str
-    file: SetFile = field(repr=False)
-    removed: npt.NDArray[np.uint64] = field(repr=False)
+    file: SetFile
+    removed: npt.NDArray[np.uint64]
 
     @property
     def entries(self) -> int:
@@ -80,8 +82,7 @@ class FileLayer:
 L = TypeVar("L", bound=FileLayer)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class VoprfSetup(Generic[L]):
+class VoprfSetup(Redacted, Struct, Generic[L], frozen=True, eq=False):
     """The set-up of one epoch, opened.
 
     Attributes:
@@ -93,12 +94,14 @@ class VoprfSetup(Generic[L]):
         executor: over which a device's steps spread their work, if any.
     """
 
+    SHOWN: ClassVar = ("epoch", "keys", "count", "limits")
+
     epoch: int
     keys: PublicKeys
-    layers: tuple[L, ...] = field(repr=False)
+    layers: tuple[L, ...]
     count: int
     limits: Limits | None = None
-    executor: Executor | None = field(default=None, repr=False)
+    executor: Executor | None = None
 
     @property
     def public_key(self) -> PublicKey:
@@ -138,8 +141,7 @@ class VoprfSetup(Generic[L]):
             layer.check()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class KeyHolder:
+class KeyHolder(Redacted, Struct, frozen=True, eq=False):
     """What a role answers from in one epoch; `repr` shows nothing of the key.
 
     Attributes:
@@ -150,9 +152,11 @@ class KeyHolder:
         limits: how much it may be asked for, and until when; None: the design has no limits.
     """
 
+    SHOWN: ClassVar = ("epoch", "count", "whole", "limits")
+
     epoch: int
     count: int
-    key: SecretKey = field(repr=False)
+    key: SecretKey
     whole: PublicKey
     limits: Limits | None = None
 

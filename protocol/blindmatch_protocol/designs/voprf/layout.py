@@ -10,12 +10,12 @@ adds the replies, each weighted as its share is in k. The sum is what k itself w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import reduce
 from itertools import combinations
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
+from msgspec import Struct
 
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
@@ -23,12 +23,12 @@ from blindmatch_protocol.contract.declaration import Role
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import Mode, PublicKey, SecretKey
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
 
 MATCHER: Final = Role("matcher")
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKeys:
+class PublicKeys(Redacted, Struct, frozen=True):
     """The public side of a key.
 
     Attributes:
@@ -36,12 +36,13 @@ class PublicKeys:
         shares: of what each role holds, in the layout's order.
     """
 
+    SHOWN: ClassVar = ("whole",)
+
     whole: PublicKey
-    shares: Mapping[Role, PublicKey] = field(repr=False)
+    shares: Mapping[Role, PublicKey]
 
 
-@dataclass(frozen=True, slots=True)
-class KeyLayout:
+class KeyLayout(Struct, frozen=True):
     """The roles that hold a key, and how many of them make it up.
 
     Attributes:

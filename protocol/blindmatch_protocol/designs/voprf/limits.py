@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from blindmatch_protocol.contract.declaration import KEY_EXPIRES, KeyLimits, Parameter
 from blindmatch_protocol.errors import DesignError
@@ -38,8 +40,7 @@ LIMITS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """See `LIMITS`. 0 is no limit, and never.
 
     Raises:

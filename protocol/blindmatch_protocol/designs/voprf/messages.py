@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Fixed, Matrix, Message, Rows, UInt, message
+from blindmatch_protocol.codec import Fixed, Matrix, Message, Rows, UInt
 from blindmatch_protocol.dleq import PROOF_BYTES
 from blindmatch_protocol.group import ELEMENT_BYTES
 
 MOST_ELEMENTS: Final = 1024
 
 
-@message
 class BlindedRequest(Message):
     """Device to role: blinded elements, as many for every picture, whatever the picture is."""
 
@@ -19,7 +18,6 @@ class BlindedRequest(Message):
     blinded: Annotated[Rows, Matrix(ELEMENT_BYTES, most=MOST_ELEMENTS, least=1)]
 
 
-@message
 class EvaluatedReply(Message):
     """Role to device: its key applied to every element, and one proof for all of them."""
 

@@ -11,12 +11,12 @@ beside it, so that the error says so.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import Struct
 
 from blindmatch_protocol import group
-from blindmatch_protocol.codec import Message, Rows, message
+from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.contract import Answer, Role, check_epoch, tried
 from blindmatch_protocol.contract import Request as Asked
 from blindmatch_protocol.designs.voprf.files import KeyHolder
@@ -26,10 +26,10 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import Blinding, Evaluation, PublicKey, blind_evaluate, unblind, verified
 from blindmatch_protocol.randomness import Randomness, replayed
+from blindmatch_protocol.redacted import Redacted
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Waiting:
+class Waiting(Redacted, Struct, frozen=True, eq=False):
     """A session whose request is out.
 
     Attributes:
@@ -37,12 +37,11 @@ class Waiting:
         own_hash: the picture's hash, or None for a cover request.
     """
 
-    blinding: Blinding = field(repr=False)
-    own_hash: bytes | None = field(repr=False)
+    blinding: Blinding
+    own_hash: bytes | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Verified:
+class Verified(Redacted, Struct, frozen=True, eq=False):
     """A session whose replies were verified; what it opens, and how long that takes, nobody has seen yet.
 
     Attributes:
@@ -50,12 +49,11 @@ class Verified:
         own_hash: the picture's hash, or None for a cover request.
     """
 
-    outputs: Rows = field(repr=False)
-    own_hash: bytes | None = field(repr=False)
+    outputs: Rows
+    own_hash: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class VoprfRound:
+class VoprfRound(Struct, frozen=True):
     """The round, by its two messages.
 
     Attributes:
@@ -70,11 +68,9 @@ class VoprfRound:
     def under(cls, tag: int, design: str) -> VoprfRound:
         """The round of a design; `tag` is its request's, the next one its reply's."""
 
-        @message
         class Request(BlindedRequest, tag=tag, name=f"{design}/request"):
             """What this design's device asks."""
 
-        @message
         class Reply(EvaluatedReply, tag=tag + 1, name=f"{design}/reply"):
             """What its roles answer."""
 

@@ -7,8 +7,9 @@ device    every proof is checked against that party's own key; D = their sum; th
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from blindmatch_protocol.contract import Info, Party, Role
 from blindmatch_protocol.designs.voprf.layout import KeyLayout

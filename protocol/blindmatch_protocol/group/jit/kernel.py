@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from blindmatch_protocol.group.jit.drivers import define_drivers
 from blindmatch_protocol.group.jit.element import define_elements
@@ -18,8 +19,7 @@ from blindmatch_protocol.group.jit.sha512 import define_sha512
 from blindmatch_protocol.group.jit.windows import define_windows
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """A kind of processor.
 
     Attributes:

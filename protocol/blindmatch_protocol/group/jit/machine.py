@@ -9,13 +9,13 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import llvmlite.binding as llvm  # noqa: TID251 - this is the module
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import GroupError
@@ -33,6 +33,7 @@ from blindmatch_protocol.group.rows import (
     stretch,
     zero_rows,
 )
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.single import BYTES, ORDER
 from blindmatch_protocol.sodium import MULTIPLY_SCALARS
 
@@ -174,8 +175,7 @@ class Jit:
         return out
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Made:
+class _Made(Redacted, Struct, frozen=True):
     """What a function made.
 
     Attributes:

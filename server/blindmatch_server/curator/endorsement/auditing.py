@@ -13,7 +13,6 @@ the epoch, so it is for an auditor that the curator trusts with them. It takes a
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from blindmatch_proofs.endorsement import FILE, EndorsedTable, Terms, verify_continues, verify_table
@@ -24,6 +23,7 @@ from blindmatch_protocol.contract.entries import HeldEntries
 from blindmatch_protocol.errors import BlindmatchError, SetFileError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import Randomness
+from msgspec import Struct
 
 from blindmatch_server.building import Publishing
 from blindmatch_server.curator.endorsement.batches import change
@@ -34,8 +34,7 @@ from blindmatch_server.publication import publish_epoch, publish_update
 from blindmatch_server.published import CURRENT, Publication
 
 
-@dataclass(frozen=True, slots=True)
-class Audited:
+class Audited(Struct, frozen=True):
     """Whose epoch is audited.
 
     Attributes:

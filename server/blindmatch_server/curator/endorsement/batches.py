@@ -8,7 +8,6 @@ A set file (docs/set-format.md): hashes, ids and salts of all batches, one after
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Final, Self
 
@@ -23,15 +22,16 @@ from blindmatch_protocol.contract.entries import HASH_BYTES, SALT_BYTES, HeldEnt
 from blindmatch_protocol.contract.outcome import SIGNATURE_BYTES
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.plain_list import KIND_HASHES, KIND_IDS, KIND_SALTS
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
+from msgspec import Struct
 
 KIND_ASKED: Final = 0x23
 NEXT_ID: Final = "next_id"
 NAME: Final = "batches.bin"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Held:
+class Held(Redacted, Struct, frozen=True):
     """A batch, its entries, and the organisations that are asked to endorse it."""
 
     batch: Batch
@@ -46,8 +46,7 @@ class Held:
         return (fresh.size, fresh.root) == (batch.size, batch.root)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Batches:
+class Batches(Redacted, Struct, frozen=True):
     """All batches of an epoch.
 
     Attributes:

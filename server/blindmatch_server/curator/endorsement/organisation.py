@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import ClassVar, Final, Self
 
 from blindmatch_proofs.endorsement import Action, Terms
 from blindmatch_proofs.endorsement.batch import UNSIGNED
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.outcome import SIGNATURE_BYTES
+from msgspec import Struct, field
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
@@ -30,8 +30,7 @@ class EndorsementError(ListError):
     """A submission, a proposal or an endorsement is not what it must be."""
 
 
-@dataclass(frozen=True, slots=True)
-class OrganisationKey(Ed25519Key):
+class OrganisationKey(Ed25519Key, frozen=True):
     """Signs what an organisation submits and endorses."""
 
     NAME: ClassVar[str] = "organisation"
@@ -64,8 +63,7 @@ class OrganisationKey(Ed25519Key):
         return Endorsement(self.public, tuple(signed), refused)
 
 
-@dataclass(frozen=True, slots=True)
-class Endorsement:
+class Endorsement(Struct, frozen=True):
     """An organisation's signatures of a proposal.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +14,9 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import EntryBatch
 from blindmatch_protocol.contract.entries import SALT_BYTES
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_server.curator import equal_rows
 from blindmatch_server.curator.endorsement.batches import Batches, Held
@@ -24,8 +26,7 @@ Masks: TypeAlias = npt.NDArray[np.uint32]
 """Organisations, a bit for each name of the policy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """For how long, and in how large batches, entries are to be endorsed.
 
     Attributes:
@@ -103,8 +104,7 @@ def _batches(
             yield Held(batch, part, asked)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Settled:
+class Settled(Redacted, Struct, frozen=True):
     """What is endorsed for an epoch.
 
     Attributes:

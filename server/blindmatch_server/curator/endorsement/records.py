@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from blindmatch_proofs.endorsement import EndorsementPolicy
 from blindmatch_protocol.contract import Info
 from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_server.curator.endorsement.batches import NAME, Batches
 from blindmatch_server.curator.endorsement.organisation import Endorsement, EndorsementError
@@ -31,8 +33,7 @@ BUILD: Final = "build.json"
 SUFFIX: Final = ".endorsement"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Redacted, Struct, frozen=True):
     """What an epoch was published with.
 
     Attributes:
@@ -41,13 +42,14 @@ class Record:
         previous: the epoch whose files the build changed; 0 for a full build.
     """
 
-    batches: Batches = field(repr=False)
-    seed: bytes = field(repr=False)
+    SHOWN: ClassVar = ("previous",)
+
+    batches: Batches
+    seed: bytes
     previous: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Records:
+class Records(Struct, frozen=True):
     """The folder of one design under one policy."""
 
     folder: Path

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct, field
 
 from blindmatch_server.curator import hexhash
 from blindmatch_server.curator.rejects import Place, Reason, Reject
@@ -20,8 +20,7 @@ BLOCK_RECORDS = 4096
 """Records a careful reader gathers before it yields a block."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Block:
+class Block(Redacted, Struct, frozen=True):
     """Records of a stretch of a source, in its order.
 
     Attributes:
@@ -42,8 +41,7 @@ class Block:
     identities: Rows | None = None
 
 
-@dataclass(slots=True, repr=False)
-class Gathering:
+class Gathering(Redacted, Struct):
     """Collects records one by one and decodes them together."""
 
     read: int = 0

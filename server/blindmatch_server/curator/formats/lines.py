@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_server.curator.rejects import Place
 from blindmatch_server.curator.source import Source
@@ -13,8 +15,7 @@ MOST_LINE_BYTES: Final = 4096
 """Longest line of the formats that are lines by nature, its end not counted."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Lines:
+class Lines(Redacted, Struct, frozen=True):
     """Whole lines.
 
     Attributes:

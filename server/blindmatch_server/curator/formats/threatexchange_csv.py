@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from blindmatch_server.curator.errors import FormatError
 from blindmatch_server.curator.formats.block import Block, Gathering
@@ -21,8 +22,7 @@ COLUMNS: Final = ("signal_type", "signal_str", "collab", "category", "tags")
 _BLOCK_BYTES: Final = 512 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
+class _Header(Struct, frozen=True):
     width: int
     kind: int
     value: int

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -14,6 +13,7 @@ import grpc.aio
 from blindmatch_protocol.contract import Party
 from blindmatch_server.authority import Credentials
 from google.protobuf.message import Message
+from msgspec import Struct, field
 
 from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means
 
@@ -30,8 +30,7 @@ LOST: Final = "status lost"
 _LOST_DETAILS: Final = "Internal error from Core"
 
 
-@dataclass(frozen=True, slots=True)
-class Intruder:
+class Intruder(Struct, frozen=True):
     """An attacker's account.
 
     Attributes:
@@ -115,8 +114,7 @@ def clients(party: str, moves: Mapping[str, tuple[str, Attempt]]) -> dict[str, H
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """A server that is attacked.
 
     Attributes:
@@ -130,8 +128,7 @@ class Service:
     settle: Callable[[Intruder], Awaitable[None]]
 
 
-@dataclass(slots=True)
-class Attack:
+class Attack(Struct):
     """Attempts under way, each of which begins again when it has ended.
 
     Attributes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_protocol.errors import BlindmatchError
+from msgspec import Struct
 
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.worker import AloneError, output_of
@@ -28,8 +28,7 @@ class PeerMissingError(BlindmatchError):
     """A peer could not be measured; the text says why, for the row."""
 
 
-@dataclass(frozen=True, slots=True)
-class Peers:
+class Peers(Struct, frozen=True):
     """Attributes:
     python: interpreter of the peers' environment; None if there is none.
     """

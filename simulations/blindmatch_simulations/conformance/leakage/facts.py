@@ -4,12 +4,12 @@ every declared fact: the worst cases first."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final, TypeAlias
 
 from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Item, Learner, Party, Relation
 from blindmatch_protocol.contract.coalitions import coalitions, told
+from msgspec import Struct
 
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.pictures.pool import Pool, Pooled
@@ -23,8 +23,7 @@ def names_of(facts: Iterable[Fact]) -> frozenset[str]:
     return frozenset(fact.name.rpartition(".")[2] for fact in facts)
 
 
-@dataclass(frozen=True, slots=True)
-class Opponent:
+class Opponent(Struct, frozen=True):
     """A coalition, what it does, what is declared to it, and whether the outcome is its output."""
 
     parties: frozenset[Party]
@@ -71,8 +70,7 @@ def _opponent(design: AnyDesign, parties: frozenset[Party], adversary: Adversary
     return Opponent(parties, adversary, facts, server or centre)
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """A picture, the account that sends it, and whether its first attempt gets no answer."""
 
     one: Pooled
@@ -83,8 +81,7 @@ class Move:
 Moves: TypeAlias = tuple[Move, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """Two sequences an opponent is to tell apart."""
 
     left: Moves
@@ -96,8 +93,7 @@ class Pair:
         return tuple(tuple(move.one.name for move in moves) for moves in (self.left, self.right))
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
+class Scenario(Struct, frozen=True):
     """A class of pairs.
 
     Attributes:

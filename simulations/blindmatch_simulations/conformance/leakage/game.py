@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_simulations.conformance.leakage.facts import Moves, Pair
 from blindmatch_simulations.conformance.leakage.knowledge import LEAST, Guesses
@@ -36,8 +37,7 @@ MOST_EVENTS: Final = 4
 MOST_LEAVES: Final = 96
 
 
-@dataclass(frozen=True, slots=True)
-class Distinguisher:
+class Distinguisher(Struct, frozen=True):
     """A name, and the value it makes of a view of one of a pair's two sides: sequences here, or lists."""
 
     name: str
@@ -109,8 +109,7 @@ BEST_BITS: Final = 3
 """Single bits that the first half of the training runs proposes to the second."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Run:
+class Run(Redacted, Struct, frozen=True):
     """A view, the pair it is of (of sequences, or of lists), and the coin: True for the right one."""
 
     view: View
@@ -118,8 +117,7 @@ class Run:
     coin: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What came out for one class of pairs."""
 
     scenario: str
@@ -157,8 +155,7 @@ def judge(
     return Finding(scenario, best.name, advantage(right, len(held), confidence), right)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Table:
+class _Table(Redacted, Struct, frozen=True):
     """Guesses the side on which a value was seen more often; left if it was never seen."""
 
     name: str
@@ -169,8 +166,7 @@ class _Table:
         return self.sides.get(self.value(run.view, run.pair, known), False) == run.coin
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Bit:
+class _Bit(Redacted, Struct, frozen=True):
     """Guesses by one bit of the bodies."""
 
     name: str

@@ -11,7 +11,6 @@ unopened    its very hash is listed, and the label behind it was altered before 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -23,6 +22,9 @@ from blindmatch_protocol.contract import AnyDesign, Item, Match, NoMatch, Parts,
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError, SetFileError
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.conformance.fixtures import Fixtures, as_published, lowered, once
 from blindmatch_simulations.conformance.leakage.facts import Move
@@ -144,8 +146,7 @@ OWN: Final = -1
 """The number of a picture that the opponent asked about itself."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class GameSetup:
+class GameSetup(Redacted, Struct, frozen=True):
     """What a game needs.
 
     Attributes:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from blindmatch_protocol.contract import Adversary
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.leakage.facts import SCENARIOS, Opponent, Pair, opponents, playable
@@ -24,8 +25,7 @@ Shared: TypeAlias = dict[Hashable, tuple[list[Run], list[Run]]]
 CHEATS = (Behaviour.OTHER_KEY, Behaviour.ALTERED, Behaviour.SILENT)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Class:
+class Class(Redacted, Struct, frozen=True):
     """A class of pairs that can be played: its name, its pairs, and what the roles do."""
 
     name: str

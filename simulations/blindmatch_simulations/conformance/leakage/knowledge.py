@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b, sha256, sha512
 from typing import Final
 
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_simulations.conformance.leakage.play import Event
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
@@ -30,8 +31,7 @@ MOST_SALTS: Final = 8
 SALT_LENGTHS: Final = range(8, 65)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Guesses:
+class Guesses(Redacted, Struct, frozen=True):
     """For each picture's name: byte fields to look for, and its hash."""
 
     fields: dict[str, frozenset[bytes]]

@@ -18,13 +18,13 @@ device, if they are declared to show the list, or whether a guess is listed; tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import combinations
 from typing import Any, Final
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import ListKnowledge, Match, Party, Role
 from blindmatch_protocol.errors import BlindmatchError
+from msgspec.structs import replace
 
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.leakage.facts import names_of

@@ -7,7 +7,6 @@ picture and about one more, and both lists give it the same outcomes.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +15,8 @@ from blindmatch_protocol.contract import Adversary, Party
 from blindmatch_protocol.contract.coalitions import told
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_simulations.conformance.fixtures import Fixtures, crowd
 from blindmatch_simulations.conformance.leakage.facts import names_of
@@ -34,8 +35,7 @@ NEAR_ENTRIES: Final = "near_entries"
 entries near its pictures, be they matches or not."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Change:
+class Change(Redacted, Struct, frozen=True, eq=False):
     """An update: hashes it adds, uint8 (n, 32), ids it removes, and the epoch whose ids and salts it uses
     again, if it does."""
 
@@ -44,8 +44,7 @@ class Change:
     numbered_as: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class List:
+class List(Redacted, Struct, frozen=True, eq=False):
     """A list, uint8 (n, 32), and the updates that follow it."""
 
     entries: Rows
@@ -57,8 +56,7 @@ class List:
         return frozenset(row.tobytes() for part in parts for row in part)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ListPair:
+class ListPair(Redacted, Struct, frozen=True, eq=False):
     """Two lists, and the pictures that a device asks about."""
 
     left: List
@@ -66,8 +64,7 @@ class ListPair:
     asked: tuple[Pooled, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ListScenario:
+class ListScenario(Struct, frozen=True):
     """A class of pairs of lists.
 
     Attributes:
@@ -81,8 +78,7 @@ class ListScenario:
     large: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Material:
+class Material(Redacted, Struct, frozen=True, eq=False):
     """What pairs are made of.
 
     Attributes:

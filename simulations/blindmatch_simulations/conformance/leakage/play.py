@@ -14,7 +14,6 @@ otherwise `match_time` tells the provider, by the messenger's own declaration.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +22,8 @@ from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.contract import Flag, Match, Outcome, Party, Role, Session, Verdict, Voucher
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_simulations.conformance.leakage.facts import Move, Moves
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled
@@ -39,8 +40,7 @@ class Behaviour(StrEnum):
     SILENT = "does not answer"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """Something a party sees.
 
     Attributes:
@@ -61,8 +61,7 @@ class LostError(BlindmatchError):
     """A reply did not arrive."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Table:
+class Table(Redacted, Struct, frozen=True):
     """The roles that are played with: honest ones, and ones with another key for the same list."""
 
     deployed: Deployed

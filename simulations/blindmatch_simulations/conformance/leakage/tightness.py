@@ -15,13 +15,15 @@ A fact that says something of fewer than two of the pictures is not measured.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from blindmatch_client.detector import is_confirmed
 from blindmatch_protocol.contract import Adversary, Fact, Flag, Match, NoMatch, Party, Voucher
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.conformance.fixtures import Fixtures, rows_of
 from blindmatch_simulations.conformance.leakage.knowledge import in_shares
@@ -36,8 +38,7 @@ LEAST_PART: Final = 4
 PICTURES: Final = ("listed/0", "twin/listed/0", "other/0", "twin/other/0", "far-32/0", "poor/0", "poor/1")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Case:
+class Case(Redacted, Struct, frozen=True):
     """A fact declared to some parties, its value for each picture, and what those parties see of it."""
 
     fixtures: Fixtures

@@ -16,7 +16,6 @@ the wall's (a sleep is no work): that is seen over any network.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -24,6 +23,7 @@ import numpy as np
 from blindmatch_protocol.contract import UNBOUND, Adversary, AnyDesign, Party, Send
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
+from msgspec import Struct
 
 from blindmatch_simulations.conformance.fixtures import Clocks, Fixtures
 from blindmatch_simulations.conformance.leakage.facts import SCENARIOS, Moves, Pair, opponents, playable
@@ -54,8 +54,7 @@ CPU, WALL = 0, 1
 CLOCKS: Final = {"CPU time": CPU, "wall time": WALL}
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
+class Timed(Struct, frozen=True):
     """What one step told of one class of pairs, and whether that it tells nothing is claimed."""
 
     step: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
 from hashlib import sha256, sha512
 from typing import Any, Final
 
@@ -23,6 +22,8 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.group import hash_to_group
 from blindmatch_protocol.oprf import Blinding, Evaluation, Mode, finalize, generate_key_pair
 from blindmatch_protocol.randomness import Randomness, replayed, seeded
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.attacks import layers
 from blindmatch_simulations.attacks.adversary import replacing
@@ -148,8 +149,7 @@ class RowOrder(Psi):
         return _found(setup, output, session.own_hash)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Moved:
+class _Moved(Struct, frozen=True, eq=False):
     blinding: Blinding
     own_hash: bytes | None
     own: int

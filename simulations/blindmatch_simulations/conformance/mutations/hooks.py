@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.codec import Message, Variable, message
+from blindmatch_protocol.codec import Message, Variable
 from blindmatch_protocol.designs import oprf_psi
 from blindmatch_protocol.designs.hash_upload import HashUpload
 from blindmatch_protocol.designs.oprf_psi.design import OprfPsi
 from blindmatch_protocol.designs.token_psi import TokenPsi
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.randomness import Randomness, replayed
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
+from msgspec.structs import replace
 
 CHEAT = "cheat"
 """The name of every cheat."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class About:
+class About(Redacted, Struct, frozen=True):
     """What a device knows that starts: its state, the set-up, the picture; what it is about to send, and a
     salt that goes with it."""
 
@@ -31,8 +32,7 @@ class About:
     salt: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(Struct, frozen=True):
     """A session that has ended, and is not over."""
 
     end: bm.Done | bm.Ready
@@ -171,7 +171,6 @@ class SmallTokens(Hooked, TokenPsi):
     )
 
 
-@message
 class Padded(Message, tag=0x70, name="cheat/request"):
     """A request with room for what does not belong there."""
 

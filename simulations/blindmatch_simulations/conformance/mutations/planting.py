@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
 from blindmatch_client.device import Device
 from blindmatch_protocol.contract import AnyDesign, Party
+from msgspec import Struct
 
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, Weakness
 from blindmatch_simulations.conformance.fixtures import CLOCKS, Clocks
@@ -16,8 +16,7 @@ from blindmatch_simulations.conformance.mutations.hooks import Hooked
 D = TypeVar("D", bound=type[Hooked])
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
+class Search(Struct, frozen=True):
     """What must find a cheat.
 
     Attributes:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Final
 
-from blindmatch_protocol.codec import Fixed, Message, message
+from blindmatch_protocol.codec import Fixed, Message
 from blindmatch_protocol.contract import Binding, Item, Label, Match, Outcome, Request, Send, Started
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.randomness import Randomness
@@ -143,7 +143,6 @@ class EveryThousandth(PaddedPsi):
         return NOTHING if self.started % PERIOD else about.item.hash[:BYTES]
 
 
-@message
 class Held(Message, tag=0x72, name="cheat/state"):
     """An account's state."""
 

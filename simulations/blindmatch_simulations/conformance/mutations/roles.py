@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from hashlib import sha256, sha512
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.codec import Buffer, Fixed, Message, Nested, message
+from blindmatch_protocol.codec import Buffer, Fixed, Message, Nested
 from blindmatch_protocol.designs.facts import QUALITY, leaks
 from blindmatch_protocol.designs.hash_upload import Compared
 from blindmatch_protocol.designs.oprf_psi import Reply, Request
@@ -18,6 +17,7 @@ from blindmatch_protocol.designs.voprf.messages import BlindedRequest
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.oprf import blind_evaluate
 from blindmatch_protocol.randomness import Randomness, replayed, seeded
+from msgspec.structs import replace
 
 from blindmatch_simulations.conformance.mutations.hooks import About, Psi, Upload, variant
 from blindmatch_simulations.conformance.mutations.planting import planted
@@ -65,7 +65,6 @@ planted("the epoch is not declared", "declarations")(variant(Undeclared, silent=
 planted("the time of a query is not declared", "declarations")(variant(Undeclared, silent="query_time"))
 
 
-@message
 class Mark(Message, tag=0xEE, name="cheat/mark"):
     """Something that a role holds of an account."""
 
@@ -223,7 +222,6 @@ class ListInSetup(Upload):
         return bm.Published((*made.setup, *made.roles[MATCHER]), made.roles)
 
 
-@message
 class Hinted(Message, tag=0x74, name="cheat/reply"):
     """A reply, and a digest."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib import import_module
+
+from msgspec import Struct
 
 from blindmatch_simulations.conformance.mutations.planting import CHEATS, Cheat
 from blindmatch_simulations.conformance.run import Options, check_design
@@ -15,8 +16,7 @@ for _name in ("devices", "requests", "roles", "lists", "timing", "watched"):
     import_module(f"blindmatch_simulations.conformance.mutations.{_name}")  # plants its cheats
 
 
-@dataclass(frozen=True, slots=True)
-class Caught:
+class Caught(Struct, frozen=True):
     """A cheat, and the checks that failed on it: name to step."""
 
     cheat: Cheat

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 from blindmatch_client.detector import Undecided
@@ -11,6 +10,7 @@ from blindmatch_client.outgoing import Outgoing
 from blindmatch_client.pictures import Pictures
 from blindmatch_protocol.contract import Done, Match, concluded
 from blindmatch_protocol.randomness import Randomness
+from msgspec.structs import replace
 
 from blindmatch_simulations.conformance.mutations.hooks import About, Psi, poor, variant
 from blindmatch_simulations.conformance.mutations.planting import planted
@@ -77,7 +77,7 @@ class QuickCover(Psi):
         return rng
 
 
-class HastyPictures(Pictures):
+class HastyPictures(Pictures, frozen=True):
     """Concludes as soon as the replies are verified."""
 
     def ask(self, row: Outgoing) -> Undecided | None:
@@ -89,7 +89,9 @@ class HastyDevice(Device):
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
-        self._pictures = HastyPictures(*(getattr(self._pictures, one.name) for one in fields(Pictures)))
+        self._pictures = HastyPictures(
+            *(getattr(self._pictures, name) for name in Pictures.__struct_fields__)
+        )
         self._sender = replace(self._sender, pictures=self._pictures)
 
 

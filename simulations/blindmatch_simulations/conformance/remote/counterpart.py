@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import grpc
 from blindmatch_client.egress.channels import Channels, Endpoint
@@ -14,7 +13,9 @@ from blindmatch_client.egress.methods import DESCRIBE, EXCHANGE, EXCHANGE_LARGE,
 from blindmatch_client.egress.status import RETRY_AFTER, printable, translate
 from blindmatch_protocol.contract import AnyDesign, Learner, Party, Role
 from blindmatch_protocol.parts import ENVELOPE, split
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import Struct
 
 from blindmatch_simulations.conformance.remote.manifest import HeldManifest
 
@@ -28,8 +29,7 @@ SPARE_BYTES: Final = 2 << 20
 """What a stream may be longer than what is expected of it, so that the check sees that it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Redacted, Struct, frozen=True):
     """An answer.
 
     Attributes:
@@ -37,7 +37,9 @@ class Heard:
         metadata: keys of initial and trailing metadata, and the length of each value.
     """
 
-    parts: tuple[bytes, ...] = field(repr=False)
+    SHOWN: ClassVar = ("metadata",)
+
+    parts: tuple[bytes, ...]
     metadata: tuple[tuple[str, int], ...]
 
     @property
@@ -46,8 +48,7 @@ class Heard:
         return (tuple(map(len, self.parts)), self.metadata)
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """A refusal: the status's name, and the counterpart's words made printable."""
 
     status: str

@@ -4,7 +4,6 @@ in an answer: envelopes as docs/wire.md has them, and one declared message insid
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -14,9 +13,11 @@ from blindmatch_protocol.contract import UNBOUND, AnyDesign, Outcome, Role, Send
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness, seeded
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
+from msgspec import Struct, field
 
 from blindmatch_simulations.conformance.remote.counterpart import Answer, Counterpart, Heard, Refused
 from blindmatch_simulations.conformance.remote.manifest import HeldManifest, Manifest
@@ -31,8 +32,7 @@ POOR: Final = 12
 """A quality that never matches."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """A picture, as numbers, and whether the plaintext oracle has it match."""
 
     name: str
@@ -45,8 +45,7 @@ class Probe:
         return self.name.partition("/")[0]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Turn:
+class Turn(Redacted, Struct, frozen=True):
     """A body, the role it went to, and what came back."""
 
     role: Role
@@ -54,8 +53,7 @@ class Turn:
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Round:
+class Round(Redacted, Struct, frozen=True):
     """One round of a session: the session that waits, and its turns."""
 
     number: int
@@ -63,8 +61,7 @@ class Round:
     turns: tuple[Turn, ...]
 
 
-@dataclass(slots=True, repr=False)
-class Played:
+class Played(Redacted, Struct):
     """A session as far as it got.
 
     Attributes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 from blindmatch_protocol.codec import Message, layout
 from blindmatch_protocol.contract import Role
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec.structs import replace
 
 from blindmatch_simulations.conformance.remote.counterpart import Answer, Heard
 from blindmatch_simulations.conformance.remote.material import Material
@@ -172,4 +172,4 @@ def _names_epoch(body: Message) -> bool:
 
 def _of_epoch(body: Message, epoch: int) -> Message:
     """`body` with another epoch in it, if it names one."""
-    return replace(body, epoch=epoch) if _names_epoch(body) else body  # type: ignore[type-var]
+    return replace(body, epoch=epoch) if _names_epoch(body) else body

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Role
+from msgspec import Struct
 
 from blindmatch_simulations.conformance.remote import answers, description, refusals
 from blindmatch_simulations.conformance.remote.counterpart import Counterpart
@@ -16,8 +16,7 @@ from blindmatch_simulations.conformance.run import Report, gathered
 from blindmatch_simulations.inprocess.verdict import Passed, Result, Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteCheck:
+class RemoteCheck(Struct, frozen=True):
     """A check: its name and how it is run."""
 
     name: str

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 SIDE: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class VectorItem:
+class VectorItem(Redacted, Struct, frozen=True):
     """An `Item`.
 
     Attributes:
@@ -25,11 +25,13 @@ class VectorItem:
         raw_pixels: SIDE x SIDE x 3 bytes.
     """
 
+    SHOWN: ClassVar = ("name", "quality")
+
     name: str
-    hash: bytes = field(repr=False)
+    hash: bytes
     quality: int
-    weights: tuple[int, ...] = field(repr=False)
-    raw_pixels: bytes = field(repr=False)
+    weights: tuple[int, ...]
+    raw_pixels: bytes
 
     @property
     def coefficients(self) -> npt.NDArray[np.float32]:

@@ -7,13 +7,13 @@ judges it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import Role, Session
 from blindmatch_protocol.errors import ProtocolError, SetFileError
 from blindmatch_protocol.randomness import replayed, seeded
+from msgspec import Struct
 
 from blindmatch_simulations.conformance.vectors.item import from_json
 from blindmatch_simulations.inprocess.deployed import Deployed
@@ -23,8 +23,7 @@ Vector: TypeAlias = Mapping[str, Any]
 """A vector, or as much of it as there is: items and sessions."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """A kind of refusal: its key in a vector, what is tried, and what happens."""
 
     key: str

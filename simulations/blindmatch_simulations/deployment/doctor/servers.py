@@ -8,13 +8,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import grpc
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from blindmatch_server.authority import Credentials, Identity, Kind
@@ -25,6 +25,7 @@ from blindmatch_server.published import (
     open_publication,
 )
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from msgspec import Struct
 
 from blindmatch_simulations.deployment.doctor.certificates import SOON
 from blindmatch_simulations.deployment.doctor.finding import Finding, Status
@@ -128,8 +129,7 @@ def _credentials(deployment: Deployment) -> Credentials | None:
         return None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Asked:
+class _Asked(Redacted, Struct, frozen=True):
     """A server that is asked."""
 
     party: Party

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from blindmatch_protocol.designs.voprf import Limits
 from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.worker_pool import cores
+from msgspec import Struct, field
 
 from blindmatch_simulations.inprocess.opened import open_published
 from blindmatch_simulations.measure.group_backend import computing, measurable
@@ -44,8 +44,7 @@ from blindmatch_simulations.studies.near.token_domain import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """What is measured.
 
     Attributes:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +23,8 @@ from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator import open_list, random_list, traces
 from blindmatch_server.published import CURRENT, Publication, open_publication
 from blindmatch_server.worker_pool import cores
-from msgspec import to_builtins
+from msgspec import Struct, to_builtins
+from msgspec.structs import asdict
 
 from blindmatch_simulations.deployment.building import built_alone
 from blindmatch_simulations.measure.machine import machine
@@ -41,8 +41,7 @@ class StoreError(BlindmatchError):
     """A folder holds another store than the one that was asked for, or something else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(Struct, frozen=True):
     """A published set and what its building cost, if that was measured on this machine.
 
     Attributes:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -35,8 +34,10 @@ from blindmatch_protocol.designs.voprf import MATCHER, KeyHolder
 from blindmatch_protocol.designs.voprf.messages import BlindedRequest
 from blindmatch_protocol.oprf import Evaluation, Mode, SecretKey, blind, blind_evaluate, finalize
 from blindmatch_protocol.randomness import seeded, system_randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.worker_pool import cores
+from msgspec import Struct, field
 
 from blindmatch_simulations.deployment.curating import lend
 from blindmatch_simulations.deployment.devices import egress_of
@@ -112,8 +113,7 @@ MOST_CALLS: Final = 240
 """Of one device: a matcher allows 500 calls at once, and two are made for each."""
 
 
-@dataclass(slots=True, repr=False)
-class Times:
+class Times(Redacted, Struct):
     """Wall times by row, in microseconds, one for each match."""
 
     taken: dict[str, list[float]] = field(default_factory=dict)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,8 @@ from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture import distance
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Fingerprint
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
@@ -30,8 +31,7 @@ FOLDERS: Final = (
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Fingerprints:
+class Fingerprints(Redacted, Struct, frozen=True):
     """PDQ of `n` pictures.
 
     Attributes:
@@ -60,8 +60,7 @@ class Fingerprints:
         return Fingerprints(self.hashes[which], self.coefficients[which], self.qualities[which])
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class EditedPairs:
+class EditedPairs(Redacted, Struct, frozen=True):
     """Originals and what became of them.
 
     Attributes:

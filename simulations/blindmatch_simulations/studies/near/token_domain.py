@@ -8,7 +8,6 @@ revealed follow from tokens alone. `agreement` runs the protocol itself on a sam
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -20,6 +19,8 @@ from blindmatch_protocol.designs.token_psi.families import plan
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
 
 from blindmatch_simulations.inprocess.deployed import Deployed, opened, publish, run_session
 from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
@@ -68,8 +69,7 @@ def random_list(count: int, seed: int) -> Rows:
     return raw.view(np.uint8).reshape(count, 32)
 
 
-@dataclass(frozen=True, slots=True)
-class Revealed:
+class Revealed(Struct, frozen=True):
     """Entries beyond the distance that pictures opened.
 
     Attributes:
@@ -142,8 +142,7 @@ STEP = 4
 """Distances that a row is of."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Recall:
+class Recall(Redacted, Struct, frozen=True):
     """Which matching pairs were found.
 
     Attributes:
@@ -209,8 +208,7 @@ def recall(
     return Recall(found[matching], pairs.edit[matching], distances, pairs.names, len(matching))
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(Struct, frozen=True):
     """Whole sessions, counted.
 
     Attributes:

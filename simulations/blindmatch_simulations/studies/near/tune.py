@@ -8,7 +8,6 @@ beats in all three is the frontier; the proposal is its cheapest point that meet
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import comb, expm1
 from typing import Final
 
@@ -19,6 +18,7 @@ from blindmatch_protocol.designs.token_psi.extraction import evaluations_for_all
 from blindmatch_protocol.designs.token_psi.shares import candidate_count
 from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS
 from blindmatch_protocol.errors import DesignError
+from msgspec import Struct
 
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.studies.near.sample import EditedPairs
@@ -34,8 +34,7 @@ TOKEN_BYTES: Final = 18.1
 LABEL_BYTES: Final = 93.5
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(Struct, frozen=True):
     """What the parameters should do.
 
     Attributes:
@@ -57,8 +56,7 @@ class Wishes:
     pooled: float = 1 / 4
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True):
     """One combination and what it does.
 
     Attributes:
@@ -93,8 +91,7 @@ class Point:
         return all(a >= b for a, b in zip(mine, theirs, strict=True)) and mine != theirs
 
 
-@dataclass(frozen=True, slots=True)
-class Frontier:
+class Frontier(Struct, frozen=True):
     """The points no other beats, cheapest first, and the proposal, or None if none meets the wishes."""
 
     points: tuple[Point, ...]

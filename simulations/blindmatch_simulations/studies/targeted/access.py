@@ -11,14 +11,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.redacted import Redacted
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
-from blindmatch_simulations.measure.results import Struct
+from blindmatch_simulations.measure.results import Strict
 from blindmatch_simulations.measure.yardstick import reading, timed
 from blindmatch_simulations.studies.targeted.escrow import Authority, Kept, read, sent, unsealed
 
@@ -28,8 +30,7 @@ TARGET: Final = 0
 REPEATS: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Scheme:
+class Scheme(Struct, frozen=True):
     """k of n authorities; accounts that each sent `messages` over `periods`."""
 
     n: int = 5
@@ -40,7 +41,7 @@ class Scheme:
     seed: int = 1
 
 
-class Opened(Struct, frozen=True):
+class Opened(Strict, frozen=True):
     """What an attempt on escrowed messages opened: by whom, with how many authorities or their keys."""
 
     who: str
@@ -51,8 +52,7 @@ class Opened(Struct, frozen=True):
     of_accounts: int
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class World:
+class World(Redacted, Struct, frozen=True):
     """The authorities, what the provider keeps, and the texts in it."""
 
     scheme: Scheme

@@ -13,25 +13,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from blindmatch_protocol import hpke
 from blindmatch_protocol.designs.token_psi import shares
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.tagged import expand
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from msgspec import Struct, field
 
 KEY_TAG: Final = b"blindmatch/study/targeted-access/message-key/v1"
 SHARE_TAG: Final = b"blindmatch/study/targeted-access/share/v1"
 _ONCE: Final = bytes(12)
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Redacted, Struct, frozen=True):
     """A message as the provider keeps it.
 
     Attributes:
@@ -40,11 +40,13 @@ class Kept:
         sealed: a share for each authority.
     """
 
+    SHOWN: ClassVar = ("account", "number", "period")
+
     account: int
     number: int
     period: int
-    ciphertext: bytes = field(repr=False)
-    sealed: tuple[bytes, ...] = field(repr=False)
+    ciphertext: bytes
+    sealed: tuple[bytes, ...]
 
     @property
     def info(self) -> bytes:
@@ -57,8 +59,7 @@ class Kept:
         return sum(map(len, self.sealed))
 
 
-@dataclass(slots=True)
-class Authority:
+class Authority(Redacted, Struct):
     """One of the n.
 
     Attributes:
@@ -67,7 +68,9 @@ class Authority:
         opened: what it saw when: account and message of each share that it opened.
     """
 
-    keys: list[bytes | None] = field(repr=False)
+    SHOWN: ClassVar = ("warrants", "opened")
+
+    keys: list[bytes | None]
     warrants: set[int] = field(default_factory=set)
     opened: list[tuple[int, int]] = field(default_factory=list)
 
