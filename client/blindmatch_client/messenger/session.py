@@ -15,10 +15,13 @@ came out of the step is refused.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Coroutine
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 import doubleratchet
 import x3dh
+import xeddsa
 from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.sealed_message import (
     WIRE_VERSION,
@@ -32,10 +35,12 @@ from msgspec import Struct
 
 from blindmatch_client.messenger.errors import (
     BundleRefusedError,
+    MessengerError,
     NotAuthenticError,
+    PreKeyUnavailableError,
     ReplayedMessageError,
+    TooManySkippedError,
 )
-from blindmatch_client.messenger.guard import guarded, run
 from blindmatch_client.messenger.pre_keys import FetchedBundle
 from blindmatch_client.messenger.state import SEEN_MOST, SessionState
 from blindmatch_client.messenger.suite import (
@@ -48,6 +53,8 @@ from blindmatch_client.messenger.suite import (
     ratchet_header,
     restored,
 )
+
+_T = TypeVar("_T")
 
 
 class Plain(Redacted, Struct, frozen=True):
@@ -78,7 +85,7 @@ class Session(Redacted, Struct, frozen=True, eq=False):
         """The next state and the sealed message."""
         ratchet = self.ratchet.forked()
         binding = _binding(self.agreement, self.id, self.initial, plain.commitment)
-        encrypted = run(ratchet.encrypt_message(plain.padded, binding))
+        encrypted = _run(ratchet.encrypt_message(plain.padded, binding))
         sealed = _sealed(self.id, self.initial, encrypted, plain.commitment)
         return Session(self.id, self.agreement, self.initial, self.seen, ratchet), sealed
 
@@ -94,7 +101,7 @@ class Session(Redacted, Struct, frozen=True, eq=False):
         binding = _binding(self.agreement, self.id, message.initial, message.commitment)
         try:
             with _quiet(message.header):
-                padded = guarded(ratchet.decrypt_message(_encrypted(message), binding))
+                padded = _guarded(ratchet.decrypt_message(_encrypted(message), binding))
         except NotAuthenticError:
             if self._is_past(message.header):
                 raise ReplayedMessageError from None
@@ -128,14 +135,14 @@ def start(
         BundleRefusedError: if the bundle's signature or a key is not in order.
     """
     agreed = keys.get_shared_secret_active(bundle.checked(), names, require_pre_key=False)
-    secret, agreement, header = guarded(agreed, BundleRefusedError, BundleRefusedError)
+    secret, agreement, header = _guarded(agreed, BundleRefusedError, BundleRefusedError)
     one_time = () if header.pre_key is None else (header.pre_key,)
     initial = InitialHeader(header.identity_key, header.ephemeral_key, header.signed_pre_key, one_time)
     binding = _binding(agreement, session_id(initial), (initial,), plain.commitment)
     first = Ratchet.encrypt_initial_message(
         *RATCHET_PARTS, secret, bundle.signed_pre_key, plain.padded, binding
     )
-    ratchet, encrypted = guarded(first, BundleRefusedError, BundleRefusedError)
+    ratchet, encrypted = _guarded(first, BundleRefusedError, BundleRefusedError)
     session = Session(session_id(initial), agreement, (initial,), (), ratchet)
     return session, _sealed(session.id, session.initial, encrypted, plain.commitment)
 
@@ -154,10 +161,10 @@ def accept(keys: KeyAgreement, message: SealedMessage, names: bytes) -> tuple[Se
         initial.identity, initial.ephemeral, initial.signed_pre_key, next(iter(initial.one_time), None)
     )
     agreed = keys.get_shared_secret_passive(header, names, require_pre_key=False)
-    secret, agreement, signed = guarded(agreed)
+    secret, agreement, signed = _guarded(agreed)
     binding = _binding(agreement, message.session, message.initial, message.commitment)
     first = Ratchet.decrypt_initial_message(*RATCHET_PARTS, secret, signed.priv, _encrypted(message), binding)
-    ratchet, padded = guarded(first)
+    ratchet, padded = _guarded(first)
     session = Session(message.session, agreement, (), (message.header.ratchet_key,), ratchet)
     return session, padded
 
@@ -195,3 +202,43 @@ def _quiet(header: RatchetHeader) -> AbstractContextManager[object]:
     if header.previous_chain_length <= SKIP_MOST:
         return nullcontext()
     return warnings.catch_warnings(action="ignore")
+
+
+def _run(step: Coroutine[Any, Any, _T]) -> _T:
+    """The result of a step of the libraries: a coroutine, though none of theirs ever suspends."""
+    try:
+        step.send(None)
+    except StopIteration as done:
+        result: _T = done.value
+        return result
+    step.close()
+    raise RuntimeError("a coroutine of the messenger's libraries suspended")
+
+
+def _guarded(
+    step: Coroutine[Any, Any, _T],
+    disagreed: type[MessengerError] = PreKeyUnavailableError,
+    otherwise: type[MessengerError] = NotAuthenticError,
+) -> _T:
+    """`_run`, with the libraries' errors replaced.
+
+    Args:
+        disagreed: raised if X3DH refuses what the other party sent.
+        otherwise: raised if keys or ciphertext of the other party are not accepted.
+    """
+    try:
+        return _run(step)
+    except doubleratchet.DuplicateMessageException:
+        failure: type[MessengerError] = ReplayedMessageError
+    except doubleratchet.DoSProtectionException:
+        failure = TooManySkippedError
+    except x3dh.KeyAgreementException:
+        failure = disagreed
+    except (
+        doubleratchet.AuthenticationFailedException,
+        doubleratchet.DecryptionFailedException,
+        xeddsa.XEdDSAException,
+        ValueError,
+    ):
+        failure = otherwise
+    raise failure()  # after the except clauses, so that the library's error is not its context
