@@ -171,9 +171,12 @@ class Detector:
         Raises:
             PictureError: if the picture cannot be decoded; nothing was sent then.
         """
-        tape, rounds = Recording(self._rng), list[Round]()
+        tape, rounds, state = Recording(self._rng), list[Round](), self._state.encode()
         session = Session(self._design, self._setup, self._state, tape.rng)
-        traced = partial(self._traced, number, self._state.encode(), tape, rounds, binding)
+
+        def traced(outcome: Outcome | None) -> None:
+            self._trace(SessionTrace(number, state, tape.tape(), tuple(rounds), outcome, binding))
+
         try:
             ready = self._drive(session, partial(session.start, item, binding), exchange, rounds)
         except BaseException as error:
@@ -185,17 +188,6 @@ class Detector:
         if not ready:
             return conclude()
         return Verified(self._design.epoch_of(self._setup), conclude, partial(traced, None))
-
-    def _traced(
-        self,
-        number: int,
-        state: bytes,
-        tape: Recording,
-        rounds: list[Round],
-        binding: Binding,
-        outcome: Outcome | None,
-    ) -> None:
-        self._trace(SessionTrace(number, state, tape.tape(), tuple(rounds), outcome, binding))
 
     def _drive(
         self, session: Session, start: Callable[[], Any], exchange: Exchange, rounds: list[Round]

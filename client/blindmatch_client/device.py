@@ -76,7 +76,6 @@ class Device(Messages):
         self._matcher = MatchingClient(base)
         self._pictures = Pictures(base, self._matcher, self._outbox, self._files)
         self._upkeep = Upkeep(keeper, base.store, self._relay, base.clock_ms)
-        self._to_tell = self._matcher.to_tell
         self._receiver = Receiver(base, keeper, self._files, self._relay, self._matcher.hear)
         self._sender = Sender(
             base,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -44,7 +44,6 @@ class Messages:
     _outbox: Outbox
     _sender: Sender
     _reporting: Reporting
-    _to_tell: Callable[[str], bytes]
 
     def send_text(self, to: str, text: str) -> Sent:
         """Send a text.
@@ -137,7 +136,9 @@ class Messages:
         """
         ref = None if attached is None else attached.ref
         now, refs = self._base.clock_ms(), () if ref is None else (ref,)
-        contents = {to: compose(text, refs, now, self._base.rng, self._to_tell(to)) for to in message_ids}
+        contents = {
+            to: compose(text, refs, now, self._base.rng, self._sender.to_tell(to)) for to in message_ids
+        }
         try:
             return self._outbox.add(message_ids, contents, now, attached)
         except ProtocolError as error:

@@ -221,7 +221,7 @@ def test_a_deployment_that_nobody_looks_after_keeps_its_proof_fresh(world: World
 
 def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, tmp_path: Path) -> None:
     alice, bob = world.device("alice").device, world.device("bob").device
-    assert 2 * 256 < len(alice._to_tell("nobody")) < 3 * 256
+    assert 2 * 256 < len(alice._sender.to_tell("nobody")) < 3 * 256
     world.send_text("alice", "bob", "as it is")
     assert [one.text for one in world.receive("bob", 1)] == ["as it is"]
     assert bob.standing().evidence == ()
@@ -285,8 +285,7 @@ def next_epoch(world: World, count: int) -> None:
 
 def tell(world: World, alice: Device, note: bytes) -> None:
     """Alice's message to Bob bears a checkpoint."""
-    alice._to_tell = lambda peer: note
-    force_setattr(alice._sender, "to_tell", alice._to_tell)
+    force_setattr(alice._sender, "to_tell", lambda peer: note)
     world.send_text("alice", "bob", "hello")
     world.receive("bob", 1)
 
