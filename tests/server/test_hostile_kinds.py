@@ -25,7 +25,7 @@ from blindmatch_simulations.attacks.hostile import (
     Service,
     intruding,
 )
-from blindmatch_simulations.bench.queries import Check, unlisted_picture
+from blindmatch_simulations.bench.queries import Check
 from support.signed import CURATOR
 
 from .deployment import ALICE, Deployment
@@ -87,7 +87,7 @@ def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_relay(tmp_pat
 
 @pytest.mark.parametrize("kind", sorted(MATCHER.kinds))
 def test_every_kind_gets_what_it_deserves_and_is_no_failure_of_the_matcher(tmp_path: Path, kind: str) -> None:
-    check, deployment = Check(publish(tmp_path / "published"), unlisted_picture()), Deployment()
+    check, deployment = Check.of(publish(tmp_path / "published")), Deployment()
 
     async def test() -> Mapping[str, int]:
         config = MatchingConfig(

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import numpy as np
 from blindmatch_protocol.contract import AnyDesign, batches_of
 from blindmatch_protocol.contract.entries import SALT_BYTES, HeldEntries
 from blindmatch_protocol.errors import DesignError
 from blindmatch_protocol.randomness import Randomness, seeded
-from blindmatch_server.building import Publishing
 from blindmatch_server.curator import HashList, random_hashes
-from blindmatch_server.publication import publish_update
 from blindmatch_server.published import Publication, open_publication
-from blindmatch_server.worker_pool import WorkerPool
 
 from blindmatch_simulations.assess.observed import Built, Updated
 from blindmatch_simulations.assess.plan import Plan
-from blindmatch_simulations.deployment.curating import publish
+from blindmatch_simulations.deployment.curating import publish, publish_change
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.inprocess.deployed import values_of
 from blindmatch_simulations.measure.procfs import used_cpu_seconds
@@ -29,14 +25,10 @@ def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: 
     """Publish a second epoch with the plan's additions and removals; whole, if a set cannot be changed."""
     rng = seeded(f"assess/{plan.seed}/update")
     adds, removes = _change(entries, plan, rng)
-    folder = deployment.published(design.info.name)
-    before = open_publication(folder)
-    signer = deployment.signer(datetime.now(UTC))
+    before = open_publication(deployment.published(design.info.name))
     began = time.perf_counter(), used_cpu_seconds()
     try:
-        with WorkerPool() as workers:
-            how = Publishing(design, folder, signer, workers)
-            after = publish_update(how, before.manifest.epoch, adds, removes, rng)
+        after = publish_change(deployment, design, adds, removes, rng)
         why, count = "", len(adds) + len(removes)
     except DesignError as error:
         try:

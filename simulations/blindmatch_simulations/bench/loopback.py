@@ -29,7 +29,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.worker_pool import cores
 from msgspec import Struct
 
-from blindmatch_simulations.bench.queries import SEVERAL, Check, publish_random, unlisted_picture
+from blindmatch_simulations.bench.queries import SEVERAL, Check, publish_random
 from blindmatch_simulations.deployment.devices import credentials_of, egress_of
 from blindmatch_simulations.measure.meter import BenchError, Meter
 from blindmatch_simulations.measure.procfs import cpu_seconds
@@ -76,7 +76,7 @@ def serving(folder: Path, entries: int, evaluations: int) -> Iterator[Served]:
         signer = world.deployment.signer(datetime.now(UTC))
         publication = publish_random(entries, world.published, evaluations, signer)
         world.start([Party.MATCHER])
-        yield Served(world, Check(publication, unlisted_picture()))
+        yield Served(world, Check.of(publication))
 
 
 def bench_latency(meter: Meter, served: Served, calls: int) -> None:
@@ -150,7 +150,7 @@ def _crypto(meter: Meter, check: Check) -> float:
     with ThreadPoolExecutor(cores()) as pool:
         row = meter.time(
             "query/throughput/crypto",
-            lambda: DESIGN.answer(MATCHER, check.role, requests, rng, pool),
+            lambda: DESIGN.answer(MATCHER, check.opened.states[MATCHER], requests, rng, pool),
             count=AT_ONCE,
             threads=cores(),
             evaluations=SEVERAL,

@@ -5,16 +5,16 @@ What is timed is a hash that is not listed, the usual case; a match opens one la
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from blindmatch_protocol import oprf
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Item, NoMatch, Outcome, Request, Session, answered
+from blindmatch_protocol.contract import Item, NoMatch, Outcome, Role, Session
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.oprf import Mode
@@ -28,6 +28,7 @@ from blindmatch_server.worker_pool import WorkerPool
 
 from blindmatch_simulations.bench.arithmetic import OPRF, VOPRF, arithmetic
 from blindmatch_simulations.deployment.building import built
+from blindmatch_simulations.inprocess.opened import OpenDesign, open_published
 from blindmatch_simulations.measure.group_backend import computing, measurable
 from blindmatch_simulations.measure.meter import BenchError, Meter
 
@@ -71,18 +72,17 @@ class Check:
     Attributes:
         publication: the set and the matcher's key.
         item: the picture; its hash is computed already.
-        setup, role: as device and matcher have opened them.
+        opened: the set and the key as device and matcher have opened them.
     """
 
     publication: Publication
     item: Item
-    setup: Any = field(init=False)
-    role: Any = field(init=False)
+    opened: OpenDesign
 
-    def __post_init__(self) -> None:
-        epoch = self.publication.manifest.epoch
-        object.__setattr__(self, "setup", DESIGN.open_setup(self.publication.setup(), epoch))
-        object.__setattr__(self, "role", DESIGN.open_role(MATCHER, self.publication.role(MATCHER)))
+    @classmethod
+    def of(cls, publication: Publication) -> Check:
+        """Checks of a picture that no list holds."""
+        return cls(publication, unlisted_picture(), open_published(DESIGN, publication))
 
     @property
     def epoch(self) -> int:
@@ -91,11 +91,12 @@ class Check:
 
     def session(self, rng: Randomness) -> Session:
         """A new session of a device."""
-        return Session(DESIGN, self.setup, DESIGN.enrol(rng), rng)
+        return Session(DESIGN, self.opened.setup, DESIGN.enrol(rng), rng)
 
     def request(self) -> bytes:
         """The encoding of a device's request."""
-        return _only(self.session(system_randomness()).start(self.item)).encode()
+        step: Any = self.session(system_randomness()).start(self.item)
+        return cast(Message, step[MATCHER]).encode()
 
     def envelope(self) -> bytes:
         """The same as it is sent."""
@@ -107,14 +108,16 @@ class Check:
     def answer(self, request: bytes) -> bytes:
         """The matcher's part: from bytes to bytes."""
         body = decode_any(DESIGN.requests[MATCHER], request, "bench/request")
-        return answered(DESIGN, MATCHER, self.role, Request(body), system_randomness())[0].encode()
+        return self.opened.answer(MATCHER, body, system_randomness())[0].encode()
 
     def device(self, rng: Randomness, answer: Callable[[bytes], bytes]) -> Outcome:
         """The device's part: from the picture to the outcome."""
-        session = self.session(rng)
-        reply = answer(_only(session.start(self.item)).encode())
-        session.receive({MATCHER: decode_any(DESIGN.replies[MATCHER], reply, "bench/reply")})
-        outcome = session.conclude()
+
+        def exchange(bodies: Mapping[Role, Message]) -> dict[Role, Message]:
+            reply = answer(bodies[MATCHER].encode())
+            return {MATCHER: decode_any(DESIGN.replies[MATCHER], reply, "bench/reply")}
+
+        outcome = self.session(rng).run(self.item, exchange).outcome
         if not isinstance(outcome, NoMatch):
             raise BenchError("a picture that is not listed matched")
         return outcome
@@ -134,11 +137,6 @@ class Check:
         self.device(recording.rng, answer)
         tape = recording.tape()
         return lambda: self.device(replayed(tape), lambda request: replies[0])
-
-
-def _only(step: Any) -> Message:
-    body: Message = step[MATCHER]
-    return body
 
 
 def unlisted_picture() -> Picture:

@@ -35,25 +35,16 @@ from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report import draw_report
 from blindmatch_simulations.report.tables import failed
 
-COLUMNS = (
-    "design",
-    "recall",
-    "false matches",
-    "undeclared bytes",
-    "checks failed",
-    "device CPU ms",
-    "query bytes",
-    "set-up bytes",
-)
-SHOWN = (
-    "recall",
-    "false_matches",
-    "undeclared_bytes",
-    "checks_failed",
-    "device_cpu_ms",
-    "query_up_bytes",
-    "setup_bytes",
-)
+SHOWN: Final = {
+    "recall": "recall",
+    "false_matches": "false matches",
+    "undeclared_bytes": "undeclared bytes",
+    "checks_failed": "checks failed",
+    "device_cpu_ms": "device CPU ms",
+    "query_up_bytes": "query bytes",
+    "setup_bytes": "set-up bytes",
+}
+COLUMNS: Final = ("design", *SHOWN.values())
 COSTS: Final = COLUMNS.index("device CPU ms")
 NOT_MEASURED = "not measured"
 LEAST_OWN = 8

@@ -140,7 +140,6 @@ def update(
     rng: Randomness,
     progress: Progress = no_progress,
     days: int = VALID_DAYS,
-    endorsement: Endorsement = NOT_ENDORSED,
 ) -> Publication:
     """Sign and publish the epoch after the current one as what leads from list `previous` to `entries`.
 
@@ -164,7 +163,7 @@ def update(
             "make it with list import --onto, so that entries keep their ids"
         )
     removes = [int(number) for number in change.removes]
-    return publish_change(deployment, design, change.adds, removes, rng, progress, days, endorsement)
+    return publish_change(deployment, design, change.adds, removes, rng, progress, days)
 
 
 def publish_change(

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import grpc
+from blindmatch_client.egress.channels import Credentials
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -37,6 +38,19 @@ class ReportIdError(BlindmatchError):
 
 
 @contextmanager
+def secured(address: str, party: Party, held: Credentials) -> Iterator[grpc.Channel]:
+    """A connection of its own to the server of `party`, both sides with certificates."""
+    credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
+    options: list[tuple[str, Any]] = [
+        ("grpc.ssl_target_name_override", party.dns_name),
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+    with grpc.secure_channel(address, credentials, options) as channel:
+        yield channel
+
+
+@contextmanager
 def _channel(deployment: Deployment, party: Party, caller: Party | None = None) -> Iterator[grpc.Channel]:
     """`caller`: whose server's certificate is used; None: the operator's."""
     endpoints = deployment.endpoints()
@@ -48,13 +62,8 @@ def _channel(deployment: Deployment, party: Party, caller: Party | None = None) 
     else:
         identity = Identity.of(caller)
     held = deployment.caller_credentials(identity, deployment.folder_of(identity))
-    credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
-    options: list[tuple[str, Any]] = [
-        ("grpc.ssl_target_name_override", party.dns_name),
-        ("grpc.enable_http_proxy", 0),
-    ]
     try:
-        with grpc.secure_channel(endpoints[party].address, credentials, options) as channel:
+        with secured(endpoints[party].address, party, held) as channel:
             yield channel
     except grpc.RpcError as error:
         status, words = error.code().name, error.details()

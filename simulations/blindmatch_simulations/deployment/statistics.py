@@ -98,14 +98,9 @@ def _times(found: pb.Statistics) -> list[Figure]:
         ("receipt to decision", found.to_decision),
         ("complaint to answer", found.to_settlement),
     ):
-        values = {
-            "average": times.mean_ms,
-            "median": times.median_ms,
-            "90th percentile": times.p90_ms,
-            "99th percentile": times.p99_ms,
-        }
-        for kind, value in values.items():
-            seconds = round(value / 1000, 3) if times.count else None
+        kinds = {"average": "mean", "median": "median", "90th percentile": "p90", "99th percentile": "p99"}
+        for kind, field in kinds.items():
+            seconds = round(getattr(times, f"{field}_ms") / 1000, 3) if times.count else None
             lines.append(Figure(f"{name}, {kind}", seconds, "seconds"))
     return lines
 

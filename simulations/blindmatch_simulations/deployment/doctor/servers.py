@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import grpc
+from blindmatch_client.egress.channels import Credentials
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
-from blindmatch_server.authority import Credentials, Identity, Kind
+from blindmatch_server import authority
+from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.published import (
     DamagedPublicationError,
     NoPublicationError,
@@ -31,6 +32,7 @@ from blindmatch_simulations.deployment.doctor.certificates import SOON
 from blindmatch_simulations.deployment.doctor.finding import Finding, Status
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.hosting import parties_of, servers_of
+from blindmatch_simulations.deployment.operators import secured
 
 SECONDS: Final = 5.0
 OPERATOR: Final = "doctor"
@@ -124,7 +126,8 @@ def _credentials(deployment: Deployment) -> Credentials | None:
         keys = [*deployment.home.glob("operators/*/*.key"), *deployment.home.glob("*/*.key")]
         keys += deployment.home.glob("devices/*/*.key")
         found = next((key for key in keys if key.parent != deployment.authority), None)
-        return None if found is None else Credentials.read(found.parent, found.stem)
+        held = None if found is None else authority.Credentials.read(found.parent, found.stem)
+        return None if held is None else Credentials(held.root, held.certificate, held.key)
     except BlindmatchError:
         return None
 
@@ -148,7 +151,7 @@ class _Asked(Redacted, Struct, frozen=True):
             yield Finding(self.name, Status.UNREACHABLE, f"nothing listens at {self.address}", remedy)
             return
         try:
-            with self._channel() as channel:
+            with secured(self.address, self.party, self.credentials) as channel:
                 yield self._health(channel)
                 if self.party in set(parties_of(design)) - {Party.PROVIDER, Party.CENTRE}:
                     yield self._epoch(channel, design, epoch)
@@ -162,18 +165,6 @@ class _Asked(Redacted, Struct, frozen=True):
                 return True
         except OSError:
             return False
-
-    @contextmanager
-    def _channel(self) -> Iterator[grpc.Channel]:
-        held = self.credentials
-        secured = grpc.ssl_channel_credentials(held.root, held.key, held.certificate)
-        options: list[tuple[str, Any]] = [
-            ("grpc.ssl_target_name_override", self.party.dns_name),
-            ("grpc.enable_http_proxy", 0),
-            ("grpc.use_local_subchannel_pool", 1),
-        ]
-        with grpc.secure_channel(self.address, secured, options) as channel:
-            yield channel
 
     def _health(self, channel: grpc.Channel) -> Finding:
         health: Any = health_pb2_grpc.HealthStub(channel)
