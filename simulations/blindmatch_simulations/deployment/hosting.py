@@ -88,24 +88,12 @@ def check_hosts(deployment: Deployment, design: AnyDesign, party: Party) -> None
         raise DeploymentError(f"{party.server}: {design.info.name} has no such server; it has {known}")
 
 
-def listen_of(
-    deployment: Deployment,
-    party: Party,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    metrics_port: int | None = None,
-    ends_with: int | None = None,
-) -> Listen:
-    """Where and how the server of `party` listens; see `Listen`."""
+def listen_of(deployment: Deployment, party: Party, **more: Any) -> Listen:
+    """Where and how the server of `party` listens; `more` fields of `Listen`."""
     deployment.admit([party], datetime.now(UTC))
+    port, metrics_port = deployment.port_file(party), deployment.metrics_port_file(party)
     return Listen(
-        credentials=deployment.server_credentials(party),
-        host=host,
-        port=port,
-        port_file=deployment.port_file(party),
-        metrics_port=metrics_port,
-        metrics_port_file=deployment.metrics_port_file(party),
-        ends_with=ends_with,
+        deployment.server_credentials(party), port_file=port, metrics_port_file=metrics_port, **more
     )
 
 

@@ -11,7 +11,6 @@ from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.serving import Listen, OpenServices, running
-from msgspec.structs import replace
 
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.hosting import listen_of, services_of
@@ -38,7 +37,7 @@ def threaded_servers(deployment: Deployment, design: AnyDesign, parties: Sequenc
 
 def _server(deployment: Deployment, design: AnyDesign, party: Party) -> tuple[str, Listen, OpenServices]:
     """What a party's server is run with."""
-    listen = replace(listen_of(deployment, party), grace_seconds=GRACE_SECONDS, sink=lambda line: None)
+    listen = listen_of(deployment, party, grace_seconds=GRACE_SECONDS, sink=lambda line: None)
     return party.server, listen, services_of(deployment, party, design)
 
 
