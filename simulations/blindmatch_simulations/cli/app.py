@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from importlib import import_module
 from importlib.metadata import version as installed_version
@@ -18,6 +18,7 @@ from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands
 from blindmatch_simulations.cli.console import ERR, complain
 from blindmatch_simulations.cli.help_examples import add_help_examples, help_example_of
+from blindmatch_simulations.data import table_of
 
 EPILOG = """
 A first result: blindmatch demo. By hand, in three terminals: see the README.
@@ -54,78 +55,11 @@ class Command(NamedTuple):
     """Where a command, or a group of commands, is defined, and what the list of commands says of it."""
 
     module: str
-    attribute: str
     says: str
+    attribute: str = "app"
 
 
-COMMANDS: Mapping[str, Command] = {
-    "demo": Command(
-        "demo",
-        "run_demo",
-        "Run the main job: a list is published, Alice sends Bob pictures, matches and only those are "
-        "reported.",
-    ),
-    "assess": Command(
-        "assess",
-        "run_assess",
-        "Measure every design on the same work, over real gRPC in processes of their own, and draw the "
-        "report, which has every row as soon as it is there.",
-    ),
-    "population": Command(
-        "population",
-        "run_population",
-        "Simulate a messenger with many accounts over many days: what each design reports, misses and costs.",
-    ),
-    "corpus": Command(
-        "corpus",
-        "app",
-        "Count how near different pictures come to each other: installed ones, or those of a folder.",
-    ),
-    "results": Command("results", "app", "Put results of many runs into one table."),
-    "report": Command(
-        "results",
-        "run_report",
-        "Draw report.html, figures and tables of a results folder again; it is checked first.",
-    ),
-    "conformance": Command(
-        "conformance",
-        "run_conformance",
-        "Check a design: correctness, codec, hostile bytes, epochs, files, bounds, and what it leaks.",
-    ),
-    "attack": Command(
-        "attack", "app", "Attack the claims of the documents, in this process and on loopback."
-    ),
-    "doctor": Command("doctor", "run_doctor", "Check a deployment, and say what is wrong and what to do."),
-    "designs": Command(
-        "designs",
-        "show_designs",
-        "List the designs: the option each is, what it matches, who learns the outcome.",
-    ),
-    "samples": Command(
-        "samples",
-        "write_samples",
-        "Write crops of scikit-image's photographs: half into FOLDER/listed, half into FOLDER/other.",
-    ),
-    "certs": Command("certs", "app", "Make a deployment and its certificates."),
-    "list": Command("lists", "app", "Import hash lists and build encrypted sets of them."),
-    "log": Command("log", "app", "The log of epochs, and the witnesses that cosign it."),
-    "serve": Command("serve", "run_serve", "Run servers; stop them with Ctrl-C or SIGTERM."),
-    "device": Command("device", "app", "Register a device, send and read messages."),
-    "proof": Command("proof", "app", "Prove that a picture is not on the list; verify proofs and evidence."),
-    "centre": Command(
-        "centre",
-        "app",
-        "Give the centre the list, see the reports it received, decide about them, answer complaints.",
-    ),
-    "bench": Command(
-        "near",
-        "benches",
-        "Measure speed and size. A row that the machine's other work disturbed says so: run it again.\n\n"
-        "Times are also given in u, the CPU time of one ristretto255 scalar multiplication by libsodium in "
-        "the same run: u makes figures of different machines comparable.",
-    ),
-    "design": Command("near", "app", "Choose a design's parameters."),
-}
+COMMANDS: Final = {name: Command(**fields) for name, fields in table_of("commands").items()}
 """A module is loaded when its command is called: a server needs nothing of an assessment, and the list of
 commands needs none."""
 
@@ -159,7 +93,7 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(options)
     called = next((word for word in arguments if word in COMMANDS), "")
     if list(arguments[:2]) == ["report", "verify"]:
-        _add(app, called, Command("report_verify", "app", "Look at the report of a match."))
+        _add(app, called, Command("report_verify", "Look at the report of a match."))
     elif called:
         _add(app, called, COMMANDS[called])
     else:
