@@ -155,12 +155,12 @@ def test_a_certificate_is_renewed_in_place(prepared: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("serve", "police"), 4, "no server in oprf-psi, which has centre, matcher, relay"),
+        (("serve", "police"), 4, "oprf-psi has no such server; it has centre, matcher, relay"),
         (("serve", "Police"), 2, "party: a name is"),
         (("serve", "provider"), 2, "no server is called provider"),
         (("serve", "all", "--port", "0"), 2, "all takes"),
         (("serve", "relay", "--metrics"), 2, "one server takes --metrics-port"),
-        (("certs", "pack", "police", "folder"), 4, "no server in oprf-psi"),
+        (("certs", "pack", "police", "folder"), 4, "oprf-psi has no such server"),
         (("certs", "renew", "relay", "--name", "x"), 2, "a server has none"),
     ],
 )
