@@ -77,7 +77,7 @@ def test_kinds_told_without_a_link_are_no_success(monkeypatch: pytest.MonkeyPatc
 def test_a_wholly_other_picture_is_not_taken_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perceptual_hash, "PATCH", 0.98)
     monkeypatch.setattr(perceptual_hash, "_near", lambda *_: True)
-    found = perceptual_hash.look_alikes(arena("oprf-psi"))
+    found = perceptual_hash.look_alikes.move(arena("oprf-psi"))
     assert found.trials == perceptual_hash.QUICK and found.value == 0 and not found.succeeded
 
 

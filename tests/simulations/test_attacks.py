@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_simulations.attacks.adversary import Adversary
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.arena import Arena, Attack
 from blindmatch_simulations.attacks.run import AttackRow, Ran, results_of, run_attack
-from blindmatch_simulations.attacks.table import ATTACKS, Attack, attacked, pairs
+from blindmatch_simulations.attacks.table import ATTACKS, attacked, pairs
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.measure.results import Results, read

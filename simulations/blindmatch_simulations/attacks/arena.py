@@ -1,9 +1,9 @@
-"""What an attack runs against; it makes everything itself, from pictures and hashes that it generates."""
+"""What an attack runs against: it makes everything itself, from pictures and hashes that it generates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator
-from typing import Final, TypeVar, cast
+from typing import Final, TypeAlias, TypeVar, cast
 
 import numpy as np
 from blindmatch_protocol.codec import Message, Rows
@@ -15,7 +15,9 @@ from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, Weakness
 from blindmatch_simulations.attacks.budget import Spending
+from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, publish, values_of
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.measure.procfs import used_cpu_seconds
@@ -97,6 +99,22 @@ class Arena(Redacted, Struct, frozen=True):
         made = make()
         _MADE[key, self.seed] = made, used_cpu_seconds() - before
         return made
+
+
+Attack: TypeAlias = Adversary[Callable[[Arena], Figure], Weakness]
+
+
+def attack(
+    name: str,
+    means: Means,
+    claim: Claim,
+    *,
+    budget: str,
+    weakness: Weakness = AS_BUILT,
+    against: Collection[str] = (),
+) -> Callable[[Callable[[Arena], Figure]], Attack]:
+    """Makes a function the move of an adversary; the rest as of `Adversary`."""
+    return lambda move: Adversary(name, means, claim, budget, move, weakness, frozenset(against))
 
 
 class _Counted(Deployed, frozen=True):

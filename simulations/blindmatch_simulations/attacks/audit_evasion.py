@@ -26,8 +26,8 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena, AttackError
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
 from blindmatch_simulations.audit import Counterpart, Evidence, audit_device
@@ -99,9 +99,23 @@ CHEATS: Final[dict[str, Cheat]] = {
     "numbers": _numbers,
     "downloads": _downloads,
 }
+_LOOKS: Final = ("check_matching", "check_messages", "check_uploads", "check_ids", "check_repetition", "scan")
+"""Checks that see the cheats; without them what left is taken for what it is said to be."""
 
 
-def run(arena: Arena) -> Figure:
+@attack(
+    "audit-evasion",
+    Means(frozenset({Party.DEVICE}), has="records of itself that it does not forge"),
+    Claim(
+        "commitments, attachments and request ids are what content and keys give, other ids are drawn, each "
+        "for one thing, nothing is sent more often than declared, and nothing is fetched or acknowledged "
+        "that was not there"
+    ),
+    budget=f"{len(CHEATS)} cheats, one picture",
+    weakness=replacing(*((checks, name, lambda *_: ()) for name in _LOOKS)),
+    against={"oprf-psi", "token-psi"},
+)
+def audit_evasion(arena: Arena) -> Figure:
     """Count the cheats of which the audit finds nothing."""
     data, cases = drawn(1), {}
     with loopback(arena, [drawn(2)]) as held:
@@ -148,21 +162,3 @@ def _changed(kind: Any, raw: bytes, **fields: Any) -> bytes:
     for name, value in fields.items():
         setattr(made, name, value)
     return bytes(made.SerializeToString(deterministic=True))
-
-
-_LOOKS: Final = ("check_matching", "check_messages", "check_uploads", "check_ids", "check_repetition", "scan")
-"""Checks that see the cheats; without them what left is taken for what it is said to be."""
-
-ATTACK: Final = Adversary(
-    name="audit-evasion",
-    means=Means(frozenset({Party.DEVICE}), has="records of itself that it does not forge"),
-    claim=Claim(
-        "commitments, attachments and request ids are what content and keys give, other ids are drawn, each "
-        "for one thing, nothing is sent more often than declared, and nothing is fetched or acknowledged "
-        "that was not there"
-    ),
-    budget=f"{len(CHEATS)} cheats, one picture",
-    move=run,
-    weakness=replacing(*((checks, name, lambda *_: ()) for name in _LOOKS)),
-    against=frozenset({"oprf-psi", "token-psi"}),
-)

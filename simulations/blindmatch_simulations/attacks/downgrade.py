@@ -15,8 +15,8 @@ from blindmatch_protocol.content import compose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import loopback
 
@@ -24,7 +24,17 @@ FORGED: Final = "never written by alice"
 WAIT_MS: Final = 200
 
 
-def run(arena: Arena) -> Figure:
+@attack(
+    "downgrade",
+    Means(frozenset({Party.PROVIDER}), has="every delivery"),
+    Claim("each side refuses the other kind", "docs/designs/provider-scan.md"),
+    budget="one message",
+    weakness=replacing(
+        (Receiver, "_content", lambda self, account, delivery: ClearMessage.decode(delivery.clear).content)
+    ),
+    against={"oprf-psi"},
+)
+def downgrade(arena: Arena) -> Figure:
     """Count the messages in the clear that a device shows."""
     body = ClearMessage(compose(FORGED, (), 1, arena.rng("content"))).encode()
 
@@ -39,16 +49,3 @@ def run(arena: Arena) -> Figure:
         shown = [message.text == FORGED for message in bob.device.receive(WAIT_MS)]
         arena.progress(1, 1)
     return counted("messages shown", {"in the clear": (sum(shown), len(shown))})
-
-
-ATTACK: Final = Adversary(
-    name="downgrade",
-    means=Means(frozenset({Party.PROVIDER}), has="every delivery"),
-    claim=Claim("each side refuses the other kind", "docs/designs/provider-scan.md"),
-    budget="one message",
-    move=run,
-    weakness=replacing(
-        (Receiver, "_content", lambda self, account, delivery: ClearMessage.decode(delivery.clear).content)
-    ),
-    against=frozenset({"oprf-psi"}),
-)

@@ -25,8 +25,8 @@ from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.picture import distance
 from blindmatch_protocol.picture.item import Picture
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import EXACT, NEAR, Arena, AttackError
+from blindmatch_simulations.attacks.adversary import Claim, Means
+from blindmatch_simulations.attacks.arena import EXACT, NEAR, Arena, AttackError, attack
 from blindmatch_simulations.attacks.budget import distortion
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import drawn, loopback
@@ -40,7 +40,14 @@ MILDEST_FIRST: Final = ("identical", "jpeg-50", "resize-0.5", "caption", "crop-5
 """Of the standard suite."""
 
 
-def until_refused_no_more(arena: Arena) -> Figure:
+@attack(
+    "refusal-oracle",
+    Means(frozenset({Party.DEVICE}), has="a device as it is sold, and a listed picture"),
+    Claim("each refusal tells the sender which edit still matches", "docs/designs/device-list.md"),
+    budget=f"{len(MILDEST_FIRST)} edits of the standard suite",
+    against={"device-list"},
+)
+def refusal_oracle(arena: Arena) -> Figure:
     """Count the edits that are told apart: the refused ones, and the first that is sent."""
     with loopback(arena, [drawn(1)]) as held:
         held.device("bob")
@@ -62,17 +69,6 @@ def until_refused_no_more(arena: Arena) -> Figure:
     return Figure("refusals before an edit is sent", float(refused), bool(sent), refused + sent, None, parts)
 
 
-REFUSAL_ORACLE: Final = Adversary(
-    name="refusal-oracle",
-    means=Means(frozenset({Party.DEVICE}), has="a device as it is sold, and a listed picture"),
-    claim=Claim("each refusal tells the sender which edit still matches", "docs/designs/device-list.md"),
-    budget=f"{len(MILDEST_FIRST)} edits of the standard suite",
-    move=until_refused_no_more,
-    weakness=AS_BUILT,
-    against=frozenset({"device-list"}),
-)
-
-
 PICTURES: Final = 4
 LISTED: Final = 20
 QUICK_LISTED: Final = 1
@@ -80,7 +76,16 @@ CAPTION: Final = "caption"
 NAMES: Final = tuple(edit.name for edit in EDITS)
 
 
-def try_on_classifier(arena: Arena) -> Figure:
+@attack(
+    "tried-edits",
+    Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the model, and any number of tries"),
+    Claim(
+        "edits can be tried on it without limit until one is not flagged", "docs/designs/device-classifier.md"
+    ),
+    budget=f"{PICTURES} pictures, {len(EDITS) - 1} edits each",
+    against={"device-classifier"},
+)
+def tried_edits(arena: Arena) -> Figure:
     """Count flagged pictures of which some edit is not flagged."""
     relation = arena.design.info.relation
 
@@ -97,7 +102,14 @@ def try_on_classifier(arena: Arena) -> Figure:
     )
 
 
-def try_on_relation(arena: Arena) -> Figure:
+@attack(
+    "fixed-edits",
+    Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "listed pictures, and an editor"),
+    Claim("what a design's relation does not reach passes"),
+    budget=f"{LISTED} crops of ten photographs, {len(EDITS)} fixed edits each",
+    against=EXACT | NEAR,
+)
+def fixed_edits(arena: Arena) -> Figure:
     """The share of edits of listed pictures that the design's relation does not find; by edit, too.
 
     It is of these photographs alone, without an interval: several crops are of one, which is one trial.
@@ -134,25 +146,3 @@ def _state(arena: Arena, names: Sequence[str], sent: Sequence[bytes], out: npt.N
         edit = BY_NAME[names[first]]
         pairs = [(data, edit.apply(data)) for data, hidden in zip(sent, out[:, first], strict=True) if hidden]
         arena.spending.distortion = distortion(edit.name, pairs)
-
-
-TRIED_EDITS: Final = Adversary(
-    name="tried-edits",
-    means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the model, and any number of tries"),
-    claim=Claim(
-        "edits can be tried on it without limit until one is not flagged", "docs/designs/device-classifier.md"
-    ),
-    budget=f"{PICTURES} pictures, {len(EDITS) - 1} edits each",
-    move=try_on_classifier,
-    weakness=AS_BUILT,
-    against=frozenset({"device-classifier"}),
-)
-FIXED_EDITS: Final = Adversary(
-    name="fixed-edits",
-    means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "listed pictures, and an editor"),
-    claim=Claim("what a design's relation does not reach passes"),
-    budget=f"{LISTED} crops of ten photographs, {len(EDITS)} fixed edits each",
-    move=try_on_relation,
-    weakness=AS_BUILT,
-    against=EXACT | NEAR,
-)

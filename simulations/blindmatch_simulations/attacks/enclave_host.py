@@ -21,8 +21,8 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.padding import unpad_attachment
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.pictures.pool import picture
@@ -34,7 +34,18 @@ Quoting: TypeAlias = Callable[[bytes], Quote]
 """What a host answers to a nonce."""
 
 
-def be_something_else(arena: Arena) -> Figure:
+@attack(
+    "attested-host",
+    Means(frozenset({Party.PROVIDER}), has="the enclave's files but the platform's key"),
+    Claim(
+        "a host that runs other measured code or another configuration is refused before a picture leaves",
+        PAGE,
+    ),
+    budget=f"seven ways, {PICTURES} pictures each",
+    weakness=replacing((Policy, "check", lambda *_: None)),
+    against={"enclave"},
+)
+def attested_host(arena: Arena) -> Figure:
     """Count the pictures that devices seal to a host which is not what the policy says, by what it does."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "list"), "set")
     cases = {}
@@ -65,7 +76,14 @@ def _runs(inside: Inside) -> Quoting:
     return lambda nonce: inside.platform.quote(inside.measurement, inside.epoch, nonce)
 
 
-def read_with_leaked_key(arena: Arena) -> Figure:
+@attack(
+    "broken-attestation",
+    Means(frozenset({Party.PROVIDER, VENDOR}), has="the platform's signing key"),
+    Claim("Whoever has the platform's signing key reads every picture", PAGE),
+    budget=f"{PICTURES} pictures",
+    against={"enclave"},
+)
+def broken_attestation(arena: Arena) -> Figure:
     """Count the pictures that the host reads with the platform's signing key."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "list"), "set")
     built, private = deployed.states[ENCLAVE], arena.rng("key").take(32)
@@ -104,26 +122,3 @@ def _sent(arena: Arena, deployed: Deployed, item: Item, quoting: Quoting) -> Sea
     body = step.bodies[ENCLAVE]
     assert isinstance(body, SealedPicture)
     return body
-
-
-ATTESTED_HOST: Final = Adversary(
-    name="attested-host",
-    means=Means(frozenset({Party.PROVIDER}), has="the enclave's files but the platform's key"),
-    claim=Claim(
-        "a host that runs other measured code or another configuration is refused before a picture leaves",
-        PAGE,
-    ),
-    budget=f"seven ways, {PICTURES} pictures each",
-    move=be_something_else,
-    weakness=replacing((Policy, "check", lambda *_: None)),
-    against=frozenset({"enclave"}),
-)
-BROKEN_ATTESTATION: Final = Adversary(
-    name="broken-attestation",
-    means=Means(frozenset({Party.PROVIDER, VENDOR}), has="the platform's signing key"),
-    claim=Claim("Whoever has the platform's signing key reads every picture", PAGE),
-    budget=f"{PICTURES} pictures",
-    move=read_with_leaked_key,
-    weakness=AS_BUILT,
-    against=frozenset({"enclave"}),
-)

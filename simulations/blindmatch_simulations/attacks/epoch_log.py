@@ -24,8 +24,8 @@ from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena, AttackError
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.log_views import AGE, NOW, History, Scene
 from blindmatch_simulations.deployment.transparency import LOG
@@ -37,18 +37,25 @@ Form = Callable[[Scene, Transparency], tuple[pb.Description, int]]
 """What a device that has taken epoch `EPOCHS` - 1 is offered, and its clock."""
 
 
-def run_unlogged(arena: Arena) -> Figure:
-    """Count the forms that a device takes."""
-    scene, cases = Scene.of(arena), {}
-    for name, form in arena.each(FORMS.items()):
-        device = scene.device()
-        _take(device, scene.history(EPOCHS), EPOCHS - 1, scene)
-        described, now = form(scene, device)
-        cases[name] = (int(_taken(device, described, now)), 1)
-    return counted("epochs taken", cases)
+def _hears_nothing(self: Transparency, peer: str, raw: bytes) -> None:
+    return None
 
 
-def run_histories(arena: Arena) -> Figure:
+_DEAF: Final = replacing((Transparency, "hear", _hears_nothing))
+"""A device that passes over what peers tell of the log."""
+_COALITION: Final = frozenset({Party.CURATOR, Party.MATCHER, LOG})
+_AGAINST: Final = frozenset({"oprf-psi", "token-psi"})
+
+
+@attack(
+    "two-histories",
+    Means(_COALITION, has="a quorum of witnesses that cosigns two histories"),
+    Claim("two devices that write to one another find two histories of the log"),
+    budget="two pairs of devices, a message each",
+    weakness=_DEAF,
+    against=_AGAINST,
+)
+def two_histories(arena: Arena) -> Figure:
     """Count the pairs of devices that do not notice."""
     scene = Scene.of(arena)
     honest, other = scene.history(EPOCHS + 1), scene.history(EPOCHS + 1, FORKED)
@@ -172,36 +179,28 @@ def _anything(leaf: EpochLeaf, proof: TlogProof, policy: EpochPolicy, now: int) 
     return Accepted(proof.head, frozenset())
 
 
-def _hears_nothing(self: Transparency, peer: str, raw: bytes) -> None:
-    return None
-
-
 _UNLOOKED: Final = replacing(
     (transparency, "verify_leaf", lambda *_: Passed()),
     (transparency, "verify_logged", _anything),
     (transparency, "verify_continues", lambda *_: Passed()),
 )
 """A device that looks at neither the leaf, nor whose word it is, nor what it saw before."""
-_DEAF: Final = replacing((Transparency, "hear", _hears_nothing))
-"""A device that passes over what peers tell of the log."""
-_COALITION: Final = frozenset({Party.CURATOR, Party.MATCHER, LOG})
-_AGAINST: Final = frozenset({"oprf-psi", "token-psi"})
 
-UNLOGGED_EPOCH: Final = Adversary(
-    name="unlogged-epoch",
-    means=Means(_COALITION, has="all their keys, and two of five witnesses where it says so"),
-    claim=Claim("a device takes an epoch only if a quorum shows it to be everybody's newest"),
+
+@attack(
+    "unlogged-epoch",
+    Means(_COALITION, has="all their keys, and two of five witnesses where it says so"),
+    Claim("a device takes an epoch only if a quorum shows it to be everybody's newest"),
     budget=f"{len(FORMS)} devices",
-    move=run_unlogged,
     weakness=_UNLOOKED,
     against=_AGAINST,
 )
-TWO_HISTORIES: Final = Adversary(
-    name="two-histories",
-    means=Means(_COALITION, has="a quorum of witnesses that cosigns two histories"),
-    claim=Claim("two devices that write to one another find two histories of the log"),
-    budget="two pairs of devices, a message each",
-    move=run_histories,
-    weakness=_DEAF,
-    against=_AGAINST,
-)
+def unlogged_epoch(arena: Arena) -> Figure:
+    """Count the forms that a device takes."""
+    scene, cases = Scene.of(arena), {}
+    for name, form in arena.each(FORMS.items()):
+        device = scene.device()
+        _take(device, scene.history(EPOCHS), EPOCHS - 1, scene)
+        described, now = form(scene, device)
+        cases[name] = (int(_taken(device, described, now)), 1)
+    return counted("epochs taken", cases)

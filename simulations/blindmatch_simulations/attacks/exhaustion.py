@@ -27,15 +27,28 @@ from blindmatch_server.batching import Batcher
 from blindmatch_server.fair_queue import FairQueue
 from blindmatch_server.matching.limits import MatchingLimits
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure
 
 ACCOUNTS: Final = 4
 BYSTANDER: Final = "bystander"
 
 
-def crowd(arena: Arena) -> Figure:
+def _one_line() -> tuple[Any, str, Any]:
+    """First come, first served."""
+    append = FairQueue.append
+    return FairQueue, "append", lambda self, account, task: append(self, "", task)
+
+
+@attack(
+    "crowding",
+    Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
+    Claim("A matcher answers accounts that ask one thing at a time first and together", "docs/messenger.md"),
+    budget=f"{ACCOUNTS} accounts with as many requests waiting as one may have",
+    weakness=replacing(_one_line()),
+)
+def crowding(arena: Arena) -> Figure:
     """Count the requests that came before the bystander's, were waiting, and are answered first."""
     limits = MatchingLimits()
     waiting = [f"mallory-{number % ACCOUNTS}" for number in range(ACCOUNTS * limits.most_at_work)]
@@ -72,30 +85,19 @@ async def _answered(waiting: Sequence[str], limits: MatchingLimits) -> list[list
     return batches
 
 
-def _one_line() -> tuple[Any, str, Any]:
-    """First come, first served."""
-    append = FairQueue.append
-    return FairQueue, "append", lambda self, account, task: append(self, "", task)
-
-
-CROWDING: Final = Adversary(
-    name="crowding",
-    means=Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
-    claim=Claim(
-        "A matcher answers accounts that ask one thing at a time first and together", "docs/messenger.md"
-    ),
-    budget=f"{ACCOUNTS} accounts with as many requests waiting as one may have",
-    move=crowd,
-    weakness=replacing(_one_line()),
-)
-
-
 LOOKS: Final = (70, 120)
 """First messages after which the store is looked at: more than are taken, fewer than it could hold."""
 NOW: Final = 1_700_000_000_000
 
 
-def fill_store(arena: Arena) -> Figure:
+@attack(
+    "store-growth",
+    Means(frozenset({Party.DEVICE}), has="the victim's pre-keys, no one-time one among them"),
+    Claim("takes 64 of one peer for one signed pre-key", "docs/messenger.md"),
+    budget=f"{LOOKS[-1]} first messages by one account",
+    weakness=replacing((account, "ACCEPTED_MOST", LOOKS[-1])),
+)
+def store_growth(arena: Arena) -> Figure:
     """Bytes that each further first message leaves with the victim for good."""
     victim, sender = Account.create("victim", NOW, 1), Account.create("mallory", NOW, 1)
     sizes = {}
@@ -114,13 +116,3 @@ def _first_message(arena: Arena, victim: Account, sender: Account, number: int) 
     sealed = sender.encrypt("victim", compose("", (), NOW, arena.rng(f"message/{number}")), bundle)
     with suppress(MessengerError):
         victim.decrypt("mallory", sealed)
-
-
-STORE_GROWTH: Final = Adversary(
-    name="store-growth",
-    means=Means(frozenset({Party.DEVICE}), has="the victim's pre-keys, no one-time one among them"),
-    claim=Claim("takes 64 of one peer for one signed pre-key", "docs/messenger.md"),
-    budget=f"{LOOKS[-1]} first messages by one account",
-    move=fill_store,
-    weakness=replacing((account, "ACCEPTED_MOST", LOOKS[-1])),
-)

@@ -39,8 +39,8 @@ from blindmatch_server.matching.budget import Budget, BudgetError
 from blindmatch_server.matching.store import MatcherStore
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled, run_session
 from blindmatch_simulations.inprocess.opened import request_of
@@ -52,7 +52,14 @@ SHORT: Final = 8
 """Bits of a token."""
 
 
-def extract_alone(arena: Arena) -> Figure:
+@attack(
+    "extraction",
+    Means(frozenset({Party.DEVICE}), has="a modified device, which asks for what it likes"),
+    Claim("each request tests a guess, or in token-psi opens a part"),
+    budget="32 and 64 evaluations of oprf-psi, 256 and 512 of token-psi with tokens of 8 bits",
+    against={"oprf-psi", "token-psi"},
+)
+def extraction(arena: Arena) -> Figure:
     """Count the entries that open, by the number of evaluations."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "list"), "set", k=SHORT, bands=2, probes=16)
     by_parts = arena.design.extraction(deployed.setup) is not None
@@ -74,17 +81,6 @@ def _opened(arena: Arena, deployed: Deployed, evaluations: int) -> int:
     return sum(isinstance(one.outcome, Match) for one in ran)
 
 
-EXTRACTION: Final = Adversary(
-    name="extraction",
-    means=Means(frozenset({Party.DEVICE}), has="a modified device, which asks for what it likes"),
-    claim=Claim("each request tests a guess, or in token-psi opens a part"),
-    budget="32 and 64 evaluations of oprf-psi, 256 and 512 of token-psi with tokens of 8 bits",
-    move=extract_alone,
-    weakness=AS_BUILT,
-    against=frozenset({"oprf-psi", "token-psi"}),
-)
-
-
 ACCOUNTS: Final = (1, 2, 4, 8)
 ALONE: Final = 96
 TOGETHER: Final = 384
@@ -93,7 +89,14 @@ PAST: Final = 2
 MILLION: Final = 1_000_000
 
 
-def extract_pooled(arena: Arena) -> Figure:
+@attack(
+    "pooled-extraction",
+    Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS[-1]} accounts' modified devices"),
+    Claim("pooled over any number of devices, as far as the limits of the key allow"),
+    budget=f"{', '.join(map(str, ACCOUNTS))} accounts, {ALONE} evaluations each and {TOGETHER} in all",
+    against={"token-psi"},
+)
+def pooled_extraction(arena: Arena) -> Figure:
     """Count the entries that open, by how many accounts pool."""
     opened, parts = 0, dict[str, float]()
     for accounts in arena.each(ACCOUNTS):
@@ -107,7 +110,15 @@ def extract_pooled(arena: Arena) -> Figure:
     return Figure("entries opened", float(opened), opened > 0, ENTRIES, None, parts)
 
 
-def past_limits(arena: Arena) -> Figure:
+@attack(
+    "key-limits",
+    Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS[-1]} accounts' modified devices"),
+    Claim("no more requests are counted and answered under a key than its limits allow"),
+    budget=f"{ACCOUNTS[-1]} accounts, each {PAST} requests past its limit",
+    weakness=replacing((budget, "_check", lambda *_, **__: None)),
+    against={"token-psi", "split-token-psi"},
+)
+def key_limits(arena: Arena) -> Figure:
     """Count the requests that the ledger grants beyond a limit: of an account, and of all."""
     limits = _limits(_set(arena))
     spent = _granted(limits, ACCOUNTS[-1])
@@ -152,26 +163,6 @@ async def _asked(path: Path, limits: KeyLimits, accounts: int) -> list[int]:
     return granted
 
 
-POOLED: Final = Adversary(
-    name="pooled-extraction",
-    means=Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS[-1]} accounts' modified devices"),
-    claim=Claim("pooled over any number of devices, as far as the limits of the key allow"),
-    budget=f"{', '.join(map(str, ACCOUNTS))} accounts, {ALONE} evaluations each and {TOGETHER} in all",
-    move=extract_pooled,
-    weakness=AS_BUILT,
-    against=frozenset({"token-psi"}),
-)
-KEY_LIMITS: Final = replace(
-    POOLED,
-    name="key-limits",
-    claim=Claim("no more requests are counted and answered under a key than its limits allow"),
-    budget=f"{ACCOUNTS[-1]} accounts, each {PAST} requests past its limit",
-    move=past_limits,
-    weakness=replacing((budget, "_check", lambda *_, **__: None)),
-    against=frozenset({"token-psi", "split-token-psi"}),
-)
-
-
 SLOTS: Final = 256
 VECTORS: Final[Mapping[str, npt.NDArray[Any]]] = {
     "all ones": np.ones(256, np.int64),
@@ -181,7 +172,15 @@ _VALUES: Final = range(256)
 """What v can be where an entry's key shows."""
 
 
-def read_keys(arena: Arena) -> Figure:
+@attack(
+    "malformed-vector",
+    Means(frozenset({Party.DEVICE}), has="a modified device with keys that SEAL made"),
+    Claim("a vector that is no hash reads no key", "docs/designs/he-hamming.md"),
+    budget=f"{len(VECTORS)} requests, {SLOTS} entries",
+    weakness=replacing((Evaluation, "_validity", lambda self, query, at: [])),
+    against={"he-hamming"},
+)
+def malformed_vector(arena: Arena) -> Figure:
     """Count the entries whose labels open."""
     small = arena.reduced()
     deployed = small.deployed(small.hashes(SLOTS, "list"), "set")
@@ -212,14 +211,3 @@ def _opens(setup: Any, slot: int, held: npt.NDArray[Any], factors: list[int]) ->
     fitting = chunks[(chunks < 1 << 16).all(axis=1)].astype(">u2").view(np.uint8)
     keys = files.label_keys(fitting, setup.epoch)
     return any(setup.labels.unseal(key.tobytes(), slot) is not None for key in keys)
-
-
-MALFORMED_VECTOR: Final = Adversary(
-    name="malformed-vector",
-    means=Means(frozenset({Party.DEVICE}), has="a modified device with keys that SEAL made"),
-    claim=Claim("a vector that is no hash reads no key", "docs/designs/he-hamming.md"),
-    budget=f"{len(VECTORS)} requests, {SLOTS} entries",
-    move=read_keys,
-    weakness=replacing((Evaluation, "_validity", lambda self, query, at: [])),
-    against=frozenset({"he-hamming"}),
-)

@@ -25,8 +25,8 @@ from blindmatch_server.curator.signing import CuratorKey
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena, AttackError
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, manifest_of, transcript, update
 from blindmatch_simulations.pictures.hash_only import HashOnly
@@ -42,7 +42,19 @@ class Shown(Redacted, Struct, frozen=True):
     files: Buffers
 
 
-def run(arena: Arena) -> Figure:
+@attack(
+    "false-absence",
+    Means(frozenset({Party.DEVICE, Party.MATCHER}), has="a listed hash, every set, and a key of its own"),
+    Claim("no listed hash is shown to be absent", "docs/proofs.md"),
+    budget="five proofs",
+    weakness=replacing(
+        (absence, "verify_files", lambda *_: Passed()),
+        (absence, "open_setup", lambda *_: None),
+        (absence, "verify_absence", lambda *_: Passed()),
+    ),
+    against={"oprf-psi"},
+)
+def false_absence(arena: Arena) -> Figure:
     """Count the false proofs that a verifier takes."""
     first = arena.publish(arena.hashes(ENTRIES, "listed"), "set", evaluations=2)
     second = update(first, arena.hashes(ENTRIES, "added"), [], arena.rng("update"))
@@ -97,20 +109,3 @@ def _taken(deployed: Deployed, shown: Shown) -> bool:
     except BlindmatchError:
         return False
     return absence.verify_absence(shown.proof, deployed.design, setup) == Passed()
-
-
-ATTACK: Final = Adversary(
-    name="false-absence",
-    means=Means(
-        frozenset({Party.DEVICE, Party.MATCHER}), has="a listed hash, every set, and a key of its own"
-    ),
-    claim=Claim("no listed hash is shown to be absent", "docs/proofs.md"),
-    budget="five proofs",
-    move=run,
-    weakness=replacing(
-        (absence, "verify_files", lambda *_: Passed()),
-        (absence, "open_setup", lambda *_: None),
-        (absence, "verify_absence", lambda *_: Passed()),
-    ),
-    against=frozenset({"oprf-psi"}),
-)

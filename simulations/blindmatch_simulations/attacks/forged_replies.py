@@ -33,8 +33,8 @@ from blindmatch_protocol.randomness import Randomness
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.inprocess.steps import Stop, deliver, hostile, stops
@@ -47,7 +47,15 @@ ROWS: Final = 4
 FLIPS: Final = 32
 
 
-def forge_evaluations(arena: Arena) -> Figure:
+@attack(
+    "forged-replies",
+    Means(frozenset({Party.MATCHER}), has="every reply, of a key in shares those of one party"),
+    Claim("a matcher that cheats is refused"),
+    budget="some 150 replies to each of two requests",
+    weakness=replacing((dleq, "verify_proof", lambda *_, **__: None)),
+    against={"oprf-psi", "token-psi", "split-psi", "split-token-psi"},
+)
+def forged_replies(arena: Arena) -> Figure:
     """Count the replies that are not refused, or that end in another error than a refusal."""
     listed, other = arena.hashes(ENTRIES, "listed"), arena.hashes(1, "other")
     deployed = arena.deployed(listed, "set", evaluations=ROWS, k=8, bands=2, probes=2)
@@ -101,21 +109,18 @@ def _replies(body: Any, reply: Any, others: Any, rng: Randomness) -> Iterator[Me
     yield from (replace(reply, epoch=epoch) for epoch in (0, reply.epoch + 1))
 
 
-FORGED_REPLIES: Final = Adversary(
-    name="forged-replies",
-    means=Means(frozenset({Party.MATCHER}), has="every reply, of a key in shares those of one party"),
-    claim=Claim("a matcher that cheats is refused"),
-    budget="some 150 replies to each of two requests",
-    move=forge_evaluations,
-    weakness=replacing((dleq, "verify_proof", lambda *_, **__: None)),
-    against=frozenset({"oprf-psi", "token-psi", "split-psi", "split-token-psi"}),
-)
-
-
 CHOSEN: Final = 8
 
 
-def forge_labels(arena: Arena) -> Figure:
+@attack(
+    "forged-label",
+    Means(frozenset({third_party.PARTY}), has="every reply, and the hash that was asked about"),
+    Claim("can show none that is not listed", "docs/designs/third-party.md"),
+    budget="five labels of the hash that was asked about",
+    weakness=replacing((third_party, "check_signature", lambda *_: None)),
+    against={"third-party"},
+)
+def forged_label(arena: Arena) -> Figure:
     """Count the forged labels that the device takes, by kind."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
     own = arena.hashes(1, "chosen")[0].tobytes()
@@ -154,7 +159,14 @@ def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, reply: Mess
     return isinstance(step, Done) and isinstance(step.outcome, Match)
 
 
-def force(arena: Arena) -> Figure:
+@attack(
+    "forced-report",
+    Means(frozenset({Party.MATCHER}), has="every hash, and every reply"),
+    Claim("any picture the matcher chooses, since it can answer with a match that is none"),
+    budget=f"{CHOSEN} pictures",
+    against={"hash-upload", "partial-hash"},
+)
+def forced_report(arena: Arena) -> Figure:
     """Count the pictures that are not listed and match, by the reply of a matcher that saw their hashes."""
     deployed, rng, forced = arena.deployed(arena.hashes(ENTRIES, "listed"), "set"), arena.rng("forged"), 0
     for at, row in enumerate(arena.each(arena.hashes(CHOSEN, "chosen")), 1):
@@ -164,23 +176,3 @@ def force(arena: Arena) -> Figure:
         label = Label(row.tobytes(), at, rng.take(16))
         forced += _taken(arena, deployed, stop, role, replace(honest, matched=True, label=label))
     return counted("matches forced", {"pictures not listed": (forced, CHOSEN)})
-
-
-FORGED_LABEL: Final = Adversary(
-    name="forged-label",
-    means=Means(frozenset({third_party.PARTY}), has="every reply, and the hash that was asked about"),
-    claim=Claim("can show none that is not listed", "docs/designs/third-party.md"),
-    budget="five labels of the hash that was asked about",
-    move=forge_labels,
-    weakness=replacing((third_party, "check_signature", lambda *_: None)),
-    against=frozenset({"third-party"}),
-)
-FORCED_REPORT: Final = Adversary(
-    name="forced-report",
-    means=Means(frozenset({Party.MATCHER}), has="every hash, and every reply"),
-    claim=Claim("any picture the matcher chooses, since it can answer with a match that is none"),
-    budget=f"{CHOSEN} pictures",
-    move=force,
-    weakness=AS_BUILT,
-    against=frozenset({"hash-upload", "partial-hash"}),
-)

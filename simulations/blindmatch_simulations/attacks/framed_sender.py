@@ -27,8 +27,8 @@ from blindmatch_server.centre.keys import JUDGE_PUBLIC
 from blindmatch_server.key_files import read_key
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.framing import ALICE, BOB, Forgery, Reports, passed
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
@@ -36,7 +36,24 @@ from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
 PICTURE: Final = 1
 
 
-def run(arena: Arena) -> Figure:
+@attack(
+    "framed-sender",
+    Means(
+        frozenset({Party.PROVIDER}), has="the stamp's key, a certificate in the sender's name, the recipient"
+    ),
+    Claim(
+        "have a report pass in the name of a sender whose device has named its identity key to the centre: "
+        "no, the proof needs the sender's secret key"
+    ),
+    budget="five reports",
+    weakness=replacing(
+        (verify, "verify_signature", lambda *_: Passed()),
+        (verify, "verify_designated", lambda *_: Passed()),
+        (subjects, "settle", lambda connection, report_id, assessment: assessment),
+    ),
+    against={"oprf-psi"},
+)
+def framed_sender(arena: Arena) -> Figure:
     """Count the reports that pass every check, by mode and case."""
     cases: dict[str, tuple[int, int]] = {}
     for mode in (FrankingMode.DESIGNATED, FrankingMode.SIGNATURE):
@@ -87,23 +104,3 @@ def _by_recipient(
     witnesses = amf.Witness(u, True), amf.Witness(single.multiply_scalars(b, secret), True)
     about = proven(report.opening[0].commitment)
     return SenderProof(amf.prove(keys, elements, witnesses, about, rng), (keys.recipient,), (sender,))
-
-
-ATTACK: Final = Adversary(
-    name="framed-sender",
-    means=Means(
-        frozenset({Party.PROVIDER}), has="the stamp's key, a certificate in the sender's name, the recipient"
-    ),
-    claim=Claim(
-        "have a report pass in the name of a sender whose device has named its identity key to the centre: "
-        "no, the proof needs the sender's secret key"
-    ),
-    budget="five reports",
-    move=run,
-    weakness=replacing(
-        (verify, "verify_signature", lambda *_: Passed()),
-        (verify, "verify_designated", lambda *_: Passed()),
-        (subjects, "settle", lambda connection, report_id, assessment: assessment),
-    ),
-    against=frozenset({"oprf-psi"}),
-)

@@ -46,8 +46,8 @@ from blindmatch_server.key_files import read_key
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena, AttackError
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
 from blindmatch_simulations.deployment.devices import now_ms
@@ -68,7 +68,22 @@ class Forgery(Redacted, Struct, frozen=True):
     report: Report
 
 
-def report_others(arena: Arena) -> Figure:
+@attack(
+    "framing",
+    Means(frozenset({Party.DEVICE, Party.MATCHER, Party.PROVIDER}), has="a listed picture, its label"),
+    Claim(
+        "A device reports what it sent itself; a service reports where the deployed design gives "
+        "it pictures in the clear, else nothing"
+    ),
+    budget="eight reports",
+    weakness=replacing(
+        (verify, "check_reporter", lambda *_: Passed()),
+        (verify, "check_design", lambda *_: Passed()),
+        (subjects, "settle", lambda connection, report_id, assessment: assessment),
+    ),
+    against={"oprf-psi", "token-psi"},
+)
+def framing(arena: Arena) -> Figure:
     """Count the reports that pass every check, by case."""
     with loopback(arena, [drawn(PICTURE)]) as held:
         cases = passed(arena, held, list(_about_others(arena, held)))
@@ -161,25 +176,18 @@ def _submit(held: Loopback, forgery: Forgery) -> None:
         egress.close()
 
 
-FRAMING: Final = Adversary(
-    name="framing",
-    means=Means(frozenset({Party.DEVICE, Party.MATCHER, Party.PROVIDER}), has="a listed picture, its label"),
-    claim=Claim(
-        "A device reports what it sent itself; a service reports where the deployed design gives "
-        "it pictures in the clear, else nothing"
-    ),
-    budget="eight reports",
-    move=report_others,
+@attack(
+    "unsent-message",
+    Means(frozenset({Party.DEVICE}), has="a listed picture, its label, an obliging recipient"),
+    Claim("report a message that the relay has not taken, or another recipient, id or time than it took"),
+    budget="seven reports",
     weakness=replacing(
-        (verify, "check_reporter", lambda *_: Passed()),
-        (verify, "check_design", lambda *_: Passed()),
+        (verify, "verify_stamp", lambda *_: Passed()),
         (subjects, "settle", lambda connection, report_id, assessment: assessment),
     ),
-    against=frozenset({"oprf-psi", "token-psi"}),
+    against={"oprf-psi", "token-psi"},
 )
-
-
-def report_unsent(arena: Arena) -> Figure:
+def unsent_message(arena: Arena) -> Figure:
     """Count the reports that pass every check, by case."""
     with loopback(arena, [drawn(PICTURE)]) as held:
         cases = passed(arena, held, list(_of_unsent(arena, held)))
@@ -202,26 +210,17 @@ def _of_unsent(arena: Arena, held: Loopback) -> Iterator[Forgery]:
     yield Forgery("back-dated", mallory, replace(dated, stamp=(earlier,)))
 
 
-UNSENT_MESSAGE: Final = Adversary(
-    name="unsent-message",
-    means=Means(frozenset({Party.DEVICE}), has="a listed picture, its label, an obliging recipient"),
-    claim=Claim(
-        "report a message that the relay has not taken, or another recipient, id or time than it took"
-    ),
-    budget="seven reports",
-    move=report_unsent,
-    weakness=replacing(
-        (verify, "verify_stamp", lambda *_: Passed()),
-        (subjects, "settle", lambda connection, report_id, assessment: assessment),
-    ),
-    against=frozenset({"oprf-psi", "token-psi"}),
-)
-
-
 THRESHOLD: Final = 3
 ACCOUNTS: Final = 3
 
 
+@attack(
+    "split-accounts",
+    Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
+    Claim("whoever has several accounts stays below any threshold of matches with each"),
+    budget=f"{ACCOUNTS} accounts, {THRESHOLD - 1} listed pictures each",
+    against={"oprf-psi"},
+)
 def split_accounts(arena: Arena) -> Figure:
     """Count the matches of accounts that do not come to the threshold."""
     each = THRESHOLD - 1
@@ -238,6 +237,14 @@ def split_accounts(arena: Arena) -> Figure:
     return counted("matches below a threshold", {f"of {THRESHOLD}": (below, ACCOUNTS * each)})
 
 
+@attack(
+    "pushed-over",
+    Means(frozenset({Party.DEVICE}), has="listed pictures, and their labels"),
+    Claim("what others send an account does not count against it"),
+    budget=f"{THRESHOLD} pictures, and as many reports",
+    weakness=framing.weakness,
+    against={"oprf-psi"},
+)
 def pushed_over(arena: Arena) -> Figure:
     """Count the matches that pass against the account that the pictures were sent to."""
     with loopback(arena, [drawn(PICTURE)]) as held:
@@ -255,23 +262,3 @@ def pushed_over(arena: Arena) -> Figure:
 def _counts(held: Loopback) -> Counter[str]:
     """Reports that passed, by account."""
     return Counter(row.reporter for row in held.checked().reports if row.checks == PASSED)
-
-
-PUSHED_OVER: Final = Adversary(
-    name="pushed-over",
-    means=Means(frozenset({Party.DEVICE}), has="listed pictures, and their labels"),
-    claim=Claim("what others send an account does not count against it"),
-    budget=f"{THRESHOLD} pictures, and as many reports",
-    move=pushed_over,
-    weakness=FRAMING.weakness,
-    against=frozenset({"oprf-psi"}),
-)
-SPLIT_ACCOUNTS: Final = replace(
-    PUSHED_OVER,
-    name="split-accounts",
-    means=Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
-    claim=Claim("whoever has several accounts stays below any threshold of matches with each"),
-    budget=f"{ACCOUNTS} accounts, {THRESHOLD - 1} listed pictures each",
-    move=split_accounts,
-    weakness=AS_BUILT,
-)

@@ -23,8 +23,8 @@ from blindmatch_protocol.picture import distance
 from blindmatch_protocol.randomness import Randomness
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import EXACT, NEAR, Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import EXACT, NEAR, Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, advantages
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, advantage
@@ -37,7 +37,14 @@ UNASKED: Final = frozenset({"provider-scan", "device-list", "device-list-hashed"
 """Designs whose devices ask nobody who tells them an outcome."""
 
 
-def guess(arena: Arena) -> Figure:
+@attack(
+    "guessing",
+    Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "the key and the set"),
+    Claim("it can evaluate any guess and look it up"),
+    budget=f"{GUESSES} guesses, half of them listed",
+    against={"oprf-psi", "token-psi"},
+)
+def guessing(arena: Arena) -> Figure:
     """The advantage over guessing blindly whether a hash is on the list."""
     arena, count = arena.reduced(), GUESSES if arena.thorough else QUICK_GUESSES
     guesses = [picture(1000 * arena.seed + number) for number in range(count)]
@@ -51,31 +58,35 @@ def guess(arena: Arena) -> Figure:
     return Figure("advantage", made.value, made.told_apart, count, (made.low, made.high))
 
 
-GUESSING: Final = Adversary(
-    name="guessing",
-    means=Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "the key and the set"),
-    claim=Claim("it can evaluate any guess and look it up"),
-    budget=f"{GUESSES} guesses, half of them listed",
-    move=guess,
-    weakness=AS_BUILT,
-    against=frozenset({"oprf-psi", "token-psi"}),
-)
 MEMBERSHIP: Final = replace(
-    GUESSING,
+    guessing,
     name="membership-probing",
     means=Means(frozenset({Party.DEVICE}), has="hashes it would know about"),
     claim=Claim("whoever may ask tests any hash, one request a guess"),
     against=(EXACT | NEAR) - UNASKED,
 )
-
-
 SMALL: Final = 2
 """Scalars from 1 on that the other share is tried to be."""
 HALVES: Final = frozenset({"split-psi", "split-token-psi"})
 _A, _B = Party("party_a"), Party("party_b")
 
 
-def with_one_share(arena: Arena) -> Figure:
+def _of_ones(layout: KeyLayout, key: SecretKey, rng: Randomness) -> dict[Role, SecretKey]:
+    """Shares of which all but the last are 1."""
+    one = SecretKey(key.mode, (1).to_bytes(32, "little"))
+    rest = group.subtract_scalars(key.rows(), one.rows())
+    return {layout.roles[0]: one, layout.roles[1]: SecretKey(key.mode, rest.tobytes())}
+
+
+@attack(
+    "one-share",
+    Means(frozenset({_B}), Conduct.SEMI_HONEST, "its share, and the set"),
+    Claim("No party alone can test a guess", "docs/designs/split-psi.md"),
+    budget=f"{GUESSES} guesses, half of them listed, {SMALL + 1} keys for each, as either party",
+    weakness=replacing((KeyLayout, "split", _of_ones)),
+    against=HALVES,
+)
+def one_share(arena: Arena) -> Figure:
     """Each party's advantage over guessing blindly whether a hash is on the list."""
     listed, others = arena.hashes(GUESSES // 2, "listed"), arena.hashes(GUESSES // 2, "others")
     deployed = arena.deployed(listed, "set", bands=4, probes=2)
@@ -112,24 +123,8 @@ def _keys(own: SecretKey) -> Iterator[SecretKey]:
         yield SecretKey(own.mode, group.add_scalars(own.rows(), other).tobytes())
 
 
-def _of_ones(layout: KeyLayout, key: SecretKey, rng: Randomness) -> dict[Role, SecretKey]:
-    """Shares of which all but the last are 1."""
-    one = SecretKey(key.mode, (1).to_bytes(32, "little"))
-    rest = group.subtract_scalars(key.rows(), one.rows())
-    return {layout.roles[0]: one, layout.roles[1]: SecretKey(key.mode, rest.tobytes())}
-
-
-ONE_SHARE: Final = Adversary(
-    name="one-share",
-    means=Means(frozenset({_B}), Conduct.SEMI_HONEST, "its share, and the set"),
-    claim=Claim("No party alone can test a guess", "docs/designs/split-psi.md"),
-    budget=f"{GUESSES} guesses, half of them listed, {SMALL + 1} keys for each, as either party",
-    move=with_one_share,
-    weakness=replacing((KeyLayout, "split", _of_ones)),
-    against=HALVES,
-)
 ALL_SHARES: Final = replace(
-    GUESSING,
+    guessing,
     name="all-shares",
     means=Means(frozenset({_A, _B}), Conduct.SEMI_HONEST, "all shares, and the set"),
     claim=Claim("Together they can test any guess offline", "docs/designs/split-psi.md"),

@@ -35,8 +35,8 @@ from blindmatch_protocol.oprf import evaluate_rows
 from blindmatch_protocol.rowwise import expand
 from blindmatch_protocol.setfile import SetFile
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, Played, advantages, won
 from blindmatch_simulations.inprocess.deployed import entry_id, opened, update
 from blindmatch_simulations.measure.intervals import Advantage
@@ -50,7 +50,24 @@ NUMBER_BITS: Final = 24
 WAYS: Final = {"with another id and salt": False, "as it was": True}
 
 
-def tell_relisted(arena: Arena) -> Figure:
+def _without_epoch(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
+    """Keys that are the same in the files of all epochs."""
+    return expand(tag, 0, rows, length)
+
+
+@attack(
+    "relisting",
+    Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the files of every epoch, and no query"),
+    Claim(
+        "an entry that is removed and listed again under one OPRF key lies in another place, "
+        "under another mask and another label key",
+        "docs/set-format.md",
+    ),
+    budget=f"twice {TRIALS} histories of a set of {ENTRIES} entries",
+    weakness=replacing((rowwise, "expand", _without_epoch)),
+    against={"oprf-psi", "token-psi"},
+)
+def relisting(arena: Arena) -> Figure:
     """The advantage in telling which of two histories a set has, by how the entry comes back."""
     found, trials = {}, TRIALS if arena.thorough else TRIALS // 3
     for done, (how, as_it_was) in enumerate(WAYS.items()):
@@ -96,26 +113,6 @@ def _words(file: SetFile, kind: int, dtype: str) -> npt.NDArray[Any]:
     return np.frombuffer(content, dtype, len(content) // np.dtype(dtype).itemsize)
 
 
-def _without_epoch(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
-    """Keys that are the same in the files of all epochs."""
-    return expand(tag, 0, rows, length)
-
-
-RELISTING: Final = Adversary(
-    name="relisting",
-    means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the files of every epoch, and no query"),
-    claim=Claim(
-        "an entry that is removed and listed again under one OPRF key lies in another place, "
-        "under another mask and another label key",
-        "docs/set-format.md",
-    ),
-    budget=f"twice {TRIALS} histories of a set of {ENTRIES} entries",
-    move=tell_relisted,
-    weakness=replacing((rowwise, "expand", _without_epoch)),
-    against=frozenset({"oprf-psi", "token-psi"}),
-)
-
-
 SIZES: Final = (1, 10, 100, 1000)
 """Entries of a layer."""
 QUICK_SIZES: Final = (1, 10)
@@ -126,7 +123,15 @@ K: Final = 24
 BANDS: Final = 4
 
 
-def tell_lone_hits(arena: Arena) -> Figure:
+@attack(
+    "lone-hit",
+    Means(frozenset({Party.DEVICE}), has="tokens of its choice"),
+    Claim("a lone hit is never seen", "docs/designs/token-psi.md"),
+    budget=f"{LOOK_UPS} tokens a size, half of them an entry's",
+    weakness=replacing((Cells, "__call__", lambda cells, word, count: np.zeros(count, np.uint64))),
+    against={"token-psi"},
+)
+def lone_hit(arena: Arena) -> Figure:
     """The largest advantage in telling a lone hit from a miss, by the size of the layer."""
     sizes = SIZES if arena.thorough else QUICK_SIZES
     found = {f"{size} entries": _advantage(arena, size, len(sizes)) for size in arena.each(sizes)}
@@ -165,14 +170,3 @@ def _read(arena: Arena, deployed: Any, hashes: Rows, count: int) -> list[int]:
     keys = derivation.token_keys(evaluate_rows(state.key, inputs), layer.epoch)
     read: list[int] = layer.store.lookup(keys.store_keys)[:, 0].tolist()
     return read
-
-
-LONE_HIT: Final = Adversary(
-    name="lone-hit",
-    means=Means(frozenset({Party.DEVICE}), has="tokens of its choice"),
-    claim=Claim("a lone hit is never seen", "docs/designs/token-psi.md"),
-    budget=f"{LOOK_UPS} tokens a size, half of them an entry's",
-    move=tell_lone_hits,
-    weakness=replacing((Cells, "__call__", lambda cells, word, count: np.zeros(count, np.uint64))),
-    against=frozenset({"token-psi"}),
-)

@@ -33,14 +33,12 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import (
-    AS_BUILT,
-    Adversary,
     Claim,
     Means,
     replacing,
     replacing_of,
 )
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, Played, advantages, won
 from blindmatch_simulations.attacks.loopback import drawn, loopback
 from blindmatch_simulations.inprocess.seeded import flag
@@ -59,7 +57,14 @@ class _Call(NamedTuple):
     message: int
 
 
-def join(arena: Arena) -> Figure:
+@attack(
+    "joined-logs",
+    Means(frozenset({Party.PROVIDER, Party.MATCHER}), Conduct.SEMI_HONEST, "their logs of calls"),
+    Claim("which message a query belongs to, by account and time; so who sent whom a picture"),
+    budget=f"{MESSAGES} messages of {len(SENDERS)} accounts",
+    against={"oprf-psi", "token-psi", "hash-upload"},
+)
+def joined_logs(arena: Arena) -> Figure:
     """Count the requests linked to their message, against links to messages drawn at random."""
     count, rng, calls = MESSAGES if arena.thorough else QUICK_MESSAGES, arena.rng("order"), list[_Call]()
     pictures = [flag(rng) for _ in range(count)]
@@ -103,17 +108,6 @@ def _next(calls: list[_Call], account: str) -> int | None:
     return next((one.message for one in calls if (one.account, one.method) == (account, SEND.path)), None)
 
 
-JOINED_LOGS: Final = Adversary(
-    name="joined-logs",
-    means=Means(frozenset({Party.PROVIDER, Party.MATCHER}), Conduct.SEMI_HONEST, "their logs of calls"),
-    claim=Claim("which message a query belongs to, by account and time; so who sent whom a picture"),
-    budget=f"{MESSAGES} messages of {len(SENDERS)} accounts",
-    move=join,
-    weakness=AS_BUILT,
-    against=frozenset({"oprf-psi", "token-psi", "hash-upload"}),
-)
-
-
 KINDS: Final = {"no match": 1, "a match": 2, "a family": 3}
 FAMILY: Final = 64
 ROUNDS: Final = 100
@@ -147,7 +141,25 @@ class _Watch(Struct):
         self.events.clear()
 
 
-def time_uploads(arena: Arena) -> Figure:
+def _at_once(owner: type[AnyDesign]) -> tuple[Any, str, Any]:
+    """A design whose device looks at the outcome as soon as the reply is verified."""
+    receive = owner.receive
+
+    def receiving(self: AnyDesign, session: Any, setup: Any, *arguments: Any) -> Any:
+        return concluded(self, receive(self, session, setup, *arguments), setup)
+
+    return owner, "receive", receiving
+
+
+@attack(
+    "relay-timing",
+    Means(frozenset({Party.PROVIDER}), Conduct.SEMI_HONEST, "a clock"),
+    Claim("the relay has a message before the device looks at what came of its picture", "docs/messenger.md"),
+    budget=f"{ROUNDS} pictures of each of three kinds",
+    weakness=replacing_of(lambda design: [_at_once(type(design))]),
+    against={"oprf-psi", "token-psi"},
+)
+def relay_timing(arena: Arena) -> Figure:
     """Count the pictures whose outcome was looked at too early; in a thorough run, the advantage by time."""
     rounds, watch = ROUNDS if arena.thorough else QUICK_ROUNDS, _Watch()
     listed = [drawn(KINDS["a match"]), drawn(KINDS["a family"])]
@@ -208,26 +220,3 @@ def _noting(arena: Arena, watch: _Watch) -> Iterator[None]:
 
     with replacing((owner, "conclude", looking), (Egress, "upload", uploading))():
         yield
-
-
-def _at_once(owner: type[AnyDesign]) -> tuple[Any, str, Any]:
-    """A design whose device looks at the outcome as soon as the reply is verified."""
-    receive = owner.receive
-
-    def receiving(self: AnyDesign, session: Any, setup: Any, *arguments: Any) -> Any:
-        return concluded(self, receive(self, session, setup, *arguments), setup)
-
-    return owner, "receive", receiving
-
-
-RELAY_TIMING: Final = Adversary(
-    name="relay-timing",
-    means=Means(frozenset({Party.PROVIDER}), Conduct.SEMI_HONEST, "a clock"),
-    claim=Claim(
-        "the relay has a message before the device looks at what came of its picture", "docs/messenger.md"
-    ),
-    budget=f"{ROUNDS} pictures of each of three kinds",
-    move=time_uploads,
-    weakness=replacing_of(lambda design: [_at_once(type(design))]),
-    against=frozenset({"oprf-psi", "token-psi"}),
-)

@@ -18,8 +18,8 @@ from blindmatch_client.failure import FailureMode
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import drawn, loopback
 from blindmatch_simulations.deployment.operators import centre_list
@@ -31,7 +31,14 @@ ENTRIES: Final = 200
 EDITS: Final = 40
 
 
-def read_and_ask(arena: Arena) -> Figure:
+@attack(
+    "stolen-device",
+    Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the files of one device"),
+    Claim("whoever has a device tests guesses as often as they like", "docs/designs/device-list.md"),
+    budget=f"a list of {ENTRIES}, {EDITS} edits of its entries, nobody who is asked",
+    against={"device-list", "device-list-hashed"},
+)
+def stolen_device(arena: Arena) -> Figure:
     """Count what is read and what is told."""
     entries = arena.hashes(ENTRIES, "list")
     built = arena.publish(entries, "set")
@@ -55,17 +62,6 @@ def _told(arena: Arena, stolen: OpenDesign, entry: bytes, at: int) -> bool:
     return isinstance(ran.outcome, Match) is near
 
 
-STOLEN_DEVICE: Final = Adversary(
-    name="stolen-device",
-    means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the files of one device"),
-    claim=Claim("whoever has a device tests guesses as often as they like", "docs/designs/device-list.md"),
-    budget=f"a list of {ENTRIES}, {EDITS} edits of its entries, nobody who is asked",
-    move=read_and_ask,
-    weakness=AS_BUILT,
-    against=frozenset({"device-list", "device-list-hashed"}),
-)
-
-
 PICTURES: Final = 3
 WAIT_MS: Final = 200
 
@@ -77,7 +73,14 @@ def _no_answer(call: Call[Any, Any], request: Any, reply: Any) -> Any:
     return reply
 
 
-def send_unmatched(arena: Arena) -> Figure:
+@attack(
+    "unmatched",
+    Means(frozenset({Party.DEVICE}), has="a modified device"),
+    Claim("whoever changes it sends what they like unmatched, and nobody can tell"),
+    budget=f"{PICTURES} listed pictures",
+    against={"oprf-psi", "token-psi", "split-psi", "prefix-bucket"},
+)
+def unmatched(arena: Arena) -> Figure:
     """Count the listed pictures that arrive without a report."""
     listed = [drawn(number) for number in range(PICTURES)]
     with loopback(arena, listed) as held:
@@ -88,14 +91,3 @@ def send_unmatched(arena: Arena) -> Figure:
         arrived = [one for message in bob.device.receive(WAIT_MS) for one in message.pictures]
         reports = len(centre_list(held.deployment).reports)
     return counted("pictures unmatched", {"delivered": (len(arrived) - reports, PICTURES)})
-
-
-UNMATCHED: Final = Adversary(
-    name="unmatched",
-    means=Means(frozenset({Party.DEVICE}), has="a modified device"),
-    claim=Claim("whoever changes it sends what they like unmatched, and nobody can tell"),
-    budget=f"{PICTURES} listed pictures",
-    move=send_unmatched,
-    weakness=AS_BUILT,
-    against=frozenset({"oprf-psi", "token-psi", "split-psi", "prefix-bucket"}),
-)

@@ -18,8 +18,8 @@ from blindmatch_protocol.report import open_report
 from blindmatch_server.centre.keys import CentreKeys
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
 from blindmatch_simulations.deployment.devices import now_ms
@@ -29,7 +29,24 @@ from blindmatch_simulations.deployment.operators import centre_list
 TEXT: Final = "private words beside"
 
 
-def run(arena: Arena) -> Figure:
+def _all_of_it(content: Content, *arguments: Any) -> Any:
+    """What opens text and attachments, too: they stand in the places of their leaves."""
+    shown, opening = disclose(content, *arguments)
+    text = content.text.encode().ljust(LEAF_LENGTH, b"\0")[:LEAF_LENGTH]
+    digests = [one.digest for one in content.attachments[1:]]
+    closed = (opening.closed[0], text, *sorted([*digests, *opening.closed[2 + len(digests) :]]))
+    return shown, replace(opening, closed=closed)
+
+
+@attack(
+    "open-report",
+    Means(frozenset({Party.CENTRE}), Conduct.SEMI_HONEST, "its key, and reports that are right"),
+    Claim("Of a reported message it learns sender, recipient, time and the matched picture"),
+    budget="one report",
+    weakness=replacing((franking, "disclose", _all_of_it)),
+    against={"oprf-psi", "token-psi"},
+)
+def read_report(arena: Arena) -> Figure:
     """Count what is found in a report of a text and of another attachment."""
     with loopback(arena, [drawn(1)]) as held:
         _, alice = held.device("bob"), held.device("alice")
@@ -58,23 +75,3 @@ def _other_attachment(arena: Arena) -> bool:
     refs = tuple(AttachmentRef(rng.take(16), rng.take(32), digest, 64, "image/png") for digest in digests)
     _, opening = franking.disclose(compose(TEXT, refs, now_ms(), rng), "alice", "bob", 0)
     return digests[1] in opening.encode()
-
-
-def _all_of_it(content: Content, *arguments: Any) -> Any:
-    """What opens text and attachments, too: they stand in the places of their leaves."""
-    shown, opening = disclose(content, *arguments)
-    text = content.text.encode().ljust(LEAF_LENGTH, b"\0")[:LEAF_LENGTH]
-    digests = [one.digest for one in content.attachments[1:]]
-    closed = (opening.closed[0], text, *sorted([*digests, *opening.closed[2 + len(digests) :]]))
-    return shown, replace(opening, closed=closed)
-
-
-ATTACK: Final = Adversary(
-    name="open-report",
-    means=Means(frozenset({Party.CENTRE}), Conduct.SEMI_HONEST, "its key, and reports that are right"),
-    claim=Claim("Of a reported message it learns sender, recipient, time and the matched picture"),
-    budget="one report",
-    move=run,
-    weakness=replacing((franking, "disclose", _all_of_it)),
-    against=frozenset({"oprf-psi", "token-psi"}),
-)

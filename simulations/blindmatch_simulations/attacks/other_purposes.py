@@ -18,10 +18,9 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.picture import distance
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
-from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import EXACT, NEAR, OF_A_SEED, Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means
+from blindmatch_simulations.attacks.arena import EXACT, NEAR, OF_A_SEED, Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, mean_of
 from blindmatch_simulations.attacks.recorded import ASKED
 from blindmatch_simulations.inprocess.deployed import run_session
@@ -45,6 +44,13 @@ NOISE: Final = 4
 """Levels, at most, of each value: no two views are the same."""
 
 
+@attack(
+    "dual-purpose",
+    Means(frozenset({Party.CURATOR}), has="the list"),
+    Claim("No design here can tell what a list is a list of"),
+    budget=f"one entry of ten, {SENDERS} senders of it and as many of other pictures",
+    against=EXACT | NEAR,
+)
 def dual_purpose(arena: Arena) -> Figure:
     """Count the senders of the leaflet that are found, by whoever learns outcomes in the design."""
     arena, rng = arena.reduced(), arena.rng("senders")
@@ -61,6 +67,13 @@ def dual_purpose(arena: Arena) -> Figure:
     return counted("senders found", {name: (sum(one), SENDERS) for name, one in cases.items()})
 
 
+@attack(
+    "poisoned-list",
+    Means(frozenset({Party.CURATOR}), has="the list"),
+    Claim("nearness lets a list watch a place"),
+    budget=f"1 to {POISON[-1]} views of a place beside {OTHERS} others; {PLACES} places, {VIEWS} views each",
+    against=NEAR,
+)
 def poisoned_list(arena: Arena) -> Figure:
     """The share of new views of a place that match, by how much of the list is views of it."""
     places, most = PLACES if arena.thorough else QUICK_PLACES, arena.design.info.relation.distance
@@ -96,22 +109,3 @@ def _view(place: npt.NDArray[np.uint8], rng: Randomness) -> Picture:
     shown = place[top : top + height - cut, left : left + width - cut] * np.float32(light)
     noise = np.frombuffer(rng.take(shown.size), np.uint8).reshape(shown.shape) % np.uint8(2 * NOISE + 1)
     return Picture.from_pixels(np.clip(shown + noise - NOISE, 0, 255).astype(np.uint8))
-
-
-DUAL_PURPOSE: Final = Adversary(
-    name="dual-purpose",
-    means=Means(frozenset({Party.CURATOR}), has="the list"),
-    claim=Claim("No design here can tell what a list is a list of"),
-    budget=f"one entry of ten, {SENDERS} senders of it and as many of other pictures",
-    move=dual_purpose,
-    weakness=AS_BUILT,
-    against=EXACT | NEAR,
-)
-POISONED_LIST: Final = replace(
-    DUAL_PURPOSE,
-    name="poisoned-list",
-    claim=Claim("nearness lets a list watch a place"),
-    budget=f"1 to {POISON[-1]} views of a place beside {OTHERS} others; {PLACES} places, {VIEWS} views each",
-    move=poisoned_list,
-    against=NEAR,
-)

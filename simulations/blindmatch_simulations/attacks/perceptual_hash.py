@@ -25,11 +25,10 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Pixels
 from blindmatch_server.keyed_hash import KEY_BYTES, SAME_PICTURE, KeyedHasher
 from blindmatch_server.keyed_hash import distance as second_distance
-from msgspec.structs import replace
 from PIL import Image
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means
-from blindmatch_simulations.attacks.arena import OF_A_SEED, Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means
+from blindmatch_simulations.attacks.arena import OF_A_SEED, Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, share_of
 from blindmatch_simulations.inprocess.deployed import run_session
 from blindmatch_simulations.inprocess.seeded import below
@@ -41,7 +40,14 @@ from blindmatch_simulations.studies.depicted import alike, learnt, of_coefficien
 PICTURES: Final = 16
 
 
-def rebuild(arena: Arena) -> Figure:
+@attack(
+    "rebuilt-picture",
+    Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "what devices send it of pictures"),
+    Claim("a coarse picture can be rebuilt from what is sent", "docs/designs/partial-hash.md"),
+    budget=f"{PICTURES} generated pictures, as many others to learn from, no trained model",
+    against={"hash-upload", "partial-hash"},
+)
+def rebuilt_picture(arena: Arena) -> Figure:
     """Count the pictures that are recognised, and say how alike they are in the mean."""
     shown = [detailed(number) for number in range(PICTURES)]
     usual = learnt([detailed(PICTURES + number) for number in range(PICTURES)])
@@ -71,17 +77,6 @@ def _recognised(scores: npt.NDArray[np.float64]) -> Figure:
     return Figure("share recognised", share, succeeded, len(scores), (round(low, 4), round(high, 4)), parts)
 
 
-REBUILT_PICTURE: Final = Adversary(
-    name="rebuilt-picture",
-    means=Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "what devices send it of pictures"),
-    claim=Claim("a coarse picture can be rebuilt from what is sent", "docs/designs/partial-hash.md"),
-    budget=f"{PICTURES} generated pictures, as many others to learn from, no trained model",
-    move=rebuild,
-    weakness=AS_BUILT,
-    against=frozenset({"hash-upload", "partial-hash"}),
-)
-
-
 LOOK_ALIKES: Final = 100
 """Pictures of each kind."""
 REBUILT: Final = 300
@@ -95,6 +90,12 @@ USUAL: Final = 16
 """Pictures that a thief of hashes has seen before."""
 
 
+@attack(
+    "look-alikes",
+    Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "pictures that share most of their area"),
+    Claim("takes different pictures that PDQ has near for one", "docs/corpus.md"),
+    budget=f"{LOOK_ALIKES} generated pictures of each of five kinds, {100 * PATCH:g} % of each another's",
+)
 def look_alikes(arena: Arena) -> Figure:
     """The share of different pictures within PDQ's distance that the second hash takes for one."""
     makers = {"textures": _texture} | (dict(GENERATED) if arena.thorough else {})
@@ -132,6 +133,12 @@ def _differ(one: Pixels, other: Pixels) -> bool:
     return bool(apart.any(axis=2).mean() > SEEN_SHARE)
 
 
+@attack(
+    "rebuilt-collisions",
+    Means(frozenset({Party.DEVICE}), has="the hashes of a list"),
+    Claim("a grey picture made of the hash alone"),
+    budget=f"{REBUILT} generated pictures' hashes, {USUAL} pictures to learn from, no trained model",
+)
 def rebuilt_collisions(arena: Arena) -> Figure:
     """The share of pictures made of a hash alone that both hashes take for the one behind it."""
     count, rng, first = REBUILT if arena.thorough else QUICK, arena.rng("keys"), OF_A_SEED * arena.seed
@@ -154,21 +161,3 @@ def _near(one: Picture, other: Picture) -> bool:
 def _same(key: bytes, one: Picture, other: Picture) -> bool:
     hasher = KeyedHasher(key)
     return second_distance(hasher.hash(one.luminance), hasher.hash(other.luminance)) <= SAME_PICTURE
-
-
-LOOK_ALIKE: Final = Adversary(
-    name="look-alikes",
-    means=Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "pictures that share most of their area"),
-    claim=Claim("takes different pictures that PDQ has near for one", "docs/corpus.md"),
-    budget=f"{LOOK_ALIKES} generated pictures of each of five kinds, {100 * PATCH:g} % of each another's",
-    move=look_alikes,
-    weakness=AS_BUILT,
-)
-REBUILT_COLLISION: Final = replace(
-    LOOK_ALIKE,
-    name="rebuilt-collisions",
-    means=Means(frozenset({Party.DEVICE}), has="the hashes of a list"),
-    claim=Claim("a grey picture made of the hash alone"),
-    budget=f"{REBUILT} generated pictures' hashes, {USUAL} pictures to learn from, no trained model",
-    move=rebuilt_collisions,
-)

@@ -18,8 +18,8 @@ from blindmatch_protocol.designs.prefix_bucket import files as kept
 from blindmatch_protocol.randomness import Randomness
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena, AttackError
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, Played, advantages, counted, won
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.inprocess.steps import Stop, deliver, hostile, sent, stops
@@ -35,7 +35,14 @@ PAGE: Final = "docs/designs/prefix-bucket.md"
 _MATCHER = frozenset({Party.MATCHER})
 
 
-def likelihood(arena: Arena) -> Figure:
+@attack(
+    "prefix",
+    Means(_MATCHER, Conduct.SEMI_HONEST, "a picture in mind"),
+    Claim("makes it 1,024 times as likely", PAGE),
+    budget=f"{ASKED} pictures, half of them the one; {OTHERS} hashes of others",
+    against={"prefix-bucket"},
+)
+def prefix(arena: Arena) -> Figure:
     """One over the share of other pictures that have the prefix of the one in mind. Success is to guess
     better than blindly which of the two a picture is."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
@@ -57,6 +64,19 @@ def _prefix(deployed: Deployed, own: bytes, rng: Randomness) -> int:
     return int(body.bucket)
 
 
+def _own_start(own: bytes, bits: int) -> int:
+    """The first bits of the perceptual hash itself."""
+    return int.from_bytes(own[:4], "big") >> (32 - bits)
+
+
+@attack(
+    "same-prefix",
+    Means(_MATCHER, Conduct.SEMI_HONEST, "a picture in mind"),
+    Claim("Two pictures of one prefix look the same", PAGE),
+    budget=f"{GAMES} pictures, one of two",
+    weakness=replacing((buckets, "bucket_of", _own_start)),
+    against={"prefix-bucket"},
+)
 def same_prefix(arena: Arena) -> Figure:
     """The advantage of telling two pictures of one prefix apart, by all that the matcher gets."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
@@ -79,6 +99,14 @@ def _pair(arena: Arena, bits: int) -> tuple[bytes, bytes]:
     raise AttackError("no two of the hashes have one prefix")
 
 
+@attack(
+    "other-bucket",
+    Means(_MATCHER, has="every bucket it hands out"),
+    Claim("It cannot give one device another bucket", PAGE),
+    budget="some 60 buckets for each of two pictures",
+    weakness=replacing((kept, "compare_digest", lambda *_: True)),
+    against={"prefix-bucket"},
+)
 def other_bucket(arena: Arena) -> Figure:
     """Count the buckets that are not refused, or that end in another error than a refusal."""
     listed = arena.hashes(ENTRIES, "listed")
@@ -117,39 +145,3 @@ def _taken(arena: Arena, deployed: Deployed, stop: Stop, raw: bytes) -> bool:
 
 def _sha256_start(own: bytes, bits: int) -> int:
     return int.from_bytes(sha256(own).digest()[:4], "big") >> (32 - bits)
-
-
-def _own_start(own: bytes, bits: int) -> int:
-    """The first bits of the perceptual hash itself."""
-    return int.from_bytes(own[:4], "big") >> (32 - bits)
-
-
-_LIKELIHOOD: Final = Adversary(
-    name="prefix",
-    means=Means(_MATCHER, Conduct.SEMI_HONEST, "a picture in mind"),
-    claim=Claim("makes it 1,024 times as likely", PAGE),
-    budget=f"{ASKED} pictures, half of them the one; {OTHERS} hashes of others",
-    move=likelihood,
-    weakness=AS_BUILT,
-    against=frozenset({"prefix-bucket"}),
-)
-ATTACKS: Final = (
-    _LIKELIHOOD,
-    replace(
-        _LIKELIHOOD,
-        name="same-prefix",
-        claim=Claim("Two pictures of one prefix look the same", PAGE),
-        budget=f"{GAMES} pictures, one of two",
-        move=same_prefix,
-        weakness=replacing((buckets, "bucket_of", _own_start)),
-    ),
-    replace(
-        _LIKELIHOOD,
-        name="other-bucket",
-        means=Means(_MATCHER, has="every bucket it hands out"),
-        claim=Claim("It cannot give one device another bucket", PAGE),
-        budget="some 60 buckets for each of two pictures",
-        move=other_bucket,
-        weakness=replacing((kept, "compare_digest", lambda *_: True)),
-    ),
-)

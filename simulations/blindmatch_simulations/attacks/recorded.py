@@ -38,8 +38,8 @@ from blindmatch_protocol.picture import distance
 from blindmatch_protocol.randomness import Randomness, seeded
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, share_of
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.inprocess.fields import fields_of
@@ -56,7 +56,27 @@ ASKED: Final = {"k": 16, "bands": 2, "probes": 2}
 encrypt: Final = Ring.encrypt
 
 
-def intersect_days(arena: Arena) -> Figure:
+def _blind_alike(inputs: Sequence[bytes], mode: Mode, rng: Randomness, *more: Any) -> Any:
+    return blind(inputs, mode, seeded("one blind for all"), *more)
+
+
+def _encrypt_alike(ring: Ring, secret: bytes, vector: Any, rng: Randomness) -> Any:
+    return encrypt(ring, secret, vector, seeded("one seed for all"))
+
+
+UNBLINDED: Final = replacing((voprf_design, "blind", _blind_alike), (Ring, "encrypt", _encrypt_alike))
+"""Every request for a picture is the same."""
+
+
+@attack(
+    "recurring-picture",
+    Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "pictures in mind, and every request of days"),
+    Claim("requests of many days add up to nothing"),
+    budget=f"{ACCOUNTS} accounts, {DAYS} days, {TRIALS} times",
+    weakness=UNBLINDED,
+    against={"oprf-psi", "token-psi", "split-psi", "split-token-psi", "he-hamming"},
+)
+def recurring_picture(arena: Arena) -> Figure:
     """The share of trials in which one account is left, the right one; how many are left each day."""
     arena = arena.reduced()
     deployed = arena.deployed(arena.hashes(8, "list"), "set", **ASKED)
@@ -104,36 +124,13 @@ def _shown(arena: Arena, deployed: Deployed, item: HashOnly, rng: Randomness) ->
     return frozenset(found)
 
 
-def _blind_alike(inputs: Sequence[bytes], mode: Mode, rng: Randomness, *more: Any) -> Any:
-    return blind(inputs, mode, seeded("one blind for all"), *more)
-
-
-def _encrypt_alike(ring: Ring, secret: bytes, vector: Any, rng: Randomness) -> Any:
-    return encrypt(ring, secret, vector, seeded("one seed for all"))
-
-
-UNBLINDED: Final = replacing((voprf_design, "blind", _blind_alike), (Ring, "encrypt", _encrypt_alike))
-"""Every request for a picture is the same."""
-RECURRING_PICTURE: Final = Adversary(
-    name="recurring-picture",
-    means=Means(
-        frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "pictures in mind, and every request of days"
-    ),
-    claim=Claim("requests of many days add up to nothing"),
-    budget=f"{ACCOUNTS} accounts, {DAYS} days, {TRIALS} times",
-    move=intersect_days,
-    weakness=UNBLINDED,
-    against=frozenset({"oprf-psi", "token-psi", "split-psi", "split-token-psi", "he-hamming"}),
-)
 RECURRING_HASH: Final = replace(
-    RECURRING_PICTURE,
+    recurring_picture,
     name="recurring-hash",
     claim=Claim("days add up to an account"),
     weakness=AS_BUILT,
     against=frozenset({"hash-upload", "partial-hash", "prefix-bucket", "third-party"}),
 )
-
-
 RECORDED: Final = 40
 QUICK: Final = 3
 MESSAGES: Final = 6
@@ -141,7 +138,15 @@ NOW: Final = 1_700_000_000_000
 ALICE, BOB = "alice", "bob"
 
 
-def requests(arena: Arena) -> Figure:
+@attack(
+    "recorded-requests",
+    Means(frozenset({Party.PROVIDER}), has="recorded requests; later the states of all roles"),
+    Claim("requests that were recorded stay closed to whoever gets every role's state later"),
+    budget=f"{RECORDED} requests, each of one of two listed pictures",
+    weakness=UNBLINDED,
+    against={"oprf-psi", "token-psi", "split-psi", "split-token-psi"},
+)
+def recorded_requests(arena: Arena) -> Figure:
     """Count the recorded requests of which the thief tells which of two pictures they are of."""
     arena, count = arena.reduced(), RECORDED if arena.thorough else QUICK
     pair = [picture(1000 * arena.seed + number) for number in range(2)]
@@ -170,7 +175,19 @@ def _is_of(deployed: Deployed, recorded: dict[Any, Any], item: Item, rng: Random
     return False
 
 
-def messages(arena: Arena) -> Figure:
+def _keeping(account: Account, sender: str, sealed: bytes) -> Any:
+    """Decrypts, and keeps every key."""
+    return _decrypt(Account.load(account.dump()), sender, sealed)
+
+
+@attack(
+    "recorded-messages",
+    Means(frozenset({Party.PROVIDER}), has="recorded messages; later a device's keys"),
+    Claim("messages that were recorded and received do not open with a device's keys of later"),
+    budget=f"{MESSAGES} messages of one conversation",
+    weakness=replacing((Account, "decrypt", _keeping)),
+)
+def recorded_messages(arena: Arena) -> Figure:
     """Count the recorded messages that open with the account as it is after they were received."""
     alice, bob = (Account.create(name, NOW, 1) for name in (ALICE, BOB))
     keys = bob.published()
@@ -195,36 +212,10 @@ def _opens(stolen: Account, sealed: bytes, reset: bool) -> bool:
 
 
 _decrypt = Account.decrypt
-
-
-def _keeping(account: Account, sender: str, sealed: bytes) -> Any:
-    """Decrypts, and keeps every key."""
-    return _decrypt(Account.load(account.dump()), sender, sealed)
-
-
-RECORDED_REQUESTS: Final = Adversary(
-    name="recorded-requests",
-    means=Means(frozenset({Party.PROVIDER}), has="recorded requests; later the states of all roles"),
-    claim=Claim("requests that were recorded stay closed to whoever gets every role's state later"),
-    budget=f"{RECORDED} requests, each of one of two listed pictures",
-    move=requests,
-    weakness=UNBLINDED,
-    against=frozenset({"oprf-psi", "token-psi", "split-psi", "split-token-psi"}),
-)
 RECORDED_SEALED: Final = replace(
-    RECORDED_REQUESTS,
+    recorded_requests,
     name="recorded-sealed",
     claim=Claim("open with a key that is stolen later"),
     weakness=AS_BUILT,
     against=frozenset({"third-party", "enclave", "he-hamming"}),
-)
-RECORDED_MESSAGES: Final = replace(
-    RECORDED_REQUESTS,
-    name="recorded-messages",
-    means=Means(frozenset({Party.PROVIDER}), has="recorded messages; later a device's keys"),
-    claim=Claim("messages that were recorded and received do not open with a device's keys of later"),
-    budget=f"{MESSAGES} messages of one conversation",
-    move=messages,
-    weakness=replacing((Account, "decrypt", _keeping)),
-    against=frozenset(),
 )

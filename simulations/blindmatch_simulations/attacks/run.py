@@ -8,10 +8,9 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.arena import Arena, Attack
 from blindmatch_simulations.attacks.budget import Budget
 from blindmatch_simulations.attacks.figure import Figure
-from blindmatch_simulations.attacks.table import Attack
 from blindmatch_simulations.measure.results import Results, Row, results
 
 

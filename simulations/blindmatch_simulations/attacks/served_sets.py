@@ -37,7 +37,6 @@ from blindmatch_server.curator.signing import CuratorKey
 from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import (
-    Adversary,
     Claim,
     Means,
     Piece,
@@ -45,7 +44,7 @@ from blindmatch_simulations.attacks.adversary import (
     replacing,
     replacing_of,
 )
-from blindmatch_simulations.attacks.arena import Arena, AttackError
+from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.loopback import SMALL, Loopback, drawn, loopback, publish_in
 from blindmatch_simulations.deployment.devices import Watched
@@ -60,7 +59,15 @@ _UNLOOKED: Final = replacing(*((adoption, name, lambda *_: Passed()) for name in
 """A device that looks at neither the curator's signature nor the epochs before."""
 
 
-def roll_back(arena: Arena) -> Figure:
+@attack(
+    "rollback",
+    Means(frozenset({Party.MATCHER}), has="keys and lists of its own, and every epoch so far"),
+    Claim("a device takes epochs that the curator signed, never an older one or a second one"),
+    budget="three devices",
+    weakness=_UNLOOKED,
+    against={"oprf-psi", "token-psi"},
+)
+def rollback(arena: Arena) -> Figure:
     """Count the forms in which a device goes along."""
     forms = {"an older epoch": _older, "another list": _other_list, "another key": _other_key}
     with loopback(arena, [drawn(LISTED)]) as held:
@@ -142,17 +149,6 @@ def _answering(held: Loopback, other: Deployment, name: str) -> Iterator[None]:
             way.close()
 
 
-ROLLBACK: Final = Adversary(
-    name="rollback",
-    means=Means(frozenset({Party.MATCHER}), has="keys and lists of its own, and every epoch so far"),
-    claim=Claim("a device takes epochs that the curator signed, never an older one or a second one"),
-    budget="three devices",
-    move=roll_back,
-    weakness=_UNLOOKED,
-    against=frozenset({"oprf-psi", "token-psi"}),
-)
-
-
 PICTURES: Final = 9
 ON_LIST: Final = 3
 FLUSHES: Final = 1
@@ -164,7 +160,15 @@ def _unchecked(design: AnyDesign) -> list[Piece]:
     return [(type(design), "check_setup", lambda *_: None)]
 
 
-def withhold(arena: Arena) -> Figure:
+@attack(
+    "withholding",
+    Means(frozenset({Party.MATCHER, Party.CURATOR}), has="a set that is built and signed for it"),
+    Claim("every section is opened, hashed and validated before any picture is asked about"),
+    budget=f"two sets, {PICTURES} pictures each",
+    weakness=replacing_of(_unchecked),
+    against={"oprf-psi", "token-psi"},
+)
+def withholding(arena: Arena) -> Figure:
     """Count the pictures that fare otherwise than the others, by form."""
     forms: dict[str, Weakness] = {"a wrong digest": _wrong_digest(arena), "no map": _no_map(arena)}
     cases = {}
@@ -225,14 +229,3 @@ def _keys(arena: Arena) -> int:
     deployed = arena.deployed(arena.hashes(1, "keys"), "keys", **SMALL)
     limits = [arena.design.key_limits(role, state) for role, state in deployed.states.items()]
     return max((one.cost for one in limits if one is not None), default=1)
-
-
-WITHHOLDING: Final = Adversary(
-    name="withholding",
-    means=Means(frozenset({Party.MATCHER, Party.CURATOR}), has="a set that is built and signed for it"),
-    claim=Claim("every section is opened, hashed and validated before any picture is asked about"),
-    budget=f"two sets, {PICTURES} pictures each",
-    move=withhold,
-    weakness=replacing_of(_unchecked),
-    against=frozenset({"oprf-psi", "token-psi"}),
-)

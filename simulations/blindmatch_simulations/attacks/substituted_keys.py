@@ -27,8 +27,8 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import loopback
 from blindmatch_simulations.deployment.devices import now_ms
@@ -71,7 +71,16 @@ def bundle_of(account: Account) -> pb.Bundle:
     )
 
 
-def read_at_first_contact(arena: Arena) -> Figure:
+_RELAY: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys of its own")
+
+
+@attack(
+    "first-contact",
+    _RELAY,
+    Claim("A malicious relay can hand out keys of its own at first contact"),
+    budget="one conversation",
+)
+def first_contact(arena: Arena) -> Figure:
     """Count the texts that the relay reads of a conversation that begins under its eyes."""
     relay = _Relay(BOB)
     with loopback(arena) as held:
@@ -83,7 +92,22 @@ def read_at_first_contact(arena: Arena) -> Figure:
     return counted("texts read", {"before any comparison": (len(relay.read), len(TEXTS))})
 
 
-def read_after_comparison(arena: Arena) -> Figure:
+UNCOMPARED: Final = replacing(
+    (Account, "_check_bundle", lambda *_: None), (Contacts, "trust", lambda *_: None)
+)
+"""Numbers agree whatever they are, and keys that are handed out are not compared."""
+
+
+@attack(
+    "substituted-key",
+    _RELAY,
+    Claim(
+        "once a key was compared, or came with the configuration, another one is refused", "docs/messenger.md"
+    ),
+    budget="three conversations",
+    weakness=UNCOMPARED,
+)
+def substituted_key(arena: Arena) -> Figure:
     """Count the texts that the relay reads once Alice and Bob have compared their number, by what it does."""
     cases = {}
     ways = {"after the comparison": _compared, "before it": _substituted, "after a reset": _reset}
@@ -118,7 +142,20 @@ def _reset(relay: _Relay, alice: Device, bob: Device) -> None:
     relay.active = True
 
 
-def forge_notice(arena: Arena) -> Figure:
+def _unpinned() -> tuple[Any, str, Any]:
+    """A device that does not know whose key the centre's is."""
+    make = Contacts.__init__
+    return Contacts, "__init__", lambda self, keeper, relay, configured: make(self, keeper, relay, {})
+
+
+@attack(
+    "forged-notice",
+    _RELAY,
+    Claim("a notice under another key is shown as a problem", "docs/messenger.md"),
+    budget="one notice",
+    weakness=replacing(_unpinned()),
+)
+def forged_notice(arena: Arena) -> Figure:
     """Count the notices of the centre that the relay makes up and a device shows as such."""
     centre = Account.create(NOTICES, now_ms(), 0)
     bundles: list[FetchedBundle] = []
@@ -141,49 +178,6 @@ def forge_notice(arena: Arena) -> Figure:
         shown = [one for one in alice.device.receive(WAIT_MS) if (one.sender, one.text) == (NOTICES, FORGED)]
     arena.progress(1, 1)
     return counted("notices forged", {"to whoever never had one": (len(shown), 1)})
-
-
-UNCOMPARED: Final = replacing(
-    (Account, "_check_bundle", lambda *_: None), (Contacts, "trust", lambda *_: None)
-)
-"""Numbers agree whatever they are, and keys that are handed out are not compared."""
-
-_RELAY: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys of its own")
-
-FIRST_CONTACT: Final = Adversary(
-    name="first-contact",
-    means=_RELAY,
-    claim=Claim("A malicious relay can hand out keys of its own at first contact"),
-    budget="one conversation",
-    move=read_at_first_contact,
-    weakness=AS_BUILT,
-)
-SUBSTITUTED_KEY: Final = Adversary(
-    name="substituted-key",
-    means=_RELAY,
-    claim=Claim(
-        "once a key was compared, or came with the configuration, another one is refused", "docs/messenger.md"
-    ),
-    budget="three conversations",
-    move=read_after_comparison,
-    weakness=UNCOMPARED,
-)
-
-
-def _unpinned() -> tuple[Any, str, Any]:
-    """A device that does not know whose key the centre's is."""
-    make = Contacts.__init__
-    return Contacts, "__init__", lambda self, keeper, relay, configured: make(self, keeper, relay, {})
-
-
-FORGED_NOTICE: Final = Adversary(
-    name="forged-notice",
-    means=_RELAY,
-    claim=Claim("a notice under another key is shown as a problem", "docs/messenger.md"),
-    budget="one notice",
-    move=forge_notice,
-    weakness=replacing(_unpinned()),
-)
 
 
 PAGE: Final = "docs/designs/targeted-access.md"
@@ -223,12 +217,28 @@ class _Ghost:
         return reply
 
 
-def read_along(arena: Arena) -> Figure:
+_PROVIDER: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys of its own for either side")
+
+
+@attack(
+    "ghost-recipient",
+    _PROVIDER,
+    Claim("a ghost reads every text of two people who have not compared their safety number", PAGE),
+    budget="one conversation",
+)
+def ghost_recipient(arena: Arena) -> Figure:
     """Count the texts that the ghost reads and Bob gets all the same."""
     return _conversation(arena, compare=False)
 
 
-def read_along_after_comparison(arena: Arena) -> Figure:
+@attack(
+    "compared-ghost",
+    _PROVIDER,
+    Claim("once they have compared it, no text leaves for a ghost", PAGE),
+    budget="one conversation",
+    weakness=UNCOMPARED,
+)
+def compared_ghost(arena: Arena) -> Figure:
     """The same where Alice and Bob compare their number before she writes."""
     return _conversation(arena, compare=True)
 
@@ -246,23 +256,3 @@ def _conversation(arena: Arena, compare: bool) -> Figure:
     return counted(
         "texts read and delivered", {"compared" if compare else "not compared": (read, len(TEXTS))}
     )
-
-
-_PROVIDER: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys of its own for either side")
-
-GHOST_RECIPIENT: Final = Adversary(
-    name="ghost-recipient",
-    means=_PROVIDER,
-    claim=Claim("a ghost reads every text of two people who have not compared their safety number", PAGE),
-    budget="one conversation",
-    move=read_along,
-    weakness=AS_BUILT,
-)
-COMPARED_GHOST: Final = Adversary(
-    name="compared-ghost",
-    means=_PROVIDER,
-    claim=Claim("once they have compared it, no text leaves for a ghost", PAGE),
-    budget="one conversation",
-    move=read_along_after_comparison,
-    weakness=UNCOMPARED,
-)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign
 
@@ -32,71 +32,69 @@ from blindmatch_simulations.attacks import (
     substituted_keys,
     unendorsed,
 )
-from blindmatch_simulations.attacks.adversary import Adversary, Weakness
-from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.figure import Figure
+from blindmatch_simulations.attacks.arena import Attack
 from blindmatch_simulations.deployment.registry import not_installed
-
-Attack: TypeAlias = Adversary[Callable[[Arena], Figure], Weakness]
 
 ATTACKS: Final[Mapping[str, Attack]] = {
     attack.name: attack
     for attack in (
-        served_sets.WITHHOLDING,
-        served_sets.ROLLBACK,
-        epoch_log.UNLOGGED_EPOCH,
-        epoch_log.TWO_HISTORIES,
-        unendorsed.UNENDORSED,
-        unendorsed.SWAPPED_ENTRY,
-        false_absence.ATTACK,
-        framing.FRAMING,
-        framing.UNSENT_MESSAGE,
-        framed_sender.ATTACK,
-        layers.RELISTING,
-        layers.LONE_HIT,
-        audit_evasion.ATTACK,
-        metadata.RELAY_TIMING,
-        substituted_keys.FIRST_CONTACT,
-        substituted_keys.SUBSTITUTED_KEY,
-        substituted_keys.FORGED_NOTICE,
-        substituted_keys.GHOST_RECIPIENT,
-        substituted_keys.COMPARED_GHOST,
-        exhaustion.STORE_GROWTH,
-        exhaustion.CROWDING,
-        open_report.ATTACK,
-        forged_replies.FORGED_REPLIES,
-        enclave_host.ATTESTED_HOST,
-        enclave_host.BROKEN_ATTESTATION,
-        guessing.GUESSING,
+        served_sets.withholding,
+        served_sets.rollback,
+        epoch_log.unlogged_epoch,
+        epoch_log.two_histories,
+        unendorsed.unendorsed,
+        unendorsed.swapped_entry,
+        false_absence.false_absence,
+        framing.framing,
+        framing.unsent_message,
+        framed_sender.framed_sender,
+        layers.relisting,
+        layers.lone_hit,
+        audit_evasion.audit_evasion,
+        metadata.relay_timing,
+        substituted_keys.first_contact,
+        substituted_keys.substituted_key,
+        substituted_keys.forged_notice,
+        substituted_keys.ghost_recipient,
+        substituted_keys.compared_ghost,
+        exhaustion.store_growth,
+        exhaustion.crowding,
+        open_report.read_report,
+        forged_replies.forged_replies,
+        enclave_host.attested_host,
+        enclave_host.broken_attestation,
+        guessing.guessing,
         guessing.MEMBERSHIP,
-        guessing.ONE_SHARE,
+        guessing.one_share,
         guessing.ALL_SHARES,
-        *prefix.ATTACKS,
-        extraction.EXTRACTION,
-        extraction.POOLED,
-        extraction.KEY_LIMITS,
-        extraction.MALFORMED_VECTOR,
-        modified_device.UNMATCHED,
-        edits.TRIED_EDITS,
-        edits.FIXED_EDITS,
-        downgrade.ATTACK,
-        modified_device.STOLEN_DEVICE,
-        edits.REFUSAL_ORACLE,
-        perceptual_hash.REBUILT_PICTURE,
-        forged_replies.FORGED_LABEL,
-        perceptual_hash.LOOK_ALIKE,
-        perceptual_hash.REBUILT_COLLISION,
-        other_purposes.DUAL_PURPOSE,
-        other_purposes.POISONED_LIST,
-        recorded.RECURRING_PICTURE,
+        prefix.prefix,
+        prefix.same_prefix,
+        prefix.other_bucket,
+        extraction.extraction,
+        extraction.pooled_extraction,
+        extraction.key_limits,
+        extraction.malformed_vector,
+        modified_device.unmatched,
+        edits.tried_edits,
+        edits.fixed_edits,
+        downgrade.downgrade,
+        modified_device.stolen_device,
+        edits.refusal_oracle,
+        perceptual_hash.rebuilt_picture,
+        forged_replies.forged_label,
+        perceptual_hash.look_alikes,
+        perceptual_hash.rebuilt_collisions,
+        other_purposes.dual_purpose,
+        other_purposes.poisoned_list,
+        recorded.recurring_picture,
         recorded.RECURRING_HASH,
-        recorded.RECORDED_REQUESTS,
+        recorded.recorded_requests,
         recorded.RECORDED_SEALED,
-        recorded.RECORDED_MESSAGES,
-        metadata.JOINED_LOGS,
-        framing.PUSHED_OVER,
-        framing.SPLIT_ACCOUNTS,
-        forged_replies.FORCED_REPORT,
+        recorded.recorded_messages,
+        metadata.joined_logs,
+        framing.pushed_over,
+        framing.split_accounts,
+        forged_replies.forced_report,
     )
 }
 """By name, in the order in which they are run."""

@@ -34,8 +34,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 
-from blindmatch_simulations.attacks.adversary import Adversary, Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena, AttackError
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import FILLERS, Loopback, drawn
 from blindmatch_simulations.deployment.curating import next_epoch, publish
@@ -195,8 +195,24 @@ FORMS: Final[dict[str, Callable[[Curator], None]]] = {
     "for epochs that are over": _over,
     "slipped into the set": _slipped_in,
 }
+_MEANS: Final = Means(
+    frozenset({Party.CURATOR, Party.MATCHER}),
+    has="the curator's key, every set, and one of three organisations of which two are needed",
+)
 
 
+@attack(
+    "unendorsed",
+    _MEANS,
+    Claim("With a policy a curator lists nothing alone"),
+    budget="seven devices",
+    weakness=replacing(
+        (endorsing, "verify_table", lambda *_: Passed()),
+        (endorsing, "verify_continues", lambda *_: Passed()),
+        (adoption, "verify_label", lambda *_: Passed()),
+    ),
+    against={"oprf-psi"},
+)
 def unendorsed(arena: Arena) -> Figure:
     """Count the forms in which a device goes along."""
     cases = dict[str, tuple[int, int]]()
@@ -209,7 +225,15 @@ def unendorsed(arena: Arena) -> Figure:
     return counted("epochs taken", cases)
 
 
-def swapped(arena: Arena) -> Figure:
+@attack(
+    "swapped-entry",
+    _MEANS,
+    Claim("the match is none to everybody"),
+    budget="five devices",
+    weakness=replacing((adoption, "verify_label", lambda *_: Passed())),
+    against={"oprf-psi"},
+)
+def swapped_entry(arena: Arena) -> Figure:
     """Count the swaps in which a device reports the picture."""
     cases = dict[str, tuple[int, int]]()
     with _curator(arena) as curator:
@@ -235,31 +259,3 @@ def _swaps(curator: Curator) -> dict[str, EntryBatch]:
         "salt": replace(victim, salts=salts),
         "second label": replace(victim, ids=victim.ids + np.uint64(1), salts=salts),
     }
-
-
-_MEANS: Final = Means(
-    frozenset({Party.CURATOR, Party.MATCHER}),
-    has="the curator's key, every set, and one of three organisations of which two are needed",
-)
-UNENDORSED: Final = Adversary(
-    name="unendorsed",
-    means=_MEANS,
-    claim=Claim("With a policy a curator lists nothing alone"),
-    budget="seven devices",
-    move=unendorsed,
-    weakness=replacing(
-        (endorsing, "verify_table", lambda *_: Passed()),
-        (endorsing, "verify_continues", lambda *_: Passed()),
-        (adoption, "verify_label", lambda *_: Passed()),
-    ),
-    against=frozenset({"oprf-psi"}),
-)
-SWAPPED_ENTRY: Final = Adversary(
-    name="swapped-entry",
-    means=_MEANS,
-    claim=Claim("the match is none to everybody"),
-    budget="five devices",
-    move=swapped,
-    weakness=replacing((adoption, "verify_label", lambda *_: Passed())),
-    against=frozenset({"oprf-psi"}),
-)

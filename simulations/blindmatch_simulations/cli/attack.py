@@ -9,9 +9,9 @@ import typer
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.errors import DesignError
 
-from blindmatch_simulations.attacks.arena import Arena
+from blindmatch_simulations.attacks.arena import Arena, Attack
 from blindmatch_simulations.attacks.run import Ran, described, results_of, run_attack
-from blindmatch_simulations.attacks.table import ATTACKS, Attack, attacked, pairs
+from blindmatch_simulations.attacks.table import ATTACKS, attacked, pairs
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import ERR, complain, phases, table

@@ -68,9 +68,12 @@ planted(
     planted=replacing((sending, "refuses", lambda *_: False)),
 )(Psi)
 planted(
-    "keys that are the same in every layer", "list games", "lone hit back", planted=layers.RELISTING.weakness
+    "keys that are the same in every layer",
+    "list games",
+    "lone hit back",
+    planted=layers.relisting.weakness,
 )(Psi)
-planted("cells that nothing fills", "list games", "updates of one entry", planted=layers.LONE_HIT.weakness)(
+planted("cells that nothing fills", "list games", "updates of one entry", planted=layers.lone_hit.weakness)(
     SmallTokens
 )
 
