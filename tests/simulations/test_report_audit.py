@@ -16,8 +16,8 @@ from blindmatch_protocol.franking import LEAF_LENGTH, opened_commitment
 from blindmatch_protocol.padding import pad_attachment
 from blindmatch_protocol.report import REFUSED, Report, open_report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.audit.finding import Finding
-from blindmatch_simulations.audit.reports import Reportable, check_opened, count_reports
+from blindmatch_simulations.audit.evidence import Evidence, Finding, Told
+from blindmatch_simulations.audit.reports import check_opened, count_reports
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from dummy_designs import ECHO
@@ -38,11 +38,21 @@ class Run:
     centre: X25519PrivateKey
 
     def findings(self, records: Sequence[EgressRecord] | None = None) -> tuple[list[Finding], int]:
-        files, drawn = {0: OTHER, 1: LISTED}, frozenset([bytes(16)])
-        known = Reportable(self.centre, "alice", frozenset({"bob"}), files, drawn, STAMP_KEY)
         # device and seam have a clock each here, which count how often they were read
         timed = [replace(r, at_ms=r.at_ms + 1000 * (n > 0)) for n, r in enumerate(records or self.records)]
-        return list(check_opened(ECHO, 1, timed, self.traces, known)), count_reports(timed, known)
+        known = Evidence(
+            "alice",
+            Told(frozenset({"bob"})),
+            timed,
+            self.traces,
+            {},
+            [],
+            drawn=[bytes(16)],
+            files={0: OTHER, 1: LISTED},
+            centre=self.centre,
+            stamp_key=STAMP_KEY,
+        )
+        return list(check_opened(ECHO, 1, known)), count_reports(known) or 0
 
     @property
     def submitted(self) -> EgressRecord:

@@ -2,5 +2,4 @@
 
 from blindmatch_simulations.audit.audit import Audit, Undeclared, audit_device
 from blindmatch_simulations.audit.counterpart import Counterpart
-from blindmatch_simulations.audit.evidence import Evidence, Told
-from blindmatch_simulations.audit.finding import Finding
+from blindmatch_simulations.audit.evidence import Evidence, Finding, Told

@@ -14,8 +14,7 @@ from msgspec.structs import replace
 from blindmatch_simulations.audit.counterpart import Comparison, Counterpart, DecoyFinder
 from blindmatch_simulations.audit.dictionary import scan
 from blindmatch_simulations.audit.enrolments import check_enrolments, held_by_roles
-from blindmatch_simulations.audit.evidence import Evidence
-from blindmatch_simulations.audit.finding import Finding
+from blindmatch_simulations.audit.evidence import Evidence, Finding
 from blindmatch_simulations.audit.messages import (
     check_bindings,
     check_ids,
@@ -88,10 +87,7 @@ def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
     readable = replace(evidence, records=well_formed(evidence.records))
     counterpart = replace(counterpart, enrolments=held_by_roles(counterpart, evidence.enrolments))
     findings += _check_records(counterpart, readable)
-    reports = evidence.reportable
-    if reports is not None:
-        epoch = counterpart.design.epoch_of(counterpart.setup)
-        findings += check_opened(counterpart.design, epoch, readable.records, evidence.traces, reports)
+    findings += check_opened(counterpart.design, counterpart.design.epoch_of(counterpart.setup), readable)
     finder, comparisons = DecoyFinder(counterpart, evidence.pool), list[Comparison]()
     for trace in evidence.traces:
         item = evidence.items[trace.item]
@@ -107,7 +103,7 @@ def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
         sessions=len(evidence.traces),
         comparisons=tuple(comparisons),
         arrivals_checked=evidence.arrived is not None,
-        reports_opened=None if reports is None else count_reports(readable.records, reports),
+        reports_opened=count_reports(readable),
     )
 
 

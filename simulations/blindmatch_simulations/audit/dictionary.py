@@ -28,8 +28,7 @@ from google.protobuf.message import Message as Wire
 from msgspec import Struct
 
 from blindmatch_simulations.audit.counterpart import Counterpart, declared_facts
-from blindmatch_simulations.audit.evidence import Evidence
-from blindmatch_simulations.audit.finding import Finding, found
+from blindmatch_simulations.audit.evidence import Evidence, Finding, found
 from blindmatch_simulations.audit.forge import Declared
 from blindmatch_simulations.audit.records import REQUESTS, name_of
 

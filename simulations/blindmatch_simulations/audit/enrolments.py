@@ -16,8 +16,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct
 
 from blindmatch_simulations.audit.counterpart import Counterpart
-from blindmatch_simulations.audit.evidence import Evidence
-from blindmatch_simulations.audit.finding import Finding, found
+from blindmatch_simulations.audit.evidence import Evidence, Finding, found
 from blindmatch_simulations.audit.records import ENROLMENTS
 from blindmatch_simulations.inprocess.fields import decided
 

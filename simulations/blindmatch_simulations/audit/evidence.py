@@ -1,4 +1,4 @@
-"""What an audit goes by: what a device recorded of itself, and what it was asked to do."""
+"""What an audit goes by: what a device recorded of itself, and what it was asked to do; and what it finds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from blindmatch_protocol.contract import Item, Party
 from blindmatch_protocol.redacted import Redacted
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec import Struct, field
-
-from blindmatch_simulations.audit.reports import Reportable
 
 
 class Told(Struct, frozen=True):
@@ -74,14 +72,6 @@ class Evidence(Redacted, Struct, frozen=True):
     stamp_key: bytes = b""
 
     @property
-    def reportable(self) -> Reportable | None:
-        """What its reports may be about; None if they are not opened."""
-        if self.centre is None:
-            return None
-        drawn = frozenset(self.drawn)
-        return Reportable(self.centre, self.account, self.told.contacts, self.files, drawn, self.stamp_key)
-
-    @property
     def sealed(self) -> dict[bytes, MessageTrace]:
         """Messages by id, as they were last noted."""
         return {message.message_id: message for message in self.messages}
@@ -90,3 +80,24 @@ class Evidence(Redacted, Struct, frozen=True):
     def attachment_keys(self) -> dict[int, bytes]:
         """The key that each picture's attachment is sealed under."""
         return {m.item: m.attachment.key for m in self.messages if m.attachment and m.item is not None}
+
+
+class Finding(Struct, frozen=True):
+    """Undeclared egress.
+
+    Attributes:
+        party: who got the bytes, or should have and did not.
+        item: number of the picture, or None.
+        rule: what was broken, in words.
+        size: bytes that are not explained; a request that was skipped counts with its length.
+    """
+
+    party: Party
+    item: int | None
+    rule: str
+    size: int
+
+
+def found(record: EgressRecord, rule: str, size: int) -> Finding:
+    """A finding in a request that left; it counts at least one byte."""
+    return Finding(record.party, record.item, rule, max(1, size))

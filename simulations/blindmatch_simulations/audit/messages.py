@@ -34,8 +34,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
 from google.protobuf.message import DecodeError
 
-from blindmatch_simulations.audit.evidence import Evidence
-from blindmatch_simulations.audit.finding import Finding, found
+from blindmatch_simulations.audit.evidence import Evidence, Finding, found
 from blindmatch_simulations.audit.records import EXCHANGES, SEND, name_of
 
 MESSAGE_OVERHEAD: Final = SALT_LENGTH + TAG_LENGTH

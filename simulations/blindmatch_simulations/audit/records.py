@@ -16,8 +16,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Wire
 
-from blindmatch_simulations.audit.evidence import Evidence
-from blindmatch_simulations.audit.finding import Finding, found
+from blindmatch_simulations.audit.evidence import Evidence, Finding, found
 
 EXCHANGES: Final = ("/blindmatch.v1.Matching/Exchange", "/blindmatch.v1.Matching/ExchangeLarge")
 ENROLMENTS: Final = (methods.ENROLLED.path, methods.ENROL.path)

@@ -18,8 +18,7 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.sealed_message import SealedMessage
 
-from blindmatch_simulations.audit.evidence import Evidence
-from blindmatch_simulations.audit.finding import Finding, found
+from blindmatch_simulations.audit.evidence import Evidence, Finding, found
 from blindmatch_simulations.audit.records import EXCHANGES, UNCOUNTED, name_of
 
 Key = tuple[Party, str, Purpose, Hashable]

@@ -29,7 +29,7 @@ from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import TapeExhaustedError, replayed
 
 from blindmatch_simulations.audit.counterpart import Bodies, Comparison, Counterpart, DecoyFinder
-from blindmatch_simulations.audit.finding import Finding
+from blindmatch_simulations.audit.evidence import Finding
 from blindmatch_simulations.inprocess.fields import decided
 
 FRESH_TAPES = 8

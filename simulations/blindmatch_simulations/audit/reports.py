@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from blindmatch_client.egress import methods
-from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
+from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_proofs.franking import verify_opening, verify_stamp
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import AnyDesign, Flag, Match, Outcome, Party
@@ -29,27 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 
-from blindmatch_simulations.audit.finding import Finding, found
-
-
-class Reportable(Redacted, Struct, frozen=True):
-    """What reports of a device may be about.
-
-    Attributes:
-        centre: the centre's secret key, which opens them.
-        account: the device's.
-        recipients: of its pictures.
-        files: its pictures' files, by number.
-        drawn: what it drew; None: not known.
-        stamp_key: of relay and centre; empty: not known, and the stamp's form and id alone are looked at.
-    """
-
-    centre: X25519PrivateKey
-    account: str
-    recipients: frozenset[str]
-    files: Mapping[int, bytes]
-    drawn: frozenset[bytes] | None = None
-    stamp_key: bytes = b""
+from blindmatch_simulations.audit.evidence import Evidence, Finding, found
 
 
 class _Sealed(Redacted, Struct, frozen=True):
@@ -60,48 +40,42 @@ class _Sealed(Redacted, Struct, frozen=True):
     item: int | None
 
 
-def check_opened(
-    design: AnyDesign,
-    epoch: int,
-    records: Sequence[EgressRecord],
-    traces: Sequence[SessionTrace],
-    known: Reportable,
-) -> Iterator[Finding]:
+def check_opened(design: AnyDesign, epoch: int, evidence: Evidence) -> Iterator[Finding]:
     """Every report that left opens what it may, and nothing else; one that does not open is a finding, and so
-    is a slot that bears anything else."""
-    yield from _check_slots(records, known)
-    outcomes = {trace.item: trace.outcome for trace in traces}
-    for sealed in _sealed_reports(records, known.centre):
+    is a slot that bears anything else. None without the centre's key."""
+    if evidence.centre is None:
+        return
+    yield from _check_slots(evidence, evidence.centre)
+    outcomes = {trace.item: trace.outcome for trace in evidence.traces}
+    for sealed in _sealed_reports(evidence.records, evidence.centre):
         try:
-            report = open_report(sealed.body, sealed.report_id, known.centre)
+            report = open_report(sealed.body, sealed.report_id, evidence.centre)
         except ProtocolError as error:
             yield _finding(sealed, sealed.item, f"not a report as the centre takes it: {error}")
             continue
-        item = _item_of(report, sealed, known.files)
+        item = _item_of(report, sealed, evidence.files)
         if item is None:
             yield _finding(sealed, None, "a report bears no picture that was sent")
             continue
         declared = (report.design, report.version, report.epoch)
         if declared != (design.info.name, design.info.version, epoch):
             yield _finding(sealed, item, "a report names another design or epoch")
-        for what in _opened_beyond(report, item, outcomes.get(item), records, known):
+        for what in _opened_beyond(report, item, outcomes.get(item), evidence):
             yield _finding(sealed, item, f"a report opens {what}")
 
 
-def _opened_beyond(
-    report: Report, item: int, outcome: Outcome | None, records: Sequence[EgressRecord], known: Reportable
-) -> Iterator[str]:
+def _opened_beyond(report: Report, item: int, outcome: Outcome | None, evidence: Evidence) -> Iterator[str]:
     """What the report opens that it may not, in words."""
-    file = known.files[item]
+    file, records = evidence.files[item], evidence.records
     right = {
         "a finding of no session": _found(report, outcome),
         "another picture than the one that matched": report.picture == file,
         "more than a media type": report.media_type == f"image/{container.sniff(file).lower()}",
-        "another sender than the device": (report.reporter, report.sender) == (known.account,) * 2,
-        "a recipient to whom nothing was sent": report.recipient in known.recipients,
+        "another sender than the device": (report.reporter, report.sender) == (evidence.account,) * 2,
+        "a recipient to whom nothing was sent": report.recipient in evidence.told.contacts,
         "a time outside the run": _in_time(report, records),
         "parts of a message that did not leave": _opens_what_left(report, item, records),
-        "something in place of the relay's stamp on it": _stamped(report, item, records, known),
+        "something in place of the relay's stamp on it": _stamped(report, item, records, evidence.stamp_key),
     }
     yield from (what for what, holds in right.items() if not holds)
 
@@ -113,9 +87,11 @@ def _found(report: Report, outcome: Outcome | None) -> bool:
     return isinstance(outcome, Match) and outcome.label == report.label and report.flag is None
 
 
-def count_reports(records: Sequence[EgressRecord], known: Reportable) -> int:
-    """How many whole reports left the device, each counted once however often it was handed in."""
-    return len({sealed.report_id for sealed in _sealed_reports(records, known.centre)})
+def count_reports(evidence: Evidence) -> int | None:
+    """How many whole reports left the device, each counted once; None without the centre's key."""
+    if evidence.centre is None:
+        return None
+    return len({sealed.report_id for sealed in _sealed_reports(evidence.records, evidence.centre)})
 
 
 def _sealed_reports(records: Sequence[EgressRecord], centre: X25519PrivateKey) -> Iterator[_Sealed]:
@@ -134,15 +110,16 @@ def _sealed_reports(records: Sequence[EgressRecord], centre: X25519PrivateKey) -
             yield _Sealed(submission, whole, None)
 
 
-def _check_slots(records: Sequence[EgressRecord], known: Reportable) -> Iterator[Finding]:
+def _check_slots(evidence: Evidence, centre: X25519PrivateKey) -> Iterator[Finding]:
     """An empty slot says nothing, fragments are those of one report, and of each there are all."""
     whole, last = dict[bytes, dict[int, Slot]](), dict[bytes, EgressRecord]()
-    for record in records:
-        slot = _slot(record, known.centre)
+    drawn = set(evidence.drawn)
+    for record in evidence.records:
+        slot = _slot(record, centre)
         if slot is None:
             continue
         if not slot.count:
-            if slot.position or (known.drawn is not None and slot.submission not in known.drawn):
+            if slot.position or slot.submission not in drawn:
                 yield found(record, "an empty slot bears something", len(slot.submission) + 4)
             continue
         held, last[slot.submission] = whole.setdefault(slot.submission, {}), record
@@ -189,13 +166,13 @@ def _opens_what_left(report: Report, item: int, records: Sequence[EgressRecord])
     return report.opening[0].commitment in set(_commitments(item, records))
 
 
-def _stamped(report: Report, item: int, records: Sequence[EgressRecord], known: Reportable) -> bool:
+def _stamped(report: Report, item: int, records: Sequence[EgressRecord], key: bytes) -> bool:
     """Is its stamp the relay's, on a message that left with this picture?"""
     if not report.opening or len(report.stamp) != 1:
         return False
     (opening,), (stamp,) = report.opening, report.stamp
-    key, commitment = known.stamp_key, opening.commitment
-    right = not key or verify_stamp(stamp, commitment, report.sender, report.recipient, key) == Passed()
+    of = (stamp, opening.commitment, report.sender, report.recipient)
+    right = not key or verify_stamp(*of, key) == Passed()
     return right and stamp.message_id in {sent.message_id for sent in _sent(item, records)}
 
 
