@@ -143,17 +143,9 @@ def _one(curator: Curator) -> None:
     _list(curator, replace(held, batch=replace(held.batch, signatures=alone)))
 
 
-def _two_keys(curator: Curator) -> None:
-    _list(curator, curator.batch(curator.victim, HELD))
-
-
 def _elsewhere(curator: Curator) -> None:
     terms = replace(curator.terms, deployment=curator.arena.rng("elsewhere").take(32))
     _list(curator, curator.batch(curator.victim, HONEST, terms=terms))
-
-
-def _over(curator: Curator) -> None:
-    _list(curator, curator.batch(curator.victim, HONEST, last=1))
 
 
 def _slipped_in(curator: Curator) -> None:
@@ -190,9 +182,9 @@ def _dropped(curator: Curator, name: str) -> bool:
 
 FORMS: Final[dict[str, Callable[[Curator], None]]] = {
     "by one organisation": _one,
-    "by one with two keys": _two_keys,
+    "by one with two keys": lambda held: _list(held, held.batch(held.victim, HELD)),
     "for another deployment": _elsewhere,
-    "for epochs that are over": _over,
+    "for epochs that are over": lambda held: _list(held, held.batch(held.victim, HONEST, last=1)),
     "slipped into the set": _slipped_in,
 }
 _MEANS: Final = Means(
