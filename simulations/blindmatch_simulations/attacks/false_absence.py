@@ -20,9 +20,7 @@ from blindmatch_protocol.contract import Buffers, Party, Role
 from blindmatch_protocol.designs.oprf_psi import Reply
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.curator.signing import CuratorKey
-from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
@@ -33,13 +31,6 @@ from blindmatch_simulations.pictures.hash_only import HashOnly
 
 ENTRIES: Final = 8
 CURATOR: Final = CuratorKey.of(bytes(32))
-
-
-class Shown(Redacted, Struct, frozen=True):
-    """A proof, and the files it is shown with."""
-
-    proof: AbsenceProof
-    files: Buffers
 
 
 @attack(
@@ -62,50 +53,46 @@ def false_absence(arena: Arena) -> Figure:
     honest = transcript(
         deployed, signed, HashOnly(arena.hashes(1, "absent")[0].tobytes()), arena.rng("honest")
     )
-    if not _taken(deployed, Shown(honest, second.setup_files)):
+    if not _taken(deployed, honest, second.setup_files):
         raise AttackError("a proof that is true was refused")
     forged = arena.each(list(_forged(arena, first, deployed, signed)))
-    return counted("false proofs taken", tally((name, _taken(deployed, shown)) for name, shown in forged))
+    cases = tally((name, _taken(deployed, proof, files)) for name, proof, files in forged)
+    return counted("false proofs taken", cases)
 
 
 def _forged(
     arena: Arena, first: Build, deployed: Deployed, signed: SignedManifest
-) -> Iterator[tuple[str, Shown]]:
+) -> Iterator[tuple[str, AbsenceProof, Buffers]]:
+    """False proofs, each with the files it is shown with."""
     listed, added = (arena.hashes(ENTRIES, name)[0].tobytes() for name in ("listed", "added"))
-    absent, rng, files = (
-        arena.hashes(1, "absent")[0].tobytes(),
-        arena.rng("forged"),
-        deployed.build.setup_files,
-    )
-    yield "a listed hash", Shown(transcript(deployed, signed, HashOnly(listed), rng), files)
+    rng, files = arena.rng("forged"), deployed.build.setup_files
+    yield "a listed hash", transcript(deployed, signed, HashOnly(listed), rng), files
     own = arena.publish(arena.hashes(ENTRIES, "others"), "own", evaluations=2)
     theirs = arena.opened(update(own, arena.hashes(ENTRIES, "more"), [], arena.rng("own")))
     made = transcript(replace(deployed, states=theirs.states), signed, HashOnly(listed), rng)
-    yield "another key", Shown(made, files)
+    yield "another key", made, files
     before = arena.opened(first)
-    yield "a delta left out", Shown(transcript(before, signed, HashOnly(added), rng), first.setup_files)
+    yield "a delta left out", transcript(before, signed, HashOnly(added), rng), first.setup_files
 
     def swapped(role: Role, reply: Message) -> Message:
         assert isinstance(reply, Reply)
         return replace(reply, evaluated=reply.evaluated[::-1].copy())
 
-    yield "rows swapped", Shown(transcript(deployed, signed, HashOnly(listed), rng, swapped), files)
-    yield (
-        "another hash",
-        Shown(replace(transcript(deployed, signed, HashOnly(absent), rng), hash=listed), files),
-    )
+    yield "rows swapped", transcript(deployed, signed, HashOnly(listed), rng, swapped), files
+    absent = HashOnly(arena.hashes(1, "absent")[0].tobytes())
+    yield "another hash", replace(transcript(deployed, signed, absent, rng), hash=listed), files
 
 
 def _signed(build: Build) -> SignedManifest:
     return CURATOR.sign(manifest_of(build.design, build.setup_files, build.epoch))
 
 
-def _taken(deployed: Deployed, shown: Shown) -> bool:
+def _taken(deployed: Deployed, proof: AbsenceProof, files: Buffers) -> bool:
     """Does a verifier with the curator's key take the proof, as `proof verify` does?"""
     try:
-        if absence.verify_files(shown.proof.signed, CURATOR.public, shown.files) != Passed():
+        if absence.verify_files(proof.signed, CURATOR.public, files) != Passed():
             return False
-        setup = absence.open_setup(deployed.design, shown.proof.signed.manifest, shown.files)
+        setup = absence.open_setup(deployed.design, proof.signed.manifest, files)
     except BlindmatchError:
         return False
-    return absence.verify_absence(shown.proof, deployed.design, setup) == Passed()
+    return absence.verify_absence(proof, deployed.design, setup) == Passed()

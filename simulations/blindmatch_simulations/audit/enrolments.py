@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from blindmatch_simulations.audit.counterpart import Counterpart
 from blindmatch_simulations.audit.evidence import Evidence, Finding, found
-from blindmatch_simulations.audit.records import ENROLMENTS
+from blindmatch_simulations.audit.records import ENROLMENTS, is_all_of
 from blindmatch_simulations.inprocess.fields import decided
 
 
@@ -73,9 +73,7 @@ def _fits(record: EgressRecord, sent: _Sent, body: bytes) -> bool:
     """A part of `body`, to its end unless the call failed."""
     if record.method != ENROL.path:
         return True
-    rest = body[sent.offset :]
-    whole = rest == sent.data or (record.failed and rest.startswith(sent.data))
-    return sent.plain and whole
+    return sent.plain and is_all_of(body[sent.offset :], sent.data, record)
 
 
 def _heads(design: AnyDesign, traces: Sequence[EnrolmentTrace]) -> dict[tuple[Party, bytes], bytes]:

@@ -35,7 +35,7 @@ from blindmatch_protocol.sealed_message import SealedMessage
 from google.protobuf.message import DecodeError
 
 from blindmatch_simulations.audit.evidence import Evidence, Finding, found
-from blindmatch_simulations.audit.records import EXCHANGES, SEND, name_of
+from blindmatch_simulations.audit.records import EXCHANGES, SEND, is_all_of, name_of
 
 MESSAGE_OVERHEAD: Final = SALT_LENGTH + TAG_LENGTH
 """Of a sealed message's ciphertext over its padded plaintext."""
@@ -129,14 +129,10 @@ def check_uploads(evidence: Evidence) -> Iterator[Finding]:
             yield found(record, "an attachment of no picture that was sent", len(data))
             continue
         whole = b"".join(AttachmentSealing(replayed(ref.key + bytes(BLOB_ID_LENGTH))).blob(pieces(file)))
-        if sha256(file).digest() != ref.digest or not _is_all_of(whole, data, record.failed):
+        if sha256(file).digest() != ref.digest or not is_all_of(whole, data, record):
             yield found(record, "an attachment that its picture and its key do not give", len(data))
         if any(part.size != (len(whole) if at == 0 else 0) for at, part in enumerate(parts)):
             yield found(record, "a part that bears another size than the attachment's", 8)
-
-
-def _is_all_of(whole: bytes, data: bytes, broken_off: bool) -> bool:
-    return whole == data or (broken_off and whole.startswith(data))
 
 
 def check_request_ids(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:

@@ -54,6 +54,11 @@ def name_of(record: EgressRecord) -> str:
     return record.method.rpartition("/")[2]
 
 
+def is_all_of(whole: bytes, data: bytes, record: EgressRecord) -> bool:
+    """Did the whole leave, or its beginning in a call that failed?"""
+    return whole == data or (record.failed and whole.startswith(data))
+
+
 _Body = tuple[int | None, Party, bytes]
 
 
@@ -111,7 +116,7 @@ def check_reports(
         if name == "SubmitVoucher":
             body = b"".join(pb.Envelope.FromString(raw).body for raw in record.requests)
             whole = vouchers.get(-1 if record.item is None else record.item)
-            if whole is None or not (whole == body or (record.failed and whole.startswith(body))):
+            if whole is None or not is_all_of(whole, body, record):
                 yield found(record, "a voucher of no recorded session", record.request_bytes)
 
 
