@@ -1,29 +1,37 @@
-"""The provider reports a message of Alice's that she never sent, in modes that ask for her key.
+"""What a report proves, and what it shows.
 
-It stamps what it likes, and has a certificate in her name; what it lacks is her device's key, which her
-device has named to the centre. Had it named one of its own before her, that one would count: not claimed.
-
+framed-sender   the provider reports a message of Alice's that she never sent, in modes that ask for her key
     own key             a key that it calls hers made the proof
     with the recipient  the recipient's own forgery, which convinces the recipient alone (amf.py, RForge)
+open-report     a centre reads in a report more of the message than the matched picture
+
+The provider stamps what it likes, and has a certificate in her name; what it lacks is her device's key, which
+her device has named to the centre. Had it named one of its own before her, that one would count: not claimed.
+The centre opens the report with its own key, as it must, and looks for the message's text and for the digest
+of an attachment that did not match.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any, Final
 
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.methods import REGISTER
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol import amf, single
+from blindmatch_protocol import amf, franking, single
+from blindmatch_protocol.content import AttachmentRef, Content, compose
+from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.franking import LEAF_LENGTH, disclose
 from blindmatch_protocol.franking_mode import FrankingMode
 from blindmatch_protocol.randomness import Randomness
-from blindmatch_protocol.report import Report
+from blindmatch_protocol.report import Report, open_report
 from blindmatch_protocol.sender_proof import NONCE_LENGTH, FrankingKey, SenderProof, proven, sign
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre import subjects, verify
-from blindmatch_server.centre.keys import JUDGE_PUBLIC
+from blindmatch_server.centre.keys import JUDGE_PUBLIC, CentreKeys
 from blindmatch_server.key_files import read_key
 from msgspec.structs import replace
 
@@ -32,6 +40,9 @@ from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.framing import ALICE, BOB, Forgery, Reports, passed
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
+from blindmatch_simulations.deployment.devices import now_ms
+from blindmatch_simulations.deployment.hosting import STATE
+from blindmatch_simulations.deployment.operators import centre_list
 
 PICTURE: Final = 1
 
@@ -104,3 +115,54 @@ def _by_recipient(
     witnesses = amf.Witness(u, True), amf.Witness(single.multiply_scalars(b, secret), True)
     about = proven(report.opening[0].commitment)
     return SenderProof(amf.prove(keys, elements, witnesses, about, rng), (keys.recipient,), (sender,))
+
+
+TEXT: Final = "private words beside"
+
+
+def _all_of_it(content: Content, *arguments: Any) -> Any:
+    """What opens text and attachments, too: they stand in the places of their leaves."""
+    shown, opening = disclose(content, *arguments)
+    text = content.text.encode().ljust(LEAF_LENGTH, b"\0")[:LEAF_LENGTH]
+    digests = [one.digest for one in content.attachments[1:]]
+    closed = (opening.closed[0], text, *sorted([*digests, *opening.closed[2 + len(digests) :]]))
+    return shown, replace(opening, closed=closed)
+
+
+@attack(
+    "open-report",
+    Means(frozenset({Party.CENTRE}), Conduct.SEMI_HONEST, "its key, and reports that are right"),
+    Claim("Of a reported message it learns sender, recipient, time and the matched picture"),
+    budget="one report",
+    weakness=replacing((franking, "disclose", _all_of_it)),
+    against={"oprf-psi", "token-psi"},
+)
+def read_report(arena: Arena) -> Figure:
+    """Count what is found in a report of a text and of another attachment."""
+    with loopback(arena, [drawn(1)]) as held:
+        _, alice = held.device("bob"), held.device("alice")
+        alice.device.send_picture("bob", drawn(1), TEXT)
+        arena.progress(1, 2)
+        text = TEXT.encode() in _opened(held)
+    other = _other_attachment(arena)
+    arena.progress(2, 2)
+    return counted("parts beyond the match", {"text": (text, 1), "another attachment": (other, 1)})
+
+
+def _opened(held: Loopback) -> bytes:
+    """The one report at the centre, opened, less its picture."""
+    (row,) = centre_list(held.deployment).reports
+    folder = held.deployment.server(Party.CENTRE) / STATE / "reports"
+    (sealed,) = (one for one in folder.rglob("*") if one.is_file())
+    keys = CentreKeys.read(held.deployment.centre_keys)
+    report = open_report(sealed.read_bytes(), row.report_id, keys.sealing)
+    return report.encode().replace(report.picture, b"")
+
+
+def _other_attachment(arena: Arena) -> bool:
+    """Does what is opened for the first attachment show the second one's digest?"""
+    rng = arena.rng("attachments")
+    digests = [hashlib.sha256(rng.take(32)).digest() for _ in range(2)]
+    refs = tuple(AttachmentRef(rng.take(16), rng.take(32), digest, 64, "image/png") for digest in digests)
+    _, opening = franking.disclose(compose(TEXT, refs, now_ms(), rng), "alice", "bob", 0)
+    return digests[1] in opening.encode()
