@@ -17,12 +17,12 @@ from blindmatch_protocol.designs import oprf_psi
 from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.cli.app import COMMANDS, app_for
 from blindmatch_simulations.conformance import draws, repetition
+from blindmatch_simulations.conformance.epochs import altered_copies
 from blindmatch_simulations.conformance.fixtures import BEYOND, CONTRASTS, CROWD, LARGE, SHAPES
 from blindmatch_simulations.conformance.leakage.timing import GROSS
 from blindmatch_simulations.conformance.mutations.table import CHEATS
 from blindmatch_simulations.conformance.remote.manifest import MOST_HASHES
 from blindmatch_simulations.conformance.run import GAMES
-from blindmatch_simulations.conformance.setfiles import altered_copies
 from blindmatch_simulations.deployment.registry import all_designs
 from blindmatch_simulations.report.declared import markdown
 from dummy_designs import BRIGHT, CARRIED, MASKED, SHARES, VOUCHERS

@@ -14,10 +14,9 @@ from blindmatch_protocol.contract import Role
 from blindmatch_protocol.errors import BlindmatchError
 
 from blindmatch_simulations.conformance.draws import leaves_of
-from blindmatch_simulations.conformance.epochs import role_contents
+from blindmatch_simulations.conformance.epochs import altered_copies, role_contents
 from blindmatch_simulations.conformance.fixtures import Fixtures, as_published
 from blindmatch_simulations.conformance.hostility import attacked
-from blindmatch_simulations.conformance.setfiles import altered_copies
 from blindmatch_simulations.conformance.spellings import spelt
 from blindmatch_simulations.inprocess.opened import request_of
 from blindmatch_simulations.inprocess.steps import Stop, hostile

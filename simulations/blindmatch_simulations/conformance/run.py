@@ -83,23 +83,26 @@ def check_design(
     fixtures = Fixtures(design, options.seed, runs, options.values, options.clocks, options.device)
     fixtures.held_out = GAMES[1] if options.games else 0
     try:
-        found = gathered(CHECKS, fixtures, options.only, watch)
+        found = gathered(((one.name, one.run) for one in CHECKS), fixtures, options.only, watch)
     finally:
         fixtures.close()
     return Report(design.info.name, design.info.version, options.seed, options.games, *found)
 
 
 def gathered(
-    checks: Iterable[Any], subject: Any, only: Sequence[str], watch: Callable[[str], None]
+    checks: Iterable[tuple[str, Callable[[Any], Passed]]],
+    subject: Any,
+    only: Sequence[str],
+    watch: Callable[[str], None],
 ) -> tuple[tuple[Result, ...], dict[str, float], dict[str, float]]:
     """The verdicts of checks of one subject, and the seconds and CPU seconds that each took."""
     results, seconds, spent = list[Result](), dict[str, float](), dict[str, float]()
-    for check in (one for one in checks if not only or one.name in only):
-        watch(check.name)
+    for name, run in (one for one in checks if not only or one[0] in only):
+        watch(name)
         start, used = perf_counter(), process_time()
-        results.append(judged(check.name, partial(check.run, subject)))
-        seconds[check.name] = round(perf_counter() - start, 2)
-        spent[check.name] = round(process_time() - used, 2)
+        results.append(judged(name, partial(run, subject)))
+        seconds[name] = round(perf_counter() - start, 2)
+        spent[name] = round(process_time() - used, 2)
     return tuple(results), seconds, spent
 
 

@@ -17,10 +17,9 @@ from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.conformance.epochs import keyed
+from blindmatch_simulations.conformance.epochs import altered_copies, keyed
 from blindmatch_simulations.conformance.fixtures import Fixtures, next_epoch, rows_of
 from blindmatch_simulations.conformance.leakage.list_secrecy import dictionary, list_declared, search
-from blindmatch_simulations.conformance.setfiles import altered_copies
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, Ran, opened, run_session
 from blindmatch_simulations.inprocess.set_files import resealed, set_file
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed, refused

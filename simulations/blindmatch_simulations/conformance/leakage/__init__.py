@@ -7,11 +7,10 @@ play             runs a sequence with honest or cheating roles; what each party 
 knowledge        what an adversary works out beforehand for each picture it guesses
 game             what is looked at in a view; learns on one half of the training runs, chooses on the other,
                  measures on held-out ones
-games            the games of a design: every coalition and adversary
+games            the games of a design: every coalition and adversary; its own simulator against real views
 lists            pairs of lists; list_view: what a device sees of one
 list_secrecy     every entry looked for in what devices get, and in what is stored; games over lists
 timing           CPU times of steps, as figures
-simulator        the design's own simulator against real views
 relations        sums of bits of what is sent that never change for a picture, and change with it
 tightness        is every declared fact really disclosed?
 """

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -117,6 +117,10 @@ class Run(Redacted, Struct, frozen=True):
     coin: bool
 
 
+Rule: TypeAlias = Callable[[Run], bool]
+"""Guesses the coin."""
+
+
 class Finding(Struct, frozen=True):
     """What came out for one class of pairs."""
 
@@ -147,53 +151,33 @@ def judge(
     """Learn, choose and measure on one class of pairs; `classes` is how many are tested at once."""
     half = len(training) // 2
     learn, choose = training[:half], training[half:]
-    rules = [*_learnt(learn, known, tried), *_best_bits(learn)]
-    scores = [sum(rule.right(run, known) for run in choose) for rule in rules]
-    best = rules[int(np.argmax(scores))]
-    right = sum(best.right(run, known) for run in held)
+    rules = [*((one.name, _learnt(one, learn, known)) for one in tried), *_best_bits(learn)]
+    scores = [sum(rule(run) == run.coin for run in choose) for _, rule in rules]
+    name, best = rules[int(np.argmax(scores))]
+    right = sum(best(run) == run.coin for run in held)
     confidence = 1 - (1 - GAME_CONFIDENCE) / classes
-    return Finding(scenario, best.name, advantage(right, len(held), confidence), right)
+    return Finding(scenario, name, advantage(right, len(held), confidence), right)
 
 
-class _Table(Redacted, Struct, frozen=True):
+def _learnt(one: Distinguisher, runs: Sequence[Run], known: Guesses) -> Rule:
     """Guesses the side on which a value was seen more often; left if it was never seen."""
-
-    name: str
-    value: Any
-    sides: dict[Hashable, bool]
-
-    def right(self, run: Run, known: Guesses) -> bool:
-        return self.sides.get(self.value(run.view, run.pair, known), False) == run.coin
+    seen: dict[Hashable, Counter[bool]] = defaultdict(Counter)
+    for run in runs:
+        seen[one.value(run.view, run.pair, known)][run.coin] += 1
+    sides = {value: count[True] > count[False] for value, count in seen.items()}
+    return lambda run: sides.get(one.value(run.view, run.pair, known), False)
 
 
-class _Bit(Redacted, Struct, frozen=True):
-    """Guesses by one bit of the bodies."""
-
-    name: str
-    place: int
-    meaning: bool
-
-    def right(self, run: Run, known: Guesses) -> bool:
-        return (bool(bits(run.view)[self.place]) == self.meaning) == run.coin
+def _by_bit(place: int, meaning: bool) -> Rule:
+    return lambda run: bool(bits(run.view)[place]) == meaning
 
 
-def _learnt(runs: Sequence[Run], known: Guesses, tried: Sequence[Distinguisher]) -> list[_Table | _Bit]:
-    rules: list[_Table | _Bit] = []
-    for one in tried:
-        seen: dict[Hashable, Counter[bool]] = defaultdict(Counter)
-        for run in runs:
-            seen[one.value(run.view, run.pair, known)][run.coin] += 1
-        sides = {value: count[True] > count[False] for value, count in seen.items()}
-        rules.append(_Table(one.name, one.value, sides))
-    return rules
-
-
-def _best_bits(runs: Sequence[Run]) -> list[_Table | _Bit]:
-    """The bits that tell most. Of thousands some do by chance, in few runs; the others' turn comes later."""
+def _best_bits(runs: Sequence[Run]) -> list[tuple[str, Rule]]:
+    """By the bits that tell most. Of thousands some do by chance, in few runs; others' turn comes later."""
     matrix = np.array([bits(run.view) for run in runs], np.float32)
     coins = np.array([run.coin for run in runs], np.bool_)
     if coins.all() or not coins.any():
-        return [_Bit(BITS, 0, True)]
+        return [(BITS, _by_bit(0, True))]
     apart = matrix[coins].mean(axis=0) - matrix[~coins].mean(axis=0)
     places = np.argsort(-np.abs(apart), kind="stable")[:BEST_BITS].tolist()
-    return [_Bit(BITS, place, bool(apart[place] > 0)) for place in places]
+    return [(BITS, _by_bit(place, bool(apart[place] > 0))) for place in places]

@@ -24,13 +24,14 @@ from typing import Any, Final
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import ListKnowledge, Match, Party, Role
 from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.randomness import Randomness
 from msgspec.structs import replace
 
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.leakage.facts import names_of
 from blindmatch_simulations.conformance.leakage.game import Finding, Run, judge
 from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, stage_of
-from blindmatch_simulations.conformance.leakage.games import run_counts, split, summary
+from blindmatch_simulations.conformance.leakage.games import played, run_counts, summary
 from blindmatch_simulations.conformance.leakage.knowledge import PREFIX, prefixes
 from blindmatch_simulations.conformance.leakage.list_view import LIST_DISTINGUISHERS, NO_GUESSES, view_of
 from blindmatch_simulations.conformance.leakage.lists import (
@@ -218,13 +219,12 @@ def play_lists(
 ) -> tuple[list[Run], list[Run]]:
     """Training and held-out runs of one class; every run has a set of its own, with keys of its own."""
 
-    def run(number: int) -> Run:
-        rng = fixtures.rng(f"lists/{name}/{number}")
+    def run(rng: Randomness) -> Run:
         coin = flag(rng)
         build = built(fixtures, stage, pair.right if coin else pair.left, rng)
         return Run(view_of(build, pair.asked, rng), pair, coin)
 
-    return split(fixtures, run, *run_counts(fixtures, classes, PUBLISHED))
+    return played(fixtures, f"lists/{name}", run_counts(fixtures, classes, PUBLISHED), run)
 
 
 def _knowing(fixtures: Fixtures) -> dict[str, str]:

@@ -11,7 +11,7 @@ another with a probability of 2^-64. What is not linear over GF(2) is left to th
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final
 
 from blindmatch_protocol.contract import Adversary, Item, Party
@@ -20,7 +20,7 @@ from blindmatch_protocol.randomness import Randomness
 from blindmatch_simulations.audit.counterpart import Counterpart, DecoyFinder
 from blindmatch_simulations.conformance.fixtures import Fixtures, Setting, settings
 from blindmatch_simulations.conformance.leakage.facts import Opponent, opponents
-from blindmatch_simulations.inprocess.deployed import Deployed, Ran, run_session
+from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.inprocess.steps import sent
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError, Passed
 from blindmatch_simulations.pictures.pool import Pooled
@@ -104,17 +104,17 @@ def _output(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> Hashable:
 def _alike(fixtures: Fixtures, setting: Setting, opponent: Opponent, group: list[Pooled]) -> int:
     """Nothing that is constant for the first picture of a group is another for the rest; samples taken."""
     first, *rest = group
-    parties = Sent(fixtures, setting.deployed, opponent.parties)
+    sample = sampling(fixtures, setting.deployed, opponent.parties)
     hull = Hull()
     lengths, settled, count = set[int](), 0, 0
     while settled < SETTLED:
-        body = parties.sample(first.item, fixtures.rng(f"relations/{setting.name}/{opponent.name}/{count}"))
+        body = sample(first.item, fixtures.rng(f"relations/{setting.name}/{opponent.name}/{count}"))
         lengths.add(len(body))
         settled = 0 if hull.add(number(body)) else settled + 1
         count += 1
     for one in rest:
         for again in range(AGAIN):
-            body = parties.sample(one.item, fixtures.rng(f"relations/{one.name}/{again}"))
+            body = sample(one.item, fixtures.rng(f"relations/{one.name}/{again}"))
             if len(body) not in lengths:
                 raise _told(setting, opponent, "the length of what is sent tells pictures apart", first, one)
             if not hull.holds(number(body)):
@@ -126,25 +126,19 @@ def _told(setting: Setting, opponent: Opponent, rule: str, first: Pooled, other:
     return BrokenError(f"{opponent.name}, {setting.name}", rule, items=f"{first.name} and {other.name}")
 
 
-class Sent:
-    """What parties get for a picture of a new account, all rounds, one body after the other."""
-
-    def __init__(self, fixtures: Fixtures, deployed: Deployed, parties: frozenset[Party]) -> None:
-        self._deployed = deployed
-        self._roles = sorted({role for party in parties for role in fixtures.design.info.seen_by(party)})
-        one = fixtures.pool.of("other")[0]
-        self._one_round = len(run_session(deployed, one.item, fixtures.rng("relations/rounds")).rounds) < 2
-
-    def sample(self, item: Item, rng: Randomness) -> bytes:
-        """The bytes of one session."""
-        ask: Any = sent if self._one_round else run_session
-        return b"".join(self._of(ask(self._deployed, item, rng)))
-
-    def _of(self, found: Any) -> Iterator[bytes]:
-        if isinstance(found, Ran):
-            yield from (raw for role, raw in found.bodies() if role in self._roles)
-        else:
-            yield from (found[role].encode() for role in self._roles if role in found)
+def sampling(
+    fixtures: Fixtures, deployed: Deployed, parties: frozenset[Party]
+) -> Callable[[Item, Randomness], bytes]:
+    """Gives what parties get for a picture of a new account, all rounds, one body after the other."""
+    roles = sorted({role for party in parties for role in fixtures.design.info.seen_by(party)})
+    one = fixtures.pool.of("other")[0]
+    if len(run_session(deployed, one.item, fixtures.rng("relations/rounds")).rounds) < 2:
+        return lambda item, rng: b"".join(
+            body.encode() for role, body in sorted(sent(deployed, item, rng).items()) if role in roles
+        )
+    return lambda item, rng: b"".join(
+        raw for role, raw in run_session(deployed, item, rng).bodies() if role in roles
+    )
 
 
 def number(body: bytes) -> int:

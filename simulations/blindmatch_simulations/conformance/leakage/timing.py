@@ -29,7 +29,7 @@ from blindmatch_simulations.conformance.fixtures import Clocks, Fixtures
 from blindmatch_simulations.conformance.leakage.facts import SCENARIOS, Moves, Pair, opponents, playable
 from blindmatch_simulations.conformance.leakage.game import Distinguisher, Finding, Run, judge
 from blindmatch_simulations.conformance.leakage.game_setup import stage_of
-from blindmatch_simulations.conformance.leakage.games import run_counts
+from blindmatch_simulations.conformance.leakage.games import played, run_counts
 from blindmatch_simulations.conformance.leakage.list_view import NO_GUESSES
 from blindmatch_simulations.conformance.leakage.play import Event
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled
@@ -133,14 +133,13 @@ def _runs(
     fixtures: Fixtures, deployed: Deployed, name: str, pairs: Sequence[Pair], tests: int
 ) -> tuple[list[Run], list[Run]]:
     """Training and held-out runs, one after the other: threads would disturb one another."""
-    training, held = run_counts(fixtures, tests)
-    runs: list[Run] = []
-    for number in range(training + held):
-        rng = fixtures.rng(f"timing/{name}/{number}")
+
+    def run(rng: Randomness) -> Run:
         pair, coin = pairs[below(rng, len(pairs))], flag(rng)
         moves = pair.right if coin else pair.left
-        runs.append(Run(timed_session(deployed, moves, rng, fixtures.clocks), pair, coin))
-    return runs[:training], runs[training:]
+        return Run(timed_session(deployed, moves, rng, fixtures.clocks), pair, coin)
+
+    return played(fixtures, f"timing/{name}", run_counts(fixtures, tests), run, at_once=False)
 
 
 def timed_session(deployed: Deployed, moves: Moves, rng: Randomness, clock: Clocks) -> list[Event]:

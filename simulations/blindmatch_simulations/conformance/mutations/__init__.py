@@ -1,7 +1,6 @@
 """Planted cheats: designs that claim what they do not keep, each of which a run must catch.
 
-hooks       honest designs with hooks around their steps, of which cheats are made
-planting    what a cheat is, and who must find it
+hooks       honest designs with hooks around their steps; what a cheat is that has others, who must find it
 devices     the device: blinds, rounds, cover, proofs that are not checked, what is remembered
 requests    what a request bears beside itself, some of it under a condition or where nobody looks
 roles       roles, and claims that are too small

@@ -32,10 +32,10 @@ from blindmatch_simulations.conformance.mutations.hooks import (
     Again,
     Psi,
     SmallTokens,
+    planted,
     poor,
     variant,
 )
-from blindmatch_simulations.conformance.mutations.planting import planted
 
 FILLER: Final = 32
 UNIFORM: Final = 64

@@ -1,12 +1,16 @@
-"""Designs with hooks around their steps, each of which changes nothing; a cheat overrides some of them."""
+"""Designs with hooks around their steps, each of which changes nothing; and what a planted cheat is: a design
+that overrides some of them, which a check must find.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar
 
+from blindmatch_client.device import Device
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Message, Variable
+from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.designs import oprf_psi
 from blindmatch_protocol.designs.hash_upload import HashUpload
 from blindmatch_protocol.designs.oprf_psi.design import OprfPsi
@@ -16,6 +20,9 @@ from blindmatch_protocol.randomness import Randomness, replayed
 from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 from msgspec.structs import replace
+
+from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, Weakness
+from blindmatch_simulations.conformance.fixtures import CLOCKS, Clocks
 
 CHEAT = "cheat"
 """The name of every cheat."""
@@ -212,3 +219,43 @@ def variant(of: type[K], **hooks: Any) -> type[K]:
 def poor(about: About) -> bool:
     """Is the picture too poor to match?"""
     return about.item.quality < Psi.info.relation.minimum_quality
+
+
+D = TypeVar("D", bound=type[Hooked])
+
+
+class Search(Struct, frozen=True):
+    """What must find a cheat.
+
+    Attributes:
+        check: that must fail, by name.
+        where: what the failing step must say, such as a class of pairs.
+        clocks: those that a cheat which takes its time moves.
+        device: the kind of device, for a cheat that is one.
+        planted: a weakness of the build, planted while the design is checked.
+    """
+
+    check: str
+    where: str = ""
+    clocks: Clocks = CLOCKS
+    device: type[Device] = Device
+    planted: Weakness = AS_BUILT
+
+
+Cheat: TypeAlias = Adversary[Search, Callable[[], AnyDesign]]
+"""A planted cheat: the adversary's move is all checks, its weakness a design that must not pass them."""
+_CLAIM: Final = Claim("how many are caught, each by the check that must catch it", "docs/conformance.md")
+_AUTHOR: Final = Means(frozenset({Party.DEVICE, Party.MATCHER, Party.CURATOR}), has="the design")
+
+CHEATS: Final[list[Cheat]] = []
+"""At least one for every way in which a claim can be wrong that this suite says it finds."""
+
+
+def planted(name: str, check: str, where: str = "", **search: Any) -> Callable[[D], D]:
+    """Plant a design as the cheat called `name`; the rest as of `Search`."""
+
+    def plant(kind: D) -> D:
+        CHEATS.append(Adversary(name, _AUTHOR, _CLAIM, "a run", Search(check, where, **search), kind))
+        return kind
+
+    return plant

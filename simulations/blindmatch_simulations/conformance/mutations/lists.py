@@ -23,8 +23,7 @@ from blindmatch_protocol.designs.deltas import (
 from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.setfile import SetFile
 
-from blindmatch_simulations.conformance.mutations.hooks import Psi, variant
-from blindmatch_simulations.conformance.mutations.planting import planted
+from blindmatch_simulations.conformance.mutations.hooks import Psi, planted, variant
 from blindmatch_simulations.inprocess.set_files import resealed
 
 TOLD = "told.bin"

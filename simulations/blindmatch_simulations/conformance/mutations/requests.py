@@ -12,8 +12,15 @@ from blindmatch_protocol.contract import Binding, Item, Label, Match, Outcome, R
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.mutations.hooks import About, Padded, PaddedPsi, Psi, poor, variant
-from blindmatch_simulations.conformance.mutations.planting import planted
+from blindmatch_simulations.conformance.mutations.hooks import (
+    About,
+    Padded,
+    PaddedPsi,
+    Psi,
+    planted,
+    poor,
+    variant,
+)
 
 BYTES: Final = 8
 NOTHING: Final = bytes(BYTES)

@@ -19,8 +19,7 @@ from blindmatch_protocol.oprf import blind_evaluate
 from blindmatch_protocol.randomness import Randomness, replayed, seeded
 from msgspec.structs import replace
 
-from blindmatch_simulations.conformance.mutations.hooks import About, Psi, Upload, variant
-from blindmatch_simulations.conformance.mutations.planting import planted
+from blindmatch_simulations.conformance.mutations.hooks import About, Psi, Upload, planted, variant
 
 PIECE = 4
 

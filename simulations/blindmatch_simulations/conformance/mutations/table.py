@@ -7,7 +7,7 @@ from importlib import import_module
 
 from msgspec import Struct
 
-from blindmatch_simulations.conformance.mutations.planting import CHEATS, Cheat
+from blindmatch_simulations.conformance.mutations.hooks import CHEATS, Cheat
 from blindmatch_simulations.conformance.run import Options, check_design
 
 __all__ = ["CHEATS", "Caught", "Cheat", "mutation_score"]

@@ -12,8 +12,7 @@ from blindmatch_protocol.contract import Done, Match, concluded
 from blindmatch_protocol.randomness import Randomness
 from msgspec.structs import replace
 
-from blindmatch_simulations.conformance.mutations.hooks import About, Psi, poor, variant
-from blindmatch_simulations.conformance.mutations.planting import planted
+from blindmatch_simulations.conformance.mutations.hooks import About, Psi, planted, poor, variant
 
 STEP, WORK = 1_000, 20_000
 """Nanoseconds between two looks at the clock, and what the work of a cheat takes."""

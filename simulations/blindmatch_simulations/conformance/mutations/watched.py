@@ -15,8 +15,7 @@ from typing import Any, ClassVar, Final
 
 from blindmatch_protocol.randomness import Randomness
 
-from blindmatch_simulations.conformance.mutations.hooks import About, PaddedPsi
-from blindmatch_simulations.conformance.mutations.planting import planted
+from blindmatch_simulations.conformance.mutations.hooks import About, PaddedPsi, planted
 
 PIECE: Final = 4
 NOTHING: Final = bytes(PIECE)

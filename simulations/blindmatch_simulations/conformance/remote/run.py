@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Role
-from msgspec import Struct
 
 from blindmatch_simulations.conformance.remote import answers, description, refusals
 from blindmatch_simulations.conformance.remote.counterpart import Counterpart
@@ -15,28 +14,20 @@ from blindmatch_simulations.conformance.remote.material import Material
 from blindmatch_simulations.conformance.run import Report, gathered
 from blindmatch_simulations.inprocess.verdict import Passed, Result, Verdict
 
-
-class RemoteCheck(Struct, frozen=True):
-    """A check: its name and how it is run."""
-
-    name: str
-    run: Callable[[Material], Passed]
-
-
-REMOTE_CHECKS: Final[tuple[RemoteCheck, ...]] = (
-    RemoteCheck("description", description.check_description),
-    RemoteCheck("callers", description.check_callers),
-    RemoteCheck("outcomes", answers.check_outcomes),
-    RemoteCheck("codec", answers.check_codec),
-    RemoteCheck("proofs", answers.check_proofs),
-    RemoteCheck("shape", answers.check_shape),
-    RemoteCheck("replay", answers.check_replay),
-    RemoteCheck("batches", answers.check_crowd),
-    RemoteCheck("order", answers.check_order),
-    RemoteCheck("epoch binding", refusals.check_epoch_binding),
-    RemoteCheck("hostile requests", refusals.check_hostile_requests),
-    RemoteCheck("resources", answers.check_resources),
-)
+REMOTE_CHECKS: Final[Mapping[str, Callable[[Material], Passed]]] = {
+    "description": description.check_description,
+    "callers": description.check_callers,
+    "outcomes": answers.check_outcomes,
+    "codec": answers.check_codec,
+    "proofs": answers.check_proofs,
+    "shape": answers.check_shape,
+    "replay": answers.check_replay,
+    "batches": answers.check_crowd,
+    "order": answers.check_order,
+    "epoch binding": refusals.check_epoch_binding,
+    "hostile requests": refusals.check_hostile_requests,
+    "resources": answers.check_resources,
+}
 
 NOT_REMOTE: Final[Mapping[str, str]] = {
     **dict.fromkeys(("draws", "tape", "one set-up"), "needs the counterpart's tape of randomness"),
@@ -60,7 +51,7 @@ NOT_REMOTE: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """Checks of a local run that are not applicable here, each with its reason."""
 
-NAMES: Final = (*(check.name for check in REMOTE_CHECKS), *NOT_REMOTE)
+NAMES: Final = (*REMOTE_CHECKS, *NOT_REMOTE)
 
 
 def check_remote(
@@ -83,7 +74,7 @@ def check_remote(
     try:
         material = Material(design, held, counterpart, seed)
         counterpart.require()
-        results, seconds, _ = gathered(REMOTE_CHECKS, material, only, watch)
+        results, seconds, _ = gathered(REMOTE_CHECKS.items(), material, only, watch)
     finally:
         counterpart.close()
     others = {name: why for name, why in NOT_REMOTE.items() if not only or name in only}

@@ -11,13 +11,14 @@ more.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from blindmatch_client.egress import Call, Egress, Recorder
 from blindmatch_client.egress.methods import DESCRIBE
@@ -34,10 +35,8 @@ from blindmatch_protocol.designs.voprf import MATCHER, KeyHolder
 from blindmatch_protocol.designs.voprf.messages import BlindedRequest
 from blindmatch_protocol.oprf import Evaluation, Mode, SecretKey, blind, blind_evaluate, finalize
 from blindmatch_protocol.randomness import seeded, system_randomness
-from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.worker_pool import cores
-from msgspec import Struct, field
 
 from blindmatch_simulations.deployment.curating import lend
 from blindmatch_simulations.deployment.devices import egress_of
@@ -113,14 +112,8 @@ MOST_CALLS: Final = 240
 """Of one device: a matcher allows 500 calls at once, and two are made for each."""
 
 
-class Times(Redacted, Struct):
-    """Wall times by row, in microseconds, one for each match."""
-
-    taken: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, row: str, seconds: float) -> None:
-        """One more of a row."""
-        self.taken.setdefault(row, []).append(1e6 * seconds)
+Times: TypeAlias = defaultdict[str, list[float]]
+"""Wall times by row, in seconds, one for each match."""
 
 
 @contextmanager
@@ -142,14 +135,15 @@ def record_latency(meter: Meter, store: Store, egress: Egress, picture: Item, ca
         setup = DESIGN.with_executor(DESIGN.open_setup(store.publication.setup(), epoch), pool)
         matcher = DESIGN.open_role(MATCHER, files)
         for _ in range(WARM_UP):
-            _turn(egress, exchange, setup, matcher, picture, pool, Times())
-        times, wanted = Times(), min(calls, MOST_CALLS)
+            _turn(egress, exchange, setup, matcher, picture, pool, Times(list))
+        times, wanted = Times(list), min(calls, MOST_CALLS)
         with meter.around(cores()) as around:
             for done in range(wanted):
                 _turn(egress, exchange, setup, matcher, picture, pool, times)
                 progress(done + 1, wanted)
     named = {"entries": store.entries, "evaluations": setup.tokening.tokens, "threads": cores()}
-    for row, taken in times.taken.items():
+    for row, seconds in times.items():
+        taken = [1e6 * one for one in seconds]
         figures = {"p50_us": median(taken), "p95_us": percentile(taken, 0.95)}
         meter.record(f"near/loopback/{row}", figures, around.runs, calls=len(taken), **named)
 
@@ -166,11 +160,11 @@ def _turn(
     """An empty call, a match, and its request answered without a network, so that all see one machine."""
     start = time.perf_counter()
     egress.unary(Call(Party.MATCHER, DESCRIBE, Purpose.SETUP), pb.DescribeRequest())
-    times.add("empty", time.perf_counter() - start)
+    times["empty"].append(time.perf_counter() - start)
     request = _match(exchange, setup, picture, times)
     start = time.perf_counter()
     DESIGN.answer(MATCHER, matcher, [contract.Request(request)], system_randomness(), pool)
-    times.add("answer", time.perf_counter() - start)
+    times["answer"].append(time.perf_counter() - start)
 
 
 def _match(exchange: Exchange, setup: Setup, picture: Item, times: Times) -> BlindedRequest:
@@ -190,7 +184,7 @@ def _match(exchange: Exchange, setup: Setup, picture: Item, times: Times) -> Bli
         raise BenchError("a picture that is not listed matched")
     parts = {"match": end - start, "prepare": prepared - start, "call": called - prepared}
     for row, seconds in (parts | {"finish": end - called}).items():
-        times.add(row, seconds)
+        times[row].append(seconds)
     request = bodies[MATCHER]
     assert isinstance(request, BlindedRequest)
     return request
