@@ -3,7 +3,7 @@ every declared fact: the worst cases first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Final, TypeAlias
 
@@ -137,18 +137,11 @@ def _split(pool: Pool, relation: Relation) -> tuple[list[Pooled], list[Pooled]]:
     return matching, [one for one in good if one not in matching]
 
 
-def _singles(left: Iterable[Pooled], right: Iterable[Pooled]) -> Iterator[Pair]:
-    for a, b in product(left, right):
+def _singles(left: Sequence[Pooled], right: Sequence[Pooled] | None = None) -> Iterator[Pair]:
+    """Each of some pictures against each of others, or of their own."""
+    for a, b in product(left, left if right is None else right):
         if a is not b:
             yield Pair((Move(a),), (Move(b),))
-
-
-def _match_or_none(pool: Pool, relation: Relation) -> Iterator[Pair]:
-    yield from _singles(*_split(pool, relation))
-
-
-def _lone(pool: Pool, relation: Relation) -> Iterator[Pair]:
-    yield from _singles(pool.of("lone"), pool.of("other", "far-33"))
 
 
 def _unopened(pool: Pool, relation: Relation) -> Iterator[Pair]:
@@ -165,30 +158,6 @@ def _day(pool: Pool, relation: Relation) -> Iterator[Pair]:
         plain = [one for one in pool.of("other", "twin-other") if one is not other]
         for full in ((*pool.of("listed"), *lone, *near[:1], *poor[:1]), (*lone * 2, *near[2:], *poor[1:])):
             yield Pair(tuple(map(Move, full)), tuple(map(Move, [other, *plain][: len(full)])))
-
-
-def _neither(pool: Pool, relation: Relation) -> Iterator[Pair]:
-    _, others = _split(pool, relation)
-    yield from _singles(others, others)
-
-
-def _both(pool: Pool, relation: Relation) -> Iterator[Pair]:
-    matching, _ = _split(pool, relation)
-    yield from _singles(matching, matching)
-
-
-def _poor(pool: Pool, relation: Relation) -> Iterator[Pair]:
-    _, others = _split(pool, relation)
-    yield from _singles(pool.of("poor"), others)
-
-
-def _listed_poor(pool: Pool, relation: Relation) -> Iterator[Pair]:
-    poor = pool.of("poor")
-    yield from _singles(poor[:1], poor[1:])
-
-
-def _boundary(pool: Pool, relation: Relation) -> Iterator[Pair]:
-    yield from _singles(pool.of("near-30", "near-31"), pool.of("far-32", "far-33"))
 
 
 def _twins(pool: Pool, relation: Relation) -> Iterator[Pair]:
@@ -229,18 +198,23 @@ def _accounts(pool: Pool, relation: Relation) -> Iterator[Pair]:
 
 
 SCENARIOS: Final = (
-    Scenario("a lone band hit or none", _lone),
-    Scenario("a match or none", _match_or_none),
-    Scenario("distance 30 or 32", _boundary),
+    Scenario(
+        "a lone band hit or none", lambda pool, _: _singles(pool.of("lone"), pool.of("other", "far-33"))
+    ),
+    Scenario("a match or none", lambda pool, relation: _singles(*_split(pool, relation))),
+    Scenario(
+        "distance 30 or 32",
+        lambda pool, _: _singles(pool.of("near-30", "near-31"), pool.of("far-32", "far-33")),
+    ),
     Scenario("a label that does not open, or a miss", _unopened),
-    Scenario("quality 0 or not", _poor),
+    Scenario("quality 0 or not", lambda pool, relation: _singles(pool.of("poor"), _split(pool, relation)[1])),
     Scenario("the same picture twice or another", _twice),
     Scenario("a retry", _retry),
     Scenario("after a match or after none", _after),
     Scenario("match first or last", _order),
-    Scenario("two that match", _both),
-    Scenario("two that do not match", _neither),
-    Scenario("quality 0, listed or not", _listed_poor),
+    Scenario("two that match", lambda pool, relation: _singles(_split(pool, relation)[0])),
+    Scenario("two that do not match", lambda pool, relation: _singles(_split(pool, relation)[1])),
+    Scenario("quality 0, listed or not", lambda pool, _: _singles(pool.of("poor")[:1], pool.of("poor")[1:])),
     Scenario("twins", _twins),
     Scenario("a day of pictures", _day),
     Scenario("one account or two", _accounts, links=True),
