@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache, wraps
+from functools import cached_property, lru_cache
 from time import perf_counter_ns, thread_time_ns
-from typing import Final, TypeAlias, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Final, TypeAlias
 
 import numpy as np
 from blindmatch_client.device import Device
@@ -159,21 +158,8 @@ class Fixtures:
             self.executor.shutdown()
 
 
-T = TypeVar("T")
-
-
-def once(make: Callable[[Fixtures], T]) -> Callable[[Fixtures], T]:
-    """`make`, whose result is kept as long as the fixtures it is made of."""
-    held: WeakKeyDictionary[Fixtures, T] = WeakKeyDictionary()
-
-    @wraps(make)
-    def made(fixtures: Fixtures) -> T:
-        if fixtures not in held:
-            held[fixtures] = make(fixtures)
-        return held[fixtures]
-
-    return made
-
+once: Final = lru_cache(maxsize=2)
+"""Keeps what is made of the fixtures of a run, and of one beside it in other sizes."""
 
 LARGE: Final = 2_000
 """Entries of the large set."""
