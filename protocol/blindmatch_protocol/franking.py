@@ -26,12 +26,9 @@ to whom and when, is what the relay's stamp on C says (`stamp`).
 from __future__ import annotations
 
 import hashlib
-import hmac
 from enum import IntEnum
 from typing import Annotated, Final
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.hmac import HMAC
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt
@@ -45,6 +42,7 @@ from blindmatch_protocol.content import (
     Content,
 )
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.hmac_sha256 import hmac_sha256, keyed
 from blindmatch_protocol.redacted import Redacted
 
 SALT_TAG: Final = b"blindmatch/franking/salt/v2"
@@ -178,13 +176,12 @@ def opened_commitment(shown: Shown, opening: CommitmentOpening) -> bytes:
 
 def _salts(key: bytes) -> tuple[bytes, ...]:
     """The salt of every place; the key is set up once for all of them."""
-    keyed = HMAC(_KEY.write(key, _STEP, "franking_key"), SHA256())
-    return tuple([_salt(keyed.copy(), place) for place in _PLACES])
-
-
-def _salt(keyed: HMAC, place: bytes) -> bytes:
-    keyed.update(place)
-    return keyed.finalize()
+    mac, salts = keyed(_KEY.write(key, _STEP, "franking_key")), list[bytes]()
+    for place in _PLACES:
+        one = mac.copy()
+        one.update(place)
+        salts.append(one.finalize())
+    return tuple(salts)
 
 
 def _parts(content: Content, sender: str, recipient: str) -> list[bytes]:
@@ -223,7 +220,7 @@ def _digest(content: Content, number: int) -> AttachmentDigest:
 
 def _leaves(salts: tuple[bytes, ...], parts: list[bytes]) -> list[bytes]:
     """The leaf of each part, then those of the places without one."""
-    filled = [hmac.digest(s, LEAF_TAG + part, "sha256") for s, part in zip(salts, parts, strict=False)]
+    filled = [hmac_sha256(salt, LEAF_TAG + part) for salt, part in zip(salts, parts, strict=False)]
     return [*filled, *salts[len(parts) :]]
 
 

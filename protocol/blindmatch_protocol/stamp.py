@@ -14,12 +14,12 @@ whoever has the key can make one for anything, so it convinces relay and centre 
 
 from __future__ import annotations
 
-import hmac
 from typing import Annotated, Final
 
 from blindmatch_protocol.codec import Fixed, Message, Text, UInt
 from blindmatch_protocol.content import NAME_MOST
 from blindmatch_protocol.franking import COMMITMENT_LENGTH
+from blindmatch_protocol.hmac_sha256 import hmac_sha256
 
 STAMP_TAG: Final = b"blindmatch/franking/stamp/v1"
 KEY_LENGTH: Final = 32
@@ -53,4 +53,4 @@ class Stamped(Message, tag=0xA1, name="franking/stamped"):
             ProtocolError: if a field breaks its rule, or the key has another length (HMAC would fill it up).
         """
         Fixed(KEY_LENGTH).write(key, self.NAME, "key")
-        return hmac.digest(key, STAMP_TAG + self.encode(), "sha256")
+        return hmac_sha256(key, STAMP_TAG + self.encode())

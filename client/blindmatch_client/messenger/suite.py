@@ -11,7 +11,6 @@ beside the signed pre-key and used for nothing (`Account` is told the time).
 from __future__ import annotations
 
 import copy
-import hmac
 from abc import ABCMeta
 from collections import OrderedDict
 from secrets import token_bytes
@@ -21,6 +20,7 @@ import doubleratchet
 import x3dh
 from blindmatch_protocol.committing_aead import seal, unseal
 from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.hmac_sha256 import hmac_sha256
 from blindmatch_protocol.sealed_message import RatchetHeader
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -44,6 +44,8 @@ ROOT_TAG: Final = b"blindmatch/messenger/root-chain/v1"
 MESSAGE_KEY_TAG: Final = b"blindmatch/messenger/message-key/v1"
 
 SALT_LENGTH: Final = 16
+
+_SHA256: Final = SHA256()
 
 SKIP_MOST: Final = 1000
 """Lost messages in one chain that are bridged (Double Ratchet, section 4.3: MAX_SKIP)."""
@@ -75,7 +77,7 @@ class ChainKdf(doubleratchet.KDF):
 
     @staticmethod
     async def derive(key: bytes, data: bytes, length: int) -> bytes:
-        return b"".join([hmac.digest(key, bytes([one]), "sha256") for one in data])
+        return b"".join([hmac_sha256(key, bytes([one])) for one in data])
 
 
 class CommittingAead(doubleratchet.AEAD):
@@ -231,4 +233,4 @@ def library_header(header: RatchetHeader) -> doubleratchet.Header:
 
 
 def _salted(key: bytes, salt: bytes) -> bytes:
-    return HKDF(SHA256(), 32, salt=salt, info=MESSAGE_KEY_TAG).derive(key)  # RFC 5869
+    return HKDF(_SHA256, 32, salt=salt, info=MESSAGE_KEY_TAG).derive(key)  # RFC 5869
