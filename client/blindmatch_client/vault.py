@@ -19,17 +19,13 @@ from typing import Final, Protocol, TypeAlias
 
 from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
-from nacl.bindings import (
-    crypto_aead_xchacha20poly1305_ietf_decrypt,
-    crypto_aead_xchacha20poly1305_ietf_encrypt,
-)
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt
 from nacl.exceptions import CryptoError
 from nacl.pwhash import argon2id
 
 from blindmatch_client.errors import StoreError, WrongKeyError
+from blindmatch_client.xchacha import KEY_BYTES, NONCE_BYTES, TAG_BYTES, encrypt
 
-KEY_BYTES: Final = 32
-NONCE_BYTES: Final = 24
 SALT_BYTES: Final = argon2id.SALTBYTES
 OPERATIONS: Final = 3
 MEMORY: Final = 64 << 20
@@ -202,12 +198,12 @@ def _locked(source: KeySource, key: bytes) -> Lock:
 
 def _seal(key: bytes, data: bytes, place: bytes) -> bytes:
     nonce = token_bytes(NONCE_BYTES)
-    return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(data, place, nonce, key)
+    return nonce + encrypt(data, place, nonce, key)
 
 
 def _unseal(key: bytes, sealed: bytes, place: bytes) -> bytes:
     nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
-    if len(nonce) < NONCE_BYTES or len(rest) < 16:
+    if len(nonce) < NONCE_BYTES or len(rest) < TAG_BYTES:
         raise CryptoError
     return crypto_aead_xchacha20poly1305_ietf_decrypt(rest, place, nonce, key)
 
