@@ -121,7 +121,11 @@ class Receiver(Struct, frozen=True):
             on_complete(len(bearing - missing))
 
     def _known(self, some: Sequence[pb.Delivery]) -> set[int]:
-        """Numbers of messages that came before; since they come again, the relay was not told so."""
+        """Numbers of messages that came before; since they come again, the relay was not told so. The relay
+        counts upwards, so most are above all that came."""
+        (newest,) = self.base.store.one("SELECT max(sequence) FROM incoming") or (None,)
+        if newest is None or all(delivery.sequence > newest for delivery in some):
+            return set()
         query = "UPDATE incoming SET acknowledged = 0 WHERE sequence IN (SELECT value FROM json_each(?))"
         numbers = json.dumps([delivery.sequence for delivery in some])
         return {sequence for (sequence,) in self.base.store.all(f"{query} RETURNING sequence", numbers)}
