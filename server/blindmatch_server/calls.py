@@ -32,7 +32,7 @@ from msgspec.structs import replace
 from blindmatch_server.authority import Identity
 from blindmatch_server.endpoint import Call, Method, ServerContext
 from blindmatch_server.errors import ForbiddenError, GoneError, RateError
-from blindmatch_server.identity import caller_of
+from blindmatch_server.identity import Certificate, certificate_of
 from blindmatch_server.rate import Rate, TokenBuckets
 from blindmatch_server.statuses import Refusal, refusal_of
 
@@ -80,7 +80,7 @@ class Endpoint:
     async def guarded(self, context: Context, work: Callable[[Call], Awaitable[bytes]]) -> bytes:
         """Do a call's work under the method's conditions; if it is refused, end the call with a status."""
         call = self._call()
-        done = await self._done(call, lambda: self.caller(context), self._seconds(context), work)
+        done = await self._done(call, lambda: certified(context), self._seconds(context), work)
         if isinstance(done, Refusal):
             trailing = (*done.trailing, ("request-id", call.request_id))
             await context.abort(done.code, done.text, trailing)
@@ -88,13 +88,13 @@ class Endpoint:
         return done
 
     async def ask(
-        self, request: Message, who: Callable[[], Identity], more: Callable[[Message], Awaitable[None]]
+        self, request: Message, certificate: Certificate, more: Callable[[Message], Awaitable[None]]
     ) -> Message | Refusal:
         """A call of this method on a line (line.py), under the same conditions.
 
         Args:
             request: what is asked.
-            who: the caller; raises if its certificate has run out since.
+            certificate: the caller's, which may have run out since the line was opened.
             more: takes each of several replies.
 
         Returns:
@@ -111,18 +111,18 @@ class Endpoint:
                     await more(self._counted(reply, call))
             return wire.Ended()
 
-        return await self._done(call, who, self._method.most_seconds, work)
+        return await self._done(call, lambda: certificate, self._method.most_seconds, work)
 
     async def _done(
         self,
         call: Call,
-        who: Callable[[], Identity],
+        certificate: Callable[[], Certificate],
         seconds: float,
         work: Callable[[Call], Awaitable[T]],
     ) -> T | Refusal:
         started, turns = time.monotonic(), self._method.turns
         try:
-            self._admit(call, who())
+            self._admit(call, certificate().holder(self._context.clock()))
             async with asyncio.timeout(seconds):
                 async with turns.take(call.account) if turns is not None else nullcontext():
                     reply = await work(call)
@@ -137,10 +137,6 @@ class Endpoint:
             return refusal
         self._close(call, grpc.StatusCode.OK, started)
         return reply
-
-    def caller(self, context: Context) -> Identity:
-        """Who calls; `UnauthenticatedError` if that is nobody, or its certificate has run out."""
-        return caller_of(context.auth_context(), self._context.clock())
 
     def _call(self) -> Call:
         return Call(self.path, secrets.token_hex(8), self._context.draining)
@@ -219,3 +215,8 @@ class Endpoint:
         reach(self._failpoint)
         call.bytes_out += reply.ByteSize()
         return reply
+
+
+def certified(context: Context) -> Certificate:
+    """The certificate of whoever calls; `UnauthenticatedError` if it has none that names one party."""
+    return certificate_of(context.auth_context())

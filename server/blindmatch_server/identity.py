@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
+from msgspec import Struct
 
 from blindmatch_server.authority import AuthorityError, Identity
 from blindmatch_server.errors import UnauthenticatedError
@@ -15,34 +16,51 @@ _CERTIFICATE: Final = "x509_pem_cert"
 _STEP: Final = "tls"
 
 
-def caller_of(auth_context: Mapping[str, Iterable[bytes]], now: float) -> Identity:
-    """The caller's identity from a gRPC authentication context.
+class Certificate(Struct, frozen=True):
+    """What the certificate of a connection says; TLS has verified the chain.
+
+    Attributes:
+        identity: whom it names.
+        expires: when it runs out, in Unix time.
+    """
+
+    identity: Identity
+    expires: float
+
+    def holder(self, now: float) -> Identity:
+        """Who calls at the Unix time `now`.
+
+        Raises:
+            UnauthenticatedError: if it has run out; a connection outlives its certificate, a call must not.
+        """
+        if now > self.expires:
+            raise UnauthenticatedError(_STEP, "the client certificate has run out")
+        return self.identity
+
+
+def certificate_of(auth_context: Mapping[str, Iterable[bytes]]) -> Certificate:
+    """The certificate in a gRPC authentication context.
 
     Args:
-        auth_context: what `grpc.aio.ServicerContext.auth_context` returns; TLS has verified the chain.
-        now: Unix time in seconds; a connection outlives its certificate, a call must not.
+        auth_context: what `grpc.aio.ServicerContext.auth_context` returns.
 
     Raises:
-        UnauthenticatedError: without a certificate, with one that has run out, or with one that does not
-            name exactly one party.
+        UnauthenticatedError: without a certificate, or with one that does not name exactly one party.
     """
     certificates = list(auth_context.get(_CERTIFICATE, ()))
     if len(certificates) != 1:
         raise UnauthenticatedError(_STEP, "a client certificate is needed")
-    identity, expires = _read(certificates[0])
-    if now > expires:
-        raise UnauthenticatedError(_STEP, "the client certificate has run out")
-    return identity
+    return _read(certificates[0])
 
 
 @lru_cache(maxsize=4096)
-def _read(pem: bytes) -> tuple[Identity, float]:
-    """Identity and end of validity of a certificate; read once for all calls of a connection."""
+def _read(pem: bytes) -> Certificate:
+    """A certificate; read once for all calls of a connection."""
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         (uri,) = uris
-        return Identity.parse(uri), certificate.not_valid_after_utc.timestamp()
+        return Certificate(Identity.parse(uri), certificate.not_valid_after_utc.timestamp())
     except (ValueError, x509.ExtensionNotFound, AuthorityError) as error:
         raise UnauthenticatedError(_STEP, "the client certificate must name exactly one party") from error

@@ -20,10 +20,10 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from msgspec import Struct, field
 
-from blindmatch_server.authority import Identity
-from blindmatch_server.calls import Context, Endpoint
+from blindmatch_server.calls import Context, Endpoint, certified
 from blindmatch_server.endpoint import Call, Line, Method, ServerContext
 from blindmatch_server.errors import GoneError
+from blindmatch_server.identity import Certificate
 from blindmatch_server.rate import TokenBuckets
 from blindmatch_server.statuses import Refusal
 
@@ -56,7 +56,7 @@ class LineEndpoint(Endpoint):
 
         async def work(call: Call) -> bytes:
             with self._line.open.hold(call.account, self.path):
-                opened = _Opened(self, context, self._calls)
+                opened = _Opened(self, context, certified(context), self._calls)
                 await opened.serve(source, call.draining)
             return b""
 
@@ -68,6 +68,7 @@ class _Opened(Struct):
 
     endpoint: LineEndpoint
     context: Context
+    certificate: Certificate
     calls: Mapping[str, Endpoint]
     _asked: int = 0
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_AT_WORK))
@@ -132,16 +133,13 @@ class _Opened(Struct):
             await self._write(number, name, reply)
 
         try:
-            last = await self.calls[name].ask(request, self._who, more)
+            last = await self.calls[name].ask(request, self.certificate, more)
             if isinstance(last, Refusal):
                 await self._write(number, "refused", _refused(last))
             else:
                 await self._write(number, "ended" if isinstance(last, wire.Ended) else name, last)
         except GoneError:
             return
-
-    def _who(self) -> Identity:
-        return self.endpoint.caller(self.context)
 
     async def _write(self, number: int, name: str, reply: Message) -> None:
         answer = wire.Answer(number=number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -64,6 +65,18 @@ async def test_calls_on_a_line_are_answered_under_their_numbers(tmp_path: Path) 
     assert counted.count(("Send", "alice")) == 3 and ("Acknowledge", "bob") in counted
     sizes = {e["bytes_in"] for e in deployment.events("call") if e["method"].endswith("/Send")}
     assert sizes == {message(number=1).ByteSize()}
+
+
+async def test_a_call_after_the_certificate_has_run_out_is_refused(tmp_path: Path) -> None:
+    later = [0.0]
+    async with relay(tmp_path, Deployment(clock=lambda: time.time() + later[0])) as (alice, _):
+        line = Open(alice)
+        await line.ask(send=message())
+        assert (await line.answers(1))[0].accepted_at_ms
+        later[0] = 2 * 24 * 3600.0
+        await line.ask(send=message(number=1))
+        refused = (await line.answers(1))[1]
+        assert (refused.status, "run out" in refused.text) == ("UNAUTHENTICATED", True)
 
 
 async def test_a_refused_call_says_why_and_leaves_the_line_open(tmp_path: Path) -> None:
