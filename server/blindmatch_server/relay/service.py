@@ -34,6 +34,7 @@ from blindmatch_server.rate import Rate, TokenBuckets
 from blindmatch_server.relay import pre_keys, store
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.listeners import MOST_BYTES_HELD, Listener, Listeners
+from blindmatch_server.relay.pace import Pace
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -44,8 +45,7 @@ _AT_ONCE: Final = 32
 _BYTES_AT_ONCE: Final = (4 << 20) - MOST_BYTES_HELD
 """With what is handed to it meanwhile: 4 MiB that one stream holds in memory, whether its caller reads or
 not."""
-_TOGETHER_SECONDS: Final = 0.05
-"""So long after a stream's last delivery what comes waits, to be delivered together."""
+_TOGETHER_SECONDS: Final = 0.06
 _LONG_SECONDS: Final = 3600.0
 
 Scan: TypeAlias = Callable[[str, bytes, bytes], Awaitable[None]]
@@ -190,7 +190,7 @@ class Relay:
         if request.wait_ms > self._limits.most_wait_ms:
             rule = f"must be at most {self._limits.most_wait_ms}"
             raise ProtocolError("relay/receive", rule, "wait_ms")
-        loop, after, size, sent = asyncio.get_running_loop(), 0, 0, float("-inf")
+        loop, after, size, pace = asyncio.get_running_loop(), 0, 0, Pace(_TOGETHER_SECONDS)
         with self._listeners.listen(call.account, "relay/receive") as listener:
             until = loop.time() + request.wait_ms / 1000
             while True:
@@ -203,13 +203,15 @@ class Relay:
                     if 0 < request.most_bytes <= size:
                         return
                 if batch:
-                    sent = loop.time()
-                    until = sent + request.wait_ms / 1000
+                    pace.delivered(batch, now := loop.time())
+                    until = now + request.wait_ms / 1000
                 elif call.draining.is_set() or loop.time() >= until:
                     return
                 else:
                     await listener.wait(until - loop.time())
-                    await asyncio.sleep(sent + _TOGETHER_SECONDS - loop.time())
+                    seconds = pace.wait(loop.time(), milliseconds(self._clock))
+                    if seconds > 0:
+                        await asyncio.sleep(seconds)
 
     async def end_streams(self, draining: asyncio.Event) -> None:
         """Wake the streams that wait, once the server shuts down."""
