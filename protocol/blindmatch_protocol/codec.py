@@ -14,6 +14,8 @@ over its bound and a non-canonical form each end in `ProtocolError`.
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
@@ -29,7 +31,12 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _K = TypeVar("_K", bound="_Kind")
 _M = TypeVar("_M")
+_NONE: typing.Final = bytes(4)
+"""The count of no elements."""
 _LAYOUTS: dict[type, tuple[tuple[str, Encoding], ...]] = {}
+_Write: TypeAlias = Callable[[Any, str, str], bytes]
+_Read: TypeAlias = Callable[["Reader", str], Any]
+_Steps: TypeAlias = tuple[bytes, tuple[tuple[str, _Write], ...], tuple[tuple[str, _Read], ...]]
 
 
 def message(kind: type[_M]) -> type[_M]:
@@ -86,7 +93,7 @@ class UInt(Struct, frozen=True):
         return value.to_bytes(self.bits // 8, "big")
 
     def read(self, reader: Reader, field: str) -> int:
-        return reader.uint(self.bits // 8, field)
+        return int.from_bytes(reader.take(self.bits // 8, field), "big")
 
 
 class Bool(Struct, frozen=True):
@@ -198,8 +205,10 @@ class Sequence(Counted, Struct, frozen=True):
     least: int = 0
 
     def write(self, value: tuple[Any, ...], step: str, field: str) -> bytes:
-        head = self.head(len(value), step, field)
-        return head + b"".join([self.element.write(one, step, field) for one in value]) if value else head
+        if not value and not self.least:
+            return _NONE
+        head, write = self.head(len(value), step, field), self.element.write
+        return head + b"".join([write(one, step, field) for one in value])
 
     def read(self, reader: Reader, field: str) -> tuple[Any, ...]:
         count = self.count(reader, field)
@@ -250,9 +259,8 @@ class Message(Struct, metaclass=_Kind):
 
     def encode(self) -> bytes:
         """The canonical encoding; `ProtocolError` if a field breaks its own rule."""
-        step = self.NAME
-        parts = [e.write(getattr(self, name), step, name) for name, e in layout(type(self))]
-        return self.TAG.to_bytes(1, "big") + b"".join(parts)
+        step, (tag, writes, _) = self.NAME, _steps(type(self))
+        return b"".join([tag, *[write(getattr(self, name), step, name) for name, write in writes]])
 
     @classmethod
     def decode(cls, data: Buffer) -> Self:
@@ -265,10 +273,11 @@ class Message(Struct, metaclass=_Kind):
     @classmethod
     def read(cls, reader: Reader) -> Self:
         """Read one message from where `reader` stands."""
-        tag = reader.uint(1, "tag")
+        (tag,) = reader.take(1, "tag")
         if tag != cls.TAG:
             raise ProtocolError(reader.step, f"must be {cls.TAG:#04x}, not {tag:#04x}", "tag")
-        message = cls(*[encoding.read(reader, name) for name, encoding in layout(cls)])
+        _, _, reads = _steps(cls)
+        message = cls(*[read(reader, name) for name, read in reads])
         message.check()
         return message
 
@@ -298,6 +307,14 @@ def layout(kind: type[Message]) -> tuple[tuple[str, Encoding], ...]:
             raise TypeError(f"{kind.__name__}.{bare[0]} needs Annotated[type, encoding]")
         _LAYOUTS[kind] = tuple((name, typing.get_args(hints[name])[1]) for name in names)
     return _LAYOUTS[kind]
+
+
+@cache
+def _steps(kind: type[Message]) -> _Steps:
+    """A message's tag, and how each of its fields is written and read."""
+    fields = layout(kind)
+    writes = tuple((name, encoding.write) for name, encoding in fields)
+    return kind.TAG.to_bytes(1, "big"), writes, tuple((name, encoding.read) for name, encoding in fields)
 
 
 def decode_any(kinds: tuple[type[Message], ...], data: Buffer, step: str) -> Message:

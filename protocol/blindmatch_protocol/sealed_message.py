@@ -29,6 +29,8 @@ SESSION_ID_LENGTH: Final = 16
 CIPHERTEXT_MOST: Final = 1 << 17
 
 _FIELD_PRIME: Final = 2**255 - 19
+_TOP_BYTE: Final = _FIELD_PRIME >> 248
+"""The prime's last byte in little-endian order: what has a lower one is below the prime."""
 
 
 class Version(Struct, frozen=True):
@@ -53,7 +55,7 @@ class Curve25519Key(Struct, frozen=True):
     def write(self, value: bytes, step: str, field: str) -> bytes:
         if len(value) != 32:
             raise ProtocolError(step, f"must be 32 bytes, not {len(value)}", field)
-        if int.from_bytes(value, "little") >= _FIELD_PRIME:
+        if value[31] >= _TOP_BYTE and int.from_bytes(value, "little") >= _FIELD_PRIME:
             raise ProtocolError(step, "not the canonical form of a public key", field)
         return bytes(value)
 
