@@ -13,14 +13,12 @@ from blindmatch_protocol.designs.plain_scan import PlainScan
 MATCHER = bm.Role("matcher")
 
 
-@bm.message
 class Ask(bm.Message):
     TAG: ClassVar[int] = 0x80
     NAME: ClassVar[str] = "exact-upload/request"
     hash: Annotated[bytes, bm.Fixed(32)]
 
 
-@bm.message
 class Told(bm.Message):
     TAG: ClassVar[int] = 0x81
     NAME: ClassVar[str] = "exact-upload/reply"
