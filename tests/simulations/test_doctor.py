@@ -21,6 +21,7 @@ from blindmatch_simulations.deployment.doctor.files import clock
 from blindmatch_simulations.deployment.doctor.servers import published
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.registry import load_design
+from dummy_designs import BRIGHT
 from msgspec.structs import replace
 from support.command import in_process
 
@@ -185,6 +186,8 @@ def test_a_fault_is_found_and_named(home: Path, fault: str) -> None:
 def test_a_centre_without_the_list_is_a_warning(home: Path) -> None:
     (home / "centre/references.sqlite").unlink()
     assert doctor(home)[1]["references"]["status"] == "warning"
+    found = {one.check: one for one in examine(Deployment.open(home), BRIGHT, NOW)}
+    assert found["references"].status is Status.OK and "names an entry" in found["references"].what
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def examine(
     yield from clock(deployment, now)
     yield Finding("group", Status.OK, group.described())
     yield from certificates(deployment, now)
-    yield from centre(deployment)
+    yield from centre(deployment, design)
     yield from logged(deployment, design, now)
     yield from policies(deployment, design)
     found, epoch = published(deployment, design, now)
