@@ -5,8 +5,8 @@ libsodium frees the lock anyway. Never pass on the executor a task itself runs o
 its own pool can wait forever.
 
 A long build may ask for more: threads hash under the interpreter's lock, one at a time, which processes do
-not. An executor that is a `Helpers` has processes, and a build gives it a function of a module instead of
-a closure.
+not. An executor that is a `WorkerProcesses` has processes of its own, and a build gives it a function of a
+module instead of a closure.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ AHEAD = 8
 
 
 @runtime_checkable
-class Helpers(Executor, Protocol):
+class WorkerProcesses(Executor, Protocol):
     """An executor that has processes of its own besides."""
 
     def rows(self, function: RowFunction, secret: bytes, batches: Iterable[EntryBatch]) -> Iterator[Rows]:

@@ -40,12 +40,12 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-class HelperWarning(UserWarning):
+class WorkerWarning(UserWarning):
     """A batch is computed without a worker process."""
 
 
 class WorkerPool:
-    """An executor (`blindmatch_protocol.executor.Helpers`) of `workers` threads and as many processes.
+    """`WorkerProcesses` of the protocol's `executor`: `workers` threads and as many processes.
 
     Processes are started when rows are asked for, and end with the last of them.
 
@@ -125,4 +125,4 @@ def _computed(name: str, secret: bytes, batch: EntryBatch) -> Rows:
 
 
 def _warn(error: Exception) -> None:
-    warnings.warn(f"a worker process is done without: {error}", HelperWarning, stacklevel=2)
+    warnings.warn(f"a worker process is done without: {error}", WorkerWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""Helper processes give what the function gives here, in order, and leave nothing behind."""
+"""Worker processes give what the function gives here, in order, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import EntryBatch, SetParameters, batches_of
 from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.executor import Helpers
+from blindmatch_protocol.executor import WorkerProcesses
 from blindmatch_protocol.randomness import seeded
 from blindmatch_server.building import Publishing
 from blindmatch_server.publication import publish_epoch
-from blindmatch_server.worker_pool import HelperWarning, WorkerPool
+from blindmatch_server.worker_pool import WorkerPool, WorkerWarning
 from support import row_functions
 from support.dying import end_by_themselves, is_running, left_by
 from support.memory import random_hashes
@@ -104,12 +104,12 @@ class TestRows:
         assert (first == second).all()
 
     def test_a_worker_pool_is_an_executor_with_helpers(self, workers: WorkerPool) -> None:
-        assert isinstance(workers, Helpers)
+        assert isinstance(workers, WorkerProcesses)
         assert list(workers.map(lambda a, b: a * b, [2, 3], [5, 7])) == [10, 21]
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
-class TestHelpers:
+class TestWorkers:
     def test_end_with_the_last_rows(self, workers: WorkerPool) -> None:
         rows = workers.rows(row_functions.mixed, SECRET, batches(40, 4))
         next(rows)
@@ -136,7 +136,7 @@ class TestHelpers:
                 pids = workers.pids
                 rows.close()
                 assert not any(map(is_running, pids))
-        assert [one for one in seen if one.category is HelperWarning] == []
+        assert [one for one in seen if one.category is WorkerWarning] == []
 
     def test_end_when_the_list_breaks_off(self, workers: WorkerPool) -> None:
         def broken() -> Iterator[EntryBatch]:
@@ -173,7 +173,7 @@ class TestFailures:
         self, workers: WorkerPool, capfd: pytest.CaptureFixture[str]
     ) -> None:
         with (
-            pytest.warns(HelperWarning, match="refusing: LookupError$") as warned,
+            pytest.warns(WorkerWarning, match="refusing: LookupError$") as warned,
             pytest.raises(LookupError, match="entry 8"),
         ):
             computed(workers, row_functions.refusing, 40, 4)
@@ -182,7 +182,7 @@ class TestFailures:
 
     def test_a_helper_that_dies_is_done_without(self, workers: WorkerPool) -> None:
         expected = row_functions.mixed(SECRET, entries(40))
-        with pytest.warns(HelperWarning, match="done without"):
+        with pytest.warns(WorkerWarning, match="done without"):
             assert (computed(workers, row_functions.dying, 40, 4) == expected).all()
 
     def test_helpers_that_cannot_be_started_are_done_without(
@@ -192,7 +192,7 @@ class TestFailures:
             raise BlockingIOError("Resource temporarily unavailable")
 
         monkeypatch.setattr(ProcessPoolExecutor, "submit", fails)
-        with pytest.warns(HelperWarning, match="BlockingIOError"):
+        with pytest.warns(WorkerWarning, match="BlockingIOError"):
             pids = computed(workers, row_functions.whose, 40, 2).view(np.uint64).ravel().tolist()
         assert set(pids) == {os.getpid()}
 
@@ -211,7 +211,7 @@ class TestFailures:
         elsewhere = FunctionType(row_functions.mixed.__code__, vars(row_functions), "mixed")
         elsewhere.__module__ = "no_such_module"
         expected = row_functions.mixed(SECRET, entries(40))
-        with pytest.warns(HelperWarning, match="no_such_module:mixed: ModuleNotFoundError"):
+        with pytest.warns(WorkerWarning, match="no_such_module:mixed: ModuleNotFoundError"):
             assert (computed(workers, elsewhere, 40, 4) == expected).all()
 
 

@@ -1,4 +1,4 @@
-"""Functions that a helper process is asked for; the helper finds this module over PYTHONPATH."""
+"""Functions that a worker process is asked for; it finds this module over PYTHONPATH."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refusing(secret: bytes, batch: EntryBatch) -> Rows:
 
 
 def dying(secret: bytes, batch: EntryBatch) -> Rows:
-    """Kills the helper at entry 8; computes elsewhere."""
+    """Kills the worker at entry 8; computes elsewhere."""
     if batch.ids[0] == 8 and multiprocessing.parent_process() is not None:
         os.kill(os.getpid(), signal.SIGKILL)
     return mixed(secret, batch)

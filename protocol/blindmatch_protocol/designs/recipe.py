@@ -38,7 +38,7 @@ class Recipe(Struct, frozen=True):
         return (self.epoch, *self.earlier)
 
     def pack(self) -> bytes:
-        """The recipe as bytes, for helpers and for the plan of a scratch."""
+        """The recipe as bytes, for worker processes and for the plan of a scratch."""
         front = _FRONT.pack(self.epoch, self.signatures, len(self.earlier))
         return front + b"".join(epoch.to_bytes(8, "big") for epoch in self.earlier)
 

@@ -151,8 +151,8 @@ class _Clock:
         if now - self._noted < every:
             return
         self._noted = now
-        helpers = sum(cpu_seconds(pid) or 0.0 for pid in self._workers.pids)
-        wall, cpu = now - self._began[0], used_cpu_seconds() + helpers - self._began[1]
+        workers = sum(cpu_seconds(pid) or 0.0 for pid in self._workers.pids)
+        wall, cpu = now - self._began[0], used_cpu_seconds() + workers - self._began[1]
         before = self._before
         spent = Spent(before.seconds + wall, before.cpu_s + cpu, before.parts + 1)
         write(self._path, msgspec.json.encode(spent))

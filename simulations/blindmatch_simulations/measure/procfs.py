@@ -99,15 +99,15 @@ class Peak(Struct):
 
 
 @contextmanager
-def peak_with(helpers: Callable[[], Iterable[int]]) -> Iterator[Peak]:
-    """The peak of this process and its helpers together, sampled every 20 ms, or of this one alone if that
+def peak_with(workers: Callable[[], Iterable[int]]) -> Iterator[Peak]:
+    """The peak of this process and its workers together, sampled every 20 ms, or of this one alone if that
     is more; the value is there after the block. Pages that they share are counted for each."""
     peak, over = Peak(), Event()
     most = [0.0]
 
     def watch() -> None:
         while not over.wait(SAMPLE_SECONDS):
-            pids = (None, *helpers())
+            pids = (None, *workers())
             most[0] = max(most[0], sum(status_mib("VmRSS", pid) or 0.0 for pid in pids))
 
     watcher = Thread(target=watch, daemon=True)

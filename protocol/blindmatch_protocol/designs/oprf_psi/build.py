@@ -34,7 +34,7 @@ INPUT_TAG: Final = b"blindmatch/oprf-psi/pdq/v1"
 BATCH = resumable.BATCH
 """Entries evaluated at once, and what a killed build may lose."""
 SHARED: Final = 1 << 15
-"""Entries from which on helpers compute: to start them takes as long as to evaluate some 5,000."""
+"""Entries from which on worker processes compute: to start them takes as long as to evaluate some 5,000."""
 _STRETCH = 1 << 16
 """Rows of the scratch read at once."""
 _BLOCK = labels.STRETCH << 5
@@ -60,8 +60,8 @@ def evaluated_rows(key: SecretKey, batch: EntryBatch, recipe: Recipe, filtered: 
 
 
 def rows_of(secret: bytes, batch: EntryBatch) -> Rows:
-    """`evaluated_rows`, in a helper or here; `secret` is whether for a filter, the recipe and the key of mode
-    VOPRF."""
+    """`evaluated_rows`, in a worker process or here; `secret` is whether for a filter, the recipe and the key
+    of mode VOPRF."""
     recipe, scalar = Recipe.unpack(secret[1:])
     return evaluated_rows(SecretKey(Mode.VOPRF, scalar), batch, recipe, bool(secret[0]))
 

@@ -50,7 +50,7 @@ INPUT_TAG: Final = b"blindmatch/token-psi/token/v1"
 BATCH: Final = 1024
 """Entries evaluated at once, and what a killed build may lose."""
 SHARED: Final = 1 << 12
-"""Entries from which on helpers compute: to start them takes as long as to evaluate some 500."""
+"""Entries from which on worker processes compute: to start them takes as long as to evaluate some 500."""
 TOKEN_BYTES: Final = 4
 _NUMBERS = struct.Struct(">4I")
 _UNIT = derivation.STORE_KEY_BYTES
@@ -102,7 +102,7 @@ def evaluated_rows(key: SecretKey, batch: EntryBatch, tokening: Tokening, recipe
 
 
 def rows_of(secret: bytes, batch: EntryBatch) -> Rows:
-    """`evaluated_rows`, in a helper or here; `secret` is tokening, recipe and the key of mode VOPRF."""
+    """`evaluated_rows`, here or in a worker process; `secret`: tokening, recipe and the key of mode VOPRF."""
     tokening = Tokening(*_NUMBERS.unpack_from(secret))
     recipe, scalar = Recipe.unpack(secret[_NUMBERS.size :])
     return evaluated_rows(SecretKey(Mode.VOPRF, scalar), batch, tokening, recipe)

@@ -14,7 +14,7 @@ from blindmatch_protocol.contract.declaration import Role
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
 from blindmatch_protocol.contract.files import Progress, Workspace
 from blindmatch_protocol.designs.voprf.files import key_file, write_key, write_public_keys
-from blindmatch_protocol.executor import Executor, Helpers, RowFunction, ahead
+from blindmatch_protocol.executor import Executor, RowFunction, WorkerProcesses, ahead
 from blindmatch_protocol.group import GroupBackend
 from blindmatch_protocol.group.rows import sample
 from blindmatch_protocol.oprf import SecretKey
@@ -39,7 +39,7 @@ class ListBuild(Redacted, Struct, frozen=True, eq=False):
         key: the whole key.
         width: bytes of a row.
         batch: entries evaluated at once, and what a killed build may lose.
-        shared: entries from which on helpers compute: to start them takes a while.
+        shared: entries from which on worker processes compute: to start them takes a while.
         products: of an entry, elements multiplied.
         plan: what the rows depend on besides the entries and the back end: the key, and how they are derived.
         task: gives the rows of a batch, uint8 (n, width): a function of a module, and its secret.
@@ -64,9 +64,9 @@ class ListBuild(Redacted, Struct, frozen=True, eq=False):
         """The rows of a whole list, in a scratch from which an interrupted build goes on; a batch that
         another back end computed is computed again, so that whoever asks for libsodium has its rows alone.
 
-        libsodium's are shared among helpers, or threads. Another back end's are quicker computed on threads
-        than sent, and a sample of each batch is computed by libsodium again; if it differs, none of the
-        scratch is kept.
+        libsodium's are shared among worker processes, or threads. Another back end's are quicker computed on
+        threads than sent, and a sample of each batch is computed by libsodium again; if it differs, none of
+        the scratch is kept.
 
         Raises:
             DesignError: if the list changes while it is read.
@@ -90,7 +90,7 @@ class ListBuild(Redacted, Struct, frozen=True, eq=False):
     def _computed(
         self, batches: Iterator[EntryBatch], executor: Executor | None, count: int
     ) -> Iterator[Rows]:
-        if isinstance(executor, Helpers) and count >= self.shared:
+        if isinstance(executor, WorkerProcesses) and count >= self.shared:
             return executor.rows(*self.task, batches)
         return ahead(self._rows, batches, executor)
 
