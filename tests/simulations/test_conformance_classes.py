@@ -250,9 +250,9 @@ def test_opponents_for_whom_the_same_pairs_agree_share_runs(monkeypatch: pytest.
     played: list[tuple[str, int]] = []
     play = games.play_class
 
-    def noted(fixtures: Fixtures, stage: GameSetup, one: games.Class, classes: int) -> Any:
+    def noted(fixtures: Fixtures, game: GameSetup, one: games.Class, classes: int) -> Any:
         played.append((one.name, len(one.pairs)))
-        return play(fixtures, stage, one, classes)
+        return play(fixtures, game, one, classes)
 
     monkeypatch.setattr(games, "play_class", noted)
     fixtures = Fixtures(load_design("split-psi"), runs=(4, 4))

@@ -12,7 +12,7 @@ from blindmatch_protocol.designs.hash_upload import Compared, HashUpload
 from blindmatch_simulations.conformance import Options, check_design
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.leakage.facts import SCENARIOS, opponents, playable
-from blindmatch_simulations.conformance.leakage.game_setup import stage_of
+from blindmatch_simulations.conformance.leakage.game_setup import game_of
 from blindmatch_simulations.conformance.leakage.games import check_semi_honest, run_counts
 from blindmatch_simulations.measure.intervals import advantage, at_least, clopper_pearson
 from blindmatch_simulations.pictures.pool import make_pool
@@ -50,11 +50,11 @@ def test_an_interval_holds_its_estimate_and_narrows_with_less_confidence(
 @pytest.mark.parametrize("adversary", list(Adversary))
 def test_pairs_agree_on_every_declared_fact(design: AnyDesign, adversary: Adversary) -> None:
     fixtures = Fixtures(design)
-    stage = stage_of(fixtures)
-    deployed = stage.table.deployed
+    game = game_of(fixtures)
+    deployed = game.table.deployed
     for opponent in opponents(design, adversary):
         for scenario in SCENARIOS:
-            for pair in playable(scenario, stage.pool, deployed, opponent, stage.outputs):
+            for pair in playable(scenario, game.pool, deployed, opponent, game.outputs):
                 left = [opponent.project(move.one.item, deployed.setup) for move in pair.left]
                 assert left == [opponent.project(move.one.item, deployed.setup) for move in pair.right]
 
@@ -62,9 +62,9 @@ def test_pairs_agree_on_every_declared_fact(design: AnyDesign, adversary: Advers
 def test_every_scenario_is_played_against_a_matcher_that_is_told_nothing_of_the_picture() -> None:
     fixtures = Fixtures(oprf_psi.DESIGN)
     (alone, *_) = opponents(oprf_psi.DESIGN, Adversary.SEMI_HONEST)
-    stage = stage_of(fixtures)
+    game = game_of(fixtures)
     for scenario in SCENARIOS:
-        assert playable(scenario, stage.pool, stage.table.deployed, alone, stage.outputs)
+        assert playable(scenario, game.pool, game.table.deployed, alone, game.outputs)
 
 
 def test_a_coalition_that_is_not_named_learns_what_its_parts_do() -> None:
@@ -119,7 +119,7 @@ def test_shares_that_give_the_hash_together_are_told_apart_by_the_coalition_alon
 
 def test_pairs_agree_on_the_design_s_own_outcome_also_where_it_misses_what_the_oracle_finds() -> None:
     fixtures = Fixtures(MissesNear())
-    outputs = stage_of(fixtures).outputs
+    outputs = game_of(fixtures).outputs
     assert outputs["near-30/0"] == outputs["other/0"] != outputs["listed/0"]
     (result,) = check_design(MissesNear(), Options(only=["games"], runs=(24, 24))).results
     assert result.step == ""

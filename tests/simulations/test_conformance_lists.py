@@ -9,7 +9,7 @@ from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
 from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.fixtures import Fixtures
-from blindmatch_simulations.conformance.leakage.game_setup import stage_of
+from blindmatch_simulations.conformance.leakage.game_setup import game_of
 from blindmatch_simulations.conformance.leakage.list_view import LIST_DISTINGUISHERS, NO_GUESSES, view_of
 from blindmatch_simulations.conformance.leakage.lists import (
     LIST_SCENARIOS,
@@ -30,7 +30,7 @@ NAMES = [one.name for one in LIST_SCENARIOS]
 
 def _held(design: AnyDesign, **values: int) -> Material:
     fixtures = Fixtures(design, values=values)
-    return material(fixtures, stage_of(fixtures))
+    return material(fixtures, game_of(fixtures))
 
 
 def _pairs(held: Material) -> dict[str, ListPair]:
@@ -74,7 +74,7 @@ def test_a_view_has_the_set_up_the_replies_and_what_is_worked_out(design: AnyDes
     held = _held(design, **(SMALL if design is token_psi.DESIGN else {}))
     pair = _pairs(held)["one entry or another"]
     rng = held.fixtures.rng("view")
-    view = view_of(built(held.fixtures, held.stage, pair.left, rng), pair.asked, rng)
+    view = view_of(built(held.fixtures, held.game, pair.left, rng), pair.asked, rng)
     assert [event.kind for event in view] == [
         "set-up",
         *("request", "reply", "computed", "read", "outcome", "state"),
@@ -90,7 +90,7 @@ def test_what_a_device_works_out_tells_a_match_from_a_miss() -> None:
     held = _held(token_psi.DESIGN, **SMALL)
     pair = _pairs(held)["one entry or another"]
     rng = held.fixtures.rng("view")
-    view = view_of(built(held.fixtures, held.stage, pair.left, rng), pair.asked, rng)
+    view = view_of(built(held.fixtures, held.game, pair.left, rng), pair.asked, rng)
     match, miss = (event.shape[-1] for event in view if event.kind == "computed")
     assert (match, miss) == (1, 0)
 
@@ -138,7 +138,7 @@ def test_a_device_that_sees_hits_finds_its_own_keys_in_the_set_up() -> None:
     own = next(one for one in LIST_DISTINGUISHERS if one.name == "own keys in the set-up")
     rng = held.fixtures.rng("view")
     left, right = (
-        own.value(view_of(built(held.fixtures, held.stage, one, rng), pair.asked, rng), pair, NO_GUESSES)
+        own.value(view_of(built(held.fixtures, held.game, one, rng), pair.asked, rng), pair, NO_GUESSES)
         for one in (pair.left, pair.right)
     )
     assert (left, right) == (3, 2)

@@ -11,7 +11,7 @@ from blindmatch_protocol.randomness import Randomness
 from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.leakage.facts import Move
-from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, stage_of
+from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, game_of
 from blindmatch_simulations.conformance.leakage.timing import STEPS, TIMED, claimed, timed_session
 from blindmatch_simulations.conformance.mutations.devices import SkippedCover
 from blindmatch_simulations.conformance.mutations.hooks import Psi
@@ -60,21 +60,21 @@ def test_a_claim_of_a_step_that_there_is_not_fails() -> None:
 
 def test_a_session_that_sends_nothing_takes_no_time_in_later_steps() -> None:
     fixtures = Fixtures(SkippedCover())
-    stage = stage_of(fixtures)
-    (poor, _) = stage.pool.of("poor")
-    took = _times(stage, poor, fixtures.rng("t"))
+    game = game_of(fixtures)
+    (poor, _) = game.pool.of("poor")
+    took = _times(game, poor, fixtures.rng("t"))
     assert took["start"] > 0 and took["answer"] == took["receive"] == 0
-    assert _times(stage, stage.pool.of("listed")[0], fixtures.rng("t")) == dict.fromkeys(STEPS, STEP)
-    assert stage.outputs[poor.name] == (NoMatch.__name__, [], False)
+    assert _times(game, game.pool.of("listed")[0], fixtures.rng("t")) == dict.fromkeys(STEPS, STEP)
+    assert game.outputs[poor.name] == (NoMatch.__name__, [], False)
 
 
 def test_only_the_step_that_works_takes_longer() -> None:
     fixtures = Fixtures(SlowAndSilent())
-    stage = stage_of(fixtures)
-    listed, other = (_times(stage, stage.pool.of(kind)[0], fixtures.rng("t")) for kind in ("listed", "other"))
+    game = game_of(fixtures)
+    listed, other = (_times(game, game.pool.of(kind)[0], fixtures.rng("t")) for kind in ("listed", "other"))
     assert listed == {**other, "receive": other["receive"] + WORK}
 
 
-def _times(stage: GameSetup, one: Pooled, rng: Randomness) -> dict[str, int]:
-    events = timed_session(stage.table.deployed, (Move(one),), rng, TICKS)
+def _times(game: GameSetup, one: Pooled, rng: Randomness) -> dict[str, int]:
+    events = timed_session(game.table.deployed, (Move(one),), rng, TICKS)
     return {event.kind: event.shape[0] for event in events}

@@ -13,7 +13,7 @@ from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tok
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.leakage.facts import Move, Pair, opponents
 from blindmatch_simulations.conformance.leakage.game import Run, equality
-from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, stage_of, with_worst
+from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, game_of, with_worst
 from blindmatch_simulations.conformance.leakage.games import seen_by
 from blindmatch_simulations.conformance.leakage.play import Behaviour, Play
 from blindmatch_simulations.conformance.mutations.devices import HashDerivedBlind
@@ -26,14 +26,14 @@ SMALL = {"bands": 2, "probes": 2}
 
 @pytest.fixture(scope="module")
 def tokens() -> GameSetup:
-    return stage_of(Fixtures(token_psi.DESIGN, values=SMALL))
+    return game_of(Fixtures(token_psi.DESIGN, values=SMALL))
 
 
-def _hit_bands(stage: GameSetup, one: Pooled) -> list[int]:
+def _hit_bands(game: GameSetup, one: Pooled) -> list[int]:
     """For each entry, in how many bands one of the picture's tokens is the entry's."""
-    t = stage.table.deployed.setup.tokening
+    t = game.table.deployed.setup.tokening
     asked = probe_tokens(one.item.hash, one.item.coefficients, t.k, t.bands, t.probes)
-    theirs = entry_tokens(stage.pool.entries, t.k, t.bands)
+    theirs = entry_tokens(game.pool.entries, t.k, t.bands)
     return [int((asked == own[:, None]).any(axis=1).sum()) for own in theirs]
 
 
@@ -62,18 +62,18 @@ def test_in_bands_so_narrow_that_everything_hits_nothing_is_a_lone_hit() -> None
 @pytest.mark.parametrize("design", [oprf_psi.DESIGN, token_psi.DESIGN], ids=lambda d: d.info.name)
 def test_a_label_that_was_altered_under_right_digests_does_not_open(design: AnyDesign) -> None:
     fixtures = Fixtures(design, values=SMALL if design is token_psi.DESIGN else {})
-    stage = stage_of(fixtures)
-    (one,) = stage.pool.of("unopened")
-    played, whole = stage.table.deployed, opened(stage.table.deployed.build)
+    game = game_of(fixtures)
+    (one,) = game.pool.of("unopened")
+    played, whole = game.table.deployed, opened(game.table.deployed.build)
     assert isinstance(run_session(whole, one.item, fixtures.rng("a")).outcome, Match)
     assert run_session(played, one.item, fixtures.rng("a")).outcome == NoMatch()
     design.check_setup(played.setup)
-    for listed in stage.pool.of("listed"):
+    for listed in game.pool.of("listed"):
         assert isinstance(run_session(played, listed.item, fixtures.rng("a")).outcome, Match)
 
 
 def test_a_design_without_sealed_labels_has_no_picture_whose_label_does_not_open() -> None:
-    assert stage_of(Fixtures(hash_upload.DESIGN)).pool.of("unopened") == []
+    assert game_of(Fixtures(hash_upload.DESIGN)).pool.of("unopened") == []
 
 
 def _distances(one: Pooled, entries: Rows) -> list[int]:
@@ -82,33 +82,33 @@ def _distances(one: Pooled, entries: Rows) -> list[int]:
 
 
 def test_for_a_design_without_bands_half_the_hash_agrees() -> None:
-    stage = stage_of(Fixtures(oprf_psi.DESIGN))
-    for one in stage.pool.of("lone"):
-        assert 128 in _distances(one, stage.pool.entries)
-        halves = [row[:16].tobytes() == one.item.hash[:16] for row in stage.pool.entries]
+    game = game_of(Fixtures(oprf_psi.DESIGN))
+    for one in game.pool.of("lone"):
+        assert 128 in _distances(one, game.pool.entries)
+        halves = [row[:16].tobytes() == one.item.hash[:16] for row in game.pool.entries]
         assert sum(halves) == 1
 
 
 def test_entries_of_the_stage_are_those_of_the_pool_and_a_few_more() -> None:
     fixtures = Fixtures(oprf_psi.DESIGN)
-    stage = stage_of(fixtures)
-    assert (stage.pool.entries[: len(fixtures.pool.entries)] == fixtures.pool.entries).all()
-    assert len(stage.pool.entries) == len(fixtures.pool.entries) + 3
+    game = game_of(fixtures)
+    assert (game.pool.entries[: len(fixtures.pool.entries)] == fixtures.pool.entries).all()
+    assert len(game.pool.entries) == len(fixtures.pool.entries) + 3
 
 
 @pytest.mark.parametrize("make", [HashDerivedBlind, Psi])
 def test_an_opponent_with_a_device_finds_its_own_request_again(make: Callable[[], AnyDesign]) -> None:
     fixtures = Fixtures(make())
-    stage = stage_of(fixtures)
-    a, b = stage.pool.of("listed")[0], stage.pool.of("other")[0]
+    game = game_of(fixtures)
+    a, b = game.pool.of("listed")[0], game.pool.of("other")[0]
     with_device = next(one for one in opponents(fixtures.design, Adversary.SEMI_HONEST) if one.has_device)
     assert with_device.name == "semi-honest device with matcher"
     pair, values = Pair((Move(a),), (Move(b),)), []
     for side in (pair.left, pair.right):
-        view = Play(stage.table, Behaviour.HONEST, fixtures.rng("victim")).run(side)
-        seen = seen_by(with_device, stage, Run(view, pair, False))
+        view = Play(game.table, Behaviour.HONEST, fixtures.rng("victim")).run(side)
+        seen = seen_by(with_device, game, Run(view, pair, False))
         assert [event.kind for event in seen] == ["request", "reply"] + 2 * OWN_KINDS
-        values.append(equality(seen, pair, stage.known))
+        values.append(equality(seen, pair, game.known))
     assert (values[0] != values[1]) is (make is HashDerivedBlind)
 
 

@@ -94,8 +94,8 @@ def _follow(lines: IO[bytes], tell: Tell) -> None:
     """Hand on progress lines; whatever else a design prints is left out."""
     for line in lines:
         try:
-            stage, done, total = json.loads(line)
-            tell(str(stage), int(done), int(total))
+            phase, done, total = json.loads(line)
+            tell(str(phase), int(done), int(total))
         except (ValueError, TypeError):
             continue
 

@@ -54,7 +54,7 @@ class Observer(Redacted, Struct, frozen=True):
     reference: str
     plan: Plan
     material: Material
-    stages: PhaseTimes
+    phases: PhaseTimes
     seen: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> Observed:
@@ -64,12 +64,12 @@ class Observer(Redacted, Struct, frozen=True):
             BlindmatchError: if a part fails.
         """
         with World.create(self.home, self.reference) as world, ExitStack() as stack:
-            with self.stages("set built") as progress:
+            with self.phases("set built") as progress:
                 fit = stack.enter_context(fitted(world.design, self.material, self.plan, self.sets, progress))
             entries, build = fit.entries, self._build(world, fit)
             self._serve(world, fit)
             self._alone(world, fit)
-            with self.stages("set updated"):
+            with self.phases("set updated"):
                 update = updated(world.deployment, world.design, entries, self.plan)
             limits = MatchingLimits().exchanges
             return Observed(
@@ -80,14 +80,14 @@ class Observer(Redacted, Struct, frozen=True):
                 query_rate=limits.per_second,
                 query_burst=limits.burst,
                 lessened=fit.lessened,
-                stages=self.stages.seconds,
+                stages=self.phases.seconds,
                 **self.seen,
             )
 
     def _build(self, world: World, fit: Fitted) -> Built:
         kept, entries = fit.kept, fit.entries
         publication = lend(kept.folder, world.published, world.deployment.signer(datetime.now(UTC)))
-        with self.stages("centre taught") as progress:
+        with self.phases("centre taught") as progress:
             originals = [Picture.from_bytes(self.material.data(item)) for item in self._originals()]
             add_references(world.deployment, entries, originals, progress)
         self.seen["build_parts"] = kept.spent.parts
@@ -101,15 +101,15 @@ class Observer(Redacted, Struct, frozen=True):
         world.start()
         world.device(RECIPIENT)
         self._send(world, fit.items)
-        with self.stages("messages received") as progress:
+        with self.phases("messages received") as progress:
             self.seen["arrived"] = self._receive(world, fit.items, progress)
         items = self.material.items()[:POOL]
         # nothing is forged that agrees with a picture of the user's own
         pool = [self.material.data(item) for item in items] if self.plan.own is None else None
-        with self.stages("egress audited") as progress:
+        with self.phases("egress audited") as progress:
             data = self._audit_items(fit.most(self.plan.audit.pictures))
             self.seen["audit"] = audited(world, RECIPIENT, data, pool, fit.entries, progress)
-        with self.stages("offences tried"):
+        with self.phases("offences tried"):
             sent = (self._originals() or self.material.items())[:4]
             self.seen["offence"] = offend(world, RECIPIENT, [self.material.data(item) for item in sent])
         world.check_alive()
@@ -118,7 +118,7 @@ class Observer(Redacted, Struct, frozen=True):
     def _send(self, world: World, items: Sequence[MadeItem]) -> None:
         sender = world.device(SENDER)
         before = {party: procfs.cpu_seconds(one.process.pid) for party, one in world.servers.items()}
-        with self.stages("pictures matched and sent") as progress:
+        with self.phases("pictures matched and sent") as progress:
             rows, self.seen["peak_mib"] = self._rows(world, items, progress)
         world.flush(SENDER)
         rows, opened = self._by_others(world, rows)
@@ -163,7 +163,7 @@ class Observer(Redacted, Struct, frozen=True):
     def _by_others(self, world: World, rows: list[PictureRow]) -> tuple[list[PictureRow], int]:
         """Fill in what a server alone learnt, from its reports, or the centre; vouchers it opened."""
         design = world.design
-        with self.stages("reports checked") as progress:
+        with self.phases("reports checked") as progress:
             least = sum(row.expected for row in rows) if design.info.sends_content is Content.CLEAR else 0
             found = world.checked(least, progress=progress)
         opened = sum(row.opened for row in found.vouchers if row.account == SENDER)
@@ -194,12 +194,12 @@ class Observer(Redacted, Struct, frozen=True):
         opened = open_published(world.design, world.publication())
         items = fit.items[: fit.most(self.plan.alone.pictures)]
         pictures = [(item.index, self.material.data(item)) for item in items]
-        with self.stages("timed alone") as progress:
+        with self.phases("timed alone") as progress:
             rows, rest = list(fit.alone), pictures[len(fit.alone) :]
             for row in sessions_alone(opened, rest, system_randomness()) if rest else ():
                 rows.append(row)
                 progress(len(rows), len(pictures))
-        with self.stages("harness timed") as progress:
+        with self.phases("harness timed") as progress:
             timed = [data for _, data in pictures] if not fit.dear else []
             pairs = added_by_harness(opened, timed, system_randomness(), progress)
         absent = (Picture.from_bytes(self.material.data(one)) for one in fit.items if _is_absent(one))

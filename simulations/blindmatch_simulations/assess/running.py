@@ -76,7 +76,7 @@ class Assessment(Struct, frozen=True):
     text: str
     references: Sequence[str]
     command: str
-    stage: PhaseProgress
+    phase: PhaseProgress
     watch: Callable[[Results], object] | None = None
     own: Sequence[SamplePicture] = ()
 
@@ -111,8 +111,8 @@ class Assessment(Struct, frozen=True):
         checks, and what PDQ makes of kinds of pictures."""
         if missing:
             (folder / PLAN).write_text(self.text, "utf-8")
-            make(plan, folder / MATERIAL, self.stage("material"), self.own)
-        progress, done = self.stage("designs"), len(wanted) - len(missing)
+            make(plan, folder / MATERIAL, self.phase("material"), self.own)
+        progress, done = self.phase("designs"), len(wanted) - len(missing)
         progress(done, len(wanted))
         for name, reference in missing.items():
             if not self._is_seen(name, reference):
@@ -228,7 +228,7 @@ class Assessment(Struct, frozen=True):
         """What PDQ makes of kinds of pictures; worked out once."""
         kinds = plan.kinds
         if not self._kinds_path.exists():
-            progress = self.stage("kinds of pictures")
+            progress = self.phase("kinds of pictures")
             found = by_kind(plan.corpus.most_pictures, kinds.compared, kinds.edited, progress)
             store.write(self._kinds_path, encode(found))
 
@@ -248,7 +248,7 @@ class Assessment(Struct, frozen=True):
         command = [sys.executable, "-m", WORKER, part, str(folder), str(folder / name), str(kept)]
         log = folder / name / f"{part}.log"
         log.parent.mkdir(exist_ok=True)
-        tell = as_heard(lambda title: self.stage(f"{name}: {title}"))
+        tell = as_heard(lambda title: self.phase(f"{name}: {title}"))
         return guarded([*command, portable_reference(reference)], log, seconds, memory_mib, tell)
 
     def _assembled(self, plan: Plan, names: Sequence[str]) -> Results:

@@ -67,8 +67,8 @@ def _end_with_parent() -> None:
 def _run(folder: Path, out: Path, sets: Path, reference: str) -> None:
     plan = read_plan((folder / PLAN).read_text("utf-8"))
     with tempfile.TemporaryDirectory(prefix="home-", dir=out) as home:
-        material, stages = Material(folder / MATERIAL), PhaseTimes(_tell)
-        observed = Observer(Path(home) / "home", sets, reference, plan, material, stages).run()
+        material, phases = Material(folder / MATERIAL), PhaseTimes(_tell)
+        observed = Observer(Path(home) / "home", sets, reference, plan, material, phases).run()
     write(out / OBSERVED, msgspec.json.encode(observed))
 
 

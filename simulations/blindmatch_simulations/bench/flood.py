@@ -92,7 +92,7 @@ def bench_flood(meter: Meter, folder: Path, flood: Flood) -> None:
 def measure(meter: Meter, scene: Scene, flood: Flood) -> None:
     """Measure each kind of a scene."""
     sizes = str(flood.accounts), str(flood.at_once)
-    progress = meter.stage("hostile clients settle")
+    progress = meter.phase("hostile clients settle")
     with working("hostile_worker", *sizes, *scene.attack) as hostile:
         hostile.answer()
         progress(1, 1)
@@ -103,7 +103,7 @@ def measure(meter: Meter, scene: Scene, flood: Flood) -> None:
 
 
 def _rounds(meter: Meter, scene: Scene, hostile: Worker, kind: str, flood: Flood) -> list[Round]:
-    progress = meter.stage(f"{scene.words} beside hostile clients: {kind}")
+    progress = meter.phase(f"{scene.words} beside hostile clients: {kind}")
     return [_round(meter, scene, hostile, kind) for _ in each(range(flood.rounds), progress)]
 
 

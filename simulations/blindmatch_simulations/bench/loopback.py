@@ -82,7 +82,7 @@ def serving(folder: Path, entries: int, evaluations: int) -> Iterator[Served]:
 def bench_latency(meter: Meter, served: Served, calls: int) -> None:
     """Measure `calls` checks by one device, each after an empty call and a check without a network."""
     egress = served.egress("latency")
-    progress = meter.stage("private checks over loopback")
+    progress = meter.phase("private checks over loopback")
     try:
         tasks = _calls(served.check, egress)
         for _ in range(WARM_UP):

@@ -31,7 +31,7 @@ MOST_AT_ONCE: Final = 5000
 
 def bench_messenger(meter: Meter, folder: Path, load: Load) -> None:
     """Measure texts, then pictures of 200 kB, in the new deployment `folder`."""
-    progress = meter.stage("devices register")
+    progress = meter.phase("devices register")
     with messenger_field(folder, load) as field:
         progress(1, 1)
         _starts(meter, field)
@@ -49,7 +49,7 @@ def _starts(meter: Meter, field: Field) -> None:
 
 
 def _texts(meter: Meter, field: Field, load: Load) -> None:
-    progress = meter.stage("texts through the relay")
+    progress = meter.phase("texts through the relay")
     ends = [load.texts * percent // 100 for percent in MEMORY_AT]
     list(_orders(field, 0, ends[0], load.texts, progress))
     memory, parts = [field.memory_mib()], list[Outcome]()
@@ -89,7 +89,7 @@ def _pictures(meter: Meter, field: Field, load: Load, picture: Path) -> None:
         for row in ("messenger/pictures", "messenger/pictures-latency"):
             meter.missing(row, "no pictures were asked for")
         return
-    progress = meter.stage("pictures through the relay")
+    progress = meter.phase("pictures through the relay")
     with meter.around(cores()) as around:
         outcome = field.order(load.pictures, picture=picture)
     progress(1, 2)

@@ -75,7 +75,7 @@ def run_benches(benches: list[Bench], runs: int, seconds: float, options: Option
     """Run benches, each in an empty folder; all rows, those before a failure too."""
     began, meter, broken = time.monotonic(), Meter(runs, seconds), None
     try:
-        with phases(people()) as meter.stage:
+        with phases(people()) as meter.phase:
             for bench in benches:
                 with tempfile.TemporaryDirectory(prefix="blindmatch-bench-") as folder:
                     bench(meter, Path(folder))

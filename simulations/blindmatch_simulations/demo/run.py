@@ -64,7 +64,7 @@ class DemoRun(Redacted, Struct, frozen=True):
         vouchers: what the centre holds and has opened, by account.
         audits: by account.
         counted: what each server counted, by account and method.
-        seconds: by stage.
+        seconds: by phase.
         setup_bytes: what a device fetched once.
         on_schedule: whether reports left in the slots of a cover schedule.
         consequence: what followed on the devices from a match.
@@ -106,7 +106,7 @@ def run(
     home: Path,
     reference: str,
     set_size: int,
-    stage: PhaseProgress,
+    phase: PhaseProgress,
     options: Options | None = None,
     record: Path | None = None,
     endorsed: bool = True,
@@ -130,7 +130,7 @@ def run(
             to follow from outcomes that they do not learn.
         BlindmatchError: if a part fails.
     """
-    design, phases, options = load_design(reference), PhaseTimes(stage), options or Options()
+    design, phases, options = load_design(reference), PhaseTimes(phase), options or Options()
     _check_options(design, options)
     with phases("pictures"):
         workload = workload or demo_workload()

@@ -67,7 +67,7 @@ class Meter(Struct):
     Attributes:
         runs: of each row.
         seconds: after which no further run of a row is begun; each has at least one.
-        stage: shows progress.
+        phase: shows progress.
         rows: those measured so far.
         taken: the runs that `time` took for each row last.
         marks: parameters of every row, beside its own.
@@ -75,7 +75,7 @@ class Meter(Struct):
 
     runs: int = 5
     seconds: float = 60.0
-    stage: PhaseProgress = silent
+    phase: PhaseProgress = silent
     rows: list[BenchRow] = field(default_factory=list)
     taken: dict[str, list[Run]] = field(default_factory=dict)
     marks: dict[str, int | str] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Meter(Struct):
             threads: on how many threads it computes; a parameter of the row if more than one.
             repeat: it only computes: call it once without timing, and several times in a run if it is short.
         """
-        progress = self.stage(CATALOGUE[row].what)
+        progress = self.phase(CATALOGUE[row].what)
         loops = _loops(task) if repeat else 1
         runs = self.taken[row] = self._runs(lambda: _loop(task, loops), threads, repeat, progress)
         figures = cost_figures(runs, count * loops)

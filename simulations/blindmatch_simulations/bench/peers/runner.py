@@ -69,7 +69,7 @@ def bench_secretflow(meter: Meter, peers: Peers, log2n: int) -> None:
 
 
 def _bench(meter: Meter, peers: Peers, name: str, rows: dict[str, str], entries: int, **sizes: int) -> None:
-    progress, peer = meter.stage(f"{name} PSI, in an environment of its own"), name.lower()
+    progress, peer = meter.phase(f"{name} PSI, in an environment of its own"), name.lower()
     try:
         found = peers.run(peer, entries, *sizes.values(), meter.runs)
     except PeerMissingError as error:

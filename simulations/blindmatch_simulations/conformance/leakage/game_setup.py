@@ -164,7 +164,7 @@ class GameSetup(Redacted, Struct, frozen=True):
 
 
 @once
-def stage_of(fixtures: Fixtures) -> GameSetup:
+def game_of(fixtures: Fixtures) -> GameSetup:
     """The set-up of a run's games."""
     values = lowered(fixtures)
     pool = with_worst(fixtures, as_published(fixtures).deployed.setup)

@@ -26,7 +26,7 @@ from blindmatch_simulations.conformance.leakage.facts import (
     playable,
 )
 from blindmatch_simulations.conformance.leakage.game import Finding, Run, judge
-from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, stage_of
+from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, game_of
 from blindmatch_simulations.conformance.leakage.play import Behaviour, Event, Play, event_of
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.inprocess.seeded import below, flag
@@ -60,31 +60,31 @@ def check_malicious(fixtures: Fixtures) -> Passed:
 
 
 def _check(fixtures: Fixtures, adversary: Adversary, behaviours: Sequence[Behaviour]) -> Passed:
-    stage = stage_of(fixtures)
+    game = game_of(fixtures)
     found = opponents(fixtures.design, adversary)
     if not found:
         raise NotApplicableError("nobody gets anything: nothing is sent for a picture")
-    figures: dict[str, Any] = {"parameters": stage.values}
+    figures: dict[str, Any] = {"parameters": game.values}
     words: list[str] = []
     shared: Shared = {}
     for opponent in found:
-        classes = classes_of(stage, opponent, behaviours)
+        classes = classes_of(game, opponent, behaviours)
         if not classes:
             words.append(f"{opponent.name}: no pair agrees on the declared facts, everything is declared")
             continue
-        findings = _play(fixtures, stage, opponent, classes, shared)
+        findings = _play(fixtures, game, opponent, classes, shared)
         pairs = len({pair.names for one in classes for pair in one.pairs})
         words.append(summary(opponent.name, findings, figures, pairs))
     return Passed("; ".join(words), figures)
 
 
-def classes_of(stage: GameSetup, opponent: Opponent, behaviours: Sequence[Behaviour]) -> list[Class]:
+def classes_of(game: GameSetup, opponent: Opponent, behaviours: Sequence[Behaviour]) -> list[Class]:
     """Every class with at least one pair that agrees on the facts declared to `opponent`."""
     found: list[Class] = []
     for scenario in SCENARIOS:
         if scenario.links and Behaviour.HONEST not in behaviours:
             continue  # a device stops asking a role that cheated, and the role knows the account it cheated
-        pairs = playable(scenario, stage.pool, stage.table.deployed, opponent, stage.outputs)
+        pairs = playable(scenario, game.pool, game.table.deployed, opponent, game.outputs)
         for behaviour in behaviours if pairs else ():
             name = scenario.name if behaviour is Behaviour.HONEST else f"{scenario.name}, role {behaviour}"
             found.append(Class(name, pairs, behaviour))
@@ -92,29 +92,29 @@ def classes_of(stage: GameSetup, opponent: Opponent, behaviours: Sequence[Behavi
 
 
 def _play(
-    fixtures: Fixtures, stage: GameSetup, opponent: Opponent, classes: Sequence[Class], shared: Shared
+    fixtures: Fixtures, game: GameSetup, opponent: Opponent, classes: Sequence[Class], shared: Shared
 ) -> list[Finding]:
     """Runs are shared by opponents for whom the same pairs agree; each looks at its own part of them."""
     findings = []
     for one in classes:
         key = (one.name, tuple(pair.names for pair in one.pairs), run_counts(fixtures, len(classes)))
         if key not in shared:
-            shared[key] = play_class(fixtures, stage, one, len(classes))
+            shared[key] = play_class(fixtures, game, one, len(classes))
         mine, theirs = (
-            [Run(seen_by(opponent, stage, run), run.pair, run.coin) for run in runs] for runs in shared[key]
+            [Run(seen_by(opponent, game, run), run.pair, run.coin) for run in runs] for runs in shared[key]
         )
-        finding = judge(one.name, mine, theirs, stage.known, len(classes))
+        finding = judge(one.name, mine, theirs, game.known, len(classes))
         findings.append(finding.not_told(f"{opponent.name}: {one.name}", "told apart by {!r}"))
     return findings
 
 
-def play_class(fixtures: Fixtures, stage: GameSetup, one: Class, classes: int) -> tuple[list[Run], list[Run]]:
+def play_class(fixtures: Fixtures, game: GameSetup, one: Class, classes: int) -> tuple[list[Run], list[Run]]:
     """Training and held-out runs of one class."""
 
     def run(rng: Randomness) -> Run:
         pair = one.pairs[below(rng, len(one.pairs))]
         coin = flag(rng)
-        events = Play(stage.table, one.behaviour, rng).run(pair.right if coin else pair.left)
+        events = Play(game.table, one.behaviour, rng).run(pair.right if coin else pair.left)
         return Run(events, pair, coin)
 
     return played(fixtures, f"game/{one.name}", run_counts(fixtures, classes), run)
@@ -148,12 +148,12 @@ def run_counts(fixtures: Fixtures, classes: int, most: float = 3) -> tuple[int, 
     return int(training * parts) // 3, int(held * parts) // 3
 
 
-def seen_by(opponent: Opponent, stage: GameSetup, run: Run) -> list[Event]:
+def seen_by(opponent: Opponent, game: GameSetup, run: Run) -> list[Event]:
     """What an opponent sees of a run; one with a device has asked about the pair's pictures itself."""
     events = [event for event in run.view if event.party in opponent.parties]
     if opponent.has_device:
         names = dict.fromkeys(move.one.name for move in (*run.pair.left, *run.pair.right))
-        own = (event for name in names for event in stage.own[name])
+        own = (event for name in names for event in game.own[name])
         events += [event for event in own if event.party in opponent.parties]
     return events
 
@@ -184,18 +184,18 @@ KINDS = ("listed", "near-30", "far-32", "lone", "other", "poor")
 def check_simulator(fixtures: Fixtures) -> Passed:
     """Real and simulated views have the same messages and lengths, and are not told apart."""
     fixtures.asks()
-    stage = stage_of(fixtures)
-    simulated = [role for role in fixtures.design.info.roles if _has_simulator(fixtures, stage, role)]
+    game = game_of(fixtures)
+    simulated = [role for role in fixtures.design.info.roles if _has_simulator(fixtures, game, role)]
     if not simulated:
         raise NotApplicableError("the design has no simulator")
     figures: dict[str, Any] = {}
-    words = [_role(fixtures, stage, role, len(simulated) * len(KINDS), figures) for role in simulated]
+    words = [_role(fixtures, game, role, len(simulated) * len(KINDS), figures) for role in simulated]
     return Passed("; ".join(words), figures)
 
 
-def _has_simulator(fixtures: Fixtures, stage: GameSetup, role: Role) -> bool:
+def _has_simulator(fixtures: Fixtures, game: GameSetup, role: Role) -> bool:
     one = fixtures.pool.of("other")[0]
-    return simulated_view(stage.table.deployed, role, one, None, fixtures.rng("simulator")) is not None
+    return simulated_view(game.table.deployed, role, one, None, fixtures.rng("simulator")) is not None
 
 
 def simulated_view(
@@ -208,12 +208,12 @@ def simulated_view(
     return design.simulate(role, projected, output, rng)
 
 
-def _role(fixtures: Fixtures, stage: GameSetup, role: Role, classes: int, figures: dict[str, Any]) -> str:
+def _role(fixtures: Fixtures, game: GameSetup, role: Role, classes: int, figures: dict[str, Any]) -> str:
     findings: list[Finding] = []
     for kind in KINDS:
-        run = partial(_view, stage, role, kind)
+        run = partial(_view, game, role, kind)
         made = played(fixtures, f"simulator/{role}/{kind}", run_counts(fixtures, classes), run)
-        finding = judge(kind, *made, stage.known, classes)
+        finding = judge(kind, *made, game.known, classes)
         says = "real and simulated views told apart by {!r}"
         findings.append(finding.not_told(f"simulate, role {role}, {kind}", says))
     runs = sum(finding.measured.runs for finding in findings)
@@ -222,14 +222,14 @@ def _role(fixtures: Fixtures, stage: GameSetup, role: Role, classes: int, figure
     return f"role {role}: no distinguisher in this suite exceeded {overall.high:.3f} ({overall.words()})"
 
 
-def _view(stage: GameSetup, role: Role, kind: str, rng: Randomness) -> Run:
+def _view(game: GameSetup, role: Role, kind: str, rng: Randomness) -> Run:
     """A view of one picture, real if the coin is True; the adversary guesses that picture and another."""
-    chosen, others = stage.pool.of(kind), stage.pool.of("other", "far-33")
+    chosen, others = game.pool.of(kind), game.pool.of("other", "far-33")
     one = chosen[below(rng, len(chosen))]
     different = [other for other in others if other is not one]
     pair = Pair((Move(different[below(rng, len(different))]),), (Move(one),))
     coin = flag(rng)
-    deployed = stage.table.deployed
+    deployed = game.table.deployed
     bodies = _real(deployed, role, one, rng) if coin else _simulated(deployed, role, one, rng)
     return Run(_answered(deployed, role, bodies, rng), pair, coin)
 

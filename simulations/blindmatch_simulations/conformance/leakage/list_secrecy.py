@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.leakage.facts import names_of
 from blindmatch_simulations.conformance.leakage.game import Finding, Run, judge
-from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, stage_of
+from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, game_of
 from blindmatch_simulations.conformance.leakage.games import played, run_counts, summary
 from blindmatch_simulations.conformance.leakage.knowledge import PREFIX, prefixes
 from blindmatch_simulations.conformance.leakage.list_view import LIST_DISTINGUISHERS, NO_GUESSES, view_of
@@ -194,34 +194,34 @@ def check_lists(fixtures: Fixtures) -> Passed:
     """What a device gets of one list and of another, that agree on the declared facts, is alike."""
     if list_declared(fixtures):
         raise NotApplicableError("the list is declared to devices")
-    stage = stage_of(fixtures)
-    held = material(fixtures, stage)
+    game = game_of(fixtures)
+    held = material(fixtures, game)
     played = [one for one in LIST_SCENARIOS if fixtures.held_out or not one.large]
     pairs = {one.name: playable_pair(one, held) for one in played}
     classes = {name: pair for name, pair in pairs.items() if pair is not None}
     if not classes:
         raise NotApplicableError("no pair of lists agrees on what is declared to devices")
-    figures: dict[str, Any] = {"parameters": stage.values, "known_to": _knowing(fixtures)}
-    findings = [_class(fixtures, stage, name, pair, len(classes)) for name, pair in classes.items()]
+    figures: dict[str, Any] = {"parameters": game.values, "known_to": _knowing(fixtures)}
+    findings = [_class(fixtures, game, name, pair, len(classes)) for name, pair in classes.items()]
     words = [summary(DEVICE, findings, figures, len(classes))]
     words += [f"{name}: {how}" for name, how in figures["known_to"].items()]
     return Passed("; ".join(words), figures)
 
 
-def _class(fixtures: Fixtures, stage: GameSetup, name: str, pair: ListPair, classes: int) -> Finding:
-    training, held = play_lists(fixtures, stage, name, pair, classes)
+def _class(fixtures: Fixtures, game: GameSetup, name: str, pair: ListPair, classes: int) -> Finding:
+    training, held = play_lists(fixtures, game, name, pair, classes)
     finding = judge(name, training, held, NO_GUESSES, classes, LIST_DISTINGUISHERS)
     return finding.not_told(f"{DEVICE}: {name}", "lists told apart by {!r}")
 
 
 def play_lists(
-    fixtures: Fixtures, stage: GameSetup, name: str, pair: ListPair, classes: int
+    fixtures: Fixtures, game: GameSetup, name: str, pair: ListPair, classes: int
 ) -> tuple[list[Run], list[Run]]:
     """Training and held-out runs of one class; every run has a set of its own, with keys of its own."""
 
     def run(rng: Randomness) -> Run:
         coin = flag(rng)
-        build = built(fixtures, stage, pair.right if coin else pair.left, rng)
+        build = built(fixtures, game, pair.right if coin else pair.left, rng)
         return Run(view_of(build, pair.asked, rng), pair, coin)
 
     return played(fixtures, f"lists/{name}", run_counts(fixtures, classes, PUBLISHED), run)

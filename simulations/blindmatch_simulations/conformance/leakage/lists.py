@@ -82,13 +82,13 @@ class Material(Redacted, Struct, frozen=True, eq=False):
     """What pairs are made of.
 
     Attributes:
-        fixtures, stage: the run.
+        fixtures, game: the run.
         rows: a list of which the first entry is the hash of the picture that matches.
         others: hashes that are near to nothing.
     """
 
     fixtures: Fixtures
-    stage: GameSetup
+    game: GameSetup
     rows: Rows
     others: Rows
 
@@ -102,20 +102,20 @@ class Material(Redacted, Struct, frozen=True, eq=False):
         return np.concatenate([self.rows[:-1], np.frombuffer(own, np.uint8).reshape(1, 32)])
 
 
-def material(fixtures: Fixtures, stage: GameSetup) -> Material:
+def material(fixtures: Fixtures, game: GameSetup) -> Material:
     """What all pairs of one run are made of."""
     listed = np.frombuffer(fixtures.pool.of("listed")[0].item.hash, np.uint8).reshape(1, 32)
     drawn = random_hashes(2 * ENTRIES, fixtures.seed + (1 << 21))
-    return Material(fixtures, stage, np.concatenate([listed, drawn[:ENTRIES]]), drawn[ENTRIES:])
+    return Material(fixtures, game, np.concatenate([listed, drawn[:ENTRIES]]), drawn[ENTRIES:])
 
 
-def built(fixtures: Fixtures, stage: GameSetup, one: List, rng: Randomness) -> Build:
+def built(fixtures: Fixtures, game: GameSetup, one: List, rng: Randomness) -> Build:
     """Publish a list, then its updates.
 
     Raises:
         DesignError: if it has updates, and the design can only be published whole.
     """
-    build = publish(fixtures.design, one.entries, rng, 1, stage.values)
+    build = publish(fixtures.design, one.entries, rng, 1, game.values)
     for change in one.changes:
         build = update(build, change.adds, change.removes, rng, numbered_as=change.numbered_as)
     return build
@@ -137,7 +137,7 @@ def _told(held: Material, one: List, pair: ListPair) -> list[Hashable]:
     """What is declared to a device, and its outcomes."""
     design = held.fixtures.design
     facts = told(design, frozenset({Party.DEVICE}), Adversary.SEMI_HONEST)
-    deployed = opened(built(held.fixtures, held.stage, one, held.fixtures.rng("told")))
+    deployed = opened(built(held.fixtures, held.game, one, held.fixtures.rng("told")))
     found: list[Any] = []
     for picture in pair.asked:
         found += [fact.project(picture.item, deployed.setup) for fact in facts]
@@ -146,10 +146,10 @@ def _told(held: Material, one: List, pair: ListPair) -> list[Hashable]:
 
 
 def _lone(held: Material) -> ListPair | None:
-    found = held.stage.pool.of("lone")[:1]
+    found = held.game.pool.of("lone")[:1]
     if not found:
         return None
-    (one,), setup = found, held.stage.table.deployed.setup
+    (one,), setup = found, held.game.table.deployed.setup
     entry = lone_entry(held.fixtures.design, setup, one.item, 0)
     return None if entry is None else held.pair(List(held.with_last(entry)), List(held.rows), one)
 
@@ -175,7 +175,7 @@ def _family(held: Material) -> ListPair:
 
 
 def _meeting(held: Material) -> ListPair:
-    setup = held.stage.table.deployed.setup
+    setup = held.game.table.deployed.setup
     partner = part_of(held.fixtures.design, setup, HashOnly(held.rows[1].tobytes()))
     return held.pair(List(held.with_last(partner)), List(held.rows))
 
@@ -227,7 +227,7 @@ def _again(held: Material, own: Rows, asked: tuple[Pooled, ...]) -> ListPair:
 def _small(held: Material) -> ListPair | None:
     """Updates of one entry each: every one a lone hit of the same picture, or none."""
     drawn = random_hashes(2 * ASKED, held.fixtures.seed + (1 << 23))
-    one, setup = held.fixtures.pool.of("other")[0], held.stage.table.deployed.setup
+    one, setup = held.fixtures.pool.of("other")[0], held.game.table.deployed.setup
     lone = lone_entries(held.fixtures.design, setup, one.item, drawn[:ASKED])
     if lone is None:
         return None
@@ -243,7 +243,7 @@ def _sized(entries: int) -> Callable[[Material], ListPair | None]:
 
     def pair(held: Material) -> ListPair | None:
         setup, drawn = (
-            held.stage.table.deployed.setup,
+            held.game.table.deployed.setup,
             random_hashes(2 * entries, held.fixtures.seed + (1 << 24)),
         )
         pictures = [one for one in crowd(held.fixtures.seed) if one.kind == "other"][: min(ASKED, entries)]

@@ -28,7 +28,7 @@ from msgspec import Struct
 from blindmatch_simulations.conformance.fixtures import Clocks, Fixtures
 from blindmatch_simulations.conformance.leakage.facts import SCENARIOS, Moves, Pair, opponents, playable
 from blindmatch_simulations.conformance.leakage.game import Distinguisher, Finding, Run, judge
-from blindmatch_simulations.conformance.leakage.game_setup import stage_of
+from blindmatch_simulations.conformance.leakage.game_setup import game_of
 from blindmatch_simulations.conformance.leakage.games import played, run_counts
 from blindmatch_simulations.conformance.leakage.list_view import NO_GUESSES
 from blindmatch_simulations.conformance.leakage.play import Event
@@ -64,12 +64,12 @@ class Timed(Struct, frozen=True):
 
 def check_timing(fixtures: Fixtures) -> Passed:
     """Measure each step for each class; see the module."""
-    stage = stage_of(fixtures)
+    game = game_of(fixtures)
     claims = claimed(fixtures.design)
     pairs = _pairs(fixtures)
     tests, found = len(pairs) * len(STEPS), list[Timed]()
     for name, some in pairs.items():
-        runs = _runs(fixtures, stage.table.deployed, name, some, tests)
+        runs = _runs(fixtures, game.table.deployed, name, some, tests)
         _not_gross(name, [*runs[0], *runs[1]])
         made = [Timed(step, judged_by_time(name, step, runs, tests), step in claims) for step in STEPS]
         _hold(made)
@@ -118,9 +118,9 @@ def _pairs(fixtures: Fixtures) -> dict[str, list[Pair]]:
     found = opponents(fixtures.design, Adversary.SEMI_HONEST)
     if not found:
         raise NotApplicableError("nobody gets anything: nothing is sent for a picture")
-    stage = stage_of(fixtures)
+    game = game_of(fixtures)
     some = {
-        one.name: playable(one, stage.pool, stage.table.deployed, found[0], stage.outputs)
+        one.name: playable(one, game.pool, game.table.deployed, found[0], game.outputs)
         for one in SCENARIOS
         if one.name in TIMED
     }

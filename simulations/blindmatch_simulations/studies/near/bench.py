@@ -83,22 +83,22 @@ def bench_near(meter: Meter, folder: Path, options: Options) -> None:
     used is refused before anything else is measured."""
     kept = options.store or folder / "store"
     held = opened_store(meter, kept, options.store_size, options.tokening)
-    stage = as_heard(meter.stage)
+    phase = as_heard(meter.phase)
     pairs = edited_crops(
-        options.crops, options.seed, progress=partial(stage, "edited pictures"), own=options.own
+        options.crops, options.seed, progress=partial(phase, "edited pictures"), own=options.own
     )
-    _recall(meter, pairs, options, stage)
-    sessions = partial(stage, "sessions")
+    _recall(meter, pairs, options, phase)
+    sessions = partial(phase, "sessions")
     agreement(pairs, options.tokening, options.sessions, options.seed, sessions).record(meter)
-    _revealed(meter, pairs, options, stage)
+    _revealed(meter, pairs, options, phase)
     trial = _of_store(meter, held, folder / "deployment", pairs, options.calls)
     _extraction(meter, options, trial)
 
 
-def _recall(meter: Meter, pairs: EditedPairs, options: Options, stage: Tell) -> None:
+def _recall(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -> None:
     fill = random_list(options.set_size, options.seed)
     for row, t in (("near/recall/at-160", options.tokening), ("near/recall/at-320", options.doubled)):
-        stage("recall", t.probes, options.doubled.probes)
+        phase("recall", t.probes, options.doubled.probes)
         found = ranks(pairs, t.k, t.bands, t.probes)
         lost = lost_tokens(pairs, fill, t.k, t.bands)
         why = f"tokens; {len(pairs.originals)} {_kind(options)} among {len(fill)} uniform entries"
@@ -109,15 +109,15 @@ def _recall(meter: Meter, pairs: EditedPairs, options: Options, stage: Tell) -> 
         meter.record("near/recall/lost-tokens", {"share": float(lost.mean())}, None, why, **named)
 
 
-def _revealed(meter: Meter, pairs: EditedPairs, options: Options, stage: Tell) -> None:
+def _revealed(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -> None:
     sent = pairs.edited.good()
     uniform = random_list(options.set_size, options.seed + 1)
     lists = [("uniform", sent, uniform), (_kind(options), sent, pairs.originals.hashes)]
     for name, folder in options.folders:
-        pictures = folder_pictures(folder, options.most_pictures, partial(stage, name))
+        pictures = folder_pictures(folder, options.most_pictures, partial(phase, name))
         lists.append((name, pictures, pictures.hashes))
     for name, pictures, listed in lists:
-        stage(f"revealed, {name}", 0, 1)
+        phase(f"revealed, {name}", 0, 1)
         revealed_rows(meter, name, pictures, listed, options.tokening)
 
 

@@ -103,7 +103,7 @@ def _build(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> None
         random_list(entries, listed, system_randomness())
     with open_list(listed) as opened:
         _check_entries(folder, len(opened), entries)
-    meter.stage(f"building a set of {entries:,} entries")(0, 1)
+    meter.phase(f"building a set of {entries:,} entries")(0, 1)
     with meter.around(cores()) as around:
         found = built_alone(DESIGN.info.name, listed, folder / PUBLISHED, tokening.values())
     (run,) = around.runs

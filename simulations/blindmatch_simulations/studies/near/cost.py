@@ -130,7 +130,7 @@ def record_latency(meter: Meter, store: Store, egress: Egress, picture: Item, ca
     """Rows of `calls` matches, each beside an empty call and the matcher's answer without a network."""
     epoch, files = store.publication.manifest.epoch, store.publication.role(MATCHER)
     exchange = MatchingExchange(egress, DESIGN, epoch, 1)
-    progress = meter.stage("near matches over loopback")
+    progress = meter.phase("near matches over loopback")
     with ThreadPoolExecutor(cores()) as pool:
         setup = DESIGN.with_executor(DESIGN.open_setup(store.publication.setup(), epoch), pool)
         matcher = DESIGN.open_role(MATCHER, files)
