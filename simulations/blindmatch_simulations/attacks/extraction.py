@@ -119,7 +119,7 @@ def pooled_extraction(arena: Arena) -> Figure:
     against={"token-psi", "split-token-psi"},
 )
 def key_limits(arena: Arena) -> Figure:
-    """Count the requests that the ledger grants beyond a limit: of an account, and of all."""
+    """Count the requests that the budget grants beyond a limit: of an account, and of all."""
     limits = _limits(_set(arena))
     spent = _granted(limits, ACCOUNTS[-1])
     arena.spending.queries += sum(spent) // limits.cost
@@ -144,20 +144,20 @@ def _limits(deployed: Deployed) -> KeyLimits:
 
 
 def _granted(limits: KeyLimits, accounts: int) -> Sequence[int]:
-    """Evaluations that a matcher's ledger grants each account that asks until, and past, it is refused."""
+    """Evaluations that a matcher's budget grants each account that asks until, and past, it is refused."""
     with tempfile.TemporaryDirectory(prefix="blindmatch-attack-") as folder:
         return asyncio.run(_asked(Path(folder) / "ledger.sqlite", limits, accounts))
 
 
 async def _asked(path: Path, limits: KeyLimits, accounts: int) -> list[int]:
     store, granted = MatcherStore(path), list[int]()
-    ledger = Budget(store, lambda: 0.0, EventLog("matcher", lambda line: None))
+    budget = Budget(store, lambda: 0.0, EventLog("matcher", lambda line: None))
     for number in range(accounts):
         granted.append(0)
         for _ in range(ALONE // limits.cost + PAST):
             with suppress(BudgetError):
-                await ledger.check(f"mallory-{number}", limits)
-                await ledger.spend(f"mallory-{number}", limits)
+                await budget.check(f"mallory-{number}", limits)
+                await budget.spend(f"mallory-{number}", limits)
                 granted[-1] += limits.cost
     await store.close()
     return granted
