@@ -23,7 +23,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup classifier fast demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench soak interop vectors clean
+.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench soak interop vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -71,6 +71,13 @@ ifneq ($(UV),)
 	$(UV) pip install --quiet --python $(BIN)/python $(ONLY) -r requirements/fast.txt
 else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(ONLY) -r requirements/fast.txt
+endif
+
+frames: $(STAMP) ## pandas, for results as data frames (docs/api.md)
+ifneq ($(UV),)
+	$(UV) pip install --quiet --python $(BIN)/python $(ONLY) -r requirements/frames.txt
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(ONLY) -r requirements/frames.txt
 endif
 
 ray: $(STAMP) ## Ray, for blocks of `population` on a cluster (--ray)

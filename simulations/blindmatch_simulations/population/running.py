@@ -91,7 +91,6 @@ def run(
     counts = {name: np.zeros((len(Row), options.days), np.int64) for name in works}
     told: dict[str, dict[str, Any]] = {name: {} for name in works}
     tasks = [(name, block) for name, work in works.items() for block in blocks_of(work)]
-    progress(0, len(tasks))
     for number, ((name, block), data) in enumerate(_done(tasks, works, options, kept), 1):
         if block < 0:
             told[name].update(json.loads(data))
