@@ -60,6 +60,10 @@ TakePoliciesOption = Annotated[
         "device has; its keys and messages stay.",
     ),
 ]
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(help="Lock the store with this file, made if missing; keep it apart from the device."),
+]
 
 
 def register(
@@ -68,10 +72,7 @@ def register(
     design: DeployedDesignOption = None,
     mode: ModeOption = FailureMode.HOLD,
     consequence: ConsequenceOption = Consequence.REPORT,
-    key_file: Annotated[
-        Path | None,
-        typer.Option(help="Lock the store with this file, made if missing; keep it apart from the device."),
-    ] = None,
+    key_file: KeyFileOption = None,
     passphrase: Annotated[
         bool, typer.Option("--passphrase", help="Lock it with $BLINDMATCH_PASSPHRASE, or ask.")
     ] = False,
