@@ -16,6 +16,7 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.conformance.correctness import check_outcomes
 from blindmatch_simulations.conformance.fixtures import Fixtures
+from blindmatch_simulations.conformance.hand_over import check_hand_over
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError
 from dummy_designs import BRIGHT, Bright, brightness
 from msgspec.structs import replace
@@ -122,3 +123,11 @@ def test_conformance_says_that_no_picture_tells_a_category_apart(
     one_sided = type("OneSided", (base,), {"info": replace(Bright.info, relation=relation)})()
     with pytest.raises(NotComparableError, match=r"31 pictures tried are of the category bright"):
         check_outcomes(Fixtures(one_sided))
+
+
+def test_conformance_hands_over_a_picture_of_the_category_where_the_pool_has_none() -> None:
+    class White(Careless):
+        info = replace(Bright.info, relation=Category("very bright", 0.9, brightness, minimum_quality=0))
+
+    passed = check_hand_over(Fixtures(White()))
+    assert passed.reason.startswith("a device that refuses sent nothing of 1 messages with a match")

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from blindmatch_protocol.contract import Category
+from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.picture.item import Picture
 from PIL import Image
 
@@ -28,6 +29,12 @@ def of_all_kinds(seed: int) -> list[Pooled]:
     for name in ("caption", "status-bar"):
         items[name] = Picture.from_bytes(BY_NAME[name].apply(encoded(Image.fromarray(pixels))))
     return [Pooled(f"category/{name}", "category", item) for name, item in items.items()]
+
+
+def of_either(relation: Category, seed: int) -> dict[str, Picture]:
+    """A picture that is of the category, `match`, and one that is not, `none`; as far as there are such."""
+    items = [one.item for one in of_all_kinds(seed)]
+    return {"match" if relation.matches(one, NO_ENTRIES) else "none": one for one in items}
 
 
 def check_both_ways(relation: Category, expected: Mapping[str, bool]) -> None:

@@ -19,10 +19,11 @@ import numpy as np
 from blindmatch_client.consequence import Consequence
 from blindmatch_client.device import Device, OutcomeKind
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract import Learner, Party
+from blindmatch_protocol.contract import Category, Learner, Party
 from blindmatch_protocol.picture.item import Picture
 from PIL import Image
 
+from blindmatch_simulations.conformance.category import of_either
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.leakage.game import Finding, Run
 from blindmatch_simulations.conformance.leakage.play import Event
@@ -106,6 +107,8 @@ def _family(item: Picture) -> Rows:
 def _pictures(fixtures: Fixtures, family: Picture) -> dict[str, bytes]:
     pool = fixtures.pool
     items = {"match": pool.of("listed")[0].item, "none": pool.of("other")[0].item, "family": family}
+    if isinstance(fixtures.design.info.relation, Category):
+        items |= of_either(fixtures.design.info.relation, fixtures.seed)
     return {kind: encoded(Image.fromarray(item.pixels)) for kind, item in items.items()}
 
 
