@@ -151,13 +151,13 @@ def _granted(limits: KeyLimits, accounts: int) -> Sequence[int]:
 
 async def _asked(path: Path, limits: KeyLimits, accounts: int) -> list[int]:
     store, granted = MatcherStore(path), list[int]()
-    budget = Budget(store, lambda: 0.0, EventLog("matcher", lambda line: None))
+    allowance = Budget(store, lambda: 0.0, EventLog("matcher", lambda line: None))
     for number in range(accounts):
         granted.append(0)
         for _ in range(ALONE // limits.cost + PAST):
             with suppress(BudgetError):
-                await budget.check(f"mallory-{number}", limits)
-                await budget.spend(f"mallory-{number}", limits)
+                await allowance.check(f"mallory-{number}", limits)
+                await allowance.spend(f"mallory-{number}", limits)
                 granted[-1] += limits.cost
     await store.close()
     return granted
