@@ -9,25 +9,43 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 import jsonschema
 import pytest
+from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.parameters import of_values
 from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_simulations.cli import near
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.row import Target
 from blindmatch_simulations.pictures.edits import EDITS
-from blindmatch_simulations.studies.near import limits_for
+from blindmatch_simulations.studies.near import EditedPairs, edited_crops, limits_for
 from blindmatch_simulations.studies.near.building import opened_store
 from msgspec import to_builtins
 from msgspec.structs import replace
 from support.schemas import committed
+
+
+@pytest.fixture(scope="module", autouse=True)
+def crops_once() -> Iterator[None]:
+    """Crops under every edit, the same ones for each `design tune` here, are made once."""
+    made: dict[tuple[int, int], EditedPairs] = {}
+
+    def held(count: int, seed: int, progress: Progress) -> EditedPairs:
+        if (count, seed) not in made:
+            made[count, seed] = edited_crops(count, seed, progress=progress)
+        return made[count, seed]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near, "edited_crops", held)
+        yield
 
 
 def test_tuning_proposes_parameters_that_meet_the_wishes(tmp_path: Path) -> None:

@@ -84,10 +84,14 @@ class Point(Struct, frozen=True):
         enough = self.recall >= wishes.recall and self.secrecy >= wishes.secrecy
         return enough and self.device_u <= wishes.device_u
 
+    @property
+    def merits(self) -> tuple[float, float, int]:
+        """Recall, cost and secrecy; more is better."""
+        return self.recall, -self.device_u, self.secrecy
+
     def beats(self, other: Point) -> bool:
         """Whether it is no worse in recall, cost and secrecy, and better in one."""
-        mine = (self.recall, -self.device_u, self.secrecy)
-        theirs = (other.recall, -other.device_u, other.secrecy)
+        mine, theirs = self.merits, other.merits
         return all(a >= b for a, b in zip(mine, theirs, strict=True)) and mine != theirs
 
 
@@ -103,7 +107,11 @@ def tune(pairs: EditedPairs, wishes: Wishes | None = None, progress: Progress = 
     wanted, points = wishes or Wishes(), list[Point]()
     for k in each(KS, progress):
         points += _points(pairs, k, wanted)
-    best = [one for one in points if not any(other.beats(one) for other in points)]
+    best = list[Point]()
+    # whatever beats a point comes before it, and so does one of the frontier that beats it
+    for one in sorted(points, key=lambda one: one.merits, reverse=True):
+        if not any(other.beats(one) for other in best):
+            best.append(one)
     best.sort(key=lambda one: (one.device_u, -one.recall))
     return Frontier(tuple(best), next((one for one in best if one.meets(wanted)), None))
 
