@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.hosting import parties_of
-from blindmatch_simulations.deployment.processes import running_servers
-from blindmatch_simulations.deployment.registry import load_design
 from support.command import in_process
+from support.forked_servers import forked_servers, serving
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +40,7 @@ def served(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     """A deployment with running servers and two registered devices."""
     home = tmp_path_factory.mktemp("served") / "home"
     shutil.copytree(built, home)
-    with running_servers(Deployment.open(home), parties_of(load_design("oprf-psi")), ()):
+    with serving(home):
         for name in ("alice", "bob"):
             assert in_process(home, "device", "register", name).code == 0
         yield home
@@ -77,3 +75,10 @@ def prepared(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("prepared") / "home"
     shutil.copytree(taught, home)
     return home
+
+
+@pytest.fixture
+def quick_servers() -> Iterator[None]:
+    """Servers that the test starts are forked: each a process of its own that need not import everything."""
+    with forked_servers():
+        yield

@@ -14,8 +14,9 @@ import pytest
 from blindmatch_simulations.deployment.folder import DeploymentError
 from blindmatch_simulations.deployment.mailbox import Mailbox
 from support.command import BAD_STATE, REFUSED, UNREACHABLE, Ran, in_process, refused
+from support.forked_servers import serving
 
-from .test_by_hand import done, serving
+from .test_by_hand import done
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,8 @@ from blindmatch_simulations.scenario.recording import read_recording
 from msgspec import Struct
 from msgspec.structs import replace
 from support.command import COMMAND, environment, processes_of
+from support.forked_servers import forked_servers
+from support.once import once
 
 TESTS = Path(__file__).parents[1]
 DUMMIES = TESTS / "dummy_designs.py"
@@ -68,20 +70,23 @@ class Demo(Struct, frozen=True):
 
 
 def demo(folder: Path, design: object, *options: object) -> Demo:
-    """Run the demo with its deployment kept in `folder`."""
-    out, home = folder / "result.json", folder / "home"
-    asked = [
-        "demo",
-        "--set-size",
-        str(SET_SIZE),
-        "--design",
-        str(design),
-        "--home",
-        str(home),
-        *map(str, options),
-    ]
-    code = run([*asked, "--json", str(out)])
-    return Demo(code, json.loads(out.read_text()), home)
+    """Run the demo with its deployment kept in `folder`, and forked servers."""
+    with forked_servers():
+        return by_processes(folder, design, *options)
+
+
+def by_processes(folder: Path, design: object, *options: object) -> Demo:
+    """Run the demo as it is: each server a program of its own."""
+    place = ("--home", folder / "home", "--json", folder / "result.json")
+    asked = ("demo", "--set-size", SET_SIZE, "--design", design, *place, *options)
+    (folder / "code").write_text(str(run([*map(str, asked)])))
+    return read(folder)
+
+
+def read(folder: Path) -> Demo:
+    """The run whose deployment is in `folder`."""
+    code, result = (folder / "code").read_text(), (folder / "result.json").read_text()
+    return Demo(int(code), json.loads(result), folder / "home")
 
 
 def matches_in_the_clear(workload: Workload, design: AnyDesign) -> int:
@@ -141,7 +146,7 @@ def test_a_design_in_one_new_file_runs_with_no_other_change(tmp_path: Path, work
     path = tmp_path / "mine.py"
     shutil.copy(EXAMPLE, path)
     record = tmp_path / "run.jsonl"
-    done = demo(tmp_path, f"{path}:DESIGN", "--record", record)
+    done = by_processes(tmp_path, f"{path}:DESIGN", "--record", record)
     check_right(done, workload, load_design(f"{path}:DESIGN"))
     recording = read_recording(record)
     sent = [one for one in recording.events if isinstance(one.operation, SendPicture)]
@@ -184,8 +189,8 @@ def test_a_leaking_design_makes_the_demo_wrong(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.fixture(scope="module")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """A run of oprf-psi."""
-    return demo(tmp_path_factory.mktemp("private"), "oprf-psi")
+    """A run of oprf-psi, the same one for all workers."""
+    return read(once(tmp_path_factory, "private", lambda folder: by_processes(folder, "oprf-psi")))
 
 
 def test_the_demo_is_right_for_oprf_psi(private: Demo, workload: Workload) -> None:

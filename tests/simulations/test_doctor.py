@@ -24,8 +24,9 @@ from blindmatch_simulations.deployment.registry import load_design
 from dummy_designs import BRIGHT
 from msgspec.structs import replace
 from support.command import in_process
+from support.forked_servers import serving
 
-from .test_by_hand import done, serving
+from .test_by_hand import done
 
 NOW = datetime.now(UTC)
 DESIGN = load_design("oprf-psi")

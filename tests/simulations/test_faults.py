@@ -20,6 +20,7 @@ from blindmatch_simulations.deployment.devices import Watched, connect
 from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.pictures.crops import crops
 from support.command import in_process
+from support.forked_servers import forked_servers
 from support.world import World, left_for, listed_world
 
 DESIGN = "oprf-psi"
@@ -48,7 +49,8 @@ def cheated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @contextmanager
 def served(world: World, design: str = DESIGN) -> Iterator[World]:
     """The world with its servers, which run `design`."""
-    world.start(reference=design)
+    with forked_servers():
+        world.start(reference=design)
     try:
         yield world
     finally:
@@ -122,7 +124,8 @@ def test_pictures_wait_while_the_matcher_is_dead_and_leave_when_it_is_back(world
         assert alice.device.send_text("bob", "wait for it").delivered
         assert world.reports() == 1
         alice.device.close()
-        world.start()
+        with forked_servers():
+            world.start()
         flushed = in_process(world.deployment.home, "device", "flush", "alice", "--json", "-")
         assert (flushed.code, flushed.json) == (0, {"messages": 2, "waiting": 0, "problems": []})
         assert world.reports() == 2

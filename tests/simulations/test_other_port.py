@@ -33,6 +33,7 @@ def texts(bob: Device) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_servers")
 @pytest.mark.parametrize("ends_with", [signal.SIGTERM, signal.SIGKILL])
 def test_devices_that_stay_find_a_relay_that_came_back_on_another_port(
     world: World, ends_with: signal.Signals

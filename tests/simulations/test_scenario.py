@@ -191,6 +191,7 @@ def test_an_epoch_that_is_published_while_servers_run_is_served(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_servers")
 def test_a_server_that_is_killed_comes_back_with_what_it_had(tmp_path: Path) -> None:
     relay = Party.PROVIDER
     operations = (

@@ -166,6 +166,7 @@ def test_a_month_beside_another_leaf_s_proof_is_not_taken_for_logged(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_servers")
 def test_the_log_takes_a_months_counts_from_the_centre_alone_and_once(tmp_path: Path) -> None:
     with World.create(tmp_path / "home", "none", witnesses=1) as world:
         world.start(world.log_parties)
