@@ -35,6 +35,7 @@ from blindmatch_simulations.measure.yardstick import (
     percentile,
     reading,
 )
+from support.readings import short_readings
 from support.schemas import committed
 
 ROOT = Path(__file__).parents[2]
@@ -224,7 +225,8 @@ def bench(tmp_path: Path, *arguments: str) -> dict[str, dict[str, Any]]:
     """Run a bench; its rows by id, the last one of each, of a file that keeps the schema. Ids of what
     jit computed end with " by jit"."""
     out = tmp_path / "bench.json"
-    assert run(["bench", *arguments, "--json", str(out)]) == 0
+    with short_readings():
+        assert run(["bench", *arguments, "--json", str(out)]) == 0
     found = json.loads(out.read_text())
     jsonschema.validate(found, committed("results-v3"))
     return {_name(row): row | {"figures": values(row)} for row in found["rows"]}

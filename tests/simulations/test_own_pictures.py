@@ -197,6 +197,7 @@ def test_an_assessment_of_own_pictures_keeps_rates_alone(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_servers")
 def test_a_demo_with_own_pictures_is_right_and_its_file_names_none(
     folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
