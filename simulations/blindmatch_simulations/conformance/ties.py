@@ -137,7 +137,7 @@ def _puts(
         yield from (_Put(at, one, deployed) for one in put)
 
 
-def _mixed(right: Any, wrong: Any) -> Iterator[Message]:
+def _mixed(right: Message, wrong: Message) -> Iterator[Message]:
     for name, _ in layout(type(right)):
         ours, theirs = getattr(right, name), getattr(wrong, name)
         values = [theirs]
@@ -152,7 +152,7 @@ def _mixed(right: Any, wrong: Any) -> Iterator[Message]:
                 continue  # no message
 
 
-def _altered(right: Any) -> Iterator[Message]:
+def _altered(right: Message) -> Iterator[Message]:
     """The right reply with another number or mark in it, or without rows: all, the first, the last."""
     for name, encoding in layout(type(right)):
         value = getattr(right, name)
