@@ -7,6 +7,7 @@ from blindmatch_protocol.codec import Fixed, Message, UInt, message
 from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 from msgspec.structs import replace
+from rich.pretty import pretty_repr
 
 SECRET = bytes(range(16))
 
@@ -51,4 +52,5 @@ def test_messages_and_values_cannot_be_changed() -> None:
 def test_only_what_is_named_is_shown() -> None:
     assert repr(Ask(7, SECRET)) == "<test/ask>"
     assert repr(Key(7, SECRET)) == "Key(ident=7)"
+    assert (pretty_repr(Ask(7, SECRET)), pretty_repr(Key(7, SECRET))) == ("Ask()", "Key(ident=7)")
     assert str(SECRET) not in f"{Ask(7, SECRET)} {Key(7, SECRET)!r} {Key(7, SECRET)}"
