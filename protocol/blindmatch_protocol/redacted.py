@@ -1,6 +1,5 @@
 """Values whose `repr` does not show what they hold."""
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 
@@ -14,8 +13,8 @@ class Redacted:
     __slots__ = ()
     SHOWN: ClassVar[tuple[str, ...]] = ()
 
-    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
-        return ((name, getattr(self, name)) for name in self.SHOWN)
+    def __rich_repr__(self, /) -> list[tuple[str, Any]]:
+        return [(name, getattr(self, name)) for name in self.SHOWN]
 
     def __repr__(self) -> str:
         told = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())

@@ -14,7 +14,7 @@ over its bound and a non-canonical form each end in `ProtocolError`.
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
 
@@ -113,8 +113,8 @@ class Message(Struct, metaclass=_Kind):
     def __hash__(self) -> int:
         return hash(self.encode())
 
-    def __rich_repr__(self) -> Iterator[object]:
-        return iter(())  # a struct's own would show the fields
+    def __rich_repr__(self, /) -> list[tuple[str, Any]]:
+        return []  # a struct's own would show the fields
 
     def __repr__(self) -> str:
         return f"<{self.NAME}>"
