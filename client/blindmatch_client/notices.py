@@ -111,7 +111,7 @@ def undecided(recipient: str, mode: FailureMode, failure: Undecided) -> str:
     """A picture could not be matched, and what happens to it."""
     why = {
         Cause.UNAVAILABLE: "could not be checked for now",
-        Cause.CHEATED: "could not be checked: an answer broke the rules, so who gave it is asked no more",
+        Cause.CHEATED: "could not be checked: an answer broke the rules, so who gave it is not asked again",
         Cause.BROKEN: "could not be checked: the matching on this device failed",
     }[failure.cause]
     what = {
