@@ -150,6 +150,7 @@ class Messages:
         Raises:
             PictureError: if it cannot be decoded and the policy is to refuse.
         """
+        data = bytes(data)  # whatever the caller does with it
         picture = Picture.from_bytes(data)
         try:
             _ = picture.pixels
@@ -158,7 +159,7 @@ class Messages:
                 raise
             return self._sealed(pieces(data), UNREADABLE_TYPE, MatchState.SKIPPED), unreadable(to)
         attached = self._sealed(pieces(data), f"image/{container.sniff(data).lower()}", MatchState.DUE)
-        attached.taken = data, picture
+        attached.taken = picture
         return attached, ""
 
     def _take_file(self, to: str, path: Path) -> Taken:

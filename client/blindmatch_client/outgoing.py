@@ -51,7 +51,7 @@ class Attached(Redacted, Struct, eq=False):
         file: the sealed attachment on this device; None once no message needs it.
         ref: names the blob as the relay knows it, once it is `uploaded`; None with `file`.
         outcome: of matching, with the epoch it was asked in and the time, once it is DECIDED.
-        taken: in memory alone: the picture's file and the picture, if the user attached it just now.
+        taken: in memory alone: the picture, if the user attached it just now.
     """
 
     item: int
@@ -62,7 +62,7 @@ class Attached(Redacted, Struct, eq=False):
     outcome: Outcome | None = None
     epoch: int = 0
     matched_at_ms: int = 0
-    taken: tuple[bytes, Picture] | None = None
+    taken: Picture | None = None
 
 
 class Outgoing(Redacted, Struct, eq=False):

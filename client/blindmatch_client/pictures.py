@@ -50,7 +50,7 @@ class Pictures(Struct, frozen=True):
         if attached is None or attached.matching is not MatchState.DUE or attached.item in self.verified:
             return None
         assert attached.ref is not None
-        _, picture = self.load(attached)
+        picture = attached.taken or self.load(attached)[1]
         # bound to the message that it is asked about for, also where others bear the same picture
         binding = binding_of(row.disclosed(self.base.config.account))
         asked = self.matcher.ask(picture, attached.item, request_id_of(attached.ref.key), binding)
@@ -77,12 +77,14 @@ class Pictures(Struct, frozen=True):
             self.look(row)
 
     def load(self, attached: Attached) -> tuple[bytes, Picture]:
-        """A picture's file and the picture; only what may be matched is ever whole in memory."""
-        if attached.taken is not None:
-            return attached.taken
+        """A picture's file, as sealed, and the picture; only what may be matched is ever whole in memory.
+
+        Raises:
+            AttachmentError: if the file was altered on the device.
+        """
         assert attached.file is not None and attached.ref is not None
         data = b"".join(opened(self.files.chunks(attached.file), attached.ref))
-        return data, Picture.from_bytes(data)
+        return data, attached.taken or Picture.from_bytes(data)
 
     def prepare(self, rows: Sequence[Outgoing]) -> None:
         """The design's offline phase for the next picture, if these messages had any. Sends nothing."""

@@ -18,6 +18,7 @@ from blindmatch_client.reporting import Reporting
 from blindmatch_client.store import Store
 from blindmatch_proofs.franking import verify_opening
 from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol.attachment import AttachmentError
 from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
 from blindmatch_protocol.picture.item import Picture
@@ -119,6 +120,41 @@ def test_without_the_centres_key_a_report_is_refused_and_not_asked_for_then(benc
     with pytest.raises(ReportRefusedError, match="configured without the centre's key"):
         bench.reporting.queue(confirmed, Outgoing(0, bytes(16), 1, SendState.SENT, "bob"), LISTED, 1)
     assert bench.reporting.waiting() == 0
+
+
+def test_no_report_is_made_of_a_picture_that_was_altered_on_the_disk(make_world: MakeWorld) -> None:
+    """Nobody gets it then, so a report would say what did not happen."""
+    world = make_world(ECHO, HASHES)
+    bob, alice = world.device("bob"), world.device("alice")
+
+    def altered(method: str) -> None:
+        if method.startswith("Exchange"):
+            for path in (one for one in (world.folder / "alice").rglob("*") if len(one.name) == 32):
+                raw = bytearray(path.read_bytes())
+                raw[40] ^= 1
+                path.write_bytes(raw)
+
+    world.matcher.fault = altered
+    with pytest.raises(AttachmentError):
+        alice.device.send_picture("bob", LISTED)
+    (got,) = bob.device.receive()
+    assert "is not the one that the message names" in got.problem
+    assert world.centre.reports == []
+
+
+def test_what_is_matched_and_reported_is_what_the_caller_gave_then(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    bob, alice = world.device("bob"), world.device("alice")
+    given = bytearray(LISTED)
+
+    def changed(method: str) -> None:
+        given[-20:] = bytes(20)
+
+    world.matcher.fault = changed
+    assert alice.device.send_picture("bob", given).reported
+    (got,) = bob.device.receive()
+    assert got.pictures == (LISTED,)
+    assert [report.picture for report in world.centre.reports] == [LISTED]
 
 
 def test_every_device_compares_the_centres_key_when_it_registers(make_world: MakeWorld) -> None:

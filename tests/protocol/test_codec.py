@@ -3,7 +3,8 @@
 from typing import Annotated, ClassVar
 
 import pytest
-from blindmatch_protocol.codec import Fixed, Message, UInt, message
+from blindmatch_protocol.codec import Fixed, Message, Sequence, UInt, message
+from blindmatch_protocol.contract import Category, Extraction, Fact
 from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 from msgspec.structs import replace
@@ -54,3 +55,28 @@ def test_only_what_is_named_is_shown() -> None:
     assert repr(Key(7, SECRET)) == "Key(ident=7)"
     assert (pretty_repr(Ask(7, SECRET)), pretty_repr(Key(7, SECRET))) == ("Ask()", "Key(ident=7)")
     assert str(SECRET) not in f"{Ask(7, SECRET)} {Key(7, SECRET)!r} {Key(7, SECRET)}"
+
+
+def test_what_is_no_sequence_is_not_written_as_an_empty_one() -> None:
+    assert Sequence(UInt(8), 3).write((), "step", "field") == bytes(4)
+    for value in (None, 0, False):
+        with pytest.raises(TypeError):
+            Sequence(UInt(8), 3).write(value, "step", "field")  # type: ignore[arg-type]
+
+
+def test_functions_of_what_is_declared_do_not_count_in_comparisons() -> None:
+    class Model:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, item: object) -> float:
+            return 1.0
+
+    for made in (
+        lambda: Category("bright", 0.5, Model()),
+        lambda: Extraction("tokens", Model()),
+        lambda: Fact("my.fact", "what it says", Model()),
+    ):
+        one, same = made(), made()
+        assert one == same and hash(one) == hash(same) and (one != same) is False
+    assert Category("bright", 0.5, Model()) != Category("bright", 0.6, Model())
+    assert Fact("my.fact", "what it says", Model()) != Fact("my.fact", "what else it says", Model())

@@ -180,7 +180,7 @@ class Sequence(Counted, Struct, frozen=True):
     least: int = 0
 
     def write(self, value: tuple[Any, ...], step: str, field: str) -> bytes:
-        if not value and not self.least:
+        if not self.least and not len(value):
             return _NONE
         head, write = self.head(len(value), step, field), self.element.write
         return head + b"".join([write(one, step, field) for one in value])

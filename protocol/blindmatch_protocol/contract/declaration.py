@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from blindmatch_protocol.contract.item import Item
 from blindmatch_protocol.contract.party import Party
 from blindmatch_protocol.contract.relation import Relation
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.redacted import Described
 
 CONTRACT_VERSION = 2
 
@@ -61,7 +61,7 @@ class Tie(StrEnum):
     QUOTE = "quote"
 
 
-class Fact(Redacted, Struct, frozen=True):
+class Fact(Described, Struct, frozen=True):
     """A fact of an item that is disclosed, as a name and as a function.
 
     Attributes:

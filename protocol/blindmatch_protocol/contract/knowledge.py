@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.party import Party
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.redacted import Described, Redacted
 
 
 class ListKnowledge(StrEnum):
@@ -63,7 +63,7 @@ def _rank(value: str) -> int:
     return _ORDER.index(ListKnowledge(value))
 
 
-class Extraction(Redacted, Struct, frozen=True):
+class Extraction(Described, Struct, frozen=True):
     """What a modified client opens of the list by asking for what it likes.
 
     Attributes:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.item import Item
 from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.redacted import Described
 
 MINIMUM_QUALITY = 50
 """PDQ hashes of lower quality are discarded, never matched."""
@@ -94,7 +94,7 @@ class Near(_Declared, frozen=True):
         return f"distance <= {self.within}"
 
 
-class Category(Redacted, _Declared, frozen=True):
+class Category(Described, _Declared, frozen=True):
     """The item itself is of a kind that a classifier recognises; no entry has part in it.
 
     Attributes:
