@@ -184,7 +184,7 @@ def test_an_attachment_that_cannot_be_had_now_is_fetched_next_time(world: World)
     assert world.device("bob", fresh=False).device.receive()[0].pictures == (picture(5),)
 
 
-@pytest.mark.parametrize("damage", [lambda blob: blob[:-1], lambda blob: b"?" + blob[1:]])
+@pytest.mark.parametrize("damage", [lambda blob: blob[:-1], lambda blob: bytes([blob[0] ^ 1]) + blob[1:]])
 def test_a_damaged_attachment_is_left_out_and_named(world: World, damage: Callable[[bytes], bytes]) -> None:
     alice, bob = world.device("alice"), world.device("bob")
     alice.device.send_picture("bob", picture(5), "see")

@@ -123,7 +123,9 @@ def test_another_epoch_stays_until_it_is_told_to_go(fetching: Fetching, tmp_path
 
 def test_bytes_that_are_not_what_was_described_are_refused(fetching: Fetching) -> None:
     matcher = fetching.matcher
-    matcher.alter_part = lambda part: pb.Part(size=part.size, data=part.data[:-1] + b"\x00" * bool(part.data))
+    matcher.alter_part = lambda part: pb.Part(
+        size=part.size, data=part.data[:-1] + bytes(one ^ 1 for one in part.data[-1:])
+    )
     with pytest.raises(MisbehavedError, match="must have the digest"):
         fetching.fetch()
     assert fetching.here() is None

@@ -120,7 +120,7 @@ def test_proofs_are_of_the_epoch_that_the_curator_signed() -> None:
     proof, files = proof_of(made, signed, ABSENT[0]), made.build.setup_files
     stranger = CuratorKey.of(b"x" * 32).sign(signed.manifest)
     assert isinstance(verify_files(stranger, CURATOR.public, files), Failed)
-    altered = {name: data[:-1] + b"\0" for name, data in files.items()}
+    altered = {name: data[:-1] + bytes([data[-1] ^ 1]) for name, data in files.items()}
     assert isinstance(verify_files(signed, CURATOR.public, altered), Failed)
     other = opened(build(oprf_psi.DESIGN, LISTED, 2, purpose="other"))
     assert verify_absence(proof, oprf_psi.DESIGN, other.setup) == Failed("the set-up is of another epoch")

@@ -109,7 +109,8 @@ def test_a_kept_set_that_was_damaged_is_built_anew(entries: HashList, tmp_path: 
     before = digests(kept.folder)
     spoilt = kept.folder / "1" / "list.bin"
     spoilt.chmod(0o600)
-    spoilt.write_bytes(spoilt.read_bytes()[:-1] + b"x")
+    whole = spoilt.read_bytes()
+    spoilt.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert digests(kept.folder) != before
     assert digests(kept_set(design, entries, 7, tmp_path, quiet).folder) == before
 

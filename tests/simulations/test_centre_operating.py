@@ -102,7 +102,8 @@ def _forwarded(home: Path, report: str) -> None:
     done(centre(home, "removal", report, "refused", "--reason", "the relay cannot see what it stores"))
     assert _waiting(home) == []
     sealed = folder / f"{report}.sealed"
-    sealed.write_bytes(sealed.read_bytes()[:-1] + b"x")
+    whole = sealed.read_bytes()
+    sealed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert "altered" in centre(home, *box, "--open", report, "--out", out).err
 
 

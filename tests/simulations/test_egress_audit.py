@@ -207,7 +207,7 @@ def test_two_pictures_under_one_key_are_found(pictures: list[Picture]) -> None:
 def test_a_request_that_no_session_sent_is_found(pictures: list[Picture]) -> None:
     device = _matched(pictures)
     first = pb.Envelope.FromString(device.records[0].requests[0])
-    first.body = first.body[:-1] + b"\x01"
+    first.body = first.body[:-1] + bytes([first.body[-1] ^ 1])
     device.record(bm.Party.MATCHER, EXCHANGE, Purpose.MATCHING, 0, first)
     (finding,) = _audit(device, pictures).findings
     assert finding.rule == "a request of no recorded session"

@@ -142,7 +142,7 @@ class OtherSet(ForeignMatcher):
 
     def FetchSetup(self, request: Any, context: Any) -> Iterator[pb.Part]:
         for part in super().FetchSetup(request, context):
-            yield pb.Part(size=part.size, data=part.data[:-1] + b"\0")
+            yield pb.Part(size=part.size, data=part.data[:-1] + bytes([part.data[-1] ^ 1]))
 
 
 class GivesItsKeyAway(ForeignMatcher):
