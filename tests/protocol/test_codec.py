@@ -1,6 +1,7 @@
 """What every message is: frozen, compared by its encoding, and shown by its name alone."""
 
-from typing import Annotated, ClassVar
+from dataclasses import field
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from blindmatch_protocol.codec import Fixed, Message, Sequence, UInt, message
@@ -42,6 +43,23 @@ def test_messages_are_equal_if_class_and_encoding_are() -> None:
 
 def test_what_the_classs_line_says_is_what_its_body_could_say() -> None:
     assert (Ask.TAG, Ask.NAME, Told.TAG, Told.NAME) == (0xF1, "test/ask", 0xF2, "test/told")
+
+
+@pytest.mark.parametrize("spelt", ["ClassVar", "typing.ClassVar[{}]", "t.ClassVar[{}]", "Constant[{}]"])
+def test_tag_and_name_are_no_fields_whatever_their_annotation_is_called(spelt: str) -> None:
+    space = {"TAG": 0xF3, "NAME": "test/spelt", "__module__": __name__}
+    noted = {"TAG": spelt.format("int"), "NAME": spelt.format("str"), "epoch": Annotated[int, UInt(64)]}
+    kind: Any = type(Message)("Spelt", (Message,), {**space, "__annotations__": noted})
+    assert kind.__struct_fields__ == ("epoch",)
+    assert kind.decode(kind(7).encode()) == kind(7)
+
+
+def test_what_dataclasses_call_a_field_is_no_default() -> None:
+    said = r"^Late\.epoch: write the default alone, or none, for dataclasses\.field$"
+    with pytest.raises(TypeError, match=said):
+
+        class Late(Message, tag=0xF4, name="test/late"):
+            epoch: Annotated[int, UInt(64)] = field(default=7)
 
 
 def test_messages_and_values_cannot_be_changed() -> None:

@@ -64,6 +64,11 @@ class _Kind(StructMeta):
     ) -> _K:
         if tag is not None:
             space |= {"TAG": tag, "NAME": name}
+        for constant in ("TAG", "NAME"):  # no fields, whatever the text of an annotation calls `ClassVar`
+            space.get("__annotations__", {}).pop(constant, None)
+        for field, value in space.items():
+            if type(value).__module__ == "dataclasses":  # a struct would take it for the field's default
+                raise TypeError(f"{title}.{field}: write the default alone, or none, for dataclasses.field")
         return super().__new__(mcls, title, bases, space, frozen=True, eq=False)
 
 
