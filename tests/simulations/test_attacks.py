@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import jsonschema
 import pytest
 from blindmatch_protocol.contract import AnyDesign
+from blindmatch_simulations import attacks
 from blindmatch_simulations.attacks.adversary import Adversary
 from blindmatch_simulations.attacks.arena import Arena, Attack
 from blindmatch_simulations.attacks.run import AttackRow, Ran, results_of, run_attack
@@ -63,6 +66,12 @@ def test_a_claim_stands_on_its_page(attack: Attack) -> None:
 def test_the_page_of_attacks_lists_them_all() -> None:
     rows = re.findall(r"^\| `([a-z-]+)` \|.*\| (withstood|not claimed) \|", PAGE.read_text(), re.MULTILINE)
     assert rows == [(one.name, "withstood" if one.claimed else "not claimed") for one in ATTACKS.values()]
+
+
+def test_every_attack_that_is_declared_is_run() -> None:
+    modules = [import_module(f"{attacks.__name__}.{one.name}") for one in iter_modules(attacks.__path__)]
+    declared = [one for module in modules for one in vars(module).values() if isinstance(one, Adversary)]
+    assert sorted(one.name for one in declared) == sorted(ATTACKS)
 
 
 def test_a_weakness_is_gone_after_its_run() -> None:
