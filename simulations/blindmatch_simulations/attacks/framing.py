@@ -46,7 +46,7 @@ from blindmatch_server.key_files import read_key
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.attacks.adversary import Claim, Means, Piece, replacing
 from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
@@ -58,6 +58,8 @@ OTHER_DESIGN: Final = "provider-scan"
 PICTURE: Final = 1
 TYPE: Final = "image/png"
 PASSED: Final = "passed"
+AGAIN: Final[Piece] = (subjects, "settle", lambda connection, report_id, assessment: assessment)
+"""A centre that takes any number of reports about the same."""
 
 
 class Forgery(Redacted, Struct, frozen=True):
@@ -79,7 +81,7 @@ class Forgery(Redacted, Struct, frozen=True):
     weakness=replacing(
         (verify, "check_reporter", lambda *_: Passed()),
         (verify, "check_design", lambda *_: Passed()),
-        (subjects, "settle", lambda connection, report_id, assessment: assessment),
+        AGAIN,
     ),
     against={"oprf-psi", "token-psi"},
 )
@@ -183,7 +185,7 @@ def _submit(held: Loopback, forgery: Forgery) -> None:
     budget="seven reports",
     weakness=replacing(
         (verify, "verify_stamp", lambda *_: Passed()),
-        (subjects, "settle", lambda connection, report_id, assessment: assessment),
+        AGAIN,
     ),
     against={"oprf-psi", "token-psi"},
 )

@@ -30,7 +30,7 @@ from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.report import Report, open_report
 from blindmatch_protocol.sender_proof import NONCE_LENGTH, FrankingKey, SenderProof, proven, sign
 from blindmatch_server.authority import Identity, Kind
-from blindmatch_server.centre import subjects, verify
+from blindmatch_server.centre import verify
 from blindmatch_server.centre.keys import JUDGE_PUBLIC, CentreKeys
 from blindmatch_server.key_files import read_key
 from msgspec.structs import replace
@@ -38,7 +38,7 @@ from msgspec.structs import replace
 from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
-from blindmatch_simulations.attacks.framing import ALICE, BOB, Forgery, Reports, passed
+from blindmatch_simulations.attacks.framing import AGAIN, ALICE, BOB, Forgery, Reports, passed
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
 from blindmatch_simulations.deployment.devices import now_ms
 from blindmatch_simulations.deployment.hosting import STATE
@@ -60,7 +60,7 @@ PICTURE: Final = 1
     weakness=replacing(
         (verify, "verify_signature", lambda *_: Passed()),
         (verify, "verify_designated", lambda *_: Passed()),
-        (subjects, "settle", lambda connection, report_id, assessment: assessment),
+        AGAIN,
     ),
     against={"oprf-psi"},
 )
