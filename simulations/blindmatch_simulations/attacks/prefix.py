@@ -1,8 +1,8 @@
 """A matcher that hands out buckets: what a prefix tells of a picture, and whether another one is taken.
 
 prefix         a picture is one it has in mind, or another: how much likelier the right prefix makes it
-same prefix    tells two pictures apart that have one prefix
-other bucket   answers with what is not the bucket that was asked for
+same-prefix    tells two pictures apart that have one prefix
+other-bucket   answers with what is not the bucket that was asked for
 """
 
 from __future__ import annotations
