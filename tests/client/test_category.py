@@ -11,10 +11,11 @@ from blindmatch_client.consequence import Consequence
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.errors import ReportRefusedError
 from blindmatch_client.outcomes import decode_outcome, encode_outcome
-from blindmatch_protocol.contract import NO_LABEL, Category, Done, Flag, NoMatch, Party, Started
+from blindmatch_protocol.contract import NO_LABEL, UNBOUND, Category, Done, Flag, NoMatch, Party, Started
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.conformance.correctness import check_outcomes
+from blindmatch_simulations.conformance.determinism import check_tape
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.hand_over import check_hand_over
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError
@@ -125,9 +126,27 @@ def test_conformance_says_that_no_picture_tells_a_category_apart(
         check_outcomes(Fixtures(one_sided))
 
 
-def test_conformance_hands_over_a_picture_of_the_category_where_the_pool_has_none() -> None:
-    class White(Careless):
-        info = replace(Bright.info, relation=Category("very bright", 0.9, brightness, minimum_quality=0))
+class White(Careless):
+    """Recognises what no picture of the pool is."""
 
+    info = replace(Bright.info, relation=Category("very bright", 0.9, brightness, minimum_quality=0))
+
+
+class WhiteOutsideMessages(White):
+    """Flags no picture of a message, which is all that a device asks about."""
+
+    def start(self, state, setup, item, binding, rng):  # type: ignore[no-untyped-def]
+        if binding == UNBOUND:
+            return super().start(state, setup, item, binding, rng)
+        return Started(state, Done(NoMatch()))
+
+
+def test_conformance_hands_over_a_picture_of_the_category_where_the_pool_has_none() -> None:
     passed = check_hand_over(Fixtures(White()))
     assert passed.reason.startswith("a device that refuses sent nothing of 1 messages with a match")
+
+
+def test_conformance_tries_pictures_of_the_category_in_messages_where_the_pool_has_none() -> None:
+    check_tape(Fixtures(White()))
+    with pytest.raises(BrokenError, match="the message that a picture is in decides the outcome"):
+        check_tape(Fixtures(WhiteOutsideMessages()))

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any, Final
 
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Answer, Binding, Role, Send, concluded
+from blindmatch_protocol.contract import Answer, Binding, Category, Role, Send, concluded
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.franking import CLOSED, OPENED, AttachmentDigest, CommitmentOpening, Evidence
 from blindmatch_protocol.randomness import TapeExhaustedError, system_randomness
 
+from blindmatch_simulations.conformance.category import of_all_kinds
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.hostility import attacked
 from blindmatch_simulations.inprocess.deployed import Ran, opened, run_again, run_session
@@ -40,8 +41,9 @@ def check_tape(fixtures: Fixtures) -> Passed:
             raise BrokenError("start", "the same tape gives other bodies", item=one.name)
         if (again.outcome, decided(design, again.state)) != (ran.outcome, decided(design, ran.state)):
             raise BrokenError("receive", "the same tape gives another outcome or state", item=one.name)
-    for one in chosen:
-        first, rng = fixtures.honest[one.name], fixtures.rng(f"later/{one.name}")
+    more = of_all_kinds(fixtures.seed) if isinstance(design.info.relation, Category) else []
+    for one in (*chosen, *more):
+        first, rng = fixtures.honest.get(one.name) or fixtures.run(one), fixtures.rng(f"later/{one.name}")
         state = design.prepare(first.state, fixtures.deployed.setup, rng)
         for ran in (first, run_session(fixtures.deployed, one.item, rng, state)):
             _alike_in_a_message(fixtures, one, ran)
