@@ -6,7 +6,6 @@ What is timed is a hash that is not listed, the usual case; a match opens one la
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, cast
@@ -20,11 +19,13 @@ from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.oprf import Mode
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness, Recording, replayed, system_randomness
+from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.curator import open_list, random_list
 from blindmatch_server.curator.signing import Signer
 from blindmatch_server.published import Publication
 from blindmatch_server.worker_pool import WorkerPool
+from msgspec import Struct
 
 from blindmatch_simulations.bench.arithmetic import OPRF, VOPRF, arithmetic
 from blindmatch_simulations.deployment.building import built
@@ -65,8 +66,7 @@ def _primitive(mode: Mode, batch: int) -> Callable[[], object]:
     return both_sides
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Check:
+class Check(Redacted, Struct, frozen=True):
     """Private checks of one picture against a publication, both sides in this process.
 
     Attributes:
