@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import pytest
 from blindmatch_protocol.errors import BlindmatchError
 from msgspec import Struct
 
@@ -20,10 +21,12 @@ SUPPORT = Path(__file__).parent
 
 def context() -> ForkServerContext:
     """Where processes are forked from; it has all lives imported (`mortal*.py`)."""
-    # up to Python 3.12 the server looks for what it preloads nowhere else, and passes over what it misses
-    os.environ["PYTHONPATH"] = str(SUPPORT.parent)
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload([f"support.{path.stem}" for path in sorted(SUPPORT.glob("mortal*.py"))])
+    with pytest.MonkeyPatch.context() as patch:  # programs that tests start must not find the tests
+        # up to Python 3.12 the server looks for what it preloads nowhere else, and passes over what it misses
+        patch.setenv("PYTHONPATH", str(SUPPORT.parent))
+        forkserver.ensure_running()
     return made
 
 
