@@ -144,6 +144,8 @@ class WhiteOutsideMessages(White):
 def test_conformance_hands_over_a_picture_of_the_category_where_the_pool_has_none() -> None:
     passed = check_hand_over(Fixtures(White()))
     assert passed.reason.startswith("a device that refuses sent nothing of 1 messages with a match")
+    with pytest.raises(BrokenError, match="a device does not flag a file of the category"):
+        check_hand_over(Fixtures(WhiteOutsideMessages()))
 
 
 def test_conformance_tries_pictures_of_the_category_in_messages_where_the_pool_has_none() -> None:

@@ -20,6 +20,7 @@ from blindmatch_client.consequence import Consequence
 from blindmatch_client.device import Device, OutcomeKind
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Category, Learner, Party
+from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.picture.item import Picture
 from PIL import Image
 
@@ -79,7 +80,7 @@ def check_hand_over(fixtures: Fixtures) -> Passed:
 def _refused(fixtures: Fixtures, parties: LocalParties, pictures: Mapping[str, bytes]) -> str:
     """That a device which refuses sends nothing of a message with a match, and every other one, in words."""
     refusing = local_device(fixtures.device, parties, fixtures.rng("hand-over/refusing"), Consequence.REFUSE)
-    count = 0
+    count, relation = 0, fixtures.design.info.relation
     with refusing as device:
         for kind, data in pictures.items():
             parties.noted.clear()
@@ -88,6 +89,9 @@ def _refused(fixtures: Fixtures, parties: LocalParties, pictures: Mapping[str, b
             found = sent.outcome in (OutcomeKind.MATCH, OutcomeKind.FLAG)
             if found and left:
                 raise BrokenError(f"{STEP}: {kind}", f"a message that is to be refused leaves: {left[0]}")
+            due = isinstance(relation, Category) and relation.matches(Picture.from_bytes(data), NO_ENTRIES)
+            if due and not found:
+                raise BrokenError(f"{STEP}: {kind}", "a device does not flag a file of the category")
             if not found and "Send" not in left:
                 raise BrokenError(f"{STEP}: {kind}", "a message without a match is refused")
             count += found
