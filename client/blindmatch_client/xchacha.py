@@ -16,7 +16,7 @@ KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 24
 TAG_BYTES: Final = 16
 SHORT_BYTES: Final = 16 << 10
-"""A value of up to so many bytes takes some 15 microseconds at most."""
+"""A value of up to so many bytes is sealed in some 20 microseconds."""
 
 
 def encrypt(data: bytes, place: bytes, nonce: bytes, key: bytes) -> bytes:
