@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from blindmatch_client.egress.methods import EXCHANGE, SEND
 from blindmatch_client.messenger.pre_keys import FetchedBundle
 from blindmatch_protocol.content import compose
+from blindmatch_protocol.designs.he_hamming import DESIGN, SMALL
 from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.attacks import edits, extraction, metadata, perceptual_hash, recorded
 from blindmatch_simulations.attacks.arena import Arena
@@ -105,6 +107,16 @@ def test_more_devices_open_more_until_the_cap_for_all() -> None:
     assert made.budget.queries == (96 + 192 + 384 + 384) // 32, "no more than is granted"
     assert made.figure.interval is None, "entries of one list are not independent"
     assert projected == sorted(projected) and projected[1] == pytest.approx(0.264, abs=0.001)  # token-psi.md
+
+
+def test_a_request_under_keys_of_its_own_opens_no_more_than_is_declared() -> None:
+    """Four slots of 256 have other numbers than 0 and 1, and v is that of no match for one entry in 16."""
+    opened = figure("own-relinearisation", "he-hamming")
+    assert opened.value / opened.trials == pytest.approx((1 - 4 / 256) * (1 - 1 / 16), abs=0.05)
+    for design in (SMALL, DESIGN):
+        for entries, declared in ((1, 1.0), (design.sizes.degree, 1.0), (4 * design.sizes.degree, 0.25)):
+            setup = SimpleNamespace(ring=SimpleNamespace(degree=design.sizes.degree), entries=entries)
+            assert design.extraction(setup).share(1) == declared  # type: ignore[arg-type]
 
 
 def test_whoever_had_the_account_before_it_received_reads_what_was_recorded() -> None:

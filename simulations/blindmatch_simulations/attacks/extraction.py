@@ -9,6 +9,7 @@ key-limits         the ledger alone, one request after the other: each asks on p
 malformed-vector   a homomorphic matcher is asked with a vector that is no hash, to read label keys
     all ones        v is the entry's weight, near every entry: each slot would hold its key
     128 times a bit v is 128 or 0: the slot of every entry with that bit would hold its key
+own-relinearisation  such a vector, under keys of its own making that have the check of it come out as 0
 
 Tokens are shortened to 8 bits here, so that 512 evaluations open a whole list, and the limits are as small.
 What a list would lose at the default parameters is projected from the formula, for uniform hashes. Vectors
@@ -19,17 +20,21 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import combinations
+from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.contract import KeyLimits, Match, Party, Request
-from blindmatch_protocol.designs.he_hamming import files, packing
-from blindmatch_protocol.designs.he_hamming.circuit import Evaluation, indicator
-from blindmatch_protocol.designs.he_hamming.messages import Query, Reply, Secret
+from blindmatch_protocol.designs.he_hamming import files, packing, seal
+from blindmatch_protocol.designs.he_hamming.circuit import CHECKED, WEIGHT, Evaluation, indicator
+from blindmatch_protocol.designs.he_hamming.messages import Keys, Query, Reply, Secret
+from blindmatch_protocol.designs.he_hamming.packing import DATA, KEY
+from blindmatch_protocol.designs.he_hamming.ring import BITS, Ring
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.extraction import best_share
@@ -185,23 +190,100 @@ def malformed_vector(arena: Arena) -> Figure:
     small = arena.reduced()
     deployed = small.deployed(small.hashes(SLOTS, "list"), "set")
     vectors = arena.each(VECTORS.items())
-    read = {name: (_slots_read(small, deployed, vector), SLOTS) for name, vector in vectors}
+    read = {name: (_slots_read(small, deployed, vector, _VALUES), SLOTS) for name, vector in vectors}
     return counted("entries read", read)
 
 
-def _slots_read(arena: Arena, deployed: Deployed, vector: npt.NDArray[Any]) -> int:
-    """How many entries open with what comes back for a vector."""
+MARKS: Final = (1000, 2000, 4000, WEIGHT - 7000)
+"""The sum of any of them is no v at which Z is 0; only that of none is."""
+_SUMS: Final = [sum(chosen) for count in range(len(MARKS) + 1) for chosen in combinations(MARKS, count)]
+_OFFSETS: Final = range(-8, 9)
+"""By which an entry's weight moves v, for most of uniform hashes."""
+FIRST: Final = 2 * DATA
+"""Place of the first part of the relinearisation key, after two rotation keys."""
+Forging: TypeAlias = Callable[[Ring, npt.NDArray[Any], Query, Keys], Keys]
+"""Makes keys for a ring, vector and query of those that SEAL made."""
+
+
+@attack(
+    "own-relinearisation",
+    Means(frozenset({Party.DEVICE}), has="a modified device with a relinearisation key of its own making"),
+    Claim("Towards a modified device the list is not secret", "docs/designs/he-hamming.md"),
+    budget=f"one request, {SLOTS} entries",
+    against={"he-hamming"},
+)
+def own_relinearisation(arena: Arena) -> Figure:
+    """Count the entries whose labels open."""
+    small = arena.reduced()
+    deployed = small.deployed(small.hashes(SLOTS, "list"), "set")
+    vector = np.array([*MARKS, *bytes(BITS - len(MARKS))]) % PLAIN_MODULUS
+    values = [(one + offset) % PLAIN_MODULUS for one in _SUMS for offset in _OFFSETS]
+    read = _slots_read(small, deployed, vector, values, _vanishing)
+    arena.progress(1, 1)
+    return counted("entries read", {"one request": (read, SLOTS)})
+
+
+def _vanishing(ring: Ring, vector: npt.NDArray[Any], query: Query, keys: Keys) -> Keys:
+    """`keys`, altered so that what checks this query of a vector x has x^2 = x.
+
+    To relinearise the query's square, the matcher multiplies the first part of the key by d, the square's
+    quadratic part modulo the first prime, which follows from the query. w / t added to that part, with t the
+    modulus of plaintexts and q that of the square, takes w d / q from x^2; so w = q (x^2 - x) / d. It is 0
+    where x is 0 or 1, so that slots there hold what they would with `keys`.
+    """
+    bounds = seal.primes(ring.degree)
+    rows = packing.unpacked(query.rows, DATA, query.NAME, "rows")
+    square = ring.ciphertext(ring.context.first_parms_id(), rows, seed=query.seed)
+    for _ in range(DATA - CHECKED):
+        ring.evaluator.mod_switch_to_next_inplace(square)
+    ring.evaluator.square_inplace(square)
+    quadratic = packing.parse_ciphertext(seal.saved(square))[0][2, 0].tolist()
+    terms = [f"{one % PLAIN_MODULUS:X}x^{at}" for at, one in enumerate(quadratic)]
+    d = ring.encoder.decode_uint64(seal.sealapi.Plaintext(" + ".join(reversed(terms))))
+    off = [int(x * (x - 1)) % PLAIN_MODULUS for x in np.tile(vector, ring.degree // BITS)]
+    q = prod(bounds[:CHECKED])
+    w = ring.plain(
+        np.array(
+            [
+                one and q * one * pow(by, -1, PLAIN_MODULUS) % PLAIN_MODULUS
+                for one, by in zip(off, d, strict=True)
+            ]
+        )
+    )
+    added = [
+        [w.data(at) * bounds[-1] * pow(PLAIN_MODULUS, -1, prime) % prime for at in range(ring.degree)]
+        for prime in bounds[:DATA]
+    ]
+    made = ring.ciphertext(ring.context.first_parms_id(), np.array([added, added], np.uint64))
+    ring.evaluator.transform_to_ntt_inplace(made)
+    parts = packing.unpacked(keys.rows, KEY, keys.NAME, "rows")
+    parts[FIRST, :DATA] += packing.parse_ciphertext(seal.saved(made))[0][0]
+    parts[FIRST] %= np.array(bounds, np.uint64)[:, None]
+    return Keys(keys.seeds, packing.packed(parts))
+
+
+def _slots_read(
+    arena: Arena,
+    deployed: Deployed,
+    vector: npt.NDArray[Any],
+    values: Iterable[int],
+    own: Forging | None = None,
+) -> int:
+    """How many entries open with what comes back for a vector, if v is one of `values`."""
     rng, setup = arena.rng("client"), deployed.setup
     state = enrolled(deployed, rng)
     assert isinstance(state, Secret)
     ((role, matcher),) = deployed.states.items()
-    seed, rows = setup.ring.encrypt(state.coefficients, vector, rng)
-    request: Request = request_of(deployed.design, setup, role, Query(setup.epoch, seed, rows))
+    query = Query(setup.epoch, *setup.ring.encrypt(state.coefficients, vector, rng))
+    request: Request = request_of(deployed.design, setup, role, query)
+    if own is not None:
+        assert isinstance(request.enrolment, Keys)
+        request = Request(query, own(setup.ring, vector, query, request.enrolment))
     arena.spending.queries += 1
     (reply,) = deployed.design.answer(role, matcher, [request], rng, None).replies
     assert isinstance(reply, Reply)
     slots = setup.ring.decrypt(state.coefficients, packing.unpacked(reply.rows, 1, reply.NAME, "rows"))
-    factors = [pow(z, -1, PLAIN_MODULUS) for z in map(indicator, _VALUES) if z]
+    factors = [pow(z, -1, PLAIN_MODULUS) for z in map(indicator, values) if z]
     return sum(_opens(setup, slot, slots[:, slot], factors) for slot in range(setup.ring.degree))
 
 

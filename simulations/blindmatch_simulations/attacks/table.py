@@ -73,6 +73,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
         extraction.pooled_extraction,
         extraction.key_limits,
         extraction.malformed_vector,
+        extraction.own_relinearisation,
         modified_device.unmatched,
         edits.tried_edits,
         edits.fixed_edits,

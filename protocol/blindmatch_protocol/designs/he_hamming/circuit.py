@@ -7,8 +7,9 @@
     A_c += Enc(0) + (E, 0), |E| < 2^118, at three primes; then down to one prime of 30 bits
 
 The distance is |x| + |y| - 2 <x, y>; with |x| = 128 it is at most 31 iff <x, y> >= (97 + |y|) / 2. V and V'
-have random numbers of their own, s and s' too, in every slot: what an x that is no hash gets is uniform, but
-in a slot where both V are 0, with probability 2^-32. Products and sums of ciphertexts are SEAL's; where a
+have random numbers of their own, s and s' too, in every slot: what an x that is no hash gets under keys that
+SEAL made is uniform, but in a slot where both V are 0, with probability 2^-32. A device that makes keys itself
+has V come out as 0 for whatever x it likes. Products and sums of ciphertexts are SEAL's; where a
 prime is dropped was chosen so that the noise, measured, is 60 to 62 bits before `FLOOD_BITS` bits are added.
 """
 
@@ -34,6 +35,8 @@ FLOOD_BITS: Final = 118
 _FLOOD_BYTES: Final = 15
 _ROOTS: Final = tuple((2 * j + 1) ** 2 for j in range(57))
 _FACTORS: Final = 8
+CHECKED: Final = 4
+"""Primes at which a query is squared to check that it is of a hash."""
 
 
 def indicator(v: int) -> int:
@@ -139,7 +142,7 @@ class Evaluation:
 
     def _validity(self, query: Any, at: Any) -> list[Any]:
         """V and V', in NTT form with the primes of `at`."""
-        x = self._down(query, DATA - 4)
+        x = self._down(query, DATA - CHECKED)
         excess = self._product(x, x)
         self._ev.sub_inplace(excess, x)
         return [self._ntt(self._switched(self._valid(x, excess), at)) for _ in range(2)]

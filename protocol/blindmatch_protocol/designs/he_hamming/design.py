@@ -43,7 +43,6 @@ from blindmatch_protocol.redacted import Redacted
 
 MATCHER: Final = bm.Role("matcher")
 LIST_KNOWN: Final = {bm.Party.DEVICE: bm.ListKnowledge.SIZE, bm.Party.MATCHER: bm.ListKnowledge.HASHES}
-LUCK: Final = 2.0**-32
 NEAR_ENTRIES: Final = bm.Fact(
     "near_entries",
     f"hash, id and salt of every entry within {MATCH_DISTANCE} bits of its picture, not of the nearest alone",
@@ -51,8 +50,8 @@ NEAR_ENTRIES: Final = bm.Fact(
 )
 OWN_KEYS: Final = bm.Fact(
     "own_keys",
-    "of the list, beyond that, whatever keys or noise of its own making give it: no bound is claimed",
-    lambda item, _: item.hash,
+    "with keys of its own making the whole list: as many entries a request as the ring has slots, 16,384",
+    lambda item, setup: setup.entries,
 )
 MOST_HITS: Final = 64
 """Slots of a reply that are looked at: a picture is near some entries, not thousands."""
@@ -123,9 +122,9 @@ class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):
         return bm.ListKnowledge.joined(parties, LIST_KNOWN)
 
     def extraction(self, setup: Setup) -> bm.Extraction:
-        """At most: what a vector that is no hash gets in a slot is uniform but for `LUCK`."""
-        lucky = setup.ring.degree * LUCK / max(1, setup.entries)
-        return bm.Extraction("requests", lambda requests: min(1.0, requests * lucky))
+        """At most: a slot of a reply holds one label key, and keys of a device's own making read it."""
+        read = setup.ring.degree / max(1, setup.entries)
+        return bm.Extraction("requests", lambda requests: min(1.0, requests * read))
 
     def worked_out(self, session: Received, setup: Setup) -> bm.WorkedOut:
         """What the slots of a reply hold."""
