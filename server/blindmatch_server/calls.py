@@ -72,6 +72,7 @@ class Endpoint:
         async def work(call: Call) -> bytes:
             async with aclosing(self._method.handler(self._requests(source, call), call)) as replies:
                 async for reply in replies:
+                    self._holder(certified(context))
                     await self.write(context, self._counted(reply, call).SerializeToString())
             return b""
 
@@ -108,6 +109,7 @@ class Endpoint:
                 return self._counted(await self._method.handler(request, call), call)
             async with aclosing(self._method.handler(request, call)) as replies:
                 async for reply in replies:
+                    self._holder(certificate)
                     await more(self._counted(reply, call))
             return wire.Ended()
 
@@ -122,7 +124,7 @@ class Endpoint:
     ) -> T | Refusal:
         started, turns = time.monotonic(), self._method.turns
         try:
-            self._admit(call, certificate().holder(self._context.clock()))
+            self._admit(call, self._holder(certificate()))
             async with asyncio.timeout(seconds):
                 async with turns.take(call.account) if turns is not None else nullcontext():
                     reply = await work(call)
@@ -140,6 +142,10 @@ class Endpoint:
 
     def _call(self) -> Call:
         return Call(self.path, secrets.token_hex(8), self._context.draining)
+
+    def _holder(self, certificate: Certificate) -> Identity:
+        """Who calls; asked before each of several replies, too: a stream may be older than a revocation."""
+        return certificate.holder(self._context.clock(), self._context.is_revoked)
 
     def _admit(self, call: Call, caller: Identity) -> None:
         call.caller = caller

@@ -108,6 +108,7 @@ class ServerContext(Struct, frozen=True):
         count: told of every finished call.
         draining: set when the server shuts down.
         hangup: set by SIGHUP; whoever reloads something then clears it.
+        is_revoked: is the certificate with this serial number refused now (revocation.py)?
     """
 
     clock: Clock
@@ -115,3 +116,4 @@ class ServerContext(Struct, frozen=True):
     count: Callable[[Call], None]
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     hangup: asyncio.Event = field(default_factory=asyncio.Event)
+    is_revoked: Callable[[int], bool] = lambda serial: False

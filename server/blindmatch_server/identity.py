@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -22,19 +22,23 @@ class Certificate(Struct, frozen=True):
     Attributes:
         identity: whom it names.
         expires: when it runs out, in Unix time.
+        serial: its serial number.
     """
 
     identity: Identity
     expires: float
+    serial: int
 
-    def holder(self, now: float) -> Identity:
+    def holder(self, now: float, is_revoked: Callable[[int], bool]) -> Identity:
         """Who calls at the Unix time `now`.
 
         Raises:
-            UnauthenticatedError: if it has run out; a connection outlives its certificate, a call must not.
+            UnauthenticatedError: if it has run out or is revoked; a connection outlives it, a call must not.
         """
         if now > self.expires:
             raise UnauthenticatedError(_STEP, "the client certificate has run out")
+        if is_revoked(self.serial):
+            raise UnauthenticatedError(_STEP, "the client certificate is revoked")
         return self.identity
 
 
@@ -61,6 +65,7 @@ def _read(pem: bytes) -> Certificate:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         (uri,) = uris
-        return Certificate(Identity.parse(uri), certificate.not_valid_after_utc.timestamp())
+        ends, serial = certificate.not_valid_after_utc.timestamp(), certificate.serial_number
+        return Certificate(Identity.parse(uri), ends, serial)
     except (ValueError, x509.ExtensionNotFound, AuthorityError) as error:
         raise UnauthenticatedError(_STEP, "the client certificate must name exactly one party") from error

@@ -25,6 +25,7 @@ from blindmatch_protocol.redacted import Redacted
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_server import exit_codes
 from blindmatch_server.authority import Credentials
@@ -35,6 +36,7 @@ from blindmatch_server.errors import PortTakenError, StateError
 from blindmatch_server.event_log import EventLog, Sink, standard_error
 from blindmatch_server.handlers import handlers_of
 from blindmatch_server.metrics import Metrics
+from blindmatch_server.revocation import Revocations
 
 MOST_MESSAGE_BYTES: Final = (1 << 20) + (64 << 10)
 """1 MiB of message and what frames it."""
@@ -54,6 +56,7 @@ class Listen(Redacted, Struct, frozen=True):
         most_calls: calls at the same time; more are refused with RESOURCE_EXHAUSTED.
         metrics_port: where monitoring scrapes on loopback (metrics.py); 0 takes a free one, None is off.
         metrics_port_file: gets that port, as `port_file` does.
+        revoked: the list of certificates that are refused (revocation.py); None: there is none.
         ends_with: a descriptor of a pipe; the server stops, as for SIGTERM, once it has no writer any more.
             Whoever starts servers holds the other end, so that they go with it however it ends.
         clock: for certificates, rates and time stamps.
@@ -70,6 +73,7 @@ class Listen(Redacted, Struct, frozen=True):
     most_calls: int = 2048
     metrics_port: int | None = None
     metrics_port_file: Path | None = None
+    revoked: Path | None = None
     ends_with: int | None = None
     clock: Clock = system_clock
     sink: Sink = standard_error
@@ -155,7 +159,8 @@ async def running(
 
     Raises:
         PortTakenError: if the address, or that of the metrics, cannot be bound.
-        AuthorityError: if the certificate and the key do not belong together.
+        AuthorityError: if the certificate and the key do not belong together, or the list of revoked
+            certificates cannot be used.
         StateError: if a service cannot be opened.
     """
     audit, metrics = Audit(), Metrics()
@@ -167,6 +172,9 @@ async def running(
 
     log = EventLog(name, listen.sink, listen.clock)
     context = ServerContext(listen.clock, log, count, hangup=hangup or asyncio.Event())
+    if listen.revoked is not None:
+        revocations = Revocations(listen.revoked, listen.credentials.root, log)
+        context = replace(context, is_revoked=revocations.includes)
     async with open_services(context) as services:
         server, monitor = _build([*services, audit], context, listen)
         port = _bind(server, listen)

@@ -20,11 +20,14 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server import exit_codes
-from blindmatch_server.authority import Authority, Credentials, Identity, Kind
+from blindmatch_server.authority import Authority, AuthorityError, Credentials, Identity, Kind
 from blindmatch_server.endpoint import DEVICES, OPERATORS, Call, Method, ServerContext, Service
 from blindmatch_server.errors import PortTakenError
 from blindmatch_server.handlers import handlers_of
+from blindmatch_server.revocation import RevocationList
 from blindmatch_server.serving import running, serve
+from blindmatch_server.workspace import replace_file
+from cryptography import x509
 from grpc_health.v1 import health_pb2
 from msgspec.structs import replace
 
@@ -350,3 +353,44 @@ def test_a_method_that_the_proto_does_not_have_is_noticed_at_the_start() -> None
 
     with pytest.raises(TypeError, match="Show"):
         handlers_of(Short(), None)  # type: ignore[arg-type]
+
+
+def revoking(deployment: Deployment, number: int, *identities: Identity) -> bytes:
+    held = [x509.load_pem_x509_certificate(deployment.credentials(one).certificate) for one in identities]
+    serials = frozenset(one.serial_number for one in held)
+    return RevocationList(number, serials).signed(deployment.authority, NOW)
+
+
+async def test_a_new_list_counts_at_once_and_a_worse_one_changes_nothing(tmp_path: Path) -> None:
+    deployment, path = Deployment(), tmp_path / "revoked.crl"
+    path.write_bytes(revoking(deployment, 0))
+    async with (
+        scripted(deployment, revoked=path) as (_, port),
+        deployment.client(ALICE, Party.CENTRE, port) as alice,
+        deployment.client(BOB, Party.CENTRE, port) as bob,
+    ):
+        await alice.one("Centre/Key", wire.CentreKeyRequest())
+        replace_file(path, revoking(deployment, 1, ALICE))
+        stranger = Deployment()
+        older, foreign = revoking(deployment, 0), revoking(stranger, 9)
+        for content in (revoking(deployment, 1, ALICE), older, foreign, b"damaged", b""):
+            replace_file(path, content)
+            code, text, _ = await refused(alice.one("Centre/Key", wire.CentreKeyRequest()))
+            assert (code, "revoked" in text) == (STATUS.UNAUTHENTICATED, True)
+            await bob.one("Centre/Key", wire.CentreKeyRequest())
+        path.unlink()
+        assert (await refused(alice.one("Centre/Key", wire.CentreKeyRequest())))[0] is STATUS.UNAUTHENTICATED
+        assert len(deployment.events("revocations-kept")) == 5
+        path.write_bytes(revoking(deployment, 2, BOB))
+        await alice.one("Centre/Key", wire.CentreKeyRequest())
+        assert (await refused(bob.one("Centre/Key", wire.CentreKeyRequest())))[0] is STATUS.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("content", [None, b"", b"damaged", b"foreign"])
+async def test_a_server_without_a_good_list_does_not_start(content: bytes | None, tmp_path: Path) -> None:
+    deployment, path = Deployment(), tmp_path / "revoked.crl"
+    if content is not None:
+        path.write_bytes(revoking(Deployment(), 1) if content == b"foreign" else content)
+    with pytest.raises(AuthorityError, match=r"revoked\.crl"):
+        async with scripted(deployment, revoked=path):
+            pass

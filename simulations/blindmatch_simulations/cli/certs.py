@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from blindmatch_protocol.contract import Party
@@ -30,6 +30,7 @@ from blindmatch_simulations.deployment.packing import pack_caller, pack_server
 from blindmatch_simulations.deployment.registry import load_design
 
 app = Commands(no_args_is_help=True)
+REFUSED: Final = "servers here refuse the old one from the next call on; copy revoked.crl to all others"
 
 
 KindArgument = Annotated[
@@ -85,10 +86,23 @@ def renew(
     kind: KindArgument,
     name: Annotated[str, typer.Option(help="Of the device or operator.")] = "",
 ) -> None:
-    """Issue a new key and certificate in place of the old; a server takes it when it is started again."""
+    """Issue a new key and certificate, and revoke the old; a server takes it when it is started again."""
     identity = _identity(kind, name)
     deployment.renew(identity, deployment.folder_of(identity), datetime.now(UTC))
     say(f"certificate and key in {deployment.folder_of(identity)}")
+    say(REFUSED)
+
+
+@app.command("revoke")
+def revoke(
+    deployment: Deployment,
+    kind: KindArgument,
+    name: Annotated[str, typer.Option(help="Of the device or operator.")] = "",
+) -> None:
+    """Have servers refuse every certificate that was issued to KIND; `certs renew` makes a new one."""
+    count = deployment.revoke(_identity(kind, name), datetime.now(UTC))
+    say(f"certificates revoked: {count}")
+    say(REFUSED)
 
 
 @app.command("addresses")

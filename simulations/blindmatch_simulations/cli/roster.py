@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,7 +16,7 @@ from blindmatch_client.failure import FailureMode
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.cover import SLOT_SIZES
 from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_server.authority import AuthorityError
+from blindmatch_server.authority import AuthorityError, Identity, Kind
 from rich.table import Table
 
 from blindmatch_simulations.cli.commands import Found, found
@@ -38,7 +39,7 @@ from blindmatch_simulations.deployment.devices import (
     existing,
     remove_device,
 )
-from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
 
 GONE: Final = (
     "its keys, its messages, and whatever waits to be sent or reported. The relay keeps the account, with "
@@ -172,5 +173,8 @@ def remove(
         except typer.Abort:
             ERR.print()
             raise typer.BadParameter(f"{name} stays; --yes removes it without a question") from None
+    if deployment.authority.is_dir():
+        with suppress(DeploymentError):
+            deployment.revoke(Identity(Kind.DEVICE, name), datetime.now(UTC))
     remove_device(deployment, name)
     return found("removed", {"account": name, "removed": True}, {"device": name, "gone": GONE})

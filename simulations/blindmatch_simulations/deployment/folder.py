@@ -4,7 +4,8 @@ HOME/
   deployment.json          version of this layout, who operates which server, how messages are franked
   design.json              the design that the last epoch was built for
   addresses.json           where servers on other machines are called, if there are any
-  authority/               the certificate authority; needed to enrol, not to run
+  revoked.crl              certificates that servers refuse before they run out
+  authority/               the certificate authority, and what it issued; needed to enrol, not to run
   relay/ matcher/ ...      certificate, key, database and `port` of each server
   curator/keys/            the curator's key, which signs every epoch, and its public half
   curator/lists/NAME/      plaintext hash lists
@@ -29,22 +30,28 @@ from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.sender_proof import Franking
-from blindmatch_server.authority import Authority, Credentials, Identity, Kind
+from blindmatch_server.authority import ROOT_CERTIFICATE, Authority, Credentials, Identity, Kind
 from blindmatch_server.centre.keys import JUDGE_PUBLIC, STAMP_KEY, CentreKeys
 from blindmatch_server.centre.keys import PUBLIC_KEY as CENTRE_PUBLIC_KEY
 from blindmatch_server.curator.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey, Signer
 from blindmatch_server.key_files import read_key
+from blindmatch_server.revocation import FILE as REVOKED
+from blindmatch_server.revocation import RevocationList
+from blindmatch_server.workspace import replace_file
+from cryptography import x509
 from msgspec import Struct
 
 from blindmatch_simulations.deployment import addresses
 from blindmatch_simulations.deployment.endpoints import Directory
 from blindmatch_simulations.deployment.errors import DeploymentError as DeploymentError
 
-LAYOUT_VERSION: Final = 2
+LAYOUT_VERSION: Final = 3
 HOME_VARIABLE: Final = "BLINDMATCH_HOME"
 DEFAULT_HOME: Final = "blindmatch-home"
 MARKER: Final = "deployment.json"
 KEYS: Final = "keys"
+ISSUED: Final = "issued.txt"
+"""In the authority's folder: serial number and URI of every certificate, one a line."""
 ADDRESSES: Final = "addresses.json"
 
 STANDARD: Final = (Party.PROVIDER, Party.MATCHER, Party.CENTRE)
@@ -73,6 +80,7 @@ class Deployment(Struct, frozen=True):
         _make_folder(home)
         authority = Authority.create(now)
         authority.write(deployment.authority)
+        replace_file(deployment.revoked, RevocationList().signed(authority, now))
         deployment.admit(STANDARD, now)
         CentreKeys.create(deployment.centre_keys)
         shutil.copy2(deployment.centre_keys / STAMP_KEY, deployment.relay_stamp_key)
@@ -103,6 +111,11 @@ class Deployment(Struct, frozen=True):
     def authority(self) -> Path:
         """Folder of the certificate authority."""
         return self.home / "authority"
+
+    @property
+    def revoked(self) -> Path:
+        """The list of certificates that servers refuse."""
+        return self.home / REVOKED
 
     @property
     def lists(self) -> Path:
@@ -221,7 +234,7 @@ class Deployment(Struct, frozen=True):
             self._issue(identity, folder, now)
 
     def renew(self, identity: Identity, folder: Path, now: datetime) -> None:
-        """Issue a new key and certificate into `folder`, in place of older ones.
+        """Issue a new key and certificate into `folder`, and revoke all that were issued before.
 
         Raises:
             DeploymentError: if there is none to be replaced.
@@ -229,10 +242,38 @@ class Deployment(Struct, frozen=True):
         """
         if not (folder / f"{identity.slug}.crt").is_file():
             raise DeploymentError(f"{identity.words} has no certificate here to be renewed")
+        self.revoke(identity, now)
         self._issue(identity, folder, now)
 
+    def revoke(self, identity: Identity, now: datetime) -> int:
+        """Put every certificate that was ever issued to `identity` on the list; how many are new there.
+
+        Raises:
+            DeploymentError: if none was issued.
+            AuthorityError: if the authority's files or the list cannot be used.
+        """
+        authority = Authority.read(self.authority)
+        try:
+            lines = [line.split() for line in (self.authority / ISSUED).read_text().splitlines()]
+        except OSError as error:
+            raise DeploymentError(f"{ISSUED}: {error.strerror}") from error
+        serials = {int(serial, 16) for serial, uri in lines if uri == identity.uri}
+        if not serials:
+            raise DeploymentError(f"no certificate was issued to {identity.uri} here")
+        held = RevocationList.read(self.revoked, (self.authority / ROOT_CERTIFICATE).read_bytes())
+        if new := serials - held.serials:
+            replace_file(self.revoked, held.with_more(new).signed(authority, now))
+        return len(new)
+
     def _issue(self, identity: Identity, folder: Path, now: datetime) -> None:
-        Authority.read(self.authority).issue(identity, now).write(folder, identity.slug)
+        """Note a certificate's serial number, then write it."""
+        made = Authority.read(self.authority).issue(identity, now)
+        serial = x509.load_pem_x509_certificate(made.certificate).serial_number
+        with (self.authority / ISSUED).open("a") as issued:
+            issued.write(f"{serial:x} {identity.uri}\n")
+            issued.flush()
+            os.fsync(issued.fileno())
+        made.write(folder, identity.slug)
 
     def folder_of(self, identity: Identity) -> Path:
         """Where a party's certificate is kept."""

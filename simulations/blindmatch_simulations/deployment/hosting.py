@@ -93,7 +93,11 @@ def listen_of(deployment: Deployment, party: Party, **more: Any) -> Listen:
     deployment.admit([party], datetime.now(UTC))
     port, metrics_port = deployment.port_file(party), deployment.metrics_port_file(party)
     return Listen(
-        deployment.server_credentials(party), port_file=port, metrics_port_file=metrics_port, **more
+        deployment.server_credentials(party),
+        port_file=port,
+        metrics_port_file=metrics_port,
+        revoked=deployment.revoked,
+        **more,
     )
 
 

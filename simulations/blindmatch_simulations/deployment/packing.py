@@ -1,6 +1,7 @@
 """What one machine of a deployment needs, copied into a folder that travels there; nothing else is in it.
 
-relay, matcher, centre, ...   the server's certificate and key, and the files it serves from
+relay, matcher, centre, ...   the server's certificate and key, the list of revoked certificates, and the
+                              files it serves from
 operator                      an operator's certificate and key, and the centre's public keys
 device NAME                   a device's certificate and key, and the centre's public keys
 each of them                  the curator's public key, which epochs are verified with, and the policy
@@ -60,6 +61,7 @@ def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> It
     home, name = deployment.server(party), party.server
     yield from (home / "ca.crt", home / f"{name}.crt", home / f"{name}.key")
     yield deployment.curator_keys / CURATOR_PUBLIC_KEY
+    yield deployment.revoked
     log = read_log(deployment)
     if log is not None and party in log.parties:
         yield home / KEYS / KEY

@@ -9,6 +9,7 @@ from typing import Final
 
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.authority import ROOT_CERTIFICATE, Credentials, Identity
+from blindmatch_server.revocation import RevocationList
 from cryptography import x509
 
 from blindmatch_simulations.deployment.doctor.finding import Finding, Status
@@ -54,13 +55,21 @@ def _certificate(deployment: Deployment, identity: Identity, folder: Path, now: 
         held = Credentials.read(folder, identity.slug)
         held.check()
         certificate = x509.load_pem_x509_certificate(held.certificate)
-        named = _uri(certificate)
+        named, revoked = _uri(certificate), _is_revoked(deployment, certificate, held.root)
     except (BlindmatchError, ValueError, x509.ExtensionNotFound) as error:
         told = str(error).replace(f"{deployment.home}/", "")
         return Finding(check, Status.WRONG, told, remedy)
     if named != identity.uri:
         return Finding(check, Status.WRONG, f"it is of {named}, not of {identity.uri}", remedy)
+    if revoked:
+        return Finding(check, Status.WRONG, "it is revoked: servers refuse it", remedy)
     return _dates(check, certificate, now, remedy)
+
+
+def _is_revoked(deployment: Deployment, certificate: x509.Certificate, root: bytes) -> bool:
+    """By the list here, which the machines of devices and operators do not have."""
+    held = deployment.revoked.exists()
+    return held and certificate.serial_number in RevocationList.read(deployment.revoked, root).serials
 
 
 def _dates(check: str, certificate: x509.Certificate, now: datetime, remedy: str) -> Finding:

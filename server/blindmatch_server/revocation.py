@@ -1,0 +1,104 @@
+"""Certificates that are refused before they run out: a list signed by the root (RFC 5280, section 5).
+
+It names serial numbers, whoever of the deployment's authorities issued them. A server looks at the file at
+every call and reads it again when it has changed, so a new list counts from the next call on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import Struct
+
+from blindmatch_server.authority import Authority, AuthorityError
+from blindmatch_server.event_log import EventLog
+
+FILE: Final = "revoked.crl"
+
+
+class RevocationList(Struct, frozen=True):
+    """Which certificates are refused; of two lists the one with the higher `number` holds."""
+
+    number: int = 0
+    serials: frozenset[int] = frozenset()
+
+    def signed(self, authority: Authority, now: datetime) -> bytes:
+        """The list as a PEM file; it holds as long as the root does, or until there is a newer one."""
+        start, root = now.astimezone(UTC), authority.certificate
+        draft = x509.CertificateRevocationListBuilder().issuer_name(root.subject).last_update(start)
+        draft = draft.next_update(root.not_valid_after_utc)
+        draft = draft.add_extension(x509.CRLNumber(self.number), critical=False)
+        for serial in sorted(self.serials):
+            one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(start)
+            draft = draft.add_revoked_certificate(one.build())
+        return draft.sign(authority.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    @classmethod
+    def read(cls, path: Path, root: bytes) -> RevocationList:
+        """The list in a file that the root (PEM) has signed.
+
+        Raises:
+            AuthorityError: if it is missing, damaged, or signed by somebody else.
+        """
+        try:
+            held = x509.load_pem_x509_crl(path.read_bytes())
+            key = x509.load_pem_x509_certificate(root).public_key()
+            if not isinstance(key, ec.EllipticCurvePublicKey) or not held.is_signature_valid(key):
+                raise AuthorityError(f"certificates: {path.name} is not signed by this root")
+            number = held.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+            return cls(number, frozenset(one.serial_number for one in held))
+        except OSError as error:
+            where = "the authority's machine has it, and every server's has a copy"
+            raise AuthorityError(f"certificates: {path.name}: {error.strerror}; {where}") from error
+        except (ValueError, x509.ExtensionNotFound) as error:
+            raise AuthorityError(f"certificates: {path.name} is damaged") from error
+
+    def with_more(self, serials: Iterable[int]) -> RevocationList:
+        """The next list, which refuses these, too."""
+        return RevocationList(self.number + 1, self.serials.union(serials))
+
+
+class Revocations:
+    """A server's list, read again whenever its file has changed."""
+
+    def __init__(self, path: Path, root: bytes, log: EventLog) -> None:
+        """Read it; raises as `RevocationList.read`."""
+        self._path, self._root, self._log = path, root, log
+        self._seen = self._stamp()
+        self._held = RevocationList.read(path, root)
+
+    def includes(self, serial: int) -> bool:
+        """Is the certificate with this serial number refused now?
+
+        A file that is missing, damaged or older than what was read before changes nothing; the log says so.
+        """
+        stamp = self._stamp()
+        if stamp != self._seen:
+            self._seen = stamp
+            self._read_again()
+        return serial in self._held.serials
+
+    def _stamp(self) -> tuple[int, ...]:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return ()
+        return (found.st_mtime_ns, found.st_ino, found.st_size)
+
+    def _read_again(self) -> None:
+        try:
+            new = RevocationList.read(self._path, self._root)
+            if new.number < self._held.number:
+                raise AuthorityError(f"certificates: {self._path.name} is older than what was read before")
+        except AuthorityError as error:
+            self._log.write("revocations-kept", reason=str(error))
+            return
+        self._held = new
+        self._log.write("revocations-read", number=new.number, refused=len(new.serials))
