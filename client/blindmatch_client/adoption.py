@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
-from blindmatch_proofs.endorsement import EndorsedTable, Terms, verify_label
+from blindmatch_proofs.endorsement import verify_label
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_manifest import (
     verify_begun,
@@ -26,8 +26,8 @@ from blindmatch_proofs.epoch_manifest import (
     verify_signature,
     verify_stated,
 )
-from blindmatch_proofs.verdict import Failed, Verdict
-from blindmatch_protocol.contract import Match, NoMatch, Outcome, Party
+from blindmatch_proofs.verdict import Failed, Passed, Verdict
+from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party
 from blindmatch_protocol.epoch_manifest import SIGNED_MOST, EpochManifest, SignedManifest
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError, SetFileError
 from blindmatch_protocol.failpoint import reach
@@ -73,7 +73,8 @@ class Opened(Redacted, Struct, frozen=True):
 
     Attributes:
         ends: Unix time in seconds from which on nothing is asked with it.
-        confirm: what becomes of a match in it, which stands or is none if the entry is not endorsed.
+        confirm: what becomes of a match that opened a label in it: it stands, or is none if the entry is not
+            endorsed, or the label bears what only a filter's match may bear.
     """
 
     epoch: int
@@ -269,21 +270,27 @@ class Adoption:
         of_design = {name: data for name, data in files.files.items() if name != ENDORSEMENT}
         setup = self._guarded(lambda: self._design.open_setup(of_design, files.epoch))
         ends = self._guarded(lambda: self._design.expires(setup))
-        return Opened(files.epoch, setup, min(until, ends or until), self._confirming(signed, files))
+        return Opened(files.epoch, setup, min(until, ends or until), self._confirming(signed, files, setup))
 
-    def _confirming(self, signed: SignedManifest, files: SetupFiles) -> Callable[[Match], Outcome]:
+    def _confirming(
+        self, signed: SignedManifest, files: SetupFiles, setup: Any
+    ) -> Callable[[Match], Outcome]:
         if self._endorsing is None:
-            return lambda found: found
+            return partial(self._confirmed, lambda label: Passed(), signed)
+        if self._guarded(lambda: self._design.unconfirmed(setup)):
+            raise SetFileError("a set of kind filter opens no label, so none of its entries can be endorsed")
         table = self._endorsing.table(files.files, files.epoch)
         table.check_intact()  # now, for all pictures: not at the first match
-        return partial(self._confirmed, table, self._endorsing.terms, signed)
+        return partial(self._confirmed, partial(verify_label, table, self._endorsing.terms), signed)
 
-    def _confirmed(self, table: EndorsedTable, terms: Terms, signed: SignedManifest, found: Match) -> Outcome:
-        """A match, if its entry is endorsed; else none to anybody, and evidence on this device alone."""
-        match verify_label(table, terms, found.label):
+    def _confirmed(self, verify: Callable[[Label], Verdict], signed: SignedManifest, found: Match) -> Outcome:
+        """A match, if its label passes; else none to anybody, and evidence on this device alone."""
+        bad = Failed("its label was opened, and bears the id of a match that a filter says")
+        match bad if found.label.unconfirmed else verify(found.label):
             case Failed(reason):
                 words = f"a match was dropped, since its entry is not endorsed: {reason}"
-                self._note(Kind.ENTRY, table.epoch, words, found.label.encode(), signed.encode())
+                epoch = signed.manifest.epoch
+                self._note(Kind.ENTRY, epoch, words, found.label.encode(), signed.encode())
                 return NoMatch()
         return found
 

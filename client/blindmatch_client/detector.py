@@ -121,7 +121,7 @@ class Detector:
     Args:
         keeper: of the device state; a new account is enrolled if it is empty.
         trace: gets each session's trace, failed ones included.
-        confirm: what becomes of a match that opened a label; it stands, or is none.
+        confirm: what becomes of a match, but for one that a set of filters alone says; it stands, or is none.
 
     Raises:
         ProtocolError: if the kept state is not one of the design.
@@ -207,7 +207,7 @@ class Detector:
         try:
             found: Outcome = guarded(self._design, "conclude", session.conclude)
             self._check_confirmed(found, item)
-            if isinstance(found, Match) and not found.label.unconfirmed:
+            if isinstance(found, Match) and not self._by_filter(found):
                 found = self._confirm(found)
             outcome = found
         except BlindmatchError as error:
@@ -215,6 +215,10 @@ class Detector:
         finally:
             traced(outcome)
         return Decided(outcome)
+
+    def _by_filter(self, found: Match) -> bool:
+        """Whether no label was opened. What a label says of itself does not decide that."""
+        return found.label.unconfirmed and self._design.unconfirmed(self._setup)
 
     def _check_confirmed(self, found: Outcome, item: Item) -> None:
         relation, step = self._design.info.relation, f"{self._design.info.name}/outcome"

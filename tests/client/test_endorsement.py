@@ -15,19 +15,32 @@ from blindmatch_client.errors import EpochRefusedError
 from blindmatch_client.evidence import Kind
 from blindmatch_client.results import OutcomeKind
 from blindmatch_proofs import endorsement
-from blindmatch_proofs.endorsement import FILE, Action, Batch, Terms, leaves_of, write_table
+from blindmatch_proofs.endorsement import (
+    FILE,
+    Action,
+    Batch,
+    EndorsementPolicy,
+    Terms,
+    leaves_of,
+    write_table,
+)
 from blindmatch_proofs.endorsement.policy import policy_of
 from blindmatch_proofs.epoch_leaf import Endorsement, EpochLeaf
 from blindmatch_proofs.epoch_proof import EpochPolicy
 from blindmatch_proofs.verdict import Failed, Passed
-from blindmatch_protocol.contract import EntryBatch, Label
+from blindmatch_protocol.contract import EntryBatch, Label, SetParameters, batches_of
+from blindmatch_protocol.contract.outcome import UNCONFIRMED_ID
+from blindmatch_protocol.designs import hash_upload
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
 from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_simulations.inprocess.deployed import Build, MemoryWorkspace, opened
 from dummy_designs import VOUCHERS
 from msgspec.structs import replace
 from support.endorsing import NAMES, POLICY, file_of, signed_batch
-from support.fakes import CURATOR, World, down, hashes_with, picture, publish
+from support.fakes import CURATOR, Epoch, World, down, hashes_with, picture, publish
 from support.logs import policy
 from support.memory import salts_of
 
@@ -145,6 +158,61 @@ def test_an_entry_that_takes_anothers_place_is_no_match_to_anybody(make_world: M
     own = Label.decode(found.shown)
     assert own.entry_hash == HASHES[-1].tobytes() and "not endorsed" in found.words
     assert [one.outcome for one in alice.traced.sessions][-1].__class__.__name__ == "NoMatch"
+
+
+def with_reserved_id(world: World, values: dict[str, int] | None = None) -> EntryBatch:
+    """The list, in whose set the listed picture's label bears what a filter's match bears."""
+    whole = entries()
+    ids, salts = whole.ids.copy(), whole.salts.copy()
+    ids[-1], salts[-1] = UNCONFIRMED_ID, 0
+    out, source = MemoryWorkspace(), batches_of(whole.hashes, ids, salts)
+    made = DESIGN.publish(source, SetParameters(1, values or {}), seeded("publish"), None, out)
+    place = opened(Build(DESIGN, 1, HASHES, out.files(), made))
+    world.matcher.epoch = Epoch(1, place.build.setup_files, place.states, {}, DESIGN.stated(place.setup))
+    return whole
+
+
+@pytest.mark.parametrize("terms", [POLICY, None])
+def test_a_label_that_was_opened_is_never_a_filters_match(
+    make_world: MakeWorld, terms: EndorsementPolicy | None
+) -> None:
+    """The curator alone put the reserved id into the label: the user is told of no match, and it is kept."""
+    world = make_world(DESIGN, HASHES)
+    whole = with_reserved_id(world)
+    if terms:
+        offer(world, [(signed(whole), whole)])
+    world.device("bob", endorsement=terms)
+    alice = world.device("alice", endorsement=terms)
+    sent = alice.device.send_picture("bob", LISTED)
+    assert sent.outcome is OutcomeKind.NO_MATCH and sent.delivered and sent.notice == ""
+    (found,) = alice.device.standing().evidence
+    assert found.kind is Kind.ENTRY and Label.decode(found.shown).unconfirmed
+    assert "a match that a filter says" in found.words
+
+
+def test_the_same_label_in_a_reply_is_no_match_either(make_world: MakeWorld) -> None:
+    world = make_world(hash_upload.DESIGN, HASHES)
+
+    def answer(envelope: pb.Envelope) -> pb.Envelope:
+        forged = Label(HASHES[-1].tobytes(), UNCONFIRMED_ID, bytes(16))
+        envelope.body = hash_upload.Compared(True, forged).encode()
+        return envelope
+
+    world.matcher.alter = answer
+    world.device("bob")
+    alice = world.device("alice")
+    sent = alice.device.send_picture("bob", LISTED)
+    assert sent.outcome is OutcomeKind.NO_MATCH and sent.notice == ""
+    assert findings(alice) == [(Kind.ENTRY, 1)]
+
+
+def test_a_set_of_filters_is_refused_where_entries_must_be_endorsed(make_world: MakeWorld) -> None:
+    """None of its matches could be held against an endorsement, and each would be told to the user."""
+    world = make_world(DESIGN, HASHES)
+    whole = with_reserved_id(world, {"filter": 1})
+    offer(world, [(signed(whole), whole)])
+    with pytest.raises(SetFileError, match="opens no label"):
+        world.device("alice", endorsement=POLICY)
 
 
 def test_the_next_epoch_drops_no_entry_unless_its_removal_is_endorsed(make_world: MakeWorld) -> None:

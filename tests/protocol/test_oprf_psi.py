@@ -61,7 +61,7 @@ def test_a_label_of_another_hash_is_no_match() -> None:
 @pytest.mark.parametrize("count", [0, 1, COUNT])
 def test_a_set_of_kind_filter_has_the_same_outcomes_and_declares_its_matches_unconfirmed(count: int) -> None:
     place = held(DESIGN, LISTED[:count], 1, {"filter": 1})
-    assert place.setup.unconfirmed and place.setup.entries == count
+    assert DESIGN.unconfirmed(place.setup) and place.setup.entries == count
     for hash_ in (*(row.tobytes() for row in LISTED[:count]), bytes(32), near(LISTED[0].tobytes(), 9)):
         for quality in (49, 100):
             item = Picture(hash_, quality)

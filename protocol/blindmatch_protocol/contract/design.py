@@ -88,6 +88,11 @@ class Design(ABC, Generic[S, D, X, R]):
         which each right one opens one entry."""
         return None
 
+    def unconfirmed(self, setup: S) -> bool:
+        """Does a filter alone say with this set-up that an entry is there? Its matches open no label and bear
+        `UNCONFIRMED_ID`; with any other set-up no label may."""
+        return False
+
     def parts(self, setup: S, item: Item) -> Parts | None:
         """By which parts of its hash the design looks for `item`; None if by the whole hash."""
         return None

@@ -49,11 +49,6 @@ HASH_BYTES = 32
 class Setup(VoprfSetup[AnyLayer], frozen=True, eq=False):
     """The set-up of one epoch, opened."""
 
-    @property
-    def unconfirmed(self) -> bool:
-        """Is the set of kind `filter`, so that no label stands behind a match?"""
-        return isinstance(self.layers[0], FilterLayer)
-
 
 class OprfPsi(VoprfDesign[Setup]):
     info: ClassVar[bm.Info] = bm.Info(
@@ -80,6 +75,10 @@ class OprfPsi(VoprfDesign[Setup]):
     of_key: ClassVar[bm.Fact] = EVERY_GUESS
     key_tells: ClassVar[bm.ListKnowledge] = bm.ListKnowledge.TESTABLE
     asking_tells: ClassVar[tuple[bm.Fact, ...]] = (any_hash(0),)
+
+    def unconfirmed(self, setup: Setup) -> bool:
+        """Is the set of kind `filter`?"""
+        return isinstance(setup.layers[0], FilterLayer)
 
     def settle(self, values: Mapping[str, int]) -> tuple[int, Limits | None]:
         for name, least, most in (("evaluations", 1, MOST_ELEMENTS), ("filter", 0, 1)):
