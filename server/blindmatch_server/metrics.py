@@ -42,6 +42,9 @@ class Metrics:
             registry=self._registry,
             buckets=_BUCKETS,
         )
+        self._dropped = Counter(
+            "blindmatch_log_lines_dropped", "Log lines that could not be written.", registry=self._registry
+        )
         self._draining = Gauge("blindmatch_draining", "1 while calls are finished.", registry=self._registry)
 
     def count(self, call: Call) -> None:
@@ -50,6 +53,10 @@ class Metrics:
         self._bytes.labels(call.method, "in").inc(call.bytes_in)
         self._bytes.labels(call.method, "out").inc(call.bytes_out)
         self._seconds.labels(call.method).observe(call.seconds)
+
+    def drop_line(self) -> None:
+        """A log line could not be written."""
+        self._dropped.inc()
 
     def drain(self) -> None:
         """The server shuts down."""

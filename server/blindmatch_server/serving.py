@@ -170,7 +170,7 @@ async def running(
         if listen.metrics_port is not None:
             metrics.count(call)
 
-    log = EventLog(name, listen.sink, listen.clock)
+    log = EventLog(name, listen.sink, listen.clock, metrics.drop_line)
     context = ServerContext(listen.clock, log, count, hangup=hangup or asyncio.Event())
     if listen.revoked is not None:
         revocations = Revocations(listen.revoked, listen.credentials.root, log)

@@ -16,6 +16,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Authority, Credentials, Identity, Kind
 from blindmatch_server.clock import Clock, system_clock
+from blindmatch_server.event_log import Sink
 from blindmatch_server.serving import Listen, OpenServices, running
 
 NOW = datetime.now(UTC)
@@ -31,6 +32,7 @@ class Deployment:
     authority: Authority = field(default_factory=lambda: Authority.create(NOW))
     lines: list[str] = field(default_factory=list)
     clock: Clock = system_clock
+    sink: Sink | None = None
     _issued: dict[Identity, Credentials] = field(default_factory=dict)
 
     def credentials(self, identity: Identity) -> Credentials:
@@ -39,9 +41,8 @@ class Deployment:
         return self._issued[identity]
 
     def listen(self, party: Party, **options: Any) -> Listen:
-        return Listen(
-            self.credentials(Identity.of(party)), clock=self.clock, sink=self.lines.append, **options
-        )
+        sink = self.sink or self.lines.append
+        return Listen(self.credentials(Identity.of(party)), clock=self.clock, sink=sink, **options)
 
     @asynccontextmanager
     async def server(self, party: Party, services: OpenServices, **options: Any) -> AsyncIterator[int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -190,7 +192,31 @@ def test_a_registration_without_servers_can_be_repeated(home: Path, samples: Pat
         assert "exists, with design oprf-psi and mode hold" in other.err
 
 
-def test_a_server_that_dies_ends_all_of_them_and_is_named(home: Path, samples: Path) -> None:
+def test_a_server_that_is_killed_is_named_and_the_others_go_on_until_they_are_stopped(home: Path) -> None:
+    command = [*COMMAND, "serve", "all"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment(home), **pipes) as process:  # type: ignore[call-overload]
+        next(line for line in process.stdout if line.startswith("ready"))
+        (matcher,) = processes_of(home / "matcher")
+        os.kill(matcher, signal.SIGKILL)
+        said = process.stderr.readline()
+        assert "matcher was killed by SIGKILL; the others run on; to start it again: blindmatch " in said
+        again = said.split("again: blindmatch ")[1].split()
+        log = home / "again.jsonl"
+        done(in_process(home, "centre", "list"))
+        with subprocess.Popen([*COMMAND, *again, "--log", log], env=environment(home)) as more:
+            while not (log.exists() and '"serving"' in log.read_text()):
+                time.sleep(0.05)
+            done(in_process(home, "device", "register", "alice"))
+            more.send_signal(signal.SIGTERM)
+            assert more.wait(timeout=60) == 0
+        process.send_signal(signal.SIGINT)
+        left = process.communicate(timeout=60)
+    assert (process.returncode, left[1]) == (7, "error: matcher was killed by SIGKILL\n")
+    assert processes_of(home) == []
+
+
+def test_a_server_that_does_not_come_up_ends_all_of_them_and_is_named(home: Path, samples: Path) -> None:
     shutil.rmtree(home / "matcher")
     (home / "matcher").mkdir()
     ran = blindmatch(home, "serve", "all")

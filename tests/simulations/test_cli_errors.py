@@ -243,6 +243,12 @@ def test_the_status_line_counts_calls_of_this_start(tmp_path: Path) -> None:
         more.write(old + '{"event":"call","status":"UNAVAILABLE"}\n{"event":"call","sta')
     assert watched.words() == "matcher 2 calls, 1 not OK"
     assert watched.words() == "matcher 2 calls, 1 not OK"
+    with log.open("a") as more:
+        more.write('tus":"OK"}\n' + old)
+    log.rename(tmp_path / "log.jsonl.1")
+    log.write_text(old)
+    assert watched.words() == "matcher 5 calls, 1 not OK", "also where a new file was begun meanwhile"
+    assert watched.words() == "matcher 5 calls, 1 not OK"
 
 
 def test_the_table_of_designs_breaks_no_name(tmp_path: Path) -> None:

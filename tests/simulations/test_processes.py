@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -68,6 +69,17 @@ def test_a_server_that_does_not_come_up_is_named_and_the_others_end(deployment: 
     ):
         raise AssertionError("the block must not be entered")
     assert processes_of(deployment.home) == []
+
+
+def test_a_server_s_log_is_json_whatever_else_writes_to_its_streams(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    with running_servers(deployment, (Party.CENTRE,), ()) as servers:
+        pass
+    events = [json.loads(line)["event"] for line in servers[0].log.read_text().splitlines()]
+    assert events == ["serving", "draining", "drained"]
+    assert "import time:" in servers[0].output.read_text()
 
 
 def test_a_server_that_takes_too_long_is_named(

@@ -6,19 +6,25 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Annotated, Final
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 from blindmatch_protocol.contract import Party
-from msgspec import Struct
+from blindmatch_server.event_log import LogFile, standard_error
 
-from blindmatch_simulations.cli.console import OUT, DeployedDesignOption, HomeOption
+from blindmatch_simulations.cli.console import OUT, DeployedDesignOption, HomeOption, complain, writable
 from blindmatch_simulations.cli.parties import CollusionOption, party_called
 from blindmatch_simulations.deployment.collusion import check_apart
 from blindmatch_simulations.deployment.deployed_design import design_of
 from blindmatch_simulations.deployment.folder import Deployment, home_from
 from blindmatch_simulations.deployment.hosting import is_of_log, serve, servers_of
-from blindmatch_simulations.deployment.processes import ServerProcess, check_alive, running_servers
+from blindmatch_simulations.deployment.processes import (
+    ProcessError,
+    ServerProcess,
+    check_alive,
+    running_servers,
+)
 from blindmatch_simulations.deployment.registry import load_design, portable_reference
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on; loopback unless you know better.")]
@@ -47,6 +53,13 @@ EndOption = Annotated[
         help="Stop, too, once standard input ends, as a pipe does when whoever holds its other end is gone.",
     ),
 ]
+LogOption = Annotated[
+    Path | None,
+    typer.Option(
+        callback=writable,
+        help="Log to this file, of at most 64 MiB and one before it [default: standard error].",
+    ),
+]
 STANDARD_INPUT: Final = 0
 LOOPBACK: Final = "127.0.0.1"
 ALL: Final = "all"
@@ -64,6 +77,7 @@ def run_serve(
     port: PortOption = None,
     metrics_port: MetricsOption = None,
     end_with_input: EndOption = False,
+    log: LogOption = None,
     allow_collusion: CollusionOption = False,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="With all: each with Prometheus metrics on a port of its own.")
@@ -78,7 +92,7 @@ def run_serve(
     """
     deployment = Deployment.open(home_from(home))
     if party == ALL:
-        if (host, port, metrics_port, end_with_input) != (LOOPBACK, None, None, False):
+        if (host, port, metrics_port, end_with_input, log) != (LOOPBACK, None, None, False, None):
             raise typer.BadParameter("all takes --home, --design, --metrics and --allow-collusion alone")
         _serve_all(deployment, design_of(deployment, design), metrics, allow_collusion)
         return
@@ -87,7 +101,11 @@ def run_serve(
     if metrics and not of_log:
         raise typer.BadParameter("--metrics goes with all; one server takes --metrics-port")
     listens = {"host": host, "port": PORTS.get(whose, 0) if port is None else port}
-    ends = {"metrics_port": metrics_port, "ends_with": STANDARD_INPUT if end_with_input else None}
+    ends: dict[str, Any] = {
+        "metrics_port": metrics_port,
+        "ends_with": STANDARD_INPUT if end_with_input else None,
+    }
+    ends |= {"sink": standard_error if log is None else LogFile(log)}
     loaded = None if of_log else load_design(design_of(deployment, design))
     raise typer.Exit(serve(deployment, whose, loaded, allow_collusion, **listens, **ends))
 
@@ -102,46 +120,50 @@ def _serve_all(deployment: Deployment, reference: str, metrics: bool, allow_coll
     with running_servers(deployment, parties, options) as servers:
         for server in servers:
             OUT.print(_line(deployment, server, metrics), soft_wrap=True)
-        # whoever reads "ready" may stop them at once
-        with suppress(KeyboardInterrupt):
-            OUT.print("ready; Ctrl-C stops them")
-            _watch([Watched(server) for server in servers])
+        _watch(deployment, servers)
 
 
-class Watched(Struct):
+class Watched:
     """A server, and how many calls its log tells of."""
 
-    server: ServerProcess
-    read: int = 0
-    calls: int = 0
-    refused: int = 0
+    def __init__(self, server: ServerProcess) -> None:
+        self.server = server
+        self._at, self._calls, self._refused = server.begins, 0, 0
 
     def words(self) -> str:
         """Reads what was logged since it was last asked, and says what it came to."""
-        with self.server.log.open("rb") as log:
-            log.seek(self.server.begins + self.read)
-            new = log.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        self.read += len(whole)
-        self.calls += whole.count(b'"event":"call"')
-        self.refused += whole.count(b'"event":"call"') - whole.count(b'"status":"OK"')
-        return f"{self.server.party.server} {self.calls:,} calls, {self.refused:,} not OK"
+        new, self._at = self.server.read_log(self._at)
+        calls = new.count(b'"event":"call"')
+        self._calls += calls
+        self._refused += calls - new.count(b'"status":"OK"')
+        return f"{self.server.party.server} {self._calls:,} calls, {self._refused:,} not OK"
 
 
-def _watch(servers: Sequence[Watched]) -> None:
-    """Show, on a terminal, that the servers live and what they do; ends when one does.
+def _watch(deployment: Deployment, servers: Sequence[ServerProcess]) -> None:
+    """Say that they are ready, show on a terminal what they do, and name each that ends while others run.
 
     Raises:
-        ProcessError: if a server has ended.
+        ProcessError: of the first that has ended, once all have or the user ends the others.
     """
-    began = time.monotonic()
-    with OUT.status("") as status:
-        while True:
-            check_alive([one.server for one in servers])
+    began, live, ended = time.monotonic(), [Watched(one) for one in servers], list[ProcessError]()
+    # whoever reads "ready" may stop them at once
+    with suppress(KeyboardInterrupt), OUT.status("") as status:
+        OUT.print("ready; Ctrl-C stops them")
+        while live:
+            for one in list(live):
+                try:
+                    check_alive([one.server])
+                except ProcessError as error:
+                    live.remove(one)
+                    ended.append(error)
+                    again = f"blindmatch serve {one.server.party.server} --home {deployment.home}"
+                    complain(f"{error}; the others run on; to start it again: {again}")
             if OUT.is_terminal:
                 up = timedelta(seconds=int(time.monotonic() - began))
-                status.update(f"up {up}: " + "; ".join(one.words() for one in servers))
+                status.update(f"up {up}: " + "; ".join(one.words() for one in live))
             time.sleep(0.5)
+    if ended:
+        raise ended[0]
 
 
 def _line(deployment: Deployment, server: ServerProcess, metrics: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -46,11 +47,28 @@ class ServerProcess(Struct, frozen=True):
     log: Path
     begins: int
 
-    def lines(self) -> list[str]:
-        """The lines that this server has logged since it was started."""
+    @property
+    def output(self) -> Path:
+        """What it has written to its standard streams since it was started: nothing of its own."""
+        return self.log.with_name("output.txt")
+
+    def read_log(self, at: int) -> tuple[bytes, int]:
+        """Whole lines logged from byte `at` on, also where a new file was begun since, and where to go on."""
+        if not self.log.exists():
+            return b"", at
         with self.log.open("rb") as log:
-            log.seek(self.begins)
-            return log.read().decode(errors="replace").splitlines()
+            new, before = b"", Path(f"{self.log}.1")
+            if os.fstat(log.fileno()).st_size < at:
+                new, at = before.read_bytes()[at:] if before.exists() else b"", 0
+            log.seek(at)
+            fresh = log.read()
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        return new + whole, at + len(whole)
+
+    def said(self) -> list[str]:
+        """The lines that it has logged since it was started, then what others wrote to its streams."""
+        said = self.read_log(self.begins)[0] + (self.output.read_bytes() if self.output.exists() else b"")
+        return said.decode(errors="replace").splitlines()
 
 
 @contextmanager
@@ -117,11 +135,21 @@ def _start(deployment: Deployment, party: Party, options: Sequence[str]) -> Serv
         deployment.port_file(party).unlink(missing_ok=True)
     log = folder / "log.jsonl"
     command = [sys.executable, "-m", "blindmatch_simulations", "serve", party.server]
-    command += ["--home", str(deployment.home), "--port", "0", "--end-with-input", *options]
-    with log.open("ab") as sink:
-        begins = sink.tell()
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=sink, stderr=subprocess.STDOUT)
-        return ServerProcess(party, process, log, begins)
+    command += [
+        "--home",
+        str(deployment.home),
+        "--port",
+        "0",
+        "--end-with-input",
+        "--log",
+        str(log),
+        *options,
+    ]
+    begins = log.stat().st_size if log.exists() else 0
+    # libraries and the interpreter write there, and no JSON
+    with (folder / "output.txt").open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT)
+    return ServerProcess(party, process, log, begins)
 
 
 def _wait(deployment: Deployment, server: ServerProcess, deadline: float) -> None:
@@ -147,7 +175,7 @@ def _stop(server: ServerProcess) -> None:
 
 def _tail(server: ServerProcess) -> str:
     """Why a server ended: the reason it logged, or else the end of its log."""
-    last = server.lines()[-3:]
+    last = server.said()[-3:]
     for line in reversed(last):
         with suppress(ValueError, TypeError, KeyError):
             return str(json.loads(line)["reason"])
