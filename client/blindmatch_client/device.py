@@ -233,9 +233,12 @@ class Device(Messages):
         Raises:
             ServiceError: if the relay cannot be reached.
         """
-        received = self._receiver.receive(wait_ms, on_complete)
-        self._look_after_keys()
-        return received
+        try:
+            received = self._receiver.receive(wait_ms, on_complete)
+            self._look_after_keys()
+            return received
+        finally:
+            self._base.store.settle()
 
     def tick(self) -> bool:
         """Keep the cover schedule, if there is one: to be called more often than its slots come. Whether a
@@ -282,6 +285,7 @@ class Device(Messages):
         self._look_after_keys()
         if self._cover is not None:
             self._cover.prepare()
+        self._base.store.settle()
         waiting = self._outbox.count() + self._reporting.waiting() + self.complaints.waiting()
         return Flushed(tuple(messages), tuple(problems), waiting)
 

@@ -10,6 +10,10 @@ and design names (docs/messenger.md). Statements seal and open values where they
 Durable means: in the write-ahead log and synced (synchronous = FULL) when the transaction ends. What may be
 lost with the power, since it only spares doing a harmless thing again, is written to the log without waiting
 for the disk: it survives the process, and is on the disk with the next transaction that is synced.
+
+The log also holds what rows said before, such as a ratchet's earlier state, which opens messages that were
+recorded. So it is cut off when the device comes to rest (`settle`), and after `UNSETTLED_MOST` transactions.
+What a row of the file said before is overwritten there (secure_delete).
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from blindmatch_protocol.failpoint import armed, reach
 
@@ -36,6 +40,9 @@ from blindmatch_client.store_file import (
     make,
 )
 from blindmatch_client.vault import KeyFile, KeySource, Lock, Vault
+
+UNSETTLED_MOST: Final = 64
+"""Transactions whose pages the write-ahead log keeps, at most, unless somebody else reads the store."""
 
 
 class Store:
@@ -64,6 +71,7 @@ class Store:
         self._lock = threading.RLock()
         self._later: list[tuple[str, tuple[Value, ...]]] = []
         self._synced = True
+        self._unsettled = 1  # whoever had the store before may have been killed
         self._vault: Vault | None = None
         try:
             if create:
@@ -78,8 +86,19 @@ class Store:
         with self._lock:
             try:
                 self._write_later()
+                self.settle()
             finally:
                 self._db.close()
+
+    def settle(self) -> None:
+        """Bring everything into the file and cut the write-ahead log off, unless somebody else reads the store
+        just now or the disk fails: then the next time does it."""
+        with self._lock, suppress(StoreError):
+            self._write_later()
+            if self._unsettled and not self._db.in_transaction:
+                with _named():
+                    busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                self._unsettled = self._unsettled if busy else 0
 
     @contextmanager
     def transaction(self, synced: bool = True) -> Iterator[None]:
@@ -100,6 +119,9 @@ class Store:
                 self._db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
                 self._synced = synced
             yield from self._committed()
+            self._unsettled += 1
+            if self._unsettled % UNSETTLED_MOST == 0:
+                self.settle()
 
     def _committed(self) -> Iterator[None]:
         later = len(self._later)
@@ -190,15 +212,13 @@ class Store:
     def relock(self, key: KeySource) -> None:
         """Lock the store with `key` from now on; what is sealed stays as it is. `StoreError` as `key`.
 
-        The lock before is overwritten on its page (secure_delete), and the write-ahead log that has it is cut
-        off, unless somebody else reads the store just now.
+        The lock before is overwritten, too (`settle`).
         """
         assert self._vault is not None
         lock = self._vault.relocked(key)
         with self.transaction():
             insert_lock(self._db, lock)
-        with suppress(StoreError):
-            self.one("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.settle()
 
     def _unlock(self, path: Path, source: KeySource) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from blindmatch_client.errors import StoreError, WrongKeyError
-from blindmatch_client.store import Store
+from blindmatch_client.store import UNSETTLED_MOST, Store
 from blindmatch_client.store_file import FILE_NAME, KEY_NAME
 from blindmatch_client.vault import KeyFile, KeySource, Lock, Passphrase, Vault
 from dummy_designs import ECHO
@@ -130,6 +131,82 @@ def test_nothing_said_in_messages_is_in_the_clear_on_the_device(make_world: Make
     held = on_disk(world.folder)
     for clear in (b"a text for the disk", picture(5)[100:140], b"alice\x00", b'"pre_keys"', b'"ratchet"'):
         assert clear not in held
+
+
+def sealed_states(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, bytes]]:
+    """Every state of account and peers that is sealed from now on, with its place."""
+    states: list[tuple[object, bytes]] = []
+    seal = Vault.seal
+
+    def noted(vault: Vault, value: Any, place: str, row: Any) -> Any:
+        made = seal(vault, value, place, row)
+        if place in ("peer.state", "meta.value") and made is not None:
+            states.append((f"{id(vault)}/{place}/{row}", made))
+        return made
+
+    monkeypatch.setattr(Vault, "seal", noted)
+    return states
+
+
+def test_no_earlier_state_of_a_ratchet_is_in_any_file_once_a_device_is_at_rest(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(ECHO, hashes_with())
+    alice, bob = world.device("alice"), world.device("bob")
+    states = sealed_states(monkeypatch)
+    for rest in (lambda: bob.device.receive(), lambda: bob.device.flush(), bob.device.close):
+        for number in range(5):
+            alice.device.send_text("bob", f"message {number}")
+            bob.device.receive()
+            bob.device.send_text("alice", f"answer {number}")
+            alice.device.receive()
+        rest()
+        latest = set(dict(states).values())
+        held = on_disk(world.folder / "bob")
+        earlier = [made for _, made in states if made not in latest]
+        assert len(earlier) > 10
+        assert not any(made[:24] in held or made[-24:] in held for made in earlier)
+
+
+def test_what_a_killed_device_left_in_the_log_is_cut_off_by_the_next_one(tmp_path: Path) -> None:
+    store, killed = Store(tmp_path, True), tmp_path / "killed"
+    for number in range(3):
+        store.put("state", bytes([number]) * 40)
+    (old,) = store._db.execute("SELECT value FROM meta WHERE name = 'state'").fetchone()
+    store.put("state", SECRET)
+    shutil.copytree(tmp_path, killed, ignore=shutil.ignore_patterns("killed"))
+    store.close()
+    assert old[:24] in on_disk(killed)
+    again = Store(killed, False)
+    again.settle()
+    assert again.get("state") == SECRET and old[:24] not in on_disk(killed)
+    again.close()
+
+
+def test_a_device_that_never_rests_keeps_no_more_than_so_many_transactions(tmp_path: Path) -> None:
+    store, log = Store(tmp_path, True), tmp_path / f"{FILE_NAME}-wal"
+    sizes = []
+    for number in range(4 * UNSETTLED_MOST):
+        store.put("state", bytes([number % 256]) * 40)
+        sizes.append(log.stat().st_size)
+    assert sizes.count(0) == 4
+    store.close()
+
+
+def test_another_reader_of_the_store_delays_that_the_log_is_cut_off(tmp_path: Path) -> None:
+    store, log = Store(tmp_path, True), tmp_path / f"{FILE_NAME}-wal"
+    store.put("state", SECRET)
+    store._db.execute("PRAGMA busy_timeout = 1")
+    reader = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM meta").fetchall()
+    store.put("state", SECRET)
+    store.settle()
+    assert log.stat().st_size
+    reader.close()
+    store.settle()
+    assert not log.stat().st_size
+    store.close()
 
 
 def test_which_tables_and_columns_are_in_the_clear_is_known(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ recorded-requests  requests for listed pictures; later every role's state, not a
                    pictures was it? What the role can open is opened; anything else is answered with the
                    stolen key, and the answer read in sessions of the thief's about either picture
 recorded-sealed    the same, where that is declared to succeed
-recorded-messages  sealed messages; later the recipient's account, as it is then
+recorded-messages  sealed messages; later the recipient's account as it is then, and its files with their key
 
     day    one account sends a picture that the adversary has in mind; others send what they like
     left   the accounts whose requests, every day so far, showed what any request for that picture shows
@@ -20,13 +20,21 @@ The thief holds what there is after the last of what it recorded was sent, not w
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from blindmatch_client.egress.methods import RECEIVE
+from blindmatch_client.errors import DeviceError
+from blindmatch_client.keys import AccountKeeper
 from blindmatch_client.messenger import Account, MessengerError
 from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_client.store import Store
+from blindmatch_client.store_file import FILE_NAME
 from blindmatch_protocol.content import compose
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Item, Match, Party
@@ -41,6 +49,8 @@ from msgspec.structs import replace
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, share_of
+from blindmatch_simulations.attacks.loopback import Tamper, loopback
+from blindmatch_simulations.deployment.devices import STATE
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.inprocess.fields import fields_of
 from blindmatch_simulations.inprocess.seeded import below, flag
@@ -136,6 +146,7 @@ QUICK: Final = 3
 MESSAGES: Final = 6
 NOW: Final = 1_700_000_000_000
 ALICE, BOB = "alice", "bob"
+WAIT_MS: Final = 200
 
 
 @attack(
@@ -182,13 +193,14 @@ def _keeping(account: Account, sender: str, sealed: bytes) -> Any:
 
 @attack(
     "recorded-messages",
-    Means(frozenset({Party.PROVIDER}), has="recorded messages; later a device's keys"),
+    Means(frozenset({Party.PROVIDER}), has="recorded messages; later a device's keys, or its files"),
     Claim("messages that were recorded and received do not open with a device's keys of later"),
-    budget=f"{MESSAGES} messages of one conversation",
-    weakness=replacing((Account, "decrypt", _keeping)),
+    budget=f"{MESSAGES} messages of one conversation, and of one between two devices",
+    weakness=replacing((Account, "decrypt", _keeping), (Store, "settle", lambda store: None)),
 )
 def recorded_messages(arena: Arena) -> Figure:
-    """Count the recorded messages that open with the account as it is after they were received."""
+    """Count the recorded messages that open with the account as it is after they were received, or as any
+    state of it has it that its device's files still hold."""
     alice, bob = (Account.create(name, NOW, 1) for name in (ALICE, BOB))
     keys = bob.published()
     bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, tuple(keys.one_time))
@@ -199,7 +211,47 @@ def recorded_messages(arena: Arena) -> Figure:
         bob.decrypt(ALICE, recorded[-1])
     ways = {"as it is": False, "sessions reset": True}
     opened = {name: sum(_opens(bob, one, reset) for one in recorded) for name, reset in ways.items()}
+    opened["carved from its files"] = _opened_by_files(arena)
     return counted("messages opened", {name: (count, MESSAGES) for name, count in opened.items()})
+
+
+def _opened_by_files(arena: Arena) -> int:
+    """How many messages of a conversation open by the files of the device that received them."""
+    recorded: list[bytes] = []
+
+    def record(call: Any, request: Any, reply: Any) -> Any:
+        recorded.extend([bytes(reply.sealed)] if call.method is RECEIVE else [])
+        return reply
+
+    tamper: Tamper = record
+    with loopback(arena) as held, tempfile.TemporaryDirectory() as copies:
+        alice, bob = held.device(ALICE).device, held.device(BOB, tamper).device
+        for number in range(MESSAGES):
+            alice.send_text(BOB, f"message {number}")
+            bob.receive(WAIT_MS)
+            bob.send_text(ALICE, f"answer {number}")
+            alice.receive(WAIT_MS)
+        stolen = list(_carved(held.deployment.home / "devices" / BOB / STATE, Path(copies)))
+    return sum(any(_opens(account, sealed, False) for account in stolen) for sealed in recorded)
+
+
+def _carved(folder: Path, copies: Path) -> Iterator[Account]:
+    """The account in the store's file, and in what comes of it as the pages in its write-ahead log are laid
+    over it in their order, whether SQLite takes them still or not (sqlite.org/fileformat.html, section 4)."""
+    log_file = folder / f"{FILE_NAME}-wal"
+    data = bytearray((folder / FILE_NAME).read_bytes())
+    log = log_file.read_bytes() if log_file.exists() else b""
+    size = int.from_bytes(log[8:12], "big")
+    frames = [log[at : at + 24 + size] for at in range(32, len(log), 24 + size)]
+    for frame in [b"", *frames]:
+        end = size * int.from_bytes(frame[:4], "big")
+        data.extend(bytes(max(0, end - len(data))))
+        data[max(0, end - size) : end] = frame[24:]
+        if not frame or any(frame[4:8]):  # the last page of a transaction
+            shutil.copytree(folder, copies, ignore=lambda *_: {log_file.name}, dirs_exist_ok=True)
+            (copies / FILE_NAME).write_bytes(data)
+            with suppress(DeviceError, MessengerError), closing(Store(copies, create=False)) as store:
+                yield AccountKeeper(store).account
 
 
 def _opens(stolen: Account, sealed: bytes, reset: bool) -> bool:
