@@ -326,6 +326,26 @@ def test_a_matcher_chooses_which_entries_a_report_can_come_of() -> None:
     assert "chosen_matches" in {fact.name for fact in told(DESIGN, both, Adversary.MALICIOUS)}
 
 
+def test_whoever_sees_reports_is_declared_to_test_earlier_pictures() -> None:
+    for party in (Party.CENTRE, Party.PROVIDER):
+        both = frozenset({Party.MATCHER, party})
+        assert "earlier_pictures" in {fact.name for fact in told(DESIGN, both, Adversary.MALICIOUS)}
+    alone = told(DESIGN, frozenset({Party.MATCHER}), Adversary.MALICIOUS)
+    assert "earlier_pictures" not in {fact.name for fact in alone}
+
+
+def test_a_query_of_an_earlier_epoch_is_of_no_use_in_a_later_reply() -> None:
+    """An account enrols anew each epoch: what the matcher recorded is under a secret key that is gone."""
+    first, second = world(epoch=1), world(epoch=2)
+    assert SMALL.enrolment_key(first.setup) != SMALL.enrolment_key(second.setup)
+    listed = Picture(LISTED[0].tobytes())
+    recorded = replace(he.start(first, listed)[1], epoch=2)
+    replayed = he.reply(second, recorded, he.keys())
+    for number, outcome in ((0, Match), (1, NoMatch)):
+        session, _ = he.start(second, listed, number=number)
+        assert isinstance(he.conclude(second, session, replayed), outcome)
+
+
 def test_a_picture_near_more_entries_than_slots_are_looked_at_still_matches() -> None:
     family = tuple(entry_at(OWN, 30, seed) for seed in range(100))
     place = held(SMALL, he.rows(*family))

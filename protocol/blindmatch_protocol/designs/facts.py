@@ -48,8 +48,8 @@ EVERY_ENTRY: Final = Fact(
 )
 UNVERIFIED_REPLY: Final = Fact(
     "unverified_reply",
-    "nothing of a picture, but it can make matches go unseen, by whatever it computes of the picture under "
-    "encryption; a match that is missing shows as no report",
+    "alone nothing of a picture, but it can make matches go unseen, by whatever it computes of the picture "
+    "under encryption; a match that is missing shows as no report",
     lambda item, _: True,
 )
 CHOSEN_MATCHES: Final = Fact(

@@ -232,8 +232,7 @@ def _vanishing(ring: Ring, vector: npt.NDArray[Any], query: Query, keys: Keys) -
     where x is 0 or 1, so that slots there hold what they would with `keys`.
     """
     bounds = seal.primes(ring.degree)
-    rows = packing.unpacked(query.rows, DATA, query.NAME, "rows")
-    square = ring.ciphertext(ring.context.first_parms_id(), rows, seed=query.seed)
+    square = ring.query(query.seed, query.rows)
     for _ in range(DATA - CHECKED):
         ring.evaluator.mod_switch_to_next_inplace(square)
     ring.evaluator.square_inplace(square)

@@ -8,6 +8,8 @@ recorded-requests  requests for listed pictures; later every role's state, not a
                    stolen key, and the answer read in sessions of the thief's about either picture
 recorded-sealed    the same, where that is declared to succeed
 recorded-messages  sealed messages; later the recipient's account as it is then, and its files with their key
+earlier-pictures   a homomorphic matcher's recorded queries, multiplied into the reply to a later one of a
+                   listed picture, whose report comes only if the earlier picture was near a guess
 
     day    one account sends a picture that the adversary has in mind; others send what they like
     left   the accounts whose requests, every day so far, showed what any request for that picture shows
@@ -35,10 +37,17 @@ from blindmatch_client.messenger import Account, MessengerError
 from blindmatch_client.messenger.pre_keys import FetchedBundle
 from blindmatch_client.store import Store
 from blindmatch_client.store_file import FILE_NAME
+from blindmatch_protocol.codec import Message
 from blindmatch_protocol.content import compose
 from blindmatch_protocol.contract import Adversary as Conduct
-from blindmatch_protocol.contract import Item, Match, Party
+from blindmatch_protocol.contract import Item, Match, Party, Role
+from blindmatch_protocol.designs.he_hamming import packing
+from blindmatch_protocol.designs.he_hamming.batch import Batch
+from blindmatch_protocol.designs.he_hamming.circuit import WEIGHT, Evaluation, indicator
+from blindmatch_protocol.designs.he_hamming.messages import Reply
+from blindmatch_protocol.designs.he_hamming.packing import Polynomials
 from blindmatch_protocol.designs.he_hamming.ring import Ring
+from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS
 from blindmatch_protocol.designs.voprf import design as voprf_design
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.oprf import Mode, blind
@@ -53,6 +62,7 @@ from blindmatch_simulations.attacks.loopback import Tamper, loopback
 from blindmatch_simulations.deployment.devices import STATE
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.inprocess.fields import fields_of
+from blindmatch_simulations.inprocess.opened import request_of
 from blindmatch_simulations.inprocess.seeded import below, flag
 from blindmatch_simulations.inprocess.steps import sent, stops
 from blindmatch_simulations.pictures.hash_only import HashOnly
@@ -186,6 +196,9 @@ def _is_of(deployed: Deployed, recorded: dict[Any, Any], item: Item, rng: Random
     return False
 
 
+_decrypt = Account.decrypt
+
+
 def _keeping(account: Account, sender: str, sealed: bytes) -> Any:
     """Decrypts, and keeps every key."""
     return _decrypt(Account.load(account.dump()), sender, sealed)
@@ -263,7 +276,6 @@ def _opens(stolen: Account, sealed: bytes, reset: bool) -> bool:
     return False
 
 
-_decrypt = Account.decrypt
 RECORDED_SEALED: Final = replace(
     recorded_requests,
     name="recorded-sealed",
@@ -271,3 +283,57 @@ RECORDED_SEALED: Final = replace(
     weakness=AS_BUILT,
     against=frozenset({"third-party", "enclave", "he-hamming"}),
 )
+
+
+class _Testing(Evaluation):
+    """Multiplies into every indicator whether another query is near a guess."""
+
+    near: Any = None
+
+    def _indicator(self, v: Any) -> Any:
+        found = super()._indicator(v)
+        return found if self.near is None else self._product(found, self.near)
+
+    def tested(self, query: Any, earlier: Any, guess: bytes, batches: Sequence[Batch]) -> Polynomials:
+        """The reply to `query`, of zeros unless the hash of `earlier` is near the guess."""
+        guessed = replace(batches[0], hashes=distance.rows([guess] * self._ring.degree), ready=False)
+        near = self._indicator(self._scan(self._babies(earlier, guessed.babies), guessed))
+        self.near = self._scaled(near, pow(indicator(WEIGHT), -1, PLAIN_MODULUS))
+        return self.reply(query, batches)
+
+
+@attack(
+    "earlier-pictures",
+    Means(frozenset({Party.MATCHER, Party.PROVIDER}), has="recorded queries, and sees what a report follows"),
+    Claim("tests any earlier picture of the account", "docs/designs/he-hamming.md"),
+    budget=f"{QUICK} guesses, for each two recorded queries and two later pictures that are listed",
+    against={"he-hamming"},
+)
+def earlier_pictures(arena: Arena) -> Figure:
+    """Count the guesses that are told: that a query was of the picture guessed, and that one was not."""
+    small, told = arena.reduced(), 0
+    pictures = [picture(1000 * arena.seed + number) for number in range(3 * QUICK)]
+    listed = pictures[:QUICK]
+    deployed = small.deployed(distance.rows([one.hash for one in listed]), "set")
+    for at, later in enumerate(arena.each(listed)):
+        guess, other = pictures[QUICK + 2 * at :][:2]
+        reported = [_reported(small, deployed, one, guess.hash, later) for one in (guess, other)]
+        told += reported == [True, False]
+    return counted("guesses told", {"unlisted pictures": (told, QUICK)})
+
+
+def _reported(arena: Arena, deployed: Deployed, earlier: Item, guess: bytes, later: Item) -> bool:
+    """Does a report of the later picture follow, whose reply tests the query of the earlier one?"""
+    rng, ((role, state),) = arena.rng("matcher"), deployed.states.items()
+    recorded: Any = sent(deployed, earlier, arena.rng("earlier"))[role]
+
+    def answer(role: Role, body: Any) -> tuple[Message, None]:
+        held: Any = request_of(deployed.design, deployed.setup, role, body).enrolment
+        x, before = (state.ring.query(one.seed, one.rows) for one in (body, recorded))
+        evaluation = _Testing(state.ring, held.seeds, held.rows, rng)
+        found = evaluation.tested(x, before, guess, state.batches)
+        arena.spending.queries += 2
+        return Reply(body.epoch, packing.packed(found.reshape(-1, 1, state.ring.degree))), None
+
+    ran = run_session(deployed, later, arena.rng("later"), answering=answer)
+    return isinstance(ran.outcome, Match)

@@ -91,6 +91,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
         recorded.recorded_requests,
         recorded.RECORDED_SEALED,
         recorded.recorded_messages,
+        recorded.earlier_pictures,
         metadata.joined_logs,
         framing.pushed_over,
         framing.split_accounts,

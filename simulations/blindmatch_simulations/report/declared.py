@@ -72,7 +72,7 @@ def _ladder(design: AnyDesign, role: Role) -> Iterator[str]:
     info = design.info
     carrier = f" (through the {info.forwarded[role]})" if role in info.forwarded else ""
     yield f"{LEFT:<60} {info.roles[role]}{carrier}"
-    yield from (f"{_sent(kind)}   once an account" for kind in design.enrolments.get(role, ()))
+    yield from (f"{_sent(kind)}   when an account enrols" for kind in design.enrolments.get(role, ()))
     yield from map(_sent, design.requests[role])
     yield from (f"  <-- {_named(kind)} ".ljust(60, "-") for kind in design.replies[role])
 

@@ -8,9 +8,9 @@
 
 The distance is |x| + |y| - 2 <x, y>; with |x| = 128 it is at most 31 iff <x, y> >= (97 + |y|) / 2. V and V'
 have random numbers of their own, s and s' too, in every slot: what an x that is no hash gets under keys that
-SEAL made is uniform, but in a slot where both V are 0, with probability 2^-32. A device that makes keys itself
-has V come out as 0 for whatever x it likes. Products and sums of ciphertexts are SEAL's; where a
-prime is dropped was chosen so that the noise, measured, is 60 to 62 bits before `FLOOD_BITS` bits are added.
+SEAL made is uniform, but in a slot where both V are 0, with probability 2^-32. Keys of a device's making
+can have V come out as 0 for what is no hash. Products and sums of ciphertexts are SEAL's; where a prime is
+dropped was chosen so that the noise, measured, is 60 to 62 bits before `FLOOD_BITS` bits are added.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 distances under the device's homomorphic encryption, and learns nothing of the picture.
 
     device(hash, account's secret key, set-up)                 matcher(list, label keys)
-        once: new keys        ---- Keys, 20 MB -------------->  kept for the account
+        an epoch: new keys    ---- Keys, 20 MB -------------->  kept for the account
         x = hash; quality < 50: a random one; weight not 128: the least reliable bits flipped
                               ---- Query: epoch, Enc(x) ----->
                                                                distances, indicator, sum of keys (`circuit`)
@@ -52,6 +52,12 @@ OWN_KEYS: Final = bm.Fact(
     "own_keys",
     "with keys of its own making the whole list: as many entries a request as the ring has slots, 16,384",
     lambda item, setup: setup.entries,
+)
+EARLIER_PICTURES: Final = bm.Fact(
+    "earlier_pictures",
+    "of any earlier picture of the account in the epoch, listed or not, whether it is near a hash of their "
+    "choice: one such test with each later picture that is listed, by whether its report comes",
+    lambda item, _: item.hash,
 )
 MOST_HITS: Final = 64
 """Slots of a reply that are looked at: a picture is near some entries, not thousands."""
@@ -103,17 +109,18 @@ class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):
 
     def leakage(self) -> tuple[bm.Leak, ...]:
         """Nothing proves what a reply was computed from, so a malicious matcher withholds what matches it
-        likes; with whoever sees reports it learns by that which there was."""
+        likes; with whoever sees reports it learns by that which there was, and what earlier queries held."""
         matcher, device = frozenset({bm.Party.MATCHER}), frozenset({bm.Party.DEVICE})
         seen, held = (facts.EPOCH, facts.QUERY_TIME, facts.ENROLMENT), (facts.SET_SIZE, NEAR_ENTRIES)
         cheating = (*seen, facts.UNVERIFIED_REPLY)
-        joined = bm.Leak(
-            matcher | {bm.Party.PROVIDER}, bm.Adversary.MALICIOUS, (*cheating, facts.CHOSEN_MATCHES)
-        )
+        told = {bm.Party.CENTRE: (), bm.Party.PROVIDER: (facts.CHOSEN_MATCHES,)}
         return (
             bm.Leak(matcher, bm.Adversary.SEMI_HONEST, seen),
             bm.Leak(matcher, bm.Adversary.MALICIOUS, cheating),
-            joined,
+            *(
+                bm.Leak(matcher | {party}, bm.Adversary.MALICIOUS, (*cheating, *more, EARLIER_PICTURES))
+                for party, more in told.items()
+            ),
             bm.Leak(device, bm.Adversary.SEMI_HONEST, held),
             bm.Leak(device, bm.Adversary.MALICIOUS, (*held, facts.any_hash(MATCH_DISTANCE), OWN_KEYS)),
         )
@@ -165,6 +172,10 @@ class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):
     def enrol(self, rng: bm.Randomness) -> Secret:
         """An account that has no keys yet."""
         return Secret(b"")
+
+    def enrolment_key(self, setup: Setup) -> bytes:
+        """New keys each epoch: a query that was recorded before is of no use in a later reply."""
+        return setup.epoch.to_bytes(8, "big")
 
     def enrolment(self, state: Secret, setup: Setup, rng: bm.Randomness) -> bm.Enrolment[Secret]:
         """SEAL draws the keys itself: from a seed the secret one could be read."""
@@ -230,8 +241,7 @@ class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):
         _check(query, state.epoch, ring.degree)
         if len(keys.rows) != ring.degree:
             raise bm.ProtocolError(Keys.NAME, f"must have {ring.degree} rows", "rows")
-        polynomials = packing.unpacked(query.rows, DATA, Query.NAME, "rows")
-        x = ring.ciphertext(ring.context.first_parms_id(), polynomials, seed=query.seed)
+        x = ring.query(query.seed, query.rows)
         try:
             found = Evaluation(ring, keys.seeds, keys.rows, rng).reply(x, state.batches)
         except RuntimeError as error:

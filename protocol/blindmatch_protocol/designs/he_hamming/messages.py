@@ -22,7 +22,7 @@ class Secret(Message, tag=0x50, name="he-hamming/secret"):
 
 
 class Keys(Message, tag=0x51, name="he-hamming/keys"):
-    """Device to matcher, once for an account: rotation, relinearisation and public keys."""
+    """Device to matcher, once for an account and epoch: rotation, relinearisation and public keys."""
 
     seeds: Annotated[bytes, Fixed(PARTS * SEED_BYTES)]
     rows: Annotated[Rows, _KEYS]

@@ -105,6 +105,11 @@ class Ring:
         polynomials, seed, _ = packing.parse_ciphertext(sealed)
         return seed, packing.packed(polynomials)
 
+    def query(self, seed: bytes, rows: Rows) -> Any:
+        """The ciphertext of what `encrypt` gave; `ProtocolError` if SEAL refuses it."""
+        polynomials = packing.unpacked(rows, DATA, "he-hamming/query", "rows")
+        return self.ciphertext(self.context.first_parms_id(), polynomials, seed=seed)
+
     def decrypt(self, secret: bytes, polynomials: Polynomials) -> npt.NDArray[np.int64]:
         """What the slots of ciphertexts hold, (ciphertexts, degree); two polynomials each, at one prime."""
         decryptor, found = sealapi.Decryptor(self.context, self.secret_key(secret)), []
