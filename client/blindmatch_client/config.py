@@ -7,6 +7,7 @@ from typing import Final
 
 from blindmatch_proofs.endorsement import EndorsementPolicy
 from blindmatch_proofs.epoch_proof import EpochPolicy
+from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.cover import SLOT_SIZES
 from blindmatch_protocol.sender_proof import Franking
@@ -60,7 +61,7 @@ class CentreIdentity(Struct, frozen=True):
 
     sealing: bytes
     notices: bytes
-    account: str = "centre-notices"
+    account: str = NOTICES
 
 
 class DeviceConfig(Struct, frozen=True):

@@ -64,6 +64,7 @@ class Received(Redacted, Struct, frozen=True):
         sent_at_ms: by the sender's clock; 0 if it could not be opened.
         problem: what was wrong with it; empty if nothing.
         stamp: the relay's, for the centre, should the recipient ever complain; None if it gave none.
+        from_centre: it was opened under the key that the centre's notices come from.
     """
 
     sequence: int
@@ -73,6 +74,7 @@ class Received(Redacted, Struct, frozen=True):
     sent_at_ms: int
     problem: str
     stamp: Stamp | None = None
+    from_centre: bool = False
 
     @property
     def pictures(self) -> tuple[bytes, ...]:

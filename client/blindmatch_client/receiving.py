@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Final
 
+from blindmatch_protocol.account_name import NOTICES, is_account, is_user
 from blindmatch_protocol.attachment import AttachmentError, verified
 from blindmatch_protocol.clear_message import ClearMessage
 from blindmatch_protocol.codec import Message, Nested, Text
@@ -146,7 +147,9 @@ class Receiver(Struct, frozen=True):
 
     def _content(self, account: Account, delivery: pb.Delivery) -> Content:
         """What a message says; one in the clear is taken only where the design has no end-to-end encryption,
-        and there no other."""
+        and there no other. A sender that no account can be called is not believed."""
+        if delivery.sender != NOTICES and not is_user(delivery.sender):
+            raise ProtocolError("delivery", "must be the name of an account", "sender")
         if self.base.design.info.end_to_end:
             return account.decrypt(delivery.sender, delivery.sealed)
         return ClearMessage.decode(delivery.clear).content
@@ -156,7 +159,8 @@ class Receiver(Struct, frozen=True):
     ) -> None:
         stamp = stamp_of(delivery.message_id, delivery.accepted_at_ms, delivery.stamp)
         said, stamps = () if content is None else (content,), () if stamp is None else (stamp,)
-        came = self._came[delivery.sequence] = _Came(delivery.sender, said, problem, stamps)
+        sender = delivery.sender if is_account(delivery.sender) else ascii(delivery.sender)[:NAME_MOST]
+        came = self._came[delivery.sequence] = _Came(sender, said, problem, stamps)
         self.base.store.run(
             "INSERT INTO incoming (sequence, accepted_at_ms, shown, body) VALUES (?, ?, ?, ?)",
             *(delivery.sequence, delivery.accepted_at_ms, shown),
@@ -239,9 +243,9 @@ class Receiver(Struct, frozen=True):
     def _received(self, sequence: int, came: _Came) -> Received:
         if not came.content:
             return Received(sequence, came.sender, "", (), 0, came.problem)
-        (said,), stamp = came.content, next(iter(came.stamp), None)
+        (said,), stamp, official = came.content, next(iter(came.stamp), None), self._is_centre(came.sender)
         if not said.attachments:
-            return Received(sequence, came.sender, said.text, (), said.sent_at, came.problem, stamp)
+            return Received(sequence, came.sender, said.text, (), said.sent_at, came.problem, stamp, official)
         rows: Sequence[tuple[str | None, str | None]] = self.base.store.all(
             "SELECT file, opened(problem, 'attachment.problem', sequence || '/' || position) FROM attachment"
             " WHERE sequence = ? ORDER BY position",
@@ -250,7 +254,13 @@ class Receiver(Struct, frozen=True):
         pairs = zip(rows, said.attachments, strict=True)
         files = tuple(ReceivedFile(self.files.path(name), ref) for (name, _), ref in pairs if name)
         problems = filter(None, [came.problem, *(text for _, text in rows)])
-        return Received(sequence, came.sender, said.text, files, said.sent_at, "; ".join(problems), stamp)
+        problem = "; ".join(problems)
+        return Received(sequence, came.sender, said.text, files, said.sent_at, problem, stamp, official)
+
+    def _is_centre(self, sender: str) -> bool:
+        """Is it the centre's own account? What was opened of that one was under the configured key."""
+        centre = self.base.config.centre
+        return centre is not None and self.base.design.info.end_to_end and sender == centre.account
 
 
 def _row(sequence: int, position: int) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import Final
 
+from blindmatch_protocol.account_name import NOTICES, is_account, is_reserved
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError, DesignError
 from msgspec import Struct
 
 SCHEME: Final = "blindmatch"
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _NO_PARTY: Final = "identity: must be the URI of a party of this deployment"
 
 
@@ -61,10 +60,14 @@ class Identity(Struct, frozen=True):
         elif self.kind not in _NAMED:
             if self.name:
                 raise IdentityError(f"identity: a {self.kind} has no name of its own")
-        elif not _NAME.fullmatch(self.name) or self.name in SERVICES | _NAMED:
+        elif not is_account(self.name) or self.name in SERVICES | _NAMED:
             raise IdentityError(
                 "identity: field name: must be 1 to 32 of a-z 0-9 _ -, begin with a letter or digit and "
                 "not be the name of a service"
+            )
+        elif self.kind is Kind.DEVICE and self.name != NOTICES and is_reserved(self.name):
+            raise IdentityError(
+                "identity: field name: must not be read as that of the centre, a server or a role"
             )
 
     @classmethod

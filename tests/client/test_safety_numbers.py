@@ -207,8 +207,20 @@ def test_a_forged_notice_is_refused_and_suppresses_no_real_one(world: World) -> 
     assert "identity key is not the one known so far" in forged.problem
     contact = alice.device.contacts.contact(NOTICES.name)
     assert contact.verified and contact.offered
+    assert (forged.from_centre, real.from_centre) == (False, True), "the inbox marks what is the centre's"
     with pytest.raises(ContactError, match="comes with the configuration"):
         alice.device.contacts.trust(NOTICES.name, contact.offered)
+
+
+@pytest.mark.parametrize("name", ["centre-notice", "centre_notices", "\u0441entre-notices", "Centre-notices"])
+def test_a_sender_that_no_account_can_be_called_is_not_shown_as_one(world: World, name: str) -> None:
+    """The relay can say any name, and at first contact seal under any key."""
+    alice = world.device("alice")
+    notice(Account.create(name, 1), alice, "you are free to go", world, 1)
+    world.relay.queues["alice"][-1].sender = name
+    (shown,) = alice.device.receive()
+    assert (shown.text, shown.from_centre, "name of an account" in shown.problem) == ("", False, True)
+    assert shown.sender.isascii() and NOTICES.name not in shown.sender
 
 
 def test_without_the_configuration_a_forged_notice_suppresses_the_real_one(

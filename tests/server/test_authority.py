@@ -58,8 +58,8 @@ def test_an_account_names_one_party(identity: Identity) -> None:
 def test_no_device_has_the_account_of_a_server() -> None:
     accounts = {party.server: Identity.of(party).account for party in SERVERS}
     assert [accounts[name] for name in ("relay", "matcher", "centre")] == ["relay", "matcher", "centre"]
-    assert accounts["party_a"] == "server/party_a" and Identity(Kind.DEVICE, "party_a").account == "party_a"
-    for account in accounts.values():
+    assert accounts["party_a"] == "server/party_a"
+    for account in (*accounts.values(), "party_a"):
         with pytest.raises(AuthorityError):
             Identity(Kind.DEVICE, account)
 

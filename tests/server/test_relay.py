@@ -12,9 +12,10 @@ from typing import Any
 
 import grpc
 import pytest
+from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.authority import Identity
+from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.rate import Rate
 from blindmatch_server.relay import service
 from blindmatch_server.relay.limits import RelayLimits
@@ -317,3 +318,14 @@ async def test_the_relay_stores_these_columns_and_no_others(tmp_path: Path) -> N
         "blobs": {"blob_id", "owner", "size", "stored_at_ms"},
         "stored_by": {"owner", "bytes"},
     }
+
+
+async def test_the_centre_s_own_name_is_for_its_key_alone_from_the_first_call_on(tmp_path: Path) -> None:
+    deployment, centre = Deployment(), Identity(Kind.DEVICE, NOTICES)
+    for key, folder in ((bytes([7]) * 32, tmp_path / "a"), (None, tmp_path / "b")):
+        services = partial(open_relay, RelayConfig(folder, notices_key=key))
+        async with deployment.serving(Party.PROVIDER, services, centre) as (caller,):
+            code, text, _ = await refused(caller.one("Relay/Register", keys(6)))
+            assert (code, "the centre's" in text) == (STATUS.ALREADY_EXISTS, True)
+            if key is not None:
+                await caller.one("Relay/Register", keys(7))

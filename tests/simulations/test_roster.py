@@ -161,3 +161,12 @@ def test_each_message_of_a_group_says_whose_it_is(served: Path) -> None:
     ran = in_process(served, "device", "send", "alice", "bob,nobody,bob", "--text", "hi", "--json", "-")
     assert ran.code == UNREACHABLE
     assert [(one["to"], one["delivered"]) for one in ran.json] == [("bob", True), ("nobody", False)]
+
+
+@pytest.mark.parametrize("words", [("certs", "issue", "device"), ("device", "register")])
+@pytest.mark.parametrize(("name", "said"), [("centre-notices", "own account"), ("centre_n0tice", "read as")])
+def test_nobody_gets_a_certificate_in_the_name_of_the_centre(
+    home: Path, words: tuple[str, ...], name: str, said: str
+) -> None:
+    ran = in_process(home, *words, name)
+    assert ran.code not in (0, 1) and said in " ".join(ran.err.split()), ran.err

@@ -30,6 +30,7 @@ class RelayConfig(Redacted, Struct, frozen=True):
         limits: what it allows an account.
         matching: roles of a design that the provider plays, if it has any.
         stamp_key: what the relay and the centre have in common, 32 bytes; None: messages are not stamped.
+        notices_key: the identity key of the centre's own account, 32 bytes; None: it cannot be registered.
     """
 
     SHOWN: ClassVar = ("directory", "limits", "matching")
@@ -38,6 +39,7 @@ class RelayConfig(Redacted, Struct, frozen=True):
     limits: RelayLimits = field(default_factory=RelayLimits)
     matching: MatchingConfig | None = None
     stamp_key: bytes | None = None
+    notices_key: bytes | None = None
 
 
 @asynccontextmanager
@@ -68,7 +70,8 @@ async def open_relay(
     database = Database(directory / "relay.sqlite", store.SCHEMA, store.VERSION)
     blobs = Blobs(directory / "blobs")
     blobs.keep_only(await database.run(store.blob_ids))
-    relay = Relay(database, blobs, config.limits, context.clock, scan, config.stamp_key)
+    keys = (config.stamp_key, config.notices_key)
+    relay = Relay(database, blobs, config.limits, context.clock, scan, *keys)
     retention = Retention(database, blobs, config.limits, context)
     try:
         async with under_way(retention.run(), relay.end_streams(context.draining)):

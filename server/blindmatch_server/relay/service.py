@@ -16,6 +16,7 @@ from contextlib import aclosing, suppress
 from hashlib import sha256
 from typing import Final, TypeAlias
 
+from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.attachment import open_attachment
 from blindmatch_protocol.clear_message import ClearMessage
 from blindmatch_protocol.content import AttachmentRef, Content
@@ -30,6 +31,7 @@ from blindmatch_server.clock import Clock, milliseconds
 from blindmatch_server.concurrency import CallLimit, TurnQueue
 from blindmatch_server.database import Database
 from blindmatch_server.endpoint import DEVICES, Call, Handler, Line, Method
+from blindmatch_server.errors import ConflictError
 from blindmatch_server.rate import Rate, TokenBuckets
 from blindmatch_server.relay import pre_keys, store
 from blindmatch_server.relay.limits import RelayLimits
@@ -65,9 +67,12 @@ class Relay:
         clock: Clock,
         scan: Scan | None = None,
         stamp_key: bytes | None = None,
+        notices_key: bytes | None = None,
     ) -> None:
         """`scan`: of a design without end-to-end encryption, which is deployed: messages are in the clear.
-        `stamp_key`: what messages are stamped with, 32 bytes; None: none is."""
+        `stamp_key`: what messages are stamped with, 32 bytes; None: none is. `notices_key`: the identity key
+        that the centre's own account must have; None: nobody may register it."""
+        self._notices_key = notices_key
         self._scan = scan
         self._stamp_key = stamp_key
         self._database = database
@@ -110,6 +115,8 @@ class Relay:
         if request.franking_key or request.franking_key_signature:
             _length(step, "franking_key", request.franking_key, KEY_BYTES)
             _length(step, "franking_key_signature", request.franking_key_signature, SIGNATURE_BYTES)
+        if call.account == NOTICES and request.identity_key != self._notices_key:
+            raise ConflictError(step, "the name is the centre's, whose key is another one", "identity_key")
         keys = pre_keys.PreKeys(
             request.identity_key,
             request.signed_pre_key,

@@ -22,6 +22,7 @@ from blindmatch_client.egress import Call
 from blindmatch_client.egress.methods import FETCH_BUNDLE, RECEIVE, REGISTER, SEND
 from blindmatch_client.messenger import Account, MessengerError
 from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.content import Content, compose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
@@ -32,7 +33,6 @@ from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import loopback
 from blindmatch_simulations.deployment.devices import now_ms
-from blindmatch_simulations.deployment.notifying import ACCOUNT as NOTICES
 
 ALICE, BOB = "alice", "bob"
 TEXTS: Final = ("meet me at six", "the other entrance")

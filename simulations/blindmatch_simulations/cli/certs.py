@@ -25,6 +25,7 @@ from blindmatch_simulations.cli.parties import CollusionOption, party_called
 from blindmatch_simulations.deployment import addresses
 from blindmatch_simulations.deployment.collusion import operators_of
 from blindmatch_simulations.deployment.deployed_design import design_of
+from blindmatch_simulations.deployment.devices import check_not_the_centre
 from blindmatch_simulations.deployment.folder import ADDRESSES, Deployment, home_from
 from blindmatch_simulations.deployment.packing import pack_caller, pack_server
 from blindmatch_simulations.deployment.registry import load_design
@@ -75,6 +76,7 @@ def issue(
 ) -> None:
     """Issue a certificate for a device or an operator (`device register` does this by itself)."""
     identity = _identity(kind, name)
+    check_not_the_centre(name)
     folder = deployment.folder_of(identity)
     deployment.enrol(identity, folder, datetime.now(UTC))
     say(f"certificate and key in {folder}")
@@ -138,6 +140,7 @@ def pack(
 ) -> None:
     """Copy what one machine needs, and nothing else, into FOLDER."""
     identity = _identity(kind, name)
+    check_not_the_centre(name)
     if identity.party is None:
         source = deployment.folder_of(identity)
         deployment.enrol(identity, source, datetime.now(UTC))

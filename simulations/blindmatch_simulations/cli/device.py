@@ -75,13 +75,18 @@ def inbox(
         device.receive(wait * 1000)
         messages, news = device.inbox(), device.contacts.news()
     rows = [(m.sender, m.text or "-", len(m.attachments)) for m in messages]
+    official = [m.from_centre for m in messages]
+    drawn = [(f"{s} (the centre)" if one else s, t, p) for one, (s, t, p) in zip(official, rows, strict=True)]
     shown: list[Table | str] = [
-        table(f"inbox of {name}", ("from", "text", "pictures"), rows),
+        table(f"inbox of {name}", ("from", "text", "pictures"), drawn),
         *(f"note: {note}" for note in news),
     ]
     if save and (saved := _save(messages, save)):
         shown.append(f"{len(saved)} pictures in {save}")
-    return Found([{"sender": s, "text": t, "pictures": p} for s, t, p in rows], shown)
+    told = zip(official, rows, strict=True)
+    return Found(
+        [{"sender": s, "text": t, "pictures": p, "from_centre": one} for one, (s, t, p) in told], shown
+    )
 
 
 @app.command("flush")

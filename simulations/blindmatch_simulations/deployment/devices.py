@@ -15,6 +15,7 @@ from blindmatch_client.egress import Credentials, Egress, Recorder
 from blindmatch_client.errors import StoreError
 from blindmatch_client.failure import FailureMode
 from blindmatch_client.trace import SessionTrace, Trace, Traces
+from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.randomness import Randomness, Recording, system_randomness
 from blindmatch_protocol.redacted import Redacted
@@ -30,7 +31,7 @@ from blindmatch_simulations.deployment.device_settings import STATE as STATE
 from blindmatch_simulations.deployment.device_settings import UNLOCK_VARIABLE as UNLOCK_VARIABLE
 from blindmatch_simulations.deployment.device_settings import Options as Options
 from blindmatch_simulations.deployment.endorsement_policy import read_policy
-from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
 from blindmatch_simulations.deployment.registry import load_design, portable_reference
 from blindmatch_simulations.deployment.relocking import current_kind, settled
 from blindmatch_simulations.deployment.transparency import read_log
@@ -59,6 +60,14 @@ class Watched(Redacted, Struct, frozen=True):
         return self.traced.sessions
 
 
+def check_not_the_centre(name: str) -> None:
+    """Raises `DeploymentError` if the name is that of the centre's own account."""
+    if name == NOTICES:
+        raise DeploymentError(
+            f"{name} is the centre's own account, which its notices come from: choose another name"
+        )
+
+
 def create_device(
     deployment: Deployment,
     name: str,
@@ -82,7 +91,10 @@ def create_device(
         StoreError: if there is one already.
         StateError: if a public key of the curator or the centre is not here.
         RegistryError: if there is no such design.
+        DeploymentError: if the name is that of the centre's own account, and its identity is not given.
     """
+    if "identity" not in more:
+        check_not_the_centre(name)
     design, keys = load_design(reference), deployment.centre_keys
     settings = Settings(
         portable_reference(reference),

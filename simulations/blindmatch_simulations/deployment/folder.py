@@ -27,6 +27,7 @@ from typing import Final
 from blindmatch_client.egress.channels import Credentials as DeviceCredentials
 from blindmatch_client.egress.channels import Endpoint
 from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY
+from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.franking_mode import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.sender_proof import Franking
@@ -83,6 +84,7 @@ class Deployment(Struct, frozen=True):
         replace_file(deployment.revoked, RevocationList().signed(authority, now))
         deployment.admit(STANDARD, now)
         CentreKeys.create(deployment.centre_keys)
+        deployment.enrol(Identity(Kind.DEVICE, NOTICES), deployment.device(NOTICES), now)
         shutil.copy2(deployment.centre_keys / STAMP_KEY, deployment.relay_stamp_key)
         CuratorKey.create(deployment.curator_keys)
         named = {party.server: operator for party, operator in (operators or {}).items()}

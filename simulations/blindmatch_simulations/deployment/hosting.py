@@ -11,7 +11,7 @@ from typing import Any, Final
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.authority import Identity
 from blindmatch_server.centre.deployed import Deployed
-from blindmatch_server.centre.keys import PUBLIC_KEY
+from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
 from blindmatch_server.centre.server import CentreConfig, open_centre
 from blindmatch_server.centre.vouchers import OpenerFiles
 from blindmatch_server.key_files import read_key
@@ -23,6 +23,7 @@ from blindmatch_server.matching.forwarding import Carrying
 from blindmatch_server.matching.renewing import Renewing
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.published import open_publication, signed_epochs
+from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.server import RelayConfig, open_services
 from blindmatch_server.serving import Listen, OpenServices
 from blindmatch_server.serving import serve as serve_until_signal
@@ -109,8 +110,8 @@ def services_of(deployment: Deployment, party: Party, design: AnyDesign | None) 
     match party:
         case Party.PROVIDER:
             matching = _matching(deployment, party, design, folder) if party in design.info.parties else None
-            stamp_key = read_key(deployment.relay_stamp_key)
-            return partial(open_services, RelayConfig(folder, matching=matching, stamp_key=stamp_key))
+            keys = read_key(deployment.relay_stamp_key), read_key(deployment.centre_keys / NOTICES_PUBLIC)
+            return partial(open_services, RelayConfig(folder, RelayLimits(), matching, *keys))
         case Party.CENTRE:
             return partial(open_centre, _centre(deployment, design, folder))
         case _:

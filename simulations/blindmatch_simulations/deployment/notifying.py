@@ -8,10 +8,9 @@ A crash between the last two sends a notice again; its number, at the end of the
 
 from __future__ import annotations
 
-from typing import Final
-
 from blindmatch_client.device import Device
 from blindmatch_client.errors import RefusedError
+from blindmatch_protocol.account_name import NOTICES as ACCOUNT
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.keys import NOTICES_KEY
@@ -21,9 +20,6 @@ from msgspec import Struct
 from blindmatch_simulations.deployment.devices import create_device, open_device
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.operators import ask_centre
-
-ACCOUNT: Final = "centre-notices"
-"""The centre's own account; `centre` itself names the server and is no name for a device."""
 
 
 class Delivered(Struct, frozen=True):

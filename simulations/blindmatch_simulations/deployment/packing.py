@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
+from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.centre.keys import JUDGE_PUBLIC, NOTICES_PUBLIC, PUBLIC_KEY
 from blindmatch_server.curator.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
@@ -50,11 +51,15 @@ def pack_server(
 
 def pack_caller(deployment: Deployment, source: Path, folder: Path) -> list[Path]:
     """Copy a device's or operator's certificate and key, and the public keys. Raises as `pack_server`."""
-    keys = [path for path in sorted(source.glob("*")) if path.suffix in (".crt", ".key")]
+    keys = _certificate(source)
     if not keys:
         raise DeploymentError(f"{source.name} has no certificate; make one with: blindmatch certs issue")
     public = [deployment.centre_keys / name for name in (PUBLIC_KEY, NOTICES_PUBLIC, JUDGE_PUBLIC)]
     return _copy(deployment, iter([*keys, deployment.curator_keys / CURATOR_PUBLIC_KEY, *public]), folder)
+
+
+def _certificate(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*")) if path.suffix in (".crt", ".key")]
 
 
 def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> Iterator[Path]:
@@ -73,11 +78,12 @@ def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> It
             raise DeploymentError(f"{design.info.name} is not published; blindmatch list build does that")
         yield from _published(published, party, design)
     if party == Party.PROVIDER:
-        yield deployment.relay_stamp_key
+        yield from (deployment.relay_stamp_key, deployment.centre_keys / NOTICES_PUBLIC)
     if party == Party.CENTRE:
         yield from sorted(published.glob(f"*/{SIGNED}"))
         yield from sorted(published.glob(f"*/{ENDORSEMENT}"))
         yield from _below(deployment.centre_keys)
+        yield from _certificate(deployment.device(NOTICES))
         if deployment.references.exists():
             yield deployment.references
     elif design.info.sees_content(party):
