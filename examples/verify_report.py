@@ -58,8 +58,8 @@ def framed(raw):
 def by_identity(identity, signature, signed):
     """XEdDSA, section 2.5: Ed25519 under the point with the sign bit 0 that has the key's u."""
     u, prime = int.from_bytes(identity, "little"), 2**255 - 19
-    y = (u - 1) * pow(u + 1, -1, prime) % prime
-    return verified(y.to_bytes(32, "little"), signature, b"blindmatch/franking/" + signed)
+    y = ((u - 1) * pow(u + 1, prime - 2, prime) % prime).to_bytes(32, "little")
+    return 1 < u < prime - 1 and verified(y, signature, b"blindmatch/franking/" + signed)
 
 
 def content(one, known):

@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Final, TypeAlias
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, Variable
+from blindmatch_protocol.codec import Message, Nested, Sequence, Text, Variable
 from blindmatch_protocol.errors import PictureError, ProtocolError
 from blindmatch_protocol.franking_mode import FrankingMode
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.report import Report
+from blindmatch_protocol.sealed_message import Curve25519Key
 from msgspec import Struct
 
 from blindmatch_proofs.endorsement import EndorsementPolicy, EndorsementProof, Terms, verify_proof
@@ -58,7 +59,7 @@ class ReportEvidence(Message, tag=0xA5, name="report-evidence"):
     report: Annotated[Report, Nested(Report)]
     mode: Annotated[str, Text(16)]
     """Of franking."""
-    identity: Annotated[tuple[bytes, ...], Sequence(Fixed(32), 1)]
+    identity: Annotated[tuple[bytes, ...], Sequence(Curve25519Key(), 1)]
     """The sender's identity key, as its device named it."""
     leaf: Annotated[tuple[EpochLeaf, ...], Sequence(Nested(EpochLeaf), 1)]
     epoch_proof: Annotated[bytes, Variable(PROOF_MOST)]

@@ -49,14 +49,30 @@ class Version(Struct, frozen=True):
         return value
 
 
+SMALL_ORDER: Final = frozenset(
+    u.to_bytes(32, "little")
+    for u in (
+        0,
+        1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+        _FIELD_PRIME - 1,
+    )
+)
+"""u-coordinates of the points of curve and twist whose order divides 8 (cr.yp.to/ecdh.html, "validate"):
+anybody makes signatures under them, and agrees on zeros with them."""
+
+
 class Curve25519Key(Struct, frozen=True):
-    """A public key: 32 bytes, little-endian, below 2^255 - 19."""
+    """A public key: 32 bytes, little-endian, below 2^255 - 19, not of small order: one spelling a key."""
 
     def write(self, value: bytes, step: str, field: str) -> bytes:
         if len(value) != 32:
             raise ProtocolError(step, f"must be 32 bytes, not {len(value)}", field)
         if value[31] >= _TOP_BYTE and int.from_bytes(value, "little") >= _FIELD_PRIME:
             raise ProtocolError(step, "not the canonical form of a public key", field)
+        if bytes(value) in SMALL_ORDER:
+            raise ProtocolError(step, "a public key of small order", field)
         return bytes(value)
 
     def read(self, reader: Reader, field: str) -> bytes:

@@ -14,6 +14,7 @@ from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Variable
 from blindmatch_protocol.content import Content
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking_mode import FrankingMode
+from blindmatch_protocol.sealed_message import Curve25519Key
 
 PROOF_TAG: Final = b"blindmatch/franking/sender/v1"
 KEY_TAG: Final = b"blindmatch/franking/key/v1"
@@ -100,8 +101,13 @@ def sign(identity: bytes, message: bytes, nonce: bytes) -> bytes:
 
 
 def is_signed(identity: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether the holder of the public X25519 key `identity` has signed `message` (XEdDSA, section 2.4)."""
-    if (len(identity), len(signature)) != (32, SIGNATURE_LENGTH):
+    """Whether the holder of the public X25519 key `identity`, in its one spelling, has signed `message`
+    (XEdDSA, section 2.4)."""
+    try:
+        Curve25519Key().write(identity, "xeddsa/verify", "identity")
+    except ProtocolError:
+        return False
+    if len(signature) != SIGNATURE_LENGTH:
         return False
     import xeddsa
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import xeddsa
 from blindmatch_client.messenger import Account, FetchedBundle
 from blindmatch_client.messenger.errors import BundleRefusedError, MessengerError, NotFrankedError
 from blindmatch_proofs.franking import verify_designated, verify_signature
@@ -16,9 +17,11 @@ from blindmatch_protocol.franking import commit
 from blindmatch_protocol.franking_mode import FrankingMode
 from blindmatch_protocol.hpke import public_key
 from blindmatch_protocol.randomness import system_randomness
-from blindmatch_protocol.sealed_message import SealedMessage
-from blindmatch_protocol.sender_proof import PROOF_LENGTHS, Franking, FrankingKey, is_signed
+from blindmatch_protocol.sealed_message import SMALL_ORDER, Curve25519Key, SealedMessage
+from blindmatch_protocol.sender_proof import PROOF_LENGTHS, Franking, FrankingKey, is_signed, sign
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from msgspec.structs import replace
+from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
 
 JUDGE = amf.secret_key(b"j" * 32)
 RNG = system_randomness()
@@ -232,3 +235,35 @@ def test_a_franking_key_is_an_element_however_it_is_signed() -> None:
     for key in (bytes(32), b"\xff" * 32):
         with pytest.raises(ProtocolError, match="element of ristretto255"):
             FrankingKey.signed(key, secret, bytes(64)).check_owner(public_key(secret))
+
+
+def small_order_signature(identity: bytes, message: bytes) -> bytes:
+    """A signature that nobody's secret made: one of a few tries is right."""
+    public = xeddsa.curve25519_pub_to_ed25519_pub(identity, False)
+    for one in range(1, 100):
+        response = one.to_bytes(32, "little")
+        made = crypto_scalarmult_ed25519_base_noclamp(response) + response
+        if xeddsa.ed25519_verify(made, public, message):
+            return made
+    return bytes(64)
+
+
+def test_an_identity_key_has_one_spelling() -> None:
+    """X25519 ignores the top bit (RFC 7748, section 5), and so did what verifies signatures."""
+    secret, message = b"i" * 32, b"message"
+    identity, signature = public_key(secret), sign(secret, message, bytes(64))
+    other = identity[:31] + bytes([identity[31] | 0x80])
+    assert is_signed(identity, message, signature) and not is_signed(other, message, signature)
+    key = FrankingKey.signed(amf.public_key(JUDGE), secret, bytes(64))
+    key.check_owner(identity)
+    with pytest.raises(ProtocolError, match="signature"):
+        key.check_owner(other)
+
+
+@pytest.mark.parametrize("identity", sorted(SMALL_ORDER), ids=lambda key: key[:2].hex())
+def test_nothing_is_signed_by_a_key_of_small_order(identity: bytes) -> None:
+    assert not is_signed(identity, b"message", small_order_signature(identity, b"message"))
+    with pytest.raises(ProtocolError, match="small order"):
+        Curve25519Key().write(identity, "test", "key")
+    with pytest.raises(ValueError, match="shared key"):  # it is of small order
+        X25519PrivateKey.from_private_bytes(b"p" * 32).exchange(X25519PublicKey.from_public_bytes(identity))

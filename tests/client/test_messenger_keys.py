@@ -45,6 +45,19 @@ def test_a_changed_identity_key_is_refused_in_a_bundle_and_in_a_first_message() 
     assert alice.peer_identity("bob") == bob.identity
 
 
+def test_another_spelling_of_a_key_is_neither_pinned_nor_kept_as_offered() -> None:
+    """The user would be shown a safety number, and could trust a key that verifies and equals no other."""
+    alice, bob = conversation()
+    top = bob.identity[:31] + bytes([bob.identity[31] | 0x80])
+    for identity in (top, bytes(32)):
+        for one in (alice, account("carol")):
+            with pytest.raises(BundleRefusedError):
+                one.encrypt("bob", say("x"), replace(bundle(bob), identity=identity))
+        with pytest.raises(MalformedError, match="identity"):
+            alice.trust("bob", identity)
+    assert alice.peers()["bob"].offered == () and alice.peer_identity("bob") == bob.identity
+
+
 def test_a_changed_identity_key_is_taken_once_it_is_trusted() -> None:
     alice, _ = conversation()
     renewed = account("bob")

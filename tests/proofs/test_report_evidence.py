@@ -131,6 +131,14 @@ def test_whose_key_it_is_is_not_for_the_file_to_say() -> None:
     assert isinstance(verify_evidence(mallory, Known())["sender"], Failed)
 
 
+def test_a_file_has_no_other_spelling_of_an_identity_key() -> None:
+    made = evidence(FrankingMode.SIGNATURE)
+    (identity,), raw = made.identity, made.encode()
+    at, top = raw.rindex(identity) + 31, bytes([identity[31] | 0x80])
+    with pytest.raises(ProtocolError, match="identity"):
+        ReportEvidence.decode(raw[:at] + top + raw[at + 1 :])
+
+
 @pytest.mark.parametrize("mode", [FrankingMode.DESIGNATED, FrankingMode.SIGNATURE])
 def test_without_the_identity_key_nobody_is_shown_whose_message_it_is(mode: FrankingMode) -> None:
     assert words(evidence(mode), Known(judge=JUDGE))["sender"] == "NotShown"

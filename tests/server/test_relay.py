@@ -92,13 +92,15 @@ async def test_an_account_s_identity_key_cannot_be_changed(tmp_path: Path) -> No
     ("field", "value"),
     [
         ("identity_key", b"k" * 31),
+        ("identity_key", b"k" * 31 + b"\x80"),
+        ("identity_key", bytes(32)),
         ("signed_pre_key", b""),
         ("signed_pre_key_signature", b"g" * 65),
         ("one_time_pre_keys", [b"o" * 33]),
         ("one_time_pre_keys", [i.to_bytes(32, "big") for i in range(1001)]),
     ],
 )
-async def test_keys_of_a_wrong_length_or_number_are_refused_by_field(
+async def test_keys_of_a_wrong_form_or_number_are_refused_by_field(
     tmp_path: Path, field: str, value: object
 ) -> None:
     async with relay(tmp_path) as (alice, _):

@@ -139,6 +139,10 @@ async def test_a_device_says_its_key_once_and_then_its_reports_are_judged_by_it(
         code, text, _ = await refused(alice.one("Centre/Key", said(RELAYS)))
         assert (code, "identity_key" in text) == (grpc.StatusCode.ALREADY_EXISTS, True)
         assert "another one was named first under this account's name" in text
+        spelled = said(ALICES)
+        spelled.identity_key = spelled.identity_key[:31] + bytes([spelled.identity_key[31] | 0x80])
+        code, text, _ = await refused(alice.one("Centre/Key", spelled))
+        assert (code, "identity_key" in text) == (grpc.StatusCode.INVALID_ARGUMENT, True)
         wrong = said(ALICES)
         wrong.franking_key_signature = bytes(64)
         code, text, _ = await refused(alice.one("Centre/Key", wrong))

@@ -205,6 +205,7 @@ class Account(OwnKeys):
         return franked.content, key
 
     def _check_bundle(self, recipient: str, bundle: FetchedBundle) -> None:
+        bundle.checked()  # no key that is none is kept as one that somebody has shown
         if self.peer_identity(recipient) not in (None, bundle.identity):
             raise IdentityChangedError(bundle.identity)
         if bundle.identity == self._identity:

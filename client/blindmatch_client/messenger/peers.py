@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.sealed_message import Curve25519Key
 from msgspec import Struct
 from msgspec.structs import replace
 
+from blindmatch_client.messenger.errors import MalformedError
 from blindmatch_client.messenger.naming import framed
 from blindmatch_client.messenger.session import Session
 from blindmatch_client.messenger.state import SESSIONS_MOST, AcceptedState, PeerState
@@ -95,8 +98,12 @@ class Peers:
 
     def trust(self, peer: str, identity: bytes) -> None:
         """Pin `identity` for `peer` as compared, by the user or by configuration; sessions with another key
-        end."""
+        end. `MalformedError` if it is no canonical key."""
         framed(peer)
+        try:
+            Curve25519Key().write(identity, "messenger/trust", "identity")
+        except ProtocolError as error:
+            raise MalformedError(error) from None
         self._set_peer(peer, self._peers.get(peer, Peer(identity)).trusting(identity))
 
     def note_identity(self, peer: str, identity: bytes) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from sqlite3 import Connection
 
-from blindmatch_protocol.codec import Fixed
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_protocol.sealed_message import Curve25519Key
 from blindmatch_protocol.sender_proof import FrankingKey
 
 from blindmatch_server.errors import ConflictError
@@ -25,7 +25,7 @@ def identity_of(request: wire.CentreKeyRequest) -> bytes:
     Raises:
         ProtocolError: if one has not the form of a key, or the identity key has not signed the other.
     """
-    identity = Fixed(32).write(request.identity_key, _STEP, "identity_key")
+    identity = Curve25519Key().write(request.identity_key, _STEP, "identity_key")
     FrankingKey(request.franking_key, request.franking_key_signature).check_owner(identity)
     return identity
 

@@ -23,7 +23,7 @@ from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.parts import PART, PART_BYTES, Joiner, begun
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_protocol.sealed_message import SealedMessage
+from blindmatch_protocol.sealed_message import Curve25519Key, SealedMessage
 from blindmatch_protocol.stamp import Stamped
 
 from blindmatch_server.blobs import ID_BYTES, Blobs, Incoming
@@ -104,7 +104,7 @@ class Relay:
     async def register(self, request: wire.RegisterRequest, call: Call) -> wire.RegisterReply:
         """Publish the caller's keys. Raises what `pre_keys.register` raises, and for wrong lengths."""
         step = "relay/register"
-        _length(step, "identity_key", request.identity_key, KEY_BYTES)
+        Curve25519Key().write(request.identity_key, step, "identity_key")
         _length(step, "signed_pre_key", request.signed_pre_key, KEY_BYTES)
         _length(step, "signed_pre_key_signature", request.signed_pre_key_signature, SIGNATURE_BYTES)
         if len(request.one_time_pre_keys) > self._limits.most_one_time_pre_keys:

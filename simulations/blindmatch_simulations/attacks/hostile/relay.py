@@ -26,7 +26,7 @@ NOTHING_REMOVED: Final = "nothing removed"
 async def _settle(intruder: Intruder) -> None:
     """Register, and have large messages wait."""
     keys = wire.RegisterRequest(
-        identity_key=secrets.token_bytes(KEY_BYTES),
+        identity_key=secrets.token_bytes(KEY_BYTES - 1) + b"\x01",
         signed_pre_key=secrets.token_bytes(KEY_BYTES),
         signed_pre_key_signature=secrets.token_bytes(SIGNATURE_BYTES),
     )
