@@ -40,15 +40,19 @@ from blindmatch_client.egress import Call
 from blindmatch_client.egress.methods import DESCRIBE
 from blindmatch_client.endorsing import Before, Endorsing
 from blindmatch_client.errors import EpochRefusedError, MisbehavedError
-from blindmatch_client.evidence import Adopted, AdoptionRecord, Evidence, Kind
+from blindmatch_client.evidence import Adopted, AdoptionRecord, Doubt, Evidence, Kind
 from blindmatch_client.setup import SetupFiles, SetupStore
 from blindmatch_client.trace import Purpose
 from blindmatch_client.transparency import Seen, Transparency, UnloggedError
 
 T = TypeVar("T")
 
-TELLING: Final = frozenset({Kind.UNSIGNED, Kind.OLDER, Kind.FORKED, Kind.SPLIT, Kind.UNCONTINUED, Kind.BYTES})
-"""What only a party that cheats offers. A clock may be wrong, and a faulty set is the curator's mistake."""
+TELLING: Final = {
+    **dict.fromkeys((Kind.UNSIGNED, Kind.OLDER, Kind.FORKED, Kind.BYTES), Doubt.ROLES),
+    **dict.fromkeys((Kind.SPLIT, Kind.UNCONTINUED), Doubt.LOG),
+}
+"""What only a party that cheats offers, and who is doubted then. A clock may be wrong, and a faulty set is
+the curator's mistake."""
 _TELL: Final = "Tell whoever runs it; nothing is asked any more until you say so."
 SHOW: Final = (
     "Both are kept on this device, in `status`: show them to whoever oversees the list. Nothing is asked any "
@@ -237,7 +241,7 @@ class Adoption:
         """Keep evidence; and doubt whoever offered it, where that is to blame."""
         self._record.keep(Evidence(kind, epoch, words, self._clock_ms(), shown[:SIGNED_MOST], held))
         if kind in TELLING:
-            self._record.doubt(words)
+            self._record.doubt(TELLING[kind], words)
 
     def _check_endorsed(self, leaf: EpochLeaf | None, signed: SignedManifest, files: SetupFiles) -> None:
         """Raises `EpochRefusedError` for an epoch that is not endorsed as this device asks it to be."""

@@ -30,6 +30,7 @@ from blindmatch_client.contacts import Contacts
 from blindmatch_client.cover import Cover
 from blindmatch_client.egress import Egress
 from blindmatch_client.errors import ServiceError, StoreError
+from blindmatch_client.evidence import Doubt
 from blindmatch_client.files import Files
 from blindmatch_client.keys import ACCOUNT_NAME, AccountKeeper
 from blindmatch_client.matching import MatchingClient
@@ -168,7 +169,12 @@ class Device(Messages):
     @property
     def distrust(self) -> str | None:
         """How a matching role cheated, if one did: nothing is asked any more until `trust_again`."""
-        return self._matcher.record.distrust
+        return self._matcher.record.doubted(Doubt.ROLES)
+
+    @property
+    def log_distrust(self) -> str | None:
+        """How the log showed two histories, if it did: nothing is asked any more until `trust_log_again`."""
+        return self._matcher.record.doubted(Doubt.LOG)
 
     def close(self) -> None:
         """Close store and channels."""
@@ -205,10 +211,14 @@ class Device(Messages):
     def trust_again(self) -> None:
         """Ask again, as the user decided, roles that cheated, and with a set that failed.
 
-        What was adopted, and all evidence, stays: no older epoch is taken, and no second one of a number.
-        What peers told of the log until now stops nothing any more.
+        What was adopted, and all evidence, stays: no older epoch is taken, and no second one of a number; nor
+        is anything that peers told of the log let go of.
         """
-        self._matcher.forgive()
+        self._matcher.forgive(Doubt.ROLES)
+
+    def trust_log_again(self) -> None:
+        """Go on with the log, as the user decided: what peers told of it until now stops nothing any more."""
+        self._matcher.forgive(Doubt.LOG)
 
     def reset_session(self, peer: str) -> bool:
         """End all sessions with `peer`; the next message starts one. Whether there was any.
@@ -257,8 +267,8 @@ class Device(Messages):
         """Queued messages, reports, and complaint outcomes. Nothing is sent."""
         waiting, reports = self._outbox.count(), tuple(self._reporting.standing())
         record, complaints = self._matcher.record, tuple(self.complaints.all())
-        evidence = tuple(record.evidence())
-        return Standing(record.distrust, record.newest(), evidence, waiting, reports, complaints)
+        doubts, evidence = (self.distrust, self.log_distrust), tuple(record.evidence())
+        return Standing(*doubts, record.newest(), evidence, waiting, reports, complaints)
 
     def prove_absence(self, recipient: str, data: bytes) -> AbsenceProof:
         """Send a picture as any other, and prove that its hash is not on the list if it is not.

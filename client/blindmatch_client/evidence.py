@@ -88,31 +88,40 @@ class Evidence(Struct, frozen=True):
         return sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
 
 
-class AdoptionRecord:
-    """The rows of one design, and whether the user still trusts its roles.
+class Doubt(StrEnum):
+    """Whom a device distrusts; each is ended by the user, apart from the other."""
 
-    Attributes:
-        distrust: how a role cheated, if one did and the user has not said to go on.
-    """
+    ROLES = "distrust"
+    LOG = "distrust-log"
+
+
+class AdoptionRecord:
+    """The rows of one design, and whether the user still trusts its roles and its log."""
 
     def __init__(self, store: Store, design: AnyDesign) -> None:
         self._store = store
         self._design = design.info.name
-        self._distrust = f"distrust/{self._design}"
-        reason = store.get(self._distrust)
-        self.distrust = None if reason is None else reason.decode()
+        kept = {of: store.get(f"{of}/{self._design}") for of in Doubt}
+        self._doubts = {of: reason.decode() for of, reason in kept.items() if reason is not None}
 
-    def doubt(self, reason: str) -> None:
+    def doubted(self, of: Doubt) -> str | None:
+        """How one of the roles, or the log, cheated, if it did and the user has not said to go on."""
+        return self._doubts.get(of)
+
+    def doubt(self, of: Doubt, reason: str) -> None:
         """Ask nothing any more until the user says so."""
-        self._store.put(self._distrust, reason.encode())
-        self.distrust = reason
+        self._store.put(f"{of}/{self._design}", reason.encode())
+        self._doubts[of] = reason
 
-    def forgive(self) -> None:
-        """Ask again, also with sets that failed. What was adopted, and all evidence, stays."""
-        self.distrust = None
+    def forgive(self, of: Doubt) -> None:
+        """Go on, after roles also with sets that failed. What was adopted, and all evidence, stays."""
+        self._doubts.pop(of, None)
         with self._store.transaction():
-            self._store.forget(self._distrust)
-            self._store.run("UPDATE adopted SET fault = NULL, examined = 0 WHERE design = ?", self._design)
+            self._store.forget(f"{of}/{self._design}")
+            if of is Doubt.ROLES:
+                self._store.run(
+                    "UPDATE adopted SET fault = NULL, examined = 0 WHERE design = ?", self._design
+                )
 
     def newest(self) -> Adopted | None:
         """The highest epoch that was ever adopted, whatever the version of its files."""

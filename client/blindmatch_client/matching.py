@@ -26,7 +26,7 @@ from blindmatch_client.base import Base
 from blindmatch_client.detector import Asked, Cause, Decided, Detection, Detector, Undecided, Verified
 from blindmatch_client.enrolling import Enrolling
 from blindmatch_client.errors import DeviceError, MisbehavedError, RefusedError
-from blindmatch_client.evidence import AdoptionRecord, Evidence, Kind
+from blindmatch_client.evidence import AdoptionRecord, Doubt, Evidence, Kind
 from blindmatch_client.store import DesignState
 from blindmatch_client.trace import SessionTrace
 from blindmatch_client.transparency import Transparency
@@ -36,7 +36,7 @@ EPOCH_MOVED: Final = "FAILED_PRECONDITION"
 
 
 class DistrustError(DeviceError):
-    """A role cheated before, so nothing is asked."""
+    """A role cheated before, or the log did, so nothing is asked."""
 
 
 class EndedError(DeviceError):
@@ -106,10 +106,11 @@ class MatchingClient:
         if self._detector is not None:
             self._detector.prepare()
 
-    def forgive(self) -> None:
-        """Ask the roles again, as the user decided, whatever peers told of the log."""
-        self._transparency.forgive()
-        self._record.forgive()
+    def forgive(self, of: Doubt) -> None:
+        """Go on with the roles, or with the log whatever peers told of it, as the user decided."""
+        if of is Doubt.LOG:
+            self._transparency.forgive()
+        self._record.forgive(of)
         self._detector = None
 
     def to_tell(self, peer: str) -> bytes:
@@ -139,7 +140,7 @@ class MatchingClient:
         words += SHOW if stops else DISMISSED if cosigned else UNWITNESSED
         self._record.keep(Evidence(Kind.SPLIT, size, words, self._base.clock_ms(), shown.shown, held.shown))
         if stops:
-            self._record.doubt(words)
+            self._record.doubt(Doubt.LOG, words)
 
     def ask(self, item: Item, number: int, request_id: bytes, binding: Binding) -> Asked:
         """Ask about a picture, up to where nothing but its outcome is left.
@@ -197,7 +198,7 @@ class MatchingClient:
         if not isinstance(detection, Undecided):
             return detection
         if detection.cause is Cause.CHEATED:
-            self._record.doubt(str(detection.error))
+            self._record.doubt(Doubt.ROLES, str(detection.error))
         if detection.cause is not Cause.BROKEN or isinstance(detection.error, DeviceError):
             return detection
         self._detector = None
@@ -214,9 +215,9 @@ class MatchingClient:
         )
 
     def _check_trusted(self) -> None:
-        reason = self._record.distrust
-        if reason is not None:
-            raise DistrustError(reason)
+        for of in Doubt:
+            if (reason := self._record.doubted(of)) is not None:
+                raise DistrustError(reason)
 
     def _ready(self) -> Detector:
         self._check_trusted()

@@ -56,6 +56,7 @@ class Standing(Struct, frozen=True):
 
     Attributes:
         distrust: how a matching role cheated, if one did.
+        log_distrust: how the log did.
         adopted: the highest epoch that was adopted; None before there is one.
         evidence: sets that were refused or failed, oldest first.
         messages: how many wait.
@@ -64,6 +65,7 @@ class Standing(Struct, frozen=True):
     """
 
     distrust: str | None
+    log_distrust: str | None
     adopted: Adopted | None
     evidence: tuple[Evidence, ...]
     messages: int

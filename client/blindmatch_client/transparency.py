@@ -36,6 +36,8 @@ TAKEN_MOST: Final = 256
 """Checkpoints that are kept of epochs that were adopted, the newest ones."""
 HEARD_MOST: Final = 15
 """Checkpoints of others that are held until the log is seen to continue them; a question has 16 at most."""
+TOLD_MOST: Final = 256
+"""Peers of whom it is remembered what they were told; one that is forgotten is told again."""
 
 
 class Values(Protocol):
@@ -161,7 +163,10 @@ class Transparency:
         quorum, unless the peer was told of it since this device was opened; then nothing."""
         if self._policy is None or not self._seen.taken or self._told.get(peer) == self._seen.taken[-1]:
             return b""
+        self._told.pop(peer, None)
         self._told[peer] = self._seen.taken[-1]
+        for oldest in list(self._told)[:-TOLD_MOST]:
+            del self._told[oldest]
         told = self.cosigned(Note.parse(self._seen.taken[-1]))
         return b"" if told is None else told.encode()
 

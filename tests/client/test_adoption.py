@@ -311,7 +311,7 @@ def test_a_log_that_is_not_shown_to_continue_is_refused_and_not_called_two_histo
         alice.device.refresh()
     assert len(world.matcher.fetched) == fetched, "nothing of it is fetched"
     assert findings(alice) == [(Kind.SPLIT if split else Kind.UNCONTINUED, 8)]
-    assert alice.device.distrust
+    assert alice.device.log_distrust and not alice.device.distrust
 
 
 def test_evidence_that_anybody_can_make_pushes_out_none_that_convicts(

@@ -266,6 +266,21 @@ def test_what_peers_tell_of_is_bounded() -> None:
     for size in range(1, 40):
         assert one.hear("bob", long.note(size=size).encode()) is None
     assert len(one.sizes()) == HEARD_MOST
+    for number in range(100):
+        assert one.hear(f"peer {number}", long.note(size=1 + number % 40).encode()) is None
+    assert len(one.sizes()) == HEARD_MOST
+
+
+def test_whom_a_device_told_is_bounded_and_who_is_forgotten_is_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transparency, "TOLD_MOST", 3)
+    one = device()
+    take(one, 5)
+    for name in ("a", "b", "c", "d"):
+        assert one.to_tell(name)
+    assert len(one._told) == 3 and not one.to_tell("b")
+    assert one.to_tell("a") and one.to_tell("b")
 
 
 def test_one_peer_cannot_push_out_what_another_told_of() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from blindmatch_client.device import Device
 from blindmatch_client.errors import EpochRefusedError
-from blindmatch_client.evidence import Kind
+from blindmatch_client.evidence import Doubt, Kind
 from blindmatch_client.matching import DistrustError
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
@@ -234,7 +234,7 @@ def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, 
     assert "alice was shown another log" in found.words
     with pytest.raises(DistrustError):
         bob.refresh()
-    bob.trust_again()
+    bob.trust_log_again()
     junk = forked.signed(replace(forked.signatures[0], name="junk.example"))  # others' lines tell nothing new
     for repeated in (forked, junk):
         force_setattr(alice._sender, "to_tell", lambda peer, note=repeated: note.encode())
@@ -297,7 +297,7 @@ def test_a_log_and_a_peer_stop_no_device(world: World, size: int, cosigned: int)
     for root in range(3):
         tell(world, alice, forged(world, size, *world.log_parties[1 : 1 + cosigned], root=bytes([root] * 32)))
     assert [one.kind for one in bob.standing().evidence] == [Kind.SPLIT] * (size == 1)
-    assert bob.distrust is None
+    assert bob.log_distrust is None
     next_epoch(world, 4)
     assert bob.refresh() == 2
 
@@ -311,7 +311,7 @@ def test_who_trusts_again_goes_on_whatever_a_quorum_cosigned_and_evidence_is_kep
     next_epoch(world, 4)
     with pytest.raises((DistrustError, EpochRefusedError)):
         bob.refresh()
-    bob.trust_again()
+    bob.trust_log_again()
     assert bob.refresh() == 2
     assert any(
         Checkpoint.of(Note.parse(one.held or one.shown)).size == size for one in bob.standing().evidence
@@ -322,6 +322,33 @@ def test_who_trusts_again_goes_on_whatever_a_quorum_cosigned_and_evidence_is_kep
     assert bob.refresh() == 3 and len(bob.standing().evidence) == count
 
 
+def test_who_forgives_the_matcher_launders_no_forked_log(world: World) -> None:
+    """A bad reply is what `device forgive` is for: a checkpoint that a peer told of outlives it, and so does
+    the doubt of a log that showed two histories, whatever came after it."""
+    alice, bob = world.device("alice").device, world.device("bob").device
+    tell(world, alice, note := forged(world, 2, *world.log_parties[1:]))
+    bob._matcher.record.doubt(Doubt.ROLES, "a bad reply")
+    bob.trust_again()
+    next_epoch(world, 4)
+    with pytest.raises(EpochRefusedError, match="does not continue"):
+        bob.refresh()
+    assert bob.log_distrust and bob.distrust is None
+    bob._matcher.record.doubt(Doubt.ROLES, "a bad reply after it")
+    bob.trust_again()
+    with pytest.raises(DistrustError):
+        bob.refresh()
+    assert bob.distrust is None and bob.log_distrust
+    assert note in {one.held for one in bob.standing().evidence}
+    bob.close()
+    home = world.deployment.home
+    told = in_process(home, "device", "status", "bob")
+    assert "device trust-log bob" in told.out and "device forgive" not in told.out
+    assert in_process(home, "device", "forgive", "bob").code == 0
+    assert "trust-log bob" in in_process(home, "device", "status", "bob").out
+    assert in_process(home, "device", "trust-log", "bob").code == 0
+    assert "trust-log" not in in_process(home, "device", "status", "bob").out
+
+
 @pytest.mark.parametrize("first", [False, True])
 def test_a_second_history_that_was_held_when_the_user_went_on_is_evidence_whatever_was_told_before(
     world: World, first: bool
@@ -330,14 +357,14 @@ def test_a_second_history_that_was_held_when_the_user_went_on_is_evidence_whatev
     if first:
         tell(world, alice, forged(world, 1, root=bytes([7] * 32)))  # the log alone signed it
     tell(world, alice, note := forged(world, 2, *world.log_parties[1:]))
-    bob.trust_again()  # for whatever reason: no epoch was refused for it
+    bob.trust_log_again()  # for whatever reason: no epoch was refused for it
     next_epoch(world, 4)
     assert bob.refresh() == 2
     for _ in range(2):
         tell(world, alice, note)
         *before, found = bob.standing().evidence
         assert len(before) == first and found.kind is Kind.SPLIT and found.shown == note
-        assert "A quorum cosigned that" in found.words and bob.distrust is None
+        assert "A quorum cosigned that" in found.words and bob.log_distrust is None
     next_epoch(world, 5)
     assert bob.refresh() == 3
 

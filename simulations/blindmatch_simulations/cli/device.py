@@ -107,6 +107,7 @@ app.command("trust")(contacts.trust)
 app.command("complain")(redress.complain)
 app.command("status")(redress.status)
 app.command("forgive")(redress.forgive)
+app.command("trust-log")(redress.trust_log)
 app.command("relock")(unlocking.relock)
 
 

@@ -1,4 +1,4 @@
-"""`blindmatch device complain|status|forgive`: what was reported and refused, and what users say to that."""
+"""`blindmatch device complain|status|forgive|trust-log`: what was reported or refused, what users say."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
     result: dict[str, Any] = {
         "waiting_messages": held.messages,
         "distrust": held.distrust,
+        "log_distrust": held.log_distrust,
         **described_policies(Settings.read(deployment, name)),
         "adopted": None if held.adopted is None else _described_epoch(held.adopted),
         "evidence": [_described_evidence(one) for one in held.evidence],
@@ -57,12 +58,16 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
     }
     first = {"waiting messages": held.messages, "matcher": held.distrust or "trusted"}
     first |= {key: result[key] for key in ("endorsement", "log")} | (result["adopted"] or {})
+    if held.log_distrust is not None:
+        first["log"] = held.log_distrust
     shown: list[Table | str] = [details(name, first)]
     if held.evidence:
         seen = [(moment(one.found_at_ms), str(one.kind), one.epoch, one.words) for one in held.evidence]
         shown.append(table("refused", ("seen", "what", "epoch", "in words"), seen))
     if held.distrust is not None:
         shown.append(f"note: blindmatch device forgive {name} lets the matcher be asked again.")
+    if held.log_distrust is not None:
+        shown.append(f"note: blindmatch device trust-log {name} goes on with the log.")
     if held.reports:
         rows = [tuple(one.values()) for one in result["reports"]]
         shown.append(table("reports", ("report", "made", "stage"), rows))
@@ -73,13 +78,28 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
 
 
 def forgive(deployment: Deployment, name: NameArgument) -> Found:
-    """Ask a matcher that cheated again, use a set that failed, and let go of what peers told of the log; no
-    older set is taken for all that."""
+    """Ask a matcher that cheated again, and use a set that failed; no older set is taken for all that.
+
+    What the device holds against the log stays: for that there is `trust-log`.
+    """
     with opened(deployment, name) as device:
         was = device.distrust
         device.trust_again()
-    shown = {"matcher was": was or "trusted"}
+        shown = {"matcher was": was or "trusted", "log": device.log_distrust or "trusted"}
     return found(f"{name} asks again", {"account": name, "distrust": was}, shown)
+
+
+def trust_log(deployment: Deployment, name: NameArgument) -> Found:
+    """Go on with a log that showed two histories, and let go of what peers told of it.
+
+    Somebody may be shown another list than others are: show what `status` keeps to whoever oversees the list
+    first. A matcher that cheated stays distrusted: for that there is `forgive`.
+    """
+    with opened(deployment, name) as device:
+        was = device.log_distrust
+        device.trust_log_again()
+        shown = {"log was": was or "trusted", "matcher": device.distrust or "trusted"}
+    return found(f"{name} goes on with the log", {"account": name, "log_distrust": was}, shown)
 
 
 def described_policies(held: Settings) -> dict[str, str]:
