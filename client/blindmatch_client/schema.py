@@ -1,10 +1,10 @@
-"""The tables of a device's store, version 9. Columns called sealed in comments hold what vault.py makes."""
+"""The tables of a device's store, version 10. Columns called sealed in comments hold what vault.py makes."""
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 9
+SCHEMA_VERSION: Final = 10
 
 SCHEMA: Final = """
 CREATE TABLE lock (

@@ -91,8 +91,9 @@ class Store:
                 self._db.close()
 
     def settle(self) -> None:
-        """Bring everything into the file and cut the write-ahead log off, unless somebody else reads the store
-        just now or the disk fails: then the next time does it."""
+        """Bring everything into the file and cut the write-ahead log off. If somebody else reads the store
+        just now, or the disk fails, the next call does it.
+        """
         with self._lock, suppress(StoreError):
             self._write_later()
             if self._unsettled and not self._db.in_transaction:

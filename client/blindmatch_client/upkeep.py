@@ -1,7 +1,8 @@
 """Looks after the account's pre-keys at the relay: there are enough, and none is too old.
 
     signed pre-key older than a week  --> a new one; the one before serves what is under way
-    the relay holds fewer than 25     --> up to 100 again
+    the relay holds fewer than 25     --> 100 new ones in place of all published before; those are kept as
+                                          long as the relay keeps messages, 1,000 in all
 
 Keys are saved before they are published. What calls for it is the clock, what the relay said last, and how
 many one-time pre-keys were used since: never what was sent or matched.
@@ -49,9 +50,9 @@ class Upkeep(Struct, frozen=True):
         if abs(self.keeper.account.signed_pre_key_age(now)) > ROTATE_AFTER_MS:
             with self.keeper.saving() as account:
                 account.rotate_signed_pre_key(now)
-        held = self.relay.register(self.keeper.account.published())
-        if held < FEW and self._add(ONE_TIME_PRE_KEYS - held):
-            held = self.relay.register(self.keeper.account.published())
+        held = self._register(now)
+        if held < FEW and self._replace(held):
+            held = self._register(now)
         left = self.keeper.account.one_time_left
         self.store.put(_PUBLISHED, now.to_bytes(8, "big") + left.to_bytes(4, "big"))
         return held
@@ -70,11 +71,20 @@ class Upkeep(Struct, frozen=True):
         used = left - self.keeper.account.one_time_left
         return used > ONE_TIME_PRE_KEYS - FEW or abs(self.clock_ms() - at) > LOOK_AFTER_MS
 
-    def _add(self, count: int) -> bool:
-        """Make so many more, as far as there is room: handed out and never used ones take it up."""
-        room = ONE_TIME_MOST - self.keeper.account.one_time_left
-        if room <= 0:
+    def _register(self, now: int) -> int:
+        held = self.relay.register(self.keeper.account.published())
+        with self.keeper.saving() as account:
+            account.note_published(now)
+        return held
+
+    def _replace(self, held: int) -> bool:
+        """Make new ones in place of those `held`, as far as there is room: others that were handed out and
+        never used take it up until they are deleted.
+        """
+        count = min(ONE_TIME_PRE_KEYS, ONE_TIME_MOST - self.keeper.account.one_time_kept)
+        if 0 < held >= count:
             return False
         with self.keeper.saving() as account:
-            account.add_one_time_pre_keys(min(count, room))
+            account.withdraw_one_time_pre_keys()
+            account.add_one_time_pre_keys(count)
         return True

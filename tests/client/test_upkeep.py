@@ -11,8 +11,13 @@ from blindmatch_client import upkeep
 from blindmatch_client.device import Device, DeviceConfig, OutcomeKind
 from blindmatch_client.egress import Recorder
 from blindmatch_client.failure import FailureMode
+from blindmatch_client.keys import AccountKeeper
+from blindmatch_client.messenger.pre_keys import ONE_TIME_MOST, WITHDRAWN_KEPT_MS
+from blindmatch_client.store import Store
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.randomness import system_randomness
+from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.relay.retention import HOLD_SECONDS
 from dummy_designs import ECHO
 from support.fakes import Owned, World, down, hashes_with, picture
 from support.signed import CURATOR
@@ -70,7 +75,78 @@ def test_pre_keys_that_others_drained_are_replaced_when_the_relay_is_next_asked(
     now[0] += upkeep.LOOK_AFTER_MS + 1
     bob.device.flush()
     assert bob.methods().count("Register") == 3
-    assert len(world.relay.keys["bob"].one_time_pre_keys) == 197
+    assert len(world.relay.keys["bob"].one_time_pre_keys) == 100, "those before are not published any more"
+
+
+def drained(world: World, bob: Owned, now: list[int]) -> int:
+    """How many one-time pre-keys are handed out, without a message, until there are no more."""
+    count = 0
+    while keys := world.relay.keys["bob"].one_time_pre_keys:
+        count += len(keys)
+        world.relay.handed_out.update(keys)
+        del keys[:]
+        now[0] += upkeep.LOOK_AFTER_MS + 1
+        bob.device.flush()
+    return count
+
+
+def test_one_time_pre_keys_that_were_all_fetched_and_never_used_come_again_once_no_message_can_use_them(
+    world: World,
+) -> None:
+    now = [1_700_000_000_000]
+    bob = timed(world, "bob", lambda: now[0])
+    assert drained(world, bob, now) == ONE_TIME_MOST
+    now[0] += WITHDRAWN_KEPT_MS
+    bob.device.flush()
+    assert drained(world, bob, now) == ONE_TIME_MOST
+    bob.device.close()
+    (state,) = {AccountKeeper(Store(world.folder / "bob", False)).account.one_time_kept}
+    assert state == ONE_TIME_MOST, "and no more of them are kept than that"
+
+
+def test_withdrawn_pre_keys_are_kept_while_the_relay_does_not_take_others(world: World) -> None:
+    now = [1_700_000_000_000]
+    bob = timed(world, "bob", lambda: now[0])
+    held = [3]
+    world.relay.held = lambda: held[0]
+    registered: list[int] = []
+
+    def second_fails(method: str) -> Exception | None:
+        registered.append(1)
+        return down() if method == "Register" and len(registered) > 1 else None
+
+    world.relay.fault = second_fails
+    now[0] += upkeep.LOOK_AFTER_MS + 1
+    bob.device.flush()  # they are withdrawn, and the relay does not hear of it
+    now[0] += WITHDRAWN_KEPT_MS + 1
+    bob.device.flush()
+    account = bob.device._keeper.account
+    assert (account.one_time_kept, account.one_time_left) == (200, 100)
+    world.relay.heal()
+    held[0] = 100
+    for kept in (200, 200, 100):  # it hears of it; nearly long enough; long enough
+        bob.device.flush()
+        assert (account.one_time_kept, account.one_time_left) == (kept, 100)
+        now[0] += WITHDRAWN_KEPT_MS // 2 + upkeep.LOOK_AFTER_MS
+
+
+def test_a_first_message_opens_by_a_pre_key_that_was_withdrawn_since_and_uses_it_up(world: World) -> None:
+    now = [1_700_000_000_000]
+    bob, alice = timed(world, "bob", lambda: now[0]), world.device("alice")
+    alice.device.send_text("bob", "by a key of before")
+    world.relay.handed_out.update(world.relay.keys["bob"].one_time_pre_keys)
+    now[0] += upkeep.LOOK_AFTER_MS + 1
+    bob.device.flush()
+    kept = bob.device._keeper.account.one_time_kept
+    assert kept == 200 and bob.device._keeper.account.one_time_left == 100
+    bob.device.close()
+    bob = world.device("bob", fresh=False)
+    assert [one.text for one in bob.device.receive()] == ["by a key of before"]
+    assert bob.device._keeper.account.one_time_kept == kept - 1
+
+
+def test_a_device_keeps_withdrawn_pre_keys_longer_than_the_relay_keeps_messages() -> None:
+    assert 1000 * (RelayLimits().retention_seconds + HOLD_SECONDS) <= WITHDRAWN_KEPT_MS
 
 
 def test_a_signed_pre_key_is_replaced_after_a_week_and_the_old_one_still_opens(world: World) -> None:

@@ -53,6 +53,7 @@ from blindmatch_client.messenger.state import (
     AccountState,
     Changes,
     PeerState,
+    WithdrawnState,
 )
 from blindmatch_client.messenger.suite import KeyAgreement
 
@@ -235,6 +236,7 @@ class Account(OwnKeys):
             for one_time in initial.one_time:
                 self._core_changed = True
                 self._keys.delete_pre_key(one_time)
+                self._withdrawn.pop(one_time, None)
             if not initial.one_time:
                 peer = peer.accepting(AcceptedState(initial.signed_pre_key, session.id))
             self._peers[sender] = peer
@@ -263,6 +265,7 @@ class Account(OwnKeys):
             name=self._name,
             rotated_at=self._rotated_at,
             keys=json.dumps(keys, sort_keys=True).encode(),
+            withdrawn=tuple(WithdrawnState(key, at) for key, at in sorted(self._withdrawn.items())),
             peers=peers,
         ).encode()
 
@@ -291,6 +294,7 @@ class Account(OwnKeys):
     def _restored(cls, state: AccountState, peers: list[PeerState]) -> Account:
         keys, _ = KeyAgreement.from_json(json.loads(state.keys), *AGREEMENT)
         account = cls(state.name, keys, state.rotated_at)
+        account._withdrawn = {one.key: one.since for one in state.withdrawn}
         account._peers = {peer.name: Peer.load(peer) for peer in (*state.peers, *peers)}
         # what a whole dump holds of peers is stored apart from now on
         account._core_changed = bool(state.peers)

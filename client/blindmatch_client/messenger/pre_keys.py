@@ -25,7 +25,10 @@ ONE_TIME_PRE_KEYS: Final = 100
 """One-time pre-keys of a new account."""
 
 ONE_TIME_MOST: Final = 1000
-"""One-time pre-keys an account holds at most."""
+"""One-time pre-keys an account holds at most, with those that are not published any more."""
+
+WITHDRAWN_KEPT_MS: Final = 31 * 24 * 60 * 60 * 1000
+"""How long those are kept: a day longer than the relay keeps the messages that may use them."""
 
 
 class PreKeyPublication(Struct, frozen=True):

@@ -15,7 +15,9 @@ from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.sealed_message import SESSION_ID_LENGTH, InitialHeader, Version
 from msgspec import Struct
 
-DUMP_VERSION: Final = 4
+from blindmatch_client.messenger.pre_keys import ONE_TIME_MOST
+
+DUMP_VERSION: Final = 5
 
 SESSIONS_MOST: Final = 8
 """Sessions kept with one peer; the one that was unused longest goes first."""
@@ -87,6 +89,13 @@ class PeerState(Message, tag=0x6E, name="account/peer"):
     franking_key: Annotated[tuple[bytes, ...], Sequence(Fixed(32), 1)]
 
 
+class WithdrawnState(Message, tag=0xE6, name="account/withdrawn"):
+    """A one-time pre-key that is not published any more."""
+
+    key: Annotated[bytes, Fixed(32)]
+    since: Annotated[int, UInt(64)]
+
+
 class AccountState(Message, tag=0x6F, name="account/dump"):
     """A whole account."""
 
@@ -94,6 +103,7 @@ class AccountState(Message, tag=0x6F, name="account/dump"):
     name: Annotated[str, Text(NAME_MOST)]
     rotated_at: Annotated[int, UInt(64)]
     keys: Annotated[bytes, Variable(1 << 22)]
+    withdrawn: Annotated[tuple[WithdrawnState, ...], Sequence(Nested(WithdrawnState), ONE_TIME_MOST)]
     peers: Annotated[tuple[PeerState, ...], Sequence(Nested(PeerState), 1 << 20)]
 
 
