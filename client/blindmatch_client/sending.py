@@ -45,7 +45,9 @@ from blindmatch_client.trace import MessageTrace
 
 REFUSED: Final = "the picture matches, and this device does not send what does"
 
-_PERMANENT: Final = frozenset({"NOT_FOUND", "INVALID_ARGUMENT", "PERMISSION_DENIED", "OUT_OF_RANGE"})
+_PERMANENT: Final = frozenset(
+    {"NOT_FOUND", "INVALID_ARGUMENT", "ALREADY_EXISTS", "PERMISSION_DENIED", "OUT_OF_RANGE"}
+)
 """Refusals of the relay after which sending the message again is pointless."""
 
 _SIDE_BY_SIDE: Final = 8

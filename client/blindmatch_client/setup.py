@@ -196,7 +196,7 @@ def _noted(folder: Path, manifest: EpochManifest) -> Mapping[str, str] | None:
     try:
         noted = json.loads((folder / _CHECKED).read_bytes())
         endings = noted["endings"] if noted["manifest"] == manifest.digest.hex() else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return endings if isinstance(endings, dict) else None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from blindmatch_protocol.contract import Content, Party
 from blindmatch_protocol.report import Report
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 from support.mortal import Arm
 from support.mortal_servers import Plan, centre_life, living
 
-from .deployment import ALICE, OPERATOR, Client, Deployment
+from .deployment import ALICE, OPERATOR, Client, Deployment, refused
 from .designs_for_tests import Dummy
 from .scene import Scene, message
 from .test_centre import submission
@@ -182,3 +183,13 @@ def test_a_message_is_reported_once_although_the_centre_is_killed_between(tmp_pa
     found = {row.report_id: (row.checks, row.checks_reason) for row in listed.reports}
     assert found[first.report_id] == ("passed", "")
     assert found[second.report_id][1].startswith("once: ")
+
+
+@pytest.mark.parametrize("server", ["log", "witness_1", "party_z"])
+async def test_a_server_without_a_part_in_the_design_hands_no_report_in(tmp_path: Path, server: str) -> None:
+    who = Identity.of(Party(server))
+    async with desk(tmp_path) as d:
+        call = d.submit(who, forged(d.scene, reporter=who.account))
+        code, text, _ = await refused(call)
+        assert (code, f"not for a {server}" in text) == (grpc.StatusCode.PERMISSION_DENIED, True)
+        assert await d.rows() == {}

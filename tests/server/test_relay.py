@@ -315,7 +315,7 @@ async def test_the_relay_stores_these_columns_and_no_others(tmp_path: Path) -> N
         },
         "one_time_pre_keys": {"account", "key", "handed_out"},
         "messages": {"recipient", "sequence", "sender", "sealed", "accepted_at_ms", "message_id", "stamp"},
-        "sent": {"sender", "message_id", "accepted_at_ms", "stamp"},
+        "sent": {"sender", "message_id", "accepted_at_ms", "stamp", "digest"},
         "queued_by": {"recipient", "sender", "messages", "bytes"},
         "blobs": {"blob_id", "owner", "size", "stored_at_ms"},
         "stored_by": {"owner", "bytes"},
@@ -331,3 +331,28 @@ async def test_the_centre_s_own_name_is_for_its_key_alone_from_the_first_call_on
             assert (code, "the centre's" in text) == (STATUS.ALREADY_EXISTS, True)
             if key is not None:
                 await caller.one("Relay/Register", keys(7))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        message(sealed=b"other"),
+        message(recipient="alice"),
+        message(recipient="bobs", sealed=b"ealed"),
+    ],
+)
+async def test_another_message_under_a_used_id_is_refused_and_the_same_is_acknowledged(
+    tmp_path: Path, other: wire.SendRequest
+) -> None:
+    async with relay(tmp_path) as (alice, bob):
+        first = await alice.one("Relay/Send", message())
+        code, text, _ = await refused(alice.one("Relay/Send", other))
+        assert (code, "field message_id: was used for another message" in text) == (
+            STATUS.ALREADY_EXISTS,
+            True,
+        )
+        assert await alice.one("Relay/Send", message()) == first
+        assert [one.sealed for one in await bob.all("Relay/Receive", wire.ReceiveRequest())] == [b"sealed"]
+        assert await alice.all("Relay/Receive", wire.ReceiveRequest()) == []
+        # an id is its sender's
+        await bob.one("Relay/Send", message(recipient="alice", sealed=b"mine"))

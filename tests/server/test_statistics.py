@@ -84,3 +84,8 @@ async def test_a_b_and_c_are_counted_and_nobody_is_named(tmp_path: Path) -> None
         assert await d.operator.one("Centre/ReadStatistics", later) == wire.Statistics(
             to_decision=wire.Durations(), to_settlement=wire.Durations()
         )
+        for latest in ((1 << 63) - 1, 1 << 63, (1 << 64) - 1):
+            until = wire.StatisticsRequest(until_ms=latest)
+            assert await d.operator.one("Centre/ReadStatistics", until) == found
+            never = wire.StatisticsRequest(from_ms=latest, until_ms=latest)
+            assert (await d.operator.one("Centre/ReadStatistics", never)).reports == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from blindmatch_simulations.deployment.deployed_design import note_design
 from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.scenario.recording import RecordingError, read_recording
 from support.command import BAD_STATE, REFUSED, USAGE, in_process, refused
 
 # deployments and names
@@ -190,3 +191,62 @@ def test_a_result_file_is_whole_or_not_there(served: Path, tmp_path: Path) -> No
 def test_samples_do_not_overwrite_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     refused(in_process(tmp_path, "samples", tmp_path / "file", "--count", 2), BAD_STATE, "file", "directory")
+
+
+# brackets
+
+DEEP = ('{"a":' * 20_000 + "1" + "}" * 20_000, "[" * 20_000 + "]" * 20_000, "[" * 20_000)
+
+
+@pytest.mark.parametrize(
+    "text", [*DEEP, '{"layout": [' + "[" * 20_000], ids=["objects", "lists", "open", "within"]
+)
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("deployment.json", ["list", "inspect", "known"]),
+        ("design.json", ["list", "build", "known"]),
+        ("addresses.json", ["centre", "list"]),
+        ("log.json", ["log", "show"]),
+        ("endorsement.json", ["list", "build", "known"]),
+        ("devices/alice/device.json", ["device", "status", "alice"]),
+        ("file", ["assess", "--check", "file"]),
+        ("results.json", ["report", "."]),
+        ("file", ["results", "to-csv", "file"]),
+        ("file", ["conformance", "--replay", "file"]),
+        ("file", ["population", "--results", "file"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_deep_nesting_in_a_file_is_one_line(
+    name: str, command: list[str], text: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    (home / name).parent.mkdir(parents=True, exist_ok=True)
+    (home / name).write_text(text)
+    ran = in_process(home, *command)
+    assert ran.code in (BAD_STATE, REFUSED), ran
+    (line,) = ran.err.splitlines()
+    assert line.startswith("error: ")
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 20_000, "a = " + "{b=" * 20_000])
+@pytest.mark.parametrize(
+    "command", [["assess", "--out", "o", "--workload"], ["population", "--inputs"]], ids=" ".join
+)
+def test_deep_nesting_in_a_workload_is_one_line(command: list[str], text: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(text)
+    refused(in_process(tmp_path, *command, tmp_path / "file"), REFUSED, "not TOML")
+
+
+@pytest.mark.parametrize("number", ["1e999", "Infinity", "9" * 5000])
+def test_numbers_beyond_all_bounds_in_a_policy_are_one_line(number: str, home: Path) -> None:
+    (home / "endorsement.json").write_text(f'{{"needed": {number}, "organisations": {{}}}}')
+    refused(in_process(home, "list", "build", "known"), BAD_STATE, "endorsement.json")
+
+
+@pytest.mark.parametrize("text", DEEP)
+def test_deep_nesting_in_a_recording_is_refused_with_its_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(text + "\n")
+    with pytest.raises(RecordingError, match="file, line 1: not by version"):
+        read_recording(tmp_path / "file")

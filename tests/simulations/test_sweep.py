@@ -160,6 +160,18 @@ def test_to_csv_writes_it_and_refuses_what_was_edited(tmp_path: Path) -> None:
         rows_of(tmp_path)
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", "\t=", "\r=", "\n=", "a\r="])
+def test_no_cell_of_a_table_is_a_formula_to_a_spreadsheet(start: str, tmp_path: Path) -> None:
+    """Names, reasons and parameters are a plug-in's words: `=HYPERLINK(...)`, `=cmd|'/C calc'!A0`."""
+    bad = f"{start}cmd|'/C calc'!A0"
+    figures = {bad: Figure(-1.5, unit=bad), "x": Figure(None, bad)}
+    row = Row(id=bad, parameters={bad: bad, "reference": bad}, figures=figures, why=bad)
+    path = written(tmp_path / "s" / store.RESULTS, row, workload=bad)
+    cells = [cell for line in csv.reader(io.StringIO(as_csv(rows_of(path)))) for cell in line]
+    assert sum("cmd|'/C calc'!A0" in cell for cell in cells) >= 8
+    assert [cell for cell in cells if cell.lstrip().startswith(("=", "+", "-", "@"))] == ["-1.5"]
+
+
 @pytest.mark.slow
 def test_a_sweep_is_measured_point_by_point_resumed_and_read_as_one_table(tmp_path: Path) -> None:
     workload, out = tmp_path / "w.toml", tmp_path / "out"

@@ -457,7 +457,7 @@ class SendRequest(_message.Message):
     CLEAR_FIELD_NUMBER: _builtins.int
     recipient: _builtins.str
     message_id: _builtins.bytes
-    """Chosen by the sender; a second message with the same id is acknowledged and not delivered again."""
+    """Chosen by the sender; the same message with the same id is acknowledged and not delivered again."""
     sealed: _builtins.bytes
     """One of the two: end-to-end encrypted, or in the clear where the deployed design has no such encryption."""
     clear: _builtins.bytes

@@ -77,6 +77,7 @@ async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIter
         stack.push_async_callback(taken.idle)
         exporter = Exporter(keys, config.franking, blobs, config.backed)
         parts = (database, blobs, checking, vouchers, taken)
-        centre = Centre(*parts, keys.public_key, config.limits, context.clock, exporter)
+        parties = [party for design in known for party in design.info.parties]
+        centre = Centre(*parts, keys.public_key, config.limits, context.clock, exporter, parties)
         await centre.resume()
         yield [centre]

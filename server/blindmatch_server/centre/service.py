@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Final
 
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.cover import is_slot
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.parts import ENVELOPE, PART, SUBMISSION, Joiner, begun, split, whole
@@ -31,12 +32,14 @@ from blindmatch_server.clock import Clock, milliseconds
 from blindmatch_server.concurrency import CallLimit
 from blindmatch_server.database import Database
 from blindmatch_server.endpoint import DEVICES, EVERYONE, OPERATORS, Call, Method
+from blindmatch_server.errors import ForbiddenError
 from blindmatch_server.rate import TokenBuckets
 
 REPORT_ID_BYTES: Final = 16
 _SUBMIT: Final = "centre/submit"
 _EXPORT: Final = "centre/export"
 _SUBMITTERS: Final = frozenset({Kind.DEVICE, Kind.RELAY, Kind.HOST})
+_SERVERS: Final = frozenset({Party.PROVIDER, Party.MATCHER})
 _LONG_SECONDS: Final = 600.0
 
 
@@ -56,7 +59,10 @@ class Centre:
         limits: CentreLimits,
         clock: Clock,
         exporter: Exporter,
+        parties: Collection[Party] = (),
     ) -> None:
+        """`parties`: of the design, whose servers may report beside devices, relay and matcher."""
+        self._reporting = _SERVERS.union(parties)
         self._exporter = exporter
         self._database = database
         self._blobs = blobs
@@ -99,9 +105,13 @@ class Centre:
         """Take a sealed report; the receipt is sent once it is on disk.
 
         Raises:
+            ForbiddenError: for a server without a part in the design, such as the log.
             ProtocolError: if the parts break a rule.
             ConflictError, QuotaError: see `store.receive`.
         """
+        caller = call.caller
+        if caller is not None and caller.party is not None and caller.party not in self._reporting:
+            raise ForbiddenError(_SUBMIT, f"not for a {caller.words}")
         with self._places.hold(call.account, _SUBMIT):
             joiner = Joiner(SUBMISSION, self._limits.most_sealed_bytes, _SUBMIT)
             first, data = await begun(joiner, requests)

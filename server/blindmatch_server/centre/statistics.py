@@ -30,7 +30,8 @@ def durations(values: Sequence[int]) -> wire.Durations:
 
 def measure(connection: Connection, from_ms: int = 0, until_ms: int = 0) -> wire.Statistics:
     """Counts of the reports received in a period, as they stand now; 0 is no bound."""
-    period = from_ms, until_ms or _OPEN_END
+    # what SQLite can hold; nothing was received later
+    period = min(from_ms, _OPEN_END), min(until_ms or _OPEN_END, _OPEN_END)
     counts = _counts(connection, period)
     return wire.Statistics(
         flagged=counts["reports"] + counts["vouchers_opened"],

@@ -227,7 +227,7 @@ def _footer(name: str, view: mmap.mmap) -> Footer:
         raise ListFileError(f"{name}: the footer was altered")
     try:
         footer = msgspec.json.decode(raw, type=Footer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ListFileError(f"{name}: footer: {error}") from error
     _check_sections(name, footer.sections, offset)
     return footer

@@ -4,23 +4,24 @@ Each function runs inside one transaction of `database.Database`. Nothing is sto
 the promises below do not need; a test lists every column.
 
 * What `pre_keys.py` promises.
-* A sender's message id is accepted once within the retention time.
+* A sender's message id is accepted once within the retention time, and again for the same message alone.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from hashlib import sha256
 from sqlite3 import Connection
 from typing import ClassVar, Final
 
 from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 
-from blindmatch_server.errors import NotFoundError, QuotaError
+from blindmatch_server.errors import ConflictError, NotFoundError, QuotaError
 from blindmatch_server.relay.limits import RelayLimits
 
-VERSION: Final = 5
+VERSION: Final = 6
 SCHEMA: Final = """
 CREATE TABLE accounts (
     account TEXT PRIMARY KEY,
@@ -56,6 +57,7 @@ CREATE TABLE sent (
     message_id BLOB NOT NULL,
     accepted_at_ms INTEGER NOT NULL,
     stamp BLOB NOT NULL,
+    digest BLOB NOT NULL,
     PRIMARY KEY (sender, message_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sent_by_age ON sent (accepted_at_ms);
@@ -110,19 +112,23 @@ def enqueue(connection: Connection, handed: Handed, limits: RelayLimits) -> tupl
     """Queue a message for its recipient, once for each (sender, message id).
 
     Returns:
-        When it was accepted (the first time), its stamp of then, whatever was handed over this time, and the
-        message as it waits if it is new.
+        When it was accepted (the first time), its stamp of then, and the message as it waits if it is new.
 
     Raises:
+        ConflictError: if the id was used for another message, or another recipient.
         NotFoundError: if the recipient has not registered.
         QuotaError: if too much waits for the recipient already, or too much of it is of this sender.
     """
     sender, recipient, name = handed.sender, handed.recipient, handed.message_id
     sealed, now_ms, stamp = handed.sealed, handed.accepted_at_ms, handed.stamp
-    noted = "INSERT INTO sent VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-    if not connection.execute(noted, (sender, name, now_ms, stamp)).rowcount:
-        query = "SELECT accepted_at_ms, stamp FROM sent WHERE sender = ? AND message_id = ?"
-        return *connection.execute(query, (sender, name)).fetchone(), None
+    digest = sha256(sha256(recipient.encode()).digest() + sealed).digest()
+    noted = "INSERT INTO sent VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    if not connection.execute(noted, (sender, name, now_ms, stamp, digest)).rowcount:
+        query = "SELECT accepted_at_ms, stamp, digest FROM sent WHERE sender = ? AND message_id = ?"
+        accepted, stamped, of = connection.execute(query, (sender, name)).fetchone()
+        if of != digest:
+            raise ConflictError("relay/send", "was used for another message", "message_id")
+        return accepted, stamped, None
     sequence = _next_sequence(connection, recipient, len(sealed), limits)
     _check_share(connection, sender, recipient, len(sealed), limits)
     queued = Queued(sequence, sender, sealed, now_ms, name, stamp)

@@ -96,7 +96,7 @@ def _follow(lines: IO[bytes], tell: Tell) -> None:
         try:
             phase, done, total = json.loads(line)
             tell(str(phase), int(done), int(total))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             continue
 
 

@@ -142,8 +142,8 @@ def read_plan(text: str) -> Plan:
     """
     try:
         plan = msgspec.convert(tomllib.loads(text), Plan)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        broken = "not TOML: " if isinstance(error, tomllib.TOMLDecodeError) else ""
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+        broken = "" if isinstance(error, msgspec.ValidationError) else "not TOML: "
         raise PlanError(f"workload file: {broken}{error}") from error
     if plan.version != PLAN_VERSION:
         raise PlanError(f"workload file: version {plan.version}; this program reads {PLAN_VERSION}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +11,7 @@ import msgspec
 from blindmatch_simulations.assess.results import AnyResults, Measured
 from blindmatch_simulations.assess.store import RESULTS
 from blindmatch_simulations.measure.machine import Machine
-from blindmatch_simulations.measure.results import ResultsError, read
+from blindmatch_simulations.measure.results import ResultsError, csv_of, read
 
 COLUMNS: Final = (
     *("kind", "id", "design", "status", "figure", "value", "unit", "low", "high", "n", "pairs", "resolution"),
@@ -90,8 +88,5 @@ def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     """All columns that a row has; an empty cell is a value that is not there."""
     held = list(rows)
     more = sorted({name for row in held for name in row} - set(COLUMNS))
-    file = io.StringIO()
-    writer = csv.DictWriter(file, [*COLUMNS, *more], restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(held)
-    return file.getvalue()
+    columns = [*COLUMNS, *more]
+    return csv_of(columns, ([row.get(name) for name in columns] for row in held))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, say, table,
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.operators import ask_centre
 from blindmatch_simulations.deployment.statistics import COLUMNS, NOT_MEASURED, Figure, figures, published
+from blindmatch_simulations.measure.results import csv_of
 
 
 def show_statistics(
@@ -58,11 +58,9 @@ def _milliseconds(day: datetime | None) -> int:
 
 
 def _write_csv(rows: list[Figure], path: Path) -> None:
+    shown = ((one.name, NOT_MEASURED if one.value is None else one.value, one.unit) for one in rows)
     with _opened(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for one in rows:
-            writer.writerow((one.name, NOT_MEASURED if one.value is None else one.value, one.unit))
+        file.write(csv_of(COLUMNS, shown))
 
 
 @contextmanager

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
-from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,6 +17,7 @@ from blindmatch_server.log.monthly import Month
 from blindmatch_simulations.cli.console import OUT, table
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.yearly import Counted, log_months, year_of
+from blindmatch_simulations.measure.results import csv_of
 
 REPORT_VERSION: Final = 1
 
@@ -71,13 +70,12 @@ def _logged(one: Counted) -> str:
 
 def as_csv(months: Sequence[Counted]) -> str:
     """One line for a month and a count."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("month", "count", "now", "logged"))
-    for one in months:
-        logged = one.logged or {}
-        writer.writerows((one.month, name, value, logged.get(name, "")) for name, value in one.now.items())
-    return text.getvalue()
+    rows = (
+        (one.month, name, value, (one.logged or {}).get(name))
+        for one in months
+        for name, value in one.now.items()
+    )
+    return csv_of(("month", "count", "now", "logged"), rows)
 
 
 def as_json(year: int, months: Sequence[Counted]) -> str:

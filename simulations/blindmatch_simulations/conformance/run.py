@@ -214,5 +214,5 @@ def read_replay(path: Path) -> Replay:
         return msgspec.json.decode(path.read_bytes(), type=Replay)
     except OSError as error:
         raise ReplayError(f"{path}: cannot be read: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ReplayError(f"{path}: is no replay file of version {REPLAY_VERSION}: {error}") from error

@@ -78,7 +78,7 @@ def read(path: Path) -> dict[Party, str]:
         return decoded(json.loads(path.read_text("utf-8")), path.name)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AddressError(f"{path.name}: cannot be read as JSON") from error
 
 

@@ -67,7 +67,7 @@ def operators(deployment: Deployment) -> Mapping[Party, str]:
     try:
         named = json.loads((deployment.home / MARKER).read_text()).get("operators", {})
         return {Party.of_server(name): str(operator) for name, operator in named.items()}
-    except (OSError, ValueError, AttributeError, DesignError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError, DesignError) as error:
         raise DeploymentError(f"{MARKER} is damaged") from error
 
 

@@ -27,7 +27,7 @@ def design_of(deployment: Deployment, given: str | None = None) -> str:
         noted = json.loads(path.read_text())["design"]
     except FileNotFoundError:
         return FIRST_DESIGN
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         noted = None
     if not isinstance(noted, str):
         raise DeploymentError(f"{path} is damaged; remove it, or build again")

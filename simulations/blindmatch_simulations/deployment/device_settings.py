@@ -26,6 +26,7 @@ from msgspec import Struct, field
 
 from blindmatch_simulations.deployment.addresses import AddressError, Addresses, decoded, encoded
 from blindmatch_simulations.deployment.endorsement_policy import NO_POLICY
+from blindmatch_simulations.deployment.errors import DAMAGES
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.deployment.transparency import NO_LOG
 
@@ -134,15 +135,7 @@ class Settings(Struct, frozen=True):
             return cls._decoded(json.loads(path.read_text()), str(path))
         except FileNotFoundError:
             raise StoreError(f"no device {name}; make it with: blindmatch device register {name}") from None
-        except (
-            AttributeError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AddressError,
-            DeviceError,
-            ProtocolError,
-        ) as error:
+        except (*DAMAGES, AddressError, DeviceError, ProtocolError) as error:
             raise StoreError(f"{path} is damaged") from error
 
     def write(self, deployment: Deployment, name: str) -> None:

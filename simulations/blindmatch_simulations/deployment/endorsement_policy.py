@@ -14,6 +14,7 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_server.curator.endorsement.organisation import EndorsementError, OrganisationKey
 from blindmatch_server.workspace import PUBLIC, replace_file
 
+from blindmatch_simulations.deployment.errors import DAMAGES
 from blindmatch_simulations.deployment.folder import KEYS, Deployment, DeploymentError
 
 POLICY: Final = "endorsement.json"
@@ -52,7 +53,7 @@ def policy_at(path: Path) -> EndorsementPolicy:
         raise DeploymentError(f"{path.name} is missing") from error
     except ProtocolError as error:
         raise DeploymentError(f"{path.name}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGES as error:
         raise DeploymentError(f"{path.name} is damaged") from error
 
 

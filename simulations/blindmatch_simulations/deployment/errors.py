@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from blindmatch_protocol.errors import BlindmatchError
+
+DAMAGES: Final = (
+    *(OSError, ValueError, KeyError, TypeError),
+    *(AttributeError, OverflowError, RecursionError),
+)
+"""What reading damaged JSON may raise: also for numbers that are too large and brackets too deep."""
 
 
 class ReplayError(BlindmatchError):

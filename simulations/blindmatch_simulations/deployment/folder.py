@@ -103,7 +103,7 @@ class Deployment(Struct, frozen=True):
             layout = json.loads((home / MARKER).read_text())["layout"]
         except FileNotFoundError:
             raise DeploymentError(f"{home} is no deployment; make one with: blindmatch certs init") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DeploymentError(f"{home / MARKER} is damaged") from error
         if layout != LAYOUT_VERSION:
             raise DeploymentError(f"{home} has layout {layout}; this program knows {LAYOUT_VERSION}")
@@ -166,7 +166,7 @@ class Deployment(Struct, frozen=True):
         """
         try:
             mode = FrankingMode(json.loads((self.home / MARKER).read_text())["franking"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DeploymentError(f"{self.home / MARKER} names no mode of franking") from error
         needs_judge = mode is FrankingMode.DESIGNATED
         return Franking(mode, read_key(self.centre_keys / JUDGE_PUBLIC) if needs_judge else b"")

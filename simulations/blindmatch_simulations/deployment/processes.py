@@ -19,6 +19,7 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.locking import hold
 from msgspec import Struct
 
+from blindmatch_simulations.deployment.errors import DAMAGES
 from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
 
 START_SECONDS: Final = 180.0
@@ -177,6 +178,6 @@ def _tail(server: ServerProcess) -> str:
     """Why a server ended: the reason it logged, or else the end of its log."""
     last = server.said()[-3:]
     for line in reversed(last):
-        with suppress(ValueError, TypeError, KeyError):
+        with suppress(*DAMAGES):
             return str(json.loads(line)["reason"])
     return " | ".join(last) or "it wrote no log"

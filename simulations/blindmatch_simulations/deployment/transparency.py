@@ -30,6 +30,7 @@ from blindmatch_server.workspace import PUBLIC, replace_file
 from msgspec import Struct
 
 from blindmatch_simulations.deployment.collusion import operators
+from blindmatch_simulations.deployment.errors import DAMAGES
 from blindmatch_simulations.deployment.folder import KEYS, Deployment, DeploymentError
 
 LOG_FILE: Final = "log.json"
@@ -151,7 +152,7 @@ def read_log(deployment: Deployment) -> TransparencyLog | None:
         return TransparencyLog(name, public, keys, named, int(held["needed"]), int(held["most_age_s"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ProtocolError) as error:
+    except (*DAMAGES, ProtocolError) as error:
         raise DeploymentError(f"{path.name} is damaged") from error
 
 

@@ -7,7 +7,9 @@ the JSON Schema of all of them, committed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -218,6 +220,21 @@ def significant(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.6g}")
 
 
+def csv_of(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV, None as an empty cell. A text that a spreadsheet takes for a formula gets an apostrophe
+    in front of it (OWASP, "CSV Injection")."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([_cell(cell) for cell in row] for row in (head, *rows))
+    return file.getvalue()
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    line = value.replace("\r", " ")  # which begins a row to some readers, and is not quoted
+    return f"'{line}" if line.lstrip().startswith(("=", "+", "-", "@")) else line
+
+
 def encode(value: Any) -> bytes:
     """Indented JSON with a line end, in one form for one value."""
     return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1) + b"\n"
@@ -268,7 +285,7 @@ def decoded(path: Path, kind: type[T]) -> T:
     except OSError as error:
         last = Path(*path.parts[-2:])
         raise ResultsError(f"{last}: cannot be read: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         by_schema = isinstance(error, msgspec.ValidationError)
         words = "not by its schema" if by_schema else "truncated or no JSON"
         raise ResultsError(f"{path.name}: {words}: {error}") from error

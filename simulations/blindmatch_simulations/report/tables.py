@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -13,7 +11,7 @@ from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.observed import FactSeen
 from blindmatch_simulations.assess.results import Measured, Recall, Results, Studied
 from blindmatch_simulations.data import committed
-from blindmatch_simulations.measure.results import Figure, Row
+from blindmatch_simulations.measure.results import Figure, Row, csv_of
 from blindmatch_simulations.report.svg import Bar, shares
 
 
@@ -35,10 +33,10 @@ def files(results: Results) -> dict[str, str]:
     by_edit = {f"figures/recall-{one.name}.svg": _recall_chart(one) for one in rows}
     return {
         **by_edit,
-        "figures/figures.csv": _csv(FIGURE_HEAD, _figures(results)),
-        "figures/recall-by-edit.csv": _csv(RECALL_HEAD, _recall(results, "edit")),
-        "figures/recall-by-distance.csv": _csv(RECALL_HEAD, _recall(results, "distance")),
-        "figures/facts.csv": _csv(FACT_HEAD, _facts(results)),
+        "figures/figures.csv": csv_of(FIGURE_HEAD, _figures(results)),
+        "figures/recall-by-edit.csv": csv_of(RECALL_HEAD, _recall(results, "edit")),
+        "figures/recall-by-distance.csv": csv_of(RECALL_HEAD, _recall(results, "distance")),
+        "figures/facts.csv": csv_of(FACT_HEAD, _facts(results)),
     }
 
 
@@ -82,14 +80,6 @@ def _recall_chart(one: Measured) -> str:
         label = f"{row.found} of {row.sent}" if row.found is not None else "not meas."
         bars.append(Bar(row.name, row.share.value, row.share.low or 0.0, row.share.high or 0.0, label))
     return shares(f"{one.design.name}: listed pictures found, by edit", bars)
-
-
-def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
-    return out.getvalue()
 
 
 UNDECLARED: Final = "undeclared severity"

@@ -231,7 +231,7 @@ def _lines(path: Path, lines: Iterable[bytes]) -> list[Line]:
     for number, line in enumerate(lines, 1):
         try:
             found.append(decoder.decode(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise RecordingError(f"{path.name}, line {number}: not by version {VERSION}: {error}") from error
     return found
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from blindmatch_server.curator import FormatError, ListFormat, import_list, open_list
+from blindmatch_server.curator.formats import ncmec_xml
+from blindmatch_server.curator.source import Source
 
 GOOD = "f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"
 NAMESPACE = "https://hashsharing.ncmec.org/hashsharing/v2"
@@ -181,3 +183,40 @@ def test_a_tag_without_an_end_is_refused_before_it_is_held(read: Any) -> None:
     data = document(image("a", GOOD)).replace(b"<image>", b'<image x="' + b"x" * 3_000_000 + b'">')
     with pytest.raises(FormatError, match="longer than 1 MiB"):
         read(ListFormat.NCMEC, data)
+
+
+@pytest.mark.parametrize(
+    ("inside", "words"),
+    [
+        ("<a>" * 200 + "</a>" * 200, "deeper than 64"),
+        ("<a>" * 1_000_000, "deeper than 64"),
+        ("".join(f"<n{n}/>" for n in range(100_000)), "too many names that differ"),
+        ("".join(f'<a n{n}=""/>' for n in range(100_000)), "too many names that differ"),
+        ("<a " + " ".join(f'n{n}=""' for n in range(100_000)) + "/>", "too many names that differ"),
+        ("".join(f'<a xmlns:n{n}="u"/>' for n in range(100_000)), "too many names that differ"),
+        ("".join(f'<a xmlns="u{n}"/>' for n in range(100_000)), "too many names that differ"),
+        ("".join(f'<a xmlns:p="u{n}"/>' for n in range(100_000)), "too many names that differ"),
+        ("".join(f"<{'n' * 10_000}{n}/>" for n in range(1_000)), "too many names that differ"),
+        ("".join(f"<image><n{n}/></image>" for n in range(100_000)), "too many names that differ"),
+    ],
+)
+def test_what_makes_the_parser_hold_more_than_it_is_given_is_refused(
+    read: Any, inside: str, words: str
+) -> None:
+    """Expat keeps every open element, and every name to the end: 40 bytes for one of the document."""
+    with pytest.raises(FormatError, match=words):
+        read(ListFormat.NCMEC, document(image("x", GOOD), inside))
+
+
+def test_documents_as_they_are_have_room_for_unknown_elements(read: Any) -> None:
+    inside = "<a>" * 40 + "</a>" * 40 + "".join(f'<extra{n} at{n}=""/>' for n in range(200))
+    records = [image(f"i{n}", GOOD) for n in range(3)]
+    assert read(ListFormat.NCMEC, document(inside, *records, inside, *[inside] * 20)).count == 3
+
+
+def test_a_record_with_a_million_hashes_keeps_none_of_them(read: Any) -> None:
+    data = document(image("x", "0</pdq><pdq>" * 100_000))
+    assert read(ListFormat.NCMEC, data).reasons == ["several-hashes"]
+    held = ncmec_xml._Records(Source(io.BytesIO(data)))
+    held.parser.feed(data.split(b"</image>")[0])
+    assert len(held._hashes) == 2

@@ -92,7 +92,7 @@ class Records(Struct, frozen=True):
         """Is there a record of an epoch under this policy?"""
         try:
             held = json.loads((self.folder / str(epoch) / BUILD).read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return False
         return isinstance(held, dict) and held.get("policy") == self.policy.digest.hex()
 
@@ -108,7 +108,7 @@ class Records(Struct, frozen=True):
         try:
             build = json.loads((home / BUILD).read_bytes())
             seed, previous = bytes.fromhex(build["seed"]), int(build["previous"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise EndorsementError(
                 f"the record of epoch {epoch} is damaged: {BUILD} cannot be read"
             ) from None

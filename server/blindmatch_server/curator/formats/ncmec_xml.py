@@ -36,6 +36,10 @@ MOST_TEXT: Final = 1024
 MOST_MARKUP_BYTES: Final = 1 << 20
 """Bytes that a tag, comment or run of text may take before the source is refused."""
 
+MOST_DEPTH: Final = 64
+MOST_NAMES_SIZE: Final = 256 << 10
+"""Characters of all names and namespaces that differ, with 64 for each: the parser keeps them to the end."""
+
 _CHUNK_BYTES: Final = 256 << 10
 
 
@@ -51,7 +55,7 @@ def read(source: Source) -> Iterator[Block]:
 
     Raises:
         FormatError: if it is no well-formed XML, has a document type (where entity bombs and external
-            entities are declared), or is of another schema.
+            entities are declared), is of another schema, or has elements too deep or names too many.
     """
     records = _Records(source)
     parser = records.parser
@@ -88,6 +92,9 @@ class _Records:
         self._shift = source.offset
         self._expat = _expat(self.parser, self._start_root)
         self._numbering = Numbering()
+        self._names: set[str] = set()
+        self._room = MOST_NAMES_SIZE
+        self._depth = 1
         self._text: list[str] | None = None
         self._place: Place | None = None
         self._reset()
@@ -134,14 +141,25 @@ class _Records:
                 f"{self._source.name}: the root must be queryResult of {NAMESPACE}, "
                 f"not {local[:64]!r} of {namespace[:128]!r}"
             )
+        self._expat.StartNamespaceDeclHandler = self._start_namespace
         self._expat.StartElementHandler = self._start_handler()
         self._expat.EndElementHandler = self._end_handler()
 
     def _start_handler(self) -> Callable[[str, list[str]], None]:
         """Called for each tag of a long document, so a closure: calling it takes less than a method."""
-        handler_of = self._starts.get
+        handler_of, names = self._starts.get, self._names
 
         def start(name: str, attributes: list[str]) -> None:
+            self._depth += 1
+            if self._depth > MOST_DEPTH:
+                raise FormatError(
+                    f"{self._source.name}: elements deeper than {MOST_DEPTH}, byte {self._offset()}"
+                )
+            if name not in names:
+                self._note(name)
+            if attributes and not names.issuperset(attributes[::2]):
+                for attribute in attributes[::2]:
+                    self._note(attribute)
             handler = handler_of(name)
             if handler is not None:
                 handler(attributes)
@@ -153,11 +171,24 @@ class _Records:
         handler_of = self._ends.get
 
         def end(name: str) -> None:
+            self._depth -= 1
             handler = handler_of(name)
             if handler is not None:
                 handler()
 
         return end
+
+    def _note(self, name: str | None) -> None:
+        """A name that the parser has to keep; refused if it keeps too many."""
+        if name is not None and name not in self._names:
+            self._names.add(name)
+            self._room -= len(name) + 64
+        if self._room < 0:
+            raise FormatError(f"{self._source.name}: too many names that differ, by byte {self._offset()}")
+
+    def _start_namespace(self, prefix: str | None, uri: str | None) -> None:
+        self._note(prefix and f"xmlns:{prefix}")
+        self._note(uri)
 
     def _start_record(self, _: list[str]) -> None:
         if self._place is not None:
@@ -187,7 +218,10 @@ class _Records:
         self._time = _seconds(self._end_text())
 
     def _end_pdq(self) -> None:
-        self._hashes.append(self._end_text())
+        text = self._end_text()
+        # of several none is taken
+        if len(self._hashes) < 2:
+            self._hashes.append(text)
 
     def _end_image(self) -> None:
         place, hashes = self._leave()

@@ -150,7 +150,7 @@ def _recorded(path: Path) -> tuple[Run | None, float | None, str, str]:
             return None, None, "built on another machine", ""
         readings = Reading(**kept["before"]), Reading(**kept["after"])
         run = Run(Cost(float(kept["wall_s"]), float(kept["cpu_s"])), *readings)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"{path}: is damaged; remove it to go on without the build's figures") from error
     computed = kept["machine"].get("group_backend", "libsodium")
     return run, kept["peak_mib"], f"built {kept['made_at']}", computed
