@@ -3,6 +3,7 @@
 prefix         a picture is one it has in mind, or another: how much likelier the right prefix makes it
 same-prefix    tells two pictures apart that have one prefix
 other-bucket   answers with what is not the bucket that was asked for
+held-back      refuses the bucket of a picture it has in mind: a device in mode hold never sends it
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ ENTRIES: Final = 8
 ASKED: Final = 400
 OTHERS: Final = 100_000
 GAMES: Final = 200
+RETRIES: Final = 20
 FLIPS: Final = 32
 PAGE: Final = "docs/designs/prefix-bucket.md"
 _MATCHER = frozenset({Party.MATCHER})
@@ -97,6 +99,28 @@ def _pair(arena: Arena, bits: int) -> tuple[bytes, bytes]:
         if first != own:
             return first, own
     raise AttackError("no two of the hashes have one prefix")
+
+
+@attack(
+    "held-back",
+    Means(_MATCHER, has="a picture in mind, and every bucket it hands out"),
+    Claim("keeps a picture that it has in mind from being sent, for good", PAGE),
+    budget=f"{RETRIES} requests of the picture, {ASKED} of others",
+    against={"prefix-bucket"},
+)
+def held_back(arena: Arena) -> Figure:
+    """Requests of the picture that are refused by its bucket; success is all of them, and few of others."""
+    deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
+    mine, others, rng = (
+        arena.hashes(1, "mine")[0].tobytes(),
+        arena.hashes(ASKED, "others"),
+        arena.rng("asked"),
+    )
+    wanted = buckets.bucket_of(mine, deployed.setup.bits)
+    held = sum(_prefix(deployed, mine, rng) == wanted for _ in range(RETRIES))
+    beside = sum(_prefix(deployed, row.tobytes(), rng) == wanted for row in arena.each(others))
+    parts = {"the picture": held / RETRIES, "others": beside / ASKED}
+    return Figure("requests held back", held, held == RETRIES and 20 * beside < ASKED, RETRIES, None, parts)
 
 
 @attack(

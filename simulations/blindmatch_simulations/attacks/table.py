@@ -68,6 +68,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
         guessing.ALL_SHARES,
         prefix.prefix,
         prefix.same_prefix,
+        prefix.held_back,
         prefix.other_bucket,
         extraction.extraction,
         extraction.pooled_extraction,
