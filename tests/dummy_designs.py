@@ -413,7 +413,7 @@ class Carried(Dummy[bytes]):
         try:
             padded = box.decrypt(_NONCES[1], reply.sealed, None)
         except InvalidTag as error:
-            raise ProtocolError("carried/found", "must be sealed by the third party", "sealed") from error
+            raise bm.UnopenedError("carried/found", "must be sealed by the third party", "sealed") from error
         return ended(Label.decode(padded[2 : 2 + int.from_bytes(padded[:2], "big")]))
 
     def judged(self, state: PlainList, body: Message) -> tuple[Message, None]:

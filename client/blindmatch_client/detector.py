@@ -35,7 +35,13 @@ from blindmatch_protocol.contract import (
     Session,
 )
 from blindmatch_protocol.contract.relation import NO_ENTRIES
-from blindmatch_protocol.errors import BlindmatchError, DesignError, PictureError, ProtocolError
+from blindmatch_protocol.errors import (
+    BlindmatchError,
+    DesignError,
+    PictureError,
+    ProtocolError,
+    UnopenedError,
+)
 from blindmatch_protocol.randomness import Randomness, Recording
 from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
@@ -50,7 +56,8 @@ class Cause(StrEnum):
     """Why a picture is undecided."""
 
     UNAVAILABLE = "unavailable"
-    """A role could not be reached, was slow, or refused: asking again may help."""
+    """A role could not be reached, was slow or refused, or what was carried from it cannot be opened: asking
+    again may help."""
     CHEATED = "cheated"
     """A role's answer broke the protocol: it gets nothing else."""
     BROKEN = "broken"
@@ -240,10 +247,10 @@ class Detector:
 
     def _failed(self, error: BlindmatchError) -> Undecided:
         match error:
+            case ServiceError() | UnopenedError() if not isinstance(error, MisbehavedError):
+                return Undecided(Cause.UNAVAILABLE, error)
             case ProtocolError() | MisbehavedError():
                 return Undecided(Cause.CHEATED, error)
-            case ServiceError():
-                return Undecided(Cause.UNAVAILABLE, error)
             case _:
                 return Undecided(Cause.BROKEN, error)
 

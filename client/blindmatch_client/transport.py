@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.contract import AnyDesign, Role
-from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
+from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError, UnopenedError
 from blindmatch_protocol.parts import (
     ENVELOPE,
     MOST_BODY_BYTES,
@@ -63,7 +63,7 @@ class MatchingExchange(Struct, frozen=True):
         """The replies of the roles in `bodies`. A retry sends the same bytes again.
 
         Raises:
-            ProtocolError: if a reply is not one to what was asked.
+            ProtocolError: if a reply is not one to what was asked; `UnopenedError` if it was carried.
             ServiceError: if a call failed, and no quorum is left; of several, that of the first role by name.
                 One of a role that misbehaved, whatever is left.
             DesignError: if a body is large and the design has not declared that.
@@ -88,7 +88,12 @@ class MatchingExchange(Struct, frozen=True):
             design=info.name, version=info.version, epoch=self.epoch, role=role, request_id=self.request_id
         )
         ask = self._ask_large if info.large_bodies else self._ask_small
-        return decode_any(self.design.replies[role], ask(call, head, body, step), step)
+        try:
+            return decode_any(self.design.replies[role], ask(call, head, body, step), step)
+        except ProtocolError as error:
+            if role in info.forwarded:
+                raise UnopenedError(step, error.rule, error.field) from error
+            raise
 
     def _ask_small(self, call: EnvelopeCall, head: pb.Envelope, body: bytes, step: str) -> bytes:
         if len(body) > MOST_SMALL_BYTES:
@@ -119,4 +124,4 @@ def _check_head(asked: pb.Envelope, step: str, reply: pb.Envelope) -> None:
 
 def _is_silent(why: BaseException | None) -> bool:
     """Did a role not answer, as far as can be told honestly?"""
-    return isinstance(why, ServiceError) and not isinstance(why, MisbehavedError)
+    return isinstance(why, ServiceError | UnopenedError) and not isinstance(why, MisbehavedError)

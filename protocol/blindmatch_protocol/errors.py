@@ -35,6 +35,10 @@ class EpochMismatchError(ProtocolError):
     """The other party speaks of another epoch than the one in force."""
 
 
+class UnopenedError(ProtocolError):
+    """A reply that another party carried cannot be opened: nobody can tell which of the two broke it."""
+
+
 class GroupError(BlindmatchError):
     """An operation met the identity, a zero scalar or bytes that are no element.
 

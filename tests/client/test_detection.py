@@ -18,9 +18,9 @@ from blindmatch_client.store import DesignState, Store
 from blindmatch_client.transport import MatchingExchange
 from blindmatch_protocol import store
 from blindmatch_protocol.contract import AnyDesign, Match, Party, Session, open_all
-from blindmatch_protocol.designs import none
+from blindmatch_protocol.designs import none, third_party
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
-from blindmatch_protocol.errors import DesignError, PictureError, ProtocolError
+from blindmatch_protocol.errors import DesignError, PictureError, ProtocolError, UnopenedError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import replayed, system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -215,6 +215,36 @@ def test_a_matcher_that_answers_with_garbage_gets_nothing_else(
     assert world.centre.sealed == []
 
 
+@pytest.mark.parametrize("what", ["a flipped bit", *GARBAGE])
+def test_a_carrier_has_nobody_distrusted_by_altering_a_reply(make_world: MakeWorld, what: str) -> None:
+    """Of `third-party`: the provider sees sealed bytes alone, and can alter every one of them."""
+
+    def flip(reply: pb.Envelope) -> None:
+        reply.body = reply.body[:-1] + bytes([reply.body[-1] ^ 1])
+
+    world = make_world(third_party.DESIGN, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    world.matcher.alter = altered({"a flipped bit": flip, **GARBAGE}[what])
+    sent = alice.device.send_picture("bob", LISTED)
+    assert not sent.delivered and alice.device.distrust is None
+    world.matcher.alter = lambda reply: reply
+    (again,) = alice.device.flush().messages
+    assert again.reported and len(world.matcher.asked) == 2
+
+
+def test_a_third_party_whose_label_opens_and_is_not_signed_is_distrusted(make_world: MakeWorld) -> None:
+    world = make_world(third_party.DESIGN, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    states = world.matcher.epoch.states
+    held = states[third_party.THIRD]
+    unsigned = structs.replace(held.nothing, signatures=bytes(64))
+    states[third_party.THIRD] = structs.replace(held, nothing=unsigned)  # type: ignore[index]
+    sent = alice.device.send_picture("bob", OTHER)
+    assert not sent.delivered and "must be signed for this epoch" in (alice.device.distrust or "")
+
+
 def test_distrust_survives_a_restart_until_the_user_ends_it(make_world: MakeWorld) -> None:
     world = make_world(ECHO, HASHES)
     world.device("bob")
@@ -379,6 +409,7 @@ def test_the_detector_tells_causes_apart() -> None:
         ProtocolError("a", "b"): Cause.CHEATED,
         MisbehavedError(Party.MATCHER, "r"): Cause.CHEATED,
         ServiceUnavailableError(Party.MATCHER, "r"): Cause.UNAVAILABLE,
+        UnopenedError("a", "b"): Cause.UNAVAILABLE,
         DesignError("bug"): Cause.BROKEN,
     }
     assert [detect(error).cause for error in causes] == list(causes.values())

@@ -24,7 +24,7 @@ from blindmatch_protocol.designs import partial_hash, third_party
 from blindmatch_protocol.designs.hash_upload import MATCHER, Compared
 from blindmatch_protocol.designs.partial_hash import FORM_BYTES, Form
 from blindmatch_protocol.designs.third_party import THIRD, Ask, Asked, Found, answered_with, check_signature
-from blindmatch_protocol.errors import ProtocolError, SetFileError
+from blindmatch_protocol.errors import ProtocolError, SetFileError, UnopenedError
 from blindmatch_protocol.plain_list import LIST_FILE, write_list
 from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.pictures.pool import picture
@@ -103,7 +103,7 @@ def test_a_request_for_another_epoch_or_another_third_party_is_refused(listed: H
 def test_a_reply_under_another_key_is_refused(listed: Held) -> None:
     step = sent(listed, 1)
     reply = answered_with(listed.states[THIRD].nothing, bytes(32))
-    with pytest.raises(ProtocolError, match="with the key that was sent"):
+    with pytest.raises(UnopenedError, match="with the key that was sent"):
         SEALED.receive(step.session, listed.setup, {THIRD: reply}, RNG)
 
 
@@ -168,7 +168,7 @@ def test_a_carrier_gains_nothing_by_replaying_swapping_or_replacing(listed: Held
     to_alice, to_bob = (replied(listed, body) for body in bodies)  # type: ignore[arg-type]
     assert replied(listed, bodies[0]) == to_alice, "a nonce is used for one plaintext"  # type: ignore[arg-type]
     for step, other in ((alice, to_bob), (bob, to_alice), (sent(listed, 1), to_alice)):
-        with pytest.raises(ProtocolError, match="with the key that was sent"):
+        with pytest.raises(UnopenedError, match="with the key that was sent"):
             SEALED.receive(step.session, listed.setup, {THIRD: other}, RNG)  # type: ignore[dict-item]
     raw = bytes(bodies[0].sealed)  # type: ignore[attr-defined]
     for at in range(0, len(raw), 9):

@@ -194,7 +194,7 @@ def test_a_declaration_as_markdown_has_every_party_role_parameter_and_fact() -> 
     assert "`every_hash`" in split and "shares/share: share" in split
     assert "bright >= 0.5" in bright and "## Messages" not in bright
     assert "reached through the provider" in markdown(CARRIED)
-    assert "once an account" in markdown(MASKED)
+    assert "when an account enrols" in markdown(MASKED)
     assert "centre" in markdown(VOUCHERS)
 
 

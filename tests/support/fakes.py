@@ -475,9 +475,7 @@ class World:
     def __post_init__(self) -> None:
         self.matcher = FakeMatcher(self.design, publish(self.design, self.hashes, 1))
         self.ports = {
-            Party.PROVIDER: self._serve(
-                Party.PROVIDER, lambda s: rpc.add_RelayServicer_to_server(self.relay, s)
-            ),
+            Party.PROVIDER: self._serve(Party.PROVIDER, self._add_relay),
             Party.CENTRE: self._serve(
                 Party.CENTRE, lambda s: rpc.add_CentreServicer_to_server(self.centre, s)
             ),
@@ -526,6 +524,11 @@ class World:
             device.close()
         for server in self.servers:
             server.stop(None).wait()
+
+    def _add_relay(self, server: grpc.Server) -> None:
+        rpc.add_RelayServicer_to_server(self.relay, server)
+        if Party.PROVIDER in self.design.info.forwarded.values():
+            self._add_matcher(server)
 
     def _add_matcher(self, server: grpc.Server) -> None:
         rpc.add_MatchingServicer_to_server(self.matcher, server)

@@ -94,5 +94,6 @@ from blindmatch_protocol.errors import DesignError as DesignError
 from blindmatch_protocol.errors import EpochMismatchError as EpochMismatchError
 from blindmatch_protocol.errors import ProtocolError as ProtocolError
 from blindmatch_protocol.errors import SetFileError as SetFileError
+from blindmatch_protocol.errors import UnopenedError as UnopenedError
 from blindmatch_protocol.executor import Executor as Executor
 from blindmatch_protocol.randomness import Randomness as Randomness

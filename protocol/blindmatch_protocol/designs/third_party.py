@@ -201,7 +201,7 @@ class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):
         assert isinstance(reply, Found)
         opened = hpke.open_reply(session.reply_key, reply.sealed)
         if opened is None:
-            raise bm.ProtocolError(_STEP, "must be sealed with the key that was sent", "sealed")
+            raise bm.UnopenedError(_STEP, "must be sealed with the key that was sent", "sealed")
         label = bm.Label.decode(opened)
         check_signature(label, setup)
         if _found(label) and distance(session.hash, label.entry_hash) > MATCH_DISTANCE:
