@@ -4,7 +4,8 @@
     number compared (`trust`)                    --> verified: another key is refused from now on, whoever
                                                      hands it out
     another key than the pinned one              --> refused, kept as offered: told once, with its number
-    the offered key's number compared            --> pinned in place of the other, whose sessions end
+    the offered key's number compared            --> pinned in place of the other, whose sessions end; what
+                                                     waits, sealed in them, is sealed again
 
 Keys that come with the configuration are verified from the beginning, and no number changes them.
 """
@@ -12,7 +13,7 @@ Keys that come with the configuration are verified from the beginning, and no nu
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -52,15 +53,21 @@ class Contacts:
 
     Args:
         configured: identity keys that came with the configuration, by account; they are pinned now.
+        requeue: queues again what is sealed for a peer, with the account in one transaction.
     """
 
-    def __init__(self, keeper: AccountKeeper, relay: RelayClient, configured: Mapping[str, bytes]) -> None:
-        self._keeper, self._relay = keeper, relay
+    def __init__(
+        self,
+        keeper: AccountKeeper,
+        relay: RelayClient,
+        configured: Mapping[str, bytes],
+        requeue: Callable[[str], None],
+    ) -> None:
+        self._keeper, self._relay, self._requeue = keeper, relay, requeue
         self._configured = {name: key for name, key in configured.items() if name != keeper.name}
         for name, key in self._configured.items():
             if not keeper.was_trusted(name, key):
-                with keeper.saving() as account:
-                    account.trust(name, key)
+                self._pin(name, key)
 
     def all(self) -> list[Contact]:
         """All peers, by name."""
@@ -102,13 +109,18 @@ class Contacts:
         numbers = zip((held.identity, *held.offered), (known.number, known.offered), strict=False)
         for key, mine in numbers:
             if hmac.compare_digest(mine.encode(), said.encode()):
-                with self._keeper.saving() as account:
-                    account.trust(peer, key)
+                self._pin(peer, key)
                 return self.contact(peer)
         raise ContactError(
             f"this is not the safety number with {peer}: somebody may have put another key in between. "
             "Nothing was changed; do not send what nobody else may read"
         )
+
+    def _pin(self, peer: str, key: bytes) -> None:
+        with self._keeper.saving() as account:
+            if account.peer_identity(peer) != key:
+                self._requeue(peer)
+            account.trust(peer, key)
 
     def news(self) -> list[str]:
         """What the user must be told of keys; each once."""

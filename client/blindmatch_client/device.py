@@ -34,7 +34,7 @@ from blindmatch_client.evidence import Doubt
 from blindmatch_client.files import Files
 from blindmatch_client.keys import ACCOUNT_NAME, AccountKeeper
 from blindmatch_client.matching import MatchingClient
-from blindmatch_client.messages import Messages
+from blindmatch_client.messages import MESSAGE_ID_BYTES, Messages
 from blindmatch_client.outbox import Outbox
 from blindmatch_client.pictures import Pictures
 from blindmatch_client.received import Received
@@ -71,7 +71,8 @@ class Device(Messages):
         self._outbox = Outbox(base.store, base.design)
         self._relay = RelayClient(base.egress, clear=not base.design.info.end_to_end)
         self._reporting = Reporting(base, keeper)
-        self.contacts = Contacts(keeper, self._relay, {centre.account: centre.notices} if centre else {})
+        configured = {centre.account: centre.notices} if centre else {}
+        self.contacts = Contacts(keeper, self._relay, configured, self._requeue)
         self.complaints = Complaints(base)
         self._cover = None if config.cover is None else Cover(config.cover, base, self._reporting)
         self._matcher = MatchingClient(base)
@@ -223,12 +224,18 @@ class Device(Messages):
     def reset_session(self, peer: str) -> bool:
         """End all sessions with `peer`; the next message starts one. Whether there was any.
 
-        What is under way in the ended ones can no longer be opened here, and is shown as a problem.
+        What waits for the relay is sealed again for the new one. What is under way to here in the ended ones
+        can no longer be opened, and is shown as a problem.
         """
         with self._keeper.saving() as account:
             had = account.has_session(peer)
             account.reset_sessions(peer)
+            self._requeue(peer)
         return had
+
+    def _requeue(self, peer: str) -> None:
+        if self._base.design.info.end_to_end:
+            self._outbox.requeue(peer, lambda: self._base.rng.take(MESSAGE_ID_BYTES))
 
     def receive(
         self, wait_ms: int = 0, on_complete: Callable[[int], None] = lambda count: None

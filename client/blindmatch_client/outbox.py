@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Annotated, Final
 
@@ -72,14 +72,26 @@ class Outbox:
                 self._insert(row)
         return rows
 
-    def add_sealed(self, to: str, message_id: bytes, at_ms: int, sealed: bytes) -> Outgoing:
-        """Queue a text that is sealed; save the account in the same transaction.
-
-        Its content is not kept: without a picture nothing of it can be owed to anybody later.
-        """
-        row = Outgoing(0, message_id, at_ms, SendState.SEALED, to, sealed=sealed)
+    def add_sealed(self, to: str, message_id: bytes, at_ms: int, content: Content, sealed: bytes) -> Outgoing:
+        """Queue a text that is sealed; save the account in the same transaction."""
+        row = Outgoing(0, message_id, at_ms, SendState.SEALED, to, content, sealed)
         self._insert(row)
         return row
+
+    def requeue(self, recipient: str, draw_id: Callable[[], bytes]) -> None:
+        """Queue again what is sealed for `recipient`, whose sessions end in the same transaction.
+
+        Args:
+            draw_id: gives a fresh message id.
+        """
+        for row in self.waiting():
+            if row.recipient == recipient and row.state is SendState.SEALED:
+                row.message_id, row.state, row.sealed = draw_id(), SendState.QUEUED, b""
+                self._store.run(
+                    "UPDATE outgoing SET message_id = ?1, stage = ?2, body = sealed(?3, 'outgoing.body', ?1)"
+                    " WHERE number = ?4",
+                    *(row.message_id, row.state, _said(row), row.number),
+                )
 
     def waiting(self) -> list[Outgoing]:
         """The messages that are not done, oldest first."""

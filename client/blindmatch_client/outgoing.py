@@ -1,9 +1,13 @@
-"""Messages on their way out, each a row that only ever moves forward; what is attached has a row of its own.
+"""Messages on their way out, each a row that moves forward; what is attached has a row of its own.
 
+       <--sessions end--
 QUEUED --upload, seal--> SEALED --relay has it--> SENT --report queued, if any--> DONE
   |  no relay for it        |                       |
   +--------------> FAILED   |                       +-- waits here while matching is DUE
                             +--relay has it, and it bears no picture------------> DONE
+
+What is SEALED for a session that ends is QUEUED once more, under another id: the relay may have the message
+as it was sealed, and takes no other under its id. Whoever can open both shows one of them (receiving.py).
 
 matching:  NONE (no picture) | DUE --> DECIDED | SKIPPED
 
@@ -68,8 +72,8 @@ class Attached(Redacted, Struct, eq=False):
 class Outgoing(Redacted, Struct, eq=False):
     """One message to one recipient.
 
-    `content`, made when the message is queued, names the attachment as it was then; `sealed` is there from
-    sealing on. Both are dropped once they are not needed. `problem` says why it waits or failed.
+    `content`, made when the message is queued, names the attachment as it was then; `sealed` is there while
+    it is SEALED. Both are dropped once they are not needed. `problem` says why it waits or failed.
     `evidence` is in memory alone: what its picture was asked about with, if that was done since. `stamp` is
     the relay's, once it has the message.
     """

@@ -47,6 +47,7 @@ class _Came(Message, tag=0xE2, name="device/incoming"):
     stamp: Annotated[tuple[Stamp, ...], Several(Nested(Stamp), 1)]
 
 
+REPEATED: Final = "the message came before, under another id"
 MOST_ATTACHMENT_BYTES: Final = 128 << 20
 ACKNOWLEDGE_EVERY: Final = 200
 """While messages keep coming, so many are acknowledged at a time: the relay keeps no more of them."""
@@ -141,9 +142,18 @@ class Receiver(Struct, frozen=True):
             # the account is as it was, and so are the others' messages; a repeat was shown when it came first
             self._save(delivery, None, str(error), isinstance(error, ReplayedMessageError))
             return False
+        if self._has(delivery.sender, content):
+            self._save(delivery, None, REPEATED, shown=True)
+            return False
         self._save(delivery, content, "")
         self.hear(delivery.sender, content.checkpoint)
         return bool(content.attachments)
+
+    def _has(self, sender: str, content: Content) -> bool:
+        """Did this message come before? Its sender seals it again if the session it was sealed in ends before
+        the relay said that it has it."""
+        rows = self.base.store.all("SELECT sequence FROM incoming WHERE content_id = ?", content.id)
+        return any(self._read(sequence).sender == sender for (sequence,) in rows)
 
     def _content(self, account: Account, delivery: pb.Delivery) -> Content:
         """What a message says; one in the clear is taken only where the design has no end-to-end encryption,
@@ -162,8 +172,8 @@ class Receiver(Struct, frozen=True):
         sender = delivery.sender if is_account(delivery.sender) else ascii(delivery.sender)[:NAME_MOST]
         came = self._came[delivery.sequence] = _Came(sender, said, problem, stamps)
         self.base.store.run(
-            "INSERT INTO incoming (sequence, accepted_at_ms, shown, body) VALUES (?, ?, ?, ?)",
-            *(delivery.sequence, delivery.accepted_at_ms, shown),
+            "INSERT INTO incoming (sequence, accepted_at_ms, shown, content_id, body) VALUES (?, ?, ?, ?, ?)",
+            *(delivery.sequence, delivery.accepted_at_ms, shown, None if content is None else content.id),
             self.base.store.sealed(came.encode(), "incoming.body", delivery.sequence),
         )
         for position in range(0 if content is None else len(content.attachments)):

@@ -1,10 +1,10 @@
-"""The tables of a device's store, version 10. Columns called sealed in comments hold what vault.py makes."""
+"""The tables of a device's store, version 11. Columns called sealed in comments hold what vault.py makes."""
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 10
+SCHEMA_VERSION: Final = 11
 
 SCHEMA: Final = """
 CREATE TABLE lock (
@@ -58,9 +58,11 @@ CREATE TABLE incoming (
   accepted_at_ms INTEGER NOT NULL,
   acknowledged INTEGER NOT NULL DEFAULT 0,
   shown INTEGER NOT NULL DEFAULT 0,
+  content_id BLOB,
   body BLOB NOT NULL -- sealed
 ) STRICT;
 CREATE INDEX incoming_unacknowledged ON incoming (sequence) WHERE acknowledged = 0;
+CREATE INDEX incoming_by_content ON incoming (content_id) WHERE content_id IS NOT NULL;
 CREATE INDEX incoming_unshown ON incoming (sequence) WHERE shown = 0;
 CREATE TABLE attachment (
   sequence INTEGER NOT NULL REFERENCES incoming (sequence),

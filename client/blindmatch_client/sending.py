@@ -3,7 +3,7 @@
     (text)  where there is a session: sealed in the transaction that queues it, several in one
     QUEUED  ask about the picture, as the failure mode says; upload the sealed attachment (once for a group);
             seal the message, save the account
-    SEALED  hand it to the relay
+    SEALED  hand it to the relay; if the session ends before, it is QUEUED again (outgoing.py)
     SENT    ask now if that had to wait; look at the outcome; queue the report or voucher that it owes
     DONE    a text at once, when the relay has it
 
@@ -99,7 +99,7 @@ class Sender(Struct, frozen=True):
                 content = compose(text, (), now, self.base.rng, self.to_tell(to))
                 sealed = account.encrypt(to, content)
                 self.base.trace(MessageTrace(message_id, to, None, None, content))
-                sent.append(Progress(self.outbox.add_sealed(to, message_id, now, sealed)))
+                sent.append(Progress(self.outbox.add_sealed(to, message_id, now, content, sealed)))
         if len(sent) > 1:
             with ThreadPoolExecutor(_SIDE_BY_SIDE, "send") as pool:
                 list(pool.map(self._hand, sent))

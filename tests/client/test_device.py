@@ -16,6 +16,7 @@ from blindmatch_client.errors import RefusedError, ServiceUnavailableError, Stor
 from blindmatch_client.facts import MATCH_TIME, MESSENGER_FACTS, device_facts
 from blindmatch_client.messenger import MessengerError
 from blindmatch_client.outcomes import decode_outcome, encode_outcome
+from blindmatch_client.schema import SCHEMA_VERSION
 from blindmatch_client.store import Store
 from blindmatch_client.store_file import FILE_NAME
 from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
@@ -226,7 +227,7 @@ def test_the_store_is_for_its_owner_alone_and_of_a_known_version(world: World) -
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="is of version 99, this program's is 9"):
+    with pytest.raises(StoreError, match=f"is of version 99, this program's is {SCHEMA_VERSION}"):
         world.device("alice", fresh=False)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from blindmatch_client.errors import StoreError, WrongKeyError
+from blindmatch_client.schema import SCHEMA_VERSION
 from blindmatch_client.store import UNSETTLED_MOST, Store
 from blindmatch_client.store_file import FILE_NAME, KEY_NAME
 from blindmatch_client.vault import KeyFile, KeySource, Lock, Passphrase, Vault
@@ -223,7 +224,7 @@ def test_which_tables_and_columns_are_in_the_clear_is_known(tmp_path: Path) -> N
         *("kind", "salt", "operations", "memory", "wrapped", "name", "design", "version", "epoch", "number"),
         *("message_id", "queued_at_ms", "stage", "matching", "item", "file", "uploaded"),
         *("report_id", "made_at_ms", "fragments_sent", "received_at_ms", "sequence", "accepted_at_ms"),
-        *("acknowledged", "shown", "position", "complaint_id", "examined", "found_at_ms"),
+        *("acknowledged", "shown", "position", "complaint_id", "examined", "found_at_ms", "content_id"),
     }
 
 
@@ -232,7 +233,9 @@ def test_a_store_of_another_version_is_refused_with_the_reason(tmp_path: Path) -
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
         db.execute("PRAGMA user_version = 4")
     db.close()
-    with pytest.raises(StoreError, match=r"is of version 4, this program's is 9, .*: register a new device"):
+    with pytest.raises(
+        StoreError, match=f"version 4, this program's is {SCHEMA_VERSION}, .*: register a new device"
+    ):
         Store(tmp_path, False)
 
 

@@ -20,8 +20,10 @@ from blindmatch_client.contacts import Contacts
 from blindmatch_client.device import Device
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.methods import FETCH_BUNDLE, RECEIVE, REGISTER, SEND
+from blindmatch_client.errors import ServiceUnavailableError
 from blindmatch_client.messenger import Account, MessengerError
 from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_client.outbox import Outbox
 from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.content import Content, compose
 from blindmatch_protocol.contract import Party
@@ -45,13 +47,15 @@ class _Relay:
 
     def __init__(self, victim: str) -> None:
         self.own = Account.create(victim, now_ms(), 10)
-        self.active = False
+        self.active = self.stalls = self.reads = False
         self.read: list[str] = []
 
     def __call__(self, call: Call[Any, Any], request: Any, reply: Any) -> Any:
         if self.active and call.method is FETCH_BUNDLE and request.account == self.own.name:
             return bundle_of(self.own)
-        if self.active and call.method is SEND and request.recipient == self.own.name:
+        if self.stalls and call.method is SEND:
+            raise ServiceUnavailableError(Party.PROVIDER, "stalled")
+        if (self.active or self.reads) and call.method is SEND and request.recipient == self.own.name:
             self._open(request.sealed)
         return reply
 
@@ -93,9 +97,11 @@ def first_contact(arena: Arena) -> Figure:
 
 
 UNCOMPARED: Final = replacing(
-    (Account, "_check_bundle", lambda *_: None), (Contacts, "trust", lambda *_: None)
+    (Account, "_check_bundle", lambda *_: None),
+    (Contacts, "trust", lambda *_: None),
+    (Outbox, "requeue", lambda *_: None),
 )
-"""Numbers agree whatever they are, and keys that are handed out are not compared."""
+"""Numbers agree whatever they are, keys that are handed out are not compared, what is sealed stays sealed."""
 
 
 @attack(
@@ -104,13 +110,18 @@ UNCOMPARED: Final = replacing(
     Claim(
         "once a key was compared, or came with the configuration, another one is refused", "docs/messenger.md"
     ),
-    budget="three conversations",
+    budget="four conversations",
     weakness=UNCOMPARED,
 )
 def substituted_key(arena: Arena) -> Figure:
     """Count the texts that the relay reads once Alice and Bob have compared their number, by what it does."""
     cases = {}
-    ways = {"after the comparison": _compared, "before it": _substituted, "after a reset": _reset}
+    ways = {
+        "after the comparison": _compared,
+        "before it": _substituted,
+        "after a reset": _reset,
+        "of what waited for the relay": _stalled,
+    }
     for name, way in arena.each(ways.items()):
         relay = _Relay(BOB)
         with loopback(arena) as held, suppress(BlindmatchError):
@@ -118,7 +129,7 @@ def substituted_key(arena: Arena) -> Figure:
             way(relay, alice, bob)
             for text in TEXTS:
                 alice.send_text(BOB, text)
-        cases[name] = (len(relay.read), len(TEXTS))
+        cases[name] = (len(set(relay.read)), len(TEXTS))
     return counted("texts read", cases)
 
 
@@ -142,10 +153,28 @@ def _reset(relay: _Relay, alice: Device, bob: Device) -> None:
     relay.active = True
 
 
+def _stalled(relay: _Relay, alice: Device, bob: Device) -> None:
+    """The keys are the relay's when Alice writes, and what she wrote is not taken until she trusts Bob's."""
+    relay.active = relay.stalls = True
+    for text in TEXTS:
+        alice.send_text(BOB, text)
+    relay.active = False
+    alice.reset_session(BOB)
+    with suppress(BlindmatchError):
+        alice.send_text(BOB, "whose key is it?")
+    alice.contacts.trust(BOB, bob.contacts.contact(ALICE).number)
+    relay.stalls, relay.reads = False, True
+    alice.flush()
+
+
 def _unpinned() -> tuple[Any, str, Any]:
     """A device that does not know whose key the centre's is."""
     make = Contacts.__init__
-    return Contacts, "__init__", lambda self, keeper, relay, configured: make(self, keeper, relay, {})
+    return (
+        Contacts,
+        "__init__",
+        lambda self, keeper, relay, _, requeue: make(self, keeper, relay, {}, requeue),
+    )
 
 
 @attack(

@@ -180,7 +180,7 @@ def _drawn(evidence: Evidence) -> Iterator[tuple[EgressRecord, bytes, str, Hasha
         if name_of(record) == "Send":
             trace = sealed.get(pb.SendRequest.FromString(record.requests[0]).message_id)
             if trace is not None and trace.content is not None:
-                yield record, trace.content.franking_key, "franking key", trace.message_id
+                yield record, trace.content.franking_key, "franking key", (trace.recipient, trace.content.id)
         if name_of(record) == "Upload" and record.item in by_item:
             attachment = by_item[record.item].attachment
             assert attachment is not None
