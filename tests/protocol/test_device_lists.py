@@ -14,6 +14,7 @@ from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 from blindmatch_simulations.inprocess.deployed import run_session
 from blindmatch_simulations.pictures.hash_only import HashOnly
+from msgspec import structs
 from support.memory import MemoryWorkspace, OpenDesign, build, held, random_hashes
 from support.set_files import opened, resealed
 from support.voprf_world import flipped as edited
@@ -131,6 +132,44 @@ def test_no_hash_stands_in_a_file_of_digests_and_no_digest_in_the_next_epoch() -
     width = device_list_hashed.DIGEST_BYTES
     digests = [{bytes(part[at : at + width]) for at in range(0, len(part), width)} for part in (one, two)]
     assert not digests[0] & digests[1]
+
+
+def test_two_publications_of_one_epoch_share_no_digest_and_no_label_key() -> None:
+    """Of two curators that list the same hashes: version 1 sealed both labels under one key and nonce."""
+    hashes = random_hashes(50)
+    setups = [HASHED.open_setup(build(HASHED, hashes, purpose=seed).files) for seed in ("one", "two")]
+    digests, records = (
+        [
+            {bytes(part[at : at + width]) for at in range(0, len(part), width)}
+            for part in (setup.file.section(kind) for setup in setups)
+        ]
+        for kind, width in ((device_list_hashed.KIND_DIGESTS, 32), (device_list_hashed.KIND_LABELS, 88))
+    )
+    assert not digests[0] & digests[1]
+    ends = [{record[:32] for record in one} for one in records]  # the hash, under the key's stream
+    assert not ends[0] & ends[1], "equal hashes under one key are equal there"
+    for setup in setups:
+        found = setup.label(hashes[7].tobytes())
+        assert found is not None and found.entry_id == 8
+
+
+def test_a_set_of_the_version_without_a_salt_is_refused() -> None:
+    raw = build(HASHED, random_hashes(5)).files["digests.bin"]
+    out = MemoryWorkspace()
+    old = structs.replace(HASHED.info, version=1)
+    writer = SetFileWriter(out.create("digests.bin"), identity_of(old, SetParameters(1, {})))
+    for kind in (device_list_hashed.KIND_DIGESTS, device_list_hashed.KIND_LABELS):
+        writer.section(kind, [bytes(opened(HASHED, "digests.bin", raw).section(kind))], 5)
+    writer.finish(5)
+    with pytest.raises(SetFileError, match="version 1"):
+        HASHED.open_setup({"digests.bin": out.created["digests.bin"].getvalue()})
+
+
+def test_a_salt_of_another_length_is_refused_before_it_is_used() -> None:
+    file = held(HASHED, random_hashes(5)).setup.file
+    setup = HASHED.open_setup({"digests.bin": resealed(file, {(device_list_hashed.KIND_SALT, 0): bytes(31)})})
+    with pytest.raises(SetFileError, match="salt must be 32 bytes"):
+        HASHED.check_setup(setup)
 
 
 def test_digests_out_of_order_are_refused_before_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def of_code() -> dict[str, set[int]]:
         | {deltas.PUBLIC_KEY_KIND, bucket_files.DIGESTS_KIND, bucket_files.BUCKETS_KIND},
         "hash-upload": listed,
         "device-list": listed | {multi_index.KIND_STARTS, multi_index.KIND_ROWS},
-        "device-list-hashed": {device_list_hashed.KIND_DIGESTS, device_list_hashed.KIND_LABELS},
+        "device-list-hashed": kinds(device_list_hashed, {"KIND_DIGESTS", "KIND_LABELS", "KIND_SALT"}),
         "third-party": listed | keys | {plain_list.KIND_SIGNATURES},
         "enclave": listed | {getattr(enclave, name) for name in vars(enclave) if name.endswith("_KIND")},
         "endorsement.bin": {table.KIND_BATCHES, table.KIND_LEAVES, table.KIND_NUMBERS},

@@ -1,9 +1,11 @@
 """Option 1a, exact: digests of the list lie on every device, which looks its own hash up and asks nobody.
 
-    curator  of every entry: digest = H(tag, epoch, hash), in ascending order; its label, sealed under a key
-             that follows from the hash --> every device
+    curator  a random salt; of every entry: digest = H(tag, epoch, salt, hash), in ascending order; its label,
+             sealed under a key that follows from salt and hash --> every device
     device   digest of its own hash there? does the label open? Match(label) : NoMatch
 
+The salt is of this publication alone: two that list the same hash, be they of one epoch, share no digest, and
+no two records are sealed under one key.
 Whoever has a device cannot read a hash it does not know, but tests guesses offline, as many as it likes. Near
 matching has no such form: the tokens that would stand for parts of a hash are few enough to be tried out.
 """
@@ -28,8 +30,10 @@ from blindmatch_protocol.tagged import cut, expand
 DIGEST_FILE: Final = "digests.bin"
 KIND_DIGESTS: Final = 0x19
 KIND_LABELS: Final = 0x1A
-DIGEST_TAG: Final = b"blindmatch/device-list-hashed/digest/v1"
-KEY_TAG: Final = b"blindmatch/device-list-hashed/label-key/v1"
+KIND_SALT: Final = 0x1B
+DIGEST_TAG: Final = b"blindmatch/device-list-hashed/digest/v2"
+KEY_TAG: Final = b"blindmatch/device-list-hashed/label-key/v2"
+SALT_BYTES: Final = 32
 DIGEST_BYTES: Final = 32
 RECORD_BYTES: Final = labels.record_bytes(0)
 
@@ -58,7 +62,8 @@ class Setup(Redacted, Struct, frozen=True):
     def label(self, own: bytes) -> bm.Label | None:
         """The label of the entry with this very hash, if there is one."""
         epoch = self.file.identity.epoch
-        digest, key = (expand(tag, epoch, [own], DIGEST_BYTES).tobytes() for tag in (DIGEST_TAG, KEY_TAG))
+        salted = [bytes(self.file.section(KIND_SALT)) + own]
+        digest, key = (expand(tag, epoch, salted, DIGEST_BYTES).tobytes() for tag in (DIGEST_TAG, KEY_TAG))
         digests = column(self.file, KIND_DIGESTS, np.uint8, DIGEST_BYTES)
         records = column(self.file, KIND_LABELS, np.uint8, RECORD_BYTES)
         at = int(np.searchsorted(_words(digests), np.bytes_(digest)))
@@ -73,7 +78,7 @@ class DeviceListHashed(OnDevice[Setup]):
 
     info: ClassVar[bm.Info] = bm.Info(
         name="device-list-hashed",
-        version=1,
+        version=2,
         option="1a",
         summary="Digests of the list lie on every device, which looks its own up; nothing is sent.",
         relation=bm.Equal(),
@@ -95,10 +100,10 @@ class DeviceListHashed(OnDevice[Setup]):
         out: bm.Workspace,
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
-        """See `Design.publish`. Takes no randomness."""
-        parts, done = [np.zeros((0, DIGEST_BYTES + RECORD_BYTES), np.uint8)], 0
+        """See `Design.publish`. Takes 32 bytes of `rng`, the salt."""
+        parts, done, salt = [np.zeros((0, DIGEST_BYTES + RECORD_BYTES), np.uint8)], 0, rng.take(SALT_BYTES)
         for batch in entries.batches(BATCH):
-            parts.append(_rows(batch, parameters.epoch))
+            parts.append(_rows(batch, parameters.epoch, salt))
             done += len(batch)
             progress(done, len(entries))
         rows = np.concatenate(parts)
@@ -106,6 +111,7 @@ class DeviceListHashed(OnDevice[Setup]):
         writer = SetFileWriter(out.create(DIGEST_FILE), identity_of(self.info, parameters))
         writer.section(KIND_DIGESTS, [rows[:, :DIGEST_BYTES].tobytes()], len(rows))
         writer.section(KIND_LABELS, [rows[:, DIGEST_BYTES:].tobytes()], len(rows))
+        writer.section(KIND_SALT, [salt], 1)
         writer.finish(len(rows))
         return bm.Published((DIGEST_FILE,), {})
 
@@ -118,6 +124,8 @@ class DeviceListHashed(OnDevice[Setup]):
         column(setup.file, KIND_LABELS, np.uint8, RECORD_BYTES)
         if (words[:-1] > words[1:]).any():
             raise bm.SetFileError(f"{DIGEST_FILE}: digests are not in order")
+        if len(setup.file.section(KIND_SALT)) != SALT_BYTES:
+            raise bm.SetFileError(f"{DIGEST_FILE}: the salt must be {SALT_BYTES} bytes")
 
     def epoch_of(self, setup: Setup) -> int:
         return setup.file.identity.epoch
@@ -129,12 +137,12 @@ class DeviceListHashed(OnDevice[Setup]):
         return setup.label(own)
 
 
-def _rows(batch: bm.EntryBatch, epoch: int) -> bm.Rows:
+def _rows(batch: bm.EntryBatch, epoch: int, salt: bytes) -> bm.Rows:
     """Digest and record of each entry, uint8 (n, 120)."""
-    hashes = cut(batch.hashes)
-    keys = expand(KEY_TAG, epoch, hashes, labels.LABEL_KEY_BYTES)
+    salted = [salt + own for own in cut(batch.hashes)]
+    keys = expand(KEY_TAG, epoch, salted, labels.LABEL_KEY_BYTES)
     records = labels.seal(keys, batch, epoch, labels.unsigned(len(batch), 0))
-    return np.concatenate([expand(DIGEST_TAG, epoch, hashes, DIGEST_BYTES), records], axis=1)
+    return np.concatenate([expand(DIGEST_TAG, epoch, salted, DIGEST_BYTES), records], axis=1)
 
 
 def _words(digests: bm.Rows) -> npt.NDArray[np.bytes_]:
