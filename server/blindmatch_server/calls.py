@@ -1,11 +1,14 @@
 """One method of a service: what happens to every call of every service.
 
-    bytes --identity--> may call? --rate--> turn --> parse --> method --> serialise --> bytes
-                                                                 |
+    identity --> place --> may call? --rate--> request --parse--> turn --> method --> serialise --> bytes
+                                                                             |
                        any exception --> status (statuses.py), one log line and one count for each call
 
-A call that is refused for its rate is answered late; so is every refused call of an account that had many
-refused. Since a connection's concurrency is bounded, a flood throttles itself.
+Every method is registered as one that takes a stream: gRPC calls its handler before a message has come, and
+would read a unary request first. So a call has a place from its first byte on, of which an account has few,
+and who is slow to send or to take loses it. A call that is refused for its rate is answered late; so is every
+refused call of an account that had many refused. Since an account's places are bounded, a flood throttles
+itself; a call that gets no place is refused at once.
 
 Messages are parsed and serialised here, since that is where bytes can be counted.
 """
@@ -16,7 +19,8 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, nullcontext
+from contextlib import ExitStack, aclosing, nullcontext
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
@@ -30,8 +34,9 @@ from google.protobuf.message_factory import GetMessageClass
 from msgspec.structs import replace
 
 from blindmatch_server.authority import Identity
+from blindmatch_server.concurrency import Patience
 from blindmatch_server.endpoint import Call, Method, ServerContext
-from blindmatch_server.errors import ForbiddenError, GoneError, RateError
+from blindmatch_server.errors import ForbiddenError, GoneError, RateError, SlowError
 from blindmatch_server.identity import Certificate, certificate_of
 from blindmatch_server.rate import Rate, TokenBuckets
 from blindmatch_server.statuses import Refusal, refusal_of
@@ -41,6 +46,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 REFUSALS: Final = Rate(20.0, 100)
 """Refused calls of an account to one service that are answered at once."""
 _REFUSED_SECONDS: Final = 0.25
+_LEAST_WRITTEN: Final = 16 << 10
 
 
 class Endpoint:
@@ -60,32 +66,38 @@ class Endpoint:
     async def to_one(self, source: Any, context: Context) -> bytes:
         """Methods that end in one reply."""
 
-        async def work(call: Call) -> bytes:
-            reply = await self._method.handler(self._requests(source, call), call)
+        async def work(source: Any, call: Call) -> bytes:
+            reply = await self._method.handler(source, call)
             return self._counted(reply, call).SerializeToString()
 
-        return await self.guarded(context, work)
+        return await self.guarded(source, context, work)
 
     async def to_many(self, source: Any, context: Context) -> bytes:
         """Methods that reply with a stream."""
 
-        async def work(call: Call) -> bytes:
-            async with aclosing(self._method.handler(self._requests(source, call), call)) as replies:
+        async def work(source: Any, call: Call) -> bytes:
+            async with aclosing(self._method.handler(source, call)) as replies:
                 async for reply in replies:
                     self._holder(certified(context))
-                    await self.write(context, self._counted(reply, call).SerializeToString())
+                    await self.write(context, self._counted(reply, call).SerializeToString(), call)
             return b""
 
-        return await self.guarded(context, work)
+        return await self.guarded(source, context, work)
 
-    async def guarded(self, context: Context, work: Callable[[Call], Awaitable[bytes]]) -> bytes:
-        """Do a call's work under the method's conditions; if it is refused, end the call with a status."""
+    async def guarded(
+        self, source: Any, context: Context, work: Callable[[Any, Call], Awaitable[bytes]]
+    ) -> bytes:
+        """Do a call's work under the method's conditions; if it is refused, end the call with a status.
+
+        The call keeps its place until gRPC has sent that."""
         call = self._call()
-        done = await self._done(call, lambda: certified(context), self._seconds(context), work)
-        if isinstance(done, Refusal):
-            trailing = (*done.trailing, ("request-id", call.request_id))
-            await context.abort(done.code, done.text, trailing)
-            raise AssertionError  # it has raised
+        with ExitStack() as place:
+            read, seconds = partial(self._read, source, call), self._seconds(context)
+            done = await self._done(call, lambda: certified(context), seconds, read, work, place)
+            if isinstance(done, Refusal):
+                trailing = (*done.trailing, ("request-id", call.request_id))
+                await context.abort(done.code, done.text, trailing)
+                raise AssertionError  # it has raised
         return done
 
     async def ask(
@@ -104,7 +116,10 @@ class Endpoint:
         call = self._call()
         call.bytes_in = request.ByteSize()
 
-        async def work(call: Call) -> Message:
+        async def read() -> Message:
+            return request
+
+        async def work(request: Message, call: Call) -> Message:
             if not self.descriptor.server_streaming:
                 return self._counted(await self._method.handler(request, call), call)
             async with aclosing(self._method.handler(request, call)) as replies:
@@ -113,56 +128,67 @@ class Endpoint:
                     await more(self._counted(reply, call))
             return wire.Ended()
 
-        return await self._done(call, lambda: certificate, self._method.most_seconds, work)
+        return await self._done(call, lambda: certificate, self._method.most_seconds, read, work)
 
     async def _done(
         self,
         call: Call,
         certificate: Callable[[], Certificate],
         seconds: float,
-        work: Callable[[Call], Awaitable[T]],
+        read: Callable[[], Awaitable[Any]],
+        work: Callable[[Any, Call], Awaitable[T]],
+        place: ExitStack | None = None,
     ) -> T | Refusal:
-        started, turns = time.monotonic(), self._method.turns
+        """What became of a call; it gets a place that is given back with `place`, or has its line's."""
+        started, turns, placed = time.monotonic(), self._method.turns, place is None
         try:
-            self._admit(call, self._holder(certificate()))
+            call.caller = self._holder(certificate())
+            if place is not None:
+                place.enter_context(self._context.places.hold(call.caller, self.path))
+                placed = True
+            self._admit(call, call.caller)
             async with asyncio.timeout(seconds):
+                request = await read()
                 async with turns.take(call.account) if turns is not None else nullcontext():
-                    reply = await work(call)
+                    reply = await work(request, call)
         except asyncio.CancelledError:
             self._close(call, grpc.StatusCode.CANCELLED, started)
             raise
         except Exception as error:
             refusal = self._refusal(call, error)
             self._close(call, refusal.code, started)
-            if isinstance(error, RateError) or not self._patient(call.account):
+            if placed and (isinstance(error, RateError) or not self._patient(call.account)):
                 await asyncio.sleep(_REFUSED_SECONDS)
             return refusal
         self._close(call, grpc.StatusCode.OK, started)
         return reply
 
     def _call(self) -> Call:
-        return Call(self.path, secrets.token_hex(8), self._context.draining)
+        return Call(
+            self.path, secrets.token_hex(8), self._context.draining, patience=Patience(self._context.pace)
+        )
 
     def _holder(self, certificate: Certificate) -> Identity:
         """Who calls; asked before each of several replies, too: a stream may be older than a revocation."""
         return certificate.holder(self._context.clock(), self._context.is_revoked)
 
     def _admit(self, call: Call, caller: Identity) -> None:
-        call.caller = caller
         if caller.kind not in self._method.callers:
             raise ForbiddenError(self.path, f"not for a {caller.words}")
         if self._method.rate is not None:
             self._method.rate.take(call.account, self.path)
 
-    async def write(self, context: Context, reply: bytes) -> None:
-        """Send one of several replies.
+    async def write(self, context: Context, reply: bytes, call: Call) -> None:
+        """Send one of several replies; a small one counts more, as the server chose to send it by itself.
 
         Raises:
             GoneError: if the caller is gone; gRPC has an internal error for that.
+            SlowError: if it does not take replies in time.
         """
+        call.patience.moved(max(len(reply), _LEAST_WRITTEN))
         try:
-            await context.write(reply)
-        except grpc.aio.UsageError:
+            await call.patience.wait(context.write(reply), self.path)
+        except (grpc.aio.UsageError, SlowError):
             raise
         except Exception as error:
             raise GoneError(self.path, "the caller is gone") from error
@@ -201,17 +227,26 @@ class Endpoint:
             bytes_out=call.bytes_out,
         )
 
-    def _requests(self, source: Any, call: Call) -> Any:
+    async def _read(self, source: AsyncIterator[bytes], call: Call) -> Any:
+        """What the method takes: the one message and the end of the stream, or all that come."""
         if self.descriptor.client_streaming:
             return self._stream(source, call)
-        return self._parse(source, call)
+        request = await self._next(source, call)
+        if request is None or await self._next(source, call) is not None:
+            raise ProtocolError(self.path, "must be one message", "request")
+        return request
 
     async def _stream(self, source: AsyncIterator[bytes], call: Call) -> AsyncIterator[Message]:
-        async for raw in source:
-            yield self._parse(raw, call)
+        while (request := await self._next(source, call)) is not None:
+            yield request
+
+    async def _next(self, source: AsyncIterator[bytes], call: Call) -> Message | None:
+        raw = await call.patience.wait(anext(source, None), self.path)
+        return None if raw is None else self._parse(raw, call)
 
     def _parse(self, raw: bytes, call: Call) -> Message:
         call.bytes_in += len(raw)
+        call.patience.moved(len(raw))
         try:
             return self._request.FromString(raw)
         except DecodeError as error:

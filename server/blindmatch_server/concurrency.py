@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from blindmatch_server.errors import QuotaError
+from blindmatch_server.errors import QuotaError, SlowError
+from blindmatch_server.parties import Identity, Kind
+
+T = TypeVar("T")
 
 
 class CallLimit:
@@ -42,6 +46,67 @@ class CallLimit:
             self._taken[account] -= 1
             if not self._taken[account]:
                 del self._taken[account]
+
+
+class Places:
+    """Bounds the calls a server has at the same time, so that no account fills it; of one event loop.
+
+    A device may have 1/32 of all, another party 1/4, and all devices together 3/4, so that servers and
+    operators are let in beside any number of devices.
+
+    Args:
+        most: calls of all accounts.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._devices = CallLimit(max(1, most // 32))
+        self._others = CallLimit(max(1, most // 4))
+        self._kinds = CallLimit(most, {Kind.DEVICE: max(1, most * 3 // 4)})
+
+    @contextmanager
+    def hold(self, caller: Identity, step: str) -> Iterator[None]:
+        """Hold a place while the context lasts.
+
+        Raises:
+            QuotaError: if the account, or its kind, holds all of its places.
+        """
+        of_account = self._devices if caller.kind is Kind.DEVICE else self._others
+        with of_account.hold(caller.account, step), self._kinds.hold(caller.kind, step):
+            yield
+
+
+class LeastPace(Struct, frozen=True):
+    """How fast callers must send and take: `per_second` bytes, at most `seconds` late."""
+
+    seconds: float = 30.0
+    per_second: float = 32768.0
+
+
+class Patience(Struct):
+    """One call's waiting for its caller, who may be late and does not get ahead."""
+
+    pace: LeastPace
+    late: float = 0.0
+
+    def moved(self, size: int) -> None:
+        """So many bytes came, or are to be taken."""
+        self.late = max(0.0, self.late - size / self.pace.per_second)
+
+    async def wait(self, other: Awaitable[T], step: str) -> T:
+        """What the caller does next.
+
+        Raises:
+            SlowError: if it is too late.
+        """
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self.pace.seconds - self.late):
+                return await other
+        except TimeoutError as error:
+            rule = f"must come within {self.pace.seconds:g} s and {self.pace.per_second:.0f} bytes a second"
+            raise SlowError(step, rule, "message") from error
+        finally:
+            self.late += time.monotonic() - began
 
 
 class _Line(Struct):

@@ -11,12 +11,15 @@ from msgspec import Struct, field
 
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.clock import Clock
-from blindmatch_server.concurrency import CallLimit, TurnQueue
+from blindmatch_server.concurrency import CallLimit, LeastPace, Patience, Places, TurnQueue
 from blindmatch_server.event_log import EventLog
 from blindmatch_server.rate import TokenBuckets
 
+MOST_CALLS: Final = 2048
+"""Calls of a server at the same time, unless it is told otherwise."""
 EVERYONE: Final = frozenset(Kind)
 DEVICES: Final = frozenset({Kind.DEVICE})
+NOT_DEVICES: Final = EVERYONE - DEVICES
 OPERATORS: Final = frozenset({Kind.OPERATOR})
 
 
@@ -31,6 +34,7 @@ class Call(Struct):
         bytes_in, bytes_out: serialised messages so far.
         status: the gRPC status's name, once the call is finished.
         seconds: how long it took, once it is finished.
+        patience: how long its caller is still waited for.
     """
 
     method: str
@@ -41,6 +45,7 @@ class Call(Struct):
     bytes_out: int = 0
     status: str = ""
     seconds: float = 0.0
+    patience: Patience = field(default_factory=lambda: Patience(LeastPace()))
 
     @property
     def account(self) -> str:
@@ -106,6 +111,8 @@ class ServerContext(Struct, frozen=True):
         clock: Unix time in seconds.
         log: where events go.
         count: told of every finished call.
+        places: of calls at the same time.
+        pace: how fast callers must be.
         draining: set when the server shuts down.
         hangup: set by SIGHUP; whoever reloads something then clears it.
         is_revoked: is the certificate with this serial number refused now (revocation.py)?
@@ -114,6 +121,8 @@ class ServerContext(Struct, frozen=True):
     clock: Clock
     log: EventLog
     count: Callable[[Call], None]
+    places: Places = field(default_factory=lambda: Places(MOST_CALLS))
+    pace: LeastPace = LeastPace()
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     hangup: asyncio.Event = field(default_factory=asyncio.Event)
     is_revoked: Callable[[int], bool] = lambda serial: False

@@ -98,6 +98,12 @@ class RateError(QuotaError):
         self.retry_after_ms = retry_after_ms
 
 
+class SlowError(RefusedError):
+    """The caller did not send, or did not take, in time."""
+
+    status = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 class DrainingError(RefusedError):
     """The server is shutting down."""
 

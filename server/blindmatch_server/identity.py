@@ -9,7 +9,7 @@ from typing import Final
 from cryptography import x509
 from msgspec import Struct
 
-from blindmatch_server.authority import AuthorityError, Identity
+from blindmatch_server.authority import DEVICES_NAME, AuthorityError, Identity, Kind
 from blindmatch_server.errors import UnauthenticatedError
 
 _CERTIFICATE: Final = "x509_pem_cert"
@@ -65,7 +65,9 @@ def _read(pem: bytes) -> Certificate:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         (uri,) = uris
-        ends, serial = certificate.not_valid_after_utc.timestamp(), certificate.serial_number
-        return Certificate(Identity.parse(uri), ends, serial)
+        identity, ends = Identity.parse(uri), certificate.not_valid_after_utc.timestamp()
+        if (identity.kind is Kind.DEVICE) != (certificate.issuer == DEVICES_NAME):
+            raise AuthorityError("certificates: signed by the root of others")
+        return Certificate(identity, ends, certificate.serial_number)
     except (ValueError, x509.ExtensionNotFound, AuthorityError) as error:
         raise UnauthenticatedError(_STEP, "the client certificate must name exactly one party") from error

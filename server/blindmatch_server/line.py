@@ -54,13 +54,17 @@ class LineEndpoint(Endpoint):
     async def to_many(self, source: Any, context: Context) -> bytes:
         """Answer the calls on a new line until it ends."""
 
-        async def work(call: Call) -> bytes:
+        async def work(source: Any, call: Call) -> bytes:
             with self._line.open.hold(call.account, self.path):
-                opened = _Opened(self, context, certified(context), self._calls)
+                opened = _Opened(self, context, call, certified(context), self._calls)
                 await opened.serve(source, call.draining)
             return b""
 
-        return await self.guarded(context, work)
+        return await self.guarded(source, context, work)
+
+    async def _read(self, source: AsyncIterator[bytes], call: Call) -> Any:
+        """As it is: calls come when there are some, and a line without them is ended."""
+        return source
 
 
 class _Opened(Struct):
@@ -68,6 +72,7 @@ class _Opened(Struct):
 
     endpoint: LineEndpoint
     context: Context
+    call: Call
     certificate: Certificate
     calls: Mapping[str, Endpoint]
     _asked: int = 0
@@ -145,7 +150,7 @@ class _Opened(Struct):
         answer = wire.Answer(number=number)
         getattr(answer, name).CopyFrom(reply)
         async with self._writing:
-            await self.endpoint.write(self.context, answer.SerializeToString())
+            await self.endpoint.write(self.context, answer.SerializeToString(), self.call)
 
 
 def _refused(refusal: Refusal) -> wire.Refused:

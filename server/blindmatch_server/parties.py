@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Final
 
@@ -11,6 +12,7 @@ from blindmatch_protocol.errors import BlindmatchError, DesignError
 from msgspec import Struct
 
 SCHEME: Final = "blindmatch"
+_OF_LOG: Final = re.compile(r"log|witness_[0-9]+")
 _NO_PARTY: Final = "identity: must be the URI of a party of this deployment"
 
 
@@ -103,6 +105,11 @@ class Identity(Struct, frozen=True):
     def host(self) -> str | None:
         """The DNS name a server is checked by; None for parties that do not serve."""
         return None if self.party is None else self.party.dns_name
+
+    @property
+    def takes_devices(self) -> bool:
+        """Whether it is a server that devices may connect to: neither a log nor a witness of one."""
+        return self.party is not None and not _OF_LOG.fullmatch(self.words)
 
     @property
     def slug(self) -> str:

@@ -31,14 +31,14 @@ class RevocationList(Struct, frozen=True):
 
     def signed(self, authority: Authority, now: datetime) -> bytes:
         """The list as a PEM file; it holds as long as the root does, or until there is a newer one."""
-        start, root = now.astimezone(UTC), authority.certificate
+        start, root = now.astimezone(UTC), authority.root.certificate
         draft = x509.CertificateRevocationListBuilder().issuer_name(root.subject).last_update(start)
         draft = draft.next_update(root.not_valid_after_utc)
         draft = draft.add_extension(x509.CRLNumber(self.number), critical=False)
         for serial in sorted(self.serials):
             one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(start)
             draft = draft.add_revoked_certificate(one.build())
-        return draft.sign(authority.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+        return draft.sign(authority.root.key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
     @classmethod
     def read(cls, path: Path, root: bytes) -> RevocationList:

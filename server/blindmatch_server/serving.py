@@ -13,26 +13,37 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import grpc
 import grpc.aio
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.redacted import Redacted
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_server import exit_codes
 from blindmatch_server.authority import Credentials
 from blindmatch_server.clock import Clock, system_clock
+from blindmatch_server.concurrency import LeastPace, Places
 from blindmatch_server.counters import Audit
-from blindmatch_server.endpoint import Call, ServerContext, Service
-from blindmatch_server.errors import PortTakenError, StateError
+from blindmatch_server.endpoint import (
+    EVERYONE,
+    MOST_CALLS,
+    NOT_DEVICES,
+    OPERATORS,
+    Call,
+    Method,
+    ServerContext,
+    Service,
+)
+from blindmatch_server.errors import NotFoundError, PortTakenError, StateError
 from blindmatch_server.event_log import EventLog, Sink, standard_error
 from blindmatch_server.handlers import handlers_of
 from blindmatch_server.metrics import Metrics
@@ -48,12 +59,14 @@ class Listen(Redacted, Struct, frozen=True):
     """Where and how a server listens.
 
     Attributes:
-        credentials: certificate and key of the service, and the root its callers must be signed by.
+        credentials: certificate and key of the service, and the roots its callers must be signed by.
         host: address to bind.
         port: 0 takes a free one.
         port_file: gets the bound port, written in one step once the server can be called; removed at the end.
         grace_seconds: how long calls may go on after SIGTERM.
-        most_calls: calls at the same time; more are refused with RESOURCE_EXHAUSTED.
+        most_calls: calls at the same time; more are refused with RESOURCE_EXHAUSTED. `Places` says how many
+            of them an account may have.
+        pace: how fast callers must be.
         metrics_port: where monitoring scrapes on loopback (metrics.py); 0 takes a free one, None is off.
         metrics_port_file: gets that port, as `port_file` does.
         revoked: the list of certificates that are refused (revocation.py); None: there is none.
@@ -70,7 +83,8 @@ class Listen(Redacted, Struct, frozen=True):
     port: int = 0
     port_file: Path | None = None
     grace_seconds: float = 10.0
-    most_calls: int = 2048
+    most_calls: int = MOST_CALLS
+    pace: LeastPace = LeastPace()
     metrics_port: int | None = None
     metrics_port_file: Path | None = None
     revoked: Path | None = None
@@ -170,24 +184,23 @@ async def running(
         if listen.metrics_port is not None:
             metrics.count(call)
 
-    log = EventLog(name, listen.sink, listen.clock, metrics.drop_line)
-    context = ServerContext(listen.clock, log, count, hangup=hangup or asyncio.Event())
+    log, places = EventLog(name, listen.sink, listen.clock, metrics.drop_line), Places(listen.most_calls)
+    context = ServerContext(listen.clock, log, count, places, listen.pace, hangup=hangup or asyncio.Event())
     if listen.revoked is not None:
         revocations = Revocations(listen.revoked, listen.credentials.root, log)
         context = replace(context, is_revoked=revocations.includes)
     async with open_services(context) as services:
-        server, monitor = _build([*services, audit], context, listen)
+        server = _build([*services, audit], context, listen)
         port = _bind(server, listen)
         with _scraped(metrics, listen, context), ExitStack() as until_drained:
             await server.start()
             try:
-                await _announce(monitor, [*services, audit])
                 until_drained.enter_context(_noted(port, listen.port_file))
                 context.log.write("serving", host=listen.host, port=port)
                 yield Running(port, context)
             finally:
                 metrics.drain()
-                await _drain(server, monitor, context, listen.grace_seconds)
+                await _drain(server, context, listen.grace_seconds)
 
 
 @contextmanager
@@ -201,30 +214,73 @@ def _scraped(metrics: Metrics, listen: Listen, context: ServerContext) -> Iterat
         yield
 
 
-async def _drain(
-    server: grpc.aio.Server, monitor: health.aio.HealthServicer, context: ServerContext, grace_seconds: float
-) -> None:
-    await monitor.enter_graceful_shutdown()
+async def _drain(server: grpc.aio.Server, context: ServerContext, grace_seconds: float) -> None:
     context.draining.set()
     await server.stop(grace_seconds)
     context.log.write("drained")
 
 
-def _build(
-    services: Sequence[Service], context: ServerContext, listen: Listen
-) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+def _build(services: Sequence[Service], context: ServerContext, listen: Listen) -> grpc.aio.Server:
     server = grpc.aio.server(options=_options(), maximum_concurrent_rpcs=listen.most_calls)
-    server.add_generic_rpc_handlers([handlers_of(service, context) for service in services])
-    monitor = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(monitor, server)
     names = [service.descriptor.full_name for service in services]
-    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    return server, monitor
+    every: list[Service] = [*services, Health(names, context.draining), Reflection([*names, *_GRPC_S_OWN])]
+    server.add_generic_rpc_handlers([handlers_of(service, context) for service in every])
+    return server
 
 
-async def _announce(monitor: health.aio.HealthServicer, services: Sequence[Service]) -> None:
-    for name in ("", *(service.descriptor.full_name for service in services)):
-        await monitor.set(name, health_pb2.HealthCheckResponse.SERVING)
+class Health:
+    """gRPC's health service: all services of a server are serving until it drains."""
+
+    descriptor: Any = health_pb2.DESCRIPTOR.services_by_name["Health"]
+
+    def __init__(self, names: Sequence[str], draining: asyncio.Event) -> None:
+        self._names = frozenset(["", *names])
+        self._draining = draining
+
+    def methods(self) -> Mapping[str, Method]:
+        return {
+            "Check": Method(self.check, EVERYONE),
+            "List": Method(self.every, NOT_DEVICES),
+            "Watch": Method(self.watch, NOT_DEVICES, most_seconds=3600.0),
+        }
+
+    async def check(
+        self, request: health_pb2.HealthCheckRequest, call: Call
+    ) -> health_pb2.HealthCheckResponse:
+        """Whether a service, or the server, takes calls; `NotFoundError` if there is no such service."""
+        if request.service not in self._names:
+            raise NotFoundError(call.method, "no such service", "service")
+        of = health_pb2.HealthCheckResponse
+        return of(status=of.NOT_SERVING if self._draining.is_set() else of.SERVING)
+
+    async def every(self, request: Any, call: Call) -> Any:
+        """The same of each of them; the installed stubs do not know the messages yet."""
+        asked = [(name, health_pb2.HealthCheckRequest(service=name)) for name in sorted(self._names)]
+        reply = GetMessageClass(self.descriptor.methods_by_name["List"].output_type)
+        return reply(statuses={name: await self.check(one, call) for name, one in asked})
+
+    async def watch(
+        self, request: health_pb2.HealthCheckRequest, call: Call
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        """The same, and once more when it changes."""
+        yield await self.check(request, call)
+        await self._draining.wait()
+        yield await self.check(request, call)
+
+
+class Reflection:
+    """gRPC's reflection service, for operators."""
+
+    descriptor: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._servicer = reflection.aio.ReflectionServicer(names)
+
+    def methods(self) -> Mapping[str, Method]:
+        return {"ServerReflectionInfo": Method(self._servicer.ServerReflectionInfo, OPERATORS)}
+
+
+_GRPC_S_OWN: Final = (Health.descriptor.full_name, Reflection.descriptor.full_name)
 
 
 def _options() -> list[tuple[str, int]]:
@@ -234,7 +290,13 @@ def _options() -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", MOST_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MOST_MESSAGE_BYTES),
         ("grpc.max_metadata_size", 16 << 10),
-        ("grpc.max_concurrent_streams", 128),
+        # of one connection; as many calls as a device may have, so an honest one waits in its own library
+        ("grpc.max_concurrent_streams", 64),
+        ("grpc.server_handshake_timeout_ms", 20_000),
+        ("grpc.max_connection_idle_ms", 300_000),
+        # longer than the longest call, which then still has as long
+        ("grpc.max_connection_age_ms", 7_200_000),
+        ("grpc.max_connection_age_grace_ms", 7_200_000),
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
         ("grpc.keepalive_time_ms", 30_000),
@@ -249,7 +311,7 @@ def _bind(server: grpc.aio.Server, listen: Listen) -> int:
     # gRPC reports unusable ones as an address that cannot be bound
     credentials.check()
     secured = grpc.ssl_server_credentials(
-        [(credentials.key, credentials.certificate)], credentials.root, require_client_auth=True
+        [(credentials.key, credentials.certificate)], credentials.callers, require_client_auth=True
     )
     address = f"{listen.host}:{listen.port}"
     _check_bindable(listen)

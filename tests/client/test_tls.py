@@ -42,7 +42,7 @@ def relay_with(held: Credentials) -> Iterator[tuple[FakeRelay, int]]:
     server.stop(None).wait()
 
 
-AUTHORITY_ROOT = AUTHORITY.issue(Identity.of(Party.PROVIDER), NOW, timedelta(days=1)).root
+AUTHORITY_ROOT = AUTHORITY.issue(Identity.of(Party.PROVIDER), NOW, timedelta(days=1)).callers
 
 
 def register(port: int) -> None:

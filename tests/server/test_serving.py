@@ -63,8 +63,10 @@ class Scripted:
 
 
 @asynccontextmanager
-async def scripted(deployment: Deployment, **options: object) -> AsyncIterator[tuple[Scripted, int]]:
-    service = Scripted()
+async def scripted(
+    deployment: Deployment, service: Scripted | None = None, **options: object
+) -> AsyncIterator[tuple[Scripted, int]]:
+    service = service or Scripted()
 
     @asynccontextmanager
     async def services(desk: ServerContext) -> AsyncIterator[Sequence[Service]]:

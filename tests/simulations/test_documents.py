@@ -103,7 +103,8 @@ def test_the_reflection_client_of_the_wire_page_runs(served: Path, tmp_path: Pat
     block = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "wire.md").read_text(), re.DOTALL)
     assert block is not None
     (tmp_path / "reflect.py").write_text(block[1])
-    command = [sys.executable, str(tmp_path / "reflect.py"), str(served), "alice"]
+    assert in_process(served, "certs", "issue", "operator", "olga").code == 0
+    command = [sys.executable, str(tmp_path / "reflect.py"), str(served), "olga"]
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout
     assert "blindmatch.v1.Matching" in said
     assert 'design: "oprf-psi"' in said

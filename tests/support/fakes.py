@@ -430,7 +430,7 @@ def serve(party: Party, register: Callable[[grpc.Server], None]) -> tuple[grpc.S
     register(server)
     held = AUTHORITY.issue(Identity.of(party), NOW, timedelta(days=1))
     credentials = grpc.ssl_server_credentials(
-        [(held.key, held.certificate)], held.root, require_client_auth=True
+        [(held.key, held.certificate)], held.callers, require_client_auth=True
     )
     port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()

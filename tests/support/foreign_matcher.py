@@ -134,7 +134,7 @@ def serving(matcher: ForeignMatcher, credentials: Credentials) -> Iterator[str]:
     stubs.add_MatchingServicer_to_server(matcher, server)
     pair = [(credentials.key, credentials.certificate)]
     needs = matcher.wants_certificates
-    secured = grpc.ssl_server_credentials(pair, credentials.root if needs else None, needs)
+    secured = grpc.ssl_server_credentials(pair, credentials.callers if needs else None, needs)
     port = server.add_secure_port("127.0.0.1:0", secured)
     server.start()
     watch = threading.Thread(target=lambda: matcher.stop.wait() and server.stop(0), daemon=True)

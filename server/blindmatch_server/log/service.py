@@ -27,7 +27,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from msgspec import Struct, field
 
 from blindmatch_server.authority import Kind
-from blindmatch_server.endpoint import Call, Line, Method
+from blindmatch_server.endpoint import NOT_DEVICES, Call, Line, Method
 from blindmatch_server.errors import (
     ConflictError,
     ForbiddenError,
@@ -43,7 +43,6 @@ from blindmatch_server.workspace import storage
 READ: Final = "log/read"
 PROVE: Final = "log/prove"
 _TILE: Final = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([0-9]{1,3}))?")
-NOT_DEVICES: Final = frozenset(Kind) - {Kind.DEVICE}
 
 CheckLeaf = Callable[[int, bytes, bytes], Verdict]
 """Whether a leaf may stand at an index, given leaf 0 (itself at index 0)."""

@@ -38,7 +38,7 @@ from blindmatch_server.curator.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey
 from blindmatch_server.key_files import read_key
 from blindmatch_server.revocation import FILE as REVOKED
 from blindmatch_server.revocation import RevocationList
-from blindmatch_server.workspace import replace_file
+from blindmatch_server.workspace import PUBLIC, replace_file
 from cryptography import x509
 from msgspec import Struct
 
@@ -105,9 +105,39 @@ class Deployment(Struct, frozen=True):
             raise DeploymentError(f"{home} is no deployment; make one with: blindmatch certs init") from None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DeploymentError(f"{home / MARKER} is damaged") from error
+        if layout == LAYOUT_VERSION - 1:
+            raise DeploymentError(
+                f"{home} has layout {layout}, without an authority of devices; on the authority's machine "
+                "blindmatch certs upgrade brings it up to date, others are packed again"
+            )
         if layout != LAYOUT_VERSION:
             raise DeploymentError(f"{home} has layout {layout}; this program knows {LAYOUT_VERSION}")
         return cls(home)
+
+    @classmethod
+    def upgrade(cls, home: Path, now: datetime) -> Deployment:
+        """Give a deployment of the layout before an authority of devices, and whoever needs them new
+        certificates; a device's old one is refused from then on.
+
+        Raises:
+            DeploymentError: if it has another layout.
+            AuthorityError: if the authority is not here.
+        """
+        deployment, marker = cls(home), home / MARKER
+        try:
+            held = json.loads(marker.read_text())
+        except (OSError, ValueError) as error:
+            raise DeploymentError(f"{marker} cannot be read") from error
+        if not isinstance(held, dict) or held.get("layout") != LAYOUT_VERSION - 1:
+            raise DeploymentError(f"{home} has not layout {LAYOUT_VERSION - 1}: there is nothing to upgrade")
+        authority = Authority.upgrade(deployment.authority, now)
+        if not deployment.revoked.exists():
+            replace_file(deployment.revoked, RevocationList().signed(authority, now))
+        devices = [Identity(Kind.DEVICE, folder.name) for folder in home.glob("devices/*")]
+        for identity in (*devices, *map(Identity.of, deployment.parties())):
+            deployment._issue(identity, deployment.folder_of(identity), now)
+        replace_file(marker, (json.dumps(held | {"layout": LAYOUT_VERSION}) + "\n").encode(), PUBLIC)
+        return deployment
 
     @property
     def authority(self) -> Path:

@@ -20,6 +20,7 @@ from typing import Final
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_server.authority import DEVICES_CERTIFICATE
 from blindmatch_server.centre.keys import JUDGE_PUBLIC, NOTICES_PUBLIC, PUBLIC_KEY
 from blindmatch_server.curator.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
 from blindmatch_server.manifest import LEAF, MANIFEST, PROOF, SIGNED, TREE, Manifest
@@ -65,6 +66,7 @@ def _certificate(folder: Path) -> list[Path]:
 def _server_files(deployment: Deployment, party: Party, design: AnyDesign) -> Iterator[Path]:
     home, name = deployment.server(party), party.server
     yield from (home / "ca.crt", home / f"{name}.crt", home / f"{name}.key")
+    yield from home.glob(DEVICES_CERTIFICATE)
     yield deployment.curator_keys / CURATOR_PUBLIC_KEY
     yield deployment.revoked
     log = read_log(deployment)

@@ -1,0 +1,218 @@
+"""Calls whose request does not come, comes slowly or is not read: nobody else is kept out by them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.concurrency import LeastPace, Patience
+from blindmatch_server.endpoint import DEVICES, Call, Method
+from blindmatch_server.errors import SlowError
+from grpc_health.v1 import health_pb2
+
+from .deployment import ALICE, BOB, OPERATOR, Deployment, channel, refused
+from .test_operations import until
+from .test_serving import Scripted, scripted
+
+STATUS = grpc.StatusCode
+MALLORY = Identity(Kind.DEVICE, "mallory")
+KEY = "/blindmatch.v1.Centre/Key"
+REFLECT = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+HEALTH = "/grpc.health.v1.Health/"
+PLACES = 64
+"""Of the server: two of a device, sixteen of another party, 48 of all devices."""
+
+
+async def never() -> AsyncIterator[bytes]:
+    await asyncio.Event().wait()
+    yield b""
+
+
+@asynccontextmanager
+async def holding(
+    deployment: Deployment, who: Identity, port: int, calls: int, path: str = KEY, connections: int = 2
+) -> AsyncIterator[list[Any]]:
+    """Calls of one certificate over several connections that are opened, and never send a request."""
+    held = []
+    async with AsyncExitStack() as stack:
+        for _ in range(connections):
+            opened = channel(deployment.credentials(who), Party.CENTRE, port)
+            await stack.enter_async_context(opened)
+            await asyncio.wait_for(opened.channel_ready(), 20)
+            to_call: Any = opened.stream_unary(path)
+            held += [to_call(never()) for _ in range(calls // connections)]
+        yield held
+        for call in held:
+            call.cancel()
+
+
+async def ended(calls: Sequence[Any], how_many: int) -> list[grpc.StatusCode]:
+    """The codes of calls that the server ended, once there are so many."""
+    await until(lambda: sum(call.done() for call in calls) >= how_many)
+    return [await call.code() for call in calls if call.done()]
+
+
+async def key_of(deployment: Deployment, who: Identity, port: int) -> bytes:
+    async with deployment.client(who, Party.CENTRE, port) as client:
+        reply: wire.CentreKey = await client.one("Centre/Key", wire.CentreKeyRequest())
+        return reply.public_key
+
+
+@pytest.mark.parametrize("path", [KEY, HEALTH + "Check", HEALTH + "Watch", REFLECT])
+async def test_calls_of_one_certificate_that_send_no_request_keep_nobody_out(path: str) -> None:
+    deployment = Deployment()
+    async with (
+        scripted(deployment, most_calls=PLACES) as (_, port),
+        holding(deployment, MALLORY, port, 2 * PLACES, path) as held,
+    ):
+        codes = await ended(held, 2 * PLACES - 2)
+        assert set(codes) <= {STATUS.RESOURCE_EXHAUSTED, STATUS.PERMISSION_DENIED}
+        assert await key_of(deployment, ALICE, port) == b"k" * 32
+        assert await key_of(deployment, BOB, port) == b"k" * 32
+
+
+async def test_any_number_of_devices_leaves_places_for_operators() -> None:
+    deployment = Deployment()
+    async with scripted(deployment, most_calls=PLACES) as (_, port), AsyncExitStack() as stack:
+        held = []
+        for number in range(PLACES // 2):
+            device = Identity(Kind.DEVICE, f"m-{number}")
+            held += await stack.enter_async_context(holding(deployment, device, port, 2, connections=1))
+        assert await ended(held, 16) == [STATUS.RESOURCE_EXHAUSTED] * 16
+        async with deployment.client(OPERATOR, Party.CENTRE, port) as operator:
+            await operator.one("Audit/ReadCounters", wire.CountersRequest())
+        with pytest.raises(grpc.aio.AioRpcError, match="of these calls at a time"):
+            await key_of(deployment, ALICE, port)
+
+
+async def test_a_request_that_does_not_come_loses_its_place_in_time() -> None:
+    deployment = Deployment()
+    async with (
+        scripted(deployment, most_calls=PLACES, pace=LeastPace(0.3)) as (service, port),
+        holding(deployment, MALLORY, port, 2) as held,
+    ):
+        assert await ended(held, 2) == [STATUS.DEADLINE_EXCEEDED] * 2
+        assert await key_of(deployment, MALLORY, port) == b"k" * 32
+        assert len(service.callers) == 1
+
+
+async def test_a_second_message_to_a_method_that_takes_one_is_refused_before_it_is_called() -> None:
+    deployment = Deployment()
+    async with (
+        scripted(deployment) as (service, port),
+        channel(deployment.credentials(ALICE), Party.CENTRE, port) as opened,
+    ):
+        to_call: Any = opened.stream_unary(KEY)
+        for messages in ([b"", b""], []):
+            code, text, _ = await refused(to_call(iter(messages)))
+            assert (code, "must be one message" in text) == (STATUS.INVALID_ARGUMENT, True)
+        assert service.callers == []
+
+
+async def test_a_message_without_the_end_of_its_stream_does_not_count() -> None:
+    deployment = Deployment()
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b""
+        await asyncio.Event().wait()
+
+    async with (
+        scripted(deployment, pace=LeastPace(0.3)) as (service, port),
+        channel(deployment.credentials(ALICE), Party.CENTRE, port) as opened,
+    ):
+        to_call: Any = opened.stream_unary(KEY)
+        assert (await refused(to_call(half())))[0] is STATUS.DEADLINE_EXCEEDED
+        assert service.callers == []
+
+
+async def test_a_certificate_that_names_no_party_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = Deployment()
+    odd = Identity(Kind.DEVICE, "x")
+    with monkeypatch.context() as patch:
+        patch.setattr(Identity, "uri", "blindmatch://device/relay")
+        deployment.credentials(odd)
+    async with (
+        scripted(deployment, most_calls=PLACES) as (_, port),
+        holding(deployment, odd, port, 2 * PLACES) as held,
+    ):
+        assert set(await ended(held, 2 * PLACES)) == {STATUS.UNAUTHENTICATED}
+        assert await key_of(deployment, ALICE, port) == b"k" * 32
+
+
+async def test_reflection_is_for_operators_and_its_errors_tell_no_exception() -> None:
+    deployment = Deployment()
+    async with scripted(deployment) as (_, port):
+        async with channel(deployment.credentials(ALICE), Party.CENTRE, port) as opened:
+            reflect: Any = opened.stream_stream(REFLECT)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                [reply async for reply in reflect(iter([b"\x3a\x00"]))]
+            assert caught.value.code() is STATUS.PERMISSION_DENIED
+        async with channel(deployment.credentials(OPERATOR), Party.CENTRE, port) as opened:
+            reflect = opened.stream_stream(REFLECT)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                [reply async for reply in reflect(iter([b"\xff\xff"]))]
+            assert caught.value.code() is STATUS.INVALID_ARGUMENT
+    assert not any("DecodeError" in line for line in deployment.lines)
+
+
+async def test_health_of_a_service_that_is_not_there_is_not_found() -> None:
+    deployment = Deployment()
+    async with (
+        scripted(deployment) as (_, port),
+        channel(deployment.credentials(ALICE), Party.CENTRE, port) as opened,
+    ):
+        check: Any = opened.unary_unary(HEALTH + "Check", health_pb2.HealthCheckRequest.SerializeToString)
+        code, _, _ = await refused(check(health_pb2.HealthCheckRequest(service="nobody")))
+        assert code is STATUS.NOT_FOUND
+        watch: Any = opened.unary_stream(HEALTH + "Watch", health_pb2.HealthCheckRequest.SerializeToString)
+        with pytest.raises(grpc.aio.AioRpcError, match="PERMISSION_DENIED"):
+            [reply async for reply in watch(health_pb2.HealthCheckRequest())]
+
+
+async def test_who_is_late_catches_up_by_what_moves_and_gets_no_credit() -> None:
+    patience = Patience(LeastPace(1.0, 100.0), late=0.5)
+    patience.moved(20)
+    assert patience.late == pytest.approx(0.3)
+    patience.moved(10_000)
+    assert patience.late == 0.0
+    patience.late = 1.0
+    with pytest.raises(SlowError, match="100 bytes a second"):
+        await patience.wait(asyncio.Event().wait(), "x")
+
+
+async def test_a_reply_that_is_not_read_is_given_up_and_keeps_its_own_account_out_alone() -> None:
+    """gRPC cannot send a status before what waits, nor drop that: the call keeps its account's place until
+    the caller goes."""
+    deployment = Deployment()
+
+    class Large(Scripted):
+        def methods(self) -> Mapping[str, Method]:
+            return {**super().methods(), "Export": Method(self.large, DEVICES)}
+
+        async def large(self, request: wire.ExportRequest, call: Call) -> AsyncIterator[wire.Part]:
+            for _ in range(64):
+                yield wire.Part(data=bytes(256 << 10))
+
+    async with (
+        scripted(deployment, Large(), most_calls=PLACES, pace=LeastPace(0.5, 1 << 30)) as (_, port),
+        channel(deployment.credentials(MALLORY), Party.CENTRE, port) as opened,
+    ):
+        export: Any = opened.unary_stream("/blindmatch.v1.Centre/Export")
+        unread = [export(b"") for _ in range(2)]
+        await until(lambda: [one["status"] for one in deployment.events("call")] == ["DEADLINE_EXCEEDED"] * 2)
+        assert await key_of(deployment, ALICE, port) == b"k" * 32
+        for call in unread:
+            call.cancel()
+        async with asyncio.timeout(60):
+            while True:
+                with suppress(grpc.aio.AioRpcError):
+                    assert await key_of(deployment, MALLORY, port) == b"k" * 32
+                    break
