@@ -14,11 +14,12 @@ from blindmatch_simulations.assess.plan import Plan, read_plan
 from blindmatch_simulations.assess.results import Results
 from blindmatch_simulations.assess.running import Assessment
 from blindmatch_simulations.deployment.registry import option_ids
+from blindmatch_simulations.measure.yardstick import Reading
 from support.assess_rows import tiny
 
 TEXT = tiny(
     random=3998, unlisted=8, edits='["identical", "jpeg-90"]',
-    memory_mib="1, picture_seconds = 10, pictures_seconds = 60",
+    memory_mib="1, picture_u = 200_000, pictures_u = 1_200_000",
 )  # fmt: skip
 PICTURES = 12
 
@@ -34,7 +35,8 @@ def material(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Material:
 
 
 def took(seconds: float) -> AloneRow:
-    return AloneRow(0, 0.0, 0.0, 0.0, 1000 * seconds, 0.0)
+    """On a machine whose u is 50 microseconds."""
+    return AloneRow(0, 0.0, 0.0, 0.0, 1000 * seconds, 1000 * seconds)
 
 
 @pytest.fixture
@@ -42,6 +44,7 @@ def taking(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes a picture take so many seconds, by the number of entries; nothing is built."""
 
     def set_to(seconds: Any) -> None:
+        monkeypatch.setattr(fitting, "reading", lambda: Reading(50.0, 1.0))
         monkeypatch.setattr(fitting, "kept_set", lambda design, entries, *_: len(entries))
         monkeypatch.setattr(fitting, "_alone", lambda design, kept, material: [took(seconds(kept))] * 2)
 
@@ -52,13 +55,13 @@ def taking(monkeypatch: pytest.MonkeyPatch) -> Any:
     ("seconds", "entries", "pictures", "left", "rate"),
     [
         (lambda n: 0.01, 4000, 12, "", ""),
-        (lambda n: 6, 4000, 10, "10 of 12 pictures", "6 s with 4,000 entries, 600 an hour"),
+        (lambda n: 6, 4000, 8, "8 of 12 pictures", "6 s with 4,000 entries, 600 an hour"),
         (
             lambda n: n / 200,
-            2000,
+            1024,
             8,
-            "2,000 of 4,000 entries and 8 of 12 pictures",
-            "10 s with 2,000 entries, 360 an hour",
+            "1,024 of 4,000 entries and 8 of 12 pictures",
+            "5.1 s with 1,024 entries, 703 an hour",
         ),
         (
             lambda n: 60,

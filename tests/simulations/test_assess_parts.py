@@ -27,7 +27,8 @@ PYTHON = sys.executable
     [
         ("seed = 1", "seed = 1\nspeed = 2", "unknown field `speed`"),
         ("seed = 1", "", "missing required field `seed`"),
-        ("version = 1", "version = 9", "version 9; this program reads 1"),
+        ("version = 2", "version = 9", "version 9; this program reads 2"),
+        ("version = 2", "version = 1", "version 1; this program reads 2"),
         ('"gif"', '"gift"', "no edit is called gift"),
         ("listed = 4", "listed = -1", "listed"),
         ("[list]", "[list", "workload file: not TOML: "),

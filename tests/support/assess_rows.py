@@ -26,7 +26,7 @@ from blindmatch_simulations.assess.rows import Done, row_of
 from msgspec.structs import replace
 
 TINY = """
-version = 1
+version = 2
 name = "tiny"
 seed = 3
 list = { random = 40 }
@@ -34,7 +34,7 @@ update = { adds = 2, removes = 1 }
 audit = { pictures = 2 }
 alone = { pictures = 2 }
 corpus = { most_pictures = 0 }
-limits = { run_seconds = 120, check_seconds = 0, memory_mib = 1500 }
+limits = { run_seconds = 120, check_u = 0, memory_mib = 1500 }
 
 [pictures]
 listed = 2

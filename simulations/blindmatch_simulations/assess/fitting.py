@@ -21,11 +21,12 @@ from blindmatch_simulations.assess.observed import AloneRow
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.inprocess.deployed import values_of
 from blindmatch_simulations.inprocess.opened import open_published
+from blindmatch_simulations.measure.yardstick import reading
 
 LEAST_ENTRIES: Final = 1_000
 LEAST_PICTURES: Final = 8
-DEAR_SECONDS: Final = 1.0
-"""A picture that takes longer is asked about no more often than must be."""
+DEAR_U: Final = 20_000
+"""A picture that takes more, in u, is asked about no more often than must be."""
 
 
 class Fitted(Redacted, Struct, frozen=True):
@@ -36,6 +37,8 @@ class Fitted(Redacted, Struct, frozen=True):
         kept: its set.
         items: pictures, all or the first ones of the order of sending.
         alone: the first of them, each timed in one process.
+        u: what a picture takes.
+        in_all: pictures of the workload.
         lessened: what was left out, in words; empty if nothing.
     """
 
@@ -43,12 +46,14 @@ class Fitted(Redacted, Struct, frozen=True):
     kept: Kept
     items: list[MadeItem]
     alone: list[AloneRow]
+    u: float
+    in_all: int
     lessened: str
 
     @property
     def dear(self) -> bool:
         """Does a picture take so long that no more are asked about than must be?"""
-        return seconds_of(self.alone) > DEAR_SECONDS
+        return self.u > DEAR_U
 
     def most(self, pictures: int) -> int:
         """So many pictures, fewer if one is dear."""
@@ -59,7 +64,9 @@ class Fitted(Redacted, Struct, frozen=True):
 def fitted(
     design: AnyDesign, material: Material, plan: Plan, sets: Path, progress: Progress
 ) -> Iterator[Fitted]:
-    """The largest part of the workload that the design can do in the plan's time; its set is in `sets`.
+    """The largest part of the workload that the design can do with the plan's work; its set is in `sets`.
+
+    A part is a power of two of entries or pictures, so that it hardly depends on how well u was measured.
 
     Raises:
         DesignError: if the list cannot be served.
@@ -68,15 +75,26 @@ def fitted(
     while True:
         with material.entries(most) as entries:
             kept = kept_set(design, entries, plan.seed, sets, progress, values_of(design, plan.parameters))
+            before = reading().u_us
             alone = _alone(design, kept, material)
-            took = seconds_of(alone)
-            if took <= limits.picture_seconds or len(entries) <= LEAST_ENTRIES:
-                count = max(LEAST_PICTURES, int(limits.pictures_seconds / max(took, 1e-6)))
+            took = work_of(alone, (before + reading().u_us) / 2)
+            if took <= limits.picture_u or len(entries) <= LEAST_ENTRIES:
+                count = max(LEAST_PICTURES, _power(limits.pictures_u / max(took, 1e-6)))
                 items = material.items()
-                words = _lessened(len(entries), len(material), count, len(items), took)
-                yield Fitted(entries, kept, items[:count], alone, words)
+                words = _lessened(len(entries), len(material), count, len(items), seconds_of(alone))
+                yield Fitted(entries, kept, items[:count], alone, took, len(items), words)
                 return
-            most = max(LEAST_ENTRIES, int(len(entries) * limits.picture_seconds / took))
+            most = max(LEAST_ENTRIES, _power(len(entries) * limits.picture_u / took))
+
+
+def _power(number: float) -> int:
+    """The largest power of two that is no more; 1 at least."""
+    return 1 << max(0, int(number).bit_length() - 1)
+
+
+def work_of(alone: Sequence[AloneRow], u_us: float) -> float:
+    """The CPU that a picture takes, device and roles together, in u; of the last one, as for `seconds_of`."""
+    return 1000 * (alone[-1].device_cpu_ms + alone[-1].role_cpu_ms) / u_us
 
 
 def seconds_of(alone: Sequence[AloneRow]) -> float:

@@ -33,7 +33,7 @@ from blindmatch_simulations.measure.yardstick import Stopwatch
 
 PAIRS: Final = 200
 LEAST_PAIRS: Final = 12
-MOST_SECONDS: Final = 5.0
+MOST_CPU_MS: Final = 5_000.0
 _WARM_UP: Final = 2
 
 Run = Callable[[Picture], None]
@@ -120,7 +120,7 @@ class _Watched:
 def added_by_harness(
     opened: OpenDesign, files: Sequence[bytes], rng: Randomness, progress: Progress, pairs: int = PAIRS
 ) -> list[HarnessRow]:
-    """Pairs of sessions over `files`, again and again: `pairs` of them, fewer if they take long.
+    """Pairs of sessions over `files`, again and again: `pairs` of them, fewer if they take much CPU.
 
     A design without roles sends nothing, and has no pairs.
 
@@ -137,11 +137,12 @@ def added_by_harness(
         bare(picture)
         watched(picture)
     rows: list[HarnessRow] = []
-    until = time.monotonic() + MOST_SECONDS
+    spent_ms = 0.0
     for picture in cycle(pictures):
-        rows.append(_pair(len(rows), picture, bare, watched))
+        rows.append(row := _pair(len(rows), picture, bare, watched))
+        spent_ms += row.bare_cpu_ms + row.watched_cpu_ms
         progress(len(rows), pairs)
-        if len(rows) == pairs or (len(rows) >= LEAST_PAIRS and time.monotonic() > until):
+        if len(rows) == pairs or (len(rows) >= LEAST_PAIRS and spent_ms > MOST_CPU_MS):
             break
     progress(len(rows), len(rows))
     return rows

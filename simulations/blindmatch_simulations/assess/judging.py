@@ -16,6 +16,7 @@ from blindmatch_simulations.assess.privacy import privacy
 from blindmatch_simulations.assess.results import Recall
 from blindmatch_simulations.corpus.installed import PHOTOGRAPHS
 from blindmatch_simulations.corpus.own import OWN
+from blindmatch_simulations.inprocess.verdict import Verdict
 from blindmatch_simulations.measure.figures import number, share, timing
 from blindmatch_simulations.measure.intervals import median_ratio
 from blindmatch_simulations.measure.results import Figure
@@ -246,15 +247,16 @@ def _security(seen: Observed, checks: Sequence[Check], why: str) -> dict[str, Fi
     rows = main_rows(seen)
     names = {row.name for row in rows if row.listed}
     hidden = {row.name for row in rows if row.listed and row.matched is False}
-    failed = sum(check.verdict == "failed" for check in checks)
-    unfinished = f"{len(checks)} checks finished, none failed; {why}" if checks else why
+    finished = [check for check in checks if check.verdict != Verdict.NOT_CHECKED]
+    failed = sum(check.verdict == Verdict.FAILED for check in finished)
+    unfinished = f"{len(finished)} checks finished, none failed; {why}" if finished else why
     return {
         "skipped_unnoticed": Figure(None, NOT_SKIPPED)
         if not seen.design.end_to_end
         else share(seen.offence.delivered, seen.offence.sent),
         "evading": _evading(rows, len(hidden), len(names)),
         "oracle_tries": _oracle(seen),
-        "checks_failed": number(None if why and not failed else failed, unfinished, len(checks)),
+        "checks_failed": number(None if why and not failed else failed, unfinished, len(finished)),
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from blindmatch_simulations.measure.results import Strict
 
 
@@ -256,7 +258,7 @@ class Offence(Strict, frozen=True):
 
 
 class Check(Strict, frozen=True):
-    """A conformance check's verdict: passed, failed, not applicable, not comparable, or not measured."""
+    """A conformance check's verdict: passed, failed, not applicable, not comparable, or not checked."""
 
     check: str
     says: str
@@ -264,6 +266,19 @@ class Check(Strict, frozen=True):
     reason: str
     figures: dict[str, Any]
     seconds: float
+
+
+class Copies(Strict, frozen=True):
+    """Pictures that the design was sent, of those of the workload.
+
+    Attributes:
+        why: why no share of its pictures may stand beside those of designs that were sent all; empty if one
+            may.
+    """
+
+    sent: int
+    in_all: int
+    why: str = ""
 
 
 class Observed(Strict, frozen=True):
@@ -298,3 +313,4 @@ class Observed(Strict, frozen=True):
     extraction: Extracted | None = None
     lessened: str = ""
     proven: Proven | None = None
+    copies: Copies | UnsetType = UNSET

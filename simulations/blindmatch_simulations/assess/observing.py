@@ -25,7 +25,7 @@ from blindmatch_simulations.assess.describing import described
 from blindmatch_simulations.assess.fitting import Fitted, fitted
 from blindmatch_simulations.assess.harness import added_by_harness
 from blindmatch_simulations.assess.material import MadeItem, Material
-from blindmatch_simulations.assess.observed import Built, Observed, PictureRow, ServerCost, Traffic
+from blindmatch_simulations.assess.observed import Built, Copies, Observed, PictureRow, ServerCost, Traffic
 from blindmatch_simulations.assess.offences import offend
 from blindmatch_simulations.assess.plan import Plan
 from blindmatch_simulations.assess.proving import proven
@@ -80,6 +80,7 @@ class Observer(Redacted, Struct, frozen=True):
                 query_rate=limits.per_second,
                 query_burst=limits.burst,
                 lessened=fit.lessened,
+                copies=_copies(len(fit.items), fit.in_all),
                 stages=self.phases.seconds,
                 **self.seen,
             )
@@ -207,6 +208,15 @@ class Observer(Redacted, Struct, frozen=True):
         self.seen["proven"] = proven(opened, signed, fit.entries, next(absent, None), rng)
         key = key_use(opened)
         self.seen.update(alone=tuple(rows), harness=tuple(pairs), key=key, extraction=extracted(opened, key))
+
+
+def _copies(sent: int, in_all: int) -> Copies:
+    why = (
+        f"it was sent {sent:,} of {in_all:,} pictures: shares of others do not compare"
+        if sent < in_all
+        else ""
+    )
+    return Copies(sent, in_all, why)
 
 
 def _is_absent(item: MadeItem) -> bool:

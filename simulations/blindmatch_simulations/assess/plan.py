@@ -13,7 +13,7 @@ from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_simulations.data import text_at
 from blindmatch_simulations.pictures.edits import BY_NAME
 
-PLAN_VERSION: Final = 1
+PLAN_VERSION: Final = 2
 STANDARD: Final = "assess.toml"
 QUICK: Final = "assess-quick.toml"
 FULL: Final = "assess-full.toml"
@@ -88,21 +88,22 @@ class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds of one design's processes: seconds by the clock, MiB resident together.
+    """Bounds of one design's processes: MiB resident together, and work in u (`measure.yardstick`), so that a
+    busy machine changes no result. `run_seconds`, by the clock, ends a process that hangs, and is no budget.
 
-    A design that takes more than `picture_seconds` for a picture gets a smaller list; one that would take
-    more than `pictures_seconds` for all of them sends fewer.
+    A design that takes more than `picture_u` for a picture gets a smaller list; one that would take more than
+    `pictures_u` for all of them sends fewer. No check begins once `check_u` are used up.
     """
 
     run_seconds: Positive
-    check_seconds: Count
+    check_u: Count
     memory_mib: Positive
-    picture_seconds: Positive = 10
-    pictures_seconds: Positive = 600
+    picture_u: Positive = 200_000
+    pictures_u: Positive = 12_000_000
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A workload file, version 1.
+    """A workload file, version 2.
 
     Attributes:
         parameters: of the designs that have them, in the place of their defaults.
@@ -141,12 +142,13 @@ def read_plan(text: str) -> Plan:
         PlanError: if it is not TOML, has an unknown, missing or bad field, or is of another version.
     """
     try:
-        plan = msgspec.convert(tomllib.loads(text), Plan)
+        held = tomllib.loads(text)
+        if held.get("version", PLAN_VERSION) != PLAN_VERSION:
+            raise PlanError(f"workload file: version {held['version']}; this program reads {PLAN_VERSION}")
+        plan = msgspec.convert(held, Plan)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
         broken = "" if isinstance(error, msgspec.ValidationError) else "not TOML: "
         raise PlanError(f"workload file: {broken}{error}") from error
-    if plan.version != PLAN_VERSION:
-        raise PlanError(f"workload file: version {plan.version}; this program reads {PLAN_VERSION}")
     unknown = [name for name in (*plan.pictures.edits, *plan.pictures.unlisted_edits) if name not in BY_NAME]
     if unknown or not plan.pictures.edits:
         raise PlanError(f"workload file: edits: no edit is called {', '.join(unknown) or 'by an empty list'}")

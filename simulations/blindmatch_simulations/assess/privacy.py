@@ -8,6 +8,7 @@ from typing import Final
 from blindmatch_protocol.contract import ListKnowledge
 
 from blindmatch_simulations.assess.observed import Audited, Check, Observed
+from blindmatch_simulations.inprocess.verdict import Verdict
 from blindmatch_simulations.measure.figures import number
 from blindmatch_simulations.measure.intervals import resolution
 from blindmatch_simulations.measure.results import Figure
@@ -55,7 +56,8 @@ def _undeclared(audit: Audited) -> Figure:
 
 def _advantage(checks: Sequence[Check], games: Sequence[str], why: str, nothing: str) -> Figure:
     """The largest upper bound over all opponents of the `games` that were played, and what its runs show."""
-    played = [check for check in checks if check.check in games]
+    every = [check for check in checks if check.check in games]
+    played = [check for check in every if check.verdict != Verdict.NOT_CHECKED]
     if any(check.verdict == "failed" for check in played):
         return Figure(1.0, "", n=len(played))
     if nothing:
@@ -67,7 +69,7 @@ def _advantage(checks: Sequence[Check], games: Sequence[str], why: str, nothing:
         if isinstance(one, dict) and "interval" in one
     ]
     if not found:
-        words = "; ".join(f"{check.check}: {check.reason}" for check in played) or why
+        words = "; ".join(f"{check.check}: {check.reason}" for check in every) or why
         return Figure(None, words or "the games were not played")
     note = "" if len(played) == len(games) else f"over the semi-honest games alone: {why}"
     high, runs = max(found)

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from blindmatch_simulations.assess.observed import (
     Audited,
     Check,
+    Copies,
     Described,
     Extracted,
     KeyUse,
@@ -41,6 +42,8 @@ class Measured(Row, frozen=True, kw_only=True, tag="design"):
     """A design's row; its parameters are `reference` and `entries`.
 
     Attributes:
+        copies: how many pictures it was sent, and why its shares do not compare with others' if so. Unset in
+            files of before it was noted.
         recall_by_kind, false_by_kind: listed pictures found, and others that led to a match, by kind of
             picture; unset where one kind was sent.
     """
@@ -61,6 +64,7 @@ class Measured(Row, frozen=True, kw_only=True, tag="design"):
     key: KeyUse | None = None
     extraction: Extracted | None = None
     lessened: str = ""
+    copies: Copies | UnsetType = UNSET
     recall_by_kind: tuple[Recall, ...] | UnsetType = UNSET
     false_by_kind: tuple[Recall, ...] | UnsetType = UNSET
 

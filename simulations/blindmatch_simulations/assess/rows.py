@@ -21,6 +21,7 @@ from blindmatch_simulations.measure.results import Strict
 
 _AS_SEEN: Final = (
     "design", "traffic", "servers", "audit", "update", "offence", "stages", "key", "extraction", "lessened",
+    "copies",
 )  # fmt: skip
 """What a row has as the worker saw it."""
 

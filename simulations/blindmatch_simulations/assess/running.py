@@ -37,7 +37,7 @@ from blindmatch_simulations.assess.rows import (
     row_of,
 )
 from blindmatch_simulations.assess.studying import STUDIES
-from blindmatch_simulations.assess.worker import CHECKED, MATERIAL, OBSERVED, PLAN
+from blindmatch_simulations.assess.worker import CHECKED, MATERIAL, NOT_CHECKED, OBSERVED, PLAN
 from blindmatch_simulations.corpus.by_kind import by_kind
 from blindmatch_simulations.deployment.registry import (
     option_ids,
@@ -59,7 +59,7 @@ from blindmatch_simulations.pictures.crops import SamplePicture
 WORKER: Final = "blindmatch_simulations.assess.worker"
 KINDS: Final = "kinds-of-pictures"
 UNCHECKED: Final = "the checks have not run yet"
-NO_CHECKS: Final = "the plan gives the checks no time"
+NO_CHECKS: Final = "the plan has no work for checks"
 
 
 class Assessment(Struct, frozen=True):
@@ -199,16 +199,17 @@ class Assessment(Struct, frozen=True):
             return
         done = Done(seen, ran.peak_mib, ran.seconds)
         store.write(self._done_path(name), encode(done))
-        why = UNCHECKED if limits.check_seconds else NO_CHECKS
+        why = UNCHECKED if limits.check_u else NO_CHECKS
         self._write(plan, name, reference, done, (), why)
 
     def _check(self, plan: Plan, folder: Path, name: str, reference: str) -> None:
         """Check a design that was measured, and write its row again."""
         done, limits = decoded(self._done_path(name), Done), plan.limits
-        if limits.check_seconds:
-            ended = self._guard("check", folder, name, reference, limits.check_seconds, limits.memory_mib)
+        if limits.check_u:
+            ended = self._guard("check", folder, name, reference, limits.run_seconds, limits.memory_mib)
             checks = decoded_or_none(folder / name / CHECKED, tuple[Check, ...]) or ()
-            self._write(plan, name, reference, done, checks, ended.why)
+            left = (one.reason for one in checks if one.verdict == NOT_CHECKED)
+            self._write(plan, name, reference, done, checks, ended.why or next(left, ""))
 
     def _write(
         self, plan: Plan, name: str, reference: str, done: Done, checks: tuple[Check, ...], why: str

@@ -19,6 +19,7 @@ from time import perf_counter
 import msgspec
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.errors import BlindmatchError
+from msgspec.structs import replace
 
 from blindmatch_simulations.assess.material import Material
 from blindmatch_simulations.assess.observed import Check
@@ -29,14 +30,19 @@ from blindmatch_simulations.conformance.checks import CHECKS
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.run import QUICK, judged
 from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.inprocess.verdict import Verdict
 from blindmatch_simulations.measure.group_backend import choose
 from blindmatch_simulations.measure.phases import PhaseTimes
+from blindmatch_simulations.measure.procfs import used_cpu_seconds
+from blindmatch_simulations.measure.yardstick import reading
 
 PLAN = "plan.toml"
 MATERIAL = "material"
 OBSERVED = "observed.json"
 CHECKED = "checks.json"
 EVERY_SECONDS = 0.2
+NOT_CHECKED = str(Verdict.NOT_CHECKED)
+ENDED = "the process of the checks ended before"
 
 
 def main(arguments: list[str]) -> int:
@@ -73,21 +79,28 @@ def _run(folder: Path, out: Path, sets: Path, reference: str) -> None:
 
 
 def _check(folder: Path, out: Path, reference: str) -> None:
-    """Check after check, so that a limit on time leaves the verdicts that are there."""
+    """Check after check, until the plan's work is used up; what did not run is told as not checked."""
     plan = read_plan((folder / PLAN).read_text("utf-8"))
     fixtures = Fixtures(load_design(reference), plan.seed, QUICK)
     progress = _tell("checks")
-    found: list[Check] = []
+    u_us, before, budget = reading().u_us, used_cpu_seconds(), plan.limits.check_u
+    found = [Check(one.name, one.says, NOT_CHECKED, ENDED, {}, 0.0) for one in CHECKS]
+    write(out / CHECKED, msgspec.json.encode(found))
     try:
-        for check in CHECKS:
+        for at, check in enumerate(CHECKS):
+            if 1e6 * (used_cpu_seconds() - before) > budget * u_us:
+                why = f"the work for checks, {budget:,} u, was used up before"
+                found[at:] = [replace(one, reason=why) for one in found[at:]]
+                break
             began = perf_counter()
             result = judged(check.name, partial(check.run, fixtures))
             seconds = round(perf_counter() - began, 2)
             figures = dict(result.figures)
-            found.append(Check(check.name, check.says, str(result.verdict), result.reason, figures, seconds))
+            found[at] = Check(check.name, check.says, str(result.verdict), result.reason, figures, seconds)
             write(out / CHECKED, msgspec.json.encode(found))
-            progress(len(found), len(CHECKS))
+            progress(at + 1, len(CHECKS))
     finally:
+        write(out / CHECKED, msgspec.json.encode(found))
         fixtures.close()
 
 

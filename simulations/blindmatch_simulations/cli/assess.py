@@ -12,7 +12,7 @@ import typer
 from msgspec.structs import replace
 
 from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.judging import NOTHING
+from blindmatch_simulations.assess.judging import FOUND, NOTHING
 from blindmatch_simulations.assess.plan import (
     FULL,
     QUICK,
@@ -47,6 +47,7 @@ SHOWN: Final = {
 COLUMNS: Final = ("design", *SHOWN.values())
 COSTS: Final = COLUMNS.index("device CPU ms")
 NOT_MEASURED = "not measured"
+FEWER = "of fewer pictures"
 LEAST_OWN = 8
 
 OutOption = Annotated[
@@ -186,10 +187,14 @@ def _row(one: Design) -> tuple[object, ...]:
     if not isinstance(one, Measured):
         words = "in process" if isinstance(one, Studied) else "failed"
         return (one.id, words, *[""] * (len(COLUMNS) - 2))
-    return (one.design.name, *(_cell(one.figures[name]) for name in SHOWN))
+    fewer = bool(one.copies and one.copies.why)
+    return (one.design.name, *(_cell(one.figures[name], fewer and name in FOUND) for name in SHOWN))
 
 
-def _cell(figure: Figure) -> str:
+def _cell(figure: Figure, fewer: bool = False) -> str:
+    """A figure; no share of fewer pictures than others were sent, which it does not compare with."""
+    if fewer and figure.value is not None:
+        return FEWER
     if figure.value is None:
         return NOTHING if figure.why.startswith(NOTHING) else NOT_MEASURED
     if figure.low is not None and figure.high is not None and figure.pairs is not None:

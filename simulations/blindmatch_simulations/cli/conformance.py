@@ -66,8 +66,9 @@ def run_conformance(
 ) -> None:
     """Check a design: correctness, codec, hostile bytes, epochs, files, bounds, and what it leaks.
 
-    Each check says passed, failed or not applicable, and why. Exit code 0 only if none failed. A failure is
-    one line with design, step, rule and seed, and a file that --replay runs again.
+    Each check says passed, failed, not applicable, not comparable or not checked, and why. Exit code 0 only
+    if none failed and each that applies came to its end. A failure is one line with design, step, rule and
+    seed, and a file that --replay runs again.
     """
     if remote or manifest is not None:
         if not (remote and manifest and design):
@@ -112,7 +113,9 @@ def _fail(report: Report, reference: str, options: Options, folder: Path) -> Non
         path = folder / f"{report.design}-{result.check.replace(' ', '-')}-{report.seed}.json"
         write_json(replay_of(report, result, reference, options), path)
         say(f"replay: blindmatch conformance --replay {shlex.quote(str(path))}", ERR)
-    if report.failed:
+    for result in report.unchecked:
+        complain(f"not checked: {result.check}: {result.reason}")
+    if report.failed or report.unchecked:
         raise typer.Exit(exit_codes.WRONG)
 
 

@@ -19,6 +19,7 @@ from blindmatch_simulations.deployment.errors import ReplayError
 from blindmatch_simulations.inprocess.verdict import (
     BrokenError,
     NotApplicableError,
+    NotCheckedError,
     NotComparableError,
     Passed,
     Result,
@@ -68,6 +69,11 @@ class Report(Struct, frozen=True):
         """What failed."""
         return tuple(result for result in self.results if result.verdict is Verdict.FAILED)
 
+    @property
+    def unchecked(self) -> tuple[Result, ...]:
+        """What did not come to its end."""
+        return tuple(result for result in self.results if result.verdict is Verdict.NOT_CHECKED)
+
     def line(self, result: Result) -> str:
         """Design, step, rule and seed of a failure on one line."""
         rule = " ".join(result.rule.split())
@@ -114,6 +120,8 @@ def judged(name: str, act: Callable[[], Passed]) -> Result:
         return Result(name, Verdict.NOT_APPLICABLE, str(reason))
     except NotComparableError as reason:
         return Result(name, Verdict.NOT_COMPARABLE, str(reason))
+    except NotCheckedError as reason:
+        return Result(name, Verdict.NOT_CHECKED, str(reason))
     except BrokenError as broken:
         return Result(
             name, Verdict.FAILED, str(broken), step=broken.step, rule=broken.rule, evidence=broken.evidence

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Final
 
 import msgspec
@@ -19,12 +20,13 @@ from blindmatch_simulations.conformance import confined
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.inprocess.deployed import run_session
 from blindmatch_simulations.inprocess.fields import decided, limits
-from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError, Passed
+from blindmatch_simulations.inprocess.verdict import BrokenError, NotCheckedError, NotComparableError, Passed
 from blindmatch_simulations.measure.worker import AloneError, output_of
 from blindmatch_simulations.pictures.pool import Pooled
 
 KINDS: Final = ("listed/0", "near-30/0", "other/0", "poor/0")
-SECONDS: Final = 120.0
+SECONDS: Final = 1_800.0
+"""After so long the other process is given up; that is no verdict on the design."""
 CLOCK: Final = 4_070_908_800
 """1 January 2099."""
 _HASH_SEED: Final = "7"
@@ -94,5 +96,7 @@ def _confined(task: confined.Task) -> confined.Done:
     try:
         raw = output_of(command, SECONDS, input=msgspec.msgpack.encode(task), env=surroundings, cwd=Path("/"))
     except AloneError as error:
+        if isinstance(error.__cause__, TimeoutExpired):
+            raise NotCheckedError(f"the other process had not ended after {SECONDS:,.0f} s") from error
         raise BrokenError("surroundings", f"the design does not run in another process: {error}") from error
     return msgspec.msgpack.decode(raw, type=confined.Done)

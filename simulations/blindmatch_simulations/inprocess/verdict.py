@@ -1,4 +1,4 @@
-"""What a check says: passed, failed or not applicable, each with a reason; never a bare boolean."""
+"""What a check says, each with a reason; never a bare boolean."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from msgspec import Struct, field
 
 
 class Verdict(StrEnum):
-    """The four values: not comparable if a check that applies found nothing to hold the design against."""
+    """Not comparable if a check that applies found nothing to hold the design against; not checked if it did
+    not come to its end."""
 
     PASSED = "passed"
     FAILED = "failed"
     NOT_APPLICABLE = "not applicable"
     NOT_COMPARABLE = "not comparable"
+    NOT_CHECKED = "not checked"
 
 
 class BrokenError(BlindmatchError):
@@ -43,6 +45,10 @@ class NotApplicableError(BlindmatchError):
 
 class NotComparableError(BlindmatchError):
     """A check applies, and there was nothing to compare with, so that it says nothing; the text says why."""
+
+
+class NotCheckedError(BlindmatchError):
+    """A check did not come to its end, which says nothing of the design; the text says why."""
 
 
 class Passed(Struct, frozen=True):

@@ -45,16 +45,18 @@ from blindmatch_simulations.scenario.servers import Servers
 T = TypeVar("T")
 
 WAIT_SECONDS: Final = 60.0
-"""How long messages, and the centre's checks, are waited for."""
+"""How long messages, and the centre's checks, are waited for while none comes."""
 POLL_MS: Final = 200
 
 
 def until(look: Callable[[], tuple[int, int, T]], seconds: float, progress: Progress) -> T:
-    """Look again until as much is done as is awaited, or the time is up; what was seen last."""
-    deadline = time.monotonic() + seconds
+    """Look again until as much is done as is awaited, or nothing more was for so long; what was seen last."""
+    deadline, before = time.monotonic() + seconds, 0
     while True:
         done, awaited, found = look()
         progress(done, awaited)
+        if done > before:
+            deadline, before = time.monotonic() + seconds, done
         if done >= awaited or time.monotonic() > deadline:
             return found
         time.sleep(POLL_MS / 1000)
@@ -189,12 +191,13 @@ class World(Servers):
     def receive(
         self, name: str, messages: int, seconds: float = WAIT_SECONDS, progress: Progress = no_progress
     ) -> list[Received]:
-        """What a device receives until there are so many messages, or the time is up."""
+        """What a device receives until there are so many messages, or none came for so long."""
         driven, received = self.of(name), list[Received]()
         deadline = time.monotonic() + seconds
         while len(received) < messages and time.monotonic() < deadline:
             driven.told = replace(driven.told, polls=driven.told.polls + 1)
-            received += driven.watched.device.receive(POLL_MS)
+            received += (new := driven.watched.device.receive(POLL_MS))
+            deadline = time.monotonic() + seconds if new else deadline
             progress(len(received), messages)
         return received
 

@@ -1,0 +1,148 @@
+"""Budgets are work: a busy machine changes no result, and what did not run is told as not checked."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from blindmatch_protocol.designs import none
+from blindmatch_simulations.assess import fitting, worker
+from blindmatch_simulations.assess.observed import AloneRow, Check, Copies
+from blindmatch_simulations.assess.results import Measured
+from blindmatch_simulations.assess.running import Assessment
+from blindmatch_simulations.cli.assess import FEWER, _row
+from blindmatch_simulations.conformance import surroundings
+from blindmatch_simulations.conformance.checks import CHECKS
+from blindmatch_simulations.conformance.run import Options, check_design
+from blindmatch_simulations.inprocess.verdict import Passed, Verdict
+from blindmatch_simulations.measure.yardstick import Reading
+from blindmatch_simulations.scenario.world import until
+from msgspec.structs import replace
+from support.assess_rows import observed, row, tiny
+from support.command import in_process
+
+
+@pytest.fixture
+def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The checks of a plan with a budget, each of which takes so many CPU seconds and waits by the clock."""
+
+    def run(budget: int, cpu: float, waits: float) -> list[Check]:
+        spent = 0.0
+
+        def check(fixtures: object) -> Passed:
+            nonlocal spent
+            spent += cpu
+            time.sleep(waits)
+            return Passed("done")
+
+        monkeypatch.setattr(worker, "CHECKS", [replace(one, run=check) for one in CHECKS[:5]])
+        monkeypatch.setattr(worker, "used_cpu_seconds", lambda: spent)
+        monkeypatch.setattr(worker, "reading", lambda: Reading(50.0, 1.0))
+        (tmp_path / worker.PLAN).write_text(tiny(check_u=budget))
+        worker._check(tmp_path, tmp_path, "none")
+        return msgspec.json.decode((tmp_path / worker.CHECKED).read_bytes(), type=list[Check])
+
+    return run
+
+
+def test_checks_that_wait_for_a_busy_machine_all_run(checked: Any) -> None:
+    assert [one.verdict for one in checked(1, 0.0, 0.2)] == ["passed"] * 5
+
+
+def test_checks_stop_when_their_work_is_used_up_and_the_others_are_not_checked(checked: Any) -> None:
+    found = checked(40_000, 1.0, 0.0)
+    assert [one.verdict for one in found] == ["passed"] * 3 + ["not checked"] * 2
+    assert [one.check for one in found] == [one.name for one in CHECKS[:5]]
+    assert {one.reason for one in found[3:]} == {"the work for checks, 40,000 u, was used up before"}
+
+
+def test_a_row_names_what_was_not_checked(tmp_path: Path) -> None:
+    phase = lambda title: lambda done, total: None  # noqa: E731
+    made = Assessment(tmp_path / "out", tiny(check_u=1), ["none"], "test", phase).run()
+    (measured,) = made.rows
+    assert isinstance(measured, Measured)
+    assert len(measured.checks) == len(CHECKS)
+    left = {one.check for one in measured.checks if one.verdict == Verdict.NOT_CHECKED}
+    assert "tightness" in left and measured.checks_why.startswith("the work for checks, 1 u, was used up")
+    assert measured.figures["checks_failed"].value is None
+    assert measured.copies == Copies(9, 9)
+
+
+def test_figures_count_what_was_checked_alone() -> None:
+    passed = Check("games", "", "passed", "", {"x": {"interval": [0.0, 0.1], "held_out_runs": 48}}, 1.0)
+    left = Check("malicious games", "", "not checked", "used up", {}, 0.0)
+    found = row(observed(), (passed, left), "used up").figures
+    assert found["checks_failed"].value is None
+    assert "1 checks finished, none failed; used up" in found["checks_failed"].why
+    assert (found["advantage"].value, found["advantage"].why) == (
+        0.1,
+        "over the semi-honest games alone: used up",
+    )
+    assert (
+        row(observed(), (replace(passed, verdict="not checked", figures={}), left), "used up")
+        .figures["advantage"]
+        .why.startswith("games: ")
+    )
+
+
+@pytest.mark.parametrize("wall", [1.0, 100.0])
+def test_a_busy_machine_takes_no_picture_and_no_entry_away(
+    wall: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same CPU, by whatever clock: he-hamming was compared on 7 copies for it."""
+    took = AloneRow(0, 0.0, 1000 * wall, 10.0, 1000 * wall, 10.0)
+    monkeypatch.setattr(fitting, "reading", lambda: Reading(50.0, 1.0))
+    assert fitting.work_of([took], 50.0) == 400.0
+    # a machine half as fast has another u
+    assert fitting.work_of([AloneRow(0, 0, 0, 20.0, 0, 20.0)], 100.0) == 400.0
+
+
+@pytest.mark.parametrize(("number", "power"), [(0.3, 1), (1, 1), (7.9, 4), (8, 8), (1000, 512)])
+def test_parts_of_a_workload_are_powers_of_two(number: float, power: int) -> None:
+    assert fitting._power(number) == power
+
+
+def test_shares_of_fewer_pictures_are_not_set_beside_others() -> None:
+    whole, some = observed(), observed()
+    some = replace(some, copies=Copies(8, 120, "it was sent 8 of 120 pictures"))
+    assert FEWER not in _row(row(whole)) and FEWER not in _row(row(replace(whole, copies=Copies(4, 4))))
+    made = row(some)
+    assert made.copies == some.copies
+    assert _row(made)[1:3] == (FEWER, FEWER)
+    assert made.figures["recall"].value is not None, "it was measured, of those that were sent"
+
+
+def test_a_process_that_is_given_up_is_no_verdict_on_the_design(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "SECONDS", 0.001)
+    report = check_design(none.DESIGN, Options(only=["surroundings"]))
+    (result,) = report.results
+    assert result.verdict in (Verdict.NOT_CHECKED, Verdict.NOT_APPLICABLE)
+    report = check_design(_asking(), Options(only=["surroundings"]))
+    assert [one.verdict for one in report.results] == [Verdict.NOT_CHECKED]
+    assert (report.failed, report.unchecked) == ((), report.results)
+    ran = in_process(tmp_path, "conformance", "oprf-psi", "--only", "surroundings")
+    assert ran.code == 1
+    assert "not checked: surroundings: the other process had not ended" in ran.err
+
+
+def _asking() -> Any:
+    from blindmatch_protocol.designs.oprf_psi import DESIGN
+
+    return DESIGN
+
+
+def test_waits_end_when_nothing_more_comes_however_long_it_takes_in_all() -> None:
+    began, done = time.monotonic(), 0
+
+    def look() -> tuple[int, int, int]:
+        nonlocal done
+        done += done < 4
+        return done, 5, done
+
+    assert until(look, 0.5, lambda *_: None) == 4
+    assert time.monotonic() - began > 1.0
